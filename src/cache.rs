@@ -1,0 +1,471 @@
+//! [`Cache`]: the public operations, each routed to its shard.
+
+use core::fmt;
+use std::sync::Arc;
+
+use crate::builder::CacheBuilder;
+use crate::error::{Error, ErrorKind};
+use crate::hash::{KeyHash, KeyHasher};
+use crate::policy::PolicyFactory;
+use crate::reclaim::{self, Pin};
+use crate::ring::{Alignment, Held, Value};
+use crate::shard::{Condition, Found, Position, Shard, ShardConfig, Stored, Visit};
+use crate::stats::{Count, Memory, ReadCounts, Stats};
+
+/// The longest key, in bytes.
+const MAX_KEY_BYTES: usize = u16::MAX as usize;
+/// Keys that [`Cache::get_many`] has on the way at a time: enough to keep a core's line buffers busy.
+const BATCH: usize = 16;
+/// Stripes of counters take at most this part of the memory.
+const COUNTS_SHARE: usize = 128;
+const MAX_STRIPES: usize = 64;
+
+/// A cache from bytes to bytes.
+///
+/// Entries lie in preallocated rings; `max_bytes` covers everything that the cache allocates. Reads take no lock. A `Cache` is a
+/// handle: clones share the entries, and the memory goes with the last of them (and the last [`Value`] out of it).
+///
+/// ```
+/// use bytecache::Cache;
+///
+/// let cache = Cache::new(64 << 20)?;
+/// cache.insert("user:1", b"Ada")?;
+/// assert_eq!(cache.get("user:1").as_deref(), Some(&b"Ada"[..]));
+/// assert!(cache.get("user:2").is_none());
+/// # Ok::<(), bytecache::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hasher: KeyHasher,
+    shard_bits: u32,
+    shards: Box<[Shard]>,
+    counts: ReadCounts,
+    max_bytes: usize,
+    max_entry_bytes: usize,
+    /// What is allocated beside the shards.
+    overhead: usize,
+}
+
+/// What a cache is made from; the builder has checked it.
+pub(crate) struct CacheConfig {
+    pub(crate) max_bytes: usize,
+    pub(crate) shards: usize,
+    pub(crate) alignment: Alignment,
+    pub(crate) expected_entry_bytes: Option<usize>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) factory: PolicyFactory,
+}
+
+/// A key with its hash, and the shard that it leads to.
+struct Target<'a> {
+    shard: &'a Shard,
+    hash: KeyHash,
+}
+
+impl Cache {
+    /// A cache of at most `max_bytes`, with defaults for everything else.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooSmall`] below the smallest size, which is at most 64 KiB; [`ErrorKind::OutOfMemory`] if the system refuses
+    /// the address space.
+    pub fn new(max_bytes: usize) -> Result<Self, Error> {
+        Self::builder().max_bytes(max_bytes).build()
+    }
+
+    /// Options for a cache.
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::new()
+    }
+
+    pub(crate) fn from_config(config: CacheConfig) -> Result<Self, Error> {
+        let stripes = (config.max_bytes / COUNTS_SHARE / 64).clamp(1, MAX_STRIPES);
+        let overhead = size_of::<Inner>() + ReadCounts::footprint(stripes);
+        let budget = config.max_bytes.saturating_sub(overhead) / config.shards;
+        let shard = ShardConfig {
+            budget,
+            shard_bits: config.shards.ilog2(),
+            alignment: config.alignment,
+            expected_entry_bytes: config.expected_entry_bytes,
+            hasher: config.hasher.clone(),
+            factory: config.factory,
+        };
+        let min_bytes = overhead + config.shards * Shard::min_budget(&shard);
+        let too_small = ErrorKind::TooSmall { max_bytes: config.max_bytes, min_bytes };
+        if config.max_bytes < min_bytes {
+            return Err(too_small.into());
+        }
+        let shards: Result<Box<[Shard]>, ErrorKind> = (0..config.shards).map(|_| Shard::new(&shard)).collect();
+        let inner = Inner {
+            hasher: config.hasher,
+            shard_bits: config.shards.ilog2(),
+            shards: shards?,
+            counts: ReadCounts::new(stripes),
+            max_bytes: config.max_bytes,
+            max_entry_bytes: shard.max_entry_bytes(),
+            overhead,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The value under `key`, without a copy: it holds its chunk until it is dropped.
+    ///
+    /// Counts as a read for the policy and the statistics.
+    ///
+    /// # Cost
+    ///
+    /// One hash, an epoch pin, one cache line of the index and those of the entry; two atomic additions for the value. No lock, and no
+    /// allocation unless a quarter of the shard's chunks is held by values already: then the value is a copy.
+    #[inline]
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
+        self.read(key.as_ref(), |target, found, pin| self.held(target.shard.hold(&found), pin))
+    }
+
+    /// What `read` makes of the value under `key`, in place.
+    ///
+    /// An epoch pin is held while `read` runs: memory that other threads free waits until it returns. For more than a moment, use
+    /// [`get`](Self::get), which holds up one chunk only. The cache may be used inside `read`; an insert there is rejected sooner when
+    /// space is short, as it cannot wait for its own thread.
+    ///
+    /// # Cost
+    ///
+    /// As [`get`](Self::get), without the atomic additions, and never an allocation.
+    #[inline]
+    pub fn get_with<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.read(key.as_ref(), |_, found, _| read(found.entry.value))
+    }
+
+    /// Copies the value under `key` to `value`, which is emptied first; whether there was one. On a miss `value` is left as it was.
+    ///
+    /// # Cost
+    ///
+    /// As [`get_with`](Self::get_with), and a copy; an allocation only if `value` is too small.
+    #[inline]
+    pub fn get_into(&self, key: impl AsRef<[u8]>, value: &mut Vec<u8>) -> bool {
+        let copied = self.get_with(key, |bytes| {
+            value.clear();
+            value.extend_from_slice(bytes);
+        });
+        copied.is_some()
+    }
+
+    /// Reads many keys, calling `each` with every index and the value under that key, in order.
+    ///
+    /// The keys' cache lines are fetched together, sixteen at a time, which is more than twice as fast as one read after the other when
+    /// they are not in the processor's caches. An epoch pin is held while `each` runs, as in [`get_with`](Self::get_with).
+    ///
+    /// ```
+    /// # let cache = bytecache::Cache::new(1 << 20)?;
+    /// cache.insert("a", "1")?;
+    /// let mut found = vec![];
+    /// cache.get_many(&["a", "b"], |index, value| found.push((index, value.map(<[u8]>::to_vec))));
+    /// assert_eq!(found, [(0, Some(b"1".to_vec())), (1, None)]);
+    /// # Ok::<(), bytecache::Error>(())
+    /// ```
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Option<&[u8]>)) {
+        for (batch, keys) in keys.chunks(BATCH).enumerate() {
+            let mut targets: [Target<'_>; BATCH] =
+                core::array::from_fn(|_| Target { shard: &self.inner.shards[0], hash: KeyHash::new(0) });
+            for (target, key) in targets.iter_mut().zip(keys) {
+                *target = self.target(key.as_ref());
+                target.shard.prefetch_bucket(target.hash);
+            }
+            let pin = reclaim::pin();
+            for target in &targets[..keys.len()] {
+                target.shard.prefetch_entry(target.hash, &pin);
+            }
+            for (place, (target, key)) in targets.iter().zip(keys).enumerate() {
+                let found = target.shard.find(target.hash, key.as_ref(), &pin);
+                self.note_read(target, found.as_ref(), &pin);
+                each(batch * BATCH + place, found.map(|found| found.entry.value));
+            }
+        }
+    }
+
+    /// The value under `key`, as [`get`](Self::get), but neither the policy nor the statistics learn of it.
+    pub fn peek(&self, key: impl AsRef<[u8]>) -> Option<Value> {
+        let key = key.as_ref();
+        let target = self.target(key);
+        let pin = reclaim::pin();
+        let found = target.shard.find(target.hash, key, &pin)?;
+        Some(self.held(target.shard.hold(&found), &pin))
+    }
+
+    /// Whether there is an entry under `key`. Neither the policy nor the statistics learn of it.
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
+        let key = key.as_ref();
+        let target = self.target(key);
+        target.shard.find(target.hash, key, &reclaim::pin()).is_some()
+    }
+
+    /// Stores `value` under `key`, in place of the entry that is there.
+    ///
+    /// Every read that begins after this returns finds the entry, until it is replaced, removed or evicted, which may happen at any
+    /// time; readers of the former value keep it. A policy may evict the new entry at once.
+    ///
+    /// # Errors
+    ///
+    /// * [`ErrorKind::KeyTooLong`] if the key has more than 65,535 bytes;
+    /// * [`ErrorKind::TooLarge`] if key and value together exceed [`max_entry_bytes`](Self::max_entry_bytes);
+    /// * [`ErrorKind::Rejected`] if readers hold the space that it needs: see the [limits](crate::docs::limitations).
+    ///
+    /// In each case the entry under `key` stays as it was, unless the policy has evicted it while space was sought.
+    ///
+    /// # Cost
+    ///
+    /// One hash, one shard's lock, one copy of key and value; evictions and a bounded amount of cleaning as needed. Allocates nothing in
+    /// the steady state; the shard's index is rebuilt while its entries become more.
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.store(key.as_ref(), value.as_ref(), Condition::Always).map(|_| ())
+    }
+
+    /// Stores `value` under `key` if there is no entry; whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn insert_if_absent(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfAbsent)?;
+        Ok(stored != Stored::NotStored)
+    }
+
+    /// Stores `value` under `key` if there is an entry already; whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfPresent)?;
+        Ok(stored != Stored::NotStored)
+    }
+
+    /// Removes the entry under `key`; whether there was one.
+    #[doc(alias = "invalidate")]
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> bool {
+        let key = key.as_ref();
+        let target = self.target(key);
+        target.shard.prefetch_bucket(target.hash);
+        target.shard.write(|writer| writer.remove(target.hash, key))
+    }
+
+    /// Removes the entry under `key` and returns its value.
+    pub fn take(&self, key: impl AsRef<[u8]>) -> Option<Value> {
+        let key = key.as_ref();
+        let target = self.target(key);
+        let held = target.shard.write(|writer| writer.take(target.hash, key))?;
+        Some(self.held(held, &reclaim::pin()))
+    }
+
+    /// Removes all entries. Entries that other threads store meanwhile may stay.
+    ///
+    /// # Cost
+    ///
+    /// One pass over the index; the entries' bytes are not touched.
+    #[doc(alias = "invalidate_all")]
+    pub fn clear(&self) {
+        for shard in &self.inner.shards {
+            shard.write(|writer| writer.clear());
+        }
+    }
+
+    /// Removes the entries for which `keep` returns `false`.
+    ///
+    /// No lock is held while `keep` runs, and other threads go on: an entry that is replaced between the call of `keep` and its removal
+    /// is shown to `keep` again. Entries that are stored meanwhile may not be seen; an entry may be seen twice.
+    pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        self.for_each_found(|target, key, value, pin| {
+            let mut seen = value;
+            // Ends: each round but the first follows a change of the entry by another thread.
+            while !keep(key, seen) {
+                let address = seen.as_ptr();
+                let removed = target.shard.write(|writer| {
+                    // The pin keeps the address from being reused, so it tells the value from any other.
+                    writer.remove_if_same(target.hash, key, |value| value.as_ptr() == address)
+                });
+                if removed != Some(false) {
+                    break;
+                }
+                let Some(found) = target.shard.find(target.hash, key, pin) else { break };
+                seen = found.entry.value;
+            }
+        });
+    }
+
+    /// Calls `each` with every entry, shard by shard. Neither the policy nor the statistics learn of it.
+    ///
+    /// Weakly consistent: no lock is held while `each` runs; entries that come or go meanwhile may be seen or not; when a shard's index
+    /// grows meanwhile, a few may be seen twice. An epoch pin is held during each call, as in [`get_with`](Self::get_with).
+    pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        self.for_each_found(|_, key, value, _| each(key, value));
+    }
+
+    fn for_each_found<'a>(&'a self, mut each: impl for<'b> FnMut(Target<'b>, &[u8], &'b [u8], &'b Pin)) {
+        for shard in &self.inner.shards {
+            let mut position = Position::start();
+            loop {
+                // A pin for each bucket, so that memory can be reclaimed in between.
+                let pin = reclaim::pin();
+                let more = shard.for_each_in_bucket(&mut position, &pin, |entry| {
+                    each(self.target(entry.key), entry.key, entry.value, &pin);
+                });
+                if !more {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Entries at this moment.
+    pub fn len(&self) -> usize {
+        self.inner.shards.iter().map(Shard::len).sum()
+    }
+
+    /// Whether there is no entry at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.inner.shards.iter().all(|shard| shard.len() == 0)
+    }
+
+    /// The limit on everything that the cache allocates, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        self.inner.max_bytes
+    }
+
+    /// The largest entry that can be stored: the most that key and value may have together, in bytes. About an eighth of a shard.
+    pub fn max_entry_bytes(&self) -> usize {
+        self.inner.max_entry_bytes
+    }
+
+    /// The number of shards.
+    pub fn shards(&self) -> usize {
+        self.inner.shards.len()
+    }
+
+    /// What the cache has counted since it was built.
+    ///
+    /// # Cost
+    ///
+    /// Each shard's lock is held for a moment, one after the other.
+    pub fn stats(&self) -> Stats {
+        let counts = &self.inner.counts;
+        let mut stats = Stats {
+            hits: counts.sum(Count::Hits),
+            misses: counts.sum(Count::Misses),
+            rejected_key_too_long: counts.sum(Count::KeyTooLong),
+            rejected_too_large: counts.sum(Count::TooLarge),
+            dropped_touches: counts.sum(Count::DroppedTouches),
+            copied_values: counts.sum(Count::CopiedValues),
+            ..Stats::default()
+        };
+        let targets: f64 = self.inner.shards.iter().map(|shard| shard.add_stats(&mut stats)).sum();
+        stats.live_target = targets / self.shards() as f64;
+        stats
+    }
+
+    /// Where the cache's memory is.
+    ///
+    /// # Cost
+    ///
+    /// As [`stats`](Self::stats).
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for shard in &self.inner.shards {
+            memory.add(&shard.memory());
+        }
+        memory.max = self.inner.max_bytes;
+        memory.allocated += self.inner.overhead;
+        memory.overhead += self.inner.overhead;
+        memory
+    }
+
+    /// Does deferred work, a bounded amount for each shard: takes freed chunks back, cleans ahead, tells ordered policies of reads.
+    ///
+    /// Never necessary. A service that is idle at times can move work from its next inserts here.
+    pub fn maintain(&self) {
+        for shard in &self.inner.shards {
+            shard.write(|writer| writer.maintain());
+        }
+    }
+
+    /// Recounts all state and panics if it is inconsistent. Slow; for the tests of this crate.
+    #[doc(hidden)]
+    pub fn validate(&self) {
+        for shard in &self.inner.shards {
+            shard.validate();
+        }
+    }
+
+    #[inline]
+    fn target(&self, key: &[u8]) -> Target<'_> {
+        let hash = self.inner.hasher.hash(key);
+        Target {
+            shard: &self.inner.shards[hash.shard(self.inner.shard_bits)],
+            hash: hash.within_shard(self.inner.shard_bits),
+        }
+    }
+
+    /// Finds the entry under `key`, tells of the read, and runs `with` on what was found.
+    #[inline]
+    fn read<R>(&self, key: &[u8], with: impl FnOnce(&Target<'_>, Found<'_>, &Pin) -> R) -> Option<R> {
+        let target = self.target(key);
+        // On its way while the pin's fence waits for earlier loads.
+        target.shard.prefetch_bucket(target.hash);
+        let pin = reclaim::pin();
+        let found = target.shard.find(target.hash, key, &pin);
+        self.note_read(&target, found.as_ref(), &pin);
+        found.map(|found| with(&target, found, &pin))
+    }
+
+    /// Counts a read and tells the policy of a hit.
+    #[inline]
+    fn note_read(&self, target: &Target<'_>, found: Option<&Found<'_>>, pin: &Pin) {
+        let counts = &self.inner.counts;
+        let Some(found) = found else {
+            counts.add(pin.stripe(), Count::Misses, 1);
+            return;
+        };
+        counts.add(pin.stripe(), Count::Hits, 1);
+        if target.shard.visit(found, pin) == Visit::Dropped {
+            counts.add(pin.stripe(), Count::DroppedTouches, 1);
+        }
+    }
+
+    fn held(&self, held: Held, pin: &Pin) -> Value {
+        match held {
+            Held::Pinned(value) => value,
+            Held::Copied(value) => {
+                self.inner.counts.add(pin.stripe(), Count::CopiedValues, 1);
+                value
+            }
+        }
+    }
+
+    fn store(&self, key: &[u8], value: &[u8], condition: Condition) -> Result<Stored, Error> {
+        if key.len() > MAX_KEY_BYTES {
+            self.inner.counts.add(None, Count::KeyTooLong, 1);
+            return Err(ErrorKind::KeyTooLong { bytes: key.len(), max: MAX_KEY_BYTES }.into());
+        }
+        let bytes = key.len().saturating_add(value.len());
+        if bytes > self.inner.max_entry_bytes {
+            self.inner.counts.add(None, Count::TooLarge, 1);
+            return Err(ErrorKind::TooLarge { bytes, max: self.inner.max_entry_bytes }.into());
+        }
+        let target = self.target(key);
+        target.shard.prefetch_bucket(target.hash);
+        let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition));
+        stored.map_err(|_| ErrorKind::Rejected.into())
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("max_bytes", &self.inner.max_bytes)
+            .field("shards", &self.inner.shards.len())
+            .field("hasher", &self.inner.hasher)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,3 @@
+//! How the cache works, and where it ends.
+
+pub mod limitations;

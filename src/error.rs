@@ -1,0 +1,128 @@
+//! What can go wrong, in one type.
+//!
+//! Every fallible operation returns [`Error`]; its [`kind`](Error::kind) carries the data that a caller can act upon.
+//! An operation that fails leaves the entry under its key as it was.
+
+use core::fmt;
+
+/// Why an operation of the cache or its builder failed.
+///
+/// ```
+/// use bytecache::{Cache, ErrorKind};
+///
+/// let error = Cache::new(1_000).unwrap_err();
+/// match error.kind() {
+///     ErrorKind::TooSmall { min_bytes, .. } => assert!(*min_bytes <= 64 * 1024),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+}
+
+/// The reason inside an [`Error`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The key is longer than keys may be.
+    KeyTooLong {
+        /// Length of the key, in bytes.
+        bytes: usize,
+        /// The longest key, in bytes.
+        max: usize,
+    },
+    /// Key and value together are larger than an entry of this cache may be.
+    TooLarge {
+        /// Key and value, in bytes.
+        bytes: usize,
+        /// The largest sum, in bytes: [`Cache::max_entry_bytes`](crate::Cache::max_entry_bytes).
+        max: usize,
+    },
+    /// No space could be had without waiting: held [`Value`](crate::Value)s or a reader that does not come to an end
+    /// keep it.
+    Rejected,
+    /// `max_bytes` is below what a cache of that many shards needs.
+    TooSmall {
+        /// What was asked for.
+        max_bytes: usize,
+        /// The smallest size that works with this number of shards.
+        min_bytes: usize,
+    },
+    /// The number of shards is not a power of two, or is too large, or too small for `max_bytes`
+    /// (a shard holds at most 16 GiB).
+    Shards {
+        /// What was asked for.
+        shards: usize,
+        /// The smallest number for this `max_bytes`.
+        min: usize,
+        /// The largest number that is ever possible.
+        max: usize,
+    },
+    /// The alignment of values is none of 1, 8 and 16.
+    Alignment {
+        /// What was asked for.
+        alignment: usize,
+    },
+    /// The builder was given no `max_bytes`.
+    NoMaxBytes,
+    /// No built-in policy has this name.
+    UnknownPolicy {
+        /// The name that was not found.
+        name: String,
+    },
+    /// The system refused the address space or memory that the cache needs at its start.
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind) -> Self {
+        Self { kind }
+    }
+
+    /// The reason, with its data.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            ErrorKind::KeyTooLong { bytes, max } => {
+                write!(f, "a key of {bytes} bytes is longer than {max} bytes")
+            }
+            ErrorKind::TooLarge { bytes, max } => {
+                write!(f, "key and value of {bytes} bytes are larger than the {max} bytes that an entry may have")
+            }
+            ErrorKind::Rejected => f.write_str("readers hold the space that the entry needs"),
+            ErrorKind::TooSmall { max_bytes, min_bytes } => {
+                write!(f, "max_bytes of {max_bytes} is below the smallest size, {min_bytes} bytes")
+            }
+            ErrorKind::Shards { shards, min, max } => {
+                write!(f, "{shards} shards: the number must be a power of two from {min} to {max}")
+            }
+            ErrorKind::Alignment { alignment } => {
+                write!(f, "a value alignment of {alignment} is none of 1, 8 and 16")
+            }
+            ErrorKind::NoMaxBytes => f.write_str("max_bytes was not set"),
+            ErrorKind::UnknownPolicy { name } => {
+                write!(f, "no eviction policy has the name {name:?}")
+            }
+            ErrorKind::OutOfMemory { bytes } => {
+                write!(f, "the system refused {bytes} bytes")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,233 @@
+//! From a key to its shard, bucket and tag; and the hash that outlives a process.
+//!
+//! ```text
+//!   63 .......... 64-s | 63-s ............ | 7 ....... 0
+//!   shard (s bits)     | bucket (high multiply, from the top) | tag
+//! ```
+//!
+//! The three are read from bits that do not overlap as long as a shard has fewer than `2^(56-s)` buckets.
+//! The default hasher is ahash with random seeds for each cache, so that nobody can choose keys that collide.
+//! A hasher of the user's own is mixed once more: the bits above ask more of a hash than a `HashMap` does.
+
+use core::any::Any;
+use core::fmt;
+use core::hash::{BuildHasher, Hasher as _};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+
+/// The hash of a key, as all of one cache sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyHash(u64);
+
+impl KeyHash {
+    pub(crate) fn new(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The shard among `2^shard_bits`.
+    #[inline]
+    pub(crate) fn shard(self, shard_bits: u32) -> usize {
+        // Two shifts, because one by 64 is no shift at all.
+        #[allow(clippy::cast_possible_truncation, reason = "at most 16 bits are left")]
+        {
+            ((self.0 >> 1) >> (63 - shard_bits)) as usize
+        }
+    }
+
+    /// The hash with the shard's bits shifted out: what a shard of `2^shard_bits` goes by.
+    #[inline]
+    pub(crate) fn within_shard(self, shard_bits: u32) -> Self {
+        // The tag stays where it is.
+        Self((self.0 << shard_bits) & !0xff | (self.0 & 0xff))
+    }
+
+    /// The home bucket among `buckets`, by a high multiply. Grows with the hash for any number of buckets.
+    #[inline]
+    pub(crate) fn bucket(self, buckets: usize) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "the product's top half is below `buckets`")]
+        {
+            ((u128::from(self.0) * buckets as u128) >> 64) as usize
+        }
+    }
+
+    /// Never 0, which marks a free lane.
+    #[inline]
+    pub(crate) fn tag(self) -> u8 {
+        let [tag, ..] = self.0.to_le_bytes();
+        tag.max(1)
+    }
+}
+
+/// Hashes keys for one cache.
+#[derive(Clone)]
+pub(crate) enum KeyHasher {
+    Ahash(ahash::RandomState),
+    /// Hashed in one go, which is many times faster than its piecewise state.
+    Stable(StableHash),
+    Custom(Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>),
+}
+
+impl KeyHasher {
+    pub(crate) fn random() -> Self {
+        Self::Ahash(ahash::RandomState::new())
+    }
+
+    pub(crate) fn custom<S: BuildHasher + Send + Sync + 'static>(hasher: S) -> Self {
+        if let Some(stable) = (&hasher as &dyn Any).downcast_ref::<StableHash>() {
+            return Self::Stable(*stable);
+        }
+        Self::Custom(Arc::new(move |key| {
+            let mut state = hasher.build_hasher();
+            state.write(key);
+            mix(state.finish())
+        }))
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash(match self {
+            Self::Ahash(random) => {
+                let mut state = random.build_hasher();
+                state.write(key);
+                state.finish()
+            }
+            Self::Stable(stable) => stable.hash_bytes(key),
+            Self::Custom(hash) => hash(key),
+        })
+    }
+}
+
+impl fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ahash(_) => "ahash",
+            Self::Stable(_) => "xxh3",
+            Self::Custom(_) => "custom",
+        })
+    }
+}
+
+/// Spreads what a weak hasher left together over all 64 bits: a folded multiply.
+fn mix(hash: u64) -> u64 {
+    // An odd constant without structure (the golden ratio), so that no bit of the input is lost.
+    let product = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
+    #[allow(clippy::cast_possible_truncation, reason = "both halves are folded together")]
+    {
+        (product as u64) ^ ((product >> 64) as u64)
+    }
+}
+
+/// A hasher with a fixed seed: xxh3, the same on every machine and in every process.
+///
+/// A cache that is built with it places and evicts the same entries in every run, which suits tests and replays of
+/// traces. For keys that others choose, keep the default, whose seeds cannot be guessed.
+///
+/// ```
+/// use bytecache::{Cache, StableHash};
+///
+/// let cache = Cache::builder().max_bytes(1 << 20).hasher(StableHash::with_seed(7)).build()?;
+/// cache.insert("key", "value")?;
+/// assert_eq!(StableHash::with_seed(0).hash_bytes(b""), 0x2d06_8005_38d3_94c2);
+/// # Ok::<(), bytecache::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StableHash {
+    seed: u64,
+}
+
+impl StableHash {
+    /// The hasher with this seed.
+    pub const fn with_seed(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// The 64-bit xxh3 hash of `bytes`.
+    pub fn hash_bytes(&self, bytes: &[u8]) -> u64 {
+        xxh3_64_with_seed(bytes, self.seed)
+    }
+}
+
+impl BuildHasher for StableHash {
+    type Hasher = StableHasher;
+
+    fn build_hasher(&self) -> StableHasher {
+        StableHasher(Box::new(Xxh3::with_seed(self.seed)))
+    }
+}
+
+/// The state of a [`StableHash`] that is fed piece by piece.
+pub struct StableHasher(Box<Xxh3>);
+
+impl core::hash::Hasher for StableHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
+impl fmt::Debug for StableHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StableHasher").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shard_bucket_and_tag_use_bits_of_their_own() {
+        let hash = KeyHash(0xa000_0000_0000_0042);
+        assert_eq!(hash.shard(0), 0);
+        assert_eq!(hash.shard(4), 0xa);
+        let inner = hash.within_shard(4);
+        assert_eq!(inner.tag(), 0x42);
+        assert_eq!(inner.bucket(1 << 20), 0);
+        assert_eq!(KeyHash(u64::MAX).bucket(1000), 999);
+        assert_eq!(KeyHash(0xff00).tag(), 1);
+    }
+
+    #[test]
+    fn a_weak_hasher_of_the_users_own_still_spreads_over_shards() {
+        #[derive(Clone)]
+        struct Length;
+        struct State(u64);
+        impl core::hash::Hasher for State {
+            fn finish(&self) -> u64 {
+                self.0
+            }
+            fn write(&mut self, bytes: &[u8]) {
+                self.0 = bytes.len() as u64;
+            }
+        }
+        impl BuildHasher for Length {
+            type Hasher = State;
+            fn build_hasher(&self) -> State {
+                State(0)
+            }
+        }
+        let hasher = KeyHasher::custom(Length);
+        let mut seen = std::collections::HashSet::new();
+        for length in 0..256 {
+            seen.insert(hasher.hash(&vec![0; length]).shard(4));
+        }
+        assert_eq!(seen.len(), 16);
+    }
+
+    #[test]
+    fn the_stable_hash_is_the_same_in_every_process() {
+        // The value is xxh3's own, from its reference implementation: XXH3_64bits("", seed 0).
+        assert_eq!(StableHash::with_seed(0).hash_bytes(b""), 0x2d06_8005_38d3_94c2);
+        let mut state = StableHash::with_seed(9).build_hasher();
+        state.write(b"key");
+        assert_eq!(state.finish(), StableHash::with_seed(9).hash_bytes(b"key"));
+    }
+}

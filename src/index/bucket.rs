@@ -1,0 +1,340 @@
+//! The bucket, one cache line, and the table of buckets.
+//!
+//! ```text
+//!  0..12   tag[12]       u8 each: 0 = free, else 8 bits of the hash; accessed as one u64 and one u32
+//! 12..16   control       12 x 2-bit visit counters | 8-bit count of entries that overflowed past this bucket
+//! 16..64   location[12]  u32 each, 0 = none
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Tags, locations and the overflow count are stored only by the holder of the shard's lock.
+//! 2. A location is stored only after all bytes of its entry were written, and replaced or cleared before its chunk is retired.
+//! 3. A lane whose tag is not 0 keeps its key until the tag is 0 again: an update stores another location in the same lane.
+//!
+//! # Synchronization
+//!
+//! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live`] (Acquire): the entry's bytes are visible.
+//! * Tags are Relaxed. A reader that sees a new tag with an old location, or the other way round, compares another entry's
+//!   key and finds it different, or an entry that was there when the read began.
+//! * Control is changed by read-modify-write on both sides (readers count visits), Relaxed: it guards no memory.
+
+use core::ptr::NonNull;
+
+use crate::reclaim::{Hold, Live};
+use crate::region::Region;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::units::{LANES, Location};
+
+const LOW_LANES: usize = 8;
+const VISIT_BITS: u32 = 2;
+const OVERFLOW_SHIFT: u32 = VISIT_BITS * LANES as u32;
+const OVERFLOW_ONE: u32 = 1 << OVERFLOW_SHIFT;
+const OVERFLOW_MAX: u32 = u32::MAX >> OVERFLOW_SHIFT;
+
+/// The most that a visit counter holds.
+const VISITS_MAX: u8 = (1 << VISIT_BITS) - 1;
+
+const _: () = assert!(OVERFLOW_SHIFT + 8 == u32::BITS, "visits and overflow tile the control word");
+#[cfg(not(bytecache_loom))]
+const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64, "a bucket is a cache line");
+
+/// Twelve lanes of the index.
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    tags_low: AtomicU64,
+    tags_high: AtomicU32,
+    control: AtomicU32,
+    locations: [AtomicU32; LANES],
+}
+
+/// The tags of a bucket, as they were read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tags(u64, u32);
+
+/// A set of lanes: one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lanes(u16);
+
+impl Iterator for Lanes {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let lane = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(lane)
+    }
+}
+
+impl Tags {
+    /// The lanes with this tag.
+    #[inline]
+    pub(super) fn matching(self, tag: u8) -> Lanes {
+        let low = zero_bytes(self.0 ^ u64::from_ne_bytes([tag; 8]));
+        let high = zero_bytes(u64::from(self.1 ^ u32::from_ne_bytes([tag; 4]))) & 0x0f;
+        Lanes(low | high << LOW_LANES)
+    }
+
+    /// The lanes that are free.
+    #[inline]
+    pub(super) fn free(self) -> Lanes {
+        self.matching(0)
+    }
+
+    /// The lanes that are not.
+    #[inline]
+    pub(super) fn used(self) -> Lanes {
+        Lanes(!self.free().0 & ((1 << LANES) - 1))
+    }
+}
+
+/// A bit for each byte that is zero, in the order of the bytes' significance.
+#[inline]
+fn zero_bytes(word: u64) -> u16 {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // The top bit of each byte of `word` that is zero; exact, as no carry leaves a byte.
+    let zero = !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS);
+    // The multiply gathers bits 7, 15, .. 63 in the top byte.
+    ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
+}
+
+impl Bucket {
+    #[cfg(any(test, bytecache_loom))]
+    fn new() -> Self {
+        Self {
+            tags_low: AtomicU64::new(0),
+            tags_high: AtomicU32::new(0),
+            control: AtomicU32::new(0),
+            locations: core::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn tags(&self) -> Tags {
+        Tags(self.tags_low.load(Ordering::Relaxed), self.tags_high.load(Ordering::Relaxed))
+    }
+
+    /// Stores a lane's tag. For the holder of the lock.
+    #[inline]
+    pub(super) fn set_tag(&self, lane: usize, tag: u8) {
+        // Plain load and store: only the lock's holder stores tags.
+        let Tags(low, high) = self.tags();
+        if lane < LOW_LANES {
+            let shift = lane * 8;
+            let low = low & !(0xff << shift) | u64::from(tag) << shift;
+            self.tags_low.store(low, Ordering::Relaxed);
+        } else {
+            let shift = (lane - LOW_LANES) * 8;
+            let high = high & !(0xff << shift) | u32::from(tag) << shift;
+            self.tags_high.store(high, Ordering::Relaxed);
+        }
+    }
+
+    /// The entry in a lane, readable while `hold` lasts.
+    #[inline]
+    pub(super) fn live<'a>(&'a self, lane: usize, hold: Hold<'a>) -> Option<Live<'a>> {
+        // Acquire pairs with the Release of `set_location`.
+        let location = Location::from_word(self.locations[lane].load(Ordering::Acquire))?;
+        // SAFETY: read from a lane with Acquire while `hold` is held; the ring had published it (invariant 2).
+        Some(unsafe { Live::new(location, hold) })
+    }
+
+    /// Publishes an entry whose bytes are written, or clears the lane. For the holder of the lock.
+    #[inline]
+    pub(super) fn set_location(&self, lane: usize, location: Option<Location>) {
+        // Release pairs with the Acquire of `live`.
+        self.locations[lane].store(location.map_or(0, Location::to_word), Ordering::Release);
+    }
+
+    #[inline]
+    pub(super) fn visits(&self, lane: usize) -> u8 {
+        let control = self.control.load(Ordering::Relaxed);
+        ((control >> (lane as u32 * VISIT_BITS)) & u32::from(VISITS_MAX)) as u8
+    }
+
+    /// Counts a visit, unless the counter is at its top: then nothing is written.
+    #[inline]
+    pub(super) fn visit(&self, lane: usize) {
+        let control = self.control.load(Ordering::Relaxed);
+        let shift = lane as u32 * VISIT_BITS;
+        if (control >> shift) & u32::from(VISITS_MAX) < u32::from(VISITS_MAX) {
+            // One attempt: when another thread changes the bucket at the same time, a visit more or less is no matter.
+            let _ =
+                self.control.compare_exchange(control, control + (1 << shift), Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn set_visits(&self, lane: usize, visits: u8) {
+        let shift = lane as u32 * VISIT_BITS;
+        let mask = u32::from(VISITS_MAX) << shift;
+        let wanted = u32::from(visits.min(VISITS_MAX)) << shift;
+        let control = self.control.load(Ordering::Relaxed);
+        if control & mask == wanted {
+            return;
+        }
+        // Ends: an attempt fails only when a reader's visit went through, and each of those happens a few times at most.
+        let _ =
+            self.control.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |control| Some(control & !mask | wanted));
+    }
+
+    /// Whether entries whose search passes here may lie in the next bucket.
+    #[inline]
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.control.load(Ordering::Relaxed) >= OVERFLOW_ONE
+    }
+
+    /// Counts an entry that is placed past this bucket. For the holder of the lock.
+    pub(super) fn add_overflow(&self) {
+        if self.overflow() < OVERFLOW_MAX {
+            self.control.fetch_add(OVERFLOW_ONE, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one such entry off the count, which stays once it has reached its end. For the holder of the lock.
+    pub(super) fn remove_overflow(&self) {
+        // Not below 0: a hasher that does not keep to its hashes must not turn the count into a large one.
+        if (1..OVERFLOW_MAX).contains(&self.overflow()) {
+            self.control.fetch_sub(OVERFLOW_ONE, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn overflow(&self) -> u32 {
+        self.control.load(Ordering::Relaxed) >> OVERFLOW_SHIFT
+    }
+
+    /// Empties the bucket. For the holder of the lock.
+    pub(super) fn wipe(&self) {
+        self.tags_low.store(0, Ordering::Relaxed);
+        self.tags_high.store(0, Ordering::Relaxed);
+        for location in &self.locations {
+            location.store(0, Ordering::Relaxed);
+        }
+        self.control.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The memory of a table: buckets, all free at first.
+pub(super) struct Buckets {
+    first: NonNull<Bucket>,
+    count: usize,
+    _memory: Memory,
+}
+
+/// What the buckets lie in.
+enum Memory {
+    /// Zeroed memory is a bucket already.
+    #[cfg(not(bytecache_loom))]
+    Region(#[expect(dead_code, reason = "keeps the memory")] Region),
+    /// loom's atomics are made one by one.
+    #[cfg(bytecache_loom)]
+    Made(#[expect(dead_code, reason = "keeps the memory")] Vec<Bucket>),
+}
+
+// SAFETY: a table of atomics that owns its memory.
+unsafe impl Send for Buckets {}
+// SAFETY: as above.
+unsafe impl Sync for Buckets {}
+
+impl Buckets {
+    /// What [`new`](Self::new) allocates.
+    pub(super) fn footprint(count: usize) -> usize {
+        Region::footprint(count * 64)
+    }
+
+    /// `count` free buckets, or `None` if the system refuses the memory.
+    #[cfg(not(bytecache_loom))]
+    pub(super) fn new(count: usize) -> Option<Self> {
+        let mut region = Region::zeroed(count.checked_mul(size_of::<Bucket>())?)?;
+        // Regions start on a cache line, as buckets do, and zero bytes are a bucket with all lanes free.
+        let first = NonNull::new(region.as_mut_ptr().cast())?;
+        Some(Self { first, count, _memory: Memory::Region(region) })
+    }
+
+    #[cfg(bytecache_loom)]
+    pub(super) fn new(count: usize) -> Option<Self> {
+        let mut made: Vec<Bucket> = (0..count).map(|_| Bucket::new()).collect();
+        Some(Self { first: NonNull::new(made.as_mut_ptr())?, count, _memory: Memory::Made(made) })
+    }
+
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[Bucket] {
+        // SAFETY:
+        // * `first` starts `count` buckets that live in `_memory`, which is not touched otherwise while `self` lives;
+        // * they are initialised: made so, or zero bytes, which are valid atomics;
+        // * they are shared only as atomics.
+        unsafe { core::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+
+    /// Where the buckets are, for a prefetch by those who do not hold the table.
+    pub(super) fn address(&self) -> usize {
+        self.first.as_ptr().expose_provenance()
+    }
+}
+
+/// Asks the processor to fetch the line of the bucket with this number in a table at `address`, which may be gone.
+#[inline]
+pub(super) fn prefetch_at(address: usize, bucket: usize) {
+    prefetch_line(core::ptr::without_provenance(address.wrapping_add(bucket * 64)));
+}
+
+#[inline]
+fn prefetch_line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect that the program can see and never faults; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(all(test, not(bytecache_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_found_in_every_lane_and_nowhere_else() {
+        for lane in 0..LANES {
+            let bucket = Bucket::new();
+            bucket.set_tag(lane, 0x80);
+            let tags = bucket.tags();
+            assert_eq!(tags.matching(0x80).collect::<Vec<_>>(), [lane]);
+            assert_eq!(tags.matching(0x81).count(), 0);
+            assert_eq!(tags.used().collect::<Vec<_>>(), [lane]);
+            assert_eq!(tags.free().count(), LANES - 1);
+        }
+        let bucket = Bucket::new();
+        (0..LANES).for_each(|lane| bucket.set_tag(lane, if lane % 2 == 0 { 1 } else { 0xff }));
+        assert_eq!(bucket.tags().matching(1).collect::<Vec<_>>(), [0, 2, 4, 6, 8, 10]);
+        assert_eq!(bucket.tags().free().count(), 0);
+    }
+
+    #[test]
+    fn visits_stop_at_their_top_and_leave_their_neighbours_alone() {
+        let bucket = Bucket::new();
+        for lane in 0..LANES {
+            (0..5).for_each(|_| bucket.visit(lane));
+            assert_eq!(bucket.visits(lane), VISITS_MAX);
+        }
+        assert!(!bucket.has_overflowed());
+        bucket.set_visits(5, 1);
+        let visits: Vec<_> = (0..LANES).map(|lane| bucket.visits(lane)).collect();
+        assert_eq!(visits, [3, 3, 3, 3, 3, 1, 3, 3, 3, 3, 3, 3]);
+    }
+
+    #[test]
+    fn the_overflow_count_stays_once_it_is_full() {
+        let bucket = Bucket::new();
+        bucket.add_overflow();
+        bucket.remove_overflow();
+        assert!(!bucket.has_overflowed());
+        (0..300).for_each(|_| bucket.add_overflow());
+        (0..300).for_each(|_| bucket.remove_overflow());
+        assert!(bucket.has_overflowed());
+    }
+}

@@ -1,0 +1,442 @@
+//! From a hash to an entry's location, in one cache line for most keys.
+//!
+//! A table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket, or, if that is full, in one of the next; each
+//! bucket on the way counts the entries that went past it, so a search stops where that count is 0. At a load of 0.85 about one
+//! entry in seventeen is displaced, and an entry costs 6.3 bytes.
+//!
+//! The lane is the entry's id for policies. It changes only when the table is replaced by a larger one.
+//!
+//! # Invariants
+//!
+//! 1. Between an entry's home bucket and its own, every bucket's overflow count includes it (or is at its end).
+//! 2. `len` lanes are used, never more than [`Index::max_len`].
+//!
+//! # Synchronization
+//!
+//! Readers see a whole table through [`Published`](crate::reclaim::Published), lanes as `bucket.rs` says. A key that is present
+//! throughout a search is found: its lane's tag does not change. A table that was replaced stays as it was; a reader that still
+//! searches it finds what was there when the search began.
+//!
+//! # Not here
+//!
+//! Keys: the caller says through a closure whether an entry is the one looked for.
+
+mod bucket;
+
+use std::sync::Arc;
+
+use bucket::{Bucket, Buckets};
+
+use crate::hash::KeyHash;
+use crate::reclaim::{Hold, Live};
+use crate::sync::{AtomicUsize, Ordering};
+use crate::units::{EntryId, LANES, Location};
+
+/// The largest share of lanes that may be used. Beyond it searches past the home bucket become common.
+const MAX_LOAD: f64 = 0.85;
+
+/// The fewest buckets that a table has.
+pub(crate) const MIN_BUCKETS: usize = 4;
+
+/// A table of buckets, shared with readers.
+pub(crate) struct Table {
+    buckets: Buckets,
+    /// Called when the table's memory is given back.
+    on_drop: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Table {
+    /// What a table of `buckets` allocates.
+    pub(crate) fn footprint(buckets: usize) -> usize {
+        Buckets::footprint(buckets)
+    }
+
+    /// The most buckets whose lanes still have ids.
+    pub(crate) fn max_buckets() -> usize {
+        u32::MAX as usize / LANES
+    }
+
+    /// A table of free lanes, or `None` if the system refuses the memory. `on_drop` gets the footprint when it goes.
+    pub(crate) fn new(buckets: usize, on_drop: impl Fn(usize) + Send + Sync + 'static) -> Option<Self> {
+        debug_assert!(buckets <= Self::max_buckets());
+        Some(Self { buckets: Buckets::new(buckets)?, on_drop: Box::new(on_drop) })
+    }
+
+    pub(crate) fn buckets(&self) -> usize {
+        self.buckets.as_slice().len()
+    }
+
+    pub(crate) fn lanes(&self) -> usize {
+        self.buckets() * LANES
+    }
+
+    #[inline]
+    fn bucket(&self, number: usize) -> &Bucket {
+        &self.buckets.as_slice()[number]
+    }
+
+    #[inline]
+    fn home(&self, hash: KeyHash) -> usize {
+        hash.bucket(self.buckets())
+    }
+
+    #[inline]
+    fn next(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
+    }
+
+    /// The first entry with the tag of `hash`, and in its buckets, for which `is_match` returns something.
+    #[inline]
+    pub(crate) fn find<'a, R>(
+        &'a self,
+        hash: KeyHash,
+        hold: Hold<'a>,
+        mut is_match: impl FnMut(Live<'a>) -> Option<R>,
+    ) -> Option<(EntryId, R)> {
+        let mut number = self.home(hash);
+        // Ends after every bucket was searched once, however the overflow counts may be.
+        for _ in 0..self.buckets() {
+            let bucket = self.bucket(number);
+            for lane in bucket.tags().matching(hash.tag()) {
+                // No location: the entry was erased after its tag was read.
+                if let Some(found) = bucket.live(lane, hold).and_then(&mut is_match) {
+                    return Some((EntryId::from_lane(number, lane), found));
+                }
+            }
+            if !bucket.has_overflowed() {
+                return None;
+            }
+            number = self.next(number);
+        }
+        None
+    }
+
+    /// The location of the first lane with the tag of `hash`, whatever its key: for prefetching.
+    #[inline]
+    pub(crate) fn guess<'a>(&'a self, hash: KeyHash, hold: Hold<'a>) -> Option<Location> {
+        let bucket = self.bucket(self.home(hash));
+        let lane = bucket.tags().matching(hash.tag()).next()?;
+        bucket.live(lane, hold).map(Live::location)
+    }
+
+    /// Counts a visit to an entry.
+    #[inline]
+    pub(crate) fn visit(&self, id: EntryId) {
+        self.bucket(id.bucket()).visit(id.lane());
+    }
+
+    pub(crate) fn visits(&self, id: EntryId) -> u8 {
+        self.bucket(id.bucket()).visits(id.lane())
+    }
+
+    pub(crate) fn set_visits(&self, id: EntryId, visits: u8) {
+        self.bucket(id.bucket()).set_visits(id.lane(), visits);
+    }
+
+    /// The entry with an id, if there is one. Any id will do.
+    #[inline]
+    pub(crate) fn live<'a>(&'a self, id: EntryId, hold: Hold<'a>) -> Option<Live<'a>> {
+        self.buckets.as_slice().get(id.bucket())?.live(id.lane(), hold)
+    }
+
+    #[inline]
+    fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
+        let mut number = self.home(hash);
+        for _ in 0..self.buckets() {
+            if let Some(lane) = self.bucket(number).tags().free().next() {
+                return Some(EntryId::from_lane(number, lane));
+            }
+            number = self.next(number);
+        }
+        None
+    }
+
+    /// The entries of one bucket.
+    pub(crate) fn entries<'a>(&'a self, bucket: usize, hold: Hold<'a>) -> impl Iterator<Item = (EntryId, Live<'a>)> {
+        let lanes = self.bucket(bucket).tags().used();
+        lanes.filter_map(move |lane| Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, hold)?)))
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        (self.on_drop)(Self::footprint(self.buckets()));
+    }
+}
+
+/// Where the present table is, as far as a prefetch needs to know. It may be out of date at any time.
+pub(crate) struct TableHint {
+    address: AtomicUsize,
+    buckets: AtomicUsize,
+}
+
+impl TableHint {
+    pub(crate) fn new(table: &Table) -> Self {
+        let hint = Self { address: AtomicUsize::new(0), buckets: AtomicUsize::new(0) };
+        hint.set(table);
+        hint
+    }
+
+    pub(crate) fn set(&self, table: &Table) {
+        // Relaxed: a prefetch of another line than the right one is merely useless.
+        self.address.store(table.buckets.address(), Ordering::Relaxed);
+        self.buckets.store(table.buckets(), Ordering::Relaxed);
+    }
+
+    /// Asks the processor to fetch the home bucket of `hash`, without holding the table.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: KeyHash) {
+        let buckets = self.buckets.load(Ordering::Relaxed);
+        bucket::prefetch_at(self.address.load(Ordering::Relaxed), hash.bucket(buckets));
+    }
+}
+
+/// The writer's side of an index. All of it is for the holder of the shard's lock.
+pub(crate) struct Index {
+    table: Arc<Table>,
+    len: usize,
+}
+
+impl Index {
+    pub(crate) fn new(table: Arc<Table>) -> Self {
+        Self { table, len: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The most entries that the table may have.
+    pub(crate) fn max_len(&self) -> usize {
+        Self::max_len_of(self.table.buckets())
+    }
+
+    fn max_len_of(buckets: usize) -> usize {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the number of lanes")]
+        {
+            ((buckets * LANES) as f64 * MAX_LOAD) as usize
+        }
+    }
+
+    /// The fewest buckets for so many entries.
+    pub(crate) fn buckets_for(entries: usize) -> usize {
+        let mut buckets = entries / LANES + 1;
+        while Self::max_len_of(buckets) < entries {
+            buckets += buckets / 64 + 1;
+        }
+        buckets.max(MIN_BUCKETS)
+    }
+
+    /// The lane that a new entry would get. It stays free until [`publish`](Self::publish), whatever is erased meanwhile.
+    #[inline]
+    pub(crate) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
+        self.table.free_lane(hash)
+    }
+
+    /// Puts an entry in a free lane.
+    #[inline]
+    pub(crate) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
+        self.len += 1;
+        place(&self.table, id, hash, location);
+    }
+
+    /// Stores the location that an entry has moved to, or of the value that replaces it.
+    #[inline]
+    pub(crate) fn replace(&mut self, id: EntryId, location: Location) {
+        self.table.bucket(id.bucket()).set_location(id.lane(), Some(location));
+    }
+
+    /// Whether an entry may lie past its home bucket, so that [`erase`](Self::erase) needs its hash.
+    #[inline]
+    pub(crate) fn may_be_displaced(&self, id: EntryId) -> bool {
+        let own = id.bucket();
+        let before = if own == 0 { self.table.buckets() - 1 } else { own - 1 };
+        self.table.bucket(before).has_overflowed()
+    }
+
+    /// Frees an entry's lane. `hash` must be there if the entry [may be displaced](Self::may_be_displaced).
+    #[inline]
+    pub(crate) fn erase(&mut self, id: EntryId, hash: Option<KeyHash>) {
+        self.len -= 1;
+        let own = id.bucket();
+        if let Some(hash) = hash {
+            let mut number = self.table.home(hash);
+            while number != own {
+                self.table.bucket(number).remove_overflow();
+                number = self.table.next(number);
+            }
+        }
+        let bucket = self.table.bucket(own);
+        bucket.set_tag(id.lane(), 0);
+        bucket.set_location(id.lane(), None);
+        bucket.set_visits(id.lane(), 0);
+    }
+
+    /// Frees all lanes.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+        for bucket in self.table.buckets.as_slice() {
+            bucket.wipe();
+        }
+    }
+
+    /// Moves all entries to a larger table; the caller publishes it. Returns where each id went.
+    ///
+    /// `prefetch` is told which entries come next, `hash_of` must give each one's hash. If that panics, the index is as it was.
+    pub(crate) fn move_to(
+        &mut self,
+        table: Arc<Table>,
+        hold: Hold<'_>,
+        prefetch: impl Fn(Live<'_>),
+        hash_of: impl Fn(Live<'_>) -> KeyHash,
+    ) -> Vec<Option<EntryId>> {
+        let old = &*self.table;
+        let mut moves = vec![None; old.lanes()];
+        for bucket in 0..old.buckets() {
+            if bucket + 1 < old.buckets() {
+                old.entries(bucket + 1, hold).for_each(|(_, live)| prefetch(live));
+            }
+            for (id, live) in old.entries(bucket, hold) {
+                let hash = hash_of(live);
+                // The table is larger than the one that held all entries, so there is a lane.
+                let Some(to) = table.free_lane(hash) else { continue };
+                place(&table, to, hash, live.location());
+                table.set_visits(to, old.visits(id));
+                moves[id.index()] = Some(to);
+            }
+        }
+        self.table = table;
+        moves
+    }
+
+    /// The id of the entry at a location, from a look at every lane: for when its hash does not lead to it.
+    #[cold]
+    pub(crate) fn search(&self, location: Location, hold: Hold<'_>) -> Option<EntryId> {
+        let mut entries = (0..self.table.buckets()).flat_map(|bucket| self.table.entries(bucket, hold));
+        entries.find(|(_, live)| live.location() == location).map(|(id, _)| id)
+    }
+
+    /// Recounts everything and panics where it differs. Returns all locations.
+    pub(crate) fn validate(&self, hold: Hold<'_>, hash_of: impl Fn(Live<'_>) -> KeyHash) -> Vec<Location> {
+        let mut locations = Vec::new();
+        let mut overflow = vec![0; self.table.buckets()];
+        for number in 0..self.table.buckets() {
+            let bucket = self.table.bucket(number);
+            for lane in bucket.tags().used() {
+                let live = bucket.live(lane, hold).expect("a used lane has a location");
+                let hash = hash_of(live);
+                let id = EntryId::from_lane(number, lane);
+                let found = self.table.find(hash, hold, |other| (other.location() == live.location()).then_some(()));
+                assert_eq!(found.map(|(found, ())| found), Some(id), "an entry is not found by its hash");
+                let mut passed = self.table.home(hash);
+                while passed != number {
+                    overflow[passed] += 1;
+                    passed = self.table.next(passed);
+                }
+                locations.push(live.location());
+            }
+            for lane in bucket.tags().free() {
+                assert!(bucket.live(lane, hold).is_none(), "a free lane has a location");
+            }
+        }
+        for (number, expected) in overflow.into_iter().enumerate() {
+            let counted = self.table.bucket(number).overflow();
+            assert!(counted == expected || counted == 255, "overflow of bucket {number}: {counted}, not {expected}");
+        }
+        assert_eq!(locations.len(), self.len);
+        assert!(self.len <= self.max_len());
+        locations
+    }
+}
+
+/// Publishes an entry in a free lane and counts it in the buckets that it went past.
+#[inline]
+fn place(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
+    let mut number = table.home(hash);
+    while number != id.bucket() {
+        table.bucket(number).add_overflow();
+        number = table.next(number);
+    }
+    let bucket = table.bucket(number);
+    bucket.set_location(id.lane(), Some(location));
+    bucket.set_tag(id.lane(), hash.tag());
+}
+
+#[cfg(all(test, not(bytecache_loom)))]
+mod tests {
+    use super::*;
+    use crate::reclaim::WriteToken;
+
+    fn table(buckets: usize) -> Arc<Table> {
+        Arc::new(Table::new(buckets, |_| {}).unwrap())
+    }
+
+    fn hash(bits: u64) -> KeyHash {
+        KeyHash::new(bits)
+    }
+
+    fn location(number: usize) -> Location {
+        Location::from_offset(number * 4).unwrap()
+    }
+
+    /// Entries whose hash is their location's number in the top bits and a tag that is the same for all.
+    fn filled(entries: usize, buckets: usize, hash_of: impl Fn(usize) -> KeyHash) -> Index {
+        let mut index = Index::new(table(buckets));
+        for entry in 0..entries {
+            let id = index.free_lane(hash_of(entry)).unwrap();
+            index.publish(id, hash_of(entry), location(entry));
+        }
+        index
+    }
+
+    fn find(index: &Index, hash: KeyHash, entry: usize) -> Option<EntryId> {
+        let token = WriteToken::new();
+        let is_entry = |live: Live<'_>| (live.location() == location(entry)).then_some(());
+        index.table().find(hash, (&token).into(), is_entry).map(|(id, ())| id)
+    }
+
+    #[test]
+    fn entries_that_share_home_and_tag_overflow_and_come_back() {
+        let all = |_: usize| hash(u64::MAX); // The last bucket: overflow wraps round to the first.
+        let mut index = filled(40, 4, all);
+        assert_eq!((0..40).filter(|&entry| find(&index, all(0), entry).is_some()).count(), 40);
+        for entry in (0..40).step_by(2) {
+            let id = find(&index, all(0), entry).unwrap();
+            index.erase(id, Some(all(0)));
+        }
+        for entry in 0..40 {
+            assert_eq!(find(&index, all(0), entry).is_some(), entry % 2 == 1);
+        }
+        let token = WriteToken::new();
+        index.validate((&token).into(), |_| all(0));
+    }
+
+    #[test]
+    fn a_move_to_a_larger_table_keeps_entries_and_visits_and_tells_where_they_went() {
+        let spread = |entry: usize| hash((entry as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut index = filled(100, 10, spread);
+        let visited = find(&index, spread(7), 7).unwrap();
+        index.table().set_visits(visited, 2);
+        let token = WriteToken::new();
+        let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
+        let moves = index.move_to(table(13), (&token).into(), |_| {}, hash_of);
+        assert_eq!((index.table().buckets(), moves.iter().flatten().count()), (13, 100));
+        let moved = moves[visited.index()].unwrap();
+        assert_eq!((Some(moved), index.table().visits(moved)), (find(&index, spread(7), 7), 2));
+        assert_eq!(index.validate((&token).into(), hash_of).len(), 100);
+    }
+
+    #[test]
+    fn tables_are_sized_to_stay_below_their_load() {
+        for entries in [0, 1, 40, 41, 1000, 123_457] {
+            let buckets = Index::buckets_for(entries);
+            assert!(Index::max_len_of(buckets) >= entries);
+            assert!(buckets == MIN_BUCKETS || Index::max_len_of(buckets * 63 / 64 - 2) < entries);
+        }
+    }
+}

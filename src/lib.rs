@@ -1,0 +1,26 @@
+//! A concurrent in-memory cache of bytes.
+#![deny(unsafe_op_in_unsafe_fn)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod cache;
+pub mod docs;
+mod error;
+mod hash;
+mod index;
+pub mod policy;
+mod reclaim;
+mod region;
+mod ring;
+mod shard;
+mod stats;
+mod sync;
+mod units;
+
+pub use builder::CacheBuilder;
+pub use cache::Cache;
+pub use error::{Error, ErrorKind};
+pub use hash::{StableHash, StableHasher};
+pub use policy::{EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, Residents};
+pub use ring::Value;
+pub use stats::{Memory, Stats};

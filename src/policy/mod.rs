@@ -1,0 +1,323 @@
+//! Eviction policies: the contract, the built-in ones, and what one needs to write another.
+//!
+//! A policy decides which entry leaves when space is wanted. Each shard has its own policy object, which is only called under
+//! that shard's lock. It knows entries by [`EntryId`], the 64-bit hash of their key, and their *charge* (the bytes that they take
+//! in the ring), never by their bytes.
+//!
+//! # The order of calls
+//!
+//! ```text
+//!   a new key       insert(id, hash, charge), then evict() until the entry fits; then it is visible
+//!   a known key     update(id, charge), then evict() until the new value fits
+//!   a read          a visit is counted (Counted) or touch(id) follows before the next evict() (Ordered)
+//!   a removal       remove(id)
+//!   the index grew  renumber(moved)
+//!   space changed   set_capacity(charge)
+//! ```
+//!
+//! * A read that misses is not reported: the insert that follows it is the access.
+//! * An id is free for another entry after `remove` named it or `evict` returned it.
+//! * `evict` may return the entry that is just being inserted: then that entry is not stored (admission control).
+//! * An id that `evict` returns and that is not resident is ignored; a policy that returns nothing useful while entries are
+//!   there has one chosen for it, which it learns of through `remove`.
+//!
+//! # A complete policy
+//!
+//! Evicts at random. `examples/custom_policy.rs` runs it in a cache.
+//!
+//! ```
+//! use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+//!
+//! struct Random {
+//!     residents: Vec<EntryId>,
+//!     /// Where each id is in `residents`.
+//!     places: Vec<u32>,
+//!     state: u64,
+//! }
+//!
+//! impl Random {
+//!     fn new(context: &PolicyContext) -> Self {
+//!         Self { residents: Vec::new(), places: vec![0; context.ids()], state: 1 }
+//!     }
+//!
+//!     fn forget(&mut self, id: EntryId) {
+//!         let place = self.places[id.index()] as usize;
+//!         self.residents.swap_remove(place);
+//!         if let Some(moved) = self.residents.get(place) {
+//!             self.places[moved.index()] = place as u32;
+//!         }
+//!     }
+//! }
+//!
+//! impl EvictionPolicy for Random {
+//!     fn recency(&self) -> Recency {
+//!         Recency::Counted // The cheaper one, for a policy that asks for neither.
+//!     }
+//!     fn insert(&mut self, id: EntryId, _hash: u64, _charge: u32) {
+//!         self.places[id.index()] = self.residents.len() as u32;
+//!         self.residents.push(id);
+//!     }
+//!     fn touch(&mut self, _id: EntryId) {}
+//!     fn update(&mut self, _id: EntryId, _charge: u32) {}
+//!     fn remove(&mut self, id: EntryId) {
+//!         self.forget(id);
+//!     }
+//!     fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+//!         self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+//!         let place = (self.state >> 33) as usize % self.residents.len().max(1);
+//!         let victim = *self.residents.get(place)?;
+//!         self.forget(victim);
+//!         Some(victim)
+//!     }
+//!     fn set_capacity(&mut self, _charge: u64) {}
+//!     fn renumber(&mut self, moved: &Renumbering) {
+//!         let mut places = vec![0; moved.ids()];
+//!         for (place, id) in self.residents.iter_mut().enumerate() {
+//!             *id = moved.get(*id).expect("a resident has a number");
+//!             places[id.index()] = place as u32;
+//!         }
+//!         self.places = places;
+//!     }
+//!     fn bytes(&self) -> usize {
+//!         self.residents.capacity() * size_of::<EntryId>() + self.places.capacity() * size_of::<u32>()
+//!     }
+//! }
+//!
+//! let cache = bytecache::Cache::builder()
+//!     .max_bytes(1 << 20)
+//!     .custom_policy(|context| Box::new(Random::new(&context)))
+//!     .build()?;
+//! for key in 0..100_000_u32 {
+//!     cache.insert(key.to_le_bytes(), b"value")?;
+//! }
+//! assert!(cache.stats().evictions > 0);
+//! # Ok::<(), bytecache::Error>(())
+//! ```
+
+mod fifo;
+mod ghost;
+mod list;
+mod lru;
+mod s3fifo;
+
+use core::fmt;
+use core::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+pub use crate::units::EntryId;
+
+/// A policy that comes with the crate.
+///
+/// Its name parses and prints:
+///
+/// ```
+/// use bytecache::Policy;
+///
+/// let policy: Policy = "lru".parse()?;
+/// assert_eq!((policy, policy.to_string().as_str()), (Policy::Lru, "lru"));
+/// # Ok::<(), bytecache::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Least recently used (Mattson et al. 1970): exact while one thread reads; under contention a touch may be dropped, and is
+    /// counted. Costs 8 bytes for each id, and a store to a shared log for each hit. `"lru"`.
+    Lru,
+    /// Three FIFO queues (Yang et al., SOSP 2023): a small one that one-hit wonders soon leave, a main one, and the ghosts of those
+    /// that left. Costs about 8 bytes for each id; a hit on a hot key writes nothing. The default. `"s3-fifo"`.
+    #[default]
+    S3Fifo,
+}
+
+impl Policy {
+    /// All built-in policies.
+    pub const ALL: &[Self] = &[Self::Lru, Self::S3Fifo];
+
+    /// The name that [`FromStr`] takes and [`Display`](fmt::Display) prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lru => "lru",
+            Self::S3Fifo => "s3-fifo",
+        }
+    }
+
+    /// A policy object for one shard.
+    pub(crate) fn build(self, context: &PolicyContext) -> Box<dyn EvictionPolicy> {
+        match self {
+            Self::Lru => Box::new(lru::Lru::new(context)),
+            Self::S3Fifo => Box::new(s3fifo::S3Fifo::new(context)),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Policy {
+    type Err = Error;
+
+    /// Takes a [`name`](Policy::name), in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownPolicy`] for any other text.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let known = Self::ALL.iter().find(|policy| policy.name().eq_ignore_ascii_case(name));
+        known.copied().ok_or_else(|| ErrorKind::UnknownPolicy { name: name.to_owned() }.into())
+    }
+}
+
+/// How a policy learns of reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recency {
+    /// Readers count up to three visits in two bits beside the entry, which [`Residents`] shows. A hot entry costs them nothing.
+    Counted,
+    /// Every read is reported through [`EvictionPolicy::touch`], in order. With one thread none is lost.
+    Ordered,
+}
+
+/// Decides which entry leaves. See the [module](self) for the order of calls.
+///
+/// All methods run under a shard's lock: they should take constant time, and must not use the cache. If one panics, its shard is
+/// emptied, the panic goes on in the thread that wrote to it, and a policy made anew serves the shard from then on.
+pub trait EvictionPolicy: Send {
+    /// How this policy learns of reads. Asked once.
+    fn recency(&self) -> Recency;
+
+    /// A new key comes in under `id`. `hash` is the same whenever the key comes back, so ghosts are looked up by it.
+    fn insert(&mut self, id: EntryId, hash: u64, charge: u32);
+
+    /// The entry was read. Only for [`Recency::Ordered`].
+    fn touch(&mut self, id: EntryId);
+
+    /// The entry gets a new value and takes `charge` bytes from now on. Counts as an access; a visit was counted before the call.
+    fn update(&mut self, id: EntryId, charge: u32);
+
+    /// The entry was removed or has expired: it leaves no ghost.
+    fn remove(&mut self, id: EntryId);
+
+    /// Names the next victim, and forgets it. `None` if there is none.
+    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId>;
+
+    /// The entries' charges may add up to `charge` bytes from now on. What is too much is evicted by later calls.
+    fn set_capacity(&mut self, charge: u64);
+
+    /// The index grew: every resident has another id, and there are more of them.
+    fn renumber(&mut self, moved: &Renumbering);
+
+    /// What the policy has allocated, in bytes. Should change in [`renumber`](Self::renumber) only: it counts against `max_bytes`.
+    fn bytes(&self) -> usize;
+}
+
+/// What a policy is made for: one shard of a cache.
+#[derive(Clone, Debug)]
+pub struct PolicyContext {
+    ids: usize,
+    capacity: u64,
+}
+
+impl PolicyContext {
+    pub(crate) fn new(ids: usize, capacity: u64) -> Self {
+        Self { ids, capacity }
+    }
+
+    /// Every id is below this number, until [`EvictionPolicy::renumber`] says otherwise.
+    pub fn ids(&self) -> usize {
+        self.ids
+    }
+
+    /// The charge that entries may add up to at first, in bytes.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+}
+
+/// Makes a policy object for a shard; the user's own or a built-in one.
+pub(crate) type PolicyFactory = Arc<dyn Fn(PolicyContext) -> Box<dyn EvictionPolicy> + Send + Sync>;
+
+/// What only the shard knows of its entries.
+pub struct Residents<'a> {
+    source: &'a dyn ResidentSource,
+}
+
+/// Where [`Residents`] gets its answers. Ids that are not resident have no visits, no hash and no charge.
+pub(crate) trait ResidentSource {
+    fn visits(&self, id: EntryId) -> u8;
+    fn set_visits(&self, id: EntryId, visits: u8);
+    fn hash(&self, id: EntryId) -> u64;
+    fn charge(&self, id: EntryId) -> u32;
+    fn expect(&self, id: EntryId);
+}
+
+impl<'a> Residents<'a> {
+    pub(crate) fn new(source: &'a dyn ResidentSource) -> Self {
+        Self { source }
+    }
+
+    /// How often the entry was read since its visits were last set, from 0 to 3. For [`Recency::Counted`].
+    pub fn visits(&self, id: EntryId) -> u8 {
+        self.source.visits(id)
+    }
+
+    /// Sets the entry's visits; more than 3 are 3.
+    pub fn set_visits(&mut self, id: EntryId, visits: u8) {
+        self.source.set_visits(id, visits);
+    }
+
+    /// The hash of the entry's key, as [`EvictionPolicy::insert`] got it. Reads the key.
+    pub fn hash(&self, id: EntryId) -> u64 {
+        self.source.hash(id)
+    }
+
+    /// The entry's charge in bytes.
+    pub fn charge(&self, id: EntryId) -> u32 {
+        self.source.charge(id)
+    }
+
+    /// Says that `id` will probably be evicted soon, so that its cache lines can be fetched. Only a hint.
+    pub fn expect(&self, id: EntryId) {
+        self.source.expect(id);
+    }
+}
+
+impl fmt::Debug for Residents<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Residents").finish_non_exhaustive()
+    }
+}
+
+/// Where the ids of all residents went when the index grew.
+#[derive(Debug)]
+pub struct Renumbering {
+    moves: Vec<Option<EntryId>>,
+    ids: usize,
+}
+
+impl Renumbering {
+    pub(crate) fn new(moves: Vec<Option<EntryId>>, ids: usize) -> Self {
+        Self { moves, ids }
+    }
+
+    /// What a renumbering of so many old ids allocates.
+    pub(crate) fn footprint(old_ids: usize) -> usize {
+        old_ids * size_of::<Option<EntryId>>()
+    }
+
+    /// The new id of the resident that had the id `old`; `None` for one that was not resident.
+    pub fn get(&self, old: EntryId) -> Option<EntryId> {
+        self.moves.get(old.index()).copied().flatten()
+    }
+
+    /// Every new id is below this number.
+    pub fn ids(&self) -> usize {
+        self.ids
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! S3-FIFO: Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023.
+//!
+//! ```text
+//!   new key -----------> small (10 %) --- two visits or more ---> main (90 %) --+
+//!   new key, a ghost ------------------------------------------>   ^            | visited: round again, one visit less
+//!                            |  fewer: evicted, a ghost is left    +------------+
+//!                            v                                     |  not visited: evicted, no ghost
+//! ```
+//!
+//! The small queue is evicted from while it holds more than its share, else the main one. A read counts a visit, up to three, and
+//! moves nothing. Visits start anew on the way from small to main. There are as many ghosts as nine tenths of the entries.
+//!
+//! Where the paper leaves a choice: promoted at two visits (its pseudo code; its text says one); shares in bytes of charge, and
+//! an entry larger than the small queue's share is taken all the same; ghosts by number. The ghosts are approximate, see `ghost.rs`.
+//!
+//! Costs for each id: 4 bytes of queue, 2 of charge, 1 bit, 2 bytes of ghosts. Operations are O(1) amortised. It is the wrong choice
+//! for block traces whose reuse comes just after an entry has left the small queue, and for loops a little larger than the cache.
+
+use std::collections::HashMap;
+
+use super::fifo::{Queue, Queues};
+use super::ghost::Ghosts;
+use super::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+
+/// The small queue's share of the capacity is one part in this many.
+const SMALL_SHARE: u64 = 10;
+/// Visits that take an entry from small to main.
+const PROMOTION_VISITS: u8 = 2;
+/// How far ahead victims are announced.
+const LOOKAHEAD: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct S3Fifo {
+    queues: Queues,
+    ghosts: Ghosts,
+    charges: Charges,
+    small_target: u64,
+    small_bytes: u64,
+    residents: usize,
+    main_residents: usize,
+    /// The entry that came last, if it went to the small queue: it does not count when its own victims are chosen.
+    newest: Option<EntryId>,
+}
+
+impl S3Fifo {
+    pub(super) fn new(context: &PolicyContext) -> Self {
+        let mut policy = Self {
+            queues: Queues::new(context.ids()),
+            ghosts: Ghosts::new(max_ghosts(context.ids())),
+            charges: Charges::new(context.ids()),
+            small_target: 0,
+            small_bytes: 0,
+            residents: 0,
+            main_residents: 0,
+            newest: None,
+        };
+        policy.set_capacity(context.capacity());
+        policy
+    }
+
+    fn queue_of(&self, id: EntryId) -> Queue {
+        if self.charges.is_main(id) { Queue::Main } else { Queue::Small }
+    }
+
+    /// Bytes in the small queue before the newest entry came.
+    fn settled_small_bytes(&self) -> u64 {
+        let newest = self.newest.map_or(0, |id| u64::from(self.charges.get(id)));
+        self.small_bytes - newest
+    }
+
+    fn enter_main(&mut self, id: EntryId) {
+        self.charges.set_main(id);
+        self.main_residents += 1;
+        self.queues.push(Queue::Main, id);
+    }
+
+    fn forget(&mut self, id: EntryId) {
+        if self.charges.is_main(id) {
+            self.main_residents -= 1;
+        } else {
+            self.small_bytes -= u64::from(self.charges.get(id));
+        }
+        self.charges.clear(id);
+        self.residents -= 1;
+        if self.newest == Some(id) {
+            self.newest = None;
+        }
+    }
+
+    /// Pops the small queue until an entry has to leave, or the queue is down to its share.
+    fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        while self.settled_small_bytes() >= self.small_target || self.main_residents == 0 {
+            if let Some(id) = self.queues.peek(Queue::Small, LOOKAHEAD) {
+                residents.expect(id);
+            }
+            let id = self.queues.pop(Queue::Small)?;
+            if self.newest == Some(id) && self.main_residents > 0 {
+                // The newest is never its own victim while there is another.
+                self.queues.push(Queue::Small, id);
+                return None;
+            }
+            if residents.visits(id) < PROMOTION_VISITS {
+                self.ghosts.insert(residents.hash(id));
+                return Some(id);
+            }
+            residents.set_visits(id, 0);
+            self.small_bytes -= u64::from(self.charges.get(id));
+            self.enter_main(id);
+        }
+        None
+    }
+
+    /// Sends visited entries round until one has to leave.
+    fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        loop {
+            if let Some(id) = self.queues.peek(Queue::Main, LOOKAHEAD) {
+                residents.expect(id);
+            }
+            // Ends: each round takes a visit away, and there are at most three for each entry.
+            let id = self.queues.pop(Queue::Main)?;
+            match residents.visits(id) {
+                0 => return Some(id),
+                visits => {
+                    residents.set_visits(id, visits - 1);
+                    self.queues.push(Queue::Main, id);
+                }
+            }
+        }
+    }
+}
+
+/// Ghosts for a table of so many ids, which is at most 85 % full: nine tenths of the entries.
+fn max_ghosts(ids: usize) -> usize {
+    ids * 9 / 10 * 85 / 100
+}
+
+impl EvictionPolicy for S3Fifo {
+    fn recency(&self) -> Recency {
+        Recency::Counted
+    }
+
+    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
+        self.residents += 1;
+        self.charges.set(id, charge);
+        if self.ghosts.take(hash) {
+            self.enter_main(id);
+            self.newest = None;
+        } else {
+            self.small_bytes += u64::from(charge);
+            self.queues.push(Queue::Small, id);
+            self.newest = Some(id);
+        }
+    }
+
+    fn touch(&mut self, _id: EntryId) {}
+
+    fn update(&mut self, id: EntryId, charge: u32) {
+        if !self.charges.is_main(id) {
+            self.small_bytes = self.small_bytes - u64::from(self.charges.get(id)) + u64::from(charge);
+        }
+        self.charges.replace(id, charge);
+        self.newest = None;
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        self.queues.remove(self.queue_of(id), id);
+        self.forget(id);
+    }
+
+    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.ghosts.set_len(self.residents * 9 / 10);
+        let victim = match self.evict_small(residents) {
+            Some(victim) => Some(victim),
+            None => self.evict_main(residents),
+        };
+        // Nothing but the newest may be left.
+        let victim = victim.or_else(|| self.queues.pop(Queue::Small))?;
+        self.forget(victim);
+        Some(victim)
+    }
+
+    fn set_capacity(&mut self, charge: u64) {
+        self.small_target = charge / SMALL_SHARE;
+    }
+
+    fn renumber(&mut self, moved: &Renumbering) {
+        self.queues.renumber(moved.ids(), |id| moved.get(id));
+        self.charges.renumber(moved);
+        self.ghosts = Ghosts::new(max_ghosts(moved.ids()));
+        self.newest = self.newest.and_then(|id| moved.get(id));
+    }
+
+    fn bytes(&self) -> usize {
+        self.queues.bytes() + self.ghosts.bytes() + self.charges.bytes()
+    }
+}
+
+/// The charge of each id, and whether it is in the main queue: 15 bits and one.
+///
+/// A charge that does not fit is kept in a map beside them.
+#[derive(Debug)]
+struct Charges {
+    words: Vec<u16>,
+    large: HashMap<EntryId, u32, ahash::RandomState>,
+}
+
+const MAIN: u16 = 1 << 15;
+const LARGE: u16 = MAIN - 1;
+
+impl Charges {
+    fn new(ids: usize) -> Self {
+        Self { words: vec![0; ids], large: HashMap::default() }
+    }
+
+    fn bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u16>() + self.large.capacity() * (size_of::<(EntryId, u32)>() + 1) * 8 / 7
+    }
+
+    fn get(&self, id: EntryId) -> u32 {
+        match self.words[id.index()] & LARGE {
+            LARGE => self.large.get(&id).copied().unwrap_or(0),
+            small => u32::from(small),
+        }
+    }
+
+    fn is_main(&self, id: EntryId) -> bool {
+        self.words[id.index()] & MAIN != 0
+    }
+
+    fn set_main(&mut self, id: EntryId) {
+        self.words[id.index()] |= MAIN;
+    }
+
+    /// Sets the charge of an id that had none.
+    fn set(&mut self, id: EntryId, charge: u32) {
+        self.words[id.index()] = match u16::try_from(charge) {
+            Ok(small) if small < LARGE => small,
+            _ => {
+                self.large.insert(id, charge);
+                LARGE
+            }
+        };
+    }
+
+    fn clear(&mut self, id: EntryId) {
+        if self.words[id.index()] & LARGE == LARGE {
+            self.large.remove(&id);
+        }
+        self.words[id.index()] = 0;
+    }
+
+    fn replace(&mut self, id: EntryId, charge: u32) {
+        let main = self.words[id.index()] & MAIN;
+        self.clear(id);
+        self.set(id, charge);
+        self.words[id.index()] |= main;
+    }
+
+    fn renumber(&mut self, moved: &Renumbering) {
+        let old = core::mem::replace(self, Self::new(moved.ids()));
+        for (id, word) in (0..).map(EntryId::new).zip(&old.words) {
+            if let Some(to) = moved.get(id) {
+                self.set(to, old.get(id));
+                self.words[to.index()] |= word & MAIN;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges_of_all_sizes_keep_their_queue() {
+        let mut charges = Charges::new(4);
+        let id = EntryId::new(2);
+        for charge in [0, 4, 32_766, 32_767, 65_536, u32::MAX] {
+            charges.set(id, charge);
+            assert_eq!((charges.get(id), charges.is_main(id)), (charge, false));
+            charges.set_main(id);
+            charges.replace(id, charge / 2);
+            assert_eq!((charges.get(id), charges.is_main(id)), (charge / 2, true));
+            charges.clear(id);
+            assert_eq!((charges.get(id), charges.is_main(id), charges.large.len()), (0, false, 0));
+        }
+    }
+}

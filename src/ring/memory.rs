@@ -1,0 +1,233 @@
+//! A shard's arena: the bytes themselves, and every raw access to them.
+//!
+//! # Invariants
+//!
+//! 1. Every byte of the arena is initialised at all times: it starts as zero and is only written with bytes.
+//! 2. An access beyond the arena's end panics; it never happens.
+//! 3. Bytes are written only by the holder of the shard's write lock, and only where no [`Live`] location points to
+//!    (bytes past a chunk's fill mark). The one exception is an entry's first word, which is always accessed atomically.
+//!
+//! # Synchronization
+//!
+//! Key and value bytes are written before their location is published (Release, in the index) and read after it was loaded
+//! (Acquire). They are overwritten only after the chunk's pins have come to zero (see `chunk.rs`). The first word's
+//! accesses are Relaxed: its lengths never change, and its dead mark is read only under the lock.
+//!
+//! Under loom a shadow cell for each location unit reports any access that these rules do not order.
+
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::header::{Alignment, FirstWord, Layout};
+use crate::reclaim::Live;
+use crate::region::Region;
+use crate::units::{LOCATION_UNIT, Location};
+
+const LINE: usize = 64;
+
+/// The memory of one shard's ring.
+pub(super) struct Arena {
+    base: NonNull<u8>,
+    bytes: usize,
+    alignment: Alignment,
+    region: Region,
+    #[cfg(bytecache_loom)]
+    shadow: Vec<loom::cell::UnsafeCell<()>>,
+}
+
+// SAFETY: the arena owns its region; all access to the bytes follows invariant 3, whichever thread it comes from.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+/// The parts of an entry that is in the arena.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+impl Arena {
+    /// An arena of `bytes` zero bytes, or `None` if the system refuses them.
+    pub(super) fn new(bytes: usize, alignment: Alignment) -> Option<Self> {
+        let mut region = Region::zeroed(bytes)?;
+        Some(Self {
+            base: NonNull::new(region.as_mut_ptr())?,
+            bytes,
+            alignment,
+            region,
+            #[cfg(bytecache_loom)]
+            shadow: (0..bytes / LOCATION_UNIT).map(|_| loom::cell::UnsafeCell::new(())).collect(),
+        })
+    }
+
+    pub(super) fn alignment(&self) -> Alignment {
+        self.alignment
+    }
+
+    /// The address of `offset`, from which at least `len` bytes follow in the arena.
+    #[inline]
+    fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
+        assert!(offset <= self.bytes && len <= self.bytes - offset, "access beyond the arena");
+        // SAFETY: `offset` is at most the length of the allocation that `base` starts (just checked).
+        unsafe { self.base.add(offset) }
+    }
+
+    #[inline]
+    fn first_word(&self, location: Location) -> &AtomicU32 {
+        let word = self.at(location.offset(), LOCATION_UNIT).cast::<u32>();
+        // SAFETY:
+        // * the word lies in the arena and is initialised (invariants 1 and 2); locations are multiples of 4 from a base
+        //   that is aligned to 64;
+        // * first words of entries are only ever accessed atomically (invariant 3), and the arena outlives the borrow.
+        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
+    }
+
+    /// The layout of the entry at `location`.
+    #[inline]
+    pub(super) fn layout(&self, location: Location) -> Layout {
+        let first = FirstWord(self.first_word(location).load(Ordering::Relaxed));
+        if first.is_large() {
+            return self.large_layout(location);
+        }
+        let (key, value) = first.small_lengths();
+        Layout::small(key, value, self.alignment)
+    }
+
+    #[cold]
+    fn large_layout(&self, location: Location) -> Layout {
+        let words = self.at(location.offset() + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
+        // SAFETY: two aligned, initialised words in the arena, which never change while the entry is there.
+        let [key, value] = unsafe { words.read() };
+        Layout::large(key as usize, value as usize, self.alignment)
+    }
+
+    /// Whether the entry at `location` was marked dead. For the holder of the write lock.
+    pub(super) fn is_dead(&self, location: Location) -> bool {
+        FirstWord(self.first_word(location).load(Ordering::Relaxed)).is_dead()
+    }
+
+    /// Marks the entry at `location` dead. For the holder of the write lock.
+    #[inline]
+    pub(super) fn mark_dead(&self, location: Location) {
+        let word = self.first_word(location);
+        // Only the lock's holder stores here once the entry is published, so nothing comes in between.
+        let first = FirstWord(word.load(Ordering::Relaxed));
+        word.store(first.as_dead().0, Ordering::Relaxed);
+    }
+
+    /// The entry at a live location.
+    #[inline]
+    pub(super) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
+        let layout = self.layout(live.location());
+        let start = live.location().offset();
+        self.note_read(start, layout.charge());
+        Entry {
+            key: self.slice(start + layout.key_start, layout.key_len),
+            value: self.slice(start + layout.value_start, layout.value_len),
+        }
+    }
+
+    /// Bytes of a live entry's key or value.
+    #[inline]
+    fn slice(&self, offset: usize, len: usize) -> &[u8] {
+        let start = self.at(offset, len);
+        // SAFETY:
+        // * the bytes are in the arena and initialised (invariants 1 and 2);
+        // * they are key or value bytes of an entry that was live when its `Live` was made, so nobody writes to them while
+        //   its hold lasts (invariant 3), and the caller's borrow ends with that hold.
+        unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    /// Writes an entry at `location`, where nothing is live. For the holder of the write lock.
+    #[inline]
+    pub(super) fn write(&self, location: Location, layout: &Layout, key: &[u8], value: &[u8]) {
+        assert!(key.len() == layout.key_len && value.len() == layout.value_len, "another entry's layout");
+        let start = location.offset();
+        self.note_write(start, layout.charge());
+        let (first, key_word, value_word) = layout.words();
+        if first.is_large() {
+            let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
+            // SAFETY: two aligned words in the arena, past the fill mark of the open chunk (invariant 3).
+            unsafe { words.write([key_word, value_word]) };
+        }
+        self.copy_in(start + layout.key_start, key);
+        self.copy_in(start + layout.value_start, value);
+        // Relaxed: the location is published with Release after this.
+        self.first_word(location).store(first.0, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        let to = self.at(offset, bytes.len());
+        // SAFETY:
+        // * the target is in the arena and past the fill mark of the open chunk: nobody reads or writes it (invariant 3);
+        // * `bytes` is a borrow from outside that range: the arena hands out only live bytes.
+        unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+    }
+
+    /// Copies the entry at `from` to `to`, where nothing is live. For the holder of the write lock.
+    pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
+        let layout = self.layout(from.location());
+        let entry = self.entry(from);
+        self.write(to, &layout, entry.key, entry.value);
+    }
+
+    /// Asks the processor to fetch the first lines of the entry at `location`.
+    #[inline]
+    pub(super) fn prefetch(&self, location: Location, lines: usize) {
+        let start = self.base.as_ptr().wrapping_add(location.offset());
+        for line in 0..lines {
+            prefetch_line(start.wrapping_add(line * LINE));
+        }
+    }
+
+    /// Gives the memory of `range` back to the system, where it can be. Nothing in it may be live.
+    pub(super) fn release(&self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.bytes, "range beyond the arena");
+        self.note_write(range.start, range.len());
+        #[cfg(unix)]
+        if let Some((map, start)) = self.region.mapping() {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the range is in the mapping and holds nothing live, so nobody reads it before it is written anew;
+            // private anonymous memory then reads as zero, which keeps invariant 1.
+            let _ = unsafe { map.unchecked_advise_range(advice, start + range.start, range.len()) };
+        }
+    }
+
+    #[cfg(bytecache_loom)]
+    fn note_read(&self, start: usize, len: usize) {
+        for cell in &self.shadow[start / LOCATION_UNIT..(start + len).div_ceil(LOCATION_UNIT)] {
+            cell.with(|_| ());
+        }
+    }
+
+    #[cfg(bytecache_loom)]
+    fn note_write(&self, start: usize, len: usize) {
+        for cell in &self.shadow[start / LOCATION_UNIT..(start + len).div_ceil(LOCATION_UNIT)] {
+            cell.with_mut(|_| ());
+        }
+    }
+
+    #[cfg(not(bytecache_loom))]
+    #[inline(always)]
+    fn note_read(&self, _start: usize, _len: usize) {}
+
+    #[cfg(not(bytecache_loom))]
+    #[inline(always)]
+    fn note_write(&self, _start: usize, _len: usize) {}
+}
+
+/// Asks the processor to fetch a line. Any address will do: one that is not mapped is ignored.
+#[inline]
+fn prefetch_line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect that the program can see and never faults; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

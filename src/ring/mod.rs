@@ -1,0 +1,506 @@
+//! A shard's bytes: fixed chunks, filled at the tail, cleaned and reused in rotation.
+//!
+//! ```text
+//!   arena   | sealed | open: tail -> .... | free | retired | sealed | survivors -> .. | absent |
+//! ```
+//!
+//! Fresh entries go to one open chunk and the survivors of cleaned chunks to another, so that old entries gather where they
+//! rarely have to move again. An entry larger than a chunk takes a run of adjacent chunks for itself.
+//!
+//! # Invariants
+//!
+//! 1. `live(chunk) <= fill(chunk) <= CHUNK` (a run counts at its first chunk), and the sum of `live` is the ring's charge.
+//! 2. A chunk is written only while open, by the holder of the shard's lock, past its fill mark.
+//! 3. The bytes at a published location stay as they are until its chunk's pins reach zero.
+//! 4. A chunk is retired only when no index lane points into it.
+//! 5. Whenever chunks are cleaned, the entries that are not marked dead are those that index lanes point to.
+//!
+//! # Not here
+//!
+//! Hashes, policies and time; who leaves and what moves (`shard/space.rs`). The ring moves lengths and bytes.
+
+mod chunk;
+mod header;
+mod memory;
+mod shared;
+mod value;
+
+use std::sync::Arc;
+
+pub(crate) use chunk::ChunkId;
+use chunk::ChunkState;
+pub(crate) use header::{Alignment, Layout};
+pub(crate) use memory::Entry;
+pub(crate) use shared::{Held, RingShared};
+pub use value::Value;
+
+use crate::reclaim::{Live, Pin, WriteToken};
+use crate::units::{Location, MAX_ARENA_BYTES};
+
+/// Which open chunk an entry goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// What callers insert.
+    Fresh,
+    /// What the cleaner relocates.
+    Survivors,
+}
+
+/// What an entry's death left of its chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Death {
+    pub(crate) charge: usize,
+    /// The chunk has nothing live left and is to be retired.
+    pub(crate) emptied: Option<ChunkId>,
+}
+
+/// The writer's side of a ring.
+pub(crate) struct Ring {
+    shared: Arc<RingShared>,
+    chunk_shift: u32,
+    states: Vec<ChunkState>,
+    live: Vec<u32>,
+    fill: Vec<u32>,
+    fresh: Option<ChunkId>,
+    survivors: Option<ChunkId>,
+    live_bytes: usize,
+    counts: ChunkCounts,
+}
+
+/// How many chunks are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChunkCounts {
+    pub(crate) absent: usize,
+    pub(crate) free: usize,
+    pub(crate) retired: usize,
+}
+
+impl Ring {
+    /// A ring of `chunks` chunks of `2^chunk_shift` bytes, all absent; `None` if the system refuses the memory.
+    pub(crate) fn new(chunks: u32, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
+        debug_assert!(u64::from(chunks) << chunk_shift <= MAX_ARENA_BYTES);
+        let count = chunks as usize;
+        Some(Self {
+            shared: Arc::new(RingShared::new(chunks, chunk_shift, alignment)?),
+            chunk_shift,
+            states: vec![ChunkState::Absent; count],
+            live: vec![0; count],
+            fill: vec![0; count],
+            fresh: None,
+            survivors: None,
+            live_bytes: 0,
+            counts: ChunkCounts { absent: count, ..ChunkCounts::default() },
+        })
+    }
+
+    /// What a ring of so many chunks allocates beside its chunks.
+    pub(crate) fn footprint(chunks: usize) -> usize {
+        RingShared::footprint(chunks) + chunks * (size_of::<ChunkState>() + 2 * size_of::<u32>())
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<RingShared> {
+        &self.shared
+    }
+
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        1 << self.chunk_shift
+    }
+
+    pub(crate) fn chunks(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(crate) fn counts(&self) -> ChunkCounts {
+        self.counts
+    }
+
+    /// The sum of the charges of all live entries.
+    pub(crate) fn live_bytes(&self) -> usize {
+        self.live_bytes
+    }
+
+    /// Bytes that dead entries and the unused ends of sealed chunks take.
+    pub(crate) fn dead_bytes(&self) -> usize {
+        let filled: usize = (0..self.chunks())
+            .map(|chunk| match self.states[chunk] {
+                ChunkState::Open => self.fill[chunk] as usize,
+                ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run => self.chunk_bytes(),
+                ChunkState::Absent | ChunkState::Free | ChunkState::Retired => 0,
+            })
+            .sum();
+        filled - self.live_bytes
+    }
+
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        self.shared.pinned_chunks() << self.chunk_shift
+    }
+
+    /// The layout of an entry with these lengths.
+    #[inline]
+    pub(crate) fn layout(&self, key_len: usize, value_len: usize) -> Layout {
+        Layout::of(key_len, value_len, self.shared.arena.alignment())
+    }
+
+    /// What an entry of this layout counts as: its charge, or whole chunks if it takes a run.
+    #[inline]
+    pub(crate) fn charge(&self, layout: &Layout) -> usize {
+        self.whole_runs(layout.charge())
+    }
+
+    #[inline]
+    fn whole_runs(&self, charge: usize) -> usize {
+        if charge <= self.chunk_bytes() { charge } else { charge.next_multiple_of(self.chunk_bytes()) }
+    }
+
+    #[inline]
+    pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
+        self.shared.entry(live)
+    }
+
+    /// The charge of the entry at a live location.
+    #[inline]
+    pub(crate) fn charge_at(&self, live: Live<'_>) -> usize {
+        self.whole_runs(self.shared.arena.layout(live.location()).charge())
+    }
+
+    /// Appends an entry to the open chunk of `stream`; `None` if there is none or it has no room.
+    #[inline]
+    pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, key: &[u8], value: &[u8]) -> Option<Location> {
+        let location = self.take_room(stream, layout.charge())?;
+        self.shared.arena.write(location, layout, key, value);
+        Some(location)
+    }
+
+    /// Copies the entry at a location that is not dead to the survivors' open chunk, and counts it dead where it was. Where it is
+    /// now, and its charge; `None` if there is no room.
+    pub(crate) fn relocate(&mut self, location: Location, token: &WriteToken) -> Option<(Location, usize)> {
+        let charge = self.shared.arena.layout(location).charge();
+        let to = self.take_room(Stream::Survivors, charge)?;
+        if let Some(live) = self.live_at(location, token) {
+            self.shared.arena.relocate(live, to);
+        }
+        self.count_dead(self.shared.chunk_of(location), charge);
+        Some((to, charge))
+    }
+
+    #[inline]
+    fn take_room(&mut self, stream: Stream, charge: usize) -> Option<Location> {
+        let chunk = self.open_chunk(stream)?.index();
+        let fill = self.fill[chunk] as usize;
+        if charge > self.chunk_bytes() - fill {
+            return None;
+        }
+        let location = Location::from_offset((chunk << self.chunk_shift) + fill)?;
+        self.fill[chunk] += to_u32(charge);
+        self.live[chunk] += to_u32(charge);
+        self.live_bytes += charge;
+        Some(location)
+    }
+
+    #[inline]
+    fn open_chunk(&self, stream: Stream) -> Option<ChunkId> {
+        match stream {
+            Stream::Fresh => self.fresh,
+            Stream::Survivors => self.survivors,
+        }
+    }
+
+    /// Bytes left in the open chunk of `stream`.
+    pub(crate) fn room(&self, stream: Stream) -> usize {
+        self.open_chunk(stream).map_or(0, |chunk| self.chunk_bytes() - self.fill[chunk.index()] as usize)
+    }
+
+    /// Seals the open chunk of `stream` and opens a free one that is not in the window; `None` if none is free.
+    /// The sealed chunk is handed out if nothing in it is live: it is to be retired.
+    pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> Option<Option<ChunkId>> {
+        let next =
+            self.find(|chunk, state| state == ChunkState::Free && window.is_none_or(|window| !window.contains(chunk)))?;
+        let sealed = self.open_chunk(stream);
+        self.set_state(next, ChunkState::Open);
+        self.live[next.index()] = 0;
+        self.fill[next.index()] = 0;
+        match stream {
+            Stream::Fresh => self.fresh = Some(next),
+            Stream::Survivors => self.survivors = Some(next),
+        }
+        if let Some(sealed) = sealed {
+            self.set_state(sealed, ChunkState::Sealed);
+        }
+        Some(sealed.filter(|chunk| self.live[chunk.index()] == 0))
+    }
+
+    /// Writes an entry to the run of chunks that starts at `first`, all of them free.
+    pub(crate) fn write_run(&mut self, first: ChunkId, layout: &Layout, key: &[u8], value: &[u8]) -> Option<Location> {
+        let charge = self.whole_runs(layout.charge());
+        let span = to_u32(charge >> self.chunk_shift);
+        let location = Location::from_offset(first.index() << self.chunk_shift)?;
+        for chunk in first.0..first.0 + span {
+            self.set_state(ChunkId(chunk), ChunkState::Run);
+            self.live[chunk as usize] = 0;
+            self.fill[chunk as usize] = 0;
+        }
+        self.shared.pins[first.index()].set_span(span);
+        self.live[first.index()] = to_u32(charge);
+        self.fill[first.index()] = to_u32(charge);
+        self.live_bytes += charge;
+        self.shared.arena.write(location, layout, key, value);
+        Some(location)
+    }
+
+    /// Marks the entry at a live location, which no lane points to any more, as dead.
+    #[inline]
+    pub(crate) fn kill(&mut self, location: Location) -> Death {
+        let charge = self.whole_runs(self.shared.arena.layout(location).charge());
+        self.shared.arena.mark_dead(location);
+        let chunk = self.shared.chunk_of(location);
+        self.count_dead(chunk, charge);
+        let state = self.states[chunk.index()];
+        let emptied = self.live[chunk.index()] == 0 && matches!(state, ChunkState::Sealed | ChunkState::Run);
+        Death { charge, emptied: emptied.then_some(chunk) }
+    }
+
+    #[inline]
+    fn count_dead(&mut self, chunk: ChunkId, charge: usize) {
+        self.live[chunk.index()] -= to_u32(charge);
+        self.live_bytes -= charge;
+    }
+
+    /// The sealed chunk with the fewest live bytes that no value holds, and those bytes.
+    pub(crate) fn emptiest(&self) -> Option<(ChunkId, usize)> {
+        let sealed = (0..).zip(&self.states).filter(|&(_, state)| *state == ChunkState::Sealed);
+        sealed
+            .map(|(chunk, _)| (ChunkId(chunk), self.live[chunk as usize] as usize))
+            .filter(|(chunk, _)| !self.shared.pins[chunk.index()].has_values())
+            .min_by_key(|&(_, live)| live)
+    }
+
+    /// Where the first entry of a chunk is.
+    pub(crate) fn start_of(&self, chunk: ChunkId) -> Option<Location> {
+        Location::from_offset(chunk.index() << self.chunk_shift)
+    }
+
+    /// Takes a sealed chunk for cleaning.
+    pub(crate) fn begin_cleaning(&mut self, chunk: ChunkId) {
+        debug_assert_eq!(self.states[chunk.index()], ChunkState::Sealed);
+        self.set_state(chunk, ChunkState::Cleaning);
+    }
+
+    /// The first entry at or after `from` bytes into the chunk that is not marked dead, and where the one after it starts.
+    pub(crate) fn next_entry(&self, chunk: ChunkId, from: usize) -> Option<(Location, usize)> {
+        let start = chunk.index() << self.chunk_shift;
+        let mut at = from;
+        while at < self.fill[chunk.index()] as usize {
+            let location = Location::from_offset(start + at)?;
+            at += self.shared.arena.layout(location).charge();
+            if !self.shared.arena.is_dead(location) {
+                return Some((location, at));
+            }
+        }
+        None
+    }
+
+    /// The entry at a location that [`next_entry`](Self::next_entry) gave, unless it has been marked dead since.
+    pub(crate) fn live_at<'a>(&'a self, location: Location, token: &'a WriteToken) -> Option<Live<'a>> {
+        if self.shared.arena.is_dead(location) {
+            return None;
+        }
+        // SAFETY: under the shard's lock an entry that is written and not dead has a lane that points to it (invariant 5).
+        Some(unsafe { Live::new(location, token.into()) })
+    }
+
+    /// Hands an emptied chunk, or run of chunks, to the epochs.
+    pub(crate) fn retire(&mut self, chunk: ChunkId, pin: &Pin) {
+        assert!(self.live[chunk.index()] == 0, "a chunk with live entries was retired");
+        for chunk in chunk.0..chunk.0 + self.shared.pins[chunk.index()].span() {
+            self.set_state(ChunkId(chunk), ChunkState::Retired);
+        }
+        self.shared.retire(chunk, pin);
+    }
+
+    /// Takes back the chunks that have been freed.
+    pub(crate) fn collect_freed(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.freed.take(|chunk| {
+            shared.pins[chunk.index()].set_span(1);
+            self.set_state(chunk, ChunkState::Free);
+        });
+    }
+
+    /// Puts an absent chunk to use; `false` if there is none. The caller has accounted for its memory.
+    pub(crate) fn put_to_use(&mut self) -> bool {
+        let absent = self.find(|_, state| state == ChunkState::Absent);
+        if let Some(chunk) = absent {
+            self.set_state(chunk, ChunkState::Free);
+        }
+        absent.is_some()
+    }
+
+    /// Gives the memory of a free chunk back to the system; `false` if none is free.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let Some(chunk) = self.states.iter().rposition(|&state| state == ChunkState::Free) else {
+            return false;
+        };
+        let start = chunk << self.chunk_shift;
+        self.shared.arena.release(start..start + self.chunk_bytes());
+        self.set_state(ChunkId(to_u32(chunk)), ChunkState::Absent);
+        true
+    }
+
+    /// The first of `span` adjacent chunks that are all free.
+    pub(crate) fn free_run(&self, span: usize) -> Option<ChunkId> {
+        let mut length = 0;
+        let end = self.states.iter().position(|&state| {
+            length = if state == ChunkState::Free { length + 1 } else { 0 };
+            length == span
+        })?;
+        Some(ChunkId(to_u32(end + 1 - span)))
+    }
+
+    /// The `span` adjacent chunks that are the cheapest to empty: with the fewest live bytes, and none that is absent,
+    /// retired, being filled or cleaned, or held by a value.
+    pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
+        let cost = |chunk: usize| match self.states[chunk] {
+            ChunkState::Free => Some(0),
+            ChunkState::Sealed | ChunkState::Run => {
+                // A run has its bytes and its pins at its first chunk, which must be in the window as well.
+                let movable = !self.shared.pins[chunk].has_values();
+                movable.then_some(self.live[chunk] as usize)
+            }
+            _ => None,
+        };
+        let window_cost = |start: usize| -> Option<usize> { (start..start + span).map(cost).sum() };
+        (0..=self.chunks().checked_sub(span)?)
+            .filter(|&start| self.is_run_border(start) && self.is_run_border(start + span))
+            .filter_map(|start| Some((window_cost(start)?, start)))
+            .min()
+            .map(|(_, start)| Window { first: ChunkId(to_u32(start)), span: to_u32(span) })
+    }
+
+    /// Whether no run reaches across the beginning of `chunk`.
+    fn is_run_border(&self, chunk: usize) -> bool {
+        chunk == self.chunks() || self.states[chunk] != ChunkState::Run || self.live[chunk] > 0
+    }
+
+    /// The first chunk of a window that has to be emptied.
+    pub(crate) fn occupied(&self, window: Window) -> Option<(ChunkId, Occupant)> {
+        (window.first.0..window.first.0 + window.span).find_map(|chunk| {
+            let occupant = match self.states[chunk as usize] {
+                ChunkState::Sealed => Occupant::Entries,
+                ChunkState::Run if self.live[chunk as usize] > 0 => Occupant::Run,
+                _ => return None,
+            };
+            Some((ChunkId(chunk), occupant))
+        })
+    }
+
+    /// Empties the whole ring. No lane of the index may point into it.
+    pub(crate) fn clear(&mut self, pin: &Pin) {
+        self.fresh = None;
+        self.survivors = None;
+        self.live_bytes = 0;
+        for chunk in 0..self.chunks() {
+            self.live[chunk] = 0;
+            // Retiring the first chunk of a run retires those behind it.
+            if !matches!(self.states[chunk], ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
+                self.retire(ChunkId(to_u32(chunk)), pin);
+            }
+        }
+    }
+
+    fn find(&self, wanted: impl Fn(ChunkId, ChunkState) -> bool) -> Option<ChunkId> {
+        let mut chunks = (0..).map(ChunkId).zip(&self.states);
+        chunks.find(|&(chunk, &state)| wanted(chunk, state)).map(|(chunk, _)| chunk)
+    }
+
+    fn set_state(&mut self, chunk: ChunkId, state: ChunkState) {
+        let before = core::mem::replace(&mut self.states[chunk.index()], state);
+        for (state, step) in [(before, -1), (state, 1)] {
+            let count = match state {
+                ChunkState::Absent => &mut self.counts.absent,
+                ChunkState::Free => &mut self.counts.free,
+                ChunkState::Retired => &mut self.counts.retired,
+                ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run => continue,
+            };
+            *count = count.wrapping_add_signed(step);
+        }
+    }
+
+    /// Recounts everything and panics where it differs; `locations` are those of all lanes of the index.
+    pub(crate) fn validate(&self, locations: &[Location]) {
+        let mut live = vec![0; self.chunks()];
+        for &location in locations {
+            let chunk = self.shared.chunk_of(location).index();
+            assert!(!self.shared.arena.is_dead(location), "a lane points to a dead entry");
+            assert!(
+                matches!(
+                    self.states[chunk],
+                    ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run
+                ),
+                "a lane points into a chunk that is {:?}",
+                self.states[chunk]
+            );
+            live[chunk] += to_u32(self.whole_runs(self.shared.arena.layout(location).charge()));
+        }
+        assert_eq!(live.iter().map(|&live| live as usize).sum::<usize>(), self.live_bytes);
+        for (chunk, (live, state)) in live.into_iter().zip(&self.states).enumerate() {
+            if !matches!(state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
+                assert_eq!(live, self.live[chunk], "live bytes of chunk {chunk}, {state:?}");
+                assert!(*state == ChunkState::Run || self.fill[chunk] as usize <= self.chunk_bytes());
+                assert!(live <= self.fill[chunk]);
+            }
+        }
+        let count = |wanted| self.states.iter().filter(|&&state| state == wanted).count();
+        let counts = ChunkCounts {
+            absent: count(ChunkState::Absent),
+            free: count(ChunkState::Free),
+            retired: count(ChunkState::Retired),
+        };
+        assert_eq!(self.counts, counts);
+        let open = usize::from(self.fresh.is_some()) + usize::from(self.survivors.is_some());
+        assert_eq!(count(ChunkState::Open), open);
+    }
+}
+
+/// Adjacent chunks that are to make room for a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    first: ChunkId,
+    span: u32,
+}
+
+impl Window {
+    fn contains(self, chunk: ChunkId) -> bool {
+        (self.first.0..self.first.0 + self.span).contains(&chunk.0)
+    }
+}
+
+/// What stands in a window that is to be emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occupant {
+    /// A sealed chunk: its entries can be relocated.
+    Entries,
+    /// The first chunk of a run, whose entry can only be evicted.
+    Run,
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        for (chunk, state) in (0..).zip(&self.states) {
+            let own = !matches!(state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired);
+            // No reader is left, so a chunk without values gets none any more, and its own pin need not end.
+            if own && self.shared.pins[chunk as usize].has_values() {
+                Arc::clone(&self.shared).drop_own(ChunkId(chunk));
+            }
+        }
+    }
+}
+
+/// Charges, fills and chunk numbers of one ring fit 32 bits: a chunk is at most 1 MiB, a run at most 2 GiB.
+#[inline]
+fn to_u32(number: usize) -> u32 {
+    debug_assert!(u32::try_from(number).is_ok());
+    #[allow(clippy::cast_possible_truncation, reason = "see above")]
+    {
+        number as u32
+    }
+}

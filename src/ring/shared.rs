@@ -1,0 +1,213 @@
+//! The part of a ring that readers and values share: the arena, and the pins of its chunks.
+//!
+//! # Synchronization
+//!
+//! See `chunk.rs` for the pin protocol and `memory.rs` for the bytes. The number of pinned chunks is a Relaxed counter: it
+//! bounds them and orders nothing.
+
+use core::ptr::NonNull;
+use std::sync::Arc;
+
+use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
+use super::header::Alignment;
+use super::memory::{Arena, Entry};
+use super::value::Value;
+use crate::reclaim::{Live, Pin};
+use crate::sync::{AtomicU32, Ordering};
+use crate::units::Location;
+
+/// Chunks that a reader looks at, at most, to find one that is no longer pinned.
+const RECOUNT_STEP: u32 = 8;
+
+/// An arena in chunks. Lives as long as its ring or any value that points into it.
+pub(crate) struct RingShared {
+    pub(super) arena: Arena,
+    chunk_shift: u32,
+    pub(super) pins: Box<[PinWord]>,
+    pub(super) freed: FreedSet,
+    /// Chunks that are marked as pinned, and how many may be.
+    pinned: AtomicU32,
+    pinned_max: u32,
+    /// Where the next recount goes on.
+    recount_at: AtomicU32,
+    /// Cache lines that an entry usually spans.
+    usual_lines: AtomicU32,
+}
+
+/// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
+const PREFETCH_LINES: usize = 6;
+
+/// A value, and whether it had to be copied.
+pub(crate) enum Held {
+    Pinned(Value),
+    Copied(Value),
+}
+
+impl RingShared {
+    pub(super) fn new(chunks: u32, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
+        let bytes = (chunks as usize) << chunk_shift;
+        Some(Self {
+            arena: Arena::new(bytes, alignment)?,
+            chunk_shift,
+            pins: (0..chunks).map(|_| PinWord::new()).collect(),
+            freed: FreedSet::new(chunks as usize),
+            pinned: AtomicU32::new(0),
+            pinned_max: chunks / 4,
+            recount_at: AtomicU32::new(0),
+            usual_lines: AtomicU32::new(1),
+        })
+    }
+
+    /// What a ring of so many chunks allocates beside its arena.
+    pub(super) fn footprint(chunks: usize) -> usize {
+        size_of::<Self>() + chunks * size_of::<PinWord>() + chunks.div_ceil(64) * size_of::<u64>()
+    }
+
+    /// The entry at a live location.
+    #[inline]
+    pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
+        self.arena.entry(live)
+    }
+
+    /// Asks the processor to fetch the entry at `location`, as far as entries usually reach.
+    #[inline]
+    pub(crate) fn prefetch(&self, location: Location) {
+        self.arena.prefetch(location, self.usual_lines.load(Ordering::Relaxed) as usize);
+    }
+
+    /// Asks the processor to fetch the header of the entry at `location`.
+    #[inline]
+    pub(crate) fn prefetch_header(&self, location: Location) {
+        self.arena.prefetch(location, 1);
+    }
+
+    /// Notes what entries usually take, for prefetching. For the holder of the write lock.
+    pub(crate) fn set_usual_entry(&self, bytes: usize) {
+        // An entry that starts anywhere in a line reaches into one more, on average, than its bytes fill.
+        #[allow(clippy::cast_possible_truncation, reason = "at most PREFETCH_LINES")]
+        let lines = (bytes / 64 + 1).min(PREFETCH_LINES) as u32;
+        self.usual_lines.store(lines, Ordering::Relaxed); // Only a hint.
+    }
+
+    #[inline]
+    pub(super) fn chunk_of(&self, location: Location) -> ChunkId {
+        #[allow(clippy::cast_possible_truncation, reason = "an arena has fewer than u32::MAX units")]
+        ChunkId((location.offset() >> self.chunk_shift) as u32)
+    }
+
+    /// The value of the entry at a live location, for as long as its holder likes.
+    #[inline]
+    pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> Held {
+        let data = self.arena.entry(live).value;
+        let chunk = self.chunk_of(live.location());
+        let word = &self.pins[chunk.index()];
+        match word.pin() {
+            Pinned::Marked => {}
+            Pinned::Unmarked => {
+                if !self.count_as_pinned(chunk) {
+                    // The own pin outlasts `live`, so this is not the last.
+                    let _ = word.unpin();
+                    return Held::Copied(Value::copied(data));
+                }
+            }
+            Pinned::Full => return Held::Copied(Value::copied(data)),
+        }
+        // SAFETY: one pin was just taken, under a live location of the chunk, in which its entry's bytes lie.
+        Held::Pinned(unsafe { Value::pinned(NonNull::from(&**self), chunk, data) })
+    }
+
+    /// Counts a chunk that has just been pinned; `false` if as many are pinned as may be.
+    #[cold]
+    fn count_as_pinned(&self, chunk: ChunkId) -> bool {
+        let word = &self.pins[chunk.index()];
+        let span = word.span();
+        if !self.reserve(span) && !(self.recount() && self.reserve(span)) {
+            return false;
+        }
+        if !word.mark() {
+            self.pinned.fetch_sub(span, Ordering::Relaxed); // Another thread counted it.
+        }
+        true
+    }
+
+    fn reserve(&self, span: u32) -> bool {
+        // Ends: a failure means that another thread's change went through.
+        self.pinned
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pinned| {
+                (pinned + span <= self.pinned_max).then_some(pinned + span)
+            })
+            .is_ok()
+    }
+
+    /// Looks for chunks that are marked and no longer pinned; whether it found one.
+    fn recount(&self) -> bool {
+        let mut found = false;
+        let chunks = self.pins.len();
+        let start = self.recount_at.fetch_add(RECOUNT_STEP, Ordering::Relaxed) as usize;
+        for at in start..start + (RECOUNT_STEP as usize).min(chunks) {
+            let word = &self.pins[at % chunks];
+            let span = word.span();
+            if word.unmark() {
+                self.pinned.fetch_sub(span, Ordering::Relaxed);
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Chunks that values hold at this moment, retired ones included.
+    pub(super) fn pinned_chunks(&self) -> usize {
+        self.pins.iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()
+    }
+
+    pub(super) fn pin_again(&self, chunk: ChunkId) -> bool {
+        self.pins[chunk.index()].pin_again()
+    }
+
+    /// Ends one value's pin.
+    ///
+    /// # Safety
+    ///
+    /// `ring` is live, and the caller gives up one pin on `chunk` that it holds.
+    #[inline]
+    pub(super) unsafe fn unpin(ring: NonNull<Self>, chunk: ChunkId) {
+        // SAFETY: live by the caller's duty, and until the pin is gone.
+        let ended = unsafe { ring.as_ref() }.pins[chunk.index()].unpin();
+        if let Unpinned::Last { marked } = ended {
+            // SAFETY: the pins have come to zero here, so the count of the retired chunk is ours (chunk.rs, 3 and 4).
+            let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
+            ring.free(chunk, marked);
+        }
+    }
+
+    /// Lets the ring's own pin on a chunk go once no reader can find an entry in it any more.
+    pub(super) fn retire(self: &Arc<Self>, chunk: ChunkId, pin: &Pin) {
+        let ring = Arc::clone(self);
+        pin.defer(move || ring.drop_own(chunk));
+    }
+
+    /// Ends the ring's own pin on a chunk in which nothing can be found.
+    pub(super) fn drop_own(self: Arc<Self>, chunk: ChunkId) {
+        // Before the pin is gone, its count of the `Arc` goes over to whoever is last (chunk.rs, 4).
+        let raw = Arc::into_raw(self);
+        // SAFETY: the count that `raw` stands for has not been given back yet.
+        let ring = unsafe { &*raw };
+        if let Unpinned::Last { marked } = ring.pins[chunk.index()].drop_own() {
+            // SAFETY: no value is left that could have taken the count over, so it is still ours.
+            let ring = unsafe { Arc::from_raw(raw) };
+            ring.free(chunk, marked);
+        }
+    }
+
+    /// Hands a chunk without pins back to its ring.
+    fn free(&self, chunk: ChunkId, marked: bool) {
+        let span = self.pins[chunk.index()].span();
+        if marked {
+            self.pinned.fetch_sub(span, Ordering::Relaxed);
+        }
+        self.pins[chunk.index()].renew();
+        for chunk in chunk.0..chunk.0 + span {
+            self.freed.mark(ChunkId(chunk));
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! One ring, its index and its policy under one write lock; readers go past the lock.
+//!
+//! ```text
+//!   readers   table, ring, touches ............. lock-free, under an epoch pin   read.rs
+//!   writers   lock -> State: index, ring, policy                                 write.rs, space.rs
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A lane of the index points to a live entry of the ring, and each live entry has one lane.
+//! 2. The policy's residents are the used lanes, but for the entry that is being stored (`State::newcomer`).
+//! 3. What is allocated is accounted for, and never more than the shard's budget.
+//! 4. User code (a policy, a hasher) that panics under the lock leaves an empty shard behind.
+//!
+//! # Synchronization
+//!
+//! A writer publishes an entry by a Release store to its lane (`index/bucket.rs`), moves one by another, and retires a chunk only
+//! when no lane points into it. Chunks and tables come back after a grace period (`reclaim.rs`) and, for chunks, the last
+//! value (`ring/chunk.rs`). A reader never waits; a writer waits for the lock, and never for a reader.
+
+mod account;
+mod governor;
+mod read;
+mod space;
+mod touch;
+mod write;
+
+use std::sync::Arc;
+
+use account::Account;
+use governor::Governor;
+pub(crate) use read::{Found, Position, Visit};
+use touch::TouchLog;
+pub(crate) use write::{Condition, Stored};
+
+use crate::error::ErrorKind;
+use crate::hash::{KeyHash, KeyHasher};
+use crate::index::{Index, MIN_BUCKETS, Table, TableHint};
+use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
+use crate::reclaim::{Published, WriteToken};
+use crate::ring::{Alignment, ChunkId, Ring, RingShared};
+use crate::stats::{Memory, Stats, WriteCounts};
+use crate::sync::Mutex;
+use crate::units::{EntryId, MAX_ARENA_BYTES};
+
+/// A ring has about this many chunks: fewer make space coarse, more make tails and tables cost.
+const CHUNKS: usize = 128;
+const MIN_CHUNK_SHIFT: u32 = 12;
+const MAX_CHUNK_SHIFT: u32 = 20;
+/// Fewer chunks than this leave the cleaner no choice.
+const MIN_CHUNKS: usize = 8;
+/// The largest entry is this part of a shard.
+const ENTRY_SHARE: usize = 8;
+/// The largest budget whose arena locations can address.
+pub(crate) const MAX_SHARD_BYTES: u64 = MAX_ARENA_BYTES >> MAX_CHUNK_SHIFT << MAX_CHUNK_SHIFT;
+
+/// What a shard is made from.
+#[derive(Clone)]
+pub(crate) struct ShardConfig {
+    pub(crate) budget: usize,
+    pub(crate) shard_bits: u32,
+    pub(crate) alignment: Alignment,
+    pub(crate) expected_entry_bytes: Option<usize>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) factory: PolicyFactory,
+}
+
+impl ShardConfig {
+    fn chunk_shift(&self) -> u32 {
+        (self.budget / CHUNKS).max(1).ilog2().clamp(MIN_CHUNK_SHIFT, MAX_CHUNK_SHIFT)
+    }
+
+    /// Chunks that would fit if nothing else were needed.
+    fn max_chunks(&self) -> usize {
+        self.budget >> self.chunk_shift()
+    }
+
+    /// Stripes and places of the touch log: under a hundredth of a small shard.
+    fn touch_log(&self) -> (usize, u32) {
+        if self.budget < 1 << 20 { (1, 64) } else { (4, 128) }
+    }
+
+    /// What the shard allocates whatever it holds.
+    fn overhead(&self) -> usize {
+        let (stripes, capacity) = self.touch_log();
+        size_of::<Shard>()
+            + size_of::<Account>()
+            + size_of::<Table>()
+            + Ring::footprint(self.max_chunks())
+            + TouchLog::footprint(stripes, capacity)
+    }
+
+    /// The largest sum of key and value, in bytes.
+    pub(crate) fn max_entry_bytes(&self) -> usize {
+        (self.budget / ENTRY_SHARE).saturating_sub(self.alignment.max_overhead())
+    }
+
+    /// Buckets to start with: for a sixteenth of the entries that are expected, or of some that are not small.
+    fn first_buckets(&self) -> usize {
+        let entries = match self.expected_entry_bytes {
+            Some(bytes) => self.budget / (bytes.max(1) + EXPECTED_OVERHEAD),
+            None => self.budget / 16_384,
+        };
+        Index::buckets_for(entries).min(Table::max_buckets())
+    }
+}
+
+/// What an entry costs beyond key and value, roughly.
+const EXPECTED_OVERHEAD: usize = 24;
+
+/// A shard of a cache.
+#[repr(align(128))]
+pub(crate) struct Shard {
+    table: Published<Table>,
+    hint: TableHint,
+    ring: Arc<RingShared>,
+    /// Only for ordered policies.
+    touches: Option<TouchLog>,
+    account: Arc<Account>,
+    overhead: usize,
+    state: Mutex<State>,
+}
+
+/// What the shard's lock guards.
+pub(crate) struct State {
+    token: WriteToken,
+    index: Index,
+    ring: Ring,
+    policy: Box<dyn EvictionPolicy>,
+    /// The policy has panicked or was cleared away, and is to be made anew before it is used again.
+    policy_is_stale: bool,
+    /// What is accounted for as the policy's.
+    policy_bytes: usize,
+    /// The live bytes that the policy was told to keep to.
+    capacity: usize,
+    governor: Governor,
+    /// The chunk that is being cleaned, and how far that is, in bytes.
+    cleaning: Option<(ChunkId, usize)>,
+    /// The entry that is being stored: it has an id for the policy, and no location yet.
+    newcomer: Option<Newcomer>,
+    /// Where the search for a victim goes on that the policy would not name.
+    stray_at: u32,
+    counts: WriteCounts,
+    hasher: KeyHasher,
+    shard_bits: u32,
+    factory: PolicyFactory,
+    account: Arc<Account>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Newcomer {
+    id: EntryId,
+    hash: KeyHash,
+    charge: usize,
+}
+
+/// No policy: stands where one is about to be made.
+struct NoPolicy;
+
+impl EvictionPolicy for NoPolicy {
+    fn recency(&self) -> Recency {
+        Recency::Counted
+    }
+    fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
+    fn touch(&mut self, _id: EntryId) {}
+    fn update(&mut self, _id: EntryId, _charge: u32) {}
+    fn remove(&mut self, _id: EntryId) {}
+    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+        None
+    }
+    fn set_capacity(&mut self, _charge: u64) {}
+    fn renumber(&mut self, _moved: &Renumbering) {}
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Makes a table whose memory has been taken from the account.
+fn new_table(buckets: usize, account: &Arc<Account>) -> Option<Arc<Table>> {
+    let on_drop = {
+        let account = Arc::clone(account);
+        move |bytes| account.give_table(bytes)
+    };
+    let table = Table::new(buckets, on_drop)?;
+    account.note_table(Table::footprint(buckets));
+    Some(Arc::new(table))
+}
+
+impl Shard {
+    /// The smallest budget with which a shard of this kind works.
+    pub(crate) fn min_budget(config: &ShardConfig) -> usize {
+        let smallest = ShardConfig { budget: MIN_CHUNKS << MIN_CHUNK_SHIFT, ..config.clone() };
+        let policy = 2 * MIN_BUCKETS * 12 * 16 + 4096;
+        (MIN_CHUNKS << MIN_CHUNK_SHIFT) + smallest.overhead() + Table::footprint(MIN_BUCKETS) + policy
+    }
+
+    /// An empty shard.
+    pub(crate) fn new(config: &ShardConfig) -> Result<Self, ErrorKind> {
+        let refused = ErrorKind::OutOfMemory { bytes: config.budget };
+        let account = Arc::new(Account::new(config.budget));
+        let overhead = config.overhead();
+        let too_small = ErrorKind::TooSmall { max_bytes: config.budget, min_bytes: Self::min_budget(config) };
+        let mut buckets = config.first_buckets();
+        let mut policy;
+        loop {
+            policy = (config.factory)(PolicyContext::new(buckets * 12, config.budget as u64));
+            let rest = MIN_CHUNKS << config.chunk_shift();
+            let taken = overhead + Table::footprint(buckets) + policy.bytes();
+            if taken + rest <= config.budget && account.take(taken) {
+                break;
+            }
+            if buckets == MIN_BUCKETS {
+                return Err(too_small);
+            }
+            buckets = (buckets / 2).max(MIN_BUCKETS);
+        }
+        let table = new_table(buckets, &account).ok_or(refused.clone())?;
+        #[allow(clippy::cast_possible_truncation, reason = "at most 16 GiB in chunks of 4 KiB or more")]
+        let chunks = (account.left() >> config.chunk_shift()) as u32;
+        let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(refused)?;
+        let (stripes, places) = config.touch_log();
+        let ordered = policy.recency() == Recency::Ordered;
+        let mut state = State {
+            token: WriteToken::new(),
+            index: Index::new(Arc::clone(&table)),
+            ring,
+            policy_bytes: policy.bytes(),
+            policy,
+            policy_is_stale: false,
+            capacity: 0,
+            governor: Governor::new(),
+            cleaning: None,
+            newcomer: None,
+            stray_at: 0,
+            counts: WriteCounts::default(),
+            hasher: config.hasher.clone(),
+            shard_bits: config.shard_bits,
+            factory: Arc::clone(&config.factory),
+            account: Arc::clone(&account),
+        };
+        state.settle_capacity();
+        Ok(Self {
+            hint: TableHint::new(&table),
+            table: Published::new(table),
+            ring: Arc::clone(state.ring.shared()),
+            touches: ordered.then(|| TouchLog::new(stripes, places)),
+            account,
+            overhead,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Entries in the shard.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().index.len()
+    }
+
+    /// Adds this shard's counters to `stats`, and returns its live target from 0 to 1.
+    pub(crate) fn add_stats(&self, stats: &mut Stats) -> f64 {
+        let state = self.state.lock();
+        state.counts.add_to(stats);
+        f64::from(state.governor.target()) / f64::from(governor::FULL)
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        let state = self.state.lock();
+        let counts = state.ring.counts();
+        let chunk = state.ring.chunk_bytes();
+        Memory {
+            max: self.account.budget(),
+            allocated: self.account.allocated(),
+            chunks: (state.ring.chunks() - counts.absent) * chunk,
+            index: self.account.index_bytes(),
+            policy: state.policy_bytes,
+            overhead: self.overhead,
+            live: state.ring.live_bytes(),
+            dead: state.ring.dead_bytes(),
+            retired: counts.retired * chunk,
+            pinned: state.ring.pinned_bytes(),
+        }
+    }
+
+    /// Recounts everything and panics where it differs.
+    pub(crate) fn validate(&self) {
+        let state = self.state.lock();
+        let hold = (&state.token).into();
+        let locations = state.index.validate(hold, |live| state.hash_of(live));
+        state.ring.validate(&locations);
+        let counts = state.ring.counts();
+        let chunks = (state.ring.chunks() - counts.absent) * state.ring.chunk_bytes();
+        let known = chunks + state.policy_bytes + self.overhead + self.account.index_bytes();
+        assert_eq!(self.account.allocated(), known, "the account differs");
+        assert!(known <= self.account.budget());
+    }
+}

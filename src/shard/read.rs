@@ -1,0 +1,127 @@
+//! What readers do: find an entry under an epoch pin, mark its visit, and hand out its bytes.
+//!
+//! Two dependent cache misses for a hit (bucket, entry), one for most misses; no lock, no allocation, and no shared write for a
+//! key whose visits are at their top.
+
+use super::Shard;
+use crate::hash::KeyHash;
+use crate::index::Table;
+use crate::reclaim::{Live, Pin};
+use crate::ring::{Entry, Held};
+use crate::units::EntryId;
+
+/// An entry that a reader has found.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    table: &'a Table,
+    id: EntryId,
+    live: Live<'a>,
+    pub(crate) entry: Entry<'a>,
+}
+
+/// Whether the policy learned of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    Noted,
+    Dropped,
+}
+
+impl Shard {
+    /// Asks the processor to fetch the bucket of `hash`; the shard need not be pinned.
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, hash: KeyHash) {
+        self.hint.prefetch(hash);
+    }
+
+    /// Asks the processor to fetch the beginning of the entry that `hash` probably has.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: KeyHash, pin: &Pin) {
+        if let Some(location) = self.table.load(pin).guess(hash, pin.into()) {
+            self.ring.prefetch(location);
+        }
+    }
+
+    /// The entry under `key`, for as long as the pin is held.
+    #[inline]
+    pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
+        let table = self.table.load(pin);
+        let (id, (live, entry)) = table.find(hash, pin.into(), |live| {
+            let entry = self.ring.entry(live);
+            (entry.key == key).then_some((live, entry))
+        })?;
+        Some(Found { table, id, live, entry })
+    }
+
+    /// Tells the policy that an entry was read.
+    #[inline]
+    pub(crate) fn visit(&self, found: &Found<'_>, pin: &Pin) -> Visit {
+        match &self.touches {
+            None => {
+                found.table.visit(found.id);
+                Visit::Noted
+            }
+            Some(touches) if touches.push(pin.stripe(), found.id) => Visit::Noted,
+            Some(_) => self.touch_after_draining(found.id, pin),
+        }
+    }
+
+    /// Drains the full log, if the lock is free, and logs the touch after it.
+    #[cold]
+    fn touch_after_draining(&self, id: EntryId, pin: &Pin) -> Visit {
+        let drained = self.try_write(|writer| writer.drain_touches()).is_some();
+        let touches = self.touches.as_ref().filter(|_| drained);
+        match touches.is_some_and(|touches| touches.push(pin.stripe(), id)) {
+            true => Visit::Noted,
+            false => Visit::Dropped,
+        }
+    }
+
+    /// The found entry's value, for as long as its holder likes.
+    #[inline]
+    pub(crate) fn hold(&self, found: &Found<'_>) -> Held {
+        self.ring.value(found.live)
+    }
+
+    /// Calls `each` with the entries of the bucket at `position`, and moves on; `false` after the last bucket.
+    pub(crate) fn for_each_in_bucket<'a>(
+        &'a self,
+        position: &mut Position,
+        pin: &'a Pin,
+        mut each: impl FnMut(Entry<'a>),
+    ) -> bool {
+        let table = self.table.load(pin);
+        let bucket = position.bucket_in(table.buckets());
+        if bucket >= table.buckets() {
+            return false;
+        }
+        *position = Position { next: bucket + 1, of: table.buckets() };
+        for (_, live) in table.entries(bucket, pin.into()) {
+            each(self.ring.entry(live));
+        }
+        true
+    }
+}
+
+/// How far an iteration over a shard's buckets has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
+    next: usize,
+    of: usize,
+}
+
+impl Position {
+    pub(crate) fn start() -> Self {
+        Self { next: 0, of: 0 }
+    }
+
+    /// The same place in a table of `buckets`. Buckets keep their order when the index grows; the few that are looked at again
+    /// then hold the entries that were displaced before.
+    fn bucket_in(self, buckets: usize) -> usize {
+        const AGAIN: usize = 4;
+        match self.of {
+            0 => 0,
+            of if of == buckets => self.next,
+            of => (self.next * buckets / of).saturating_sub(AGAIN),
+        }
+    }
+}

@@ -1,0 +1,561 @@
+//! Where an exact policy and a ring meet: the policy says who leaves, the ring what moves.
+//!
+//! 1. Entries are evicted until the live bytes and the new entry fit under the live target.
+//! 2. While fewer than two chunks are to be had, the sealed chunk with the fewest live bytes is cleaned, a little with each store:
+//!    its live entries move to the survivors' chunk, then it is retired.
+//! 3. When no chunk is left to write to, in this order: take back what readers have let go; clean; evict more; yield a few times to
+//!    readers; give up. A store never waits for a reader to finish.
+//!
+//! The index and the policy grow at the ring's expense: free chunks are given back to the system before larger tables are made.
+
+use std::sync::Arc;
+
+use super::write::{Writer, charge_u32};
+use super::{MIN_CHUNKS, State, governor, new_table};
+use crate::hash::KeyHash;
+use crate::index::{Index, Table};
+use crate::policy::{Renumbering, ResidentSource, Residents};
+use crate::reclaim::{self, Live, WriteToken};
+use crate::ring::{ChunkId, Layout, Occupant, Ring, Stream, Window};
+use crate::units::{EntryId, LANES, Location};
+
+/// Chunks that cleaning keeps ready: one to write to and one for survivors.
+const READY_CHUNKS: usize = 2;
+/// Chunks' worth of bytes that are never live: those ready, and the unused halves of the two open ones.
+const SLACK_CHUNKS: usize = 3;
+/// Bytes that are cleaned for each byte stored. Above the write amplification that the governor aims at, so that cleaning keeps up.
+const CLEAN_AHEAD: usize = 4;
+/// What it costs to look at an entry that is cleaned, in bytes of copying.
+const LOOK_COST: usize = 64;
+/// A chunk with a larger share of live bytes is not worth cleaning: seven eighths.
+const WORTH_CLEANING: (usize, usize) = (7, 8);
+/// Cleanings, while a store waits for a chunk, that may end without one to spare.
+const MAX_FRUITLESS: usize = 3;
+/// Times that a store lets readers run before it gives up.
+const YIELDS: usize = 16;
+/// Victims from the policy that may be unknown before one is chosen for it.
+const MAX_UNKNOWN: usize = 8;
+
+/// What came of an eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evicted {
+    Entry,
+    /// The entry that is being stored: it will not be.
+    Newcomer,
+    Nothing,
+}
+
+/// What came of cleaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cleaned {
+    /// A chunk has been emptied and retired.
+    Chunk,
+    /// The bound on the work was reached.
+    Some,
+    /// No chunk is worth it, or there is no room for survivors.
+    Nothing,
+}
+
+impl State {
+    /// Chunks that may be in use beside what else is allocated.
+    fn usable_chunks(&self) -> usize {
+        let counts = self.ring.counts();
+        let more = self.account.left() / self.ring.chunk_bytes();
+        self.ring.chunks() - counts.absent + more.min(counts.absent)
+    }
+
+    /// Derives how many bytes may be live, and tells the policy when that has changed.
+    pub(super) fn settle_capacity(&mut self) {
+        let usable = self.usable_chunks();
+        let chunk = self.ring.chunk_bytes();
+        #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
+        let target = ((usable * chunk) as u64 * u64::from(self.governor.target()) / u64::from(governor::FULL)) as usize;
+        let capacity = target.min(usable.saturating_sub(SLACK_CHUNKS) * chunk);
+        if capacity != self.capacity {
+            self.capacity = capacity;
+            self.policy.set_capacity(capacity as u64);
+        }
+    }
+
+    /// Chunks that can be written to at once or after a grace period.
+    fn ready_chunks(&self) -> usize {
+        let counts = self.ring.counts();
+        let more = self.account.left() / self.ring.chunk_bytes();
+        counts.free + counts.retired + more.min(counts.absent)
+    }
+
+    /// As many chunks may wait for readers before more would only empty the cache for nothing.
+    fn max_retired(&self) -> usize {
+        (self.ring.chunks() / 8).max(2)
+    }
+}
+
+impl Writer<'_> {
+    /// Evicts until `extra` more live bytes fit.
+    pub(super) fn evict_down_to_fit(&mut self, extra: usize) {
+        while self.state.ring.live_bytes() + extra > self.state.capacity {
+            if self.evict() != Evicted::Entry {
+                return;
+            }
+        }
+    }
+
+    /// Evicts the entry that the policy names.
+    fn evict(&mut self) -> Evicted {
+        for _ in 0..MAX_UNKNOWN {
+            let State { policy, index, ring, token, newcomer, hasher, shard_bits, .. } = &mut *self.state;
+            let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
+            let source =
+                Source { index, ring, token, newcomer: newcomer.map(|new| (new.id, new.hash, new.charge)), hash };
+            let Some(victim) = policy.evict(&mut Residents::new(&source)) else { break };
+            if newcomer.is_some_and(|newcomer| newcomer.id == victim) {
+                *newcomer = None;
+                self.state.counts.evictions += 1;
+                return Evicted::Newcomer;
+            }
+            if self.state.live(victim).is_some() {
+                self.unlink(victim);
+                self.state.counts.evictions += 1;
+                return Evicted::Entry;
+            }
+        }
+        self.evict_stray()
+    }
+
+    /// Evicts any entry: the policy names none, or none that is there.
+    #[cold]
+    fn evict_stray(&mut self) -> Evicted {
+        let lanes = charge_u32(self.state.index.table().lanes());
+        for _ in 0..lanes {
+            self.state.stray_at = (self.state.stray_at + 1) % lanes;
+            let id = EntryId::new(self.state.stray_at);
+            if self.state.live(id).is_some() {
+                self.evict_in_spite(id);
+                return Evicted::Entry;
+            }
+        }
+        Evicted::Nothing
+    }
+
+    /// Evicts the entry at a location that is not marked dead.
+    fn evict_at(&mut self, location: Location) {
+        if let Some(id) = self.state.resident_at(location) {
+            self.evict_in_spite(id);
+        }
+    }
+
+    /// Evicts an entry that the policy has not chosen.
+    fn evict_in_spite(&mut self, id: EntryId) {
+        self.state.policy.remove(id);
+        self.unlink(id);
+        self.state.counts.evictions += 1;
+    }
+
+    /// Writes an entry to the ring; `None` if no space can be had. Other entries may have been evicted or relocated.
+    pub(super) fn place(&mut self, layout: &Layout, key: &[u8], value: &[u8]) -> Option<Location> {
+        if layout.charge() > self.state.ring.chunk_bytes() {
+            let span = self.state.ring.charge(layout) / self.state.ring.chunk_bytes();
+            let first = self.free_run(span)?;
+            return self.state.ring.write_run(first, layout, key, value);
+        }
+        loop {
+            if let Some(location) = self.state.ring.append(Stream::Fresh, layout, key, value) {
+                return Some(location);
+            }
+            // One chunk stays for survivors, unless there is no other.
+            if !self.free_chunks(READY_CHUNKS) && !self.free_chunks(1) {
+                return None;
+            }
+            self.open_next(Stream::Fresh, None);
+            self.settle_policy_bytes();
+            self.state.settle_capacity();
+            self.note_usual_entry();
+        }
+    }
+
+    fn note_usual_entry(&mut self) {
+        let usual = self.state.ring.live_bytes() / self.state.index.len().max(1);
+        self.state.ring.shared().set_usual_entry(usual);
+    }
+
+    /// Opens a free chunk that is not in the window; `false` if there is none.
+    fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
+        match self.state.ring.open_next(stream, window) {
+            None => false,
+            Some(emptied) => {
+                if let Some(chunk) = emptied {
+                    self.state.ring.retire(chunk, &reclaim::pin());
+                }
+                true
+            }
+        }
+    }
+
+    /// Sees to it that `wanted` chunks are free; `false` if that cannot be had without waiting.
+    fn free_chunks(&mut self, wanted: usize) -> bool {
+        let mut fruitless = 0;
+        loop {
+            self.take_freed_or_absent(wanted);
+            let free = self.state.ring.counts().free;
+            if free >= wanted {
+                return true;
+            }
+            if self.state.ring.counts().retired >= self.state.max_retired() {
+                // Readers lag behind. To retire yet more would empty the cache for nothing.
+                return self.yield_to_readers(wanted);
+            }
+            if fruitless < MAX_FRUITLESS && self.clean(usize::MAX) == Cleaned::Chunk {
+                fruitless += 1;
+            } else if self.evict_chunkful() {
+                fruitless = 0;
+            } else {
+                return self.yield_to_readers(wanted);
+            }
+        }
+    }
+
+    /// Takes back freed chunks and puts absent ones to use, until `wanted` are free.
+    fn take_freed_or_absent(&mut self, wanted: usize) {
+        if self.state.ring.counts().free < wanted && self.state.ring.counts().retired > 0 {
+            self.state.ring.collect_freed();
+        }
+        let chunk = self.state.ring.chunk_bytes();
+        while self.state.ring.counts().free < wanted
+            && self.state.ring.counts().absent > 0
+            && self.state.account.take(chunk)
+        {
+            self.state.ring.put_to_use();
+        }
+        if self.state.ring.counts().free < wanted && self.state.ring.counts().retired > 0 {
+            reclaim::collect();
+            self.state.ring.collect_freed();
+        }
+    }
+
+    /// Lets readers that are about to finish do so; whether `wanted` chunks are free then.
+    #[cold]
+    fn yield_to_readers(&mut self, wanted: usize) -> bool {
+        // A thread that is a reader itself would wait for itself.
+        let yields = if reclaim::thread_is_pinned() { 0 } else { YIELDS };
+        for yielded in 0..=yields {
+            reclaim::collect();
+            self.state.ring.collect_freed();
+            let counts = self.state.ring.counts();
+            if counts.free >= wanted {
+                return true;
+            }
+            if counts.retired == 0 || yielded == yields {
+                break; // What is missing then is held by values.
+            }
+            std::thread::yield_now();
+        }
+        false
+    }
+
+    /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
+    fn evict_chunkful(&mut self) -> bool {
+        let before = self.state.ring.live_bytes();
+        let enough = before.saturating_sub(self.state.ring.chunk_bytes() / 4);
+        while self.state.ring.live_bytes() > enough || self.state.ring.live_bytes() == before {
+            if self.evict() != Evicted::Entry {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Cleans a little if chunks are running out, in proportion to a store of `charge` bytes.
+    #[inline]
+    pub(super) fn clean_ahead(&mut self, charge: usize) {
+        if self.state.ready_chunks() < READY_CHUNKS {
+            self.clean(charge * CLEAN_AHEAD + LOOK_COST);
+        }
+    }
+
+    /// Cleans the emptiest chunk, up to `budget` bytes of work.
+    fn clean(&mut self, mut budget: usize) -> Cleaned {
+        let Some((chunk, mut at)) = self.state.cleaning.or_else(|| self.begin_cleaning()) else {
+            return Cleaned::Nothing;
+        };
+        while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
+            match self.relocate(location, None) {
+                None => return Cleaned::Nothing,
+                Some(charge) => budget = budget.saturating_sub(charge + LOOK_COST),
+            }
+            at = next;
+            self.state.cleaning = Some((chunk, at));
+            if budget == 0 {
+                return Cleaned::Some;
+            }
+        }
+        self.state.cleaning = None;
+        self.state.ring.retire(chunk, &reclaim::pin());
+        Cleaned::Chunk
+    }
+
+    fn begin_cleaning(&mut self) -> Option<(ChunkId, usize)> {
+        let (chunk, live) = self.state.ring.emptiest()?;
+        let (part, whole) = WORTH_CLEANING;
+        if live > self.state.ring.chunk_bytes() / whole * part && live > self.state.ring.room(Stream::Survivors) {
+            return None;
+        }
+        self.state.ring.begin_cleaning(chunk);
+        self.state.cleaning = Some((chunk, 0));
+        self.state.cleaning
+    }
+
+    /// Moves an entry that is not dead to the survivors, out of the window; its charge, or `None` if there is no chunk for it.
+    fn relocate(&mut self, location: Location, window: Option<Window>) -> Option<usize> {
+        let id = self.state.resident_at(location)?;
+        loop {
+            let State { ring, token, .. } = &mut *self.state;
+            if let Some((to, charge)) = ring.relocate(location, token) {
+                self.state.index.replace(id, to);
+                self.state.counts.relocated_bytes += charge as u64;
+                self.state.governor.note_relocated(charge);
+                return Some(charge);
+            }
+            self.take_freed_or_absent(1);
+            if !self.open_next(Stream::Survivors, window) {
+                return None;
+            }
+        }
+    }
+
+    /// `span` adjacent free chunks, emptied if need be; `None` if they cannot be had without waiting.
+    fn free_run(&mut self, span: usize) -> Option<ChunkId> {
+        for _ in 0..MAX_FRUITLESS {
+            self.take_freed_or_absent(span);
+            let chunk = self.state.ring.chunk_bytes();
+            // Free chunks need not be adjacent, but the absent ones mostly are.
+            loop {
+                if let Some(first) = self.state.ring.free_run(span) {
+                    return Some(first);
+                }
+                if self.state.ring.counts().absent == 0 || !self.state.account.take(chunk) {
+                    break;
+                }
+                self.state.ring.put_to_use();
+            }
+            if self.state.cleaning.is_some() && self.clean(usize::MAX) == Cleaned::Nothing {
+                self.evict_chunkful();
+            }
+            if let Some(window) = self.state.ring.cheapest_window(span) {
+                self.empty_window(window);
+            }
+            self.yield_to_readers(usize::MAX);
+            if let Some(first) = self.state.ring.free_run(span) {
+                return Some(first);
+            }
+        }
+        None
+    }
+
+    /// Empties the chunks of a window: relocates what can be moved out of it, evicts the rest.
+    fn empty_window(&mut self, window: Window) {
+        while let Some((chunk, occupant)) = self.state.ring.occupied(window) {
+            if occupant == Occupant::Run {
+                if let Some(location) = self.state.ring.start_of(chunk) {
+                    self.evict_at(location);
+                }
+                continue;
+            }
+            self.state.ring.begin_cleaning(chunk);
+            let mut at = 0;
+            while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
+                at = next;
+                if self.relocate(location, Some(window)).is_none() {
+                    self.evict_at(location);
+                }
+            }
+            self.state.ring.retire(chunk, &reclaim::pin());
+        }
+    }
+
+    /// Sees to it that the index has room for one more entry.
+    pub(super) fn make_index_room(&mut self) {
+        if self.state.index.len() < self.state.index.max_len() {
+            return;
+        }
+        self.grow_index();
+        while self.state.index.len() >= self.state.index.max_len() {
+            if self.evict() == Evicted::Nothing {
+                return;
+            }
+        }
+    }
+
+    /// Replaces the index by a larger one; not if the ring cannot spare the memory.
+    #[cold]
+    fn grow_index(&mut self) {
+        let table = self.state.index.table();
+        let (buckets, lanes) = (table.buckets(), table.lanes());
+        let wanted = self.wanted_buckets();
+        if wanted <= buckets {
+            return;
+        }
+        // The policy's arrays grow with the ids; both sizes exist for a moment. A little more for what it rounds up.
+        let policy = self.state.policy_bytes / buckets * wanted + self.state.policy_bytes / 16 + 1024;
+        let passing = Renumbering::footprint(lanes);
+        let footprint = Table::footprint(wanted);
+        if !self.take_from_ring(footprint + policy + passing) {
+            return;
+        }
+        match new_table(wanted, &self.state.account) {
+            Some(table) => self.move_index(table),
+            None => self.state.account.give(footprint),
+        }
+        self.state.account.give(policy + passing);
+        self.settle_policy_bytes();
+        self.state.settle_capacity();
+    }
+
+    fn move_index(&mut self, table: Arc<Table>) {
+        let State { index, ring, token, hasher, shard_bits, .. } = &mut *self.state;
+        let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
+        let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
+        let moves = index.move_to(table, (&*token).into(), prefetch, hash);
+        // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
+        let table = index.table();
+        self.shard.hint.set(table);
+        self.shard.table.replace(Arc::clone(table), &reclaim::pin());
+        let moved = Renumbering::new(moves, table.lanes());
+        self.state.policy.renumber(&moved);
+        self.state.counts.index_growths += 1;
+        reclaim::collect();
+    }
+
+    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are: at most twice the present ones,
+    /// so that an outlier costs little, and an eighth more at least.
+    fn wanted_buckets(&self) -> usize {
+        let state = &*self.state;
+        let len = state.index.len().max(1);
+        let lanes = state.index.table().lanes();
+        let charge = state.ring.live_bytes() / len;
+        let per_lane = 64 / LANES + state.policy_bytes / lanes;
+        // Saturating, as other threads may give old tables back meanwhile.
+        let others = state.account.allocated().saturating_sub(state.policy_bytes + state.account.index_bytes());
+        let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();
+        let spendable = state.account.budget() - others.saturating_sub(chunks);
+        // Lanes are 85 % full at most, and the ring 5 % empty.
+        let per_entry = charge * 20 / 19 + per_lane * 20 / 17 + 1;
+        let entries = (spendable / per_entry).clamp(len + len / 8, len * 2);
+        Index::buckets_for(entries + 1).min(Table::max_buckets())
+    }
+
+    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if it never will.
+    fn take_from_ring(&mut self, bytes: usize) -> bool {
+        loop {
+            if self.state.account.take(bytes) {
+                return true;
+            }
+            let chunk = self.state.ring.chunk_bytes();
+            let missing = bytes.saturating_sub(self.state.account.left()).div_ceil(chunk);
+            let in_use = self.state.ring.chunks() - self.state.ring.counts().absent;
+            if in_use < missing + MIN_CHUNKS {
+                return false;
+            }
+            if !self.give_chunk_back() {
+                return false;
+            }
+        }
+    }
+
+    /// Gives one chunk back to the system.
+    fn give_chunk_back(&mut self) -> bool {
+        // Free chunks first; absent ones must not be put to use for this.
+        if self.state.ring.counts().free == 0 && !self.free_one_in_use() {
+            return false;
+        }
+        let given = self.state.ring.give_back();
+        if given {
+            self.state.account.give(self.state.ring.chunk_bytes());
+        }
+        given
+    }
+
+    /// Frees one of the chunks in use.
+    fn free_one_in_use(&mut self) -> bool {
+        for _ in 0..=self.state.ring.chunks() {
+            reclaim::collect();
+            self.state.ring.collect_freed();
+            if self.state.ring.counts().free > 0 {
+                return true;
+            }
+            if self.state.ring.counts().retired >= self.state.max_retired() {
+                return self.yield_to_readers(1);
+            }
+            if self.clean(usize::MAX) != Cleaned::Chunk && !self.evict_chunkful() {
+                return self.yield_to_readers(1);
+            }
+        }
+        false
+    }
+
+    /// Accounts for what the policy has by now, as far as there is room for it.
+    pub(super) fn settle_policy_bytes(&mut self) {
+        let bytes = self.state.policy.bytes();
+        let known = self.state.policy_bytes;
+        if bytes < known {
+            self.state.account.give(known - bytes);
+        } else if bytes > known && !self.take_from_ring(bytes - known) {
+            return;
+        }
+        self.state.policy_bytes = bytes;
+    }
+}
+
+impl State {
+    /// The id of the entry at a location that is not marked dead.
+    fn resident_at(&self, location: Location) -> Option<EntryId> {
+        let hash = self.hash_of(self.ring.live_at(location, &self.token)?);
+        self.find_location(hash, location)
+    }
+}
+
+/// What a policy may ask about the shard's entries.
+struct Source<'a, H> {
+    index: &'a Index,
+    ring: &'a Ring,
+    token: &'a WriteToken,
+    newcomer: Option<(EntryId, KeyHash, usize)>,
+    hash: H,
+}
+
+impl<H> Source<'_, H> {
+    fn newcomer(&self, id: EntryId) -> Option<(KeyHash, usize)> {
+        self.newcomer.filter(|&(newcomer, ..)| newcomer == id).map(|(_, hash, charge)| (hash, charge))
+    }
+
+    fn live(&self, id: EntryId) -> Option<Live<'_>> {
+        self.index.table().live(id, self.token.into())
+    }
+}
+
+impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
+    fn visits(&self, id: EntryId) -> u8 {
+        if id.index() < self.index.table().lanes() { self.index.table().visits(id) } else { 0 }
+    }
+
+    fn set_visits(&self, id: EntryId, visits: u8) {
+        if self.live(id).is_some() {
+            self.index.table().set_visits(id, visits);
+        }
+    }
+
+    fn hash(&self, id: EntryId) -> u64 {
+        let newcomer = self.newcomer(id).map(|(hash, _)| hash);
+        newcomer.or_else(|| self.live(id).map(&self.hash)).map_or(0, KeyHash::get)
+    }
+
+    fn charge(&self, id: EntryId) -> u32 {
+        let newcomer = self.newcomer(id).map(|(_, charge)| charge);
+        charge_u32(newcomer.or_else(|| self.live(id).map(|live| self.ring.charge_at(live))).unwrap_or(0))
+    }
+
+    fn expect(&self, id: EntryId) {
+        if let Some(live) = self.live(id) {
+            self.ring.shared().prefetch_header(live.location());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Counters, and what a cache tells of itself.
+//!
+//! Reads count in stripes: a thread adds to a cache line of its own with a plain load and store, so that counting
+//! costs a reader no locked instruction and no shared line. Threads beyond the number of stripes share the last one and add
+//! atomically. Writes count under their shard's lock, in [`WriteCounts`].
+//!
+//! # Synchronization
+//!
+//! All counters are Relaxed: they order nothing, and a sum over them is as of no single instant.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// What a cache has counted since it was built: see [`Cache::stats`](crate::Cache::stats).
+///
+/// Counters are read one after the other while the cache goes on, so they need not add up to the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reads that found their key. [`peek`](crate::Cache::peek) and
+    /// [`contains_key`](crate::Cache::contains_key) are not counted.
+    pub hits: u64,
+    /// Reads that did not find their key.
+    pub misses: u64,
+    /// Entries stored under a key that was not there.
+    pub inserts: u64,
+    /// Entries stored in the place of another with the same key.
+    pub updates: u64,
+    /// Entries that a caller removed, by `remove`, `take`, `retain` or `clear`.
+    pub removals: u64,
+    /// Entries that left because the eviction policy, or the want of space, chose them.
+    pub evictions: u64,
+    /// Inserts refused with [`ErrorKind::KeyTooLong`](crate::ErrorKind::KeyTooLong).
+    pub rejected_key_too_long: u64,
+    /// Inserts refused with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge).
+    pub rejected_too_large: u64,
+    /// Inserts refused with [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
+    pub rejected_no_space: u64,
+    /// Charges of all entries stored, in bytes.
+    pub inserted_bytes: u64,
+    /// Charges of entries that were copied to free their chunk, in bytes.
+    pub relocated_bytes: u64,
+    /// Reads that the policy did not learn of, because their shard's touch log was full and its lock taken.
+    pub dropped_touches: u64,
+    /// Values handed out as copies, because as many chunks were pinned as may be.
+    pub copied_values: u64,
+    /// Times that a shard's index was replaced by a larger one.
+    pub index_growths: u64,
+    /// The share of the rings that live entries may fill at present, from 0 to 1, on average over the shards.
+    pub live_target: f64,
+}
+
+impl Stats {
+    /// Hits among reads, from 0 to 1; 0 before the first read.
+    pub fn hit_ratio(&self) -> f64 {
+        let reads = self.hits + self.misses;
+        if reads == 0 { 0.0 } else { self.hits as f64 / reads as f64 }
+    }
+
+    /// Bytes written to the rings for each byte stored, from 1 on; 1 before the first insert.
+    pub fn write_amplification(&self) -> f64 {
+        if self.inserted_bytes == 0 {
+            return 1.0;
+        }
+        (self.inserted_bytes + self.relocated_bytes) as f64 / self.inserted_bytes as f64
+    }
+}
+
+/// Where a cache's memory is: see [`Cache::memory`](crate::Cache::memory). All in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Memory {
+    /// The limit: what the builder was given.
+    pub max: usize,
+    /// Everything that the cache has allocated; at no instant more than `max`.
+    /// The sum of `chunks`, `index`, `policy` and `overhead` (which are read a moment later).
+    pub allocated: usize,
+    /// Chunks of the rings that have been put to use, whatever state they are in.
+    pub chunks: usize,
+    /// Index tables, the outgrown ones that a reader may still see included.
+    pub index: usize,
+    /// What the policies keep for each entry, and ghosts.
+    pub policy: usize,
+    /// The fixed rest: shards, chunk tables, counters, touch logs.
+    pub overhead: usize,
+    /// Charges of the present entries: header, key and value, rounded up. Part of `chunks`.
+    pub live: usize,
+    /// Bytes of entries that have left, not yet cleaned away. Part of `chunks`.
+    pub dead: usize,
+    /// Chunks that wait until no reader can see them. Part of `chunks`.
+    pub retired: usize,
+    /// Chunks that [`Value`](crate::Value)s hold. Part of `chunks`.
+    pub pinned: usize,
+}
+
+impl Memory {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.max += other.max;
+        self.allocated += other.allocated;
+        self.chunks += other.chunks;
+        self.index += other.index;
+        self.policy += other.policy;
+        self.overhead += other.overhead;
+        self.live += other.live;
+        self.dead += other.dead;
+        self.retired += other.retired;
+        self.pinned += other.pinned;
+    }
+}
+
+/// What a shard counts under its lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WriteCounts {
+    pub(crate) inserts: u64,
+    pub(crate) updates: u64,
+    pub(crate) removals: u64,
+    pub(crate) evictions: u64,
+    pub(crate) rejected_no_space: u64,
+    pub(crate) inserted_bytes: u64,
+    pub(crate) relocated_bytes: u64,
+    pub(crate) index_growths: u64,
+}
+
+impl WriteCounts {
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        stats.inserts += self.inserts;
+        stats.updates += self.updates;
+        stats.removals += self.removals;
+        stats.evictions += self.evictions;
+        stats.rejected_no_space += self.rejected_no_space;
+        stats.inserted_bytes += self.inserted_bytes;
+        stats.relocated_bytes += self.relocated_bytes;
+        stats.index_growths += self.index_growths;
+    }
+}
+
+/// What is counted outside of the locks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Count {
+    Hits,
+    Misses,
+    DroppedTouches,
+    CopiedValues,
+    KeyTooLong,
+    TooLarge,
+}
+
+impl Count {
+    const KINDS: usize = 6;
+}
+
+/// One thread's counters, alone on their cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Stripe([AtomicU64; Count::KINDS]);
+
+/// The striped counters of one cache.
+#[derive(Debug)]
+pub(crate) struct ReadCounts {
+    stripes: Box<[Stripe]>,
+}
+
+impl ReadCounts {
+    /// Counters with `stripes` stripes, at least one.
+    pub(crate) fn new(stripes: usize) -> Self {
+        let stripe = || Stripe(core::array::from_fn(|_| AtomicU64::new(0)));
+        Self { stripes: (0..stripes.max(1)).map(|_| stripe()).collect() }
+    }
+
+    /// What [`new`](Self::new) allocates.
+    pub(crate) fn footprint(stripes: usize) -> usize {
+        stripes.max(1) * size_of::<Stripe>()
+    }
+
+    /// Adds `amount` for the thread that owns `stripe`.
+    #[inline]
+    pub(crate) fn add(&self, stripe: Option<u32>, count: Count, amount: u64) {
+        let shared = self.stripes.len() - 1;
+        match stripe.map(|stripe| stripe as usize).filter(|&own| own < shared) {
+            Some(own) => {
+                let counter = &self.stripes[own].0[count as usize];
+                // No other living thread has this stripe, so nothing is added between the two.
+                counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+            }
+            None => {
+                self.stripes[shared].0[count as usize].fetch_add(amount, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn sum(&self, count: Count) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.0[count as usize].load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+    }
+}
+
+#[cfg(all(test, not(bytecache_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owned_and_shared_stripes_add_up() {
+        let counts = ReadCounts::new(3);
+        std::thread::scope(|scope| {
+            for stripe in [Some(0), Some(1), Some(2), Some(9), None] {
+                let counts = &counts;
+                scope.spawn(move || {
+                    for _ in 0..1000 {
+                        counts.add(stripe, Count::Hits, 1);
+                    }
+                });
+            }
+        });
+        assert_eq!((counts.sum(Count::Hits), counts.sum(Count::Misses)), (5000, 0));
+    }
+
+    #[test]
+    fn ratios_of_nothing_are_defined() {
+        let stats = Stats::default();
+        assert_eq!((stats.hit_ratio(), stats.write_amplification()), (0.0, 1.0));
+    }
+}
