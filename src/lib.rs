@@ -9,6 +9,7 @@ mod error;
 mod hash;
 mod index;
 pub mod policy;
+mod prefetch;
 mod reclaim;
 mod region;
 mod ring;

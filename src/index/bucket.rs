@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  0..12   tag[12]       u8 each: 0 = free, else 8 bits of the hash; accessed as one u64 and one u32
-//! 12..16   control       12 x 2-bit visit counters | 8-bit count of entries that overflowed past this bucket
+//! 12..15   visits[3]     u8 each: 2-bit visit counters of four lanes
+//! 15       overflow      u8: how many entries overflowed past this bucket
 //! 16..64   location[12]  u32 each, 0 = none
 //! ```
 //!
@@ -17,25 +18,26 @@
 //! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live`] (Acquire): the entry's bytes are visible.
 //! * Tags are Relaxed. A reader that sees a new tag with an old location, or the other way round, compares another entry's
 //!   key and finds it different, or an entry that was there when the read began.
-//! * Control is changed by read-modify-write on both sides (readers count visits), Relaxed: it guards no memory.
+//! * The overflow count is Relaxed, like the tags. It is raised before the entry that it counts is published.
+//! * Visits are Relaxed loads and stores, by readers and by the lock's holder: counts may be lost or come a moment late, and
+//!   guard nothing. With one thread they are exact.
 
 use core::ptr::NonNull;
 
+use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::{Hold, Live};
 use crate::region::Region;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::units::{LANES, Location};
 
 const LOW_LANES: usize = 8;
 const VISIT_BITS: u32 = 2;
-const OVERFLOW_SHIFT: u32 = VISIT_BITS * LANES as u32;
-const OVERFLOW_ONE: u32 = 1 << OVERFLOW_SHIFT;
-const OVERFLOW_MAX: u32 = u32::MAX >> OVERFLOW_SHIFT;
+const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;
 
 /// The most that a visit counter holds.
 const VISITS_MAX: u8 = (1 << VISIT_BITS) - 1;
 
-const _: () = assert!(OVERFLOW_SHIFT + 8 == u32::BITS, "visits and overflow tile the control word");
+const _: () = assert!(LANES % VISIT_LANES == 0, "visit counters tile their bytes");
 #[cfg(not(bytecache_loom))]
 const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64, "a bucket is a cache line");
 
@@ -44,7 +46,8 @@ const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64, "
 pub(super) struct Bucket {
     tags_low: AtomicU64,
     tags_high: AtomicU32,
-    control: AtomicU32,
+    visits: [AtomicU8; LANES / VISIT_LANES],
+    overflow: AtomicU8,
     locations: [AtomicU32; LANES],
 }
 
@@ -108,7 +111,8 @@ impl Bucket {
         Self {
             tags_low: AtomicU64::new(0),
             tags_high: AtomicU32::new(0),
-            control: AtomicU32::new(0),
+            visits: core::array::from_fn(|_| AtomicU8::new(0)),
+            overflow: AtomicU8::new(0),
             locations: core::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
@@ -150,60 +154,62 @@ impl Bucket {
         self.locations[lane].store(location.map_or(0, Location::to_word), Ordering::Release);
     }
 
+    /// Where a lane's visits are: the byte, and the shift in it.
+    #[inline]
+    fn visits_at(&self, lane: usize) -> (&AtomicU8, u32) {
+        (&self.visits[lane / VISIT_LANES], (lane % VISIT_LANES) as u32 * VISIT_BITS)
+    }
+
     #[inline]
     pub(super) fn visits(&self, lane: usize) -> u8 {
-        let control = self.control.load(Ordering::Relaxed);
-        ((control >> (lane as u32 * VISIT_BITS)) & u32::from(VISITS_MAX)) as u8
+        let (byte, shift) = self.visits_at(lane);
+        (byte.load(Ordering::Relaxed) >> shift) & VISITS_MAX
     }
 
     /// Counts a visit, unless the counter is at its top: then nothing is written.
     #[inline]
     pub(super) fn visit(&self, lane: usize) {
-        let control = self.control.load(Ordering::Relaxed);
-        let shift = lane as u32 * VISIT_BITS;
-        if (control >> shift) & u32::from(VISITS_MAX) < u32::from(VISITS_MAX) {
-            // One attempt: when another thread changes the bucket at the same time, a visit more or less is no matter.
-            let _ =
-                self.control.compare_exchange(control, control + (1 << shift), Ordering::Relaxed, Ordering::Relaxed);
+        let (byte, shift) = self.visits_at(lane);
+        let seen = byte.load(Ordering::Relaxed);
+        if (seen >> shift) & VISITS_MAX < VISITS_MAX {
+            // Load and store, not one step: what another thread counts in between in these four lanes is lost, which is less than
+            // the locked instruction would cost every reader.
+            byte.store(seen + (1 << shift), Ordering::Relaxed);
         }
     }
 
     pub(super) fn set_visits(&self, lane: usize, visits: u8) {
-        let shift = lane as u32 * VISIT_BITS;
-        let mask = u32::from(VISITS_MAX) << shift;
-        let wanted = u32::from(visits.min(VISITS_MAX)) << shift;
-        let control = self.control.load(Ordering::Relaxed);
-        if control & mask == wanted {
-            return;
+        let (byte, shift) = self.visits_at(lane);
+        let seen = byte.load(Ordering::Relaxed);
+        let wanted = seen & !(VISITS_MAX << shift) | visits.min(VISITS_MAX) << shift;
+        if seen != wanted {
+            byte.store(wanted, Ordering::Relaxed); // As in `visit`.
         }
-        // Ends: an attempt fails only when a reader's visit went through, and each of those happens a few times at most.
-        let _ =
-            self.control.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |control| Some(control & !mask | wanted));
     }
 
     /// Whether entries whose search passes here may lie in the next bucket.
     #[inline]
     pub(super) fn has_overflowed(&self) -> bool {
-        self.control.load(Ordering::Relaxed) >= OVERFLOW_ONE
+        self.overflow() > 0
     }
 
     /// Counts an entry that is placed past this bucket. For the holder of the lock.
     pub(super) fn add_overflow(&self) {
-        if self.overflow() < OVERFLOW_MAX {
-            self.control.fetch_add(OVERFLOW_ONE, Ordering::Relaxed);
-        }
+        self.overflow.store(self.overflow().saturating_add(1), Ordering::Relaxed);
     }
 
     /// Takes one such entry off the count, which stays once it has reached its end. For the holder of the lock.
     pub(super) fn remove_overflow(&self) {
         // Not below 0: a hasher that does not keep to its hashes must not turn the count into a large one.
-        if (1..OVERFLOW_MAX).contains(&self.overflow()) {
-            self.control.fetch_sub(OVERFLOW_ONE, Ordering::Relaxed);
+        let overflow = self.overflow();
+        if (1..u8::MAX).contains(&overflow) {
+            self.overflow.store(overflow - 1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn overflow(&self) -> u32 {
-        self.control.load(Ordering::Relaxed) >> OVERFLOW_SHIFT
+    #[inline]
+    pub(super) fn overflow(&self) -> u8 {
+        self.overflow.load(Ordering::Relaxed)
     }
 
     /// Empties the bucket. For the holder of the lock.
@@ -213,7 +219,10 @@ impl Bucket {
         for location in &self.locations {
             location.store(0, Ordering::Relaxed);
         }
-        self.control.store(0, Ordering::Relaxed);
+        for visits in &self.visits {
+            visits.store(0, Ordering::Relaxed);
+        }
+        self.overflow.store(0, Ordering::Relaxed);
     }
 }
 
@@ -269,6 +278,14 @@ impl Buckets {
         unsafe { core::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 
+    /// Asks the processor to fetch a bucket and the one before it. Any number will do.
+    #[inline]
+    pub(super) fn prefetch_pair(&self, bucket: usize) {
+        let address = self.first.as_ptr().wrapping_add(bucket);
+        prefetch(address);
+        prefetch(address.wrapping_sub(1));
+    }
+
     /// Where the buckets are, for a prefetch by those who do not hold the table.
     pub(super) fn address(&self) -> usize {
         self.first.as_ptr().expose_provenance()
@@ -278,19 +295,7 @@ impl Buckets {
 /// Asks the processor to fetch the line of the bucket with this number in a table at `address`, which may be gone.
 #[inline]
 pub(super) fn prefetch_at(address: usize, bucket: usize) {
-    prefetch_line(core::ptr::without_provenance(address.wrapping_add(bucket * 64)));
-}
-
-#[inline]
-fn prefetch_line(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch has no effect that the program can see and never faults; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
+    prefetch(core::ptr::without_provenance::<Bucket>(address.wrapping_add(bucket * LINE)));
 }
 
 #[cfg(all(test, not(bytecache_loom)))]

@@ -151,6 +151,12 @@ impl Table {
         None
     }
 
+    /// Asks the processor to fetch what erasing the entry with this id will look at. Any id will do.
+    #[inline]
+    pub(crate) fn prefetch_lane(&self, id: EntryId) {
+        self.buckets.prefetch_pair(id.bucket());
+    }
+
     /// The entries of one bucket.
     pub(crate) fn entries<'a>(&'a self, bucket: usize, hold: Hold<'a>) -> impl Iterator<Item = (EntryId, Live<'a>)> {
         let lanes = self.bucket(bucket).tags().used();
@@ -242,6 +248,7 @@ impl Index {
     #[inline]
     pub(crate) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
         self.len += 1;
+        self.table.set_visits(id, 0); // A reader of the lane's former entry may have been late.
         place(&self.table, id, hash, location);
     }
 
@@ -324,7 +331,7 @@ impl Index {
     /// Recounts everything and panics where it differs. Returns all locations.
     pub(crate) fn validate(&self, hold: Hold<'_>, hash_of: impl Fn(Live<'_>) -> KeyHash) -> Vec<Location> {
         let mut locations = Vec::new();
-        let mut overflow = vec![0; self.table.buckets()];
+        let mut overflow = vec![0_u32; self.table.buckets()];
         for number in 0..self.table.buckets() {
             let bucket = self.table.bucket(number);
             for lane in bucket.tags().used() {
@@ -345,7 +352,7 @@ impl Index {
             }
         }
         for (number, expected) in overflow.into_iter().enumerate() {
-            let counted = self.table.bucket(number).overflow();
+            let counted = u32::from(self.table.bucket(number).overflow());
             assert!(counted == expected || counted == 255, "overflow of bucket {number}: {counted}, not {expected}");
         }
         assert_eq!(locations.len(), self.len);

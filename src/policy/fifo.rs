@@ -179,12 +179,18 @@ impl Queues {
         position < tail
     }
 
-    /// The id that is `ahead` places behind the head, if it is in the head's block; it may be a hole.
+    /// The id that is `ahead` places behind the head, if it is in the head's block and not a hole.
     pub(super) fn peek(&self, queue: Queue, ahead: u32) -> Option<EntryId> {
         let ends = &self.ends[queue as usize];
         let offset = ends.head_offset + ahead;
-        let is_there = offset < self.block_len && ends.head + u64::from(ahead) < ends.tail;
-        is_there.then(|| EntryId::new(self.ids[(ends.head_block * self.block_len + offset) as usize]))
+        let position = ends.head + u64::from(ahead);
+        if offset >= self.block_len || position >= ends.tail {
+            return None;
+        }
+        let id = self.ids[(ends.head_block * self.block_len + offset) as usize];
+        let holes = &self.holes[queue as usize];
+        let is_hole = !holes.is_empty() && holes.get(&id).is_some_and(|&tail| position < tail);
+        (!is_hole).then(|| EntryId::new(id))
     }
 
     /// Makes a hole of an id that is in `queue`.

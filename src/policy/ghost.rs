@@ -10,6 +10,8 @@
 //!
 //! How many ways of a set count can be chosen at any time, so the number of ghosts follows the number of entries.
 
+use crate::prefetch::prefetch;
+
 const WAYS: usize = 32;
 
 /// A bounded memory of hashes, oldest forgotten first.
@@ -51,6 +53,11 @@ impl Ghosts {
         // Not the high bits, which choose the set, nor the lowest, which a shard repeats; 0 stands for none.
         let [_, _, low, high, ..] = hash.to_le_bytes();
         u16::from_le_bytes([low, high]).max(1)
+    }
+
+    /// Asks for the set that a hash is looked for in.
+    pub(super) fn prefetch(&self, hash: u64) {
+        prefetch(&raw const self.sets[self.set_of(hash)]);
     }
 
     /// Remembers a hash as the newest.

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use super::fifo::{Queue, Queues};
 use super::ghost::Ghosts;
 use super::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+use crate::prefetch::prefetch;
 
 /// The small queue's share of the capacity is one part in this many.
 const SMALL_SHARE: u64 = 10;
@@ -38,8 +39,18 @@ pub(super) struct S3Fifo {
     small_bytes: u64,
     residents: usize,
     main_residents: usize,
-    /// The entry that came last, if it went to the small queue: it does not count when its own victims are chosen.
-    newest: Option<EntryId>,
+    /// The entry that came last. It takes its place after its own victims have been chosen, as in the paper; and by then the lines
+    /// that this touches have arrived.
+    newcomer: Option<Newcomer>,
+    /// The next in the small queue, and its hash: found while its set of ghosts is on its way.
+    next: Option<(EntryId, u64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Newcomer {
+    id: EntryId,
+    hash: u64,
+    charge: u32,
 }
 
 impl S3Fifo {
@@ -52,7 +63,8 @@ impl S3Fifo {
             small_bytes: 0,
             residents: 0,
             main_residents: 0,
-            newest: None,
+            newcomer: None,
+            next: None,
         };
         policy.set_capacity(context.capacity());
         policy
@@ -62,10 +74,17 @@ impl S3Fifo {
         if self.charges.is_main(id) { Queue::Main } else { Queue::Small }
     }
 
-    /// Bytes in the small queue before the newest entry came.
-    fn settled_small_bytes(&self) -> u64 {
-        let newest = self.newest.map_or(0, |id| u64::from(self.charges.get(id)));
-        self.small_bytes - newest
+    /// Gives the newcomer its place.
+    fn settle(&mut self) {
+        let Some(Newcomer { id, hash, charge }) = self.newcomer.take() else { return };
+        self.residents += 1;
+        self.charges.set(id, charge);
+        if self.ghosts.take(hash) {
+            self.enter_main(id);
+        } else {
+            self.small_bytes += u64::from(charge);
+            self.queues.push(Queue::Small, id);
+        }
     }
 
     fn enter_main(&mut self, id: EntryId) {
@@ -82,25 +101,17 @@ impl S3Fifo {
         }
         self.charges.clear(id);
         self.residents -= 1;
-        if self.newest == Some(id) {
-            self.newest = None;
-        }
     }
 
     /// Pops the small queue until an entry has to leave, or the queue is down to its share.
     fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        while self.settled_small_bytes() >= self.small_target || self.main_residents == 0 {
+        while self.small_bytes >= self.small_target || self.main_residents == 0 {
             if let Some(id) = self.queues.peek(Queue::Small, LOOKAHEAD) {
                 residents.expect(id);
             }
             let id = self.queues.pop(Queue::Small)?;
-            if self.newest == Some(id) && self.main_residents > 0 {
-                // The newest is never its own victim while there is another.
-                self.queues.push(Queue::Small, id);
-                return None;
-            }
             if residents.visits(id) < PROMOTION_VISITS {
-                self.ghosts.insert(residents.hash(id));
+                self.leave_ghost(id, residents);
                 return Some(id);
             }
             residents.set_visits(id, 0);
@@ -108,6 +119,15 @@ impl S3Fifo {
             self.enter_main(id);
         }
         None
+    }
+
+    fn leave_ghost(&mut self, id: EntryId, residents: &Residents<'_>) {
+        let known = self.next.filter(|&(next, _)| next == id).map(|(_, hash)| hash);
+        self.ghosts.insert(known.unwrap_or_else(|| residents.hash(id)));
+        self.next = self.queues.peek(Queue::Small, 0).map(|next| (next, residents.hash(next)));
+        if let Some((_, hash)) = self.next {
+            self.ghosts.prefetch(hash);
+        }
     }
 
     /// Sends visited entries round until one has to leave.
@@ -127,6 +147,10 @@ impl S3Fifo {
             }
         }
     }
+
+    fn choose(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.evict_small(residents).or_else(|| self.evict_main(residents))
+    }
 }
 
 /// Ghosts for a table of so many ids, which is at most 85 % full: nine tenths of the entries.
@@ -140,43 +164,40 @@ impl EvictionPolicy for S3Fifo {
     }
 
     fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
-        self.residents += 1;
-        self.charges.set(id, charge);
-        if self.ghosts.take(hash) {
-            self.enter_main(id);
-            self.newest = None;
-        } else {
-            self.small_bytes += u64::from(charge);
-            self.queues.push(Queue::Small, id);
-            self.newest = Some(id);
-        }
+        self.settle();
+        self.ghosts.prefetch(hash);
+        self.charges.prefetch(id);
+        self.newcomer = Some(Newcomer { id, hash, charge });
     }
 
     fn touch(&mut self, _id: EntryId) {}
 
     fn update(&mut self, id: EntryId, charge: u32) {
+        self.settle();
         if !self.charges.is_main(id) {
             self.small_bytes = self.small_bytes - u64::from(self.charges.get(id)) + u64::from(charge);
         }
         self.charges.replace(id, charge);
-        self.newest = None;
     }
 
     fn remove(&mut self, id: EntryId) {
+        self.settle();
         self.queues.remove(self.queue_of(id), id);
         self.forget(id);
+        // The id may soon be another key's.
+        self.next = self.next.filter(|&(next, _)| next != id);
     }
 
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         self.ghosts.set_len(self.residents * 9 / 10);
-        let victim = match self.evict_small(residents) {
-            Some(victim) => Some(victim),
-            None => self.evict_main(residents),
-        };
-        // Nothing but the newest may be left.
-        let victim = victim.or_else(|| self.queues.pop(Queue::Small))?;
-        self.forget(victim);
-        Some(victim)
+        let mut victim = self.choose(residents);
+        if victim.is_none() {
+            // Nothing but the newcomer is left.
+            self.settle();
+            victim = self.choose(residents);
+        }
+        self.forget(victim?);
+        victim
     }
 
     fn set_capacity(&mut self, charge: u64) {
@@ -184,10 +205,11 @@ impl EvictionPolicy for S3Fifo {
     }
 
     fn renumber(&mut self, moved: &Renumbering) {
+        self.settle();
         self.queues.renumber(moved.ids(), |id| moved.get(id));
         self.charges.renumber(moved);
         self.ghosts = Ghosts::new(max_ghosts(moved.ids()));
-        self.newest = self.newest.and_then(|id| moved.get(id));
+        self.next = None;
     }
 
     fn bytes(&self) -> usize {
@@ -214,6 +236,10 @@ impl Charges {
 
     fn bytes(&self) -> usize {
         self.words.capacity() * size_of::<u16>() + self.large.capacity() * (size_of::<(EntryId, u32)>() + 1) * 8 / 7
+    }
+
+    fn prefetch(&self, id: EntryId) {
+        prefetch(&raw const self.words[id.index()]);
     }
 
     fn get(&self, id: EntryId) -> u32 {

@@ -20,11 +20,10 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::header::{Alignment, FirstWord, Layout};
+use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::Region;
 use crate::units::{LOCATION_UNIT, Location};
-
-const LINE: usize = 64;
 
 /// The memory of one shard's ring.
 pub(super) struct Arena {
@@ -177,9 +176,15 @@ impl Arena {
     /// Asks the processor to fetch the first lines of the entry at `location`.
     #[inline]
     pub(super) fn prefetch(&self, location: Location, lines: usize) {
-        let start = self.base.as_ptr().wrapping_add(location.offset());
+        self.prefetch_from(location.offset(), lines);
+    }
+
+    /// Asks the processor to fetch lines from `offset` on, which may be beyond the arena.
+    #[inline]
+    pub(super) fn prefetch_from(&self, offset: usize, lines: usize) {
+        let start = self.base.as_ptr().wrapping_add(offset);
         for line in 0..lines {
-            prefetch_line(start.wrapping_add(line * LINE));
+            prefetch(start.wrapping_add(line * LINE));
         }
     }
 
@@ -217,17 +222,4 @@ impl Arena {
     #[cfg(not(bytecache_loom))]
     #[inline(always)]
     fn note_write(&self, _start: usize, _len: usize) {}
-}
-
-/// Asks the processor to fetch a line. Any address will do: one that is not mapped is ignored.
-#[inline]
-fn prefetch_line(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch has no effect that the program can see and never faults; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }

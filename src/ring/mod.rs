@@ -106,12 +106,22 @@ impl Ring {
         1 << self.chunk_shift
     }
 
+    /// How many chunks `bytes` suffice for.
+    pub(crate) fn whole_chunks(&self, bytes: usize) -> usize {
+        bytes >> self.chunk_shift
+    }
+
     pub(crate) fn chunks(&self) -> usize {
         self.states.len()
     }
 
     pub(crate) fn counts(&self) -> ChunkCounts {
         self.counts
+    }
+
+    /// Retired chunks that wait for readers to come to an end, as opposed to those that values hold.
+    pub(crate) fn waiting_chunks(&self) -> usize {
+        self.counts.retired.saturating_sub(self.shared.held_chunks())
     }
 
     /// The sum of the charges of all live entries.
@@ -168,6 +178,7 @@ impl Ring {
     pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, key: &[u8], value: &[u8]) -> Option<Location> {
         let location = self.take_room(stream, layout.charge())?;
         self.shared.arena.write(location, layout, key, value);
+        self.shared.prefetch_after(location, layout.charge());
         Some(location)
     }
 

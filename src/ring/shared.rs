@@ -12,6 +12,7 @@ use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
 use super::memory::{Arena, Entry};
 use super::value::Value;
+use crate::prefetch::LINE;
 use crate::reclaim::{Live, Pin};
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::Location;
@@ -28,6 +29,8 @@ pub(crate) struct RingShared {
     /// Chunks that are marked as pinned, and how many may be.
     pinned: AtomicU32,
     pinned_max: u32,
+    /// Chunks whose grace period is over, and that only values keep from being freed.
+    held: AtomicU32,
     /// Where the next recount goes on.
     recount_at: AtomicU32,
     /// Cache lines that an entry usually spans.
@@ -53,6 +56,7 @@ impl RingShared {
             freed: FreedSet::new(chunks as usize),
             pinned: AtomicU32::new(0),
             pinned_max: chunks / 4,
+            held: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
             usual_lines: AtomicU32::new(1),
         })
@@ -81,11 +85,17 @@ impl RingShared {
         self.arena.prefetch(location, 1);
     }
 
+    /// Asks for the lines after an entry at `location`: the next one will be written there.
+    #[inline]
+    pub(super) fn prefetch_after(&self, location: Location, charge: usize) {
+        self.arena.prefetch_from(location.offset() + charge + LINE, self.usual_lines.load(Ordering::Relaxed) as usize);
+    }
+
     /// Notes what entries usually take, for prefetching. For the holder of the write lock.
     pub(crate) fn set_usual_entry(&self, bytes: usize) {
         // An entry that starts anywhere in a line reaches into one more, on average, than its bytes fill.
         #[allow(clippy::cast_possible_truncation, reason = "at most PREFETCH_LINES")]
-        let lines = (bytes / 64 + 1).min(PREFETCH_LINES) as u32;
+        let lines = (bytes / LINE + 1).min(PREFETCH_LINES) as u32;
         self.usual_lines.store(lines, Ordering::Relaxed); // Only a hint.
     }
 
@@ -155,6 +165,11 @@ impl RingShared {
         found
     }
 
+    /// Retired chunks that only values keep from being freed.
+    pub(super) fn held_chunks(&self) -> usize {
+        self.held.load(Ordering::Relaxed) as usize // A bound on work, and no more.
+    }
+
     /// Chunks that values hold at this moment, retired ones included.
     pub(super) fn pinned_chunks(&self) -> usize {
         self.pins.iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()
@@ -176,6 +191,7 @@ impl RingShared {
         if let Unpinned::Last { marked } = ended {
             // SAFETY: the pins have come to zero here, so the count of the retired chunk is ours (chunk.rs, 3 and 4).
             let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
+            ring.held.fetch_sub(ring.pins[chunk.index()].span(), Ordering::Relaxed);
             ring.free(chunk, marked);
         }
     }
@@ -192,9 +208,13 @@ impl RingShared {
         let raw = Arc::into_raw(self);
         // SAFETY: the count that `raw` stands for has not been given back yet.
         let ring = unsafe { &*raw };
+        // Counted before, so that whoever is last finds it counted.
+        let span = ring.pins[chunk.index()].span();
+        ring.held.fetch_add(span, Ordering::Relaxed);
         if let Unpinned::Last { marked } = ring.pins[chunk.index()].drop_own() {
             // SAFETY: no value is left that could have taken the count over, so it is still ours.
             let ring = unsafe { Arc::from_raw(raw) };
+            ring.held.fetch_sub(span, Ordering::Relaxed);
             ring.free(chunk, marked);
         }
     }

@@ -25,6 +25,7 @@ mod space;
 mod touch;
 mod write;
 
+use core::cell::Cell;
 use std::sync::Arc;
 
 use account::Account;
@@ -44,7 +45,7 @@ use crate::sync::Mutex;
 use crate::units::{EntryId, MAX_ARENA_BYTES};
 
 /// A ring has about this many chunks: fewer make space coarse, more make tails and tables cost.
-const CHUNKS: usize = 128;
+const CHUNKS: usize = 256;
 const MIN_CHUNK_SHIFT: u32 = 12;
 const MAX_CHUNK_SHIFT: u32 = 20;
 /// Fewer chunks than this leave the cleaner no choice.
@@ -138,6 +139,8 @@ pub(crate) struct State {
     cleaning: Option<(ChunkId, usize)>,
     /// The entry that is being stored: it has an id for the policy, and no location yet.
     newcomer: Option<Newcomer>,
+    /// The entry that the policy last announced as a future victim.
+    expected: Cell<EntryId>,
     /// Where the search for a victim goes on that the policy would not name.
     stray_at: u32,
     counts: WriteCounts,
@@ -231,6 +234,7 @@ impl Shard {
             governor: Governor::new(),
             cleaning: None,
             newcomer: None,
+            expected: Cell::new(EntryId::new(0)),
             stray_at: 0,
             counts: WriteCounts::default(),
             hasher: config.hasher.clone(),

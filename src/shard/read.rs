@@ -46,6 +46,8 @@ impl Shard {
     pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let table = self.table.load(pin);
         let (id, (live, entry)) = table.find(hash, pin.into(), |live| {
+            // All lines of the entry at once: where its value is depends on the first one.
+            self.ring.prefetch(live.location());
             let entry = self.ring.entry(live);
             (entry.key == key).then_some((live, entry))
         })?;

@@ -8,6 +8,7 @@
 //!
 //! The index and the policy grow at the ring's expense: free chunks are given back to the system before larger tables are made.
 
+use core::cell::Cell;
 use std::sync::Arc;
 
 use super::write::{Writer, charge_u32};
@@ -17,12 +18,13 @@ use crate::index::{Index, Table};
 use crate::policy::{Renumbering, ResidentSource, Residents};
 use crate::reclaim::{self, Live, WriteToken};
 use crate::ring::{ChunkId, Layout, Occupant, Ring, Stream, Window};
+use crate::sync;
 use crate::units::{EntryId, LANES, Location};
 
-/// Chunks that cleaning keeps ready: one to write to and one for survivors.
-const READY_CHUNKS: usize = 2;
-/// Chunks' worth of bytes that are never live: those ready, and the unused halves of the two open ones.
-const SLACK_CHUNKS: usize = 3;
+/// Chunks that cleaning keeps ready, one part in this many: enough to write to while a reader that the system has put aside holds
+/// up the others. At least one for fresh entries and one for survivors.
+const READY_SHARE: usize = 64;
+const MIN_READY: usize = 2;
 /// Bytes that are cleaned for each byte stored. Above the write amplification that the governor aims at, so that cleaning keeps up.
 const CLEAN_AHEAD: usize = 4;
 /// What it costs to look at an entry that is cleaned, in bytes of copying.
@@ -31,6 +33,9 @@ const LOOK_COST: usize = 64;
 const WORTH_CLEANING: (usize, usize) = (7, 8);
 /// Cleanings, while a store waits for a chunk, that may end without one to spare.
 const MAX_FRUITLESS: usize = 3;
+/// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end meanwhile, and chunks that
+/// are emptied in the place of those that wait cost entries.
+const PATIENCE: usize = 32;
 /// Times that a store lets readers run before it gives up.
 const YIELDS: usize = 16;
 /// Victims from the policy that may be unknown before one is chosen for it.
@@ -60,7 +65,7 @@ impl State {
     /// Chunks that may be in use beside what else is allocated.
     fn usable_chunks(&self) -> usize {
         let counts = self.ring.counts();
-        let more = self.account.left() / self.ring.chunk_bytes();
+        let more = self.ring.whole_chunks(self.account.left());
         self.ring.chunks() - counts.absent + more.min(counts.absent)
     }
 
@@ -70,23 +75,23 @@ impl State {
         let chunk = self.ring.chunk_bytes();
         #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
         let target = ((usable * chunk) as u64 * u64::from(self.governor.target()) / u64::from(governor::FULL)) as usize;
-        let capacity = target.min(usable.saturating_sub(SLACK_CHUNKS) * chunk);
+        // Neither the chunks that are ready are live, nor about half of the two open ones.
+        let capacity = target.min(usable.saturating_sub(self.ready_chunks() + 1) * chunk);
         if capacity != self.capacity {
             self.capacity = capacity;
             self.policy.set_capacity(capacity as u64);
         }
     }
 
-    /// Chunks that can be written to at once or after a grace period.
+    /// How many chunks are to be ready for writing.
     fn ready_chunks(&self) -> usize {
-        let counts = self.ring.counts();
-        let more = self.account.left() / self.ring.chunk_bytes();
-        counts.free + counts.retired + more.min(counts.absent)
+        (self.ring.chunks() / READY_SHARE).max(MIN_READY)
     }
 
-    /// As many chunks may wait for readers before more would only empty the cache for nothing.
-    fn max_retired(&self) -> usize {
-        (self.ring.chunks() / 8).max(2)
+    /// Chunks that can be written to at once.
+    fn free_chunks(&self) -> usize {
+        let counts = self.ring.counts();
+        counts.free + self.ring.whole_chunks(self.account.left()).min(counts.absent)
     }
 }
 
@@ -103,10 +108,16 @@ impl Writer<'_> {
     /// Evicts the entry that the policy names.
     fn evict(&mut self) -> Evicted {
         for _ in 0..MAX_UNKNOWN {
-            let State { policy, index, ring, token, newcomer, hasher, shard_bits, .. } = &mut *self.state;
+            let State { policy, index, ring, token, newcomer, hasher, shard_bits, expected, .. } = &mut *self.state;
             let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
-            let source =
-                Source { index, ring, token, newcomer: newcomer.map(|new| (new.id, new.hash, new.charge)), hash };
+            let source = Source {
+                index,
+                ring,
+                token,
+                newcomer: newcomer.map(|new| (new.id, new.hash, new.charge)),
+                expected,
+                hash,
+            };
             let Some(victim) = policy.evict(&mut Residents::new(&source)) else { break };
             if newcomer.is_some_and(|newcomer| newcomer.id == victim) {
                 *newcomer = None;
@@ -163,7 +174,7 @@ impl Writer<'_> {
                 return Some(location);
             }
             // One chunk stays for survivors, unless there is no other.
-            if !self.free_chunks(READY_CHUNKS) && !self.free_chunks(1) {
+            if !self.free_chunks(2) && !self.free_chunks(1) {
                 return None;
             }
             self.open_next(Stream::Fresh, None);
@@ -193,40 +204,46 @@ impl Writer<'_> {
 
     /// Sees to it that `wanted` chunks are free; `false` if that cannot be had without waiting.
     fn free_chunks(&mut self, wanted: usize) -> bool {
-        let mut fruitless = 0;
-        loop {
-            self.take_freed_or_absent(wanted);
-            let free = self.state.ring.counts().free;
-            if free >= wanted {
-                return true;
-            }
-            if self.state.ring.counts().retired >= self.state.max_retired() {
-                // Readers lag behind. To retire yet more would empty the cache for nothing.
-                return self.yield_to_readers(wanted);
-            }
-            if fruitless < MAX_FRUITLESS && self.clean(usize::MAX) == Cleaned::Chunk {
-                fruitless += 1;
-            } else if self.evict_chunkful() {
-                fruitless = 0;
-            } else {
-                return self.yield_to_readers(wanted);
-            }
-        }
-    }
-
-    /// Takes back freed chunks and puts absent ones to use, until `wanted` are free.
-    fn take_freed_or_absent(&mut self, wanted: usize) {
-        if self.state.ring.counts().free < wanted && self.state.ring.counts().retired > 0 {
-            self.state.ring.collect_freed();
-        }
         let chunk = self.state.ring.chunk_bytes();
+        self.state.ring.collect_freed();
         while self.state.ring.counts().free < wanted
             && self.state.ring.counts().absent > 0
             && self.state.account.take(chunk)
         {
             self.state.ring.put_to_use();
         }
-        if self.state.ring.counts().free < wanted && self.state.ring.counts().retired > 0 {
+        self.free_chunks_in_use(wanted)
+    }
+
+    /// As [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
+    fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
+        let mut fruitless = 0;
+        loop {
+            self.collect(wanted);
+            let free = self.state.ring.counts().free;
+            if free >= wanted {
+                return true;
+            }
+            if self.state.ring.waiting_chunks() > 0 {
+                // What is emptied now would wait for the same reader: the cache would lose entries for nothing.
+                return free == 0 && self.yield_to_readers(wanted);
+            }
+            if fruitless < MAX_FRUITLESS && self.clean(usize::MAX) == Cleaned::Chunk {
+                fruitless += 1;
+            } else if self.evict_chunkful() {
+                fruitless = 0;
+            } else {
+                return false;
+            }
+        }
+    }
+
+    /// Takes back chunks that readers have let go, until `wanted` are free.
+    fn collect(&mut self, wanted: usize) {
+        for _ in 0..PATIENCE {
+            if self.state.ring.counts().free >= wanted || self.state.ring.waiting_chunks() == 0 {
+                break;
+            }
             reclaim::collect();
             self.state.ring.collect_freed();
         }
@@ -237,19 +254,14 @@ impl Writer<'_> {
     fn yield_to_readers(&mut self, wanted: usize) -> bool {
         // A thread that is a reader itself would wait for itself.
         let yields = if reclaim::thread_is_pinned() { 0 } else { YIELDS };
-        for yielded in 0..=yields {
-            reclaim::collect();
-            self.state.ring.collect_freed();
-            let counts = self.state.ring.counts();
-            if counts.free >= wanted {
-                return true;
+        for _ in 0..yields {
+            sync::yield_now();
+            self.collect(wanted);
+            if self.state.ring.counts().free >= wanted || self.state.ring.waiting_chunks() == 0 {
+                break;
             }
-            if counts.retired == 0 || yielded == yields {
-                break; // What is missing then is held by values.
-            }
-            std::thread::yield_now();
         }
-        false
+        self.state.ring.counts().free >= wanted
     }
 
     /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
@@ -264,10 +276,19 @@ impl Writer<'_> {
         true
     }
 
-    /// Cleans a little if chunks are running out, in proportion to a store of `charge` bytes.
+    /// Sees to it, little by little, that chunks are ready when they are needed: in proportion to a store of `charge` bytes.
     #[inline]
     pub(super) fn clean_ahead(&mut self, charge: usize) {
-        if self.state.ready_chunks() < READY_CHUNKS {
+        let counts = self.state.ring.counts();
+        let ready = self.state.ready_chunks();
+        if counts.free >= ready || self.state.free_chunks() >= ready {
+            return;
+        }
+        if counts.retired > 0 {
+            reclaim::collect();
+            self.state.ring.collect_freed();
+        }
+        if self.state.free_chunks() + self.state.ring.waiting_chunks() < ready {
             self.clean(charge * CLEAN_AHEAD + LOOK_COST);
         }
     }
@@ -315,7 +336,7 @@ impl Writer<'_> {
                 self.state.governor.note_relocated(charge);
                 return Some(charge);
             }
-            self.take_freed_or_absent(1);
+            self.collect(1);
             if !self.open_next(Stream::Survivors, window) {
                 return None;
             }
@@ -325,7 +346,7 @@ impl Writer<'_> {
     /// `span` adjacent free chunks, emptied if need be; `None` if they cannot be had without waiting.
     fn free_run(&mut self, span: usize) -> Option<ChunkId> {
         for _ in 0..MAX_FRUITLESS {
-            self.take_freed_or_absent(span);
+            self.collect(span);
             let chunk = self.state.ring.chunk_bytes();
             // Free chunks need not be adjacent, but the absent ones mostly are.
             loop {
@@ -461,35 +482,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Gives one chunk back to the system.
+    /// Gives one chunk in use back to the system.
     fn give_chunk_back(&mut self) -> bool {
-        // Free chunks first; absent ones must not be put to use for this.
-        if self.state.ring.counts().free == 0 && !self.free_one_in_use() {
-            return false;
-        }
-        let given = self.state.ring.give_back();
+        let given = self.free_chunks_in_use(1) && self.state.ring.give_back();
         if given {
             self.state.account.give(self.state.ring.chunk_bytes());
         }
         given
-    }
-
-    /// Frees one of the chunks in use.
-    fn free_one_in_use(&mut self) -> bool {
-        for _ in 0..=self.state.ring.chunks() {
-            reclaim::collect();
-            self.state.ring.collect_freed();
-            if self.state.ring.counts().free > 0 {
-                return true;
-            }
-            if self.state.ring.counts().retired >= self.state.max_retired() {
-                return self.yield_to_readers(1);
-            }
-            if self.clean(usize::MAX) != Cleaned::Chunk && !self.evict_chunkful() {
-                return self.yield_to_readers(1);
-            }
-        }
-        false
     }
 
     /// Accounts for what the policy has by now, as far as there is room for it.
@@ -519,6 +518,7 @@ struct Source<'a, H> {
     ring: &'a Ring,
     token: &'a WriteToken,
     newcomer: Option<(EntryId, KeyHash, usize)>,
+    expected: &'a Cell<EntryId>,
     hash: H,
 }
 
@@ -554,7 +554,9 @@ impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
     }
 
     fn expect(&self, id: EntryId) {
-        if let Some(live) = self.live(id) {
+        self.index.table().prefetch_lane(id);
+        // The lane of the one before has arrived by now, and says where its header is.
+        if let Some(live) = self.live(self.expected.replace(id)) {
             self.ring.shared().prefetch_header(live.location());
         }
     }
