@@ -37,13 +37,27 @@ pub use value::Value;
 use crate::reclaim::{Live, Pin, WriteToken};
 use crate::units::{Location, MAX_ARENA_BYTES};
 
-/// Which open chunk an entry goes to.
+/// Which open chunk an entry goes to: by how often it has been relocated, so that each chunk's entries die at similar times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// What callers insert.
     Fresh,
-    /// What the cleaner relocates.
+    /// What was relocated out of a fresh chunk.
     Survivors,
+    /// What was relocated again.
+    Elders,
+}
+
+impl Stream {
+    const COUNT: usize = 3;
+
+    /// Where the entries of a chunk of this stream are relocated to.
+    fn next(self) -> Self {
+        match self {
+            Self::Fresh => Self::Survivors,
+            Self::Survivors | Self::Elders => Self::Elders,
+        }
+    }
 }
 
 /// What an entry's death left of its chunk.
@@ -61,8 +75,9 @@ pub(crate) struct Ring {
     states: Vec<ChunkState>,
     live: Vec<u32>,
     fill: Vec<u32>,
-    fresh: Option<ChunkId>,
-    survivors: Option<ChunkId>,
+    /// The stream that each chunk was last opened for.
+    streams: Vec<Stream>,
+    open: [Option<ChunkId>; Stream::COUNT],
     live_bytes: usize,
     counts: ChunkCounts,
 }
@@ -86,8 +101,8 @@ impl Ring {
             states: vec![ChunkState::Absent; count],
             live: vec![0; count],
             fill: vec![0; count],
-            fresh: None,
-            survivors: None,
+            streams: vec![Stream::Fresh; count],
+            open: [None; Stream::COUNT],
             live_bytes: 0,
             counts: ChunkCounts { absent: count, ..ChunkCounts::default() },
         })
@@ -95,7 +110,7 @@ impl Ring {
 
     /// What a ring of so many chunks allocates beside its chunks.
     pub(crate) fn footprint(chunks: usize) -> usize {
-        RingShared::footprint(chunks) + chunks * (size_of::<ChunkState>() + 2 * size_of::<u32>())
+        RingShared::footprint(chunks) + chunks * (size_of::<ChunkState>() + size_of::<Stream>() + 2 * size_of::<u32>())
     }
 
     pub(crate) fn shared(&self) -> &Arc<RingShared> {
@@ -182,11 +197,11 @@ impl Ring {
         Some(location)
     }
 
-    /// Copies the entry at a location that is not dead to the survivors' open chunk, and counts it dead where it was. Where it is
+    /// Copies the entry at a location that is not dead to the next stream's open chunk, and counts it dead where it was. Where it is
     /// now, and its charge; `None` if there is no room.
     pub(crate) fn relocate(&mut self, location: Location, token: &WriteToken) -> Option<(Location, usize)> {
         let charge = self.shared.arena.layout(location).charge();
-        let to = self.take_room(Stream::Survivors, charge)?;
+        let to = self.take_room(self.stream_after(location), charge)?;
         if let Some(live) = self.live_at(location, token) {
             self.shared.arena.relocate(live, to);
         }
@@ -210,14 +225,17 @@ impl Ring {
 
     #[inline]
     fn open_chunk(&self, stream: Stream) -> Option<ChunkId> {
-        match stream {
-            Stream::Fresh => self.fresh,
-            Stream::Survivors => self.survivors,
-        }
+        self.open[stream as usize]
     }
 
-    /// Bytes left in the open chunk of `stream`.
-    pub(crate) fn room(&self, stream: Stream) -> usize {
+    /// The stream that the entry at a location is relocated to.
+    pub(crate) fn stream_after(&self, location: Location) -> Stream {
+        self.streams[self.shared.chunk_of(location).index()].next()
+    }
+
+    /// Bytes left in the open chunk that the entries of `chunk` are relocated to.
+    pub(crate) fn room_after(&self, chunk: ChunkId) -> usize {
+        let stream = self.streams[chunk.index()].next();
         self.open_chunk(stream).map_or(0, |chunk| self.chunk_bytes() - self.fill[chunk.index()] as usize)
     }
 
@@ -230,10 +248,8 @@ impl Ring {
         self.set_state(next, ChunkState::Open);
         self.live[next.index()] = 0;
         self.fill[next.index()] = 0;
-        match stream {
-            Stream::Fresh => self.fresh = Some(next),
-            Stream::Survivors => self.survivors = Some(next),
-        }
+        self.open[stream as usize] = Some(next);
+        self.streams[next.index()] = stream;
         if let Some(sealed) = sealed {
             self.set_state(sealed, ChunkState::Sealed);
         }
@@ -406,8 +422,7 @@ impl Ring {
 
     /// Empties the whole ring. No lane of the index may point into it.
     pub(crate) fn clear(&mut self, pin: &Pin) {
-        self.fresh = None;
-        self.survivors = None;
+        self.open = [None; Stream::COUNT];
         self.live_bytes = 0;
         for chunk in 0..self.chunks() {
             self.live[chunk] = 0;
@@ -467,8 +482,7 @@ impl Ring {
             retired: count(ChunkState::Retired),
         };
         assert_eq!(self.counts, counts);
-        let open = usize::from(self.fresh.is_some()) + usize::from(self.survivors.is_some());
-        assert_eq!(count(ChunkState::Open), open);
+        assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
     }
 }
 

@@ -15,8 +15,8 @@ const LOWEST: u32 = FULL * 78 / 100;
 const STEP_DOWN: u32 = FULL / 100;
 const STEP_UP: u32 = FULL / 400;
 /// The write amplification above which the target goes down, and the one below which it goes up, in tenths.
-const TOO_MUCH: u64 = 26;
-const LITTLE: u64 = 18;
+const TOO_MUCH: u64 = 28;
+const LITTLE: u64 = 24;
 
 /// Steers one shard's live target.
 #[derive(Debug)]

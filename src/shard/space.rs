@@ -317,7 +317,7 @@ impl Writer<'_> {
     fn begin_cleaning(&mut self) -> Option<(ChunkId, usize)> {
         let (chunk, live) = self.state.ring.emptiest()?;
         let (part, whole) = WORTH_CLEANING;
-        if live > self.state.ring.chunk_bytes() / whole * part && live > self.state.ring.room(Stream::Survivors) {
+        if live > self.state.ring.chunk_bytes() / whole * part && live > self.state.ring.room_after(chunk) {
             return None;
         }
         self.state.ring.begin_cleaning(chunk);
@@ -337,7 +337,8 @@ impl Writer<'_> {
                 return Some(charge);
             }
             self.collect(1);
-            if !self.open_next(Stream::Survivors, window) {
+            let stream = self.state.ring.stream_after(location);
+            if !self.open_next(stream, window) {
                 return None;
             }
         }
