@@ -230,7 +230,7 @@ impl Cache {
     /// As [`insert`](Self::insert).
     pub fn insert_if_absent(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
         let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfAbsent)?;
-        Ok(stored != Stored::NotStored)
+        Ok(stored != Stored::Declined)
     }
 
     /// Stores `value` under `key` if there is an entry already; whether it did.
@@ -240,7 +240,7 @@ impl Cache {
     /// As [`insert`](Self::insert).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
         let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfPresent)?;
-        Ok(stored != Stored::NotStored)
+        Ok(stored != Stored::Declined)
     }
 
     /// Removes the entry under `key`; whether there was one.

@@ -63,13 +63,16 @@ impl KeyHash {
     }
 }
 
+/// A hasher of the user's own, its type forgotten.
+type HashFn = Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>;
+
 /// Hashes keys for one cache.
 #[derive(Clone)]
 pub(crate) enum KeyHasher {
     Ahash(ahash::RandomState),
     /// Hashed in one go, which is many times faster than its piecewise state.
     Stable(StableHash),
-    Custom(Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>),
+    Custom(HashFn),
 }
 
 impl KeyHasher {

@@ -1,5 +1,4 @@
-//! A concurrent in-memory cache of bytes.
-#![deny(unsafe_op_in_unsafe_fn)]
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;

@@ -1,3 +1,7 @@
 //! How the cache works, and where it ends.
+//!
+//! * [`design`]: the parts, how they meet, and why they are as they are;
+//! * [`limitations`]: what it does not do, and what to do about it.
 
+pub mod design;
 pub mod limitations;

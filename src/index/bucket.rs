@@ -32,6 +32,8 @@ use crate::units::{LANES, Location};
 
 const LOW_LANES: usize = 8;
 const VISIT_BITS: u32 = 2;
+/// The lanes that share a byte of visits, by their shifts in it.
+const VISIT_SHIFTS: [u32; VISIT_LANES] = [0, 2, 4, 6];
 const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;
 
 /// The most that a visit counter holds.
@@ -157,7 +159,7 @@ impl Bucket {
     /// Where a lane's visits are: the byte, and the shift in it.
     #[inline]
     fn visits_at(&self, lane: usize) -> (&AtomicU8, u32) {
-        (&self.visits[lane / VISIT_LANES], (lane % VISIT_LANES) as u32 * VISIT_BITS)
+        (&self.visits[lane / VISIT_LANES], VISIT_SHIFTS[lane % VISIT_LANES])
     }
 
     #[inline]

@@ -131,7 +131,7 @@ impl RingShared {
     fn count_as_pinned(&self, chunk: ChunkId) -> bool {
         let word = &self.pins[chunk.index()];
         let span = word.span();
-        if !self.reserve(span) && !(self.recount() && self.reserve(span)) {
+        if !(self.reserve(span) || self.recount() && self.reserve(span)) {
             return false;
         }
         if !word.mark() {

@@ -64,10 +64,11 @@ impl Governor {
 mod tests {
     use super::*;
 
-    fn settle(amplification: usize) -> f64 {
+    /// The target after long traffic with this amplification, in tenths.
+    fn settle(tenths: usize) -> f64 {
         let mut governor = Governor::new();
         for _ in 0..1000 {
-            governor.note_relocated(1000 * (amplification - 1));
+            governor.note_relocated(100 * (tenths - 10));
             governor.note_inserted(1000, 16_000);
         }
         f64::from(governor.target()) / f64::from(FULL)
@@ -75,8 +76,8 @@ mod tests {
 
     #[test]
     fn the_target_follows_the_amplification_within_its_range() {
-        assert!((settle(1) - 0.975).abs() < 0.001);
-        assert!((settle(2) - 0.95).abs() < 0.001);
-        assert!((settle(5) - 0.78).abs() < 0.001);
+        for (tenths, target) in [(10, 0.975), (26, 0.95), (50, 0.78)] {
+            assert!((settle(tenths) - target).abs() < 0.001, "at {tenths} tenths: {}", settle(tenths));
+        }
     }
 }

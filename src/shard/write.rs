@@ -25,7 +25,7 @@ pub(crate) enum Stored {
     Inserted,
     Updated,
     /// The condition did not hold.
-    NotStored,
+    Declined,
 }
 
 /// No space could be had without waiting.
@@ -110,7 +110,7 @@ impl Writer<'_> {
         self.drain_touches();
         let found = self.state.find(hash, key).map(|(id, _)| id);
         let stored = match (found, condition) {
-            (None, Condition::IfPresent) | (Some(_), Condition::IfAbsent) => return Ok(Stored::NotStored),
+            (None, Condition::IfPresent) | (Some(_), Condition::IfAbsent) => return Ok(Stored::Declined),
             (Some(id), _) => self.update(id, hash, key, value),
             (None, _) => self.insert(hash, key, value).map(|()| Stored::Inserted),
         };
