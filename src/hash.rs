@@ -1,11 +1,13 @@
 //! From a key to its shard, bucket and tag; and the hash that outlives a process.
 //!
 //! ```text
-//!   63 .......... 64-s | 63-s ............ | 7 ....... 0
-//!   shard (s bits)     | bucket (high multiply, from the top) | tag
+//!   63 ......... 64-s | 63-s .......... | 31 .... 16 | 15 ... 8 | 7 ... 0
+//!   shard (s bits)    | bucket, from    | extra      |          | tag
+//!                     | the top down    |            |          |
 //! ```
 //!
-//! The three are read from bits that do not overlap as long as a shard has fewer than `2^(56-s)` buckets.
+//! Bucket, extra and tag are read from the hash with the shard's bits shifted out, from bits that do not overlap as long as a
+//! shard has fewer than 2^32 buckets.
 //! The default hasher is ahash with random seeds for each cache, so that nobody can choose keys that collide.
 //! A hasher of the user's own is mixed once more: the bits above ask more of a hash than a `HashMap` does.
 
@@ -53,6 +55,13 @@ impl KeyHash {
         {
             ((u128::from(self.0) * buckets as u128) >> 64) as usize
         }
+    }
+
+    /// More of the hash, which neither the shard, the bucket nor the tag takes up: for the index to tell keys apart by.
+    #[inline]
+    pub(crate) fn extra(self) -> u16 {
+        let [_, _, low, high, ..] = self.0.to_le_bytes();
+        u16::from_le_bytes([low, high])
     }
 
     /// Never 0, which marks a free lane.

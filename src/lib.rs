@@ -7,6 +7,8 @@ pub mod docs;
 mod error;
 mod hash;
 mod index;
+#[cfg(all(test, bytecache_loom))]
+mod loom;
 pub mod policy;
 mod prefetch;
 mod reclaim;

@@ -125,56 +125,86 @@ mod epochs {
 
 /// The contract of the epochs, in a form that loom can explore.
 ///
-/// A pin is a count; a deferred call runs when the count is seen at zero. Each is a read-modify-write of one word, so that
-/// a pin either is seen by the collecting thread or itself sees all that was unlinked before: what the fence of an epoch
-/// scheme gives. Nothing else is ordered: a reader learns of an entry only through the index.
+/// A deferred call waits for the pins that are held at that time, no others, and runs when a thread that collects has seen
+/// the end of each. What is ordered is what an epoch scheme orders, and no more: a pin sees what was unlinked before the
+/// calls that were deferred before it; a collecting thread, what the ended pins have read.
 #[cfg(bytecache_loom)]
 mod model {
-    use std::cell::RefCell;
+    use std::cell::Cell;
 
-    use loom::sync::Mutex;
     use loom::sync::atomic::{AtomicUsize, Ordering};
 
     type Call = Box<dyn FnOnce() + Send>;
 
+    /// loom sees the two counters alone. The lists change in one step with a counter, so it finds all their orders.
+    struct Epochs {
+        /// Pins that began, and calls that were deferred.
+        begun: AtomicUsize,
+        /// Pins that ended, and collections.
+        ended: AtomicUsize,
+        lists: std::sync::Mutex<Lists>,
+    }
+
+    #[derive(Default)]
+    struct Lists {
+        held: Vec<usize>,
+        deferred: Vec<Deferred>,
+    }
+
+    struct Deferred {
+        waits_for: Vec<usize>,
+        call: Call,
+    }
+
     loom::lazy_static! {
-        static ref ACTIVE: AtomicUsize = AtomicUsize::new(0);
-        static ref DEFERRED: Mutex<Vec<Call>> = Mutex::new(Vec::new());
+        static ref EPOCHS: Epochs = Epochs {
+            begun: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            lists: std::sync::Mutex::default(),
+        };
     }
 
     loom::thread_local! {
-        static DEPTH: RefCell<usize> = RefCell::new(0);
+        static DEPTH: Cell<usize> = Cell::new(0);
     }
 
-    pub(crate) struct Pin(());
+    fn with_lists<R>(work: impl FnOnce(&mut Lists) -> R) -> R {
+        work(&mut EPOCHS.lists.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    pub(crate) struct Pin(usize);
 
     pub(crate) fn pin() -> Pin {
-        DEPTH.with(|depth| *depth.borrow_mut() += 1);
-        ACTIVE.fetch_add(1, Ordering::Acquire);
-        Pin(())
+        DEPTH.with(|depth| depth.set(depth.get() + 1));
+        // Acquire pairs with the Release of `defer`.
+        let number = EPOCHS.begun.fetch_add(1, Ordering::Acquire);
+        with_lists(|lists| lists.held.push(number));
+        Pin(number)
     }
 
     impl Drop for Pin {
         fn drop(&mut self) {
-            ACTIVE.fetch_sub(1, Ordering::Release);
-            DEPTH.with(|depth| *depth.borrow_mut() -= 1);
+            // Release pairs with the Acquire of `collect`.
+            EPOCHS.ended.fetch_add(1, Ordering::Release);
+            with_lists(|lists| lists.held.retain(|&held| held != self.0));
+            DEPTH.with(|depth| depth.set(depth.get() - 1));
         }
     }
 
     pub(crate) fn thread_is_pinned() -> bool {
-        DEPTH.with(|depth| *depth.borrow() > 0)
+        DEPTH.with(|depth| depth.get() > 0)
     }
 
     pub(crate) fn collect() {
-        let calls = std::mem::take(&mut *DEFERRED.lock().unwrap_or_else(|p| p.into_inner()));
-        if calls.is_empty() {
-            return;
-        }
-        if ACTIVE.fetch_add(0, Ordering::AcqRel) == 0 {
-            calls.into_iter().for_each(|call| call());
-        } else {
-            DEFERRED.lock().unwrap_or_else(|p| p.into_inner()).extend(calls);
-        }
+        EPOCHS.ended.fetch_add(1, Ordering::Acquire);
+        let due: Vec<Deferred> = with_lists(|Lists { held, deferred }| {
+            let (waiting, due) = std::mem::take(deferred)
+                .into_iter()
+                .partition(|deferred| deferred.waits_for.iter().any(|pin| held.contains(pin)));
+            *deferred = waiting;
+            due
+        });
+        due.into_iter().for_each(|deferred| (deferred.call)());
     }
 
     impl Pin {
@@ -183,7 +213,10 @@ mod model {
         }
 
         pub(crate) fn defer(&self, call: impl FnOnce() + Send + 'static) {
-            DEFERRED.lock().unwrap_or_else(|p| p.into_inner()).push(Box::new(call));
+            EPOCHS.begun.fetch_add(1, Ordering::Release);
+            with_lists(|Lists { held, deferred }| {
+                deferred.push(Deferred { waits_for: held.clone(), call: Box::new(call) });
+            });
         }
     }
 }

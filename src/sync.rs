@@ -14,8 +14,110 @@ mod imp {
 #[cfg(bytecache_loom)]
 mod imp {
     pub(crate) use loom::sync::MutexGuard;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{Ordering, fence};
     pub(crate) use loom::thread::yield_now;
+
+    /// Where an atomic's accesses take turns.
+    ///
+    /// loom looks for schedules that swap two accesses of which one is a store, and compares a store only with the access just
+    /// before it: a thread that loads and then stores would hide what others loaded earlier. Here each access is a
+    /// read-modify-write of a word of its own as well, so that none is hidden. It is Relaxed and orders nothing.
+    #[derive(Debug)]
+    struct Turn(loom::sync::atomic::AtomicUsize);
+
+    impl Turn {
+        fn new() -> Self {
+            Self(loom::sync::atomic::AtomicUsize::new(0))
+        }
+
+        fn take(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    macro_rules! atomics {
+        ($($name:ident $(<$pointee:ident>)?: $value:ty;)*) => {$(
+            #[derive(Debug)]
+            pub(crate) struct $name $(<$pointee>)? {
+                turn: Turn,
+                word: loom::sync::atomic::$name $(<$pointee>)?,
+            }
+
+            #[allow(dead_code, reason = "not every width needs every operation")]
+            impl $(<$pointee>)? $name $(<$pointee>)? {
+                pub(crate) fn new(value: $value) -> Self {
+                    Self { turn: Turn::new(), word: loom::sync::atomic::$name::new(value) }
+                }
+
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    self.turn.take();
+                    self.word.load(order)
+                }
+
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    self.turn.take();
+                    self.word.store(value, order);
+                }
+
+                pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                    self.turn.take();
+                    self.word.swap(value, order)
+                }
+
+                pub(crate) fn compare_exchange(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.turn.take();
+                    self.word.compare_exchange(current, new, success, failure)
+                }
+            }
+        )*};
+    }
+
+    macro_rules! integers {
+        ($($name:ident: $value:ty;)*) => {$(
+            #[allow(dead_code, reason = "as above")]
+            impl $name {
+                pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                    self.turn.take();
+                    self.word.fetch_add(value, order)
+                }
+
+                pub(crate) fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                    self.turn.take();
+                    self.word.fetch_sub(value, order)
+                }
+
+                pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                    self.turn.take();
+                    self.word.fetch_or(value, order)
+                }
+
+                pub(crate) fn fetch_update(
+                    &self,
+                    set: Ordering,
+                    fetch: Ordering,
+                    mut update: impl FnMut($value) -> Option<$value>,
+                ) -> Result<$value, $value> {
+                    let mut seen = self.load(fetch);
+                    while let Some(next) = update(seen) {
+                        match self.compare_exchange(seen, next, set, fetch) {
+                            Ok(before) => return Ok(before),
+                            Err(before) => seen = before,
+                        }
+                    }
+                    Err(seen)
+                }
+            }
+        )*};
+    }
+
+    atomics! { AtomicU8: u8; AtomicU32: u32; AtomicU64: u64; AtomicUsize: usize; AtomicPtr<T>: *mut T; }
+    integers! { AtomicU8: u8; AtomicU32: u32; AtomicU64: u64; AtomicUsize: usize; }
 
     /// loom's mutex with parking_lot's signatures.
     #[derive(Debug)]

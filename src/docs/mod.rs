@@ -1,7 +1,9 @@
 //! How the cache works, and where it ends.
 //!
 //! * [`design`]: the parts, how they meet, and why they are as they are;
-//! * [`limitations`]: what it does not do, and what to do about it.
+//! * [`limitations`]: what it does not do, and what to do about it;
+//! * [`ordering`]: what threads may conclude from each other's stores.
 
 pub mod design;
 pub mod limitations;
+pub mod ordering;

@@ -4,7 +4,7 @@
 //!  0..12   tag[12]       u8 each: 0 = free, else 8 bits of the hash; accessed as one u64 and one u32
 //! 12..15   visits[3]     u8 each: 2-bit visit counters of four lanes
 //! 15       overflow      u8: how many entries overflowed past this bucket
-//! 16..64   location[12]  u32 each, 0 = none
+//! 16..64   location[12]  u32 each, 0 = none; the bits that locations of this arena do not need hold more of the hash
 //! ```
 //!
 //! # Invariants
@@ -28,7 +28,7 @@ use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::{Hold, Live};
 use crate::region::Region;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use crate::units::{LANES, Location};
+use crate::units::{LANES, LOCATION_UNIT, Location};
 
 const LOW_LANES: usize = 8;
 const VISIT_BITS: u32 = 2;
@@ -51,6 +51,55 @@ pub(super) struct Bucket {
     visits: [AtomicU8; LANES / VISIT_LANES],
     overflow: AtomicU8,
     locations: [AtomicU32; LANES],
+}
+
+/// How the words of locations are divided: an arena of less than 16 GiB leaves their top bits to the hash.
+///
+/// Eight bits of tag would have every eleventh search for a key that is not there look at another entry, which is a cache miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocationBits(u32);
+
+impl LocationBits {
+    /// For locations in an arena of `bytes`.
+    pub(crate) fn for_arena(bytes: usize) -> Self {
+        let units = (bytes / LOCATION_UNIT) as u64 + 1;
+        // At least as many as leave 16 bits, which is all that there is of the hash.
+        Self((u64::BITS - units.leading_zeros()).clamp(u32::BITS - u16::BITS, u32::BITS))
+    }
+
+    #[inline]
+    fn mask(self) -> u32 {
+        u32::MAX >> (u32::BITS - self.0)
+    }
+
+    #[inline]
+    fn location(self, word: u32) -> u32 {
+        word & self.mask()
+    }
+
+    /// The hash's part of a word, where it lies.
+    #[inline]
+    fn extra(self, word: u32) -> u32 {
+        word & !self.mask()
+    }
+
+    /// The part of `extra` for which there is room, where it lies.
+    #[inline]
+    fn kept(self, extra: u16) -> u32 {
+        // Shifted to the top first: the location may take all bits.
+        (u32::from(extra) << u16::BITS) & !self.mask()
+    }
+
+    #[inline]
+    fn word(self, location: Location, extra: u16) -> u32 {
+        debug_assert_eq!(location.to_word() & !self.mask(), 0, "a location beyond the arena");
+        location.to_word() | self.kept(extra)
+    }
+
+    #[inline]
+    fn moved(self, word: u32, location: Location) -> u32 {
+        location.to_word() | self.extra(word)
+    }
 }
 
 /// The tags of a bucket, as they were read.
@@ -142,18 +191,46 @@ impl Bucket {
 
     /// The entry in a lane, readable while `hold` lasts.
     #[inline]
-    pub(super) fn live<'a>(&'a self, lane: usize, hold: Hold<'a>) -> Option<Live<'a>> {
+    pub(super) fn live<'a>(&'a self, lane: usize, bits: LocationBits, hold: Hold<'a>) -> Option<Live<'a>> {
         // Acquire pairs with the Release of `set_location`.
-        let location = Location::from_word(self.locations[lane].load(Ordering::Acquire))?;
+        let word = self.locations[lane].load(Ordering::Acquire);
+        let location = Location::from_word(bits.location(word))?;
         // SAFETY: read from a lane with Acquire while `hold` is held; the ring had published it (invariant 2).
         Some(unsafe { Live::new(location, hold) })
     }
 
-    /// Publishes an entry whose bytes are written, or clears the lane. For the holder of the lock.
+    /// As [`live`](Self::live), if the lane's part of the hash is that of `extra`.
     #[inline]
-    pub(super) fn set_location(&self, lane: usize, location: Option<Location>) {
+    pub(super) fn live_matching<'a>(
+        &'a self,
+        lane: usize,
+        bits: LocationBits,
+        extra: u16,
+        hold: Hold<'a>,
+    ) -> Option<Live<'a>> {
+        // Relaxed: it only decides whether to look. The key's lane has the same extra bits as long as the key is there.
+        let word = self.locations[lane].load(Ordering::Relaxed);
+        if bits.extra(word) == bits.kept(extra) { self.live(lane, bits, hold) } else { None }
+    }
+
+    /// Publishes an entry whose bytes are written. For the holder of the lock.
+    #[inline]
+    pub(super) fn set_location(&self, lane: usize, bits: LocationBits, location: Location, extra: u16) {
         // Release pairs with the Acquire of `live`.
-        self.locations[lane].store(location.map_or(0, Location::to_word), Ordering::Release);
+        self.locations[lane].store(bits.word(location, extra), Ordering::Release);
+    }
+
+    /// Publishes where a lane's entry has moved to, or the one that replaces it. For the holder of the lock.
+    #[inline]
+    pub(super) fn move_location(&self, lane: usize, bits: LocationBits, location: Location) {
+        let word = self.locations[lane].load(Ordering::Relaxed); // Only the lock's holder stores.
+        self.locations[lane].store(bits.moved(word, location), Ordering::Release); // As `set_location`.
+    }
+
+    /// Takes the entry out of a lane. For the holder of the lock.
+    #[inline]
+    pub(super) fn clear_location(&self, lane: usize) {
+        self.locations[lane].store(0, Ordering::Relaxed); // Publishes nothing.
     }
 
     /// Where a lane's visits are: the byte, and the shift in it.
@@ -319,6 +396,20 @@ mod tests {
         (0..LANES).for_each(|lane| bucket.set_tag(lane, if lane % 2 == 0 { 1 } else { 0xff }));
         assert_eq!(bucket.tags().matching(1).collect::<Vec<_>>(), [0, 2, 4, 6, 8, 10]);
         assert_eq!(bucket.tags().free().count(), 0);
+    }
+
+    #[test]
+    fn locations_and_hashes_share_a_word_in_arenas_of_any_size() {
+        for (bytes, bits) in [(64 << 10, 16), (1 << 20, 19), (16 << 30, 32)] {
+            let divided = LocationBits::for_arena(bytes);
+            assert_eq!(divided, LocationBits(bits));
+            let last = Location::from_offset(bytes - 8).unwrap();
+            let word = divided.word(last, 0xffff);
+            assert_eq!(divided.location(word), last.to_word());
+            assert_eq!(divided.extra(word), divided.kept(0xffff));
+            let moved = divided.moved(word, Location::from_offset(0).unwrap());
+            assert_eq!((divided.location(moved), divided.extra(moved)), (1, divided.kept(0xffff)));
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod bucket;
 
 use std::sync::Arc;
 
+pub(crate) use bucket::LocationBits;
 use bucket::{Bucket, Buckets};
 
 use crate::hash::KeyHash;
@@ -41,6 +42,7 @@ pub(crate) const MIN_BUCKETS: usize = 4;
 /// A table of buckets, shared with readers.
 pub(crate) struct Table {
     buckets: Buckets,
+    bits: LocationBits,
     /// Called when the table's memory is given back.
     on_drop: Box<dyn Fn(usize) + Send + Sync>,
 }
@@ -57,13 +59,21 @@ impl Table {
     }
 
     /// A table of free lanes, or `None` if the system refuses the memory. `on_drop` gets the footprint when it goes.
-    pub(crate) fn new(buckets: usize, on_drop: impl Fn(usize) + Send + Sync + 'static) -> Option<Self> {
+    pub(crate) fn new(
+        buckets: usize,
+        bits: LocationBits,
+        on_drop: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Option<Self> {
         debug_assert!(buckets <= Self::max_buckets());
-        Some(Self { buckets: Buckets::new(buckets)?, on_drop: Box::new(on_drop) })
+        Some(Self { buckets: Buckets::new(buckets)?, bits, on_drop: Box::new(on_drop) })
     }
 
     pub(crate) fn buckets(&self) -> usize {
         self.buckets.as_slice().len()
+    }
+
+    pub(crate) fn bits(&self) -> LocationBits {
+        self.bits
     }
 
     pub(crate) fn lanes(&self) -> usize {
@@ -99,7 +109,8 @@ impl Table {
             let bucket = self.bucket(number);
             for lane in bucket.tags().matching(hash.tag()) {
                 // No location: the entry was erased after its tag was read.
-                if let Some(found) = bucket.live(lane, hold).and_then(&mut is_match) {
+                let live = bucket.live_matching(lane, self.bits, hash.extra(), hold);
+                if let Some(found) = live.and_then(&mut is_match) {
                     return Some((EntryId::from_lane(number, lane), found));
                 }
             }
@@ -111,12 +122,13 @@ impl Table {
         None
     }
 
-    /// The location of the first lane with the tag of `hash`, whatever its key: for prefetching.
+    /// The location of the first lane that looks as `hash` does, whatever its key: for prefetching.
     #[inline]
     pub(crate) fn guess<'a>(&'a self, hash: KeyHash, hold: Hold<'a>) -> Option<Location> {
         let bucket = self.bucket(self.home(hash));
-        let lane = bucket.tags().matching(hash.tag()).next()?;
-        bucket.live(lane, hold).map(Live::location)
+        let mut lanes = bucket.tags().matching(hash.tag());
+        let live = lanes.find_map(|lane| bucket.live_matching(lane, self.bits, hash.extra(), hold));
+        live.map(Live::location)
     }
 
     /// Counts a visit to an entry.
@@ -136,7 +148,7 @@ impl Table {
     /// The entry with an id, if there is one. Any id will do.
     #[inline]
     pub(crate) fn live<'a>(&'a self, id: EntryId, hold: Hold<'a>) -> Option<Live<'a>> {
-        self.buckets.as_slice().get(id.bucket())?.live(id.lane(), hold)
+        self.buckets.as_slice().get(id.bucket())?.live(id.lane(), self.bits, hold)
     }
 
     #[inline]
@@ -160,7 +172,9 @@ impl Table {
     /// The entries of one bucket.
     pub(crate) fn entries<'a>(&'a self, bucket: usize, hold: Hold<'a>) -> impl Iterator<Item = (EntryId, Live<'a>)> {
         let lanes = self.bucket(bucket).tags().used();
-        lanes.filter_map(move |lane| Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, hold)?)))
+        lanes.filter_map(move |lane| {
+            Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, hold)?))
+        })
     }
 }
 
@@ -255,7 +269,7 @@ impl Index {
     /// Stores the location that an entry has moved to, or of the value that replaces it.
     #[inline]
     pub(crate) fn replace(&mut self, id: EntryId, location: Location) {
-        self.table.bucket(id.bucket()).set_location(id.lane(), Some(location));
+        self.table.bucket(id.bucket()).move_location(id.lane(), self.table.bits, location);
     }
 
     /// Whether an entry may lie past its home bucket, so that [`erase`](Self::erase) needs its hash.
@@ -280,7 +294,7 @@ impl Index {
         }
         let bucket = self.table.bucket(own);
         bucket.set_tag(id.lane(), 0);
-        bucket.set_location(id.lane(), None);
+        bucket.clear_location(id.lane());
         bucket.set_visits(id.lane(), 0);
     }
 
@@ -335,7 +349,7 @@ impl Index {
         for number in 0..self.table.buckets() {
             let bucket = self.table.bucket(number);
             for lane in bucket.tags().used() {
-                let live = bucket.live(lane, hold).expect("a used lane has a location");
+                let live = bucket.live(lane, self.table.bits, hold).expect("a used lane has a location");
                 let hash = hash_of(live);
                 let id = EntryId::from_lane(number, lane);
                 let found = self.table.find(hash, hold, |other| (other.location() == live.location()).then_some(()));
@@ -348,7 +362,7 @@ impl Index {
                 locations.push(live.location());
             }
             for lane in bucket.tags().free() {
-                assert!(bucket.live(lane, hold).is_none(), "a free lane has a location");
+                assert!(bucket.live(lane, self.table.bits, hold).is_none(), "a free lane has a location");
             }
         }
         for (number, expected) in overflow.into_iter().enumerate() {
@@ -370,7 +384,7 @@ fn place(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
         number = table.next(number);
     }
     let bucket = table.bucket(number);
-    bucket.set_location(id.lane(), Some(location));
+    bucket.set_location(id.lane(), table.bits, location, hash.extra());
     bucket.set_tag(id.lane(), hash.tag());
 }
 
@@ -380,7 +394,7 @@ mod tests {
     use crate::reclaim::WriteToken;
 
     fn table(buckets: usize) -> Arc<Table> {
-        Arc::new(Table::new(buckets, |_| {}).unwrap())
+        Arc::new(Table::new(buckets, LocationBits::for_arena(1 << 20), |_| {}).unwrap())
     }
 
     fn hash(bits: u64) -> KeyHash {

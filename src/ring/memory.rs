@@ -32,7 +32,7 @@ pub(super) struct Arena {
     alignment: Alignment,
     region: Region,
     #[cfg(bytecache_loom)]
-    shadow: Vec<loom::cell::UnsafeCell<()>>,
+    shadow: shadow::Shadow,
 }
 
 // SAFETY: the arena owns its region; all access to the bytes follows invariant 3, whichever thread it comes from.
@@ -57,7 +57,7 @@ impl Arena {
             alignment,
             region,
             #[cfg(bytecache_loom)]
-            shadow: (0..bytes / LOCATION_UNIT).map(|_| loom::cell::UnsafeCell::new(())).collect(),
+            shadow: shadow::Shadow::default(),
         })
     }
 
@@ -203,16 +203,18 @@ impl Arena {
 
     #[cfg(bytecache_loom)]
     fn note_read(&self, start: usize, len: usize) {
-        for cell in &self.shadow[start / LOCATION_UNIT..(start + len).div_ceil(LOCATION_UNIT)] {
-            cell.with(|_| ());
-        }
+        self.shadow.read(start, len);
     }
 
     #[cfg(bytecache_loom)]
     fn note_write(&self, start: usize, len: usize) {
-        for cell in &self.shadow[start / LOCATION_UNIT..(start + len).div_ceil(LOCATION_UNIT)] {
-            cell.with_mut(|_| ());
-        }
+        self.shadow.write(start, len);
+    }
+
+    /// Notes that bytes of the arena were read through a pointer.
+    #[cfg(bytecache_loom)]
+    pub(super) fn note_read_at(&self, data: NonNull<[u8]>) {
+        self.note_read(data.addr().get() - self.base.addr().get(), data.len());
     }
 
     #[cfg(not(bytecache_loom))]
@@ -222,4 +224,42 @@ impl Arena {
     #[cfg(not(bytecache_loom))]
     #[inline(always)]
     fn note_write(&self, _start: usize, _len: usize) {}
+}
+
+/// What loom knows of the arena's bytes.
+#[cfg(bytecache_loom)]
+mod shadow {
+    use std::collections::BTreeMap;
+    use std::ops::Range;
+    use std::sync::{Mutex, MutexGuard};
+
+    use loom::cell::UnsafeCell;
+
+    use crate::units::LOCATION_UNIT;
+
+    /// A cell for each location unit that was written. loom reports accesses to one that nothing orders.
+    #[derive(Default)]
+    pub(super) struct Shadow(Mutex<BTreeMap<usize, UnsafeCell<()>>>);
+
+    impl Shadow {
+        fn units(start: usize, len: usize) -> Range<usize> {
+            start / LOCATION_UNIT..(start + len).div_ceil(LOCATION_UNIT)
+        }
+
+        fn cells(&self) -> MutexGuard<'_, BTreeMap<usize, UnsafeCell<()>>> {
+            self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        }
+
+        pub(super) fn read(&self, start: usize, len: usize) {
+            self.cells().range(Self::units(start, len)).for_each(|(_, cell)| cell.with(|_| ()));
+        }
+
+        pub(super) fn write(&self, start: usize, len: usize) {
+            let mut cells = self.cells();
+            for unit in Self::units(start, len) {
+                // A cell counts as written where it was made.
+                cells.entry(unit).or_insert_with(|| UnsafeCell::new(())).with_mut(|_| ());
+            }
+        }
+    }
 }

@@ -126,6 +126,11 @@ impl Ring {
         bytes >> self.chunk_shift
     }
 
+    /// The size of the arena.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks() << self.chunk_shift
+    }
+
     pub(crate) fn chunks(&self) -> usize {
         self.states.len()
     }

@@ -67,9 +67,23 @@ impl Value {
     /// The bytes.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
+        self.note_read();
         // SAFETY: initialised bytes in an arena or an `Arc`, which nobody writes or frees while `owner` holds them.
         unsafe { self.data.as_ref() }
     }
+
+    /// Tells loom of a read, which must not meet a write.
+    #[cfg(bytecache_loom)]
+    fn note_read(&self) {
+        if let Owner::Chunk { ring, .. } = self.owner {
+            // SAFETY: a pinned chunk keeps the ring.
+            unsafe { ring.as_ref() }.arena.note_read_at(self.data);
+        }
+    }
+
+    #[cfg(not(bytecache_loom))]
+    #[inline(always)]
+    fn note_read(&self) {}
 }
 
 impl Clone for Value {
@@ -91,6 +105,7 @@ impl Clone for Value {
 impl Drop for Value {
     #[inline]
     fn drop(&mut self) {
+        self.note_read();
         if let Owner::Chunk { ring, chunk } = self.owner {
             // SAFETY: the pin that this value holds is given up here, once; until then it keeps the ring.
             unsafe { RingShared::unpin(ring, chunk) };

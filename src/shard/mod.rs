@@ -31,12 +31,12 @@ use std::sync::Arc;
 use account::Account;
 use governor::Governor;
 pub(crate) use read::{Found, Position, Visit};
-use touch::TouchLog;
+pub(crate) use touch::TouchLog;
 pub(crate) use write::{Condition, Stored};
 
 use crate::error::ErrorKind;
 use crate::hash::{KeyHash, KeyHasher};
-use crate::index::{Index, MIN_BUCKETS, Table, TableHint};
+use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
 use crate::reclaim::{Published, WriteToken};
 use crate::ring::{Alignment, ChunkId, Ring, RingShared};
@@ -179,12 +179,12 @@ impl EvictionPolicy for NoPolicy {
 }
 
 /// Makes a table whose memory has been taken from the account.
-fn new_table(buckets: usize, account: &Arc<Account>) -> Option<Arc<Table>> {
+fn new_table(buckets: usize, bits: LocationBits, account: &Arc<Account>) -> Option<Arc<Table>> {
     let on_drop = {
         let account = Arc::clone(account);
         move |bytes| account.give_table(bytes)
     };
-    let table = Table::new(buckets, on_drop)?;
+    let table = Table::new(buckets, bits, on_drop)?;
     account.note_table(Table::footprint(buckets));
     Some(Arc::new(table))
 }
@@ -217,10 +217,10 @@ impl Shard {
             }
             buckets = (buckets / 2).max(MIN_BUCKETS);
         }
-        let table = new_table(buckets, &account).ok_or(refused.clone())?;
         #[allow(clippy::cast_possible_truncation, reason = "at most 16 GiB in chunks of 4 KiB or more")]
         let chunks = (account.left() >> config.chunk_shift()) as u32;
-        let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(refused)?;
+        let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(refused.clone())?;
+        let table = new_table(buckets, LocationBits::for_arena(ring.bytes()), &account).ok_or(refused)?;
         let (stripes, places) = config.touch_log();
         let ordered = policy.recency() == Recency::Ordered;
         let mut state = State {

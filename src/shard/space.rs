@@ -423,7 +423,7 @@ impl Writer<'_> {
         if !self.take_from_ring(footprint + policy + passing) {
             return;
         }
-        match new_table(wanted, &self.state.account) {
+        match new_table(wanted, self.state.index.table().bits(), &self.state.account) {
             Some(table) => self.move_index(table),
             None => self.state.account.give(footprint),
         }

@@ -1,0 +1,511 @@
+//! Models: short programs on the code that ships, of which loom explores the schedules.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg bytecache_loom" cargo test --lib --release loom
+//! ```
+//!
+//! Two things stand in for the real ones: the epochs (`reclaim.rs`, `mod model`) and the arena's bytes, which loom cannot see;
+//! each unit of them has a shadow cell that reports an access that nothing orders (`ring/memory.rs`, `mod shadow`).
+//!
+//! Each model says what it was seen to fail at. All schedules with two or three preemptions are explored, and every value that a load
+//! may return. Not explored: a load that passes a later store of its thread, and memory that is freed.
+//!
+//! `docs/ordering.rs` says which pair of memory orders each model covers.
+//!
+//! # Not here
+//!
+//! What one thread can see: unit tests, next to the code.
+
+use std::sync::{Arc, Weak};
+
+use loom::model::Builder;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use crate::hash::{KeyHash, KeyHasher, StableHash};
+use crate::index::{Index, Table};
+use crate::policy::Policy;
+use crate::reclaim::{self, Live, Pin, Published, WriteToken};
+use crate::ring::{Alignment, Held, Ring, RingShared, Stream, Value};
+use crate::shard::{Condition, Shard, ShardConfig, TouchLog};
+use crate::units::{EntryId, Location};
+
+/// Explores all schedules with at most so many switches away from a thread that could go on: two or three show every fault that
+/// was tried, within seconds.
+fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 10_000;
+    builder.check(model);
+}
+
+/// Chunks of a small ring: four entries each.
+const CHUNK_SHIFT: u32 = 6;
+const VALUE_BYTES: usize = 11;
+
+/// What readers share: a shard without lock and policy.
+struct Readers {
+    table: Published<Table>,
+    ring: Arc<RingShared>,
+}
+
+/// What the holder of a shard's lock has. Its steps come in the order of `shard/write.rs`.
+struct Writer {
+    index: Index,
+    ring: Ring,
+    token: WriteToken,
+}
+
+const HASHER: StableHash = StableHash::with_seed(0);
+
+fn hash(key: u8) -> KeyHash {
+    KeyHash::new(HASHER.hash_bytes(&[key]))
+}
+
+fn bytes(value: u8) -> [u8; VALUE_BYTES] {
+    [value; VALUE_BYTES]
+}
+
+/// A table of one bucket, and a ring of which `chunks` are put to use.
+fn store(chunks: u32) -> (Writer, Arc<Readers>) {
+    drop(reclaim::pin()); // The epochs start here.
+    let table = Arc::new(Table::new(1, |_| {}).unwrap());
+    let mut ring = Ring::new(chunks, CHUNK_SHIFT, Alignment::new(1).unwrap()).unwrap();
+    (0..chunks).for_each(|_| assert!(ring.put_to_use()));
+    let readers = Readers { table: Published::new(Arc::clone(&table)), ring: Arc::clone(ring.shared()) };
+    let mut writer = Writer { index: Index::new(table), ring, token: WriteToken::new() };
+    writer.next_chunk();
+    (writer, Arc::new(readers))
+}
+
+impl Writer {
+    /// Seals the open chunk and opens the first that is free.
+    fn next_chunk(&mut self) {
+        if let Some(emptied) = self.ring.open_next(Stream::Fresh, None).expect("a free chunk") {
+            self.ring.retire(emptied, &reclaim::pin());
+        }
+    }
+
+    fn write(&mut self, key: u8, value: u8) -> Location {
+        let layout = self.ring.layout(1, VALUE_BYTES);
+        self.ring.append(Stream::Fresh, &layout, &[key], &bytes(value)).expect("room in the chunk")
+    }
+
+    fn insert(&mut self, key: u8, value: u8) {
+        let location = self.write(key, value);
+        let id = self.index.free_lane(hash(key)).expect("a free lane");
+        self.index.publish(id, hash(key), location);
+    }
+
+    fn find(&self, key: u8) -> (EntryId, Location) {
+        let is_key = |live: Live<'_>| (self.ring.entry(live).key == [key]).then_some(live.location());
+        self.index.table().find(hash(key), (&self.token).into(), is_key).expect("the writer's own entry")
+    }
+
+    fn update(&mut self, key: u8, value: u8) {
+        let (id, before) = self.find(key);
+        let location = self.write(key, value);
+        self.index.replace(id, location);
+        self.kill(before);
+    }
+
+    fn remove(&mut self, key: u8) {
+        let (id, location) = self.find(key);
+        self.index.erase(id, None);
+        self.kill(location);
+    }
+
+    fn kill(&mut self, location: Location) {
+        if let Some(chunk) = self.ring.kill(location).emptied {
+            self.ring.retire(chunk, &reclaim::pin());
+        }
+    }
+
+    /// Takes back what has been let go.
+    fn collect(&mut self) {
+        reclaim::collect();
+        self.ring.collect_freed();
+    }
+
+    /// Opens a free chunk and fills it. Bytes that somebody may still read are not to be among it.
+    fn fill_free_chunk(&mut self) {
+        self.next_chunk();
+        (0..4).for_each(|_| {
+            self.write(b'x', 0xff);
+        });
+    }
+}
+
+impl Readers {
+    fn live<'a>(&'a self, key: u8, pin: &'a Pin) -> Option<Live<'a>> {
+        let is_key = |live: Live<'a>| (self.ring.entry(live).key == [key]).then_some(live);
+        self.table.load(pin).find(hash(key), pin.into(), is_key).map(|(_, live)| live)
+    }
+
+    /// The value under `key`, held; with whether it is pinned.
+    fn hold(&self, key: u8) -> Option<(Value, bool)> {
+        let pin = reclaim::pin();
+        Some(match self.ring.value(self.live(key, &pin)?) {
+            Held::Pinned(value) => (value, true),
+            Held::Copied(value) => (value, false),
+        })
+    }
+}
+
+/// Reads a whole value, whose bytes are all the same.
+fn whole(value: &[u8]) -> u8 {
+    assert!(value.len() == VALUE_BYTES && value.iter().all(|&byte| byte == value[0]), "a torn value: {value:?}");
+    value[0]
+}
+
+mod publishing {
+    use super::*;
+
+    fn shard() -> Shard {
+        drop(reclaim::pin());
+        let config = ShardConfig {
+            budget: 1 << 16,
+            shard_bits: 0,
+            alignment: Alignment::new(1).unwrap(),
+            expected_entry_bytes: None,
+            hasher: KeyHasher::custom(HASHER),
+            factory: Arc::new(|context| Policy::S3Fifo.build(&context)),
+        };
+        let shard = Shard::new(&config).unwrap();
+        put(&shard, b'0', 0); // Opens a chunk.
+        shard
+    }
+
+    fn put(shard: &Shard, key: u8, value: u8) {
+        let stored = shard.write(|writer| writer.store(hash(key), &[key], &bytes(value), Condition::Always));
+        stored.expect("space");
+    }
+
+    fn get(shard: &Shard, key: u8) -> Option<u8> {
+        let pin = reclaim::pin();
+        shard.find(hash(key), &[key], &pin).map(|found| whole(found.entry.value))
+    }
+
+    /// Fails if `Bucket::set_location` or `Bucket::live` is Relaxed.
+    #[test]
+    fn an_entry_is_seen_whole_or_not_at_all() {
+        explore(3, || {
+            let shard = Arc::new(shard());
+            let writer = {
+                let shard = Arc::clone(&shard);
+                thread::spawn(move || {
+                    put(&shard, b'a', 1);
+                    put(&shard, b'a', 2);
+                    assert!(shard.write(|writer| writer.remove(hash(b'a'), b"a")));
+                })
+            };
+            let (first, second) = (get(&shard, b'a'), get(&shard, b'a'));
+            assert!(second.is_none_or(|second| second >= first.unwrap_or(0)), "{first:?}, then {second:?}");
+            writer.join().unwrap();
+            assert_eq!(get(&shard, b'a'), None);
+            shard.validate();
+        });
+    }
+
+    /// Fails if an update frees the lane for a moment; and if `Bucket::set_location` or `Bucket::live` is Relaxed.
+    #[test]
+    fn a_key_that_is_updated_is_never_absent() {
+        explore(3, || {
+            let shard = Arc::new(shard());
+            put(&shard, b'a', 1);
+            let writer = {
+                let shard = Arc::clone(&shard);
+                thread::spawn(move || put(&shard, b'a', 2))
+            };
+            let first = get(&shard, b'a').expect("present throughout");
+            let second = get(&shard, b'a').expect("present throughout");
+            assert!(first <= second && second <= 2);
+            writer.join().unwrap();
+            assert_eq!(get(&shard, b'a'), Some(2));
+        });
+    }
+}
+
+mod chunks {
+    use super::*;
+
+    /// The counts of the ring's `Arc` while nothing is retired: the writer's and the readers'.
+    const COUNTS: usize = 2;
+
+    /// A ring of four chunks, all but one of them open or sealed; key `a` lies alone in the first.
+    fn one_entry() -> (Writer, Arc<Readers>) {
+        let (mut writer, readers) = store(4);
+        writer.insert(b'a', 1);
+        for key in *b"bcd" {
+            if writer.ring.counts().free > 0 {
+                writer.next_chunk();
+                writer.insert(key, 1);
+            }
+        }
+        (writer, readers)
+    }
+
+    impl Writer {
+        /// Fills the first chunk anew, if it can be had; whether it could.
+        fn try_reuse(&mut self) -> bool {
+            let is_free = self.ring.counts().free > 0;
+            if is_free {
+                self.fill_free_chunk();
+            }
+            is_free
+        }
+
+        /// When nobody holds anything any more: the first chunk comes back, unless it did before.
+        fn assert_freed_once(&mut self, reused: bool, readers: &Arc<Readers>) {
+            self.collect();
+            assert_eq!(self.ring.counts().free, usize::from(!reused), "the chunk came back twice, or not at all");
+            assert_eq!(self.ring.counts().retired, 0);
+            assert_eq!(Arc::strong_count(&readers.ring), COUNTS, "a chunk's count of the ring");
+            assert_eq!(self.ring.pinned_bytes(), 0);
+            self.remove(b'b');
+            assert_eq!(self.ring.waiting_chunks(), 1, "chunks counted as held");
+        }
+    }
+
+    /// Fails if the own pin is dropped without a grace period.
+    #[test]
+    fn bytes_stay_while_a_pin_can_see_them() {
+        explore(3, || {
+            let (mut writer, readers) = one_entry();
+            let reader = {
+                let readers = Arc::clone(&readers);
+                thread::spawn(move || {
+                    let pin = reclaim::pin();
+                    let Some(live) = readers.live(b'a', &pin) else { return };
+                    let entry = readers.ring.entry(live);
+                    assert_eq!(whole(entry.value), 1);
+                    // Once more, as late as may be.
+                    thread::yield_now();
+                    assert_eq!(readers.ring.entry(live).value, bytes(1));
+                })
+            };
+            writer.remove(b'a');
+            writer.collect();
+            let reused = writer.try_reuse();
+            reader.join().unwrap();
+            writer.assert_freed_once(reused, &readers);
+        });
+    }
+
+    /// Fails if `PinWord::unpin` or `FreedSet::mark` is Relaxed, if the Acquire of `FreedSet::take` or the fence in `PinWord::ended`
+    /// is missing, and if the own pin is dropped without a grace period.
+    #[test]
+    fn bytes_stay_while_a_value_holds_them() {
+        explore(3, || {
+            let (mut writer, readers) = one_entry();
+            let reader = {
+                let readers = Arc::clone(&readers);
+                thread::spawn(move || {
+                    let Some((value, pinned)) = readers.hold(b'a') else { return };
+                    assert!(pinned);
+                    let copy = value.clone();
+                    drop(value);
+                    assert_eq!(whole(&copy), 1);
+                })
+            };
+            writer.remove(b'a');
+            writer.collect();
+            let reused = writer.try_reuse();
+            reader.join().unwrap();
+            writer.assert_freed_once(reused, &readers);
+        });
+    }
+
+    /// The chunk is freed by a thread that holds a value, after a thread that did not hold one has read it.
+    ///
+    /// Fails if `PinWord::drop_own` is Relaxed.
+    #[test]
+    fn a_value_that_frees_the_chunk_waits_for_readers_without_values() {
+        explore(3, || {
+            let (mut writer, readers) = one_entry();
+            let (value, _) = readers.hold(b'a').unwrap();
+            let holder = thread::spawn(move || {
+                assert_eq!(whole(&value), 1);
+            });
+            let reader = {
+                let readers = Arc::clone(&readers);
+                thread::spawn(move || {
+                    {
+                        let pin = reclaim::pin();
+                        let Some(live) = readers.live(b'a', &pin) else { return };
+                        assert_eq!(whole(readers.ring.entry(live).value), 1);
+                    }
+                    reclaim::collect();
+                })
+            };
+            writer.remove(b'a');
+            writer.ring.collect_freed();
+            let reused = writer.try_reuse();
+            holder.join().unwrap();
+            reader.join().unwrap();
+            writer.assert_freed_once(reused, &readers);
+        });
+    }
+
+    /// Fails if `Ring::drop` hands no count of itself over to the values that are left.
+    #[test]
+    fn values_outlive_the_ring_and_let_it_go_once() {
+        explore(3, || drop_ring_under_values(|_| {}));
+    }
+
+    /// As above, but that the chunk is on its way through the epochs when the ring goes.
+    #[test]
+    fn values_in_a_retired_chunk_outlive_the_ring() {
+        explore(3, || drop_ring_under_values(|writer| writer.remove(b'a')));
+    }
+
+    /// Drops the ring while another thread lets go of a value in it and a third runs what was deferred.
+    fn drop_ring_under_values(before: impl FnOnce(&mut Writer)) {
+        let (mut writer, readers) = one_entry();
+        let (value, pinned) = readers.hold(b'a').unwrap();
+        assert!(pinned);
+        let ring: Weak<RingShared> = Arc::downgrade(&readers.ring);
+        drop(readers);
+        before(&mut writer);
+        let clone = value.clone();
+        let holder = thread::spawn(move || assert_eq!(whole(&clone), 1));
+        let collector = thread::spawn(reclaim::collect);
+        drop(writer);
+        assert!(ring.strong_count() > 0, "a value has lost its ring");
+        assert_eq!(whole(&value), 1);
+        drop(value);
+        holder.join().unwrap();
+        collector.join().unwrap();
+        reclaim::collect();
+        assert_eq!(ring.strong_count(), 0, "the ring was not let go");
+    }
+
+    /// Two threads hold values while one chunk may be pinned: afterwards one can be pinned again, and no more.
+    ///
+    /// Fails if `PinWord::mark` does not say who marked, or `RingShared::free` forgets the mark.
+    #[test]
+    fn pinned_chunks_are_counted_once() {
+        explore(2, || {
+            let (mut writer, readers) = one_entry();
+            let holders = [b'a', b'b'].map(|key| {
+                let readers = Arc::clone(&readers);
+                thread::spawn(move || drop(readers.hold(key)))
+            });
+            let held = readers.hold(b'a').unwrap();
+            writer.remove(b'a');
+            writer.collect();
+            drop(held);
+            holders.into_iter().for_each(|holder| holder.join().unwrap());
+            writer.collect();
+            assert_eq!(writer.ring.counts().free, 1);
+            let held = readers.hold(b'b').unwrap();
+            assert!(held.1, "a chunk is counted as pinned that is not");
+            assert!(!readers.hold(b'c').unwrap().1, "more chunks are pinned than may be");
+        });
+    }
+}
+
+mod growth {
+    use super::*;
+
+    /// Fails if `Published::replace` or `Published::load` is Relaxed, and if the old table is dropped without a grace period.
+    #[test]
+    fn a_key_is_found_while_its_table_is_replaced() {
+        explore(3, || {
+            let (mut writer, readers) = store(2);
+            let dropped = Arc::new(AtomicUsize::new(0));
+            let table = |buckets| {
+                let dropped = Arc::clone(&dropped);
+                let on_drop = move |_| {
+                    dropped.fetch_or(1_usize << buckets, Ordering::Relaxed);
+                };
+                Arc::new(Table::new(buckets, on_drop).unwrap())
+            };
+            writer.grow(&readers, table(2));
+            reclaim::collect();
+            writer.insert(b'a', 1);
+            writer.insert(b'b', 1);
+            let reader = {
+                let (readers, dropped) = (Arc::clone(&readers), Arc::clone(&dropped));
+                thread::spawn(move || {
+                    let pin = reclaim::pin();
+                    let table = readers.table.load(&pin);
+                    let buckets = table.buckets();
+                    for key in *b"ab" {
+                        let live = readers.live(key, &pin).expect("present throughout");
+                        assert!((1..=2).contains(&whole(readers.ring.entry(live).value)));
+                    }
+                    assert_eq!(table.buckets(), buckets);
+                    assert_eq!(dropped.load(Ordering::Relaxed) & 1 << buckets, 0, "the reader's table was dropped");
+                })
+            };
+            writer.grow(&readers, table(3));
+            writer.update(b'a', 2);
+            reclaim::collect();
+            reader.join().unwrap();
+            reclaim::collect();
+            assert_eq!(dropped.load(Ordering::Relaxed), 1 << 2, "the old table is not gone, or the present one is");
+        });
+    }
+
+    impl Writer {
+        fn grow(&mut self, readers: &Readers, table: Arc<Table>) {
+            let hash = |live: Live<'_>| hash(self.ring.entry(live).key[0]);
+            self.index.move_to(table, (&self.token).into(), |_| {}, hash);
+            readers.table.replace(Arc::clone(self.index.table()), &reclaim::pin());
+        }
+    }
+}
+
+mod touches {
+    use super::*;
+
+    const ONE: EntryId = EntryId::new(1);
+    const TWO: EntryId = EntryId::new(2);
+
+    fn drain(log: &TouchLog) -> Vec<EntryId> {
+        let mut drained = Vec::new();
+        log.drain(|id| drained.push(id));
+        drained
+    }
+
+    fn push(log: &Arc<TouchLog>, id: EntryId) -> thread::JoinHandle<bool> {
+        let log = Arc::clone(log);
+        thread::spawn(move || log.push(None, id))
+    }
+
+    /// Fails if `push` takes a place with a load and a store.
+    #[test]
+    fn touches_that_meet_no_drain_all_arrive() {
+        explore(3, || {
+            let log = Arc::new(TouchLog::new(1, 2));
+            let pushes = [push(&log, ONE), push(&log, TWO)];
+            let here = log.push(None, EntryId::new(3));
+            let taken = pushes.map(|push| push.join().unwrap());
+            let mut drained = drain(&log);
+            drained.sort();
+            let taken = [(taken[0], ONE), (taken[1], TWO), (here, EntryId::new(3))];
+            let expected: Vec<_> = taken.into_iter().filter(|&(taken, _)| taken).map(|(_, id)| id).collect();
+            assert_eq!(expected.len(), 2, "two places, three touches");
+            assert_eq!(drained, expected);
+        });
+    }
+
+    /// Fails if `drain` leaves the ids in their places.
+    #[test]
+    fn a_touch_arrives_at_most_once_however_often_the_log_is_drained() {
+        explore(3, || {
+            let log = Arc::new(TouchLog::new(1, 2));
+            let pushes = [push(&log, ONE), push(&log, TWO)];
+            let mut drained = drain(&log);
+            drained.extend(drain(&log));
+            let taken = pushes.map(|push| push.join().unwrap());
+            drained.extend(drain(&log));
+            for (taken, id) in taken.into_iter().zip([ONE, TWO]) {
+                let arrived = drained.iter().filter(|&&drained| drained == id).count();
+                assert!(arrived <= usize::from(taken), "{id:?} came {arrived} times");
+            }
+            assert!(drained.iter().all(|id| [ONE, TWO].contains(id)));
+        });
+    }
+}
