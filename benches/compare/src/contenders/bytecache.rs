@@ -1,0 +1,48 @@
+//! This repository's cache.
+
+use super::{Contender, copy_into};
+use crate::works::Work;
+use ::bytecache::Cache;
+use std::hint::black_box;
+
+pub struct Bytecache(Cache);
+
+impl Bytecache {
+    pub fn for_work(work: &Work) -> Self {
+        let cache = Cache::builder()
+            .max_bytes(work.max_bytes)
+            .expected_entry_bytes(work.payload_bytes())
+            .build()
+            .expect("the works' limits are valid");
+        Self(cache)
+    }
+}
+
+impl Contender for Bytecache {
+    #[inline(always)]
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        self.0.get_into(key, out)
+    }
+
+    #[inline(always)]
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool {
+        self.0.insert(key, value).is_ok()
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.0.contains_key(key)
+    }
+
+    #[inline(always)]
+    fn get_many_into(&self, keys: &[&[u8]], out: &mut Vec<u8>) -> u64 {
+        let mut hits = 0;
+        self.0.get_many(keys, |_, value| {
+            if let Some(value) = value {
+                copy_into(value, out);
+                black_box(&out);
+                hits += 1;
+            }
+        });
+        hits
+    }
+}

@@ -1,0 +1,100 @@
+//! The caches that race, each behind [`Contender`], and their names.
+//!
+//! Everybody stores a copy of key and value and hands the value out by copying it into a reused
+//! `Vec`, by the cheapest read that its API has. Peers whose default hasher is SipHash or XXH64
+//! and can be replaced get aHash, so that nobody loses a race over the hash function.
+
+mod bytecache;
+mod foyer;
+mod moka;
+mod quick_cache;
+mod segcache;
+mod sharded_lru;
+mod tinyufo;
+
+use crate::floor::{Pages, ReadFloor, WriteFloor};
+use crate::race::{Racer, Seated};
+use crate::works::{Kind, Work};
+use std::hint::black_box;
+
+/// A cache of bytes as the works see it.
+pub trait Contender: Send + Sync + 'static {
+    /// Replaces the contents of `out` by the value under `key`; false if there is none.
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool;
+
+    /// Stores `value` under `key`; false if the cache refused.
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool;
+
+    /// Whether `key` is there, asked so that no contents change.
+    fn contains(&self, key: &[u8]) -> bool;
+
+    /// Reads every key as [`get_into`](Self::get_into) does; returns the number of hits.
+    #[inline(always)]
+    fn get_many_into(&self, keys: &[&[u8]], out: &mut Vec<u8>) -> u64 {
+        let mut hits = 0;
+        for key in keys {
+            hits += u64::from(self.get_into(key, out));
+            black_box(&out);
+        }
+        hits
+    }
+
+    /// Does now what the cache has put off.
+    fn settle(&self) {}
+}
+
+/// All names that `--contenders` takes, in the order of the tables.
+pub const NAMES: [&str; 10] =
+    ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "segcache-s3fifo", "lru", "floor", "floor-4k"];
+
+/// Those that race when nothing is asked for.
+pub const DEFAULT_NAMES: [&str; 8] =
+    ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "lru", "floor"];
+
+/// Whether `name` takes part in `work`. The floor evicts nothing and so knows two works only.
+pub fn takes_part(name: &str, kind: Kind) -> bool {
+    let is_floor = name.starts_with("floor");
+    !is_floor || matches!(kind, Kind::Read | Kind::ReadMany | Kind::Insert)
+}
+
+/// Builds the contender called `name` for `work`, still empty unless it is a read floor.
+///
+/// # Panics
+///
+/// If `name` is not one of [`NAMES`].
+pub fn build(name: &str, work: &Work) -> Box<dyn Racer> {
+    match name {
+        "bytecache" => Box::new(Seated(bytecache::Bytecache::for_work(work))),
+        "quick_cache" => Box::new(Seated(quick_cache::QuickCache::for_work(work))),
+        "moka" => Box::new(Seated(moka::Moka::for_work(work))),
+        "foyer" => Box::new(Seated(foyer::Foyer::for_work(work))),
+        "tinyufo" => Box::new(Seated(tinyufo::TinyUfo::for_work(work))),
+        "segcache" => Box::new(Seated(segcache::Segcache::merging(work))),
+        "segcache-s3fifo" => Box::new(Seated(segcache::Segcache::s3_fifo(work))),
+        "lru" => Box::new(Seated(sharded_lru::ShardedLru::for_work(work))),
+        "floor" => floor(work, Pages::Huge),
+        "floor-4k" => floor(work, Pages::Small),
+        _ => panic!("no contender is called {name}"),
+    }
+}
+
+fn floor(work: &Work, pages: Pages) -> Box<dyn Racer> {
+    if work.kind == Kind::Insert {
+        Box::new(Seated(WriteFloor::for_work(work, pages)))
+    } else {
+        Box::new(Seated(ReadFloor::filled(work, pages)))
+    }
+}
+
+/// Shards of the caches that leave the choice to the user: four per core, a power of two.
+pub fn shard_count() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (4 * cores).next_power_of_two()
+}
+
+/// Replaces the contents of `out` by `value`.
+#[inline(always)]
+pub fn copy_into(value: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(value);
+}

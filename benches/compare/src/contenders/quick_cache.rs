@@ -1,0 +1,43 @@
+//! quick_cache: sharded, Clock-PRO-like. A read clones the value, so values are `Arc<[u8]>`.
+
+use super::{Contender, copy_into};
+use crate::works::Work;
+use ::quick_cache::{Weighter, sync::Cache};
+use std::sync::Arc;
+
+#[derive(Clone)]
+struct PayloadBytes;
+
+impl Weighter<Box<[u8]>, Arc<[u8]>> for PayloadBytes {
+    fn weight(&self, key: &Box<[u8]>, value: &Arc<[u8]>) -> u64 {
+        (key.len() + value.len()) as u64
+    }
+}
+
+pub struct QuickCache(Cache<Box<[u8]>, Arc<[u8]>, PayloadBytes>);
+
+impl QuickCache {
+    pub fn for_work(work: &Work) -> Self {
+        let max_bytes = work.max_bytes as u64;
+        Self(Cache::with_weighter(work.expected_entries, max_bytes, PayloadBytes))
+    }
+}
+
+impl Contender for QuickCache {
+    #[inline(always)]
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(value) = self.0.get(key) else { return false };
+        copy_into(&value, out);
+        true
+    }
+
+    #[inline(always)]
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool {
+        self.0.insert(Box::from(key), Arc::from(value));
+        true
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.0.contains_key(key)
+    }
+}

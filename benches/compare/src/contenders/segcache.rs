@@ -1,0 +1,71 @@
+//! segcache: segments that are filled and evicted whole, an index that neither grows nor chains.
+
+use super::{Contender, copy_into};
+use crate::works::{Kind, Work};
+use ::segcache::{Policy, Value};
+use std::time::Duration;
+
+/// Bytes of a segment, the crate's default.
+const SEGMENT_BYTES: usize = 1 << 20;
+
+/// Header, checksum and rounding of one item.
+const ITEM_OVERHEAD_BYTES: usize = 20;
+
+/// Share of the index's slots that may be used before inserts are refused too often.
+const INDEX_LOAD: f64 = 0.5;
+
+pub struct Segcache(::segcache::Segcache);
+
+impl Segcache {
+    /// With merging eviction, the one of the Segcache paper.
+    pub fn merging(work: &Work) -> Self {
+        Self::with_policy(work, Policy::Merge { max: 8, merge: 4, compact: 2 })
+    }
+
+    /// With its S3-FIFO. Its admission pool evicts even while there are free segments, so in works
+    /// where everything has to fit the pool gets as large as the cache. With a dozen segments it
+    /// copies popular items around almost for ever: do not scale its races down.
+    pub fn s3_fifo(work: &Work) -> Self {
+        let admission_ratio = if work.kind.fits() { 1.0 } else { 0.1 };
+        Self::with_policy(work, Policy::S3Fifo { admission_ratio })
+    }
+
+    fn with_policy(work: &Work, policy: Policy) -> Self {
+        // The heap is populated at once, so it is no larger than the work needs. Updates leave dead
+        // items behind, which takes room.
+        let heap_bytes = if matches!(work.kind, Kind::Read | Kind::ReadMany) {
+            let item_bytes = work.payload_bytes() + ITEM_OVERHEAD_BYTES;
+            work.expected_entries * item_bytes / 8 * 9 + 16 * SEGMENT_BYTES
+        } else {
+            work.max_bytes
+        };
+        let slots = work.expected_entries as f64 / INDEX_LOAD;
+        let cache = ::segcache::Segcache::builder()
+            .heap_size(heap_bytes.next_multiple_of(SEGMENT_BYTES))
+            .segment_size(SEGMENT_BYTES as i32)
+            .hash_power(slots.log2().ceil() as u8)
+            .eviction(policy)
+            .build()
+            .expect("the works' limits are valid");
+        Self(cache)
+    }
+}
+
+impl Contender for Segcache {
+    #[inline(always)]
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(item) = self.0.get(key) else { return false };
+        let Value::Bytes(value) = item.value() else { return false };
+        copy_into(value, out);
+        true
+    }
+
+    #[inline(always)]
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool {
+        self.0.insert(key, value, None, Duration::ZERO).is_ok()
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.0.get_no_freq_incr(key).is_some()
+    }
+}

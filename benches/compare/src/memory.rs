@@ -1,0 +1,90 @@
+//! How much memory a limit of 256 MiB really takes.
+//!
+//! Every contender is filled in a process of its own with four times its limit in new keys. Then
+//! its resident memory is set against the keys and values that are still there, which are counted
+//! by asking for every key that was inserted.
+
+use crate::contenders;
+use crate::own_program;
+use crate::resident;
+use crate::works::{Kind, Skew, Work, blank_value, key_of, stamp};
+use std::process::{Command, Stdio};
+
+/// The limit that contenders are given.
+const LIMIT_BYTES: usize = 256 << 20;
+
+/// How many times the limit is inserted.
+const FILL_FACTOR: usize = 4;
+
+/// Lengths of the values in bytes.
+const VALUE_LENS: [usize; 4] = [16, 100, 1000, 10_000];
+
+/// The hidden argument under which this program measures one contender and exits.
+pub const CELL_ARG: &str = "memory-cell";
+
+/// What one process found out.
+struct Cell {
+    resident_bytes: usize,
+    kept: usize,
+    refused: usize,
+}
+
+/// Prints a table per length of values.
+pub fn print_all(names: &[&'static str], scale: usize) {
+    let limit = LIMIT_BYTES / scale;
+    for value_len in VALUE_LENS {
+        println!("### memory, values of {value_len} B\n");
+        println!("Keys of 24 B, limit {} MiB, {FILL_FACTOR} times as much inserted\n", limit >> 20);
+        println!("| contender | resident MiB | of limit | entries kept | resident / payload |");
+        println!("|---|---:|---:|---:|---:|");
+        let work = cell_work(value_len, limit);
+        for name in names.iter().filter(|name| !name.starts_with("floor")) {
+            let Some(cell) = measure_elsewhere(name, value_len, limit) else {
+                println!("| {name} | failed | - | - | - |");
+                continue;
+            };
+            let payload = cell.kept * work.payload_bytes();
+            print!("| {name} | {} |", cell.resident_bytes >> 20);
+            print!(" {:.2} | {} |", cell.resident_bytes as f64 / limit as f64, cell.kept);
+            println!(" {:.2} |", cell.resident_bytes as f64 / payload as f64);
+            if cell.refused > 0 {
+                eprintln!("memory, {value_len} B: {name} refused {} inserts", cell.refused);
+            }
+        }
+        println!();
+    }
+}
+
+fn cell_work(value_len: usize, limit: usize) -> Work {
+    let keys = FILL_FACTOR * limit / (crate::works::KEY_LEN + value_len);
+    Work::bounded("memory", Kind::Insert, Skew::Uniform, keys, value_len, limit)
+}
+
+fn measure_elsewhere(name: &str, value_len: usize, limit: usize) -> Option<Cell> {
+    let output = Command::new(own_program())
+        .args([CELL_ARG, name, &value_len.to_string(), &limit.to_string()])
+        .stderr(Stdio::inherit())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let numbers: Vec<usize> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let [resident_bytes, kept, refused] = numbers[..] else { return None };
+    Some(Cell { resident_bytes, kept, refused })
+}
+
+/// Measures one contender and prints the three numbers of a [`Cell`].
+pub fn run_cell(name: &str, value_len: usize, limit: usize) {
+    let work = cell_work(value_len, limit);
+    let mut value = blank_value(value_len);
+    let before = resident::bytes();
+    let racer = contenders::build(name, &work);
+    let mut refused = 0;
+    for index in 0..work.keys as u64 {
+        stamp(&mut value, index);
+        refused += usize::from(!racer.insert(&key_of(index), &value));
+    }
+    racer.settle();
+    let resident_bytes = resident::bytes().saturating_sub(before);
+    let kept = (0..work.keys as u64).filter(|&index| racer.contains(&key_of(index))).count();
+    println!("{resident_bytes} {kept} {refused}");
+}

@@ -1,0 +1,378 @@
+//! How contenders are measured against each other.
+//!
+//! All contenders of a race live in this process, filled. They are measured in turn, slice by
+//! slice; after every round of slices the order rotates. Noise that lasts longer than a round hits
+//! everybody, so the ratios are taken within a round and their median is reported. The first round
+//! is dropped. Within a round everybody gets the same requests, which are new in every round.
+//!
+//! A slice is one call through [`Racer`], so no operation inside it is dispatched dynamically.
+
+use crate::contenders::{self, Contender};
+use crate::resident;
+use crate::works::{BATCH, KEY_LEN, Kind, Work, blank_value, key_of, stamp};
+use std::array;
+use std::hint::{black_box, spin_loop};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Operations between two looks at the stop flag.
+const BLOCK: usize = 64;
+
+/// Every this-many-th operation of the work `mixed` is an update.
+const UPDATE_EVERY: u32 = 10;
+
+/// Whole arrays of requests that the work `aside` answers before it is measured.
+const WARM_UP_SEATS: usize = 2;
+
+/// Keys looked at to see that a contender returns the values that belong to them.
+const VERIFIED_KEYS: usize = 20_000;
+
+/// How long and how often everybody is measured.
+#[derive(Clone)]
+pub struct Method {
+    pub slice: Duration,
+    pub rounds: usize,
+    pub threads: Vec<usize>,
+}
+
+/// A contender of one race.
+struct Runner {
+    name: &'static str,
+    racer: Box<dyn Racer>,
+    seats: Vec<Seat>,
+    resident_bytes: usize,
+}
+
+/// What one thread needs to work on one contender, kept from slice to slice.
+pub struct Seat {
+    samples: Arc<[u32]>,
+    cursor: usize,
+    next_new_key: u64,
+    until_update: u32,
+    out: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Seat {
+    fn new(work: &Work, samples: Arc<[u32]>, number: usize) -> Self {
+        Self {
+            samples,
+            cursor: 0,
+            next_new_key: (number as u64 + 1) << 40,
+            until_update: UPDATE_EVERY,
+            out: Vec::with_capacity(work.value_len),
+            value: blank_value(work.value_len),
+        }
+    }
+
+    /// Starts with requests that no contender has seen. Repeated ones would be a loop, which some
+    /// policies learn.
+    fn begin(&mut self, samples: &Arc<[u32]>) {
+        self.samples = samples.clone();
+        self.cursor = 0;
+    }
+
+    /// The next block of requests; starts over at the end.
+    #[inline(always)]
+    fn next_block(&mut self) -> [u32; BLOCK] {
+        let at = self.cursor;
+        self.cursor = (at + BLOCK) % self.samples.len();
+        self.samples[at..at + BLOCK].try_into().expect("samples are whole blocks")
+    }
+}
+
+/// What one thread did in one slice.
+#[derive(Clone, Copy, Default)]
+pub struct Tally {
+    ops: u64,
+    reads: u64,
+    hits: u64,
+    inserts: u64,
+    refused: u64,
+    seconds: f64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.ops += other.ops;
+        self.reads += other.reads;
+        self.hits += other.hits;
+        self.inserts += other.inserts;
+        self.refused += other.refused;
+    }
+}
+
+/// A contender behind one dynamic call per slice.
+pub trait Racer: Send + Sync {
+    /// Does blocks of `kind` until `stop`.
+    fn run(&self, kind: Kind, seat: &mut Seat, stop: &dyn Fn() -> bool) -> Tally;
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool;
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool;
+    fn contains(&self, key: &[u8]) -> bool;
+    fn settle(&self);
+}
+
+/// A contender with the works compiled for it.
+pub struct Seated<C>(pub C);
+
+impl<C: Contender> Racer for Seated<C> {
+    fn run(&self, kind: Kind, seat: &mut Seat, stop: &dyn Fn() -> bool) -> Tally {
+        let block = match kind {
+            Kind::Read => read_block::<C>,
+            Kind::ReadMany => read_many_block::<C>,
+            Kind::Mixed => mixed_block::<C>,
+            Kind::Aside => aside_block::<C>,
+            Kind::Insert => insert_block::<C>,
+        };
+        let mut tally = Tally::default();
+        let begin = Instant::now();
+        while !stop() {
+            block(&self.0, seat, &mut tally);
+            tally.ops += BLOCK as u64;
+        }
+        tally.seconds = begin.elapsed().as_secs_f64();
+        tally
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool {
+        self.0.insert(key, value)
+    }
+
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        self.0.get_into(key, out)
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.0.contains(key)
+    }
+
+    fn settle(&self) {
+        self.0.settle();
+    }
+}
+
+/// A key whose length the compiler cannot know, as in a program that takes keys of any length.
+#[inline(always)]
+fn opaque(key: &[u8; KEY_LEN]) -> &[u8] {
+    black_box(key.as_slice())
+}
+
+#[inline(never)]
+fn read_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
+    for index in seat.next_block() {
+        let key = key_of(u64::from(index));
+        tally.hits += u64::from(cache.get_into(opaque(&key), &mut seat.out));
+        black_box(&seat.out);
+    }
+    tally.reads += BLOCK as u64;
+}
+
+#[inline(never)]
+fn read_many_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
+    for batch in seat.next_block().as_chunks::<BATCH>().0 {
+        let keys = batch.map(|index| key_of(u64::from(index)));
+        let keys: [&[u8]; BATCH] = array::from_fn(|nth| opaque(&keys[nth]));
+        tally.hits += cache.get_many_into(&keys, &mut seat.out);
+    }
+    tally.reads += BLOCK as u64;
+}
+
+#[inline(never)]
+fn mixed_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
+    for index in seat.next_block() {
+        let key = key_of(u64::from(index));
+        seat.until_update -= 1;
+        if seat.until_update == 0 {
+            seat.until_update = UPDATE_EVERY;
+            stamp(&mut seat.value, u64::from(index));
+            tally.refused += u64::from(!cache.insert(opaque(&key), &seat.value));
+            tally.inserts += 1;
+        } else {
+            tally.hits += u64::from(cache.get_into(opaque(&key), &mut seat.out));
+            tally.reads += 1;
+            black_box(&seat.out);
+        }
+    }
+}
+
+#[inline(never)]
+fn aside_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
+    for index in seat.next_block() {
+        let key = key_of(u64::from(index));
+        let key = opaque(&key);
+        if cache.get_into(key, &mut seat.out) {
+            tally.hits += 1;
+            black_box(&seat.out);
+        } else {
+            stamp(&mut seat.value, u64::from(index));
+            tally.refused += u64::from(!cache.insert(key, &seat.value));
+            tally.inserts += 1;
+        }
+    }
+    tally.reads += BLOCK as u64;
+}
+
+#[inline(never)]
+fn insert_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
+    for _ in 0..BLOCK {
+        let key = key_of(seat.next_new_key);
+        stamp(&mut seat.value, seat.next_new_key);
+        tally.refused += u64::from(!cache.insert(opaque(&key), &seat.value));
+        seat.next_new_key += 1;
+    }
+    tally.inserts += BLOCK as u64;
+}
+
+/// The measurements of one contender over the rounds of a race.
+pub struct Score {
+    pub name: &'static str,
+    /// Operations per second, one per round that counts.
+    pub speeds: Vec<f64>,
+    /// `None` where nothing is read.
+    pub hit_ratio: Option<f64>,
+    /// Share of the inserts that the contender refused.
+    pub refused_ratio: f64,
+    pub resident_bytes: usize,
+}
+
+/// Fills `names` and races them at `work`; calls `done` with the scores of each thread count.
+pub fn race(work: &Work, names: &[&'static str], method: &Method, mut done: impl FnMut(usize, &[Score])) {
+    let most_threads = method.threads.iter().copied().max().unwrap_or(1);
+    let mut draws = 0;
+    let mut next_samples = |seats| -> Vec<Arc<[u32]>> {
+        draws += seats;
+        (draws - seats..draws).map(|draw| work.samples(draw)).collect()
+    };
+    let first_samples = next_samples(most_threads.max(WARM_UP_SEATS));
+    let taking_part = names.iter().filter(|name| contenders::takes_part(name, work.kind));
+    let mut runners: Vec<Runner> = taking_part.map(|name| prepare(name, work, &first_samples)).collect();
+
+    for &threads in &method.threads {
+        let mut speeds = vec![Vec::new(); runners.len()];
+        let mut totals = vec![Tally::default(); runners.len()];
+        for round in 0..method.rounds {
+            let samples = next_samples(threads);
+            for runner in &mut runners {
+                runner.seats.iter_mut().zip(&samples).for_each(|(seat, samples)| seat.begin(samples));
+            }
+            for turn in 0..runners.len() {
+                let which = (round + turn) % runners.len();
+                let (speed, tally) = slice(work, &mut runners[which], threads, method.slice);
+                if round > 0 {
+                    speeds[which].push(speed);
+                    totals[which].add(tally);
+                }
+            }
+        }
+        let scores: Vec<Score> = runners
+            .iter()
+            .zip(speeds)
+            .zip(totals)
+            .map(|((runner, speeds), total)| Score {
+                name: runner.name,
+                speeds,
+                hit_ratio: (total.reads > 0).then(|| total.hits as f64 / total.reads as f64),
+                refused_ratio: total.refused as f64 / total.inserts.max(1) as f64,
+                resident_bytes: runner.resident_bytes,
+            })
+            .collect();
+        done(threads, &scores);
+    }
+    for runner in &runners {
+        verify(runner.name, &*runner.racer, work);
+    }
+}
+
+/// Builds a contender, brings it into the state in which it is measured and weighs it.
+fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
+    let begin = Instant::now();
+    let before = resident::bytes();
+    let racer = contenders::build(name, work);
+    let mut seats: Vec<Seat> =
+        samples.iter().enumerate().map(|(n, samples)| Seat::new(work, samples.clone(), n)).collect();
+    match work.kind {
+        Kind::Aside => {
+            for seat in &mut seats[..WARM_UP_SEATS] {
+                run_blocks(&*racer, work.kind, seat, seat.samples.len() / BLOCK);
+            }
+        }
+        // Twice what fits, so that everything that is written twice was written twice.
+        Kind::Insert => run_blocks(&*racer, work.kind, &mut seats[0], 2 * work.keys / BLOCK),
+        Kind::Read | Kind::ReadMany | Kind::Mixed => fill(&*racer, work),
+    }
+    racer.settle();
+    let resident_bytes = resident::bytes().saturating_sub(before);
+    verify(name, &*racer, work);
+    eprintln!("{}: {name} is ready after {:.1} s", work.name, begin.elapsed().as_secs_f64());
+    Runner { name, racer, seats, resident_bytes }
+}
+
+fn fill(racer: &dyn Racer, work: &Work) {
+    let mut value = blank_value(work.value_len);
+    for index in 0..work.keys as u64 {
+        stamp(&mut value, index);
+        racer.insert(&key_of(index), &value);
+    }
+}
+
+fn run_blocks(racer: &dyn Racer, kind: Kind, seat: &mut Seat, blocks: usize) {
+    let left = std::cell::Cell::new(blocks);
+    racer.run(kind, seat, &|| {
+        let stop = left.get() == 0;
+        left.set(left.get().saturating_sub(1));
+        stop
+    });
+}
+
+/// Sees that hits return the value that belongs to their key.
+///
+/// # Panics
+///
+/// If a contender returns anything else.
+fn verify(name: &str, racer: &dyn Racer, work: &Work) {
+    let mut expected = blank_value(work.value_len);
+    let mut out = Vec::new();
+    for index in (0..work.keys).step_by(work.keys.div_ceil(VERIFIED_KEYS)) {
+        if racer.get_into(&key_of(index as u64), &mut out) {
+            stamp(&mut expected, index as u64);
+            assert!(out == expected, "{name} returned a wrong value for key {index}");
+        }
+    }
+}
+
+/// Runs one contender for `length` on `threads` threads; returns operations per second and sums.
+fn slice(work: &Work, runner: &mut Runner, threads: usize, length: Duration) -> (f64, Tally) {
+    let ready = AtomicUsize::new(0);
+    let go = AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
+    let racer = &*runner.racer;
+    let tallies: Vec<Tally> = thread::scope(|scope| {
+        let work_on = |seat| {
+            let (ready, go, stop) = (&ready, &go, &stop);
+            scope.spawn(move || {
+                ready.fetch_add(1, Relaxed);
+                while !go.load(Relaxed) {
+                    spin_loop();
+                }
+                racer.run(work.kind, seat, &|| stop.load(Relaxed))
+            })
+        };
+        let workers: Vec<_> = runner.seats[..threads].iter_mut().map(work_on).collect();
+        while ready.load(Relaxed) < threads {
+            thread::sleep(Duration::from_micros(50));
+        }
+        go.store(true, Relaxed);
+        thread::sleep(length);
+        stop.store(true, Relaxed);
+        workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect()
+    });
+    let mut total = Tally::default();
+    let mut speed = 0.0;
+    for tally in tallies {
+        speed += tally.ops as f64 / tally.seconds;
+        total.add(tally);
+    }
+    (speed, total)
+}

@@ -1,0 +1,78 @@
+//! The tables, in Markdown.
+
+use crate::race::Score;
+use crate::works::Work;
+
+/// Prints what a race with this many threads gave.
+///
+/// The columns `of bytecache` and `of floor` are medians of ratios within rounds: 2.00 is twice as
+/// fast. `spread` is the distance of the quartiles over the median.
+pub fn print_race(work: &Work, threads: usize, scores: &[Score]) {
+    let against: Vec<&Score> =
+        [scores.first(), scores.iter().find(|score| score.name == "floor")].into_iter().flatten().collect();
+    let mut head = String::from("| contender | Mops/s | spread |");
+    let mut rule = String::from("|---|---:|---:|");
+    for score in &against {
+        head += &format!(" of {} |", score.name);
+        rule += "---:|";
+    }
+    head += " hit ratio | resident MiB | of payload |";
+    rule += "---:|---:|---:|";
+
+    println!("### {}, {threads} {}\n", work.name, if threads == 1 { "thread" } else { "threads" });
+    println!("{}\n", work.describe());
+    println!("{head}\n{rule}");
+    for score in scores {
+        let speed = quantile(&score.speeds, 0.5);
+        let spread = quantile(&score.speeds, 0.75) - quantile(&score.speeds, 0.25);
+        print!("| {} | {:.2} | {:.0} % |", score.name, speed / 1e6, 100.0 * spread / speed);
+        for other in &against {
+            print!(" {:.2} |", paired_ratio(&score.speeds, &other.speeds));
+        }
+        let hit_ratio = score.hit_ratio.map_or(String::from("-"), |ratio| format!("{ratio:.4}"));
+        let payload = work.expected_entries * work.payload_bytes();
+        let of_payload = score.resident_bytes as f64 / payload as f64;
+        println!(" {hit_ratio} | {} | {of_payload:.2} |", score.resident_bytes >> 20);
+    }
+    println!();
+    for score in scores.iter().filter(|score| score.refused_ratio > 0.0) {
+        println!("{} refused {:.4} of its inserts.\n", score.name, score.refused_ratio);
+    }
+}
+
+/// The median over rounds of the ratio of two contenders within the round.
+fn paired_ratio(speeds: &[f64], other: &[f64]) -> f64 {
+    let ratios: Vec<f64> = speeds.iter().zip(other).map(|(a, b)| a / b).collect();
+    quantile(&ratios, 0.5)
+}
+
+/// The value below which this share of `values` lies, interpolated; NaN if there are none.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = share * sorted.len().saturating_sub(1) as f64;
+    let (low, high) = (at.floor() as usize, at.ceil() as usize);
+    match (sorted.get(low), sorted.get(high)) {
+        (Some(a), Some(b)) => a + (b - a) * at.fract(),
+        _ => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_interpolate() {
+        let values = [4.0, 1.0, 3.0, 2.0];
+        assert_eq!(quantile(&values, 0.0), 1.0);
+        assert_eq!(quantile(&values, 0.5), 2.5);
+        assert_eq!(quantile(&values, 1.0), 4.0);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_paired_by_round() {
+        assert_eq!(paired_ratio(&[2.0, 20.0, 300.0], &[1.0, 10.0, 100.0]), 2.0);
+    }
+}

@@ -1,0 +1,238 @@
+//! What is asked of a contender: the works, their keys and values, and the order of the requests.
+//!
+//! A key is 24 bytes made from its index by a few multiplications, the same for everybody and
+//! cheap enough to be made inside the measured loop. The indices are drawn before the race into
+//! one array per thread, so that no contender pays for the distribution.
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use rand_distr::{Distribution, Zipf};
+use std::sync::Arc;
+
+/// Length of every key in bytes.
+pub const KEY_LEN: usize = 24;
+
+/// Keys that one call of `get_many` asks for.
+pub const BATCH: usize = 16;
+
+/// Requests drawn per thread. A power of two and a multiple of every block length.
+const SAMPLES: usize = 1 << 22;
+
+/// Byte limit of the cache in the work `insert`.
+const INSERT_LIMIT_BYTES: usize = 256 << 20;
+
+/// Bytes per entry granted above key and value where everything has to fit.
+const FITS_OVERHEAD_BYTES: usize = 64;
+
+/// What one operation of a work does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A read of a key that is there.
+    Read,
+    /// Reads of sixteen keys that are there; each counts as an operation.
+    ReadMany,
+    /// Nine reads, then an update of the same size.
+    Mixed,
+    /// A read; a miss is filled.
+    Aside,
+    /// The insert of a key that was never seen.
+    Insert,
+}
+
+impl Kind {
+    /// Whether every key is inserted before the race and has to stay.
+    pub fn fits(self) -> bool {
+        matches!(self, Kind::Read | Kind::ReadMany | Kind::Mixed)
+    }
+}
+
+/// How the keys of the requests are drawn.
+#[derive(Clone, Copy)]
+pub enum Skew {
+    Uniform,
+    Zipf(f64),
+}
+
+/// One race: what is stored, what is asked for, and how much room there is.
+#[derive(Clone)]
+pub struct Work {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub skew: Skew,
+    /// Distinct keys that are asked for; for `insert`, the entries that fit.
+    pub keys: usize,
+    pub value_len: usize,
+    /// What the contenders are told as their limit: bytes of keys and values.
+    pub max_bytes: usize,
+    /// Entries a contender may expect to hold.
+    pub expected_entries: usize,
+}
+
+impl Work {
+    /// The names of all works, in the order in which they are raced.
+    pub const NAMES: [&str; 9] =
+        ["hot", "uniform", "small", "large", "mixed", "aside", "insert", "hot-many", "uniform-many"];
+
+    /// The work called `name` with its number of keys divided by `scale`.
+    pub fn named(name: &str, scale: usize) -> Option<Work> {
+        use Kind::{Aside, Insert, Mixed, Read, ReadMany};
+        use Skew::{Uniform, Zipf};
+        let work = match name {
+            "hot" => Work::fitting("hot", Read, Zipf(0.99), 1_000_000, 256, scale),
+            "uniform" => Work::fitting("uniform", Read, Uniform, 4_000_000, 256, scale),
+            "small" => Work::fitting("small", Read, Uniform, 8_000_000, 16, scale),
+            "large" => Work::fitting("large", Read, Zipf(0.99), 65_536, 8192, scale),
+            "mixed" => Work::fitting("mixed", Mixed, Zipf(0.99), 1_000_000, 256, scale),
+            "hot-many" => Work::fitting("hot-many", ReadMany, Zipf(0.99), 1_000_000, 256, scale),
+            "uniform-many" => Work::fitting("uniform-many", ReadMany, Uniform, 4_000_000, 256, scale),
+            "aside" => {
+                let keys = 4_000_000 / scale;
+                let max_bytes = keys / 10 * (KEY_LEN + 256);
+                Work::bounded("aside", Aside, Zipf(0.9), keys, 256, max_bytes)
+            }
+            "insert" => {
+                let max_bytes = INSERT_LIMIT_BYTES / scale;
+                let keys = max_bytes / (KEY_LEN + 256);
+                Work::bounded("insert", Insert, Uniform, keys, 256, max_bytes)
+            }
+            _ => return None,
+        };
+        Some(work)
+    }
+
+    fn fitting(name: &'static str, kind: Kind, skew: Skew, keys: usize, value_len: usize, scale: usize) -> Work {
+        let keys = keys / scale;
+        let max_bytes = keys * (KEY_LEN + value_len + FITS_OVERHEAD_BYTES) / 4 * 5;
+        Work { name, kind, skew, keys, value_len, max_bytes, expected_entries: keys }
+    }
+
+    /// A work whose contenders have to evict.
+    pub fn bounded(
+        name: &'static str,
+        kind: Kind,
+        skew: Skew,
+        keys: usize,
+        value_len: usize,
+        max_bytes: usize,
+    ) -> Work {
+        let expected_entries = max_bytes / (KEY_LEN + value_len);
+        Work { name, kind, skew, keys, value_len, max_bytes, expected_entries }
+    }
+
+    /// Key and value bytes of one entry.
+    pub fn payload_bytes(&self) -> usize {
+        KEY_LEN + self.value_len
+    }
+
+    /// The work in words, for the heading of its tables.
+    pub fn describe(&self) -> String {
+        let skew = match self.skew {
+            _ if self.kind == Kind::Insert => String::from("new keys only"),
+            Skew::Uniform => String::from("uniform"),
+            Skew::Zipf(exponent) => format!("Zipf {exponent}"),
+        };
+        let doing = match self.kind {
+            Kind::Read => "reads",
+            Kind::ReadMany => "reads of 16 keys at once",
+            Kind::Mixed => "reads and 10 % updates",
+            Kind::Aside => "reads, misses filled",
+            Kind::Insert => "inserts",
+        };
+        format!(
+            "{} keys of 24 B, values of {} B, {skew}, {doing}, limit {} MiB",
+            self.keys,
+            self.value_len,
+            self.max_bytes >> 20
+        )
+    }
+
+    /// The requests of one thread in one round: indices of keys, the popular ones scattered. Every
+    /// number of `draw` has its own.
+    pub fn samples(&self, draw: usize) -> Arc<[u32]> {
+        if self.kind == Kind::Insert {
+            return Arc::from([]);
+        }
+        let mut rng = SmallRng::seed_from_u64(0x5eed + draw as u64);
+        let keys = self.keys as u64;
+        let draw: Box<dyn FnMut() -> u64> = match self.skew {
+            Skew::Uniform => Box::new(move || rng.random_range(0..keys)),
+            Skew::Zipf(exponent) => {
+                let zipf = Zipf::new(keys as f64, exponent).expect("a valid Zipf distribution");
+                Box::new(move || scattered(zipf.sample(&mut rng) as u64 - 1, keys))
+            }
+        };
+        std::iter::repeat_with(draw).take(SAMPLES).map(|index| index as u32).collect()
+    }
+}
+
+/// The key with this index. Different indices have different keys.
+#[inline(always)]
+pub fn key_of(index: u64) -> [u8; KEY_LEN] {
+    let a = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let b = (a ^ (a >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let c = a.rotate_left(23) ^ b;
+    let mut key = [0; KEY_LEN];
+    key[..8].copy_from_slice(&a.to_le_bytes());
+    key[8..16].copy_from_slice(&b.to_le_bytes());
+    key[16..].copy_from_slice(&c.to_le_bytes());
+    key
+}
+
+/// A value of `len` bytes that [`stamp`] makes belong to a key.
+pub fn blank_value(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 7 + 3) as u8).collect()
+}
+
+/// Makes `value` the one that belongs to the key with this index.
+#[inline(always)]
+pub fn stamp(value: &mut [u8], index: u64) {
+    value[..8].copy_from_slice(&index.to_le_bytes());
+}
+
+/// A permutation of `0..n` that leaves neighbours far apart.
+///
+/// Mixes within the next power of two and walks on until it is back inside `0..n`; the walk ends
+/// because the mixing is a permutation there.
+fn scattered(rank: u64, n: u64) -> u64 {
+    let bits = (64 - (n - 1).leading_zeros()).max(2);
+    let mask = (1u64 << bits) - 1;
+    let half = bits / 2;
+    let mut x = rank;
+    loop {
+        x = x.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask;
+        x ^= x >> half;
+        x = x.wrapping_mul(0xd6e8_feb8_6659_fd93) & mask;
+        x ^= x >> half;
+        if x < n {
+            return x;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn scattering_is_a_permutation() {
+        for n in [3, 64, 1000, 4097] {
+            let seen: HashSet<u64> = (0..n).map(|rank| scattered(rank, n)).collect();
+            assert_eq!(seen.len() as u64, n);
+            assert!(seen.iter().all(|&index| index < n));
+        }
+    }
+
+    #[test]
+    fn keys_of_different_indices_differ() {
+        let keys: HashSet<[u8; KEY_LEN]> = (0..10_000).map(key_of).collect();
+        assert_eq!(keys.len(), 10_000);
+    }
+
+    #[test]
+    fn every_name_is_a_work() {
+        for name in Work::NAMES {
+            assert_eq!(Work::named(name, 8).map(|work| work.name), Some(name));
+        }
+        assert!(Work::named("hit", 1).is_none());
+    }
+}
