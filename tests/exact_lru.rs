@@ -1,0 +1,114 @@
+//! With one shard and one thread, `Policy::Lru` is LRU to the request: the same misses as a model that holds as many bytes.
+//!
+//! Runs on a generated stream, and on the trace `twitter52_a` when the folder that `BYTECACHE_TRACES` names has it. README.md says
+//! where traces come from.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use bytecache::{Cache, Policy};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use rand_distr::{Distribution, LogNormal, Zipf};
+
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    key: u64,
+    size: u32,
+}
+
+/// The definition: on a hit the entry becomes the newest, for space the oldest goes.
+#[derive(Default)]
+struct Lru {
+    /// Key to the time of its last access, and its charge.
+    entries: HashMap<u64, (u64, usize)>,
+    by_time: BTreeMap<u64, u64>,
+    bytes: usize,
+    time: u64,
+}
+
+impl Lru {
+    fn access(&mut self, key: u64) -> bool {
+        self.time += 1;
+        let Some((time, _)) = self.entries.get_mut(&key) else { return false };
+        self.by_time.remove(time);
+        *time = self.time;
+        self.by_time.insert(self.time, key);
+        true
+    }
+
+    fn insert(&mut self, key: u64, charge: usize) {
+        self.entries.insert(key, (self.time, charge));
+        self.by_time.insert(self.time, key);
+        self.bytes += charge;
+    }
+
+    fn evict_to(&mut self, bytes: usize) {
+        while self.bytes > bytes {
+            let (_, key) = self.by_time.pop_first().expect("bytes are left");
+            self.bytes -= self.entries.remove(&key).expect("both maps know it").1;
+        }
+    }
+}
+
+/// The charge of an entry, as the documentation has it: header, key and value, rounded up to 4.
+fn charge(value_len: usize) -> usize {
+    let header = if value_len <= 65_535 { 4 } else { 12 };
+    (header + 8 + value_len).next_multiple_of(4)
+}
+
+fn assert_exact(requests: impl Iterator<Item = Request>, max_bytes: usize) {
+    let cache = Cache::builder().max_bytes(max_bytes).shards(1).policy(Policy::Lru).build().unwrap();
+    let mut lru = Lru::default();
+    let bytes = vec![b'v'; cache.max_entry_bytes()];
+    let (mut misses, mut lru_misses, mut count) = (0, 0, 0_u64);
+    for Request { key, size } in requests {
+        let value = &bytes[..(size as usize).min(bytes.len() - 8)];
+        count += 1;
+        lru_misses += u64::from(!lru.access(key));
+        if cache.get_with(key.to_le_bytes(), |_| ()).is_none() {
+            misses += 1;
+            cache.insert(key.to_le_bytes(), value).unwrap();
+            lru.insert(key, charge(value.len()));
+            lru.evict_to(cache.memory().live);
+        }
+        assert_eq!(misses, lru_misses, "request {count} of key {key}");
+    }
+    assert_eq!(cache.len(), lru.entries.len());
+    assert_eq!(cache.stats().dropped_touches, 0);
+    assert!(cache.stats().evictions > count / 100, "too large a cache shows nothing");
+    println!("{count} requests, {:.4} missed by both", misses as f64 / count as f64);
+}
+
+#[test]
+fn a_generated_stream_misses_as_often_as_lru_does() {
+    let mut random = SmallRng::seed_from_u64(7);
+    let popularity = Zipf::new(20_000.0, 0.8).unwrap();
+    let sizes = LogNormal::new(4.0, 1.0).unwrap();
+    let size_of: Vec<u32> = (0..=20_000).map(|_| f64::min(sizes.sample(&mut random), 3_000.0) as u32).collect();
+    let requests = (0..60_000).map(move |_| {
+        let key = popularity.sample(&mut random) as usize;
+        // A scan now and then, so that order counts.
+        let key = if random.random_bool(0.1) { random.random_range(0..20_000) } else { key };
+        Request { key: key as u64, size: size_of[key] }
+    });
+    assert_exact(requests, 512 << 10);
+}
+
+#[test]
+fn twitter52_a_misses_as_often_as_lru_does() {
+    let folder = std::env::var_os("BYTECACHE_TRACES").map(PathBuf::from);
+    let Some(file) = folder.and_then(|folder| File::open(folder.join("twitter52_a.trc.zst")).ok()) else {
+        println!("skipped: BYTECACHE_TRACES names no folder with twitter52_a.trc.zst");
+        return;
+    };
+    let mut records = Vec::new();
+    zstd::Decoder::new(file).unwrap().read_to_end(&mut records).unwrap();
+    let requests = records.chunks_exact(16).map(|record| Request {
+        key: u64::from_le_bytes(record[..8].try_into().unwrap()),
+        size: u32::from_le_bytes(record[8..12].try_into().unwrap()),
+    });
+    assert_exact(requests, 4 << 20);
+}
