@@ -48,6 +48,20 @@ struct Inner {
     max_entry_bytes: usize,
     /// What is allocated beside the shards.
     overhead: usize,
+    /// Dropped after the shards.
+    _last: CollectOnDrop,
+}
+
+/// Gives the memory of a cache that goes back at once, if no reader of another cache lags behind; else a later operation does.
+struct CollectOnDrop;
+
+impl Drop for CollectOnDrop {
+    fn drop(&mut self) {
+        // What was deferred is due two epochs later; once more, as another thread may be pinned for a moment.
+        for _ in 0..4 {
+            reclaim::collect();
+        }
+    }
 }
 
 /// What a cache is made from; the builder has checked it.
@@ -108,6 +122,7 @@ impl Cache {
             max_bytes: config.max_bytes,
             max_entry_bytes: shard.max_entry_bytes(),
             overhead,
+            _last: CollectOnDrop,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

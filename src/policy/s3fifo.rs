@@ -103,12 +103,18 @@ impl S3Fifo {
         self.residents -= 1;
     }
 
+    /// Has the lines fetched that the eviction of a later entry of the queue will touch.
+    fn announce(&self, queue: Queue, residents: &Residents<'_>) {
+        if let Some(id) = self.queues.peek(queue, LOOKAHEAD) {
+            self.charges.prefetch(id);
+            residents.expect(id);
+        }
+    }
+
     /// Pops the small queue until an entry has to leave, or the queue is down to its share.
     fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         while self.small_bytes >= self.small_target || self.main_residents == 0 {
-            if let Some(id) = self.queues.peek(Queue::Small, LOOKAHEAD) {
-                residents.expect(id);
-            }
+            self.announce(Queue::Small, residents);
             let id = self.queues.pop(Queue::Small)?;
             if residents.visits(id) < PROMOTION_VISITS {
                 self.leave_ghost(id, residents);
@@ -133,9 +139,7 @@ impl S3Fifo {
     /// Sends visited entries round until one has to leave.
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         loop {
-            if let Some(id) = self.queues.peek(Queue::Main, LOOKAHEAD) {
-                residents.expect(id);
-            }
+            self.announce(Queue::Main, residents);
             // Ends: each round takes a visit away, and there are at most three for each entry.
             let id = self.queues.pop(Queue::Main)?;
             match residents.visits(id) {

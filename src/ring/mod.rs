@@ -238,12 +238,6 @@ impl Ring {
         self.streams[self.shared.chunk_of(location).index()].next()
     }
 
-    /// Bytes left in the open chunk that the entries of `chunk` are relocated to.
-    pub(crate) fn room_after(&self, chunk: ChunkId) -> usize {
-        let stream = self.streams[chunk.index()].next();
-        self.open_chunk(stream).map_or(0, |chunk| self.chunk_bytes() - self.fill[chunk.index()] as usize)
-    }
-
     /// Seals the open chunk of `stream` and opens a free one that is not in the window; `None` if none is free.
     /// The sealed chunk is handed out if nothing in it is live: it is to be retired.
     pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> Option<Option<ChunkId>> {
@@ -297,13 +291,15 @@ impl Ring {
         self.live_bytes -= charge;
     }
 
-    /// The sealed chunk with the fewest live bytes that no value holds, and those bytes.
-    pub(crate) fn emptiest(&self) -> Option<(ChunkId, usize)> {
+    /// The sealed chunk with the fewest live bytes, among those that no value holds and that have at least `dead` dead ones.
+    /// The unused end of a chunk is not dead: copying what lives elsewhere would leave another end.
+    pub(crate) fn emptiest(&self, dead: usize) -> Option<ChunkId> {
         let sealed = (0..).zip(&self.states).filter(|&(_, state)| *state == ChunkState::Sealed);
         sealed
-            .map(|(chunk, _)| (ChunkId(chunk), self.live[chunk as usize] as usize))
-            .filter(|(chunk, _)| !self.shared.pins[chunk.index()].has_values())
-            .min_by_key(|&(_, live)| live)
+            .map(|(chunk, _)| ChunkId(chunk))
+            .filter(|chunk| (self.fill[chunk.index()] - self.live[chunk.index()]) as usize >= dead)
+            .filter(|chunk| !self.shared.pins[chunk.index()].has_values())
+            .min_by_key(|chunk| self.live[chunk.index()])
     }
 
     /// Where the first entry of a chunk is.
@@ -388,7 +384,7 @@ impl Ring {
         Some(ChunkId(to_u32(end + 1 - span)))
     }
 
-    /// The `span` adjacent chunks that are the cheapest to empty: with the fewest live bytes, and none that is absent,
+    /// The adjacent chunks, at least `span`, that are the cheapest to empty: with the fewest live bytes, and none that is absent,
     /// retired, being filled or cleaned, or held by a value.
     pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
         let cost = |chunk: usize| match self.states[chunk] {
@@ -400,12 +396,24 @@ impl Ring {
             }
             _ => None,
         };
-        let window_cost = |start: usize| -> Option<usize> { (start..start + span).map(cost).sum() };
-        (0..=self.chunks().checked_sub(span)?)
-            .filter(|&start| self.is_run_border(start) && self.is_run_border(start + span))
-            .filter_map(|start| Some((window_cost(start)?, start)))
-            .min()
-            .map(|(_, start)| Window { first: ChunkId(to_u32(start)), span: to_u32(span) })
+        let starts = (0..=self.chunks().checked_sub(span)?).filter(|&start| self.is_run_border(start));
+        // A run that reaches beyond the window goes as a whole.
+        let windows = starts.filter_map(|start| {
+            let end = (start + span..=self.chunks()).find(|&end| self.is_run_border(end))?;
+            let cost: Option<usize> = (start..end).map(cost).sum();
+            Some((cost?, start, end))
+        });
+        let (_, start, end) = windows.min()?;
+        Some(Window { first: ChunkId(to_u32(start)), span: to_u32(end - start) })
+    }
+
+    /// Seals all open chunks. Those in which nothing is live are handed out: they are to be retired.
+    pub(crate) fn seal_all(&mut self) -> [Option<ChunkId>; Stream::COUNT] {
+        let open = core::mem::take(&mut self.open);
+        for &chunk in open.iter().flatten() {
+            self.set_state(chunk, ChunkState::Sealed);
+        }
+        open.map(|chunk| chunk.filter(|chunk| self.live[chunk.index()] == 0))
     }
 
     /// Whether no run reaches across the beginning of `chunk`.

@@ -41,6 +41,11 @@ impl Governor {
         self.relocated += bytes as u64;
     }
 
+    /// Notes that entries had to be evicted although the target was kept, because no chunk was worth cleaning.
+    pub(crate) fn note_crowded(&mut self) {
+        self.target = (self.target - STEP_DOWN).max(LOWEST);
+    }
+
     /// Notes an insert into a ring of `ring_bytes`; whether the target has changed. Looks once every sixteenth of the ring.
     #[inline]
     pub(crate) fn note_inserted(&mut self, bytes: usize, ring_bytes: usize) -> bool {

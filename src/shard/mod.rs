@@ -137,6 +137,8 @@ pub(crate) struct State {
     governor: Governor,
     /// The chunk that is being cleaned, and how far that is, in bytes.
     cleaning: Option<(ChunkId, usize)>,
+    /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
+    clean_from: u64,
     /// The entry that is being stored: it has an id for the policy, and no location yet.
     newcomer: Option<Newcomer>,
     /// The entry that the policy last announced as a future victim.
@@ -233,6 +235,7 @@ impl Shard {
             capacity: 0,
             governor: Governor::new(),
             cleaning: None,
+            clean_from: 0,
             newcomer: None,
             expected: Cell::new(EntryId::new(0)),
             stray_at: 0,

@@ -29,8 +29,8 @@ const MIN_READY: usize = 2;
 const CLEAN_AHEAD: usize = 4;
 /// What it costs to look at an entry that is cleaned, in bytes of copying.
 const LOOK_COST: usize = 64;
-/// A chunk with a larger share of live bytes is not worth cleaning: seven eighths.
-const WORTH_CLEANING: (usize, usize) = (7, 8);
+/// A chunk is worth cleaning if at least this part of it is dead.
+const WORTH_CLEANING: usize = 8;
 /// Cleanings, while a store waits for a chunk, that may end without one to spare.
 const MAX_FRUITLESS: usize = 3;
 /// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end meanwhile, and chunks that
@@ -266,6 +266,8 @@ impl Writer<'_> {
 
     /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
     fn evict_chunkful(&mut self) -> bool {
+        self.state.governor.note_crowded();
+        self.state.settle_capacity();
         let before = self.state.ring.live_bytes();
         let enough = before.saturating_sub(self.state.ring.chunk_bytes() / 4);
         while self.state.ring.live_bytes() > enough || self.state.ring.live_bytes() == before {
@@ -288,8 +290,14 @@ impl Writer<'_> {
             reclaim::collect();
             self.state.ring.collect_freed();
         }
-        if self.state.free_chunks() + self.state.ring.waiting_chunks() < ready {
-            self.clean(charge * CLEAN_AHEAD + LOOK_COST);
+        if self.state.free_chunks() + self.state.ring.waiting_chunks() >= ready {
+            return;
+        }
+        if self.state.counts.inserted_bytes >= self.state.clean_from
+            && self.clean(charge * CLEAN_AHEAD + LOOK_COST) == Cleaned::Nothing
+        {
+            // To look again at once would show the same chunks.
+            self.state.clean_from = self.state.counts.inserted_bytes + self.state.ring.chunk_bytes() as u64 / 8;
         }
     }
 
@@ -315,11 +323,7 @@ impl Writer<'_> {
     }
 
     fn begin_cleaning(&mut self) -> Option<(ChunkId, usize)> {
-        let (chunk, live) = self.state.ring.emptiest()?;
-        let (part, whole) = WORTH_CLEANING;
-        if live > self.state.ring.chunk_bytes() / whole * part && live > self.state.ring.room_after(chunk) {
-            return None;
-        }
+        let chunk = self.state.ring.emptiest(self.state.ring.chunk_bytes() / WORTH_CLEANING)?;
         self.state.ring.begin_cleaning(chunk);
         self.state.cleaning = Some((chunk, 0));
         self.state.cleaning
@@ -362,15 +366,23 @@ impl Writer<'_> {
             if self.state.cleaning.is_some() && self.clean(usize::MAX) == Cleaned::Nothing {
                 self.evict_chunkful();
             }
-            if let Some(window) = self.state.ring.cheapest_window(span) {
-                self.empty_window(window);
+            match self.state.ring.cheapest_window(span) {
+                Some(window) => self.empty_window(window),
+                // Open chunks may stand in the way everywhere.
+                None => self.seal_open_chunks(),
             }
-            self.yield_to_readers(usize::MAX);
-            if let Some(first) = self.state.ring.free_run(span) {
-                return Some(first);
+            self.collect(usize::MAX);
+            if self.state.ring.free_run(span).is_none() {
+                self.yield_to_readers(usize::MAX);
             }
         }
-        None
+        self.state.ring.free_run(span)
+    }
+
+    fn seal_open_chunks(&mut self) {
+        for chunk in self.state.ring.seal_all().into_iter().flatten() {
+            self.state.ring.retire(chunk, &reclaim::pin());
+        }
     }
 
     /// Empties the chunks of a window: relocates what can be moved out of it, evicts the rest.

@@ -1,0 +1,139 @@
+//! Replays request traces through a cache, cache-aside, and prints a table for each trace.
+//!
+//! ```sh
+//! cargo run --release --example replay -- trace.trc.zst more.csv
+//! cargo run --release --example replay -- --policy lru,s3-fifo --max-bytes 64M cluster52.csv
+//! cargo run --release --example replay -- --requests 5000000 --seed 7     # a generated mixture
+//! cargo run --release --example replay -- --format twitter cluster52.0.zst
+//! cargo run --release --example replay -- --help
+//! ```
+//!
+//! | column | meaning |
+//! |---|---|
+//! | requests | look-ups, inserts and removals of the trace |
+//! | miss ratio | misses / look-ups, from an empty cache on |
+//! | byte miss ratio | the same by bytes of values |
+//! | requests/s | all threads together; hits are copied out, misses inserted |
+//! | entries | at the end |
+//! | write amp. | bytes written to the cache / bytes inserted |
+//! | resident/payload | growth of the resident set since before the cache was built / bytes of keys and values in it at the end; `-` where the system does not tell |
+//!
+//! A value larger than the cache takes is a miss each time. A hit is checked to be its key's
+//! value; one that is not ends the replay. Runs with one thread are reproducible. A trace that
+//! cannot be read ends with an error that names the file and the offset, and exit code 1.
+//!
+//! The resident set of a thread and of the allocator's last pages, some tens of KiB, is counted
+//! with the cache: the last column means little for caches below 1 MiB.
+
+mod generate;
+mod options;
+mod resident;
+mod run;
+mod table;
+mod trace;
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use options::{Command, Options};
+use run::Settings;
+use trace::Trace;
+use trace::format::load;
+
+/// The default memory of a cache has at least this for each shard.
+const MIN_SHARD_BYTES: usize = 64 << 10;
+
+/// The default memory of a cache, whatever sizes a trace claims, is at most this.
+const MAX_DEFAULT_BYTES: usize = 1 << 30;
+
+fn main() -> ExitCode {
+    resident::keep_one_heap();
+    let result = match options::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => io::stdout().write_all(options::usage().as_bytes()).map_err(Box::from),
+        Ok(Command::Replay(options)) => replay_all(&options),
+        Err(error) => {
+            eprintln!("replay: {error}\nTry --help.");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("replay: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn replay_all(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut rows = options.csv.as_deref().map(create_csv).transpose()?;
+    if options.traces.is_empty() {
+        let trace = generate::generate(options.requests, options.seed);
+        replay_trace("generated mixture", &trace, options, rows.as_mut())?;
+    }
+    for path in &options.traces {
+        let bar = progress_bar("{msg} {wide_bar} {bytes}/{total_bytes}", 0, format!("reading {}", path.display()));
+        let loaded = load(path, options.format, &bar);
+        bar.finish_and_clear();
+        replay_trace(&name(path), &loaded?, options, rows.as_mut())?;
+    }
+    Ok(())
+}
+
+fn replay_trace(
+    name: &str,
+    trace: &Trace,
+    options: &Options,
+    mut rows: Option<&mut csv::Writer<File>>,
+) -> Result<(), Box<dyn Error>> {
+    let settings = Settings {
+        max_bytes: options.max_bytes.unwrap_or_else(|| default_max_bytes(trace, options.shards)),
+        shards: options.shards,
+        threads: options.threads,
+        seed: options.seed,
+    };
+    let mut out = io::stdout().lock();
+    table::print_head(&mut out, name, trace, settings)?;
+    for &policy in &options.policies {
+        let bar = progress_bar(
+            "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
+            trace.requests().len() as u64,
+            format!("{name} {policy}"),
+        );
+        let replayed = run::replay(trace, policy, settings, &bar);
+        bar.finish_and_clear();
+        let outcome = replayed.map_err(|error| format!("{name}: {policy}: {error}"))?;
+        table::print_row(&mut out, &outcome)?;
+        if let Some(rows) = rows.as_mut() {
+            table::write_csv_row(rows, name, settings, &outcome)?;
+        }
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+fn create_csv(path: &Path) -> Result<csv::Writer<File>, Box<dyn Error>> {
+    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut rows = csv::Writer::from_writer(file);
+    table::write_csv_head(&mut rows)?;
+    Ok(rows)
+}
+
+/// A tenth of what the trace's keys and values take, within limits.
+fn default_max_bytes(trace: &Trace, shards: usize) -> usize {
+    let tenth = usize::try_from(trace.unique_bytes() / 10).unwrap_or(usize::MAX);
+    tenth.min(MAX_DEFAULT_BYTES).max(shards.saturating_mul(MIN_SHARD_BYTES))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn progress_bar(template: &str, length: u64, message: String) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is a constant");
+    ProgressBar::new(length).with_style(style).with_message(message)
+}
