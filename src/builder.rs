@@ -119,7 +119,8 @@ impl CacheBuilder {
     /// # Errors
     ///
     /// * [`ErrorKind::NoMaxBytes`] if no size was set, [`ErrorKind::TooSmall`] if it is too small, which names the smallest;
-    /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, or leaves more than 16 GiB to one;
+    /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, or leaves more than 16 GiB to one (so the largest
+    ///   cache has 64 TiB);
     /// * [`ErrorKind::Alignment`] if it is none of 1, 8 and 16;
     /// * [`ErrorKind::OutOfMemory`] if the system refuses the address space.
     pub fn build(self) -> Result<Cache, Error> {
@@ -127,7 +128,7 @@ impl CacheBuilder {
         let alignment = Alignment::new(self.alignment).ok_or(ErrorKind::Alignment { alignment: self.alignment })?;
         let shards = match self.shards {
             Some(shards) => checked_shards(shards, max_bytes)?,
-            None => default_shards(max_bytes),
+            None => checked_shards(default_shards(max_bytes), max_bytes)?,
         };
         Cache::from_config(CacheConfig {
             max_bytes,
@@ -172,7 +173,7 @@ fn default_shards(max_bytes: usize) -> usize {
     let wanted = (cores * SHARDS_PER_CORE).next_power_of_two();
     let most = (max_bytes / MIN_DEFAULT_SHARD_BYTES).max(1);
     let affordable = 1 << most.ilog2();
-    wanted.min(affordable).max(min_shards(max_bytes)).min(MAX_SHARDS)
+    wanted.min(affordable).max(min_shards(max_bytes))
 }
 
 #[cfg(test)]

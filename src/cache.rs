@@ -9,7 +9,7 @@ use crate::hash::{KeyHash, KeyHasher};
 use crate::policy::PolicyFactory;
 use crate::reclaim::{self, Pin};
 use crate::ring::{Alignment, Held, Value};
-use crate::shard::{Condition, Found, Position, Shard, ShardConfig, Stored, Visit};
+use crate::shard::{Condition, Found, NoShard, Position, Shard, ShardConfig, Stored, Visit};
 use crate::stats::{Count, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
@@ -74,6 +74,26 @@ pub(crate) struct CacheConfig {
     pub(crate) factory: PolicyFactory,
 }
 
+/// How many stripes a cache of this size counts its reads in.
+fn stripes(max_bytes: usize) -> usize {
+    (max_bytes / COUNTS_SHARE / 64).clamp(1, MAX_STRIPES)
+}
+
+/// What a cache of this size allocates beside its shards.
+fn overhead(max_bytes: usize) -> usize {
+    size_of::<Inner>() + ReadCounts::footprint(stripes(max_bytes))
+}
+
+/// The smallest size that leaves `shard_bytes` to the shards.
+fn min_bytes(shard_bytes: usize) -> usize {
+    let mut bytes = shard_bytes;
+    // Ends: the overhead grows by far less than the size, and has an upper bound.
+    while bytes < shard_bytes + overhead(bytes) {
+        bytes = shard_bytes + overhead(bytes);
+    }
+    bytes
+}
+
 /// A key with its hash, and the shard that it leads to.
 struct Target<'a> {
     shard: &'a Shard,
@@ -97,8 +117,8 @@ impl Cache {
     }
 
     pub(crate) fn from_config(config: CacheConfig) -> Result<Self, Error> {
-        let stripes = (config.max_bytes / COUNTS_SHARE / 64).clamp(1, MAX_STRIPES);
-        let overhead = size_of::<Inner>() + ReadCounts::footprint(stripes);
+        let stripes = stripes(config.max_bytes);
+        let overhead = overhead(config.max_bytes);
         let budget = config.max_bytes.saturating_sub(overhead) / config.shards;
         let shard = ShardConfig {
             budget,
@@ -108,16 +128,23 @@ impl Cache {
             hasher: config.hasher.clone(),
             factory: config.factory,
         };
-        let min_bytes = overhead + config.shards * Shard::min_budget(&shard);
-        let too_small = ErrorKind::TooSmall { max_bytes: config.max_bytes, min_bytes };
-        if config.max_bytes < min_bytes {
-            return Err(too_small.into());
+        let too_small = |shard_min| {
+            let min_bytes = min_bytes(config.shards * shard_min);
+            ErrorKind::TooSmall { max_bytes: config.max_bytes, min_bytes }
+        };
+        let shard_min = Shard::min_budget(&shard);
+        if budget < shard_min {
+            return Err(too_small(shard_min).into());
         }
-        let shards: Result<Box<[Shard]>, ErrorKind> = (0..config.shards).map(|_| Shard::new(&shard)).collect();
+        let shards: Result<Box<[Shard]>, NoShard> = (0..config.shards).map(|_| Shard::new(&shard)).collect();
+        let shards = shards.map_err(|error| match error {
+            NoShard::TooSmall { min_budget } => too_small(min_budget),
+            NoShard::OutOfMemory => ErrorKind::OutOfMemory { bytes: config.max_bytes },
+        })?;
         let inner = Inner {
             hasher: config.hasher,
             shard_bits: config.shards.ilog2(),
-            shards: shards?,
+            shards,
             counts: ReadCounts::new(stripes),
             max_bytes: config.max_bytes,
             max_entry_bytes: shard.max_entry_bytes(),
@@ -207,7 +234,8 @@ impl Cache {
         let target = self.target(key);
         let pin = reclaim::pin();
         let found = target.shard.find(target.hash, key, &pin)?;
-        Some(self.held(target.shard.hold(&found), &pin))
+        let (Held::Pinned(value) | Held::Copied(value)) = target.shard.hold(&found);
+        Some(value)
     }
 
     /// Whether there is an entry under `key`. Neither the policy nor the statistics learn of it.

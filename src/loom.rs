@@ -184,7 +184,7 @@ mod publishing {
         shard.find(hash(key), &[key], &pin).map(|found| whole(found.entry.value))
     }
 
-    /// Fails if `Bucket::set_location` or `Bucket::live` is Relaxed.
+    /// Fails if `Bucket::set_location`, `Bucket::move_location` or `Bucket::live` is Relaxed.
     #[test]
     fn an_entry_is_seen_whole_or_not_at_all() {
         explore(3, || {
@@ -205,7 +205,8 @@ mod publishing {
         });
     }
 
-    /// Fails if an update frees the lane for a moment; and if `Bucket::set_location` or `Bucket::live` is Relaxed.
+    /// Fails if an update frees the lane for a moment, if `Bucket::move_location` or `Bucket::live` is Relaxed, and if the moved location
+    /// loses the lane's part of the hash.
     #[test]
     fn a_key_that_is_updated_is_never_absent() {
         explore(3, || {
@@ -299,7 +300,8 @@ mod chunks {
     }
 
     /// Fails if `PinWord::unpin` or `FreedSet::mark` is Relaxed, if the Acquire of `FreedSet::take` or the fence in `PinWord::ended`
-    /// is missing, and if the own pin is dropped without a grace period.
+    /// is missing, if the own pin is dropped without a grace period, and if `RingShared::unpin` or `drop_own` mistakes the count of the
+    /// ring's `Arc`.
     #[test]
     fn bytes_stay_while_a_value_holds_them() {
         explore(3, || {
@@ -350,6 +352,37 @@ mod chunks {
             holder.join().unwrap();
             reader.join().unwrap();
             writer.assert_freed_once(reused, &readers);
+        });
+    }
+
+    /// While a thread recounts, a run of two chunks that it looks at is freed, and one of them used and pinned again.
+    ///
+    /// Fails if a recount takes off what the chunk spanned when it looked, rather than what was counted.
+    #[test]
+    fn a_recount_takes_off_what_was_counted() {
+        explore(2, || {
+            let (mut writer, readers) = store(8);
+            writer.insert(b'b', 1);
+            let layout = writer.ring.layout(1, 80);
+            let first = writer.ring.free_run(2).unwrap();
+            let location = writer.ring.write_run(first, &layout, b"a", &[1; 80]).unwrap();
+            let id = writer.index.free_lane(hash(b'a')).unwrap();
+            writer.index.publish(id, hash(b'a'), location);
+            assert!(readers.hold(b'a').unwrap().1);
+            writer.remove(b'a');
+            let recounter = {
+                let readers = Arc::clone(&readers);
+                thread::spawn(move || drop(readers.hold(b'b')))
+            };
+            writer.collect();
+            writer.next_chunk();
+            writer.insert(b'c', 1);
+            drop(readers.hold(b'c'));
+            recounter.join().unwrap();
+            writer.next_chunk();
+            writer.insert(b'd', 1);
+            let held = [b'b', b'c', b'd'].map(|key| readers.hold(key).unwrap());
+            assert_eq!(held.iter().filter(|&&(_, pinned)| pinned).count(), 2, "two chunks may be pinned");
         });
     }
 
@@ -462,7 +495,8 @@ mod chunks {
 mod growth {
     use super::*;
 
-    /// Fails if `Published::replace` or `Published::load` is Relaxed, and if the old table is dropped without a grace period.
+    /// Fails if `Published::replace` or `Published::load` is Relaxed, if the old table is dropped without a grace period, and if
+    /// `Bucket::move_location` or `Bucket::live` is Relaxed.
     #[test]
     fn a_key_is_found_while_its_table_is_replaced() {
         explore(3, || {
@@ -529,7 +563,7 @@ mod touches {
         thread::spawn(move || log.push(None, id))
     }
 
-    /// Fails if `push` takes a place with a load and a store.
+    /// Fails if `TouchLog::push` takes a place with a load and a store.
     #[test]
     fn touches_that_meet_no_drain_all_arrive() {
         explore(3, || {
@@ -546,7 +580,7 @@ mod touches {
         });
     }
 
-    /// Fails if `drain` leaves the ids in their places.
+    /// Fails if `TouchLog::drain` leaves the ids in their places.
     #[test]
     fn a_touch_arrives_at_most_once_however_often_the_log_is_drained() {
         explore(3, || {

@@ -332,7 +332,8 @@ unsafe impl<T: Send + Sync> Send for Published<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for Published<T> {}
 
-#[cfg(all(test, not(bytecache_loom)))]
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};

@@ -18,8 +18,9 @@ const HUGE_PAGE: usize = 2 << 20;
 /// From this size on a region asks for huge pages: the last, partial one wastes at most a quarter then.
 const HUGE_FROM: usize = 4 * HUGE_PAGE;
 
-/// From this size on a region is mapped rather than taken from the allocator: rounding to pages costs under 1/16 then.
-const MAPPED_FROM: usize = 64 << 10;
+/// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an arena has not been
+/// written to, or has given back, takes no memory. Rounding to pages costs under an eighth then.
+const MAPPED_FROM: usize = 32 << 10;
 
 /// What a mapping is rounded up to. Systems with larger pages map more than is counted, by under a page for each region.
 const PAGE: usize = 4 << 10;

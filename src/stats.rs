@@ -192,7 +192,8 @@ impl ReadCounts {
     }
 }
 
-#[cfg(all(test, not(bytecache_loom)))]
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,6 +3,8 @@
 //! Runs on a generated stream, and on the trace `twitter52_a` when the folder that `BYTECACHE_TRACES` names has it. README.md says
 //! where traces come from.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;

@@ -1,5 +1,7 @@
 //! Random operations against a map: the cache may forget, but it never lies, and its state always adds up.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use std::collections::HashMap;
 
 use bytecache::{Cache, ErrorKind, Policy, StableHash, Value};

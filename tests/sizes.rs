@@ -1,5 +1,7 @@
 //! Entries of every size together, from one byte to the largest.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use std::sync::Mutex;
 
 use bytecache::{Cache, Policy, StableHash};

@@ -23,8 +23,9 @@
 //!
 //! | atomic | stores | loads | what follows |
 //! |---|---|---|---|
-//! | location | `set_location`, Release | `live`, Acquire | A reader that gets a location sees all bytes of its entry. If it gets an older one, that entry was there when the read began, or was replaced since: its bytes stay while the reader is pinned. |
-//! | location, cleared | `wipe`, Relaxed | `live`, Acquire | There are no bytes to be seen. That later pins see the lane cleared is the epochs' doing: the chunk is deferred after it. |
+//! | location | `set_location`, `move_location`, Release | `live`, Acquire | A reader that gets a location sees all bytes of its entry. If it gets an older one, that entry was there when the read began, or was replaced since: its bytes stay while the reader is pinned. |
+//! | location's hash bits | with the location | `live_matching`, Relaxed | They decide whether to load the location, which is done anew with Acquire. They do not change while a key stays in its lane. |
+//! | location, cleared | `clear_location`, `wipe` | `live`, Acquire | There are no bytes to be seen, so any order does. That later pins see the lane cleared is the epochs' doing: the chunk is deferred after it. |
 //! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint. Whatever lane it leads to, the key is compared. A new tag with an old location gives another entry's key, or none; an old tag with a new location too. |
 //! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every entry that is present throughout the search: it was counted before it was published, and is until it is erased. |
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They choose victims and guard nothing. |
@@ -85,7 +86,8 @@
 //!
 //! Models: `chunks::bytes_stay_while_a_pin_can_see_them`, `chunks::bytes_stay_while_a_value_holds_them`,
 //! `chunks::a_value_that_frees_the_chunk_waits_for_readers_without_values`, `chunks::values_outlive_the_ring_and_let_it_go_once`,
-//! `chunks::values_in_a_retired_chunk_outlive_the_ring`, `chunks::pinned_chunks_are_counted_once`. None covers the Acquire of `has_values`: loom does not see
+//! `chunks::values_in_a_retired_chunk_outlive_the_ring`, `chunks::chunks_that_are_freed_at_once_all_come_back`, `chunks::pinned_chunks_are_counted_once`,
+//! `chunks::a_freed_chunk_is_not_counted_as_pinned`. None covers the Acquire of `has_values`: loom does not see
 //! memory that is freed.
 //!
 //! # An entry's first word: `ring/memory.rs`

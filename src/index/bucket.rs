@@ -377,7 +377,8 @@ pub(super) fn prefetch_at(address: usize, bucket: usize) {
     prefetch(core::ptr::without_provenance::<Bucket>(address.wrapping_add(bucket * LINE)));
 }
 
-#[cfg(all(test, not(bytecache_loom)))]
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

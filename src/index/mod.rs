@@ -43,8 +43,20 @@ pub(crate) const MIN_BUCKETS: usize = 4;
 pub(crate) struct Table {
     buckets: Buckets,
     bits: LocationBits,
-    /// Called when the table's memory is given back.
-    on_drop: Box<dyn Fn(usize) + Send + Sync>,
+    /// Dropped after the buckets' memory.
+    _on_drop: OnDrop,
+}
+
+/// Calls a function with the footprint of a table whose memory has been given back.
+struct OnDrop {
+    footprint: usize,
+    call: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        (self.call)(self.footprint);
+    }
 }
 
 impl Table {
@@ -65,7 +77,9 @@ impl Table {
         on_drop: impl Fn(usize) + Send + Sync + 'static,
     ) -> Option<Self> {
         debug_assert!(buckets <= Self::max_buckets());
-        Some(Self { buckets: Buckets::new(buckets)?, bits, on_drop: Box::new(on_drop) })
+        let footprint = Self::footprint(buckets);
+        let _on_drop = OnDrop { footprint, call: Box::new(on_drop) };
+        Some(Self { buckets: Buckets::new(buckets)?, bits, _on_drop })
     }
 
     pub(crate) fn buckets(&self) -> usize {
@@ -175,12 +189,6 @@ impl Table {
         lanes.filter_map(move |lane| {
             Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, hold)?))
         })
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        (self.on_drop)(Self::footprint(self.buckets()));
     }
 }
 
@@ -388,7 +396,8 @@ fn place(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
     bucket.set_tag(id.lane(), hash.tag());
 }
 
-#[cfg(all(test, not(bytecache_loom)))]
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::reclaim::WriteToken;

@@ -11,7 +11,8 @@
 //! # Invariants
 //!
 //! 1. A chunk's pin word counts the values that point into it; its top bit is the ring's own pin.
-//! 2. Values pin a chunk only under an epoch pin or the write lock, from a live location: never one whose own pin is gone.
+//! 2. Values pin a chunk only under an epoch pin or the write lock, from a live location: never one whose own pin is gone. A copy of
+//!    a value pins what that value has pinned already.
 //! 3. Whoever brings the word to zero, and nobody else, marks the chunk freed. Only then may its bytes be written again.
 //! 4. A retired chunk owns one count of the ring's `Arc`, which whoever frees it lets go: chunks outlive the cache while
 //!    they are pinned.
@@ -53,11 +54,13 @@ pub(super) enum ChunkState {
 }
 
 /// The top bit of the pin word: the ring's own pin.
-const OWN: u32 = 1 << 31;
-/// Set with the first value, cleared when a count of the pinned chunks finds no value left.
-const MARKED: u32 = 1 << 30;
-/// Values may not come near the flags.
-const VALUES_MAX: u32 = MARKED / 2;
+const OWN: u64 = 1 << 63;
+/// The mark: how many chunks were counted as pinned with the first value; 0 again when a recount finds no value left.
+/// In the word itself, so that what is taken off the count is what was added, whatever the chunk is used for by then.
+const MARK: u64 = 0x7fff_ffff << MARK_SHIFT;
+const MARK_SHIFT: u32 = 32;
+/// Values may not come near the mark.
+const VALUES_MAX: u64 = 1 << 31;
 
 /// What became of an attempt to pin a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +79,8 @@ pub(super) enum Unpinned {
     StillHeld,
     /// The caller must free the chunk.
     Last {
-        marked: bool,
+        /// So many chunks are counted as pinned.
+        marked: u32,
     },
 }
 
@@ -84,14 +88,14 @@ pub(super) enum Unpinned {
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct PinWord {
-    word: AtomicU32,
+    word: AtomicU64,
     /// How many adjacent chunks are freed with this one: more than one for a large entry.
     span: AtomicU32,
 }
 
 impl PinWord {
     pub(super) fn new() -> Self {
-        Self { word: AtomicU32::new(OWN), span: AtomicU32::new(1) }
+        Self { word: AtomicU64::new(OWN), span: AtomicU32::new(1) }
     }
 
     pub(super) fn span(&self) -> u32 {
@@ -109,25 +113,26 @@ impl PinWord {
         // Relaxed: the location was loaded with Acquire, and the own pin cannot be dropped before this hold ends.
         let before = self.word.fetch_add(1, Ordering::Relaxed);
         debug_assert!(before & OWN != 0, "pinned without a live location");
-        if before & !(OWN | MARKED) >= VALUES_MAX {
+        if before & !(OWN | MARK) >= VALUES_MAX {
             self.word.fetch_sub(1, Ordering::Relaxed); // The own pin is there: this is not the last.
             Pinned::Full
-        } else if before & MARKED != 0 {
+        } else if before & MARK != 0 {
             Pinned::Marked
         } else {
             Pinned::Unmarked
         }
     }
 
-    /// Marks a pinned chunk as counted; `false` if another thread did so first.
-    pub(super) fn mark(&self) -> bool {
-        self.word.fetch_or(MARKED, Ordering::Relaxed) & MARKED == 0 // Relaxed: the mark orders nothing.
+    /// Marks a pinned chunk as counted, for `chunks` chunks; `false` if another thread did so first.
+    pub(super) fn mark(&self, chunks: u32) -> bool {
+        // Relaxed: the mark orders nothing. While the chunk is pinned, all threads mark it with the same number.
+        self.word.fetch_or(u64::from(chunks) << MARK_SHIFT, Ordering::Relaxed) & MARK == 0
     }
 
     /// Adds a pin for a copy of a value that holds one; `false` if the count is at its end.
     pub(super) fn pin_again(&self) -> bool {
         let before = self.word.fetch_add(1, Ordering::Relaxed); // As for `Arc::clone`: a pin is held already.
-        if before & !(OWN | MARKED) < VALUES_MAX {
+        if before & !(OWN | MARK) < VALUES_MAX {
             return true;
         }
         self.word.fetch_sub(1, Ordering::Relaxed);
@@ -147,13 +152,13 @@ impl PinWord {
     }
 
     #[inline]
-    fn ended(after: u32) -> Unpinned {
-        if after & !MARKED != 0 {
+    fn ended(after: u64) -> Unpinned {
+        if after & !MARK != 0 {
             return Unpinned::StillHeld;
         }
         // Acquire pairs with the Release of every pin that ended before: their reads are over.
         fence(Ordering::Acquire);
-        Unpinned::Last { marked: after & MARKED != 0 }
+        Unpinned::Last { marked: marked(after) }
     }
 
     /// Makes a freed chunk's word new. For the thread that found it at zero.
@@ -163,13 +168,24 @@ impl PinWord {
 
     pub(super) fn has_values(&self) -> bool {
         // Acquire pairs with the Release of `unpin`, for a ring that is dropped.
-        self.word.load(Ordering::Acquire) & !(OWN | MARKED) != 0
+        self.word.load(Ordering::Acquire) & !(OWN | MARK) != 0
     }
 
-    /// Takes the mark off a chunk that no value holds; whether it did.
-    pub(super) fn unmark(&self) -> bool {
+    /// Takes the mark off a chunk that no value holds; how many chunks were counted with it, or 0.
+    pub(super) fn unmark(&self) -> u32 {
         // Relaxed: as in `pin`. One attempt: a failure means that a value has just come or gone.
-        self.word.compare_exchange(OWN | MARKED, OWN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let seen = self.word.load(Ordering::Relaxed);
+        let is_idle = seen & !MARK == OWN;
+        let unmarked = is_idle && self.word.compare_exchange(seen, OWN, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if unmarked { marked(seen) } else { 0 }
+    }
+}
+
+/// How many chunks are counted with a pin word.
+fn marked(word: u64) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "the mark has 31 bits")]
+    {
+        ((word & MARK) >> MARK_SHIFT) as u32
     }
 }
 
@@ -203,7 +219,8 @@ impl FreedSet {
     }
 }
 
-#[cfg(all(test, not(bytecache_loom)))]
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -211,26 +228,26 @@ mod tests {
     fn the_last_of_own_pin_and_values_frees_the_chunk() {
         let word = PinWord::new();
         assert_eq!(word.pin(), Pinned::Unmarked);
-        assert!(word.mark() && !word.mark());
+        assert!(word.mark(3) && !word.mark(3));
         assert_eq!(word.pin(), Pinned::Marked);
         assert_eq!(word.unpin(), Unpinned::StillHeld);
         assert_eq!(word.drop_own(), Unpinned::StillHeld);
         assert!(word.pin_again());
         assert_eq!(word.unpin(), Unpinned::StillHeld);
-        assert_eq!(word.unpin(), Unpinned::Last { marked: true });
+        assert_eq!(word.unpin(), Unpinned::Last { marked: 3 });
         word.renew();
-        assert_eq!(word.drop_own(), Unpinned::Last { marked: false });
+        assert_eq!(word.drop_own(), Unpinned::Last { marked: 0 });
     }
 
     #[test]
     fn a_chunk_is_unmarked_only_when_no_value_holds_it() {
         let word = PinWord::new();
-        assert!(!word.unmark());
+        assert_eq!(word.unmark(), 0);
         word.pin();
-        word.mark();
-        assert!(!word.unmark() && word.has_values());
+        word.mark(2);
+        assert!(word.unmark() == 0 && word.has_values());
         word.unpin();
-        assert!(word.unmark() && !word.has_values());
+        assert!(word.unmark() == 2 && !word.has_values());
         assert_eq!(word.pin(), Pinned::Unmarked);
     }
 

@@ -17,7 +17,7 @@ use crate::reclaim::{Live, Pin};
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::Location;
 
-/// Chunks that a reader looks at, at most, to find one that is no longer pinned.
+/// Chunks that a reader which finds too many marked takes the marks off, at most.
 const RECOUNT_STEP: u32 = 8;
 
 /// An arena in chunks. Lives as long as its ring or any value that points into it.
@@ -122,8 +122,10 @@ impl RingShared {
             }
             Pinned::Full => return Held::Copied(Value::copied(data)),
         }
+        // From the `Arc` itself, since whoever frees the chunk makes an `Arc` of it again.
+        let Some(ring) = NonNull::new(Arc::as_ptr(self).cast_mut()) else { return Held::Copied(Value::copied(data)) };
         // SAFETY: one pin was just taken, under a live location of the chunk, in which its entry's bytes lie.
-        Held::Pinned(unsafe { Value::pinned(NonNull::from(&**self), chunk, data) })
+        Held::Pinned(unsafe { Value::pinned(ring, chunk, data) })
     }
 
     /// Counts a chunk that has just been pinned; `false` if as many are pinned as may be.
@@ -131,10 +133,13 @@ impl RingShared {
     fn count_as_pinned(&self, chunk: ChunkId) -> bool {
         let word = &self.pins[chunk.index()];
         let span = word.span();
-        if !(self.reserve(span) || self.recount() && self.reserve(span)) {
-            return false;
+        // Ends: each round but the last takes a mark away.
+        while !self.reserve(span) {
+            if !self.recount() {
+                return false;
+            }
         }
-        if !word.mark() {
+        if !word.mark(span) {
             self.pinned.fetch_sub(span, Ordering::Relaxed); // Another thread counted it.
         }
         true
@@ -149,20 +154,24 @@ impl RingShared {
             .is_ok()
     }
 
-    /// Looks for chunks that are marked and no longer pinned; whether it found one.
+    /// Takes the marks off some chunks that are no longer pinned; whether it found any.
     fn recount(&self) -> bool {
-        let mut found = false;
+        let mut found = 0;
         let chunks = self.pins.len();
-        let start = self.recount_at.fetch_add(RECOUNT_STEP, Ordering::Relaxed) as usize;
-        for at in start..start + (RECOUNT_STEP as usize).min(chunks) {
-            let word = &self.pins[at % chunks];
-            let span = word.span();
-            if word.unmark() {
-                self.pinned.fetch_sub(span, Ordering::Relaxed);
-                found = true;
+        let start = self.recount_at.load(Ordering::Relaxed) as usize;
+        for at in start..start + chunks {
+            let marked = self.pins[at % chunks].unmark();
+            if marked > 0 {
+                self.pinned.fetch_sub(marked, Ordering::Relaxed);
+                found += 1;
+            }
+            if found == RECOUNT_STEP {
+                #[allow(clippy::cast_possible_truncation, reason = "the number of a chunk")]
+                self.recount_at.store((at % chunks) as u32, Ordering::Relaxed);
+                break;
             }
         }
-        found
+        found > 0
     }
 
     /// Retired chunks that only values keep from being freed.
@@ -220,10 +229,10 @@ impl RingShared {
     }
 
     /// Hands a chunk without pins back to its ring.
-    fn free(&self, chunk: ChunkId, marked: bool) {
+    fn free(&self, chunk: ChunkId, marked: u32) {
         let span = self.pins[chunk.index()].span();
-        if marked {
-            self.pinned.fetch_sub(span, Ordering::Relaxed);
+        if marked > 0 {
+            self.pinned.fetch_sub(marked, Ordering::Relaxed);
         }
         self.pins[chunk.index()].renew();
         for chunk in chunk.0..chunk.0 + span {

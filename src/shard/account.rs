@@ -7,6 +7,8 @@
 //!
 //! Relaxed throughout: the word is a limit and orders nothing. Index tables give back from whichever thread lets them go.
 
+use std::sync::Arc;
+
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Bytes that a shard may allocate.
@@ -48,6 +50,11 @@ impl Account {
             .is_ok()
     }
 
+    /// A hold on bytes that were taken, which gives them back when it is dropped.
+    pub(crate) fn lend(self: &Arc<Self>, bytes: usize) -> Lent {
+        Lent { account: Arc::clone(self), bytes }
+    }
+
     /// Gives `bytes` back.
     pub(crate) fn give(&self, bytes: usize) {
         let before = self.allocated.fetch_sub(bytes, Ordering::Relaxed);
@@ -67,5 +74,18 @@ impl Account {
     pub(crate) fn give_table(&self, bytes: usize) {
         self.index.fetch_sub(bytes, Ordering::Relaxed);
         self.give(bytes);
+    }
+}
+
+/// Bytes of an account that something passing has.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.account.give(self.bytes);
     }
 }

@@ -14,6 +14,8 @@ const HIGHEST: u32 = FULL * 975 / 1000;
 const LOWEST: u32 = FULL * 78 / 100;
 const STEP_DOWN: u32 = FULL / 100;
 const STEP_UP: u32 = FULL / 400;
+/// Smaller, as it may come once for each chunk.
+const STEP_CROWDED: u32 = FULL / 2000;
 /// The write amplification above which the target goes down, and the one below which it goes up, in tenths.
 const TOO_MUCH: u64 = 28;
 const LITTLE: u64 = 24;
@@ -43,7 +45,7 @@ impl Governor {
 
     /// Notes that entries had to be evicted although the target was kept, because no chunk was worth cleaning.
     pub(crate) fn note_crowded(&mut self) {
-        self.target = (self.target - STEP_DOWN).max(LOWEST);
+        self.target = (self.target - STEP_CROWDED).max(LOWEST);
     }
 
     /// Notes an insert into a ring of `ring_bytes`; whether the target has changed. Looks once every sixteenth of the ring.

@@ -34,7 +34,6 @@ pub(crate) use read::{Found, Position, Visit};
 pub(crate) use touch::TouchLog;
 pub(crate) use write::{Condition, Stored};
 
-use crate::error::ErrorKind;
 use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
@@ -42,7 +41,7 @@ use crate::reclaim::{Published, WriteToken};
 use crate::ring::{Alignment, ChunkId, Ring, RingShared};
 use crate::stats::{Memory, Stats, WriteCounts};
 use crate::sync::Mutex;
-use crate::units::{EntryId, MAX_ARENA_BYTES};
+use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
 
 /// A ring has about this many chunks: fewer make space coarse, more make tails and tables cost.
 const CHUNKS: usize = 256;
@@ -99,7 +98,7 @@ impl ShardConfig {
     /// Buckets to start with: for a sixteenth of the entries that are expected, or of some that are not small.
     fn first_buckets(&self) -> usize {
         let entries = match self.expected_entry_bytes {
-            Some(bytes) => self.budget / (bytes.max(1) + EXPECTED_OVERHEAD),
+            Some(bytes) => self.budget / bytes.max(1).saturating_add(EXPECTED_OVERHEAD),
             None => self.budget / 16_384,
         };
         Index::buckets_for(entries).min(Table::max_buckets())
@@ -108,6 +107,16 @@ impl ShardConfig {
 
 /// What an entry costs beyond key and value, roughly.
 const EXPECTED_OVERHEAD: usize = 24;
+
+/// Why a shard could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoShard {
+    /// Its budget is too small for it and its policy.
+    TooSmall {
+        min_budget: usize,
+    },
+    OutOfMemory,
+}
 
 /// A shard of a cache.
 #[repr(align(128))]
@@ -180,49 +189,47 @@ impl EvictionPolicy for NoPolicy {
     }
 }
 
-/// Makes a table whose memory has been taken from the account.
+/// Makes a table whose memory has been taken from the account; it is given back if the system refuses it, too.
 fn new_table(buckets: usize, bits: LocationBits, account: &Arc<Account>) -> Option<Arc<Table>> {
     let on_drop = {
         let account = Arc::clone(account);
         move |bytes| account.give_table(bytes)
     };
-    let table = Table::new(buckets, bits, on_drop)?;
     account.note_table(Table::footprint(buckets));
-    Some(Arc::new(table))
+    Some(Arc::new(Table::new(buckets, bits, on_drop)?))
 }
 
 impl Shard {
     /// The smallest budget with which a shard of this kind works.
     pub(crate) fn min_budget(config: &ShardConfig) -> usize {
         let smallest = ShardConfig { budget: MIN_CHUNKS << MIN_CHUNK_SHIFT, ..config.clone() };
-        let policy = 2 * MIN_BUCKETS * 12 * 16 + 4096;
+        let policy = 2 * MIN_BUCKETS * LANES * 16 + 4096;
         (MIN_CHUNKS << MIN_CHUNK_SHIFT) + smallest.overhead() + Table::footprint(MIN_BUCKETS) + policy
     }
 
     /// An empty shard.
-    pub(crate) fn new(config: &ShardConfig) -> Result<Self, ErrorKind> {
-        let refused = ErrorKind::OutOfMemory { bytes: config.budget };
+    pub(crate) fn new(config: &ShardConfig) -> Result<Self, NoShard> {
         let account = Arc::new(Account::new(config.budget));
         let overhead = config.overhead();
-        let too_small = ErrorKind::TooSmall { max_bytes: config.budget, min_bytes: Self::min_budget(config) };
         let mut buckets = config.first_buckets();
         let mut policy;
         loop {
-            policy = (config.factory)(PolicyContext::new(buckets * 12, config.budget as u64));
-            let rest = MIN_CHUNKS << config.chunk_shift();
+            policy = (config.factory)(PolicyContext::new(buckets * LANES, config.budget as u64));
             let taken = overhead + Table::footprint(buckets) + policy.bytes();
-            if taken + rest <= config.budget && account.take(taken) {
+            let min_budget = taken + (MIN_CHUNKS << config.chunk_shift());
+            if min_budget <= config.budget && account.take(taken) {
                 break;
             }
             if buckets == MIN_BUCKETS {
-                return Err(too_small);
+                return Err(NoShard::TooSmall { min_budget });
             }
             buckets = (buckets / 2).max(MIN_BUCKETS);
         }
         #[allow(clippy::cast_possible_truncation, reason = "at most 16 GiB in chunks of 4 KiB or more")]
         let chunks = (account.left() >> config.chunk_shift()) as u32;
-        let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(refused.clone())?;
-        let table = new_table(buckets, LocationBits::for_arena(ring.bytes()), &account).ok_or(refused)?;
+        let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(NoShard::OutOfMemory)?;
+        let bits = LocationBits::for_arena(ring.bytes());
+        let table = new_table(buckets, bits, &account).ok_or(NoShard::OutOfMemory)?;
         let (stripes, places) = config.touch_log();
         let ordered = policy.recency() == Recency::Ordered;
         let mut state = State {

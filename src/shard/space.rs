@@ -351,7 +351,7 @@ impl Writer<'_> {
     /// `span` adjacent free chunks, emptied if need be; `None` if they cannot be had without waiting.
     fn free_run(&mut self, span: usize) -> Option<ChunkId> {
         for _ in 0..MAX_FRUITLESS {
-            self.collect(span);
+            self.collect(usize::MAX);
             let chunk = self.state.ring.chunk_bytes();
             // Free chunks need not be adjacent, but the absent ones mostly are.
             loop {
@@ -363,6 +363,12 @@ impl Writer<'_> {
                 }
                 self.state.ring.put_to_use();
             }
+            if self.state.ring.waiting_chunks() > 0 && !self.yield_to_readers(usize::MAX) {
+                if self.state.ring.waiting_chunks() > 0 {
+                    return None; // What is emptied now would wait for the same reader.
+                }
+                continue;
+            }
             if self.state.cleaning.is_some() && self.clean(usize::MAX) == Cleaned::Nothing {
                 self.evict_chunkful();
             }
@@ -371,11 +377,9 @@ impl Writer<'_> {
                 // Open chunks may stand in the way everywhere.
                 None => self.seal_open_chunks(),
             }
-            self.collect(usize::MAX);
-            if self.state.ring.free_run(span).is_none() {
-                self.yield_to_readers(usize::MAX);
-            }
         }
+        self.collect(usize::MAX);
+        self.yield_to_readers(usize::MAX);
         self.state.ring.free_run(span)
     }
 
@@ -422,26 +426,31 @@ impl Writer<'_> {
     /// Replaces the index by a larger one; not if the ring cannot spare the memory.
     #[cold]
     fn grow_index(&mut self) {
+        let buckets = self.state.index.table().buckets();
+        let wanted = self.wanted_buckets();
+        let least = (buckets + buckets / 8 + 1).min(wanted);
+        // Both tables exist for a moment. If the larger one asks too much of the ring, a smaller step may not.
+        let sizes = [wanted, least + (wanted - least) / 2, least];
+        if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
+            self.settle_policy_bytes();
+            self.state.settle_capacity();
+        }
+    }
+
+    /// Whether there was the memory for it.
+    fn grow_index_to(&mut self, wanted: usize) -> bool {
         let table = self.state.index.table();
         let (buckets, lanes) = (table.buckets(), table.lanes());
-        let wanted = self.wanted_buckets();
-        if wanted <= buckets {
-            return;
-        }
-        // The policy's arrays grow with the ids; both sizes exist for a moment. A little more for what it rounds up.
+        // The policy's arrays grow with the ids. A little more for what it rounds up.
         let policy = self.state.policy_bytes / buckets * wanted + self.state.policy_bytes / 16 + 1024;
-        let passing = Renumbering::footprint(lanes);
-        let footprint = Table::footprint(wanted);
-        if !self.take_from_ring(footprint + policy + passing) {
-            return;
+        let passing = policy + Renumbering::footprint(lanes);
+        if !self.take_from_ring(Table::footprint(wanted) + passing) {
+            return false;
         }
-        match new_table(wanted, self.state.index.table().bits(), &self.state.account) {
-            Some(table) => self.move_index(table),
-            None => self.state.account.give(footprint),
-        }
-        self.state.account.give(policy + passing);
-        self.settle_policy_bytes();
-        self.state.settle_capacity();
+        // Given back also if the policy panics.
+        let _passing = self.state.account.lend(passing);
+        let table = new_table(wanted, self.state.index.table().bits(), &self.state.account);
+        table.map(|table| self.move_index(table)).is_some()
     }
 
     fn move_index(&mut self, table: Arc<Table>) {

@@ -7,8 +7,9 @@
 //! # Synchronization
 //!
 //! `used` hands out places (AcqRel with [`TouchLog::drain`]'s swap and Release store). A place that a reader has taken and not yet
-//! filled is skipped, and what it holds then comes one drain late: a touch too late, or of an id that names another entry by then,
-//! misplaces one entry in the policy's order and harms nothing. That is why Relaxed does for the places.
+//! filled is skipped; what it then holds comes one drain late, or overwrites another touch that was logged there meanwhile. A touch
+//! that is late or lost so, or of an id that names another entry by then, misplaces one entry in the policy's order and harms
+//! nothing. That is why Relaxed does for the places. It takes a drain by another thread in the middle of a push.
 
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::EntryId;
@@ -75,7 +76,8 @@ impl TouchLog {
     }
 }
 
-#[cfg(all(test, not(bytecache_loom)))]
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

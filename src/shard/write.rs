@@ -44,6 +44,7 @@ pub(crate) struct Writer<'a> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         if !self.finished {
+            self.state.counts.evictions += self.state.index.len() as u64;
             self.empty();
         }
     }
@@ -146,8 +147,9 @@ impl Writer<'_> {
             return Ok(());
         }
         let Some(location) = self.place(&layout, key, value) else {
-            if self.state.newcomer.take().is_some() {
-                self.state.policy.remove(id);
+            match self.state.newcomer.take() {
+                Some(_) => self.state.policy.remove(id),
+                None => self.state.counts.inserts += 1, // And evicted while space was sought.
             }
             return Err(NoSpace);
         };

@@ -1,0 +1,241 @@
+//! Any operations against a map: the cache may forget, but it never lies, and its state always adds up.
+#![no_main]
+
+use std::collections::HashMap;
+
+use arbitrary::Arbitrary;
+use bytecache::{Cache, Error, ErrorKind, Policy, StableHash, Value};
+use libfuzzer_sys::fuzz_target;
+
+/// Where a cache is made from; small, so that everything happens.
+#[derive(Arbitrary, Debug)]
+struct Setup {
+    /// KiB beyond the 64 of each shard.
+    more_kib: u8,
+    two_shards: bool,
+    alignment: Alignment,
+    policy: u8,
+    expected_entry_bytes: Option<u16>,
+    seed: u8,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Alignment {
+    One = 1,
+    Eight = 8,
+    Sixteen = 16,
+}
+
+/// Lengths of values, so that every class of entries is as likely as the others.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Len {
+    Tiny(u8),
+    Small(u16),
+    /// Parts of the largest entry, in 256ths.
+    Part(u8),
+    /// So many bytes below the largest entry, or above it.
+    NearMax(i8),
+}
+
+#[derive(Arbitrary, Debug)]
+enum Operation {
+    Insert(u8, Len),
+    InsertIfAbsent(u8, Len),
+    Replace(u8, Len),
+    /// Many inserts of neighbouring keys.
+    Fill(u16, Len),
+    Get(u8),
+    GetMany(Vec<u8>),
+    /// Inserts while the entry is being read.
+    InsertInside(u8, u8, Len),
+    Remove(u8),
+    Take(u8),
+    Retain(u8),
+    Clear,
+    /// Keeps a value for a while.
+    Hold(u8),
+    LetGo(u8),
+    Maintain,
+}
+
+fn key_bytes(key: u32) -> Vec<u8> {
+    let mut bytes = key.to_le_bytes().to_vec();
+    bytes.resize(4 + if key % 16 == 5 { 290 } else { key as usize % 13 }, b'k');
+    bytes
+}
+
+/// A value that names its key and its version in every byte that it can.
+fn value_bytes(key: u32, version: u32, len: usize) -> Vec<u8> {
+    let pattern = [key.to_le_bytes(), version.to_le_bytes()].concat();
+    pattern.into_iter().cycle().take(len).collect()
+}
+
+fn key_of(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(bytes[..4].try_into().unwrap())
+}
+
+struct Run {
+    cache: Cache,
+    alignment: usize,
+    model: HashMap<u32, Vec<u8>>,
+    held: Vec<(Value, Vec<u8>)>,
+    version: u32,
+}
+
+impl Run {
+    fn new(setup: &Setup) -> Self {
+        let shards = 1 << u32::from(setup.two_shards);
+        let alignment = setup.alignment as usize;
+        let mut builder = Cache::builder()
+            .max_bytes(shards * ((64 + usize::from(setup.more_kib)) << 10))
+            .shards(shards)
+            .policy(Policy::ALL[usize::from(setup.policy) % Policy::ALL.len()])
+            .value_alignment(alignment)
+            .hasher(StableHash::with_seed(setup.seed.into()));
+        if let Some(bytes) = setup.expected_entry_bytes {
+            builder = builder.expected_entry_bytes(bytes.into());
+        }
+        let cache = builder.build().unwrap();
+        Self { cache, alignment, model: HashMap::new(), held: Vec::new(), version: 0 }
+    }
+
+    fn len(&self, key: u32, len: Len) -> usize {
+        let max = self.cache.max_entry_bytes() - key_bytes(key).len();
+        match len {
+            Len::Tiny(len) => len.into(),
+            Len::Small(len) => usize::from(len) % 4_200,
+            Len::Part(part) => max * usize::from(part) / 256,
+            Len::NearMax(more) => max.saturating_add_signed(more.into()),
+        }
+    }
+
+    fn store(&mut self, key: u32, len: Len, store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>) {
+        self.version += 1;
+        let len = self.len(key, len);
+        let (name, value) = (key_bytes(key), value_bytes(key, self.version, len));
+        let fits = name.len() + len <= self.cache.max_entry_bytes();
+        match store(&self.cache, &name, &value).map_err(|error| error.kind().clone()) {
+            Ok(stored) => {
+                assert!(fits);
+                if stored {
+                    self.model.insert(key, value);
+                }
+            }
+            Err(ErrorKind::TooLarge { .. }) => assert!(!fits),
+            Err(ErrorKind::Rejected) => assert!(!self.held.is_empty(), "nobody holds any space"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn insert(&mut self, key: u32, len: Len) {
+        self.store(key, len, |cache, key, value| cache.insert(key, value).map(|()| true));
+    }
+
+    fn check(&self, key: u32, value: Option<&[u8]>) {
+        let Some(value) = value else { return };
+        assert_eq!(Some(value), self.model.get(&key).map(Vec::as_slice), "another value under {key}");
+        assert_eq!(value.as_ptr().addr() % self.alignment, 0);
+    }
+
+    fn apply(&mut self, operation: Operation) {
+        match operation {
+            Operation::Insert(key, len) => self.insert(key.into(), len),
+            Operation::InsertIfAbsent(key, len) => {
+                let is_there = self.cache.contains_key(key_bytes(key.into()));
+                self.store(key.into(), len, |cache, key, value| {
+                    cache.insert_if_absent(key, value).inspect(|stored| assert_ne!(*stored, is_there))
+                });
+            }
+            Operation::Replace(key, len) => {
+                let is_there = self.cache.contains_key(key_bytes(key.into()));
+                self.store(key.into(), len, |cache, key, value| {
+                    cache.replace(key, value).inspect(|stored| assert_eq!(*stored, is_there))
+                });
+            }
+            Operation::Fill(from, len) => (0..100).for_each(|key| self.insert(u32::from(from) + key, len)),
+            Operation::Get(key) => {
+                let value = self.cache.get(key_bytes(key.into()));
+                let read = self.cache.get_with(key_bytes(key.into()), |value| self.check(key.into(), Some(value)));
+                assert_eq!(value.is_some(), read.is_some());
+            }
+            Operation::GetMany(keys) => {
+                let names: Vec<_> = keys.iter().map(|&key| key_bytes(key.into())).collect();
+                let mut next = 0;
+                self.cache.get_many(&names, |index, value| {
+                    assert_eq!(index, next);
+                    next += 1;
+                    self.check(keys[index].into(), value);
+                });
+                assert_eq!(next, keys.len());
+            }
+            Operation::InsertInside(read, key, len) => {
+                let cache = self.cache.clone();
+                let expected = self.model.get(&read.into()).cloned();
+                cache.get_with(key_bytes(read.into()), |value| {
+                    // This thread holds space itself now, so it may be rejected.
+                    self.held.push((self.cache.peek(key_bytes(read.into())).unwrap(), value.to_vec()));
+                    self.insert(key.into(), len);
+                    assert_eq!(Some(value), expected.as_deref(), "it was overwritten while it was read");
+                    self.held.pop();
+                });
+            }
+            Operation::Remove(key) => {
+                let is_there = self.cache.contains_key(key_bytes(key.into()));
+                assert_eq!(self.cache.remove(key_bytes(key.into())), is_there);
+                self.model.remove(&key.into());
+            }
+            Operation::Take(key) => {
+                let value = self.cache.take(key_bytes(key.into()));
+                assert!(value.is_none_or(|value| value == self.model[&key.into()]));
+                self.model.remove(&key.into());
+                assert!(!self.cache.contains_key(key_bytes(key.into())));
+            }
+            Operation::Retain(divisor) => {
+                let divisor = u32::from(divisor) + 1;
+                self.cache.retain(|key, _| key_of(key) % divisor != 0);
+                self.cache.for_each(|key, value| {
+                    assert_ne!(key_of(key) % divisor, 0);
+                    self.check(key_of(key), Some(value));
+                });
+                self.model.retain(|key, _| key % divisor != 0);
+            }
+            Operation::Clear => {
+                self.cache.clear();
+                self.model.clear();
+                assert!(self.cache.is_empty());
+            }
+            Operation::Hold(key) => {
+                if let Some(value) = self.cache.get(key_bytes(key.into())) {
+                    self.held.push((value, self.model[&key.into()].clone()));
+                }
+            }
+            Operation::LetGo(index) => {
+                if !self.held.is_empty() {
+                    self.held.swap_remove(usize::from(index) % self.held.len());
+                }
+            }
+            Operation::Maintain => self.cache.maintain(),
+        }
+        self.cache.validate();
+        let memory = self.cache.memory();
+        assert!(memory.allocated <= memory.max);
+        for (value, expected) in &self.held {
+            assert_eq!(value, expected, "a held value has changed");
+        }
+    }
+}
+
+fuzz_target!(|input: (Setup, Vec<Operation>)| {
+    let (setup, operations) = input;
+    let mut run = Run::new(&setup);
+    for operation in operations {
+        run.apply(operation);
+    }
+    let stats = run.cache.stats();
+    assert_eq!(stats.inserts - stats.removals - stats.evictions, run.cache.len() as u64);
+    let Run { cache, held, .. } = run;
+    drop(cache);
+    for (value, expected) in held {
+        assert_eq!(value, expected, "a held value did not outlive the cache");
+    }
+});

@@ -1,0 +1,199 @@
+//! What the cache takes from the allocator: within its limit, and nothing at all where it says so.
+//!
+//! Counts for each thread, so that the harness does not count; and one test at a time, as calls that one thread has deferred
+//! may be run by any other.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytecache::{Cache, Policy, StableHash};
+
+/// The system's allocator, with counters.
+struct Counting;
+
+thread_local! {
+    static LIVE_BYTES: Cell<isize> = const { Cell::new(0) };
+    static MOST_BYTES: Cell<isize> = const { Cell::new(0) };
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: hands everything on to `System`, and counts in cells, which allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        LIVE_BYTES.set(LIVE_BYTES.get() + signed(layout.size()));
+        MOST_BYTES.set(MOST_BYTES.get().max(LIVE_BYTES.get()));
+        // SAFETY: the caller's duties are those of `System`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BYTES.set(LIVE_BYTES.get() - signed(layout.size()));
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// An allocation has at most `isize::MAX` bytes.
+fn signed(bytes: usize) -> isize {
+    isize::try_from(bytes).unwrap_or(isize::MAX)
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `work` and returns its allocations, and the most bytes that were live in it beyond those before.
+fn counted<R>(work: impl FnOnce() -> R) -> (R, usize, usize) {
+    let (calls, live) = (CALLS.get(), LIVE_BYTES.get());
+    MOST_BYTES.set(live);
+    let result = work();
+    (result, CALLS.get() - calls, (MOST_BYTES.get() - live).unsigned_abs())
+}
+
+/// Regions from this size on are mapped, and not seen by the allocator (`src/region.rs`).
+const MAPPED_FROM: usize = 64 << 10;
+/// What the epochs keep for each thread, and their bags of deferred calls, which belong to no cache: about 2 KiB each, one for
+/// each chunk or table that has not been freed.
+const EPOCHS: usize = 64 << 10;
+
+fn build(max_bytes: usize, shards: usize, policy: Policy) -> Cache {
+    let builder = Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy);
+    builder.hasher(StableHash::with_seed(1)).build().unwrap()
+}
+
+fn key(number: u32) -> [u8; 4] {
+    number.wrapping_mul(0x9e37_79b1).to_le_bytes()
+}
+
+/// Fills a cache with entries of nothing but a key and a byte: index and policy grow as far as they can.
+fn fill(cache: &Cache, keys: u32) {
+    for number in 0..keys {
+        cache.insert(key(number), [1]).unwrap();
+    }
+}
+
+fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, policy: Policy) {
+    const STEP: u32 = 16;
+    let before = LIVE_BYTES.get();
+    let cache = build(max_bytes, shards, policy);
+    for first in (0..u32::try_from(max_bytes / 16).unwrap()).step_by(STEP as usize) {
+        // Nothing but a key and a byte: index and policy grow as far as they can.
+        let ((), _, more) =
+            counted(|| (first..first + STEP).for_each(|number| cache.insert(key(number), [1]).unwrap()));
+        let heap = (LIVE_BYTES.get() - before).unsigned_abs().max(more);
+        let memory = cache.memory();
+        // Arenas and tables that are mapped are taken as counted; those of a shard as large as this are.
+        let chunks = if max_bytes / shards >= 2 * MAPPED_FROM { memory.chunks } else { 0 };
+        let index = if memory.index / shards >= MAPPED_FROM { memory.index } else { 0 };
+        assert!(
+            heap + chunks + index <= max_bytes + EPOCHS,
+            "{policy}, {shards} shards: {heap} bytes of the heap, {chunks} and {index} mapped: {memory:?}"
+        );
+    }
+    assert!(cache.stats().evictions > 0 && cache.stats().index_growths > 0);
+}
+
+fn hits_of_all_kinds_allocate_nothing(cache: &Cache, keys: &[[u8; 4]]) {
+    let mut buffer = Vec::with_capacity(100);
+    let mut hits = 0;
+    // The thread's place among the readers, and the first values' counts.
+    drop(cache.get(keys[0]));
+    let (_, calls, _) = counted(|| {
+        for _ in 0..5 {
+            for key in keys {
+                hits += usize::from(cache.get_with(key, |value| black_box(value.len())).is_some());
+                hits += usize::from(cache.get(key).is_some());
+                hits += usize::from(cache.get_into(key, &mut buffer));
+                hits += usize::from(cache.contains_key(key));
+            }
+            cache.get_many(keys, |_, value| hits += usize::from(value.is_some()));
+        }
+    });
+    assert!(hits > 10 * keys.len());
+    assert_eq!((calls, cache.stats().copied_values), (0, 0), "allocations in {hits} hits");
+    let (_, calls, _) = counted(|| {
+        for number in 0..10_000_u32 {
+            assert!(cache.get([number.to_le_bytes(), [0xff; 4]].concat().as_slice()).is_none());
+        }
+    });
+    assert_eq!(calls, 10_000, "a miss allocates more than this test's own key");
+}
+
+/// In the steady state only the epochs allocate: a bag for each chunk that is retired.
+fn inserts_allocate_only_for_retired_chunks(cache: &Cache) {
+    const INSERTS: u32 = 50_000;
+    let value = [3; 40];
+    for number in 0..100_000 {
+        cache.insert(key(number), value).unwrap();
+    }
+    let (growths, before) = (cache.stats().index_growths, cache.stats());
+    let (_, calls, _) = counted(|| {
+        for number in 100_000..100_000 + INSERTS {
+            cache.insert(key(number), value).unwrap();
+        }
+    });
+    let stats = cache.stats();
+    assert_eq!(stats.index_growths, growths, "the state was not steady");
+    let written = stats.inserted_bytes + stats.relocated_bytes - before.inserted_bytes - before.relocated_bytes;
+    let chunks = usize::try_from(written).unwrap() / CHUNK + 1;
+    // A bag and its place in a queue for each; and as much again for chunks that were not quite full.
+    assert!(calls <= 4 * chunks, "{calls} allocations in {INSERTS} inserts, which filled {chunks} chunks");
+}
+
+/// The smallest chunk that there is.
+const CHUNK: usize = 4 << 10;
+
+#[test]
+fn heap_and_mappings_stay_within_the_limit() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        for (max_bytes, shards) in [(1 << 20, 1), (4 << 20, 1), (4 << 20, 4)] {
+            heap_stays_within_the_limit(max_bytes, shards, policy);
+        }
+    }
+}
+
+#[test]
+fn heap_stays_within_the_limit_when_shards_are_too_small_to_be_mapped() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        for (max_bytes, shards) in [(64 << 10, 1), (1 << 20, 16), (3 << 20, 32)] {
+            heap_stays_within_the_limit(max_bytes, shards, policy);
+        }
+    }
+}
+
+/// A full cache of 1 MiB in one shard.
+fn full(policy: Policy) -> Cache {
+    let cache = build(1 << 20, 1, policy);
+    fill(&cache, 60_000);
+    cache
+}
+
+#[test]
+fn hits_allocate_nothing() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let cache = full(policy);
+        let mut keys = Vec::new();
+        cache.for_each(|key, _| keys.push(<[u8; 4]>::try_from(key).unwrap()));
+        keys.truncate(2_000);
+        hits_of_all_kinds_allocate_nothing(&cache, &keys);
+    }
+}
+
+#[test]
+fn inserts_in_the_steady_state_allocate_only_for_retired_chunks() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        inserts_allocate_only_for_retired_chunks(&full(policy));
+    }
+}

@@ -1,0 +1,146 @@
+//! The floors of the crate: a module names only what lies below it.
+//!
+//! ```text
+//!   6  lib
+//!   5  builder  docs  loom
+//!   4  cache
+//!   3  shard
+//!   2  ring | index | policy             rooms that do not know each other
+//!   1  units error hash stats reclaim region sync prefetch
+//! ```
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FLOORS: [&[&str]; 6] = [
+    &["units", "error", "hash", "stats", "reclaim", "region", "sync", "prefetch"],
+    &["ring", "index", "policy"],
+    &["shard"],
+    &["cache"],
+    &["builder", "docs", "loom"],
+    &["lib"],
+];
+
+/// `Cache::builder()` returns the builder, which makes caches.
+const EXCEPTIONS: [(&str, &str); 1] = [("cache", "builder")];
+
+/// What a module may name although its floor allows more.
+const NARROW: [(&str, &[&str]); 1] = [("policy", &["units", "error", "prefetch"])];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Every source file by its path below `src/`, without its comments.
+fn files() -> BTreeMap<String, String> {
+    let mut paths = Vec::new();
+    rust_files(&source(), &mut paths);
+    assert!(paths.len() > 20, "the sources were not found");
+    let code = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+    };
+    let name = |path: &Path| path.strip_prefix(source()).unwrap().to_str().unwrap().replace('\\', "/");
+    paths.iter().map(|path| (name(path), code(path))).collect()
+}
+
+/// The module at the top that a file belongs to: `ring` for `ring/chunk.rs`, `units` for `units.rs`.
+fn module_of(file: &str) -> &str {
+    file.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+fn floor_of(module: &str) -> usize {
+    let floor = FLOORS.iter().position(|modules| modules.contains(&module));
+    floor.unwrap_or_else(|| panic!("{module} has no floor: give it one here"))
+}
+
+/// The modules at the top that a file names: after `crate::`, also in braces.
+fn named_modules(code: &str) -> Vec<String> {
+    let mut named = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        match rest.strip_prefix('{') {
+            None => named.push(word(rest)),
+            Some(list) => {
+                let mut depth = 0;
+                let end = list.find(|c| {
+                    depth += i32::from(c == '{') - i32::from(c == '}');
+                    depth < 0
+                });
+                let parts = list[..end.unwrap()].split([',', '{']).map(str::trim);
+                named.extend(parts.map(word).filter(|part| FLOORS.concat().contains(&part.as_str())));
+            }
+        }
+    }
+    named
+}
+
+/// The words of a file.
+fn has_word(code: &str, word: &str) -> bool {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
+}
+
+#[test]
+fn modules_name_only_lower_floors() {
+    for (file, code) in files() {
+        let module = module_of(&file);
+        let floor = floor_of(module);
+        for named in named_modules(&code) {
+            let is_allowed =
+                floor_of(&named) < floor || named == module || EXCEPTIONS.contains(&(module, named.as_str()));
+            // Floor 1 has no rooms: its modules may name each other.
+            let is_ground = floor == 0 && floor_of(&named) == 0;
+            assert!(is_allowed || is_ground, "{file}: {module} names {named}, which is not below it");
+        }
+    }
+}
+
+#[test]
+fn policies_know_nothing_of_entries_but_their_ids() {
+    for (file, code) in files() {
+        let Some((module, allowed)) = NARROW.iter().find(|(module, _)| *module == module_of(&file)) else { continue };
+        for named in named_modules(&code) {
+            assert!(named == *module || allowed.contains(&named.as_str()), "{file} names {named}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_few_files() {
+    for (file, code) in files() {
+        let may = file.starts_with("ring/") || ["index/bucket.rs", "reclaim.rs", "prefetch.rs"].contains(&&*file);
+        // Lint names have the word in them, not as a word.
+        assert!(may || !has_word(&code, "unsafe"), "{file} has unsafe code");
+    }
+}
+
+#[test]
+fn one_file_knows_each_foreign_crate_of_the_lower_floors() {
+    let users = |name: &str| -> Vec<String> {
+        files().into_iter().filter(|(_, code)| has_word(code, name)).map(|(file, _)| file).collect()
+    };
+    assert_eq!(users("crossbeam_epoch"), ["reclaim.rs"]);
+    // The ring's memory gives advice about a mapping that it has from the region.
+    assert_eq!(users("memmap2"), ["region.rs", "ring/memory.rs"]);
+}
+
+#[test]
+fn the_words_of_a_use_in_braces_are_found() {
+    assert_eq!(named_modules("use crate::{units::Location, ring};"), ["units", "ring"]);
+    assert_eq!(named_modules("use crate::hash::{KeyHash, KeyHasher};"), ["hash"]);
+    assert_eq!(named_modules("fn f() -> crate::cache::Cache {}"), ["cache"]);
+}

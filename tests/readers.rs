@@ -1,0 +1,259 @@
+//! Writers never wait for readers, however long those hold what they read.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use bytecache::{Cache, ErrorKind, Policy, Value};
+
+/// One test at a time: a reader that does not come to an end holds up the memory of all caches in the process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn build(max_bytes: usize, policy: Policy) -> Cache {
+    Cache::builder().max_bytes(max_bytes).shards(1).policy(policy).build().unwrap()
+}
+
+fn value(key: u32, len: usize) -> Vec<u8> {
+    key.to_le_bytes().into_iter().cycle().take(len).collect()
+}
+
+/// A reader in another thread that is inside `get_with` until it is let go.
+struct Blocked {
+    release: Sender<()>,
+    thread: JoinHandle<Vec<u8>>,
+}
+
+impl Blocked {
+    fn on(cache: &Cache, key: u32) -> Self {
+        let (release, released) = channel();
+        let (enter, entered) = channel();
+        let cache = cache.clone();
+        let thread = thread::spawn(move || {
+            let read = cache.get_with(key.to_le_bytes(), |bytes| {
+                enter.send(()).unwrap();
+                let _ = released.recv();
+                bytes.to_vec() // Read only now.
+            });
+            read.expect("the key was there")
+        });
+        entered.recv().unwrap();
+        Self { release, thread }
+    }
+
+    /// Lets the reader go on, and returns what it has read at its end.
+    fn end(self) -> Vec<u8> {
+        self.release.send(()).unwrap();
+        self.thread.join().unwrap()
+    }
+}
+
+/// What came of inserts.
+#[derive(Debug, Default)]
+struct Outcome {
+    stored: u64,
+    rejected: u64,
+}
+
+/// Inserts keys, each of which is stored or rejected, and counted so.
+fn insert(cache: &Cache, keys: impl Iterator<Item = u32>, len: usize) -> Outcome {
+    let before = cache.stats();
+    let mut outcome = Outcome::default();
+    for key in keys {
+        match cache.insert(key.to_le_bytes(), value(key, len)) {
+            Ok(()) => outcome.stored += 1,
+            Err(error) => {
+                assert_eq!(*error.kind(), ErrorKind::Rejected);
+                outcome.rejected += 1;
+            }
+        }
+        let memory = cache.memory();
+        assert!(memory.allocated <= memory.max, "{memory:?}");
+    }
+    let after = cache.stats();
+    assert_eq!(after.rejected_no_space - before.rejected_no_space, outcome.rejected);
+    assert_eq!(after.inserts + after.updates - before.inserts - before.updates, outcome.stored);
+    assert_eq!(after.inserts - after.removals - after.evictions, cache.len() as u64, "{after:?}");
+    cache.validate();
+    outcome
+}
+
+/// Every key that is there has the value that belongs to it.
+fn assert_right(cache: &Cache) {
+    cache.for_each(|key, bytes| {
+        let key = u32::from_le_bytes(key.try_into().unwrap());
+        assert_eq!(bytes, value(key, bytes.len()));
+    });
+}
+
+/// A value of every chunk that can be had: of every entry, in other words.
+fn hold_everything(cache: &Cache, keys: impl Iterator<Item = u32>) -> Vec<(u32, Value)> {
+    keys.filter_map(|key| Some((key, cache.get(key.to_le_bytes())?))).collect()
+}
+
+fn check_held(held: &[(u32, Value)]) {
+    for (key, bytes) in held {
+        assert_eq!(*bytes, value(*key, bytes.len()), "a held value has changed");
+    }
+}
+
+#[test]
+fn inserts_end_while_a_reader_is_blocked_and_work_again_when_it_goes_on() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        for (max_bytes, len) in [(64 << 10, 50), (64 << 10, 6_000), (1 << 20, 200), (1 << 20, 60_000)] {
+            let cache = build(max_bytes, policy);
+            let count = u32::try_from(max_bytes / (len + 10) * 5 / 4 + 10).unwrap();
+            cache.insert(0_u32.to_le_bytes(), value(0, len)).unwrap();
+            let blocked = Blocked::on(&cache, 0);
+            let outcome = insert(&cache, 1..count, len);
+            assert!(outcome.stored > 0 && outcome.rejected > 0, "{policy} {max_bytes} {len}: {outcome:?}");
+            assert_right(&cache);
+            // Reads, removals and the rest go on as well.
+            let left = hold_everything(&cache, 0..count).len();
+            let stored = usize::try_from(outcome.stored).unwrap();
+            assert!(left >= stored / 2, "{policy} {max_bytes} {len}: {left} left of {stored}: evicted for nothing");
+            cache.remove(1_u32.to_le_bytes());
+            cache.maintain();
+            cache.clear();
+            cache.validate();
+            assert_eq!(blocked.end(), value(0, len), "what the reader saw was overwritten");
+
+            let outcome = insert(&cache, 0..count, len);
+            assert_eq!(outcome.rejected, 0, "{policy} {max_bytes} {len}: space did not come back");
+            assert_right(&cache);
+        }
+    }
+}
+
+#[test]
+fn an_insert_inside_get_with_is_stored_or_rejected_and_never_waits_for_itself() {
+    let _alone = alone();
+    let cache = build(64 << 10, Policy::S3Fifo);
+    cache.insert(0_u32.to_le_bytes(), value(0, 100)).unwrap();
+    let outcome = cache.get_with(0_u32.to_le_bytes(), |bytes| {
+        let outcome = insert(&cache, 1..5_000, 100);
+        assert_eq!(bytes, value(0, 100));
+        outcome
+    });
+    let outcome = outcome.unwrap();
+    assert!(outcome.stored > 100 && outcome.rejected > 0, "{outcome:?}");
+    assert_eq!(insert(&cache, 0..5_000, 100).rejected, 0);
+}
+
+#[test]
+fn values_pin_at_most_a_quarter_of_the_chunks_and_are_right_copies_beyond() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        for (max_bytes, len) in [(64 << 10, 50), (64 << 10, 5_000), (1 << 20, 700), (1 << 20, 30_000)] {
+            let cache = build(max_bytes, policy);
+            let count = u32::try_from(2 * max_bytes / len).unwrap();
+            insert(&cache, 0..count, len);
+            let held = hold_everything(&cache, 0..count);
+            let (memory, stats) = (cache.memory(), cache.stats());
+            assert!(memory.pinned > 0 && memory.pinned <= max_bytes / 4, "{memory:?}");
+            assert!(stats.copied_values > 0 && stats.copied_values < held.len() as u64, "{stats:?}");
+            check_held(&held);
+
+            // Room enough is left for others.
+            let outcome = insert(&cache, count..3 * count, len);
+            assert!(
+                outcome.stored > outcome.rejected,
+                "{policy} {max_bytes} {len}: values in a quarter of the chunks stop the cache: {outcome:?}"
+            );
+            let more = hold_everything(&cache, 0..3 * count);
+            assert!(cache.memory().pinned <= max_bytes / 4);
+            cache.clear();
+            cache.validate();
+            check_held(&held);
+            check_held(&more);
+            drop((held, more));
+            assert_eq!(cache.memory().pinned, 0);
+            assert_eq!(insert(&cache, 0..count, len).rejected, 0);
+            assert_right(&cache);
+        }
+    }
+}
+
+#[test]
+fn values_that_were_let_go_make_way_for_others() {
+    let _alone = alone();
+    let cache = build(1 << 20, Policy::Lru);
+    insert(&cache, 0..4_000, 200);
+    for _ in 0..20 {
+        // One value at a time, from every chunk in turn: never more than one chunk is pinned.
+        for key in 0..4_000_u32 {
+            drop(cache.get(key.to_le_bytes()));
+        }
+    }
+    let stats = cache.stats();
+    assert!(stats.copied_values < stats.hits / 1_000, "{} of {} hits were copied", stats.copied_values, stats.hits);
+}
+
+#[test]
+fn a_blocked_reader_and_every_value_that_can_be_held_stop_no_writer() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let cache = build(256 << 10, policy);
+        insert(&cache, 0..2_000, 150);
+        let key = (0..2_000_u32).rev().find(|key| cache.contains_key(key.to_le_bytes())).unwrap();
+        let blocked = Blocked::on(&cache, key);
+        let held = hold_everything(&cache, 0..2_000);
+        let outcome = insert(&cache, 2_000..3_500, 150);
+        assert!(outcome.rejected > 0);
+        let others: Vec<_> = (0..3).map(|_| hold_everything(&cache, 0..6_000)).collect();
+        insert(&cache, 6_000..6_500, 150);
+        // Several writers at once.
+        thread::scope(|scope| {
+            for thread in 0..4_u32 {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for key in 0..500 {
+                        let _ = cache.insert((10_000 + thread * 1_000 + key).to_le_bytes(), value(1, 10));
+                    }
+                });
+            }
+        });
+        cache.validate();
+        cache.clear();
+        assert_eq!(blocked.end(), value(key, 150));
+        check_held(&held);
+        others.iter().for_each(|held| check_held(held));
+        drop((held, others));
+        assert_eq!(insert(&cache, 0..4_000, 150).rejected, 0, "space did not come back");
+        assert!(cache.len() > 800);
+    }
+}
+
+#[test]
+fn the_index_grows_while_a_reader_is_blocked_and_old_tables_count_until_it_ends() {
+    let _alone = alone();
+    let cache = build(8 << 20, Policy::S3Fifo);
+    cache.insert(0_u32.to_le_bytes(), value(0, 30)).unwrap();
+    let blocked = Blocked::on(&cache, 0);
+    let outcome = insert(&cache, 1..20_000, 4);
+    assert_eq!((outcome.rejected, cache.len()), (0, 20_000));
+    assert!(cache.stats().index_growths > 0);
+    let before = cache.memory().index;
+    assert_eq!(blocked.end(), value(0, 30));
+    (0..10).for_each(|_| cache.maintain());
+    assert!(cache.memory().index < before, "outgrown tables were not given back");
+    cache.validate();
+}
+
+#[test]
+fn values_of_a_dropped_cache_stay_whole_while_another_takes_its_place() {
+    let _alone = alone();
+    let mut held = Vec::new();
+    for round in 0..30_u32 {
+        let cache = build(64 << 10, Policy::Lru);
+        for key in 0..500_u32 {
+            cache.insert(key.to_le_bytes(), value(key + round, 70)).unwrap();
+        }
+        held.extend((0..500_u32).filter_map(|key| Some((key + round, cache.get(key.to_le_bytes())?))));
+    }
+    check_held(&held);
+}

@@ -1,0 +1,49 @@
+//! Resident memory follows the limit. Alone in its process, so that nothing else is measured.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use bytecache::{Cache, Policy};
+
+const MAX_BYTES: usize = 64 << 20;
+/// The allocator's own pages, threads, and pages that are only partly used.
+const SLACK: usize = MAX_BYTES / 10 + (8 << 20);
+
+/// The process's resident memory, in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+    // Pages have 4 KiB on x86-64; on systems with larger ones the numbers are too small, and the test too easy.
+    pages * 4096
+}
+
+fn fill(cache: &Cache, bytes: usize, value_len: usize) {
+    let value = vec![0x5a; value_len];
+    for key in 0..(bytes / (value_len + 32)) as u64 {
+        cache.insert(key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(), &value).unwrap();
+    }
+}
+
+#[test]
+fn resident_memory_follows_the_limit() {
+    for &policy in Policy::ALL {
+        // After larger entries, the smallest: index and policy grow at the expense of a ring that was full.
+        for value_lens in [&[100_000][..], &[1_000, 1]] {
+            let before = resident();
+            let cache = Cache::builder().max_bytes(MAX_BYTES).policy(policy).build().unwrap();
+            assert!(resident() < before + (8 << 20), "an empty cache takes its memory");
+            fill(&cache, MAX_BYTES / 4, value_lens[0]);
+            let (quarter, counted) = (resident() - before, cache.memory().allocated);
+            assert!(quarter < counted + SLACK, "{quarter} bytes are resident, {counted} are counted");
+            for &value_len in value_lens {
+                fill(&cache, MAX_BYTES + MAX_BYTES / 4, value_len);
+                let (full, counted) = (resident() - before, cache.memory().allocated);
+                assert!(cache.stats().evictions > 0 && counted <= MAX_BYTES);
+                assert!(full < MAX_BYTES + SLACK, "{full} bytes are resident with {policy}, {value_len} a value");
+                assert!(full > counted / 2, "{full} bytes are resident, but {counted} are counted");
+            }
+            drop(cache);
+            let after = resident().saturating_sub(before);
+            assert!(after < SLACK, "{after} bytes stay when the cache has gone");
+        }
+    }
+}
