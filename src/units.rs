@@ -104,9 +104,10 @@ mod tests {
     fn locations_cover_the_arena_and_refuse_what_lies_beyond() {
         assert_eq!(Location::from_offset(0).unwrap().to_word(), 1);
         assert_eq!(Location::from_offset(2), None);
-        let last = Location::from_offset(MAX_ARENA_BYTES as usize).unwrap();
-        assert_eq!(last.offset() as u64, MAX_ARENA_BYTES);
-        assert_eq!(Location::from_offset(MAX_ARENA_BYTES as usize + 4), None);
+        let end = usize::try_from(MAX_ARENA_BYTES).unwrap();
+        let last = Location::from_offset(end).unwrap();
+        assert_eq!(last.offset(), end);
+        assert_eq!(Location::from_offset(end + 4), None);
         assert_eq!(Location::from_word(0), None);
         assert_eq!(Location::from_word(last.to_word()), Some(last));
     }

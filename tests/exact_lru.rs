@@ -4,6 +4,7 @@
 //! where traces come from.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

@@ -1,6 +1,7 @@
 //! Entries of every size together, from one byte to the largest.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
 use std::sync::Mutex;
 

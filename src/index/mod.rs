@@ -314,18 +314,19 @@ impl Index {
         }
     }
 
-    /// Moves all entries to a larger table; the caller publishes it. Returns where each id went.
+    /// Moves all entries to a larger table; the caller publishes it.
     ///
-    /// `prefetch` is told which entries come next, `hash_of` must give each one's hash. If that panics, the index is as it was.
+    /// `prefetch` is told which entries come next, `hash_of` must give each one's hash, `moved` is told where each id went. If one of
+    /// them panics, the index is as it was.
     pub(crate) fn move_to(
         &mut self,
         table: Arc<Table>,
         hold: Hold<'_>,
         prefetch: impl Fn(Live<'_>),
         hash_of: impl Fn(Live<'_>) -> KeyHash,
-    ) -> Vec<Option<EntryId>> {
+        mut moved: impl FnMut(EntryId, EntryId),
+    ) {
         let old = &*self.table;
-        let mut moves = vec![None; old.lanes()];
         for bucket in 0..old.buckets() {
             if bucket + 1 < old.buckets() {
                 old.entries(bucket + 1, hold).for_each(|(_, live)| prefetch(live));
@@ -336,11 +337,10 @@ impl Index {
                 let Some(to) = table.free_lane(hash) else { continue };
                 place(&table, to, hash, live.location());
                 table.set_visits(to, old.visits(id));
-                moves[id.index()] = Some(to);
+                moved(id, to);
             }
         }
         self.table = table;
-        moves
     }
 
     /// The id of the entry at a location, from a look at every lane: for when its hash does not lead to it.
@@ -454,9 +454,10 @@ mod tests {
         index.table().set_visits(visited, 2);
         let token = WriteToken::new();
         let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
-        let moves = index.move_to(table(13), (&token).into(), |_| {}, hash_of);
-        assert_eq!((index.table().buckets(), moves.iter().flatten().count()), (13, 100));
-        let moved = moves[visited.index()].unwrap();
+        let mut moves = std::collections::HashMap::new();
+        index.move_to(table(13), (&token).into(), |_| {}, hash_of, |from, to| assert_eq!(moves.insert(from, to), None));
+        assert_eq!((index.table().buckets(), moves.len()), (13, 100));
+        let moved = moves[&visited];
         assert_eq!((Some(moved), index.table().visits(moved)), (find(&index, spread(7), 7), 2));
         assert_eq!(index.validate((&token).into(), hash_of).len(), 100);
     }

@@ -154,9 +154,12 @@ mod tests {
         for id in [3, 0, 2] {
             list.push_newest(&mut links, EntryId::new(id));
         }
-        let moves = [Some(5), None, Some(1), Some(7)].map(|id| id.map(EntryId::new)).to_vec();
+        let mut moved = Renumbering::new(4, 8);
+        for (old, new) in [(0, 5), (2, 1), (3, 7)] {
+            moved.set(EntryId::new(old), EntryId::new(new));
+        }
         let mut new_links = Links::new(8);
-        let moved = list.renumber(&links, &mut new_links, &Renumbering::new(moves, 8));
-        assert_eq!(ids(&moved, &new_links), [7, 5, 1]);
+        let list = list.renumber(&links, &mut new_links, &moved);
+        assert_eq!(ids(&list, &new_links), [7, 5, 1]);
     }
 }

@@ -291,26 +291,36 @@ impl fmt::Debug for Residents<'_> {
     }
 }
 
+/// In the place of a new number: no table has so many lanes.
+const NOT_RESIDENT: u32 = u32::MAX;
+
 /// Where the ids of all residents went when the index grew.
 #[derive(Debug)]
 pub struct Renumbering {
-    moves: Vec<Option<EntryId>>,
+    /// The new number of each old id, or `NOT_RESIDENT`.
+    moves: Vec<u32>,
     ids: usize,
 }
 
 impl Renumbering {
-    pub(crate) fn new(moves: Vec<Option<EntryId>>, ids: usize) -> Self {
-        Self { moves, ids }
+    /// No resident, at first; `old_ids` of them to `ids` new ones.
+    pub(crate) fn new(old_ids: usize, ids: usize) -> Self {
+        Self { moves: vec![NOT_RESIDENT; old_ids], ids }
     }
 
     /// What a renumbering of so many old ids allocates.
     pub(crate) fn footprint(old_ids: usize) -> usize {
-        old_ids * size_of::<Option<EntryId>>()
+        old_ids * size_of::<u32>()
+    }
+
+    pub(crate) fn set(&mut self, old: EntryId, new: EntryId) {
+        self.moves[old.index()] = new.get();
     }
 
     /// The new id of the resident that had the id `old`; `None` for one that was not resident.
     pub fn get(&self, old: EntryId) -> Option<EntryId> {
-        self.moves.get(old.index()).copied().flatten()
+        let new = self.moves.get(old.index()).copied();
+        new.filter(|&new| new != NOT_RESIDENT).map(EntryId::new)
     }
 
     /// Every new id is below this number.

@@ -105,17 +105,17 @@ impl Driver {
     /// Gives every resident another id.
     fn renumber(&mut self) {
         let offset = self.next_offset + 1;
-        let mut moves = vec![None; (self.next_offset + KEYS) as usize];
+        let mut moved = Renumbering::new((self.next_offset + KEYS) as usize, (offset + KEYS) as usize);
         let mut entries = HashMap::new();
         for (&key, id) in &mut self.ids {
             let to = EntryId::new(offset + key);
             entries.insert(to.get(), self.shard.entries.borrow_mut().remove(&id.get()).unwrap());
-            moves[id.index()] = Some(to);
+            moved.set(*id, to);
             *id = to;
         }
         self.shard.entries = RefCell::new(entries);
         self.next_offset = offset;
-        self.policy.renumber(&Renumbering::new(moves, (offset + KEYS) as usize));
+        self.policy.renumber(&moved);
     }
 }
 

@@ -36,6 +36,8 @@ const MAX_FRUITLESS: usize = 3;
 /// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end meanwhile, and chunks that
 /// are emptied in the place of those that wait cost entries.
 const PATIENCE: usize = 32;
+/// The index grows to this many times its size at most, however small the first entries are.
+const MAX_GROWTH: usize = 8;
 /// Times that a store lets readers run before it gives up.
 const YIELDS: usize = 16;
 /// Victims from the policy that may be unknown before one is chosen for it.
@@ -173,9 +175,13 @@ impl Writer<'_> {
             if let Some(location) = self.state.ring.append(Stream::Fresh, layout, key, value) {
                 return Some(location);
             }
+            let evictions = self.state.counts.evictions;
             // One chunk stays for survivors, unless there is no other.
             if !self.free_chunks(2) && !self.free_chunks(1) {
                 return None;
+            }
+            if self.state.counts.evictions > evictions {
+                self.state.governor.note_crowded();
             }
             self.open_next(Stream::Fresh, None);
             self.settle_policy_bytes();
@@ -266,8 +272,6 @@ impl Writer<'_> {
 
     /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
     fn evict_chunkful(&mut self) -> bool {
-        self.state.governor.note_crowded();
-        self.state.settle_capacity();
         let before = self.state.ring.live_bytes();
         let enough = before.saturating_sub(self.state.ring.chunk_bytes() / 4);
         while self.state.ring.live_bytes() > enough || self.state.ring.live_bytes() == before {
@@ -428,23 +432,36 @@ impl Writer<'_> {
     fn grow_index(&mut self) {
         let buckets = self.state.index.table().buckets();
         let wanted = self.wanted_buckets();
-        let least = (buckets + buckets / 8 + 1).min(wanted);
-        // Both tables exist for a moment. If the larger one asks too much of the ring, a smaller step may not.
-        let sizes = [wanted, least + (wanted - least) / 2, least];
+        // A large step while there is memory that nothing uses yet: later, both tables would have to be paid for by the ring. Else
+        // twice the size at most; and if that asks too much of the ring, a smaller step may not.
+        let large = wanted.min(buckets * MAX_GROWTH);
+        let unused = self.state.account.left() / 4 * 3;
+        let first = if self.growth_bytes(large) <= unused { large } else { wanted.min(buckets * 2) };
+        let least = (buckets + buckets / 8 + 1).min(first);
+        let sizes = [first, least + (first - least) / 2, least];
         if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
             self.settle_policy_bytes();
             self.state.settle_capacity();
         }
     }
 
+    /// What is allocated beside the present table and policy while the index grows: the new table; and what passes, the policy's new
+    /// arrays beside its old ones, and the renumbering.
+    fn growth_bytes(&self, wanted: usize) -> usize {
+        Table::footprint(wanted) + self.passing_bytes(wanted)
+    }
+
+    fn passing_bytes(&self, wanted: usize) -> usize {
+        let table = self.state.index.table();
+        // A little more for what the policy rounds up.
+        let policy = self.state.policy_bytes / table.buckets() * wanted + self.state.policy_bytes / 16 + 1024;
+        policy + Renumbering::footprint(table.lanes())
+    }
+
     /// Whether there was the memory for it.
     fn grow_index_to(&mut self, wanted: usize) -> bool {
-        let table = self.state.index.table();
-        let (buckets, lanes) = (table.buckets(), table.lanes());
-        // The policy's arrays grow with the ids. A little more for what it rounds up.
-        let policy = self.state.policy_bytes / buckets * wanted + self.state.policy_bytes / 16 + 1024;
-        let passing = policy + Renumbering::footprint(lanes);
-        if !self.take_from_ring(Table::footprint(wanted) + passing) {
+        let passing = self.passing_bytes(wanted);
+        if !self.take_from_ring(self.growth_bytes(wanted)) {
             return false;
         }
         // Given back also if the policy panics.
@@ -457,19 +474,18 @@ impl Writer<'_> {
         let State { index, ring, token, hasher, shard_bits, .. } = &mut *self.state;
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
         let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
-        let moves = index.move_to(table, (&*token).into(), prefetch, hash);
+        let mut moved = Renumbering::new(index.table().lanes(), table.lanes());
+        index.move_to(table, (&*token).into(), prefetch, hash, |from, to| moved.set(from, to));
         // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
         let table = index.table();
         self.shard.hint.set(table);
         self.shard.table.replace(Arc::clone(table), &reclaim::pin());
-        let moved = Renumbering::new(moves, table.lanes());
         self.state.policy.renumber(&moved);
         self.state.counts.index_growths += 1;
         reclaim::collect();
     }
 
-    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are: at most twice the present ones,
-    /// so that an outlier costs little, and an eighth more at least.
+    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; an eighth more than now at least.
     fn wanted_buckets(&self) -> usize {
         let state = &*self.state;
         let len = state.index.len().max(1);
@@ -482,7 +498,7 @@ impl Writer<'_> {
         let spendable = state.account.budget() - others.saturating_sub(chunks);
         // Lanes are 85 % full at most, and the ring 5 % empty.
         let per_entry = charge * 20 / 19 + per_lane * 20 / 17 + 1;
-        let entries = (spendable / per_entry).clamp(len + len / 8, len * 2);
+        let entries = (spendable / per_entry).max(len + len / 8);
         Index::buckets_for(entries + 1).min(Table::max_buckets())
     }
 
