@@ -68,9 +68,9 @@ impl CacheBuilder {
 
     /// How many parts the cache is divided into, each with its own write lock: a power of two.
     ///
-    /// More shards let more writers work at once; but each has its own share of the memory, an entry is at most an eighth of it, and
-    /// small shares are evicted from less evenly. With one shard and one thread the cache behaves exactly as its policy. By
-    /// default four for each core, but none smaller than 4 MiB.
+    /// More shards let more writers work at once; but each has its own share of the memory, an entry is at
+    /// most an eighth of it, and small shares are evicted from less evenly. With one shard and one thread the
+    /// cache behaves exactly as its policy. By default four for each core, but none smaller than 4 MiB.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
@@ -82,8 +82,11 @@ impl CacheBuilder {
         self
     }
 
-    /// A policy of your own, in place of a built-in one: see [`EvictionPolicy`]. Called once for each shard, and again whenever a
-    /// shard has been emptied by [`Cache::clear`] or by a panic of its policy.
+    /// A policy of your own, in place of a built-in one: see [`EvictionPolicy`].
+    ///
+    /// `policy` is called once for each shard, and again whenever a shard has been emptied by [`Cache::clear`]
+    /// or by a panic of its policy. Policies are made, used and dropped under a shard's lock: they must not use
+    /// the cache.
     pub fn custom_policy(
         mut self,
         policy: impl Fn(PolicyContext) -> Box<dyn EvictionPolicy> + Send + Sync + 'static,
@@ -92,23 +95,25 @@ impl CacheBuilder {
         self
     }
 
-    /// How large entries will be, key and value together, in bytes. Only a hint for the first size of the index, which spares it
-    /// from growing while the cache fills.
+    /// How large entries will be, key and value together, in bytes. Only a hint for the first size of the
+    /// index, which spares it from growing while the cache fills.
     pub fn expected_entry_bytes(mut self, bytes: usize) -> Self {
         self.expected_entry_bytes = Some(bytes);
         self
     }
 
-    /// The alignment of values in memory: 1 (the default), 8 or 16 bytes, so that archives (of rkyv, say) can be read in place.
-    /// Costs up to as many bytes for each entry.
+    /// The alignment of values in memory: 1 (the default), 8 or 16 bytes, so that archives (of rkyv, say) can
+    /// be read in place. Costs up to as many bytes for each entry.
     pub fn value_alignment(mut self, bytes: usize) -> Self {
         self.alignment = bytes;
         self
     }
 
-    /// The hasher for keys. By default ahash with seeds that are random for each cache, so that nobody can choose keys that collide.
+    /// The hasher for keys. By default ahash with seeds that are random for each cache, so that nobody can
+    /// choose keys that collide.
     ///
-    /// Its result is mixed once more, so a weak one will do; but it must give the same hash for the same bytes.
+    /// Its result is mixed once more, so a weak one will do; but it must give the same hash for the same
+    /// bytes.
     pub fn hasher<S: BuildHasher + Send + Sync + 'static>(mut self, hasher: S) -> Self {
         self.hasher = Some(KeyHasher::custom(hasher));
         self
@@ -118,9 +123,10 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::NoMaxBytes`] if no size was set, [`ErrorKind::TooSmall`] if it is too small, which names the smallest;
-    /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, or leaves more than 16 GiB to one (so the largest
-    ///   cache has 64 TiB);
+    /// * [`ErrorKind::NoMaxBytes`] if no size was set, [`ErrorKind::TooSmall`] if it is too small, which
+    ///   names the smallest;
+    /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, or leaves more than 16 GiB
+    ///   to one (so the largest cache has 64 TiB);
     /// * [`ErrorKind::Alignment`] if it is none of 1, 8 and 16;
     /// * [`ErrorKind::OutOfMemory`] if the system refuses the address space.
     pub fn build(self) -> Result<Cache, Error> {

@@ -22,8 +22,9 @@ const MAX_STRIPES: usize = 64;
 
 /// A cache from bytes to bytes.
 ///
-/// Entries lie in preallocated rings; `max_bytes` covers everything that the cache allocates. Reads take no lock. A `Cache` is a
-/// handle: clones share the entries, and the memory goes with the last of them (and the last [`Value`] out of it).
+/// Entries lie in preallocated rings; `max_bytes` covers everything that the cache allocates. Reads take no
+/// lock. A `Cache` is a handle: clones share the entries, and the memory goes with the last of them (and the
+/// last [`Value`] out of it).
 ///
 /// ```
 /// use bytecache::Cache;
@@ -52,7 +53,8 @@ struct Inner {
     _last: CollectOnDrop,
 }
 
-/// Gives the memory of a cache that goes back at once, if no reader of another cache lags behind; else a later operation does.
+/// Gives the memory of a cache that goes back at once, if no reader of another cache lags behind; else a
+/// later operation does.
 struct CollectOnDrop;
 
 impl Drop for CollectOnDrop {
@@ -105,8 +107,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooSmall`] below the smallest size, which is at most 64 KiB; [`ErrorKind::OutOfMemory`] if the system refuses
-    /// the address space.
+    /// [`ErrorKind::TooSmall`] below the smallest size, which is at most 64 KiB; [`ErrorKind::OutOfMemory`]
+    /// if the system refuses the address space.
     pub fn new(max_bytes: usize) -> Result<Self, Error> {
         Self::builder().max_bytes(max_bytes).build()
     }
@@ -160,8 +162,9 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// One hash, an epoch pin, one cache line of the index and those of the entry; two atomic additions for the value. No lock, and no
-    /// allocation unless a quarter of the shard's chunks is held by values already: then the value is a copy.
+    /// One hash, an epoch pin, one cache line of the index and those of the entry; two atomic additions for
+    /// the value. No lock, and no allocation unless a quarter of the shard's chunks is held by values
+    /// already: then the value is a copy.
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
         self.read(key.as_ref(), |target, found, pin| self.held(target.shard.hold(&found), pin))
@@ -169,9 +172,10 @@ impl Cache {
 
     /// What `read` makes of the value under `key`, in place.
     ///
-    /// An epoch pin is held while `read` runs: memory that other threads free waits until it returns. For more than a moment, use
-    /// [`get`](Self::get), which holds up one chunk only. The cache may be used inside `read`; an insert there is rejected sooner when
-    /// space is short, as it cannot wait for its own thread.
+    /// An epoch pin is held while `read` runs: memory that other threads free waits until it returns. For
+    /// more than a moment, use [`get`](Self::get), which holds up one chunk only. The cache may be used
+    /// inside `read`; an insert there is rejected sooner when space is short, as it cannot wait for its own
+    /// thread.
     ///
     /// # Cost
     ///
@@ -181,7 +185,8 @@ impl Cache {
         self.read(key.as_ref(), |_, found, _| read(found.entry.value))
     }
 
-    /// Copies the value under `key` to `value`, which is emptied first; whether there was one. On a miss `value` is left as it was.
+    /// Copies the value under `key` to `value`, which is emptied first; whether there was one. On a miss
+    /// `value` is left as it was.
     ///
     /// # Cost
     ///
@@ -197,8 +202,9 @@ impl Cache {
 
     /// Reads many keys, calling `each` with every index and the value under that key, in order.
     ///
-    /// The keys' cache lines are fetched together, sixteen at a time, which is more than twice as fast as one read after the other when
-    /// they are not in the processor's caches. An epoch pin is held while `each` runs, as in [`get_with`](Self::get_with).
+    /// The keys' cache lines are fetched together, sixteen at a time, which is more than twice as fast as one
+    /// read after the other when they are not in the processor's caches. An epoch pin is held while `each`
+    /// runs, as in [`get_with`](Self::get_with).
     ///
     /// ```
     /// # let cache = bytecache::Cache::new(1 << 20)?;
@@ -247,21 +253,25 @@ impl Cache {
 
     /// Stores `value` under `key`, in place of the entry that is there.
     ///
-    /// Every read that begins after this returns finds the entry, until it is replaced, removed or evicted, which may happen at any
-    /// time; readers of the former value keep it. A policy may evict the new entry at once.
+    /// Every read that begins after this returns finds the entry, until it is replaced, removed or evicted,
+    /// which may happen at any time; readers of the former value keep it. A policy may evict the new entry at
+    /// once.
     ///
     /// # Errors
     ///
     /// * [`ErrorKind::KeyTooLong`] if the key has more than 65,535 bytes;
     /// * [`ErrorKind::TooLarge`] if key and value together exceed [`max_entry_bytes`](Self::max_entry_bytes);
-    /// * [`ErrorKind::Rejected`] if readers hold the space that it needs: see the [limits](crate::docs::limitations).
+    /// * [`ErrorKind::Rejected`] if readers hold the space that it needs: see the
+    ///   [limits](crate::docs::limitations).
     ///
-    /// In each case the entry under `key` stays as it was, unless the policy has evicted it while space was sought.
+    /// In each case the entry under `key` stays as it was, unless the policy has evicted it while space was
+    /// sought.
     ///
     /// # Cost
     ///
-    /// One hash, one shard's lock, one copy of key and value; evictions and a bounded amount of cleaning as needed. Allocates nothing in
-    /// the steady state; the shard's index is rebuilt while its entries become more.
+    /// One hash, one shard's lock, one copy of key and value; evictions and a bounded amount of cleaning as
+    /// needed. Allocates nothing in the steady state; the shard's index is rebuilt while its entries become
+    /// more.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
         self.store(key.as_ref(), value.as_ref(), Condition::Always).map(|_| ())
     }
@@ -317,8 +327,9 @@ impl Cache {
 
     /// Removes the entries for which `keep` returns `false`.
     ///
-    /// No lock is held while `keep` runs, and other threads go on: an entry that is replaced between the call of `keep` and its removal
-    /// is shown to `keep` again. Entries that are stored meanwhile may not be seen; an entry may be seen twice.
+    /// No lock is held while `keep` runs, and other threads go on: an entry that is replaced between the call
+    /// of `keep` and its removal is shown to `keep` again. Entries that are stored meanwhile may not be seen;
+    /// an entry may be seen twice.
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         self.for_each_found(|target, key, value, pin| {
             let mut seen = value;
@@ -340,8 +351,9 @@ impl Cache {
 
     /// Calls `each` with every entry, shard by shard. Neither the policy nor the statistics learn of it.
     ///
-    /// Weakly consistent: no lock is held while `each` runs; entries that come or go meanwhile may be seen or not; when a shard's index
-    /// grows meanwhile, a few may be seen twice. An epoch pin is held during each call, as in [`get_with`](Self::get_with).
+    /// Weakly consistent: no lock is held while `each` runs; entries that come or go meanwhile may be seen or
+    /// not; when a shard's index grows meanwhile, a few may be seen twice. An epoch pin is held during each
+    /// call, as in [`get_with`](Self::get_with).
     pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
         self.for_each_found(|_, key, value, _| each(key, value));
     }
@@ -377,7 +389,8 @@ impl Cache {
         self.inner.max_bytes
     }
 
-    /// The largest entry that can be stored: the most that key and value may have together, in bytes. About an eighth of a shard.
+    /// The largest entry that can be stored: the most that key and value may have together, in bytes. About
+    /// an eighth of a shard.
     pub fn max_entry_bytes(&self) -> usize {
         self.inner.max_entry_bytes
     }
@@ -424,7 +437,8 @@ impl Cache {
         memory
     }
 
-    /// Does deferred work, a bounded amount for each shard: takes freed chunks back, cleans ahead, tells ordered policies of reads.
+    /// Does deferred work, a bounded amount for each shard: takes freed chunks back, cleans ahead, tells
+    /// ordered policies of reads.
     ///
     /// Never necessary. A service that is idle at times can move work from its next inserts here.
     pub fn maintain(&self) {

@@ -6,10 +6,10 @@
 //!                     | the top down    |            |          |
 //! ```
 //!
-//! Bucket, extra and tag are read from the hash with the shard's bits shifted out, from bits that do not overlap as long as a
-//! shard has fewer than 2^32 buckets.
-//! The default hasher is ahash with random seeds for each cache, so that nobody can choose keys that collide.
-//! A hasher of the user's own is mixed once more: the bits above ask more of a hash than a `HashMap` does.
+//! Bucket, extra and tag are read from the hash with the shard's bits shifted out, from bits that do not
+//! overlap as long as a shard has fewer than 2^32 buckets. The default hasher is ahash with random seeds for
+//! each cache, so that nobody can choose keys that collide. A hasher of the user's own is mixed once more:
+//! the bits above ask more of a hash than a `HashMap` does.
 
 use core::any::Any;
 use core::fmt;
@@ -57,7 +57,8 @@ impl KeyHash {
         }
     }
 
-    /// More of the hash, which neither the shard, the bucket nor the tag takes up: for the index to tell keys apart by.
+    /// More of the hash, which neither the shard, the bucket nor the tag takes up: for the index to tell keys
+    /// apart by.
     #[inline]
     pub(crate) fn extra(self) -> u16 {
         let [_, _, low, high, ..] = self.0.to_le_bytes();

@@ -4,11 +4,13 @@
 //! RUSTFLAGS="--cfg bytecache_loom" cargo test --lib --release loom
 //! ```
 //!
-//! Two things stand in for the real ones: the epochs (`reclaim.rs`, `mod model`) and the arena's bytes, which loom cannot see;
-//! each unit of them has a shadow cell that reports an access that nothing orders (`ring/memory.rs`, `mod shadow`).
+//! Two things stand in for the real ones: the epochs (`reclaim.rs`, `mod model`) and the arena's bytes, which
+//! loom cannot see; each unit of them has a shadow cell that reports an access that nothing orders
+//! (`ring/memory.rs`, `mod shadow`).
 //!
-//! Each model says what it was seen to fail at. All schedules with a few preemptions are explored, and every value that a load
-//! may return. Not explored: a load that passes a later store of its thread, and memory that is freed.
+//! Each model says what it was seen to fail at. All schedules with a few preemptions are explored, and every
+//! value that a load may return. Not explored: a load that passes a later store of its thread, and memory
+//! that is freed.
 //!
 //! `docs/ordering.rs` says which pair of memory orders each model covers.
 //!
@@ -30,8 +32,8 @@ use crate::ring::{Alignment, Held, Ring, RingShared, Stream, Value};
 use crate::shard::{Condition, Shard, ShardConfig, TouchLog};
 use crate::units::{EntryId, Location};
 
-/// Explores all schedules with at most so many switches away from a thread that could go on: two to four show every fault that
-/// was tried, within seconds.
+/// Explores all schedules with at most so many switches away from a thread that could go on: two to four show
+/// every fault that was tried, within seconds.
 fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -205,8 +207,8 @@ mod publishing {
         });
     }
 
-    /// Fails if an update frees the lane for a moment, if `Bucket::move_location` or `Bucket::live` is Relaxed, and if the moved location
-    /// loses the lane's part of the hash.
+    /// Fails if an update frees the lane for a moment, if `Bucket::move_location` or `Bucket::live` is
+    /// Relaxed, and if the moved location loses the lane's part of the hash.
     #[test]
     fn a_key_that_is_updated_is_never_absent() {
         explore(3, || {
@@ -299,9 +301,9 @@ mod chunks {
         });
     }
 
-    /// Fails if `PinWord::unpin` or `FreedSet::mark` is Relaxed, if the Acquire of `FreedSet::take` or the fence in `PinWord::ended`
-    /// is missing, if the own pin is dropped without a grace period, and if `RingShared::unpin` or `drop_own` mistakes the count of the
-    /// ring's `Arc`.
+    /// Fails if `PinWord::unpin` or `FreedSet::mark` is Relaxed, if the Acquire of `FreedSet::take` or the
+    /// fence in `PinWord::ended` is missing, if the own pin is dropped without a grace period, and if
+    /// `RingShared::unpin` or `drop_own` mistakes the count of the ring's `Arc`.
     #[test]
     fn bytes_stay_while_a_value_holds_them() {
         explore(3, || {
@@ -441,7 +443,8 @@ mod chunks {
         assert_eq!(ring.strong_count(), 0, "the ring was not let go");
     }
 
-    /// Two threads take values of one chunk at once, and let them go, while two chunks may be pinned. Afterwards two can be, no more.
+    /// Two threads take values of one chunk at once, and let them go, while two chunks may be pinned.
+    /// Afterwards two can be, no more.
     ///
     /// Fails if both threads count the chunk, if a recount finds none, or takes one that is still held.
     #[test]
@@ -495,8 +498,8 @@ mod chunks {
 mod growth {
     use super::*;
 
-    /// Fails if `Published::replace` or `Published::load` is Relaxed, if the old table is dropped without a grace period, and if
-    /// `Bucket::move_location` or `Bucket::live` is Relaxed.
+    /// Fails if `Published::replace` or `Published::load` is Relaxed, if the old table is dropped without a
+    /// grace period, and if `Bucket::move_location` or `Bucket::live` is Relaxed.
     #[test]
     fn a_key_is_found_while_its_table_is_replaced() {
         explore(3, || {
@@ -540,7 +543,7 @@ mod growth {
     impl Writer {
         fn grow(&mut self, readers: &Readers, table: Arc<Table>) {
             let hash = |live: Live<'_>| hash(self.ring.entry(live).key[0]);
-            self.index.move_to(table, (&self.token).into(), |_| {}, hash);
+            self.index.move_to(table, (&self.token).into(), |_| {}, hash, |_, _| {});
             readers.table.replace(Arc::clone(self.index.table()), &reclaim::pin());
         }
     }

@@ -1,8 +1,8 @@
 //! Prefetching: asking the processor for a cache line before it is needed.
 //!
-//! Most of what an operation takes is waiting for a few lines that nobody has touched for long; asked for together, they
-//! arrive together. A prefetch reads nothing that the program sees, so it is safe for any address, one that has been freed or was
-//! never mapped included.
+//! Most of what an operation takes is waiting for a few lines that nobody has touched for long; asked for
+//! together, they arrive together. A prefetch reads nothing that the program sees, so it is safe for any
+//! address, one that has been freed or was never mapped included.
 
 /// Bytes in a cache line, as far as prefetching is concerned.
 pub(crate) const LINE: usize = 64;

@@ -1,22 +1,25 @@
 //! Epoch-based reclamation: when may bytes that a reader could still see be used again?
 //!
-//! The only file that names `crossbeam_epoch`. The crate has a collector of its own, so that no other crate's pin can
-//! hold up a cache's memory. A reader [`pin`]s; what a writer has unlinked goes through [`Pin::defer`] and is let go once every
-//! pin that was held at that time has ended.
+//! The only file that names `crossbeam_epoch`. The crate has a collector of its own, so that no other crate's
+//! pin can hold up a cache's memory. A reader [`pin`]s; what a writer has unlinked goes through
+//! [`Pin::defer`] and is let go once every pin that was held at that time has ended.
 //!
-//! Two proofs are handed out from here. [`Hold`] says that its owner keeps memory from being reused: by an epoch pin, or
-//! by the shard's write lock ([`WriteToken`]). [`Live`] is a location together with the hold under which it was read.
+//! Two proofs are handed out from here. [`Hold`] says that its owner keeps memory from being reused: by an
+//! epoch pin, or by the shard's write lock ([`WriteToken`]). [`Live`] is a location together with the hold
+//! under which it was read.
 //!
 //! # Invariants
 //!
-//! 1. What a deferred call lets go was unlinked before the call was deferred: a pin that starts later cannot reach it.
+//! 1. What a deferred call lets go was unlinked before the call was deferred: a pin that starts later cannot
+//!    reach it.
 //! 2. A [`Live`] is made only of what an index lane points to, under the hold that it names.
 //! 3. A shard's [`WriteToken`] is reachable only by the holder of its lock.
 //!
 //! # Synchronization
 //!
-//! `crossbeam_epoch` gives: an unlink before `defer` happens before the deferred call, and so does everything that a pin which
-//! ended before it has read. [`Published::load`] (Acquire) pairs with [`Published::replace`] (AcqRel).
+//! `crossbeam_epoch` gives: an unlink before `defer` happens before the deferred call, and so does everything
+//! that a pin which ended before it has read. [`Published::load`] (Acquire) pairs with [`Published::replace`]
+//! (AcqRel).
 //!
 //! # Not here
 //!
@@ -125,9 +128,10 @@ mod epochs {
 
 /// The contract of the epochs, in a form that loom can explore.
 ///
-/// A deferred call waits for the pins that are held at that time, no others, and runs when a thread that collects has seen
-/// the end of each. What is ordered is what an epoch scheme orders, and no more: a pin sees what was unlinked before the
-/// calls that were deferred before it; a collecting thread, what the ended pins have read.
+/// A deferred call waits for the pins that are held at that time, no others, and runs when a thread that
+/// collects has seen the end of each. What is ordered is what an epoch scheme orders, and no more: a pin sees
+/// what was unlinked before the calls that were deferred before it; a collecting thread, what the ended pins
+/// have read.
 #[cfg(bytecache_loom)]
 mod model {
     use std::cell::Cell;
@@ -266,8 +270,8 @@ pub(crate) struct Live<'a> {
 impl<'a> Live<'a> {
     /// # Safety
     ///
-    /// * `location` was read from an index lane with Acquire while `hold` was held; or `hold` is the shard's lock, and a lane
-    ///   points to `location`;
+    /// * `location` was read from an index lane with Acquire while `hold` was held; or `hold` is the shard's
+    ///   lock, and a lane points to `location`;
     /// * the ring had published it: all its bytes were written before.
     #[inline]
     pub(crate) unsafe fn new(location: Location, hold: Hold<'a>) -> Self {

@@ -1,8 +1,8 @@
 //! Zeroed memory for arenas and index tables: mapped where the system can, plain otherwise.
 //!
-//! The only file that names `memmap2`. Mapped memory is anonymous and private, starts at a 2-MiB border when it is large
-//! enough to gain from huge pages, and asks for them (`madvise(MADV_HUGEPAGE)` on Linux; elsewhere the advice does not
-//! exist and is left out). It counts against the process only as it is touched.
+//! The only file that names `memmap2`. Mapped memory is anonymous and private, starts at a 2-MiB border when
+//! it is large enough to gain from huge pages, and asks for them (`madvise(MADV_HUGEPAGE)` on Linux;
+//! elsewhere the advice does not exist and is left out). It counts against the process only as it is touched.
 //!
 //! Plain memory serves where mapping fails or would waste most of a page.
 //!
@@ -18,11 +18,13 @@ const HUGE_PAGE: usize = 2 << 20;
 /// From this size on a region asks for huge pages: the last, partial one wastes at most a quarter then.
 const HUGE_FROM: usize = 4 * HUGE_PAGE;
 
-/// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an arena has not been
-/// written to, or has given back, takes no memory. Rounding to pages costs under an eighth then.
+/// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an
+/// arena has not been written to, or has given back, takes no memory. Rounding to pages costs under an eighth
+/// then.
 const MAPPED_FROM: usize = 32 << 10;
 
-/// What a mapping is rounded up to. Systems with larger pages map more than is counted, by under a page for each region.
+/// What a mapping is rounded up to. Systems with larger pages map more than is counted, by under a page for
+/// each region.
 const PAGE: usize = 4 << 10;
 
 /// One cache line: the unit of plain regions, for its alignment.

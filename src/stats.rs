@@ -1,8 +1,8 @@
 //! Counters, and what a cache tells of itself.
 //!
-//! Reads count in stripes: a thread adds to a cache line of its own with a plain load and store, so that counting
-//! costs a reader no locked instruction and no shared line. Threads beyond the number of stripes share the last one and add
-//! atomically. Writes count under their shard's lock, in [`WriteCounts`].
+//! Reads count in stripes: a thread adds to a cache line of its own with a plain load and store, so that
+//! counting costs a reader no locked instruction and no shared line. Threads beyond the number of stripes
+//! share the last one and add atomically. Writes count under their shard's lock, in [`WriteCounts`].
 //!
 //! # Synchronization
 //!

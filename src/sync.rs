@@ -19,9 +19,10 @@ mod imp {
 
     /// Where an atomic's accesses take turns.
     ///
-    /// loom looks for schedules that swap two accesses of which one is a store, and compares a store only with the access just
-    /// before it: a thread that loads and then stores would hide what others loaded earlier. Here each access is a
-    /// read-modify-write of a word of its own as well, so that none is hidden. It is Relaxed and orders nothing.
+    /// loom looks for schedules that swap two accesses of which one is a store, and compares a store only
+    /// with the access just before it: a thread that loads and then stores would hide what others loaded
+    /// earlier. Here each access is a read-modify-write of a word of its own as well, so that none is hidden.
+    /// It is Relaxed and orders nothing.
     #[derive(Debug)]
     struct Turn(loom::sync::atomic::AtomicUsize);
 

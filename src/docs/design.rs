@@ -10,55 +10,73 @@
 //!
 //! # Shards
 //!
-//! The top bits of the hash choose a shard: a ring, an index, a policy under one lock, with an equal share of `max_bytes`. Nothing is shared between shards
-//! but the handle and striped counters. A share is a single atomic number: memory is taken from it before it is allocated, and given back after it was
-//! freed, so the sum never exceeds the limit, not even for a moment.
+//! The top bits of the hash choose a shard: a ring, an index, a policy under one lock, with an equal share of
+//! `max_bytes`. Nothing is shared between shards but the handle and striped counters. A share is a single
+//! atomic number: memory is taken from it before it is allocated, and given back after it was freed, so the
+//! sum never exceeds the limit, not even for a moment.
 //!
 //! # The index
 //!
-//! Twelve lanes in a cache line: tags of 8 bits, locations of 32 bits (in units of four bytes, so a shard can have 16 GiB), 2-bit visit counters, and
-//! a count of the entries that found the bucket full and went on to the next. At its limit of 85 % an entry costs 6.3 bytes.
-//! The hash is not kept: when the table grows, keys are hashed again, and home buckets keep their order since they come from a high
-//! multiply.
+//! Twelve lanes in a cache line: tags of 8 bits, locations of 32 bits (in units of four bytes, so a shard can
+//! have 16 GiB), 2-bit visit counters, and a count of the entries that found the bucket full and went on to
+//! the next. At its limit of 85 % an entry costs 6.3 bytes. The hash is not kept: when the table grows, keys
+//! are hashed again, and home buckets keep their order since they come from a high multiply.
 //!
-//! An entry keeps its lane until it leaves or the table grows. So the lane's number is its *id*, by which the policy knows it. Updates and relocations store another
-//! location in the same lane: a key that is present is never missing for an instant.
+//! An entry keeps its lane until it leaves or the table grows. So the lane's number is its *id*, by which the
+//! policy knows it. Updates and relocations store another location in the same lane: a key that is present is
+//! never missing for an instant.
 //!
-//! The visits and the overflow count are bytes of their own rather than one word that is changed by read-modify-write: a visit is then a plain store, and a reader executes
-//! no locked instruction but the one in its pin. On uniform reads of 4 million entries that was worth 9 % (0.78 to 0.85 of the bound in `benches/compare`).
+//! An arena of less than 16 GiB does not need all bits of a location: the others hold more of the hash. With
+//! eight bits of tag alone, every eleventh search for a key that is not there looked at another entry, which
+//! was a fifth of an insert's time.
+//!
+//! The visits and the overflow count are bytes of their own rather than one word that is changed by
+//! read-modify-write: a visit is then a plain store, and a reader executes no locked instruction but the one
+//! in its pin. On uniform reads of 4 million entries that was worth 9 % (0.78 to 0.85 of the bound in
+//! `benches/compare`).
 //!
 //! # The ring
 //!
-//! A shard's arena is divided into up to 256 chunks. Entries are appended to an open chunk and never change. Leaving, an entry is marked dead. A chunk without live entries
-//! is *retired*: when the epochs say that no reader can have seen its locations any more, the ring's own pin on it ends; [`Value`](crate::Value)s have pins as well,
-//! and whoever brings the count to zero frees the chunk. There is no handshake and no second look-up.
+//! A shard's arena is divided into up to 256 chunks. Entries are appended to an open chunk and never change.
+//! Leaving, an entry is marked dead. A chunk without live entries is *retired*: when the epochs say that no
+//! reader can have seen its locations any more, the ring's own pin on it ends; [`Value`](crate::Value)s have
+//! pins as well, and whoever brings the count to zero frees the chunk. There is no handshake and no second
+//! look-up.
 //!
-//! When few chunks are free, the one with the fewest live bytes is *cleaned*, a little with each store: its live entries are copied to a chunk of survivors.
-//! Entries that are relocated again go to a third stream. So chunks hold entries of similar age, which die at similar times. On Zipf 0.9 traffic with S3-FIFO the third
+//! When few chunks are free, the one with the fewest live bytes is *cleaned*, a little with each store: its
+//! live entries are copied to a chunk of survivors. Entries that are relocated again go to a third stream. So
+//! chunks hold entries of similar age, which die at similar times. On Zipf 0.9 traffic with S3-FIFO the third
 //! stream let the ring be 91 % live instead of 88 % for the same amount of copying.
 //!
-//! How full the ring may be is governed: up to 97.5 %, down to 78 % as the amount of copying for each byte stored nears 3.
+//! How full the ring may be is governed: up to 97.5 %, down to 78 % as the amount of copying for each byte
+//! stored nears 3.
 //!
 //! # Eviction
 //!
-//! The policy names victims until the live bytes and the new entry fit; which bytes move is none of its business. It is told of a new entry before that is
-//! written, so it may refuse it. Policies with counted visits read two bits beside the location. Ordered ones get touches through a log that
-//! readers write without a lock and that is drained before any decision.
+//! The policy names victims until the live bytes and the new entry fit; which bytes move is none of its
+//! business. It is told of a new entry before that is written, so it may refuse it. Policies with counted
+//! visits read two bits beside the location. Ordered ones get touches through a log that readers write
+//! without a lock and that is drained before any decision.
 //!
-//! S3-FIFO's queues are not linked lists: ids lie side by side in blocks, so what will be evicted next is known, and its bucket, header and ghosts are fetched ahead. A queue
-//! of links costs a cache miss for each neighbour and twice the memory. The price is that removed ids stay behind as holes until the queue comes past them.
+//! S3-FIFO's queues are not linked lists: ids lie side by side in blocks, so what will be evicted next is
+//! known, and its bucket, header and ghosts are fetched ahead. A queue of links costs a cache miss for each
+//! neighbour and twice the memory. The price is that removed ids stay behind as holes until the queue comes
+//! past them.
 //!
 //! # Writers and readers
 //!
-//! A writer never waits for a reader. When every free chunk waits for one, emptying more chunks would only lose entries, as those would wait
-//! for the same reader: so the store yields a bounded number of times, then gives up. An earlier version evicted on, and lost a sixth of the cache whenever a
-//! reading thread was put aside by the system.
+//! A writer never waits for a reader. When every free chunk waits for one, emptying more chunks would only
+//! lose entries, as those would wait for the same reader: so the store yields a bounded number of times, then
+//! gives up. An earlier version evicted on, and lost a sixth of the cache whenever a reading thread was put
+//! aside by the system.
 //!
 //! # Prefetching
 //!
-//! What an operation costs is the lines that it waits for. The bucket is asked for before the pin's fence (reads) or the lock (writes); all of an entry's lines once
-//! its tag has matched, as where its value begins is in the first of them; the lines that the next entry will be written to, after each append. `prefetch.rs` is one function with one `unsafe`
-//! instruction, which both the ring and the index, and policies, use.
+//! What an operation costs is the lines that it waits for. The bucket is asked for before the pin's fence
+//! (reads) or the lock (writes); all of an entry's lines once its tag has matched, as where its value begins
+//! is in the first of them; the lines that the next entry will be written to, after each append.
+//! `prefetch.rs` is one function with one `unsafe` instruction, which both the ring and the index, and
+//! policies, use.
 //!
 //! # Where what is
 //!
@@ -71,5 +89,5 @@
 //! | 2 | `ring/`, `index/`, `policy/`: three rooms that do not know each other |
 //! | 1 | `units.rs`, `error.rs`, `hash.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `prefetch.rs`, `sync.rs` |
 //!
-//! A file imports only from floors below its own (`tests/layering.rs` holds that; the one exception is `Cache::builder`). `unsafe` is in `ring/`, `index/bucket.rs`,
-//! `reclaim.rs` and `prefetch.rs`.
+//! A file imports only from floors below its own (`tests/layering.rs` holds that; the one exception is
+//! `Cache::builder`). `unsafe` is in `ring/`, `index/bucket.rs`, `reclaim.rs` and `prefetch.rs`.

@@ -2,44 +2,61 @@
 //!
 //! # Inserts that are rejected
 //!
-//! Memory that has been emptied is written to again only when no reader can still see it: when every read that was going on has ended (an
-//! *epoch pin*), and every [`Value`](crate::Value) that lies in it has been dropped. A store does not wait for that. It uses the chunks that
-//! are kept ready (1/64 of the shard, two at least); then it yields the processor up to sixteen times; then it returns
+//! Memory that has been emptied is written to again only when no reader can still see it: when every read
+//! that was going on has ended (an *epoch pin*), and every [`Value`](crate::Value) that lies in it has been
+//! dropped. A store does not wait for that. It uses the chunks that are kept ready (1/64 of the shard, two at
+//! least); then it yields the processor up to sixteen times; then it returns
 //! [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
 //!
-//! * A closure of [`get_with`](crate::Cache::get_with), [`get_many`](crate::Cache::get_many), [`retain`](crate::Cache::retain) or
-//!   [`for_each`](crate::Cache::for_each) that runs for long holds up *all* caches of the process. Use [`get`](crate::Cache::get) for values that
-//!   are worked on for more than a moment.
-//! * So does a thread that the system puts aside in the middle of a read. With more busy threads than cores a few inserts in ten thousand
-//!   may be rejected; a cache that has missed an insert answers the next read of that key with a miss, and no harm is done.
+//! * A closure of [`get_with`](crate::Cache::get_with), [`get_many`](crate::Cache::get_many),
+//!   [`retain`](crate::Cache::retain) or [`for_each`](crate::Cache::for_each) that runs for long holds up
+//!   *all* caches of the process. Use [`get`](crate::Cache::get) for values that are worked on for more than
+//!   a moment.
+//! * So does a thread that the system puts aside in the middle of a read. With more busy threads than cores a
+//!   few inserts in ten thousand may be rejected; a cache that has missed an insert answers the next read of
+//!   that key with a miss, and no harm is done.
 //! * An insert from inside such a closure does not yield, since it would wait for its own thread.
-//! * Values hold one chunk each, at most a quarter of a shard's chunks together. What is dead in them cannot be used meanwhile.
+//! * Values hold one chunk each, at most a quarter of a shard's chunks together. What is dead in them cannot
+//!   be used meanwhile.
 //!
 //! # Sizes
 //!
-//! * Keys have at most 65,535 bytes; key and value together at most [`max_entry_bytes`](crate::Cache::max_entry_bytes), about an eighth of a shard.
+//! * Keys have at most 65,535 bytes; key and value together at most
+//!   [`max_entry_bytes`](crate::Cache::max_entry_bytes), about an eighth of a shard.
 //! * A shard has at most 16 GiB.
-//! * An entry larger than a chunk (1/256 of the shard, 4 KiB to 1 MiB) counts as whole chunks. One larger than half a chunk leaves the rest of its
-//!   chunk unused, if nothing smaller comes along. To make room for a large entry, some that the policy had not chosen may have to go.
-//! * In caches below a megabyte, the chunks that are kept free are a noticeable part: at 64 KiB about a third is never live.
+//! * An entry larger than a chunk (1/256 of the shard, 4 KiB to 1 MiB) counts as whole chunks. One larger
+//!   than half a chunk leaves the rest of its chunk unused, if nothing smaller comes along. To make room for
+//!   a large entry, some that the policy had not chosen may have to go.
+//! * In caches below a megabyte, the chunks that are kept free are a noticeable part: at 64 KiB about a third
+//!   is never live.
 //!
 //! # Policies
 //!
-//! * With several shards each has its own policy and its own share of the memory. The miss ratio is that of the policy for one shard, and a little
-//!   worse for many, as hashing divides keys unevenly.
-//! * Readers that meet in a shard's touch log may drop touches of ordered policies; counted policies may lose a visit when two threads
-//!   visit neighbouring entries at the same moment. With one thread neither happens.
+//! * With several shards each has its own policy and its own share of the memory. The miss ratio is that of
+//!   the policy for one shard, and a little worse for many, as hashing divides keys unevenly.
+//! * Readers that meet in a shard's touch log may drop touches of ordered policies; counted policies may lose
+//!   a visit when two threads visit neighbouring entries at the same moment. With one thread neither happens.
 //! * When the index grows, S3-FIFO forgets its ghosts. That happens while the cache fills, hardly ever later.
 //!
 //! # Iteration
 //!
-//! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent: entries that come and go are seen or not, and
-//! some are seen twice when an index grows meanwhile.
+//! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent: entries
+//! that come and go are seen or not, and some are seen twice when an index grows meanwhile.
 //!
 //! # Platforms
 //!
-//! Developed and measured on x86-64 Linux. Elsewhere there are no huge pages and no prefetching; memory that the index takes from the ring is given
-//! back to the system only where `madvise(MADV_DONTNEED)` exists, though it is no longer used. Systems with pages above 4 KiB keep up to a page more for each
-//! region than is counted.
+//! Developed and measured on x86-64 Linux. Elsewhere there are no huge pages and no prefetching; memory that
+//! the index takes from the ring is given back to the system only where `madvise(MADV_DONTNEED)` exists,
+//! though it is no longer used. Systems with pages above 4 KiB keep up to a page more for each region than is
+//! counted.
 //!
-//! The collector of epochs is the process's, not the cache's: about 2 KiB for each thread that has read, outside of `max_bytes`.
+//! # Outside of `max_bytes`
+//!
+//! * The collector of epochs is the process's, not the cache's. It has about 2 KiB for each thread that has
+//!   read, and 2 KiB for each chunk or table that waits for readers: little beside chunks of 64 KiB and more,
+//!   half as much again beside the 4-KiB chunks of a cache below 1 MiB.
+//! * What S3-FIFO keeps of removed entries and of those larger than 32 KiB is accounted for when the next chunk
+//!   is opened, not at once.
+//! * Where the system refuses to map memory, arenas are allocated whole. The same goes for chunks below 64 KiB
+//!   on systems other than x86-64, whose pages may be that large: they are not given back one by one.
+//! * Copies of values belong to those who asked for them.

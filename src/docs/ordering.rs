@@ -1,8 +1,9 @@
 //! Memory orders, pair by pair.
 //!
-//! For each atomic: which operation pairs with which, what both sides may conclude, why Relaxed does where it is used, and the model in
-//! `src/loom.rs` that was seen to fail when the order was weakened. Three things are not ordered here but by their own means: what a shard's lock
-//! guards (its mutex), what waits for readers (`crossbeam-epoch`), and the last count of a ring or table (`Arc`).
+//! For each atomic: which operation pairs with which, what both sides may conclude, why Relaxed does where it
+//! is used, and the model in `src/loom.rs` that was seen to fail when the order was weakened. Three things
+//! are not ordered here but by their own means: what a shard's lock guards (its mutex), what waits for
+//! readers (`crossbeam-epoch`), and the last count of a ring or table (`Arc`).
 //!
 //! # The life of an entry's bytes
 //!
@@ -15,11 +16,13 @@
 //!                                              +-- reads --- unpin (Release) ---------+--> fence (Acquire), mark (Release)
 //! ```
 //!
-//! Each arrow is one of the pairs below. Without any one of them a reader may see bytes of another entry, and loom says so.
+//! Each arrow is one of the pairs below. Without any one of them a reader may see bytes of another entry, and
+//! loom says so.
 //!
 //! # The index: `index/bucket.rs`, `index/mod.rs`
 //!
-//! Tags, locations and overflow counts are stored by the holder of the shard's lock alone, so its own loads are Relaxed and exact.
+//! Tags, locations and overflow counts are stored by the holder of the shard's lock alone, so its own loads
+//! are Relaxed and exact.
 //!
 //! | atomic | stores | loads | what follows |
 //! |---|---|---|---|
@@ -31,19 +34,24 @@
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They choose victims and guard nothing. |
 //! | `TableHint` | `set`, Relaxed | `prefetch`, Relaxed | Addresses that are prefetched and never read. Any mixture of old and new ones will do. |
 //!
-//! A key that is present throughout a search is found. Its tag was stored before the search began and does not change while the key stays; an update changes
-//! the location from one entry of the key to the next, in a single store. A thread that has seen the newer value does not see the older one
-//! again, as the loads of one atomic by one thread never go back.
+//! A key that is present throughout a search is found. Its tag was stored before the search began and does
+//! not change while the key stays; an update changes the location from one entry of the key to the next, in a
+//! single store. A thread that has seen the newer value does not see the older one again, as the loads of one
+//! atomic by one thread never go back.
 //!
-//! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`, `publishing::a_key_that_is_updated_is_never_absent`.
+//! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
+//! `publishing::a_key_that_is_updated_is_never_absent`.
 //!
 //! # The table: `Published` in `reclaim.rs`
 //!
-//! * `replace` (the Release half of AcqRel) pairs with `load` (Acquire): who gets the pointer sees the whole table, with all entries that were moved to it.
-//! * The Acquire half of `replace` takes over the table that another thread published, before its count is dropped. All writers hold the shard's lock, which orders
-//!   them already; it costs nothing, and `Published` is right without the lock.
-//! * The old table goes after a grace period. A reader that still searches it finds lanes that do not change any more; their entries may have been
-//!   replaced or erased since, and their bytes stay because it was pinned before.
+//! * `replace` (the Release half of AcqRel) pairs with `load` (Acquire): who gets the pointer sees the whole
+//!   table, with all entries that were moved to it.
+//! * The Acquire half of `replace` takes over the table that another thread published, before its count is
+//!   dropped. All writers hold the shard's lock, which orders them already; it costs nothing, and `Published`
+//!   is right without the lock.
+//! * The old table goes after a grace period. A reader that still searches it finds lanes that do not change
+//!   any more; their entries may have been replaced or erased since, and their bytes stay because it was
+//!   pinned before.
 //! * `drop` is Relaxed: `&mut self` says that no other thread is left.
 //!
 //! Model: `growth::a_key_is_found_while_its_table_is_replaced`.
@@ -56,12 +64,14 @@
 //! 2. the call runs after every pin that had begun before, and happens after all that they read;
 //! 3. what comes before `defer` happens before the call.
 //!
-//! Models run with a stand-in that orders these and nothing else. In particular the end of one pin orders nothing for the next pin.
+//! Models run with a stand-in that orders these and nothing else. In particular the end of one pin orders
+//! nothing for the next pin.
 //!
 //! # Pins of chunks: `ring/chunk.rs`, `ring/shared.rs`
 //!
-//! The word of a chunk: the ring's own pin, the mark, and the number of values. Every change but `renew` is a read-modify-write, so they all see each
-//! other in one order, and a Release in it reaches every later Acquire (a *release sequence*).
+//! The word of a chunk: the ring's own pin, the mark, and the number of values. Every change but `renew` is a
+//! read-modify-write, so they all see each other in one order, and a Release in it reaches every later
+//! Acquire (a *release sequence*).
 //!
 //! | operation | order | pairs with, and why |
 //! |---|---|---|
@@ -75,43 +85,54 @@
 //! | `has_values` | Acquire | `unpin`: a ring that is dropped frees its memory after the reads of the values that it finds gone. Elsewhere it is a hint. |
 //! | `span` | Relaxed | Stored under the lock before the chunk's first location is published, and loaded by holders of a pin or a location, or by whoever frees the chunk. |
 //!
-//! Whoever brings the word to zero has the count of the ring's `Arc` that the retired chunk owned: `drop_own` gives it away before it ends the own pin, so
-//! the last value finds it, on whichever thread.
+//! Whoever brings the word to zero has the count of the ring's `Arc` that the retired chunk owned: `drop_own`
+//! gives it away before it ends the own pin, so the last value finds it, on whichever thread.
 //!
-//! * `FreedSet::mark` (Release) pairs with the swap in `take` (Acquire): the pin word is new, and all reads of the chunk happen before the next bytes are written. The load
-//!   before the swap is Relaxed: a bit that it misses is taken the next time.
-//! * `pinned` and `held` are Relaxed counters. They bound how many chunks values may hold, and how much work a store does; an add comes before its subtraction because
-//!   the pin word orders the two.
+//! * `FreedSet::mark` (Release) pairs with the swap in `take` (Acquire): the pin word is new, and all reads
+//!   of the chunk happen before the next bytes are written. The load before the swap is Relaxed: a bit that
+//!   it misses is taken the next time.
+//! * `pinned` and `held` are Relaxed counters. They bound how many chunks values may hold, and how much work
+//!   a store does; an add comes before its subtraction because the pin word orders the two.
 //! * `recount_at` and `usual_lines` are Relaxed hints.
 //!
 //! Models: `chunks::bytes_stay_while_a_pin_can_see_them`, `chunks::bytes_stay_while_a_value_holds_them`,
-//! `chunks::a_value_that_frees_the_chunk_waits_for_readers_without_values`, `chunks::values_outlive_the_ring_and_let_it_go_once`,
-//! `chunks::values_in_a_retired_chunk_outlive_the_ring`, `chunks::chunks_that_are_freed_at_once_all_come_back`, `chunks::pinned_chunks_are_counted_once`,
-//! `chunks::a_freed_chunk_is_not_counted_as_pinned`. None covers the Acquire of `has_values`: loom does not see
-//! memory that is freed.
+//! `chunks::a_value_that_frees_the_chunk_waits_for_readers_without_values`,
+//! `chunks::values_outlive_the_ring_and_let_it_go_once`,
+//! `chunks::values_in_a_retired_chunk_outlive_the_ring`,
+//! `chunks::chunks_that_are_freed_at_once_all_come_back`, `chunks::pinned_chunks_are_counted_once`,
+//! `chunks::a_freed_chunk_is_not_counted_as_pinned`. None covers the Acquire of `has_values`: loom does not
+//! see memory that is freed.
 //!
 //! # An entry's first word: `ring/memory.rs`
 //!
-//! Lengths and flags, Relaxed throughout. It is written before the location is published and read after that was loaded, as the other bytes are. Later only the dead mark
-//! changes, stored by the lock's holder while readers load the lengths: that is why it is atomic. The mark is read under the lock alone.
+//! Lengths and flags, Relaxed throughout. It is written before the location is published and read after that
+//! was loaded, as the other bytes are. Later only the dead mark changes, stored by the lock's holder while
+//! readers load the lengths: that is why it is atomic. The mark is read under the lock alone.
 //!
-//! It lies in raw memory, where loom cannot follow. The bytes around it have shadow cells, and any access to one that the pairs above do not order fails a model.
+//! It lies in raw memory, where loom cannot follow. The bytes around it have shadow cells, and any access to
+//! one that the pairs above do not order fails a model.
 //!
 //! # The touch log: `shard/touch.rs`
 //!
-//! * `push` adds to `used` (AcqRel), and `drain` stores 0 in it (Release) after it has emptied the places: a place is filled after it was emptied.
+//! * `push` adds to `used` (AcqRel), and `drain` stores 0 in it (Release) after it has emptied the places: a
+//!   place is filled after it was emptied.
 //! * `drain` first swaps the capacity in (AcqRel): from then on pushes find the stripe full.
-//! * Places are Relaxed. A thread may take a place, and fill it only after a drain has passed. Its touch then comes one drain late, or takes the place of
-//!   one that came after that drain. Each id is swapped out, so a touch arrives at most once.
+//! * Places are Relaxed. A thread may take a place, and fill it only after a drain has passed. Its touch then
+//!   comes one drain late, or takes the place of one that came after that drain. Each id is swapped out, so a
+//!   touch arrives at most once.
 //! * With one thread nothing is late or lost: it sees its own stores, and drains a full stripe itself.
 //!
-//! Models: `touches::touches_that_meet_no_drain_all_arrive`, `touches::a_touch_arrives_at_most_once_however_often_the_log_is_drained`. They need each step to be one
-//! read-modify-write, and none of the orders: those keep a place from being emptied after it was filled anew on processors that let loads pass later
-//! stores, which loom does not explore and which would cost a touch at worst.
+//! Models: `touches::touches_that_meet_no_drain_all_arrive`,
+//! `touches::a_touch_arrives_at_most_once_however_often_the_log_is_drained`. They need each step to be one
+//! read-modify-write, and none of the orders: those keep a place from being emptied after it was filled anew
+//! on processors that let loads pass later stores, which loom does not explore and which would cost a touch
+//! at worst.
 //!
 //! # Counters: `shard/account.rs`, `stats.rs`
 //!
-//! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed: it never passes the budget in the one order of its changes. The memory behind
-//!   it is handed over by other means. `index` is a part of it, for reports.
-//! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has its number. The mutex around the free numbers passes a stripe from
-//!   a thread that has ended to the next. The last stripe is shared and is added to.
+//! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed: it never passes the
+//!   budget in the one order of its changes. The memory behind it is handed over by other means. `index` is a
+//!   part of it, for reports.
+//! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has its number.
+//!   The mutex around the free numbers passes a stripe from a thread that has ended to the next. The last
+//!   stripe is shared and is added to.

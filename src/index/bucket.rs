@@ -10,17 +10,19 @@
 //! # Invariants
 //!
 //! 1. Tags, locations and the overflow count are stored only by the holder of the shard's lock.
-//! 2. A location is stored only after all bytes of its entry were written, and replaced or cleared before its chunk is retired.
-//! 3. A lane whose tag is not 0 keeps its key until the tag is 0 again: an update stores another location in the same lane.
+//! 2. A location is stored only after all bytes of its entry were written, and replaced or cleared before its
+//!    chunk is retired.
+//! 3. A lane whose tag is not 0 keeps its key until the tag is 0 again: an update stores another location in
+//!    the same lane.
 //!
 //! # Synchronization
 //!
 //! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live`] (Acquire): the entry's bytes are visible.
-//! * Tags are Relaxed. A reader that sees a new tag with an old location, or the other way round, compares another entry's
-//!   key and finds it different, or an entry that was there when the read began.
+//! * Tags are Relaxed. A reader that sees a new tag with an old location, or the other way round, compares
+//!   another entry's key and finds it different, or an entry that was there when the read began.
 //! * The overflow count is Relaxed, like the tags. It is raised before the entry that it counts is published.
-//! * Visits are Relaxed loads and stores, by readers and by the lock's holder: counts may be lost or come a moment late, and
-//!   guard nothing. With one thread they are exact.
+//! * Visits are Relaxed loads and stores, by readers and by the lock's holder: counts may be lost or come a
+//!   moment late, and guard nothing. With one thread they are exact.
 
 use core::ptr::NonNull;
 
@@ -55,7 +57,8 @@ pub(super) struct Bucket {
 
 /// How the words of locations are divided: an arena of less than 16 GiB leaves their top bits to the hash.
 ///
-/// Eight bits of tag would have every eleventh search for a key that is not there look at another entry, which is a cache miss.
+/// Eight bits of tag would have every eleventh search for a key that is not there look at another entry,
+/// which is a cache miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocationBits(u32);
 

@@ -1,21 +1,22 @@
 //! From a hash to an entry's location, in one cache line for most keys.
 //!
-//! A table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket, or, if that is full, in one of the next; each
-//! bucket on the way counts the entries that went past it, so a search stops where that count is 0. At a load of 0.85 about one
-//! entry in seventeen is displaced, and an entry costs 6.3 bytes.
+//! A table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket, or, if that is full, in one of
+//! the next; each bucket on the way counts the entries that went past it, so a search stops where that count
+//! is 0. At a load of 0.85 about one entry in seventeen is displaced, and an entry costs 6.3 bytes.
 //!
 //! The lane is the entry's id for policies. It changes only when the table is replaced by a larger one.
 //!
 //! # Invariants
 //!
-//! 1. Between an entry's home bucket and its own, every bucket's overflow count includes it (or is at its end).
+//! 1. Between an entry's home bucket and its own, every bucket's overflow count includes it (or is at its
+//!    end).
 //! 2. `len` lanes are used, never more than [`Index::max_len`].
 //!
 //! # Synchronization
 //!
-//! Readers see a whole table through [`Published`](crate::reclaim::Published), lanes as `bucket.rs` says. A key that is present
-//! throughout a search is found: its lane's tag does not change. A table that was replaced stays as it was; a reader that still
-//! searches it finds what was there when the search began.
+//! Readers see a whole table through [`Published`](crate::reclaim::Published), lanes as `bucket.rs` says. A
+//! key that is present throughout a search is found: its lane's tag does not change. A table that was
+//! replaced stays as it was; a reader that still searches it finds what was there when the search began.
 //!
 //! # Not here
 //!
@@ -260,7 +261,8 @@ impl Index {
         buckets.max(MIN_BUCKETS)
     }
 
-    /// The lane that a new entry would get. It stays free until [`publish`](Self::publish), whatever is erased meanwhile.
+    /// The lane that a new entry would get. It stays free until [`publish`](Self::publish), whatever is
+    /// erased meanwhile.
     #[inline]
     pub(crate) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
         self.table.free_lane(hash)
@@ -316,8 +318,8 @@ impl Index {
 
     /// Moves all entries to a larger table; the caller publishes it.
     ///
-    /// `prefetch` is told which entries come next, `hash_of` must give each one's hash, `moved` is told where each id went. If one of
-    /// them panics, the index is as it was.
+    /// `prefetch` is told which entries come next, `hash_of` must give each one's hash, `moved` is told where
+    /// each id went. If one of them panics, the index is as it was.
     pub(crate) fn move_to(
         &mut self,
         table: Arc<Table>,

@@ -5,10 +5,11 @@
 //!   queue   head block -> block -> tail block  popped at the head, pushed at the tail
 //! ```
 //!
-//! A linked list over ids costs a cache miss for each neighbour; a queue's next ids lie side by side, so what will be evicted next
-//! can be fetched ahead. The price is that an id in the middle cannot be unlinked: its place becomes a *hole* that is skipped
-//! when the head reaches it. Holes are remembered by id and by the queue's tail at the time, since the id may soon be queued again.
-//! When the pool is used up, or holes are many, both queues go round once without them: O(1) amortised.
+//! A linked list over ids costs a cache miss for each neighbour; a queue's next ids lie side by side, so what
+//! will be evicted next can be fetched ahead. The price is that an id in the middle cannot be unlinked: its
+//! place becomes a *hole* that is skipped when the head reaches it. Holes are remembered by id and by the
+//! queue's tail at the time, since the id may soon be queued again. When the pool is used up, or holes are
+//! many, both queues go round once without them: O(1) amortised.
 //!
 //! # Invariants
 //!
@@ -21,8 +22,9 @@ use super::EntryId;
 
 const NONE: u32 = u32::MAX;
 
-/// Blocks that only [`Queues::close_holes`] may use.
-const SPARE_BLOCKS: u32 = 1;
+/// Blocks that only [`Queues::close_holes`] may use: one for each queue, as each may need one before its head has
+/// left another, and the first may keep it.
+const SPARE_BLOCKS: u32 = 2;
 
 /// Which of a policy's queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,7 +116,7 @@ impl Queues {
         if !self.push_place(queue, id.get(), SPARE_BLOCKS) {
             self.close_holes();
             let pushed = self.push_place(queue, id.get(), SPARE_BLOCKS);
-            debug_assert!(pushed, "more ids than the pool was made for");
+            assert!(pushed, "more ids than the pool was made for");
         }
     }
 
@@ -208,8 +210,9 @@ impl Queues {
             for _ in 0..self.len(queue) {
                 let Some((id, position)) = self.pop_place(queue) else { break };
                 if !self.is_hole(queue, id, position) {
-                    // The spare block is enough: by the time that it is full, the head has left a block.
-                    self.push_place(queue, id, 0);
+                    // By the time that the queue's spare block is full, its head has left a block.
+                    let pushed = self.push_place(queue, id, 0);
+                    assert!(pushed, "an id would be lost to the policy");
                 }
             }
             self.holes[queue as usize].clear();
@@ -249,31 +252,47 @@ mod tests {
         EntryId::new(number)
     }
 
-    proptest! {
-        /// Against two plain queues: pushes, pops, removals from anywhere, ids that come back at once.
-        #[test]
-        fn holes_are_invisible(operations in prop::collection::vec((0..5_u8, 0..20_u32), 1..2000)) {
-            let mut queues = Queues::new(20);
-            let mut model = [VecDeque::new(), VecDeque::new()];
-            for (operation, number) in operations {
-                let queue = Queue::ALL[usize::from(operation % 2)];
-                let at = model.iter().position(|ids: &VecDeque<u32>| ids.contains(&number));
-                match (operation, at) {
-                    (4, _) => prop_assert_eq!(queues.pop(queue).map(EntryId::get), model[queue as usize].pop_front()),
-                    (_, None) => {
-                        queues.push(queue, id(number));
-                        model[queue as usize].push_back(number);
-                    }
-                    (_, Some(at)) => {
-                        queues.remove(Queue::ALL[at], id(number));
-                        model[at].retain(|&other| other != number);
-                    }
+    /// The queues against two plain ones.
+    fn check(max_ids: u32, operations: impl IntoIterator<Item = (u8, u32)>) {
+        let mut queues = Queues::new(max_ids as usize);
+        let mut model = [VecDeque::new(), VecDeque::new()];
+        for (operation, number) in operations {
+            let queue = Queue::ALL[usize::from(operation % 2)];
+            let at = model.iter().position(|ids: &VecDeque<u32>| ids.contains(&number));
+            match (operation, at) {
+                (4, _) => assert_eq!(queues.pop(queue).map(EntryId::get), model[queue as usize].pop_front()),
+                (_, None) => {
+                    queues.push(queue, id(number));
+                    model[queue as usize].push_back(number);
+                }
+                (_, Some(at)) => {
+                    queues.remove(Queue::ALL[at], id(number));
+                    model[at].retain(|&other| other != number);
                 }
             }
-            for queue in Queue::ALL {
-                let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(EntryId::get).collect();
-                prop_assert_eq!(ids, Vec::from(model[queue as usize].clone()));
-            }
+        }
+        for queue in Queue::ALL {
+            let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(EntryId::get).collect();
+            assert_eq!(ids, Vec::from(model[queue as usize].clone()));
+        }
+    }
+
+    proptest! {
+        /// Pushes, pops, removals from anywhere, ids that come back at once.
+        #[test]
+        fn holes_are_invisible(operations in prop::collection::vec((0..5_u8, 0..20_u32), 1..2000)) {
+            check(20, operations);
+        }
+
+        /// Ids that stay in both queues, and a few that come and go: their holes use the pool up.
+        #[test]
+        fn no_id_is_lost_when_the_pool_runs_out(
+            small in 0..54_u32,
+            main in 0..8_u32,
+            busy in prop::collection::vec(62..64_u32, 200..400),
+        ) {
+            let resting = (0..small).map(|id| (0, id)).chain((54..54 + main).map(|id| (1, id)));
+            check(64, resting.chain(busy.into_iter().map(|id| (1, id))));
         }
     }
 }

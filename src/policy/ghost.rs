@@ -4,11 +4,13 @@
 //!   set    32 x u16, newest first: one cache line. A ghost goes to the front and pushes the oldest one out.
 //! ```
 //!
-//! A set-associative queue: a hash chooses its set, and each set is a FIFO of its own. That costs 2 bytes for each ghost and one
-//! line for each operation, against 10 and more for an exact queue with an index. The price: a ghost's lifetime varies with
-//! how many ghosts its set happens to get, by about a sixth, and one look-up in 2,000 finds a ghost that is another key's.
+//! A set-associative queue: a hash chooses its set, and each set is a FIFO of its own. That costs 2 bytes for
+//! each ghost and one line for each operation, against 10 and more for an exact queue with an index. The
+//! price: a ghost's lifetime varies with how many ghosts its set happens to get, by about a sixth, and one
+//! look-up in 2,000 finds a ghost that is another key's.
 //!
-//! How many ways of a set count can be chosen at any time, so the number of ghosts follows the number of entries.
+//! How many ways of a set count can be chosen at any time, so the number of ghosts follows the number of
+//! entries.
 
 use crate::prefetch::prefetch;
 

@@ -1,8 +1,8 @@
 //! Eviction policies: the contract, the built-in ones, and what one needs to write another.
 //!
-//! A policy decides which entry leaves when space is wanted. Each shard has its own policy object, which is only called under
-//! that shard's lock. It knows entries by [`EntryId`], the 64-bit hash of their key, and their *charge* (the bytes that they take
-//! in the ring), never by their bytes.
+//! A policy decides which entry leaves when space is wanted. Each shard has its own policy object, which is
+//! only called under that shard's lock. It knows entries by [`EntryId`], the 64-bit hash of their key, and
+//! their *charge* (the bytes that they take in the ring), never by their bytes.
 //!
 //! # The order of calls
 //!
@@ -17,9 +17,10 @@
 //!
 //! * A read that misses is not reported: the insert that follows it is the access.
 //! * An id is free for another entry after `remove` named it or `evict` returned it.
-//! * `evict` may return the entry that is just being inserted: then that entry is not stored (admission control).
-//! * An id that `evict` returns and that is not resident is ignored; a policy that returns nothing useful while entries are
-//!   there has one chosen for it, which it learns of through `remove`.
+//! * `evict` may return the entry that is just being inserted: then that entry is not stored (admission
+//!   control).
+//! * An id that `evict` returns and that is not resident is ignored; a policy that returns nothing useful
+//!   while entries are there has one chosen for it, which it learns of through `remove`.
 //!
 //! # A complete policy
 //!
@@ -121,11 +122,13 @@ pub use crate::units::EntryId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Least recently used (Mattson et al. 1970): exact while one thread reads; under contention a touch may be dropped, and is
-    /// counted. Costs 8 bytes for each id, and a store to a shared log for each hit. `"lru"`.
+    /// Least recently used (Mattson et al. 1970): exact while one thread reads; under contention a touch may
+    /// be dropped, and is counted. Costs 8 bytes for each id, and a store to a shared log for each hit.
+    /// `"lru"`.
     Lru,
-    /// Three FIFO queues (Yang et al., SOSP 2023): a small one that one-hit wonders soon leave, a main one, and the ghosts of those
-    /// that left. Costs about 8 bytes for each id; a hit on a hot key writes nothing. The default. `"s3-fifo"`.
+    /// Three FIFO queues (Yang et al., SOSP 2023): a small one that one-hit wonders soon leave, a main one,
+    /// and the ghosts of those that left. Costs about 8 bytes for each id; a hit on a hot key writes nothing.
+    /// The default. `"s3-fifo"`.
     #[default]
     S3Fifo,
 }
@@ -175,7 +178,8 @@ impl FromStr for Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recency {
-    /// Readers count up to three visits in two bits beside the entry, which [`Residents`] shows. A hot entry costs them nothing.
+    /// Readers count up to three visits in two bits beside the entry, which [`Residents`] shows. A hot entry
+    /// costs them nothing.
     Counted,
     /// Every read is reported through [`EvictionPolicy::touch`], in order. With one thread none is lost.
     Ordered,
@@ -183,8 +187,9 @@ pub enum Recency {
 
 /// Decides which entry leaves. See the [module](self) for the order of calls.
 ///
-/// All methods run under a shard's lock: they should take constant time, and must not use the cache. If one panics, its shard is
-/// emptied, the panic goes on in the thread that wrote to it, and a policy made anew serves the shard from then on.
+/// All methods run under a shard's lock: they should take constant time, and must not use the cache. If one
+/// panics, its shard is emptied, the panic goes on in the thread that wrote to it, and a policy made anew
+/// serves the shard from then on.
 pub trait EvictionPolicy: Send {
     /// How this policy learns of reads. Asked once.
     fn recency(&self) -> Recency;
@@ -195,7 +200,8 @@ pub trait EvictionPolicy: Send {
     /// The entry was read. Only for [`Recency::Ordered`].
     fn touch(&mut self, id: EntryId);
 
-    /// The entry gets a new value and takes `charge` bytes from now on. Counts as an access; a visit was counted before the call.
+    /// The entry gets a new value and takes `charge` bytes from now on. Counts as an access; a visit was
+    /// counted before the call.
     fn update(&mut self, id: EntryId, charge: u32);
 
     /// The entry was removed or has expired: it leaves no ghost.
@@ -210,7 +216,8 @@ pub trait EvictionPolicy: Send {
     /// The index grew: every resident has another id, and there are more of them.
     fn renumber(&mut self, moved: &Renumbering);
 
-    /// What the policy has allocated, in bytes. Should change in [`renumber`](Self::renumber) only: it counts against `max_bytes`.
+    /// What the policy has allocated, in bytes. Should change in [`renumber`](Self::renumber) only: it counts
+    /// against `max_bytes`.
     fn bytes(&self) -> usize;
 }
 

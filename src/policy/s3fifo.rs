@@ -7,14 +7,17 @@
 //!                            v                                     |  not visited: evicted, no ghost
 //! ```
 //!
-//! The small queue is evicted from while it holds more than its share, else the main one. A read counts a visit, up to three, and
-//! moves nothing. Visits start anew on the way from small to main. There are as many ghosts as nine tenths of the entries.
+//! The small queue is evicted from while it holds more than its share, else the main one. A read counts a
+//! visit, up to three, and moves nothing. Visits start anew on the way from small to main. There are as many
+//! ghosts as nine tenths of the entries.
 //!
-//! Where the paper leaves a choice: promoted at two visits (its pseudo code; its text says one); shares in bytes of charge, and
-//! an entry larger than the small queue's share is taken all the same; ghosts by number. The ghosts are approximate, see `ghost.rs`.
+//! Where the paper leaves a choice: promoted at two visits (its pseudo code; its text says one); shares in
+//! bytes of charge, and an entry larger than the small queue's share is taken all the same; ghosts by number.
+//! The ghosts are approximate, see `ghost.rs`.
 //!
-//! Costs for each id: 4 bytes of queue, 2 of charge, 1 bit, 2 bytes of ghosts. Operations are O(1) amortised. It is the wrong choice
-//! for block traces whose reuse comes just after an entry has left the small queue, and for loops a little larger than the cache.
+//! Costs for each id: 4 bytes of queue, 2 of charge, 1 bit, 2 bytes of ghosts. Operations are O(1) amortised.
+//! It is the wrong choice for block traces whose reuse comes just after an entry has left the small queue,
+//! and for loops a little larger than the cache.
 
 use std::collections::HashMap;
 
@@ -27,6 +30,8 @@ use crate::prefetch::prefetch;
 const SMALL_SHARE: u64 = 10;
 /// Visits that take an entry from small to main.
 const PROMOTION_VISITS: u8 = 2;
+/// The most visits that are counted for an entry.
+const MAX_VISITS: u8 = 3;
 /// How far ahead victims are announced.
 const LOOKAHEAD: u32 = 4;
 
@@ -39,8 +44,8 @@ pub(super) struct S3Fifo {
     small_bytes: u64,
     residents: usize,
     main_residents: usize,
-    /// The entry that came last. It takes its place after its own victims have been chosen, as in the paper; and by then the lines
-    /// that this touches have arrived.
+    /// The entry that came last. It takes its place after its own victims have been chosen, as in the paper;
+    /// and by then the lines that this touches have arrived.
     newcomer: Option<Newcomer>,
     /// The next in the small queue, and its hash: found while its set of ghosts is on its way.
     next: Option<(EntryId, u64)>,
@@ -121,10 +126,16 @@ impl S3Fifo {
                 return Some(id);
             }
             residents.set_visits(id, 0);
+            self.forget_next(id);
             self.small_bytes -= u64::from(self.charges.get(id));
             self.enter_main(id);
         }
         None
+    }
+
+    /// An id that leaves the small queue without a ghost may soon be another key's.
+    fn forget_next(&mut self, id: EntryId) {
+        self.next = self.next.filter(|&(next, _)| next != id);
     }
 
     fn leave_ghost(&mut self, id: EntryId, residents: &Residents<'_>) {
@@ -138,17 +149,18 @@ impl S3Fifo {
 
     /// Sends visited entries round until one has to leave.
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        // Each round takes a visit away, and there are at most three for each entry; but readers add others meanwhile.
+        let mut rounds = self.main_residents * usize::from(MAX_VISITS);
         loop {
             self.announce(Queue::Main, residents);
-            // Ends: each round takes a visit away, and there are at most three for each entry.
             let id = self.queues.pop(Queue::Main)?;
-            match residents.visits(id) {
-                0 => return Some(id),
-                visits => {
-                    residents.set_visits(id, visits - 1);
-                    self.queues.push(Queue::Main, id);
-                }
+            let visits = residents.visits(id);
+            if visits == 0 || rounds == 0 {
+                return Some(id);
             }
+            rounds -= 1;
+            residents.set_visits(id, visits - 1);
+            self.queues.push(Queue::Main, id);
         }
     }
 
@@ -188,8 +200,7 @@ impl EvictionPolicy for S3Fifo {
         self.settle();
         self.queues.remove(self.queue_of(id), id);
         self.forget(id);
-        // The id may soon be another key's.
-        self.next = self.next.filter(|&(next, _)| next != id);
+        self.forget_next(id);
     }
 
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {

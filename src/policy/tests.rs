@@ -156,8 +156,8 @@ impl Model for LruModel {
     }
 }
 
-/// Written from the pseudo code of the SOSP paper; the ghosts are exact and without bound here, so traces are kept short enough
-/// for none to be forgotten.
+/// Written from the pseudo code of the SOSP paper; the ghosts are exact and without bound here, so traces are
+/// kept short enough for none to be forgotten.
 struct S3FifoModel {
     capacity: u64,
     /// From oldest to newest: key, charge, visits.
@@ -277,8 +277,8 @@ proptest! {
     }
 }
 
-/// Ghosts are approximate, so equality holds only while none has been pushed out and no fingerprints collide: with 40 keys and
-/// room for their ghosts that is so.
+/// Ghosts are approximate, so equality holds only while none has been pushed out and no fingerprints collide:
+/// with 40 keys and room for their ghosts that is so.
 fn s3fifo_model(capacity: u64) -> S3FifoModel {
     S3FifoModel { capacity, small: Vec::new(), main: Vec::new(), ghosts: Vec::new() }
 }

@@ -11,17 +11,19 @@
 //! # Invariants
 //!
 //! 1. A chunk's pin word counts the values that point into it; its top bit is the ring's own pin.
-//! 2. Values pin a chunk only under an epoch pin or the write lock, from a live location: never one whose own pin is gone. A copy of
-//!    a value pins what that value has pinned already.
-//! 3. Whoever brings the word to zero, and nobody else, marks the chunk freed. Only then may its bytes be written again.
-//! 4. A retired chunk owns one count of the ring's `Arc`, which whoever frees it lets go: chunks outlive the cache while
-//!    they are pinned.
+//! 2. Values pin a chunk only under an epoch pin or the write lock, from a live location: never one whose own
+//!    pin is gone. A copy of a value pins what that value has pinned already.
+//! 3. Whoever brings the word to zero, and nobody else, marks the chunk freed. Only then may its bytes be
+//!    written again.
+//! 4. A retired chunk owns one count of the ring's `Arc`, which whoever frees it lets go: chunks outlive the
+//!    cache while they are pinned.
 //!
 //! # Synchronization
 //!
-//! * [`PinWord::unpin`] (Release) pairs with the Acquire fence of the thread that finds the word at zero: all reads of the
-//!   chunk happen before it is freed.
-//! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire): they happen before the next write, too.
+//! * [`PinWord::unpin`] (Release) pairs with the Acquire fence of the thread that finds the word at zero: all
+//!   reads of the chunk happen before it is freed.
+//! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire): they happen before the next write,
+//!   too.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 

@@ -5,9 +5,10 @@
 //!   large   | flags 8 |      0       |       0         | key length 32 | value length 32 | key | pad | value | pad
 //! ```
 //!
-//! The first word is atomic, because its holder of the write lock marks an entry dead in it while readers look at the
-//! lengths. The others never change. Entries start, and their charges end, at multiples of the granule (4 bytes, or the
-//! alignment of values if that is more); the pad before the value is empty unless values are aligned.
+//! The first word is atomic, because its holder of the write lock marks an entry dead in it while readers
+//! look at the lengths. The others never change. Entries start, and their charges end, at multiples of the
+//! granule (4 bytes, or the alignment of values if that is more); the pad before the value is empty unless
+//! values are aligned.
 
 use crate::units::LOCATION_UNIT;
 

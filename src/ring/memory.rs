@@ -4,14 +4,16 @@
 //!
 //! 1. Every byte of the arena is initialised at all times: it starts as zero and is only written with bytes.
 //! 2. An access beyond the arena's end panics; it never happens.
-//! 3. Bytes are written only by the holder of the shard's write lock, and only where no [`Live`] location points to
-//!    (bytes past a chunk's fill mark). The one exception is an entry's first word, which is always accessed atomically.
+//! 3. Bytes are written only by the holder of the shard's write lock, and only where no [`Live`] location
+//!    points to (bytes past a chunk's fill mark). The one exception is an entry's first word, which is always
+//!    accessed atomically.
 //!
 //! # Synchronization
 //!
-//! Key and value bytes are written before their location is published (Release, in the index) and read after it was loaded
-//! (Acquire). They are overwritten only after the chunk's pins have come to zero (see `chunk.rs`). The first word's
-//! accesses are Relaxed: its lengths never change, and its dead mark is read only under the lock.
+//! Key and value bytes are written before their location is published (Release, in the index) and read after
+//! it was loaded (Acquire). They are overwritten only after the chunk's pins have come to zero (see
+//! `chunk.rs`). The first word's accesses are Relaxed: its lengths never change, and its dead mark is read
+//! only under the lock.
 //!
 //! Under loom a shadow cell for each location unit reports any access that these rules do not order.
 
@@ -24,6 +26,9 @@ use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::Region;
 use crate::units::{LOCATION_UNIT, Location};
+
+/// The largest page that the system may have.
+const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
 
 /// The memory of one shard's ring.
 pub(super) struct Arena {
@@ -192,11 +197,16 @@ impl Arena {
     pub(super) fn release(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.bytes, "range beyond the arena");
         self.note_write(range.start, range.len());
+        if range.start % MAX_PAGE != 0 || range.len() % MAX_PAGE != 0 {
+            return; // The system would widen the range to whole pages, and what lies there may be live.
+        }
         #[cfg(unix)]
         if let Some((map, start)) = self.region.mapping() {
             let advice = memmap2::UncheckedAdvice::DontNeed;
-            // SAFETY: the range is in the mapping and holds nothing live, so nobody reads it before it is written anew;
-            // private anonymous memory then reads as zero, which keeps invariant 1.
+            // SAFETY:
+            // * the range is in the mapping and made of whole pages, as regions start on one: nothing beyond it is touched;
+            // * it holds nothing live, so nobody reads it before it is written anew;
+            // * private anonymous memory then reads as zero, which keeps invariant 1.
             let _ = unsafe { map.unchecked_advise_range(advice, start + range.start, range.len()) };
         }
     }

@@ -4,12 +4,14 @@
 //!   arena   | sealed | open: tail -> .... | free | retired | sealed | survivors -> .. | absent |
 //! ```
 //!
-//! Fresh entries go to one open chunk and the survivors of cleaned chunks to another, so that old entries gather where they
-//! rarely have to move again. An entry larger than a chunk takes a run of adjacent chunks for itself.
+//! Fresh entries go to one open chunk and the survivors of cleaned chunks to another, so that old entries
+//! gather where they rarely have to move again. An entry larger than a chunk takes a run of adjacent chunks
+//! for itself.
 //!
 //! # Invariants
 //!
-//! 1. `live(chunk) <= fill(chunk) <= CHUNK` (a run counts at its first chunk), and the sum of `live` is the ring's charge.
+//! 1. `live(chunk) <= fill(chunk) <= CHUNK` (a run counts at its first chunk), and the sum of `live` is the
+//!    ring's charge.
 //! 2. A chunk is written only while open, by the holder of the shard's lock, past its fill mark.
 //! 3. The bytes at a published location stay as they are until its chunk's pins reach zero.
 //! 4. A chunk is retired only when no index lane points into it.
@@ -37,7 +39,8 @@ pub use value::Value;
 use crate::reclaim::{Live, Pin, WriteToken};
 use crate::units::{Location, MAX_ARENA_BYTES};
 
-/// Which open chunk an entry goes to: by how often it has been relocated, so that each chunk's entries die at similar times.
+/// Which open chunk an entry goes to: by how often it has been relocated, so that each chunk's entries die at
+/// similar times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// What callers insert.
@@ -202,10 +205,10 @@ impl Ring {
         Some(location)
     }
 
-    /// Copies the entry at a location that is not dead to the next stream's open chunk, and counts it dead where it was. Where it is
-    /// now, and its charge; `None` if there is no room.
+    /// Copies the entry at a location that is not dead to the next stream's open chunk, and counts it dead
+    /// where it was. Where it is now, and its charge; `None` if there is no room.
     pub(crate) fn relocate(&mut self, location: Location, token: &WriteToken) -> Option<(Location, usize)> {
-        let charge = self.shared.arena.layout(location).charge();
+        let charge = self.shared.arena.layout(self.live_at(location, token)?.location()).charge();
         let to = self.take_room(self.stream_after(location), charge)?;
         if let Some(live) = self.live_at(location, token) {
             self.shared.arena.relocate(live, to);
@@ -261,6 +264,7 @@ impl Ring {
         let span = to_u32(charge >> self.chunk_shift);
         let location = Location::from_offset(first.index() << self.chunk_shift)?;
         for chunk in first.0..first.0 + span {
+            assert_eq!(self.states[chunk as usize], ChunkState::Free, "a run is written to free chunks");
             self.set_state(ChunkId(chunk), ChunkState::Run);
             self.live[chunk as usize] = 0;
             self.fill[chunk as usize] = 0;
@@ -291,8 +295,9 @@ impl Ring {
         self.live_bytes -= charge;
     }
 
-    /// The sealed chunk with the fewest live bytes, among those that no value holds and that have at least `dead` dead ones.
-    /// The unused end of a chunk is not dead: copying what lives elsewhere would leave another end.
+    /// The sealed chunk with the fewest live bytes, among those that no value holds and that have at least
+    /// `dead` dead ones. The unused end of a chunk is not dead: copying what lives elsewhere would leave
+    /// another end.
     pub(crate) fn emptiest(&self, dead: usize) -> Option<ChunkId> {
         let sealed = (0..).zip(&self.states).filter(|&(_, state)| *state == ChunkState::Sealed);
         sealed
@@ -309,11 +314,12 @@ impl Ring {
 
     /// Takes a sealed chunk for cleaning.
     pub(crate) fn begin_cleaning(&mut self, chunk: ChunkId) {
-        debug_assert_eq!(self.states[chunk.index()], ChunkState::Sealed);
+        assert_eq!(self.states[chunk.index()], ChunkState::Sealed, "only sealed chunks are cleaned");
         self.set_state(chunk, ChunkState::Cleaning);
     }
 
-    /// The first entry at or after `from` bytes into the chunk that is not marked dead, and where the one after it starts.
+    /// The first entry at or after `from` bytes into the chunk that is not marked dead, and where the one
+    /// after it starts.
     pub(crate) fn next_entry(&self, chunk: ChunkId, from: usize) -> Option<(Location, usize)> {
         let start = chunk.index() << self.chunk_shift;
         let mut at = from;
@@ -384,8 +390,8 @@ impl Ring {
         Some(ChunkId(to_u32(end + 1 - span)))
     }
 
-    /// The adjacent chunks, at least `span`, that are the cheapest to empty: with the fewest live bytes, and none that is absent,
-    /// retired, being filled or cleaned, or held by a value.
+    /// The adjacent chunks, at least `span`, that are the cheapest to empty: with the fewest live bytes, and
+    /// none that is absent, retired, being filled or cleaned, or held by a value.
     pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
         let cost = |chunk: usize| match self.states[chunk] {
             ChunkState::Free => Some(0),

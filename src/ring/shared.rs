@@ -2,8 +2,8 @@
 //!
 //! # Synchronization
 //!
-//! See `chunk.rs` for the pin protocol and `memory.rs` for the bytes. The number of pinned chunks is a Relaxed counter: it
-//! bounds them and orders nothing.
+//! See `chunk.rs` for the pin protocol and `memory.rs` for the bytes. The number of pinned chunks is a
+//! Relaxed counter: it bounds them and orders nothing.
 
 use core::ptr::NonNull;
 use std::sync::Arc;

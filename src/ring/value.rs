@@ -10,10 +10,11 @@ use super::shared::RingShared;
 
 /// The value of an entry, without a copy.
 ///
-/// It holds one pin on the chunk that the entry lies in: the bytes stay as they are while it lives, even when the entry is
-/// replaced, removed or evicted, and even when the cache is dropped. The chunk cannot be reused meanwhile, so hold values for as
-/// long as you read them and not as a store. At most a quarter of a shard's chunks can be held so; beyond that
-/// [`Cache::get`](crate::Cache::get) hands out copies, which look the same.
+/// It holds one pin on the chunk that the entry lies in: the bytes stay as they are while it lives, even when
+/// the entry is replaced, removed or evicted, and even when the cache is dropped. The chunk cannot be reused
+/// meanwhile, so hold values for as long as you read them and not as a store. At most a quarter of a shard's
+/// chunks can be held so; beyond that [`Cache::get`](crate::Cache::get) hands out copies, which look the
+/// same.
 ///
 /// ```
 /// use bytecache::Cache;
@@ -29,7 +30,8 @@ use super::shared::RingShared;
 ///
 /// # Cost
 ///
-/// Making, cloning and dropping one is an atomic addition to a counter of its chunk. A copy costs an allocation.
+/// Making, cloning and dropping one is an atomic addition to a counter of its chunk. A copy costs an
+/// allocation.
 pub struct Value {
     data: NonNull<[u8]>,
     owner: Owner,

@@ -1,11 +1,13 @@
 //! A shard's share of `max_bytes`, and what has been taken of it.
 //!
-//! Memory is taken from the account before it is allocated and given back after it was freed, in a single word: so the sum over all
-//! shards is within `max_bytes` at every instant, also for a thread that merely looks on.
+//! Memory is taken from the account before it is allocated and given back after it was freed, in a single
+//! word: so the sum over all shards is within `max_bytes` at every instant, also for a thread that merely
+//! looks on.
 //!
 //! # Synchronization
 //!
-//! Relaxed throughout: the word is a limit and orders nothing. Index tables give back from whichever thread lets them go.
+//! Relaxed throughout: the word is a limit and orders nothing. Index tables give back from whichever thread
+//! lets them go.
 
 use std::sync::Arc;
 

@@ -1,9 +1,10 @@
 //! How full a ring may be: the live target.
 //!
-//! The fuller the ring, the more live bytes lie in the chunk that is cleaned next, and the more is copied for each byte stored (the
-//! *write amplification*). How much depends on the policy and the traffic: FIFO-like deaths empty whole chunks and cost nothing at
-//! 97 %, while random ones cost 1 / (1 - v) with v = e^(-(1-v)/target), 3.6 at 85 %. So the target is steered: down while the
-//! amplification of the last stretch was above its limit, up while it was far below.
+//! The fuller the ring, the more live bytes lie in the chunk that is cleaned next, and the more is copied for
+//! each byte stored (the *write amplification*). How much depends on the policy and the traffic: FIFO-like
+//! deaths empty whole chunks and cost nothing at 97 %, while random ones cost 1 / (1 - v) with v =
+//! e^(-(1-v)/target), 3.6 at 85 %. So the target is steered: down while the amplification of the last stretch
+//! was above its limit, up while it was far below.
 
 /// Targets are in parts of this.
 pub(crate) const FULL: u32 = 1 << 16;
@@ -48,7 +49,8 @@ impl Governor {
         self.target = (self.target - STEP_CROWDED).max(LOWEST);
     }
 
-    /// Notes an insert into a ring of `ring_bytes`; whether the target has changed. Looks once every sixteenth of the ring.
+    /// Notes an insert into a ring of `ring_bytes`; whether the target has changed. Looks once every
+    /// sixteenth of the ring.
     #[inline]
     pub(crate) fn note_inserted(&mut self, bytes: usize, ring_bytes: usize) -> bool {
         self.inserted += bytes as u64;

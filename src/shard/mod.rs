@@ -14,9 +14,10 @@
 //!
 //! # Synchronization
 //!
-//! A writer publishes an entry by a Release store to its lane (`index/bucket.rs`), moves one by another, and retires a chunk only
-//! when no lane points into it. Chunks and tables come back after a grace period (`reclaim.rs`) and, for chunks, the last
-//! value (`ring/chunk.rs`). A reader never waits; a writer waits for the lock, and never for a reader.
+//! A writer publishes an entry by a Release store to its lane (`index/bucket.rs`), moves one by another, and
+//! retires a chunk only when no lane points into it. Chunks and tables come back after a grace period
+//! (`reclaim.rs`) and, for chunks, the last value (`ring/chunk.rs`). A reader never waits; a writer waits for
+//! the lock, and never for a reader.
 
 mod account;
 mod governor;

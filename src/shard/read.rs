@@ -1,7 +1,7 @@
 //! What readers do: find an entry under an epoch pin, mark its visit, and hand out its bytes.
 //!
-//! Two dependent cache misses for a hit (bucket, entry), one for most misses; no lock, no allocation, and no shared write for a
-//! key whose visits are at their top.
+//! Two dependent cache misses for a hit (bucket, entry), one for most misses; no lock, no allocation, and no
+//! shared write for a key whose visits are at their top.
 
 use super::Shard;
 use crate::hash::KeyHash;
@@ -116,8 +116,8 @@ impl Position {
         Self { next: 0, of: 0 }
     }
 
-    /// The same place in a table of `buckets`. Buckets keep their order when the index grows; the few that are looked at again
-    /// then hold the entries that were displaced before.
+    /// The same place in a table of `buckets`. Buckets keep their order when the index grows; the few that
+    /// are looked at again then hold the entries that were displaced before.
     fn bucket_in(self, buckets: usize) -> usize {
         const AGAIN: usize = 4;
         match self.of {

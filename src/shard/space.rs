@@ -1,12 +1,13 @@
 //! Where an exact policy and a ring meet: the policy says who leaves, the ring what moves.
 //!
 //! 1. Entries are evicted until the live bytes and the new entry fit under the live target.
-//! 2. While fewer than two chunks are to be had, the sealed chunk with the fewest live bytes is cleaned, a little with each store:
-//!    its live entries move to the survivors' chunk, then it is retired.
-//! 3. When no chunk is left to write to, in this order: take back what readers have let go; clean; evict more; yield a few times to
-//!    readers; give up. A store never waits for a reader to finish.
+//! 2. While fewer than two chunks are to be had, the sealed chunk with the fewest live bytes is cleaned, a
+//!    little with each store: its live entries move to the survivors' chunk, then it is retired.
+//! 3. When no chunk is left to write to, in this order: take back what readers have let go; clean; evict
+//!    more; yield a few times to readers; give up. A store never waits for a reader to finish.
 //!
-//! The index and the policy grow at the ring's expense: free chunks are given back to the system before larger tables are made.
+//! The index and the policy grow at the ring's expense: free chunks are given back to the system before
+//! larger tables are made.
 
 use core::cell::Cell;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use crate::ring::{ChunkId, Layout, Occupant, Ring, Stream, Window};
 use crate::sync;
 use crate::units::{EntryId, LANES, Location};
 
-/// Chunks that cleaning keeps ready, one part in this many: enough to write to while a reader that the system has put aside holds
-/// up the others. At least one for fresh entries and one for survivors.
+/// Chunks that cleaning keeps ready, one part in this many: enough to write to while a reader that the system
+/// has put aside holds up the others. At least one for fresh entries and one for survivors.
 const READY_SHARE: usize = 64;
 const MIN_READY: usize = 2;
-/// Bytes that are cleaned for each byte stored. Above the write amplification that the governor aims at, so that cleaning keeps up.
+/// Bytes that are cleaned for each byte stored. Above the write amplification that the governor aims at, so
+/// that cleaning keeps up.
 const CLEAN_AHEAD: usize = 4;
 /// What it costs to look at an entry that is cleaned, in bytes of copying.
 const LOOK_COST: usize = 64;
@@ -33,8 +35,8 @@ const LOOK_COST: usize = 64;
 const WORTH_CLEANING: usize = 8;
 /// Cleanings, while a store waits for a chunk, that may end without one to spare.
 const MAX_FRUITLESS: usize = 3;
-/// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end meanwhile, and chunks that
-/// are emptied in the place of those that wait cost entries.
+/// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end
+/// meanwhile, and chunks that are emptied in the place of those that wait cost entries.
 const PATIENCE: usize = 32;
 /// The index grows to this many times its size at most, however small the first entries are.
 const MAX_GROWTH: usize = 8;
@@ -59,7 +61,9 @@ enum Cleaned {
     Chunk,
     /// The bound on the work was reached.
     Some,
-    /// No chunk is worth it, or there is no room for survivors.
+    /// There is no room for survivors.
+    Stuck,
+    /// No chunk is worth it.
     Nothing,
 }
 
@@ -234,12 +238,12 @@ impl Writer<'_> {
                 // What is emptied now would wait for the same reader: the cache would lose entries for nothing.
                 return free == 0 && self.yield_to_readers(wanted);
             }
-            if fruitless < MAX_FRUITLESS && self.clean(usize::MAX) == Cleaned::Chunk {
-                fruitless += 1;
-            } else if self.evict_chunkful() {
-                fruitless = 0;
-            } else {
-                return false;
+            let cleaned = if fruitless < MAX_FRUITLESS { self.clean(usize::MAX) } else { Cleaned::Nothing };
+            match cleaned {
+                Cleaned::Chunk | Cleaned::Some => fruitless += 1,
+                Cleaned::Stuck => self.evict_what_is_cleaned(),
+                Cleaned::Nothing if self.evict_chunkful() => fruitless = 0,
+                Cleaned::Nothing => return false,
             }
         }
     }
@@ -282,7 +286,8 @@ impl Writer<'_> {
         true
     }
 
-    /// Sees to it, little by little, that chunks are ready when they are needed: in proportion to a store of `charge` bytes.
+    /// Sees to it, little by little, that chunks are ready when they are needed: in proportion to a store of
+    /// `charge` bytes.
     #[inline]
     pub(super) fn clean_ahead(&mut self, charge: usize) {
         let counts = self.state.ring.counts();
@@ -298,7 +303,7 @@ impl Writer<'_> {
             return;
         }
         if self.state.counts.inserted_bytes >= self.state.clean_from
-            && self.clean(charge * CLEAN_AHEAD + LOOK_COST) == Cleaned::Nothing
+            && matches!(self.clean(charge * CLEAN_AHEAD + LOOK_COST), Cleaned::Nothing | Cleaned::Stuck)
         {
             // To look again at once would show the same chunks.
             self.state.clean_from = self.state.counts.inserted_bytes + self.state.ring.chunk_bytes() as u64 / 8;
@@ -312,7 +317,7 @@ impl Writer<'_> {
         };
         while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
             match self.relocate(location, None) {
-                None => return Cleaned::Nothing,
+                None => return Cleaned::Stuck,
                 Some(charge) => budget = budget.saturating_sub(charge + LOOK_COST),
             }
             at = next;
@@ -326,6 +331,18 @@ impl Writer<'_> {
         Cleaned::Chunk
     }
 
+    /// Evicts the rest of the chunk that is being cleaned: less than a chunk, where evictions by policy might have to empty the
+    /// cache until any chunk is free.
+    #[cold]
+    fn evict_what_is_cleaned(&mut self) {
+        let Some((chunk, mut at)) = self.state.cleaning.take() else { return };
+        while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
+            at = next;
+            self.evict_at(location);
+        }
+        self.state.ring.retire(chunk, &reclaim::pin());
+    }
+
     fn begin_cleaning(&mut self) -> Option<(ChunkId, usize)> {
         let chunk = self.state.ring.emptiest(self.state.ring.chunk_bytes() / WORTH_CLEANING)?;
         self.state.ring.begin_cleaning(chunk);
@@ -333,7 +350,8 @@ impl Writer<'_> {
         self.state.cleaning
     }
 
-    /// Moves an entry that is not dead to the survivors, out of the window; its charge, or `None` if there is no chunk for it.
+    /// Moves an entry that is not dead to the survivors, out of the window; its charge, or `None` if there is
+    /// no chunk for it.
     fn relocate(&mut self, location: Location, window: Option<Window>) -> Option<usize> {
         let id = self.state.resident_at(location)?;
         loop {
@@ -373,8 +391,8 @@ impl Writer<'_> {
                 }
                 continue;
             }
-            if self.state.cleaning.is_some() && self.clean(usize::MAX) == Cleaned::Nothing {
-                self.evict_chunkful();
+            if self.state.cleaning.is_some() && self.clean(usize::MAX) == Cleaned::Stuck {
+                self.evict_what_is_cleaned();
             }
             match self.state.ring.cheapest_window(span) {
                 Some(window) => self.empty_window(window),
@@ -445,8 +463,8 @@ impl Writer<'_> {
         }
     }
 
-    /// What is allocated beside the present table and policy while the index grows: the new table; and what passes, the policy's new
-    /// arrays beside its old ones, and the renumbering.
+    /// What is allocated beside the present table and policy while the index grows: the new table; and what
+    /// passes, the policy's new arrays beside its old ones, and the renumbering.
     fn growth_bytes(&self, wanted: usize) -> usize {
         Table::footprint(wanted) + self.passing_bytes(wanted)
     }
@@ -485,7 +503,8 @@ impl Writer<'_> {
         reclaim::collect();
     }
 
-    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; an eighth more than now at least.
+    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; an eighth
+    /// more than now at least.
     fn wanted_buckets(&self) -> usize {
         let state = &*self.state;
         let len = state.index.len().max(1);
@@ -502,7 +521,8 @@ impl Writer<'_> {
         Index::buckets_for(entries + 1).min(Table::max_buckets())
     }
 
-    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if it never will.
+    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if
+    /// it never will.
     fn take_from_ring(&mut self, bytes: usize) -> bool {
         loop {
             if self.state.account.take(bytes) {
@@ -572,7 +592,7 @@ impl<H> Source<'_, H> {
 
 impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
     fn visits(&self, id: EntryId) -> u8 {
-        if id.index() < self.index.table().lanes() { self.index.table().visits(id) } else { 0 }
+        if self.live(id).is_some() { self.index.table().visits(id) } else { 0 }
     }
 
     fn set_visits(&self, id: EntryId, visits: u8) {

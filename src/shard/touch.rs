@@ -1,15 +1,16 @@
 //! The touch log: how readers tell an ordered policy what they read, without its lock.
 //!
-//! Each stripe is an array that readers fill from its beginning. Whoever holds the shard's lock drains it in order. Threads are
-//! spread over the stripes, so a single thread's touches arrive in the order of its reads, and all of them: it drains a
-//! full stripe itself.
+//! Each stripe is an array that readers fill from its beginning. Whoever holds the shard's lock drains it in
+//! order. Threads are spread over the stripes, so a single thread's touches arrive in the order of its reads,
+//! and all of them: it drains a full stripe itself.
 //!
 //! # Synchronization
 //!
-//! `used` hands out places (AcqRel with [`TouchLog::drain`]'s swap and Release store). A place that a reader has taken and not yet
-//! filled is skipped; what it then holds comes one drain late, or overwrites another touch that was logged there meanwhile. A touch
-//! that is late or lost so, or of an id that names another entry by then, misplaces one entry in the policy's order and harms
-//! nothing. That is why Relaxed does for the places. It takes a drain by another thread in the middle of a push.
+//! `used` hands out places (AcqRel with [`TouchLog::drain`]'s swap and Release store). A place that a reader
+//! has taken and not yet filled is skipped; what it then holds comes one drain late, or overwrites another
+//! touch that was logged there meanwhile. A touch that is late or lost so, or of an id that names another
+//! entry by then, misplaces one entry in the policy's order and harms nothing. That is why Relaxed does for
+//! the places. It takes a drain by another thread in the middle of a push.
 
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::EntryId;

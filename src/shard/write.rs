@@ -1,7 +1,8 @@
 //! What writers do, under the shard's lock.
 //!
-//! Storing an entry: give it an id, let the policy evict until it fits, write its bytes, publish its location. The policy knows the
-//! entry from the first step on, so that it may choose to evict it at once; readers know it from the last.
+//! Storing an entry: give it an id, let the policy evict until it fits, write its bytes, publish its
+//! location. The policy knows the entry from the first step on, so that it may choose to evict it at once;
+//! readers know it from the last.
 
 use super::{Newcomer, NoPolicy, Shard, State};
 use crate::hash::KeyHash;
