@@ -511,7 +511,7 @@ impl Cache {
             return Err(ErrorKind::TooLarge { bytes, max: self.inner.max_entry_bytes }.into());
         }
         let target = self.target(key);
-        target.shard.prefetch_bucket(target.hash);
+        target.shard.prefetch_to_write(target.hash);
         let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition));
         stored.map_err(|_| ErrorKind::Rejected.into())
     }

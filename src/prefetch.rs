@@ -20,3 +20,19 @@ pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = address;
 }
+
+/// Asks for all lines of `value`, to write to them: another core that has them gives them up.
+#[inline]
+pub(crate) fn prefetch_to_write<T: ?Sized>(value: &T) {
+    let start = core::ptr::from_ref(value).cast::<u8>();
+    for offset in (0..size_of_val(value)).step_by(LINE) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            // SAFETY: as in `prefetch`; processors that do not know the instruction ignore it.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(offset).cast()) };
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = (start, offset);
+    }
+}

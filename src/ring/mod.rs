@@ -380,6 +380,16 @@ impl Ring {
         true
     }
 
+    /// Gives the memory of absent chunks back that came along with their neighbours': a huge page is resident as a whole.
+    pub(crate) fn release_absent(&self) {
+        let absent = |&chunk: &usize| self.states[chunk] == ChunkState::Absent;
+        let mut chunk = 0;
+        while let Some(first) = (chunk..self.chunks()).find(absent) {
+            chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
+            self.shared.arena.release(first << self.chunk_shift..chunk << self.chunk_shift);
+        }
+    }
+
     /// The first of `span` adjacent chunks that are all free.
     pub(crate) fn free_run(&self, span: usize) -> Option<ChunkId> {
         let mut length = 0;

@@ -147,6 +147,10 @@ pub(crate) struct State {
     governor: Governor,
     /// The chunk that is being cleaned, and how far that is, in bytes.
     cleaning: Option<(ChunkId, usize)>,
+    /// Chunks opened for fresh entries so far.
+    opened: u64,
+    /// How many chunks were absent when that was last looked at.
+    absent_seen: usize,
     /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
     clean_from: u64,
     /// The entry that is being stored: it has an id for the policy, and no location yet.
@@ -243,6 +247,8 @@ impl Shard {
             capacity: 0,
             governor: Governor::new(),
             cleaning: None,
+            opened: 0,
+            absent_seen: 0,
             clean_from: 0,
             newcomer: None,
             expected: Cell::new(EntryId::new(0)),

@@ -6,6 +6,7 @@
 use super::Shard;
 use crate::hash::KeyHash;
 use crate::index::Table;
+use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{Live, Pin};
 use crate::ring::{Entry, Held};
 use crate::units::EntryId;
@@ -27,6 +28,13 @@ pub(crate) enum Visit {
 }
 
 impl Shard {
+    /// Asks the processor for what a writer to `hash` will touch, before the lock is taken.
+    #[inline]
+    pub(crate) fn prefetch_to_write(&self, hash: KeyHash) {
+        prefetch_to_write(&self.state);
+        self.prefetch_bucket(hash);
+    }
+
     /// Asks the processor to fetch the bucket of `hash`; the shard need not be pinned.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, hash: KeyHash) {

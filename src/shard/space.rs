@@ -40,6 +40,8 @@ const MAX_FRUITLESS: usize = 3;
 const PATIENCE: usize = 32;
 /// The index grows to this many times its size at most, however small the first entries are.
 const MAX_GROWTH: usize = 8;
+/// Chunks that are opened between two looks at what is resident of absent ones.
+const RELEASE_EVERY: u64 = 64;
 /// Times that a store lets readers run before it gives up.
 const YIELDS: usize = 16;
 /// Victims from the policy that may be unknown before one is chosen for it.
@@ -188,9 +190,23 @@ impl Writer<'_> {
                 self.state.governor.note_crowded();
             }
             self.open_next(Stream::Fresh, None);
-            self.settle_policy_bytes();
-            self.state.settle_capacity();
-            self.note_usual_entry();
+            self.after_opening();
+        }
+    }
+
+    /// What is done once for each chunk that is opened.
+    fn after_opening(&mut self) {
+        self.settle_policy_bytes();
+        self.state.settle_capacity();
+        self.note_usual_entry();
+        self.state.opened += 1;
+        if self.state.opened % RELEASE_EVERY == 0 {
+            let absent = self.state.ring.counts().absent;
+            // While the ring still grows, they are about to be used.
+            if absent > 0 && absent == self.state.absent_seen {
+                self.state.ring.release_absent();
+            }
+            self.state.absent_seen = absent;
         }
     }
 

@@ -7,6 +7,7 @@
 use super::{Newcomer, NoPolicy, Shard, State};
 use crate::hash::KeyHash;
 use crate::policy::PolicyContext;
+use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{self, Live};
 use crate::ring::{Held, Layout};
 use crate::sync::MutexGuard;
@@ -108,6 +109,7 @@ impl Writer<'_> {
         value: &[u8],
         condition: Condition,
     ) -> Result<Stored, NoSpace> {
+        prefetch_to_write(&*self.state.policy);
         // The policy sees what was read before the store, as the store comes after it.
         self.drain_touches();
         let found = self.state.find(hash, key).map(|(id, _)| id);
