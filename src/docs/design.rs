@@ -85,7 +85,7 @@
 //! | 6 | `lib.rs` |
 //! | 5 | `builder.rs`, `docs/` |
 //! | 4 | `cache.rs`: routing to shards |
-//! | 3 | `shard/`: `read.rs` without the lock, `write.rs` and `space.rs` with it |
+//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs` and `grow.rs` with it |
 //! | 2 | `ring/`, `index/`, `policy/`: three rooms that do not know each other |
 //! | 1 | `units.rs`, `error.rs`, `hash.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `prefetch.rs`, `sync.rs` |
 //!

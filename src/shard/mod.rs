@@ -21,6 +21,7 @@
 
 mod account;
 mod governor;
+mod grow;
 mod read;
 mod space;
 mod touch;

@@ -3,24 +3,21 @@
 //! 1. Entries are evicted until the live bytes and the new entry fit under the live target.
 //! 2. While fewer than two chunks are to be had, the sealed chunk with the fewest live bytes is cleaned, a
 //!    little with each store: its live entries move to the survivors' chunk, then it is retired.
-//! 3. When no chunk is left to write to, in this order: take back what readers have let go; clean; evict
-//!    more; yield a few times to readers; give up. A store never waits for a reader to finish.
-//!
-//! The index and the policy grow at the ring's expense: free chunks are given back to the system before
-//! larger tables are made.
+//! 3. When no chunk is left to write to, chunks that readers have let go are taken back. If readers still hold
+//!    some up, the store yields to them a few times and gives up; it never waits for one to finish. Else it
+//!    cleans, and if that does not help, evicts more.
 
 use core::cell::Cell;
-use std::sync::Arc;
 
 use super::write::{Writer, charge_u32};
-use super::{MIN_CHUNKS, State, governor, new_table};
+use super::{State, governor};
 use crate::hash::KeyHash;
-use crate::index::{Index, Table};
-use crate::policy::{Renumbering, ResidentSource, Residents};
+use crate::index::Index;
+use crate::policy::{ResidentSource, Residents};
 use crate::reclaim::{self, Live, WriteToken};
 use crate::ring::{ChunkId, Layout, Occupant, Ring, Stream, Window};
 use crate::sync;
-use crate::units::{EntryId, LANES, Location};
+use crate::units::{EntryId, Location};
 
 /// Chunks that cleaning keeps ready, one part in this many: enough to write to while a reader that the system
 /// has put aside holds up the others. At least one for fresh entries and one for survivors.
@@ -38,8 +35,6 @@ const MAX_FRUITLESS: usize = 3;
 /// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end
 /// meanwhile, and chunks that are emptied in the place of those that wait cost entries.
 const PATIENCE: usize = 32;
-/// The index grows to this many times its size at most, however small the first entries are.
-const MAX_GROWTH: usize = 8;
 /// Chunks that are opened between two looks at what is resident of absent ones.
 const RELEASE_EVERY: u64 = 64;
 /// Times that a store lets readers run before it gives up.
@@ -49,7 +44,7 @@ const MAX_UNKNOWN: usize = 8;
 
 /// What came of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Evicted {
+pub(super) enum Evicted {
     Entry,
     /// The entry that is being stored: it will not be.
     Newcomer,
@@ -114,7 +109,7 @@ impl Writer<'_> {
     }
 
     /// Evicts the entry that the policy names.
-    fn evict(&mut self) -> Evicted {
+    pub(super) fn evict(&mut self) -> Evicted {
         for _ in 0..MAX_UNKNOWN {
             let State { policy, index, ring, token, newcomer, hasher, shard_bits, expected, .. } = &mut *self.state;
             let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
@@ -242,7 +237,7 @@ impl Writer<'_> {
     }
 
     /// As [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
-    fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
+    pub(super) fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
         let mut fruitless = 0;
         loop {
             self.collect(wanted);
@@ -446,135 +441,6 @@ impl Writer<'_> {
             }
             self.state.ring.retire(chunk, &reclaim::pin());
         }
-    }
-
-    /// Sees to it that the index has room for one more entry.
-    pub(super) fn make_index_room(&mut self) {
-        if self.state.index.len() < self.state.index.max_len() {
-            return;
-        }
-        self.grow_index();
-        while self.state.index.len() >= self.state.index.max_len() {
-            if self.evict() == Evicted::Nothing {
-                return;
-            }
-        }
-    }
-
-    /// Replaces the index by a larger one; not if the ring cannot spare the memory.
-    #[cold]
-    fn grow_index(&mut self) {
-        let buckets = self.state.index.table().buckets();
-        let wanted = self.wanted_buckets();
-        // A large step while there is memory that nothing uses yet: later, both tables would have to be paid for by the ring. Else
-        // twice the size at most; and if that asks too much of the ring, a smaller step may not.
-        let large = wanted.min(buckets * MAX_GROWTH);
-        let unused = self.state.account.left() / 4 * 3;
-        let first = if self.growth_bytes(large) <= unused { large } else { wanted.min(buckets * 2) };
-        let least = (buckets + buckets / 8 + 1).min(first);
-        let sizes = [first, least + (first - least) / 2, least];
-        if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
-            self.settle_policy_bytes();
-            self.state.settle_capacity();
-        }
-    }
-
-    /// What is allocated beside the present table and policy while the index grows: the new table; and what
-    /// passes, the policy's new arrays beside its old ones, and the renumbering.
-    fn growth_bytes(&self, wanted: usize) -> usize {
-        Table::footprint(wanted) + self.passing_bytes(wanted)
-    }
-
-    fn passing_bytes(&self, wanted: usize) -> usize {
-        let table = self.state.index.table();
-        // A little more for what the policy rounds up.
-        let policy = self.state.policy_bytes / table.buckets() * wanted + self.state.policy_bytes / 16 + 1024;
-        policy + Renumbering::footprint(table.lanes())
-    }
-
-    /// Whether there was the memory for it.
-    fn grow_index_to(&mut self, wanted: usize) -> bool {
-        let passing = self.passing_bytes(wanted);
-        if !self.take_from_ring(self.growth_bytes(wanted)) {
-            return false;
-        }
-        // Given back also if the policy panics.
-        let _passing = self.state.account.lend(passing);
-        let table = new_table(wanted, self.state.index.table().bits(), &self.state.account);
-        table.map(|table| self.move_index(table)).is_some()
-    }
-
-    fn move_index(&mut self, table: Arc<Table>) {
-        let State { index, ring, token, hasher, shard_bits, .. } = &mut *self.state;
-        let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
-        let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
-        let mut moved = Renumbering::new(index.table().lanes(), table.lanes());
-        index.move_to(table, (&*token).into(), prefetch, hash, |from, to| moved.set(from, to));
-        // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
-        let table = index.table();
-        self.shard.hint.set(table);
-        self.shard.table.replace(Arc::clone(table), &reclaim::pin());
-        self.state.policy.renumber(&moved);
-        self.state.counts.index_growths += 1;
-        reclaim::collect();
-    }
-
-    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; an eighth
-    /// more than now at least.
-    fn wanted_buckets(&self) -> usize {
-        let state = &*self.state;
-        let len = state.index.len().max(1);
-        let lanes = state.index.table().lanes();
-        let charge = state.ring.live_bytes() / len;
-        let per_lane = 64 / LANES + state.policy_bytes / lanes;
-        // Saturating, as other threads may give old tables back meanwhile.
-        let others = state.account.allocated().saturating_sub(state.policy_bytes + state.account.index_bytes());
-        let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();
-        let spendable = state.account.budget() - others.saturating_sub(chunks);
-        // Lanes are 85 % full at most, and the ring 5 % empty.
-        let per_entry = charge * 20 / 19 + per_lane * 20 / 17 + 1;
-        let entries = (spendable / per_entry).max(len + len / 8);
-        Index::buckets_for(entries + 1).min(Table::max_buckets())
-    }
-
-    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if
-    /// it never will.
-    fn take_from_ring(&mut self, bytes: usize) -> bool {
-        loop {
-            if self.state.account.take(bytes) {
-                return true;
-            }
-            let chunk = self.state.ring.chunk_bytes();
-            let missing = bytes.saturating_sub(self.state.account.left()).div_ceil(chunk);
-            let in_use = self.state.ring.chunks() - self.state.ring.counts().absent;
-            if in_use < missing + MIN_CHUNKS {
-                return false;
-            }
-            if !self.give_chunk_back() {
-                return false;
-            }
-        }
-    }
-
-    /// Gives one chunk in use back to the system.
-    fn give_chunk_back(&mut self) -> bool {
-        let given = self.free_chunks_in_use(1) && self.state.ring.give_back();
-        if given {
-            self.state.account.give(self.state.ring.chunk_bytes());
-        }
-        given
-    }
-
-    /// Accounts for what the policy has by now, as far as there is room for it.
-    pub(super) fn settle_policy_bytes(&mut self) {
-        let bytes = self.state.policy.bytes();
-        let known = self.state.policy_bytes;
-        if bytes < known {
-            self.state.account.give(known - bytes);
-        } else if bytes > known && !self.take_from_ring(bytes - known) {
-            return;
-        }
-        self.state.policy_bytes = bytes;
     }
 }
 

@@ -1,0 +1,150 @@
+//! How the index grows, at the ring's expense: chunks are given back to the system before larger tables are
+//! made, so that the shard's budget holds at every instant.
+//!
+//! While it grows, both tables, both sets of the policy's arrays and the renumbering exist. So it grows early
+//! and in large steps while there is memory that nothing uses yet, to the size that the entries seen so far
+//! will need when the shard is full; and in small ones when the ring has to pay.
+
+use std::sync::Arc;
+
+use super::space::Evicted;
+use super::write::Writer;
+use super::{MIN_CHUNKS, State, new_table};
+use crate::index::{Index, Table};
+use crate::policy::Renumbering;
+use crate::reclaim::{self, Live};
+use crate::units::LANES;
+
+/// The index grows to this many times its size at most, however small the first entries are.
+const MAX_GROWTH: usize = 8;
+
+impl Writer<'_> {
+    /// Sees to it that the index has room for one more entry.
+    pub(super) fn make_index_room(&mut self) {
+        if self.state.index.len() < self.state.index.max_len() {
+            return;
+        }
+        self.grow_index();
+        while self.state.index.len() >= self.state.index.max_len() {
+            if self.evict() == Evicted::Nothing {
+                return;
+            }
+        }
+    }
+
+    /// Replaces the index by a larger one; not if the ring cannot spare the memory.
+    #[cold]
+    fn grow_index(&mut self) {
+        let buckets = self.state.index.table().buckets();
+        let wanted = self.wanted_buckets();
+        // A large step while there is memory that nothing uses yet: later, both tables would have to be paid for by the ring. Else
+        // twice the size at most; and if that asks too much of the ring, a smaller step may not.
+        let large = wanted.min(buckets * MAX_GROWTH);
+        let unused = self.state.account.left() / 4 * 3;
+        let first = if self.growth_bytes(large) <= unused { large } else { wanted.min(buckets * 2) };
+        let least = (buckets + buckets / 8 + 1).min(first);
+        let sizes = [first, least + (first - least) / 2, least];
+        if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
+            self.settle_policy_bytes();
+            self.state.settle_capacity();
+        }
+    }
+
+    /// What is allocated beside the present table and policy while the index grows: the new table; and what
+    /// passes, the policy's new arrays beside its old ones, and the renumbering.
+    fn growth_bytes(&self, wanted: usize) -> usize {
+        Table::footprint(wanted) + self.passing_bytes(wanted)
+    }
+
+    fn passing_bytes(&self, wanted: usize) -> usize {
+        let table = self.state.index.table();
+        // A little more for what the policy rounds up.
+        let policy = self.state.policy_bytes / table.buckets() * wanted + self.state.policy_bytes / 16 + 1024;
+        policy + Renumbering::footprint(table.lanes())
+    }
+
+    /// Whether there was the memory for it.
+    fn grow_index_to(&mut self, wanted: usize) -> bool {
+        let passing = self.passing_bytes(wanted);
+        if !self.take_from_ring(self.growth_bytes(wanted)) {
+            return false;
+        }
+        // Given back also if the policy panics.
+        let _passing = self.state.account.lend(passing);
+        let table = new_table(wanted, self.state.index.table().bits(), &self.state.account);
+        table.map(|table| self.move_index(table)).is_some()
+    }
+
+    fn move_index(&mut self, table: Arc<Table>) {
+        let State { index, ring, token, hasher, shard_bits, .. } = &mut *self.state;
+        let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
+        let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
+        let mut moved = Renumbering::new(index.table().lanes(), table.lanes());
+        index.move_to(table, (&*token).into(), prefetch, hash, |from, to| moved.set(from, to));
+        // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
+        let table = index.table();
+        self.shard.hint.set(table);
+        self.shard.table.replace(Arc::clone(table), &reclaim::pin());
+        self.state.policy.renumber(&moved);
+        self.state.counts.index_growths += 1;
+        reclaim::collect();
+    }
+
+    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; an eighth
+    /// more than now at least.
+    fn wanted_buckets(&self) -> usize {
+        let state = &*self.state;
+        let len = state.index.len().max(1);
+        let lanes = state.index.table().lanes();
+        let charge = state.ring.live_bytes() / len;
+        let per_lane = 64 / LANES + state.policy_bytes / lanes;
+        // Saturating, as other threads may give old tables back meanwhile.
+        let others = state.account.allocated().saturating_sub(state.policy_bytes + state.account.index_bytes());
+        let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();
+        let spendable = state.account.budget() - others.saturating_sub(chunks);
+        // Lanes are 85 % full at most, and the ring 5 % empty.
+        let per_entry = charge * 20 / 19 + per_lane * 20 / 17 + 1;
+        let entries = (spendable / per_entry).max(len + len / 8);
+        Index::buckets_for(entries + 1).min(Table::max_buckets())
+    }
+
+    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if
+    /// it never will.
+    fn take_from_ring(&mut self, bytes: usize) -> bool {
+        loop {
+            if self.state.account.take(bytes) {
+                return true;
+            }
+            let chunk = self.state.ring.chunk_bytes();
+            let missing = bytes.saturating_sub(self.state.account.left()).div_ceil(chunk);
+            let in_use = self.state.ring.chunks() - self.state.ring.counts().absent;
+            if in_use < missing + MIN_CHUNKS {
+                return false;
+            }
+            if !self.give_chunk_back() {
+                return false;
+            }
+        }
+    }
+
+    /// Gives one chunk in use back to the system.
+    fn give_chunk_back(&mut self) -> bool {
+        let given = self.free_chunks_in_use(1) && self.state.ring.give_back();
+        if given {
+            self.state.account.give(self.state.ring.chunk_bytes());
+        }
+        given
+    }
+
+    /// Accounts for what the policy has by now, as far as there is room for it.
+    pub(super) fn settle_policy_bytes(&mut self) {
+        let bytes = self.state.policy.bytes();
+        let known = self.state.policy_bytes;
+        if bytes < known {
+            self.state.account.give(known - bytes);
+        } else if bytes > known && !self.take_from_ring(bytes - known) {
+            return;
+        }
+        self.state.policy_bytes = bytes;
+    }
+}
