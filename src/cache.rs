@@ -53,14 +53,17 @@ struct Inner {
     _last: CollectOnDrop,
 }
 
+/// Enough for the chunks that are retired at a time, and microseconds in all.
+const COLLECTIONS_ON_DROP: usize = 100;
+
 /// Gives the memory of a cache that goes back at once, if no reader of another cache lags behind; else a
 /// later operation does.
 struct CollectOnDrop;
 
 impl Drop for CollectOnDrop {
     fn drop(&mut self) {
-        // What was deferred is due two epochs later; once more, as another thread may be pinned for a moment.
-        for _ in 0..4 {
+        // What was deferred is due two epochs later, and each call runs a few of what is due.
+        for _ in 0..COLLECTIONS_ON_DROP {
             reclaim::collect();
         }
     }

@@ -53,6 +53,7 @@ pub(crate) enum Stream {
 
 impl Stream {
     const COUNT: usize = 3;
+    pub(crate) const ALL: [Self; Self::COUNT] = [Self::Fresh, Self::Survivors, Self::Elders];
 
     /// Where the entries of a chunk of this stream are relocated to.
     fn next(self) -> Self {
@@ -82,6 +83,8 @@ pub(crate) struct Ring {
     streams: Vec<Stream>,
     open: [Option<ChunkId>; Stream::COUNT],
     live_bytes: usize,
+    /// Bytes at the ends of sealed chunks that were too few for the next entry.
+    unused_ends: usize,
     counts: ChunkCounts,
 }
 
@@ -107,6 +110,7 @@ impl Ring {
             streams: vec![Stream::Fresh; count],
             open: [None; Stream::COUNT],
             live_bytes: 0,
+            unused_ends: 0,
             counts: ChunkCounts { absent: count, ..ChunkCounts::default() },
         })
     }
@@ -150,6 +154,11 @@ impl Ring {
     /// The sum of the charges of all live entries.
     pub(crate) fn live_bytes(&self) -> usize {
         self.live_bytes
+    }
+
+    /// Bytes at the ends of sealed chunks that nothing is written to.
+    pub(crate) fn unused_ends(&self) -> usize {
+        self.unused_ends
     }
 
     /// Bytes that dead entries and the unused ends of sealed chunks take.
@@ -205,11 +214,16 @@ impl Ring {
         Some(location)
     }
 
-    /// Copies the entry at a location that is not dead to the next stream's open chunk, and counts it dead
-    /// where it was. Where it is now, and its charge; `None` if there is no room.
-    pub(crate) fn relocate(&mut self, location: Location, token: &WriteToken) -> Option<(Location, usize)> {
+    /// Copies the entry at a location that is not dead to the open chunk of a stream, and counts it dead where it
+    /// was. Where it is now, and its charge; `None` if there is no room.
+    pub(crate) fn relocate(
+        &mut self,
+        location: Location,
+        stream: Stream,
+        token: &WriteToken,
+    ) -> Option<(Location, usize)> {
         let charge = self.shared.arena.layout(self.live_at(location, token)?.location()).charge();
-        let to = self.take_room(self.stream_after(location), charge)?;
+        let to = self.take_room(stream, charge)?;
         if let Some(live) = self.live_at(location, token) {
             self.shared.arena.relocate(live, to);
         }
@@ -469,6 +483,12 @@ impl Ring {
 
     fn set_state(&mut self, chunk: ChunkId, state: ChunkState) {
         let before = core::mem::replace(&mut self.states[chunk.index()], state);
+        let unused = self.chunk_bytes().saturating_sub(self.fill[chunk.index()] as usize);
+        match (before, state) {
+            (ChunkState::Open, ChunkState::Sealed) => self.unused_ends += unused,
+            (ChunkState::Sealed | ChunkState::Cleaning, ChunkState::Retired) => self.unused_ends -= unused,
+            _ => {}
+        }
         for (state, step) in [(before, -1), (state, 1)] {
             let count = match state {
                 ChunkState::Absent => &mut self.counts.absent,
@@ -512,6 +532,10 @@ impl Ring {
         };
         assert_eq!(self.counts, counts);
         assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
+        let sealed =
+            (0..self.chunks()).filter(|&chunk| matches!(self.states[chunk], ChunkState::Sealed | ChunkState::Cleaning));
+        let unused: usize = sealed.map(|chunk| self.chunk_bytes() - self.fill[chunk] as usize).sum();
+        assert_eq!(unused, self.unused_ends);
     }
 }
 

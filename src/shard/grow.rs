@@ -129,7 +129,8 @@ impl Writer<'_> {
 
     /// Gives one chunk in use back to the system.
     fn give_chunk_back(&mut self) -> bool {
-        let given = self.free_chunks_in_use(1) && self.state.ring.give_back();
+        // One is kept, or cleaning would have nowhere to put survivors.
+        let given = self.free_chunks_in_use(2) && self.state.ring.give_back();
         if given {
             self.state.account.give(self.state.ring.chunk_bytes());
         }

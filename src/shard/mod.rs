@@ -45,8 +45,9 @@ use crate::stats::{Memory, Stats, WriteCounts};
 use crate::sync::Mutex;
 use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
 
-/// A ring has about this many chunks: fewer make space coarse, more make tails and tables cost.
-const CHUNKS: usize = 256;
+/// A ring has at least this many chunks, if they can be so small, and less than twice as many: fewer make space
+/// coarse, more make the unused ends of chunks cost. A shard of a little less than a power of two gets 255.
+const CHUNKS: usize = 200;
 const MIN_CHUNK_SHIFT: u32 = 12;
 const MAX_CHUNK_SHIFT: u32 = 20;
 /// Fewer chunks than this leave the cleaner no choice.

@@ -23,6 +23,10 @@ use crate::units::{EntryId, Location};
 /// has put aside holds up the others. At least one for fresh entries and one for survivors.
 const READY_SHARE: usize = 64;
 const MIN_READY: usize = 2;
+/// Chunks' worth of bytes that are unused in the open chunks, and in the one whose entries are leaving. In a ring of
+/// few chunks fewer, as each is much of it.
+const HALF_USED: usize = 2;
+const FEW_CHUNKS: usize = 64;
 /// Bytes that are cleaned for each byte stored. Above the write amplification that the governor aims at, so
 /// that cleaning keeps up.
 const CLEAN_AHEAD: usize = 4;
@@ -32,6 +36,8 @@ const LOOK_COST: usize = 64;
 const WORTH_CLEANING: usize = 8;
 /// Cleanings, while a store waits for a chunk, that may end without one to spare.
 const MAX_FRUITLESS: usize = 3;
+/// Quarters of a chunk that are evicted by policy while no survivor can be moved, before those that cannot are.
+const MAX_STUCK: usize = 8;
 /// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end
 /// meanwhile, and chunks that are emptied in the place of those that wait cost entries.
 const PATIENCE: usize = 32;
@@ -78,8 +84,10 @@ impl State {
         let chunk = self.ring.chunk_bytes();
         #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
         let target = ((usable * chunk) as u64 * u64::from(self.governor.target()) / u64::from(governor::FULL)) as usize;
-        // Neither the chunks that are ready are live, nor about half of the two open ones.
-        let capacity = target.min(usable.saturating_sub(self.ready_chunks() + 1) * chunk);
+        // Neither the chunks that are ready are live, nor about half of the open ones, nor the ends of the others.
+        let half_used = if usable < FEW_CHUNKS { HALF_USED / 2 } else { HALF_USED };
+        let room = usable.saturating_sub(self.ready_chunks() + half_used) * chunk;
+        let capacity = target.min(room.saturating_sub(self.ring.unused_ends()));
         if capacity != self.capacity {
             self.capacity = capacity;
             self.policy.set_capacity(capacity as u64);
@@ -238,7 +246,7 @@ impl Writer<'_> {
 
     /// As [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
     pub(super) fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
-        let mut fruitless = 0;
+        let (mut fruitless, mut stuck) = (0, 0);
         loop {
             self.collect(wanted);
             let free = self.state.ring.counts().free;
@@ -252,6 +260,8 @@ impl Writer<'_> {
             let cleaned = if fruitless < MAX_FRUITLESS { self.clean(usize::MAX) } else { Cleaned::Nothing };
             match cleaned {
                 Cleaned::Chunk | Cleaned::Some => fruitless += 1,
+                // The policy's choice comes first; but it may choose entries anywhere.
+                Cleaned::Stuck if stuck < MAX_STUCK && self.evict_chunkful() => stuck += 1,
                 Cleaned::Stuck => self.evict_what_is_cleaned(),
                 Cleaned::Nothing if self.evict_chunkful() => fruitless = 0,
                 Cleaned::Nothing => return false,
@@ -302,7 +312,8 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn clean_ahead(&mut self, charge: usize) {
         let counts = self.state.ring.counts();
-        let ready = self.state.ready_chunks();
+        // One fewer than there is room for: chunks that are about to empty by themselves are let alone.
+        let ready = (self.state.ready_chunks() - 1).max(MIN_READY);
         if counts.free >= ready || self.state.free_chunks() >= ready {
             return;
         }
@@ -365,20 +376,26 @@ impl Writer<'_> {
     /// no chunk for it.
     fn relocate(&mut self, location: Location, window: Option<Window>) -> Option<usize> {
         let id = self.state.resident_at(location)?;
-        loop {
-            let State { ring, token, .. } = &mut *self.state;
-            if let Some((to, charge)) = ring.relocate(location, token) {
-                self.state.index.replace(id, to);
-                self.state.counts.relocated_bytes += charge as u64;
-                self.state.governor.note_relocated(charge);
-                return Some(charge);
-            }
+        let stream = self.state.ring.stream_after(location);
+        let moved = self.relocate_to(stream, id, location).or_else(|| {
             self.collect(1);
-            let stream = self.state.ring.stream_after(location);
-            if !self.open_next(stream, window) {
-                return None;
-            }
+            let opened = self.open_next(stream, window);
+            // Rather among entries of another age than not at all.
+            let streams = if opened { [stream; 3] } else { Stream::ALL };
+            streams.into_iter().find_map(|stream| self.relocate_to(stream, id, location))
+        });
+        if let Some(charge) = moved {
+            self.state.counts.relocated_bytes += charge as u64;
+            self.state.governor.note_relocated(charge);
         }
+        moved
+    }
+
+    fn relocate_to(&mut self, stream: Stream, id: EntryId, location: Location) -> Option<usize> {
+        let State { ring, token, index, .. } = &mut *self.state;
+        let (to, charge) = ring.relocate(location, stream, token)?;
+        index.replace(id, to);
+        Some(charge)
     }
 
     /// `span` adjacent free chunks, emptied if need be; `None` if they cannot be had without waiting.
