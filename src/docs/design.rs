@@ -37,7 +37,8 @@
 //!
 //! # The ring
 //!
-//! A shard's arena is divided into up to 256 chunks. Entries are appended to an open chunk and never change.
+//! A shard's arena is divided into 200 to 400 chunks (fewer or more where they would be below 4 KiB or above
+//! 1 MiB). Entries are appended to an open chunk and never change.
 //! Leaving, an entry is marked dead. A chunk without live entries is *retired*: when the epochs say that no
 //! reader can have seen its locations any more, the ring's own pin on it ends; [`Value`](crate::Value)s have
 //! pins as well, and whoever brings the count to zero frees the chunk. There is no handshake and no second
