@@ -392,9 +392,14 @@ fn a_policy_that_names_the_newest_refuses_it_without_an_error() {
     let _alone = alone();
     let cache = cache(Recency::Counted, Choice::Newest, &Fuse::default());
     let keys: Vec<_> = keys(true).take(5_000).collect();
-    for key in &keys {
+    for key in &keys[..4_000] {
         insert(&cache, key);
     }
+    let stored_bytes = cache.stats().inserted_bytes;
+    for key in &keys[4_000..] {
+        insert(&cache, key);
+    }
+    assert_eq!(cache.stats().inserted_bytes, stored_bytes, "what was refused counts as stored");
     cache.validate();
     let stored = keys.iter().take_while(|key| cache.contains_key(key)).count();
     assert!((100..4_000).contains(&stored), "{stored}");

@@ -128,7 +128,6 @@ impl Writer<'_> {
     fn after_store(&mut self, layout: Layout) {
         let charge = self.state.ring.charge(&layout);
         let state = &mut *self.state;
-        state.counts.inserted_bytes += charge as u64;
         let ring_bytes = state.ring.chunks() * state.ring.chunk_bytes();
         if state.governor.note_inserted(charge, ring_bytes) {
             state.settle_capacity();
@@ -158,6 +157,7 @@ impl Writer<'_> {
         };
         self.state.counts.inserts += 1;
         if self.state.newcomer.take().is_some() {
+            self.state.counts.inserted_bytes += charge as u64;
             self.state.index.publish(id, hash, location);
         } else {
             self.kill(location);
@@ -178,6 +178,7 @@ impl Writer<'_> {
         let is_there = self.state.live(id).map(Live::location);
         match (location, is_there) {
             (Some(location), Some(before)) => {
+                self.state.counts.inserted_bytes += charge as u64;
                 self.state.index.replace(id, location);
                 self.kill(before);
                 self.state.counts.updates += 1;
