@@ -1,6 +1,6 @@
 //! The switch between the real primitives and loom's.
 //!
-//! Everything that threads share goes through these names, so that the models in `loom.rs` run the code that ships.
+//! Everything that threads share goes through these names, so that the models in `loom/` run the code that ships.
 //! The one exception is an entry's header word, which lives in raw memory (see `ring/memory.rs`).
 
 #[cfg(not(bytecache_loom))]

@@ -1,7 +1,7 @@
 //! Memory orders, pair by pair.
 //!
 //! For each atomic: which operation pairs with which, what both sides may conclude, why Relaxed does where it
-//! is used, and the model in `src/loom.rs` that was seen to fail when the order was weakened. Three things
+//! is used, and the model in `src/loom/` that was seen to fail when the order was weakened. Three things
 //! are not ordered here but by their own means: what a shard's lock guards (its mutex), what waits for
 //! readers (`crossbeam-epoch`), and the last count of a ring or table (`Arc`).
 //!
