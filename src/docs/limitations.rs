@@ -32,6 +32,9 @@
 //!
 //! # Policies
 //!
+//! * The policy's choice is overruled in two cases: where a large entry needs adjacent chunks, and where entries
+//!   in the way of the cleaner have nowhere to go, because values or readers hold what would be free. With small
+//!   entries, one shard and nothing held, every victim is the policy's.
 //! * With several shards each has its own policy and its own share of the memory. The miss ratio is that of
 //!   the policy for one shard, and a little worse for many, as hashing divides keys unevenly.
 //! * Readers that meet in a shard's touch log may drop touches of ordered policies; counted policies may lose

@@ -353,8 +353,8 @@ impl Writer<'_> {
         Cleaned::Chunk
     }
 
-    /// Evicts the rest of the chunk that is being cleaned: less than a chunk, where evictions by policy might have to empty the
-    /// cache until any chunk is free.
+    /// Evicts the rest of the chunk that is being cleaned: less than a chunk, where evictions by policy might have
+    /// to empty the cache until any chunk is free.
     #[cold]
     fn evict_what_is_cleaned(&mut self) {
         let Some((chunk, mut at)) = self.state.cleaning.take() else { return };
