@@ -1,116 +1,332 @@
-//! Ghosts: fingerprints of the entries that were evicted last.
+//! Ghosts: what is remembered of entries that were evicted, in exact queues.
 //!
 //! ```text
-//!   set    32 x u16, newest first: one cache line. A ghost goes to the front and pushes the oldest one out.
+//!   ring    | hole | B1 k | B2 x | hole | B1 y | ...     u64 each: fingerprint 38 | charge 24 | queue 2
+//!   index   fingerprint -> place in the ring, + 1        u32 each, open addressing
 //! ```
 //!
-//! A set-associative queue: a hash chooses its set, and each set is a FIFO of its own. That costs 2 bytes for
-//! each ghost and one line for each operation, against 10 and more for an exact queue with an index. The
-//! price: a ghost's lifetime varies with how many ghosts its set happens to get, by about a sixth, and one
-//! look-up in 2,000 finds a ghost that is another key's.
+//! Up to four queues share one ring: a ghost is added at its tail, whatever its queue, and forgotten by its key
+//! or because it is its queue's oldest. Each queue has a head of its own that walks over what is not its own.
+//! When the ring is used up, it is written anew without its holes: O(1) amortised. 14.4 bytes for each ghost
+//! that there is room for.
 //!
-//! How many ways of a set count can be chosen at any time, so the number of ghosts follows the number of
-//! entries.
+//! A key is known by 38 bits of its hash beside those that its place in the index stands for: of a million
+//! look-ups among a million ghosts about four find a ghost that is another key's. A charge of 16 MiB or more is
+//! remembered as 16 MiB.
+//!
+//! # Invariants
+//!
+//! 1. A ghost lies between its queue's head and the ring's tail, and the index finds it.
+//! 2. No two ghosts have the same fingerprint.
 
-use crate::prefetch::prefetch;
+use super::queue::Queue;
 
-const WAYS: usize = 32;
+const CHARGE_BITS: u32 = 24;
+const MAX_CHARGE: u32 = (1 << CHARGE_BITS) - 1;
+const QUEUE_BITS: u32 = Queue::MAX.ilog2();
+const FINGERPRINT_SHIFT: u32 = CHARGE_BITS + QUEUE_BITS;
 
-/// A bounded memory of hashes, oldest forgotten first.
-#[derive(Debug)]
-pub(super) struct Ghosts {
-    sets: Vec<Set>,
-    /// Ways in which a ghost is still found.
-    ways: usize,
+/// A place of the ring: a ghost, or 0 for a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ghost(u64);
+
+impl Ghost {
+    const HOLE: Self = Self(0);
+
+    fn new(hash: u64, charge: u32, queue: Queue) -> Self {
+        let charge = u64::from(charge.min(MAX_CHARGE));
+        Self(Self::fingerprint(hash) << FINGERPRINT_SHIFT | charge << QUEUE_BITS | u64::from(queue.number()))
+    }
+
+    /// Never 0, so that no ghost is a hole. A product's top bits depend on all bits of the hash.
+    fn fingerprint(hash: u64) -> u64 {
+        (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> FINGERPRINT_SHIFT).max(1)
+    }
+
+    /// The fingerprint.
+    fn known_by(self) -> u64 {
+        self.0 >> FINGERPRINT_SHIFT
+    }
+
+    fn charge(self) -> u64 {
+        self.0 >> QUEUE_BITS & u64::from(MAX_CHARGE)
+    }
+
+    fn queue(self) -> Queue {
+        let [low, ..] = self.0.to_le_bytes();
+        Queue::new(low % Queue::MAX)
+    }
 }
 
-/// Fingerprints, newest first; 0 is none.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Set([u16; WAYS]);
+/// What was known of a key that has come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Remembered<const N: usize> {
+    pub(super) queue: Queue,
+    /// The charge of all ghosts of each queue, while this one was among them.
+    pub(super) charges: [u64; N],
+}
 
-impl Ghosts {
-    /// Room for at least `max` ghosts.
+/// `N` queues of ghosts.
+#[derive(Debug)]
+pub(super) struct Ghosts<const N: usize> {
+    ring: Vec<Ghost>,
+    /// The tail: places beyond it are free.
+    used: usize,
+    /// No ghost of the queue lies before this place.
+    heads: [usize; N],
+    index: Vec<u32>,
+    charges: [u64; N],
+    counts: [usize; N],
+    max: usize,
+}
+
+impl<const N: usize> Ghosts<N> {
+    /// Room for `max` ghosts in all.
     pub(super) fn new(max: usize) -> Self {
-        Self { sets: vec![Set([0; WAYS]); max.div_ceil(WAYS).max(1)], ways: WAYS }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.sets.capacity() * size_of::<Set>()
-    }
-
-    /// Keeps about `ghosts` of the newest from now on, as far as there is room.
-    pub(super) fn set_len(&mut self, ghosts: usize) {
-        self.ways = ghosts.div_ceil(self.sets.len()).clamp(1, WAYS);
-    }
-
-    fn set_of(&self, hash: u64) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "the product's top half is below the number of sets")]
-        {
-            ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize
+        let max = max.max(1);
+        Self {
+            ring: vec![Ghost::HOLE; max + max / 8 + 8],
+            used: 0,
+            heads: [0; N],
+            index: vec![0; max + max / 3 + 8],
+            charges: [0; N],
+            counts: [0; N],
+            max,
         }
     }
 
-    fn fingerprint(hash: u64) -> u16 {
-        // Not the high bits, which choose the set, nor the lowest, which a shard repeats; 0 stands for none.
-        let [_, _, low, high, ..] = hash.to_le_bytes();
-        u16::from_le_bytes([low, high]).max(1)
+    pub(super) fn allocated(&self) -> usize {
+        self.ring.capacity() * size_of::<Ghost>() + self.index.capacity() * size_of::<u32>()
     }
 
-    /// Asks for the set that a hash is looked for in.
-    pub(super) fn prefetch(&self, hash: u64) {
-        prefetch(&raw const self.sets[self.set_of(hash)]);
+    /// The charge of all ghosts of a queue.
+    pub(super) fn charge(&self, queue: Queue) -> u64 {
+        self.charges[queue.index()]
     }
 
-    /// Remembers a hash as the newest.
-    pub(super) fn insert(&mut self, hash: u64) {
-        let set = self.set_of(hash);
-        let Set(fingerprints) = &mut self.sets[set];
-        fingerprints.copy_within(..WAYS - 1, 1);
-        fingerprints[0] = Self::fingerprint(hash);
+    fn len(&self) -> usize {
+        self.counts.iter().sum()
     }
 
-    /// Forgets a hash; whether it was remembered.
-    pub(super) fn take(&mut self, hash: u64) -> bool {
-        let set = self.set_of(hash);
-        let ways = self.ways;
-        let wanted = Self::fingerprint(hash);
-        let Set(fingerprints) = &mut self.sets[set];
-        let Some(way) = fingerprints[..ways].iter().position(|&fingerprint| fingerprint == wanted) else {
+    /// Remembers a key as the newest of a queue. If there is no room, the oldest of this queue, or of another, is
+    /// forgotten for it.
+    pub(super) fn push(&mut self, queue: Queue, hash: u64, charge: u32) {
+        self.take(hash);
+        if self.len() == self.max && !self.pop(queue) {
+            let _other = Queue::first(N).any(|other| self.pop(other));
+        }
+        if self.used == self.ring.len() {
+            self.close_holes();
+        }
+        self.append(Ghost::new(hash, charge, queue));
+    }
+
+    /// Forgets a key; what was known of it.
+    pub(super) fn take(&mut self, hash: u64) -> Option<Remembered<N>> {
+        let fingerprint = Ghost::fingerprint(hash);
+        let at = self.find(fingerprint)?;
+        let remembered = Remembered { queue: self.at(at)?.queue(), charges: self.charges };
+        self.forget(at);
+        Some(remembered)
+    }
+
+    /// Forgets the oldest of a queue; `false` if it has none.
+    pub(super) fn pop(&mut self, queue: Queue) -> bool {
+        if self.counts[queue.index()] == 0 {
             return false;
-        };
-        fingerprints.copy_within(way + 1.., way);
-        fingerprints[WAYS - 1] = 0;
+        }
+        let rest = &self.ring[self.heads[queue.index()]..];
+        let others = rest.iter().take_while(|&&ghost| ghost == Ghost::HOLE || ghost.queue() != queue).count();
+        self.heads[queue.index()] += others;
+        let oldest = self.ring[self.heads[queue.index()]];
+        if let Some(at) = self.find(oldest.known_by()) {
+            self.forget(at);
+        }
         true
+    }
+
+    /// Forgets the oldest of a queue until its charge is at most `charge`.
+    pub(super) fn trim(&mut self, queue: Queue, charge: u64) {
+        while self.charge(queue) > charge {
+            self.pop(queue);
+        }
+    }
+
+    /// Makes room for another number of ghosts; the newest are kept.
+    pub(super) fn set_max(&mut self, max: usize) {
+        let old = core::mem::replace(self, Self::new(max));
+        let ghosts: Vec<_> = old.ring[..old.used].iter().filter(|&&ghost| ghost != Ghost::HOLE).collect();
+        for &&ghost in &ghosts[ghosts.len().saturating_sub(self.max)..] {
+            self.append(ghost);
+        }
+    }
+
+    /// Writes the ring and the index anew without holes.
+    fn close_holes(&mut self) {
+        let used = core::mem::take(&mut self.used);
+        self.index.fill(0);
+        self.heads = [0; N];
+        (self.charges, self.counts) = ([0; N], [0; N]);
+        for place in 0..used {
+            let ghost = core::mem::replace(&mut self.ring[place], Ghost::HOLE);
+            if ghost != Ghost::HOLE {
+                self.append(ghost);
+            }
+        }
+    }
+
+    /// Writes a ghost to the tail, where there is room.
+    fn append(&mut self, ghost: Ghost) {
+        let mut at = self.home(ghost.known_by());
+        while self.index[at] != 0 {
+            at = self.after(at);
+        }
+        self.ring[self.used] = ghost;
+        self.used += 1;
+        #[allow(clippy::cast_possible_truncation, reason = "there are fewer ghosts than ids, which fit 32 bits")]
+        {
+            self.index[at] = self.used as u32;
+        }
+        self.charges[ghost.queue().index()] += ghost.charge();
+        self.counts[ghost.queue().index()] += 1;
+    }
+
+    /// Forgets the ghost that the index has at `at`.
+    fn forget(&mut self, at: usize) {
+        let Some(ghost) = self.at(at) else { return };
+        self.ring[self.index[at] as usize - 1] = Ghost::HOLE;
+        self.charges[ghost.queue().index()] -= ghost.charge();
+        self.counts[ghost.queue().index()] -= 1;
+        self.index[at] = 0;
+        // Those that were displaced past this slot move up, so that no search for them ends here.
+        let mut free = at;
+        let mut next = self.after(at);
+        while let Some(displaced) = self.at(next) {
+            if self.distance(self.home(displaced.known_by()), next) >= self.distance(free, next) {
+                self.index[free] = core::mem::take(&mut self.index[next]);
+                free = next;
+            }
+            next = self.after(next);
+        }
+    }
+
+    /// Where the index has a fingerprint.
+    fn find(&self, fingerprint: u64) -> Option<usize> {
+        let mut at = self.home(fingerprint);
+        while self.at(at)?.known_by() != fingerprint {
+            at = self.after(at);
+        }
+        Some(at)
+    }
+
+    /// The ghost that the index has at `at`; some slots are always free.
+    fn at(&self, at: usize) -> Option<Ghost> {
+        let place = (self.index[at] as usize).checked_sub(1)?;
+        Some(self.ring[place])
+    }
+
+    fn home(&self, fingerprint: u64) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "the product's top is below the index's length")]
+        {
+            ((u128::from(fingerprint) * self.index.len() as u128) >> (u64::BITS - FINGERPRINT_SHIFT)) as usize
+        }
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.index.len() { 0 } else { at + 1 }
+    }
+
+    /// Steps from one slot on to another.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.index.len() - from }
+    }
+
+    /// Recounts everything, and panics where it differs.
+    pub(super) fn validate(&self) {
+        let mut charges = [0; N];
+        let mut counts = [0; N];
+        for (place, ghost) in self.ring.iter().enumerate().filter(|&(_, &ghost)| ghost != Ghost::HOLE) {
+            let found = self.find(ghost.known_by()).map(|at| self.index[at] as usize - 1);
+            assert_eq!(found, Some(place), "the index does not find a ghost");
+            assert!(self.heads[ghost.queue().index()] <= place && place < self.used);
+            charges[ghost.queue().index()] += ghost.charge();
+            counts[ghost.queue().index()] += 1;
+        }
+        assert_eq!((self.charges, self.counts), (charges, counts));
+        assert!(self.len() <= self.max);
+        assert_eq!(self.index.iter().filter(|&&place| place != 0).count(), self.len());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const QUEUES: [Queue; 2] = [Queue::new(0), Queue::new(1)];
 
     fn spread(number: u64) -> u64 {
-        number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        number.wrapping_add(1).wrapping_mul(0xd6e8_feb8_6659_fd93)
+    }
+
+    /// Queue, key, charge; from the oldest to the newest.
+    type Model = Vec<(usize, u64, u32)>;
+
+    fn charge(model: &Model, queue: usize) -> u64 {
+        model.iter().filter(|ghost| ghost.0 == queue).map(|ghost| u64::from(ghost.2)).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn two_queues_in_one_ring_are_two_queues(
+            max in 1..12_usize,
+            operations in prop::collection::vec((0..6_u8, 0..2_usize, 0..20_u64, 0..50_u32), 1..400),
+        ) {
+            let mut max = max;
+            let mut ghosts = Ghosts::<2>::new(max);
+            let mut model = Model::new();
+            for (operation, queue, key, size) in operations {
+                let oldest = |model: &Model, queue| model.iter().position(|ghost| ghost.0 == queue);
+                match operation {
+                    0..3 => {
+                        ghosts.push(QUEUES[queue], spread(key), size);
+                        model.retain(|ghost| ghost.1 != key);
+                        if model.len() == max {
+                            let out = oldest(&model, queue).or(oldest(&model, 0)).or(oldest(&model, 1));
+                            model.remove(out.unwrap());
+                        }
+                        model.push((queue, key, size));
+                    }
+                    3 => {
+                        let expected = model.iter().find(|ghost| ghost.1 == key).map(|ghost| ghost.0);
+                        let charges = [charge(&model, 0), charge(&model, 1)];
+                        let found = ghosts.take(spread(key));
+                        prop_assert_eq!(found, expected.map(|q| Remembered { queue: QUEUES[q], charges }));
+                        model.retain(|ghost| ghost.1 != key);
+                    }
+                    4 => {
+                        let out = oldest(&model, queue);
+                        prop_assert_eq!(ghosts.pop(QUEUES[queue]), out.is_some());
+                        out.map(|out| model.remove(out));
+                    }
+                    _ => {
+                        max = size as usize % 12 + 1;
+                        ghosts.set_max(max);
+                        model.drain(..model.len().saturating_sub(max));
+                    }
+                }
+                ghosts.validate();
+                prop_assert_eq!(QUEUES.map(|queue| ghosts.charge(queue)), [charge(&model, 0), charge(&model, 1)]);
+            }
+        }
     }
 
     #[test]
-    fn a_ghost_is_taken_once() {
-        let mut ghosts = Ghosts::new(1000);
-        ghosts.insert(spread(1));
-        assert!(!ghosts.take(spread(2)));
-        assert!(ghosts.take(spread(1)));
-        assert!(!ghosts.take(spread(1)));
-    }
-
-    #[test]
-    fn the_newest_are_remembered_and_the_oldest_forgotten() {
-        let mut ghosts = Ghosts::new(1000);
-        ghosts.set_len(500);
-        (0..2000).for_each(|number| ghosts.insert(spread(number)));
-        let found =
-            |ghosts: &mut Ghosts, range: core::ops::Range<u64>| range.filter(|&n| ghosts.take(spread(n))).count();
-        // Older by twice the length than any that is kept: chance finds a few.
-        assert!(found(&mut ghosts, 0..500) < 10);
-        assert!(found(&mut ghosts, 1800..2000) > 190);
+    fn a_charge_that_is_too_large_to_remember_counts_the_same_both_ways() {
+        let mut ghosts = Ghosts::<1>::new(4);
+        ghosts.push(QUEUES[0], spread(1), u32::MAX);
+        assert_eq!(ghosts.charge(QUEUES[0]), u64::from(MAX_CHARGE));
+        assert!(ghosts.take(spread(1)).is_some());
+        assert_eq!(ghosts.charge(QUEUES[0]), 0);
     }
 }

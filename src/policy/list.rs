@@ -9,7 +9,9 @@
 //!    either.
 //! 2. The links of an id in no list are meaningless.
 
-use super::{EntryId, Renumbering};
+use super::charges::Charges;
+use super::queue::Queue;
+use super::{EntryId, Renumbering, Residents};
 
 const NONE: u32 = u32::MAX;
 
@@ -28,7 +30,7 @@ impl Links {
         Self(vec![Link { prev: NONE, next: NONE }; ids])
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(super) fn allocated(&self) -> usize {
         self.0.capacity() * size_of::<Link>()
     }
 
@@ -57,6 +59,10 @@ impl List {
         (self.oldest != NONE).then_some(EntryId::new(self.oldest))
     }
 
+    pub(super) fn newest(&self) -> Option<EntryId> {
+        (self.newest != NONE).then_some(EntryId::new(self.newest))
+    }
+
     /// The id that comes after `id`, towards the newest.
     pub(super) fn newer(&self, links: &Links, id: EntryId) -> Option<EntryId> {
         let next = links.get(id.get()).next;
@@ -72,6 +78,33 @@ impl List {
             newest => links.at(newest).next = id,
         }
         self.newest = id;
+    }
+
+    /// Adds an id that is in no list at the oldest end.
+    pub(super) fn push_oldest(&mut self, links: &mut Links, id: EntryId) {
+        let id = id.get();
+        *links.at(id) = Link { prev: NONE, next: self.oldest };
+        match self.oldest {
+            NONE => self.newest = id,
+            oldest => links.at(oldest).prev = id,
+        }
+        self.oldest = id;
+    }
+
+    /// Moves all of another list's ids to the newest end.
+    pub(super) fn append(&mut self, links: &mut Links, other: &mut Self) {
+        let other = core::mem::replace(other, Self::new());
+        if other.oldest == NONE {
+            return;
+        }
+        match self.newest {
+            NONE => self.oldest = other.oldest,
+            newest => {
+                links.at(newest).next = other.oldest;
+                links.at(other.oldest).prev = newest;
+            }
+        }
+        self.newest = other.newest;
     }
 
     /// Takes an id of this list out.
@@ -95,17 +128,231 @@ impl List {
         }
     }
 
+    /// The ids, from the oldest to the newest.
+    pub(super) fn ids<'a>(&'a self, links: &'a Links) -> impl Iterator<Item = EntryId> + 'a {
+        core::iter::successors(self.oldest(), |&id| self.newer(links, id))
+    }
+
+    /// Checks that the links lead through the list both ways; how many ids it has.
+    pub(super) fn validate(&self, links: &Links) -> usize {
+        let mut before = NONE;
+        let mut count = 0;
+        for id in self.ids(links) {
+            assert_eq!(links.get(id.get()).prev, before, "the way back differs");
+            before = id.get();
+            count += 1;
+            assert!(count <= links.0.len(), "the list goes round");
+        }
+        assert_eq!(self.newest, before);
+        count
+    }
+
     /// The list with the residents' new ids, in links made for them. Ids that are not resident are left out.
     pub(super) fn renumber(&self, old: &Links, links: &mut Links, moved: &Renumbering) -> Self {
         let mut list = Self::new();
-        let mut next = self.oldest();
-        while let Some(id) = next {
-            if let Some(id) = moved.get(id) {
-                list.push_newest(links, id);
-            }
-            next = self.newer(old, id);
+        for id in self.ids(old).filter_map(|id| moved.get(id)) {
+            list.push_newest(links, id);
         }
         list
+    }
+}
+
+/// One list with links of its own: the queue of a policy that has no other.
+#[derive(Debug)]
+pub(super) struct OneList {
+    links: Links,
+    list: List,
+}
+
+impl OneList {
+    pub(super) fn new(ids: usize) -> Self {
+        Self { links: Links::new(ids), list: List::new() }
+    }
+
+    pub(super) fn allocated(&self) -> usize {
+        self.links.allocated()
+    }
+
+    pub(super) fn oldest(&self) -> Option<EntryId> {
+        self.list.oldest()
+    }
+
+    pub(super) fn newest(&self) -> Option<EntryId> {
+        self.list.newest()
+    }
+
+    pub(super) fn newer(&self, id: EntryId) -> Option<EntryId> {
+        self.list.newer(&self.links, id)
+    }
+
+    pub(super) fn push_newest(&mut self, id: EntryId) {
+        self.list.push_newest(&mut self.links, id);
+    }
+
+    pub(super) fn move_to_newest(&mut self, id: EntryId) {
+        self.list.move_to_newest(&mut self.links, id);
+    }
+
+    pub(super) fn remove(&mut self, id: EntryId) {
+        self.list.remove(&mut self.links, id);
+    }
+
+    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+        let mut links = Links::new(moved.ids());
+        self.list = self.list.renumber(&self.links, &mut links, moved);
+        self.links = links;
+    }
+
+    pub(super) fn validate(&self) {
+        self.list.validate(&self.links);
+    }
+}
+
+/// `N` lists that know how much each of them holds: the queues of a policy that has several.
+///
+/// 10 bytes for each id.
+#[derive(Debug)]
+pub(super) struct Lists<const N: usize> {
+    links: Links,
+    charges: Charges,
+    lists: [List; N],
+    held: [Held; N],
+}
+
+/// What a list holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    entries: usize,
+    charge: u64,
+}
+
+impl<const N: usize> Lists<N> {
+    pub(super) fn new(ids: usize) -> Self {
+        Self {
+            links: Links::new(ids),
+            charges: Charges::new(ids),
+            lists: core::array::from_fn(|_| List::new()),
+            held: [Held::default(); N],
+        }
+    }
+
+    pub(super) fn allocated(&self) -> usize {
+        self.links.allocated() + self.charges.allocated()
+    }
+
+    /// How many entries a list has.
+    pub(super) fn len(&self, list: Queue) -> usize {
+        self.held[list.index()].entries
+    }
+
+    /// What the entries of a list are charged together.
+    pub(super) fn charge(&self, list: Queue) -> u64 {
+        self.held[list.index()].charge
+    }
+
+    pub(super) fn charge_of(&self, id: EntryId) -> u32 {
+        self.charges.get(id)
+    }
+
+    /// The list that an id is in.
+    pub(super) fn list_of(&self, id: EntryId) -> Queue {
+        self.charges.queue(id)
+    }
+
+    pub(super) fn oldest(&self, list: Queue) -> Option<EntryId> {
+        self.lists[list.index()].oldest()
+    }
+
+    /// Adds an id that is in no list at the newest end.
+    pub(super) fn push_newest(&mut self, list: Queue, id: EntryId, charge: u32) {
+        self.enter(list, id, charge);
+        self.lists[list.index()].push_newest(&mut self.links, id);
+    }
+
+    /// Takes an id out of its list.
+    pub(super) fn remove(&mut self, id: EntryId) {
+        self.leave(id);
+        self.charges.clear(id);
+    }
+
+    /// Makes an id the newest of a list, from wherever it is.
+    pub(super) fn move_to_newest(&mut self, list: Queue, id: EntryId) {
+        if self.list_of(id) == list {
+            self.lists[list.index()].move_to_newest(&mut self.links, id);
+        } else {
+            self.leave(id);
+            self.push_newest(list, id, self.charge_of(id));
+        }
+    }
+
+    /// Makes an id the oldest of a list, from wherever it is.
+    pub(super) fn move_to_oldest(&mut self, list: Queue, id: EntryId) {
+        self.leave(id);
+        self.enter(list, id, self.charge_of(id));
+        self.lists[list.index()].push_oldest(&mut self.links, id);
+    }
+
+    /// Takes the oldest id out of a list, and announces the one after it.
+    pub(super) fn evict_oldest(&mut self, list: Queue, residents: &Residents<'_>) -> Option<EntryId> {
+        let id = self.oldest(list)?;
+        self.evict(id, residents);
+        Some(id)
+    }
+
+    /// Takes an id out of its list, and announces the one after it.
+    pub(super) fn evict(&mut self, id: EntryId, residents: &Residents<'_>) {
+        if let Some(next) = self.lists[self.list_of(id).index()].newer(&self.links, id) {
+            residents.expect(next);
+        }
+        self.remove(id);
+    }
+
+    /// Gives an id another charge where it is.
+    pub(super) fn set_charge(&mut self, id: EntryId, charge: u32) {
+        let held = &mut self.held[self.charges.queue(id).index()];
+        held.charge = held.charge - u64::from(self.charges.get(id)) + u64::from(charge);
+        self.charges.set(id, charge);
+    }
+
+    fn enter(&mut self, list: Queue, id: EntryId, charge: u32) {
+        self.charges.set(id, charge);
+        self.charges.set_queue(id, list);
+        let held = &mut self.held[list.index()];
+        held.entries += 1;
+        held.charge += u64::from(charge);
+    }
+
+    fn leave(&mut self, id: EntryId) {
+        let list = self.list_of(id);
+        self.lists[list.index()].remove(&mut self.links, id);
+        let held = &mut self.held[list.index()];
+        held.entries -= 1;
+        held.charge -= u64::from(self.charges.get(id));
+    }
+
+    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+        let mut links = Links::new(moved.ids());
+        for list in &mut self.lists {
+            *list = list.renumber(&self.links, &mut links, moved);
+        }
+        self.links = links;
+        self.charges.renumber(moved);
+    }
+
+    /// Recounts what each list holds, and panics where it differs.
+    pub(super) fn validate(&self) {
+        for list in Queue::first(N) {
+            let held = Held {
+                entries: self.lists[list.index()].validate(&self.links),
+                charge: self.ids(list).map(|id| u64::from(self.charge_of(id))).sum(),
+            };
+            assert_eq!(self.held[list.index()], held, "list {list:?}");
+            assert!(self.ids(list).all(|id| self.list_of(id) == list));
+        }
+    }
+
+    fn ids(&self, list: Queue) -> impl Iterator<Item = EntryId> + '_ {
+        self.lists[list.index()].ids(&self.links)
     }
 }
 
@@ -114,7 +361,7 @@ mod tests {
     use super::*;
 
     fn ids(list: &List, links: &Links) -> Vec<u32> {
-        core::iter::successors(list.oldest(), |&id| list.newer(links, id)).map(EntryId::get).collect()
+        list.ids(links).map(EntryId::get).collect()
     }
 
     #[test]
@@ -146,6 +393,38 @@ mod tests {
         first.remove(&mut links, EntryId::new(0));
         second.push_newest(&mut links, EntryId::new(0));
         assert_eq!((ids(&first, &links), ids(&second, &links)), (vec![2], vec![1, 3, 0]));
+    }
+
+    #[test]
+    fn a_list_takes_another_ones_ids_over() {
+        let mut links = Links::new(6);
+        let (mut first, mut second, mut third) = (List::new(), List::new(), List::new());
+        [0, 1].into_iter().for_each(|id| first.push_newest(&mut links, EntryId::new(id)));
+        [2, 3].into_iter().for_each(|id| second.push_oldest(&mut links, EntryId::new(id)));
+        first.append(&mut links, &mut second);
+        first.append(&mut links, &mut third);
+        assert_eq!((ids(&first, &links), first.validate(&links)), (vec![0, 1, 3, 2], 4));
+        second.append(&mut links, &mut first);
+        assert_eq!((ids(&first, &links), ids(&second, &links)), (vec![], vec![0, 1, 3, 2]));
+    }
+
+    #[test]
+    fn lists_know_what_they_hold_wherever_ids_move() {
+        let [old, young] = [Queue::new(0), Queue::new(1)];
+        let mut lists = Lists::<2>::new(4);
+        for (id, charge) in [(0, 10), (1, 70_000), (2, 30)] {
+            lists.push_newest(young, EntryId::new(id), charge);
+        }
+        lists.move_to_newest(old, EntryId::new(1));
+        lists.move_to_oldest(old, EntryId::new(2));
+        lists.set_charge(EntryId::new(1), 40);
+        assert_eq!((lists.charge(old), lists.len(old), lists.charge(young)), (70, 2, 10));
+        assert_eq!(lists.ids(old).map(EntryId::get).collect::<Vec<_>>(), [2, 1]);
+        lists.validate();
+        lists.remove(EntryId::new(2));
+        lists.remove(EntryId::new(1));
+        assert_eq!((lists.charge(old), lists.oldest(old)), (0, None));
+        lists.validate();
     }
 
     #[test]

@@ -7,60 +7,60 @@
 //! Costs 8 bytes for each id; every operation is O(1). It is exact, and the wrong choice where keys are read
 //! once in long scans: each of them pushes out an entry that is wanted.
 
-use super::list::{Links, List};
-use super::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+use super::algorithm::{Algorithm, Newcomer};
+use super::list::OneList;
+use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
 
 #[derive(Debug)]
 pub(super) struct Lru {
-    links: Links,
-    list: List,
+    entries: OneList,
 }
 
 impl Lru {
     pub(super) fn new(context: &PolicyContext) -> Self {
-        Self { links: Links::new(context.ids()), list: List::new() }
+        Self { entries: OneList::new(context.ids()) }
     }
 }
 
-impl EvictionPolicy for Lru {
+impl Algorithm for Lru {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn insert(&mut self, id: EntryId, _hash: u64, _charge: u32) {
-        self.list.push_newest(&mut self.links, id);
+    fn hit(&mut self, id: EntryId) {
+        self.entries.move_to_newest(id);
     }
 
-    fn touch(&mut self, id: EntryId) {
-        self.list.move_to_newest(&mut self.links, id);
-    }
-
-    fn update(&mut self, id: EntryId, _charge: u32) {
-        self.touch(id);
-    }
-
-    fn remove(&mut self, id: EntryId) {
-        self.list.remove(&mut self.links, id);
-    }
-
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let victim = self.list.oldest()?;
-        if let Some(next) = self.list.newer(&self.links, victim) {
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        let victim = self.entries.oldest()?;
+        if let Some(next) = self.entries.newer(victim) {
             residents.expect(next);
         }
-        self.list.remove(&mut self.links, victim);
+        self.entries.remove(victim);
         Some(victim)
     }
 
-    fn set_capacity(&mut self, _charge: u64) {}
+    fn place(&mut self, newcomer: &Newcomer) {
+        self.entries.push_newest(newcomer.id);
+    }
+
+    fn update(&mut self, id: EntryId, _charge: u32) {
+        self.hit(id);
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        self.entries.remove(id);
+    }
 
     fn renumber(&mut self, moved: &Renumbering) {
-        let mut links = Links::new(moved.ids());
-        self.list = self.list.renumber(&self.links, &mut links, moved);
-        self.links = links;
+        self.entries.renumber(moved);
     }
 
     fn bytes(&self) -> usize {
-        self.links.bytes()
+        self.entries.allocated()
+    }
+
+    fn validate(&self) {
+        self.entries.validate();
     }
 }

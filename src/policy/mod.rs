@@ -95,84 +95,42 @@
 //! # Ok::<(), bytecache::Error>(())
 //! ```
 
+mod algorithm;
+mod arc;
+mod charges;
+mod choice;
+mod clock;
 mod fifo;
+mod gdsf;
 mod ghost;
+mod ghost_sets;
+mod heap;
+mod lfu;
 mod list;
 mod lru;
+mod mru;
+mod queue;
 mod s3fifo;
+mod sieve;
+mod simulate;
+mod sketch;
+mod slru;
+mod tiny_lfu;
+mod two_queue;
 
 use core::fmt;
-use core::str::FromStr;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind};
+pub use choice::{Policy, Tuned};
+pub use clock::ClockConfig;
+pub use lfu::{Ageing, LfuConfig};
+pub use s3fifo::S3FifoConfig;
+pub use simulate::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
+pub use slru::SlruConfig;
+pub use tiny_lfu::TinyLfuConfig;
+pub use two_queue::TwoQueueConfig;
+
 pub use crate::units::EntryId;
-
-/// A policy that comes with the crate.
-///
-/// Its name parses and prints:
-///
-/// ```
-/// use bytecache::Policy;
-///
-/// let policy: Policy = "lru".parse()?;
-/// assert_eq!((policy, policy.to_string().as_str()), (Policy::Lru, "lru"));
-/// # Ok::<(), bytecache::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Policy {
-    /// Least recently used (Mattson et al. 1970): exact while one thread reads; under contention a touch may
-    /// be dropped, and is counted. Costs 8 bytes for each id, and a store to a shared log for each hit.
-    /// `"lru"`.
-    Lru,
-    /// Three FIFO queues (Yang et al., SOSP 2023): a small one that one-hit wonders soon leave, a main one,
-    /// and the ghosts of those that left. Costs about 8 bytes for each id; a hit on a hot key writes nothing.
-    /// The default. `"s3-fifo"`.
-    #[default]
-    S3Fifo,
-}
-
-impl Policy {
-    /// All built-in policies.
-    pub const ALL: &[Self] = &[Self::Lru, Self::S3Fifo];
-
-    /// The name that [`FromStr`] takes and [`Display`](fmt::Display) prints.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Lru => "lru",
-            Self::S3Fifo => "s3-fifo",
-        }
-    }
-
-    /// A policy object for one shard.
-    pub(crate) fn build(self, context: &PolicyContext) -> Box<dyn EvictionPolicy> {
-        match self {
-            Self::Lru => Box::new(lru::Lru::new(context)),
-            Self::S3Fifo => Box::new(s3fifo::S3Fifo::new(context)),
-        }
-    }
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Policy {
-    type Err = Error;
-
-    /// Takes a [`name`](Policy::name), in any case.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::UnknownPolicy`] for any other text.
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let known = Self::ALL.iter().find(|policy| policy.name().eq_ignore_ascii_case(name));
-        known.copied().ok_or_else(|| ErrorKind::UnknownPolicy { name: name.to_owned() }.into())
-    }
-}
 
 /// How a policy learns of reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +177,10 @@ pub trait EvictionPolicy: Send {
     /// What the policy has allocated, in bytes. Should change in [`renumber`](Self::renumber) only: it counts
     /// against `max_bytes`.
     fn bytes(&self) -> usize;
+
+    /// Recounts what the policy keeps, and panics where it contradicts itself. For tests; checks nothing unless it
+    /// is implemented.
+    fn validate(&self) {}
 }
 
 /// What a policy is made for: one shard of a cache.
@@ -229,7 +191,8 @@ pub struct PolicyContext {
 }
 
 impl PolicyContext {
-    pub(crate) fn new(ids: usize, capacity: u64) -> Self {
+    /// A shard of so many ids, whose entries may be charged `capacity` together: for tests of a policy.
+    pub fn new(ids: usize, capacity: u64) -> Self {
         Self { ids, capacity }
     }
 
@@ -334,6 +297,31 @@ impl Renumbering {
     pub fn ids(&self) -> usize {
         self.ids
     }
+
+    /// Moves the values of an array that is indexed by ids to the new ids. Those of no resident are defaults.
+    ///
+    /// ```
+    /// # use bytecache::policy::Renumbering;
+    /// fn renumber(counts: &mut Vec<u8>, moved: &Renumbering) {
+    ///     moved.apply(counts);
+    ///     assert_eq!(counts.len(), moved.ids());
+    /// }
+    /// ```
+    pub fn apply<T: Copy + Default>(&self, values: &mut Vec<T>) {
+        let mut moved = vec![T::default(); self.ids];
+        for (&new, &value) in self.moves.iter().zip(values.iter()) {
+            if new != NOT_RESIDENT {
+                moved[new as usize] = value;
+            }
+        }
+        *values = moved;
+    }
+}
+
+/// A share of a charge, rounded down.
+fn percent_of(charge: u64, percent: u8) -> u64 {
+    // In this order, as the product might not fit.
+    charge / 100 * u64::from(percent) + charge % 100 * u64::from(percent) / 100
 }
 
 #[cfg(test)]

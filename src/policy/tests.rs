@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::ErrorKind;
 
 /// Stands in for a shard: ids, hashes, charges and visits in maps.
 #[derive(Default)]
@@ -295,7 +296,7 @@ fn s3_fifo_on_a_hand_worked_trace() {
     // Capacity 10, so the small queue's share is 1; every entry counts 1.
     let mut driver = Driver::new(Policy::S3Fifo, 10);
     for key in 0..10 {
-        assert_eq!(driver.write(key, 1), []);
+        assert_eq!(driver.write(key, 1), [0_u32; 0]);
     }
     driver.read(0);
     driver.read(0);

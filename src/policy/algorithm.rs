@@ -1,0 +1,127 @@
+//! Policies as their papers state them: a miss makes room first, then the new entry takes its place.
+//!
+//! The [`EvictionPolicy`] contract tells a policy of a new entry before it asks for victims, so that a policy may
+//! refuse the newcomer. Most algorithms are defined the other way round, and it matters: a clock whose hand
+//! comes round to an entry that is not placed yet would evict it. [`RoomFirst`] turns one order into the other,
+//! once for all of them: it keeps the newcomer until its victims have been chosen. The next call gives it its
+//! place; by then the memory that this touches has been fetched.
+//!
+//! ```text
+//!   insert(x)        settle the one before; miss(x): look for a ghost, adapt
+//!   evict() ...      evict(Some(x)) ...
+//!   any other call   settle: place(x)
+//! ```
+
+use super::{EntryId, EvictionPolicy, Recency, Renumbering, Residents};
+
+/// A key that comes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newcomer {
+    pub(super) id: EntryId,
+    pub(super) hash: u64,
+    pub(super) charge: u32,
+}
+
+/// An eviction algorithm. Calls mean what they mean for [`EvictionPolicy`], but for `miss` and `place`.
+pub(super) trait Algorithm: Send {
+    fn recency(&self) -> Recency;
+
+    /// A new key is about to come in; room for it is made next. Here ghosts are looked up.
+    fn miss(&mut self, _newcomer: &Newcomer) {}
+
+    /// Names the next victim, to make room for the newcomer if there is one, and forgets it. It may be the
+    /// newcomer, which has no place yet. `None` if no entry has a place.
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId>;
+
+    /// There is room: the newcomer takes its place.
+    fn place(&mut self, newcomer: &Newcomer);
+
+    /// The entry was read. Only for [`Recency::Ordered`].
+    fn hit(&mut self, _id: EntryId) {}
+
+    /// The entry has another charge. An ordered algorithm counts that as a hit.
+    fn update(&mut self, id: EntryId, charge: u32);
+
+    fn remove(&mut self, id: EntryId);
+
+    fn set_capacity(&mut self, _charge: u64) {}
+
+    fn renumber(&mut self, moved: &Renumbering);
+
+    fn bytes(&self) -> usize;
+
+    /// Recounts what is kept, and panics where it differs.
+    fn validate(&self);
+}
+
+/// An algorithm, as a policy.
+#[derive(Debug)]
+pub(super) struct RoomFirst<A> {
+    algorithm: A,
+    newcomer: Option<Newcomer>,
+}
+
+impl<A: Algorithm> RoomFirst<A> {
+    pub(super) fn new(algorithm: A) -> Self {
+        Self { algorithm, newcomer: None }
+    }
+
+    /// The algorithm, with every entry in its place.
+    fn settled(&mut self) -> &mut A {
+        if let Some(newcomer) = self.newcomer.take() {
+            self.algorithm.place(&newcomer);
+        }
+        &mut self.algorithm
+    }
+}
+
+impl<A: Algorithm> EvictionPolicy for RoomFirst<A> {
+    fn recency(&self) -> Recency {
+        self.algorithm.recency()
+    }
+
+    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
+        let newcomer = Newcomer { id, hash, charge };
+        self.settled().miss(&newcomer);
+        self.newcomer = Some(newcomer);
+    }
+
+    fn touch(&mut self, id: EntryId) {
+        self.settled().hit(id);
+    }
+
+    fn update(&mut self, id: EntryId, charge: u32) {
+        self.settled().update(id, charge);
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        match self.newcomer {
+            Some(newcomer) if newcomer.id == id => self.newcomer = None,
+            _ => self.algorithm.remove(id),
+        }
+    }
+
+    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        // If nothing but the newcomer is left, it goes like any other.
+        let victim = self.algorithm.evict(self.newcomer.as_ref(), residents);
+        let victim = victim.or_else(|| self.settled().evict(None, residents));
+        self.newcomer = self.newcomer.filter(|newcomer| Some(newcomer.id) != victim);
+        victim
+    }
+
+    fn set_capacity(&mut self, charge: u64) {
+        self.algorithm.set_capacity(charge);
+    }
+
+    fn renumber(&mut self, moved: &Renumbering) {
+        self.settled().renumber(moved);
+    }
+
+    fn bytes(&self) -> usize {
+        self.algorithm.bytes()
+    }
+
+    fn validate(&self) {
+        self.algorithm.validate();
+    }
+}

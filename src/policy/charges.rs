@@ -1,0 +1,124 @@
+//! What each id is charged, and which queue it is in: 2 bytes for each id.
+//!
+//! ```text
+//!   u16   charge 14 bits | queue 2 bits
+//! ```
+//!
+//! A charge that does not fit is kept in a map beside the words: it is of an entry of 16 KiB or more, against
+//! which its place in the map is small.
+
+use std::collections::HashMap;
+
+use super::queue::Queue;
+use super::{EntryId, Renumbering};
+use crate::prefetch::prefetch;
+
+const QUEUE_BITS: u32 = Queue::MAX.ilog2();
+const QUEUE: u16 = (1 << QUEUE_BITS) - 1;
+/// In the place of a charge that is in the map.
+const LARGE: u16 = u16::MAX >> QUEUE_BITS;
+
+/// The charge and the queue of each id.
+#[derive(Debug)]
+pub(super) struct Charges {
+    words: Vec<u16>,
+    large: HashMap<EntryId, u32, ahash::RandomState>,
+}
+
+impl Charges {
+    pub(super) fn new(ids: usize) -> Self {
+        Self { words: vec![0; ids], large: HashMap::default() }
+    }
+
+    pub(super) fn allocated(&self) -> usize {
+        self.words.capacity() * size_of::<u16>() + self.large.capacity() * (size_of::<(EntryId, u32)>() + 1) * 8 / 7
+    }
+
+    pub(super) fn prefetch(&self, id: EntryId) {
+        prefetch(&raw const self.words[id.index()]);
+    }
+
+    pub(super) fn get(&self, id: EntryId) -> u32 {
+        match self.words[id.index()] >> QUEUE_BITS {
+            LARGE => self.large.get(&id).copied().unwrap_or(0),
+            small => u32::from(small),
+        }
+    }
+
+    pub(super) fn queue(&self, id: EntryId) -> Queue {
+        let [number, _] = (self.words[id.index()] & QUEUE).to_le_bytes();
+        Queue::new(number)
+    }
+
+    pub(super) fn set_queue(&mut self, id: EntryId, queue: Queue) {
+        let word = &mut self.words[id.index()];
+        *word = *word & !QUEUE | u16::from(queue.number());
+    }
+
+    /// Sets the charge of an id, whatever it was.
+    pub(super) fn set(&mut self, id: EntryId, charge: u32) {
+        let queue = self.words[id.index()] & QUEUE;
+        self.clear(id);
+        let small = u16::try_from(charge).ok().filter(|&small| small < LARGE);
+        if small.is_none() {
+            self.large.insert(id, charge);
+        }
+        self.words[id.index()] = small.unwrap_or(LARGE) << QUEUE_BITS | queue;
+    }
+
+    /// Forgets an id.
+    pub(super) fn clear(&mut self, id: EntryId) {
+        if self.words[id.index()] >> QUEUE_BITS == LARGE {
+            self.large.remove(&id);
+        }
+        self.words[id.index()] = 0;
+    }
+
+    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+        let old = core::mem::replace(self, Self::new(moved.ids()));
+        for id in (0..).map(EntryId::new).take(old.words.len()) {
+            if let Some(to) = moved.get(id) {
+                self.set(to, old.get(id));
+                self.set_queue(to, old.queue(id));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges_of_all_sizes_keep_their_queue() {
+        let mut charges = Charges::new(4);
+        let id = EntryId::new(2);
+        for charge in [0, 4, 16_382, 16_383, 65_536, u32::MAX] {
+            for queue in Queue::first(4) {
+                charges.set(id, charge);
+                assert_eq!(charges.get(id), charge);
+                charges.set_queue(id, queue);
+                assert_eq!((charges.get(id), charges.queue(id)), (charge, queue));
+                charges.set(id, charge / 2);
+                assert_eq!((charges.get(id), charges.queue(id)), (charge / 2, queue));
+                charges.clear(id);
+                assert_eq!((charges.get(id), charges.large.len()), (0, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn renumbering_takes_charge_and_queue_along() {
+        let mut charges = Charges::new(2);
+        for (id, charge, queue) in [(0, 70_000, 1), (1, 8, 3)] {
+            charges.set(EntryId::new(id), charge);
+            charges.set_queue(EntryId::new(id), Queue::new(queue));
+        }
+        let mut moved = Renumbering::new(2, 4);
+        moved.set(EntryId::new(0), EntryId::new(3));
+        moved.set(EntryId::new(1), EntryId::new(0));
+        charges.renumber(&moved);
+        let found = [3, 0, 1].map(|id| (charges.get(EntryId::new(id)), charges.queue(EntryId::new(id)).number()));
+        assert_eq!(found, [(70_000, 1), (8, 3), (0, 0)]);
+    }
+}

@@ -1,0 +1,282 @@
+//! [`Policy`]: the built-in policies by name, with their parameters.
+
+use core::fmt;
+use core::str::FromStr;
+
+use super::algorithm::{Algorithm, RoomFirst};
+use super::{
+    Ageing, ClockConfig, EvictionPolicy, LfuConfig, PolicyContext, S3FifoConfig, SlruConfig, TinyLfuConfig,
+    TwoQueueConfig, arc, clock, fifo, gdsf, lfu, lru, mru, s3fifo, sieve, slru, tiny_lfu, two_queue,
+};
+use crate::error::{Error, ErrorKind};
+
+/// A policy that comes with the crate.
+///
+/// The name alone stands for the parameters of the literature. Others are set with the policy's configuration,
+/// which turns into a `Policy`. Either prints as a string that parses to the same:
+///
+/// ```
+/// use bytecache::Policy;
+/// use bytecache::policy::{S3FifoConfig, simulate};
+///
+/// let policy: Policy = "lru".parse()?;
+/// assert_eq!((policy, policy.to_string().as_str()), (Policy::Lru, "lru"));
+///
+/// let policy = Policy::from(S3FifoConfig::new().small_percent(20).promotion_visits(1));
+/// assert_eq!(policy.to_string(), "s3-fifo(small=20,visits=1)");
+/// assert_eq!("s3-fifo(visits=1,small=20)".parse::<Policy>()?, policy);
+/// # Ok::<(), bytecache::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Least recently used. `"lru"`.
+    Lru,
+    /// Least frequently used, with counts that age. `"lfu"`.
+    Lfu,
+    /// Two queues and ghosts: 2Q in its full version. `"2q"`.
+    TwoQueue,
+    /// The adaptive replacement cache. `"arc"`.
+    Arc,
+    /// Segmented LRU. `"slru"`.
+    Slru,
+    /// First in, first out. `"fifo"`.
+    Fifo,
+    /// Most recently used. `"mru"`.
+    Mru,
+    /// Second chance. `"clock"`.
+    Clock,
+    /// A hand that sifts a queue. `"sieve"`.
+    Sieve,
+    /// Three FIFO queues: a small one that one-hit wonders soon leave, a main one, and ghosts. `"s3-fifo"`.
+    #[default]
+    S3Fifo,
+    /// W-TinyLFU: a window, and admission by frequency. `"w-tinylfu"`.
+    TinyLfu,
+    /// GreedyDual-Size with frequency: small entries rather than large ones. `"gdsf"`.
+    Gdsf,
+    /// One of them with other parameters.
+    Tuned(Tuned),
+}
+
+/// A policy with parameters of the user's own: made from its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuned(Variant);
+
+impl Policy {
+    /// All built-in policies, with the parameters of the literature.
+    pub const ALL: &[Self] = &[
+        Self::Lru,
+        Self::Lfu,
+        Self::TwoQueue,
+        Self::Arc,
+        Self::Slru,
+        Self::Fifo,
+        Self::Mru,
+        Self::Clock,
+        Self::Sieve,
+        Self::S3Fifo,
+        Self::TinyLfu,
+        Self::Gdsf,
+    ];
+
+    /// The name that [`FromStr`] takes, without parameters.
+    pub fn name(self) -> &'static str {
+        self.variant().name()
+    }
+
+    /// A policy object for one shard, for a policy of your own that is made of this one.
+    pub fn build(self, context: &PolicyContext) -> Box<dyn EvictionPolicy> {
+        fn policy(algorithm: impl Algorithm + 'static) -> Box<dyn EvictionPolicy> {
+            Box::new(RoomFirst::new(algorithm))
+        }
+        match self.variant() {
+            Variant::Lru => policy(lru::Lru::new(context)),
+            Variant::Lfu(config) => policy(lfu::Lfu::new(config, context)),
+            Variant::TwoQueue(config) => policy(two_queue::TwoQueue::new(config, context)),
+            Variant::Arc => policy(arc::Arc::new(context)),
+            Variant::Slru(config) => policy(slru::Slru::new(config, context)),
+            Variant::Fifo => policy(fifo::Fifo::new(context)),
+            Variant::Mru => policy(mru::Mru::new(context)),
+            Variant::Clock(config) => policy(clock::Clock::new(config, context)),
+            Variant::Sieve => policy(sieve::Sieve::new(context)),
+            Variant::S3Fifo(config) => policy(s3fifo::S3Fifo::new(config, context)),
+            Variant::TinyLfu(config) => policy(tiny_lfu::TinyLfu::new(config, context)),
+            Variant::Gdsf => policy(gdsf::Gdsf::new(context)),
+        }
+    }
+
+    /// This policy with all its parameters.
+    fn variant(self) -> Variant {
+        match self {
+            Self::Lru => Variant::Lru,
+            Self::Lfu => Variant::Lfu(LfuConfig::new()),
+            Self::TwoQueue => Variant::TwoQueue(TwoQueueConfig::new()),
+            Self::Arc => Variant::Arc,
+            Self::Slru => Variant::Slru(SlruConfig::new()),
+            Self::Fifo => Variant::Fifo,
+            Self::Mru => Variant::Mru,
+            Self::Clock => Variant::Clock(ClockConfig::new()),
+            Self::Sieve => Variant::Sieve,
+            Self::S3Fifo => Variant::S3Fifo(S3FifoConfig::new()),
+            Self::TinyLfu => Variant::TinyLfu(TinyLfuConfig::new()),
+            Self::Gdsf => Variant::Gdsf,
+            Self::Tuned(Tuned(variant)) => variant,
+        }
+    }
+
+    /// The policy with these parameters; the plain one if they are the usual ones.
+    fn tuned(variant: Variant) -> Self {
+        let plain = Self::ALL.iter().find(|policy| policy.variant() == variant);
+        plain.copied().unwrap_or(Self::Tuned(Tuned(variant)))
+    }
+}
+
+/// A policy and its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Variant {
+    Lru,
+    Lfu(LfuConfig),
+    TwoQueue(TwoQueueConfig),
+    Arc,
+    Slru(SlruConfig),
+    Fifo,
+    Mru,
+    Clock(ClockConfig),
+    Sieve,
+    S3Fifo(S3FifoConfig),
+    TinyLfu(TinyLfuConfig),
+    Gdsf,
+}
+
+impl Variant {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Lru => "lru",
+            Self::Lfu(_) => "lfu",
+            Self::TwoQueue(_) => "2q",
+            Self::Arc => "arc",
+            Self::Slru(_) => "slru",
+            Self::Fifo => "fifo",
+            Self::Mru => "mru",
+            Self::Clock(_) => "clock",
+            Self::Sieve => "sieve",
+            Self::S3Fifo(_) => "s3-fifo",
+            Self::TinyLfu(_) => "w-tinylfu",
+            Self::Gdsf => "gdsf",
+        }
+    }
+
+    /// Names and values of the parameters.
+    fn parameters(self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Lfu(config) => vec![("ageing", config.ageing.name().to_owned())],
+            Self::TwoQueue(config) => {
+                vec![("in", config.in_percent.to_string()), ("out", config.out_percent.to_string())]
+            }
+            Self::Slru(config) => vec![("protected", config.protected_percent.to_string())],
+            Self::Clock(config) => vec![("chances", config.chances.to_string())],
+            Self::S3Fifo(config) => {
+                vec![("small", config.small_percent.to_string()), ("visits", config.promotion_visits.to_string())]
+            }
+            Self::TinyLfu(config) => {
+                vec![("window", config.window_percent.to_string()), ("adaptive", config.is_adaptive.to_string())]
+            }
+            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf => Vec::new(),
+        }
+    }
+
+    /// With one parameter set; `None` if there is none of this name, or it can't have this value.
+    fn with(self, name: &str, value: &str) -> Option<Self> {
+        let number = || value.parse().ok();
+        Some(match (self, name) {
+            (Self::Lfu(config), "ageing") => Self::Lfu(config.ageing(Ageing::from_name(value)?)),
+            (Self::TwoQueue(config), "in") => Self::TwoQueue(config.in_percent(number()?)),
+            (Self::TwoQueue(config), "out") => Self::TwoQueue(config.out_percent(number()?)),
+            (Self::Slru(config), "protected") => Self::Slru(config.protected_percent(number()?)),
+            (Self::Clock(config), "chances") => Self::Clock(config.chances(number()?)),
+            (Self::S3Fifo(config), "small") => Self::S3Fifo(config.small_percent(number()?)),
+            (Self::S3Fifo(config), "visits") => Self::S3Fifo(config.promotion_visits(number()?)),
+            (Self::TinyLfu(config), "window") => Self::TinyLfu(config.window_percent(number()?)),
+            (Self::TinyLfu(config), "adaptive") => Self::TinyLfu(config.adaptive(value.parse().ok()?)),
+            _ => return None,
+        })
+    }
+}
+
+impl Ageing {
+    const ALL: [Self; 3] = [Self::None, Self::Halving, Self::Dynamic];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Halving => "halving",
+            Self::Dynamic => "dynamic",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ageing| ageing.name().eq_ignore_ascii_case(name))
+    }
+}
+
+macro_rules! policy_from {
+    ($($config:ident => $variant:ident),*) => {$(
+        impl From<$config> for Policy {
+            fn from(config: $config) -> Self {
+                Self::tuned(Variant::$variant(config))
+            }
+        }
+    )*};
+}
+
+policy_from!(
+    LfuConfig => Lfu,
+    TwoQueueConfig => TwoQueue,
+    SlruConfig => Slru,
+    ClockConfig => Clock,
+    S3FifoConfig => S3Fifo,
+    TinyLfuConfig => TinyLfu
+);
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tuned(Tuned(variant)) => {
+                let parameters = variant.parameters().into_iter().map(|(name, value)| format!("{name}={value}"));
+                f.pad(&format!("{}({})", variant.name(), parameters.collect::<Vec<_>>().join(",")))
+            }
+            plain => f.pad(plain.name()),
+        }
+    }
+}
+
+impl FromStr for Policy {
+    type Err = Error;
+
+    /// Takes what [`Display`](fmt::Display) prints, in any case: a [`name`](Policy::name), maybe with parameters in
+    /// brackets, which may be fewer than there are and in any order. Hyphens in the name may be left out.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownPolicy`] for any other text.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text).ok_or_else(|| ErrorKind::UnknownPolicy { name: text.to_owned() }.into())
+    }
+}
+
+fn parse(text: &str) -> Option<Policy> {
+    let text = text.trim().to_ascii_lowercase();
+    let (name, parameters) = match text.strip_suffix(')') {
+        Some(text) => text.split_once('(')?,
+        None => (text.as_str(), ""),
+    };
+    let plain = |name: &str| name.trim().replace('-', "");
+    let policy = Policy::ALL.iter().find(|policy| plain(policy.name()) == plain(name))?;
+    let mut variant = policy.variant();
+    for parameter in parameters.split(',').filter(|parameter| !parameter.trim().is_empty()) {
+        let (name, value) = parameter.split_once('=')?;
+        variant = variant.with(name.trim(), value.trim())?;
+    }
+    Some(Policy::tuned(variant))
+}

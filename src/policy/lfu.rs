@@ -1,0 +1,341 @@
+//! Least frequently used, in constant time: Shah, Mitra and Matani, "An O(1) algorithm for implementing the LFU cache
+//! eviction scheme", 2010. Its remedies against old heroes: halving, as in TinyLFU (Einziger et al. 2017), and
+//! LFU with dynamic ageing (Arlitt, Cherkasova, Dilley, Friedrich and Jin, "Evaluating content management techniques
+//! for web proxy caches", 2000).
+//!
+//! ```text
+//!   steps    [ 1: e - f - g ] - [ 2: c - d ] - [ 7: b ] - [ 9: a ]      a list of entries for each rank
+//!              oldest newest
+//! ```
+//!
+//! Every entry stands on the step of its rank, which is how often it was used while resident: once for coming in,
+//! once for each hit. The lowest step's oldest entry leaves: of equals the one that has stood there longest. A hit
+//! takes an entry one step up.
+//!
+//! * With [`Ageing::Halving`] (the default) all ranks are halved every so many accesses: steps 2k and 2k + 1
+//!   become one, the entries of the lower before those of the higher.
+//! * With [`Ageing::Dynamic`] the rank is the count plus `L`, the rank of the last victim: what is not used for
+//!   long is overtaken by what comes in.
+//! * With [`Ageing::None`] counts only grow, and what was popular once never leaves: for comparisons.
+//!
+//! Steps that are merged are not written into each entry: the lower one's number is kept as an alias until the
+//! last entry that knows it has looked.
+//!
+//! Costs 12 bytes for each id, 16 with dynamic ageing, and 32 for each step in use. O(1) amortised; with dynamic
+//! ageing a hit may pass several steps. It is the wrong choice where popularity changes fast and for scans, and
+//! the best where it is stable.
+
+use super::algorithm::{Algorithm, Newcomer};
+use super::list::{Links, List};
+use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+
+/// No step.
+const NONE: u32 = u32::MAX;
+/// Accesses between two halvings, for each resident entry.
+const HALVING_PERIOD: usize = 10;
+
+/// What [`Policy::Lfu`](super::Policy::Lfu) does against entries that were popular long ago.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ageing {
+    /// Nothing.
+    None,
+    /// All counts are halved whenever there were ten times as many accesses as there are entries.
+    #[default]
+    Halving,
+    /// LFU-DA: an entry's count starts where the last victim's ended.
+    Dynamic,
+}
+
+/// Parameters of [`Policy::Lfu`](super::Policy::Lfu).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LfuConfig {
+    pub(super) ageing: Ageing,
+}
+
+impl LfuConfig {
+    /// With halving.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How counts age.
+    pub fn ageing(mut self, ageing: Ageing) -> Self {
+        self.ageing = ageing;
+        self
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Lfu {
+    ageing: Ageing,
+    links: Links,
+    ladder: Ladder,
+    /// For each id its step, or the alias of one.
+    step_of: Vec<u32>,
+    /// How often each id was used; only with dynamic ageing, where the rank does not tell.
+    counts: Vec<u32>,
+    /// The rank of the last victim; only with dynamic ageing.
+    age: u64,
+    entries: usize,
+    accesses: usize,
+}
+
+impl Lfu {
+    pub(super) fn new(config: LfuConfig, context: &PolicyContext) -> Self {
+        let counted = if config.ageing == Ageing::Dynamic { context.ids() } else { 0 };
+        Self {
+            ageing: config.ageing,
+            links: Links::new(context.ids()),
+            ladder: Ladder::new(),
+            step_of: vec![NONE; context.ids()],
+            counts: vec![0; counted],
+            age: 0,
+            entries: 0,
+            accesses: 0,
+        }
+    }
+
+    /// Counts an access, which may halve all ranks.
+    fn count_access(&mut self) {
+        self.accesses += 1;
+        if self.ageing == Ageing::Halving && self.accesses >= HALVING_PERIOD * self.entries {
+            self.accesses = 0;
+            self.ladder.halve(&mut self.links);
+        }
+    }
+
+    /// The rank of an id that is used once more, after `rank`.
+    fn rank_after(&mut self, id: EntryId, rank: u64) -> u64 {
+        match self.counts.get_mut(id.index()) {
+            Some(count) => {
+                *count = count.saturating_add(1);
+                self.age + u64::from(*count)
+            }
+            None => rank + 1,
+        }
+    }
+
+    /// Puts an id that is in no list on the step of a rank, which is above the step `below` or, if that is `NONE`,
+    /// anywhere.
+    fn put(&mut self, id: EntryId, rank: u64, below: u32) {
+        let step = self.ladder.step_of_rank(rank, below);
+        self.ladder.steps[step as usize].list.push_newest(&mut self.links, id);
+        self.ladder.steps[step as usize].known_to += 1;
+        self.step_of[id.index()] = step;
+    }
+
+    /// The step that an id stands on.
+    fn step(&mut self, id: EntryId) -> u32 {
+        let known = self.step_of[id.index()];
+        let step = self.ladder.resolve(known);
+        if step != known {
+            self.step_of[id.index()] = step;
+            self.ladder.steps[step as usize].known_to += 1;
+            self.ladder.release(known);
+        }
+        step
+    }
+}
+
+impl Algorithm for Lfu {
+    fn recency(&self) -> Recency {
+        Recency::Ordered
+    }
+
+    fn hit(&mut self, id: EntryId) {
+        let step = self.step(id);
+        let rank = self.rank_after(id, self.ladder.steps[step as usize].rank);
+        self.ladder.steps[step as usize].list.remove(&mut self.links, id);
+        self.put(id, rank, step);
+        self.ladder.release(step);
+        self.count_access();
+    }
+
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
+        let lowest = self.ladder.steps.get(self.ladder.lowest as usize)?;
+        let victim = lowest.list.oldest()?;
+        if self.ageing == Ageing::Dynamic {
+            self.age = lowest.rank;
+        }
+        self.remove(victim);
+        Some(victim)
+    }
+
+    fn place(&mut self, newcomer: &Newcomer) {
+        self.entries += 1;
+        if let Some(count) = self.counts.get_mut(newcomer.id.index()) {
+            *count = 0;
+        }
+        let rank = self.rank_after(newcomer.id, 0);
+        self.put(newcomer.id, rank, NONE);
+        self.count_access();
+    }
+
+    fn update(&mut self, id: EntryId, _charge: u32) {
+        self.hit(id);
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        let step = self.step(id);
+        self.ladder.steps[step as usize].list.remove(&mut self.links, id);
+        self.ladder.release(step);
+        self.entries -= 1;
+    }
+
+    fn renumber(&mut self, moved: &Renumbering) {
+        let mut links = Links::new(moved.ids());
+        for step in &mut self.ladder.steps {
+            step.list = step.list.renumber(&self.links, &mut links, moved);
+        }
+        self.links = links;
+        moved.apply(&mut self.step_of);
+        if self.ageing == Ageing::Dynamic {
+            moved.apply(&mut self.counts);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.links.allocated()
+            + (self.step_of.capacity() + self.counts.capacity()) * size_of::<u32>()
+            + self.ladder.steps.capacity() * size_of::<Step>()
+    }
+
+    fn validate(&self) {
+        let mut entries = 0;
+        let mut last_rank = None;
+        for step in self.ladder.ascending() {
+            let Step { rank, list, .. } = &self.ladder.steps[step as usize];
+            assert!(last_rank < Some(*rank), "steps ascend");
+            assert!(list.validate(&self.links) > 0, "a step without entries is gone");
+            last_rank = Some(*rank);
+            for id in list.ids(&self.links) {
+                assert_eq!(self.ladder.resolve(self.step_of[id.index()]), step);
+                entries += 1;
+            }
+        }
+        assert_eq!(entries, self.entries);
+    }
+}
+
+/// The steps, in ascending order of their ranks.
+#[derive(Debug)]
+struct Ladder {
+    steps: Vec<Step>,
+    lowest: u32,
+    /// The first of the steps that are not in use, which are linked by `above`.
+    free: u32,
+}
+
+#[derive(Debug)]
+struct Step {
+    rank: u64,
+    /// Empty in an alias.
+    list: List,
+    /// The step into which this one was merged, if it is an alias.
+    merged_into: u32,
+    below: u32,
+    above: u32,
+    /// Entries and aliases that name this step. It is in use as long as there is one.
+    known_to: u32,
+}
+
+impl Ladder {
+    fn new() -> Self {
+        Self { steps: Vec::new(), lowest: NONE, free: NONE }
+    }
+
+    /// The steps from the lowest to the highest.
+    fn ascending(&self) -> impl Iterator<Item = u32> + '_ {
+        let in_use = |step: u32| (step != NONE).then_some(step);
+        core::iter::successors(in_use(self.lowest), move |&step| in_use(self.steps[step as usize].above))
+    }
+
+    fn resolve(&self, mut step: u32) -> u32 {
+        while self.steps[step as usize].merged_into != NONE {
+            step = self.steps[step as usize].merged_into;
+        }
+        step
+    }
+
+    /// The step of a rank, looked for from the step `from` upwards; it is made if there is none.
+    fn step_of_rank(&mut self, rank: u64, from: u32) -> u32 {
+        let (mut below, mut above) = match from {
+            NONE => (NONE, self.lowest),
+            from => (from, self.steps[from as usize].above),
+        };
+        while above != NONE && self.steps[above as usize].rank <= rank {
+            (below, above) = (above, self.steps[above as usize].above);
+        }
+        if below != NONE && self.steps[below as usize].rank == rank {
+            return below;
+        }
+        let step = self.take_free(Step { rank, list: List::new(), merged_into: NONE, below, above, known_to: 0 });
+        self.link(below, step);
+        self.link(step, above);
+        step
+    }
+
+    /// Makes two steps neighbours; `NONE` is beyond either end.
+    fn link(&mut self, below: u32, above: u32) {
+        match below {
+            NONE => self.lowest = above,
+            below => self.steps[below as usize].above = above,
+        }
+        if above != NONE {
+            self.steps[above as usize].below = below;
+        }
+    }
+
+    fn unlink(&mut self, step: u32) {
+        let Step { below, above, .. } = self.steps[step as usize];
+        self.link(below, above);
+    }
+
+    fn take_free(&mut self, step: Step) -> u32 {
+        if self.free == NONE {
+            self.steps.push(step);
+            #[allow(clippy::cast_possible_truncation, reason = "entries and aliases name steps: fewer than ids")]
+            return (self.steps.len() - 1) as u32;
+        }
+        let free = self.free;
+        let old = core::mem::replace(&mut self.steps[free as usize], step);
+        self.free = old.above;
+        free
+    }
+
+    /// Somebody does not name a step any more. One that nobody names is free.
+    fn release(&mut self, step: u32) {
+        let mut next = step;
+        while next != NONE {
+            let step = core::mem::replace(&mut next, NONE);
+            self.steps[step as usize].known_to -= 1;
+            if self.steps[step as usize].known_to > 0 {
+                return;
+            }
+            match self.steps[step as usize].merged_into {
+                NONE => self.unlink(step),
+                merged_into => next = merged_into,
+            }
+            self.steps[step as usize].above = self.free;
+            self.free = step;
+        }
+    }
+
+    /// Halves all ranks. Steps that come to the same rank become one.
+    fn halve(&mut self, links: &mut Links) {
+        let mut step = self.lowest;
+        while step != NONE {
+            let Step { rank, below, above, .. } = self.steps[step as usize];
+            self.steps[step as usize].rank = rank / 2;
+            if below != NONE && self.steps[below as usize].rank == rank / 2 {
+                let mut list = core::mem::replace(&mut self.steps[step as usize].list, List::new());
+                self.steps[below as usize].list.append(links, &mut list);
+                self.steps[below as usize].known_to += 1;
+                self.unlink(step);
+                self.steps[step as usize].merged_into = below;
+            }
+            step = above;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Most recently used: Chou and DeWitt, "An evaluation of buffer management strategies for relational database
+//! systems", VLDB 1985.
+//!
+//! One list, as for LRU, but evicted from its newest end: who was read last goes first. What comes in when the
+//! cache is full takes the place of what was used just before, and the rest stays for ever.
+//!
+//! Costs 8 bytes for each id; every operation is O(1). It is right for a loop over more keys than the cache
+//! holds, where LRU hits nothing, and wrong for almost everything else.
+
+use super::algorithm::{Algorithm, Newcomer};
+use super::list::OneList;
+use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+
+#[derive(Debug)]
+pub(super) struct Mru {
+    entries: OneList,
+}
+
+impl Mru {
+    pub(super) fn new(context: &PolicyContext) -> Self {
+        Self { entries: OneList::new(context.ids()) }
+    }
+}
+
+impl Algorithm for Mru {
+    fn recency(&self) -> Recency {
+        Recency::Ordered
+    }
+
+    fn hit(&mut self, id: EntryId) {
+        self.entries.move_to_newest(id);
+    }
+
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
+        let victim = self.entries.newest()?;
+        self.entries.remove(victim);
+        Some(victim)
+    }
+
+    fn place(&mut self, newcomer: &Newcomer) {
+        self.entries.push_newest(newcomer.id);
+    }
+
+    fn update(&mut self, id: EntryId, _charge: u32) {
+        self.hit(id);
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        self.entries.remove(id);
+    }
+
+    fn renumber(&mut self, moved: &Renumbering) {
+        self.entries.renumber(moved);
+    }
+
+    fn bytes(&self) -> usize {
+        self.entries.allocated()
+    }
+
+    fn validate(&self) {
+        self.entries.validate();
+    }
+}

@@ -1,0 +1,378 @@
+//! FIFO queues of entry ids that cost 4 bytes for each entry and are read in the order of memory.
+//!
+//! ```text
+//!   pool    | block | block | block | ...      blocks of ids, each in one queue or free
+//!   queue   head block -> block -> tail block  popped at the head, pushed at the tail
+//! ```
+//!
+//! A linked list over ids costs a cache miss for each neighbour; a queue's next ids lie side by side, so what
+//! will be evicted next can be fetched ahead. The price is that an id in the middle cannot be unlinked: its
+//! place becomes a *hole* that is skipped when the head reaches it. Holes are remembered by id and by the
+//! queue's tail at the time, since the id may soon be queued again. When the pool is used up, or holes are
+//! many, all queues go round once without them: O(1) amortised.
+//!
+//! # Invariants
+//!
+//! 1. An id that is not a hole is in at most one place of one queue.
+//! 2. A hole's places in a queue are those before the tail that was recorded with it.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{EntryId, Renumbering, Residents};
+
+const NONE: u32 = u32::MAX;
+/// How far ahead victims are announced.
+const LOOKAHEAD: u32 = 4;
+/// An id has at most three visits, and may be spared once more than that.
+const MAX_ROUNDS: usize = 4;
+
+/// Which of a policy's queues or lists: it has up to four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Queue(u8);
+
+impl Queue {
+    pub(super) const MAX: u8 = 4;
+
+    /// The queue with a number below [`MAX`](Self::MAX).
+    pub(super) const fn new(number: u8) -> Self {
+        assert!(number < Self::MAX);
+        Self(number)
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub(super) fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The first `count` queues.
+    pub(super) fn first(count: usize) -> impl Iterator<Item = Self> {
+        (0..Self::MAX).take(count).map(Self)
+    }
+}
+
+/// `N` queues that share a pool of blocks.
+#[derive(Debug)]
+pub(super) struct Queues<const N: usize> {
+    ids: Vec<u32>,
+    /// The block after each in its queue, or in the list of free ones.
+    next_block: Vec<u32>,
+    free_block: u32,
+    free_blocks: u32,
+    block_len: u32,
+    ends: [Ends; N],
+    /// For each queue: ids with holes, and the tail at the time of the last.
+    holes: [HashMap<u32, u64, ahash::RandomState>; N],
+    max_holes: usize,
+}
+
+/// The ends of a queue. Positions count all ids that ever went through it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    head_block: u32,
+    tail_block: u32,
+    head: u64,
+    tail: u64,
+    /// Where each is in its block.
+    head_offset: u32,
+    tail_offset: u32,
+}
+
+impl<const N: usize> Queues<N> {
+    /// Blocks that only [`close_holes`](Self::close_holes) may use: one for each queue, as each may need one before
+    /// its head has left another, and those before it may keep theirs.
+    #[allow(clippy::cast_possible_truncation, reason = "there are at most four queues")]
+    const SPARE_BLOCKS: u32 = N as u32;
+
+    /// Queues that can hold `max_ids` together.
+    pub(super) fn new(max_ids: usize) -> Self {
+        // Small pools get small blocks, as each queue leaves up to two partly used.
+        let block_len = (max_ids / 64).next_power_of_two().clamp(8, 1024);
+        let max_holes = max_ids / 16 + 8;
+        // Each queue's first and last block may be almost empty.
+        let blocks = (max_ids + max_holes).div_ceil(block_len) + 2 * N + Self::SPARE_BLOCKS as usize;
+        let mut queues = Self {
+            ids: vec![NONE; blocks * block_len],
+            next_block: (1..).take(blocks).collect(),
+            free_block: 0,
+            free_blocks: to_u32(blocks),
+            block_len: to_u32(block_len),
+            ends: [Ends::default(); N],
+            holes: core::array::from_fn(|_| HashMap::default()),
+            max_holes,
+        };
+        for queue in Queue::first(N) {
+            let block = queues.take_block();
+            queues.ends[queue.index()] = Ends { head_block: block, tail_block: block, ..Ends::default() };
+        }
+        queues
+    }
+
+    pub(super) fn allocated(&self) -> usize {
+        let holes: usize = self.holes.iter().map(HashMap::capacity).sum();
+        self.ids.capacity() * size_of::<u32>()
+            + self.next_block.capacity() * size_of::<u32>()
+            + holes * (size_of::<(u32, u64)>() + 1) * 8 / 7
+    }
+
+    /// Places in a queue, holes included.
+    fn len(&self, queue: Queue) -> usize {
+        let ends = &self.ends[queue.index()];
+        usize::try_from(ends.tail - ends.head).unwrap_or(usize::MAX)
+    }
+
+    /// Takes a block from the free ones, of which there is at least one.
+    fn take_block(&mut self) -> u32 {
+        let block = self.free_block;
+        self.free_block = self.next_block[block as usize];
+        self.free_blocks -= 1;
+        self.next_block[block as usize] = NONE;
+        block
+    }
+
+    /// Adds an id that is in no queue.
+    pub(super) fn push(&mut self, queue: Queue, id: EntryId) {
+        if !self.push_place(queue, id.get(), Self::SPARE_BLOCKS) {
+            self.close_holes();
+            let pushed = self.push_place(queue, id.get(), Self::SPARE_BLOCKS);
+            assert!(pushed, "more ids than the pool was made for");
+        }
+    }
+
+    /// Adds a place at the tail; `false` if that would leave fewer than `spare` free blocks.
+    fn push_place(&mut self, queue: Queue, id: u32, spare: u32) -> bool {
+        if self.ends[queue.index()].tail_offset == self.block_len {
+            if self.free_blocks <= spare {
+                return false;
+            }
+            let block = self.take_block();
+            let ends = &mut self.ends[queue.index()];
+            self.next_block[ends.tail_block as usize] = block;
+            ends.tail_block = block;
+            ends.tail_offset = 0;
+        }
+        let ends = &mut self.ends[queue.index()];
+        self.ids[(ends.tail_block * self.block_len + ends.tail_offset) as usize] = id;
+        ends.tail_offset += 1;
+        ends.tail += 1;
+        true
+    }
+
+    /// Takes the oldest id out.
+    pub(super) fn pop(&mut self, queue: Queue) -> Option<EntryId> {
+        loop {
+            let (id, position) = self.pop_place(queue)?;
+            if !self.is_hole(queue, id, position) {
+                return Some(EntryId::new(id));
+            }
+        }
+    }
+
+    fn pop_place(&mut self, queue: Queue) -> Option<(u32, u64)> {
+        let ends = &mut self.ends[queue.index()];
+        if ends.head == ends.tail {
+            return None;
+        }
+        if ends.head_offset == self.block_len {
+            let emptied = ends.head_block;
+            ends.head_block = self.next_block[emptied as usize];
+            ends.head_offset = 0;
+            self.next_block[emptied as usize] = self.free_block;
+            self.free_block = emptied;
+            self.free_blocks += 1;
+        }
+        let id = self.ids[(ends.head_block * self.block_len + ends.head_offset) as usize];
+        let position = ends.head;
+        ends.head_offset += 1;
+        ends.head += 1;
+        Some((id, position))
+    }
+
+    fn is_hole(&mut self, queue: Queue, id: u32, position: u64) -> bool {
+        let holes = &mut self.holes[queue.index()];
+        if holes.is_empty() {
+            return false;
+        }
+        let Some(&tail) = holes.get(&id) else { return false };
+        if position >= tail {
+            holes.remove(&id); // All its holes were before this place.
+        }
+        position < tail
+    }
+
+    /// The id that is `ahead` places behind the head, if it is in the head's block and not a hole.
+    pub(super) fn peek(&self, queue: Queue, ahead: u32) -> Option<EntryId> {
+        let ends = &self.ends[queue.index()];
+        let offset = ends.head_offset + ahead;
+        let position = ends.head + u64::from(ahead);
+        if offset >= self.block_len || position >= ends.tail {
+            return None;
+        }
+        let id = self.ids[(ends.head_block * self.block_len + offset) as usize];
+        let holes = &self.holes[queue.index()];
+        let is_hole = !holes.is_empty() && holes.get(&id).is_some_and(|&tail| position < tail);
+        (!is_hole).then(|| EntryId::new(id))
+    }
+
+    /// Has the lines fetched that the eviction of a later id of the queue will touch; which that is.
+    pub(super) fn announce(&self, queue: Queue, residents: &Residents<'_>) -> Option<EntryId> {
+        let id = self.peek(queue, LOOKAHEAD)?;
+        residents.expect(id);
+        Some(id)
+    }
+
+    /// Pops ids until one is not to `stay`; the others go round, to the tail.
+    ///
+    /// `stay` should take something from the ids that it lets stay. If it never comes to an end, because readers give
+    /// as fast, one leaves in spite of it after four rounds.
+    pub(super) fn pop_unless(
+        &mut self,
+        queue: Queue,
+        residents: &mut Residents<'_>,
+        mut stay: impl FnMut(EntryId, &mut Residents<'_>) -> bool,
+    ) -> Option<EntryId> {
+        let mut left = MAX_ROUNDS * self.len(queue);
+        loop {
+            self.announce(queue, residents);
+            let id = self.pop(queue)?;
+            if !stay(id, residents) || left == 0 {
+                return Some(id);
+            }
+            left -= 1;
+            self.push(queue, id);
+        }
+    }
+
+    /// Makes a hole of an id that is in `queue`.
+    pub(super) fn remove(&mut self, queue: Queue, id: EntryId) {
+        let tail = self.ends[queue.index()].tail;
+        self.holes[queue.index()].insert(id.get(), tail);
+        if self.holes[queue.index()].len() > self.max_holes {
+            self.close_holes();
+        }
+    }
+
+    /// Sends all queues round once, which leaves their holes behind.
+    fn close_holes(&mut self) {
+        for queue in Queue::first(N) {
+            for _ in 0..self.len(queue) {
+                let Some((id, position)) = self.pop_place(queue) else { break };
+                if !self.is_hole(queue, id, position) {
+                    // By the time that the queue's spare block is full, its head has left a block.
+                    let pushed = self.push_place(queue, id, 0);
+                    assert!(pushed, "an id would be lost to the policy");
+                }
+            }
+            self.holes[queue.index()].clear();
+        }
+    }
+
+    /// The queues with the residents' new ids, and room for all of them. Ids that are not resident are left out.
+    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+        let mut queues = Self::new(moved.ids());
+        for queue in Queue::first(N) {
+            while let Some(id) = self.pop(queue) {
+                if let Some(id) = moved.get(id) {
+                    queues.push(queue, id);
+                }
+            }
+        }
+        *self = queues;
+    }
+
+    /// The ids of a queue, from the oldest to the newest.
+    fn ids(&self, queue: Queue) -> Vec<u32> {
+        let ends = &self.ends[queue.index()];
+        let (mut block, mut offset) = (ends.head_block, ends.head_offset);
+        let mut ids = Vec::new();
+        for position in ends.head..ends.tail {
+            if offset == self.block_len {
+                (block, offset) = (self.next_block[block as usize], 0);
+            }
+            let id = self.ids[(block * self.block_len + offset) as usize];
+            if self.holes[queue.index()].get(&id).is_none_or(|&tail| position >= tail) {
+                ids.push(id);
+            }
+            offset += 1;
+        }
+        ids
+    }
+
+    /// Checks that no id is queued twice, and that no block is lost; how many ids are queued.
+    pub(super) fn validate(&self) -> usize {
+        let ids: Vec<_> = Queue::first(N).flat_map(|queue| self.ids(queue)).collect();
+        let different: HashSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len(), "an id is queued twice");
+        let next = |&block: &u32| self.next_block.get(block as usize).copied();
+        let free: HashSet<_> =
+            core::iter::successors(Some(self.free_block), next).take(self.free_blocks as usize).collect();
+        assert_eq!(free.len(), self.free_blocks as usize, "a block is free twice");
+        ids.len()
+    }
+}
+
+/// Blocks and their ids are fewer than the ids of a table, which fit 32 bits.
+fn to_u32(number: usize) -> u32 {
+    debug_assert!(u32::try_from(number).is_ok());
+    #[allow(clippy::cast_possible_truncation, reason = "see above")]
+    {
+        number as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    fn id(number: u32) -> EntryId {
+        EntryId::new(number)
+    }
+
+    /// The queues against two plain ones.
+    fn check(max_ids: u32, operations: impl IntoIterator<Item = (u8, u32)>) {
+        let mut queues = Queues::<2>::new(max_ids as usize);
+        let mut model = [VecDeque::new(), VecDeque::new()];
+        for (operation, number) in operations {
+            let queue = Queue::new(operation % 2);
+            let at = model.iter().position(|ids: &VecDeque<u32>| ids.contains(&number));
+            match (operation, at) {
+                (4, _) => assert_eq!(queues.pop(queue).map(EntryId::get), model[queue.index()].pop_front()),
+                (_, None) => {
+                    queues.push(queue, id(number));
+                    model[queue.index()].push_back(number);
+                }
+                (_, Some(at)) => {
+                    queues.remove(Queue::first(2).nth(at).unwrap(), id(number));
+                    model[at].retain(|&other| other != number);
+                }
+            }
+        }
+        for queue in Queue::first(2) {
+            let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(EntryId::get).collect();
+            assert_eq!(ids, Vec::from(model[queue.index()].clone()));
+        }
+    }
+
+    proptest! {
+        /// Pushes, pops, removals from anywhere, ids that come back at once.
+        #[test]
+        fn holes_are_invisible(operations in prop::collection::vec((0..5_u8, 0..20_u32), 1..2000)) {
+            check(20, operations);
+        }
+
+        /// Ids that stay in both queues, and a few that come and go: their holes use the pool up.
+        #[test]
+        fn no_id_is_lost_when_the_pool_runs_out(
+            small in 0..54_u32,
+            main in 0..8_u32,
+            busy in prop::collection::vec(62..64_u32, 200..400),
+        ) {
+            let resting = (0..small).map(|id| (0, id)).chain((54..54 + main).map(|id| (1, id)));
+            check(64, resting.chain(busy.into_iter().map(|id| (1, id))));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! 2Q, the full version: Johnson and Shasha, "2Q: a low overhead high performance buffer management replacement
+//! algorithm", VLDB 1994.
+//!
+//! ```text
+//!   miss ------------> [ A1in: FIFO, 25 % ] -- oldest: evicted --> ( A1out: ghosts, 50 % ) --> forgotten
+//!   miss, in A1out --> [ Am: LRU ] -- oldest: evicted, not remembered
+//! ```
+//!
+//! A new entry comes into A1in, where hits change nothing: reads that follow the first one closely say little.
+//! Room is made by A1in while it holds more than its share Kin, else by Am. Who is missed again while its ghost is
+//! in A1out was wanted for longer, and comes into Am.
+//!
+//! Where the paper leaves a choice: Kin and Kout are shares of the capacity in charge (that of the former entry
+//! for a ghost); an entry larger than Kin is taken all the same; a returning key leaves A1out before room is made
+//! for it.
+//!
+//! Costs 10 bytes for each id, and 14 for each of half as many ghosts; every operation is O(1) amortised. It is
+//! the wrong choice where keys come back within a short time, or only once, after they have left A1in: the first
+//! return is always a miss.
+
+use super::algorithm::{Algorithm, Newcomer};
+use super::ghost::Ghosts;
+use super::list::Lists;
+use super::queue::Queue;
+use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+
+const A1_IN: Queue = Queue::new(0);
+const AM: Queue = Queue::new(1);
+const A1_OUT: Queue = Queue::new(0);
+
+/// Parameters of [`Policy::TwoQueue`](super::Policy::TwoQueue).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TwoQueueConfig {
+    pub(super) in_percent: u8,
+    pub(super) out_percent: u8,
+}
+
+impl Default for TwoQueueConfig {
+    fn default() -> Self {
+        Self { in_percent: 25, out_percent: 50 }
+    }
+}
+
+impl TwoQueueConfig {
+    /// Kin 25 %, Kout 50 %.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Kin: how much of the capacity A1in keeps, in percent, at most 100.
+    pub fn in_percent(mut self, percent: u8) -> Self {
+        self.in_percent = percent.min(100);
+        self
+    }
+
+    /// Kout: how much the ghosts' entries were charged together, in percent of the capacity, at most 200.
+    pub fn out_percent(mut self, percent: u8) -> Self {
+        self.out_percent = percent.min(200);
+        self
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct TwoQueue {
+    config: TwoQueueConfig,
+    lists: Lists<2>,
+    a1_out: Ghosts<1>,
+    k_in: u64,
+    k_out: u64,
+    /// Whether the newcomer was in A1out.
+    is_known: bool,
+}
+
+impl TwoQueue {
+    pub(super) fn new(config: TwoQueueConfig, context: &PolicyContext) -> Self {
+        let mut policy = Self {
+            config,
+            lists: Lists::new(context.ids()),
+            a1_out: Ghosts::new(max_ghosts(config, context.ids())),
+            k_in: 0,
+            k_out: 0,
+            is_known: false,
+        };
+        policy.set_capacity(context.capacity());
+        policy
+    }
+}
+
+fn max_ghosts(config: TwoQueueConfig, ids: usize) -> usize {
+    ids * usize::from(config.out_percent) / 100
+}
+
+impl Algorithm for TwoQueue {
+    fn recency(&self) -> Recency {
+        Recency::Ordered
+    }
+
+    fn miss(&mut self, newcomer: &Newcomer) {
+        self.is_known = self.a1_out.take(newcomer.hash).is_some();
+    }
+
+    fn hit(&mut self, id: EntryId) {
+        if self.lists.list_of(id) == AM {
+            self.lists.move_to_newest(AM, id);
+        }
+    }
+
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        if self.lists.charge(A1_IN) > self.k_in || self.lists.len(AM) == 0 {
+            let victim = self.lists.oldest(A1_IN)?;
+            self.a1_out.push(A1_OUT, residents.hash(victim), self.lists.charge_of(victim));
+            self.a1_out.trim(A1_OUT, self.k_out);
+            self.lists.evict(victim, residents);
+            return Some(victim);
+        }
+        self.lists.evict_oldest(AM, residents)
+    }
+
+    fn place(&mut self, newcomer: &Newcomer) {
+        let list = if self.is_known { AM } else { A1_IN };
+        self.lists.push_newest(list, newcomer.id, newcomer.charge);
+    }
+
+    fn update(&mut self, id: EntryId, charge: u32) {
+        self.lists.set_charge(id, charge);
+        self.hit(id);
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        self.lists.remove(id);
+    }
+
+    fn set_capacity(&mut self, charge: u64) {
+        self.k_in = percent_of(charge, self.config.in_percent);
+        self.k_out = percent_of(charge, self.config.out_percent);
+        self.a1_out.trim(A1_OUT, self.k_out);
+    }
+
+    fn renumber(&mut self, moved: &Renumbering) {
+        self.lists.renumber(moved);
+        self.a1_out.set_max(max_ghosts(self.config, moved.ids()));
+    }
+
+    fn bytes(&self) -> usize {
+        self.lists.allocated() + self.a1_out.allocated()
+    }
+
+    fn validate(&self) {
+        self.lists.validate();
+        self.a1_out.validate();
+        assert!(self.a1_out.charge(A1_OUT) <= self.k_out);
+    }
+}
