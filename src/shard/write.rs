@@ -110,7 +110,7 @@ impl Writer<'_> {
         condition: Condition,
     ) -> Result<Stored, NoSpace> {
         prefetch_to_write(&*self.state.policy);
-        // The policy sees what was read before the store, as the store comes after it.
+        // The policy sees what was read before the store, as the store comes after it; so with removals.
         self.drain_touches();
         let found = self.state.find(hash, key).map(|(id, _)| id);
         let stored = match (found, condition) {
@@ -200,6 +200,7 @@ impl Writer<'_> {
 
     /// Removes the entry under `key`; whether there was one.
     pub(crate) fn remove(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.drain_touches();
         let Some((id, _)) = self.state.find(hash, key) else { return false };
         self.remove_resident(id);
         true
@@ -213,6 +214,7 @@ impl Writer<'_> {
         key: &[u8],
         same: impl FnOnce(&[u8]) -> bool,
     ) -> Option<bool> {
+        self.drain_touches();
         let (id, live) = self.state.find(hash, key)?;
         let is_same = same(self.state.ring.entry(live).value);
         if is_same {
@@ -223,6 +225,7 @@ impl Writer<'_> {
 
     /// Removes the entry under `key` and hands its value out.
     pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<Held> {
+        self.drain_touches();
         let (id, live) = self.state.find(hash, key)?;
         let held = self.shard.ring.value(live);
         self.remove_resident(id);

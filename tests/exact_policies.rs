@@ -1,0 +1,334 @@
+//! With one shard and one thread the cache behaves as the bare policy: the same hits, the same victims in the same order.
+//!
+//! Each policy runs twice. In the cache, inside a recorder that notes whom it evicts and what capacities it is told; and in a
+//! simulator, which only hears of the operations. The space that a ring needs may ask for a victim earlier than the capacity
+//! does, so the simulator is asked for as many as the cache was; who they are is up to it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytecache::policy::{
+    EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
+};
+use bytecache::{Cache, Policy, StableHash};
+use proptest::prelude::*;
+
+const MAX_BYTES: usize = 128 << 10;
+/// Small enough for an index that never has to grow.
+const EXPECTED_ENTRY_BYTES: usize = 8;
+
+/// One test at a time: readers of any cache in the process can hold up the memory of all.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a policy in a cache was told or said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Insert { hash: u64 },
+    Update,
+    Capacity(u64),
+    Victim { hash: u64 },
+}
+
+type Events = Arc<Mutex<VecDeque<Event>>>;
+
+/// Notes what happens to a policy in a cache.
+struct Recorder {
+    policy: Box<dyn EvictionPolicy>,
+    hashes: HashMap<EntryId, u64>,
+    events: Events,
+}
+
+impl Recorder {
+    fn note(&self, event: Event) {
+        self.events.lock().unwrap().push_back(event);
+    }
+}
+
+impl EvictionPolicy for Recorder {
+    fn recency(&self) -> Recency {
+        self.policy.recency()
+    }
+    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
+        self.note(Event::Insert { hash });
+        self.hashes.insert(id, hash);
+        self.policy.insert(id, hash, charge);
+    }
+    fn touch(&mut self, id: EntryId) {
+        self.policy.touch(id);
+    }
+    fn update(&mut self, id: EntryId, charge: u32) {
+        self.note(Event::Update);
+        self.policy.update(id, charge);
+    }
+    fn remove(&mut self, id: EntryId) {
+        self.policy.remove(id);
+    }
+    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        let victim = self.policy.evict(residents)?;
+        self.note(Event::Victim { hash: self.hashes[&victim] });
+        Some(victim)
+    }
+    fn set_capacity(&mut self, charge: u64) {
+        self.note(Event::Capacity(charge));
+        self.policy.set_capacity(charge);
+    }
+    fn renumber(&mut self, _moved: &Renumbering) {
+        panic!("the index grows");
+    }
+    fn bytes(&self) -> usize {
+        self.policy.bytes()
+    }
+    fn validate(&self) {
+        self.policy.validate();
+    }
+}
+
+/// The policy in the simulator: hears of the capacities of the one in the cache, between the same calls.
+struct Twin {
+    policy: Box<dyn EvictionPolicy>,
+    script: Events,
+}
+
+impl Twin {
+    /// The policy, when it has heard of all capacities up to the next call.
+    fn told(&mut self) -> &mut dyn EvictionPolicy {
+        let mut script = self.script.lock().unwrap();
+        while let Some(&Event::Capacity(charge)) = script.front() {
+            self.policy.set_capacity(charge);
+            script.pop_front();
+        }
+        &mut *self.policy
+    }
+
+    /// The same, for a call that is in the script.
+    fn called(&mut self) -> &mut dyn EvictionPolicy {
+        self.told();
+        self.script.lock().unwrap().pop_front();
+        &mut *self.policy
+    }
+}
+
+impl EvictionPolicy for Twin {
+    fn recency(&self) -> Recency {
+        self.policy.recency()
+    }
+    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
+        self.called().insert(id, hash, charge);
+    }
+    fn touch(&mut self, id: EntryId) {
+        self.told().touch(id);
+    }
+    fn update(&mut self, id: EntryId, charge: u32) {
+        self.called().update(id, charge);
+    }
+    fn remove(&mut self, id: EntryId) {
+        self.told().remove(id);
+    }
+    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.called().evict(residents)
+    }
+    fn set_capacity(&mut self, _charge: u64) {}
+    fn renumber(&mut self, _moved: &Renumbering) {
+        panic!("the simulator grows");
+    }
+    fn bytes(&self) -> usize {
+        self.policy.bytes()
+    }
+    fn validate(&self) {
+        self.policy.validate();
+    }
+}
+
+/// What the simulator's mixing takes to `hash`, so that its policy sees the hashes of the cache's: ghosts and sketches
+/// depend on them. Undoes the finalizer of SplitMix64 step by step.
+fn unspread(hash: u64) -> u64 {
+    let unshift = |bits: u64, by: u32| bits ^ bits >> by ^ bits >> (2 * by) ^ bits.checked_shr(3 * by).unwrap_or(0);
+    let mut bits = unshift(hash, 31).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    bits = unshift(bits, 27).wrapping_mul(0x96de_1b17_3f11_9089);
+    unshift(bits, 30).wrapping_sub(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The charge of an entry, as the documentation has it: header, key and value, rounded up to 4.
+fn charge(value_len: usize) -> u32 {
+    u32::try_from((4 + 4 + value_len).next_multiple_of(4)).unwrap()
+}
+
+/// The simulator's name of the key that an event says was evicted.
+fn victim(event: &Event) -> Option<u64> {
+    if let Event::Victim { hash } = event { Some(unspread(*hash)) } else { None }
+}
+
+/// A cache and a simulator that are told the same.
+struct Pair {
+    policy: Policy,
+    /// The two cannot be compared any further.
+    is_over: bool,
+    cache: Cache,
+    simulator: Simulator,
+    events: Events,
+    script: Events,
+    /// The simulator's names of the keys that were ever stored.
+    names: HashMap<u32, u64>,
+    charges: HashMap<u64, u32>,
+}
+
+impl Pair {
+    fn new(policy: Policy) -> Self {
+        let events = Events::default();
+        let context = Arc::new(Mutex::new(None));
+        let cache = Cache::builder()
+            .max_bytes(MAX_BYTES)
+            .shards(1)
+            .hasher(StableHash::with_seed(5))
+            .expected_entry_bytes(EXPECTED_ENTRY_BYTES)
+            .custom_policy({
+                let (events, context) = (Arc::clone(&events), Arc::clone(&context));
+                move |given| {
+                    *context.lock().unwrap() = Some(given.clone());
+                    let policy = policy.build(&given);
+                    Box::new(Recorder { policy, hashes: HashMap::new(), events: Arc::clone(&events) })
+                }
+            })
+            .build()
+            .unwrap();
+        let script = Events::default();
+        script.lock().unwrap().append(&mut events.lock().unwrap());
+        let context: PolicyContext = context.lock().unwrap().take().unwrap();
+        let twin = Twin { policy: policy.build(&context), script: Arc::clone(&script) };
+        let simulator = Simulator::custom(|_| Box::new(twin), MAX_BYTES as u64, Unit::Bytes);
+        Self {
+            policy,
+            is_over: false,
+            cache,
+            simulator,
+            events,
+            script,
+            names: HashMap::new(),
+            charges: HashMap::new(),
+        }
+    }
+
+    fn read(&mut self, key: u32) {
+        let hit = self.cache.get(key.to_le_bytes()).is_some();
+        let name = self.names.get(&key).copied().filter(|&name| self.simulator.contains(name));
+        assert_eq!(name.is_some(), hit, "key {key}");
+        if let Some(hash) = name {
+            assert!(self.simulator.request(Request { hash, charge: 1 }));
+        }
+    }
+
+    fn remove(&mut self, key: u32) {
+        let removed = self.cache.remove(key.to_le_bytes());
+        let name = self.names.get(&key).copied();
+        assert_eq!(name.is_some_and(|name| self.simulator.remove(name)), removed, "key {key}");
+    }
+
+    fn store(&mut self, key: u32, value_len: usize) {
+        self.cache.insert(key.to_le_bytes(), vec![7; value_len]).unwrap();
+        let events: Vec<_> = self.events.lock().unwrap().drain(..).collect();
+        for event in &events {
+            if let Event::Insert { hash } = event {
+                self.names.insert(key, unspread(*hash));
+            }
+        }
+        let name = self.names[&key];
+        let victims: Vec<_> = events.iter().filter_map(victim).collect();
+        let there = if self.simulator.contains(name) { self.charges[&name] } else { 0 };
+        self.charges.insert(name, charge(value_len));
+        // The least capacity with which a simulator evicts as much. A newcomer that is refused was too much.
+        let (is_new, refused) = (there == 0, victims.contains(&name));
+        let evicted: u64 =
+            victims.iter().filter(|&&other| other != name).map(|other| u64::from(self.charges[other])).sum();
+        let after = self.simulator.charge() + u64::from(charge(value_len).saturating_sub(there)) - evicted;
+        self.script.lock().unwrap().extend(&events);
+        self.simulator.set_capacity(if victims.is_empty() { u64::MAX } else { after - u64::from(refused) });
+        if !is_new && refused {
+            // Its old value was evicted for the new one, which was then inserted: the capacity is another at each step.
+            self.is_over = true;
+            return;
+        }
+        self.simulator.store(Request { hash: name, charge: charge(value_len) });
+        assert_eq!(self.simulator.evicted(), victims, "{}: victims for key {key}", self.policy);
+    }
+
+    fn check(&self) {
+        self.cache.validate();
+        self.simulator.validate();
+        assert_eq!(self.cache.len(), self.simulator.len());
+        assert_eq!(self.cache.stats().dropped_touches, 0);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Read(u32),
+    /// A look-up, and an insert if it misses.
+    Fetch(u32, usize),
+    Store(u32, usize),
+    Remove(u32),
+}
+
+/// `stores` for each 16 others.
+fn operations(stores: u32) -> impl Strategy<Value = Vec<Operation>> {
+    // Some keys are much more popular than others.
+    let key = || prop_oneof![4 => 0..40_u32, 4 => 0..400_u32, 3 => 0..3_000_u32];
+    let len = || prop_oneof![6 => 20..300_usize, 1 => 0..1_500_usize];
+    let operation = prop_oneof![
+        6 => key().prop_map(Operation::Read),
+        8 => (key(), len()).prop_map(|(key, len)| Operation::Fetch(key, len)),
+        stores => (key(), len()).prop_map(|(key, len)| Operation::Store(key, len)),
+        2 => key().prop_map(Operation::Remove),
+    ];
+    prop::collection::vec(operation, 3_000..5_000)
+}
+
+/// How many evictions were compared.
+fn check(policy: Policy, operations: &[Operation]) -> u64 {
+    let mut pair = Pair::new(policy);
+    for &operation in operations {
+        match operation {
+            Operation::Read(key) => pair.read(key),
+            Operation::Fetch(key, len) => {
+                pair.read(key);
+                if !pair.cache.contains_key(key.to_le_bytes()) {
+                    pair.store(key, len);
+                }
+            }
+            // The most recently used entry is the one that is updated: it would evict itself.
+            Operation::Store(key, len) if policy != Policy::Mru => pair.store(key, len),
+            Operation::Store(..) => (),
+            Operation::Remove(key) => pair.remove(key),
+        }
+        if pair.is_over {
+            return pair.cache.stats().evictions;
+        }
+    }
+    pair.check();
+    pair.cache.stats().evictions
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_policy_evicts_in_the_cache_what_it_evicts_in_the_simulator(operations in operations(0)) {
+        let _alone = alone();
+        for &policy in Policy::ALL {
+            let evictions = check(policy, &operations);
+            prop_assert!(evictions > 100, "{policy}: {evictions} evictions show nothing");
+        }
+    }
+
+    #[test]
+    fn also_when_entries_are_updated(operations in operations(2)) {
+        let _alone = alone();
+        for &policy in Policy::ALL {
+            check(policy, &operations);
+        }
+    }
+}
