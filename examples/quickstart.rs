@@ -4,7 +4,7 @@ use bytecache::{Cache, Policy};
 
 fn main() -> Result<(), bytecache::Error> {
     // The limit covers everything the cache allocates: entries, index and policy.
-    let cache = Cache::builder().max_bytes(16 << 20).policy(Policy::S3Fifo).build()?;
+    let cache = Cache::builder().max_bytes(16 << 20).policy(Policy::Adaptive).build()?;
 
     // Keys and values are anything that lends bytes. A clone is a handle to the same cache.
     cache.insert("user:1", "Ada")?;

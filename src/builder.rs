@@ -76,7 +76,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Which entries leave when space is wanted. [`Policy::S3Fifo`] by default.
+    /// Which entries leave when space is wanted. [`Policy::Adaptive`] by default.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.factory = Arc::new(move |context| policy.build(&context));
         self

@@ -66,7 +66,7 @@ pub enum ErrorKind {
     },
     /// The builder was given no `max_bytes`.
     NoMaxBytes,
-    /// No built-in policy has this name.
+    /// No built-in policy has this name, or a parameter of it is unknown or out of range.
     UnknownPolicy {
         /// The name that was not found.
         name: String,

@@ -220,6 +220,7 @@ fn the_smallest_entries_fill_the_cache_as_well_as_others() {
         }
         let memory = cache.memory();
         let used = memory.live + memory.index + memory.policy + memory.overhead;
-        assert!(used > memory.max / 4 * 3, "{} entries, the index has stopped growing: {memory:?}", cache.len());
+        // While the index grows, the policy's arrays are there twice: those with much for each id stop earlier.
+        assert!(used > memory.max / 5 * 3, "{} entries, the index has stopped growing: {memory:?}", cache.len());
     }
 }

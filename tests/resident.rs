@@ -25,7 +25,10 @@ fn fill(cache: &Cache, bytes: usize, value_len: usize) {
 
 #[test]
 fn resident_memory_follows_the_limit() {
-    for &policy in Policy::ALL {
+    // One for each kind of memory: links, links and exact ghosts, steps, a sketch, a heap, queues and sets of ghosts.
+    let kinds =
+        [Policy::Lru, Policy::Arc, Policy::Lfu, Policy::TinyLfu, Policy::Gdsf, Policy::S3Fifo, Policy::Adaptive];
+    for policy in kinds {
         // After larger entries, the smallest: index and policy grow at the expense of a ring that was full.
         for value_lens in [&[100_000][..], &[1_000, 1]] {
             let before = resident();

@@ -29,8 +29,9 @@ fn mixed(policy: Policy, max_bytes: usize) {
         }
     }
     let (live, stats) = (cache.memory().live, cache.stats());
-    assert!(stats.evictions > 1_000);
-    assert!(live * 2 > max_bytes, "only {live} of {max_bytes} bytes are live");
+    // Those that prefer small entries soon keep most of them, and evict little.
+    assert!(stats.evictions > 500);
+    assert!(live * 3 > max_bytes, "{policy}: only {live} of {max_bytes} bytes are live");
     assert!(stats.write_amplification() < 3.0, "{stats:?}");
 }
 

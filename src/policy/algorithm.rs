@@ -3,14 +3,17 @@
 //! The [`EvictionPolicy`] contract tells a policy of a new entry before it asks for victims, so that a policy may
 //! refuse the newcomer. Most algorithms are defined the other way round, and it matters: a clock whose hand
 //! comes round to an entry that is not placed yet would evict it. [`RoomFirst`] turns one order into the other,
-//! once for all of them: it keeps the newcomer until its victims have been chosen. The next call gives it its
+//! once for all of them: it keeps the newcomer until its victims have been chosen. The next access gives it its
 //! place; by then the memory that this touches has been fetched.
 //!
 //! ```text
-//!   insert(x)        settle the one before; miss(x): look for a ghost, adapt
-//!   evict() ...      evict(Some(x)) ...
-//!   any other call   settle: place(x)
+//!   insert(x)                         settle the one before; miss(x): look for a ghost, adapt
+//!   evict() ...                       evict(Some(x)) ...
+//!   touch, update, insert, remove(x)  settle: place(x)
 //! ```
+//!
+//! The other calls come in the middle of an insert, and leave it waiting: the capacity changes, another entry is removed
+//! because space was needed where it lies.
 
 use super::{EntryId, EvictionPolicy, Recency, Renumbering, Residents};
 
@@ -95,10 +98,11 @@ impl<A: Algorithm> EvictionPolicy for RoomFirst<A> {
     }
 
     fn remove(&mut self, id: EntryId) {
-        match self.newcomer {
-            Some(newcomer) if newcomer.id == id => self.newcomer = None,
-            _ => self.algorithm.remove(id),
+        if self.newcomer.is_some_and(|newcomer| newcomer.id == id) {
+            // It takes its ghost with it.
+            self.settled();
         }
+        self.algorithm.remove(id);
     }
 
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {

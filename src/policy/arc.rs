@@ -150,3 +150,59 @@ impl Algorithm for Arc {
         assert!((0.0..=self.capacity as f64).contains(&self.p));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+
+    #[test]
+    fn arc_on_a_hand_worked_trace() {
+        // T1 | T2, ( B1 | B2 ), each from the oldest to the newest, and p.
+        follow(
+            Policy::Arc,
+            4,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),
+                (4, Miss),
+                (1, Hit),
+                (2, Hit),           // 3 4 | 1 2, ( | ), 0
+                (5, Evicts(&[3])),  // 4 5 | 1 2, ( 3 | ), 0
+                (3, Evicts(&[4])),  // 5 | 1 2 3, ( 4 | ), 1
+                (6, Evicts(&[1])),  // 5 6 | 2 3, ( 4 | 1 ), 1
+                (4, Evicts(&[2])),  // 5 6 | 3 4, ( | 1 2 ), 2
+                (1, Evicts(&[5])),  // 6 | 3 4 1, ( 5 | 2 ), 1
+                (2, Evicts(&[6])),  // | 3 4 1 2, ( 5 6 | ), 0: T1 is 1 and over p
+                (7, Evicts(&[3])),  // 7 | 4 1 2, ( 5 6 | 3 ), 0: T1 has nobody to give
+                (5, Evicts(&[4])),  // 7 | 1 2 5, ( 6 | 3 4 ), 1
+                (6, Evicts(&[1])),  // 7 | 2 5 6, ( | 3 4 1 ), 3: B2 is twice B1, while 6 is in it
+                (8, Evicts(&[2])),  // 7 8 | 5 6, ( | 3 4 1 2 ), 3
+                (3, Evicts(&[7])),  // 8 | 5 6 3, ( 7 | 4 1 2 ), 2: T1 is p, and 3 comes from B2
+                (9, Evicts(&[5])),  // 8 9 | 6 3, ( 7 | 1 2 5 ), 2: both directories are full, 4 is forgotten
+                (4, Evicts(&[6])),  // 8 9 4 | 3, ( 7 | 2 5 6 ), 2: 1 is forgotten
+                (2, Evicts(&[8])),  // 9 4 | 3 2, ( 7 8 | 5 6 ), 1
+                (7, Evicts(&[3])),  // 9 4 | 2 7, ( 8 | 5 6 3 ), 2: B1 is as long as B2, while 7 is in it
+                (10, Evicts(&[2])), // 9 4 10 | 7, ( 8 | 6 3 2 ), 2: 5 is forgotten
+                (11, Evicts(&[9])), // 4 10 11 | 7, ( 9 | 6 3 2 ), 2: 8 is forgotten
+            ],
+        );
+    }
+
+    #[test]
+    fn who_leaves_a_t1_that_is_all_of_l1_is_forgotten() {
+        follow(
+            Policy::Arc,
+            2,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Evicts(&[1])), // 2 3 |, ( | ), 0
+                (1, Evicts(&[2])), // 3 1 |, ( | ), 0: a ghost would have come into T2
+                (4, Evicts(&[3])), // 1 4 |, ( | ), 0
+            ],
+        );
+    }
+}

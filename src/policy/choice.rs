@@ -6,7 +6,7 @@ use core::str::FromStr;
 use super::algorithm::{Algorithm, RoomFirst};
 use super::{
     Ageing, ClockConfig, EvictionPolicy, LfuConfig, PolicyContext, S3FifoConfig, SlruConfig, TinyLfuConfig,
-    TwoQueueConfig, arc, clock, fifo, gdsf, lfu, lru, mru, s3fifo, sieve, slru, tiny_lfu, two_queue,
+    TwoQueueConfig, adaptive, arc, clock, fifo, gdsf, lfu, lru, mru, s3fifo, sieve, slru, tiny_lfu, two_queue,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -49,12 +49,15 @@ pub enum Policy {
     /// A hand that sifts a queue. `"sieve"`.
     Sieve,
     /// Three FIFO queues: a small one that one-hit wonders soon leave, a main one, and ghosts. `"s3-fifo"`.
-    #[default]
     S3Fifo,
     /// W-TinyLFU: a window, and admission by frequency. `"w-tinylfu"`.
     TinyLfu,
     /// GreedyDual-Size with frequency: small entries rather than large ones. `"gdsf"`.
     Gdsf,
+    /// An S3-FIFO that measures itself: no fixed parameters, and small entries rather than large ones. The
+    /// default. `"adaptive"`.
+    #[default]
+    Adaptive,
     /// One of them with other parameters.
     Tuned(Tuned),
 }
@@ -78,6 +81,7 @@ impl Policy {
         Self::S3Fifo,
         Self::TinyLfu,
         Self::Gdsf,
+        Self::Adaptive,
     ];
 
     /// The name that [`FromStr`] takes, without parameters.
@@ -103,6 +107,7 @@ impl Policy {
             Variant::S3Fifo(config) => policy(s3fifo::S3Fifo::new(config, context)),
             Variant::TinyLfu(config) => policy(tiny_lfu::TinyLfu::new(config, context)),
             Variant::Gdsf => policy(gdsf::Gdsf::new(context)),
+            Variant::Adaptive => policy(adaptive::Adaptive::new(context)),
         }
     }
 
@@ -121,6 +126,7 @@ impl Policy {
             Self::S3Fifo => Variant::S3Fifo(S3FifoConfig::new()),
             Self::TinyLfu => Variant::TinyLfu(TinyLfuConfig::new()),
             Self::Gdsf => Variant::Gdsf,
+            Self::Adaptive => Variant::Adaptive,
             Self::Tuned(Tuned(variant)) => variant,
         }
     }
@@ -147,6 +153,7 @@ enum Variant {
     S3Fifo(S3FifoConfig),
     TinyLfu(TinyLfuConfig),
     Gdsf,
+    Adaptive,
 }
 
 impl Variant {
@@ -164,6 +171,7 @@ impl Variant {
             Self::S3Fifo(_) => "s3-fifo",
             Self::TinyLfu(_) => "w-tinylfu",
             Self::Gdsf => "gdsf",
+            Self::Adaptive => "adaptive",
         }
     }
 
@@ -182,7 +190,7 @@ impl Variant {
             Self::TinyLfu(config) => {
                 vec![("window", config.window_percent.to_string()), ("adaptive", config.is_adaptive.to_string())]
             }
-            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf => Vec::new(),
+            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf | Self::Adaptive => Vec::new(),
         }
     }
 
@@ -266,12 +274,12 @@ impl FromStr for Policy {
 }
 
 fn parse(text: &str) -> Option<Policy> {
-    let text = text.trim().to_ascii_lowercase();
+    let text = text.to_ascii_lowercase();
     let (name, parameters) = match text.strip_suffix(')') {
         Some(text) => text.split_once('(')?,
         None => (text.as_str(), ""),
     };
-    let plain = |name: &str| name.trim().replace('-', "");
+    let plain = |name: &str| name.replace('-', "");
     let policy = Policy::ALL.iter().find(|policy| plain(policy.name()) == plain(name))?;
     let mut variant = policy.variant();
     for parameter in parameters.split(',').filter(|parameter| !parameter.trim().is_empty()) {

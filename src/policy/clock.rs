@@ -90,3 +90,54 @@ impl Algorithm for Clock {
         self.queue.validate();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+    use super::*;
+
+    #[test]
+    fn clock_on_a_hand_worked_trace() {
+        // From the oldest to the newest; a star is a set bit.
+        follow(
+            Policy::Clock,
+            3,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),
+                (1, Hit),
+                (1, Hit),          // 1* 2 3
+                (4, Evicts(&[2])), // 3 1 4
+                (3, Hit),
+                (1, Hit),          // 3* 1* 4
+                (5, Evicts(&[4])), // 3 1 5
+                (6, Evicts(&[3])), // 1 5 6
+                (1, Hit),
+                (5, Hit),
+                (6, Hit),          // 1* 5* 6*
+                (7, Evicts(&[1])), // 5 6 7: all bits were cleared on the way round
+            ],
+        );
+    }
+
+    #[test]
+    fn two_chances_last_for_two_rounds() {
+        follow(
+            ClockConfig::new().chances(2),
+            2,
+            &[
+                (1, Miss),
+                (1, Hit),
+                (1, Hit),
+                (1, Hit), // Only two of them count.
+                (2, Miss),
+                (3, Evicts(&[2])), // 1 went round with one chance left, and is the oldest again.
+                (4, Evicts(&[3])), // It has none left.
+                (5, Evicts(&[1])),
+            ],
+        );
+    }
+}

@@ -54,3 +54,28 @@ impl Algorithm for Fifo {
         self.queue.validate();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+
+    #[test]
+    fn fifo_on_a_hand_worked_trace() {
+        follow(
+            Policy::Fifo,
+            3,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),
+                (1, Hit),          // oldest 1 2 3 newest
+                (4, Evicts(&[1])), // 2 3 4
+                (2, Hit),
+                (5, Evicts(&[2])), // 3 4 5
+                (1, Evicts(&[3])), // 4 5 1
+            ],
+        );
+    }
+}

@@ -27,6 +27,8 @@ pub(super) struct Gdsf {
     frequencies: Vec<u32>,
     /// L of the paper.
     age: u64,
+    /// The newcomer's priority, by the age at which it was missed.
+    newcomer: u64,
 }
 
 impl Gdsf {
@@ -36,6 +38,7 @@ impl Gdsf {
             charges: Charges::new(context.ids()),
             frequencies: vec![0; context.ids()],
             age: 0,
+            newcomer: 0,
         }
     }
 
@@ -49,6 +52,10 @@ impl Algorithm for Gdsf {
         Recency::Ordered
     }
 
+    fn miss(&mut self, newcomer: &Newcomer) {
+        self.newcomer = self.priority(1, newcomer.charge);
+    }
+
     fn hit(&mut self, id: EntryId) {
         let frequency = self.frequencies[id.index()].saturating_add(1);
         self.frequencies[id.index()] = frequency;
@@ -57,12 +64,9 @@ impl Algorithm for Gdsf {
 
     fn evict(&mut self, newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         let (victim, lowest) = self.heap.lowest()?;
-        if let Some(newcomer) = newcomer {
-            let priority = self.priority(1, newcomer.charge);
-            if priority < lowest {
-                self.age = priority;
-                return Some(newcomer.id);
-            }
+        if let Some(newcomer) = newcomer.filter(|_| self.newcomer < lowest) {
+            self.age = self.newcomer;
+            return Some(newcomer.id);
         }
         self.age = lowest;
         self.remove(victim);
@@ -71,8 +75,8 @@ impl Algorithm for Gdsf {
 
     fn place(&mut self, newcomer: &Newcomer) {
         self.charges.set(newcomer.id, newcomer.charge);
-        self.frequencies[newcomer.id.index()] = 0;
-        self.hit(newcomer.id);
+        self.frequencies[newcomer.id.index()] = 1;
+        self.heap.set(newcomer.id, self.newcomer);
     }
 
     fn update(&mut self, id: EntryId, charge: u32) {
@@ -97,5 +101,34 @@ impl Algorithm for Gdsf {
 
     fn validate(&self) {
         self.heap.validate();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow_charged;
+
+    #[test]
+    fn gdsf_on_a_hand_worked_trace() {
+        // Keys and priorities, in the order in which they leave, and L. Halves and quarters have no rounding.
+        follow_charged(
+            Policy::Gdsf,
+            8,
+            &[
+                (1, 4, Miss),               // 1: 1/4, 0
+                (2, 2, Miss),               // 1: 1/4, 2: 1/2, 0
+                (3, 2, Miss),               // 1: 1/4, 2: 1/2, 3: 1/2, 0
+                (4, 1, Evicts(&[1])),       // 2: 1/2, 3: 1/2, 4: 1, 1/4: L was 0 when 4 was missed
+                (2, 2, Hit),                // 3: 1/2, 4: 1, 2: 5/4, 1/4
+                (5, 8, Evicts(&[5])),       // The same, 3/8: 5 would have had that.
+                (5, 8, Evicts(&[3, 5])), // 4: 1, 2: 5/4, 1/2: 5 is the equal of 3, which is older, and below the others
+                (6, 4, Miss),            // 6: 3/4, 4: 1, 2: 5/4, 1/2
+                (7, 2, Evicts(&[6])),    // 4: 1, 7: 1, 2: 5/4, 3/4
+                (8, 4, Evicts(&[4])),    // 7: 1, 8: 1, 2: 5/4, 1
+                (9, 8, Evicts(&[7, 8, 9])), // 2: 5/4, 9/8
+            ],
+        );
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! Up to four queues share one ring: a ghost is added at its tail, whatever its queue, and forgotten by its key
 //! or because it is its queue's oldest. Each queue has a head of its own that walks over what is not its own.
-//! When the ring is used up, it is written anew without its holes: O(1) amortised. 14.4 bytes for each ghost
-//! that there is room for.
+//! When the ring is almost used up, a sweep closes its holes, a little with each ghost that comes in, so nothing
+//! ever waits for all of it. O(1) amortised; 14.4 bytes for each ghost that there is room for.
 //!
 //! A key is known by 38 bits of its hash beside those that its place in the index stands for: of a million
 //! look-ups among a million ghosts about four find a ghost that is another key's. A charge of 16 MiB or more is
@@ -70,15 +70,29 @@ pub(super) struct Remembered<const N: usize> {
 #[derive(Debug)]
 pub(super) struct Ghosts<const N: usize> {
     ring: Vec<Ghost>,
-    /// The tail: places beyond it are free.
-    used: usize,
+    /// The places in use go from the head to before the tail. They count on for ever; the ring repeats.
+    head: u64,
+    tail: u64,
     /// No ghost of the queue lies before this place.
-    heads: [usize; N],
+    heads: [u64; N],
+    sweep: Option<Sweep>,
     index: Vec<u32>,
     charges: [u64; N],
     counts: [usize; N],
     max: usize,
 }
+
+/// Closes holes from the tail to the head: what was read is written again without its holes.
+#[derive(Clone, Copy, Debug)]
+struct Sweep {
+    /// Places before this one have not been read.
+    read: u64,
+    /// Places from this one on have been written.
+    written: u64,
+}
+
+/// Places that a sweep reads for each ghost that comes in: it is done before a part of the ring's slack is used up.
+const SWEEP_STEPS: usize = 32;
 
 impl<const N: usize> Ghosts<N> {
     /// Room for `max` ghosts in all.
@@ -86,8 +100,10 @@ impl<const N: usize> Ghosts<N> {
         let max = max.max(1);
         Self {
             ring: vec![Ghost::HOLE; max + max / 8 + 8],
-            used: 0,
+            head: 0,
+            tail: 0,
             heads: [0; N],
+            sweep: None,
             index: vec![0; max + max / 3 + 8],
             charges: [0; N],
             counts: [0; N],
@@ -115,9 +131,7 @@ impl<const N: usize> Ghosts<N> {
         if self.len() == self.max && !self.pop(queue) {
             let _other = Queue::first(N).any(|other| self.pop(other));
         }
-        if self.used == self.ring.len() {
-            self.close_holes();
-        }
+        self.make_place();
         self.append(Ghost::new(hash, charge, queue));
     }
 
@@ -135,10 +149,12 @@ impl<const N: usize> Ghosts<N> {
         if self.counts[queue.index()] == 0 {
             return false;
         }
-        let rest = &self.ring[self.heads[queue.index()]..];
-        let others = rest.iter().take_while(|&&ghost| ghost == Ghost::HOLE || ghost.queue() != queue).count();
-        self.heads[queue.index()] += others;
-        let oldest = self.ring[self.heads[queue.index()]];
+        let mut head = self.heads[queue.index()].max(self.head);
+        while self.ghost(head) == Ghost::HOLE || self.ghost(head).queue() != queue {
+            head += 1;
+        }
+        self.heads[queue.index()] = head;
+        let oldest = self.ghost(head);
         if let Some(at) = self.find(oldest.known_by()) {
             self.forget(at);
         }
@@ -155,23 +171,83 @@ impl<const N: usize> Ghosts<N> {
     /// Makes room for another number of ghosts; the newest are kept.
     pub(super) fn set_max(&mut self, max: usize) {
         let old = core::mem::replace(self, Self::new(max));
-        let ghosts: Vec<_> = old.ring[..old.used].iter().filter(|&&ghost| ghost != Ghost::HOLE).collect();
-        for &&ghost in &ghosts[ghosts.len().saturating_sub(self.max)..] {
+        let ghosts = (old.head..old.tail).map(|place| old.ghost(place)).filter(|&ghost| ghost != Ghost::HOLE);
+        for ghost in ghosts.skip(old.len().saturating_sub(self.max)) {
             self.append(ghost);
         }
     }
 
-    /// Writes the ring and the index anew without holes.
-    fn close_holes(&mut self) {
-        let used = core::mem::take(&mut self.used);
-        self.index.fill(0);
-        self.heads = [0; N];
-        (self.charges, self.counts) = ([0; N], [0; N]);
-        for place in 0..used {
-            let ghost = core::mem::replace(&mut self.ring[place], Ghost::HOLE);
-            if ghost != Ghost::HOLE {
-                self.append(ghost);
+    fn ghost(&self, place: u64) -> Ghost {
+        self.ring[self.slot(place)]
+    }
+
+    /// Where a place is in the ring.
+    fn slot(&self, place: u64) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "the remainder is below the ring's length")]
+        {
+            (place % self.ring.len() as u64) as usize
+        }
+    }
+
+    fn free_places(&self) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "the difference is at most the ring's length")]
+        {
+            self.ring.len() - (self.tail - self.head) as usize
+        }
+    }
+
+    /// Sees to it that there is a free place.
+    fn make_place(&mut self) {
+        if self.sweep.is_none() {
+            while self.head < self.tail && self.ghost(self.head) == Ghost::HOLE {
+                self.head += 1;
             }
+            if self.free_places() > self.ring.len() / 16 {
+                return;
+            }
+            self.sweep = Some(Sweep { read: self.tail, written: self.tail });
+        }
+        let mut steps = 0;
+        while steps < SWEEP_STEPS || self.free_places() == 0 {
+            if !self.sweep_on() {
+                return;
+            }
+            steps += 1;
+        }
+    }
+
+    /// Reads one place more; `false` at the end.
+    fn sweep_on(&mut self) -> bool {
+        let Some(Sweep { read, written }) = &mut self.sweep else { return false };
+        if *read == self.head {
+            self.head = *written;
+            self.sweep = None;
+            return false;
+        }
+        *read -= 1;
+        let from = *read;
+        let ghost = self.ghost(from);
+        if ghost == Ghost::HOLE {
+            return true;
+        }
+        let Some(Sweep { written, .. }) = &mut self.sweep else { return false };
+        *written -= 1;
+        let to = *written;
+        if let Some(at) = self.find(ghost.known_by()).filter(|_| from != to) {
+            let slot = self.slot(from);
+            self.ring[slot] = Ghost::HOLE;
+            self.write(at, to, ghost);
+        }
+        true
+    }
+
+    /// Writes a ghost to a place, and its place to the index.
+    fn write(&mut self, at: usize, place: u64, ghost: Ghost) {
+        let slot = self.slot(place);
+        self.ring[slot] = ghost;
+        #[allow(clippy::cast_possible_truncation, reason = "there are fewer ghosts than ids, which fit 32 bits")]
+        {
+            self.index[at] = slot as u32 + 1;
         }
     }
 
@@ -181,12 +257,8 @@ impl<const N: usize> Ghosts<N> {
         while self.index[at] != 0 {
             at = self.after(at);
         }
-        self.ring[self.used] = ghost;
-        self.used += 1;
-        #[allow(clippy::cast_possible_truncation, reason = "there are fewer ghosts than ids, which fit 32 bits")]
-        {
-            self.index[at] = self.used as u32;
-        }
+        self.write(at, self.tail, ghost);
+        self.tail += 1;
         self.charges[ghost.queue().index()] += ghost.charge();
         self.counts[ghost.queue().index()] += 1;
     }
@@ -245,15 +317,18 @@ impl<const N: usize> Ghosts<N> {
     pub(super) fn validate(&self) {
         let mut charges = [0; N];
         let mut counts = [0; N];
-        for (place, ghost) in self.ring.iter().enumerate().filter(|&(_, &ghost)| ghost != Ghost::HOLE) {
+        for (place, ghost) in (self.head..self.tail).map(|place| (place, self.ghost(place))) {
+            if ghost == Ghost::HOLE {
+                continue;
+            }
             let found = self.find(ghost.known_by()).map(|at| self.index[at] as usize - 1);
-            assert_eq!(found, Some(place), "the index does not find a ghost");
-            assert!(self.heads[ghost.queue().index()] <= place && place < self.used);
+            assert_eq!(found, Some(self.slot(place)), "the index does not find a ghost");
+            assert!(self.heads[ghost.queue().index()] <= place);
             charges[ghost.queue().index()] += ghost.charge();
             counts[ghost.queue().index()] += 1;
         }
         assert_eq!((self.charges, self.counts), (charges, counts));
-        assert!(self.len() <= self.max);
+        assert!(self.len() <= self.max && self.free_places() <= self.ring.len());
         assert_eq!(self.index.iter().filter(|&&place| place != 0).count(), self.len());
     }
 }

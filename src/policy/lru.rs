@@ -64,3 +64,28 @@ impl Algorithm for Lru {
         self.entries.validate();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+
+    #[test]
+    fn lru_on_a_hand_worked_trace() {
+        follow(
+            Policy::Lru,
+            3,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),
+                (1, Hit),          // oldest 2 3 1 newest
+                (4, Evicts(&[2])), // 3 1 4
+                (2, Evicts(&[3])), // 1 4 2
+                (1, Hit),          // 4 2 1
+                (3, Evicts(&[4])), // 2 1 3
+            ],
+        );
+    }
+}

@@ -1,33 +1,63 @@
-//! Eviction policies: the contract, the built-in ones, and what one needs to write another.
+//! Eviction policies: the built-in ones, what each would do with your traffic, and how to write another.
 //!
-//! A policy decides which entry leaves when space is wanted. Each shard has its own policy object, which is
-//! only called under that shard's lock. It knows entries by [`EntryId`], the 64-bit hash of their key, and
-//! their *charge* (the bytes that they take in the ring), never by their bytes.
+//! A policy decides which entry leaves when space is wanted. [`Policy`] names the built-in ones; which to choose
+//! is in [`docs::policies`](crate::docs::policies). [`simulate`] shows what any of them would miss, without a cache.
+//! The rest of this page is for those who write their own.
+//!
+//! Each shard has its own policy object, which is only called under that shard's lock. It knows entries by
+//! [`EntryId`], the 64-bit hash of their key, and their *charge* (the bytes that they take in the ring), never by
+//! their bytes.
 //!
 //! # The order of calls
 //!
 //! ```text
 //!   a new key       insert(id, hash, charge), then evict() until the entry fits; then it is visible
 //!   a known key     update(id, charge), then evict() until the new value fits
-//!   a read          a visit is counted (Counted) or touch(id) follows before the next evict() (Ordered)
+//!   a read          a visit is counted (Counted) or touch(id) follows before the next call for a write (Ordered)
 //!   a removal       remove(id)
 //!   the index grew  renumber(moved)
 //!   space changed   set_capacity(charge)
 //! ```
 //!
 //! * A read that misses is not reported: the insert that follows it is the access.
-//! * An id is free for another entry after `remove` named it or `evict` returned it.
 //! * `evict` may return the entry that is just being inserted: then that entry is not stored (admission
-//!   control).
+//!   control). If that entry should not be looked at yet, as in most published algorithms, the policy keeps it
+//!   aside until the next call that is not `evict`.
+//! * `evict` may also be called when nothing is inserted, because the ring needs room.
+//! * An insert for which no space is found ends with `remove(id)`.
 //! * An id that `evict` returns and that is not resident is ignored; a policy that returns nothing useful
 //!   while entries are there has one chosen for it, which it learns of through `remove`.
 //!
+//! # What may be assumed
+//!
+//! * Ids are below [`PolicyContext::ids`], and [`Renumbering::ids`] after the index has grown. So arrays that are
+//!   indexed by them need no checks.
+//! * `insert` names an id that is not resident; `touch`, `update` and `remove` name one that is. An id is free for
+//!   another entry after `remove` named it or `evict` returned it.
+//! * The hash of a key never changes. Its bits are well mixed, but for the lowest eight.
+//! * A charge is at least 4, and at most an eighth of the shard. The sum of all charges is within the capacity, unless
+//!   that was just lowered.
+//! * `renumber` gives every resident its new id. No resident keeps its old one, except by chance: all arrays
+//!   are to be moved ([`Renumbering::apply`]).
+//! * Calls come one at a time, from any thread.
+//!
+//! What is asked of a policy in return: constant time on average, as all writers to the shard wait for it; memory
+//! only for what [`EvictionPolicy::bytes`] says; and that it leaves the cache alone.
+//!
+//! # Trying it out
+//!
+//! [`simulate_custom`] runs a policy over requests, [`Simulator::custom`] step by step;
+//! [`Simulator::validate`] calls [`EvictionPolicy::validate`]. With one shard and one thread the cache does the same
+//! as the simulator. In the cache, `CacheBuilder::custom_policy` takes it; a policy of your own is called as the
+//! built-in ones are, and is as fast. [`Policy::build`] makes a built-in one that yours can wrap.
+//!
 //! # A complete policy
 //!
-//! Evicts at random. `examples/custom_policy.rs` runs it in a cache.
+//! Evicts at random; here once in the simulator and once in a cache.
 //!
 //! ```
 //! use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+//! use bytecache::policy::{Request, Unit, simulate_custom};
 //!
 //! struct Random {
 //!     residents: Vec<EntryId>,
@@ -84,6 +114,11 @@
 //!     }
 //! }
 //!
+//! // Of a loop over four keys, random eviction keeps some until they come again.
+//! let requests = (0..10_000).map(|step| Request { hash: step % 4, charge: 1 });
+//! let simulation = simulate_custom(|context| Box::new(Random::new(&context)), 3, Unit::Entries, requests);
+//! assert!((0.2..0.8).contains(&simulation.miss_ratio()));
+//!
 //! let cache = bytecache::Cache::builder()
 //!     .max_bytes(1 << 20)
 //!     .custom_policy(|context| Box::new(Random::new(&context)))
@@ -95,6 +130,7 @@
 //! # Ok::<(), bytecache::Error>(())
 //! ```
 
+mod adaptive;
 mod algorithm;
 mod arc;
 mod charges;

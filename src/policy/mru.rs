@@ -61,3 +61,30 @@ impl Algorithm for Mru {
         self.entries.validate();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+
+    #[test]
+    fn mru_on_a_hand_worked_trace() {
+        follow(
+            Policy::Mru,
+            3,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),         // oldest 1 2 3 newest
+                (4, Evicts(&[3])), // 1 2 4
+                (1, Hit),          // 2 4 1
+                (5, Evicts(&[1])), // 2 4 5
+                (2, Hit),          // 4 5 2
+                (1, Evicts(&[2])), // 4 5 1
+                (5, Hit),          // 4 1 5
+                (2, Evicts(&[5])), // 4 1 2
+            ],
+        );
+    }
+}

@@ -283,7 +283,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// The ids of a queue, from the oldest to the newest.
-    fn ids(&self, queue: Queue) -> Vec<u32> {
+    pub(super) fn ids(&self, queue: Queue) -> Vec<EntryId> {
         let ends = &self.ends[queue.index()];
         let (mut block, mut offset) = (ends.head_block, ends.head_offset);
         let mut ids = Vec::new();
@@ -293,7 +293,7 @@ impl<const N: usize> Queues<N> {
             }
             let id = self.ids[(block * self.block_len + offset) as usize];
             if self.holes[queue.index()].get(&id).is_none_or(|&tail| position >= tail) {
-                ids.push(id);
+                ids.push(EntryId::new(id));
             }
             offset += 1;
         }

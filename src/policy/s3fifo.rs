@@ -70,8 +70,6 @@ pub(super) struct S3Fifo {
     small_charge: u64,
     entries: usize,
     main_entries: usize,
-    /// The next in the small queue, and its hash: found while its set of ghosts is on its way.
-    next: Option<(EntryId, u64)>,
 }
 
 impl S3Fifo {
@@ -85,7 +83,6 @@ impl S3Fifo {
             small_charge: 0,
             entries: 0,
             main_entries: 0,
-            next: None,
         }
     }
 
@@ -113,29 +110,14 @@ impl S3Fifo {
             }
             let id = self.queues.pop(SMALL)?;
             if residents.visits(id) < self.config.promotion_visits {
-                self.leave_ghost(id, residents);
+                self.ghosts.insert(residents.hash(id), SMALL);
                 return Some(id);
             }
             residents.set_visits(id, 0);
-            self.forget_next(id);
             self.small_charge -= u64::from(self.charges.get(id));
             self.enter_main(id);
         }
         None
-    }
-
-    /// An id that leaves the small queue without a ghost may soon be another key's.
-    fn forget_next(&mut self, id: EntryId) {
-        self.next = self.next.filter(|&(next, _)| next != id);
-    }
-
-    fn leave_ghost(&mut self, id: EntryId, residents: &Residents<'_>) {
-        let known = self.next.filter(|&(next, _)| next == id).map(|(_, hash)| hash);
-        self.ghosts.insert(known.unwrap_or_else(|| residents.hash(id)));
-        self.next = self.queues.peek(SMALL, 0).map(|next| (next, residents.hash(next)));
-        if let Some((_, hash)) = self.next {
-            self.ghosts.prefetch(hash);
-        }
     }
 
     /// Sends visited entries round until one has to leave.
@@ -177,7 +159,7 @@ impl Algorithm for S3Fifo {
         let &Newcomer { id, hash, charge } = newcomer;
         self.entries += 1;
         self.charges.set(id, charge);
-        if self.ghosts.take(hash) {
+        if self.ghosts.take(hash).is_some() {
             self.enter_main(id);
         } else {
             self.charges.set_queue(id, SMALL);
@@ -196,7 +178,6 @@ impl Algorithm for S3Fifo {
     fn remove(&mut self, id: EntryId) {
         self.queues.remove(self.charges.queue(id), id);
         self.forget(id);
-        self.forget_next(id);
     }
 
     fn set_capacity(&mut self, charge: u64) {
@@ -206,8 +187,7 @@ impl Algorithm for S3Fifo {
     fn renumber(&mut self, moved: &Renumbering) {
         self.queues.renumber(moved);
         self.charges.renumber(moved);
-        self.ghosts = GhostSets::new(max_ghosts(moved.ids()));
-        self.next = None;
+        self.ghosts.resize(max_ghosts(moved.ids()));
     }
 
     fn bytes(&self) -> usize {

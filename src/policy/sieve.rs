@@ -85,3 +85,53 @@ impl Algorithm for Sieve {
         self.entries.validate();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+    use super::super::{Policy, Request, Simulator, Unit};
+
+    #[test]
+    fn sieve_on_the_example_of_its_authors() {
+        // A is 1, B is 2 ...; from the oldest to the newest; a star is a visit, the hand is before ^.
+        follow(
+            Policy::Sieve,
+            7,
+            &[
+                (1, Miss),
+                (1, Hit),
+                (2, Miss),
+                (2, Hit),
+                (3, Miss),
+                (4, Miss),
+                (5, Miss),
+                (6, Miss),
+                (7, Miss),
+                (7, Hit),           // ^A* B* C D E F G*
+                (8, Evicts(&[3])),  // A B ^D E F G* H
+                (1, Hit),           // A* B ^D E F G* H
+                (4, Hit),           // A* B ^D* E F G* H
+                (9, Evicts(&[5])),  // A* B D ^F G* H I
+                (2, Hit),           // A* B* D ^F G* H I
+                (10, Evicts(&[6])), // A* B* D ^G* H I J
+                (11, Evicts(&[8])), // A* B* D G ^I J K
+            ],
+        );
+    }
+
+    #[test]
+    fn a_hand_on_a_removed_entry_goes_to_the_next_newer_one() {
+        let mut simulator = Simulator::new(&Policy::Sieve, 5, Unit::Entries);
+        let request = |simulator: &mut Simulator, hash| {
+            simulator.request(Request { hash, charge: 1 });
+            simulator.evicted().to_vec()
+        };
+        (1..=5).for_each(|key| _ = request(&mut simulator, key));
+        request(&mut simulator, 1);
+        assert_eq!(request(&mut simulator, 6), [2]); // 1 ^3 4 5 6
+        simulator.remove(3); // 1 ^4 5 6
+        assert_eq!(request(&mut simulator, 7), []); // 1 ^4 5 6 7
+        assert_eq!(request(&mut simulator, 8), [4]); // 1 ^5 6 7 8
+    }
+}

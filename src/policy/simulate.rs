@@ -170,8 +170,9 @@ impl Simulator {
         }
         self.total.misses += 1;
         self.total.missed_bytes += u64::from(request.charge);
-        if self.fits(request.charge) {
-            self.insert(request.hash, self.charge_of(request));
+        let charge = self.charge_of(request);
+        if self.fits(charge) {
+            self.insert(request.hash, charge);
         }
         false
     }
@@ -271,7 +272,7 @@ impl Simulator {
     }
 
     fn fits(&self, charge: u32) -> bool {
-        u64::from(charge) <= self.capacity || self.unit == Unit::Entries && self.capacity > 0
+        u64::from(charge) <= self.capacity
     }
 
     fn insert(&mut self, key: u64, charge: u32) {

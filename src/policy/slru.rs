@@ -118,3 +118,37 @@ impl Algorithm for Slru {
         assert!(self.lists.charge(PROTECTED) <= self.protected_max || self.lists.len(PROTECTED) <= 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+    use super::*;
+
+    #[test]
+    fn slru_on_a_hand_worked_trace() {
+        // Two of five may be protected. Probation | protected, each from the oldest to the newest.
+        follow(
+            SlruConfig::new().protected_percent(40),
+            5,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),
+                (1, Hit), // 2 3 | 1
+                (2, Hit), // 3 | 1 2
+                (3, Hit), // 1 | 2 3
+                (4, Miss),
+                (5, Miss),          // 1 4 5 | 2 3
+                (6, Evicts(&[1])),  // 4 5 6 | 2 3
+                (4, Hit),           // 5 6 2 | 3 4
+                (7, Evicts(&[5])),  // 6 2 7 | 3 4
+                (3, Hit),           // 6 2 7 | 4 3
+                (2, Hit),           // 6 7 4 | 3 2
+                (8, Evicts(&[6])),  // 7 4 8 | 3 2
+                (9, Evicts(&[7])),  // 4 8 9 | 3 2
+                (10, Evicts(&[4])), // 8 9 10 | 3 2
+            ],
+        );
+    }
+}

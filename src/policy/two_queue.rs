@@ -151,3 +151,36 @@ impl Algorithm for TwoQueue {
         assert!(self.a1_out.charge(A1_OUT) <= self.k_out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::tests::Outcome::{Evicts, Hit, Miss};
+    use super::super::tests::follow;
+
+    #[test]
+    fn two_queue_on_a_hand_worked_trace() {
+        // Kin is 1 and Kout 2. A1in | Am ( A1out ), each from the oldest to the newest.
+        follow(
+            Policy::TwoQueue,
+            4,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),
+                (4, Miss),
+                (1, Hit),          // 1 2 3 4 | ( )
+                (5, Evicts(&[1])), // 2 3 4 5 | ( 1 )
+                (6, Evicts(&[2])), // 3 4 5 6 | ( 1 2 )
+                (1, Evicts(&[3])), // 4 5 6 | 1 ( 2 3 )
+                (7, Evicts(&[4])), // 5 6 7 | 1 ( 3 4 )
+                (3, Evicts(&[5])), // 6 7 | 1 3 ( 4 5 )
+                (4, Evicts(&[6])), // 7 | 1 3 4 ( 5 6 )
+                (1, Hit),          // 7 | 3 4 1 ( 5 6 )
+                (8, Evicts(&[3])), // 7 8 | 4 1 ( 5 6 ): A1in is not over its share, and Am leaves no ghost
+                (3, Evicts(&[7])), // 8 3 | 4 1 ( 6 7 )
+                (2, Evicts(&[8])), // 3 2 | 4 1 ( 7 8 ): 2 was forgotten
+            ],
+        );
+    }
+}
