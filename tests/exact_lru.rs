@@ -1,15 +1,16 @@
 //! With one shard and one thread, `Policy::Lru` is LRU to the request: the same misses as a model that holds as many bytes.
 //!
-//! Runs on a generated stream, and on the trace `twitter52_a` when the folder that `BYTECACHE_TRACES` names has it. README.md says
-//! where traces come from.
+//! Runs on a generated stream, and on the trace `twitter52_a` when `BYTECACHE_TRACES` names a folder of traces. README.md says
+//! where they come from.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 #![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
+#[path = "reference/traces.rs"]
+mod traces;
+
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::sync::Mutex;
 
 use bytecache::{Cache, Policy};
 use rand::rngs::SmallRng;
@@ -62,7 +63,11 @@ fn charge(value_len: usize) -> usize {
     (header + 8 + value_len).next_multiple_of(4)
 }
 
+/// One test at a time: readers of any cache in the process can hold up the memory of all.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn assert_exact(requests: impl Iterator<Item = Request>, max_bytes: usize) {
+    let _alone = ALONE.lock();
     let cache = Cache::builder().max_bytes(max_bytes).shards(1).policy(Policy::Lru).build().unwrap();
     let mut lru = Lru::default();
     let bytes = vec![b'v'; cache.max_entry_bytes()];
@@ -102,16 +107,10 @@ fn a_generated_stream_misses_as_often_as_lru_does() {
 
 #[test]
 fn twitter52_a_misses_as_often_as_lru_does() {
-    let folder = std::env::var_os("BYTECACHE_TRACES").map(PathBuf::from);
-    let Some(file) = folder.and_then(|folder| File::open(folder.join("twitter52_a.trc.zst")).ok()) else {
-        println!("skipped: BYTECACHE_TRACES names no folder with twitter52_a.trc.zst");
+    let Some(folder) = traces::folder() else {
+        println!("skipped: BYTECACHE_TRACES names no folder of traces");
         return;
     };
-    let mut records = Vec::new();
-    zstd::Decoder::new(file).unwrap().read_to_end(&mut records).unwrap();
-    let requests = records.chunks_exact(16).map(|record| Request {
-        key: u64::from_le_bytes(record[..8].try_into().unwrap()),
-        size: u32::from_le_bytes(record[8..12].try_into().unwrap()),
-    });
-    assert_exact(requests, 4 << 20);
+    let requests = traces::read(&folder, "twitter52_a").unwrap().into_iter();
+    assert_exact(requests.map(|request| Request { key: request.hash, size: request.charge }), 4 << 20);
 }

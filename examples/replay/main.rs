@@ -25,12 +25,15 @@
 //! The resident set of a thread and of the allocator's last pages, some tens of KiB, is counted
 //! with the cache: the last column means little for caches below 1 MiB.
 
+mod amounts;
 mod generate;
 mod options;
+mod progress;
 mod resident;
 mod run;
 mod table;
 mod trace;
+mod values;
 
 use std::error::Error;
 use std::fs::File;
@@ -38,11 +41,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use options::{Command, Options};
 use run::Settings;
 use trace::Trace;
-use trace::format::load;
 
 /// The default memory of a cache has at least this for each shard.
 const MIN_SHARD_BYTES: usize = 64 << 10;
@@ -76,10 +77,8 @@ fn replay_all(options: &Options) -> Result<(), Box<dyn Error>> {
         replay_trace("generated mixture", &trace, options, rows.as_mut())?;
     }
     for path in &options.traces {
-        let bar = progress_bar("{msg} {wide_bar} {bytes}/{total_bytes}", 0, format!("reading {}", path.display()));
-        let loaded = load(path, options.format, &bar);
-        bar.finish_and_clear();
-        replay_trace(&name(path), &loaded?, options, rows.as_mut())?;
+        let (name, trace) = progress::read(path, options.format)?;
+        replay_trace(&name, &trace, options, rows.as_mut())?;
     }
     Ok(())
 }
@@ -97,17 +96,14 @@ fn replay_trace(
         seed: options.seed,
     };
     let mut out = io::stdout().lock();
-    table::print_head(&mut out, name, trace, settings)?;
+    let name_width = table::name_width(&options.policies);
+    table::print_head(&mut out, name, trace, settings, name_width)?;
     for &policy in &options.policies {
-        let bar = progress_bar(
-            "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
-            trace.requests().len() as u64,
-            format!("{name} {policy}"),
-        );
+        let bar = progress::of_requests(trace.requests().len() as u64, format!("{name} {policy}"));
         let replayed = run::replay(trace, policy, settings, &bar);
         bar.finish_and_clear();
         let outcome = replayed.map_err(|error| format!("{name}: {policy}: {error}"))?;
-        table::print_row(&mut out, &outcome)?;
+        table::print_row(&mut out, &outcome, name_width)?;
         if let Some(rows) = rows.as_mut() {
             table::write_csv_row(rows, name, settings, &outcome)?;
         }
@@ -127,13 +123,4 @@ fn create_csv(path: &Path) -> Result<csv::Writer<File>, Box<dyn Error>> {
 fn default_max_bytes(trace: &Trace, shards: usize) -> usize {
     let tenth = usize::try_from(trace.unique_bytes() / 10).unwrap_or(usize::MAX);
     tenth.min(MAX_DEFAULT_BYTES).max(shards.saturating_mul(MIN_SHARD_BYTES))
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-fn progress_bar(template: &str, length: u64, message: String) -> ProgressBar {
-    let style = ProgressStyle::with_template(template).expect("the template is a constant");
-    ProgressBar::new(length).with_style(style).with_message(message)
 }

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use bytecache::Policy;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
 use super::trace::format::Format;
+use super::values::{self, count_up_to};
 
 const USAGE: &str = "\
 Replays request traces through a cache and prints a table for each.
@@ -106,8 +106,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("format") => options.format = Some(parser.value()?.parse()?),
-            Long("max-bytes") => options.max_bytes = Some(parser.value()?.parse_with(parse_bytes)?),
-            Long("policy") => options.policies.extend(parser.value()?.parse_with(parse_policies)?),
+            Long("max-bytes") => options.max_bytes = Some(parser.value()?.parse_with(values::bytes)?),
+            Long("policy") => options.policies.extend(parser.value()?.parse_with(values::policies)?),
             Long("shards") => options.shards = parser.value()?.parse_with(|text| count_up_to(usize::MAX, text))?,
             Long("threads") => options.threads = parser.value()?.parse_with(|text| count_up_to(MAX_THREADS, text))?,
             Long("requests") => requests = Some(parser.value()?.parse_with(|text| count_up_to(1 << 32, text))?),
@@ -125,29 +125,6 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         options.policies.extend(Policy::ALL);
     }
     Ok(Command::Replay(options))
-}
-
-/// A count of bytes with an optional suffix K, M or G (powers of 1024).
-fn parse_bytes(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((end, 'k' | 'K')) => (&text[..end], 1 << 10),
-        Some((end, 'm' | 'M')) => (&text[..end], 1 << 20),
-        Some((end, 'g' | 'G')) => (&text[..end], 1 << 30),
-        _ => (text, 1),
-    };
-    let count: usize = digits.parse().map_err(|_| "not a number with an optional K, M or G".to_owned())?;
-    count.checked_mul(unit).ok_or_else(|| "more than can be addressed".to_owned())
-}
-
-fn parse_policies(text: &str) -> Result<Vec<Policy>, bytecache::Error> {
-    text.split(',').map(|name| Policy::from_str(name.trim())).collect()
-}
-
-fn count_up_to(most: usize, text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if (1..=most).contains(&count) => Ok(count),
-        _ => Err(format!("not a number from 1 to {most}")),
-    }
 }
 
 #[cfg(test)]
@@ -175,18 +152,6 @@ mod tests {
         let options = options(&["--policy", "s3-fifo,lru", "a.trc", "--policy=lru"]).expect("three policies");
         assert_eq!(options.policies, [Policy::S3Fifo, Policy::Lru, Policy::Lru]);
         assert_eq!(options.traces, [PathBuf::from("a.trc")]);
-    }
-
-    #[test]
-    fn bytes_take_suffixes() {
-        assert_eq!(parse_bytes("65536"), Ok(65_536));
-        assert_eq!(parse_bytes("500K"), Ok(512_000));
-        assert_eq!(parse_bytes("64m"), Ok(64 << 20));
-        assert_eq!(parse_bytes("2G"), Ok(2 << 30));
-        for text in ["", "K", "-1", "1.5G", "1T", "12 K", "1é"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
-        }
-        assert!(parse_bytes("99999999999999G").is_err());
     }
 
     #[test]

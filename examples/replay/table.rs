@@ -2,11 +2,15 @@
 
 use std::io::{self, Write};
 
+use bytecache::Policy;
+
+use super::amounts::{bytes, grouped};
 use super::run::{Outcome, Settings};
 use super::trace::Trace;
 
+/// Titles and widths; the first column is as wide as the policies' names are.
 const COLUMNS: [(&str, usize); 8] = [
-    ("policy", 10),
+    ("policy", 0),
     ("requests", 12),
     ("miss ratio", 11),
     ("byte miss ratio", 16),
@@ -15,6 +19,8 @@ const COLUMNS: [(&str, usize); 8] = [
     ("write amp.", 11),
     ("resident/payload", 17),
 ];
+
+const MIN_NAME_WIDTH: usize = 10;
 
 const CSV_COLUMNS: [&str; 12] = [
     "trace",
@@ -31,12 +37,23 @@ const CSV_COLUMNS: [&str; 12] = [
     "resident_per_payload",
 ];
 
+/// The width of the first column for these policies.
+pub(crate) fn name_width(policies: &[Policy]) -> usize {
+    policies.iter().map(|policy| policy.to_string().len()).max().unwrap_or(0).max(MIN_NAME_WIDTH)
+}
+
 /// Prints what is replayed, and the names of the columns.
 ///
 /// # Errors
 ///
 /// Those of the output.
-pub(crate) fn print_head(out: &mut impl Write, name: &str, trace: &Trace, settings: Settings) -> io::Result<()> {
+pub(crate) fn print_head(
+    out: &mut impl Write,
+    name: &str,
+    trace: &Trace,
+    settings: Settings,
+    name_width: usize,
+) -> io::Result<()> {
     writeln!(
         out,
         "{name}: {} requests, {} keys, {} distinct; cache of {}, {}, {}",
@@ -47,7 +64,7 @@ pub(crate) fn print_head(out: &mut impl Write, name: &str, trace: &Trace, settin
         counted(settings.shards, "shard"),
         counted(settings.threads, "thread"),
     )?;
-    print_cells(out, &COLUMNS.map(|(title, _)| title.to_owned()))
+    print_cells(out, &COLUMNS.map(|(title, _)| title.to_owned()), name_width)
 }
 
 /// Prints one policy's row.
@@ -55,7 +72,7 @@ pub(crate) fn print_head(out: &mut impl Write, name: &str, trace: &Trace, settin
 /// # Errors
 ///
 /// Those of the output.
-pub(crate) fn print_row(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+pub(crate) fn print_row(out: &mut impl Write, outcome: &Outcome, name_width: usize) -> io::Result<()> {
     let tally = &outcome.tally;
     let cells = [
         outcome.policy.to_string(),
@@ -67,11 +84,11 @@ pub(crate) fn print_row(out: &mut impl Write, outcome: &Outcome) -> io::Result<(
         format!("{:.2}", outcome.write_amplification),
         outcome.resident_per_payload.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}")),
     ];
-    print_cells(out, &cells)?;
+    print_cells(out, &cells, name_width)?;
     if tally.refused > 0 {
         writeln!(
             out,
-            "{:10} refused {} inserts: too large for the cache, or no space free",
+            "{:name_width$} refused {} inserts: too large for the cache, or no space free",
             "",
             grouped(tally.refused)
         )?;
@@ -117,8 +134,8 @@ pub(crate) fn write_csv_row(
     Ok(out.flush()?)
 }
 
-fn print_cells(out: &mut impl Write, cells: &[String; COLUMNS.len()]) -> io::Result<()> {
-    write!(out, "{:1$}", cells[0], COLUMNS[0].1)?;
+fn print_cells(out: &mut impl Write, cells: &[String; COLUMNS.len()], name_width: usize) -> io::Result<()> {
+    write!(out, "{:name_width$}", cells[0])?;
     for (cell, (_, width)) in cells.iter().zip(COLUMNS).skip(1) {
         write!(out, "{cell:>width$}")?;
     }
@@ -130,34 +147,13 @@ fn requests_per_second(outcome: &Outcome) -> u64 {
     u64::try_from(u128::from(outcome.tally.requests) * 1_000_000_000 / nanoseconds).unwrap_or(u64::MAX)
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn bytes(count: u64) -> String {
-    match count {
-        0..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
-    }
-}
-
 fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
 mod tests {
-    use bytecache::Policy;
+    use bytecache::policy::S3FifoConfig;
     use indicatif::ProgressBar;
 
     use super::*;
@@ -165,25 +161,17 @@ mod tests {
     use crate::run::replay;
 
     #[test]
-    fn numbers_are_grouped_by_thousands() {
-        let texts = [0, 999, 1_000, 12_345, 1_234_567].map(grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "12,345", "1,234,567"]);
-    }
-
-    #[test]
-    fn bytes_are_shown_in_decimal_units() {
-        assert_eq!([65_536, 3_300_000, 2_000_000_000].map(bytes), ["65.5 kB", "3.3 MB", "2.00 GB"]);
-    }
-
-    #[test]
     fn rows_are_as_wide_as_the_head_in_both_forms() {
         let trace = generate(1_000, 1);
         let settings = Settings { max_bytes: 4 << 20, shards: 1, threads: 1, seed: 1 };
-        let outcome = replay(&trace, Policy::ALL[0], settings, &ProgressBar::hidden()).expect("a replay");
+        let policy = S3FifoConfig::new().small_percent(20).into();
+        let outcome = replay(&trace, policy, settings, &ProgressBar::hidden()).expect("a replay");
+        let name_width = name_width(&[policy, Policy::Lru]);
+        assert!(name_width > super::name_width(&[Policy::Lru]));
 
         let mut table = Vec::new();
-        print_head(&mut table, "mixture", &trace, settings).expect("into memory");
-        print_row(&mut table, &outcome).expect("into memory");
+        print_head(&mut table, "mixture", &trace, settings, name_width).expect("into memory");
+        print_row(&mut table, &outcome, name_width).expect("into memory");
         let table = String::from_utf8(table).expect("text");
         let widths: Vec<_> = table.lines().skip(1).map(str::len).collect();
         assert_eq!(widths[0], widths[1], "{table}");

@@ -42,7 +42,8 @@ pub(crate) enum Operation {
 /// One request of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
-    key: u64,
+    /// The key's number, or where its text lies: tells keys apart.
+    pub(crate) key: u64,
     /// Length of the value.
     pub(crate) size_bytes: u32,
     /// What the request does.

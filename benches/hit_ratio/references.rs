@@ -1,0 +1,68 @@
+//! Which rows of `groundtruth.csv` our policies are compared with.
+
+use bytecache::Policy;
+use bytecache::policy::Unit;
+
+/// The rows that do what a policy does, or come nearest. Where there are several, the first that a cell has counts.
+struct Peers {
+    policy: &'static str,
+    in_entries: &'static [&'static str],
+    in_bytes: &'static [&'static str],
+}
+
+const PEERS: [Peers; 14] = [
+    Peers { policy: "lru", in_entries: &["lru", "caffeine:lru"], in_bytes: &["lru"] },
+    Peers { policy: "2q", in_entries: &["2q", "caffeine:2q"], in_bytes: &["2q"] },
+    Peers { policy: "arc", in_entries: &["arc"], in_bytes: &["arc"] },
+    Peers { policy: "slru", in_entries: &["caffeine:slru_20_80"], in_bytes: &["slru_20_80"] },
+    Peers { policy: "fifo", in_entries: &["fifo", "caffeine:fifo"], in_bytes: &["fifo"] },
+    Peers { policy: "mru", in_entries: &["caffeine:mru"], in_bytes: &["caffeine:mru"] },
+    Peers { policy: "clock", in_entries: &["clock"], in_bytes: &["clock"] },
+    Peers { policy: "sieve", in_entries: &["sieve", "caffeine:sieve"], in_bytes: &["sieve"] },
+    Peers { policy: "s3-fifo", in_entries: &["caffeine:s3fifo"], in_bytes: &["caffeine:s3fifo"] },
+    Peers { policy: "w-tinylfu", in_entries: &["caffeine:wtinylfu_climb"], in_bytes: &[] },
+    Peers { policy: "gdsf", in_entries: &["gdsf"], in_bytes: &["gdsf"] },
+    Peers { policy: "lfu(ageing=none)", in_entries: &["lfu", "caffeine:lfu"], in_bytes: &["lfu"] },
+    // With charges of one, GDSF is LFU with dynamic ageing.
+    Peers { policy: "lfu(ageing=dynamic)", in_entries: &["gdsf"], in_bytes: &[] },
+    Peers {
+        policy: "w-tinylfu(adaptive=false)",
+        in_entries: &["caffeine:wtinylfu_w1"],
+        in_bytes: &["caffeine:wtinylfu_w1"],
+    },
+];
+
+impl Peers {
+    fn policy(&self) -> Policy {
+        self.policy.parse().expect("a built-in policy")
+    }
+}
+
+/// The rows that a policy is compared with, the nearest first; none if nothing comes near.
+pub(crate) fn peers_of(policy: Policy, unit: Unit) -> &'static [&'static str] {
+    let peers = PEERS.iter().find(|peers| peers.policy() == policy);
+    peers.map_or(&[], |peers| match unit {
+        Unit::Entries => peers.in_entries,
+        Unit::Bytes => peers.in_bytes,
+    })
+}
+
+/// All policies, and those with other parameters that have peers.
+pub(crate) fn policies() -> Vec<Policy> {
+    let tuned = PEERS.iter().map(Peers::policy).filter(|policy| !Policy::ALL.contains(policy));
+    Policy::ALL.iter().copied().chain(tuned).collect()
+}
+
+/// The rows whose best every policy is compared with. Of two names, the first that a cell has counts.
+pub(crate) const TEN: [&[&str]; 10] = [
+    &["lru"],
+    &["lfu"],
+    &["2q"],
+    &["arc"],
+    &["slru_20_80"],
+    &["s3fifo"],
+    &["sieve"],
+    &["lirs"],
+    &["mq", "caffeine:mq"],
+    &["caffeine:wtinylfu_climb"],
+];

@@ -1,0 +1,101 @@
+//! What the options of a command line take: bytes, counts and lists of policies.
+
+use bytecache::Policy;
+
+/// A count of bytes with an optional suffix K, M or G (powers of 1024).
+///
+/// # Errors
+///
+/// Anything else, and more than a `usize` holds.
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((end, 'k' | 'K')) => (&text[..end], 1 << 10),
+        Some((end, 'm' | 'M')) => (&text[..end], 1 << 20),
+        Some((end, 'g' | 'G')) => (&text[..end], 1 << 30),
+        _ => (text, 1),
+    };
+    let count: usize = digits.parse().map_err(|_| "not a number with an optional K, M or G".to_owned())?;
+    count.checked_mul(unit).ok_or_else(|| "more than can be addressed".to_owned())
+}
+
+/// A number from 1 to `most`.
+///
+/// # Errors
+///
+/// Anything else.
+pub(crate) fn count_up_to(most: usize, text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(format!("not a number from 1 to {most}")),
+    }
+}
+
+/// Policies that are separated by commas, as in `lru,s3-fifo(small=20,visits=1)`.
+///
+/// # Errors
+///
+/// The first name that is no policy's.
+pub(crate) fn policies(text: &str) -> Result<Vec<Policy>, bytecache::Error> {
+    split_outside_brackets(text).into_iter().map(|name| name.trim().parse()).collect()
+}
+
+fn split_outside_brackets(text: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    text.split(|character| {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        character == ',' && depth == 0
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytecache::policy::S3FifoConfig;
+
+    use super::*;
+
+    #[test]
+    fn bytes_take_suffixes() {
+        assert_eq!(bytes("65536"), Ok(65_536));
+        assert_eq!(bytes("500K"), Ok(512_000));
+        assert_eq!(bytes("64m"), Ok(64 << 20));
+        assert_eq!(bytes("2G"), Ok(2 << 30));
+        for text in ["", "K", "-1", "1.5G", "1T", "12 K", "1é"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+        assert!(bytes("99999999999999G").is_err());
+    }
+
+    #[test]
+    fn counts_are_from_one_to_the_most() {
+        assert_eq!((count_up_to(3, "1"), count_up_to(3, "3")), (Ok(1), Ok(3)));
+        for text in ["0", "4", "-1", "", "1.0"] {
+            assert_eq!(count_up_to(3, text), Err("not a number from 1 to 3".to_owned()));
+        }
+    }
+
+    #[test]
+    fn commas_in_brackets_belong_to_the_policy() {
+        let tuned = Policy::from(S3FifoConfig::new().small_percent(20).promotion_visits(1));
+        let parsed = policies("lru, s3-fifo(small=20,visits=1) ,arc").expect("three policies");
+        assert_eq!(parsed, [Policy::Lru, tuned, Policy::Arc]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_policys_is_named() {
+        for (text, name) in [
+            ("lru,mru-ish", "mru-ish"),
+            ("lru,,arc", ""),
+            ("s3-fifo(small=20,lru", "s3-fifo(small=20,lru"),
+            ("lru),arc", "lru)"),
+            ("s3-fifo(large=20)", "s3-fifo(large=20)"),
+        ] {
+            let error = policies(text).expect_err(text).to_string();
+            assert!(error.contains(&format!("{name:?}")), "{text}: {error}");
+        }
+    }
+}
