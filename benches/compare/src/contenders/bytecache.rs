@@ -2,15 +2,16 @@
 
 use super::{Contender, copy_into};
 use crate::works::Work;
-use ::bytecache::Cache;
+use ::bytecache::{Cache, Policy};
 use std::hint::black_box;
 
 pub struct Bytecache(Cache);
 
 impl Bytecache {
-    pub fn for_work(work: &Work) -> Self {
+    pub fn for_work(work: &Work, policy: Policy) -> Self {
         let cache = Cache::builder()
             .max_bytes(work.max_bytes)
+            .policy(policy)
             .expected_entry_bytes(work.payload_bytes())
             .build()
             .expect("the works' limits are valid");

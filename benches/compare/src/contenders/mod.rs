@@ -12,6 +12,7 @@ mod segcache;
 mod sharded_lru;
 mod tinyufo;
 
+use ::bytecache::Policy;
 use crate::floor::{Pages, ReadFloor, WriteFloor};
 use crate::race::{Racer, Seated};
 use crate::works::{Kind, Work};
@@ -44,8 +45,20 @@ pub trait Contender: Send + Sync + 'static {
 }
 
 /// All names that `--contenders` takes, in the order of the tables.
-pub const NAMES: [&str; 10] =
-    ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "segcache-s3fifo", "lru", "floor", "floor-4k"];
+pub const NAMES: [&str; 12] = [
+    "bytecache",
+    "bytecache-s3-fifo",
+    "bytecache-lru",
+    "quick_cache",
+    "moka",
+    "foyer",
+    "tinyufo",
+    "segcache",
+    "segcache-s3fifo",
+    "lru",
+    "floor",
+    "floor-4k",
+];
 
 /// Those that race when nothing is asked for.
 pub const DEFAULT_NAMES: [&str; 8] =
@@ -64,7 +77,9 @@ pub fn takes_part(name: &str, kind: Kind) -> bool {
 /// If `name` is not one of [`NAMES`].
 pub fn build(name: &str, work: &Work) -> Box<dyn Racer> {
     match name {
-        "bytecache" => Box::new(Seated(bytecache::Bytecache::for_work(work))),
+        "bytecache" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::default()))),
+        "bytecache-s3-fifo" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::S3Fifo))),
+        "bytecache-lru" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::Lru))),
         "quick_cache" => Box::new(Seated(quick_cache::QuickCache::for_work(work))),
         "moka" => Box::new(Seated(moka::Moka::for_work(work))),
         "foyer" => Box::new(Seated(foyer::Foyer::for_work(work))),
