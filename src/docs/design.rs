@@ -59,7 +59,15 @@
 //! visits read two bits beside the location. Ordered ones get touches through a log that readers write
 //! without a lock and that is drained before any decision.
 //!
-//! S3-FIFO's queues are not linked lists: ids lie side by side in blocks, so what will be evicted next is
+//! Most algorithms are defined the other way round: room is made first, then the newcomer takes its place. It matters: a
+//! clock whose hand comes round to an entry that has no place yet would evict it. One adaptor (`policy/algorithm.rs`) turns
+//! one order into the other for all built-in policies, so that each file reads as its paper does, and each is equal to
+//! its reference to the request (see [`policies`](super::policies)).
+//!
+//! Ghosts come in two kinds. 2Q and ARC are defined by exact queues of them, which cost 14 bytes a ghost. S3-FIFO and the
+//! default do with sets of 16-bit fingerprints, 2 bytes a ghost, whose lifetimes vary a little.
+//!
+//! The queues of FIFO, CLOCK, S3-FIFO and the default are not linked lists: ids lie side by side in blocks, so what will be evicted next is
 //! known, and its bucket, header and ghosts are fetched ahead. A queue of links costs a cache miss for each
 //! neighbour and twice the memory. The price is that removed ids stay behind as holes until the queue comes
 //! past them.

@@ -39,7 +39,12 @@
 //!   the policy for one shard, and a little worse for many, as hashing divides keys unevenly.
 //! * Readers that meet in a shard's touch log may drop touches of ordered policies; counted policies may lose
 //!   a visit when two threads visit neighbouring entries at the same moment. With one thread neither happens.
-//! * When the index grows, S3-FIFO forgets its ghosts. That happens while the cache fills, hardly ever later.
+//! * When the index grows, S3-FIFO and the default forget some of their ghosts, and the others age faster. That
+//!   happens while the cache fills, hardly ever later.
+//! * The default may refuse an entry larger than the mean when everything that it would have to push out of
+//!   the window was visited; W-TinyLFU and GDSF refuse by their definition. The insert returns without an error then, as
+//!   an entry may be evicted at any time. When its key comes back soon, the default takes it.
+//! * The default favours small entries: it has more hits for it, and misses more bytes than S3-FIFO does.
 //!
 //! # Iteration
 //!
@@ -58,8 +63,8 @@
 //! * The collector of epochs is the process's, not the cache's. It has about 2 KiB for each thread that has
 //!   read, and 2 KiB for each chunk or table that waits for readers: little beside chunks of 64 KiB and more,
 //!   half as much again beside the 4-KiB chunks of a cache below 1 MiB.
-//! * What S3-FIFO keeps of removed entries and of those larger than 32 KiB is accounted for when the next chunk
-//!   is opened, not at once.
+//! * What policies keep of removed entries and of those of 16 KiB and more is accounted for when the next chunk is
+//!   opened, not at once; so are the steps of LFU beyond the usual number.
 //! * Where the system refuses to map memory, arenas are allocated whole. The same goes for chunks below 64 KiB
 //!   on systems other than x86-64, whose pages may be that large: they are not given back one by one.
 //! * Copies of values belong to those who asked for them.

@@ -3,7 +3,9 @@
 //! * [`design`]: the parts, how they meet, and why they are as they are;
 //! * [`limitations`]: what it does not do, and what to do about it;
 //! * [`ordering`]: what threads may conclude from each other's stores.
+//! * [`policies`]: which eviction policy to choose, and how each compares with published references.
 
 pub mod design;
 pub mod limitations;
 pub mod ordering;
+pub mod policies;

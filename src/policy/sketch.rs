@@ -8,7 +8,7 @@
 //!
 //! A key's frequency is the least of its four counters, which other keys can only raise. All of them are in one
 //! cache line. When ten times as many accesses have been recorded as there are entries, every counter is halved, so
-//! that the sketch forgets.
+//! that the sketch forgets: TinyLFU's reset.
 
 /// The most that a counter counts.
 pub(super) const MAX_FREQUENCY: u8 = 15;
@@ -51,9 +51,10 @@ impl Sketch {
         self.blocks.capacity() * size_of::<Block>()
     }
 
-    /// Halves all counters after so many increments from now on.
+    /// Halves all counters after so many increments from now on, but not before there was one for each word: what a
+    /// halving costs is paid for then, however small the cache has become.
     pub(super) fn set_period(&mut self, increments: u64) {
-        self.period = increments.max(1);
+        self.period = increments.max((self.blocks.len() * WORDS) as u64);
     }
 
     /// Makes it a sketch of at least `counters`, which remembers what it has recorded.
