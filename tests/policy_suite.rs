@@ -89,8 +89,8 @@ suite! {
     sieve: "sieve", All, Exact;
     s3_fifo: "s3-fifo", All, Approximate;
     s3_fifo_of_other_parameters: "s3-fifo(small=50,visits=1)", All, Approximate;
-    tiny_lfu: "w-tinylfu", MayRefuse, Sketched;
-    tiny_lfu_of_a_fixed_window: "w-tinylfu(window=30,adaptive=false)", MayRefuse, Sketched;
+    tiny_lfu: "w-tinylfu", All, Sketched;
+    tiny_lfu_of_a_fixed_window: "w-tinylfu(window=30,adaptive=false)", All, Sketched;
     gdsf: "gdsf", MayRefuse, Exact;
     adaptive: "adaptive", MayRefuse, Approximate;
     custom: CUSTOM, All, Exact;

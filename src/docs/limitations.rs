@@ -42,7 +42,7 @@
 //! * When the index grows, S3-FIFO and the default forget some of their ghosts, and the others age faster. That
 //!   happens while the cache fills, hardly ever later.
 //! * The default may refuse an entry larger than the mean when everything that it would have to push out of
-//!   the window was visited; W-TinyLFU and GDSF refuse by their definition. The insert returns without an error then, as
+//!   the window was visited; GDSF refuses by its definition. The insert returns without an error then, as
 //!   an entry may be evicted at any time. When its key comes back soon, the default takes it.
 //! * The default favours small entries: it has more hits for it, and misses more bytes than S3-FIFO does.
 //!

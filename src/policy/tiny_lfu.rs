@@ -19,8 +19,8 @@
 //!
 //! Where the papers leave a choice: shares are of the charge, and the window's is rounded up. A candidate that wins
 //! opens the main part for all that the newcomer needs: further victims are compared with nobody (comparing them misses
-//! 0.4 points more over the traces with sizes). A newcomer larger than the window is its own candidate, so it may
-//! be refused at once. A part that is to become smaller gives entries up little by little, as others are used.
+//! 0.4 points more over the traces with sizes). A newcomer larger than the window stays in it alone until the next
+//! comes. A part that is to become smaller gives entries up little by little, as others are used.
 //!
 //! Costs 22 bytes for each id, of which 8 are the sketch; every operation is O(1) amortised. It is the wrong
 //! choice for keys that are read twice, far apart, and never again, and where popularity changes faster than the
@@ -151,11 +151,7 @@ impl TinyLfu {
     /// Who is to leave the window for the newcomer.
     fn candidate(&self, newcomer: Option<&Newcomer>) -> Option<EntryId> {
         let charge = newcomer.map_or(0, |newcomer| u64::from(newcomer.charge));
-        match newcomer {
-            Some(newcomer) if charge > self.window_max => Some(newcomer.id),
-            _ if self.lists.charge(WINDOW) + charge > self.window_max => self.lists.oldest(WINDOW),
-            _ => None,
-        }
+        if self.lists.charge(WINDOW) + charge > self.window_max { self.lists.oldest(WINDOW) } else { None }
     }
 
     fn victim(&self) -> Option<EntryId> {
@@ -209,18 +205,13 @@ impl Algorithm for TinyLfu {
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         let candidate = if self.has_admitted { None } else { self.candidate(newcomer) };
         if let Some(candidate) = candidate {
-            let is_resident = newcomer.is_none_or(|newcomer| newcomer.id != candidate);
             let victim = self.victim()?;
             self.has_admitted = self.is_admitted(candidate, victim);
             if !self.has_admitted {
-                if is_resident {
-                    self.lists.evict(candidate, residents);
-                }
+                self.lists.evict(candidate, residents);
                 return Some(candidate);
             }
-            if is_resident {
-                self.lists.move_to_newest(PROBATION, candidate);
-            }
+            self.lists.move_to_newest(PROBATION, candidate);
         }
         let victim = self.victim()?;
         self.lists.evict(victim, residents);
@@ -229,12 +220,9 @@ impl Algorithm for TinyLfu {
 
     fn place(&mut self, newcomer: &Newcomer) {
         let charge = u64::from(newcomer.charge);
-        if charge > self.window_max {
-            return self.lists.push_newest(PROBATION, newcomer.id, newcomer.charge);
-        }
         // What is too much because the window has become smaller is evicted next; what just makes room is not.
         self.shed(WINDOW, self.window_max, charge, Lists::move_to_oldest);
-        self.shed(WINDOW, self.window_max - charge, charge, Lists::move_to_newest);
+        self.shed(WINDOW, self.window_max.saturating_sub(charge), charge, Lists::move_to_newest);
         self.lists.push_newest(WINDOW, newcomer.id, newcomer.charge);
     }
 
