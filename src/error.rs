@@ -116,7 +116,7 @@ impl fmt::Display for Error {
             }
             ErrorKind::NoMaxBytes => f.write_str("max_bytes was not set"),
             ErrorKind::UnknownPolicy { name } => {
-                write!(f, "no eviction policy has the name {name:?}")
+                write!(f, "no eviction policy has the name {name:?}, or it has not these parameters")
             }
             ErrorKind::OutOfMemory { bytes } => {
                 write!(f, "the system refused {bytes} bytes")

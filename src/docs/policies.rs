@@ -36,7 +36,7 @@
 //! |---|---|---|
 //! | `fifo`, `lru`, `mru`, `sieve`, `lfu(ageing=none)` | equal to the request, in each of 45 to 50 cells | equal to the request |
 //! | `clock` | equal to libCacheSim in 47 cells; Caffeine's looks at another entry first when it comes round: within 0.13 points | equal to libCacheSim |
-//! | `2q` | equal to both in 50 cells | the reference refuses entries above a quarter of the cache: 8 cells equal but for 9 requests, else up to 0.9 points |
+//! | `2q` | equal to both in 50 cells | equal to libCacheSim in 8 cells; it refuses entries above a quarter of the cache, and misses up to 0.9 points less in the others |
 //! | `arc` | equal to libCacheSim in 47 cells; Caffeine rounds p: within 0.3 points | libCacheSim moves p by single bytes: 1.1 points less to 0.8 more |
 //! | `slru` | equal to Caffeine in 45 cells; libCacheSim fills the protected list first | the reference refuses large entries: 0.9 points less to 0.7 more |
 //! | `gdsf` | equal to libCacheSim in 28 cells | equal to libCacheSim |
