@@ -23,8 +23,19 @@ fn fill(cache: &Cache, bytes: usize, value_len: usize) {
     }
 }
 
+/// Has glibc map large allocations, such as a policy's arrays, and give them back at once. It would keep up to 32 MiB
+/// of what was freed for the next ones, and whose that is cannot be seen from outside.
+const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
+
 #[test]
 fn resident_memory_follows_the_limit() {
+    if std::env::var_os(THRESHOLD).is_none() {
+        // Read when a process starts.
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "resident_memory_follows_the_limit", "--nocapture"]).env(THRESHOLD, "65536");
+        assert!(again.status().unwrap().success());
+        return;
+    }
     // One for each kind of memory: links, links and exact ghosts, steps, a sketch, a heap, queues and sets of ghosts.
     let kinds =
         [Policy::Lru, Policy::Arc, Policy::Lfu, Policy::TinyLfu, Policy::Gdsf, Policy::S3Fifo, Policy::Adaptive];
@@ -46,7 +57,7 @@ fn resident_memory_follows_the_limit() {
             }
             drop(cache);
             let after = resident().saturating_sub(before);
-            assert!(after < SLACK, "{after} bytes stay when the cache has gone");
+            assert!(after < SLACK, "{after} bytes stay when the cache with {policy} has gone");
         }
     }
 }

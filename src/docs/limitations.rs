@@ -68,3 +68,5 @@
 //! * Where the system refuses to map memory, arenas are allocated whole. The same goes for chunks below 64 KiB
 //!   on systems other than x86-64, whose pages may be that large: they are not given back one by one.
 //! * Copies of values belong to those who asked for them.
+//! * A policy's arrays come from the allocator. glibc's may keep up to 32 MiB of them for the next allocations when a
+//!   cache is dropped or its index has grown.
