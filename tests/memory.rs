@@ -220,7 +220,9 @@ fn the_smallest_entries_fill_the_cache_as_well_as_others() {
         }
         let memory = cache.memory();
         let used = memory.live + memory.index + memory.policy + memory.overhead;
-        // While the index grows, the policy's arrays are there twice: those with much for each id stop earlier.
-        assert!(used > memory.max / 5 * 3, "{} entries, the index has stopped growing: {memory:?}", cache.len());
+        // While the index grows, the policy's arrays are there twice: these have so much for each id that it stops earlier.
+        let is_heavy = matches!(policy, Policy::Lfu | Policy::TwoQueue | Policy::Arc | Policy::Gdsf);
+        let least = if is_heavy { memory.max / 5 * 3 } else { memory.max / 4 * 3 };
+        assert!(used > least, "{policy}: {} entries, the index has stopped growing: {memory:?}", cache.len());
     }
 }

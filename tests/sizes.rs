@@ -29,9 +29,13 @@ fn mixed(policy: Policy, max_bytes: usize) {
         }
     }
     let (live, stats) = (cache.memory().live, cache.stats());
-    // Those that prefer small entries soon keep most of them, and evict little.
-    assert!(stats.evictions > 500);
-    assert!(live * 3 > max_bytes, "{policy}: only {live} of {max_bytes} bytes are live");
+    // GDSF soon keeps most of the small entries, and evicts little.
+    let least_evictions = if policy == Policy::Gdsf { 500 } else { 1_000 };
+    assert!(stats.evictions > least_evictions, "{policy}: {stats:?}");
+    // Of the smallest shard their arrays are a good part, and a large entry that has just left is an eighth.
+    let is_heavy = matches!(policy, Policy::Gdsf | Policy::TinyLfu | Policy::Adaptive) && max_bytes == 64 << 10;
+    let least_live = if is_heavy { max_bytes / 3 } else { max_bytes / 2 };
+    assert!(live > least_live, "{policy}: only {live} of {max_bytes} bytes are live");
     assert!(stats.write_amplification() < 3.0, "{stats:?}");
 }
 
