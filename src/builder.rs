@@ -1,13 +1,17 @@
 //! [`CacheBuilder`]: every option, and the checks on it.
 
 use core::hash::BuildHasher;
+use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
 
 use crate::cache::{Cache, CacheConfig};
+use crate::clock::{Clock, ClockSource};
 use crate::error::{Error, ErrorKind};
+use crate::expiry::Rules;
 use crate::hash::KeyHasher;
 use crate::policy::{EvictionPolicy, Policy, PolicyContext, PolicyFactory};
+use crate::removal::{Listener, RemovalCause};
 use crate::ring::Alignment;
 use crate::shard::MAX_SHARD_BYTES;
 
@@ -43,6 +47,12 @@ pub struct CacheBuilder {
     expected_entry_bytes: Option<usize>,
     alignment: usize,
     hasher: Option<KeyHasher>,
+    time_to_live: Option<Duration>,
+    time_to_idle: Option<Duration>,
+    ttl_jitter: f64,
+    stale_for: Duration,
+    clock: ClockSource,
+    listener: Option<Listener>,
 }
 
 impl CacheBuilder {
@@ -54,6 +64,12 @@ impl CacheBuilder {
             expected_entry_bytes: None,
             alignment: 1,
             hasher: None,
+            time_to_live: None,
+            time_to_idle: None,
+            ttl_jitter: 0.0,
+            stale_for: Duration::ZERO,
+            clock: ClockSource::System,
+            listener: None,
         };
         builder.policy(Policy::default())
     }
@@ -119,6 +135,83 @@ impl CacheBuilder {
         self
     }
 
+    /// How long after it was inserted an entry expires, unless its insert says otherwise. By default never.
+    ///
+    /// Costs four bytes for each entry, and a byte or two for the [timing wheel](crate::docs::expiry). Lengths
+    /// beyond two years are cut to that.
+    pub fn time_to_live(mut self, ttl: Duration) -> Self {
+        self.time_to_live = Some(ttl);
+        self
+    }
+
+    /// How long after it was last read an entry expires, unless its insert says otherwise. By default never.
+    ///
+    /// With a time to live as well, what comes first counts. Costs four bytes for each entry, and one write to its
+    /// header by the first read in each [`TICK`](crate::TICK). Lengths beyond a year are cut to that.
+    pub fn time_to_idle(mut self, idle: Duration) -> Self {
+        self.time_to_idle = Some(idle);
+        self
+    }
+
+    /// Draws each time to live at random between `(1 - fraction) * ttl` and `ttl`, so that entries that were inserted
+    /// together do not expire together, and are not all loaded anew at the same moment. By default 0.
+    ///
+    /// Applies to the times to live of inserts, the default and those of single entries; not to
+    /// [`set_ttl`](Cache::set_ttl).
+    pub fn ttl_jitter(mut self, fraction: f64) -> Self {
+        self.ttl_jitter = fraction;
+        self
+    }
+
+    /// How long entries stay readable by [`get_stale`](Cache::get_stale) after they have expired, unless their insert
+    /// says otherwise. By default not at all. They take up space for as long, and may be evicted as others may.
+    pub fn stale_for(mut self, stale: Duration) -> Self {
+        self.stale_for = stale;
+        self
+    }
+
+    /// The clock that lifetimes go by: [`SystemClock`](crate::SystemClock) by default,
+    /// [`ManualClock`](crate::ManualClock) in tests.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = ClockSource::Custom(Arc::new(clock));
+        self
+    }
+
+    /// Calls `listener` with the key, the value and the cause of every entry that leaves.
+    ///
+    /// It is called by the thread whose operation made the entry leave, after the shard's lock is free and before the
+    /// operation returns; so it may use the cache, and what it does slows that operation down. Entries of
+    /// one operation come in the order in which they left; operations of several threads may overtake each other. A
+    /// panic in it is caught and counted ([`Stats::listener_panics`](crate::Stats::listener_panics)).
+    ///
+    /// Not told are entries that are there when the cache is dropped, and those that a shard loses when its policy panics.
+    /// An entry that has expired leaves when its space is taken back: at a later write to its shard, or in
+    /// [`maintain`](Cache::maintain).
+    ///
+    /// # Cost
+    ///
+    /// Keys and values are copied as they leave, to memory beyond `max_bytes` that is freed when the operation ends.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use bytecache::{Cache, RemovalCause};
+    ///
+    /// let seen = Arc::new(Mutex::new(Vec::new()));
+    /// let log = Arc::clone(&seen);
+    /// let cache = Cache::builder()
+    ///     .max_bytes(1 << 20)
+    ///     .on_removal(move |key, value, cause| log.lock().unwrap().push((key.to_vec(), value.to_vec(), cause)))
+    ///     .build()?;
+    /// cache.insert("key", "old")?;
+    /// cache.insert("key", "new")?;
+    /// assert_eq!(*seen.lock().unwrap(), [(b"key".to_vec(), b"old".to_vec(), RemovalCause::Replaced)]);
+    /// # Ok::<(), bytecache::Error>(())
+    /// ```
+    pub fn on_removal(mut self, listener: impl Fn(&[u8], &[u8], RemovalCause) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
     /// Makes the cache.
     ///
     /// # Errors
@@ -128,10 +221,18 @@ impl CacheBuilder {
     /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, or leaves more than 16 GiB
     ///   to one (so the largest cache has 64 TiB);
     /// * [`ErrorKind::Alignment`] if it is none of 1, 8 and 16;
+    /// * [`ErrorKind::ZeroLifetime`] if the time to live or to idle is zero; [`ErrorKind::Jitter`] if the jitter is not
+    ///   a number from 0 to 1;
     /// * [`ErrorKind::OutOfMemory`] if the system refuses the address space.
     pub fn build(self) -> Result<Cache, Error> {
         let max_bytes = self.max_bytes.ok_or(ErrorKind::NoMaxBytes)?;
         let alignment = Alignment::new(self.alignment).ok_or(ErrorKind::Alignment { alignment: self.alignment })?;
+        if [self.time_to_live, self.time_to_idle].contains(&Some(Duration::ZERO)) {
+            return Err(ErrorKind::ZeroLifetime.into());
+        }
+        if !(0.0..=1.0).contains(&self.ttl_jitter) {
+            return Err(ErrorKind::Jitter { fraction: self.ttl_jitter.to_string() }.into());
+        }
         let shards = match self.shards {
             Some(shards) => checked_shards(shards, max_bytes)?,
             None => checked_shards(default_shards(max_bytes), max_bytes)?,
@@ -143,6 +244,9 @@ impl CacheBuilder {
             expected_entry_bytes: self.expected_entry_bytes,
             hasher: self.hasher.unwrap_or_else(KeyHasher::random),
             factory: self.factory,
+            rules: Rules::new(self.time_to_live, self.time_to_idle, self.stale_for, self.ttl_jitter),
+            clock: self.clock,
+            listener: self.listener,
         })
     }
 }
@@ -155,6 +259,10 @@ impl core::fmt::Debug for CacheBuilder {
             .field("expected_entry_bytes", &self.expected_entry_bytes)
             .field("value_alignment", &self.alignment)
             .field("hasher", &self.hasher)
+            .field("time_to_live", &self.time_to_live)
+            .field("time_to_idle", &self.time_to_idle)
+            .field("ttl_jitter", &self.ttl_jitter)
+            .field("stale_for", &self.stale_for)
             .finish_non_exhaustive()
     }
 }

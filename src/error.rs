@@ -66,6 +66,13 @@ pub enum ErrorKind {
     },
     /// The builder was given no `max_bytes`.
     NoMaxBytes,
+    /// The builder was given a time to live or to idle of zero, with which no entry would ever be found.
+    ZeroLifetime,
+    /// The jitter of times to live is not a number from 0 to 1.
+    Jitter {
+        /// What was asked for, as it prints.
+        fraction: String,
+    },
     /// No built-in policy has this name, or a parameter of it is unknown or out of range.
     UnknownPolicy {
         /// The name that was not found.
@@ -115,6 +122,8 @@ impl fmt::Display for Error {
                 write!(f, "a value alignment of {alignment} is none of 1, 8 and 16")
             }
             ErrorKind::NoMaxBytes => f.write_str("max_bytes was not set"),
+            ErrorKind::ZeroLifetime => f.write_str("with a time to live or to idle of zero no entry would be found"),
+            ErrorKind::Jitter { fraction } => write!(f, "a jitter of {fraction} is not a number from 0 to 1"),
             ErrorKind::UnknownPolicy { name } => {
                 write!(f, "no eviction policy has the name {name:?}, or it has not these parameters")
             }

@@ -3,8 +3,10 @@
 
 mod builder;
 mod cache;
+mod clock;
 pub mod docs;
 mod error;
+mod expiry;
 mod hash;
 mod index;
 #[cfg(all(test, bytecache_loom))]
@@ -13,6 +15,7 @@ pub mod policy;
 mod prefetch;
 mod reclaim;
 mod region;
+mod removal;
 mod ring;
 mod shard;
 mod stats;
@@ -20,9 +23,12 @@ mod sync;
 mod units;
 
 pub use builder::CacheBuilder;
-pub use cache::Cache;
+pub use cache::{Cache, Stale};
+pub use clock::{Clock, ManualClock, SystemClock, TICK};
 pub use error::{Error, ErrorKind};
+pub use expiry::{Lifetime, Remaining};
 pub use hash::{StableHash, StableHasher};
 pub use policy::{EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, Residents};
+pub use removal::RemovalCause;
 pub use ring::Value;
 pub use stats::{Memory, Stats};

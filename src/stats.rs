@@ -29,6 +29,13 @@ pub struct Stats {
     pub removals: u64,
     /// Entries that left because the eviction policy, or the want of space, chose them.
     pub evictions: u64,
+    /// Entries that were taken out after their deadline, and their stale period, had passed. One that has expired and was
+    /// not taken out yet is a miss to readers already.
+    pub expirations: u64,
+    /// Among `hits`, reads by [`get_stale`](crate::Cache::get_stale) of an entry past its deadline.
+    pub stale_hits: u64,
+    /// Calls of the removal listener that panicked.
+    pub listener_panics: u64,
     /// Inserts refused with [`ErrorKind::KeyTooLong`](crate::ErrorKind::KeyTooLong).
     pub rejected_key_too_long: u64,
     /// Inserts refused with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge).
@@ -72,7 +79,7 @@ pub struct Memory {
     /// The limit: what the builder was given.
     pub max: usize,
     /// Everything that the cache has allocated; at no instant more than `max`.
-    /// The sum of `chunks`, `index`, `policy` and `overhead` (which are read a moment later).
+    /// The sum of `chunks`, `index`, `policy`, `wheels` and `overhead` (which are read a moment later).
     pub allocated: usize,
     /// Chunks of the rings that have been put to use, whatever state they are in.
     pub chunks: usize,
@@ -80,6 +87,8 @@ pub struct Memory {
     pub index: usize,
     /// What the policies keep for each entry, and ghosts.
     pub policy: usize,
+    /// Timing wheels, which a shard has from its first entry with a deadline on.
+    pub wheels: usize,
     /// The fixed rest: shards, chunk tables, counters, touch logs.
     pub overhead: usize,
     /// Charges of the present entries: header, key and value, rounded up. Part of `chunks`.
@@ -99,6 +108,7 @@ impl Memory {
         self.chunks += other.chunks;
         self.index += other.index;
         self.policy += other.policy;
+        self.wheels += other.wheels;
         self.overhead += other.overhead;
         self.live += other.live;
         self.dead += other.dead;
@@ -114,6 +124,7 @@ pub(crate) struct WriteCounts {
     pub(crate) updates: u64,
     pub(crate) removals: u64,
     pub(crate) evictions: u64,
+    pub(crate) expirations: u64,
     pub(crate) rejected_no_space: u64,
     pub(crate) inserted_bytes: u64,
     pub(crate) relocated_bytes: u64,
@@ -126,6 +137,7 @@ impl WriteCounts {
         stats.updates += self.updates;
         stats.removals += self.removals;
         stats.evictions += self.evictions;
+        stats.expirations += self.expirations;
         stats.rejected_no_space += self.rejected_no_space;
         stats.inserted_bytes += self.inserted_bytes;
         stats.relocated_bytes += self.relocated_bytes;
@@ -140,12 +152,13 @@ pub(crate) enum Count {
     Misses,
     DroppedTouches,
     CopiedValues,
+    StaleHits,
     KeyTooLong,
     TooLarge,
 }
 
 impl Count {
-    const KINDS: usize = 6;
+    const KINDS: usize = 7;
 }
 
 /// One thread's counters, alone on their cache line.

@@ -96,9 +96,168 @@ impl EntryId {
     }
 }
 
+/// A word of an entry's header that says when something happens to the entry. Unlike everything else in an entry it may
+/// change in place.
+///
+/// What the words mean is settled in `expiry/`; the ring keeps them and takes them along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// When the entry is removed, unless it is idle for too long before.
+    Removal,
+    /// When the entry is removed for having been idle. The only one that readers change.
+    Idle,
+    /// How long the entry may be idle, if not as long as the cache's default.
+    IdleLength,
+    /// How long the entry is there beyond its deadline, if not as long as the cache's default.
+    StaleLength,
+    /// When the entry is to be loaded anew.
+    Refresh,
+}
+
+impl Stamp {
+    pub(crate) const ALL: [Self; 5] = [Self::Removal, Self::Idle, Self::IdleLength, Self::StaleLength, Self::Refresh];
+}
+
+/// Which stamps an entry has: a bit for each, the first one lowest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StampSet(u8);
+
+impl StampSet {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const BITS: u32 = Stamp::ALL.len() as u32;
+
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "five bits are left")]
+        Self((bits & ((1 << Self::BITS) - 1)) as u8)
+    }
+
+    pub(crate) fn bits(self) -> u32 {
+        u32::from(self.0)
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline]
+    pub(crate) fn has(self, stamp: Stamp) -> bool {
+        self.0 & (1 << stamp as u8) != 0
+    }
+
+    pub(crate) fn with(self, stamp: Stamp) -> Self {
+        Self(self.0 | 1 << stamp as u8)
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// How many of the set come before `stamp`.
+    #[inline]
+    pub(crate) fn before(self, stamp: Stamp) -> usize {
+        Self(self.0 & ((1 << stamp as u8) - 1)).len()
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Stamp> {
+        Stamp::ALL.into_iter().filter(move |&stamp| self.has(stamp))
+    }
+}
+
+/// An entry's stamps, as they are to be or as they were at some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamps {
+    present: StampSet,
+    words: [u32; Stamp::ALL.len()],
+}
+
+impl Stamps {
+    pub(crate) const NONE: Self = Self { present: StampSet::NONE, words: [0; Stamp::ALL.len()] };
+
+    #[inline]
+    pub(crate) fn present(&self) -> StampSet {
+        self.present
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, stamp: Stamp) -> Option<u32> {
+        self.present.has(stamp).then_some(self.words[stamp as usize])
+    }
+
+    pub(crate) fn set(&mut self, stamp: Stamp, word: u32) {
+        self.present = self.present.with(stamp);
+        self.words[stamp as usize] = word;
+    }
+}
+
+/// A moment in a shard's time, in steps of 16 ms.
+///
+/// Stamps hold the low half of one: the other half is known, as no stamp lies far from its shard's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    #[inline]
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) const fn after(self, ticks: u32) -> Self {
+        Self(self.0.saturating_add(ticks as u64))
+    }
+
+    #[inline]
+    pub(crate) const fn before(self, ticks: u32) -> Self {
+        Self(self.0.saturating_sub(ticks as u64))
+    }
+
+    /// The low half.
+    #[inline]
+    pub(crate) fn low(self) -> u32 {
+        #[allow(clippy::cast_possible_truncation, reason = "the half that is wanted")]
+        {
+            self.0 as u32
+        }
+    }
+
+    /// The first moment from `self` on with the low half `low`.
+    #[inline]
+    pub(crate) fn next_with_low(self, low: u32) -> Self {
+        self.after(low.wrapping_sub(self.low()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stamps_have_their_places_in_order() {
+        let mut stamps = Stamps::NONE;
+        assert!(stamps.present().is_empty());
+        stamps.set(Stamp::Refresh, 7);
+        stamps.set(Stamp::Idle, 8);
+        let present = stamps.present();
+        assert_eq!(present.iter().collect::<Vec<_>>(), [Stamp::Idle, Stamp::Refresh]);
+        assert_eq!((present.len(), present.before(Stamp::Idle), present.before(Stamp::Refresh)), (2, 0, 1));
+        assert_eq!((stamps.get(Stamp::Idle), stamps.get(Stamp::Removal)), (Some(8), None));
+        assert_eq!(StampSet::from_bits(present.bits()), present);
+    }
+
+    #[test]
+    fn the_low_half_of_a_tick_leads_back_to_it() {
+        for (base, ahead) in [(0, 0), (5, 1), (u64::from(u32::MAX) - 1, 3), (7 << 32, u32::MAX)] {
+            let base = Tick::new(base);
+            let tick = base.after(ahead);
+            assert_eq!(base.next_with_low(tick.low()), tick);
+        }
+    }
 
     #[test]
     fn locations_cover_the_arena_and_refuse_what_lies_beyond() {

@@ -5,8 +5,8 @@
 //!   5  builder  docs  loom
 //!   4  cache
 //!   3  shard
-//!   2  ring | index | policy             rooms that do not know each other
-//!   1  units error hash stats reclaim region sync prefetch
+//!   2  ring | index | policy | expiry    rooms that do not know each other
+//!   1  units error hash clock stats reclaim region removal sync prefetch
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -15,8 +15,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const FLOORS: [&[&str]; 6] = [
-    &["units", "error", "hash", "stats", "reclaim", "region", "sync", "prefetch"],
-    &["ring", "index", "policy"],
+    &["units", "error", "hash", "clock", "stats", "reclaim", "region", "removal", "sync", "prefetch"],
+    &["ring", "index", "policy", "expiry"],
     &["shard"],
     &["cache"],
     &["builder", "docs", "loom"],

@@ -319,14 +319,14 @@ impl Index {
     /// Moves all entries to a larger table; the caller publishes it.
     ///
     /// `prefetch` is told which entries come next, `hash_of` must give each one's hash, `moved` is told where
-    /// each id went. If one of them panics, the index is as it was.
+    /// each id went, and its entry. If one of them panics, the index is as it was.
     pub(crate) fn move_to(
         &mut self,
         table: Arc<Table>,
         hold: Hold<'_>,
         prefetch: impl Fn(Live<'_>),
         hash_of: impl Fn(Live<'_>) -> KeyHash,
-        mut moved: impl FnMut(EntryId, EntryId),
+        mut moved: impl FnMut(EntryId, EntryId, Live<'_>),
     ) {
         let old = &*self.table;
         for bucket in 0..old.buckets() {
@@ -339,7 +339,7 @@ impl Index {
                 let Some(to) = table.free_lane(hash) else { continue };
                 place(&table, to, hash, live.location());
                 table.set_visits(to, old.visits(id));
-                moved(id, to);
+                moved(id, to, live);
             }
         }
         self.table = table;
@@ -457,7 +457,7 @@ mod tests {
         let token = WriteToken::new();
         let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
         let mut moves = std::collections::HashMap::new();
-        index.move_to(table(13), (&token).into(), |_| {}, hash_of, |from, to| assert_eq!(moves.insert(from, to), None));
+        index.move_to(table(13), (&token).into(), |_| {}, hash_of, |from, to, _| assert_eq!(moves.insert(from, to), None));
         assert_eq!((index.table().buckets(), moves.len()), (13, 100));
         let moved = moves[&visited];
         assert_eq!((Some(moved), index.table().visits(moved)), (find(&index, spread(7), 7), 2));

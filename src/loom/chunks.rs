@@ -138,9 +138,10 @@ fn a_recount_takes_off_what_was_counted() {
     explore(2, || {
         let (mut writer, readers) = store(8);
         writer.insert(b'b', 1);
-        let layout = writer.ring.layout(1, 80);
+        let draft = Draft { key: b"a", value: &[1; 80], stamps: Stamps::NONE };
+        let layout = writer.ring.layout(&draft);
         let first = writer.ring.free_run(2).unwrap();
-        let location = writer.ring.write_run(first, &layout, b"a", &[1; 80]).unwrap();
+        let location = writer.ring.write_run(first, &layout, &draft).unwrap();
         let id = writer.index.free_lane(hash(b'a')).unwrap();
         writer.index.publish(id, hash(b'a'), location);
         assert!(readers.hold(b'a').unwrap().1);

@@ -28,9 +28,9 @@ use crate::hash::{KeyHash, KeyHasher, StableHash};
 use crate::index::{Index, LocationBits, Table};
 use crate::policy::Policy;
 use crate::reclaim::{self, Live, Pin, Published, WriteToken};
-use crate::ring::{Alignment, Held, Ring, RingShared, Stream, Value};
+use crate::ring::{Alignment, Draft, Held, Ring, RingShared, Stream, Value};
 use crate::shard::{Condition, Shard, ShardConfig, TouchLog};
-use crate::units::{EntryId, Location};
+use crate::units::{EntryId, Location, Stamps};
 
 /// Explores all schedules with at most so many switches away from a thread that could go on: two to four show
 /// every fault that was tried, within seconds.
@@ -89,8 +89,8 @@ impl Writer {
     }
 
     fn write(&mut self, key: u8, value: u8) -> Location {
-        let layout = self.ring.layout(1, VALUE_BYTES);
-        self.ring.append(Stream::Fresh, &layout, &[key], &bytes(value)).expect("room in the chunk")
+        let draft = Draft { key: &[key], value: &bytes(value), stamps: Stamps::NONE };
+        self.ring.append(Stream::Fresh, &self.ring.layout(&draft), &draft).expect("room in the chunk")
     }
 
     fn insert(&mut self, key: u8, value: u8) {
@@ -277,7 +277,7 @@ mod growth {
     impl Writer {
         fn grow(&mut self, readers: &Readers, table: Arc<Table>) {
             let hash = |live: Live<'_>| hash(self.ring.entry(live).key[0]);
-            self.index.move_to(table, (&self.token).into(), |_| {}, hash, |_, _| {});
+            self.index.move_to(table, (&self.token).into(), |_| {}, hash, |_, _, _| {});
             readers.table.replace(Arc::clone(self.index.table()), &reclaim::pin());
         }
     }

@@ -1,34 +1,52 @@
 //! How an entry lies in its chunk.
 //!
 //! ```text
-//!   small   | flags 8 | key length 8 | value length 16 |                                  key | pad | value | pad
-//!   large   | flags 8 |      0       |       0         | key length 32 | value length 32 | key | pad | value | pad
+//!   small   | flags 8 | key length 8 | value length 16 |                                  stamps | key | pad | value | pad
+//!   large   | flags 8 |      0       |       0         | key length 32 | value length 32 | stamps | key | pad | value | pad
 //! ```
 //!
-//! The first word is atomic, because its holder of the write lock marks an entry dead in it while readers
-//! look at the lengths. The others never change. Entries start, and their charges end, at multiples of the
+//! The first word is atomic, because the holder of the write lock marks an entry dead in it while readers
+//! look at the lengths. So are the stamps, a word for each that the flags name, since they change in place. The
+//! lengths of a large header never change. Entries start, and their charges end, at multiples of the
 //! granule (4 bytes, or the alignment of values if that is more); the pad before the value is empty unless
 //! values are aligned.
 
-use crate::units::LOCATION_UNIT;
+use crate::units::{LOCATION_UNIT, Stamp, StampSet};
 
 const FLAG_LARGE: u32 = 1 << 24;
 const FLAG_DEAD: u32 = 1 << 25;
+/// Where the bits are that say which stamps there are.
+const STAMPS_SHIFT: u32 = 26;
+const _: () = assert!(STAMPS_SHIFT + StampSet::BITS <= u32::BITS, "the flags have room for all stamps");
+const LENGTHS: u32 = FLAG_LARGE - 1;
 const KEY_SHIFT: u32 = 16;
 const SMALL_KEY_MAX: usize = 0xff;
 const SMALL_VALUE_MAX: usize = 0xffff;
 
-/// Bytes of the two headers.
+/// Bytes of the two headers, stamps aside.
 const SMALL_HEADER: usize = 4;
-pub(crate) const LARGE_HEADER: usize = 12;
+pub(super) const LARGE_HEADER: usize = 12;
+const STAMP_BYTES: usize = size_of::<u32>();
 
 /// The first word of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FirstWord(pub(super) u32);
 
 impl FirstWord {
+    /// Whether the header is small and has no stamps.
+    #[inline]
+    pub(super) fn is_plain(self) -> bool {
+        self.0 & !(LENGTHS | FLAG_DEAD) == 0
+    }
+
+    #[inline]
     pub(super) fn is_large(self) -> bool {
         self.0 & FLAG_LARGE != 0
+    }
+
+    #[inline]
+    pub(super) fn stamps(self) -> StampSet {
+        StampSet::from_bits(self.0 >> STAMPS_SHIFT)
     }
 
     pub(super) fn is_dead(self) -> bool {
@@ -63,7 +81,7 @@ impl Alignment {
 
     /// What an entry can need beyond key and value.
     pub(crate) fn max_overhead(self) -> usize {
-        LARGE_HEADER + (self.0 - 1) + (self.granule() - 1)
+        LARGE_HEADER + Stamp::ALL.len() * STAMP_BYTES + (self.0 - 1) + (self.granule() - 1)
     }
 }
 
@@ -74,37 +92,46 @@ pub(crate) struct Layout {
     pub(super) key_len: usize,
     pub(super) value_start: usize,
     pub(super) value_len: usize,
+    pub(super) stamps: StampSet,
     charge: usize,
 }
 
 impl Layout {
     /// The layout of an entry to be written. The lengths must fit 32 bits.
     #[inline]
-    pub(crate) fn of(key_len: usize, value_len: usize, alignment: Alignment) -> Self {
+    pub(super) fn of(key_len: usize, value_len: usize, stamps: StampSet, alignment: Alignment) -> Self {
         let small = key_len <= SMALL_KEY_MAX && value_len <= SMALL_VALUE_MAX;
-        Self::with_header(if small { SMALL_HEADER } else { LARGE_HEADER }, key_len, value_len, alignment)
+        let header = if small { SMALL_HEADER } else { LARGE_HEADER };
+        Self::with_header(header, key_len, value_len, stamps, alignment)
+    }
+
+    /// The layout that a small header without stamps tells.
+    #[inline]
+    pub(super) fn plain(first: FirstWord, alignment: Alignment) -> Self {
+        let (key, value) = first.small_lengths();
+        Self::with_header(SMALL_HEADER, key, value, StampSet::NONE, alignment)
+    }
+
+    /// The layout that a header tells; `lengths` are those of a large one.
+    #[inline]
+    pub(super) fn any(first: FirstWord, lengths: impl FnOnce() -> (usize, usize), alignment: Alignment) -> Self {
+        let (header, (key, value)) =
+            if first.is_large() { (LARGE_HEADER, lengths()) } else { (SMALL_HEADER, first.small_lengths()) };
+        Self::with_header(header, key, value, first.stamps(), alignment)
     }
 
     #[inline]
-    pub(super) fn small(key_len: usize, value_len: usize, alignment: Alignment) -> Self {
-        Self::with_header(SMALL_HEADER, key_len, value_len, alignment)
-    }
-
-    #[inline]
-    pub(super) fn large(key_len: usize, value_len: usize, alignment: Alignment) -> Self {
-        Self::with_header(LARGE_HEADER, key_len, value_len, alignment)
-    }
-
-    #[inline]
-    fn with_header(header: usize, key_len: usize, value_len: usize, alignment: Alignment) -> Self {
+    fn with_header(header: usize, key_len: usize, value_len: usize, stamps: StampSet, alignment: Alignment) -> Self {
+        let key_start = header + stamps.len() * STAMP_BYTES;
         // Alignments are powers of two; rounding by masks keeps divisions out of the read path.
-        let value_start = (header + key_len + alignment.0 - 1) & !(alignment.0 - 1);
+        let value_start = (key_start + key_len + alignment.0 - 1) & !(alignment.0 - 1);
         let granule = alignment.granule();
         Self {
-            key_start: header,
+            key_start,
             key_len,
             value_start,
             value_len,
+            stamps,
             charge: (value_start + value_len + granule - 1) & !(granule - 1),
         }
     }
@@ -119,11 +146,24 @@ impl Layout {
     pub(super) fn words(&self) -> (FirstWord, u32, u32) {
         #[allow(clippy::cast_possible_truncation, reason = "the ring admits no entry of 4 GiB")]
         let (key, value) = (self.key_len as u32, self.value_len as u32);
-        if self.key_start == SMALL_HEADER {
-            (FirstWord(key << KEY_SHIFT | value), 0, 0)
+        let stamps = self.stamps.bits() << STAMPS_SHIFT;
+        if self.stamps_start() == SMALL_HEADER {
+            (FirstWord(stamps | key << KEY_SHIFT | value), 0, 0)
         } else {
-            (FirstWord(FLAG_LARGE), key, value)
+            (FirstWord(stamps | FLAG_LARGE), key, value)
         }
+    }
+
+    #[inline]
+    fn stamps_start(&self) -> usize {
+        self.key_start - self.stamps.len() * STAMP_BYTES
+    }
+
+    /// Where a stamp is, if the entry has it.
+    #[inline]
+    pub(super) fn stamp_at(&self, stamp: Stamp) -> Option<usize> {
+        let at = self.stamps_start() + self.stamps.before(stamp) * STAMP_BYTES;
+        self.stamps.has(stamp).then_some(at)
     }
 }
 
@@ -131,38 +171,64 @@ impl Layout {
 mod tests {
     use super::*;
 
+    fn plain(key: usize, value: usize, alignment: Alignment) -> Layout {
+        Layout::of(key, value, StampSet::NONE, alignment)
+    }
+
+    /// The layout that is read back from a written one.
+    fn read_back(layout: &Layout) -> Layout {
+        let (first, key, value) = layout.words();
+        assert_eq!(first.as_dead().is_plain(), first.is_plain());
+        if first.is_plain() {
+            return Layout::plain(first.as_dead(), Alignment(1));
+        }
+        Layout::any(first.as_dead(), || (key as usize, value as usize), Alignment(1))
+    }
+
     #[test]
-    fn small_headers_carry_their_lengths() {
-        for (key, value) in [(0, 0), (255, 65_535), (24, 100)] {
-            let layout = Layout::of(key, value, Alignment(1));
-            let (first, _, _) = layout.words();
-            assert!(!first.is_large() && !first.is_dead());
-            assert_eq!(first.small_lengths(), (key, value));
-            assert_eq!(first.as_dead().small_lengths(), (key, value));
-            assert!(first.as_dead().is_dead());
-            assert_eq!(layout, Layout::small(key, value, Alignment(1)));
+    fn a_header_tells_the_layout_that_it_was_made_from() {
+        let sets = [0, 1, 2, 0b10011, 0b11111].map(StampSet::from_bits);
+        for (key, value) in [(0, 0), (255, 65_535), (24, 100), (256, 0), (0, 65_536), (65_535, 1 << 31)] {
+            for stamps in sets {
+                let layout = Layout::of(key, value, stamps, Alignment(1));
+                assert_eq!(read_back(&layout), layout);
+                let (first, ..) = layout.words();
+                assert!(!first.is_dead() && first.as_dead().is_dead());
+                assert_eq!(first.is_plain(), stamps.is_empty() && key < 256 && value < 65_536);
+            }
         }
     }
 
     #[test]
     fn longer_keys_and_values_take_the_large_header() {
-        for (key, value) in [(256, 0), (0, 65_536)] {
-            let layout = Layout::of(key, value, Alignment(1));
-            let (first, words_key, words_value) = layout.words();
-            assert!(first.is_large());
-            assert_eq!((words_key as usize, words_value as usize), (key, value));
-            assert_eq!(layout.charge(), 12 + (key + value).next_multiple_of(4));
+        for (key, value, header) in [(255, 65_535, 4), (256, 0, 12), (0, 65_536, 12)] {
+            let layout = plain(key, value, Alignment(1));
+            assert_eq!(layout.words().0.is_large(), header == 12);
+            assert_eq!(layout.charge(), (header + key + value).next_multiple_of(4));
+        }
+    }
+
+    #[test]
+    fn stamps_lie_between_lengths_and_key_and_cost_four_bytes_each() {
+        let stamps = StampSet::NONE.with(Stamp::Idle).with(Stamp::Refresh);
+        for (key, header) in [(8, 4), (300, 12)] {
+            let layout = Layout::of(key, 10, stamps, Alignment(1));
+            assert_eq!(layout.stamp_at(Stamp::Idle), Some(header));
+            assert_eq!(layout.stamp_at(Stamp::Refresh), Some(header + 4));
+            assert_eq!(layout.stamp_at(Stamp::Removal), None);
+            assert_eq!(layout.key_start, header + 8);
+            assert_eq!(layout.charge(), plain(key, 10, Alignment(1)).charge() + 8);
         }
     }
 
     #[test]
     fn charges_and_values_are_aligned() {
-        assert_eq!(Layout::of(24, 100, Alignment(1)).charge(), 128);
-        assert_eq!(Layout::of(0, 0, Alignment(1)).charge(), 4);
+        assert_eq!(plain(24, 100, Alignment(1)).charge(), 128);
+        assert_eq!(plain(0, 0, Alignment(1)).charge(), 4);
         for alignment in [8, 16] {
             let alignment = Alignment::new(alignment).unwrap();
             for key in 0..40 {
-                let layout = Layout::of(key, 5, alignment);
+                let layout = Layout::of(key, 5, StampSet::from_bits(0b11111), alignment);
                 assert_eq!(layout.value_start % alignment.0, 0);
                 assert_eq!(layout.charge() % alignment.0, 0);
                 assert!(layout.charge() <= key + 5 + alignment.max_overhead());

@@ -5,17 +5,19 @@
 //! 1. Every byte of the arena is initialised at all times: it starts as zero and is only written with bytes.
 //! 2. An access beyond the arena's end panics; it never happens.
 //! 3. Bytes are written only by the holder of the shard's write lock, and only where no [`Live`] location
-//!    points to (bytes past a chunk's fill mark). The one exception is an entry's first word, which is always
-//!    accessed atomically.
+//!    points to (bytes past a chunk's fill mark). The exceptions are an entry's first word and its stamps, which
+//!    are always accessed atomically.
 //!
 //! # Synchronization
 //!
 //! Key and value bytes are written before their location is published (Release, in the index) and read after
 //! it was loaded (Acquire). They are overwritten only after the chunk's pins have come to zero (see
 //! `chunk.rs`). The first word's accesses are Relaxed: its lengths never change, and its dead mark is read
-//! only under the lock.
+//! only under the lock. So are those of stamps, which are numbers that publish nothing; what keeps one that a
+//! reader changes from being lost when the entry is relocated is in [`Arena::carry_over`].
 //!
-//! Under loom a shadow cell for each location unit reports any access that these rules do not order.
+//! Under loom a shadow cell for each location unit reports any access that these rules do not order, and stamps
+//! are atomics of loom's own.
 
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -25,7 +27,8 @@ use super::header::{Alignment, FirstWord, Layout};
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::Region;
-use crate::units::{LOCATION_UNIT, Location};
+use crate::sync::fence;
+use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
 
 /// The largest page that the system may have.
 const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
@@ -50,6 +53,16 @@ unsafe impl Sync for Arena {}
 pub(crate) struct Entry<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
+    /// The stamps that it has.
+    pub(crate) stamps: StampSet,
+}
+
+/// An entry that is to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) stamps: Stamps,
 }
 
 impl Arena {
@@ -78,33 +91,39 @@ impl Arena {
         unsafe { self.base.add(offset) }
     }
 
+    /// The atomic word at `offset`: the first of an entry, or a stamp.
+    #[inline]
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        let word = self.at(offset, size_of::<u32>()).cast::<u32>();
+        assert!(word.is_aligned(), "a word between words");
+        // SAFETY:
+        // * the word lies in the arena, is initialised (invariants 1 and 2) and aligned (just checked);
+        // * first words of entries and stamps are only ever accessed atomically while they are such (invariant 3), and the
+        //   arena outlives the borrow.
+        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
+    }
+
     #[inline]
     fn first_word(&self, location: Location) -> &AtomicU32 {
-        let word = self.at(location.offset(), LOCATION_UNIT).cast::<u32>();
-        // SAFETY:
-        // * the word lies in the arena and is initialised (invariants 1 and 2); locations are multiples of 4 from a base
-        //   that is aligned to 64;
-        // * first words of entries are only ever accessed atomically (invariant 3), and the arena outlives the borrow.
-        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
+        self.word(location.offset())
     }
 
     /// The layout of the entry at `location`.
     #[inline]
     pub(super) fn layout(&self, location: Location) -> Layout {
         let first = FirstWord(self.first_word(location).load(Ordering::Relaxed));
-        if first.is_large() {
-            return self.large_layout(location);
+        if first.is_plain() {
+            return Layout::plain(first, self.alignment);
         }
-        let (key, value) = first.small_lengths();
-        Layout::small(key, value, self.alignment)
+        Layout::any(first, || self.large_lengths(location), self.alignment)
     }
 
     #[cold]
-    fn large_layout(&self, location: Location) -> Layout {
+    fn large_lengths(&self, location: Location) -> (usize, usize) {
         let words = self.at(location.offset() + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
         // SAFETY: two aligned, initialised words in the arena, which never change while the entry is there.
         let [key, value] = unsafe { words.read() };
-        Layout::large(key as usize, value as usize, self.alignment)
+        (key as usize, value as usize)
     }
 
     /// Whether the entry at `location` was marked dead. For the holder of the write lock.
@@ -130,6 +149,58 @@ impl Arena {
         Entry {
             key: self.slice(start + layout.key_start, layout.key_len),
             value: self.slice(start + layout.value_start, layout.value_len),
+            stamps: layout.stamps,
+        }
+    }
+
+    /// The stamps of a live entry at this moment.
+    pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
+        let mut stamps = Stamps::NONE;
+        let layout = self.layout(live.location());
+        for stamp in layout.stamps.iter() {
+            if let Some(at) = layout.stamp_at(stamp) {
+                stamps.set(stamp, self.stamp(live.location().offset() + at).load(Ordering::Relaxed));
+            }
+        }
+        stamps
+    }
+
+    /// Changes a stamp of a live entry from `seen` to `word`; `false` if it is not `seen`, or the entry has none.
+    pub(super) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
+        let start = live.location().offset();
+        let at = self.layout(live.location()).stamp_at(stamp);
+        at.is_some_and(|at| {
+            let stamp = self.stamp(start + at);
+            stamp.compare_exchange(seen, word, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// Sets a stamp of a live entry; `false` if the entry has none of this kind. For the holder of the write lock.
+    pub(super) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
+        let at = self.layout(live.location()).stamp_at(stamp);
+        at.map(|at| self.stamp(live.location().offset() + at).store(word, Ordering::Relaxed)).is_some()
+    }
+
+    /// Takes over what readers did to the idle stamp of the entry at `from` while it was relocated to `to`. For the
+    /// holder of the write lock, after `to` was published.
+    ///
+    /// A reader that has changed the stamp looks whether the entry is still where it was (see `shard/idle.rs`). Each side
+    /// stores (a location, a stamp), then has a SeqCst fence, then loads what the other stores: whichever fence comes
+    /// second, its side sees the other's store. So the reader changes the new stamp itself, or its change is found here.
+    pub(super) fn carry_over(&self, from: Location, to: Location) {
+        let layout = self.layout(from);
+        let Some(at) = layout.stamp_at(Stamp::Idle) else { return };
+        fence(Ordering::SeqCst);
+        let moved = self.stamp(from.offset() + at).load(Ordering::Relaxed);
+        let stamp = self.stamp(to.offset() + at);
+        let mut seen = stamp.load(Ordering::Relaxed);
+        // Ends: a failure means that a reader has moved the stamp on. They differ by little, so the sign tells which is
+        // later; and both are the same unless readers have moved one.
+        while moved.wrapping_sub(seen).cast_signed() > 0 {
+            match stamp.compare_exchange(seen, moved, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(present) => seen = present,
+            }
         }
     }
 
@@ -146,8 +217,10 @@ impl Arena {
 
     /// Writes an entry at `location`, where nothing is live. For the holder of the write lock.
     #[inline]
-    pub(super) fn write(&self, location: Location, layout: &Layout, key: &[u8], value: &[u8]) {
+    pub(super) fn write(&self, location: Location, layout: &Layout, draft: &Draft<'_>) {
+        let Draft { key, value, stamps } = draft;
         assert!(key.len() == layout.key_len && value.len() == layout.value_len, "another entry's layout");
+        assert!(stamps.present() == layout.stamps, "another entry's layout");
         let start = location.offset();
         self.note_write(start, layout.charge());
         let (first, key_word, value_word) = layout.words();
@@ -156,10 +229,45 @@ impl Arena {
             // SAFETY: two aligned words in the arena, past the fill mark of the open chunk (invariant 3).
             unsafe { words.write([key_word, value_word]) };
         }
+        if !first.is_plain() {
+            self.write_stamps(start, layout, stamps);
+        }
         self.copy_in(start + layout.key_start, key);
         self.copy_in(start + layout.value_start, value);
         // Relaxed: the location is published with Release after this.
         self.first_word(location).store(first.0, Ordering::Relaxed);
+    }
+
+    fn write_stamps(&self, start: usize, layout: &Layout, stamps: &Stamps) {
+        for stamp in layout.stamps.iter() {
+            if let (Some(at), Some(word)) = (layout.stamp_at(stamp), stamps.get(stamp)) {
+                self.new_stamp(start + at, word);
+            }
+        }
+    }
+
+    /// The stamp at an offset.
+    #[cfg(not(bytecache_loom))]
+    #[inline]
+    fn stamp(&self, offset: usize) -> &AtomicU32 {
+        self.word(offset)
+    }
+
+    #[cfg(bytecache_loom)]
+    fn stamp(&self, offset: usize) -> std::sync::Arc<crate::sync::AtomicU32> {
+        self.shadow.stamp(offset)
+    }
+
+    /// Writes a stamp where nothing is live.
+    #[cfg(not(bytecache_loom))]
+    #[inline]
+    fn new_stamp(&self, offset: usize, word: u32) {
+        self.word(offset).store(word, Ordering::Relaxed); // As the first word.
+    }
+
+    #[cfg(bytecache_loom)]
+    fn new_stamp(&self, offset: usize, word: u32) {
+        self.shadow.new_stamp(offset, word);
     }
 
     #[inline]
@@ -174,8 +282,8 @@ impl Arena {
     /// Copies the entry at `from` to `to`, where nothing is live. For the holder of the write lock.
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
         let layout = self.layout(from.location());
-        let entry = self.entry(from);
-        self.write(to, &layout, entry.key, entry.value);
+        let Entry { key, value, .. } = self.entry(from);
+        self.write(to, &layout, &Draft { key, value, stamps: self.stamps(from) });
     }
 
     /// Asks the processor to fetch the first lines of the entry at `location`.
@@ -241,15 +349,20 @@ impl Arena {
 mod shadow {
     use std::collections::BTreeMap;
     use std::ops::Range;
-    use std::sync::{Mutex, MutexGuard};
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
     use loom::cell::UnsafeCell;
 
+    use crate::sync::AtomicU32;
     use crate::units::LOCATION_UNIT;
 
-    /// A cell for each location unit that was written. loom reports accesses to one that nothing orders.
     #[derive(Default)]
-    pub(super) struct Shadow(Mutex<BTreeMap<usize, UnsafeCell<()>>>);
+    pub(super) struct Shadow {
+        /// A cell for each location unit that was written. loom reports accesses to one that nothing orders.
+        cells: Mutex<BTreeMap<usize, UnsafeCell<()>>>,
+        /// The stamps, by their offsets.
+        stamps: Mutex<BTreeMap<usize, Arc<AtomicU32>>>,
+    }
 
     impl Shadow {
         fn units(start: usize, len: usize) -> Range<usize> {
@@ -257,7 +370,17 @@ mod shadow {
         }
 
         fn cells(&self) -> MutexGuard<'_, BTreeMap<usize, UnsafeCell<()>>> {
-            self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+            self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(super) fn stamp(&self, offset: usize) -> Arc<AtomicU32> {
+            let stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(stamps.get(&offset).expect("a stamp that was written"))
+        }
+
+        pub(super) fn new_stamp(&self, offset: usize, word: u32) {
+            let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+            stamps.insert(offset, Arc::new(AtomicU32::new(word)));
         }
 
         pub(super) fn read(&self, start: usize, len: usize) {

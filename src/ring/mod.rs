@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub(crate) use chunk::ChunkId;
 use chunk::ChunkState;
 pub(crate) use header::{Alignment, Layout};
-pub(crate) use memory::Entry;
+pub(crate) use memory::{Draft, Entry};
 pub(crate) use shared::{Held, RingShared};
 pub use value::Value;
 
@@ -177,10 +177,10 @@ impl Ring {
         self.shared.pinned_chunks() << self.chunk_shift
     }
 
-    /// The layout of an entry with these lengths.
+    /// The layout of an entry that is to be written.
     #[inline]
-    pub(crate) fn layout(&self, key_len: usize, value_len: usize) -> Layout {
-        Layout::of(key_len, value_len, self.shared.arena.alignment())
+    pub(crate) fn layout(&self, draft: &Draft<'_>) -> Layout {
+        Layout::of(draft.key.len(), draft.value.len(), draft.stamps.present(), self.shared.arena.alignment())
     }
 
     /// What an entry of this layout counts as: its charge, or whole chunks if it takes a run.
@@ -207,9 +207,9 @@ impl Ring {
 
     /// Appends an entry to the open chunk of `stream`; `None` if there is none or it has no room.
     #[inline]
-    pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, key: &[u8], value: &[u8]) -> Option<Location> {
+    pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let location = self.take_room(stream, layout.charge())?;
-        self.shared.arena.write(location, layout, key, value);
+        self.shared.arena.write(location, layout, draft);
         self.shared.prefetch_after(location, layout.charge());
         Some(location)
     }
@@ -229,6 +229,11 @@ impl Ring {
         }
         self.count_dead(self.shared.chunk_of(location), charge);
         Some((to, charge))
+    }
+
+    /// Ends a relocation, after the new location was published: nothing that a reader did to the entry is lost.
+    pub(crate) fn carry_over(&self, from: Location, to: Location) {
+        self.shared.arena.carry_over(from, to);
     }
 
     #[inline]
@@ -273,7 +278,7 @@ impl Ring {
     }
 
     /// Writes an entry to the run of chunks that starts at `first`, all of them free.
-    pub(crate) fn write_run(&mut self, first: ChunkId, layout: &Layout, key: &[u8], value: &[u8]) -> Option<Location> {
+    pub(crate) fn write_run(&mut self, first: ChunkId, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let charge = self.whole_runs(layout.charge());
         let span = to_u32(charge >> self.chunk_shift);
         let location = Location::from_offset(first.index() << self.chunk_shift)?;
@@ -287,7 +292,7 @@ impl Ring {
         self.live[first.index()] = to_u32(charge);
         self.fill[first.index()] = to_u32(charge);
         self.live_bytes += charge;
-        self.shared.arena.write(location, layout, key, value);
+        self.shared.arena.write(location, layout, draft);
         Some(location)
     }
 

@@ -15,7 +15,7 @@ use super::value::Value;
 use crate::prefetch::LINE;
 use crate::reclaim::{Live, Pin};
 use crate::sync::{AtomicU32, Ordering};
-use crate::units::Location;
+use crate::units::{Location, Stamp, Stamps};
 
 /// Chunks that a reader which finds too many marked takes the marks off, at most.
 const RECOUNT_STEP: u32 = 8;
@@ -71,6 +71,22 @@ impl RingShared {
     #[inline]
     pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
         self.arena.entry(live)
+    }
+
+    /// The stamps of the entry at a live location, at this moment.
+    #[inline]
+    pub(crate) fn stamps(&self, live: Live<'_>) -> Stamps {
+        self.arena.stamps(live)
+    }
+
+    /// Changes a stamp of the entry at a live location from `seen` to `word`; `false` if it is another by now.
+    pub(crate) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
+        self.arena.exchange_stamp(live, stamp, seen, word)
+    }
+
+    /// Sets a stamp of the entry at a live location; `false` if it has none of this kind. For the holder of the write lock.
+    pub(crate) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
+        self.arena.set_stamp(live, stamp, word)
     }
 
     /// Asks the processor to fetch the entry at `location`, as far as entries usually reach.

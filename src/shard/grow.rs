@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::space::Evicted;
 use super::write::Writer;
 use super::{MIN_CHUNKS, State, new_table};
+use crate::expiry::Wheel;
 use crate::index::{Index, Table};
 use crate::policy::Renumbering;
 use crate::reclaim::{self, Live};
@@ -45,6 +46,7 @@ impl Writer<'_> {
         let least = (buckets + buckets / 8 + 1).min(first);
         let sizes = [first, least + (first - least) / 2, least];
         if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
+            self.settle_wheel_bytes();
             self.settle_policy_bytes();
             self.state.settle_capacity();
         }
@@ -60,13 +62,14 @@ impl Writer<'_> {
         let table = self.state.index.table();
         // A little more for what the policy rounds up.
         let policy = self.state.policy_bytes / table.buckets() * wanted + self.state.policy_bytes / 16 + 1024;
-        policy + Renumbering::footprint(table.lanes())
+        let wheel = if self.state.wheel.is_some() { Wheel::footprint(wanted) } else { 0 };
+        policy + wheel + Renumbering::footprint(table.lanes())
     }
 
     /// Whether there was the memory for it.
     fn grow_index_to(&mut self, wanted: usize) -> bool {
         let passing = self.passing_bytes(wanted);
-        if !self.take_from_ring(self.growth_bytes(wanted)) {
+        if !self.take_from_ring(self.growth_bytes(wanted), MIN_CHUNKS) {
             return false;
         }
         // Given back also if the policy panics.
@@ -76,11 +79,20 @@ impl Writer<'_> {
     }
 
     fn move_index(&mut self, table: Arc<Table>) {
-        let State { index, ring, token, hasher, shard_bits, .. } = &mut *self.state;
+        let State { index, ring, token, hasher, shard_bits, wheel, .. } = &mut *self.state;
+        let (rules, reached) = (&self.shard.rules, self.shard.time.reached());
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
         let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
         let mut moved = Renumbering::new(index.table().lanes(), table.lanes());
-        index.move_to(table, (&*token).into(), prefetch, hash, |from, to| moved.set(from, to));
+        let mut new_wheel = wheel.as_ref().map(|wheel| Box::new(Wheel::new(table.buckets(), wheel.elapsed())));
+        index.move_to(table, (&*token).into(), prefetch, hash, |from, to, live| {
+            moved.set(from, to);
+            let removal = rules.times(&ring.shared().stamps(live), reached).removal;
+            if let (Some(removal), Some(wheel)) = (removal, &mut new_wheel) {
+                wheel.file(to.bucket(), removal);
+            }
+        });
+        *wheel = new_wheel;
         // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
         let table = index.table();
         self.shard.hint.set(table);
@@ -97,9 +109,10 @@ impl Writer<'_> {
         let len = state.index.len().max(1);
         let lanes = state.index.table().lanes();
         let charge = state.ring.live_bytes() / len;
-        let per_lane = 64 / LANES + state.policy_bytes / lanes;
+        let per_lane = 64 / LANES + (state.policy_bytes + state.wheel_bytes) / lanes;
         // Saturating, as other threads may give old tables back meanwhile.
-        let others = state.account.allocated().saturating_sub(state.policy_bytes + state.account.index_bytes());
+        let known = state.policy_bytes + state.wheel_bytes + state.account.index_bytes();
+        let others = state.account.allocated().saturating_sub(known);
         let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();
         let spendable = state.account.budget() - others.saturating_sub(chunks);
         // Lanes are 85 % full at most, and the ring 5 % empty.
@@ -109,8 +122,8 @@ impl Writer<'_> {
     }
 
     /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if
-    /// it never will.
-    fn take_from_ring(&mut self, bytes: usize) -> bool {
+    /// it never will, or would leave the ring fewer than `least` chunks.
+    pub(super) fn take_from_ring(&mut self, bytes: usize, least: usize) -> bool {
         loop {
             if self.state.account.take(bytes) {
                 return true;
@@ -118,7 +131,7 @@ impl Writer<'_> {
             let chunk = self.state.ring.chunk_bytes();
             let missing = bytes.saturating_sub(self.state.account.left()).div_ceil(chunk);
             let in_use = self.state.ring.chunks() - self.state.ring.counts().absent;
-            if in_use < missing + MIN_CHUNKS {
+            if in_use < missing + least {
                 return false;
             }
             if !self.give_chunk_back() {
@@ -143,9 +156,17 @@ impl Writer<'_> {
         let known = self.state.policy_bytes;
         if bytes < known {
             self.state.account.give(known - bytes);
-        } else if bytes > known && !self.take_from_ring(bytes - known) {
+        } else if bytes > known && !self.take_from_ring(bytes - known, MIN_CHUNKS) {
             return;
         }
         self.state.policy_bytes = bytes;
+    }
+
+    /// Accounts for the wheel that the index has grown with, from what the growth has just given back.
+    fn settle_wheel_bytes(&mut self) {
+        let bytes = self.state.wheel.as_ref().map_or(0, |wheel| Wheel::footprint(wheel.members()));
+        let has_taken = self.state.account.take(bytes - self.state.wheel_bytes);
+        debug_assert!(has_taken, "the growth had taken as much");
+        self.state.wheel_bytes = bytes;
     }
 }

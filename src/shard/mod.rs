@@ -1,8 +1,8 @@
 //! One ring, its index and its policy under one write lock; readers go past the lock.
 //!
 //! ```text
-//!   readers   table, ring, touches ............. lock-free, under an epoch pin   read.rs
-//!   writers   lock -> State: index, ring, policy                                 write.rs, space.rs
+//!   readers   table, ring, touches, time ............. lock-free, under an epoch pin   read.rs, idle.rs
+//!   writers   lock -> State: index, ring, policy, wheel                                write.rs, space.rs, expire.rs
 //! ```
 //!
 //! # Invariants
@@ -11,6 +11,7 @@
 //! 2. The policy's residents are the used lanes, but for the entry that is being stored (`State::newcomer`).
 //! 3. What is allocated is accounted for, and never more than the shard's budget.
 //! 4. User code (a policy, a hasher) that panics under the lock leaves an empty shard behind.
+//! 5. A bucket with an entry that is to be removed at some tick is filed in the wheel under that tick or an earlier one.
 //!
 //! # Synchronization
 //!
@@ -20,8 +21,10 @@
 //! the lock, and never for a reader.
 
 mod account;
+mod expire;
 mod governor;
 mod grow;
+mod idle;
 mod read;
 mod space;
 mod touch;
@@ -36,13 +39,16 @@ pub(crate) use read::{Found, Position, Visit};
 pub(crate) use touch::TouchLog;
 pub(crate) use write::{Condition, Stored};
 
+use crate::clock::ClockSource;
+use crate::expiry::{Rules, ShardTime, Wheel};
 use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
 use crate::reclaim::{Published, WriteToken};
+use crate::removal::Listener;
 use crate::ring::{Alignment, ChunkId, Ring, RingShared};
 use crate::stats::{Memory, Stats, WriteCounts};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
 
 /// A ring has at least this many chunks, if they can be so small, and less than twice as many: fewer make space
@@ -66,6 +72,9 @@ pub(crate) struct ShardConfig {
     pub(crate) expected_entry_bytes: Option<usize>,
     pub(crate) hasher: KeyHasher,
     pub(crate) factory: PolicyFactory,
+    pub(crate) rules: Rules,
+    pub(crate) clock: ClockSource,
+    pub(crate) listener: Option<Listener>,
 }
 
 impl ShardConfig {
@@ -131,6 +140,10 @@ pub(crate) struct Shard {
     touches: Option<TouchLog>,
     account: Arc<Account>,
     overhead: usize,
+    time: ShardTime,
+    rules: Rules,
+    listener: Option<Listener>,
+    listener_panics: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -147,6 +160,12 @@ pub(crate) struct State {
     /// The live bytes that the policy was told to keep to.
     capacity: usize,
     governor: Governor,
+    /// From the first entry with a deadline on.
+    wheel: Option<Box<Wheel>>,
+    /// What is accounted for as the wheel's.
+    wheel_bytes: usize,
+    /// How many lifetimes have been left to chance.
+    draws: u64,
     /// The chunk that is being cleaned, and how far that is, in bytes.
     cleaning: Option<(ChunkId, usize)>,
     /// Chunks opened for fresh entries so far.
@@ -248,6 +267,9 @@ impl Shard {
             policy_is_stale: false,
             capacity: 0,
             governor: Governor::new(),
+            wheel: None,
+            wheel_bytes: 0,
+            draws: 0,
             cleaning: None,
             opened: 0,
             absent_seen: 0,
@@ -269,6 +291,10 @@ impl Shard {
             touches: ordered.then(|| TouchLog::new(stripes, places)),
             account,
             overhead,
+            time: ShardTime::new(config.clock.clone()),
+            rules: config.rules.clone(),
+            listener: config.listener.clone(),
+            listener_panics: AtomicU64::new(0),
             state: Mutex::new(state),
         })
     }
@@ -282,6 +308,7 @@ impl Shard {
     pub(crate) fn add_stats(&self, stats: &mut Stats) -> f64 {
         let state = self.state.lock();
         state.counts.add_to(stats);
+        stats.listener_panics += self.listener_panics.load(Ordering::Relaxed); // A counter.
         f64::from(state.governor.target()) / f64::from(governor::FULL)
     }
 
@@ -295,6 +322,7 @@ impl Shard {
             chunks: (state.ring.chunks() - counts.absent) * chunk,
             index: self.account.index_bytes(),
             policy: state.policy_bytes,
+            wheels: state.wheel_bytes,
             overhead: self.overhead,
             live: state.ring.live_bytes(),
             dead: state.ring.dead_bytes(),
@@ -311,8 +339,9 @@ impl Shard {
         state.ring.validate(&locations);
         let counts = state.ring.counts();
         let chunks = (state.ring.chunks() - counts.absent) * state.ring.chunk_bytes();
-        let known = chunks + state.policy_bytes + self.overhead + self.account.index_bytes();
+        let known = chunks + state.policy_bytes + state.wheel_bytes + self.overhead + self.account.index_bytes();
         assert_eq!(self.account.allocated(), known, "the account differs");
         assert!(known <= self.account.budget());
+        self.validate_wheel(&state);
     }
 }

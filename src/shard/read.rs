@@ -4,19 +4,20 @@
 //! shared write for a key whose visits are at their top.
 
 use super::Shard;
+use crate::expiry::{Freshness, Now};
 use crate::hash::KeyHash;
 use crate::index::Table;
 use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{Live, Pin};
 use crate::ring::{Entry, Held};
-use crate::units::EntryId;
+use crate::units::{EntryId, Stamp, Tick};
 
 /// An entry that a reader has found.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     table: &'a Table,
     id: EntryId,
-    live: Live<'a>,
+    pub(super) live: Live<'a>,
     pub(crate) entry: Entry<'a>,
 }
 
@@ -49,9 +50,9 @@ impl Shard {
         }
     }
 
-    /// The entry under `key`, for as long as the pin is held.
+    /// The entry under `key`, whatever its deadline, for as long as the pin is held.
     #[inline]
-    pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
+    pub(super) fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let table = self.table.load(pin);
         let (id, (live, entry)) = table.find(hash, pin.into(), |live| {
             // All lines of the entry at once: where its value is depends on the first one.
@@ -60,6 +61,58 @@ impl Shard {
             (entry.key == key).then_some((live, entry))
         })?;
         Some(Found { table, id, live, entry })
+    }
+
+    /// The entry under `key`, unless it is past its deadline.
+    #[inline]
+    pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
+        let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
+        let found = self.seek(hash, key, pin)?;
+        if !found.entry.stamps.is_empty() && !is_served(self.freshness(&found, self.time.now(reached), reached)) {
+            return None;
+        }
+        Some(found)
+    }
+
+    /// As [`find`](Self::find), for a read that puts the entry's idle deadline off.
+    #[inline]
+    pub(crate) fn find_to_read<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
+        let reached = self.time.reached(); // As above.
+        let found = self.seek(hash, key, pin)?;
+        if found.entry.stamps.is_empty() {
+            return Some(found);
+        }
+        let now = self.time.now(reached);
+        let is_read = is_served(self.freshness(&found, now, reached)) && self.is_kept(&found, hash, key, now, pin);
+        is_read.then_some(found)
+    }
+
+    /// As [`find_to_read`](Self::find_to_read), but with entries in their stale period, which stay as they are.
+    pub(crate) fn find_stale<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<(Found<'a>, Freshness)> {
+        let reached = self.time.reached(); // As above.
+        let found = self.seek(hash, key, pin)?;
+        if found.entry.stamps.is_empty() {
+            return Some((found, Freshness::Fresh));
+        }
+        let now = self.time.now(reached);
+        let freshness = self.freshness(&found, now, reached);
+        let is_read = match freshness {
+            Freshness::Gone => false,
+            Freshness::Stale => true,
+            Freshness::Fresh | Freshness::RefreshDue => self.is_kept(&found, hash, key, now, pin),
+        };
+        is_read.then_some((found, freshness))
+    }
+
+    #[inline]
+    fn is_kept<'a>(&'a self, found: &Found<'a>, hash: KeyHash, key: &[u8], now: Now, pin: &'a Pin) -> bool {
+        !found.entry.stamps.has(Stamp::Idle) || self.keep_from_idling(found, hash, key, now, pin)
+    }
+
+    /// Whether an entry with stamps is to be served at `now`.
+    #[inline]
+    fn freshness(&self, found: &Found<'_>, now: Now, reached: Tick) -> Freshness {
+        self.rules.times(&self.ring.stamps(found.live), reached).freshness(now.tick())
     }
 
     /// Tells the policy that an entry was read.
@@ -99,17 +152,28 @@ impl Shard {
         pin: &'a Pin,
         mut each: impl FnMut(Entry<'a>),
     ) -> bool {
+        let reached = self.time.reached(); // As in `find`.
         let table = self.table.load(pin);
         let bucket = position.bucket_in(table.buckets());
         if bucket >= table.buckets() {
             return false;
         }
         *position = Position { next: bucket + 1, of: table.buckets() };
-        for (_, live) in table.entries(bucket, pin.into()) {
-            each(self.ring.entry(live));
+        for (id, live) in table.entries(bucket, pin.into()) {
+            let entry = self.ring.entry(live);
+            let found = Found { table, id, live, entry };
+            if entry.stamps.is_empty() || is_served(self.freshness(&found, self.time.now(reached), reached)) {
+                each(entry);
+            }
         }
         true
     }
+}
+
+/// Whether plain reads see an entry.
+#[inline]
+fn is_served(freshness: Freshness) -> bool {
+    matches!(freshness, Freshness::Fresh | Freshness::RefreshDue)
 }
 
 /// How far an iteration over a shard's buckets has come.

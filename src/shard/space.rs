@@ -15,7 +15,8 @@ use crate::hash::KeyHash;
 use crate::index::Index;
 use crate::policy::{ResidentSource, Residents};
 use crate::reclaim::{self, Live, WriteToken};
-use crate::ring::{ChunkId, Layout, Occupant, Ring, Stream, Window};
+use crate::removal::RemovalCause;
+use crate::ring::{ChunkId, Draft, Layout, Occupant, Ring, Stream, Window};
 use crate::sync;
 use crate::units::{EntryId, Location};
 
@@ -136,7 +137,7 @@ impl Writer<'_> {
                 return Evicted::Newcomer;
             }
             if self.state.live(victim).is_some() {
-                self.unlink(victim);
+                self.unlink(victim, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
                 return Evicted::Entry;
             }
@@ -169,19 +170,19 @@ impl Writer<'_> {
     /// Evicts an entry that the policy has not chosen.
     fn evict_in_spite(&mut self, id: EntryId) {
         self.state.policy.remove(id);
-        self.unlink(id);
+        self.unlink(id, RemovalCause::Evicted);
         self.state.counts.evictions += 1;
     }
 
     /// Writes an entry to the ring; `None` if no space can be had. Other entries may have been evicted or relocated.
-    pub(super) fn place(&mut self, layout: &Layout, key: &[u8], value: &[u8]) -> Option<Location> {
+    pub(super) fn place(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         if layout.charge() > self.state.ring.chunk_bytes() {
             let span = self.state.ring.charge(layout) / self.state.ring.chunk_bytes();
             let first = self.free_run(span)?;
-            return self.state.ring.write_run(first, layout, key, value);
+            return self.state.ring.write_run(first, layout, draft);
         }
         loop {
-            if let Some(location) = self.state.ring.append(Stream::Fresh, layout, key, value) {
+            if let Some(location) = self.state.ring.append(Stream::Fresh, layout, draft) {
                 return Some(location);
             }
             let evictions = self.state.counts.evictions;
@@ -395,6 +396,7 @@ impl Writer<'_> {
         let State { ring, token, index, .. } = &mut *self.state;
         let (to, charge) = ring.relocate(location, stream, token)?;
         index.replace(id, to);
+        ring.carry_over(location, to);
         Some(charge)
     }
 

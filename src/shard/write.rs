@@ -4,14 +4,17 @@
 //! location. The policy knows the entry from the first step on, so that it may choose to evict it at once;
 //! readers know it from the last.
 
+use super::expire::{Presence, STEPS, STEPS_OF_MAINTENANCE};
 use super::{Newcomer, NoPolicy, Shard, State};
+use crate::expiry::{Lifetime, Now};
 use crate::hash::KeyHash;
 use crate::policy::PolicyContext;
 use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{self, Live};
-use crate::ring::{Held, Layout};
-use crate::sync::MutexGuard;
-use crate::units::{EntryId, Location};
+use crate::removal::{Departed, RemovalCause};
+use crate::ring::{Draft, Held, Layout};
+use crate::sync::{MutexGuard, Ordering};
+use crate::units::{EntryId, LANES, Location, Tick};
 
 /// On what a store depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) enum Condition {
 pub(crate) enum Stored {
     Inserted,
     Updated,
+    /// What came had expired already: it only displaced what was there.
+    Expired,
     /// The condition did not hold.
     Declined,
 }
@@ -40,6 +45,10 @@ pub(crate) struct NoSpace;
 pub(crate) struct Writer<'a> {
     pub(super) shard: &'a Shard,
     pub(super) state: MutexGuard<'a, State>,
+    /// The time, once it was asked for.
+    pub(super) now: Option<Now>,
+    /// What the listener will be told of.
+    departed: Departed,
     finished: bool,
 }
 
@@ -53,9 +62,12 @@ impl Drop for Writer<'_> {
 }
 
 impl Shard {
-    /// Runs `work` under the lock.
+    /// Runs `work` under the lock, after a bounded number of entries that are due have expired.
     pub(crate) fn write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> R {
-        self.write_with(self.state.lock(), work)
+        self.write_with(self.state.lock(), |writer| {
+            writer.expire_due(STEPS);
+            work(writer)
+        })
     }
 
     /// Runs `work` under the lock if it is free.
@@ -64,13 +76,25 @@ impl Shard {
     }
 
     fn write_with<'a, R>(&'a self, state: MutexGuard<'a, State>, work: impl FnOnce(&mut Writer<'a>) -> R) -> R {
-        let mut writer = Writer { shard: self, state, finished: false };
+        let mut writer = Writer { shard: self, state, now: None, departed: Departed::default(), finished: false };
         if writer.state.policy_is_stale {
             writer.renew_policy();
         }
         let result = work(&mut writer);
         writer.finished = true;
+        let departed = core::mem::take(&mut writer.departed);
+        drop(writer);
+        self.tell(&departed);
         result
+    }
+
+    /// Tells the listener of entries that have left. Not under the lock.
+    #[inline]
+    fn tell(&self, departed: &Departed) {
+        if let Some(listener) = self.listener.as_ref().filter(|_| !departed.is_empty()) {
+            let panics = departed.tell(listener);
+            self.listener_panics.fetch_add(panics, Ordering::Relaxed); // A counter.
+        }
     }
 }
 
@@ -86,7 +110,7 @@ impl State {
     }
 
     #[inline]
-    fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
+    pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
         let is_key = |live| (self.ring.entry(live).key == key).then_some(live);
         self.index.table().find(hash, (&self.token).into(), is_key)
     }
@@ -100,6 +124,14 @@ impl State {
     }
 }
 
+/// An entry that is to be stored, and when it is to be removed again.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) hash: KeyHash,
+    pub(super) draft: Draft<'a>,
+    pub(super) removal: Option<Tick>,
+}
+
 impl Writer<'_> {
     /// Stores `value` under `key`.
     pub(crate) fn store(
@@ -108,21 +140,44 @@ impl Writer<'_> {
         key: &[u8],
         value: &[u8],
         condition: Condition,
+        lifetime: &Lifetime,
     ) -> Result<Stored, NoSpace> {
         prefetch_to_write(&*self.state.policy);
         // The policy sees what was read before the store, as the store comes after it; so with removals.
         self.drain_touches();
-        let found = self.state.find(hash, key).map(|(id, _)| id);
-        let stored = match (found, condition) {
-            (None, Condition::IfPresent) | (Some(_), Condition::IfAbsent) => return Ok(Stored::Declined),
-            (Some(id), _) => self.update(id, hash, key, value),
-            (None, _) => self.insert(hash, key, value).map(|()| Stored::Inserted),
+        // First, as making the wheel may evict what is there.
+        let Some(fate) = self.fate(lifetime) else { return Err(self.no_space()) };
+        let present = self.find_present(hash, key);
+        let is_fresh = matches!(present, Presence::Fresh(_));
+        match condition {
+            Condition::IfAbsent if is_fresh => return Ok(Stored::Declined),
+            Condition::IfPresent if !is_fresh => return Ok(Stored::Declined),
+            Condition::Always | Condition::IfAbsent | Condition::IfPresent => {}
+        }
+        if fate.removal.is_some_and(|removal| self.has_come(removal)) {
+            self.remove_present(present, RemovalCause::Replaced);
+            return Ok(Stored::Expired);
+        }
+        let draft = Draft { key, value, stamps: fate.stamps };
+        self.place_order(&Order { hash, draft, removal: fate.removal }, present)
+    }
+
+    /// Stores an entry in the place of the one that is present, if one is.
+    pub(super) fn place_order(&mut self, order: &Order<'_>, present: Presence) -> Result<Stored, NoSpace> {
+        let stored = match present.id() {
+            Some(id) => self.update(id, order),
+            None => self.insert(order).map(|()| Stored::Inserted),
         };
         match stored {
-            Ok(_) => self.after_store(self.state.ring.layout(key.len(), value.len())),
-            Err(NoSpace) => self.state.counts.rejected_no_space += 1,
+            Ok(_) => self.after_store(self.state.ring.layout(&order.draft)),
+            Err(NoSpace) => return Err(self.no_space()),
         }
         stored
+    }
+
+    pub(super) fn no_space(&mut self) -> NoSpace {
+        self.state.counts.rejected_no_space += 1;
+        NoSpace
     }
 
     fn after_store(&mut self, layout: Layout) {
@@ -135,8 +190,9 @@ impl Writer<'_> {
         self.clean_ahead(charge);
     }
 
-    fn insert(&mut self, hash: KeyHash, key: &[u8], value: &[u8]) -> Result<(), NoSpace> {
-        let layout = self.state.ring.layout(key.len(), value.len());
+    fn insert(&mut self, order: &Order<'_>) -> Result<(), NoSpace> {
+        let &Order { hash, draft, removal } = order;
+        let layout = self.state.ring.layout(&draft);
         let charge = self.state.ring.charge(&layout);
         self.make_index_room();
         let id = self.state.index.free_lane(hash).ok_or(NoSpace)?;
@@ -146,9 +202,10 @@ impl Writer<'_> {
         if self.state.newcomer.is_none() {
             // The policy would rather not have it.
             self.state.counts.inserts += 1;
+            self.note_departure(draft.key, draft.value, RemovalCause::Evicted);
             return Ok(());
         }
-        let Some(location) = self.place(&layout, key, value) else {
+        let Some(location) = self.place(&layout, &draft) else {
             match self.state.newcomer.take() {
                 Some(_) => self.state.policy.remove(id),
                 None => self.state.counts.inserts += 1, // And evicted while space was sought.
@@ -159,14 +216,16 @@ impl Writer<'_> {
         if self.state.newcomer.take().is_some() {
             self.state.counts.inserted_bytes += charge as u64;
             self.state.index.publish(id, hash, location);
+            self.file(id, removal);
         } else {
             self.kill(location);
+            self.note_departure(draft.key, draft.value, RemovalCause::Evicted);
         }
         Ok(())
     }
 
-    fn update(&mut self, id: EntryId, hash: KeyHash, key: &[u8], value: &[u8]) -> Result<Stored, NoSpace> {
-        let layout = self.state.ring.layout(key.len(), value.len());
+    fn update(&mut self, id: EntryId, order: &Order<'_>) -> Result<Stored, NoSpace> {
+        let layout = self.state.ring.layout(&order.draft);
         let charge = self.state.ring.charge(&layout);
         let Some(old) = self.state.live(id).map(|live| self.state.ring.charge_at(live)) else {
             return Err(NoSpace);
@@ -174,14 +233,16 @@ impl Writer<'_> {
         self.state.index.table().visit(id);
         self.state.policy.update(id, charge_u32(charge));
         self.evict_down_to_fit(charge.saturating_sub(old));
-        let location = self.state.live(id).is_some().then(|| self.place(&layout, key, value)).flatten();
+        let location = self.state.live(id).is_some().then(|| self.place(&layout, &order.draft)).flatten();
         let is_there = self.state.live(id).map(Live::location);
         match (location, is_there) {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
+                self.note_departure_of(id, RemovalCause::Replaced);
                 self.state.index.replace(id, location);
                 self.kill(before);
                 self.state.counts.updates += 1;
+                self.file(id, order.removal);
                 Ok(Stored::Updated)
             }
             (None, Some(_)) => {
@@ -193,17 +254,17 @@ impl Writer<'_> {
                 if let Some(location) = location {
                     self.kill(location);
                 }
-                self.insert(hash, key, value).map(|()| Stored::Updated)
+                self.insert(order).map(|()| Stored::Updated)
             }
         }
     }
 
-    /// Removes the entry under `key`; whether there was one.
+    /// Removes the entry under `key`; whether there was one that reads would have found.
     pub(crate) fn remove(&mut self, hash: KeyHash, key: &[u8]) -> bool {
         self.drain_touches();
-        let Some((id, _)) = self.state.find(hash, key) else { return false };
-        self.remove_resident(id);
-        true
+        let present = self.find_present(hash, key);
+        self.remove_present(present, RemovalCause::Removed);
+        matches!(present, Presence::Fresh(_))
     }
 
     /// Removes the entry under `key` if its value is the `same`; `None` if there is no entry, else whether it was.
@@ -215,10 +276,10 @@ impl Writer<'_> {
         same: impl FnOnce(&[u8]) -> bool,
     ) -> Option<bool> {
         self.drain_touches();
-        let (id, live) = self.state.find(hash, key)?;
-        let is_same = same(self.state.ring.entry(live).value);
+        let Presence::Fresh(id) = self.find_present(hash, key) else { return None };
+        let is_same = same(self.state.ring.entry(self.state.live(id)?).value);
         if is_same {
-            self.remove_resident(id);
+            self.remove_resident(id, RemovalCause::Removed);
         }
         Some(is_same)
     }
@@ -226,16 +287,66 @@ impl Writer<'_> {
     /// Removes the entry under `key` and hands its value out.
     pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<Held> {
         self.drain_touches();
-        let (id, live) = self.state.find(hash, key)?;
-        let held = self.shard.ring.value(live);
-        self.remove_resident(id);
-        Some(held)
+        let present = self.find_present(hash, key);
+        let fresh = if let Presence::Fresh(id) = present { self.state.live(id) } else { None };
+        let held = fresh.map(|live| self.shard.ring.value(live));
+        self.remove_present(present, RemovalCause::Removed);
+        held
     }
 
-    fn remove_resident(&mut self, id: EntryId) {
+    fn remove_present(&mut self, present: Presence, cause: RemovalCause) {
+        if let Some(id) = present.id() {
+            self.remove_resident(id, cause);
+        }
+    }
+
+    /// Removes an entry whose touches have been drained.
+    pub(super) fn remove_resident(&mut self, id: EntryId, cause: RemovalCause) {
         self.state.policy.remove(id);
-        self.unlink(id);
-        self.state.counts.removals += 1;
+        self.unlink(id, cause);
+        match cause {
+            RemovalCause::Expired => self.state.counts.expirations += 1,
+            _ => self.state.counts.removals += 1,
+        }
+    }
+
+    /// Removes entries from the bucket at `from` on, until the listener has `enough` bytes to be told of. The bucket where
+    /// to go on, or `None` after the last.
+    pub(crate) fn remove_some(&mut self, from: usize, enough: usize) -> Option<usize> {
+        self.drain_touches();
+        for bucket in from..self.state.index.table().buckets() {
+            if self.departed.bytes() >= enough {
+                return Some(bucket);
+            }
+            for lane in 0..LANES {
+                let id = EntryId::from_lane(bucket, lane);
+                if self.state.live(id).is_some() {
+                    self.remove_resident(id, RemovalCause::Removed);
+                }
+            }
+        }
+        if self.state.index.len() == 0 {
+            self.clear(); // So that the policy forgets its ghosts, as without a listener.
+        }
+        None
+    }
+
+    /// Notes an entry for the listener.
+    #[inline]
+    fn note_departure(&mut self, key: &[u8], value: &[u8], cause: RemovalCause) {
+        if self.shard.listener.is_some() {
+            self.departed.push(key, value, cause);
+        }
+    }
+
+    #[inline]
+    fn note_departure_of(&mut self, id: EntryId, cause: RemovalCause) {
+        if self.shard.listener.is_some() {
+            if let Some(live) = self.state.live(id) {
+                let entry = self.state.ring.entry(live);
+                self.departed.push(entry.key, entry.value, cause);
+            }
+        }
     }
 
     /// Removes all entries.
@@ -252,6 +363,9 @@ impl Writer<'_> {
         state.ring.clear(&reclaim::pin());
         state.cleaning = None;
         state.newcomer = None;
+        if let Some(wheel) = &mut state.wheel {
+            wheel.clear();
+        }
         state.policy_is_stale = true;
     }
 
@@ -284,7 +398,8 @@ impl Writer<'_> {
 
     /// Takes an entry, which the policy has forgotten, out of the index and the ring.
     #[inline]
-    pub(super) fn unlink(&mut self, id: EntryId) {
+    pub(super) fn unlink(&mut self, id: EntryId, cause: RemovalCause) {
+        self.note_departure_of(id, cause);
         let Some(live) = self.state.live(id) else { return };
         let location = live.location();
         let hash = self.state.index.may_be_displaced(id).then(|| self.state.hash_of(live));
@@ -303,6 +418,7 @@ impl Writer<'_> {
     /// Does deferred work, a bounded amount of it.
     pub(crate) fn maintain(&mut self) {
         self.drain_touches();
+        self.expire_due(STEPS_OF_MAINTENANCE);
         reclaim::collect();
         self.state.ring.collect_freed();
         self.settle_policy_bytes();

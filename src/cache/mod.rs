@@ -1,13 +1,20 @@
 //! [`Cache`]: the public operations, each routed to its shard.
 
+mod lifetimes;
+
 use core::fmt;
 use std::sync::Arc;
 
+pub use lifetimes::Stale;
+
 use crate::builder::CacheBuilder;
+use crate::clock::ClockSource;
 use crate::error::{Error, ErrorKind};
+use crate::expiry::{Lifetime, Rules};
 use crate::hash::{KeyHash, KeyHasher};
 use crate::policy::PolicyFactory;
 use crate::reclaim::{self, Pin};
+use crate::removal::Listener;
 use crate::ring::{Alignment, Held, Value};
 use crate::shard::{Condition, Found, NoShard, Position, Shard, ShardConfig, Stored, Visit};
 use crate::stats::{Count, Memory, ReadCounts, Stats};
@@ -49,6 +56,7 @@ struct Inner {
     max_entry_bytes: usize,
     /// What is allocated beside the shards.
     overhead: usize,
+    is_listened_to: bool,
     /// Dropped after the shards.
     _last: CollectOnDrop,
 }
@@ -77,6 +85,9 @@ pub(crate) struct CacheConfig {
     pub(crate) expected_entry_bytes: Option<usize>,
     pub(crate) hasher: KeyHasher,
     pub(crate) factory: PolicyFactory,
+    pub(crate) rules: Rules,
+    pub(crate) clock: ClockSource,
+    pub(crate) listener: Option<Listener>,
 }
 
 /// How many stripes a cache of this size counts its reads in.
@@ -132,6 +143,9 @@ impl Cache {
             expected_entry_bytes: config.expected_entry_bytes,
             hasher: config.hasher.clone(),
             factory: config.factory,
+            rules: config.rules,
+            clock: config.clock,
+            listener: config.listener.clone(),
         };
         let too_small = |shard_min| {
             let min_bytes = min_bytes(config.shards * shard_min);
@@ -154,6 +168,7 @@ impl Cache {
             max_bytes: config.max_bytes,
             max_entry_bytes: shard.max_entry_bytes(),
             overhead,
+            is_listened_to: config.listener.is_some(),
             _last: CollectOnDrop,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -230,7 +245,7 @@ impl Cache {
                 target.shard.prefetch_entry(target.hash, &pin);
             }
             for (place, (target, key)) in targets.iter().zip(keys).enumerate() {
-                let found = target.shard.find(target.hash, key.as_ref(), &pin);
+                let found = target.shard.find_to_read(target.hash, key.as_ref(), &pin);
                 self.note_read(target, found.as_ref(), &pin);
                 each(batch * BATCH + place, found.map(|found| found.entry.value));
             }
@@ -276,7 +291,7 @@ impl Cache {
     /// needed. Allocates nothing in the steady state; the shard's index is rebuilt while its entries become
     /// more.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.store(key.as_ref(), value.as_ref(), Condition::Always).map(|_| ())
+        self.store(key.as_ref(), value.as_ref(), Condition::Always, &Lifetime::new()).map(|_| ())
     }
 
     /// Stores `value` under `key` if there is no entry; whether it did.
@@ -285,8 +300,7 @@ impl Cache {
     ///
     /// As [`insert`](Self::insert).
     pub fn insert_if_absent(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
-        let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfAbsent)?;
-        Ok(stored != Stored::Declined)
+        self.insert_if_absent_with(key, value, Lifetime::new())
     }
 
     /// Stores `value` under `key` if there is an entry already; whether it did.
@@ -295,8 +309,7 @@ impl Cache {
     ///
     /// As [`insert`](Self::insert).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
-        let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfPresent)?;
-        Ok(stored != Stored::Declined)
+        self.replace_with(key, value, Lifetime::new())
     }
 
     /// Removes the entry under `key`; whether there was one.
@@ -324,7 +337,11 @@ impl Cache {
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
         for shard in &self.inner.shards {
-            shard.write(|writer| writer.clear());
+            if self.inner.is_listened_to {
+                clear_step_by_step(shard);
+            } else {
+                shard.write(|writer| writer.clear());
+            }
         }
     }
 
@@ -417,6 +434,7 @@ impl Cache {
             rejected_too_large: counts.sum(Count::TooLarge),
             dropped_touches: counts.sum(Count::DroppedTouches),
             copied_values: counts.sum(Count::CopiedValues),
+            stale_hits: counts.sum(Count::StaleHits),
             ..Stats::default()
         };
         let targets: f64 = self.inner.shards.iter().map(|shard| shard.add_stats(&mut stats)).sum();
@@ -474,7 +492,7 @@ impl Cache {
         // On its way while the pin's fence waits for earlier loads.
         target.shard.prefetch_bucket(target.hash);
         let pin = reclaim::pin();
-        let found = target.shard.find(target.hash, key, &pin);
+        let found = target.shard.find_to_read(target.hash, key, &pin);
         self.note_read(&target, found.as_ref(), &pin);
         found.map(|found| with(&target, found, &pin))
     }
@@ -488,8 +506,14 @@ impl Cache {
             return;
         };
         counts.add(pin.stripe(), Count::Hits, 1);
+        self.note_visit(target, found, pin);
+    }
+
+    /// Tells the policy of a visit.
+    #[inline]
+    fn note_visit(&self, target: &Target<'_>, found: &Found<'_>, pin: &Pin) {
         if target.shard.visit(found, pin) == Visit::Dropped {
-            counts.add(pin.stripe(), Count::DroppedTouches, 1);
+            self.inner.counts.add(pin.stripe(), Count::DroppedTouches, 1);
         }
     }
 
@@ -503,7 +527,7 @@ impl Cache {
         }
     }
 
-    fn store(&self, key: &[u8], value: &[u8], condition: Condition) -> Result<Stored, Error> {
+    fn store(&self, key: &[u8], value: &[u8], condition: Condition, lifetime: &Lifetime) -> Result<Stored, Error> {
         if key.len() > MAX_KEY_BYTES {
             self.inner.counts.add(None, Count::KeyTooLong, 1);
             return Err(ErrorKind::KeyTooLong { bytes: key.len(), max: MAX_KEY_BYTES }.into());
@@ -515,8 +539,17 @@ impl Cache {
         }
         let target = self.target(key);
         target.shard.prefetch_to_write(target.hash);
-        let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition));
+        let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition, lifetime));
         stored.map_err(|_| ErrorKind::Rejected.into())
+    }
+}
+
+/// Removes all entries of a shard, and tells the listener of some at a time: copies of all might be as large as the cache.
+fn clear_step_by_step(shard: &Shard) {
+    const ENOUGH_BYTES: usize = 256 << 10;
+    let mut next = Some(0);
+    while let Some(from) = next {
+        next = shard.write(|writer| writer.remove_some(from, ENOUGH_BYTES));
     }
 }
 

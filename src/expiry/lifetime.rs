@@ -1,0 +1,96 @@
+//! [`Lifetime`]: what a caller says about one entry, and [`Remaining`], what is left of it.
+
+use core::time::Duration;
+
+/// How long one entry lives: for [`Cache::insert_with`](crate::Cache::insert_with).
+///
+/// What is not said is the cache's default, as the [builder](crate::CacheBuilder) was given it.
+///
+/// ```
+/// use std::time::Duration;
+/// use bytecache::{Cache, Lifetime};
+///
+/// let cache = Cache::builder().max_bytes(1 << 20).time_to_live(Duration::from_secs(60)).build()?;
+/// // At most an hour, ten minutes without a read, and readable for another minute by `get_stale`.
+/// let session = Lifetime::new()
+///     .ttl(Duration::from_secs(3600))
+///     .idle(Duration::from_secs(600))
+///     .stale(Duration::from_secs(60));
+/// cache.insert_with("session", "state", session)?;
+/// cache.insert_with("constant", "3.14", Lifetime::forever())?;
+/// # Ok::<(), bytecache::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "a lifetime does nothing until an entry is inserted with it"]
+pub struct Lifetime {
+    pub(super) ttl: Length,
+    pub(super) idle: Length,
+    pub(super) stale: Option<Duration>,
+    pub(super) refresh: Option<Duration>,
+}
+
+/// A length of time that has a default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Length {
+    #[default]
+    Default,
+    Unlimited,
+    Limited(Duration),
+}
+
+impl Length {
+    pub(super) fn or(self, default: Option<Duration>) -> Option<Duration> {
+        match self {
+            Self::Default => default,
+            Self::Unlimited => None,
+            Self::Limited(length) => Some(length),
+        }
+    }
+}
+
+impl Lifetime {
+    /// The cache's defaults, in everything.
+    pub const fn new() -> Self {
+        Self { ttl: Length::Default, idle: Length::Default, stale: None, refresh: None }
+    }
+
+    /// No time to live and no time to idle, whatever the cache's defaults are.
+    pub const fn forever() -> Self {
+        Self { ttl: Length::Unlimited, idle: Length::Unlimited, stale: None, refresh: None }
+    }
+
+    /// Time to live: how long after it was inserted the entry expires. Zero is "expired already".
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Length::Limited(ttl);
+        self
+    }
+
+    /// Time to idle: how long after it was last read the entry expires. Zero is "expired already".
+    ///
+    /// Reads that count as such are those that count for the statistics, and [`touch`](crate::Cache::touch).
+    pub const fn idle(mut self, idle: Duration) -> Self {
+        self.idle = Length::Limited(idle);
+        self
+    }
+
+    /// How long the entry stays readable by [`get_stale`](crate::Cache::get_stale) after it has expired.
+    pub const fn stale(mut self, stale: Duration) -> Self {
+        self.stale = Some(stale);
+        self
+    }
+
+    /// How long after it was inserted [`get_stale`](crate::Cache::get_stale) says that the entry should be loaded anew.
+    pub const fn refresh(mut self, refresh: Duration) -> Self {
+        self.refresh = Some(refresh);
+        self
+    }
+}
+
+/// What is left of an entry's life: see [`Cache::ttl`](crate::Cache::ttl).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remaining {
+    /// The entry has no deadline.
+    Never,
+    /// The time until its deadline, be it the end of its time to live or of its time to idle.
+    For(Duration),
+}

@@ -1,0 +1,192 @@
+//! A cache's rules on lifetimes, and how they become stamps and are read back.
+
+use core::time::Duration;
+
+use super::lifetime::Lifetime;
+use super::time::{Now, ticks};
+use super::{CLAIMED, HORIZON, NEVER};
+use crate::clock::to_nanos;
+use crate::units::{Stamp, Stamps, Tick};
+
+/// What an entry of a cache is subject to unless its insert says otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    ttl: Option<Duration>,
+    idle: Option<Duration>,
+    /// The part of a time to live that is left to chance, from 0 to 1.
+    jitter: f64,
+    /// `idle` in ticks, and the stale period.
+    idle_ticks: u32,
+    stale_ticks: u32,
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fate {
+    pub(crate) stamps: Stamps,
+    /// When it is to be removed; `None` if at no time.
+    pub(crate) removal: Option<Tick>,
+}
+
+/// Whether an entry is still to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    Fresh,
+    /// As fresh, but to be loaded anew.
+    RefreshDue,
+    /// Past its deadline, in its stale period.
+    Stale,
+    /// Past its removal.
+    Gone,
+}
+
+/// When an entry dies, read from its stamps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) removal: Option<Tick>,
+    stale: u32,
+    refresh: Option<u32>,
+}
+
+impl Times {
+    /// From when on reads miss the entry.
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        self.removal.map(|removal| removal.before(self.stale))
+    }
+
+    #[inline]
+    pub(crate) fn freshness(&self, now: Tick) -> Freshness {
+        let is_refresh_due = || self.refresh.is_some_and(|refresh| is_past(refresh, now));
+        match self.removal {
+            Some(removal) if removal <= now => Freshness::Gone,
+            Some(removal) if removal.before(self.stale) <= now => Freshness::Stale,
+            _ if is_refresh_due() => Freshness::RefreshDue,
+            _ => Freshness::Fresh,
+        }
+    }
+}
+
+/// Whether the tick with the low half `word` has come. Of no consequence for an entry that is due for more than a year.
+fn is_past(word: u32, now: Tick) -> bool {
+    now.low().wrapping_sub(word).cast_signed() >= 0
+}
+
+/// The tick itself, or if its low half means something else, the next one without a meaning.
+fn storable(tick: Tick) -> Tick {
+    if tick.low() >= CLAIMED { tick.after(2) } else { tick }
+}
+
+/// A length in ticks, rounded up, within the horizon.
+fn length(duration: Duration) -> u32 {
+    u32::try_from(ticks(to_nanos(duration))).unwrap_or(HORIZON).min(HORIZON)
+}
+
+/// A time to idle in ticks: half the horizon at most, so that of two stamps of one entry the later one can be told.
+fn idle_length(duration: Duration) -> u32 {
+    length(duration).min(HORIZON / 2)
+}
+
+impl Rules {
+    pub(crate) fn new(ttl: Option<Duration>, idle: Option<Duration>, stale: Duration, jitter: f64) -> Self {
+        Self { ttl, idle, jitter, idle_ticks: idle.map_or(0, idle_length), stale_ticks: length(stale) }
+    }
+
+    /// Whether an entry of this lifetime needs to know the time.
+    #[inline]
+    pub(crate) fn need_time(&self, lifetime: &Lifetime) -> bool {
+        lifetime.ttl.or(self.ttl).is_some() || lifetime.idle.or(self.idle).is_some() || lifetime.refresh.is_some()
+    }
+
+    /// Whether a draw of chance goes into a lifetime.
+    pub(crate) fn need_chance(&self, lifetime: &Lifetime) -> bool {
+        self.jitter > 0.0 && lifetime.ttl.or(self.ttl).is_some()
+    }
+
+    /// What becomes of an entry that is inserted now, when the shard's time has reached `reached`. `chance` is from 0 to 1.
+    pub(crate) fn fate(&self, lifetime: &Lifetime, now: Now, reached: Tick, chance: f64) -> Fate {
+        let limit = reached.after(HORIZON);
+        let ttl = lifetime.ttl.or(self.ttl).map(|ttl| self.end_of_ttl(ttl, now, chance).min(limit));
+        let idle_ticks = lifetime.idle.or(self.idle).map(idle_length);
+        let idle = idle_ticks.map(|length| end_of_idling(length, now).min(limit));
+        let latest = ttl.max(idle).unwrap_or(reached);
+        // The stale period is cut first where both would go beyond the horizon; and it has to fit a later idle deadline as well.
+        let room = u32::try_from(limit.get() - latest.get()).unwrap_or(HORIZON);
+        let stale = lifetime.stale.map_or(self.stale_ticks, length).min(room).min(HORIZON - idle_ticks.unwrap_or(0));
+
+        let mut stamps = Stamps::NONE;
+        let removals = [(Stamp::Removal, ttl), (Stamp::Idle, idle)].map(|(stamp, deadline)| {
+            let removal = storable(deadline?.after(stale));
+            stamps.set(stamp, removal.low());
+            Some(removal)
+        });
+        if let Some(length) = idle_ticks.filter(|&length| length != self.idle_ticks) {
+            stamps.set(Stamp::IdleLength, length);
+        }
+        if !stamps.present().is_empty() && stale != self.stale_ticks {
+            stamps.set(Stamp::StaleLength, stale);
+        }
+        if let Some(refresh) = lifetime.refresh {
+            stamps.set(Stamp::Refresh, now.tick_after(to_nanos(refresh)).low());
+        }
+        Fate { stamps, removal: removals.into_iter().flatten().min() }
+    }
+
+    /// What becomes of a present entry, if it expires `ttl` from now instead of what was said before.
+    pub(crate) fn fate_with_ttl(&self, present: &Stamps, ttl: Duration, now: Now, reached: Tick) -> Fate {
+        let stale = present.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
+        let limit = reached.after(HORIZON - stale);
+        let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)).min(limit) };
+        let mut stamps = *present;
+        stamps.set(Stamp::Removal, storable(deadline.after(stale)).low());
+        Fate { stamps, removal: self.times(&stamps, reached).removal }
+    }
+
+    fn end_of_ttl(&self, ttl: Duration, now: Now, chance: f64) -> Tick {
+        if ttl.is_zero() {
+            return now.tick();
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of the nanoseconds, from 0 up"
+        )]
+        let nanos = match self.jitter > 0.0 {
+            true => (to_nanos(ttl) as f64 * (1.0 - self.jitter * chance)) as u64,
+            false => to_nanos(ttl),
+        };
+        now.tick_after(nanos)
+    }
+
+    /// When an entry with these stamps dies. The shard's time had reached `reached` before they were read.
+    #[inline]
+    pub(crate) fn times(&self, stamps: &Stamps, reached: Tick) -> Times {
+        let tick = |word: u32| match word {
+            NEVER => None,
+            CLAIMED => Some(reached),
+            word => Some(reached.next_with_low(word)),
+        };
+        let removal = stamps.get(Stamp::Removal).and_then(tick);
+        let idle = stamps.get(Stamp::Idle).and_then(tick);
+        let earliest = removal.map_or(idle, |removal| Some(idle.map_or(removal, |idle| idle.min(removal))));
+        let stale = stamps.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
+        Times { removal: earliest, stale, refresh: stamps.get(Stamp::Refresh) }
+    }
+
+    /// The word that a read at `now` makes of the idle stamp; `None` if it leaves it as it is.
+    pub(crate) fn idle_after_read(&self, stamps: &Stamps, now: Now) -> Option<u32> {
+        let present = stamps.get(Stamp::Idle).filter(|&word| word != NEVER && word != CLAIMED)?;
+        let stale = stamps.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
+        let length = stamps.get(Stamp::IdleLength).unwrap_or(self.idle_ticks);
+        let word = storable(end_of_idling(length, now).after(stale)).low();
+        // They differ by no more than the time to idle, so the sign tells which is later.
+        (word.wrapping_sub(present).cast_signed() > 0).then_some(word)
+    }
+}
+
+/// When an entry expires that is read now and may then be idle for `length` ticks.
+fn end_of_idling(length: u32, now: Now) -> Tick {
+    if length == 0 { now.tick() } else { now.next_tick().after(length) }
+}
+
+/// The stamps that take an entry's deadline away.
+pub(crate) const PERSISTENT: [(Stamp, u32); 2] = [(Stamp::Removal, NEVER), (Stamp::Idle, NEVER)];

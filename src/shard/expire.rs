@@ -1,0 +1,258 @@
+//! Expiry: who is due, told by the wheel, and what a store or a caller says of an entry's end.
+//!
+//! Every write to a shard first takes out what is due, a bounded amount of it: the wheel names a bucket, its entries'
+//! headers tell which of them are past their removal, and the bucket is filed anew under the earliest of the others. A
+//! shard without deadlines has no wheel, and a wheel with nothing in it never asks for the time.
+
+use core::time::Duration;
+use std::boxed::Box;
+
+use super::write::{NoSpace, Order, Writer};
+use super::{Shard, State};
+use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
+use crate::hash::KeyHash;
+use crate::reclaim::Live;
+use crate::removal::RemovalCause;
+use crate::ring::{Draft, Held};
+use crate::units::{EntryId, LANES, Stamps, Tick};
+
+/// What a write does for entries that are due, in steps of the wheel: at most four buckets, so 48 entries.
+pub(super) const STEPS: usize = 16;
+/// The same for a call of `maintain`: 1024 buckets at most.
+pub(super) const STEPS_OF_MAINTENANCE: usize = 4096;
+/// Steps that it takes to look at a bucket, the one that hands it out included.
+const STEPS_OF_A_LOOK: usize = 4;
+
+/// What there is under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    Fresh(EntryId),
+    /// In its stale period: reads miss it.
+    Stale(EntryId),
+}
+
+impl Presence {
+    pub(super) fn id(self) -> Option<EntryId> {
+        match self {
+            Self::Absent => None,
+            Self::Fresh(id) | Self::Stale(id) => Some(id),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
+        self.ring.shared().stamps(live)
+    }
+}
+
+impl Writer<'_> {
+    /// The time, the same throughout one hold of the lock.
+    pub(super) fn now(&mut self) -> Now {
+        *self.now.get_or_insert_with(|| self.shard.time.now_for_writer())
+    }
+
+    /// Whether a tick has come.
+    pub(super) fn has_come(&mut self, tick: Tick) -> bool {
+        tick <= self.now().tick()
+    }
+
+    /// Takes out entries that are due, as long as there are steps.
+    #[inline]
+    pub(super) fn expire_due(&mut self, steps: usize) {
+        if self.state.wheel.as_ref().is_some_and(|wheel| !wheel.is_empty()) {
+            self.expire_up_to(steps);
+        }
+    }
+
+    fn expire_up_to(&mut self, mut steps: usize) {
+        let now = self.now();
+        while let Some(bucket) = self.state.wheel.as_mut().and_then(|wheel| wheel.next_due(now.tick(), &mut steps)) {
+            steps = steps.saturating_sub(STEPS_OF_A_LOOK - 1);
+            self.expire_in(bucket, now);
+        }
+        self.note_reached();
+    }
+
+    /// Tells readers what has been taken out.
+    fn note_reached(&self) {
+        if let Some(wheel) = &self.state.wheel {
+            let reached = wheel.elapsed();
+            if reached > self.shard.time.reached() {
+                self.shard.time.reach(reached);
+            }
+        }
+    }
+
+    /// Takes out the entries of a bucket that are due, and files it anew for the others.
+    fn expire_in(&mut self, bucket: usize, now: Now) {
+        let lanes = (0..LANES).map(|lane| EntryId::from_lane(bucket, lane));
+        for live in lanes.clone().filter_map(|id| self.state.live(id)) {
+            self.state.ring.shared().prefetch_header(live.location());
+        }
+        let mut next: Option<Tick> = None;
+        let mut has_drained = false;
+        for id in lanes {
+            match self.claim(id, now) {
+                None => {}
+                Some(removal) if removal > now.tick() => next = Some(next.map_or(removal, |next| next.min(removal))),
+                Some(_) => {
+                    // Once, as the policy is to know what was read before it is told of removals.
+                    if !core::mem::replace(&mut has_drained, true) {
+                        self.drain_touches();
+                    }
+                    self.remove_resident(id, RemovalCause::Expired);
+                }
+            }
+        }
+        if let (Some(next), Some(wheel)) = (next, &mut self.state.wheel) {
+            wheel.file(bucket, next);
+        }
+    }
+
+    /// What becomes of an entry that is stored now; `None` if there is no room for the wheel that it needs.
+    pub(super) fn fate(&mut self, lifetime: &Lifetime) -> Option<Fate> {
+        let rules = &self.shard.rules;
+        if !rules.need_time(lifetime) {
+            return Some(Fate { stamps: Stamps::NONE, removal: None });
+        }
+        let now = self.prepare_wheel()?;
+        let chance = if rules.need_chance(lifetime) { self.draw() } else { 0.0 };
+        Some(rules.fate(lifetime, now, self.shard.time.reached(), chance))
+    }
+
+    /// A number from 0 to 1 that nobody can tell in advance, unless the hasher's seed is fixed.
+    fn draw(&mut self) -> f64 {
+        self.state.draws += 1;
+        let hash = self.state.hasher.hash(&self.state.draws.to_le_bytes());
+        hash.get() as f64 / u64::MAX as f64
+    }
+
+    /// Sees to it that there is a wheel, and that a removal within the horizon can be recorded; the time. `None` if there is
+    /// no room for the wheel.
+    fn prepare_wheel(&mut self) -> Option<Now> {
+        let now = self.now();
+        if self.state.wheel.is_none() {
+            let members = self.state.index.table().buckets();
+            let bytes = Wheel::footprint(members);
+            if !self.take_from_ring(bytes, MIN_CHUNKS_WITH_WHEEL) {
+                return None;
+            }
+            self.state.wheel_bytes = bytes;
+            self.state.wheel = Some(Box::new(Wheel::new(members, now.tick())));
+            self.state.settle_capacity();
+        }
+        let reached = self.shard.time.reached();
+        if now.tick().get() - reached.get() > u64::from(HORIZON / 2) {
+            // The clock has jumped more than a year: what lies so far back cannot wait, or what is stored now could not be told
+            // from it.
+            self.expire_up_to(usize::MAX);
+        } else if self.state.wheel.as_ref().is_some_and(|wheel| wheel.is_empty()) {
+            self.expire_up_to(0);
+        }
+        Some(now)
+    }
+
+    /// Sees to it that an entry is removed in time.
+    #[inline]
+    pub(super) fn file(&mut self, id: EntryId, removal: Option<Tick>) {
+        if let (Some(removal), Some(wheel)) = (removal, &mut self.state.wheel) {
+            wheel.file(id.bucket(), removal);
+        }
+    }
+
+    /// What there is under a key. An entry past its removal is taken out. Touches are to be drained before.
+    #[inline]
+    pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
+        let Some((id, live)) = self.state.find(hash, key) else { return Presence::Absent };
+        if self.state.ring.entry(live).stamps.is_empty() { Presence::Fresh(id) } else { self.presence_of(id) }
+    }
+
+    fn presence_of(&mut self, id: EntryId) -> Presence {
+        let now = self.now();
+        if self.claim(id, now).is_some_and(|removal| removal <= now.tick()) {
+            self.remove_resident(id, RemovalCause::Expired);
+            return Presence::Absent;
+        }
+        let stamps = self.state.live(id).map(|live| self.state.stamps(live));
+        let times = stamps.map(|stamps| self.shard.rules.times(&stamps, self.shard.time.reached()));
+        match times.map(|times| times.freshness(now.tick())) {
+            None | Some(Freshness::Gone) => Presence::Absent,
+            Some(Freshness::Stale) => Presence::Stale(id),
+            Some(Freshness::Fresh | Freshness::RefreshDue) => Presence::Fresh(id),
+        }
+    }
+
+    /// Has the entry under `key` expire after `ttl`; whether there was one that reads would have found. Its idle deadline
+    /// stays. An entry without the stamp for it is stored anew.
+    pub(crate) fn set_ttl(&mut self, hash: KeyHash, key: &[u8], ttl: Duration) -> Result<bool, NoSpace> {
+        self.drain_touches();
+        let Some(now) = self.prepare_wheel() else { return Err(self.no_space()) };
+        let Presence::Fresh(id) = self.find_present(hash, key) else { return Ok(false) };
+        let Some(live) = self.state.live(id) else { return Ok(false) };
+        let present = self.state.stamps(live);
+        let Fate { stamps, removal } = self.shard.rules.fate_with_ttl(&present, ttl, now, self.shard.time.reached());
+        if removal.is_some_and(|removal| removal <= now.tick()) {
+            self.remove_resident(id, RemovalCause::Expired);
+        } else if stamps.present() == present.present() {
+            self.set_removal(id, &stamps);
+            self.file(id, removal);
+        } else {
+            // Held, as its own bytes are copied while room is made for them.
+            let (Held::Pinned(value) | Held::Copied(value)) = self.shard.ring.value(live);
+            let order = Order { hash, draft: Draft { key, value: &value, stamps }, removal };
+            self.place_order(&order, Presence::Fresh(id))?;
+        }
+        Ok(true)
+    }
+
+    /// Takes the deadlines of the entry under `key` away; whether there was one that reads would have found.
+    pub(crate) fn persist(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.drain_touches();
+        let Presence::Fresh(id) = self.find_present(hash, key) else { return false };
+        self.make_persistent(id);
+        true
+    }
+}
+
+/// With the memory that the ring gives up for a wheel it still has so many chunks.
+const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
+
+impl Shard {
+    /// How long the entry under `key` will live; `None` if reads would not find it.
+    pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
+        let reached = self.time.reached();
+        let pin = crate::reclaim::pin();
+        let found = self.find(hash, key, &pin)?;
+        if found.entry.stamps.is_empty() {
+            return Some(Remaining::Never);
+        }
+        let now = self.time.now(reached);
+        match self.rules.times(&self.stamps_of(&found), reached).deadline() {
+            None => Some(Remaining::Never),
+            Some(deadline) => (deadline > now.tick()).then(|| Remaining::For(now.until(deadline))),
+        }
+    }
+
+    /// Recounts what the wheel should know, and panics where it does not.
+    pub(super) fn validate_wheel(&self, state: &State) {
+        let Some(wheel) = &state.wheel else {
+            assert_eq!(state.wheel_bytes, 0);
+            return;
+        };
+        wheel.validate();
+        assert_eq!(wheel.members(), state.index.table().buckets());
+        assert_eq!(state.wheel_bytes, Wheel::footprint(wheel.members()));
+        let reached = self.time.reached();
+        assert!(reached <= wheel.elapsed());
+        for bucket in 0..wheel.members() {
+            for (id, live) in state.index.table().entries(bucket, (&state.token).into()) {
+                let Some(removal) = self.rules.times(&state.stamps(live), reached).removal else { continue };
+                let filed = wheel.filed_under(bucket);
+                assert!(filed.is_some_and(|filed| filed <= removal), "{id:?} dies at {removal:?}, filed {filed:?}");
+                assert!(removal >= reached, "{id:?} should be gone");
+            }
+        }
+    }
+}
