@@ -81,9 +81,13 @@ fn length(duration: Duration) -> u32 {
     u32::try_from(ticks(to_nanos(duration))).unwrap_or(HORIZON).min(HORIZON)
 }
 
-/// A time to idle in ticks: half the horizon at most, so that of two stamps of one entry the later one can be told.
+/// The longest time to idle, its stale period included: of two stamps of one entry the later one can be told, and reads
+/// may move them on for a year in which nothing is written to the shard.
+const IDLE_MAX: u32 = HORIZON / 2;
+
+/// A time to idle in ticks.
 fn idle_length(duration: Duration) -> u32 {
-    length(duration).min(HORIZON / 2)
+    length(duration).min(IDLE_MAX)
 }
 
 impl Rules {
@@ -109,9 +113,10 @@ impl Rules {
         let idle_ticks = lifetime.idle.or(self.idle).map(idle_length);
         let idle = idle_ticks.map(|length| end_of_idling(length, now).min(limit));
         let latest = ttl.max(idle).unwrap_or(reached);
-        // The stale period is cut first where both would go beyond the horizon; and it has to fit a later idle deadline as well.
+        // The stale period is cut first where both would go beyond the horizon; and it has to fit later idle deadlines as well.
         let room = u32::try_from(limit.get() - latest.get()).unwrap_or(HORIZON);
-        let stale = lifetime.stale.map_or(self.stale_ticks, length).min(room).min(HORIZON - idle_ticks.unwrap_or(0));
+        let room = idle_ticks.map_or(room, |length| room.min(IDLE_MAX - length));
+        let stale = lifetime.stale.map_or(self.stale_ticks, length).min(room);
 
         let mut stamps = Stamps::NONE;
         let removals = [(Stamp::Removal, ttl), (Stamp::Idle, idle)].map(|(stamp, deadline)| {
@@ -172,12 +177,14 @@ impl Rules {
         Times { removal: earliest, stale, refresh: stamps.get(Stamp::Refresh) }
     }
 
-    /// The word that a read at `now` makes of the idle stamp; `None` if it leaves it as it is.
-    pub(crate) fn idle_after_read(&self, stamps: &Stamps, now: Now) -> Option<u32> {
+    /// The word that a read at `now` makes of the idle stamp; `None` if it leaves it as it is. The shard's time had reached
+    /// `reached` before.
+    pub(crate) fn idle_after_read(&self, stamps: &Stamps, now: Now, reached: Tick) -> Option<u32> {
         let present = stamps.get(Stamp::Idle).filter(|&word| word != NEVER && word != CLAIMED)?;
         let stale = stamps.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
         let length = stamps.get(Stamp::IdleLength).unwrap_or(self.idle_ticks);
-        let word = storable(end_of_idling(length, now).after(stale)).low();
+        let removal = end_of_idling(length, now).after(stale).min(reached.after(HORIZON));
+        let word = storable(removal).low();
         // They differ by no more than the time to idle, so the sign tells which is later.
         (word.wrapping_sub(present).cast_signed() > 0).then_some(word)
     }

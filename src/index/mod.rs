@@ -457,7 +457,13 @@ mod tests {
         let token = WriteToken::new();
         let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
         let mut moves = std::collections::HashMap::new();
-        index.move_to(table(13), (&token).into(), |_| {}, hash_of, |from, to, _| assert_eq!(moves.insert(from, to), None));
+        index.move_to(
+            table(13),
+            (&token).into(),
+            |_| {},
+            hash_of,
+            |from, to, _| assert_eq!(moves.insert(from, to), None),
+        );
         assert_eq!((index.table().buckets(), moves.len()), (13, 100));
         let moved = moves[&visited];
         assert_eq!((Some(moved), index.table().visits(moved)), (find(&index, spread(7), 7), 2));

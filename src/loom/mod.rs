@@ -24,6 +24,8 @@ use loom::model::Builder;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
+use crate::clock::ClockSource;
+use crate::expiry::Rules;
 use crate::hash::{KeyHash, KeyHasher, StableHash};
 use crate::index::{Index, LocationBits, Table};
 use crate::policy::Policy;
@@ -158,26 +160,35 @@ fn whole(value: &[u8]) -> u8 {
     value[0]
 }
 
+/// A small shard without deadlines.
+fn config() -> ShardConfig {
+    ShardConfig {
+        budget: 1 << 16,
+        shard_bits: 0,
+        alignment: Alignment::new(1).unwrap(),
+        expected_entry_bytes: None,
+        hasher: KeyHasher::custom(HASHER),
+        factory: Arc::new(|context| Policy::S3Fifo.build(&context)),
+        rules: Rules::default(),
+        clock: ClockSource::System,
+        listener: None,
+    }
+}
+
 mod publishing {
     use super::*;
+    use crate::expiry::Lifetime;
 
     fn shard() -> Shard {
         drop(reclaim::pin());
-        let config = ShardConfig {
-            budget: 1 << 16,
-            shard_bits: 0,
-            alignment: Alignment::new(1).unwrap(),
-            expected_entry_bytes: None,
-            hasher: KeyHasher::custom(HASHER),
-            factory: Arc::new(|context| Policy::S3Fifo.build(&context)),
-        };
-        let shard = Shard::new(&config).unwrap();
+        let shard = Shard::new(&config()).unwrap();
         put(&shard, b'0', 0); // Opens a chunk.
         shard
     }
 
     fn put(shard: &Shard, key: u8, value: u8) {
-        let stored = shard.write(|writer| writer.store(hash(key), &[key], &bytes(value), Condition::Always));
+        let stored =
+            shard.write(|writer| writer.store(hash(key), &[key], &bytes(value), Condition::Always, &Lifetime::new()));
         stored.expect("space");
     }
 
@@ -228,6 +239,7 @@ mod publishing {
 }
 
 mod chunks;
+mod idle;
 
 mod growth {
     use super::*;

@@ -178,7 +178,8 @@ impl Arena {
     /// Sets a stamp of a live entry; `false` if the entry has none of this kind. For the holder of the write lock.
     pub(super) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
         let at = self.layout(live.location()).stamp_at(stamp);
-        at.map(|at| self.stamp(live.location().offset() + at).store(word, Ordering::Relaxed)).is_some()
+        // A swap, as readers' exchanges are: all changes of a stamp read the one before.
+        at.map(|at| self.stamp(live.location().offset() + at).swap(word, Ordering::Relaxed)).is_some()
     }
 
     /// Takes over what readers did to the idle stamp of the entry at `from` while it was relocated to `to`. For the

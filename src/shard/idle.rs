@@ -36,19 +36,20 @@ impl Shard {
         self.ring.stamps(found.live)
     }
 
-    /// Moves the idle deadline of an entry that is read at `now`; whether the entry is still there.
+    /// Moves the idle deadline of an entry that is read `now`, when the shard's time has `reached` some tick; whether the entry
+    /// is still there.
     pub(super) fn keep_from_idling<'a>(
         &'a self,
         found: &Found<'a>,
         hash: KeyHash,
         key: &[u8],
-        now: Now,
+        (now, reached): (Now, Tick),
         pin: &'a Pin,
     ) -> bool {
         let mut live = found.live;
         // Ends: each round but the first follows a relocation or an update by another thread.
         loop {
-            match self.move_idle(live, now) {
+            match self.move_idle(live, now, reached) {
                 Moved::No => return true,
                 Moved::Claimed => return false,
                 Moved::Yes => {}
@@ -63,7 +64,7 @@ impl Shard {
         }
     }
 
-    fn move_idle(&self, live: Live<'_>, now: Now) -> Moved {
+    fn move_idle(&self, live: Live<'_>, now: Now, reached: Tick) -> Moved {
         // Ends: a failure means that another thread has moved the stamp, and they are all about to read the same time.
         loop {
             let stamps = self.ring.stamps(live);
@@ -71,7 +72,7 @@ impl Shard {
             if seen == CLAIMED {
                 return Moved::Claimed;
             }
-            let Some(word) = self.rules.idle_after_read(&stamps, now) else { return Moved::No };
+            let Some(word) = self.rules.idle_after_read(&stamps, now, reached) else { return Moved::No };
             if self.ring.exchange_stamp(live, Stamp::Idle, seen, word) {
                 return Moved::Yes;
             }

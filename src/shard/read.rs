@@ -83,7 +83,8 @@ impl Shard {
             return Some(found);
         }
         let now = self.time.now(reached);
-        let is_read = is_served(self.freshness(&found, now, reached)) && self.is_kept(&found, hash, key, now, pin);
+        let is_read =
+            is_served(self.freshness(&found, now, reached)) && self.is_kept(&found, hash, key, (now, reached), pin);
         is_read.then_some(found)
     }
 
@@ -99,14 +100,14 @@ impl Shard {
         let is_read = match freshness {
             Freshness::Gone => false,
             Freshness::Stale => true,
-            Freshness::Fresh | Freshness::RefreshDue => self.is_kept(&found, hash, key, now, pin),
+            Freshness::Fresh | Freshness::RefreshDue => self.is_kept(&found, hash, key, (now, reached), pin),
         };
         is_read.then_some((found, freshness))
     }
 
     #[inline]
-    fn is_kept<'a>(&'a self, found: &Found<'a>, hash: KeyHash, key: &[u8], now: Now, pin: &'a Pin) -> bool {
-        !found.entry.stamps.has(Stamp::Idle) || self.keep_from_idling(found, hash, key, now, pin)
+    fn is_kept<'a>(&'a self, found: &Found<'a>, hash: KeyHash, key: &[u8], time: (Now, Tick), pin: &'a Pin) -> bool {
+        !found.entry.stamps.has(Stamp::Idle) || self.keep_from_idling(found, hash, key, time, pin)
     }
 
     /// Whether an entry with stamps is to be served at `now`.

@@ -392,6 +392,15 @@ impl Writer<'_> {
         moved
     }
 
+    /// Relocates the entry under `key`: for models.
+    #[cfg(bytecache_loom)]
+    pub(crate) fn relocate_key(&mut self, hash: KeyHash, key: &[u8]) {
+        if let Some((_, live)) = self.state.find(hash, key) {
+            let location = live.location();
+            assert!(self.relocate(location, None).is_some(), "no room to relocate to");
+        }
+    }
+
     fn relocate_to(&mut self, stream: Stream, id: EntryId, location: Location) -> Option<usize> {
         let State { ring, token, index, .. } = &mut *self.state;
         let (to, charge) = ring.relocate(location, stream, token)?;

@@ -1,0 +1,183 @@
+//! An idle deadline that a reader moves on, while its entry expires, is updated, or is relocated.
+
+use core::time::Duration;
+
+use super::*;
+use crate::clock::{ClockSource, ManualClock, TICK};
+use crate::expiry::{Lifetime, Remaining, Rules};
+
+/// The time to idle, in ticks.
+const IDLE: u32 = 10;
+
+struct Timed {
+    shard: Shard,
+    clock: ManualClock,
+}
+
+/// A shard in which key `a` was stored at tick 0 with value 1.
+fn timed() -> Arc<Timed> {
+    drop(reclaim::pin());
+    let clock = ManualClock::new();
+    let config = ShardConfig {
+        rules: Rules::new(None, Some(TICK * IDLE), Duration::ZERO, 0.0),
+        clock: ClockSource::Custom(Arc::new(clock.clone())),
+        ..config()
+    };
+    let timed = Timed { shard: Shard::new(&config).unwrap(), clock };
+    timed.put(1);
+    Arc::new(timed)
+}
+
+impl Timed {
+    fn set_tick(&self, tick: u32) {
+        self.clock.set(TICK * tick);
+    }
+
+    fn put(&self, value: u8) {
+        let stored = self
+            .shard
+            .write(|writer| writer.store(hash(b'a'), b"a", &bytes(value), Condition::Always, &Lifetime::new()));
+        stored.expect("space");
+    }
+
+    /// Reads key `a` at the present tick.
+    fn read(&self) -> Option<u8> {
+        let pin = reclaim::pin();
+        self.shard.find_to_read(hash(b'a'), b"a", &pin).map(|found| whole(found.entry.value))
+    }
+
+    fn relocate(&self) {
+        self.shard.write(|writer| writer.relocate_key(hash(b'a'), b"a"));
+    }
+
+    /// Expires what is due at `tick`.
+    fn expire_at(&self, tick: u32) {
+        self.set_tick(tick);
+        self.shard.write(|_| ());
+    }
+
+    fn ticks_left(&self) -> Option<u32> {
+        match self.shard.remaining(hash(b'a'), b"a")? {
+            Remaining::Never => Some(u32::MAX),
+            Remaining::For(left) => u32::try_from(left.as_nanos() / TICK.as_nanos()).ok(),
+        }
+    }
+
+    fn spawn<R: 'static>(self: &Arc<Self>, work: impl FnOnce(&Self) -> R + 'static) -> thread::JoinHandle<R> {
+        let timed = Arc::clone(self);
+        thread::spawn(move || work(&timed))
+    }
+}
+
+/// Fails if either fence is missing, of `carry_over` or of `keep_from_idling`; if `carry_over` is; and if the reader does not
+/// look again.
+#[test]
+fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
+    explore(3, || {
+        let timed = timed();
+        timed.set_tick(5);
+        let reader = timed.spawn(Timed::read);
+        timed.relocate();
+        assert_eq!(reader.join().unwrap(), Some(1));
+        assert_eq!(timed.ticks_left(), Some(IDLE));
+        timed.expire_at(IDLE + 4);
+        assert_eq!(timed.read(), Some(1));
+        timed.shard.validate();
+    });
+}
+
+/// Fails if `claim` stores without looking, and if a reader takes a claimed stamp for one that is late enough.
+#[test]
+fn either_a_read_comes_first_or_the_expiry() {
+    explore(4, || {
+        let timed = timed();
+        timed.set_tick(IDLE - 1);
+        let reader = timed.spawn(Timed::read);
+        timed.expire_at(IDLE);
+        let read = reader.join().unwrap();
+        let is_there = timed.ticks_left().is_some();
+        assert_eq!(read.is_some(), is_there, "what was read has expired, or what was missed has not");
+        timed.shard.validate();
+    });
+}
+
+/// Fails as the first one does.
+#[test]
+fn a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry() {
+    explore(3, || {
+        let timed = timed();
+        timed.set_tick(IDLE - 1);
+        let reader = timed.spawn(Timed::read);
+        timed.relocate();
+        timed.expire_at(IDLE);
+        let read = reader.join().unwrap();
+        assert_eq!(read.is_some(), timed.ticks_left().is_some());
+        timed.shard.validate();
+    });
+}
+
+/// Two readers, of which one may move the old stamp and the other the new one.
+#[test]
+fn the_later_of_two_reads_counts() {
+    explore(2, || {
+        let timed = timed();
+        timed.set_tick(5);
+        let first = timed.spawn(Timed::read);
+        let second = timed.spawn(|timed| {
+            timed.set_tick(7);
+            timed.read()
+        });
+        timed.relocate();
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (Some(1), Some(1)));
+        assert_eq!(timed.ticks_left(), Some(IDLE));
+    });
+}
+
+#[test]
+fn an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry() {
+    explore(3, || {
+        let timed = timed();
+        timed.set_tick(5);
+        let reader = timed.spawn(Timed::read);
+        timed.put(2);
+        assert!(reader.join().unwrap().is_some());
+        assert_eq!(timed.ticks_left(), Some(IDLE));
+        timed.expire_at(IDLE + 4);
+        assert_eq!(timed.read(), Some(2));
+        timed.expire_at(2 * IDLE + 14);
+        assert_eq!(timed.read(), None);
+    });
+}
+
+/// Fails if a reader stores a stamp without comparing.
+#[test]
+fn an_entry_that_was_made_persistent_stays_so_whoever_reads_it() {
+    explore(3, || {
+        let timed = timed();
+        timed.set_tick(5);
+        let reader = timed.spawn(Timed::read);
+        timed.shard.write(|writer| assert!(writer.persist(hash(b'a'), b"a")));
+        timed.relocate();
+        assert_eq!(reader.join().unwrap(), Some(1));
+        assert_eq!(timed.ticks_left(), Some(u32::MAX));
+    });
+}
+
+/// The entry's deadline has passed, and so has the time that the writer notes: a reader that sees the new time must not take
+/// the entry's stamp for one that lies ahead of it.
+///
+/// Fails if `ShardTime::reach` or `ShardTime::reached` is Relaxed, and if a reader asks for the time reached only after it has
+/// found an entry.
+#[test]
+fn an_entry_that_is_being_taken_out_is_not_found_alive() {
+    explore(3, || {
+        let timed = timed();
+        timed.set_tick(IDLE + 5);
+        let writer = timed.spawn(|timed| timed.shard.write(|_| ()));
+        assert_eq!(timed.read(), None);
+        assert_eq!(timed.ticks_left(), None);
+        writer.join().unwrap();
+        assert_eq!(timed.read(), None);
+        timed.shard.validate();
+    });
+}

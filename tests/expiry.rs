@@ -1,0 +1,663 @@
+//! Deadlines at their borders, the space that comes back, and what clocks may do.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytecache::{
+    Cache, CacheBuilder, Clock, ErrorKind, Lifetime, ManualClock, Policy, Remaining, StableHash, SystemClock, TICK,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn builder() -> CacheBuilder {
+    Cache::builder().max_bytes(1 << 20).shards(1).policy(Policy::Lru).hasher(StableHash::with_seed(1))
+}
+
+/// A cache with one shard, and its clock, which stands at some time.
+fn cache_with(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
+    let clock = ManualClock::new();
+    clock.set(1_000_000 * TICK);
+    (options(builder().clock(clock.clone())).build().unwrap(), clock)
+}
+
+fn cache() -> (Cache, ManualClock) {
+    cache_with(|builder| builder)
+}
+
+/// Whether reads of all kinds find `key`; they have to agree. None of these moves an idle deadline.
+fn is_there(cache: &Cache, key: &str) -> bool {
+    let seen = cache.contains_key(key);
+    assert_eq!(cache.peek(key).is_some(), seen);
+    assert_eq!(cache.ttl(key).is_some(), seen);
+    let mut listed = false;
+    cache.for_each(|found, _| listed |= found == key.as_bytes());
+    assert_eq!(listed, seen);
+    cache.validate();
+    seen
+}
+
+/// As `is_there`, by reads that count.
+fn is_read(cache: &Cache, key: &str) -> bool {
+    let seen = cache.get(key).is_some();
+    assert_eq!(cache.get_with(key, |_| ()).is_some(), seen);
+    assert_eq!(cache.get_into(key, &mut Vec::new()), seen);
+    assert_eq!(cache.touch(key), seen);
+    let mut found = false;
+    cache.get_many(&[key], |_, value| found = value.is_some());
+    assert_eq!(found, seen);
+    seen
+}
+
+fn left(cache: &Cache, key: &str) -> Duration {
+    match cache.ttl(key).expect("an entry") {
+        Remaining::For(left) => left,
+        Remaining::Never => panic!("{key} has no deadline"),
+    }
+}
+
+// Borders.
+
+#[test]
+fn an_entry_is_there_until_the_tick_before_its_deadline_and_gone_at_it() {
+    for ttl in [TICK, 2 * TICK, SECOND * 2, 63 * TICK, 64 * TICK, 65 * TICK, 4096 * TICK, YEAR, YEAR * 2] {
+        let (cache, clock) = cache();
+        cache.insert_with_ttl("key", "value", ttl).unwrap();
+        let whole = ttl.as_nanos().div_ceil(TICK.as_nanos());
+        let deadline = TICK * u32::try_from(whole).unwrap();
+        assert_eq!(cache.ttl("key"), Some(Remaining::For(deadline)));
+        clock.advance(deadline - TICK);
+        assert!(is_there(&cache, "key") && is_read(&cache, "key"), "the tick before");
+        assert_eq!(left(&cache, "key"), TICK);
+        clock.advance(TICK - Duration::from_nanos(1));
+        assert!(is_there(&cache, "key") && is_read(&cache, "key"), "the last nanosecond");
+        clock.advance(Duration::from_nanos(1));
+        assert!(!is_there(&cache, "key") && !is_read(&cache, "key"), "at the deadline");
+        clock.advance(TICK);
+        assert!(!is_there(&cache, "key") && !is_read(&cache, "key"), "after it");
+        cache.maintain();
+        assert_eq!((cache.len(), cache.memory().live, cache.stats().expirations), (0, 0, 1));
+    }
+}
+
+#[test]
+fn a_deadline_between_ticks_is_rounded_up() {
+    let (cache, clock) = cache();
+    clock.advance(Duration::from_millis(5));
+    for (ttl, deadline) in [(1, 11), (11, 11), (12, 27), (27, 27), (28, 43)] {
+        cache.insert_with_ttl("key", "value", Duration::from_millis(ttl)).unwrap();
+        assert_eq!(left(&cache, "key"), Duration::from_millis(deadline), "of {ttl} ms");
+    }
+    cache.insert_with_ttl("key", "value", Duration::from_nanos(1)).unwrap();
+    assert_eq!(left(&cache, "key"), Duration::from_millis(11));
+}
+
+#[test]
+fn an_idle_entry_dies_and_every_counted_read_puts_that_off() {
+    type Read = fn(&Cache) -> bool;
+    let reads: [Read; 6] = [
+        |cache| cache.get("key").is_some(),
+        |cache| cache.get_with("key", |_| ()).is_some(),
+        |cache| cache.get_into("key", &mut Vec::new()),
+        |cache| cache.touch("key"),
+        |cache| cache.get_stale("key").is_some(),
+        |cache| {
+            let mut seen = false;
+            cache.get_many(&["key"], |_, value| seen = value.is_some());
+            seen
+        },
+    ];
+    let idle = 100 * TICK;
+    for read in reads {
+        let (cache, clock) = cache_with(|builder| builder.time_to_idle(idle));
+        cache.insert("key", "value").unwrap();
+        for _ in 0..10 {
+            clock.advance(idle - TICK);
+            assert!(read(&cache));
+            assert_eq!(left(&cache, "key"), idle);
+        }
+        // These do not count.
+        clock.advance(idle - TICK);
+        assert!(is_there(&cache, "key"));
+        cache.retain(|_, _| true);
+        assert_eq!(left(&cache, "key"), TICK);
+        clock.advance(TICK);
+        assert!(!read(&cache) && !is_there(&cache, "key"));
+        cache.maintain();
+        assert_eq!((cache.len(), cache.stats().expirations), (0, 1));
+    }
+}
+
+#[test]
+fn of_two_deadlines_the_earlier_one_counts() {
+    let (cache, clock) = cache_with(|builder| builder.time_to_live(10 * TICK).time_to_idle(4 * TICK));
+    cache.insert("read", "value").unwrap();
+    cache.insert("idle", "value").unwrap();
+    for _ in 0..3 {
+        clock.advance(3 * TICK);
+        assert!(is_read(&cache, "read"));
+    }
+    assert!(!is_there(&cache, "idle"));
+    assert_eq!(left(&cache, "read"), TICK);
+    clock.advance(TICK);
+    assert!(!is_there(&cache, "read"));
+}
+
+#[test]
+fn an_entry_past_its_deadline_is_seen_by_get_stale_alone_until_its_stale_period_ends() {
+    let (cache, clock) = cache_with(|builder| builder.time_to_live(10 * TICK).stale_for(5 * TICK));
+    cache.insert("key", "value").unwrap();
+    let fresh = cache.get_stale("key").unwrap();
+    assert!(!fresh.is_stale() && !fresh.is_refresh_due());
+    clock.advance(10 * TICK);
+    for _ in 0..5 {
+        assert!(!is_there(&cache, "key") && !is_read(&cache, "key"));
+        let stale = cache.get_stale("key").unwrap();
+        assert!(stale.is_stale() && stale.is_refresh_due());
+        assert_eq!(*stale.value(), b"value");
+        cache.maintain();
+        assert_eq!(cache.len(), 1);
+        clock.advance(TICK);
+    }
+    assert!(cache.get_stale("key").is_none());
+    cache.maintain();
+    assert_eq!(cache.len(), 0);
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.stale_hits, stats.expirations), (6, 5, 1));
+}
+
+#[test]
+fn a_stale_entry_is_absent_to_all_who_do_not_ask_for_it() {
+    let (cache, clock) = cache_with(|builder| builder.stale_for(MINUTE));
+    let renew = || {
+        cache.insert_with_ttl("key", "old", TICK).unwrap();
+        clock.advance(TICK);
+        assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
+    };
+    renew();
+    assert!(!cache.replace("key", "new").unwrap() && !cache.persist("key"));
+    assert!(!cache.set_ttl("key", MINUTE).unwrap() && !cache.touch("key"));
+    assert!(cache.get_stale("key").is_some(), "left alone");
+    assert!(cache.insert_if_absent("key", "new").unwrap());
+    assert_eq!(cache.get("key").unwrap(), b"new");
+    renew();
+    assert!(!cache.remove("key") && cache.get_stale("key").is_none());
+    renew();
+    assert!(cache.take("key").is_none() && cache.get_stale("key").is_none());
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn a_refresh_is_due_from_its_time_on() {
+    let (cache, clock) = cache();
+    let lifetime = Lifetime::new().ttl(10 * TICK).refresh(6 * TICK);
+    cache.insert_with("key", "value", lifetime).unwrap();
+    cache.insert_with("forever", "value", Lifetime::new().refresh(6 * TICK)).unwrap();
+    let is_due = |key| cache.get_stale(key).is_some_and(|found| found.is_refresh_due());
+    clock.advance(5 * TICK);
+    assert!(!is_due("key") && !is_due("forever"));
+    clock.advance(TICK);
+    assert!(is_due("key") && is_due("forever") && is_there(&cache, "key"));
+    clock.advance(4 * TICK);
+    assert!(cache.get_stale("key").is_none() && is_there(&cache, "forever"));
+    assert_eq!(cache.ttl("forever"), Some(Remaining::Never));
+}
+
+// What callers say of an entry.
+
+#[test]
+fn each_insert_says_anew_how_long_its_entry_lives() {
+    let (cache, clock) = cache_with(|builder| builder.time_to_live(MINUTE));
+    cache.insert("key", "a").unwrap();
+    assert!(left(&cache, "key") >= MINUTE && left(&cache, "key") < MINUTE + TICK);
+    cache.insert_with_ttl("key", "b", SECOND * 16).unwrap();
+    assert_eq!(left(&cache, "key"), SECOND * 16);
+    cache.insert_with("key", "c", Lifetime::forever()).unwrap();
+    assert_eq!(cache.ttl("key"), Some(Remaining::Never));
+    clock.advance(YEAR);
+    assert_eq!(cache.get("key").unwrap(), b"c");
+    assert!(cache.replace_with("key", "d", Lifetime::new().ttl(16 * SECOND)).unwrap());
+    assert_eq!(left(&cache, "key"), SECOND * 16);
+    cache.insert("key", "e").unwrap();
+    assert!(left(&cache, "key") >= MINUTE);
+    assert_eq!(cache.ttl("other"), None);
+}
+
+#[test]
+fn a_deadline_is_set_moved_and_taken_away_without_touching_the_value() {
+    let (cache, clock) = cache();
+    cache.insert_with_ttl("key", "value", MINUTE).unwrap();
+    let value = cache.get("key").unwrap();
+    let stored = cache.stats().inserted_bytes;
+    assert!(cache.set_ttl("key", 10 * TICK).unwrap());
+    clock.advance(9 * TICK);
+    assert!(is_there(&cache, "key"));
+    assert!(cache.set_ttl("key", 100 * TICK).unwrap());
+    clock.advance(99 * TICK);
+    assert!(is_there(&cache, "key"));
+    assert!(cache.persist("key"));
+    assert_eq!(cache.ttl("key"), Some(Remaining::Never));
+    clock.advance(YEAR * 3);
+    cache.maintain();
+    assert!(is_there(&cache, "key"));
+    assert!(cache.set_ttl("key", 5 * TICK).unwrap());
+    assert_eq!(cache.get("key").unwrap().as_ptr(), value.as_ptr(), "the entry was stored anew");
+    assert_eq!((cache.stats().inserted_bytes, cache.stats().updates), (stored, 0));
+    clock.advance(5 * TICK);
+    assert!(!is_there(&cache, "key") && !cache.set_ttl("key", MINUTE).unwrap() && !cache.persist("key"));
+}
+
+#[test]
+fn an_entry_without_a_deadline_is_given_one() {
+    for key in ["key", &"k".repeat(300)] {
+        let (cache, clock) = cache();
+        cache.insert(key, "value").unwrap();
+        assert!(cache.persist(key), "nothing to be done");
+        assert!(cache.set_ttl(key, 10 * TICK).unwrap());
+        assert_eq!(cache.get(key).unwrap(), b"value");
+        cache.validate();
+        clock.advance(9 * TICK);
+        assert!(is_there(&cache, key));
+        clock.advance(TICK);
+        assert!(!is_there(&cache, key));
+        assert!(!cache.set_ttl("other", MINUTE).unwrap());
+    }
+}
+
+#[test]
+fn an_idle_deadline_survives_a_new_time_to_live_and_not_a_persist() {
+    let (cache, clock) = cache_with(|builder| builder.time_to_idle(10 * TICK));
+    cache.insert("key", "value").unwrap();
+    assert!(cache.set_ttl("key", 25 * TICK).unwrap());
+    assert_eq!(left(&cache, "key"), 10 * TICK);
+    clock.advance(9 * TICK);
+    assert!(is_read(&cache, "key"));
+    clock.advance(9 * TICK);
+    assert!(is_read(&cache, "key"));
+    assert_eq!(left(&cache, "key"), 7 * TICK);
+    assert!(cache.persist("key"));
+    clock.advance(1000 * TICK);
+    assert!(is_read(&cache, "key"));
+    assert_eq!(cache.ttl("key"), Some(Remaining::Never));
+}
+
+#[test]
+fn a_lifetime_of_zero_has_ended_already() {
+    let (cache, _) = cache();
+    cache.insert("key", "old").unwrap();
+    cache.insert_with_ttl("key", "new", Duration::ZERO).unwrap();
+    assert!(!is_there(&cache, "key") && cache.is_empty());
+    cache.insert("key", "old").unwrap();
+    cache.insert_with("key", "new", Lifetime::new().idle(Duration::ZERO)).unwrap();
+    assert!(!is_there(&cache, "key") && cache.is_empty());
+    assert!(cache.insert_if_absent_with("key", "new", Lifetime::new().ttl(Duration::ZERO)).unwrap());
+    assert!(cache.is_empty());
+    cache.insert("key", "value").unwrap();
+    assert!(cache.set_ttl("key", Duration::ZERO).unwrap());
+    assert!(!is_there(&cache, "key") && cache.is_empty());
+    // With a stale period it may still be of use.
+    cache.insert_with("key", "value", Lifetime::new().ttl(Duration::ZERO).stale(MINUTE)).unwrap();
+    assert!(!is_there(&cache, "key"));
+    assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let kind = |builder: CacheBuilder| builder.build().unwrap_err().kind().clone();
+    assert_eq!(kind(builder().time_to_live(Duration::ZERO)), ErrorKind::ZeroLifetime);
+    assert_eq!(kind(builder().time_to_idle(Duration::ZERO)), ErrorKind::ZeroLifetime);
+    for fraction in [-0.1, 1.01, f64::NAN, f64::INFINITY] {
+        let error = builder().ttl_jitter(fraction).build().unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Jitter { fraction: fraction.to_string() });
+        assert!(error.to_string().contains(&fraction.to_string()));
+    }
+    assert!(builder().ttl_jitter(1.0).stale_for(Duration::MAX).build().is_ok());
+}
+
+#[test]
+fn lengths_beyond_the_horizon_live_to_it() {
+    for ttl in [YEAR * 3, Duration::MAX] {
+        let (cache, clock) = cache();
+        cache.insert_with("ttl", "value", Lifetime::new().ttl(ttl).stale(ttl)).unwrap();
+        cache.insert_with("idle", "value", Lifetime::new().idle(ttl).stale(ttl)).unwrap();
+        assert!((YEAR * 2..YEAR * 3).contains(&left(&cache, "ttl")));
+        assert!((YEAR..YEAR * 2).contains(&left(&cache, "idle")));
+        for _ in 0..10 {
+            clock.advance(YEAR / 5);
+            assert!(is_there(&cache, "ttl") && is_read(&cache, "idle"));
+            cache.maintain();
+        }
+        clock.advance(YEAR);
+        assert!(!is_there(&cache, "ttl") && is_read(&cache, "idle"));
+        clock.advance(YEAR * 2);
+        assert!(!is_there(&cache, "idle"));
+    }
+}
+
+#[test]
+fn jitter_spreads_the_deadlines_of_inserts_over_its_fraction() {
+    let ttl = 10_000 * TICK;
+    let (cache, _) = cache_with(|builder| builder.time_to_live(ttl).ttl_jitter(0.25));
+    let lengths: Vec<Duration> = (0..2_000)
+        .map(|number| {
+            let key = number.to_string();
+            cache.insert(&key, "value").unwrap();
+            left(&cache, &key)
+        })
+        .collect();
+    assert!(lengths.iter().all(|&length| length >= ttl * 3 / 4 && length <= ttl));
+    // Each tenth of the range has its share.
+    for tenth in 0..10 {
+        let from = ttl * 3 / 4 + ttl / 40 * tenth;
+        let share = lengths.iter().filter(|&&length| length >= from && length < from + ttl / 40).count();
+        assert!((140..260).contains(&share), "{share} of 2000 in tenth {tenth}");
+    }
+    assert!(cache.set_ttl("7", ttl).unwrap());
+    assert_eq!(left(&cache, "7"), ttl);
+    cache.insert_with_ttl("7", "value", ttl * 10).unwrap();
+    assert!((ttl * 15 / 2..=ttl * 10).contains(&left(&cache, "7")));
+}
+
+// Space.
+
+#[test]
+fn the_space_of_what_has_expired_is_back_with_the_next_write_to_its_shard() {
+    let (cache, clock) = cache();
+    for number in 0..40 {
+        cache.insert_with_ttl(format!("timed {number}"), [1; 100], 10 * TICK).unwrap();
+    }
+    clock.advance(9 * TICK);
+    cache.insert("a", "b").unwrap();
+    assert_eq!(cache.len(), 41);
+    clock.advance(TICK);
+    assert_eq!(cache.len(), 41, "no write has passed by");
+    for write in 0..10 {
+        cache.remove(format!("unknown {write}"));
+    }
+    assert_eq!((cache.len(), cache.stats().expirations), (1, 40));
+    let alone = cache.memory().live;
+    assert!(alone < 16, "{alone} bytes live");
+    cache.validate();
+}
+
+/// What a write and a call of `maintain` may take out, as `docs::expiry` says.
+const MOST_OF_A_WRITE: u64 = 48;
+const MOST_OF_MAINTENANCE: u64 = 12_288;
+
+#[test]
+fn a_million_entries_with_one_deadline_go_step_by_step() {
+    const ENTRIES: u32 = 1_000_000;
+    let clock = ManualClock::new();
+    let cache = builder().max_bytes(64 << 20).clock(clock.clone()).expected_entry_bytes(5).build().unwrap();
+    let fill = || {
+        for number in 0..ENTRIES {
+            cache.insert_with_ttl(number.to_le_bytes(), [1], MINUTE).unwrap();
+        }
+        assert!(cache.len() >= ENTRIES as usize);
+        clock.advance(MINUTE + TICK);
+        cache.stats().expirations
+    };
+    let mut before = fill();
+    let mut writes = 0_u32;
+    while cache.len() > 1 {
+        cache.insert("key", "value").unwrap();
+        let expirations = cache.stats().expirations;
+        assert!(expirations - before <= MOST_OF_A_WRITE, "{} in one write", expirations - before);
+        before = expirations;
+        writes += 1;
+    }
+    // Some buckets are not full, and some writes only move buckets down the levels of the wheel.
+    assert!(writes <= ENTRIES / 12, "{writes} writes");
+    let mut before = fill();
+    let mut calls = 0;
+    while cache.len() > 1 {
+        cache.maintain();
+        let expirations = cache.stats().expirations;
+        assert!(expirations - before <= MOST_OF_MAINTENANCE, "{} in one call", expirations - before);
+        before = expirations;
+        calls += 1;
+    }
+    assert!(calls <= 400, "{calls} calls");
+    cache.validate();
+}
+
+#[test]
+fn a_deadline_costs_eight_bytes_at_most() {
+    const ENTRIES: u32 = 400_000;
+    // What the cache has allocated but the chunks that are not live, for each entry. The index may have more room than it
+    // needs; it is the same in both.
+    let cost = |options: fn(CacheBuilder) -> CacheBuilder| {
+        let builder = builder().max_bytes(128 << 20).expected_entry_bytes(60);
+        let cache = options(builder).build().unwrap();
+        for number in 0..ENTRIES {
+            cache.insert(number.to_le_bytes(), [1; 56]).unwrap();
+        }
+        assert_eq!(cache.len(), ENTRIES as usize);
+        let memory = cache.memory();
+        let lanes = memory.index as f64 / 64.0 * 12.0;
+        // As if the index were as full as it may be.
+        let wheel = memory.wheels as f64 / lanes / 0.85;
+        memory.live as f64 / f64::from(ENTRIES) + wheel
+    };
+    let plain = cost(|builder| builder);
+    let with_ttl = cost(|builder| builder.time_to_live(MINUTE)) - plain;
+    let with_idle = cost(|builder| builder.time_to_idle(MINUTE)) - plain;
+    println!("bytes an entry: {plain:.2}; a time to live {with_ttl:.2} more, a time to idle {with_idle:.2}");
+    assert!((4.0..8.0).contains(&with_ttl) && (4.0..8.0).contains(&with_idle));
+}
+
+#[test]
+fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
+    let (cache, clock) = cache_with(|builder| builder.max_bytes(2 << 20).time_to_idle(1000 * TICK));
+    for number in 0..100_u32 {
+        let lifetime = Lifetime::new().ttl(TICK * (500 + number)).stale(TICK * number);
+        cache.insert_with(format!("kept {number}"), [7; 50], lifetime).unwrap();
+        // Neighbours that will leave.
+        (0..10_u32).for_each(|other| cache.insert([number, other].map(u32::to_le_bytes).concat(), [1; 60]).unwrap());
+    }
+    clock.advance(100 * TICK);
+    // Kept in the cache by reads, while others come and go around them.
+    for number in 0..60_000_u32 {
+        cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
+        cache.get(format!("kept {}", number % 100)).unwrap();
+    }
+    let stats = cache.stats();
+    assert!(stats.index_growths > 0 && stats.relocated_bytes > 0 && stats.evictions > 0, "{stats:?}");
+    for number in 0..100_u32 {
+        assert_eq!(left(&cache, &format!("kept {number}")), TICK * (400 + number));
+    }
+    cache.validate();
+    clock.advance(450 * TICK);
+    for number in 0..100_u32 {
+        let found = cache.get_stale(format!("kept {number}"));
+        let fresh = number > 50;
+        assert_eq!(found.as_ref().is_some_and(|found| !found.is_stale()), fresh);
+        // A deadline at tick 400 + n, and n ticks more.
+        assert_eq!(found.is_some(), 2 * number > 50, "{number}");
+    }
+}
+
+#[test]
+fn the_smallest_caches_hold_entries_with_deadlines_too() {
+    for policy in Policy::ALL {
+        let clock = ManualClock::new();
+        let cache = builder().max_bytes(64 << 10).policy(*policy).clock(clock.clone()).build().unwrap();
+        // As many lanes and as few spare chunks as can be.
+        for number in 0..20_000_u32 {
+            cache.insert(number.to_le_bytes(), [1]).unwrap();
+        }
+        for number in 0..5_000_u32 {
+            cache.insert_with_ttl(number.to_le_bytes(), [2; 20], TICK * (1 + number % 50)).unwrap();
+            if number % 100 == 0 {
+                clock.advance(TICK);
+                cache.validate();
+            }
+        }
+        let memory = cache.memory();
+        assert!(memory.wheels > 0 && memory.allocated <= memory.max, "{policy}: {memory:?}");
+        clock.advance(MINUTE);
+        cache.maintain();
+        cache.for_each(|_, value| assert_eq!(value, [1]));
+    }
+}
+
+#[test]
+fn a_held_value_outlives_its_deadline() {
+    let (cache, clock) = cache();
+    cache.insert_with_ttl("key", "value", TICK).unwrap();
+    let value = cache.get("key").unwrap();
+    clock.advance(TICK);
+    cache.maintain();
+    assert!(cache.is_empty());
+    for number in 0..50_000_u32 {
+        cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
+    }
+    assert_eq!(value, b"value");
+}
+
+// Clocks.
+
+/// A clock that counts how often it is asked.
+#[derive(Clone, Default)]
+struct Counted(Arc<AtomicU64>);
+
+impl Clock for Counted {
+    fn now(&self) -> Duration {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        SECOND
+    }
+}
+
+#[test]
+fn entries_without_a_deadline_never_read_the_clock() {
+    let clock = Counted::default();
+    let cache = builder().clock(clock.clone()).build().unwrap();
+    let before = clock.0.load(Ordering::Relaxed);
+    let work = || {
+        for number in 0..50_000_u32 {
+            cache.insert(number.to_le_bytes(), [1; 40]).unwrap();
+        }
+        cache.insert("key", "value").unwrap();
+        assert!(is_there(&cache, "key") && is_read(&cache, "key") && cache.get_stale("key").is_some());
+        assert!(cache.persist("key") && cache.replace("key", "value").unwrap() && cache.take("key").is_some());
+        cache.retain(|_, value| value.len() > 1);
+        cache.maintain();
+    };
+    work();
+    assert_eq!(clock.0.load(Ordering::Relaxed), before);
+    // Nor do they once those that have one are gone.
+    cache.insert_with_ttl("timed", "value", MINUTE).unwrap();
+    assert!(cache.remove("timed"));
+    assert!(clock.0.load(Ordering::Relaxed) > before);
+    cache.clear();
+    let before = clock.0.load(Ordering::Relaxed);
+    work();
+    assert_eq!(clock.0.load(Ordering::Relaxed), before);
+}
+
+#[test]
+fn a_clock_that_stands_still_stops_deadlines_and_nothing_else() {
+    let (cache, _) = cache_with(|builder| builder.time_to_live(TICK).time_to_idle(TICK));
+    for number in 0..50_000_u32 {
+        cache.insert(number.to_le_bytes(), [1; 40]).unwrap();
+        assert!(cache.get(number.to_le_bytes()).is_some());
+    }
+    assert_eq!(cache.stats().expirations, 0);
+    cache.validate();
+}
+
+#[test]
+fn a_clock_that_jumps_a_year_ahead_ends_what_it_passes_and_no_more() {
+    for years in [1, 3, 50] {
+        let (cache, clock) = cache();
+        for number in 0..1_000_u32 {
+            cache.insert_with_ttl(number.to_le_bytes(), "short", MINUTE).unwrap();
+        }
+        cache.insert_with_ttl("long", "value", YEAR * 2).unwrap();
+        cache.insert("forever", "value").unwrap();
+        clock.advance(YEAR * years);
+        assert_eq!(is_there(&cache, "long"), years == 1);
+        assert!((0..1_000_u32).all(|number| !cache.contains_key(number.to_le_bytes())));
+        cache.insert_with_ttl("new", "value", MINUTE).unwrap();
+        cache.validate();
+        assert!(left(&cache, "new") >= MINUTE && left(&cache, "new") <= MINUTE + TICK);
+        clock.advance(MINUTE - TICK);
+        assert!(is_there(&cache, "new") && is_there(&cache, "forever"));
+        clock.advance(3 * TICK);
+        assert!(!is_there(&cache, "new"));
+        (0..20).for_each(|_| cache.maintain());
+        assert_eq!(cache.len(), if years == 1 { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_nobody_die_early_and_keeps_nobody_for_long() {
+    for back in [MINUTE, YEAR] {
+        let (cache, clock) = cache();
+        clock.advance(YEAR * 2);
+        cache.insert_with_ttl("before", "value", 10 * SECOND).unwrap();
+        clock.set(clock.now() - back);
+        assert!(is_there(&cache, "before"));
+        cache.insert_with_ttl("after", "value", 10 * SECOND).unwrap();
+        cache.validate();
+        clock.advance(10 * SECOND - TICK);
+        assert!(is_there(&cache, "before") && is_there(&cache, "after"));
+        clock.advance(3 * TICK);
+        assert!(!is_there(&cache, "before") && !is_there(&cache, "after"));
+        // Ahead again, as after a wrong turn.
+        clock.advance(back);
+        cache.insert_with_ttl("again", "value", 10 * SECOND).unwrap();
+        clock.advance(10 * SECOND - TICK);
+        assert!(is_there(&cache, "again"));
+        clock.advance(3 * TICK);
+        assert!(!is_there(&cache, "again"));
+    }
+}
+
+#[test]
+fn a_clock_may_start_anywhere() {
+    for start in [Duration::ZERO, Duration::from_nanos(1), YEAR * 500, Duration::from_nanos(u64::MAX) - YEAR] {
+        let clock = ManualClock::new();
+        clock.set(start);
+        let cache = builder().clock(clock.clone()).build().unwrap();
+        cache.insert_with_ttl("key", "value", MINUTE).unwrap();
+        clock.advance(MINUTE - TICK);
+        assert!(is_there(&cache, "key"));
+        clock.advance(3 * TICK);
+        assert!(!is_there(&cache, "key"));
+    }
+}
+
+#[test]
+fn the_lag_of_a_clock_is_added_to_every_deadline() {
+    struct Lagging(ManualClock);
+    impl Clock for Lagging {
+        fn now(&self) -> Duration {
+            self.0.now()
+        }
+        fn max_lag(&self) -> Duration {
+            3 * TICK
+        }
+    }
+    let cache = builder().clock(Lagging(ManualClock::new())).time_to_idle(10 * TICK).build().unwrap();
+    cache.insert("key", "value").unwrap();
+    assert_eq!(left(&cache, "key"), 13 * TICK);
+    cache.insert_with("key", "value", Lifetime::new().ttl(5 * TICK)).unwrap();
+    assert_eq!(left(&cache, "key"), 8 * TICK);
+    assert_eq!(SystemClock.max_lag(), TICK);
+}
+
+#[test]
+fn with_the_system_clock_entries_come_and_go_in_real_time() {
+    let cache = builder().build().unwrap();
+    cache.insert_with_ttl("key", "value", 5 * TICK).unwrap();
+    let inserted = std::time::Instant::now();
+    // Reads as fast as it can, so the last one that found the entry was at most this long after it was inserted.
+    while cache.contains_key("key") {}
+    assert!(inserted.elapsed() >= 5 * TICK, "died after {:?}", inserted.elapsed());
+    cache.insert_with_ttl("key", "value", YEAR).unwrap();
+    assert!(cache.contains_key("key"));
+}
