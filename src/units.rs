@@ -145,13 +145,24 @@ impl StampSet {
         self.0 & (1 << stamp as u8) != 0
     }
 
+    #[inline]
     pub(crate) fn with(self, stamp: Stamp) -> Self {
         Self(self.0 | 1 << stamp as u8)
     }
 
     #[inline]
     pub(crate) fn len(self) -> usize {
-        self.0.count_ones() as usize
+        // Not every processor that the crate is built for has an instruction for it, and readers need it.
+        const LENS: [u8; 1 << StampSet::BITS] = {
+            let mut lens = [0; 1 << StampSet::BITS];
+            let mut set = 1;
+            while set < lens.len() {
+                lens[set] = lens[set / 2] + (set % 2) as u8;
+                set += 1;
+            }
+            lens
+        };
+        LENS[usize::from(self.0) % LENS.len()].into()
     }
 
     /// How many of the set come before `stamp`.
@@ -160,8 +171,14 @@ impl StampSet {
         Self(self.0 & ((1 << stamp as u8) - 1)).len()
     }
 
+    #[inline]
     pub(crate) fn iter(self) -> impl Iterator<Item = Stamp> {
-        Stamp::ALL.into_iter().filter(move |&stamp| self.has(stamp))
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let stamp = *Stamp::ALL.get(rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(stamp)
+        })
     }
 }
 
@@ -185,6 +202,7 @@ impl Stamps {
         self.present.has(stamp).then_some(self.words[stamp as usize])
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, stamp: Stamp, word: u32) {
         self.present = self.present.with(stamp);
         self.words[stamp as usize] = word;

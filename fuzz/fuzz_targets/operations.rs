@@ -1,10 +1,11 @@
-//! Any operations against a map: the cache may forget, but it never lies, and its state always adds up.
+//! Any operations against a map: the cache may forget, but it never lies, answers nothing late, and its state always adds up.
 #![no_main]
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use bytecache::{Cache, Error, ErrorKind, Policy, StableHash, Value};
+use bytecache::{Cache, Clock, Error, ErrorKind, Lifetime, ManualClock, Policy, StableHash, TICK, Value};
 use libfuzzer_sys::fuzz_target;
 
 /// Where a cache is made from; small, so that everything happens.
@@ -17,6 +18,9 @@ struct Setup {
     policy: u8,
     expected_entry_bytes: Option<u16>,
     seed: u8,
+    /// Where the clock starts, in days.
+    day: u16,
+    listened_to: bool,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -37,8 +41,35 @@ enum Len {
     NearMax(i8),
 }
 
+/// A length of time: a few ticks, seconds, or hours, up to seven years.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Time {
+    Millis(u8),
+    Seconds(u8),
+    Hours(u16),
+}
+
+impl Time {
+    fn length(self) -> Duration {
+        match self {
+            Self::Millis(millis) => Duration::from_millis(millis.into()),
+            Self::Seconds(seconds) => Duration::from_secs(seconds.into()),
+            Self::Hours(hours) => Duration::from_secs(u64::from(hours) * 3600),
+        }
+    }
+}
+
 #[derive(Arbitrary, Debug)]
 enum Operation {
+    /// With a time to live, a time to idle, a stale period.
+    InsertWith(u8, Len, Option<Time>, Option<Time>, Option<Time>),
+    SetTtl(u8, Time),
+    Persist(u8),
+    Touch(u8),
+    GetStale(u8),
+    Step(Time),
+    /// Sets the clock back, by less than a second.
+    StepBack(u8),
     Insert(u8, Len),
     InsertIfAbsent(u8, Len),
     Replace(u8, Len),
@@ -74,10 +105,32 @@ fn key_of(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes[..4].try_into().unwrap())
 }
 
+/// What was stored under a key, and when it must have expired: for its time to live, and its time to idle.
+struct Known {
+    value: Vec<u8>,
+    ttl: Option<Duration>,
+    idle: Option<(Duration, Duration)>,
+}
+
+impl Known {
+    fn is_late(&self, now: Duration) -> bool {
+        self.ttl.is_some_and(|end| end <= now) || self.idle.is_some_and(|(_, end)| end <= now)
+    }
+
+    fn read(&mut self, now: Duration) {
+        if let Some((length, end)) = &mut self.idle {
+            *end = now + *length + 2 * TICK;
+        }
+    }
+}
+
 struct Run {
     cache: Cache,
+    clock: ManualClock,
+    /// The latest time that the clock has shown: the cache's time is not later.
+    now: Duration,
     alignment: usize,
-    model: HashMap<u32, Vec<u8>>,
+    model: HashMap<u32, Known>,
     held: Vec<(Value, Vec<u8>)>,
     version: u32,
 }
@@ -86,17 +139,27 @@ impl Run {
     fn new(setup: &Setup) -> Self {
         let shards = 1 << u32::from(setup.two_shards);
         let alignment = setup.alignment as usize;
+        let clock = ManualClock::new();
+        let now = Duration::from_secs(u64::from(setup.day) * 24 * 3600);
+        clock.set(now);
         let mut builder = Cache::builder()
             .max_bytes(shards * ((64 + usize::from(setup.more_kib)) << 10))
             .shards(shards)
             .policy(Policy::ALL[usize::from(setup.policy) % Policy::ALL.len()])
             .value_alignment(alignment)
-            .hasher(StableHash::with_seed(setup.seed.into()));
+            .hasher(StableHash::with_seed(setup.seed.into()))
+            .clock(clock.clone());
+        if setup.listened_to {
+            builder = builder.on_removal(|key, value, _| {
+                // Every value names its key.
+                assert!(value.iter().zip(key).take(4).all(|(value, key)| value == key));
+            });
+        }
         if let Some(bytes) = setup.expected_entry_bytes {
             builder = builder.expected_entry_bytes(bytes.into());
         }
         let cache = builder.build().unwrap();
-        Self { cache, alignment, model: HashMap::new(), held: Vec::new(), version: 0 }
+        Self { cache, clock, now, alignment, model: HashMap::new(), held: Vec::new(), version: 0 }
     }
 
     fn len(&self, key: u32, len: Len) -> usize {
@@ -109,7 +172,13 @@ impl Run {
         }
     }
 
-    fn store(&mut self, key: u32, len: Len, store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>) {
+    fn store(
+        &mut self,
+        key: u32,
+        len: Len,
+        (ttl, idle): (Option<Duration>, Option<Duration>),
+        store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>,
+    ) {
         self.version += 1;
         let len = self.len(key, len);
         let (name, value) = (key_bytes(key), value_bytes(key, self.version, len));
@@ -118,7 +187,10 @@ impl Run {
             Ok(stored) => {
                 assert!(fits);
                 if stored {
-                    self.model.insert(key, value);
+                    let ttl = ttl.map(|ttl| if ttl.is_zero() { self.now } else { self.now + ttl + TICK });
+                    let idle =
+                        idle.map(|idle| (idle, if idle.is_zero() { self.now } else { self.now + idle + 2 * TICK }));
+                    self.model.insert(key, Known { value, ttl, idle });
                 }
             }
             Err(ErrorKind::TooLarge { .. }) => assert!(!fits),
@@ -128,12 +200,23 @@ impl Run {
     }
 
     fn insert(&mut self, key: u32, len: Len) {
-        self.store(key, len, |cache, key, value| cache.insert(key, value).map(|()| true));
+        self.store(key, len, (None, None), |cache, key, value| cache.insert(key, value).map(|()| true));
+    }
+
+    /// Notes a read of an entry, which was there.
+    fn note_read(&mut self, key: u32) {
+        let now = self.now;
+        if let Some(known) = self.model.get_mut(&key) {
+            known.read(now);
+        }
     }
 
     fn check(&self, key: u32, value: Option<&[u8]>) {
         let Some(value) = value else { return };
-        assert_eq!(Some(value), self.model.get(&key).map(Vec::as_slice), "another value under {key}");
+        let known = &self.model[&key];
+        assert_eq!(value, known.value, "another value under {key}");
+        // The cache's time is never behind its clock, though the clock may have gone back.
+        assert!(!known.is_late(self.clock.now()), "{key} should have expired");
         assert_eq!(value.as_ptr().addr() % self.alignment, 0);
     }
 
@@ -142,13 +225,13 @@ impl Run {
             Operation::Insert(key, len) => self.insert(key.into(), len),
             Operation::InsertIfAbsent(key, len) => {
                 let is_there = self.cache.contains_key(key_bytes(key.into()));
-                self.store(key.into(), len, |cache, key, value| {
+                self.store(key.into(), len, (None, None), |cache, key, value| {
                     cache.insert_if_absent(key, value).inspect(|stored| assert_ne!(*stored, is_there))
                 });
             }
             Operation::Replace(key, len) => {
                 let is_there = self.cache.contains_key(key_bytes(key.into()));
-                self.store(key.into(), len, |cache, key, value| {
+                self.store(key.into(), len, (None, None), |cache, key, value| {
                     cache.replace(key, value).inspect(|stored| assert_eq!(*stored, is_there))
                 });
             }
@@ -157,20 +240,26 @@ impl Run {
                 let value = self.cache.get(key_bytes(key.into()));
                 let read = self.cache.get_with(key_bytes(key.into()), |value| self.check(key.into(), Some(value)));
                 assert_eq!(value.is_some(), read.is_some());
+                if value.is_some() {
+                    self.note_read(key.into());
+                }
             }
             Operation::GetMany(keys) => {
                 let names: Vec<_> = keys.iter().map(|&key| key_bytes(key.into())).collect();
-                let mut next = 0;
+                let mut seen = vec![];
                 self.cache.get_many(&names, |index, value| {
-                    assert_eq!(index, next);
-                    next += 1;
+                    assert_eq!(index, seen.len());
+                    seen.push(value.is_some());
                     self.check(keys[index].into(), value);
                 });
-                assert_eq!(next, keys.len());
+                assert_eq!(seen.len(), keys.len());
+                for (key, _) in keys.iter().zip(seen).filter(|&(_, seen)| seen) {
+                    self.note_read((*key).into());
+                }
             }
             Operation::InsertInside(read, key, len) => {
                 let cache = self.cache.clone();
-                let expected = self.model.get(&read.into()).cloned();
+                let expected = self.model.get(&read.into()).map(|known| known.value.clone());
                 cache.get_with(key_bytes(read.into()), |value| {
                     // This thread holds space itself now, so it may be rejected.
                     self.held.push((self.cache.peek(key_bytes(read.into())).unwrap(), value.to_vec()));
@@ -178,6 +267,8 @@ impl Run {
                     assert_eq!(Some(value), expected.as_deref(), "it was overwritten while it was read");
                     self.held.pop();
                 });
+                // Which of them was last does not matter.
+                self.note_read(read.into());
             }
             Operation::Remove(key) => {
                 let is_there = self.cache.contains_key(key_bytes(key.into()));
@@ -186,7 +277,7 @@ impl Run {
             }
             Operation::Take(key) => {
                 let value = self.cache.take(key_bytes(key.into()));
-                assert!(value.is_none_or(|value| value == self.model[&key.into()]));
+                assert!(value.is_none_or(|value| value == self.model[&key.into()].value));
                 self.model.remove(&key.into());
                 assert!(!self.cache.contains_key(key_bytes(key.into())));
             }
@@ -206,7 +297,8 @@ impl Run {
             }
             Operation::Hold(key) => {
                 if let Some(value) = self.cache.get(key_bytes(key.into())) {
-                    self.held.push((value, self.model[&key.into()].clone()));
+                    self.held.push((value, self.model[&key.into()].value.clone()));
+                    self.note_read(key.into());
                 }
             }
             Operation::LetGo(index) => {
@@ -215,6 +307,62 @@ impl Run {
                 }
             }
             Operation::Maintain => self.cache.maintain(),
+            Operation::InsertWith(key, len, ttl, idle, stale) => {
+                let [ttl, idle, stale] = [ttl, idle, stale].map(|time| time.map(Time::length));
+                let mut lifetime = stale.map_or(Lifetime::new(), |stale| Lifetime::new().stale(stale));
+                lifetime = ttl.map_or(lifetime, |ttl| lifetime.ttl(ttl));
+                lifetime = idle.map_or(lifetime, |idle| lifetime.idle(idle));
+                self.store(key.into(), len, (ttl, idle), |cache, key, value| {
+                    cache.insert_with(key, value, lifetime).map(|()| true)
+                });
+            }
+            Operation::SetTtl(key, ttl) => {
+                let (name, ttl) = (key_bytes(key.into()), ttl.length());
+                let is_there = self.cache.contains_key(&name);
+                match self.cache.set_ttl(&name, ttl) {
+                    Ok(set) => assert_eq!(set, is_there),
+                    Err(_) => assert!(!self.held.is_empty(), "nobody holds any space"),
+                }
+                // After an error the former deadline counts, which this model cannot tell: it only knows that one was late.
+                if let Some(known) = self.model.get_mut(&key.into()).filter(|_| is_there) {
+                    let end = if ttl.is_zero() { self.now } else { self.now + ttl + TICK };
+                    known.ttl = Some(if self.held.is_empty() {
+                        end
+                    } else {
+                        known.ttl.map_or(Duration::MAX, |ttl| ttl.max(end))
+                    });
+                }
+            }
+            Operation::Persist(key) => {
+                let is_there = self.cache.contains_key(key_bytes(key.into()));
+                assert_eq!(self.cache.persist(key_bytes(key.into())), is_there);
+                if let Some(known) = self.model.get_mut(&key.into()).filter(|_| is_there) {
+                    (known.ttl, known.idle) = (None, None);
+                }
+            }
+            Operation::Touch(key) => {
+                let is_there = self.cache.contains_key(key_bytes(key.into()));
+                assert_eq!(self.cache.touch(key_bytes(key.into())), is_there);
+                if is_there {
+                    self.note_read(key.into());
+                }
+            }
+            Operation::GetStale(key) => {
+                if let Some(found) = self.cache.get_stale(key_bytes(key.into())) {
+                    assert_eq!(*found.value(), self.model[&key.into()].value);
+                    if !found.is_stale() {
+                        self.check(key.into(), Some(found.value()));
+                        self.note_read(key.into());
+                    }
+                }
+            }
+            Operation::Step(time) => {
+                self.clock.advance(time.length());
+                self.now = self.now.max(self.clock.now());
+            }
+            Operation::StepBack(millis) => {
+                self.clock.set(self.clock.now().saturating_sub(Duration::from_millis(millis.into())));
+            }
         }
         self.cache.validate();
         let memory = self.cache.memory();
@@ -232,7 +380,8 @@ fuzz_target!(|input: (Setup, Vec<Operation>)| {
         run.apply(operation);
     }
     let stats = run.cache.stats();
-    assert_eq!(stats.inserts - stats.removals - stats.evictions, run.cache.len() as u64);
+    assert_eq!(stats.inserts - stats.removals - stats.evictions - stats.expirations, run.cache.len() as u64);
+    assert_eq!(stats.listener_panics, 0);
     let Run { cache, held, .. } = run;
     drop(cache);
     for (value, expected) in held {

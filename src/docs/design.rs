@@ -72,6 +72,19 @@
 //! neighbour and twice the memory. The price is that removed ids stay behind as holes until the queue comes
 //! past them.
 //!
+//! # Expiry
+//!
+//! A deadline is a word in the entry's header, which readers check. The space of what has died is found by a timing wheel
+//! over the buckets of the index, twelve entries a member, rather than over ids: see [`expiry`](super::expiry).
+//!
+//! The words of a header that have to do with time are *stamps*. The ring keeps them, and takes them along when it moves an
+//! entry, without knowing what they mean; the index does not know of them at all.
+//!
+//! # Listeners
+//!
+//! Entries that leave are copied under the lock if there is a listener, which is told after the unlock. Pinning them in place
+//! instead would have kept their chunks from being used again, and so changed who leaves.
+//!
 //! # Writers and readers
 //!
 //! A writer never waits for a reader. When every free chunk waits for one, emptying more chunks would only
@@ -93,10 +106,10 @@
 //! |---|---|
 //! | 6 | `lib.rs` |
 //! | 5 | `builder.rs`, `docs/` |
-//! | 4 | `cache.rs`: routing to shards |
-//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs` and `grow.rs` with it |
-//! | 2 | `ring/`, `index/`, `policy/`: three rooms that do not know each other |
-//! | 1 | `units.rs`, `error.rs`, `hash.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `prefetch.rs`, `sync.rs` |
+//! | 4 | `cache/`: routing to shards |
+//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs` and `grow.rs` with it; `idle.rs` with and without |
+//! | 2 | `ring/`, `index/`, `policy/`, `expiry/`: four rooms that do not know each other |
+//! | 1 | `units.rs`, `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `removal.rs`, `prefetch.rs`, `sync.rs` |
 //!
 //! A file imports only from floors below its own (`tests/layering.rs` holds that; the one exception is
 //! `Cache::builder`). `unsafe` is in `ring/`, `index/bucket.rs`, `reclaim.rs` and `prefetch.rs`.

@@ -46,6 +46,16 @@
 //!   an entry may be evicted at any time. When its key comes back soon, the default takes it.
 //! * The default favours small entries: it has more hits for it, and misses more bytes than S3-FIFO does.
 //!
+//! # Expiry
+//!
+//! * What has expired is taken out by writes to its shard and by [`maintain`](crate::Cache::maintain), as there is no thread
+//!   that would do so. In a cache that is only read, call `maintain` now and then; until then
+//!   expired entries are misses that still take up space.
+//! * The removal listener hears of an expired entry when its space is taken back, not at its deadline.
+//! * Reads that have not yet finished when a clock is set to another time may miss an entry once that has not expired.
+//! * A time to live of more than a year is cut short, to a year at worst, in a shard whose wheel lies as far behind: after a
+//!   jump of the clock, until writes have caught up.
+//!
 //! # Iteration
 //!
 //! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent: entries
@@ -67,6 +77,8 @@
 //!   opened, not at once; so are the steps of LFU beyond the usual number.
 //! * Where the system refuses to map memory, arenas are allocated whole. The same goes for chunks below 64 KiB
 //!   on systems other than x86-64, whose pages may be that large: they are not given back one by one.
-//! * Copies of values belong to those who asked for them.
+//! * Copies of values belong to those who asked for them. So do those of entries that a removal listener is told of, from the
+//!   moment they leave to the end of the operation: a store that makes room for a large entry may have as many bytes of others to
+//!   tell of; `clear` tells of 256 KiB at a time.
 //! * A policy's arrays come from the allocator. glibc's may keep up to 32 MiB of them for the next allocations when a
 //!   cache is dropped or its index has grown.

@@ -112,6 +112,46 @@
 //! It lies in raw memory, where loom cannot follow. The bytes around it have shadow cells, and any access to
 //! one that the pairs above do not order fails a model.
 //!
+//! # Stamps: `ring/memory.rs`, `shard/idle.rs`
+//!
+//! Deadlines and the like, Relaxed: they are numbers that publish nothing. They are written before the location is published,
+//! and then changed by read-modify-write alone, so that the changes of one stamp follow each other in one order. All but the idle
+//! stamp are changed by the lock's holder only.
+//!
+//! The idle stamp is changed by readers too, and an entry may be relocated while they do:
+//!
+//! ```text
+//!   cleaner   copy the stamp, publish the new location --- SeqCst fence ---> look at the old stamp again
+//!   reader    move the stamp where the entry was found --- SeqCst fence ---> look for the entry again
+//! ```
+//!
+//! Whichever fence comes second, its side sees the other's store. If it is the cleaner's, it finds the moved stamp and moves
+//! the new one as far. If it is the reader's, it finds the new location and moves the stamp there, or finds that the entry has been
+//! taken out meanwhile, and the read is a miss. If neither is wholly first, both happen, and the later stamp stays.
+//!
+//! Expiry claims the idle stamp by an exchange before it takes an entry out: a reader's exchange comes before, and the
+//! entry lives on, or it fails, and the read is a miss.
+//!
+//! Models: `idle::a_read_counts_although_the_entry_is_relocated_meanwhile`,
+//! `idle::a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry`,
+//! `idle::either_a_read_comes_first_or_the_expiry`, `idle::the_later_of_two_reads_counts`,
+//! `idle::an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry`,
+//! `idle::an_entry_that_was_made_persistent_stays_so_whoever_reads_it`.
+//!
+//! # A shard's time: `expiry/time.rs`
+//!
+//! Stamps hold the low half of a tick. A reader completes it from the time that its shard has *reached*, which lies before
+//! every removal that is still to come.
+//!
+//! * `reach` (Release), after entries were taken out, pairs with `reached` (Acquire), before an entry is looked for: a reader that sees the
+//!   later time does not find an entry whose removal lies before it, which it would take for one that is four billion ticks ahead.
+//!   A reader that sees an older time and finds a newer entry is right as long as the two are less than 50 days
+//!   apart.
+//! * `skew` is stored (Release) after the clock was seen to have gone back, and loaded (Acquire) before the clock is read: with the new
+//!   skew, the clock is read as it is since it went back. With the old one, the time is early, and `reached` stands in for it.
+//!
+//! Model: `idle::an_entry_that_is_being_taken_out_is_not_found_alive`. None covers `skew`: loom does not model clocks.
+//!
 //! # The touch log: `shard/touch.rs`
 //!
 //! * `push` adds to `used` (AcqRel), and `drain` stores 0 in it (Release) after it has emptied the places: a

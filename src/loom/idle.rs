@@ -3,24 +3,34 @@
 use core::time::Duration;
 
 use super::*;
-use crate::clock::{ClockSource, ManualClock, TICK};
+use crate::clock::{Clock, ClockSource, TICK};
 use crate::expiry::{Lifetime, Remaining, Rules};
+use crate::sync::AtomicU32;
 
 /// The time to idle, in ticks.
 const IDLE: u32 = 10;
 
 struct Timed {
     shard: Shard,
-    clock: ManualClock,
+    clock: Arc<TickClock>,
+}
+
+/// A clock that loom sees, so that it puts readings before and after the moves.
+struct TickClock(AtomicU32);
+
+impl Clock for TickClock {
+    fn now(&self) -> Duration {
+        TICK * self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// A shard in which key `a` was stored at tick 0 with value 1.
 fn timed() -> Arc<Timed> {
     drop(reclaim::pin());
-    let clock = ManualClock::new();
+    let clock = Arc::new(TickClock(AtomicU32::new(0)));
     let config = ShardConfig {
         rules: Rules::new(None, Some(TICK * IDLE), Duration::ZERO, 0.0),
-        clock: ClockSource::Custom(Arc::new(clock.clone())),
+        clock: ClockSource::Custom(clock.clone()),
         ..config()
     };
     let timed = Timed { shard: Shard::new(&config).unwrap(), clock };
@@ -30,13 +40,16 @@ fn timed() -> Arc<Timed> {
 
 impl Timed {
     fn set_tick(&self, tick: u32) {
-        self.clock.set(TICK * tick);
+        self.clock.0.store(tick, Ordering::SeqCst);
     }
 
     fn put(&self, value: u8) {
-        let stored = self
-            .shard
-            .write(|writer| writer.store(hash(b'a'), b"a", &bytes(value), Condition::Always, &Lifetime::new()));
+        self.put_with(value, Lifetime::new());
+    }
+
+    fn put_with(&self, value: u8, lifetime: Lifetime) {
+        let stored =
+            self.shard.write(|writer| writer.store(hash(b'a'), b"a", &bytes(value), Condition::Always, &lifetime));
         stored.expect("space");
     }
 
@@ -172,6 +185,7 @@ fn an_entry_that_was_made_persistent_stays_so_whoever_reads_it() {
 fn an_entry_that_is_being_taken_out_is_not_found_alive() {
     explore(3, || {
         let timed = timed();
+        timed.put_with(1, Lifetime::forever().ttl(TICK * IDLE));
         timed.set_tick(IDLE + 5);
         let writer = timed.spawn(|timed| timed.shard.write(|_| ()));
         assert_eq!(timed.read(), None);

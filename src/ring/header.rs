@@ -154,8 +154,9 @@ impl Layout {
         }
     }
 
+    /// Where the stamps begin.
     #[inline]
-    fn stamps_start(&self) -> usize {
+    pub(super) fn stamps_start(&self) -> usize {
         self.key_start - self.stamps.len() * STAMP_BYTES
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) value: &'a [u8],
     /// The stamps that it has.
     pub(crate) stamps: StampSet,
+    /// Where they begin in the arena.
+    stamps_at: usize,
 }
 
 /// An entry that is to be written.
@@ -150,17 +152,17 @@ impl Arena {
             key: self.slice(start + layout.key_start, layout.key_len),
             value: self.slice(start + layout.value_start, layout.value_len),
             stamps: layout.stamps,
+            stamps_at: start + layout.stamps_start(),
         }
     }
 
     /// The stamps of a live entry at this moment.
-    pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
+    #[inline]
+    pub(super) fn stamps(&self, entry: &Entry<'_>) -> Stamps {
         let mut stamps = Stamps::NONE;
-        let layout = self.layout(live.location());
-        for stamp in layout.stamps.iter() {
-            if let Some(at) = layout.stamp_at(stamp) {
-                stamps.set(stamp, self.stamp(live.location().offset() + at).load(Ordering::Relaxed));
-            }
+        for (number, stamp) in entry.stamps.iter().enumerate() {
+            let at = entry.stamps_at + number * size_of::<u32>();
+            stamps.set(stamp, self.stamp(at).load(Ordering::Relaxed));
         }
         stamps
     }
@@ -240,10 +242,9 @@ impl Arena {
     }
 
     fn write_stamps(&self, start: usize, layout: &Layout, stamps: &Stamps) {
-        for stamp in layout.stamps.iter() {
-            if let (Some(at), Some(word)) = (layout.stamp_at(stamp), stamps.get(stamp)) {
-                self.new_stamp(start + at, word);
-            }
+        let words = layout.stamps.iter().filter_map(|stamp| stamps.get(stamp));
+        for (number, word) in words.enumerate() {
+            self.new_stamp(start + layout.stamps_start() + number * size_of::<u32>(), word);
         }
     }
 
@@ -283,8 +284,8 @@ impl Arena {
     /// Copies the entry at `from` to `to`, where nothing is live. For the holder of the write lock.
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
         let layout = self.layout(from.location());
-        let Entry { key, value, .. } = self.entry(from);
-        self.write(to, &layout, &Draft { key, value, stamps: self.stamps(from) });
+        let entry = self.entry(from);
+        self.write(to, &layout, &Draft { key: entry.key, value: entry.value, stamps: self.stamps(&entry) });
     }
 
     /// Asks the processor to fetch the first lines of the entry at `location`.

@@ -73,10 +73,10 @@ impl RingShared {
         self.arena.entry(live)
     }
 
-    /// The stamps of the entry at a live location, at this moment.
+    /// The stamps of a live entry, at this moment.
     #[inline]
-    pub(crate) fn stamps(&self, live: Live<'_>) -> Stamps {
-        self.arena.stamps(live)
+    pub(crate) fn stamps(&self, entry: &Entry<'_>) -> Stamps {
+        self.arena.stamps(entry)
     }
 
     /// Changes a stamp of the entry at a live location from `seen` to `word`; `false` if it is another by now.

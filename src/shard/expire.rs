@@ -43,7 +43,7 @@ impl Presence {
 
 impl State {
     pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
-        self.ring.shared().stamps(live)
+        self.ring.shared().stamps(&self.ring.entry(live))
     }
 }
 

@@ -33,7 +33,7 @@ enum Moved {
 
 impl Shard {
     pub(super) fn stamps_of(&self, found: &Found<'_>) -> Stamps {
-        self.ring.stamps(found.live)
+        self.ring.stamps(&found.entry)
     }
 
     /// Moves the idle deadline of an entry that is read `now`, when the shard's time has `reached` some tick; whether the entry
@@ -67,7 +67,7 @@ impl Shard {
     fn move_idle(&self, live: Live<'_>, now: Now, reached: Tick) -> Moved {
         // Ends: a failure means that another thread has moved the stamp, and they are all about to read the same time.
         loop {
-            let stamps = self.ring.stamps(live);
+            let stamps = self.ring.stamps(&self.ring.entry(live));
             let Some(seen) = stamps.get(Stamp::Idle) else { return Moved::No };
             if seen == CLAIMED {
                 return Moved::Claimed;

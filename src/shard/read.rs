@@ -113,7 +113,7 @@ impl Shard {
     /// Whether an entry with stamps is to be served at `now`.
     #[inline]
     fn freshness(&self, found: &Found<'_>, now: Now, reached: Tick) -> Freshness {
-        self.rules.times(&self.ring.stamps(found.live), reached).freshness(now.tick())
+        self.rules.times(&self.ring.stamps(&found.entry), reached).freshness(now.tick())
     }
 
     /// Tells the policy that an entry was read.
