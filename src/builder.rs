@@ -147,7 +147,7 @@ impl CacheBuilder {
     /// How long after it was last read an entry expires, unless its insert says otherwise. By default never.
     ///
     /// With a time to live as well, what comes first counts. Costs four bytes for each entry, and one write to its
-    /// header by the first read in each [`TICK`](crate::TICK). Lengths beyond a year are cut to that.
+    /// header by the first read in each [`TICK`](crate::TICK). Lengths beyond half a year are cut to that.
     pub fn time_to_idle(mut self, idle: Duration) -> Self {
         self.time_to_idle = Some(idle);
         self
@@ -164,7 +164,8 @@ impl CacheBuilder {
     }
 
     /// How long entries stay readable by [`get_stale`](Cache::get_stale) after they have expired, unless their insert
-    /// says otherwise. By default not at all. They take up space for as long, and may be evicted as others may.
+    /// says otherwise. By default not at all, at most for half a year. They take up space for as long, and may be evicted as
+    /// others may.
     pub fn stale_for(mut self, stale: Duration) -> Self {
         self.stale_for = stale;
         self

@@ -12,8 +12,9 @@ pub const TICK: Duration = Duration::from_millis(16);
 
 /// A source of time, to be given to [`CacheBuilder::clock`](crate::CacheBuilder::clock).
 ///
-/// It is read on the hot path, by many threads at once. It may stand still, jump ahead or go back: entries then live
-/// longer than they should in the worst case, never shorter than the clock says.
+/// It is read on the hot path, by many threads at once, and by writers under a shard's lock: it must not use the cache, and if
+/// it panics there, the shard is emptied. It may stand still, jump ahead or go back. Every move ahead counts for every
+/// deadline, even where it only makes up for a move back.
 pub trait Clock: Send + Sync {
     /// Time since some origin that stays the same.
     fn now(&self) -> Duration;

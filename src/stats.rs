@@ -25,7 +25,7 @@ pub struct Stats {
     pub inserts: u64,
     /// Entries stored in the place of another with the same key.
     pub updates: u64,
-    /// Entries that a caller removed, by `remove`, `take`, `retain` or `clear`.
+    /// Entries that a caller removed, by `remove`, `take`, `retain` or `clear`, or by inserting one that had expired already.
     pub removals: u64,
     /// Entries that left because the eviction policy, or the want of space, chose them.
     pub evictions: u64,

@@ -319,22 +319,53 @@ fn options_that_make_no_sense_are_refused() {
 
 #[test]
 fn lengths_beyond_the_horizon_live_to_it() {
-    for ttl in [YEAR * 3, Duration::MAX] {
+    let half = YEAR / 2;
+    for long in [YEAR * 3, Duration::MAX] {
         let (cache, clock) = cache();
-        cache.insert_with("ttl", "value", Lifetime::new().ttl(ttl).stale(ttl)).unwrap();
-        cache.insert_with("idle", "value", Lifetime::new().idle(ttl).stale(ttl)).unwrap();
+        cache.insert_with_ttl("ttl", "value", long).unwrap();
+        cache.insert_with("both", "value", Lifetime::new().ttl(long).stale(long)).unwrap();
+        cache.insert_with("idle", "value", Lifetime::new().idle(long).stale(long)).unwrap();
+        cache.insert_with("short", "value", Lifetime::new().ttl(MINUTE).stale(long)).unwrap();
+        cache.insert_with("due", "value", Lifetime::forever().refresh(long)).unwrap();
         assert!((YEAR * 2..YEAR * 3).contains(&left(&cache, "ttl")));
-        assert!((YEAR..YEAR * 2).contains(&left(&cache, "idle")));
-        for _ in 0..10 {
+        assert!((half * 3..YEAR * 2).contains(&left(&cache, "both")));
+        assert!((half..YEAR).contains(&left(&cache, "idle")));
+        assert!((MINUTE..MINUTE + TICK).contains(&left(&cache, "short")));
+        assert!(!cache.get_stale("due").unwrap().is_refresh_due());
+        for part in 1..=10 {
             clock.advance(YEAR / 5);
             assert!(is_there(&cache, "ttl") && is_read(&cache, "idle"));
+            assert_eq!(is_there(&cache, "both"), part < 8);
+            assert_eq!(cache.get_stale("short").is_some(), part < 3);
+            assert!(part > 7 || cache.get_stale("due").unwrap().is_refresh_due() == (part > 2), "{part}");
             cache.maintain();
         }
         clock.advance(YEAR);
-        assert!(!is_there(&cache, "ttl") && is_read(&cache, "idle"));
-        clock.advance(YEAR * 2);
-        assert!(!is_there(&cache, "idle"));
+        assert!(!is_there(&cache, "ttl") && !is_there(&cache, "idle"));
     }
+}
+
+#[test]
+fn a_long_stale_period_leaves_a_time_to_live_that_is_set_as_it_is() {
+    for stale in [YEAR / 3, YEAR * 2, Duration::MAX] {
+        let (cache, clock) = cache_with(|builder| builder.stale_for(stale));
+        cache.insert("key", "value").unwrap();
+        for ttl in [16 * SECOND, 30 * 24 * 60 * MINUTE, YEAR] {
+            assert!(cache.set_ttl("key", ttl).unwrap());
+            assert!(left(&cache, "key") >= ttl && left(&cache, "key") < ttl + TICK);
+        }
+        clock.advance(YEAR);
+        assert!(!is_there(&cache, "key") && cache.get_stale("key").is_some());
+    }
+}
+
+#[test]
+fn a_stale_period_is_kept_for_a_deadline_that_comes_later() {
+    let (cache, clock) = cache();
+    cache.insert_with("key", "value", Lifetime::forever().stale(MINUTE)).unwrap();
+    assert!(cache.set_ttl("key", TICK).unwrap());
+    clock.advance(2 * TICK);
+    assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
 }
 
 #[test]

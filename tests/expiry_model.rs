@@ -13,6 +13,8 @@ type Micros = u64;
 
 const TICK_MICROS: Micros = TICK.as_micros() as Micros;
 const YEAR: Micros = 365 * 24 * 3600 * 1_000_000;
+/// What any length may be cut to, after whatever jumps of the clock.
+const CUT: Micros = 180 * 24 * 3600 * 1_000_000;
 
 #[derive(Clone, Debug)]
 struct Setup {
@@ -113,11 +115,11 @@ struct Window {
 }
 
 impl Window {
-    fn of(from: Micros, length: Micros, cap: Micros, slack: Micros) -> Self {
+    fn of(from: Micros, length: Micros, slack: Micros) -> Self {
         if length == 0 {
             return Self { earliest: from, latest: from };
         }
-        Self { earliest: from + length.min(cap), latest: from.saturating_add(length) + slack }
+        Self { earliest: from + length.min(CUT), latest: from.saturating_add(length) + slack }
     }
 }
 
@@ -147,8 +149,7 @@ impl Life {
     }
 
     fn must_be_there(&self, now: Micros) -> bool {
-        // The stale period gives way where both would go beyond what can be recorded.
-        self.deadline().is_none_or(|deadline| now < deadline.earliest + self.stale.min(YEAR / 2))
+        self.deadline().is_none_or(|deadline| now < deadline.earliest + self.stale.min(CUT))
     }
 
     fn may_be_there(&self, now: Micros) -> bool {
@@ -157,7 +158,7 @@ impl Life {
 
     fn read(&mut self, now: Micros) {
         if let Some((length, window)) = &mut self.idle {
-            *window = Window::of(now, *length, YEAR, 2 * TICK_MICROS);
+            *window = Window::of(now, *length, 2 * TICK_MICROS);
         }
     }
 }
@@ -207,8 +208,8 @@ impl Run {
     fn life(&self, ttl: Option<Micros>, idle: Option<Micros>, stale: Option<Micros>) -> Life {
         Life {
             version: self.version,
-            ttl: ttl.map(|ttl| Window::of(self.now, ttl, 2 * YEAR, TICK_MICROS)),
-            idle: idle.map(|idle| (idle, Window::of(self.now, idle, YEAR, 2 * TICK_MICROS))),
+            ttl: ttl.map(|ttl| Window::of(self.now, ttl, TICK_MICROS)),
+            idle: idle.map(|idle| (idle, Window::of(self.now, idle, 2 * TICK_MICROS))),
             stale: stale.unwrap_or(self.setup.stale),
             is_over: false,
         }
@@ -304,7 +305,7 @@ impl Run {
                 assert_eq!(self.cache.set_ttl(key.to_le_bytes(), micros(ttl)).unwrap(), was_there);
                 let now = self.now;
                 if let Some(life) = self.model.get_mut(&key).filter(|_| was_there) {
-                    life.ttl = Some(Window::of(now, ttl, YEAR, TICK_MICROS));
+                    life.ttl = Some(Window::of(now, ttl, TICK_MICROS));
                 }
             }
             Operation::Persist(key) => {

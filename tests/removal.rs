@@ -71,10 +71,10 @@ fn each_way_to_leave_has_its_cause() {
     cache.insert("key", "i").unwrap();
     cache.insert_with_ttl("key", "j", Duration::ZERO).unwrap();
     assert_eq!(take(&log), [told("key", "i", RemovalCause::Replaced)]);
-    // A value that is stored anew for its deadline is a value replaced, by the same one.
+    // An entry that is stored anew for its deadline has not left.
     cache.insert("key", "k").unwrap();
     assert!(cache.set_ttl("key", MINUTE).unwrap());
-    assert_eq!(take(&log), [told("key", "k", RemovalCause::Replaced)]);
+    assert_eq!(take(&log), []);
     assert_eq!(cache.stats().listener_panics, 0);
 }
 
@@ -120,6 +120,27 @@ fn a_listener_hears_of_every_entry_that_was_stored_and_is_not_there_any_more() {
         assert_eq!(cleared.len(), present.len());
         assert!(cleared.into_iter().all(|(key, value, _)| present.get(&key) == Some(&value)));
         assert!(cache.is_empty());
+        cache.validate();
+    }
+}
+
+#[test]
+fn an_entry_that_is_stored_anew_is_told_of_only_if_it_is_lost() {
+    let _alone = alone();
+    for policy in Policy::ALL {
+        let (cache, _, log) = listened(|builder| builder.max_bytes(100 << 10).policy(*policy));
+        for number in 0..3_000_u32 {
+            cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
+        }
+        take(&log);
+        for number in 0..3_000_u32 {
+            let key = number.to_le_bytes();
+            let was_there = cache.contains_key(key);
+            assert_eq!(cache.set_ttl(key, MINUTE).unwrap(), was_there, "{policy}");
+            let own = take(&log).into_iter().filter(|(told, ..)| *told == key).count();
+            let is_lost = was_there && !cache.contains_key(key);
+            assert_eq!(own, usize::from(is_lost), "{policy}: {number}");
+        }
         cache.validate();
     }
 }

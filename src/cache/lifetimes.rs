@@ -138,13 +138,14 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Rejected`] as for [`insert`](Self::insert), and then the entry stays as it was: only for an entry
-    /// that was stored without a time to live, or if it is the first in its shard that has one.
+    /// [`ErrorKind::Rejected`] as for [`insert`](Self::insert), and then the entry stays as it was, unless the policy has
+    /// evicted it while space was sought: only for an entry that was stored without a time to live, or if it is the first in
+    /// its shard that has one.
     ///
     /// # Cost
     ///
     /// One shard's lock. An entry that was stored with a time to live is changed in place; any other is stored anew, with room
-    /// for a deadline, which its policy takes for an update.
+    /// for a deadline, which its policy and the statistics take for an update. The removal listener does not hear of that.
     #[doc(alias = "expire")]
     pub fn set_ttl(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
         let target = self.target(key.as_ref());

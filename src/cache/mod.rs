@@ -16,7 +16,7 @@ use crate::policy::PolicyFactory;
 use crate::reclaim::{self, Pin};
 use crate::removal::Listener;
 use crate::ring::{Alignment, Held, Value};
-use crate::shard::{Condition, Found, NoShard, Position, Shard, ShardConfig, Stored, Visit};
+use crate::shard::{Condition, Found, NoShard, Position, Progress, Shard, ShardConfig, Stored, Visit};
 use crate::stats::{Count, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
@@ -547,10 +547,9 @@ impl Cache {
 /// Removes all entries of a shard, and tells the listener of some at a time: copies of all might be as large as the cache.
 fn clear_step_by_step(shard: &Shard) {
     const ENOUGH_BYTES: usize = 256 << 10;
-    let mut next = Some(0);
-    while let Some(from) = next {
-        next = shard.write(|writer| writer.remove_some(from, ENOUGH_BYTES));
-    }
+    let mut progress = Progress::default();
+    // Ends: the index grows only so often.
+    while !shard.write(|writer| writer.remove_some(&mut progress, ENOUGH_BYTES)) {}
 }
 
 impl fmt::Debug for Cache {

@@ -16,8 +16,8 @@
 //! * A read never returns an entry that is past its deadline, whether its space was taken back or not. So it is with every
 //!   operation: an expired entry is absent to `insert_if_absent` and `replace`, cannot be removed, and is not iterated over.
 //!   `len` and `memory` count it until its space is back.
-//! * The longest time to live is two years and two weeks, its stale period included; longer ones end then. The longest time to idle is
-//!   one year.
+//! * The longest time to live is two years and two weeks, its stale period included; the longest time to idle, stale period and
+//!   time to refresh half a year each. Longer ones are cut to that.
 //! * A time to live of zero has ended already. What it is inserted over is gone, so a service that computes what is left of
 //!   a lifetime need not look whether that is nothing. For a cache's default, zero is an
 //!   [error](crate::ErrorKind::ZeroLifetime).
@@ -39,7 +39,7 @@
 //! |---|---|
 //! | stands still | stop deadlines |
 //! | jumps ahead | end what it jumps over, whether a minute or a century; no stretch of time is too long to be gone through at once. After more than a year, the next insert with a deadline takes out all of it, however much that is |
-//! | goes back | stop the shard's time until the next write; from then on time goes on from where it was |
+//! | goes back | stop the shard's time, where its last writer was, until the next write; from then on time goes on from there |
 //!
 //! # What it costs
 //!
@@ -53,7 +53,8 @@
 //!
 //! The deadline is a word in the entry's header: 32 bits of a tick, of which a shard knows the other half. Readers look at
 //! it once they have found their key. [`set_ttl`](crate::Cache::set_ttl) and [`persist`](crate::Cache::persist) change it in
-//! place, and so do reads that put off an idle deadline, once a tick at most, without a lock.
+//! place (an entry that was stored without one is stored anew), and so do reads that put off an idle deadline, once a tick
+//! at most, without a lock.
 //!
 //! To find what has died without looking at everything, each shard has a hierarchical timing wheel of six levels of 64
 //! slots (Varghese and Lauck, SOSP 1987), but not over entries. A doubly linked list over the lanes of the index takes 8

@@ -52,9 +52,11 @@
 //!   that would do so. In a cache that is only read, call `maintain` now and then; until then
 //!   expired entries are misses that still take up space.
 //! * The removal listener hears of an expired entry when its space is taken back, not at its deadline.
-//! * Reads that have not yet finished when a clock is set to another time may miss an entry once that has not expired.
-//! * A time to live of more than a year is cut short, to a year at worst, in a shard whose wheel lies as far behind: after a
-//!   jump of the clock, until writes have caught up.
+//! * A clock that goes back and is put right again has moved ahead twice: entries inserted before may expire early by as much.
+//! * A time to live of more than half a year is cut short, to half a year at worst, in a shard whose wheel lies behind: after a
+//!   jump of the clock, until writes have caught up. In a shard that is not written to, entries end two
+//!   years after the last write, however often they are read.
+//! * A [refresh](crate::Lifetime::refresh) that has been due for more than 13 months is not due for the next 13.
 //!
 //! # Iteration
 //!

@@ -105,36 +105,44 @@
 //!
 //! # An entry's first word: `ring/memory.rs`
 //!
-//! Lengths and flags, Relaxed throughout. It is written before the location is published and read after that
-//! was loaded, as the other bytes are. Later only the dead mark changes, stored by the lock's holder while
-//! readers load the lengths: that is why it is atomic. The mark is read under the lock alone.
+//! Lengths and flags. It is written before the location is published and read after that was loaded, as the other bytes
+//! are, so Relaxed does. Later only the dead mark changes, stored by the lock's holder while readers load the lengths: that
+//! is why it is atomic.
 //!
-//! It lies in raw memory, where loom cannot follow. The bytes around it have shadow cells, and any access to
-//! one that the pairs above do not order fails a model.
+//! * `mark_dead` (Release), after the lane has changed, pairs with `has_left` (Acquire): a reader that finds the mark and looks
+//!   for the key again finds what is there now. Only readers of idle stamps ask.
+//!
+//! It lies in raw memory, where loom cannot follow: the mark has a shadow of loom's own. The bytes around it have shadow
+//! cells, and any access to one that the pairs above do not order fails a model.
 //!
 //! # Stamps: `ring/memory.rs`, `shard/idle.rs`
 //!
-//! Deadlines and the like, Relaxed: they are numbers that publish nothing. They are written before the location is published,
-//! and then changed by read-modify-write alone, so that the changes of one stamp follow each other in one order. All but the idle
-//! stamp are changed by the lock's holder only.
+//! Deadlines and the like. They are written before the location is published, and then changed by read-modify-write alone
+//! (AcqRel), so that the changes of one stamp follow each other in one order. All but the idle stamp are changed by the
+//! lock's holder only.
 //!
 //! The idle stamp is changed by readers too, and an entry may be relocated while they do:
 //!
 //! ```text
-//!   cleaner   copy the stamp, publish the new location --- SeqCst fence ---> look at the old stamp again
-//!   reader    move the stamp where the entry was found --- SeqCst fence ---> look for the entry again
+//!   cleaner   copies the stamp --- publishes the new location --- marks the old entry dead --- reads the old stamp by a
+//!                                                                                               read-modify-write: R
+//!   reader    loads or changes the stamp where it found the entry --- looks for the dead mark
 //! ```
 //!
-//! Whichever fence comes second, its side sees the other's store. If it is the cleaner's, it finds the moved stamp and moves
-//! the new one as far. If it is the reader's, it finds the new location and moves the stamp there, or finds that the entry has been
-//! taken out meanwhile, and the read is a miss. If neither is wholly first, both happen, and the later stamp stays.
+//! The order of the old stamp's changes decides. What a reader loads or stores before R is what R reads, or less: the cleaner
+//! moves the new stamp as far. What comes after R, or loads what came after, has synchronized with it (Release by R, Acquire by the
+//! load or the exchange; what lies between are read-modify-writes): so the reader finds the dead mark, and then, by its
+//! Release and Acquire, the new location. There it begins again.
+//!
+//! That goes for a reader that changes nothing as well: it may have seen what another one did to the old stamp after R.
 //!
 //! Expiry claims the idle stamp by an exchange before it takes an entry out: a reader's exchange comes before, and the
 //! entry lives on, or it fails, and the read is a miss.
 //!
 //! Models: `idle::a_read_counts_although_the_entry_is_relocated_meanwhile`,
-//! `idle::a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry`,
-//! `idle::either_a_read_comes_first_or_the_expiry`, `idle::the_later_of_two_reads_counts`,
+//! `idle::what_one_reader_saw_of_another_is_not_lost_in_a_relocation`, `idle::the_later_of_two_reads_counts`,
+//! `idle::a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry`, `idle::either_a_read_comes_first_or_the_expiry`,
+//! `idle::a_read_counts_although_set_ttl_stores_the_entry_anew`,
 //! `idle::an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry`,
 //! `idle::an_entry_that_was_made_persistent_stays_so_whoever_reads_it`.
 //!

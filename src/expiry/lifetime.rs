@@ -59,13 +59,15 @@ impl Lifetime {
         Self { ttl: Length::Unlimited, idle: Length::Unlimited, stale: None, refresh: None }
     }
 
-    /// Time to live: how long after it was inserted the entry expires. Zero is "expired already".
+    /// Time to live: how long after it was inserted the entry expires. Zero is "expired already"; more than two years, the
+    /// stale period included, are two years.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Length::Limited(ttl);
         self
     }
 
-    /// Time to idle: how long after it was last read the entry expires. Zero is "expired already".
+    /// Time to idle: how long after it was last read the entry expires. Zero is "expired already"; more than half a year
+    /// is half a year.
     ///
     /// Reads that count as such are those that count for the statistics, and [`touch`](crate::Cache::touch).
     pub const fn idle(mut self, idle: Duration) -> Self {
@@ -73,13 +75,15 @@ impl Lifetime {
         self
     }
 
-    /// How long the entry stays readable by [`get_stale`](crate::Cache::get_stale) after it has expired.
+    /// How long the entry stays readable by [`get_stale`](crate::Cache::get_stale) after it has expired: half a year at
+    /// most.
     pub const fn stale(mut self, stale: Duration) -> Self {
         self.stale = Some(stale);
         self
     }
 
-    /// How long after it was inserted [`get_stale`](crate::Cache::get_stale) says that the entry should be loaded anew.
+    /// How long after it was inserted [`get_stale`](crate::Cache::get_stale) says that the entry should be loaded anew: half
+    /// a year at most.
     pub const fn refresh(mut self, refresh: Duration) -> Self {
         self.refresh = Some(refresh);
         self

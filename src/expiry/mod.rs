@@ -42,6 +42,10 @@ pub(crate) use wheel::Wheel;
 /// a reader may be put aside between two instructions before it takes a fresh entry for an expired one.
 pub(crate) const HORIZON: u32 = u32::MAX - (1 << 28);
 
+/// The longest time to idle, stale period and time to refresh, in ticks: half a year. So an idle deadline with its stale
+/// period is within the horizon although what the time has reached lies a year behind.
+const PERIOD_MAX: u32 = HORIZON / 4;
+
 /// In a stamp: at no time.
 const NEVER: u32 = u32::MAX;
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::lifetime::Lifetime;
 use super::time::{Now, ticks};
-use super::{CLAIMED, HORIZON, NEVER};
+use super::{CLAIMED, HORIZON, NEVER, PERIOD_MAX};
 use crate::clock::to_nanos;
 use crate::units::{Stamp, Stamps, Tick};
 
@@ -66,7 +66,7 @@ impl Times {
     }
 }
 
-/// Whether the tick with the low half `word` has come. Of no consequence for an entry that is due for more than a year.
+/// Whether the tick with the low half `word` has come: not again until 13 months later.
 fn is_past(word: u32, now: Tick) -> bool {
     now.low().wrapping_sub(word).cast_signed() >= 0
 }
@@ -76,29 +76,29 @@ fn storable(tick: Tick) -> Tick {
     if tick.low() >= CLAIMED { tick.after(2) } else { tick }
 }
 
-/// A length in ticks, rounded up, within the horizon.
-fn length(duration: Duration) -> u32 {
-    u32::try_from(ticks(to_nanos(duration))).unwrap_or(HORIZON).min(HORIZON)
-}
-
-/// The longest time to idle, its stale period included: of two stamps of one entry the later one can be told, and reads
-/// may move them on for a year in which nothing is written to the shard.
-const IDLE_MAX: u32 = HORIZON / 2;
-
-/// A time to idle in ticks.
-fn idle_length(duration: Duration) -> u32 {
-    length(duration).min(IDLE_MAX)
+/// A length in ticks, rounded up, at most `most`.
+fn length(duration: Duration, most: u32) -> u32 {
+    u32::try_from(ticks(to_nanos(duration))).unwrap_or(most).min(most)
 }
 
 impl Rules {
     pub(crate) fn new(ttl: Option<Duration>, idle: Option<Duration>, stale: Duration, jitter: f64) -> Self {
-        Self { ttl, idle, jitter, idle_ticks: idle.map_or(0, idle_length), stale_ticks: length(stale) }
+        Self {
+            ttl,
+            idle,
+            jitter,
+            idle_ticks: idle.map_or(0, |idle| length(idle, PERIOD_MAX)),
+            stale_ticks: length(stale, PERIOD_MAX),
+        }
     }
 
     /// Whether an entry of this lifetime needs to know the time.
     #[inline]
     pub(crate) fn need_time(&self, lifetime: &Lifetime) -> bool {
-        lifetime.ttl.or(self.ttl).is_some() || lifetime.idle.or(self.idle).is_some() || lifetime.refresh.is_some()
+        lifetime.ttl.or(self.ttl).is_some()
+            || lifetime.idle.or(self.idle).is_some()
+            || lifetime.refresh.is_some()
+            || lifetime.stale.is_some()
     }
 
     /// Whether a draw of chance goes into a lifetime.
@@ -108,15 +108,11 @@ impl Rules {
 
     /// What becomes of an entry that is inserted now, when the shard's time has reached `reached`. `chance` is from 0 to 1.
     pub(crate) fn fate(&self, lifetime: &Lifetime, now: Now, reached: Tick, chance: f64) -> Fate {
-        let limit = reached.after(HORIZON);
+        let stale = lifetime.stale.map_or(self.stale_ticks, |stale| length(stale, PERIOD_MAX));
+        let limit = reached.after(HORIZON - stale);
         let ttl = lifetime.ttl.or(self.ttl).map(|ttl| self.end_of_ttl(ttl, now, chance).min(limit));
-        let idle_ticks = lifetime.idle.or(self.idle).map(idle_length);
+        let idle_ticks = lifetime.idle.or(self.idle).map(|idle| length(idle, PERIOD_MAX));
         let idle = idle_ticks.map(|length| end_of_idling(length, now).min(limit));
-        let latest = ttl.max(idle).unwrap_or(reached);
-        // The stale period is cut first where both would go beyond the horizon; and it has to fit later idle deadlines as well.
-        let room = u32::try_from(limit.get() - latest.get()).unwrap_or(HORIZON);
-        let room = idle_ticks.map_or(room, |length| room.min(IDLE_MAX - length));
-        let stale = lifetime.stale.map_or(self.stale_ticks, length).min(room);
 
         let mut stamps = Stamps::NONE;
         let removals = [(Stamp::Removal, ttl), (Stamp::Idle, idle)].map(|(stamp, deadline)| {
@@ -127,11 +123,12 @@ impl Rules {
         if let Some(length) = idle_ticks.filter(|&length| length != self.idle_ticks) {
             stamps.set(Stamp::IdleLength, length);
         }
-        if !stamps.present().is_empty() && stale != self.stale_ticks {
+        if stale != self.stale_ticks {
             stamps.set(Stamp::StaleLength, stale);
         }
         if let Some(refresh) = lifetime.refresh {
-            stamps.set(Stamp::Refresh, now.tick_after(to_nanos(refresh)).low());
+            let refresh = now.next_tick().after(length(refresh, PERIOD_MAX));
+            stamps.set(Stamp::Refresh, refresh.low());
         }
         Fate { stamps, removal: removals.into_iter().flatten().min() }
     }
@@ -140,7 +137,7 @@ impl Rules {
     pub(crate) fn fate_with_ttl(&self, present: &Stamps, ttl: Duration, now: Now, reached: Tick) -> Fate {
         let stale = present.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
         let limit = reached.after(HORIZON - stale);
-        let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)).min(limit) };
+        let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)) }.min(limit);
         let mut stamps = *present;
         stamps.set(Stamp::Removal, storable(deadline.after(stale)).low());
         Fate { stamps, removal: self.times(&stamps, reached).removal }

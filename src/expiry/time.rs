@@ -1,7 +1,7 @@
 //! A shard's time: the clock, made fit for 32-bit stamps.
 //!
-//! It never goes back. When the clock does, the shard's time stands still until the next writer sees it, and from then
-//! on runs on from where it was.
+//! It never goes back behind what it has reached. When the clock does, the shard's time stands still there until the next
+//! writer sees it, and from then on runs on from where it was.
 
 use core::time::Duration;
 

@@ -12,9 +12,9 @@
 //!
 //! Key and value bytes are written before their location is published (Release, in the index) and read after
 //! it was loaded (Acquire). They are overwritten only after the chunk's pins have come to zero (see
-//! `chunk.rs`). The first word's accesses are Relaxed: its lengths never change, and its dead mark is read
-//! only under the lock. So are those of stamps, which are numbers that publish nothing; what keeps one that a
-//! reader changes from being lost when the entry is relocated is in [`Arena::carry_over`].
+//! `chunk.rs`). The first word's lengths never change, so their loads are Relaxed. Its dead mark is for readers that change a
+//! stamp: it is stored with Release after the lane has changed, and they load it with Acquire. Changes of a stamp are
+//! AcqRel and its loads Acquire: see [`Arena::end_relocation`].
 //!
 //! Under loom a shadow cell for each location unit reports any access that these rules do not order, and stamps
 //! are atomics of loom's own.
@@ -27,7 +27,6 @@ use super::header::{Alignment, FirstWord, Layout};
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::Region;
-use crate::sync::fence;
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
 
 /// The largest page that the system may have.
@@ -133,13 +132,22 @@ impl Arena {
         FirstWord(self.first_word(location).load(Ordering::Relaxed)).is_dead()
     }
 
-    /// Marks the entry at `location` dead. For the holder of the write lock.
+    /// Whether a live entry was marked dead: a reader that sees it sees the lane as it was afterwards.
+    #[inline]
+    pub(super) fn has_left(&self, live: Live<'_>) -> bool {
+        // Acquire pairs with the Release of `mark_dead`.
+        let first = FirstWord(self.first_word(live.location()).load(Ordering::Acquire));
+        self.noted_as_dead(live.location()).unwrap_or(first.is_dead())
+    }
+
+    /// Marks the entry at `location` dead: no lane points to it any more. For the holder of the write lock.
     #[inline]
     pub(super) fn mark_dead(&self, location: Location) {
         let word = self.first_word(location);
         // Only the lock's holder stores here once the entry is published, so nothing comes in between.
         let first = FirstWord(word.load(Ordering::Relaxed));
-        word.store(first.as_dead().0, Ordering::Relaxed);
+        word.store(first.as_dead().0, Ordering::Release); // See `has_left`.
+        self.note_dead(location);
     }
 
     /// The entry at a live location.
@@ -162,7 +170,7 @@ impl Arena {
         let mut stamps = Stamps::NONE;
         for (number, stamp) in entry.stamps.iter().enumerate() {
             let at = entry.stamps_at + number * size_of::<u32>();
-            stamps.set(stamp, self.stamp(at).load(Ordering::Relaxed));
+            stamps.set(stamp, self.stamp(at).load(Ordering::Acquire)); // See `end_relocation`.
         }
         stamps
     }
@@ -173,7 +181,7 @@ impl Arena {
         let at = self.layout(live.location()).stamp_at(stamp);
         at.is_some_and(|at| {
             let stamp = self.stamp(start + at);
-            stamp.compare_exchange(seen, word, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            stamp.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Relaxed).is_ok() // See `end_relocation`.
         })
     }
 
@@ -181,26 +189,28 @@ impl Arena {
     pub(super) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
         let at = self.layout(live.location()).stamp_at(stamp);
         // A swap, as readers' exchanges are: all changes of a stamp read the one before.
-        at.map(|at| self.stamp(live.location().offset() + at).swap(word, Ordering::Relaxed)).is_some()
+        at.map(|at| self.stamp(live.location().offset() + at).swap(word, Ordering::AcqRel)).is_some()
     }
 
-    /// Takes over what readers did to the idle stamp of the entry at `from` while it was relocated to `to`. For the
-    /// holder of the write lock, after `to` was published.
+    /// Ends a relocation, after the location `to` was published in the place of `from`: nothing that readers have done to the
+    /// idle stamp is lost. For the holder of the write lock.
     ///
-    /// A reader that has changed the stamp looks whether the entry is still where it was (see `shard/idle.rs`). Each side
-    /// stores (a location, a stamp), then has a SeqCst fence, then loads what the other stores: whichever fence comes
-    /// second, its side sees the other's store. So the reader changes the new stamp itself, or its change is found here.
-    pub(super) fn carry_over(&self, from: Location, to: Location) {
-        let layout = self.layout(from);
-        let Some(at) = layout.stamp_at(Stamp::Idle) else { return };
-        fence(Ordering::SeqCst);
-        let moved = self.stamp(from.offset() + at).load(Ordering::Relaxed);
-        let stamp = self.stamp(to.offset() + at);
-        let mut seen = stamp.load(Ordering::Relaxed);
+    /// The old entry is marked dead, and then its stamp is read by a read-modify-write. A reader whose exchange, or whose
+    /// load, comes before that in the order of the stamp's changes has seen no more than is taken over here. One that comes
+    /// after has synchronized with it: it finds the dead mark, and looks for the entry again (`shard/idle.rs`).
+    pub(super) fn end_relocation(&self, from: Location, to: Location) {
+        self.mark_dead(from);
+        let stamp_of = |location: Location| {
+            let at = self.layout(location).stamp_at(Stamp::Idle)?;
+            Some(self.stamp(location.offset() + at))
+        };
+        let (Some(old), Some(new)) = (stamp_of(from), stamp_of(to)) else { return };
+        let moved = old.fetch_or(0, Ordering::AcqRel);
+        let mut seen = new.load(Ordering::Relaxed);
         // Ends: a failure means that a reader has moved the stamp on. They differ by little, so the sign tells which is
         // later; and both are the same unless readers have moved one.
         while moved.wrapping_sub(seen).cast_signed() > 0 {
-            match stamp.compare_exchange(seen, moved, Ordering::Relaxed, Ordering::Relaxed) {
+            match new.compare_exchange(seen, moved, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(present) => seen = present,
             }
@@ -235,6 +245,8 @@ impl Arena {
         if !first.is_plain() {
             self.write_stamps(start, layout, stamps);
         }
+        #[cfg(bytecache_loom)]
+        self.shadow.new_dead_mark(start);
         self.copy_in(start + layout.key_start, key);
         self.copy_in(start + layout.value_start, value);
         // Relaxed: the location is published with Release after this.
@@ -259,6 +271,27 @@ impl Arena {
     fn stamp(&self, offset: usize) -> std::sync::Arc<crate::sync::AtomicU32> {
         self.shadow.stamp(offset)
     }
+
+    /// The dead mark as loom sees it, which cannot look into raw memory; `None` without loom.
+    #[cfg(bytecache_loom)]
+    fn noted_as_dead(&self, location: Location) -> Option<bool> {
+        Some(self.shadow.dead_mark(location.offset()).load(Ordering::Acquire) != 0)
+    }
+
+    #[cfg(bytecache_loom)]
+    fn note_dead(&self, location: Location) {
+        self.shadow.dead_mark(location.offset()).store(1, Ordering::Release);
+    }
+
+    #[cfg(not(bytecache_loom))]
+    #[inline(always)]
+    fn noted_as_dead(&self, _location: Location) -> Option<bool> {
+        None
+    }
+
+    #[cfg(not(bytecache_loom))]
+    #[inline(always)]
+    fn note_dead(&self, _location: Location) {}
 
     /// Writes a stamp where nothing is live.
     #[cfg(not(bytecache_loom))]
@@ -364,6 +397,8 @@ mod shadow {
         cells: Mutex<BTreeMap<usize, UnsafeCell<()>>>,
         /// The stamps, by their offsets.
         stamps: Mutex<BTreeMap<usize, Arc<AtomicU32>>>,
+        /// Whether entries are marked dead, by where they start.
+        dead_marks: Mutex<BTreeMap<usize, Arc<AtomicU32>>>,
     }
 
     impl Shadow {
@@ -375,14 +410,30 @@ mod shadow {
             self.cells.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
+        fn word(words: &Mutex<BTreeMap<usize, Arc<AtomicU32>>>, offset: usize) -> Arc<AtomicU32> {
+            let words = words.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(words.get(&offset).expect("a word that was written"))
+        }
+
+        fn new_word(words: &Mutex<BTreeMap<usize, Arc<AtomicU32>>>, offset: usize, word: u32) {
+            let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+            words.insert(offset, Arc::new(AtomicU32::new(word)));
+        }
+
         pub(super) fn stamp(&self, offset: usize) -> Arc<AtomicU32> {
-            let stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(stamps.get(&offset).expect("a stamp that was written"))
+            Self::word(&self.stamps, offset)
         }
 
         pub(super) fn new_stamp(&self, offset: usize, word: u32) {
-            let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
-            stamps.insert(offset, Arc::new(AtomicU32::new(word)));
+            Self::new_word(&self.stamps, offset, word);
+        }
+
+        pub(super) fn dead_mark(&self, start: usize) -> Arc<AtomicU32> {
+            Self::word(&self.dead_marks, start)
+        }
+
+        pub(super) fn new_dead_mark(&self, start: usize) {
+            Self::new_word(&self.dead_marks, start, 0);
         }
 
         pub(super) fn read(&self, start: usize, len: usize) {

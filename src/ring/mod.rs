@@ -231,9 +231,10 @@ impl Ring {
         Some((to, charge))
     }
 
-    /// Ends a relocation, after the new location was published: nothing that a reader did to the entry is lost.
-    pub(crate) fn carry_over(&self, from: Location, to: Location) {
-        self.shared.arena.carry_over(from, to);
+    /// Ends a relocation, after the new location was published: the old entry is marked dead, and nothing that a reader did
+    /// to it is lost.
+    pub(crate) fn end_relocation(&self, from: Location, to: Location) {
+        self.shared.arena.end_relocation(from, to);
     }
 
     #[inline]

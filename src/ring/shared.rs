@@ -79,6 +79,12 @@ impl RingShared {
         self.arena.stamps(entry)
     }
 
+    /// Whether the entry at a live location is not there any more: it may be elsewhere.
+    #[inline]
+    pub(crate) fn has_left(&self, live: Live<'_>) -> bool {
+        self.arena.has_left(live)
+    }
+
     /// Changes a stamp of the entry at a live location from `seen` to `word`; `false` if it is another by now.
     pub(crate) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
         self.arena.exchange_stamp(live, stamp, seen, word)

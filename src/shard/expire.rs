@@ -11,7 +11,7 @@ use super::write::{NoSpace, Order, Writer};
 use super::{Shard, State};
 use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
 use crate::hash::KeyHash;
-use crate::reclaim::Live;
+use crate::reclaim::{self, Live};
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Held};
 use crate::units::{EntryId, LANES, Stamps, Tick};
@@ -76,7 +76,7 @@ impl Writer<'_> {
     }
 
     /// Tells readers what has been taken out.
-    fn note_reached(&self) {
+    pub(super) fn note_reached(&self) {
         if let Some(wheel) = &self.state.wheel {
             let reached = wheel.elapsed();
             if reached > self.shard.time.reached() {
@@ -112,21 +112,22 @@ impl Writer<'_> {
     }
 
     /// What becomes of an entry that is stored now; `None` if there is no room for the wheel that it needs.
-    pub(super) fn fate(&mut self, lifetime: &Lifetime) -> Option<Fate> {
+    pub(super) fn fate(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Option<Fate> {
         let rules = &self.shard.rules;
         if !rules.need_time(lifetime) {
             return Some(Fate { stamps: Stamps::NONE, removal: None });
         }
         let now = self.prepare_wheel()?;
-        let chance = if rules.need_chance(lifetime) { self.draw() } else { 0.0 };
+        let chance = if rules.need_chance(lifetime) { self.draw(hash) } else { 0.0 };
         Some(rules.fate(lifetime, now, self.shard.time.reached(), chance))
     }
 
-    /// A number from 0 to 1 that nobody can tell in advance, unless the hasher's seed is fixed.
-    fn draw(&mut self) -> f64 {
+    /// A number from 0 to 1, another for each key and each time; nobody can tell it in advance, unless the hasher's seed is
+    /// fixed.
+    fn draw(&mut self, hash: KeyHash) -> f64 {
         self.state.draws += 1;
-        let hash = self.state.hasher.hash(&self.state.draws.to_le_bytes());
-        hash.get() as f64 / u64::MAX as f64
+        let seed = hash.get() ^ self.state.draws;
+        self.state.hasher.hash(&seed.to_le_bytes()).get() as f64 / u64::MAX as f64
     }
 
     /// Sees to it that there is a wheel, and that a removal within the horizon can be recorded; the time. `None` if there is
@@ -188,8 +189,9 @@ impl Writer<'_> {
     /// stays. An entry without the stamp for it is stored anew.
     pub(crate) fn set_ttl(&mut self, hash: KeyHash, key: &[u8], ttl: Duration) -> Result<bool, NoSpace> {
         self.drain_touches();
-        let Some(now) = self.prepare_wheel() else { return Err(self.no_space()) };
         let Presence::Fresh(id) = self.find_present(hash, key) else { return Ok(false) };
+        let Some(now) = self.prepare_wheel() else { return Err(self.no_space()) };
+        // Making the wheel may have evicted it.
         let Some(live) = self.state.live(id) else { return Ok(false) };
         let present = self.state.stamps(live);
         let Fate { stamps, removal } = self.shard.rules.fate_with_ttl(&present, ttl, now, self.shard.time.reached());
@@ -202,9 +204,21 @@ impl Writer<'_> {
             // Held, as its own bytes are copied while room is made for them.
             let (Held::Pinned(value) | Held::Copied(value)) = self.shard.ring.value(live);
             let order = Order { hash, draft: Draft { key, value: &value, stamps }, removal };
-            self.place_order(&order, Presence::Fresh(id))?;
+            self.restore(id, &order)?;
         }
         Ok(true)
+    }
+
+    /// Stores an entry anew. The listener does not hear of it, unless the entry is lost.
+    fn restore(&mut self, id: EntryId, order: &Order<'_>) -> Result<(), NoSpace> {
+        self.restored = Some(id);
+        let stored = self.place_order(order, Presence::Fresh(id));
+        self.restored = None;
+        // A newcomer that the policy refuses is told of in any case.
+        if stored.is_err() && self.state.find(order.hash, order.draft.key).is_none() {
+            self.note_departure(order.draft.key, order.draft.value, RemovalCause::Evicted);
+        }
+        stored.map(|_| ())
     }
 
     /// Takes the deadlines of the entry under `key` away; whether there was one that reads would have found.
@@ -223,13 +237,13 @@ impl Shard {
     /// How long the entry under `key` will live; `None` if reads would not find it.
     pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
         let reached = self.time.reached();
-        let pin = crate::reclaim::pin();
-        let found = self.find(hash, key, &pin)?;
-        if found.entry.stamps.is_empty() {
+        let pin = reclaim::pin();
+        let (_, stamps) = self.settle(self.seek(hash, key, &pin)?, hash, key, &pin)?;
+        if stamps.present().is_empty() {
             return Some(Remaining::Never);
         }
         let now = self.time.now(reached);
-        match self.rules.times(&self.stamps_of(&found), reached).deadline() {
+        match self.rules.times(&stamps, reached).deadline() {
             None => Some(Remaining::Never),
             Some(deadline) => (deadline > now.tick()).then(|| Remaining::For(now.until(deadline))),
         }

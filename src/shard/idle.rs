@@ -2,15 +2,21 @@
 //!
 //! # Synchronization
 //!
-//! The idle stamp is changed by compare-and-exchange, so its changes come one after the other.
+//! The idle stamp is changed by read-modify-writes alone, so its changes come one after the other.
 //!
 //! * *Expiry* makes a stamp whose tick has passed `CLAIMED` before the entry is taken out. Either the reader's change
 //!   comes first, and the entry lives on; or the claim does, and the read is a miss.
-//! * *Relocation* copies the stamp with the entry, publishes the new location, and looks at the old stamp again
-//!   (`ring/memory.rs`, `carry_over`). A reader that has moved the stamp looks for the entry again, after a SeqCst fence,
-//!   which pairs with the writer's: if the entry is elsewhere by then, it moves the stamp there too.
-//! * An *update* replaces the entry and with it the stamp: it sets a deadline of its own, later than any read before it.
+//! * *Relocation* copies the stamp with the entry, publishes the new location, marks the old entry dead, and then takes the
+//!   old stamp over (`ring/memory.rs`, `end_relocation`). A reader that has moved the stamp, or found it late enough, looks for the
+//!   dead mark after that: if there is none, what it did or saw is taken over; if there is, it finds the entry anew and
+//!   moves the stamp there.
+//! * An *update* replaces the entry and with it the stamp: it sets a deadline of its own, later than any read before it. When
+//!   [`set_ttl`](Writer::set_ttl) stores an entry anew, that is a relocation.
 //! * A stamp that says `NEVER` stays as it is: a reader's exchange fails, and it sees why.
+//!
+//! A reader that finds the new location before the old stamp was taken over may take the entry for one that has expired.
+//! It is there again in the next moment. A reader that is put aside between reading the clock and moving the stamp may move
+//! it although another one has missed the entry meanwhile, if nobody has taken it out.
 
 use super::read::Found;
 use super::write::Writer;
@@ -18,22 +24,34 @@ use super::{Shard, State};
 use crate::expiry::{CLAIMED, Now, PERSISTENT};
 use crate::hash::KeyHash;
 use crate::reclaim::{Live, Pin};
-use crate::sync::{Ordering, fence};
 use crate::units::{EntryId, Stamp, Stamps, Tick};
 
 /// What became of a reader's attempt to move an idle stamp on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
-    Yes,
-    /// It is late enough as it is.
-    No,
+    /// It is as late as it should be.
+    Enough,
     /// The entry has expired.
     Claimed,
 }
 
 impl Shard {
-    pub(super) fn stamps_of(&self, found: &Found<'_>) -> Stamps {
-        self.ring.stamps(&found.entry)
+    /// An entry and its stamps, where it is by now: one with an idle stamp may have been relocated since it was found.
+    pub(super) fn settle<'a>(
+        &'a self,
+        mut found: Found<'a>,
+        hash: KeyHash,
+        key: &[u8],
+        pin: &'a Pin,
+    ) -> Option<(Found<'a>, Stamps)> {
+        // Ends: each round follows a change of the entry by a writer.
+        loop {
+            let stamps = self.ring.stamps(&found.entry);
+            if !found.entry.stamps.has(Stamp::Idle) || !self.ring.has_left(found.live) {
+                return Some((found, stamps));
+            }
+            found = self.seek(hash, key, pin)?;
+        }
     }
 
     /// Moves the idle deadline of an entry that is read `now`, when the shard's time has `reached` some tick; whether the entry
@@ -47,19 +65,16 @@ impl Shard {
         pin: &'a Pin,
     ) -> bool {
         let mut live = found.live;
-        // Ends: each round but the first follows a relocation or an update by another thread.
+        // Ends: each round but the first follows a change of the entry by a writer.
         loop {
-            match self.move_idle(live, now, reached) {
-                Moved::No => return true,
-                Moved::Claimed => return false,
-                Moved::Yes => {}
+            if self.move_idle(live, now, reached) == Moved::Claimed {
+                return false;
             }
-            fence(Ordering::SeqCst);
-            // Nothing there: it may have been claimed where it is now. A miss is right for any reason.
-            let Some(again) = self.seek(hash, key, pin) else { return false };
-            if again.live.location() == live.location() {
+            if !self.ring.has_left(live) {
                 return true;
             }
+            // Nothing there: it may have been claimed where it was last. A miss is right for any reason.
+            let Some(again) = self.seek(hash, key, pin) else { return false };
             live = again.live;
         }
     }
@@ -68,13 +83,13 @@ impl Shard {
         // Ends: a failure means that another thread has moved the stamp, and they are all about to read the same time.
         loop {
             let stamps = self.ring.stamps(&self.ring.entry(live));
-            let Some(seen) = stamps.get(Stamp::Idle) else { return Moved::No };
+            let Some(seen) = stamps.get(Stamp::Idle) else { return Moved::Enough };
             if seen == CLAIMED {
                 return Moved::Claimed;
             }
-            let Some(word) = self.rules.idle_after_read(&stamps, now, reached) else { return Moved::No };
+            let Some(word) = self.rules.idle_after_read(&stamps, now, reached) else { return Moved::Enough };
             if self.ring.exchange_stamp(live, Stamp::Idle, seen, word) {
-                return Moved::Yes;
+                return Moved::Enough;
             }
         }
     }

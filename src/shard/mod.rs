@@ -37,7 +37,7 @@ use account::Account;
 use governor::Governor;
 pub(crate) use read::{Found, Position, Visit};
 pub(crate) use touch::TouchLog;
-pub(crate) use write::{Condition, Stored};
+pub(crate) use write::{Condition, Progress, Stored};
 
 use crate::clock::ClockSource;
 use crate::expiry::{Rules, ShardTime, Wheel};

@@ -4,7 +4,7 @@
 //! shared write for a key whose visits are at their top.
 
 use super::Shard;
-use crate::expiry::{Freshness, Now};
+use crate::expiry::Freshness;
 use crate::hash::KeyHash;
 use crate::index::Table;
 use crate::prefetch::prefetch_to_write;
@@ -68,10 +68,12 @@ impl Shard {
     pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
         let found = self.seek(hash, key, pin)?;
-        if !found.entry.stamps.is_empty() && !is_served(self.freshness(&found, self.time.now(reached), reached)) {
-            return None;
+        if found.entry.stamps.is_empty() {
+            return Some(found);
         }
-        Some(found)
+        let (found, stamps) = self.settle(found, hash, key, pin)?;
+        let now = self.time.now(reached).tick();
+        is_served(self.rules.times(&stamps, reached).freshness(now)).then_some(found)
     }
 
     /// As [`find`](Self::find), for a read that puts the entry's idle deadline off.
@@ -82,10 +84,8 @@ impl Shard {
         if found.entry.stamps.is_empty() {
             return Some(found);
         }
-        let now = self.time.now(reached);
-        let is_read =
-            is_served(self.freshness(&found, now, reached)) && self.is_kept(&found, hash, key, (now, reached), pin);
-        is_read.then_some(found)
+        let (found, freshness) = self.read_with_stamps(found, hash, key, reached, pin)?;
+        is_served(freshness).then_some(found)
     }
 
     /// As [`find_to_read`](Self::find_to_read), but with entries in their stale period, which stay as they are.
@@ -95,25 +95,30 @@ impl Shard {
         if found.entry.stamps.is_empty() {
             return Some((found, Freshness::Fresh));
         }
+        self.read_with_stamps(found, hash, key, reached, pin)
+    }
+
+    /// The entry, unless it is past its removal; if it is fresh, its idle deadline is put off.
+    #[inline]
+    fn read_with_stamps<'a>(
+        &'a self,
+        found: Found<'a>,
+        hash: KeyHash,
+        key: &[u8],
+        reached: Tick,
+        pin: &'a Pin,
+    ) -> Option<(Found<'a>, Freshness)> {
+        let (found, stamps) = self.settle(found, hash, key, pin)?;
         let now = self.time.now(reached);
-        let freshness = self.freshness(&found, now, reached);
+        let freshness = self.rules.times(&stamps, reached).freshness(now.tick());
         let is_read = match freshness {
             Freshness::Gone => false,
             Freshness::Stale => true,
-            Freshness::Fresh | Freshness::RefreshDue => self.is_kept(&found, hash, key, (now, reached), pin),
+            Freshness::Fresh | Freshness::RefreshDue => {
+                !found.entry.stamps.has(Stamp::Idle) || self.keep_from_idling(&found, hash, key, (now, reached), pin)
+            }
         };
         is_read.then_some((found, freshness))
-    }
-
-    #[inline]
-    fn is_kept<'a>(&'a self, found: &Found<'a>, hash: KeyHash, key: &[u8], time: (Now, Tick), pin: &'a Pin) -> bool {
-        !found.entry.stamps.has(Stamp::Idle) || self.keep_from_idling(found, hash, key, time, pin)
-    }
-
-    /// Whether an entry with stamps is to be served at `now`.
-    #[inline]
-    fn freshness(&self, found: &Found<'_>, now: Now, reached: Tick) -> Freshness {
-        self.rules.times(&self.ring.stamps(&found.entry), reached).freshness(now.tick())
     }
 
     /// Tells the policy that an entry was read.
@@ -146,6 +151,10 @@ impl Shard {
         self.ring.value(found.live)
     }
 
+    fn is_fresh(&self, entry: &Entry<'_>, reached: Tick) -> bool {
+        is_served(self.rules.times(&self.ring.stamps(entry), reached).freshness(self.time.now(reached).tick()))
+    }
+
     /// Calls `each` with the entries of the bucket at `position`, and moves on; `false` after the last bucket.
     pub(crate) fn for_each_in_bucket<'a>(
         &'a self,
@@ -160,10 +169,9 @@ impl Shard {
             return false;
         }
         *position = Position { next: bucket + 1, of: table.buckets() };
-        for (id, live) in table.entries(bucket, pin.into()) {
+        for (_, live) in table.entries(bucket, pin.into()) {
             let entry = self.ring.entry(live);
-            let found = Found { table, id, live, entry };
-            if entry.stamps.is_empty() || is_served(self.freshness(&found, self.time.now(reached), reached)) {
+            if entry.stamps.is_empty() || self.is_fresh(&entry, reached) {
                 each(entry);
             }
         }

@@ -405,7 +405,7 @@ impl Writer<'_> {
         let State { ring, token, index, .. } = &mut *self.state;
         let (to, charge) = ring.relocate(location, stream, token)?;
         index.replace(id, to);
-        ring.carry_over(location, to);
+        ring.end_relocation(location, to);
         Some(charge)
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Writer<'a> {
     pub(super) state: MutexGuard<'a, State>,
     /// The time, once it was asked for.
     pub(super) now: Option<Now>,
+    /// The entry that is being stored anew: what it was leaves unnoticed.
+    pub(super) restored: Option<EntryId>,
     /// What the listener will be told of.
     departed: Departed,
     finished: bool,
@@ -76,7 +78,8 @@ impl Shard {
     }
 
     fn write_with<'a, R>(&'a self, state: MutexGuard<'a, State>, work: impl FnOnce(&mut Writer<'a>) -> R) -> R {
-        let mut writer = Writer { shard: self, state, now: None, departed: Departed::default(), finished: false };
+        let mut writer =
+            Writer { shard: self, state, now: None, restored: None, departed: Departed::default(), finished: false };
         if writer.state.policy_is_stale {
             writer.renew_policy();
         }
@@ -124,6 +127,13 @@ impl State {
     }
 }
 
+/// How far a removal in several steps has come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    next: usize,
+    of: usize,
+}
+
 /// An entry that is to be stored, and when it is to be removed again.
 #[derive(Clone, Copy)]
 pub(super) struct Order<'a> {
@@ -146,7 +156,7 @@ impl Writer<'_> {
         // The policy sees what was read before the store, as the store comes after it; so with removals.
         self.drain_touches();
         // First, as making the wheel may evict what is there.
-        let Some(fate) = self.fate(lifetime) else { return Err(self.no_space()) };
+        let Some(fate) = self.fate(lifetime, hash) else { return Err(self.no_space()) };
         let present = self.find_present(hash, key);
         let is_fresh = matches!(present, Presence::Fresh(_));
         match condition {
@@ -240,6 +250,9 @@ impl Writer<'_> {
                 self.state.counts.inserted_bytes += charge as u64;
                 self.note_departure_of(id, RemovalCause::Replaced);
                 self.state.index.replace(id, location);
+                if self.restored == Some(id) {
+                    self.state.ring.end_relocation(before, location);
+                }
                 self.kill(before);
                 self.state.counts.updates += 1;
                 self.file(id, order.removal);
@@ -310,30 +323,35 @@ impl Writer<'_> {
         }
     }
 
-    /// Removes entries from the bucket at `from` on, until the listener has `enough` bytes to be told of. The bucket where
-    /// to go on, or `None` after the last.
-    pub(crate) fn remove_some(&mut self, from: usize, enough: usize) -> Option<usize> {
+    /// Removes entries from where `progress` has come to, until the listener has `enough` bytes to be told of; whether all
+    /// have been seen.
+    pub(crate) fn remove_some(&mut self, progress: &mut Progress, enough: usize) -> bool {
         self.drain_touches();
-        for bucket in from..self.state.index.table().buckets() {
+        let buckets = self.state.index.table().buckets();
+        if progress.of != buckets {
+            *progress = Progress { next: 0, of: buckets }; // Entries have other buckets since the index has grown.
+        }
+        while progress.next < buckets {
             if self.departed.bytes() >= enough {
-                return Some(bucket);
+                return false;
             }
             for lane in 0..LANES {
-                let id = EntryId::from_lane(bucket, lane);
+                let id = EntryId::from_lane(progress.next, lane);
                 if self.state.live(id).is_some() {
                     self.remove_resident(id, RemovalCause::Removed);
                 }
             }
+            progress.next += 1;
         }
         if self.state.index.len() == 0 {
             self.clear(); // So that the policy forgets its ghosts, as without a listener.
         }
-        None
+        true
     }
 
     /// Notes an entry for the listener.
     #[inline]
-    fn note_departure(&mut self, key: &[u8], value: &[u8], cause: RemovalCause) {
+    pub(super) fn note_departure(&mut self, key: &[u8], value: &[u8], cause: RemovalCause) {
         if self.shard.listener.is_some() {
             self.departed.push(key, value, cause);
         }
@@ -341,7 +359,7 @@ impl Writer<'_> {
 
     #[inline]
     fn note_departure_of(&mut self, id: EntryId, cause: RemovalCause) {
-        if self.shard.listener.is_some() {
+        if self.shard.listener.is_some() && self.restored != Some(id) {
             if let Some(live) = self.state.live(id) {
                 let entry = self.state.ring.entry(live);
                 self.departed.push(entry.key, entry.value, cause);
@@ -367,6 +385,9 @@ impl Writer<'_> {
             wheel.clear();
         }
         state.policy_is_stale = true;
+        // What a panic kept from being done.
+        self.settle_wheel_bytes();
+        self.note_reached();
     }
 
     /// Makes a policy for a shard that has been emptied.
