@@ -122,9 +122,11 @@ impl Stamp {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StampSet(u8);
 
+const _: () = assert!(StampSet::BITS as usize == Stamp::ALL.len(), "a bit for each stamp");
+
 impl StampSet {
     pub(crate) const NONE: Self = Self(0);
-    pub(crate) const BITS: u32 = Stamp::ALL.len() as u32;
+    pub(crate) const BITS: u32 = 5;
 
     pub(crate) fn from_bits(bits: u32) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "five bits are left")]
@@ -157,7 +159,7 @@ impl StampSet {
             let mut lens = [0; 1 << StampSet::BITS];
             let mut set = 1;
             while set < lens.len() {
-                lens[set] = lens[set / 2] + (set % 2) as u8;
+                lens[set] = lens[set / 2] + if set % 2 == 1 { 1 } else { 0 };
                 set += 1;
             }
             lens
@@ -207,6 +209,12 @@ impl Stamps {
         self.present = self.present.with(stamp);
         self.words[stamp as usize] = word;
     }
+}
+
+/// Whether of two stamps, or low halves of ticks, the first one is later: right if they lie less than 2^31 ticks apart.
+#[inline]
+pub(crate) fn is_later(word: u32, than: u32) -> bool {
+    word != than && word.wrapping_sub(than) < 1 << (u32::BITS - 1)
 }
 
 /// A moment in a shard's time, in steps of 16 ms.
@@ -266,6 +274,15 @@ mod tests {
         assert_eq!((present.len(), present.before(Stamp::Idle), present.before(Stamp::Refresh)), (2, 0, 1));
         assert_eq!((stamps.get(Stamp::Idle), stamps.get(Stamp::Removal)), (Some(8), None));
         assert_eq!(StampSet::from_bits(present.bits()), present);
+    }
+
+    #[test]
+    fn of_two_stamps_the_later_one_is_told_across_the_end_of_their_range() {
+        for (word, than, expected) in
+            [(5, 4, true), (4, 5, false), (4, 4, false), (3, u32::MAX, true), (u32::MAX, 3, false), (1 << 31, 1, true)]
+        {
+            assert_eq!(is_later(word, than), expected, "{word} and {than}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 /// Microseconds.
 type Micros = u64;
 
-const TICK_MICROS: Micros = TICK.as_micros() as Micros;
+const TICK_MICROS: Micros = 16_000;
 const YEAR: Micros = 365 * 24 * 3600 * 1_000_000;
 /// What any length may be cut to, after whatever jumps of the clock.
 const CUT: Micros = 180 * 24 * 3600 * 1_000_000;
@@ -197,6 +197,7 @@ impl Run {
         if let Some(idle) = setup.idle {
             builder = builder.time_to_idle(micros(idle));
         }
+        assert_eq!(micros(TICK_MICROS), TICK);
         Self { setup, clock, cache: builder.build().unwrap(), now: start, model: HashMap::new(), version: 0 }
     }
 

@@ -153,10 +153,10 @@ fn a_listener_changes_nothing_about_who_leaves() {
         let builder = if listen { builder.on_removal(|_, _, _| {}) } else { builder };
         let cache = builder.build().unwrap();
         let mut hits = Vec::new();
-        for number in 0..30_000_u64 {
+        for number in 0..30_000_usize {
             let key = (number * number % 7_919 % 3_000).to_le_bytes();
             hits.push(cache.get(key).is_some());
-            cache.insert(key, vec![1; number as usize % 90]).unwrap();
+            cache.insert(key, vec![1; number % 90]).unwrap();
         }
         (hits, cache.stats())
     };
@@ -173,7 +173,7 @@ fn a_listener_may_use_the_cache() {
             let cache = handle.get().unwrap();
             if cause == RemovalCause::Removed {
                 cache.insert([b"copy of ", key].concat(), value).unwrap();
-                assert!(cache.len() > 0);
+                assert!(!cache.is_empty());
                 cache.validate();
             }
         }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | reads miss an entry with a time to live of `d` | `d` | `d` + 1 tick + `lag` |
 //! | reads miss an entry that was not read for its time to idle of `d` | `d` | `d` + 2 ticks + `lag` |
-//! | the space of an expired entry is back | then | at the next write to its shard, 48 entries a write at most; or `maintain`, 12,288 entries of each shard at most |
+//! | the space of an expired entry is back | then | at the next write to its shard, 48 entries a write at most; or `maintain`, 3,072 entries of each shard at most |
 //!
 //! All by the cache's clock: one that lags makes reads see a deadline later by as much again. An entry may always be *evicted* before its deadline. Of a time to live and a time to idle, what ends first counts.
 //!

@@ -6,7 +6,7 @@ use super::lifetime::Lifetime;
 use super::time::{Now, ticks};
 use super::{CLAIMED, HORIZON, NEVER, PERIOD_MAX};
 use crate::clock::to_nanos;
-use crate::units::{Stamp, Stamps, Tick};
+use crate::units::{Stamp, Stamps, Tick, is_later};
 
 /// What an entry of a cache is subject to unless its insert says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ impl Times {
 
 /// Whether the tick with the low half `word` has come: not again until 13 months later.
 fn is_past(word: u32, now: Tick) -> bool {
-    now.low().wrapping_sub(word).cast_signed() >= 0
+    !is_later(word, now.low())
 }
 
 /// The tick itself, or if its low half means something else, the next one without a meaning.
@@ -160,30 +160,45 @@ impl Rules {
     }
 
     /// When an entry with these stamps dies. The shard's time had reached `reached` before they were read.
-    #[inline]
     pub(crate) fn times(&self, stamps: &Stamps, reached: Tick) -> Times {
+        self.times_by(|stamp| stamps.get(stamp), reached)
+    }
+
+    /// As [`times`](Self::times), of stamps that are read one by one.
+    #[inline]
+    pub(crate) fn times_by(&self, stamp: impl Fn(Stamp) -> Option<u32>, reached: Tick) -> Times {
         let tick = |word: u32| match word {
             NEVER => None,
             CLAIMED => Some(reached),
             word => Some(reached.next_with_low(word)),
         };
-        let removal = stamps.get(Stamp::Removal).and_then(tick);
-        let idle = stamps.get(Stamp::Idle).and_then(tick);
-        let earliest = removal.map_or(idle, |removal| Some(idle.map_or(removal, |idle| idle.min(removal))));
-        let stale = stamps.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
-        Times { removal: earliest, stale, refresh: stamps.get(Stamp::Refresh) }
+        let removal = stamp(Stamp::Removal).and_then(tick);
+        let idle = stamp(Stamp::Idle).and_then(tick);
+        Times {
+            removal: removal.map_or(idle, |removal| Some(idle.map_or(removal, |idle| idle.min(removal)))),
+            stale: stamp(Stamp::StaleLength).unwrap_or(self.stale_ticks),
+            refresh: stamp(Stamp::Refresh),
+        }
     }
 
-    /// The word that a read at `now` makes of the idle stamp; `None` if it leaves it as it is. The shard's time had reached
-    /// `reached` before.
-    pub(crate) fn idle_after_read(&self, stamps: &Stamps, now: Now, reached: Tick) -> Option<u32> {
-        let present = stamps.get(Stamp::Idle).filter(|&word| word != NEVER && word != CLAIMED)?;
-        let stale = stamps.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
-        let length = stamps.get(Stamp::IdleLength).unwrap_or(self.idle_ticks);
+    /// The word that a read at `now` makes of an idle stamp that is `present`; `None` if it leaves it as it is. `stamp` gives
+    /// the entry's others. The shard's time had reached `reached` before.
+    #[inline]
+    pub(crate) fn idle_after_read(
+        &self,
+        present: u32,
+        stamp: impl Fn(Stamp) -> Option<u32>,
+        now: Now,
+        reached: Tick,
+    ) -> Option<u32> {
+        if present == NEVER || present == CLAIMED {
+            return None;
+        }
+        let stale = stamp(Stamp::StaleLength).unwrap_or(self.stale_ticks);
+        let length = stamp(Stamp::IdleLength).unwrap_or(self.idle_ticks);
         let removal = end_of_idling(length, now).after(stale).min(reached.after(HORIZON));
         let word = storable(removal).low();
-        // They differ by no more than the time to idle, so the sign tells which is later.
-        (word.wrapping_sub(present).cast_signed() > 0).then_some(word)
+        is_later(word, present).then_some(word)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::clock::{ClockSource, TICK};
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::Tick;
 
+#[allow(clippy::cast_possible_truncation, reason = "sixteen million")]
 const TICK_NANOS: u64 = TICK.as_nanos() as u64;
 
 /// A clock that is behind by less is not taken to have gone back: threads may read a clock of the user's own in another

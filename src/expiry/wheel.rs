@@ -32,7 +32,7 @@
 use crate::units::Tick;
 
 const DIGIT_BITS: u32 = 6;
-const DIGITS: u64 = 1 << DIGIT_BITS;
+const DIGITS: u32 = 1 << DIGIT_BITS;
 const LEVELS: usize = 6;
 const TOP: usize = LEVELS - 1;
 const SLOTS: usize = LEVELS << DIGIT_BITS;
@@ -59,11 +59,25 @@ pub(crate) struct Wheel {
     filed: usize,
 }
 
-fn digit(tick: Tick, level: usize) -> u64 {
-    (tick.get() >> (DIGIT_BITS * level as u32)) % DIGITS
+/// A tick's digit on a level.
+fn digit(tick: Tick, level: usize) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "a digit is below 64")]
+    {
+        ((tick.get() >> shift(level)) % u64::from(DIGITS)) as u32
+    }
 }
 
-/// Below `SLOTS` and `u32::MAX / 12` members, all places fit.
+/// How many bits a level's digit has below it.
+fn shift(level: usize) -> u32 {
+    DIGIT_BITS * to_u32(level)
+}
+
+/// A slot's bit in `occupied`.
+fn bit(slot: Slot) -> u64 {
+    1 << (slot % DIGITS as usize)
+}
+
+/// Levels, slots and, below `u32::MAX / 12` members, all places fit.
 fn to_u32(place: usize) -> u32 {
     debug_assert!(u32::try_from(place).is_ok());
     #[allow(clippy::cast_possible_truncation, reason = "see above")]
@@ -157,15 +171,11 @@ impl Wheel {
         // Digits above are those of the present, and this one is larger, or the same on the lowest level; but on the top level,
         // which has none above, it may have come round.
         let next = match level {
-            TOP => {
-                let ahead = self.occupied[TOP].rotate_right(present as u32).trailing_zeros();
-                present + u64::from(ahead)
-            }
-            _ => u64::from(self.occupied[level].trailing_zeros()),
+            TOP => present + self.occupied[TOP].rotate_right(present).trailing_zeros(),
+            _ => self.occupied[level].trailing_zeros(),
         };
-        let shift = DIGIT_BITS * level as u32;
-        let above = self.elapsed.get() >> shift >> DIGIT_BITS << DIGIT_BITS << shift;
-        Some((slot(level, next % DIGITS), Tick::new(above + (next << shift))))
+        let above = self.elapsed.get() >> shift(level) >> DIGIT_BITS << DIGIT_BITS << shift(level);
+        Some((slot(level, next % DIGITS), Tick::new(above + (u64::from(next) << shift(level)))))
     }
 
     fn slot_of(&self, tick: Tick) -> Slot {
@@ -195,7 +205,7 @@ impl Wheel {
         self.links[place] = Link { prev: last, next: to_u32(slot) };
         self.links[last as usize].next = to_u32(place);
         self.links[slot].prev = to_u32(place);
-        self.occupied[slot >> DIGIT_BITS] |= 1 << (slot as u64 % DIGITS);
+        self.occupied[slot >> DIGIT_BITS] |= bit(slot);
         self.ticks[member] = tick.low();
         self.filed += 1;
     }
@@ -208,7 +218,7 @@ impl Wheel {
         self.links[place] = Link { prev: to_u32(place), next: to_u32(place) };
         let neighbour = next as usize;
         if prev == next && neighbour < SLOTS {
-            self.occupied[neighbour >> DIGIT_BITS] &= !(1 << (neighbour as u64 % DIGITS));
+            self.occupied[neighbour >> DIGIT_BITS] &= !bit(neighbour);
         }
         self.filed -= 1;
     }
@@ -223,7 +233,7 @@ impl Wheel {
         let mut filed = 0;
         for slot in 0..SLOTS {
             let mut place = self.links[slot].next as usize;
-            let is_occupied = self.occupied[slot >> DIGIT_BITS] & (1 << (slot as u64 % DIGITS)) != 0;
+            let is_occupied = self.occupied[slot >> DIGIT_BITS] & bit(slot) != 0;
             assert_eq!(is_occupied, place != slot, "the bit of slot {slot}");
             while place != slot {
                 let link = self.links[place];
@@ -243,7 +253,7 @@ impl Wheel {
     }
 }
 
-fn slot(level: usize, digit: u64) -> Slot {
+fn slot(level: usize, digit: u32) -> Slot {
     level << DIGIT_BITS | digit as usize
 }
 
@@ -266,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_member_is_due_at_its_tick_and_not_before_on_every_level() {
-        for level in 0..LEVELS as u32 {
+        for level in 0..to_u32(LEVELS) {
             for ahead in [1, 63, 64, 65, (1 << (DIGIT_BITS * level)) - 1, 1 << (DIGIT_BITS * level), u32::MAX - 1] {
                 for start in [0, 1, 63, 4095, u64::from(u32::MAX) - 1, (1 << 36) - 1, 77 << 33] {
                     let start = Tick::new(start);

@@ -8,13 +8,17 @@
 //! A linked list over ids costs a cache miss for each neighbour; a queue's next ids lie side by side, so what
 //! will be evicted next can be fetched ahead. The price is that an id in the middle cannot be unlinked: its
 //! place becomes a *hole* that is skipped when the head reaches it. Holes are remembered by id and by the
-//! queue's tail at the time, since the id may soon be queued again. When the pool is used up, or holes are
-//! many, all queues go round once without them: O(1) amortised.
+//! tail at the time, since the id may soon be queued again.
+//!
+//! When holes are many, they are closed little by little. A queue is in two parts, an *older* one that is popped and a
+//! *newer* one that is pushed to; each push or removal moves some ids from the newer part to the end of the older one, and
+//! leaves their holes behind, until nothing is left to move. Then the older part takes the place of the newer one.
 //!
 //! # Invariants
 //!
 //! 1. An id that is not a hole is in at most one place of one queue.
-//! 2. A hole's places in a queue are those before the tail that was recorded with it.
+//! 2. A hole's places in a part are those before the part's tail that was recorded with it.
+//! 3. The ids of the older part were pushed before those of the newer one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,6 +27,9 @@ use super::{EntryId, Renumbering, Residents};
 const NONE: u32 = u32::MAX;
 /// How far ahead victims are announced.
 const LOOKAHEAD: u32 = 4;
+/// Places that are looked at for each push or removal while holes are closed: so many that all are before holes are twice as
+/// many as when it began.
+const CLOSING_STEPS: usize = 48;
 /// An id has at most three visits, and may be spared once more than that.
 const MAX_ROUNDS: usize = 4;
 
@@ -62,15 +69,22 @@ pub(super) struct Queues<const N: usize> {
     free_block: u32,
     free_blocks: u32,
     block_len: u32,
-    ends: [Ends; N],
-    /// For each queue: ids with holes, and the tail at the time of the last.
-    holes: [HashMap<u32, u64, ahash::RandomState>; N],
+    parts: [[Part; 2]; N],
+    /// Whether holes are being closed, for each queue.
+    is_closing: [bool; N],
     max_holes: usize,
 }
 
-/// The ends of a queue. Positions count all ids that ever went through it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ends {
+/// Which part of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Older,
+    Newer,
+}
+
+/// A part of a queue. Positions count all ids that ever went through it.
+#[derive(Debug, Default)]
+struct Part {
     head_block: u32,
     tail_block: u32,
     head: u64,
@@ -78,11 +92,40 @@ struct Ends {
     /// Where each is in its block.
     head_offset: u32,
     tail_offset: u32,
+    /// Ids with holes, and the tail at the time of the last.
+    holes: HashMap<u32, u64, ahash::RandomState>,
+}
+
+impl Part {
+    fn starting_with(block: u32) -> Self {
+        Self { head_block: block, tail_block: block, ..Self::default() }
+    }
+
+    fn len(&self) -> usize {
+        usize::try_from(self.tail - self.head).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the place of an id is a hole.
+    fn is_hole(&self, id: u32, position: u64) -> bool {
+        !self.holes.is_empty() && self.holes.get(&id).is_some_and(|&tail| position < tail)
+    }
+
+    /// As [`is_hole`](Self::is_hole), of a place that is left behind.
+    fn was_hole(&mut self, id: u32, position: u64) -> bool {
+        if self.holes.is_empty() {
+            return false;
+        }
+        let Some(&tail) = self.holes.get(&id) else { return false };
+        if position >= tail {
+            self.holes.remove(&id); // All its holes were before this place.
+        }
+        position < tail
+    }
 }
 
 impl<const N: usize> Queues<N> {
     /// Blocks that only [`close_holes`](Self::close_holes) may use: one for each queue, as each may need one before
-    /// its head has left another, and those before it may keep theirs.
+    /// its newer part has left another, and those before it may keep theirs.
     #[allow(clippy::cast_possible_truncation, reason = "there are at most four queues")]
     const SPARE_BLOCKS: u32 = N as u32;
 
@@ -91,36 +134,45 @@ impl<const N: usize> Queues<N> {
         // Small pools get small blocks, as each queue leaves up to two partly used.
         let block_len = (max_ids / 64).next_power_of_two().clamp(8, 1024);
         let max_holes = max_ids / 16 + 8;
-        // Each queue's first and last block may be almost empty.
-        let blocks = (max_ids + max_holes).div_ceil(block_len) + 2 * N + Self::SPARE_BLOCKS as usize;
+        // The first and the last block of each part may be almost empty.
+        let blocks = (max_ids + max_holes).div_ceil(block_len) + 4 * N + Self::SPARE_BLOCKS as usize;
         let mut queues = Self {
             ids: vec![NONE; blocks * block_len],
             next_block: (1..).take(blocks).collect(),
             free_block: 0,
             free_blocks: to_u32(blocks),
             block_len: to_u32(block_len),
-            ends: [Ends::default(); N],
-            holes: core::array::from_fn(|_| HashMap::default()),
+            parts: core::array::from_fn(|_| <[Part; 2]>::default()),
+            is_closing: [false; N],
             max_holes,
         };
         for queue in Queue::first(N) {
-            let block = queues.take_block();
-            queues.ends[queue.index()] = Ends { head_block: block, tail_block: block, ..Ends::default() };
+            for age in [Age::Older, Age::Newer] {
+                let block = queues.take_block();
+                *queues.part_mut(queue, age) = Part::starting_with(block);
+            }
         }
         queues
     }
 
     pub(super) fn allocated(&self) -> usize {
-        let holes: usize = self.holes.iter().map(HashMap::capacity).sum();
+        let holes: usize = self.parts.iter().flatten().map(|part| part.holes.capacity()).sum();
         self.ids.capacity() * size_of::<u32>()
             + self.next_block.capacity() * size_of::<u32>()
             + holes * (size_of::<(u32, u64)>() + 1) * 8 / 7
     }
 
+    fn part(&self, queue: Queue, age: Age) -> &Part {
+        &self.parts[queue.index()][age as usize]
+    }
+
+    fn part_mut(&mut self, queue: Queue, age: Age) -> &mut Part {
+        &mut self.parts[queue.index()][age as usize]
+    }
+
     /// Places in a queue, holes included.
     fn len(&self, queue: Queue) -> usize {
-        let ends = &self.ends[queue.index()];
-        usize::try_from(ends.tail - ends.head).unwrap_or(usize::MAX)
+        self.parts[queue.index()].iter().map(Part::len).sum()
     }
 
     /// Takes a block from the free ones, of which there is at least one.
@@ -134,86 +186,78 @@ impl<const N: usize> Queues<N> {
 
     /// Adds an id that is in no queue.
     pub(super) fn push(&mut self, queue: Queue, id: EntryId) {
-        if !self.push_place(queue, id.get(), Self::SPARE_BLOCKS) {
-            self.close_holes();
-            let pushed = self.push_place(queue, id.get(), Self::SPARE_BLOCKS);
+        self.close_some_holes();
+        if !self.push_place(queue, Age::Newer, id.get(), Self::SPARE_BLOCKS) {
+            self.close_all_holes();
+            let pushed = self.push_place(queue, Age::Newer, id.get(), Self::SPARE_BLOCKS);
             assert!(pushed, "more ids than the pool was made for");
         }
     }
 
-    /// Adds a place at the tail; `false` if that would leave fewer than `spare` free blocks.
-    fn push_place(&mut self, queue: Queue, id: u32, spare: u32) -> bool {
-        if self.ends[queue.index()].tail_offset == self.block_len {
+    /// Adds a place at the tail of a part; `false` if that would leave fewer than `spare` free blocks.
+    fn push_place(&mut self, queue: Queue, age: Age, id: u32, spare: u32) -> bool {
+        if self.part(queue, age).tail_offset == self.block_len {
             if self.free_blocks <= spare {
                 return false;
             }
             let block = self.take_block();
-            let ends = &mut self.ends[queue.index()];
-            self.next_block[ends.tail_block as usize] = block;
-            ends.tail_block = block;
-            ends.tail_offset = 0;
+            let part = &mut self.parts[queue.index()][age as usize];
+            self.next_block[part.tail_block as usize] = block;
+            part.tail_block = block;
+            part.tail_offset = 0;
         }
-        let ends = &mut self.ends[queue.index()];
-        self.ids[(ends.tail_block * self.block_len + ends.tail_offset) as usize] = id;
-        ends.tail_offset += 1;
-        ends.tail += 1;
+        let part = &mut self.parts[queue.index()][age as usize];
+        self.ids[(part.tail_block * self.block_len + part.tail_offset) as usize] = id;
+        part.tail_offset += 1;
+        part.tail += 1;
         true
     }
 
     /// Takes the oldest id out.
     pub(super) fn pop(&mut self, queue: Queue) -> Option<EntryId> {
-        loop {
-            let (id, position) = self.pop_place(queue)?;
-            if !self.is_hole(queue, id, position) {
-                return Some(EntryId::new(id));
+        let oldest = |age| {
+            // Ends: each round takes a place out.
+            loop {
+                let (id, position) = self.pop_place(queue, age)?;
+                if !self.part_mut(queue, age).was_hole(id, position) {
+                    return Some(EntryId::new(id));
+                }
             }
-        }
+        };
+        [Age::Older, Age::Newer].into_iter().find_map(oldest)
     }
 
-    fn pop_place(&mut self, queue: Queue) -> Option<(u32, u64)> {
-        let ends = &mut self.ends[queue.index()];
-        if ends.head == ends.tail {
+    fn pop_place(&mut self, queue: Queue, age: Age) -> Option<(u32, u64)> {
+        let part = &mut self.parts[queue.index()][age as usize];
+        if part.head == part.tail {
             return None;
         }
-        if ends.head_offset == self.block_len {
-            let emptied = ends.head_block;
-            ends.head_block = self.next_block[emptied as usize];
-            ends.head_offset = 0;
+        if part.head_offset == self.block_len {
+            let emptied = part.head_block;
+            part.head_block = self.next_block[emptied as usize];
+            part.head_offset = 0;
             self.next_block[emptied as usize] = self.free_block;
             self.free_block = emptied;
             self.free_blocks += 1;
         }
-        let id = self.ids[(ends.head_block * self.block_len + ends.head_offset) as usize];
-        let position = ends.head;
-        ends.head_offset += 1;
-        ends.head += 1;
+        let id = self.ids[(part.head_block * self.block_len + part.head_offset) as usize];
+        let position = part.head;
+        part.head_offset += 1;
+        part.head += 1;
         Some((id, position))
-    }
-
-    fn is_hole(&mut self, queue: Queue, id: u32, position: u64) -> bool {
-        let holes = &mut self.holes[queue.index()];
-        if holes.is_empty() {
-            return false;
-        }
-        let Some(&tail) = holes.get(&id) else { return false };
-        if position >= tail {
-            holes.remove(&id); // All its holes were before this place.
-        }
-        position < tail
     }
 
     /// The id that is `ahead` places behind the head, if it is in the head's block and not a hole.
     pub(super) fn peek(&self, queue: Queue, ahead: u32) -> Option<EntryId> {
-        let ends = &self.ends[queue.index()];
-        let offset = ends.head_offset + ahead;
-        let position = ends.head + u64::from(ahead);
-        if offset >= self.block_len || position >= ends.tail {
+        let [older, newer] = &self.parts[queue.index()];
+        let part = if older.len() > 0 { older } else { newer };
+        let offset = part.head_offset + ahead;
+        let position = part.head + u64::from(ahead);
+        if offset >= self.block_len || position >= part.tail {
             return None;
         }
-        let id = self.ids[(ends.head_block * self.block_len + offset) as usize];
-        let holes = &self.holes[queue.index()];
-        let is_hole = !holes.is_empty() && holes.get(&id).is_some_and(|&tail| position < tail);
-        (!is_hole).then(|| EntryId::new(id))
+        let id = self.ids[(part.head_block * self.block_len + offset) as usize];
+        (!part.is_hole(id, position)).then(|| EntryId::new(id))
     }
 
     /// Has the lines fetched that the eviction of a later id of the queue will touch; which that is.
@@ -247,25 +291,50 @@ impl<const N: usize> Queues<N> {
 
     /// Makes a hole of an id that is in `queue`.
     pub(super) fn remove(&mut self, queue: Queue, id: EntryId) {
-        let tail = self.ends[queue.index()].tail;
-        self.holes[queue.index()].insert(id.get(), tail);
-        if self.holes[queue.index()].len() > self.max_holes {
-            self.close_holes();
+        // It may be in either part; in the other one it makes holes of nothing.
+        for part in &mut self.parts[queue.index()] {
+            if part.len() > 0 {
+                part.holes.insert(id.get(), part.tail);
+            }
+        }
+        if self.part(queue, Age::Newer).holes.len() > self.max_holes / 2 {
+            self.is_closing[queue.index()] = true;
+        }
+        self.close_some_holes();
+    }
+
+    /// Closes holes of the queues that have many, a bounded number.
+    #[inline]
+    fn close_some_holes(&mut self) {
+        for queue in Queue::first(N) {
+            if self.is_closing[queue.index()] {
+                self.close_holes(queue, CLOSING_STEPS);
+            }
         }
     }
 
-    /// Sends all queues round once, which leaves their holes behind.
-    fn close_holes(&mut self) {
+    /// Closes all holes.
+    fn close_all_holes(&mut self) {
         for queue in Queue::first(N) {
-            for _ in 0..self.len(queue) {
-                let Some((id, position)) = self.pop_place(queue) else { break };
-                if !self.is_hole(queue, id, position) {
-                    // By the time that the queue's spare block is full, its head has left a block.
-                    let pushed = self.push_place(queue, id, 0);
-                    assert!(pushed, "an id would be lost to the policy");
-                }
+            self.close_holes(queue, usize::MAX);
+            self.close_holes(queue, usize::MAX); // What was the older part had holes as well.
+        }
+    }
+
+    /// Moves up to `steps` places from the newer part to the older one, but for the holes.
+    fn close_holes(&mut self, queue: Queue, steps: usize) {
+        for _ in 0..steps {
+            let Some((id, position)) = self.pop_place(queue, Age::Newer) else { break };
+            if !self.part_mut(queue, Age::Newer).was_hole(id, position) {
+                // By the time that the queue's spare block is full, the newer part's head has left a block.
+                let pushed = self.push_place(queue, Age::Older, id, 0);
+                assert!(pushed, "an id would be lost to the policy");
             }
-            self.holes[queue.index()].clear();
+        }
+        if self.part(queue, Age::Newer).len() == 0 {
+            self.part_mut(queue, Age::Newer).holes.clear();
+            self.parts[queue.index()].swap(0, 1);
+            self.is_closing[queue.index()] = false;
         }
     }
 
@@ -284,18 +353,19 @@ impl<const N: usize> Queues<N> {
 
     /// The ids of a queue, from the oldest to the newest.
     pub(super) fn ids(&self, queue: Queue) -> Vec<EntryId> {
-        let ends = &self.ends[queue.index()];
-        let (mut block, mut offset) = (ends.head_block, ends.head_offset);
         let mut ids = Vec::new();
-        for position in ends.head..ends.tail {
-            if offset == self.block_len {
-                (block, offset) = (self.next_block[block as usize], 0);
+        for part in &self.parts[queue.index()] {
+            let (mut block, mut offset) = (part.head_block, part.head_offset);
+            for position in part.head..part.tail {
+                if offset == self.block_len {
+                    (block, offset) = (self.next_block[block as usize], 0);
+                }
+                let id = self.ids[(block * self.block_len + offset) as usize];
+                if !part.is_hole(id, position) {
+                    ids.push(EntryId::new(id));
+                }
+                offset += 1;
             }
-            let id = self.ids[(block * self.block_len + offset) as usize];
-            if self.holes[queue.index()].get(&id).is_none_or(|&tail| position >= tail) {
-                ids.push(EntryId::new(id));
-            }
-            offset += 1;
         }
         ids
     }
@@ -355,6 +425,26 @@ mod tests {
             let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(EntryId::get).collect();
             assert_eq!(ids, Vec::from(model[queue.index()].clone()));
         }
+    }
+
+    #[test]
+    fn holes_are_closed_a_bounded_number_at_a_time() {
+        const IDS: u32 = 100_000;
+        let queue = Queue::new(0);
+        let mut queues = Queues::<1>::new(IDS as usize);
+        (0..IDS).for_each(|number| queues.push(queue, id(number)));
+        let mut most = 0;
+        // Every third id stays.
+        for number in (0..IDS).filter(|number| number % 3 != 0) {
+            let before = queues.part(queue, Age::Older).len();
+            queues.remove(queue, id(number));
+            most = most.max(queues.part(queue, Age::Older).len().saturating_sub(before));
+        }
+        assert!(most <= CLOSING_STEPS, "{most} places were moved in one call");
+        let left: Vec<_> = queues.ids(queue).into_iter().map(EntryId::get).collect();
+        assert_eq!(left, (0..IDS).step_by(3).collect::<Vec<_>>());
+        assert!(queues.len(queue) < left.len() + IDS as usize / 16, "{} places", queues.len(queue));
+        queues.validate();
     }
 
     proptest! {

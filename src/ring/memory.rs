@@ -27,7 +27,7 @@ use super::header::{Alignment, FirstWord, Layout};
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::Region;
-use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
+use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps, is_later};
 
 /// The largest page that the system may have.
 const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
@@ -116,6 +116,12 @@ impl Arena {
         if first.is_plain() {
             return Layout::plain(first, self.alignment);
         }
+        self.layout_with_stamps(first, location)
+    }
+
+    /// The layout of an entry with a large header or stamps. Not inlined, so that readers of others do not pay for it.
+    #[inline(never)]
+    fn layout_with_stamps(&self, first: FirstWord, location: Location) -> Layout {
         Layout::any(first, || self.large_lengths(location), self.alignment)
     }
 
@@ -164,13 +170,21 @@ impl Arena {
         }
     }
 
+    /// A stamp of a live entry at this moment.
+    #[inline]
+    pub(super) fn stamp_of(&self, entry: &Entry<'_>, stamp: Stamp) -> Option<u32> {
+        let at = entry.stamps_at + entry.stamps.before(stamp) * size_of::<u32>();
+        entry.stamps.has(stamp).then(|| self.stamp(at).load(Ordering::Acquire)) // See `end_relocation`.
+    }
+
     /// The stamps of a live entry at this moment.
     #[inline]
     pub(super) fn stamps(&self, entry: &Entry<'_>) -> Stamps {
         let mut stamps = Stamps::NONE;
-        for (number, stamp) in entry.stamps.iter().enumerate() {
-            let at = entry.stamps_at + number * size_of::<u32>();
-            stamps.set(stamp, self.stamp(at).load(Ordering::Acquire)); // See `end_relocation`.
+        for stamp in entry.stamps.iter() {
+            if let Some(word) = self.stamp_of(entry, stamp) {
+                stamps.set(stamp, word);
+            }
         }
         stamps
     }
@@ -207,9 +221,8 @@ impl Arena {
         let (Some(old), Some(new)) = (stamp_of(from), stamp_of(to)) else { return };
         let moved = old.fetch_or(0, Ordering::AcqRel);
         let mut seen = new.load(Ordering::Relaxed);
-        // Ends: a failure means that a reader has moved the stamp on. They differ by little, so the sign tells which is
-        // later; and both are the same unless readers have moved one.
-        while moved.wrapping_sub(seen).cast_signed() > 0 {
+        // Ends: a failure means that a reader has moved the stamp on.
+        while is_later(moved, seen) {
             match new.compare_exchange(seen, moved, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(present) => seen = present,

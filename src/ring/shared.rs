@@ -73,6 +73,12 @@ impl RingShared {
         self.arena.entry(live)
     }
 
+    /// A stamp of a live entry, at this moment.
+    #[inline]
+    pub(crate) fn stamp_of(&self, entry: &Entry<'_>, stamp: Stamp) -> Option<u32> {
+        self.arena.stamp_of(entry, stamp)
+    }
+
     /// The stamps of a live entry, at this moment.
     #[inline]
     pub(crate) fn stamps(&self, entry: &Entry<'_>) -> Stamps {

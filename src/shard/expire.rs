@@ -18,8 +18,8 @@ use crate::units::{EntryId, LANES, Stamps, Tick};
 
 /// What a write does for entries that are due, in steps of the wheel: at most four buckets, so 48 entries.
 pub(super) const STEPS: usize = 16;
-/// The same for a call of `maintain`: 1024 buckets at most.
-pub(super) const STEPS_OF_MAINTENANCE: usize = 4096;
+/// The same for a call of `maintain`: 256 buckets at most, so 3,072 entries.
+pub(super) const STEPS_OF_MAINTENANCE: usize = 1024;
 /// Steps that it takes to look at a bucket, the one that hands it out included.
 const STEPS_OF_A_LOOK: usize = 4;
 
@@ -238,12 +238,13 @@ impl Shard {
     pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
         let reached = self.time.reached();
         let pin = reclaim::pin();
-        let (_, stamps) = self.settle(self.seek(hash, key, &pin)?, hash, key, &pin)?;
-        if stamps.present().is_empty() {
+        let mut found = self.seek(hash, key, &pin)?;
+        if found.entry.stamps.is_empty() {
             return Some(Remaining::Never);
         }
+        let times = self.times_of(&mut found, hash, key, reached, &pin)?;
         let now = self.time.now(reached);
-        match self.rules.times(&stamps, reached).deadline() {
+        match times.deadline() {
             None => Some(Remaining::Never),
             Some(deadline) => (deadline > now.tick()).then(|| Remaining::For(now.until(deadline))),
         }

@@ -21,9 +21,9 @@
 use super::read::Found;
 use super::write::Writer;
 use super::{Shard, State};
-use crate::expiry::{CLAIMED, Now, PERSISTENT};
+use crate::expiry::{CLAIMED, Now, PERSISTENT, Times};
 use crate::hash::KeyHash;
-use crate::reclaim::{Live, Pin};
+use crate::reclaim::Pin;
 use crate::units::{EntryId, Stamp, Stamps, Tick};
 
 /// What became of a reader's attempt to move an idle stamp on.
@@ -36,62 +36,66 @@ enum Moved {
 }
 
 impl Shard {
-    /// An entry and its stamps, where it is by now: one with an idle stamp may have been relocated since it was found.
-    pub(super) fn settle<'a>(
+    /// When an entry dies that has stamps. One with an idle stamp is looked for again if it was relocated; `None` if it is not
+    /// there any more.
+    #[inline]
+    pub(super) fn times_of<'a>(
         &'a self,
-        mut found: Found<'a>,
+        found: &mut Found<'a>,
         hash: KeyHash,
         key: &[u8],
+        reached: Tick,
         pin: &'a Pin,
-    ) -> Option<(Found<'a>, Stamps)> {
+    ) -> Option<Times> {
         // Ends: each round follows a change of the entry by a writer.
         loop {
-            let stamps = self.ring.stamps(&found.entry);
+            let times = self.rules.times_by(|stamp| self.ring.stamp_of(&found.entry, stamp), reached);
             if !found.entry.stamps.has(Stamp::Idle) || !self.ring.has_left(found.live) {
-                return Some((found, stamps));
+                return Some(times);
             }
-            found = self.seek(hash, key, pin)?;
+            *found = self.seek_again(hash, key, pin)?;
         }
     }
 
     /// Moves the idle deadline of an entry that is read `now`, when the shard's time has `reached` some tick; whether the entry
     /// is still there.
+    #[inline]
     pub(super) fn keep_from_idling<'a>(
         &'a self,
-        found: &Found<'a>,
+        found: &mut Found<'a>,
         hash: KeyHash,
         key: &[u8],
         (now, reached): (Now, Tick),
         pin: &'a Pin,
     ) -> bool {
-        let mut live = found.live;
         // Ends: each round but the first follows a change of the entry by a writer.
         loop {
-            if self.move_idle(live, now, reached) == Moved::Claimed {
+            if self.move_idle(found, now, reached) == Moved::Claimed {
                 return false;
             }
-            if !self.ring.has_left(live) {
+            if !self.ring.has_left(found.live) {
                 return true;
             }
             // Nothing there: it may have been claimed where it was last. A miss is right for any reason.
-            let Some(again) = self.seek(hash, key, pin) else { return false };
-            live = again.live;
+            let Some(again) = self.seek_again(hash, key, pin) else { return false };
+            *found = again;
         }
     }
 
-    fn move_idle(&self, live: Live<'_>, now: Now, reached: Tick) -> Moved {
+    #[inline]
+    fn move_idle(&self, found: &Found<'_>, now: Now, reached: Tick) -> Moved {
+        let stamp = |stamp| self.ring.stamp_of(&found.entry, stamp);
         // Ends: a failure means that another thread has moved the stamp, and they are all about to read the same time.
-        loop {
-            let stamps = self.ring.stamps(&self.ring.entry(live));
-            let Some(seen) = stamps.get(Stamp::Idle) else { return Moved::Enough };
+        while let Some(seen) = stamp(Stamp::Idle) {
             if seen == CLAIMED {
                 return Moved::Claimed;
             }
-            let Some(word) = self.rules.idle_after_read(&stamps, now, reached) else { return Moved::Enough };
-            if self.ring.exchange_stamp(live, Stamp::Idle, seen, word) {
-                return Moved::Enough;
+            let Some(word) = self.rules.idle_after_read(seen, stamp, now, reached) else { break };
+            if self.ring.exchange_stamp(found.live, Stamp::Idle, seen, word) {
+                break;
             }
         }
+        Moved::Enough
     }
 }
 

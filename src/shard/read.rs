@@ -50,8 +50,14 @@ impl Shard {
         }
     }
 
+    /// As [`seek`](Self::seek), for an entry that was found already: rarely needed, and so kept out of the way.
+    #[cold]
+    pub(super) fn seek_again<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
+        self.seek(hash, key, pin)
+    }
+
     /// The entry under `key`, whatever its deadline, for as long as the pin is held.
-    #[inline]
+    #[inline(always)]
     pub(super) fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let table = self.table.load(pin);
         let (id, (live, entry)) = table.find(hash, pin.into(), |live| {
@@ -67,58 +73,53 @@ impl Shard {
     #[inline]
     pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
-        let found = self.seek(hash, key, pin)?;
+        let mut found = self.seek(hash, key, pin)?;
         if found.entry.stamps.is_empty() {
             return Some(found);
         }
-        let (found, stamps) = self.settle(found, hash, key, pin)?;
-        let now = self.time.now(reached).tick();
-        is_served(self.rules.times(&stamps, reached).freshness(now)).then_some(found)
+        let times = self.times_of(&mut found, hash, key, reached, pin)?;
+        is_served(times.freshness(self.time.now(reached).tick())).then_some(found)
     }
 
     /// As [`find`](Self::find), for a read that puts the entry's idle deadline off.
     #[inline]
     pub(crate) fn find_to_read<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let reached = self.time.reached(); // As above.
-        let found = self.seek(hash, key, pin)?;
+        let mut found = self.seek(hash, key, pin)?;
         if found.entry.stamps.is_empty() {
             return Some(found);
         }
-        let (found, freshness) = self.read_with_stamps(found, hash, key, reached, pin)?;
-        is_served(freshness).then_some(found)
+        is_served(self.read_with_stamps(&mut found, hash, key, reached, pin)).then_some(found)
     }
 
     /// As [`find_to_read`](Self::find_to_read), but with entries in their stale period, which stay as they are.
     pub(crate) fn find_stale<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<(Found<'a>, Freshness)> {
         let reached = self.time.reached(); // As above.
-        let found = self.seek(hash, key, pin)?;
+        let mut found = self.seek(hash, key, pin)?;
         if found.entry.stamps.is_empty() {
             return Some((found, Freshness::Fresh));
         }
-        self.read_with_stamps(found, hash, key, reached, pin)
+        let freshness = self.read_with_stamps(&mut found, hash, key, reached, pin);
+        (freshness != Freshness::Gone).then_some((found, freshness))
     }
 
-    /// The entry, unless it is past its removal; if it is fresh, its idle deadline is put off.
+    /// Reads an entry with stamps: if it is fresh, its idle deadline is put off.
     #[inline]
     fn read_with_stamps<'a>(
         &'a self,
-        found: Found<'a>,
+        found: &mut Found<'a>,
         hash: KeyHash,
         key: &[u8],
         reached: Tick,
         pin: &'a Pin,
-    ) -> Option<(Found<'a>, Freshness)> {
-        let (found, stamps) = self.settle(found, hash, key, pin)?;
+    ) -> Freshness {
+        let Some(times) = self.times_of(found, hash, key, reached, pin) else { return Freshness::Gone };
         let now = self.time.now(reached);
-        let freshness = self.rules.times(&stamps, reached).freshness(now.tick());
-        let is_read = match freshness {
-            Freshness::Gone => false,
-            Freshness::Stale => true,
-            Freshness::Fresh | Freshness::RefreshDue => {
-                !found.entry.stamps.has(Stamp::Idle) || self.keep_from_idling(&found, hash, key, (now, reached), pin)
-            }
-        };
-        is_read.then_some((found, freshness))
+        let freshness = times.freshness(now.tick());
+        let is_kept = !found.entry.stamps.has(Stamp::Idle)
+            || !is_served(freshness)
+            || self.keep_from_idling(found, hash, key, (now, reached), pin);
+        if is_kept { freshness } else { Freshness::Gone }
     }
 
     /// Tells the policy that an entry was read.
@@ -152,7 +153,8 @@ impl Shard {
     }
 
     fn is_fresh(&self, entry: &Entry<'_>, reached: Tick) -> bool {
-        is_served(self.rules.times(&self.ring.stamps(entry), reached).freshness(self.time.now(reached).tick()))
+        let times = self.rules.times_by(|stamp| self.ring.stamp_of(entry, stamp), reached);
+        is_served(times.freshness(self.time.now(reached).tick()))
     }
 
     /// Calls `each` with the entries of the bucket at `position`, and moves on; `false` after the last bucket.
