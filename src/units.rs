@@ -126,6 +126,7 @@ const _: () = assert!(StampSet::BITS as usize == Stamp::ALL.len(), "a bit for ea
 
 impl StampSet {
     pub(crate) const NONE: Self = Self(0);
+    pub(crate) const REMOVAL: Self = Self(1 << Stamp::Removal as u8);
     pub(crate) const BITS: u32 = 5;
 
     pub(crate) fn from_bits(bits: u32) -> Self {
@@ -133,8 +134,8 @@ impl StampSet {
         Self((bits & ((1 << Self::BITS) - 1)) as u8)
     }
 
-    pub(crate) fn bits(self) -> u32 {
-        u32::from(self.0)
+    pub(crate) const fn bits(self) -> u32 {
+        self.0 as u32
     }
 
     #[inline]

@@ -136,10 +136,12 @@ fn an_entry_that_is_stored_anew_is_told_of_only_if_it_is_lost() {
         for number in 0..3_000_u32 {
             let key = number.to_le_bytes();
             let was_there = cache.contains_key(key);
-            assert_eq!(cache.set_ttl(key, MINUTE).unwrap(), was_there, "{policy}");
+            let is_set = cache.set_ttl(key, MINUTE).unwrap();
             let own = take(&log).into_iter().filter(|(told, ..)| *told == key).count();
             let is_lost = was_there && !cache.contains_key(key);
             assert_eq!(own, usize::from(is_lost), "{policy}: {number}");
+            // Making room for the wheel may evict the entry at hand.
+            assert!(is_set == was_there || is_lost, "{policy}: {number}");
         }
         cache.validate();
     }

@@ -164,6 +164,12 @@ impl Rules {
         self.times_by(|stamp| stamps.get(stamp), reached)
     }
 
+    /// How fresh an entry is that has no stamp but its removal: as by [`times`](Self::times), with less to look at.
+    #[inline]
+    pub(crate) fn freshness_by_removal(&self, removal: Option<u32>, now: Tick, reached: Tick) -> Freshness {
+        self.times_by(|stamp| removal.filter(|_| stamp == Stamp::Removal), reached).freshness(now)
+    }
+
     /// As [`times`](Self::times), of stamps that are read one by one.
     #[inline]
     pub(crate) fn times_by(&self, stamp: impl Fn(Stamp) -> Option<u32>, reached: Tick) -> Times {

@@ -29,6 +29,7 @@
 //!
 //! [`Wheel::file`] touches four links at most; [`Wheel::next_due`] does as much for each step that it is given.
 
+use crate::prefetch::prefetch;
 use crate::units::Tick;
 
 const DIGIT_BITS: u32 = 6;
@@ -161,6 +162,20 @@ impl Wheel {
             self.elapsed = self.elapsed.max(next.map_or(now, |(_, start)| start));
             self.draining = Some(next?.0);
         }
+    }
+
+    /// The members that are probably handed out next, for prefetching.
+    pub(crate) fn upcoming(&self) -> [Option<usize>; 2] {
+        let member = |place: u32| (place as usize).checked_sub(SLOTS);
+        let next = self.draining.and_then(|slot| member(self.links[slot].next));
+        [next, next.and_then(|next| member(self.links[SLOTS + next].next))]
+    }
+
+    /// Asks the processor to fetch what filing a member will look at.
+    #[inline]
+    pub(crate) fn prefetch(&self, member: usize) {
+        prefetch(self.ticks.as_ptr().wrapping_add(member));
+        prefetch(self.links.as_ptr().wrapping_add(SLOTS + member));
     }
 
     /// The first slot that has members, and the tick at which it begins.

@@ -100,8 +100,9 @@ impl Table {
         &self.buckets.as_slice()[number]
     }
 
+    /// The bucket in which a search for `hash` begins.
     #[inline]
-    fn home(&self, hash: KeyHash) -> usize {
+    pub(crate) fn home(&self, hash: KeyHash) -> usize {
         hash.bucket(self.buckets())
     }
 

@@ -84,7 +84,8 @@ impl Timed {
     }
 }
 
-/// LOOM1
+/// Fails if `end_relocation` is missing, does not mark the old entry dead, reads the old stamp by a plain load, or does so with
+/// Relaxed; if `exchange_stamp` is Relaxed; and if the reader does not look for the dead mark.
 #[test]
 fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
     explore(3, || {
@@ -115,7 +116,7 @@ fn either_a_read_comes_first_or_the_expiry() {
     });
 }
 
-/// LOOM2
+/// Fails as the first one and the next one do.
 #[test]
 fn a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry() {
     explore(3, || {
@@ -149,7 +150,7 @@ fn the_later_of_two_reads_counts() {
 
 /// A reader that finds the stamp late enough may have that from another, which has changed the old one in vain.
 ///
-/// LOOM3
+/// Fails if a reader that has not moved the stamp does not look for the dead mark, and if `stamp_of` is Relaxed.
 #[test]
 fn what_one_reader_saw_of_another_is_not_lost_in_a_relocation() {
     explore_some(2, SCHEDULES, || {
@@ -168,7 +169,7 @@ fn what_one_reader_saw_of_another_is_not_lost_in_a_relocation() {
     });
 }
 
-/// LOOM4
+/// Fails if an entry that is stored anew is not treated as one that is relocated.
 #[test]
 fn a_read_counts_although_set_ttl_stores_the_entry_anew() {
     explore(3, || {

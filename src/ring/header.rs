@@ -39,6 +39,12 @@ impl FirstWord {
         self.0 & !(LENGTHS | FLAG_DEAD) == 0
     }
 
+    /// Whether the header is small and has the one stamp that most entries with a deadline have.
+    #[inline]
+    pub(super) fn has_removal_alone(self) -> bool {
+        self.0 & !(LENGTHS | FLAG_DEAD) == StampSet::REMOVAL.bits() << STAMPS_SHIFT
+    }
+
     #[inline]
     pub(super) fn is_large(self) -> bool {
         self.0 & FLAG_LARGE != 0
@@ -110,6 +116,13 @@ impl Layout {
     pub(super) fn plain(first: FirstWord, alignment: Alignment) -> Self {
         let (key, value) = first.small_lengths();
         Self::with_header(SMALL_HEADER, key, value, StampSet::NONE, alignment)
+    }
+
+    /// The layout that a small header with a removal and no other stamp tells.
+    #[inline]
+    pub(super) fn with_removal(first: FirstWord, alignment: Alignment) -> Self {
+        let (key, value) = first.small_lengths();
+        Self::with_header(SMALL_HEADER, key, value, StampSet::REMOVAL, alignment)
     }
 
     /// The layout that a header tells; `lengths` are those of a large one.

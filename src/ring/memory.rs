@@ -116,6 +116,9 @@ impl Arena {
         if first.is_plain() {
             return Layout::plain(first, self.alignment);
         }
+        if first.has_removal_alone() {
+            return Layout::with_removal(first, self.alignment);
+        }
         self.layout_with_stamps(first, location)
     }
 

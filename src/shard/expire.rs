@@ -70,9 +70,25 @@ impl Writer<'_> {
         let now = self.now();
         while let Some(bucket) = self.state.wheel.as_mut().and_then(|wheel| wheel.next_due(now.tick(), &mut steps)) {
             steps = steps.saturating_sub(STEPS_OF_A_LOOK - 1);
+            self.fetch_ahead();
             self.expire_in(bucket, now);
         }
         self.note_reached();
+    }
+
+    /// Asks the processor to fetch what will be looked at next, perhaps by the next write: the bucket after the next one, and
+    /// the headers of the next, whose lanes have arrived by now.
+    fn fetch_ahead(&self) {
+        let Some(wheel) = &self.state.wheel else { return };
+        let [next, later] = wheel.upcoming();
+        let lanes = next.into_iter().flat_map(|bucket| (0..LANES).map(move |lane| EntryId::from_lane(bucket, lane)));
+        for live in lanes.filter_map(|id| self.state.live(id)) {
+            self.state.ring.shared().prefetch_header(live.location());
+        }
+        if let Some(later) = later {
+            self.state.index.table().prefetch_lane(EntryId::from_lane(later, 0));
+            wheel.prefetch(later);
+        }
     }
 
     /// Tells readers what has been taken out.
@@ -118,6 +134,9 @@ impl Writer<'_> {
             return Some(Fate { stamps: Stamps::NONE, removal: None });
         }
         let now = self.prepare_wheel()?;
+        if let Some(wheel) = &self.state.wheel {
+            wheel.prefetch(self.state.index.table().home(hash));
+        }
         let chance = if rules.need_chance(lifetime) { self.draw(hash) } else { 0.0 };
         Some(rules.fate(lifetime, now, self.shard.time.reached(), chance))
     }

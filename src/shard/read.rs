@@ -10,7 +10,7 @@ use crate::index::Table;
 use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{Live, Pin};
 use crate::ring::{Entry, Held};
-use crate::units::{EntryId, Stamp, Tick};
+use crate::units::{EntryId, Stamp, StampSet, Tick};
 
 /// An entry that a reader has found.
 #[derive(Clone, Copy)]
@@ -113,8 +113,12 @@ impl Shard {
         reached: Tick,
         pin: &'a Pin,
     ) -> Freshness {
-        let Some(times) = self.times_of(found, hash, key, reached, pin) else { return Freshness::Gone };
         let now = self.time.now(reached);
+        if found.entry.stamps == StampSet::REMOVAL {
+            let removal = self.ring.stamp_of(&found.entry, Stamp::Removal);
+            return self.rules.freshness_by_removal(removal, now.tick(), reached);
+        }
+        let Some(times) = self.times_of(found, hash, key, reached, pin) else { return Freshness::Gone };
         let freshness = times.freshness(now.tick());
         let is_kept = !found.entry.stamps.has(Stamp::Idle)
             || !is_served(freshness)
