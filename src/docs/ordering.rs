@@ -151,12 +151,13 @@
 //! Stamps hold the low half of a tick. A reader completes it from the time that its shard has *reached*, which lies before
 //! every removal that is still to come.
 //!
-//! * `reach` (Release), after entries were taken out, pairs with `reached` (Acquire), before an entry is looked for: a reader that sees the
-//!   later time does not find an entry whose removal lies before it, which it would take for one that is four billion ticks ahead.
-//!   A reader that sees an older time and finds a newer entry is right as long as the two are less than 50 days
-//!   apart.
-//! * `skew` is stored (Release) after the clock was seen to have gone back, and loaded (Acquire) before the clock is read: with the new
-//!   skew, the clock is read as it is since it went back. With the old one, the time is early, and `reached` stands in for it.
+//! * `reach` (Release), after entries were taken out, pairs with `reached` (Acquire), before an entry is looked for: a
+//!   reader that sees the later time does not find an entry whose removal lies before it, which it would take for one that
+//!   is four billion ticks ahead. A reader that sees an older time and finds a newer entry is right as long as the two are
+//!   less than 50 days apart.
+//! * `skew` is stored (Release) after the clock was seen to have gone back, and loaded (Acquire) before the clock is read:
+//!   with the new skew, the clock is read as it is since it went back. With the old one, the time is early, and `reached`
+//!   stands in for it.
 //!
 //! Model: `idle::an_entry_that_is_being_taken_out_is_not_found_alive`. None covers `skew`: loom does not model clocks.
 //!
