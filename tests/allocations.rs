@@ -8,6 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytecache::{Cache, Policy, StableHash};
 
@@ -64,9 +65,16 @@ const MAPPED_FROM: usize = 64 << 10;
 /// each chunk or table that has not been freed.
 const EPOCHS: usize = 64 << 10;
 
-fn build(max_bytes: usize, shards: usize, policy: Policy) -> Cache {
+/// A cache whose entries have no deadlines, or both of them.
+fn build(max_bytes: usize, shards: usize, policy: Policy, deadlines: bool) -> Cache {
+    const HOUR: Duration = Duration::from_secs(3600);
     let builder = Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy);
+    let builder = if deadlines { builder.time_to_live(HOUR).time_to_idle(HOUR) } else { builder };
     builder.hasher(StableHash::with_seed(1)).build().unwrap()
+}
+
+fn all_kinds() -> impl Iterator<Item = (Policy, bool)> {
+    Policy::ALL.iter().flat_map(|&policy| [(policy, false), (policy, true)])
 }
 
 fn key(number: u32) -> [u8; 4] {
@@ -80,10 +88,10 @@ fn fill(cache: &Cache, keys: u32) {
     }
 }
 
-fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, policy: Policy) {
+fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, (policy, deadlines): (Policy, bool)) {
     const STEP: u32 = 16;
     let before = LIVE_BYTES.get();
-    let cache = build(max_bytes, shards, policy);
+    let cache = build(max_bytes, shards, policy, deadlines);
     for first in (0..u32::try_from(max_bytes / 16).unwrap()).step_by(STEP as usize) {
         // Nothing but a key and a byte: index and policy grow as far as they can.
         let ((), _, more) =
@@ -95,7 +103,7 @@ fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, policy: Policy) 
         let index = if memory.index / shards >= MAPPED_FROM { memory.index } else { 0 };
         assert!(
             heap + chunks + index <= max_bytes + EPOCHS,
-            "{policy}, {shards} shards: {heap} bytes of the heap, {chunks} and {index} mapped: {memory:?}"
+            "{policy}, {shards} shards, deadlines: {deadlines}: {heap} bytes of the heap, {chunks} and {index} mapped: {memory:?}"
         );
     }
     assert!(cache.stats().evictions > 0 && cache.stats().index_growths > 0);
@@ -154,9 +162,9 @@ const CHUNK: usize = 4 << 10;
 #[test]
 fn heap_and_mappings_stay_within_the_limit() {
     let _alone = alone();
-    for &policy in Policy::ALL {
+    for kind in all_kinds() {
         for (max_bytes, shards) in [(1 << 20, 1), (4 << 20, 1), (4 << 20, 4)] {
-            heap_stays_within_the_limit(max_bytes, shards, policy);
+            heap_stays_within_the_limit(max_bytes, shards, kind);
         }
     }
 }
@@ -164,16 +172,16 @@ fn heap_and_mappings_stay_within_the_limit() {
 #[test]
 fn heap_stays_within_the_limit_when_shards_are_too_small_to_be_mapped() {
     let _alone = alone();
-    for &policy in Policy::ALL {
+    for kind in all_kinds() {
         for (max_bytes, shards) in [(64 << 10, 1), (1 << 20, 16), (3 << 20, 32)] {
-            heap_stays_within_the_limit(max_bytes, shards, policy);
+            heap_stays_within_the_limit(max_bytes, shards, kind);
         }
     }
 }
 
 /// A full cache of 1 MiB in one shard.
-fn full(policy: Policy) -> Cache {
-    let cache = build(1 << 20, 1, policy);
+fn full((policy, deadlines): (Policy, bool)) -> Cache {
+    let cache = build(1 << 20, 1, policy, deadlines);
     fill(&cache, 60_000);
     cache
 }
@@ -181,8 +189,8 @@ fn full(policy: Policy) -> Cache {
 #[test]
 fn hits_allocate_nothing() {
     let _alone = alone();
-    for &policy in Policy::ALL {
-        let cache = full(policy);
+    for kind in all_kinds() {
+        let cache = full(kind);
         let mut keys = Vec::new();
         cache.for_each(|key, _| keys.push(<[u8; 4]>::try_from(key).unwrap()));
         keys.truncate(2_000);
@@ -193,7 +201,7 @@ fn hits_allocate_nothing() {
 #[test]
 fn inserts_in_the_steady_state_allocate_only_for_retired_chunks() {
     let _alone = alone();
-    for &policy in Policy::ALL {
-        inserts_allocate_only_for_retired_chunks(&full(policy));
+    for kind in all_kinds() {
+        inserts_allocate_only_for_retired_chunks(&full(kind));
     }
 }

@@ -169,6 +169,22 @@ fn what_one_reader_saw_of_another_is_not_lost_in_a_relocation() {
     });
 }
 
+/// The reader finds the old entry, and judges it after another read has moved the stamp of the new one.
+///
+/// Fails if `times_of` does not look for the dead mark.
+#[test]
+fn a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry() {
+    explore(3, || {
+        let timed = timed();
+        let reader = timed.spawn(Timed::read);
+        timed.relocate();
+        timed.set_tick(IDLE - 1);
+        assert_eq!(timed.read(), Some(1));
+        timed.set_tick(IDLE + 5);
+        assert_eq!(reader.join().unwrap(), Some(1));
+    });
+}
+
 /// Fails if an entry that is stored anew is not treated as one that is relocated.
 #[test]
 fn a_read_counts_although_set_ttl_stores_the_entry_anew() {
