@@ -32,10 +32,6 @@ pub(crate) struct Departed {
 }
 
 impl Departed {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Bytes of keys and values.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()

@@ -34,7 +34,7 @@ mod time;
 mod wheel;
 
 pub use lifetime::{Lifetime, Remaining};
-pub(crate) use rules::{Fate, Freshness, PERSISTENT, Rules, Times};
+pub(crate) use rules::{Fate, Freshness, PERSISTENT, Rules};
 pub(crate) use time::{Now, ShardTime};
 pub(crate) use wheel::Wheel;
 

@@ -54,6 +54,12 @@ impl Times {
         self.removal.map(|removal| removal.before(self.stale))
     }
 
+    /// Whether the entry is fresh at all times.
+    #[inline]
+    pub(crate) fn are_endless(&self) -> bool {
+        self.removal.is_none() && self.refresh.is_none()
+    }
+
     #[inline]
     pub(crate) fn freshness(&self, now: Tick) -> Freshness {
         let is_refresh_due = || self.refresh.is_some_and(|refresh| is_past(refresh, now));
@@ -162,12 +168,6 @@ impl Rules {
     /// When an entry with these stamps dies. The shard's time had reached `reached` before they were read.
     pub(crate) fn times(&self, stamps: &Stamps, reached: Tick) -> Times {
         self.times_by(|stamp| stamps.get(stamp), reached)
-    }
-
-    /// How fresh an entry is that has no stamp but its removal: as by [`times`](Self::times), with less to look at.
-    #[inline]
-    pub(crate) fn freshness_by_removal(&self, removal: Option<u32>, now: Tick, reached: Tick) -> Freshness {
-        self.times_by(|stamp| removal.filter(|_| stamp == Stamp::Removal), reached).freshness(now)
     }
 
     /// As [`times`](Self::times), of stamps that are read one by one.

@@ -138,7 +138,7 @@ fn a_recount_takes_off_what_was_counted() {
     explore(2, || {
         let (mut writer, readers) = store(8);
         writer.insert(b'b', 1);
-        let draft = Draft { key: b"a", value: &[1; 80], stamps: Stamps::NONE };
+        let draft = Draft { key: b"a", value: &[1; 80], stamps: &Stamps::NONE };
         let layout = writer.ring.layout(&draft);
         let first = writer.ring.free_run(2).unwrap();
         let location = writer.ring.write_run(first, &layout, &draft).unwrap();

@@ -97,7 +97,7 @@ impl Writer {
     }
 
     fn write(&mut self, key: u8, value: u8) -> Location {
-        let draft = Draft { key: &[key], value: &bytes(value), stamps: Stamps::NONE };
+        let draft = Draft { key: &[key], value: &bytes(value), stamps: &Stamps::NONE };
         self.ring.append(Stream::Fresh, &self.ring.layout(&draft), &draft).expect("room in the chunk")
     }
 

@@ -70,6 +70,8 @@ pub(super) struct Queues<const N: usize> {
     free_blocks: u32,
     block_len: u32,
     parts: [[Part; 2]; N],
+    /// How many ids each queue has; its other places are holes.
+    queued: [usize; N],
     /// Whether holes are being closed, for each queue.
     is_closing: [bool; N],
     max_holes: usize,
@@ -143,6 +145,7 @@ impl<const N: usize> Queues<N> {
             free_blocks: to_u32(blocks),
             block_len: to_u32(block_len),
             parts: core::array::from_fn(|_| <[Part; 2]>::default()),
+            queued: [0; N],
             is_closing: [false; N],
             max_holes,
         };
@@ -186,6 +189,7 @@ impl<const N: usize> Queues<N> {
 
     /// Adds an id that is in no queue.
     pub(super) fn push(&mut self, queue: Queue, id: EntryId) {
+        self.queued[queue.index()] += 1;
         self.close_some_holes();
         if !self.push_place(queue, Age::Newer, id.get(), Self::SPARE_BLOCKS) {
             self.close_all_holes();
@@ -220,6 +224,7 @@ impl<const N: usize> Queues<N> {
             loop {
                 let (id, position) = self.pop_place(queue, age)?;
                 if !self.part_mut(queue, age).was_hole(id, position) {
+                    self.queued[queue.index()] -= 1;
                     return Some(EntryId::new(id));
                 }
             }
@@ -297,7 +302,8 @@ impl<const N: usize> Queues<N> {
                 part.holes.insert(id.get(), part.tail);
             }
         }
-        if self.part(queue, Age::Newer).holes.len() > self.max_holes / 2 {
+        self.queued[queue.index()] -= 1;
+        if self.len(queue) - self.queued[queue.index()] > self.max_holes / 2 {
             self.is_closing[queue.index()] = true;
         }
         self.close_some_holes();
@@ -379,6 +385,7 @@ impl<const N: usize> Queues<N> {
         let free: HashSet<_> =
             core::iter::successors(Some(self.free_block), next).take(self.free_blocks as usize).collect();
         assert_eq!(free.len(), self.free_blocks as usize, "a block is free twice");
+        assert_eq!(ids.len(), self.queued.iter().sum::<usize>(), "ids were counted wrongly");
         ids.len()
     }
 }
@@ -444,6 +451,26 @@ mod tests {
         let left: Vec<_> = queues.ids(queue).into_iter().map(EntryId::get).collect();
         assert_eq!(left, (0..IDS).step_by(3).collect::<Vec<_>>());
         assert!(queues.len(queue) < left.len() + IDS as usize / 16, "{} places", queues.len(queue));
+        queues.validate();
+    }
+
+    #[test]
+    fn holes_of_one_id_are_closed_as_those_of_many_are() {
+        const IDS: u32 = 20_000;
+        let queue = Queue::new(0);
+        let mut queues = Queues::<1>::new(IDS as usize);
+        (0..IDS).for_each(|number| queues.push(queue, id(number)));
+        let mut most = 0;
+        for _ in 0..3 * IDS {
+            let before = queues.part(queue, Age::Older).len();
+            queues.remove(queue, id(7));
+            queues.push(queue, id(7));
+            most = most.max(queues.part(queue, Age::Older).len().saturating_sub(before));
+        }
+        assert!(most <= 2 * CLOSING_STEPS, "{most} places were moved in two calls");
+        let expected = (0..IDS).filter(|&number| number != 7).chain([7]);
+        assert!(queues.ids(queue).into_iter().map(EntryId::get).eq(expected));
+        assert!(queues.len(queue) <= IDS as usize * 17 / 16, "{} places", queues.len(queue));
         queues.validate();
     }
 

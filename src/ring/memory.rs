@@ -52,10 +52,14 @@ unsafe impl Sync for Arena {}
 pub(crate) struct Entry<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
-    /// The stamps that it has.
-    pub(crate) stamps: StampSet,
-    /// Where they begin in the arena.
-    stamps_at: usize,
+}
+
+/// Where the stamps of an entry are.
+#[derive(Clone, Copy)]
+pub(crate) struct StampsAt {
+    pub(crate) set: StampSet,
+    /// From the start of the arena.
+    offset: usize,
 }
 
 /// An entry that is to be written.
@@ -63,7 +67,7 @@ pub(crate) struct Entry<'a> {
 pub(crate) struct Draft<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
-    pub(crate) stamps: Stamps,
+    pub(crate) stamps: &'a Stamps,
 }
 
 impl Arena {
@@ -116,15 +120,15 @@ impl Arena {
         if first.is_plain() {
             return Layout::plain(first, self.alignment);
         }
-        if first.has_removal_alone() {
-            return Layout::with_removal(first, self.alignment);
-        }
         self.layout_with_stamps(first, location)
     }
 
     /// The layout of an entry with a large header or stamps. Not inlined, so that readers of others do not pay for it.
     #[inline(never)]
     fn layout_with_stamps(&self, first: FirstWord, location: Location) -> Layout {
+        if first.has_removal_alone() {
+            return Layout::with_removal(first, self.alignment);
+        }
         Layout::any(first, || self.large_lengths(location), self.alignment)
     }
 
@@ -134,6 +138,12 @@ impl Arena {
         // SAFETY: two aligned, initialised words in the arena, which never change while the entry is there.
         let [key, value] = unsafe { words.read() };
         (key as usize, value as usize)
+    }
+
+    /// Whether the entry at `location` has stamps.
+    #[inline]
+    pub(super) fn has_stamps(&self, location: Location) -> bool {
+        !FirstWord(self.first_word(location).load(Ordering::Relaxed)).stamps().is_empty()
     }
 
     /// Whether the entry at `location` was marked dead. For the holder of the write lock.
@@ -162,30 +172,35 @@ impl Arena {
     /// The entry at a live location.
     #[inline]
     pub(super) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
+        self.entry_with_stamps(live).0
+    }
+
+    /// The entry at a live location, and where its stamps are.
+    #[inline(always)]
+    pub(super) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt) {
         let layout = self.layout(live.location());
         let start = live.location().offset();
         self.note_read(start, layout.charge());
-        Entry {
+        let entry = Entry {
             key: self.slice(start + layout.key_start, layout.key_len),
             value: self.slice(start + layout.value_start, layout.value_len),
-            stamps: layout.stamps,
-            stamps_at: start + layout.stamps_start(),
-        }
+        };
+        (entry, StampsAt { set: layout.stamps, offset: start + layout.stamps_start() })
     }
 
     /// A stamp of a live entry at this moment.
     #[inline]
-    pub(super) fn stamp_of(&self, entry: &Entry<'_>, stamp: Stamp) -> Option<u32> {
-        let at = entry.stamps_at + entry.stamps.before(stamp) * size_of::<u32>();
-        entry.stamps.has(stamp).then(|| self.stamp(at).load(Ordering::Acquire)) // See `end_relocation`.
+    pub(super) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
+        let offset = stamps.offset + stamps.set.before(stamp) * size_of::<u32>();
+        stamps.set.has(stamp).then(|| self.stamp(offset).load(Ordering::Acquire)) // See `end_relocation`.
     }
 
-    /// The stamps of a live entry at this moment.
-    #[inline]
-    pub(super) fn stamps(&self, entry: &Entry<'_>) -> Stamps {
+    /// All stamps of a live entry at this moment.
+    pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
         let mut stamps = Stamps::NONE;
-        for stamp in entry.stamps.iter() {
-            if let Some(word) = self.stamp_of(entry, stamp) {
+        let (_, at) = self.entry_with_stamps(live);
+        for stamp in at.set.iter() {
+            if let Some(word) = self.stamp_at(at, stamp) {
                 stamps.set(stamp, word);
             }
         }
@@ -334,7 +349,7 @@ impl Arena {
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
         let layout = self.layout(from.location());
         let entry = self.entry(from);
-        self.write(to, &layout, &Draft { key: entry.key, value: entry.value, stamps: self.stamps(&entry) });
+        self.write(to, &layout, &Draft { key: entry.key, value: entry.value, stamps: &self.stamps(from) });
     }
 
     /// Asks the processor to fetch the first lines of the entry at `location`.

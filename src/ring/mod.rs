@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub(crate) use chunk::ChunkId;
 use chunk::ChunkState;
 pub(crate) use header::{Alignment, Layout};
-pub(crate) use memory::{Draft, Entry};
+pub(crate) use memory::{Draft, Entry, StampsAt};
 pub(crate) use shared::{Held, RingShared};
 pub use value::Value;
 
@@ -197,6 +197,12 @@ impl Ring {
     #[inline]
     pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
         self.shared.entry(live)
+    }
+
+    /// Whether the entry at a live location has stamps.
+    #[inline]
+    pub(crate) fn has_stamps(&self, live: Live<'_>) -> bool {
+        self.shared.arena.has_stamps(live.location())
     }
 
     /// The charge of the entry at a live location.

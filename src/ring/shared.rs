@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
-use super::memory::{Arena, Entry};
+use super::memory::{Arena, Entry, StampsAt};
 use super::value::Value;
 use crate::prefetch::LINE;
 use crate::reclaim::{Live, Pin};
@@ -73,16 +73,21 @@ impl RingShared {
         self.arena.entry(live)
     }
 
-    /// A stamp of a live entry, at this moment.
-    #[inline]
-    pub(crate) fn stamp_of(&self, entry: &Entry<'_>, stamp: Stamp) -> Option<u32> {
-        self.arena.stamp_of(entry, stamp)
+    /// The entry at a live location, and where its stamps are.
+    #[inline(always)]
+    pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt) {
+        self.arena.entry_with_stamps(live)
     }
 
-    /// The stamps of a live entry, at this moment.
+    /// A stamp of a live entry, at this moment.
     #[inline]
-    pub(crate) fn stamps(&self, entry: &Entry<'_>) -> Stamps {
-        self.arena.stamps(entry)
+    pub(crate) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
+        self.arena.stamp_at(stamps, stamp)
+    }
+
+    /// All stamps of a live entry, at this moment.
+    pub(crate) fn stamps(&self, live: Live<'_>) -> Stamps {
+        self.arena.stamps(live)
     }
 
     /// Whether the entry at a live location is not there any more: it may be elsewhere.

@@ -43,7 +43,7 @@ impl Presence {
 
 impl State {
     pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
-        self.ring.shared().stamps(&self.ring.entry(live))
+        self.ring.shared().stamps(live)
     }
 }
 
@@ -127,12 +127,9 @@ impl Writer<'_> {
         }
     }
 
-    /// What becomes of an entry that is stored now; `None` if there is no room for the wheel that it needs.
+    /// What becomes of an entry with a lifetime that is stored now; `None` if there is no room for the wheel that it needs.
     pub(super) fn fate(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Option<Fate> {
         let rules = &self.shard.rules;
-        if !rules.need_time(lifetime) {
-            return Some(Fate { stamps: Stamps::NONE, removal: None });
-        }
         let now = self.prepare_wheel()?;
         if let Some(wheel) = &self.state.wheel {
             wheel.prefetch(self.state.index.table().home(hash));
@@ -186,7 +183,7 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
         let Some((id, live)) = self.state.find(hash, key) else { return Presence::Absent };
-        if self.state.ring.entry(live).stamps.is_empty() { Presence::Fresh(id) } else { self.presence_of(id) }
+        if self.state.ring.has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
     }
 
     fn presence_of(&mut self, id: EntryId) -> Presence {
@@ -222,7 +219,7 @@ impl Writer<'_> {
         } else {
             // Held, as its own bytes are copied while room is made for them.
             let (Held::Pinned(value) | Held::Copied(value)) = self.shard.ring.value(live);
-            let order = Order { hash, draft: Draft { key, value: &value, stamps }, removal };
+            let order = Order { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
             self.restore(id, &order)?;
         }
         Ok(true)
@@ -255,17 +252,18 @@ const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
 impl Shard {
     /// How long the entry under `key` will live; `None` if reads would not find it.
     pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
-        let reached = self.time.reached();
         let pin = reclaim::pin();
-        let mut found = self.seek(hash, key, &pin)?;
-        if found.entry.stamps.is_empty() {
-            return Some(Remaining::Never);
-        }
-        let times = self.times_of(&mut found, hash, key, reached, &pin)?;
-        let now = self.time.now(reached);
-        match times.deadline() {
-            None => Some(Remaining::Never),
-            Some(deadline) => (deadline > now.tick()).then(|| Remaining::For(now.until(deadline))),
+        // Ends: each round but the first follows a change of the entry by a writer.
+        loop {
+            let (reached, mut found) = (self.time.reached(), None); // In this order: see `expiry/mod.rs`.
+            self.seek(hash, key, &pin, |live, stamps| found = Some((live, stamps)))?;
+            let Some((live, stamps)) = found else { return Some(Remaining::Never) };
+            let times = self.rules.times_by(|stamp| self.ring.stamp_at(stamps, stamp), reached);
+            let Some(deadline) = times.deadline() else { return Some(Remaining::Never) };
+            let now = self.time.now(reached);
+            if !self.ring.has_left(live) {
+                return (deadline > now.tick()).then(|| Remaining::For(now.until(deadline)));
+            }
         }
     }
 

@@ -87,7 +87,7 @@ impl Writer<'_> {
         let mut new_wheel = wheel.as_ref().map(|wheel| Box::new(Wheel::new(table.buckets(), wheel.elapsed())));
         index.move_to(table, (&*token).into(), prefetch, hash, |from, to, live| {
             moved.set(from, to);
-            let removal = rules.times(&ring.shared().stamps(&ring.entry(live)), reached).removal;
+            let removal = rules.times(&ring.shared().stamps(live), reached).removal;
             if let (Some(removal), Some(wheel)) = (removal, &mut new_wheel) {
                 wheel.file(to.bucket(), removal);
             }

@@ -7,9 +7,9 @@
 //! * *Expiry* makes a stamp whose tick has passed `CLAIMED` before the entry is taken out. Either the reader's change
 //!   comes first, and the entry lives on; or the claim does, and the read is a miss.
 //! * *Relocation* copies the stamp with the entry, publishes the new location, marks the old entry dead, and then takes the
-//!   old stamp over (`ring/memory.rs`, `end_relocation`). A reader that has moved the stamp, or found it late enough, looks for the
-//!   dead mark after that: if there is none, what it did or saw is taken over; if there is, it finds the entry anew and
-//!   moves the stamp there.
+//!   old stamp over (`ring/memory.rs`, `end_relocation`). A reader that has moved the stamp, or found it late enough, looks
+//!   for the dead mark after that: if there is none, what it did or saw is taken over; if there is, it finds the entry anew
+//!   and moves the stamp there. So does a reader that finds an entry past its deadline: another may have replaced it.
 //! * An *update* replaces the entry and with it the stamp: it sets a deadline of its own, later than any read before it. When
 //!   [`set_ttl`](Writer::set_ttl) stores an entry anew, that is a relocation.
 //! * A stamp that says `NEVER` stays as it is: a reader's exchange fails, and it sees why.
@@ -18,12 +18,12 @@
 //! It is there again in the next moment. A reader that is put aside between reading the clock and moving the stamp may move
 //! it although another one has missed the entry meanwhile, if nobody has taken it out.
 
-use super::read::Found;
+use super::read::{Reading, is_served};
 use super::write::Writer;
 use super::{Shard, State};
-use crate::expiry::{CLAIMED, Now, PERSISTENT, Times};
-use crate::hash::KeyHash;
-use crate::reclaim::Pin;
+use crate::expiry::{CLAIMED, Freshness, Now, PERSISTENT};
+use crate::reclaim::Live;
+use crate::ring::StampsAt;
 use crate::units::{EntryId, Stamp, Stamps, Tick};
 
 /// What became of a reader's attempt to move an idle stamp on.
@@ -36,62 +36,39 @@ enum Moved {
 }
 
 impl Shard {
-    /// When an entry dies that has stamps. One with an idle stamp is looked for again if it was relocated; `None` if it is not
-    /// there any more.
-    #[inline]
-    pub(super) fn times_of<'a>(
-        &'a self,
-        found: &mut Found<'a>,
-        hash: KeyHash,
-        key: &[u8],
-        reached: Tick,
-        pin: &'a Pin,
-    ) -> Option<Times> {
-        // Ends: each round follows a change of the entry by a writer.
-        loop {
-            let times = self.rules.times_by(|stamp| self.ring.stamp_of(&found.entry, stamp), reached);
-            if !found.entry.stamps.has(Stamp::Idle) || !self.ring.has_left(found.live) {
-                return Some(times);
-            }
-            *found = self.seek_again(hash, key, pin)?;
+    /// How fresh an entry with stamps is, when the shard's time had `reached` some tick before it was found; `None` if it may
+    /// be elsewhere by now, or another in its place. A read that counts puts the idle deadline of a fresh entry off.
+    #[inline(never)]
+    pub(super) fn judge(&self, live: Live<'_>, stamps: StampsAt, reached: Tick, reading: Reading) -> Option<Freshness> {
+        let stamp = |stamp| self.ring.stamp_at(stamps, stamp);
+        let times = self.rules.times_by(stamp, reached);
+        if times.are_endless() {
+            return Some(Freshness::Fresh); // Without a look at the clock.
         }
-    }
-
-    /// Moves the idle deadline of an entry that is read `now`, when the shard's time has `reached` some tick; whether the entry
-    /// is still there.
-    #[inline]
-    pub(super) fn keep_from_idling<'a>(
-        &'a self,
-        found: &mut Found<'a>,
-        hash: KeyHash,
-        key: &[u8],
-        (now, reached): (Now, Tick),
-        pin: &'a Pin,
-    ) -> bool {
-        // Ends: each round but the first follows a change of the entry by a writer.
-        loop {
-            if self.move_idle(found, now, reached) == Moved::Claimed {
-                return false;
+        let now = self.time.now(reached);
+        let mut freshness = times.freshness(now.tick());
+        let is_idling = stamps.set.has(Stamp::Idle);
+        if is_idling && reading == Reading::Counts && is_served(freshness) {
+            if let Moved::Claimed = self.move_idle(live, stamps, now, reached) {
+                freshness = Freshness::Gone;
             }
-            if !self.ring.has_left(found.live) {
-                return true;
-            }
-            // Nothing there: it may have been claimed where it was last. A miss is right for any reason.
-            let Some(again) = self.seek_again(hash, key, pin) else { return false };
-            *found = again;
         }
+        // A stamp that only writers change is right as it was when the entry was found, unless it says that the entry is over:
+        // another may have come into its place before that.
+        let may_have_changed = is_idling || !is_served(freshness);
+        (!may_have_changed || !self.ring.has_left(live)).then_some(freshness)
     }
 
     #[inline]
-    fn move_idle(&self, found: &Found<'_>, now: Now, reached: Tick) -> Moved {
-        let stamp = |stamp| self.ring.stamp_of(&found.entry, stamp);
+    fn move_idle(&self, live: Live<'_>, stamps: StampsAt, now: Now, reached: Tick) -> Moved {
+        let stamp = |stamp| self.ring.stamp_at(stamps, stamp);
         // Ends: a failure means that another thread has moved the stamp, and they are all about to read the same time.
         while let Some(seen) = stamp(Stamp::Idle) {
             if seen == CLAIMED {
                 return Moved::Claimed;
             }
             let Some(word) = self.rules.idle_after_read(seen, stamp, now, reached) else { break };
-            if self.ring.exchange_stamp(found.live, Stamp::Idle, seen, word) {
+            if self.ring.exchange_stamp(live, Stamp::Idle, seen, word) {
                 break;
             }
         }
@@ -112,7 +89,7 @@ impl Writer<'_> {
     /// any more: the entry is to be taken out.
     pub(super) fn claim(&mut self, id: EntryId, now: Now) -> Option<Tick> {
         let live = self.state.live(id)?;
-        if self.state.ring.entry(live).stamps.is_empty() {
+        if !self.state.ring.has_stamps(live) {
             return None;
         }
         // Ends: a failure means that a reader has moved the stamp ahead.

@@ -9,8 +9,8 @@ use crate::hash::KeyHash;
 use crate::index::Table;
 use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{Live, Pin};
-use crate::ring::{Entry, Held};
-use crate::units::{EntryId, Stamp, StampSet, Tick};
+use crate::ring::{Entry, Held, StampsAt};
+use crate::units::EntryId;
 
 /// An entry that a reader has found.
 #[derive(Clone, Copy)]
@@ -19,6 +19,13 @@ pub(crate) struct Found<'a> {
     id: EntryId,
     pub(super) live: Live<'a>,
     pub(crate) entry: Entry<'a>,
+}
+
+/// Whether a read puts an idle deadline off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    Counts,
+    Looks,
 }
 
 /// Whether the policy learned of a read.
@@ -50,80 +57,70 @@ impl Shard {
         }
     }
 
-    /// As [`seek`](Self::seek), for an entry that was found already: rarely needed, and so kept out of the way.
-    #[cold]
-    pub(super) fn seek_again<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
-        self.seek(hash, key, pin)
-    }
-
-    /// The entry under `key`, whatever its deadline, for as long as the pin is held.
+    /// The entry under `key`, whatever its deadline, for as long as the pin is held. `stamped` is called if it has stamps.
     #[inline(always)]
-    pub(super) fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
+    pub(super) fn seek<'a>(
+        &'a self,
+        hash: KeyHash,
+        key: &[u8],
+        pin: &'a Pin,
+        mut stamped: impl FnMut(Live<'a>, StampsAt),
+    ) -> Option<Found<'a>> {
         let table = self.table.load(pin);
         let (id, (live, entry)) = table.find(hash, pin.into(), |live| {
             // All lines of the entry at once: where its value is depends on the first one.
             self.ring.prefetch(live.location());
-            let entry = self.ring.entry(live);
-            (entry.key == key).then_some((live, entry))
+            let (entry, stamps) = self.ring.entry_with_stamps(live);
+            if entry.key != key {
+                return None;
+            }
+            if !stamps.set.is_empty() {
+                stamped(live, stamps);
+            }
+            Some((live, entry))
         })?;
         Some(Found { table, id, live, entry })
+    }
+
+    /// The entry under `key` and how fresh it is, unless it is past its removal.
+    #[inline(always)]
+    fn find_with<'a>(
+        &'a self,
+        hash: KeyHash,
+        key: &[u8],
+        reading: Reading,
+        pin: &'a Pin,
+    ) -> Option<(Found<'a>, Freshness)> {
+        // Ends: each round but the first follows a change of the entry by a writer.
+        loop {
+            let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
+            let mut freshness = Some(Freshness::Fresh);
+            let found = self.seek(hash, key, pin, |live, stamps| {
+                freshness = self.judge(live, stamps, reached, reading);
+            })?;
+            if let Some(freshness) = freshness {
+                return (freshness != Freshness::Gone).then_some((found, freshness));
+            }
+        }
     }
 
     /// The entry under `key`, unless it is past its deadline.
     #[inline]
     pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
-        let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
-        let mut found = self.seek(hash, key, pin)?;
-        if found.entry.stamps.is_empty() {
-            return Some(found);
-        }
-        let times = self.times_of(&mut found, hash, key, reached, pin)?;
-        is_served(times.freshness(self.time.now(reached).tick())).then_some(found)
+        let (found, freshness) = self.find_with(hash, key, Reading::Looks, pin)?;
+        is_served(freshness).then_some(found)
     }
 
     /// As [`find`](Self::find), for a read that puts the entry's idle deadline off.
     #[inline]
     pub(crate) fn find_to_read<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
-        let reached = self.time.reached(); // As above.
-        let mut found = self.seek(hash, key, pin)?;
-        if found.entry.stamps.is_empty() {
-            return Some(found);
-        }
-        is_served(self.read_with_stamps(&mut found, hash, key, reached, pin)).then_some(found)
+        let (found, freshness) = self.find_with(hash, key, Reading::Counts, pin)?;
+        is_served(freshness).then_some(found)
     }
 
     /// As [`find_to_read`](Self::find_to_read), but with entries in their stale period, which stay as they are.
     pub(crate) fn find_stale<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<(Found<'a>, Freshness)> {
-        let reached = self.time.reached(); // As above.
-        let mut found = self.seek(hash, key, pin)?;
-        if found.entry.stamps.is_empty() {
-            return Some((found, Freshness::Fresh));
-        }
-        let freshness = self.read_with_stamps(&mut found, hash, key, reached, pin);
-        (freshness != Freshness::Gone).then_some((found, freshness))
-    }
-
-    /// Reads an entry with stamps: if it is fresh, its idle deadline is put off.
-    #[inline]
-    fn read_with_stamps<'a>(
-        &'a self,
-        found: &mut Found<'a>,
-        hash: KeyHash,
-        key: &[u8],
-        reached: Tick,
-        pin: &'a Pin,
-    ) -> Freshness {
-        let now = self.time.now(reached);
-        if found.entry.stamps == StampSet::REMOVAL {
-            let removal = self.ring.stamp_of(&found.entry, Stamp::Removal);
-            return self.rules.freshness_by_removal(removal, now.tick(), reached);
-        }
-        let Some(times) = self.times_of(found, hash, key, reached, pin) else { return Freshness::Gone };
-        let freshness = times.freshness(now.tick());
-        let is_kept = !found.entry.stamps.has(Stamp::Idle)
-            || !is_served(freshness)
-            || self.keep_from_idling(found, hash, key, (now, reached), pin);
-        if is_kept { freshness } else { Freshness::Gone }
+        self.find_with(hash, key, Reading::Counts, pin)
     }
 
     /// Tells the policy that an entry was read.
@@ -156,11 +153,6 @@ impl Shard {
         self.ring.value(found.live)
     }
 
-    fn is_fresh(&self, entry: &Entry<'_>, reached: Tick) -> bool {
-        let times = self.rules.times_by(|stamp| self.ring.stamp_of(entry, stamp), reached);
-        is_served(times.freshness(self.time.now(reached).tick()))
-    }
-
     /// Calls `each` with the entries of the bucket at `position`, and moves on; `false` after the last bucket.
     pub(crate) fn for_each_in_bucket<'a>(
         &'a self,
@@ -176,8 +168,11 @@ impl Shard {
         }
         *position = Position { next: bucket + 1, of: table.buckets() };
         for (_, live) in table.entries(bucket, pin.into()) {
-            let entry = self.ring.entry(live);
-            if entry.stamps.is_empty() || self.is_fresh(&entry, reached) {
+            let (entry, stamps) = self.ring.entry_with_stamps(live);
+            // One that was moved or replaced meanwhile is shown as it was.
+            let is_shown =
+                stamps.set.is_empty() || self.judge(live, stamps, reached, Reading::Looks).is_none_or(is_served);
+            if is_shown {
                 each(entry);
             }
         }
@@ -187,7 +182,7 @@ impl Shard {
 
 /// Whether plain reads see an entry.
 #[inline]
-fn is_served(freshness: Freshness) -> bool {
+pub(super) fn is_served(freshness: Freshness) -> bool {
     matches!(freshness, Freshness::Fresh | Freshness::RefreshDue)
 }
 

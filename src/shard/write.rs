@@ -14,7 +14,7 @@ use crate::reclaim::{self, Live};
 use crate::removal::{Departed, RemovalCause};
 use crate::ring::{Draft, Held, Layout};
 use crate::sync::{MutexGuard, Ordering};
-use crate::units::{EntryId, LANES, Location, Tick};
+use crate::units::{EntryId, LANES, Location, Stamps, Tick};
 
 /// On what a store depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) struct Writer<'a> {
     /// The entry that is being stored anew: what it was leaves unnoticed.
     pub(super) restored: Option<EntryId>,
     /// What the listener will be told of.
-    departed: Departed,
+    departed: Option<Box<Departed>>,
     finished: bool,
 }
 
@@ -78,26 +78,20 @@ impl Shard {
     }
 
     fn write_with<'a, R>(&'a self, state: MutexGuard<'a, State>, work: impl FnOnce(&mut Writer<'a>) -> R) -> R {
-        let mut writer =
-            Writer { shard: self, state, now: None, restored: None, departed: Departed::default(), finished: false };
+        let mut writer = Writer { shard: self, state, now: None, restored: None, departed: None, finished: false };
         if writer.state.policy_is_stale {
             writer.renew_policy();
         }
         let result = work(&mut writer);
         writer.finished = true;
-        let departed = core::mem::take(&mut writer.departed);
+        let departed = writer.departed.take();
         drop(writer);
-        self.tell(&departed);
-        result
-    }
-
-    /// Tells the listener of entries that have left. Not under the lock.
-    #[inline]
-    fn tell(&self, departed: &Departed) {
-        if let Some(listener) = self.listener.as_ref().filter(|_| !departed.is_empty()) {
+        if let (Some(departed), Some(listener)) = (departed, &self.listener) {
+            // Not under the lock.
             let panics = departed.tell(listener);
             self.listener_panics.fetch_add(panics, Ordering::Relaxed); // A counter.
         }
+        result
     }
 }
 
@@ -156,7 +150,12 @@ impl Writer<'_> {
         // The policy sees what was read before the store, as the store comes after it; so with removals.
         self.drain_touches();
         // First, as making the wheel may evict what is there.
-        let Some(fate) = self.fate(lifetime, hash) else { return Err(self.no_space()) };
+        let fate = if self.shard.rules.need_time(lifetime) {
+            let Some(fate) = self.fate(lifetime, hash) else { return Err(self.no_space()) };
+            Some(fate)
+        } else {
+            None
+        };
         let present = self.find_present(hash, key);
         let is_fresh = matches!(present, Presence::Fresh(_));
         match condition {
@@ -164,12 +163,12 @@ impl Writer<'_> {
             Condition::IfPresent if !is_fresh => return Ok(Stored::Declined),
             Condition::Always | Condition::IfAbsent | Condition::IfPresent => {}
         }
-        if fate.removal.is_some_and(|removal| self.has_come(removal)) {
+        let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
+        if removal.is_some_and(|removal| self.has_come(removal)) {
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Expired);
         }
-        let draft = Draft { key, value, stamps: fate.stamps };
-        self.place_order(&Order { hash, draft, removal: fate.removal }, present)
+        self.place_order(&Order { hash, draft: Draft { key, value, stamps }, removal }, present)
     }
 
     /// Stores an entry in the place of the one that is present, if one is.
@@ -332,10 +331,10 @@ impl Writer<'_> {
             *progress = Progress { next: 0, of: buckets }; // Entries have other buckets since the index has grown.
         }
         while progress.next < buckets {
-            if self.departed.bytes() >= enough {
-                return false;
-            }
             for lane in 0..LANES {
+                if self.departed.as_ref().is_some_and(|departed| departed.bytes() >= enough) {
+                    return false; // And on with the rest of the bucket.
+                }
                 let id = EntryId::from_lane(progress.next, lane);
                 if self.state.live(id).is_some() {
                     self.remove_resident(id, RemovalCause::Removed);
@@ -353,7 +352,7 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn note_departure(&mut self, key: &[u8], value: &[u8], cause: RemovalCause) {
         if self.shard.listener.is_some() {
-            self.departed.push(key, value, cause);
+            self.departed.get_or_insert_default().push(key, value, cause);
         }
     }
 
@@ -362,7 +361,7 @@ impl Writer<'_> {
         if self.shard.listener.is_some() && self.restored != Some(id) {
             if let Some(live) = self.state.live(id) {
                 let entry = self.state.ring.entry(live);
-                self.departed.push(entry.key, entry.value, cause);
+                self.departed.get_or_insert_default().push(entry.key, entry.value, cause);
             }
         }
     }
