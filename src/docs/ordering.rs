@@ -34,7 +34,7 @@
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They choose victims and guard nothing. |
 //! | `TableHint` | `set`, Relaxed | `prefetch`, Relaxed | Addresses that are prefetched and never read. Any mixture of old and new ones will do. |
 //!
-//! A key that is present throughout a search is found. Its tag was stored before the search began and does
+//! A key that is present throughout a search is found, and if what is found has expired, it is looked for again. Its tag was stored before the search began and does
 //! not change while the key stays; an update changes the location from one entry of the key to the next, in a
 //! single store. A thread that has seen the newer value does not see the older one again, as the loads of one
 //! atomic by one thread never go back.
