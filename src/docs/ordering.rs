@@ -34,10 +34,10 @@
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They choose victims and guard nothing. |
 //! | `TableHint` | `set`, Relaxed | `prefetch`, Relaxed | Addresses that are prefetched and never read. Any mixture of old and new ones will do. |
 //!
-//! A key that is present throughout a search is found, and if what is found has expired, it is looked for again. Its tag was stored before the search began and does
-//! not change while the key stays; an update changes the location from one entry of the key to the next, in a
-//! single store. A thread that has seen the newer value does not see the older one again, as the loads of one
-//! atomic by one thread never go back.
+//! A key that is present throughout a search is found; and where what is found has expired, it is looked for again if that
+//! was replaced meanwhile. Its tag was stored before the search began and does not change while the key stays; an update
+//! changes the location from one entry of the key to the next, in a single store. A thread that has seen the newer value
+//! does not see the older one again, as the loads of one atomic by one thread never go back.
 //!
 //! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
 //! `publishing::a_key_that_is_updated_is_never_absent`.
@@ -134,7 +134,8 @@
 //! load or the exchange; what lies between are read-modify-writes): so the reader finds the dead mark, and then, by its
 //! Release and Acquire, the new location. There it begins again.
 //!
-//! That goes for a reader that changes nothing as well: it may have seen what another one did to the old stamp after R.
+//! That goes for a reader that changes nothing as well: it may have seen what another one did to the old stamp after R. And
+//! for one that finds any entry past its deadline: another may have come into its place before that passed.
 //!
 //! Expiry claims the idle stamp by an exchange before it takes an entry out: a reader's exchange comes before, and the
 //! entry lives on, or it fails, and the read is a miss.
@@ -160,7 +161,8 @@
 //!   with the new skew, the clock is read as it is since it went back. With the old one, the time is early, and `reached`
 //!   stands in for it.
 //!
-//! Model: `idle::an_entry_that_is_being_taken_out_is_not_found_alive`. None covers `skew`: loom does not model clocks.
+//! Models: `idle::an_entry_that_is_being_taken_out_is_not_found_alive`,
+//! `idle::a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed`. None covers `skew`: loom does not model clocks.
 //!
 //! # The touch log: `shard/touch.rs`
 //!

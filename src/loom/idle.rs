@@ -85,7 +85,7 @@ impl Timed {
 }
 
 /// Fails if `end_relocation` is missing, does not mark the old entry dead, reads the old stamp by a plain load, or does so with
-/// Relaxed; if `exchange_stamp` is Relaxed; and if the reader does not look for the dead mark.
+/// Relaxed; if `exchange_stamp` is Relaxed; and if `judge` does not look for the dead mark.
 #[test]
 fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
     explore(3, || {
@@ -150,7 +150,7 @@ fn the_later_of_two_reads_counts() {
 
 /// A reader that finds the stamp late enough may have that from another, which has changed the old one in vain.
 ///
-/// Fails if a reader that has not moved the stamp does not look for the dead mark, and if `stamp_of` is Relaxed.
+/// Fails if a reader that has not moved the stamp does not look for the dead mark, and if `stamp_at` is Relaxed.
 #[test]
 fn what_one_reader_saw_of_another_is_not_lost_in_a_relocation() {
     explore_some(2, SCHEDULES, || {
@@ -171,7 +171,7 @@ fn what_one_reader_saw_of_another_is_not_lost_in_a_relocation() {
 
 /// The reader finds the old entry, and judges it after another read has moved the stamp of the new one.
 ///
-/// Fails if `times_of` does not look for the dead mark.
+/// Fails if `judge` does not look for the dead mark.
 #[test]
 fn a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry() {
     explore(3, || {
@@ -227,6 +227,21 @@ fn an_entry_that_was_made_persistent_stays_so_whoever_reads_it() {
         timed.relocate();
         assert_eq!(reader.join().unwrap(), Some(1));
         assert_eq!(timed.ticks_left(), Some(u32::MAX));
+    });
+}
+
+/// The reader finds the entry, and reads the clock after it was replaced and its deadline has passed.
+///
+/// Fails if `judge` takes an entry past its deadline for what is under the key without looking for the dead mark.
+#[test]
+fn a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed() {
+    explore(3, || {
+        let timed = timed();
+        timed.put_with(1, Lifetime::forever().ttl(TICK * IDLE));
+        let reader = timed.spawn(Timed::read);
+        timed.put_with(2, Lifetime::forever());
+        timed.set_tick(IDLE + 5);
+        assert!(reader.join().unwrap().is_some());
     });
 }
 

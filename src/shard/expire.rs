@@ -258,9 +258,9 @@ impl Shard {
             let (reached, mut found) = (self.time.reached(), None); // In this order: see `expiry/mod.rs`.
             self.seek(hash, key, &pin, |live, stamps| found = Some((live, stamps)))?;
             let Some((live, stamps)) = found else { return Some(Remaining::Never) };
+            let now = self.time.now(reached); // First: what was moved ahead before counts.
             let times = self.rules.times_by(|stamp| self.ring.stamp_at(stamps, stamp), reached);
             let Some(deadline) = times.deadline() else { return Some(Remaining::Never) };
-            let now = self.time.now(reached);
             if !self.ring.has_left(live) {
                 return (deadline > now.tick()).then(|| Remaining::For(now.until(deadline)));
             }

@@ -47,6 +47,10 @@ impl Shard {
         }
         let now = self.time.now(reached);
         let mut freshness = times.freshness(now.tick());
+        if !is_served(freshness) {
+            // What was moved ahead before the clock was read counts.
+            freshness = self.rules.times_by(stamp, reached).freshness(now.tick());
+        }
         let is_idling = stamps.set.has(Stamp::Idle);
         if is_idling && reading == Reading::Counts && is_served(freshness) {
             if let Moved::Claimed = self.move_idle(live, stamps, now, reached) {
