@@ -17,8 +17,8 @@
 //! * A read never returns an entry that is past its deadline, whether its space was taken back or not. So it is with every
 //!   operation: an expired entry is absent to `insert_if_absent` and `replace`, cannot be removed, and is not iterated over.
 //!   `len` and `memory` count it until its space is back.
-//! * The longest time to live is two years and two weeks, its stale period included; the longest time to idle, stale period and
-//!   time to refresh half a year each. Longer ones are cut to that.
+//! * The longest time to live is two years and two weeks, its stale period included; the longest time to idle, stale period
+//!   and time to refresh half a year each. Longer ones are cut to that.
 //! * A time to live of zero has ended already. What it is inserted over is gone, so a service that computes what is left of
 //!   a lifetime need not look whether that is nothing. For a cache's default, zero is an
 //!   [error](crate::ErrorKind::ZeroLifetime).
@@ -35,8 +35,7 @@
 //! # The clock
 //!
 //! The default reads `CLOCK_MONOTONIC_COARSE` through the `coarsetime` crate: 5.7 ns, where `std::time::Instant` takes 23 ns.
-//! It is set every 4 ms on common kernels, which is the lag that deadlines allow for. Time in which the machine is
-//! suspended does not count.
+//! It is set every 4 ms on common kernels; deadlines allow for 16. Time in which the machine is suspended does not count.
 //!
 //! | a clock that | does |
 //! |---|---|
@@ -47,8 +46,8 @@
 //! # What it costs
 //!
 //! `cargo bench --bench expiry`, 2 cores of an AMD EPYC (Zen 5), entries of 128 bytes, one thread, medians of 7 rounds in turns.
-//! *Near* reads one of 2,000 entries, *far* one of a million in random order; *insert* evicts another entry, but for *dying*, where
-//! each takes out one that has expired:
+//! *Near* reads one of 2,000 entries, *far* one of a million in random order; *insert* evicts another entry, but for
+//! *dying*, where each takes out one that has expired:
 //!
 //! | entries have | near, ns | far, ns | insert, ns | bytes more |
 //! |---|---:|---:|---:|---:|
