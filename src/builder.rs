@@ -185,6 +185,9 @@ impl CacheBuilder {
     /// one operation come in the order in which they left; operations of several threads may overtake each other. A
     /// panic in it is caught and counted ([`Stats::listener_panics`](crate::Stats::listener_panics)).
     ///
+    /// A handle of the cache that the listener owns keeps the cache, and the listener with it, for good: let it have one that
+    /// can be taken away.
+    ///
     /// Not told are entries that are there when the cache is dropped, and those that a shard loses when its policy panics.
     /// An entry that has expired leaves when its space is taken back: at a later write to its shard, or in
     /// [`maintain`](Cache::maintain).

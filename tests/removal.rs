@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytecache::policy::{Renumbering, Residents};
@@ -12,6 +12,8 @@ use bytecache::{
 
 type Told = (Vec<u8>, Vec<u8>, RemovalCause);
 type Log = Arc<Mutex<Vec<Told>>>;
+/// How a listener gets at the cache. To be emptied, or the two would keep each other.
+type Handle = Arc<Mutex<Option<Cache>>>;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -168,11 +170,11 @@ fn a_listener_changes_nothing_about_who_leaves() {
 #[test]
 fn a_listener_may_use_the_cache() {
     let _alone = alone();
-    let handle: Arc<OnceLock<Cache>> = Arc::default();
+    let handle = Handle::default();
     let listener = {
         let handle = Arc::clone(&handle);
         move |key: &[u8], value: &[u8], cause| {
-            let cache = handle.get().unwrap();
+            let cache = handle.lock().unwrap().clone().unwrap();
             if cause == RemovalCause::Removed {
                 cache.insert([b"copy of ", key].concat(), value).unwrap();
                 assert!(!cache.is_empty());
@@ -181,11 +183,12 @@ fn a_listener_may_use_the_cache() {
         }
     };
     let cache = Cache::builder().max_bytes(1 << 20).shards(1).on_removal(listener).build().unwrap();
-    handle.set(cache.clone()).unwrap();
+    *handle.lock().unwrap() = Some(cache.clone());
     cache.insert("key", "value").unwrap();
     assert!(cache.remove("key"));
     assert_eq!(cache.get("copy of key").unwrap(), b"value");
     assert_eq!(cache.stats().listener_panics, 0);
+    handle.lock().unwrap().take();
 }
 
 #[test]
@@ -245,22 +248,24 @@ fn an_entry_that_space_chooses_against_the_policy_is_told_as_evicted() {
 fn clearing_a_large_cache_tells_of_a_part_at_a_time() {
     let _alone = alone();
     let most = Arc::new(Mutex::new(0));
-    let handle: Arc<OnceLock<Cache>> = Arc::default();
+    let handle = Handle::default();
     let listener = {
         let (most, handle) = (Arc::clone(&most), Arc::clone(&handle));
         move |_: &[u8], _: &[u8], _| {
             // What is still there while this is told was not copied yet.
             let mut most = most.lock().unwrap();
-            *most = handle.get().unwrap().len().max(*most);
+            let cache = handle.lock().unwrap().clone().unwrap();
+            *most = cache.len().max(*most);
         }
     };
     let cache = Cache::builder().max_bytes(8 << 20).shards(1).on_removal(listener).build().unwrap();
-    handle.set(cache.clone()).unwrap();
+    *handle.lock().unwrap() = Some(cache.clone());
     for number in 0..4_000_u32 {
         cache.insert(number.to_le_bytes(), [1; 1000]).unwrap();
     }
     cache.clear();
     assert!(cache.is_empty());
+    handle.lock().unwrap().take();
     let most = *most.lock().unwrap();
     assert!(most > 3_500, "{most} of 4000 entries were there when the first ones were told of");
 }
