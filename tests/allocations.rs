@@ -73,8 +73,10 @@ fn build(max_bytes: usize, shards: usize, policy: Policy, deadlines: bool) -> Ca
     builder.hasher(StableHash::with_seed(1)).build().unwrap()
 }
 
+/// All policies without deadlines; and with them one of each kind: of queues, of a list, of large arrays, the default.
 fn all_kinds() -> impl Iterator<Item = (Policy, bool)> {
-    Policy::ALL.iter().flat_map(|&policy| [(policy, false), (policy, true)])
+    let with_deadlines = [Policy::S3Fifo, Policy::Lru, Policy::Arc, Policy::Adaptive].map(|policy| (policy, true));
+    Policy::ALL.iter().map(|&policy| (policy, false)).chain(with_deadlines)
 }
 
 fn key(number: u32) -> [u8; 4] {

@@ -9,8 +9,8 @@ use crate::sync::AtomicU32;
 
 /// The time to idle, in ticks.
 const IDLE: u32 = 10;
-/// Schedules of models with three threads: about half a minute's.
-const SCHEDULES: usize = 20_000;
+/// Schedules of models with three threads: a few seconds' worth. All faults that were tried show in the first hundreds.
+const SCHEDULES: usize = 10_000;
 
 struct Timed {
     shard: Shard,
