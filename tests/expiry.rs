@@ -365,6 +365,17 @@ fn a_long_stale_period_leaves_a_time_to_live_that_is_set_as_it_is() {
 }
 
 #[test]
+fn a_long_time_to_idle_leaves_the_stale_period_as_it_is() {
+    let (cache, clock) = cache_with(|builder| builder.time_to_idle(YEAR * 2));
+    cache.insert_with("key", "value", Lifetime::new().ttl(10 * TICK).stale(100 * TICK)).unwrap();
+    clock.advance(109 * TICK);
+    cache.maintain();
+    assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
+    clock.advance(TICK);
+    assert!(cache.get_stale("key").is_none());
+}
+
+#[test]
 fn a_stale_period_is_kept_for_a_deadline_that_comes_later() {
     let (cache, clock) = cache();
     cache.insert_with("key", "value", Lifetime::forever().stale(MINUTE)).unwrap();

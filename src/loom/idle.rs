@@ -9,7 +9,7 @@ use crate::sync::AtomicU32;
 
 /// The time to idle, in ticks.
 const IDLE: u32 = 10;
-/// Schedules of models with three threads: a few seconds' worth. All faults that were tried show in the first hundreds.
+/// Schedules of models with three threads: a few seconds' worth, of several minutes for all.
 const SCHEDULES: usize = 10_000;
 
 struct Timed {
