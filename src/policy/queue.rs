@@ -133,8 +133,8 @@ impl<const N: usize> Queues<N> {
 
     /// Queues that can hold `max_ids` together.
     pub(super) fn new(max_ids: usize) -> Self {
-        // Small pools get small blocks, as each queue leaves up to two partly used.
-        let block_len = (max_ids / 64).next_power_of_two().clamp(8, 1024);
+        // Small pools get small blocks, as each queue leaves up to four partly used.
+        let block_len = (max_ids / 256).next_power_of_two().clamp(8, 1024);
         let max_holes = max_ids / 16 + 8;
         // The first and the last block of each part may be almost empty.
         let blocks = (max_ids + max_holes).div_ceil(block_len) + 4 * N + Self::SPARE_BLOCKS as usize;
