@@ -4,6 +4,7 @@
 //! An operation that fails leaves the entry under its key as it was.
 
 use core::fmt;
+use core::time::Duration;
 
 /// Why an operation of the cache or its builder failed.
 ///
@@ -73,6 +74,20 @@ pub enum ErrorKind {
         /// What was asked for, as it prints.
         fraction: String,
     },
+    /// The beta of early refreshes is not a number above zero.
+    EarlyRefresh {
+        /// What was asked for, as it prints.
+        beta: String,
+    },
+    /// A loader's refresh would not come before its values expire.
+    LateRefresh {
+        /// The age from which on values were to be loaded anew.
+        refresh_after: Duration,
+        /// Their time to live.
+        ttl: Duration,
+    },
+    /// A loader for tasks has a limit on waiting and was given no way to sleep.
+    NoSleep,
     /// No built-in policy has this name, or a parameter of it is unknown or out of range.
     UnknownPolicy {
         /// The name that was not found.
@@ -124,6 +139,11 @@ impl fmt::Display for Error {
             ErrorKind::NoMaxBytes => f.write_str("max_bytes was not set"),
             ErrorKind::ZeroLifetime => f.write_str("with a time to live or to idle of zero no entry would be found"),
             ErrorKind::Jitter { fraction } => write!(f, "a jitter of {fraction} is not a number from 0 to 1"),
+            ErrorKind::EarlyRefresh { beta } => write!(f, "a beta of {beta} is not a number above zero"),
+            ErrorKind::LateRefresh { refresh_after, ttl } => {
+                write!(f, "a refresh after {refresh_after:?} does not come before the end of a time to live of {ttl:?}")
+            }
+            ErrorKind::NoSleep => f.write_str("tasks need a `sleep` to keep a limit on waiting"),
             ErrorKind::UnknownPolicy { name } => {
                 write!(f, "no eviction policy has the name {name:?}, or it has not these parameters")
             }

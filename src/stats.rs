@@ -8,6 +8,8 @@
 //!
 //! All counters are Relaxed: they order nothing, and a sum over them is as of no single instant.
 
+use core::time::Duration;
+
 use crate::sync::{AtomicU64, Ordering};
 
 /// What a cache has counted since it was built: see [`Cache::stats`](crate::Cache::stats).
@@ -32,13 +34,39 @@ pub struct Stats {
     /// Entries that were taken out after their deadline, and their stale period, had passed. One that has expired and was
     /// not taken out yet is a miss to readers already.
     pub expirations: u64,
-    /// Among `hits`, reads by [`get_stale`](crate::Cache::get_stale) of an entry past its deadline.
+    /// Reads of an entry past its deadline: by [`get_stale`](crate::Cache::get_stale), which are among `hits`, and by a
+    /// [`Loader`](crate::Loader) whose load had failed, which are not.
     pub stale_hits: u64,
+    /// Loads that came to an end: the loader returned or panicked. With [`get_or_load_many`](crate::Cache::get_or_load_many)
+    /// each key is one.
+    pub loads: u64,
+    /// Among `loads`, those that returned an error or panicked.
+    pub load_failures: u64,
+    /// Among `loads`, those that found nothing.
+    pub load_absences: u64,
+    /// Loads of tasks that were dropped before the loader returned; not among `loads`.
+    pub load_cancellations: u64,
+    /// Among `loads`, those whose result was refused because the key was stored or removed meanwhile.
+    pub stale_loads: u64,
+    /// Loads of keys whose entry was there and due to be loaded anew; those that failed included.
+    pub refreshes: u64,
+    /// Calls that waited for the load of another and got what it brought.
+    pub followers: u64,
+    /// Calls that waited for the load of another for longer than their [limit](crate::LoaderBuilder::wait_limit).
+    pub load_timeouts: u64,
+    /// Loads that others did not share, and whose result was not stored, for want of memory.
+    pub unshared_loads: u64,
+    /// Among `hits`, loads that were spared because an earlier one had found nothing, or failed.
+    pub negative_hits: u64,
+    /// How long `loads` took.
+    pub load_times: LoadTimes,
     /// Calls of the removal listener that panicked.
     pub listener_panics: u64,
-    /// Inserts refused with [`ErrorKind::KeyTooLong`](crate::ErrorKind::KeyTooLong).
+    /// Inserts refused with [`ErrorKind::KeyTooLong`](crate::ErrorKind::KeyTooLong), and loaded values that were not stored for
+    /// the same reason.
     pub rejected_key_too_long: u64,
-    /// Inserts refused with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge).
+    /// Inserts refused with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), and loaded values that were not stored for the
+    /// same reason.
     pub rejected_too_large: u64,
     /// Inserts refused with [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
     pub rejected_no_space: u64,
@@ -79,7 +107,7 @@ pub struct Memory {
     /// The limit: what the builder was given.
     pub max: usize,
     /// Everything that the cache has allocated; at no instant more than `max`.
-    /// The sum of `chunks`, `index`, `policy`, `wheels` and `overhead` (which are read a moment later).
+    /// The sum of `chunks`, `index`, `policy`, `wheels`, `flights` and `overhead` (which are read a moment later).
     pub allocated: usize,
     /// Chunks of the rings that have been put to use, whatever state they are in.
     pub chunks: usize,
@@ -87,6 +115,8 @@ pub struct Memory {
     pub index: usize,
     /// What the policies keep for each entry, and ghosts.
     pub policy: usize,
+    /// Loads under way, their keys and the tasks that wait for them.
+    pub flights: usize,
     /// Timing wheels, which a shard has from its first entry with a deadline on.
     pub wheels: usize,
     /// The fixed rest: shards, chunk tables, counters, touch logs.
@@ -109,6 +139,7 @@ impl Memory {
         self.index += other.index;
         self.policy += other.policy;
         self.wheels += other.wheels;
+        self.flights += other.flights;
         self.overhead += other.overhead;
         self.live += other.live;
         self.dead += other.dead;
@@ -129,6 +160,7 @@ pub(crate) struct WriteCounts {
     pub(crate) inserted_bytes: u64,
     pub(crate) relocated_bytes: u64,
     pub(crate) index_growths: u64,
+    pub(crate) loads: LoadCounts,
 }
 
 impl WriteCounts {
@@ -142,6 +174,104 @@ impl WriteCounts {
         stats.inserted_bytes += self.inserted_bytes;
         stats.relocated_bytes += self.relocated_bytes;
         stats.index_growths += self.index_growths;
+        self.loads.add_to(stats);
+    }
+}
+
+/// How long loads took: see [`Stats::load_times`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadTimes {
+    total_nanos: u64,
+    counts: [u64; Self::CLASSES],
+}
+
+impl LoadTimes {
+    /// The last one has no upper bound.
+    const CLASSES: usize = 14;
+
+    /// The sum over all loads.
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.total_nanos)
+    }
+
+    /// A histogram: upper bounds, of which each is four times the one before, from 1 us to 16.8 s, and how many loads took
+    /// less than that and not less than the bound before. The last one has no bound, and says [`Duration::MAX`].
+    ///
+    /// ```
+    /// # let cache = bytecache::Cache::new(1 << 20)?;
+    /// let times = cache.stats().load_times;
+    /// let slow: u64 = times.histogram().filter(|(bound, _)| bound.as_secs() >= 1).map(|(_, count)| count).sum();
+    /// assert_eq!(slow, 0);
+    /// # Ok::<(), bytecache::Error>(())
+    /// ```
+    pub fn histogram(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        self.counts.iter().enumerate().map(|(class, &count)| (Self::bound(class), count))
+    }
+
+    fn bound(class: usize) -> Duration {
+        match u32::try_from(class) {
+            Ok(power) if class + 1 < Self::CLASSES => Duration::from_micros(4_u64.pow(power)),
+            _ => Duration::MAX,
+        }
+    }
+
+    fn add(&mut self, time: Duration) {
+        self.total_nanos = self.total_nanos.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        if let Some(class) = (0..Self::CLASSES).find(|&class| time < Self::bound(class)) {
+            self.counts[class] += 1;
+        }
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        self.total_nanos = self.total_nanos.saturating_add(other.total_nanos);
+        self.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
+    }
+}
+
+/// How a load ended, as far as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LoadEnd {
+    Found(Duration),
+    Absent(Duration),
+    Failed(Duration),
+    Cancelled,
+}
+
+/// What a shard counts of loads, under its lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LoadCounts {
+    pub(crate) refused: u64,
+    pub(crate) refreshes: u64,
+    pub(crate) unshared: u64,
+    loads: u64,
+    failures: u64,
+    absences: u64,
+    cancellations: u64,
+    times: LoadTimes,
+}
+
+impl LoadCounts {
+    pub(crate) fn note(&mut self, end: LoadEnd) {
+        match end {
+            LoadEnd::Cancelled => self.cancellations += 1,
+            LoadEnd::Found(time) | LoadEnd::Absent(time) | LoadEnd::Failed(time) => {
+                self.loads += 1;
+                self.failures += u64::from(matches!(end, LoadEnd::Failed(_)));
+                self.absences += u64::from(matches!(end, LoadEnd::Absent(_)));
+                self.times.add(time);
+            }
+        }
+    }
+
+    fn add_to(&self, stats: &mut Stats) {
+        stats.loads += self.loads;
+        stats.load_failures += self.failures;
+        stats.load_absences += self.absences;
+        stats.load_cancellations += self.cancellations;
+        stats.stale_loads += self.refused;
+        stats.refreshes += self.refreshes;
+        stats.unshared_loads += self.unshared;
+        stats.load_times.add_all(&self.times);
     }
 }
 
@@ -155,10 +285,11 @@ pub(crate) enum Count {
     StaleHits,
     KeyTooLong,
     TooLarge,
+    NegativeHits,
 }
 
 impl Count {
-    const KINDS: usize = 7;
+    const KINDS: usize = 8;
 }
 
 /// One thread's counters, alone on their cache line.
@@ -224,6 +355,19 @@ mod tests {
             }
         });
         assert_eq!((counts.sum(Count::Hits), counts.sum(Count::Misses)), (5000, 0));
+    }
+
+    #[test]
+    fn a_load_falls_below_the_bound_of_its_class_and_not_below_the_one_before() {
+        let mut times = LoadTimes::default();
+        let seconds = Duration::from_secs(1);
+        for time in [Duration::ZERO, Duration::from_nanos(999), Duration::from_micros(1), seconds, 60 * seconds] {
+            times.add(time);
+        }
+        let counts: Vec<_> = times.histogram().filter(|&(_, count)| count > 0).collect();
+        let micros = Duration::from_micros;
+        assert_eq!(counts, [(micros(1), 2), (micros(4), 1), (micros(1 << 20), 1), (Duration::MAX, 1)]);
+        assert_eq!(times.total(), Duration::from_nanos(999) + micros(1) + 61 * seconds);
     }
 
     #[test]

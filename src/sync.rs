@@ -6,15 +6,31 @@
 #[cfg(not(bytecache_loom))]
 mod imp {
     pub(crate) use std::thread::yield_now;
+    use std::time::Instant;
 
-    pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+    /// Waits to be notified, until some moment at the latest. May return for no reason.
+    pub(crate) fn wait<'a, T>(
+        condvar: &Condvar,
+        mut guard: MutexGuard<'a, T>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, T> {
+        match until {
+            None => condvar.wait(&mut guard),
+            Some(until) => drop(condvar.wait_until(&mut guard, until)),
+        }
+        guard
+    }
 }
 
 #[cfg(bytecache_loom)]
 mod imp {
-    pub(crate) use loom::sync::MutexGuard;
+    use std::time::Instant;
+
     pub(crate) use loom::sync::atomic::{Ordering, fence};
+    pub(crate) use loom::sync::{Condvar, MutexGuard};
     pub(crate) use loom::thread::yield_now;
 
     /// Where an atomic's accesses take turns.
@@ -119,6 +135,15 @@ mod imp {
 
     atomics! { AtomicU8: u8; AtomicU32: u32; AtomicU64: u64; AtomicUsize: usize; AtomicPtr<T>: *mut T; }
     integers! { AtomicU8: u8; AtomicU32: u32; AtomicU64: u64; AtomicUsize: usize; }
+
+    /// Waits to be notified. Models have no time.
+    pub(crate) fn wait<'a, T>(
+        condvar: &Condvar,
+        guard: MutexGuard<'a, T>,
+        _until: Option<Instant>,
+    ) -> MutexGuard<'a, T> {
+        condvar.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 
     /// loom's mutex with parking_lot's signatures.
     #[derive(Debug)]

@@ -118,19 +118,22 @@ impl Stamp {
     pub(crate) const ALL: [Self; 5] = [Self::Removal, Self::Idle, Self::IdleLength, Self::StaleLength, Self::Refresh];
 }
 
-/// Which stamps an entry has: a bit for each, the first one lowest.
+/// Which stamps an entry has: a bit for each, the first one lowest. The highest bit says that the entry is *negative*: it
+/// stands for what a load did not find.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StampSet(u8);
 
-const _: () = assert!(StampSet::BITS as usize == Stamp::ALL.len(), "a bit for each stamp");
+const _: () =
+    assert!(StampSet::BITS as usize == Stamp::ALL.len() + 1, "a bit for each stamp, and one for negative entries");
 
 impl StampSet {
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const REMOVAL: Self = Self(1 << Stamp::Removal as u8);
-    pub(crate) const BITS: u32 = 5;
+    pub(crate) const BITS: u32 = 6;
+    const NEGATIVE: u8 = 1 << (Self::BITS - 1);
 
     pub(crate) fn from_bits(bits: u32) -> Self {
-        #[allow(clippy::cast_possible_truncation, reason = "five bits are left")]
+        #[allow(clippy::cast_possible_truncation, reason = "six bits are left")]
         Self((bits & ((1 << Self::BITS) - 1)) as u8)
     }
 
@@ -144,6 +147,11 @@ impl StampSet {
     }
 
     #[inline]
+    pub(crate) fn is_negative(self) -> bool {
+        self.0 & Self::NEGATIVE != 0
+    }
+
+    #[inline]
     pub(crate) fn has(self, stamp: Stamp) -> bool {
         self.0 & (1 << stamp as u8) != 0
     }
@@ -153,11 +161,12 @@ impl StampSet {
         Self(self.0 | 1 << stamp as u8)
     }
 
+    /// How many stamps there are.
     #[inline]
     pub(crate) fn len(self) -> usize {
         // Not every processor that the crate is built for has an instruction for it, and readers need it.
-        const LENS: [u8; 1 << StampSet::BITS] = {
-            let mut lens = [0; 1 << StampSet::BITS];
+        const LENS: [u8; 1 << Stamp::ALL.len()] = {
+            let mut lens = [0; 1 << Stamp::ALL.len()];
             let mut set = 1;
             while set < lens.len() {
                 lens[set] = lens[set / 2] + if set % 2 == 1 { 1 } else { 0 };
@@ -198,6 +207,11 @@ impl Stamps {
     #[inline]
     pub(crate) fn present(&self) -> StampSet {
         self.present
+    }
+
+    /// Says that the entry is negative.
+    pub(crate) fn mark_negative(&mut self) {
+        self.present = StampSet(self.present.0 | StampSet::NEGATIVE);
     }
 
     #[inline]
@@ -275,6 +289,18 @@ mod tests {
         assert_eq!((present.len(), present.before(Stamp::Idle), present.before(Stamp::Refresh)), (2, 0, 1));
         assert_eq!((stamps.get(Stamp::Idle), stamps.get(Stamp::Removal)), (Some(8), None));
         assert_eq!(StampSet::from_bits(present.bits()), present);
+    }
+
+    #[test]
+    fn the_mark_of_negative_entries_is_no_stamp() {
+        let mut stamps = Stamps::NONE;
+        stamps.set(Stamp::Removal, 7);
+        let plain = stamps.present();
+        stamps.mark_negative();
+        let negative = stamps.present();
+        assert!(negative.is_negative() && !plain.is_negative());
+        assert_eq!((negative.len(), negative.iter().collect::<Vec<_>>()), (plain.len(), vec![Stamp::Removal]));
+        assert_eq!(StampSet::from_bits(negative.bits()), negative);
     }
 
     #[test]

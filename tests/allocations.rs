@@ -6,8 +6,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::future::Future;
 use std::hint::black_box;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytecache::{Cache, Policy, StableHash};
@@ -198,6 +200,35 @@ fn hits_allocate_nothing() {
         keys.truncate(2_000);
         hits_of_all_kinds_allocate_nothing(&cache, &keys);
     }
+}
+
+#[test]
+fn loads_under_way_take_what_is_said_of_them_and_stay_within_the_limit() {
+    const LOADS: u32 = 1_500;
+    let _alone = alone();
+    let cache = build(8 << 20, 1, Policy::Lru, false);
+    let load = |number: u32| {
+        let cache = cache.clone();
+        let load = async || std::future::pending::<Result<[u8; 1], ()>>().await;
+        let key = [key(number), [7; 4]].concat();
+        Box::pin(async move { cache.get_or_load_async(key, load).await })
+    };
+    // A third of them lead, the others follow.
+    let mut futures: Vec<_> = (0..3 * LOADS).map(|number| load(number % LOADS)).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    let ((), _, heap) = counted(|| {
+        for future in &mut futures {
+            assert!(future.as_mut().poll(&mut context).is_pending());
+        }
+    });
+    let memory = cache.memory();
+    let loads = LOADS as usize;
+    assert_eq!((cache.loads_under_way(), cache.stats().unshared_loads), ((loads, 2 * loads), 0));
+    // The epochs take a bag for each chunk that made room.
+    assert!(heap <= memory.flights + EPOCHS, "{heap} bytes of the heap: {memory:?}");
+    assert!(memory.flights <= 2 * heap && memory.allocated <= memory.max, "{heap} bytes of the heap: {memory:?}");
+    drop(futures);
+    assert_eq!(cache.memory().flights, 0);
 }
 
 #[test]

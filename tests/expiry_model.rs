@@ -330,12 +330,12 @@ impl Run {
                     number(key) >= limit
                 });
                 for (key, value) in seen {
-                    self.check(key, Some(&value), false);
-                    if key < limit {
-                        self.model.remove(&key);
-                    }
+                    // Some are stale.
+                    let life = &self.model[&key];
+                    assert_eq!(value, value_of(key, life.version));
+                    assert!(life.may_be_there(self.now), "{life:?}, now {}", self.now);
                 }
-                // Those that it did not show are past their deadline; some of them are stale.
+                self.model.retain(|&key, _| key >= limit);
                 self.cache.for_each(|key, _| assert!(number(key) >= limit));
             }
             Operation::Clear => {

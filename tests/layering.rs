@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   6  lib
-//!   5  builder  docs  loom
+//!   5  builder  loader  docs  loom
 //!   4  cache
 //!   3  shard
-//!   2  ring | index | policy | expiry    rooms that do not know each other
+//!   2  ring | index | policy | expiry | flight    rooms that do not know each other
 //!   1  units error hash clock stats reclaim region removal sync prefetch
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 
 const FLOORS: [&[&str]; 6] = [
     &["units", "error", "hash", "clock", "stats", "reclaim", "region", "removal", "sync", "prefetch"],
-    &["ring", "index", "policy", "expiry"],
+    &["ring", "index", "policy", "expiry", "flight"],
     &["shard"],
     &["cache"],
-    &["builder", "docs", "loom"],
+    &["builder", "loader", "docs", "loom"],
     &["lib"],
 ];
 

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use bytecache::{Cache, Clock, Error, ErrorKind, Lifetime, ManualClock, Policy, StableHash, TICK, Value};
+use bytecache::{
+    Cache, Clock, Error, ErrorKind, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Value,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// Where a cache is made from; small, so that everything happens.
@@ -59,6 +61,14 @@ impl Time {
     }
 }
 
+/// What a loader finds, if it is called.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Found {
+    Value(Len, Option<Time>),
+    Nothing(Option<Time>),
+    Failure,
+}
+
 #[derive(Arbitrary, Debug)]
 enum Operation {
     /// With a time to live, a time to idle, a stale period.
@@ -67,6 +77,9 @@ enum Operation {
     Persist(u8),
     Touch(u8),
     GetStale(u8),
+    Load(u8, Found),
+    /// What every load of the call finds.
+    LoadMany(Vec<u8>, Found),
     Step(Time),
     /// Sets the clock back, by less than a second.
     StepBack(u8),
@@ -131,6 +144,8 @@ struct Run {
     now: Duration,
     alignment: usize,
     model: HashMap<u32, Known>,
+    /// Until when it may be remembered at most that there is nothing.
+    nothing: HashMap<u32, Duration>,
     held: Vec<(Value, Vec<u8>)>,
     version: u32,
 }
@@ -159,7 +174,16 @@ impl Run {
             builder = builder.expected_entry_bytes(bytes.into());
         }
         let cache = builder.build().unwrap();
-        Self { cache, clock, now, alignment, model: HashMap::new(), held: Vec::new(), version: 0 }
+        Self {
+            cache,
+            clock,
+            now,
+            alignment,
+            model: HashMap::new(),
+            nothing: HashMap::new(),
+            held: Vec::new(),
+            version: 0,
+        }
     }
 
     fn len(&self, key: u32, len: Len) -> usize {
@@ -196,6 +220,116 @@ impl Run {
             Err(ErrorKind::TooLarge { .. }) => assert!(!fits),
             Err(ErrorKind::Rejected) => assert!(!self.held.is_empty(), "nobody holds any space"),
             Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// What a loader of a key returns, and whether that can be stored.
+    fn found(&mut self, key: u32, found: Found) -> Result<Loaded<Vec<u8>>, u32> {
+        self.version += 1;
+        match found {
+            Found::Value(len, ttl) => {
+                let value = value_bytes(key, self.version, self.len(key, len));
+                Ok(match ttl {
+                    Some(ttl) => Loaded::ValueFor(value, Lifetime::new().ttl(ttl.length())),
+                    None => Loaded::Value(value),
+                })
+            }
+            Found::Nothing(Some(ttl)) => Ok(Loaded::AbsentFor(ttl.length())),
+            Found::Nothing(None) => Ok(Loaded::Absent),
+            Found::Failure => Err(key),
+        }
+    }
+
+    /// Notes what a load has brought.
+    fn note_loaded(&mut self, key: u32, found: Found, loaded: Result<Loaded<Vec<u8>>, u32>) {
+        let (now, max) = (self.now, self.cache.max_entry_bytes());
+        let known = |value: Vec<u8>, ttl: Option<Duration>| {
+            let ttl = ttl.map(|ttl| if ttl.is_zero() { now } else { now + ttl + TICK });
+            (key_bytes(key).len() + value.len() <= max).then_some(Known { value, ttl, idle: None })
+        };
+        let known = match loaded {
+            Ok(Loaded::Value(value)) => known(value, None),
+            Ok(Loaded::ValueFor(value, _)) => match found {
+                Found::Value(_, ttl) => known(value, ttl.map(Time::length)),
+                _ => unreachable!("it has found a value"),
+            },
+            Ok(Loaded::AbsentFor(ttl)) => {
+                self.nothing.insert(key, now + ttl + TICK);
+                None
+            }
+            Ok(Loaded::Absent) => None,
+            Err(_) => return,
+        };
+        // What was there before is older.
+        self.model.remove(&key);
+        self.model.extend(known.map(|known| (key, known)));
+    }
+
+    fn check_nothing(&self, key: u32) {
+        let end = self.nothing[&key];
+        assert!(self.clock.now() < end, "{key} should be loaded again");
+    }
+
+    fn load(&mut self, key: u32, found: Found) {
+        let loaded = self.found(key, found);
+        let mut was_called = false;
+        let answer = self.cache.get_or_load(key_bytes(key), || {
+            was_called = true;
+            loaded.clone()
+        });
+        match (answer, was_called) {
+            (Ok(value), true) => {
+                let (Ok(Loaded::Value(expected)) | Ok(Loaded::ValueFor(expected, _))) = &loaded else {
+                    panic!("{value:?}")
+                };
+                assert_eq!(value, *expected);
+            }
+            (Ok(value), false) => {
+                self.check(key, Some(&value));
+                return self.note_read(key);
+            }
+            (Err(LoadError::Absent), true) => assert!(matches!(loaded, Ok(Loaded::Absent | Loaded::AbsentFor(_)))),
+            (Err(LoadError::Absent), false) => return self.check_nothing(key),
+            (Err(LoadError::Failed(error)), true) => assert_eq!(*error, key),
+            (Err(other), _) => panic!("{other:?}"),
+        }
+        self.note_loaded(key, found, loaded);
+    }
+
+    fn load_many(&mut self, keys: &[u8], found: Found) {
+        let names: Vec<_> = keys.iter().map(|&key| key_bytes(key.into())).collect();
+        let loaded: HashMap<u32, _> = keys.iter().map(|&key| (key.into(), self.found(key.into(), found))).collect();
+        let mut called = Vec::new();
+        let answer = self.cache.get_or_load_many(&names, |missing| {
+            called = missing.iter().map(|name| key_of(name)).collect();
+            called.iter().map(|key| loaded[key].clone().map(Some)).collect()
+        });
+        match &answer {
+            Ok(values) => {
+                for (&key, value) in keys.iter().zip(values) {
+                    let key = u32::from(key);
+                    match (value, called.contains(&key)) {
+                        (Some(value), true) => {
+                            let (Ok(Loaded::Value(expected)) | Ok(Loaded::ValueFor(expected, _))) = &loaded[&key]
+                            else {
+                                panic!("{value:?}")
+                            };
+                            assert_eq!(value, expected);
+                        }
+                        (Some(value), false) => {
+                            self.check(key, Some(value));
+                            self.note_read(key);
+                        }
+                        (None, true) => assert!(matches!(loaded[&key], Ok(Loaded::Absent | Loaded::AbsentFor(_)))),
+                        (None, false) => self.check_nothing(key),
+                    }
+                }
+            }
+            Err(LoadError::Failed(_)) => assert!(matches!(found, Found::Failure) && !called.is_empty()),
+            Err(other) => panic!("{other:?}"),
+        }
+        for key in called {
+            self.note_loaded(key, found, loaded[&key].clone());
         }
     }
 
@@ -356,6 +490,8 @@ impl Run {
                     }
                 }
             }
+            Operation::Load(key, found) => self.load(key.into(), found),
+            Operation::LoadMany(keys, found) => self.load_many(&keys, found),
             Operation::Step(time) => {
                 self.clock.advance(time.length());
                 self.now = self.now.max(self.clock.now());
@@ -381,7 +517,8 @@ fuzz_target!(|input: (Setup, Vec<Operation>)| {
     }
     let stats = run.cache.stats();
     assert_eq!(stats.inserts - stats.removals - stats.evictions - stats.expirations, run.cache.len() as u64);
-    assert_eq!(stats.listener_panics, 0);
+    assert_eq!((stats.listener_panics, stats.stale_loads), (0, 0));
+    assert_eq!((run.cache.loads_under_way(), run.cache.memory().flights), ((0, 0), 0));
     let Run { cache, held, .. } = run;
     drop(cache);
     for (value, expected) in held {

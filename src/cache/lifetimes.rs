@@ -108,7 +108,7 @@ impl Cache {
         Ok(stored != Stored::Declined)
     }
 
-    /// As [`replace`](Self::replace), with a lifetime for this entry. One that has expired is absent.
+    /// As [`replace`](Self::replace), with a lifetime for this entry. One that has expired is absent, and goes.
     ///
     /// # Errors
     ///
@@ -198,7 +198,8 @@ impl Cache {
         let target = self.target(key.as_ref());
         target.shard.prefetch_bucket(target.hash);
         let pin = reclaim::pin();
-        let found = target.shard.find_stale(target.hash, key.as_ref(), &pin);
+        let found = target.shard.find_any(target.hash, key.as_ref(), &pin);
+        let found = found.filter(|&(_, freshness)| freshness != Freshness::Negative);
         self.note_read(&target, found.as_ref().map(|(found, _)| found), &pin);
         let (found, freshness) = found?;
         if freshness == Freshness::Stale {

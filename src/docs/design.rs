@@ -80,6 +80,14 @@
 //! The words of a header that have to do with time are *stamps*. The ring keeps them, and takes them along when it moves an
 //! entry, without knowing what they mean; the index does not know of them at all.
 //!
+//! # Loading
+//!
+//! A load under way is a *flight* in its shard's tree of them. To be there is the right to be stored: writes to its key
+//! take it out, under the lock that the result would be stored under. See [`loading`](super::loading).
+//!
+//! The picture that this crate was begun with had the table of flights outside the shard's lock, with marks that were to be
+//! handed over between the two. Under the lock there is nothing to hand over; a miss that is about to be loaded can afford it.
+//!
 //! # Listeners
 //!
 //! Entries that leave are copied under the lock if there is a listener, which is told after the unlock. Pinning them in place
@@ -105,10 +113,10 @@
 //! | floor | files |
 //! |---|---|
 //! | 6 | `lib.rs` |
-//! | 5 | `builder.rs`, `docs/` |
+//! | 5 | `builder.rs`, `loader/`: threads, tasks, rules, many keys; `docs/` |
 //! | 4 | `cache/`: routing to shards |
-//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs` and `grow.rs` with it; `idle.rs` with and without |
-//! | 2 | `ring/`, `index/`, `policy/`, `expiry/`: four rooms that do not know each other |
+//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs`, `load.rs` and `grow.rs` with it; `idle.rs` with and without |
+//! | 2 | `ring/`, `index/`, `policy/`, `expiry/`, `flight.rs`: five rooms that do not know each other |
 //! | 1 | `units.rs`, `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `removal.rs`, `prefetch.rs`, `sync.rs` |
 //!
 //! A file imports only from floors below its own (`tests/layering.rs` holds that; the one exception is

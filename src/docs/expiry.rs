@@ -30,7 +30,8 @@
 //! # Stale entries
 //!
 //! An entry with a stale period is kept beyond its deadline for [`get_stale`](crate::Cache::get_stale), which serves it with a
-//! mark. All other operations treat it as absent, but that `remove` and `take` do take it out, and an insert replaces it.
+//! mark. All other operations treat it as absent, but that `remove`, `take` and `replace` do take it out, an insert replaces it,
+//! and `retain` asks about it.
 //!
 //! # The clock
 //!

@@ -58,6 +58,19 @@
 //!   years after the last write, however often they are read.
 //! * A [refresh](crate::Lifetime::refresh) that has been due for more than 13 months is not due for the next 13.
 //!
+//! # Loading
+//!
+//! * A load for which there is no memory, because readers or values hold the ring or because loads under way have an eighth of
+//!   the shard already, is not shared, and its result not stored ([`unshared_loads`](crate::Stats::unshared_loads)). Nor is
+//!   one of a key that is too large to be stored.
+//! * A load's bytes are given back to its shard's account in the moment before they are freed.
+//! * Two loads that wait for each other's keys do so for ever, unless they have a
+//!   [`wait_limit`](crate::LoaderBuilder::wait_limit): see [`loading`](super::loading).
+//! * The futures of an [`AsyncLoader`](crate::AsyncLoader)'s loader have to be `Send`; those of
+//!   [`get_or_load_async`](crate::Cache::get_or_load_async) need not be.
+//! * Errors are not part of the cache's memory, nor is what futures hold.
+//! * Entries that say that there is nothing are counted by `len`, `inserts` and so on as others are.
+//!
 //! # Iteration
 //!
 //! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent: entries

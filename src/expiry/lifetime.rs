@@ -27,6 +27,7 @@ pub struct Lifetime {
     pub(super) idle: Length,
     pub(super) stale: Option<Duration>,
     pub(super) refresh: Option<Duration>,
+    pub(super) is_negative: bool,
 }
 
 /// A length of time that has a default.
@@ -39,6 +40,10 @@ pub(super) enum Length {
 }
 
 impl Length {
+    fn over(self, default: Self) -> Self {
+        if self == Self::Default { default } else { self }
+    }
+
     pub(super) fn or(self, default: Option<Duration>) -> Option<Duration> {
         match self {
             Self::Default => default,
@@ -51,12 +56,28 @@ impl Length {
 impl Lifetime {
     /// The cache's defaults, in everything.
     pub const fn new() -> Self {
-        Self { ttl: Length::Default, idle: Length::Default, stale: None, refresh: None }
+        Self { ttl: Length::Default, idle: Length::Default, stale: None, refresh: None, is_negative: false }
     }
 
     /// No time to live and no time to idle, whatever the cache's defaults are.
     pub const fn forever() -> Self {
-        Self { ttl: Length::Unlimited, idle: Length::Unlimited, stale: None, refresh: None }
+        Self { ttl: Length::Unlimited, idle: Length::Unlimited, ..Self::new() }
+    }
+
+    /// That of an entry which stands for what a load did not find.
+    pub(crate) const fn negative(ttl: Duration) -> Self {
+        Self { is_negative: true, ..Self::forever().ttl(ttl).stale(Duration::ZERO) }
+    }
+
+    /// This one, but with `default` wherever it says nothing.
+    pub(crate) fn or(self, default: Self) -> Self {
+        Self {
+            ttl: self.ttl.over(default.ttl),
+            idle: self.idle.over(default.idle),
+            stale: self.stale.or(default.stale),
+            refresh: self.refresh.or(default.refresh),
+            is_negative: self.is_negative,
+        }
     }
 
     /// Time to live: how long after it was inserted the entry expires. Zero is "expired already"; more than two years, the

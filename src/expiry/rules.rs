@@ -36,6 +36,8 @@ pub(crate) enum Freshness {
     RefreshDue,
     /// Past its deadline, in its stale period.
     Stale,
+    /// Stands for what a load did not find.
+    Negative,
     /// Past its removal.
     Gone,
 }
@@ -58,6 +60,11 @@ impl Times {
     #[inline]
     pub(crate) fn are_endless(&self) -> bool {
         self.removal.is_none() && self.refresh.is_none()
+    }
+
+    /// Whether a refresh lies ahead, but not after `latest`.
+    pub(crate) fn is_put_off(&self, now: Tick, latest: Tick) -> bool {
+        self.refresh.is_some_and(|refresh| is_later(refresh, now.low()) && !is_later(refresh, latest.low()))
     }
 
     #[inline]
@@ -133,8 +140,11 @@ impl Rules {
             stamps.set(Stamp::StaleLength, stale);
         }
         if let Some(refresh) = lifetime.refresh {
-            let refresh = now.next_tick().after(length(refresh, PERIOD_MAX));
-            stamps.set(Stamp::Refresh, refresh.low());
+            let refresh = self.refresh_after(now, refresh);
+            stamps.set(Stamp::Refresh, refresh_before(ttl, refresh, now).low());
+        }
+        if lifetime.is_negative {
+            stamps.mark_negative();
         }
         Fate { stamps, removal: removals.into_iter().flatten().min() }
     }
@@ -146,7 +156,16 @@ impl Rules {
         let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)) }.min(limit);
         let mut stamps = *present;
         stamps.set(Stamp::Removal, storable(deadline.after(stale)).low());
+        if let Some(refresh) = stamps.get(Stamp::Refresh).filter(|&refresh| !is_past(refresh, now.tick())) {
+            let refresh = now.tick().next_with_low(refresh);
+            stamps.set(Stamp::Refresh, refresh_before(Some(deadline), refresh, now).low());
+        }
         Fate { stamps, removal: self.times(&stamps, reached).removal }
+    }
+
+    /// When an entry is to be loaded anew, so long from now.
+    pub(crate) fn refresh_after(&self, now: Now, refresh: Duration) -> Tick {
+        now.next_tick().after(length(refresh, PERIOD_MAX))
     }
 
     fn end_of_ttl(&self, ttl: Duration, now: Now, chance: f64) -> Tick {
@@ -205,6 +224,15 @@ impl Rules {
         let removal = end_of_idling(length, now).after(stale).min(reached.after(HORIZON));
         let word = storable(removal).low();
         is_later(word, present).then_some(word)
+    }
+}
+
+/// A refresh, or the latest that there is if it would not come before the deadline: so one that lies ahead of an expired entry
+/// is known to have been put off.
+fn refresh_before(deadline: Option<Tick>, refresh: Tick, now: Now) -> Tick {
+    match deadline {
+        Some(deadline) if deadline <= refresh => now.next_tick().after(PERIOD_MAX),
+        _ => refresh,
     }
 }
 

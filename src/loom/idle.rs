@@ -58,7 +58,7 @@ impl Timed {
     /// Reads key `a` at the present tick.
     fn read(&self) -> Option<u8> {
         let pin = reclaim::pin();
-        self.shard.find_to_read(hash(b'a'), b"a", &pin).map(|found| whole(found.entry.value))
+        self.shard.find_to_read(hash(b'a'), b"a", &pin).map(|found| whole(found.value))
     }
 
     fn relocate(&self) {

@@ -200,7 +200,7 @@ mod publishing {
 
     fn get(shard: &Shard, key: u8) -> Option<u8> {
         let pin = reclaim::pin();
-        shard.find(hash(key), &[key], &pin).map(|found| whole(found.entry.value))
+        shard.find(hash(key), &[key], &pin).map(|found| whole(found.value))
     }
 
     /// Fails if `Bucket::set_location`, `Bucket::move_location` or `Bucket::live` is Relaxed.
@@ -246,6 +246,7 @@ mod publishing {
 
 mod chunks;
 mod idle;
+mod loads;
 
 mod growth {
     use super::*;

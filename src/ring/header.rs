@@ -7,7 +7,7 @@
 //!
 //! The first word is atomic, because the holder of the write lock marks an entry dead in it while readers
 //! look at the lengths. So are the stamps, a word for each that the flags name, since they change in place. The
-//! lengths of a large header never change. Entries start, and their charges end, at multiples of the
+//! lengths of a large header never change. The highest flag is no stamp's: it says that the entry is negative. Entries start, and their charges end, at multiples of the
 //! granule (4 bytes, or the alignment of values if that is more); the pad before the value is empty unless
 //! values are aligned.
 
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_header_tells_the_layout_that_it_was_made_from() {
-        let sets = [0, 1, 2, 0b10011, 0b11111].map(StampSet::from_bits);
+        let sets = [0, 1, 2, 0b10011, 0b11111, 0b10_0001].map(StampSet::from_bits);
         for (key, value) in [(0, 0), (255, 65_535), (24, 100), (256, 0), (0, 65_536), (65_535, 1 << 31)] {
             for stamps in sets {
                 let layout = Layout::of(key, value, stamps, Alignment(1));

@@ -204,6 +204,9 @@ impl Arena {
                 stamps.set(stamp, word);
             }
         }
+        if at.set.is_negative() {
+            stamps.mark_negative();
+        }
         stamps
     }
 

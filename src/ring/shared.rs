@@ -139,7 +139,7 @@ impl RingShared {
     }
 
     /// The value of the entry at a live location, for as long as its holder likes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> Held {
         let data = self.arena.entry(live).value;
         let chunk = self.chunk_of(live.location());

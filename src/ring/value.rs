@@ -61,7 +61,8 @@ impl Value {
         Self { data: NonNull::from(data), owner: Owner::Chunk { ring, chunk } }
     }
 
-    pub(super) fn copied(data: &[u8]) -> Self {
+    /// A value that no cache has.
+    pub(crate) fn copied(data: &[u8]) -> Self {
         let copy: Arc<[u8]> = Arc::from(data);
         Self { data: NonNull::from(&*copy), owner: Owner::Copy(copy) }
     }

@@ -6,8 +6,8 @@
 //!
 //! # Synchronization
 //!
-//! Relaxed throughout: the word is a limit and orders nothing. Index tables give back from whichever thread
-//! lets them go.
+//! Relaxed throughout: the word is a limit and orders nothing. Index tables and loads give back from whichever
+//! thread lets them go.
 
 use std::sync::Arc;
 
@@ -20,11 +20,13 @@ pub(crate) struct Account {
     allocated: AtomicUsize,
     /// The part of `allocated` that index tables have, old ones included.
     index: AtomicUsize,
+    /// The part that loads under way have.
+    flights: AtomicUsize,
 }
 
 impl Account {
     pub(crate) fn new(budget: usize) -> Self {
-        Self { budget, allocated: AtomicUsize::new(0), index: AtomicUsize::new(0) }
+        Self { budget, allocated: AtomicUsize::new(0), index: AtomicUsize::new(0), flights: AtomicUsize::new(0) }
     }
 
     pub(crate) fn budget(&self) -> usize {
@@ -75,6 +77,21 @@ impl Account {
     /// Gives an index table's bytes back.
     pub(crate) fn give_table(&self, bytes: usize) {
         self.index.fetch_sub(bytes, Ordering::Relaxed);
+        self.give(bytes);
+    }
+
+    pub(crate) fn flight_bytes(&self) -> usize {
+        self.flights.load(Ordering::Relaxed)
+    }
+
+    /// Notes that `bytes` that were taken are a load's.
+    pub(crate) fn note_flight(&self, bytes: usize) {
+        self.flights.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives a load's bytes back.
+    pub(crate) fn give_flight(&self, bytes: usize) {
+        self.flights.fetch_sub(bytes, Ordering::Relaxed);
         self.give(bytes);
     }
 }

@@ -7,6 +7,7 @@
 use core::time::Duration;
 use std::boxed::Box;
 
+use super::read::is_served;
 use super::write::{NoSpace, Order, Writer};
 use super::{Shard, State};
 use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
@@ -30,13 +31,15 @@ pub(super) enum Presence {
     Fresh(EntryId),
     /// In its stale period: reads miss it.
     Stale(EntryId),
+    /// Stands for what a load did not find: reads miss it.
+    Negative(EntryId),
 }
 
 impl Presence {
     pub(super) fn id(self) -> Option<EntryId> {
         match self {
             Self::Absent => None,
-            Self::Fresh(id) | Self::Stale(id) => Some(id),
+            Self::Fresh(id) | Self::Stale(id) | Self::Negative(id) => Some(id),
         }
     }
 }
@@ -196,8 +199,9 @@ impl Writer<'_> {
         let times = stamps.map(|stamps| self.shard.rules.times(&stamps, self.shard.time.reached()));
         match times.map(|times| times.freshness(now.tick())) {
             None | Some(Freshness::Gone) => Presence::Absent,
+            Some(_) if stamps.is_some_and(|stamps| stamps.present().is_negative()) => Presence::Negative(id),
             Some(Freshness::Stale) => Presence::Stale(id),
-            Some(Freshness::Fresh | Freshness::RefreshDue) => Presence::Fresh(id),
+            Some(_) => Presence::Fresh(id),
         }
     }
 
@@ -205,7 +209,15 @@ impl Writer<'_> {
     /// stays. An entry without the stamp for it is stored anew.
     pub(crate) fn set_ttl(&mut self, hash: KeyHash, key: &[u8], ttl: Duration) -> Result<bool, NoSpace> {
         self.drain_touches();
-        let Presence::Fresh(id) = self.find_present(hash, key) else { return Ok(false) };
+        let present = self.find_present(hash, key);
+        if ttl.is_zero() {
+            // What is there has come to its end, and so has what is older.
+            self.detach_flight(key);
+            if let Presence::Negative(_) = present {
+                self.remove_present(present, RemovalCause::Expired);
+            }
+        }
+        let Presence::Fresh(id) = present else { return Ok(false) };
         let Some(now) = self.prepare_wheel() else { return Err(self.no_space()) };
         // Making the wheel may have evicted it.
         let Some(live) = self.state.live(id) else { return Ok(false) };
@@ -214,7 +226,7 @@ impl Writer<'_> {
         if removal.is_some_and(|removal| removal <= now.tick()) {
             self.remove_resident(id, RemovalCause::Expired);
         } else if stamps.present() == present.present() {
-            self.set_removal(id, &stamps);
+            self.set_ends(id, &stamps);
             self.file(id, removal);
         } else {
             // Held, as its own bytes are copied while room is made for them.
@@ -232,7 +244,7 @@ impl Writer<'_> {
         self.restored = None;
         // A newcomer that the policy refuses is told of in any case.
         if stored.is_err() && self.state.find(order.hash, order.draft.key).is_none() {
-            self.note_departure(order.draft.key, order.draft.value, RemovalCause::Evicted);
+            self.note_departure(&order.draft);
         }
         stored.map(|_| ())
     }
@@ -246,23 +258,48 @@ impl Writer<'_> {
     }
 }
 
+/// What is to be expected of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outlook {
+    pub(crate) freshness: Freshness,
+    pub(crate) left: Remaining,
+    /// Whether its refresh was put off.
+    pub(crate) is_put_off: bool,
+}
+
+impl Outlook {
+    const ENDLESS: Self = Self { freshness: Freshness::Fresh, left: Remaining::Never, is_put_off: false };
+}
+
 /// With the memory that the ring gives up for a wheel it still has so many chunks.
 const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
 
 impl Shard {
     /// How long the entry under `key` will live; `None` if reads would not find it.
     pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
+        let outlook = self.outlook(hash, key, Duration::ZERO)?;
+        is_served(outlook.freshness).then_some(outlook.left)
+    }
+
+    /// What is to be expected of the entry under `key`, if it is not gone. A refresh no more than `retry` ahead is taken for one
+    /// that was put off.
+    pub(crate) fn outlook(&self, hash: KeyHash, key: &[u8], retry: Duration) -> Option<Outlook> {
         let pin = reclaim::pin();
         // Ends: each round but the first follows a change of the entry by a writer.
         loop {
             let (reached, mut found) = (self.time.reached(), None); // In this order: see `expiry/mod.rs`.
             self.seek(hash, key, &pin, |live, stamps| found = Some((live, stamps)))?;
-            let Some((live, stamps)) = found else { return Some(Remaining::Never) };
+            let Some((live, stamps)) = found else { return Some(Outlook::ENDLESS) };
             let now = self.time.now(reached); // First: what was moved ahead before counts.
             let times = self.rules.times_by(|stamp| self.ring.stamp_at(stamps, stamp), reached);
-            let Some(deadline) = times.deadline() else { return Some(Remaining::Never) };
-            if !self.ring.has_left(live) {
-                return (deadline > now.tick()).then(|| Remaining::For(now.until(deadline)));
+            let left = times.deadline().map_or(Remaining::Never, |deadline| Remaining::For(now.until(deadline)));
+            let mut freshness = times.freshness(now.tick());
+            if left == Remaining::Never || !self.ring.has_left(live) {
+                if stamps.set.is_negative() && is_served(freshness) {
+                    freshness = Freshness::Negative;
+                }
+                let is_put_off = times.is_put_off(now.tick(), self.rules.refresh_after(now, retry));
+                return (freshness != Freshness::Gone).then_some(Outlook { freshness, left, is_put_off });
             }
         }
     }

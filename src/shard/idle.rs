@@ -43,7 +43,7 @@ impl Shard {
         let stamp = |stamp| self.ring.stamp_at(stamps, stamp);
         let times = self.rules.times_by(stamp, reached);
         if times.are_endless() {
-            return Some(Freshness::Fresh); // Without a look at the clock.
+            return Some(Freshness::Fresh); // Without a look at the clock. Negative entries have an end.
         }
         let now = self.time.now(reached);
         let mut freshness = times.freshness(now.tick());
@@ -60,6 +60,9 @@ impl Shard {
         // A stamp that only writers change is right as it was when the entry was found, unless it says that the entry is over:
         // another may have come into its place before that.
         let may_have_changed = is_idling || !is_served(freshness);
+        if stamps.set.is_negative() && is_served(freshness) {
+            freshness = Freshness::Negative;
+        }
         (!may_have_changed || !self.ring.has_left(live)).then_some(freshness)
     }
 
@@ -81,7 +84,7 @@ impl Shard {
 }
 
 impl State {
-    fn set_stamp(&self, id: EntryId, stamp: Stamp, word: u32) {
+    pub(super) fn set_stamp(&self, id: EntryId, stamp: Stamp, word: u32) {
         if let Some(live) = self.live(id) {
             self.ring.shared().set_stamp(live, stamp, word);
         }
@@ -107,9 +110,12 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn set_removal(&mut self, id: EntryId, stamps: &Stamps) {
-        if let Some(word) = stamps.get(Stamp::Removal) {
-            self.state.set_stamp(id, Stamp::Removal, word);
+    /// Sets when an entry's time to live ends and when it is to be loaded anew, as far as it has stamps for that.
+    pub(super) fn set_ends(&mut self, id: EntryId, stamps: &Stamps) {
+        for stamp in [Stamp::Removal, Stamp::Refresh] {
+            if let Some(word) = stamps.get(stamp) {
+                self.state.set_stamp(id, stamp, word);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   readers   table, ring, touches, time ............. lock-free, under an epoch pin   read.rs, idle.rs
-//!   writers   lock -> State: index, ring, policy, wheel                                write.rs, space.rs, expire.rs
+//!   writers   lock -> State: index, ring, policy, wheel, flights             write.rs, space.rs, expire.rs, load.rs
 //! ```
 //!
 //! # Invariants
@@ -25,6 +25,7 @@ mod expire;
 mod governor;
 mod grow;
 mod idle;
+mod load;
 mod read;
 mod space;
 mod touch;
@@ -35,9 +36,10 @@ use std::sync::Arc;
 
 use account::Account;
 use governor::Governor;
-pub(crate) use read::{Found, Position, Visit};
+pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
+pub(crate) use read::{Found, Position, Visit, is_served};
 pub(crate) use touch::TouchLog;
-pub(crate) use write::{Condition, Progress, Stored};
+pub(crate) use write::{Condition, Progress, Stored, Untold, Writer};
 
 use crate::clock::ClockSource;
 use crate::expiry::{Rules, ShardTime, Wheel};
@@ -144,6 +146,8 @@ pub(crate) struct Shard {
     rules: Rules,
     listener: Option<Listener>,
     listener_panics: AtomicU64,
+    followers: AtomicU64,
+    load_timeouts: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -176,6 +180,8 @@ pub(crate) struct State {
     clean_from: u64,
     /// The entry that is being stored: it has an id for the policy, and no location yet.
     newcomer: Option<Newcomer>,
+    /// The loads under way whose results may be stored, by key.
+    flights: load::Flights,
     /// The entry that the policy last announced as a future victim.
     expected: Cell<EntryId>,
     /// Where the search for a victim goes on that the policy would not name.
@@ -275,6 +281,7 @@ impl Shard {
             absent_seen: 0,
             clean_from: 0,
             newcomer: None,
+            flights: load::Flights::default(),
             expected: Cell::new(EntryId::new(0)),
             stray_at: 0,
             counts: WriteCounts::default(),
@@ -295,6 +302,8 @@ impl Shard {
             rules: config.rules.clone(),
             listener: config.listener.clone(),
             listener_panics: AtomicU64::new(0),
+            followers: AtomicU64::new(0),
+            load_timeouts: AtomicU64::new(0),
             state: Mutex::new(state),
         })
     }
@@ -308,7 +317,9 @@ impl Shard {
     pub(crate) fn add_stats(&self, stats: &mut Stats) -> f64 {
         let state = self.state.lock();
         state.counts.add_to(stats);
-        stats.listener_panics += self.listener_panics.load(Ordering::Relaxed); // A counter.
+        stats.listener_panics += self.listener_panics.load(Ordering::Relaxed); // Counters.
+        stats.followers += self.followers.load(Ordering::Relaxed);
+        stats.load_timeouts += self.load_timeouts.load(Ordering::Relaxed);
         f64::from(state.governor.target()) / f64::from(governor::FULL)
     }
 
@@ -323,6 +334,7 @@ impl Shard {
             index: self.account.index_bytes(),
             policy: state.policy_bytes,
             wheels: state.wheel_bytes,
+            flights: self.account.flight_bytes(),
             overhead: self.overhead,
             live: state.ring.live_bytes(),
             dead: state.ring.dead_bytes(),
@@ -339,7 +351,8 @@ impl Shard {
         state.ring.validate(&locations);
         let counts = state.ring.counts();
         let chunks = (state.ring.chunks() - counts.absent) * state.ring.chunk_bytes();
-        let known = chunks + state.policy_bytes + state.wheel_bytes + self.overhead + self.account.index_bytes();
+        let known = chunks + state.policy_bytes + state.wheel_bytes + self.overhead;
+        let known = known + self.account.index_bytes() + self.account.flight_bytes();
         assert_eq!(self.account.allocated(), known, "the account differs");
         assert!(known <= self.account.budget());
         self.validate_wheel(&state);

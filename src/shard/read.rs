@@ -18,7 +18,7 @@ pub(crate) struct Found<'a> {
     table: &'a Table,
     id: EntryId,
     pub(super) live: Live<'a>,
-    pub(crate) entry: Entry<'a>,
+    pub(crate) value: &'a [u8],
 }
 
 /// Whether a read puts an idle deadline off.
@@ -67,7 +67,7 @@ impl Shard {
         mut stamped: impl FnMut(Live<'a>, StampsAt),
     ) -> Option<Found<'a>> {
         let table = self.table.load(pin);
-        let (id, (live, entry)) = table.find(hash, pin.into(), |live| {
+        let (id, (live, value)) = table.find(hash, pin.into(), |live| {
             // All lines of the entry at once: where its value is depends on the first one.
             self.ring.prefetch(live.location());
             let (entry, stamps) = self.ring.entry_with_stamps(live);
@@ -77,9 +77,9 @@ impl Shard {
             if !stamps.set.is_empty() {
                 stamped(live, stamps);
             }
-            Some((live, entry))
+            Some((live, entry.value))
         })?;
-        Some(Found { table, id, live, entry })
+        Some(Found { table, id, live, value })
     }
 
     /// The entry under `key` and how fresh it is, unless it is past its removal.
@@ -118,9 +118,21 @@ impl Shard {
         is_served(freshness).then_some(found)
     }
 
-    /// As [`find_to_read`](Self::find_to_read), but with entries in their stale period, which stay as they are.
-    pub(crate) fn find_stale<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<(Found<'a>, Freshness)> {
+    /// As [`find_to_read`](Self::find_to_read), but with negative entries and with those in their stale period, which stay as
+    /// they are.
+    #[inline]
+    pub(crate) fn find_any<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<(Found<'a>, Freshness)> {
         self.find_with(hash, key, Reading::Counts, pin)
+    }
+
+    /// As [`find_any`](Self::find_any), for one who only looks.
+    pub(crate) fn find_whatever<'a>(
+        &'a self,
+        hash: KeyHash,
+        key: &[u8],
+        pin: &'a Pin,
+    ) -> Option<(Found<'a>, Freshness)> {
+        self.find_with(hash, key, Reading::Looks, pin)
     }
 
     /// Tells the policy that an entry was read.
@@ -148,17 +160,18 @@ impl Shard {
     }
 
     /// The found entry's value, for as long as its holder likes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hold(&self, found: &Found<'_>) -> Held {
         self.ring.value(found.live)
     }
 
-    /// Calls `each` with the entries of the bucket at `position`, and moves on; `false` after the last bucket.
+    /// Calls `each` with the entries of the bucket at `position`, those that reads miss included, and moves on; `false` after the
+    /// last bucket.
     pub(crate) fn for_each_in_bucket<'a>(
         &'a self,
         position: &mut Position,
         pin: &'a Pin,
-        mut each: impl FnMut(Entry<'a>),
+        mut each: impl FnMut(Entry<'a>, Freshness),
     ) -> bool {
         let reached = self.time.reached(); // As in `find`.
         let table = self.table.load(pin);
@@ -169,11 +182,14 @@ impl Shard {
         *position = Position { next: bucket + 1, of: table.buckets() };
         for (_, live) in table.entries(bucket, pin.into()) {
             let (entry, stamps) = self.ring.entry_with_stamps(live);
-            // One that was moved or replaced meanwhile is shown as it was.
-            let is_shown =
-                stamps.set.is_empty() || self.judge(live, stamps, reached, Reading::Looks).is_none_or(is_served);
-            if is_shown {
-                each(entry);
+            let freshness = match stamps.set {
+                set if set.is_empty() => Freshness::Fresh,
+                set if set.is_negative() => Freshness::Negative,
+                // One that was moved or replaced meanwhile is shown as it was.
+                _ => self.judge(live, stamps, reached, Reading::Looks).unwrap_or(Freshness::Fresh),
+            };
+            if freshness != Freshness::Gone {
+                each(entry, freshness);
             }
         }
         true
@@ -182,7 +198,7 @@ impl Shard {
 
 /// Whether plain reads see an entry.
 #[inline]
-pub(super) fn is_served(freshness: Freshness) -> bool {
+pub(crate) fn is_served(freshness: Freshness) -> bool {
     matches!(freshness, Freshness::Fresh | Freshness::RefreshDue)
 }
 

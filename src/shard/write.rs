@@ -77,7 +77,26 @@ impl Shard {
         Some(self.write_with(self.state.try_lock()?, work))
     }
 
+    /// As [`write`](Self::write), but the listener hears of it when the second result is dropped.
+    pub(crate) fn write_untold<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> (R, Untold<'_>) {
+        self.write_quietly(self.state.lock(), |writer| {
+            writer.expire_due(STEPS);
+            work(writer)
+        })
+    }
+
     fn write_with<'a, R>(&'a self, state: MutexGuard<'a, State>, work: impl FnOnce(&mut Writer<'a>) -> R) -> R {
+        let (result, untold) = self.write_quietly(state, work);
+        drop(untold);
+        result
+    }
+
+    #[inline(always)]
+    fn write_quietly<'a, R>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        work: impl FnOnce(&mut Writer<'a>) -> R,
+    ) -> (R, Untold<'a>) {
         let mut writer = Writer { shard: self, state, now: None, restored: None, departed: None, finished: false };
         if writer.state.policy_is_stale {
             writer.renew_policy();
@@ -85,13 +104,24 @@ impl Shard {
         let result = work(&mut writer);
         writer.finished = true;
         let departed = writer.departed.take();
-        drop(writer);
-        if let (Some(departed), Some(listener)) = (departed, &self.listener) {
-            // Not under the lock.
+        (result, Untold { shard: self, departed })
+    }
+}
+
+/// Entries that have left, of which the listener is told when this is dropped: not under the lock.
+#[must_use = "the listener is told when this is dropped"]
+pub(crate) struct Untold<'a> {
+    shard: &'a Shard,
+    departed: Option<Box<Departed>>,
+}
+
+impl Drop for Untold<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let (Some(departed), Some(listener)) = (self.departed.take(), &self.shard.listener) {
             let panics = departed.tell(listener);
-            self.listener_panics.fetch_add(panics, Ordering::Relaxed); // A counter.
+            self.shard.listener_panics.fetch_add(panics, Ordering::Relaxed); // A counter.
         }
-        result
     }
 }
 
@@ -160,8 +190,12 @@ impl Writer<'_> {
         let is_fresh = matches!(present, Presence::Fresh(_));
         match condition {
             Condition::IfAbsent if is_fresh => return Ok(Stored::Declined),
-            Condition::IfPresent if !is_fresh => return Ok(Stored::Declined),
-            Condition::Always | Condition::IfAbsent | Condition::IfPresent => {}
+            _ => self.detach_flight(key),
+        }
+        if condition == Condition::IfPresent && !is_fresh {
+            // Whoever would replace a value has a later one than what is loaded, or kept beyond its deadline.
+            self.remove_present(present, RemovalCause::Replaced);
+            return Ok(Stored::Declined);
         }
         let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
         if removal.is_some_and(|removal| self.has_come(removal)) {
@@ -211,7 +245,7 @@ impl Writer<'_> {
         if self.state.newcomer.is_none() {
             // The policy would rather not have it.
             self.state.counts.inserts += 1;
-            self.note_departure(draft.key, draft.value, RemovalCause::Evicted);
+            self.note_departure(&draft);
             return Ok(());
         }
         let Some(location) = self.place(&layout, &draft) else {
@@ -228,7 +262,7 @@ impl Writer<'_> {
             self.file(id, removal);
         } else {
             self.kill(location);
-            self.note_departure(draft.key, draft.value, RemovalCause::Evicted);
+            self.note_departure(&draft);
         }
         Ok(())
     }
@@ -273,13 +307,14 @@ impl Writer<'_> {
 
     /// Removes the entry under `key`; whether there was one that reads would have found.
     pub(crate) fn remove(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
         self.remove_present(present, RemovalCause::Removed);
         matches!(present, Presence::Fresh(_))
     }
 
-    /// Removes the entry under `key` if its value is the `same`; `None` if there is no entry, else whether it was.
+    /// Removes the entry under `key`, fresh or not, if its value is the `same`; `None` if there is no entry, else whether it was.
     /// `same` must not be user code.
     pub(crate) fn remove_if_same(
         &mut self,
@@ -288,9 +323,10 @@ impl Writer<'_> {
         same: impl FnOnce(&[u8]) -> bool,
     ) -> Option<bool> {
         self.drain_touches();
-        let Presence::Fresh(id) = self.find_present(hash, key) else { return None };
+        let id = self.find_present(hash, key).id()?;
         let is_same = same(self.state.ring.entry(self.state.live(id)?).value);
         if is_same {
+            self.detach_flight(key);
             self.remove_resident(id, RemovalCause::Removed);
         }
         Some(is_same)
@@ -298,6 +334,7 @@ impl Writer<'_> {
 
     /// Removes the entry under `key` and hands its value out.
     pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<Held> {
+        self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
         let fresh = if let Presence::Fresh(id) = present { self.state.live(id) } else { None };
@@ -306,7 +343,7 @@ impl Writer<'_> {
         held
     }
 
-    fn remove_present(&mut self, present: Presence, cause: RemovalCause) {
+    pub(super) fn remove_present(&mut self, present: Presence, cause: RemovalCause) {
         if let Some(id) = present.id() {
             self.remove_resident(id, cause);
         }
@@ -348,11 +385,11 @@ impl Writer<'_> {
         true
     }
 
-    /// Notes an entry for the listener.
+    /// Notes an entry that was to be stored for the listener: the policy has chosen it.
     #[inline]
-    pub(super) fn note_departure(&mut self, key: &[u8], value: &[u8], cause: RemovalCause) {
-        if self.shard.listener.is_some() {
-            self.departed.get_or_insert_default().push(key, value, cause);
+    pub(super) fn note_departure(&mut self, draft: &Draft<'_>) {
+        if self.shard.listener.is_some() && !draft.stamps.present().is_negative() {
+            self.departed.get_or_insert_default().push(draft.key, draft.value, RemovalCause::Evicted);
         }
     }
 
@@ -360,14 +397,18 @@ impl Writer<'_> {
     fn note_departure_of(&mut self, id: EntryId, cause: RemovalCause) {
         if self.shard.listener.is_some() && self.restored != Some(id) {
             if let Some(live) = self.state.live(id) {
-                let entry = self.state.ring.entry(live);
-                self.departed.get_or_insert_default().push(entry.key, entry.value, cause);
+                let (entry, stamps) = self.state.ring.shared().entry_with_stamps(live);
+                // There never was a value under the key of a negative entry.
+                if !stamps.set.is_negative() {
+                    self.departed.get_or_insert_default().push(entry.key, entry.value, cause);
+                }
             }
         }
     }
 
     /// Removes all entries.
     pub(crate) fn clear(&mut self) {
+        self.detach_flights();
         self.state.counts.removals += self.state.index.len() as u64;
         self.empty();
         self.renew_policy();

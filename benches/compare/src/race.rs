@@ -122,6 +122,7 @@ impl<C: Contender> Racer for Seated<C> {
         let block = match kind {
             Kind::Read => read_block::<C>,
             Kind::ReadMany => read_many_block::<C>,
+            Kind::Load => load_block::<C>,
             Kind::Mixed => mixed_block::<C>,
             Kind::Aside => aside_block::<C>,
             Kind::Insert => insert_block::<C>,
@@ -175,6 +176,16 @@ fn read_many_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) 
         let keys = batch.map(|index| key_of(u64::from(index)));
         let keys: [&[u8]; BATCH] = array::from_fn(|nth| opaque(&keys[nth]));
         tally.hits += cache.get_many_into(&keys, &mut seat.out);
+    }
+    tally.reads += BLOCK as u64;
+}
+
+#[inline(never)]
+fn load_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
+    for index in seat.next_block() {
+        let key = key_of(u64::from(index));
+        tally.hits += u64::from(cache.load_into(opaque(&key), &mut seat.out));
+        black_box(&seat.out);
     }
     tally.reads += BLOCK as u64;
 }
@@ -300,7 +311,7 @@ fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
         }
         // Twice what fits, so that everything that is written twice was written twice.
         Kind::Insert => run_blocks(&*racer, work.kind, &mut seats[0], 2 * work.keys / BLOCK),
-        Kind::Read | Kind::ReadMany | Kind::Mixed => fill(&*racer, work),
+        Kind::Read | Kind::ReadMany | Kind::Load | Kind::Mixed => fill(&*racer, work),
     }
     racer.settle();
     let resident_bytes = resident::bytes().saturating_sub(before);

@@ -30,6 +30,8 @@ pub enum Kind {
     Read,
     /// Reads of sixteen keys that are there; each counts as an operation.
     ReadMany,
+    /// A read of a key that is there, by the call that would load it.
+    Load,
     /// Nine reads, then an update of the same size.
     Mixed,
     /// A read; a miss is filled.
@@ -41,7 +43,7 @@ pub enum Kind {
 impl Kind {
     /// Whether every key is inserted before the race and has to stay.
     pub fn fits(self) -> bool {
-        matches!(self, Kind::Read | Kind::ReadMany | Kind::Mixed)
+        matches!(self, Kind::Read | Kind::ReadMany | Kind::Load | Kind::Mixed)
     }
 }
 
@@ -69,12 +71,12 @@ pub struct Work {
 
 impl Work {
     /// The names of all works, in the order in which they are raced.
-    pub const NAMES: [&str; 9] =
-        ["hot", "uniform", "small", "large", "mixed", "aside", "insert", "hot-many", "uniform-many"];
+    pub const NAMES: [&str; 10] =
+        ["hot", "uniform", "small", "large", "mixed", "aside", "insert", "hot-many", "uniform-many", "hot-load"];
 
     /// The work called `name` with its number of keys divided by `scale`.
     pub fn named(name: &str, scale: usize) -> Option<Work> {
-        use Kind::{Aside, Insert, Mixed, Read, ReadMany};
+        use Kind::{Aside, Insert, Load, Mixed, Read, ReadMany};
         use Skew::{Uniform, Zipf};
         let work = match name {
             "hot" => Work::fitting("hot", Read, Zipf(0.99), 1_000_000, 256, scale),
@@ -84,6 +86,7 @@ impl Work {
             "mixed" => Work::fitting("mixed", Mixed, Zipf(0.99), 1_000_000, 256, scale),
             "hot-many" => Work::fitting("hot-many", ReadMany, Zipf(0.99), 1_000_000, 256, scale),
             "uniform-many" => Work::fitting("uniform-many", ReadMany, Uniform, 4_000_000, 256, scale),
+            "hot-load" => Work::fitting("hot-load", Load, Zipf(0.99), 1_000_000, 256, scale),
             "aside" => {
                 let keys = 4_000_000 / scale;
                 let max_bytes = keys / 10 * (KEY_LEN + 256);
@@ -133,6 +136,7 @@ impl Work {
         let doing = match self.kind {
             Kind::Read => "reads",
             Kind::ReadMany => "reads of 16 keys at once",
+            Kind::Load => "reads that would load what is not there",
             Kind::Mixed => "reads and 10 % updates",
             Kind::Aside => "reads, misses filled",
             Kind::Insert => "inserts",

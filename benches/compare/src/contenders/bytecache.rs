@@ -26,6 +26,15 @@ impl Contender for Bytecache {
     }
 
     #[inline(always)]
+    fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        let value = self.0.get_or_load(key, || Err::<&[u8], ()>(()));
+        value.is_ok_and(|value| {
+            copy_into(&value, out);
+            true
+        })
+    }
+
+    #[inline(always)]
     fn insert(&self, key: &[u8], value: &[u8]) -> bool {
         self.0.insert(key, value).is_ok()
     }

@@ -6,16 +6,17 @@
 
 mod bytecache;
 mod foyer;
+mod loading;
 mod moka;
 mod quick_cache;
 mod segcache;
 mod sharded_lru;
 mod tinyufo;
 
-use ::bytecache::Policy;
 use crate::floor::{Pages, ReadFloor, WriteFloor};
 use crate::race::{Racer, Seated};
 use crate::works::{Kind, Work};
+use ::bytecache::Policy;
 use std::hint::black_box;
 
 /// A cache of bytes as the works see it.
@@ -38,6 +39,12 @@ pub trait Contender: Send + Sync + 'static {
             black_box(&out);
         }
         hits
+    }
+
+    /// As [`get_into`](Self::get_into), by the call that would load the value; false if it was not there. Only asked of those who
+    /// [take part](takes_part).
+    fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        unreachable!("it has no such call: {key:?}, {out:?}")
     }
 
     /// Does now what the cache has put off.
@@ -64,8 +71,11 @@ pub const NAMES: [&str; 12] = [
 pub const DEFAULT_NAMES: [&str; 8] =
     ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "lru", "floor"];
 
-/// Whether `name` takes part in `work`. The floor evicts nothing and so knows two works only.
+/// Whether `name` takes part in `work`. The floor evicts nothing and so knows two works only; not everybody can load.
 pub fn takes_part(name: &str, kind: Kind) -> bool {
+    if kind == Kind::Load {
+        return ["bytecache", "quick_cache", "moka"].iter().any(|loads| name.starts_with(loads));
+    }
     let is_floor = name.starts_with("floor");
     !is_floor || matches!(kind, Kind::Read | Kind::ReadMany | Kind::Insert)
 }
@@ -77,6 +87,8 @@ pub fn takes_part(name: &str, kind: Kind) -> bool {
 /// If `name` is not one of [`NAMES`].
 pub fn build(name: &str, work: &Work) -> Box<dyn Racer> {
     match name {
+        "quick_cache" if work.kind == Kind::Load => Box::new(Seated(loading::QuickCache::for_work(work))),
+        "moka" if work.kind == Kind::Load => Box::new(Seated(loading::Moka::for_work(work))),
         "bytecache" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::default()))),
         "bytecache-s3-fifo" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::S3Fifo))),
         "bytecache-lru" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::Lru))),

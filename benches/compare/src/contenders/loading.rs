@@ -1,0 +1,91 @@
+//! moka and quick_cache for the works that load: with keys that their calls make from a borrowed one on a miss, which have
+//! to be `Vec`s for that.
+
+use super::{Contender, copy_into};
+use crate::works::Work;
+use ::quick_cache::Weighter;
+use std::sync::Arc;
+
+type Key = Vec<u8>;
+type Value = Arc<[u8]>;
+
+pub struct Moka(::moka::sync::Cache<Key, Value, ahash::RandomState>);
+
+impl Moka {
+    pub fn for_work(work: &Work) -> Self {
+        let cache = ::moka::sync::Cache::builder()
+            .max_capacity(work.max_bytes as u64)
+            .weigher(|key: &Key, value: &Value| (key.len() + value.len()) as u32)
+            .build_with_hasher(ahash::RandomState::new());
+        Self(cache)
+    }
+}
+
+impl Contender for Moka {
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        self.0.get(key).is_some_and(|value| is_copied(&value, out))
+    }
+
+    #[inline(always)]
+    fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        // `get_with_by_ref` for loads that may fail, as the others' are.
+        self.0.try_get_with_by_ref(key, || Err(())).is_ok_and(|value| is_copied(&value, out))
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool {
+        self.0.insert(key.to_vec(), Arc::from(value));
+        true
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.0.contains_key(key)
+    }
+
+    fn settle(&self) {
+        self.0.run_pending_tasks();
+    }
+}
+
+#[derive(Clone)]
+struct PayloadBytes;
+
+impl Weighter<Key, Value> for PayloadBytes {
+    fn weight(&self, key: &Key, value: &Value) -> u64 {
+        (key.len() + value.len()) as u64
+    }
+}
+
+pub struct QuickCache(::quick_cache::sync::Cache<Key, Value, PayloadBytes>);
+
+impl QuickCache {
+    pub fn for_work(work: &Work) -> Self {
+        let max_bytes = work.max_bytes as u64;
+        Self(::quick_cache::sync::Cache::with_weighter(work.expected_entries, max_bytes, PayloadBytes))
+    }
+}
+
+impl Contender for QuickCache {
+    fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        self.0.get(key).is_some_and(|value| is_copied(&value, out))
+    }
+
+    #[inline(always)]
+    fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
+        self.0.get_or_insert_with(key, || Err(())).is_ok_and(|value| is_copied(&value, out))
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> bool {
+        self.0.insert(key.to_vec(), Arc::from(value));
+        true
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.0.contains_key(key)
+    }
+}
+
+#[inline(always)]
+fn is_copied(value: &[u8], out: &mut Vec<u8>) -> bool {
+    copy_into(value, out);
+    true
+}

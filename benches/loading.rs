@@ -1,0 +1,169 @@
+//! What loading costs: `cargo bench --bench loading`.
+//!
+//! | row | what, in ns |
+//! |---|---|
+//! | get | read an entry that is there, as a value that is held |
+//! | get_or_load | the same, by a call that would load it |
+//! | loader | the same, by a `Loader` with a refresh age and a time to live |
+//! | loader, early | the same with early refreshes |
+//! | negative | ask a loader for a key of which it is remembered that there is nothing |
+//! | insert | store a value under a key that is not there |
+//! | load | load one, by a loader that returns at once |
+//! | load of 16 | the same, sixteen keys a call, for each key |
+//! | load, async | the same, by a future that is ready at once |
+//!
+//! The hits are of 2,000 entries, which are in the processor's caches. All rows run in turn, round after round; each number is
+//! the median of the rounds, and so is each ratio, which is taken within a round. What fills the caches is not measured.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytecache::{Cache, LoadError, Loaded, Value};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const KEY_BYTES: usize = 24;
+const VALUE: [u8; 104] = [0x5a; 104];
+
+type Key = [u8; KEY_BYTES];
+type Answer = Result<Value, LoadError<Infallible>>;
+
+/// How much is measured.
+struct Size {
+    entries: usize,
+    operations: usize,
+    rounds: usize,
+}
+
+const FULL: Size = Size { entries: 2_000, operations: 400_000, rounds: 21 };
+const QUICK: Size = Size { entries: 100, operations: 2_000, rounds: 1 };
+
+fn key(number: usize) -> Key {
+    let mut key = [b'k'; KEY_BYTES];
+    key[..8].copy_from_slice(&number.to_le_bytes());
+    key
+}
+
+fn cache() -> Cache {
+    Cache::builder().max_bytes(64 << 20).shards(1).build().expect("a size that fits")
+}
+
+/// A load that must not be.
+fn unwanted() -> Result<&'static [u8], Infallible> {
+    unreachable!("the entry is there")
+}
+
+fn found(answer: &Answer) -> bool {
+    answer.is_ok()
+}
+
+/// Polls a future that does not wait.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("nobody else loads"),
+    }
+}
+
+/// One row: what is done with the key of a number.
+struct Row<'a> {
+    name: &'static str,
+    /// Keys of one call.
+    keys: usize,
+    run: Box<dyn Fn(usize) -> bool + 'a>,
+    /// Keys that are there, of which one is drawn; or new ones, one after the other.
+    hits: Option<usize>,
+}
+
+impl Row<'_> {
+    /// ns for each key.
+    fn measure(&self, operations: usize, next: &mut usize) -> f64 {
+        let calls = operations / self.keys;
+        let mut done = 0;
+        let begin = Instant::now();
+        for call in 0..calls {
+            let number = match self.hits {
+                Some(entries) => (call * 7) % entries,
+                None => {
+                    *next += self.keys;
+                    *next
+                }
+            };
+            done += usize::from((self.run)(number));
+        }
+        let nanos = begin.elapsed().as_nanos() as f64;
+        assert_eq!(done, calls, "{} did not do what it should", self.name);
+        nanos / (calls * self.keys) as f64
+    }
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+fn main() {
+    let size = if std::env::args().any(|arg| arg == "--test") { QUICK } else { FULL };
+    let [hits, inserts, loads] = [cache(), cache(), cache()];
+    let hits_of = |cache: &Cache| (0..size.entries).for_each(|number| cache.insert(key(number), VALUE).expect("room"));
+    hits_of(&hits);
+    let timed = cache();
+    let loader = timed.loader().ttl(HOUR).refresh_after(HOUR / 2);
+    let early = loader.clone().early_refresh(1.0);
+    let load = |_: &[u8]| Ok::<_, Infallible>(VALUE);
+    let (loader, early) = (loader.build(load).expect("valid rules"), early.build(load).expect("valid rules"));
+    let nothing = cache().loader().negative_ttl(HOUR).build(|_| Ok::<Loaded<&[u8]>, Infallible>(Loaded::Absent));
+    let nothing = nothing.expect("valid rules");
+    for number in 0..size.entries {
+        assert!(found(&loader.get(key(number))) && nothing.get(key(number)).is_err());
+    }
+
+    let row = |name, keys, hits, run| Row { name, keys, hits, run };
+    let there = Some(size.entries);
+    let rows = [
+        row(
+            "get",
+            1,
+            there,
+            Box::new(|number| black_box(hits.get(key(number))).is_some()) as Box<dyn Fn(usize) -> bool>,
+        ),
+        row("get_or_load", 1, there, Box::new(|number| found(&black_box(hits.get_or_load(key(number), unwanted))))),
+        row("loader", 1, there, Box::new(|number| found(&black_box(loader.get(key(number)))))),
+        row("loader, early", 1, there, Box::new(|number| found(&black_box(early.get(key(number)))))),
+        row("negative", 1, there, Box::new(|number| black_box(nothing.get(key(number))).is_err())),
+        row("insert", 1, None, Box::new(|number| inserts.insert(key(number), VALUE).is_ok())),
+        row("load", 1, None, Box::new(|number| found(&loads.get_or_load(key(number), || Ok(VALUE))))),
+        row(
+            "load of 16",
+            16,
+            None,
+            Box::new(|number| {
+                let keys: [Key; 16] = std::array::from_fn(|nth| key(number + nth));
+                let load = |missing: &[&Key]| Ok::<_, Infallible>(vec![Some(VALUE); missing.len()]);
+                loads.get_or_load_many(&keys, load).is_ok()
+            }),
+        ),
+        row(
+            "load, async",
+            1,
+            None,
+            Box::new(|number| found(&now(loads.get_or_load_async(key(number), async || Ok(VALUE))))),
+        ),
+    ];
+    let mut next = 1 << 40;
+    let mut times = vec![Vec::new(); rows.len()];
+    for round in 0..size.rounds {
+        for turn in 0..rows.len() {
+            let which = (round + turn) % rows.len();
+            times[which].push(rows[which].measure(size.operations, &mut next));
+        }
+    }
+    println!("| row | ns | more than `get` | of `get` |\n|---|---:|---:|---:|");
+    for (row, own) in rows.iter().zip(&times) {
+        let more = median(own.iter().zip(&times[0]).map(|(own, get)| own - get).collect());
+        let ratio = median(own.iter().zip(&times[0]).map(|(own, get)| own / get).collect());
+        println!("| {} | {:.1} | {more:.1} | {ratio:.2} |", row.name, median(own.clone()));
+    }
+}

@@ -1,0 +1,77 @@
+//! What loads ask of the cache.
+
+use super::{Cache, Target};
+use crate::expiry::Freshness;
+use crate::reclaim;
+use crate::ring::{Held, Value};
+use crate::shard::{Boarding, Negative, Untold, Waiter};
+use crate::stats::Count;
+
+/// What there is under a key for a caller that would load what there is not.
+pub(crate) enum LookUp {
+    Fresh(Value),
+    /// As fresh, but to be loaded anew.
+    RefreshDue(Value),
+    Negative(Negative),
+    /// Nothing, or something past its deadline.
+    Nothing,
+}
+
+impl Cache {
+    /// Reads the entry under `key`.
+    #[inline(always)]
+    pub(crate) fn look_up(&self, target: &Target<'_>, key: &[u8]) -> LookUp {
+        target.shard.prefetch_bucket(target.hash);
+        let pin = reclaim::pin();
+        let (found, freshness) = match target.shard.find_any(target.hash, key, &pin) {
+            Some((found, freshness)) if freshness != Freshness::Stale => (found, freshness),
+            _ => {
+                self.note_read(target, None, &pin);
+                return LookUp::Nothing;
+            }
+        };
+        self.note_read(target, Some(&found), &pin);
+        if freshness == Freshness::Negative {
+            self.inner.counts.add(pin.stripe(), Count::NegativeHits, 1);
+            return LookUp::Negative(Negative::from_value(found.value));
+        }
+        let value = self.held(target.shard.hold(&found), &pin);
+        if freshness == Freshness::RefreshDue { LookUp::RefreshDue(value) } else { LookUp::Fresh(value) }
+    }
+
+    /// The value of an entry that is past its deadline, or that came meanwhile: for a caller whose load has failed.
+    pub(crate) fn look_up_stale(&self, target: &Target<'_>, key: &[u8]) -> Option<Value> {
+        let pin = reclaim::pin();
+        let (found, freshness) = target.shard.find_any(target.hash, key, &pin)?;
+        if freshness == Freshness::Negative {
+            return None;
+        }
+        if freshness == Freshness::Stale {
+            self.inner.counts.add(pin.stripe(), Count::StaleHits, 1);
+        }
+        Some(self.held(target.shard.hold(&found), &pin))
+    }
+
+    /// Has a caller that has found nothing load, or wait. The listener hears of what had to leave when the second result is
+    /// dropped, as it may ask for the same key.
+    pub(crate) fn board<'a>(&self, target: &Target<'a>, key: &[u8], waiter: Waiter) -> (Boarding, Untold<'a>) {
+        target.shard.prefetch_to_write(target.hash);
+        let can_be_stored = self.is_storable(key);
+        target.shard.write_untold(|writer| writer.board(target.hash, key, can_be_stored, waiter))
+    }
+
+    /// Loads under way whose results may be stored, and how many threads and tasks wait for them; for the tests of this crate.
+    #[doc(hidden)]
+    pub fn loads_under_way(&self) -> (usize, usize) {
+        let each = self.inner.shards.iter().map(|shard| shard.loads_under_way());
+        each.fold((0, 0), |(loads, waiting), (more, others)| (loads + more, waiting + others))
+    }
+
+    /// The value that was stored, or one of its own.
+    pub(crate) fn held_or_copied(&self, held: Option<Held>, bytes: &[u8]) -> Value {
+        match held {
+            Some(held) => self.held(held, &reclaim::pin()),
+            None => Value::copied(bytes),
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Loads under way, under the shard's lock: who leads, who follows, and whose result may be stored.
+//!
+//! ```text
+//!   board    -> Lead: the key's flight is in `State::flights`      -> Follow: there was one   -> there is an entry by now
+//!   a write  -> takes the key's flight out: those who follow it go on, those who come later start another
+//!   complete -> stores the result if the flight is still there, and takes it out; then its followers hear of it
+//! ```
+//!
+//! A flight's place in `State::flights` is its *lease*: a result is stored only by whoever still has one. Whoever changes
+//! what a key stands for does so before the write takes the flight out, and a load that boards after that reads what was
+//! changed. So no store, removal or clearing is ever undone by an older result.
+//!
+//! # Invariants
+//!
+//! 1. A key has one flight in `State::flights` at most. Flights that were taken out may go on beside it.
+//! 2. Flights are accounted for: each with its key and its place from the moment it boards, tasks that follow from the moment
+//!    they do, until nobody refers to the flight.
+
+use core::any::Any;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::account::Account;
+use super::expire::Presence;
+use super::write::{Condition, Writer};
+use super::{MIN_CHUNKS, Shard};
+use crate::expiry::{Freshness, Lifetime};
+use crate::flight::{End, Flight, SEAT_BYTES};
+use crate::hash::KeyHash;
+use crate::removal::RemovalCause;
+use crate::ring::{Held, Value};
+use crate::stats::LoadEnd;
+use crate::sync::{AtomicUsize, Ordering};
+use crate::units::{EntryId, Stamp, Stamps};
+
+/// What a load brought, for all who waited for it.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Value(Value),
+    Absent,
+    Failed(Arc<dyn Any + Send + Sync>),
+}
+
+/// A load of one key.
+pub(crate) type KeyFlight = Flight<Outcome, FlightBytes>;
+
+/// A shard's flights that may be stored, by key.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    tree: BTreeMap<Arc<[u8]>, Arc<KeyFlight>>,
+    /// What the tree's first leaf has of the account, while it has one.
+    leaf: Option<FlightBytes>,
+}
+
+impl Flights {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&Arc<KeyFlight>> {
+        self.tree.get(key)
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.tree.remove(key);
+        if self.tree.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Removes all, and gives the first leaf's memory back, which a tree keeps.
+    fn clear(&mut self) {
+        self.tree = BTreeMap::new();
+        self.leaf = None;
+    }
+}
+
+/// What a key stands for although there is no value. Written as the value of negative entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Negative {
+    /// A load found nothing.
+    Absent,
+    /// A load failed.
+    Failed,
+}
+
+impl Negative {
+    pub(crate) fn value(self) -> &'static [u8] {
+        match self {
+            Self::Absent => b"",
+            Self::Failed => b"!",
+        }
+    }
+
+    pub(crate) fn from_value(value: &[u8]) -> Self {
+        if value.is_empty() { Self::Absent } else { Self::Failed }
+    }
+}
+
+/// Who waits if there is a flight already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    Thread,
+    Task,
+}
+
+/// What the leader of a flight is to bring back.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) flight: Arc<KeyFlight>,
+}
+
+/// What became of a caller that has found nothing.
+pub(crate) enum Boarding {
+    /// It is to load.
+    Lead(Ticket),
+    /// It is to wait; a task has a seat.
+    Follow(Arc<KeyFlight>),
+    /// There is an entry by now.
+    Present(Held),
+    Negative(Negative),
+    /// There is no memory for a flight.
+    NoRoom,
+}
+
+/// Why an entry is loaded anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// It is past its refresh.
+    Due,
+    /// By chance, the likelier the nearer its deadline is; unless that was put off.
+    Early,
+}
+
+/// A right to load an entry anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    /// When it is due again, by which the entry is known; `None` if it has no stamp for that.
+    mark: Option<u32>,
+}
+
+/// What is to be stored when a load has come to an end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LoadResult<'a> {
+    Value(&'a [u8], Lifetime),
+    /// Too large to be stored.
+    Oversized,
+    /// An entry for what was not found; for no time, if the lifetime says so.
+    Absent(Lifetime),
+    /// An entry for a failure, for so long; or if there is a value, a mark on that.
+    Failed(Option<Duration>),
+}
+
+/// What a flight has of the shard's account.
+#[derive(Debug)]
+pub(crate) struct FlightBytes {
+    account: Arc<Account>,
+    bytes: AtomicUsize,
+    /// Tasks that are accounted for.
+    seats: AtomicUsize,
+}
+
+/// The first leaf of the tree of flights, of eleven places.
+const FIRST_LEAF_BYTES: usize = 320;
+/// A flight's place in the tree: leaves have eleven and are at least half full, but for the first, and there are inner ones.
+const PLACE_BYTES: usize = 72;
+/// The counters of the `Arc`s of a flight and its key, and what an allocator rounds up.
+const ARC_BYTES: usize = 64;
+/// Loads under way have this part of a shard at most, so that a store that does not answer cannot empty the cache.
+const FLIGHTS_SHARE: usize = 8;
+/// Tasks that are accounted for at a time: lists of wakers begin with so many.
+const SEATS: usize = 4;
+
+impl FlightBytes {
+    /// To be given back, having been taken.
+    fn of(account: &Arc<Account>, bytes: usize) -> Self {
+        Self { account: Arc::clone(account), bytes: AtomicUsize::new(bytes), seats: AtomicUsize::new(0) }
+    }
+
+    fn needed_for(key: &[u8]) -> usize {
+        size_of::<KeyFlight>() + ARC_BYTES + PLACE_BYTES + key.len()
+    }
+}
+
+impl Drop for FlightBytes {
+    fn drop(&mut self) {
+        self.account.give_flight(self.bytes.load(Ordering::Relaxed)); // The last who refers to the flight.
+    }
+}
+
+impl Writer<'_> {
+    /// Has a caller lead or follow the flight of a key, for which it has found no entry.
+    ///
+    /// A key that cannot be stored has no flight: it may be as large as the cache.
+    pub(crate) fn board(&mut self, hash: KeyHash, key: &[u8], can_be_stored: bool, waiter: Waiter) -> Boarding {
+        self.drain_touches();
+        let present = self.find_present(hash, key);
+        let live = present.id().and_then(|id| self.state.live(id));
+        match (present, live) {
+            (Presence::Fresh(_), Some(live)) => Boarding::Present(self.shard.ring.value(live)),
+            (Presence::Negative(_), Some(live)) => {
+                Boarding::Negative(Negative::from_value(self.state.ring.entry(live).value))
+            }
+            _ if can_be_stored => self.board_flight(key, waiter),
+            _ => self.no_room(),
+        }
+    }
+
+    fn board_flight(&mut self, key: &[u8], waiter: Waiter) -> Boarding {
+        let flight = self.state.flights.get(key).map(Arc::clone);
+        let boarding = match (flight, waiter) {
+            (None, _) => self.begin_flight(key).map(Boarding::Lead),
+            (Some(flight), Waiter::Thread) => Some(Boarding::Follow(flight)),
+            (Some(flight), Waiter::Task) => self.take_seat(&flight).then_some(Boarding::Follow(flight)),
+        };
+        boarding.unwrap_or_else(|| self.no_room())
+    }
+
+    fn no_room(&mut self) -> Boarding {
+        self.state.counts.loads.unshared += 1;
+        Boarding::NoRoom
+    }
+
+    /// Begins a flight of a key that has none.
+    fn begin_flight(&mut self, key: &[u8]) -> Option<Ticket> {
+        let bytes = FlightBytes::needed_for(key);
+        let leaf = if self.state.flights.is_empty() { FIRST_LEAF_BYTES } else { 0 };
+        if !self.take_for_flight(bytes + leaf) {
+            return None;
+        }
+        let (account, flights) = (&self.shard.account, &mut self.state.flights);
+        let flight = Arc::new(Flight::new(FlightBytes::of(account, bytes)));
+        let key: Arc<[u8]> = key.into();
+        flights.tree.insert(Arc::clone(&key), Arc::clone(&flight));
+        flights.leaf.get_or_insert_with(|| FlightBytes::of(account, leaf));
+        Some(Ticket { key, flight })
+    }
+
+    /// Accounts for `bytes` of a load; not for more than loads may have together.
+    fn take_for_flight(&mut self, bytes: usize) -> bool {
+        let account = Arc::clone(&self.shard.account);
+        if account.flight_bytes() + bytes > account.budget() / FLIGHTS_SHARE || !self.take_from_ring(bytes, MIN_CHUNKS)
+        {
+            return false;
+        }
+        account.note_flight(bytes);
+        self.state.settle_capacity(); // The ring may have given up a chunk.
+        true
+    }
+
+    /// Gives a seat to one more task that follows; whether there was the memory.
+    fn take_seat(&mut self, flight: &KeyFlight) -> bool {
+        // Tasks leave at any time, but come, and have seats added, under the shard's lock alone: so the counters are Relaxed.
+        let charge = flight.charge();
+        if flight.seated() >= charge.seats.load(Ordering::Relaxed) {
+            let bytes = SEATS * SEAT_BYTES;
+            if !self.take_for_flight(bytes) {
+                return false;
+            }
+            charge.bytes.fetch_add(bytes, Ordering::Relaxed);
+            charge.seats.fetch_add(SEATS, Ordering::Relaxed);
+        }
+        flight.take_seat();
+        true
+    }
+
+    /// Has a caller load an entry anew, if that is still due and no flight does so. The entry is not due again for `retry`, so
+    /// that other readers go on with what there is.
+    pub(crate) fn claim_refresh(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        reason: Reason,
+        retry: Duration,
+    ) -> Option<Claim> {
+        let now = self.now();
+        let (id, stamps) = self.find_fresh(hash, key)?;
+        let times = self.shard.rules.times(&stamps, self.shard.time.reached());
+        let mark = self.shard.rules.refresh_after(now, retry);
+        let is_due = match reason {
+            Reason::Due => times.freshness(now.tick()) == Freshness::RefreshDue,
+            Reason::Early => !times.is_put_off(now.tick(), mark),
+        };
+        if !is_due {
+            return None;
+        }
+        self.state.set_stamp(id, Stamp::Refresh, mark.low());
+        let claim = Claim { mark: stamps.get(Stamp::Refresh).map(|_| mark.low()) };
+        self.state.flights.get(key).is_none().then_some(claim)
+    }
+
+    /// Begins the load of an entry anew that was claimed, unless the entry is another by now or a flight is under way.
+    pub(crate) fn board_refresh(&mut self, hash: KeyHash, key: &[u8], claim: Claim) -> Option<Ticket> {
+        let (_, stamps) = self.find_fresh(hash, key)?;
+        if stamps.get(Stamp::Refresh) != claim.mark || self.state.flights.get(key).is_some() {
+            return None;
+        }
+        let ticket = self.begin_flight(key)?;
+        self.state.counts.loads.refreshes += 1;
+        Some(ticket)
+    }
+
+    fn find_fresh(&mut self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Stamps)> {
+        self.drain_touches();
+        let Presence::Fresh(id) = self.find_present(hash, key) else { return None };
+        Some((id, self.state.stamps(self.state.live(id)?)))
+    }
+
+    /// Takes the flight of a key out, as what it loads may be older than what the key stands for from now on.
+    #[inline]
+    pub(super) fn detach_flight(&mut self, key: &[u8]) {
+        if !self.state.flights.is_empty() {
+            self.state.flights.remove(key);
+        }
+    }
+
+    /// Takes all flights out.
+    pub(crate) fn detach_flights(&mut self) {
+        self.state.flights.clear();
+    }
+
+    /// Ends the lease of a flight that has come to an end, and stores its result if it still had one. The value as it lies in
+    /// the cache, if it does.
+    pub(crate) fn complete(
+        &mut self,
+        hash: KeyHash,
+        ticket: &Ticket,
+        result: LoadResult<'_>,
+        end: LoadEnd,
+    ) -> Option<Held> {
+        let held = if self.state.end_lease(ticket) {
+            self.store_result(hash, &ticket.key, result)
+        } else {
+            self.state.counts.loads.refused += u64::from(!matches!(result, LoadResult::Failed(None)));
+            None
+        };
+        // Last: if a policy panics, the leader counts a failure.
+        self.state.counts.loads.note(end);
+        held
+    }
+
+    fn store_result(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>) -> Option<Held> {
+        let (value, lifetime) = match result {
+            LoadResult::Value(value, lifetime) => (value, lifetime),
+            LoadResult::Absent(lifetime) => (Negative::Absent.value(), lifetime),
+            LoadResult::Failed(None) => return None,
+            LoadResult::Failed(Some(retry)) if self.put_off(hash, key, retry) => return None,
+            LoadResult::Failed(Some(retry)) => (Negative::Failed.value(), Lifetime::negative(retry)),
+            LoadResult::Oversized => {
+                self.forget(hash, key);
+                return None;
+            }
+        };
+        if self.store(hash, key, value, Condition::Always, &lifetime).is_err() {
+            self.forget(hash, key);
+            return None;
+        }
+        let (_, live) = self.state.find(hash, key).filter(|_| matches!(result, LoadResult::Value(..)))?;
+        Some(self.shard.ring.value(live))
+    }
+
+    /// Takes what is there out: it is older than what was loaded and cannot be stored.
+    fn forget(&mut self, hash: KeyHash, key: &[u8]) {
+        self.drain_touches();
+        let present = self.find_present(hash, key);
+        self.remove_present(present, RemovalCause::Replaced);
+    }
+
+    /// Puts the next load of a key off that still has a value, as far as that has a stamp for it; whether there is a value.
+    fn put_off(&mut self, hash: KeyHash, key: &[u8], retry: Duration) -> bool {
+        self.drain_touches();
+        match self.find_present(hash, key) {
+            Presence::Fresh(id) | Presence::Stale(id) => {
+                let mark = self.shard.rules.refresh_after(self.now(), retry);
+                self.state.set_stamp(id, Stamp::Refresh, mark.low());
+                true
+            }
+            Presence::Absent | Presence::Negative(_) => false,
+        }
+    }
+}
+
+impl super::State {
+    /// Takes a flight out, if it is there; whether it was.
+    fn end_lease(&mut self, ticket: &Ticket) -> bool {
+        let is_there = self.flights.get(&ticket.key).is_some_and(|present| Arc::ptr_eq(present, &ticket.flight));
+        if is_there {
+            self.flights.remove(&ticket.key);
+        }
+        is_there
+    }
+}
+
+impl Shard {
+    pub(crate) fn note_follower(&self) {
+        self.followers.fetch_add(1, Ordering::Relaxed); // A counter.
+    }
+
+    pub(crate) fn note_load_timeout(&self) {
+        self.load_timeouts.fetch_add(1, Ordering::Relaxed); // A counter.
+    }
+
+    /// Ends a flight that brings no result. Runs no user code but wakers: it may be called while one panics.
+    pub(crate) fn give_up(&self, ticket: &Ticket, end: End<Outcome>, counted: LoadEnd) {
+        let mut state = self.state.lock();
+        state.counts.loads.note(counted);
+        // Before its followers hear of it: they would board it again.
+        state.end_lease(ticket);
+        drop(state);
+        ticket.flight.end(end);
+    }
+
+    /// Loads under way whose results may be stored, and who waits for them.
+    pub(crate) fn loads_under_way(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.flights.tree.len(), state.flights.tree.values().map(|flight| flight.waiting()).sum())
+    }
+
+    /// Counts a load that had no flight.
+    pub(crate) fn note_load(&self, end: LoadEnd) {
+        self.state.lock().counts.loads.note(end);
+    }
+}
