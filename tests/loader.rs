@@ -193,26 +193,31 @@ fn without_a_negative_ttl_nothing_is_not_remembered_and_what_there_was_is_gone()
 }
 
 #[test]
-fn many_negative_entries_are_evicted_relocated_and_renumbered_as_others() {
-    let (cache, clock) = timed(|builder| builder);
-    for key in 0..40_000_u32 {
-        let key = key.to_le_bytes();
-        let absent = cache.get_or_load(key, || Ok::<Loaded<&str>, &str>(Loaded::AbsentFor(60 * SECOND)));
-        assert!(absent.unwrap_err().is_absent());
-        if key[0] % 3 == 0 {
-            cache.insert([&key[..], b"v"].concat(), [7; 40]).unwrap();
+fn many_negative_entries_are_evicted_relocated_and_renumbered_as_others_and_nobody_is_told() {
+    // The last one refuses entries at once.
+    for policy in [Policy::Adaptive, Policy::Lru, Policy::Gdsf] {
+        let (cache, clock) =
+            timed(|builder| builder.policy(policy).on_removal(|_, value, _| assert_eq!(*value, [7; 40])));
+        for key in 0..40_000_u32 {
+            let key = key.to_le_bytes();
+            let absent = cache.get_or_load(key, || Ok::<Loaded<&str>, &str>(Loaded::AbsentFor(60 * SECOND)));
+            assert!(absent.unwrap_err().is_absent());
+            if key[0] % 3 == 0 {
+                cache.insert([&key[..], b"v"].concat(), [7; 40]).unwrap();
+            }
         }
+        cache.validate();
+        let stats = cache.stats();
+        assert!(stats.evictions > 10_000 && stats.index_growths > 0 && stats.listener_panics == 0, "{stats:?}");
+        cache.for_each(|key, value| assert!(key.len() == 5 && *value == [7; 40]));
+        clock.advance(61 * SECOND);
+        for _ in 0..100 {
+            cache.maintain();
+        }
+        let mut values = 0;
+        cache.for_each(|_, _| values += 1);
+        assert_eq!(cache.len(), values);
     }
-    cache.validate();
-    assert!(cache.stats().evictions > 10_000 && cache.stats().index_growths > 0);
-    cache.for_each(|key, value| assert!(key.len() == 5 && *value == [7; 40]));
-    clock.advance(61 * SECOND);
-    for _ in 0..100 {
-        cache.maintain();
-    }
-    let mut values = 0;
-    cache.for_each(|_, _| values += 1);
-    assert_eq!(cache.len(), values);
 }
 
 #[test]
