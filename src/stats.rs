@@ -44,7 +44,7 @@ pub struct Stats {
     pub load_failures: u64,
     /// Among `loads`, those that found nothing.
     pub load_absences: u64,
-    /// Loads of tasks that were dropped before the loader returned; not among `loads`.
+    /// Loads that were given up before the loader returned, mostly of tasks that were dropped; not among `loads`.
     pub load_cancellations: u64,
     /// Among `loads`, those whose result was refused because the key was stored or removed meanwhile.
     pub stale_loads: u64,

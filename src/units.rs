@@ -110,7 +110,7 @@ pub(crate) enum Stamp {
     IdleLength,
     /// How long the entry is there beyond its deadline, if not as long as the cache's default.
     StaleLength,
-    /// When the entry is to be loaded anew.
+    /// When the entry is to be loaded anew; whether that has failed is in its lowest bit.
     Refresh,
 }
 

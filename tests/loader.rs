@@ -252,7 +252,7 @@ fn one_reader_loads_anew_while_the_others_go_on_with_what_there_is() {
     assert_eq!(text(&loader.get("key")), "old");
     clock.advance(10 * SECOND - TICK);
     assert_eq!(text(&loader.get("key")), "old");
-    clock.advance(TICK);
+    clock.advance(2 * TICK);
     let refreshing = {
         let loader = loader.clone();
         thread::spawn(move || loader.get("key"))
@@ -282,14 +282,14 @@ fn a_refresh_that_fails_leaves_the_value_and_is_tried_again_later() {
         }
         let loader = rules.build(script.load()).unwrap();
         assert_eq!(text(&loader.get("key")), "old");
-        clock.advance(10 * SECOND);
+        clock.advance(10 * SECOND + TICK);
         for _ in 0..2 {
             for _ in 0..3 {
                 assert_eq!(text(&loader.get("key")), "old"); // The first one loads.
             }
             clock.advance(retry - TICK);
             assert_eq!(text(&loader.get("key")), "old");
-            clock.advance(2 * TICK);
+            clock.advance(3 * TICK);
         }
         assert_eq!(text(&loader.get("key")), "new");
         assert!(script.is_over());
@@ -338,13 +338,13 @@ fn an_executor_runs_refreshes_and_may_drop_them() {
     let script = Script::of([value("old"), value("new")]);
     let loader = cache.loader().refresh_after(10 * SECOND).executor(executor).build(script.load()).unwrap();
     assert_eq!(text(&loader.get("key")), "old");
-    clock.advance(10 * SECOND);
+    clock.advance(10 * SECOND + TICK);
     for _ in 0..3 {
         assert_eq!(text(&loader.get("key")), "old");
     }
     assert_eq!(jobs.lock().unwrap().len(), 1);
     jobs.lock().unwrap().clear();
-    clock.advance(SECOND + TICK);
+    clock.advance(SECOND + 2 * TICK);
     assert_eq!(text(&loader.get("key")), "old");
     let job = jobs.lock().unwrap().pop().unwrap();
     thread::spawn(job).join().unwrap();
@@ -375,7 +375,7 @@ fn a_refresh_that_waits_to_be_run_holds_nobody_up_and_is_given_up_if_it_comes_to
         let rules = cache.loader().ttl(20 * SECOND).refresh_after(10 * SECOND).executor(executor);
         let loader = rules.build(script.load()).unwrap();
         assert_eq!(text(&loader.get("key")), "old");
-        clock.advance(10 * SECOND);
+        clock.advance(10 * SECOND + TICK);
         assert_eq!(text(&loader.get("key")), "old");
         change(&cache, &clock);
         assert_eq!(text(&loader.get("key")), expected);
@@ -440,19 +440,19 @@ fn a_task_refreshes_in_place_or_by_a_spawner_or_after_it_answered() {
 #[test]
 fn hot_keys_are_refreshed_early_the_likelier_the_nearer_their_deadline() {
     let (cache, clock) = timed(|builder| builder);
-    // Loads take about a millisecond, by the system's clock; so with a beta of ten thousand, ten seconds early on average.
+    // Loads take a millisecond or more, by the system's clock; so with a beta of 25, 25 ms early on average or more.
     let load = |_: &[u8]| {
         thread::sleep(Duration::from_millis(1));
         value("value")
     };
-    let loader = cache.loader().ttl(1000 * SECOND).early_refresh(10_000.0).build(load).unwrap();
+    let loader = cache.loader().ttl(1000 * SECOND).early_refresh(25.0).build(load).unwrap();
     assert_eq!(text(&loader.get("key")), "value");
     let refreshes = |reads: usize| {
         let before = cache.stats().refreshes;
         (0..reads).for_each(|_| assert_eq!(text(&loader.get("key")), "value"));
         cache.stats().refreshes - before
     };
-    assert_eq!(refreshes(1000), 0); // A chance of exp(-100) for each, or less.
+    assert_eq!(refreshes(1000), 0); // A chance of exp(-40) for each if a load took a second, else less.
     clock.advance(1000 * SECOND - TICK);
     assert_eq!(refreshes(1000), 1); // And the deadline is far off again.
     assert_eq!(cache.stats().misses, 1);
@@ -473,7 +473,7 @@ fn an_early_refresh_that_fails_is_not_tried_again_at_once() {
         for _ in 0..100 {
             assert_eq!(text(&loader.get("key")), "old");
         }
-        clock.advance(SECOND + TICK);
+        clock.advance(SECOND + 2 * TICK);
     }
     assert!(script.is_over());
     assert_eq!(cache.stats().refreshes, 2);
@@ -555,21 +555,23 @@ fn a_stale_value_answers_for_a_load_that_takes_another_too_long_or_panics_there(
 
 #[test]
 fn a_failure_is_remembered_beside_a_value_that_may_still_answer() {
-    for serves_stale in [true, false] {
+    for (serves_stale, is_task) in [(true, false), (false, false), (true, true), (false, true)] {
         let (cache, clock) = timed(|builder| builder.stale_for(20 * SECOND));
         let script = Script::of([value("old"), Err("1"), Err("2"), value("new")]);
         let mut rules = cache.loader().ttl(10 * SECOND).error_ttl(3 * SECOND);
         if serves_stale {
             rules = rules.stale_on_error(20 * SECOND);
         }
-        let loader = rules.build(script.load()).unwrap();
-        let check = |is_first: bool| match loader.get("key") {
+        let for_tasks = rules.clone().build_async(script.load_async()).unwrap();
+        let for_threads = rules.build(script.load()).unwrap();
+        let get = || if is_task { block_on(for_tasks.get_async("key")) } else { for_threads.get("key") };
+        let check = |is_first: bool| match get() {
             Ok(value) => assert!(serves_stale && value == *b"old"),
             Err(LoadError::Failed(_)) => assert!(!serves_stale && is_first),
             Err(LoadError::FailedBefore) => assert!(!serves_stale && !is_first),
             Err(other) => panic!("{other:?}"),
         };
-        assert_eq!(text(&loader.get("key")), "old");
+        assert_eq!(text(&get()), "old");
         clock.advance(10 * SECOND);
         for load in 1..3 {
             for read in 0..5 {
@@ -578,9 +580,53 @@ fn a_failure_is_remembered_beside_a_value_that_may_still_answer() {
                 clock.advance(if read < 4 { SECOND / 2 } else { 2 * SECOND });
             }
         }
-        assert_eq!(text(&loader.get("key")), "new");
+        assert_eq!(text(&get()), "new");
         assert!(script.is_over());
         assert_nothing_is_left(&cache);
+    }
+}
+
+#[test]
+fn what_has_not_failed_is_loaded_when_it_has_expired() {
+    type Change = (&'static str, fn(&Cache, &ManualClock));
+    let (jobs, executor) = queue();
+    let executor = Arc::new(executor);
+    // After a second each, of which the entry has seen eight; its refresh is due after nine.
+    let changes: [Change; 4] = [
+        ("claimed, and not begun", |_, clock| clock.advance(2 * SECOND)),
+        ("idle", |_, clock| clock.advance(6 * SECOND)),
+        ("shortened", |cache, clock| {
+            assert!(cache.set_ttl("key", SECOND / 2).unwrap());
+            clock.advance(SECOND);
+        }),
+        ("lengthened", |cache, clock| {
+            assert!(cache.set_ttl("key", SECOND).unwrap() && cache.set_ttl("key", 60 * SECOND).unwrap());
+            clock.advance(2 * SECOND);
+        }),
+    ];
+    for (name, change) in changes {
+        let (cache, clock) = timed(|builder| builder.time_to_idle(5 * SECOND).stale_for(60 * SECOND));
+        let executor = Arc::clone(&executor);
+        let script = Script::of([value("old"), value("new")]);
+        let rules = cache.loader().ttl(10 * SECOND).refresh_after(9 * SECOND).error_ttl(30 * SECOND);
+        let loader = rules.executor(move |job| executor(job)).build(script.load()).unwrap();
+        assert_eq!(text(&loader.get("key")), "old", "{name}");
+        for _ in 0..8 {
+            clock.advance(SECOND);
+            assert_eq!(text(&loader.get("key")), "old", "{name}");
+        }
+        if name.starts_with("claimed") {
+            clock.advance(SECOND + 2 * TICK);
+            assert_eq!(text(&loader.get("key")), "old");
+            assert_eq!(jobs.lock().unwrap().drain(..).count(), 1);
+        }
+        change(&cache, &clock);
+        if name == "lengthened" {
+            assert_eq!(text(&loader.get("key")), "old");
+            jobs.lock().unwrap().drain(..).for_each(|job| job());
+        }
+        assert_eq!(text(&loader.get("key")), "new", "{name}");
+        assert!(script.is_over(), "{name}");
     }
 }
 

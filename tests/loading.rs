@@ -491,6 +491,75 @@ fn a_listener_may_ask_for_the_key_that_is_being_loaded() {
 }
 
 #[test]
+fn a_listener_may_ask_for_any_key_while_many_are_landed() {
+    type Handle = Arc<Mutex<Option<Cache>>>;
+    for fails in [false, true] {
+        let (handle, asked) = (Handle::default(), Arc::new(AtomicUsize::new(0)));
+        let listener = {
+            let (handle, asked) = (Arc::clone(&handle), Arc::clone(&asked));
+            move |_: &[u8], _: &[u8], _| {
+                let cache = handle.lock().unwrap().clone();
+                let Some(cache) = cache else { return };
+                for key in ["a", "b", "c"] {
+                    // Whether it is led or has landed, nobody waits for ever.
+                    let _ = cache.get_or_load(key, || Err::<&str, _>("not now".to_string()));
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        let (cache, clock) = timed(|builder| builder.on_removal(listener));
+        *handle.lock().unwrap() = Some(cache.clone());
+        // What has expired leaves when the first key lands.
+        let answer = cache.get_or_load_many(&["a", "b", "c"], |missing| {
+            cache.insert_with_ttl("dying", "value", SECOND).unwrap();
+            clock.advance(2 * SECOND);
+            if fails { Err("down".to_string()) } else { Ok(vec![Some("value"); missing.len()]) }
+        });
+        assert_eq!(answer.is_err(), fails);
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        *handle.lock().unwrap() = None;
+        assert_eq!(cache.stats().listener_panics, 0);
+        assert_nothing_is_left(&cache);
+    }
+}
+
+#[test]
+fn an_executor_that_polls_as_it_wakes_is_not_taken_for_the_loader() {
+    type Slot = Arc<Mutex<Option<Hand<'static, Answer>>>>;
+    struct Polls(Slot, Arc<Mutex<Vec<Answer>>>);
+    impl std::task::Wake for Polls {
+        fn wake(self: Arc<Self>) {
+            let task = self.0.lock().unwrap().take();
+            if let Some(Poll::Ready(answer)) = task.map(|mut task| task.poll()) {
+                self.1.lock().unwrap().push(answer);
+            }
+        }
+    }
+    let cache = cache();
+    let answers: Arc<Mutex<Vec<Answer>>> = Arc::default();
+    let slot = Slot::default();
+    // Its own error is of another type than the leader's, so it starts again when it is woken.
+    let answer = cache.get_or_load("key", || {
+        let follower = {
+            let cache = cache.clone();
+            thread::spawn(move || {
+                let mut task = Hand::new(async move { cache.get_or_load_async("key", async || ok("own")).await });
+                assert!(task.poll().is_pending());
+                task
+            })
+        };
+        let mut task = follower.join().unwrap();
+        let waker = Arc::new(Polls(Arc::clone(&slot), Arc::clone(&answers))).into();
+        assert!(task.poll_with(&waker).is_pending());
+        *slot.lock().unwrap() = Some(task);
+        Err::<&str, u32>(7)
+    });
+    assert!(matches!(answer, Err(LoadError::Failed(_))));
+    assert_eq!(answers.lock().unwrap().pop().map(text), Some("own".to_string()));
+    assert_nothing_is_left(&cache);
+}
+
+#[test]
 fn what_a_dropped_loader_owns_may_ask_for_its_key() {
     struct Asks(Cache);
     impl Drop for Asks {

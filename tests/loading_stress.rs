@@ -167,11 +167,11 @@ fn no_read_that_follows_an_invalidation_is_of_an_older_version() {
         }
     }));
     let cache = Cache::builder().max_bytes(256 << 10).shards(2).build().unwrap();
-    run(&cache, 60_000);
+    run(&cache, 30_000);
     let stats = cache.stats();
     assert!(stats.stale_loads > 100 && stats.followers > 100 && stats.load_failures > 100, "{stats:?}");
     let cache = Cache::builder().max_bytes(256 << 10).shards(1).on_removal(|_, _, _| {}).build().unwrap();
-    run(&cache, 30_000);
+    run(&cache, 10_000);
 }
 
 type Loading = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;

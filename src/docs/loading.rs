@@ -51,7 +51,7 @@
 //! under way is not begun a second time, however long it takes. A refresh is a load as any other: it is not stored if the key
 //! was changed meanwhile, and callers that find the key gone follow it.
 //!
-//! The `error_ttl` is kept by the same mark, if there is a value; so a loader's entries have one, four bytes, if the loader
+//! The `error_ttl` is kept by the same mark, if there is a value, whose lowest bit then says that a load has failed; so a loader's entries have one, four bytes, if the loader
 //! refreshes in any way or has an `error_ttl`. Entries that were not stored by such a loader have none, and their loads are not
 //! put off.
 //!

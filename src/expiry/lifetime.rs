@@ -104,7 +104,7 @@ impl Lifetime {
     }
 
     /// How long after it was inserted [`get_stale`](crate::Cache::get_stale) says that the entry should be loaded anew: half
-    /// a year at most.
+    /// a year at most, and up to two [`TICK`](crate::TICK)s later.
     pub const fn refresh(mut self, refresh: Duration) -> Self {
         self.refresh = Some(refresh);
         self

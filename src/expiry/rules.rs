@@ -62,8 +62,13 @@ impl Times {
         self.removal.is_none() && self.refresh.is_none()
     }
 
+    /// Whether the entry is not to be loaded because that has failed.
+    pub(crate) fn has_failed(&self, now: Tick) -> bool {
+        self.refresh.is_some_and(|refresh| refresh % 2 == FAILED && is_later(refresh, now.low()))
+    }
+
     /// Whether a refresh lies ahead, but not after `latest`.
-    pub(crate) fn is_put_off(&self, now: Tick, latest: Tick) -> bool {
+    pub(crate) fn is_refresh_near(&self, now: Tick, latest: Tick) -> bool {
         self.refresh.is_some_and(|refresh| is_later(refresh, now.low()) && !is_later(refresh, latest.low()))
     }
 
@@ -78,6 +83,9 @@ impl Times {
         }
     }
 }
+
+/// Refreshes after a failure are on odd ticks, all others on even ones.
+const FAILED: u32 = 1;
 
 /// Whether the tick with the low half `word` has come: not again until 13 months later.
 fn is_past(word: u32, now: Tick) -> bool {
@@ -140,8 +148,7 @@ impl Rules {
             stamps.set(Stamp::StaleLength, stale);
         }
         if let Some(refresh) = lifetime.refresh {
-            let refresh = self.refresh_after(now, refresh);
-            stamps.set(Stamp::Refresh, refresh_before(ttl, refresh, now).low());
+            stamps.set(Stamp::Refresh, self.refresh_after(now, refresh).low());
         }
         if lifetime.is_negative {
             stamps.mark_negative();
@@ -156,16 +163,19 @@ impl Rules {
         let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)) }.min(limit);
         let mut stamps = *present;
         stamps.set(Stamp::Removal, storable(deadline.after(stale)).low());
-        if let Some(refresh) = stamps.get(Stamp::Refresh).filter(|&refresh| !is_past(refresh, now.tick())) {
-            let refresh = now.tick().next_with_low(refresh);
-            stamps.set(Stamp::Refresh, refresh_before(Some(deadline), refresh, now).low());
-        }
         Fate { stamps, removal: self.times(&stamps, reached).removal }
     }
 
     /// When an entry is to be loaded anew, so long from now.
     pub(crate) fn refresh_after(&self, now: Now, refresh: Duration) -> Tick {
-        now.next_tick().after(length(refresh, PERIOD_MAX))
+        let tick = now.next_tick().after(length(refresh, PERIOD_MAX));
+        tick.after(u32::from(tick.low() % 2 == FAILED))
+    }
+
+    /// When an entry whose load has failed is to be loaded again, so long from now: no other refresh is on such a tick.
+    pub(crate) fn refresh_after_failure(&self, now: Now, retry: Duration) -> Tick {
+        let tick = now.next_tick().after(length(retry, PERIOD_MAX));
+        tick.after(u32::from(tick.low() % 2 != FAILED))
     }
 
     fn end_of_ttl(&self, ttl: Duration, now: Now, chance: f64) -> Tick {
@@ -227,15 +237,6 @@ impl Rules {
     }
 }
 
-/// A refresh, or the latest that there is if it would not come before the deadline: so one that lies ahead of an expired entry
-/// is known to have been put off.
-fn refresh_before(deadline: Option<Tick>, refresh: Tick, now: Now) -> Tick {
-    match deadline {
-        Some(deadline) if deadline <= refresh => now.next_tick().after(PERIOD_MAX),
-        _ => refresh,
-    }
-}
-
 /// When an entry expires that is read now and may then be idle for `length` ticks.
 fn end_of_idling(length: u32, now: Now) -> Tick {
     if length == 0 { now.tick() } else { now.next_tick().after(length) }
@@ -243,3 +244,41 @@ fn end_of_idling(length: u32, now: Now) -> Tick {
 
 /// The stamps that take an entry's deadline away.
 pub(crate) const PERSISTENT: [(Stamp, u32); 2] = [(Stamp::Removal, NEVER), (Stamp::Idle, NEVER)];
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{ClockSource, ManualClock, TICK};
+    use crate::expiry::ShardTime;
+
+    #[test]
+    fn a_refresh_after_a_failure_is_told_from_others_until_its_time() {
+        let clock = ManualClock::new();
+        let time = ShardTime::new(ClockSource::Custom(Arc::new(clock.clone())));
+        let rules = Rules::new(None, None, Duration::ZERO, 0.0);
+        for ticks in [0, 1, 2, 7, 1 << 20] {
+            let now = time.now(time.reached());
+            let after = TICK * ticks;
+            for (mark, failed) in
+                [(rules.refresh_after(now, after), false), (rules.refresh_after_failure(now, after), true)]
+            {
+                let least = now.tick().after(ticks);
+                assert!(mark == least || mark == least.after(1));
+                let mut stamps = Stamps::NONE;
+                stamps.set(Stamp::Refresh, mark.low());
+                let times = rules.times(&stamps, time.reached());
+                assert_eq!(times.has_failed(mark.before(1)), failed && mark > Tick::new(0));
+                assert!(!times.has_failed(mark));
+                assert!(times.is_refresh_near(mark.before(1), mark) || mark == Tick::new(0));
+                assert!(
+                    !times.is_refresh_near(mark, mark.after(9))
+                        && !times.is_refresh_near(mark.before(9), mark.before(1))
+                );
+            }
+            clock.advance(TICK);
+        }
+    }
+}

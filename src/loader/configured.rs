@@ -60,7 +60,8 @@ impl LoaderBuilder {
 
     /// How long a key is not loaded again after a failure: calls for it return [`LoadError::FailedBefore`] meanwhile, or the
     /// value if there is one and [`stale_on_error`](Self::stale_on_error) allows it. By default a key that has no value is loaded
-    /// by each call, and a value that was due for a refresh is due again a second after that was tried.
+    /// by each call, and a value that was due for a refresh is due again a second after that was tried. More than 90 days are
+    /// 90 days.
     pub fn error_ttl(mut self, ttl: Duration) -> Self {
         self.rules.error_ttl = Some(ttl);
         self
@@ -81,6 +82,8 @@ impl LoaderBuilder {
     /// Has values loaded anew before their deadline at random, the likelier the nearer it is and the longer loads take: with
     /// `beta` of 1 about as early as a load takes, with more earlier. So of many who read a hot key one loads it, and no two
     /// processes do so at the same moment.
+    ///
+    /// One that fails or is given up is tried again as a refresh that is due.
     ///
     /// This is XFetch, of "Optimal Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti, Lowenstein, VLDB 2015). A
     /// hit costs a second look-up. By default never.
@@ -279,7 +282,7 @@ impl<F> Shared<F> {
     fn is_early(&self, target: &Target<'_>, key: &[u8]) -> bool {
         self.rules.early.is_some_and(|beta| {
             let outlook = target.shard.outlook(target.hash, key, self.rules.retry());
-            outlook.is_some_and(|outlook| !outlook.is_put_off && self.cost.is_early(beta, outlook.left, chance()))
+            outlook.is_some_and(|outlook| !outlook.is_refresh_near && self.cost.is_early(beta, outlook.left, chance()))
         })
     }
 
@@ -301,8 +304,9 @@ impl<F> Shared<F> {
 
     /// What to answer for a key whose load has failed a moment ago.
     fn put_off<E>(&self, target: &Target<'_>, key: &[u8]) -> Option<Answer<E>> {
-        let outlook = target.shard.outlook(target.hash, key, self.rules.error_ttl()?)?;
-        if outlook.freshness != Freshness::Stale || !outlook.is_put_off {
+        self.rules.error_ttl()?;
+        let outlook = target.shard.outlook(target.hash, key, Duration::ZERO)?;
+        if outlook.freshness != Freshness::Stale || !outlook.has_failed {
             return None;
         }
         let value = if self.rules.serves_stale_on_error { self.cache.look_up_stale(target, key) } else { None };
@@ -481,6 +485,9 @@ impl<F> AsyncLoader<F> {
             Found::Due(value, reason) => Ok((value, shared.claim(&target, key, reason))),
             Found::Negative(negative) => Err(negative.into()),
             Found::Nothing => {
+                if let Some(answer) = shared.put_off(&target, key) {
+                    return answer.map(|value| (value, None));
+                }
                 let load = |key| shared.run_async(key);
                 let answer =
                     shared.cache.load_async(&target, key, load, &shared.rules, shared.sleeper.as_deref()).await;

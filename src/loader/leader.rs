@@ -10,8 +10,8 @@ use super::{Answer, IntoLoaded, LoadError, Rules};
 use crate::cache::{Cache, Target};
 use crate::flight::End;
 use crate::hash::KeyHash;
-use crate::ring::Value;
-use crate::shard::{LoadResult, Outcome, Shard, Ticket};
+use crate::ring::Held;
+use crate::shard::{LoadResult, Outcome, Shard, Ticket, Untold};
 use crate::stats::LoadEnd;
 
 /// The leader of one flight, or one who loads without. Dropped before it has finished, it lets its followers go: they are
@@ -27,7 +27,8 @@ pub(super) struct Leader {
     began: Instant,
     /// User code runs, or has panicked.
     is_inside: bool,
-    is_finished: bool,
+    /// What the load has come to, once that is counted and stored.
+    end: Option<End<Outcome>>,
 }
 
 thread_local! {
@@ -39,7 +40,8 @@ thread_local! {
 type Note = (usize, Arc<[u8]>);
 
 /// While it is there, a key's loader runs on this thread.
-struct Inside;
+#[must_use = "it ends when it is dropped"]
+pub(super) struct Inside;
 
 impl Inside {
     fn enter(leader: &Leader) -> Self {
@@ -85,7 +87,7 @@ impl Leader {
             ticket: None,
             began: Instant::now(),
             is_inside: false,
-            is_finished: false,
+            end: None,
         }
     }
 
@@ -102,27 +104,39 @@ impl Leader {
         run_all(core::slice::from_mut(self), as_itself, run)
     }
 
-    /// Stores what the loader brought, unless the key was changed meanwhile, and tells those who wait.
+    /// Stores what the loader brought, unless the key was changed meanwhile, and tells those who wait; then the listener.
     pub(super) fn finish<V, E>(mut self, result: Result<V, E>, rules: &Rules) -> Answer<E>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        match result {
-            Ok(value) => self.finish_loaded(value, rules),
+        let cache = self.cache.clone();
+        let shard = cache.shard(self.number);
+        let inside = Inside::enter(&self);
+        let (answer, untold) = match result {
+            Ok(value) => self.conclude(shard, value, rules),
             Err(error) => {
                 let error = Arc::new(error);
-                self.finish_failed(&error, rules);
-                Err(LoadError::Failed(error))
+                let untold = self.conclude_failed(shard, &error, rules);
+                (Err(LoadError::Failed(error)), untold)
             }
-        }
+        };
+        drop(inside);
+        drop(self);
+        drop(untold);
+        answer
     }
 
-    fn finish_loaded<V: IntoLoaded, E>(&mut self, value: V, rules: &Rules) -> Answer<E> {
+    /// Stores what was loaded, unless the key was changed meanwhile. Those who wait hear of it when the leader is dropped. To be
+    /// called inside, as it runs conversions and policies of the user's own.
+    pub(super) fn conclude<'s, V: IntoLoaded, E>(
+        &mut self,
+        shard: &'s Shard,
+        value: V,
+        rules: &Rules,
+    ) -> (Answer<E>, Untold<'s>) {
         let time = self.began.elapsed();
-        // Until the end: conversions, a policy and a listener of the user's own may panic.
-        self.is_inside = true;
-        let _inside = Inside::enter(self);
+        self.is_inside = true; // They may panic.
         match rules.settle(value) {
             Ok((value, lifetime)) => {
                 let bytes = value.as_ref();
@@ -130,69 +144,78 @@ impl Leader {
                     Ok(()) => LoadResult::Value(bytes, lifetime),
                     Err(_) => LoadResult::Oversized,
                 };
-                let value = self.complete(result, LoadEnd::Found(time), bytes);
-                self.end(Outcome::Value(value.clone()));
-                Ok(value)
+                let (held, untold) = self.complete(shard, result, LoadEnd::Found(time));
+                let value = self.cache.held_or_copied(held, bytes);
+                self.end = Some(End::Landed(Outcome::Value(value.clone())));
+                (Ok(value), untold)
             }
             Err(lifetime) => {
-                self.complete(LoadResult::Absent(lifetime), LoadEnd::Absent(time), &[]);
-                self.end(Outcome::Absent);
-                Err(LoadError::Absent)
+                let (_, untold) = self.complete(shard, LoadResult::Absent(lifetime), LoadEnd::Absent(time));
+                self.end = Some(End::Landed(Outcome::Absent));
+                (Err(LoadError::Absent), untold)
             }
         }
     }
 
-    pub(super) fn finish_failed<E: Send + Sync + 'static>(&mut self, error: &Arc<E>, rules: &Rules) {
+    /// As [`conclude`](Self::conclude), for a loader that has failed.
+    pub(super) fn conclude_failed<'s, E: Send + Sync + 'static>(
+        &mut self,
+        shard: &'s Shard,
+        error: &Arc<E>,
+        rules: &Rules,
+    ) -> Untold<'s> {
         let time = self.began.elapsed();
         self.is_inside = true;
-        let _inside = Inside::enter(self);
-        self.complete(LoadResult::Failed(rules.error_ttl()), LoadEnd::Failed(time), &[]);
-        self.end(Outcome::Failed(Arc::clone(error) as _));
+        let (_, untold) = self.complete(shard, LoadResult::Failed(rules.error_ttl()), LoadEnd::Failed(time));
+        self.end = Some(End::Landed(Outcome::Failed(Arc::clone(error) as _)));
+        untold
     }
 
     /// Counts a failure that is none of the key's, and has those who wait start again.
     pub(super) fn refuse(mut self) {
-        self.is_finished = true;
-        self.give_up(End::Abandoned, LoadEnd::Failed(self.began.elapsed()));
+        self.let_go(End::Abandoned, LoadEnd::Failed(self.began.elapsed()));
     }
 
-    /// The value as it was stored, or a copy of `bytes` if it was not.
-    fn complete(&self, result: LoadResult<'_>, end: LoadEnd, bytes: &[u8]) -> Value {
-        let held = match &self.ticket {
-            Some(ticket) => self.shard().write(|writer| writer.complete(self.hash, ticket, result, end)),
+    /// The value as it was stored, if it was.
+    fn complete<'s>(&self, shard: &'s Shard, result: LoadResult<'_>, end: LoadEnd) -> (Option<Held>, Untold<'s>) {
+        shard.write_untold(|writer| match &self.ticket {
+            Some(ticket) => writer.complete(self.hash, ticket, result, end),
             None => {
-                self.shard().note_load(end);
+                writer.note_load(end);
                 None
             }
-        };
-        self.cache.held_or_copied(held, bytes)
+        })
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        self.is_finished = true;
-        if let Some(ticket) = &self.ticket {
-            ticket.flight.end(End::Landed(outcome));
-        }
+    /// Ends the lease without a result.
+    fn let_go(&mut self, end: End<Outcome>, counted: LoadEnd) {
+        self.shard().end_load(self.ticket.as_ref(), counted);
+        self.end = Some(end);
     }
 
-    fn give_up(&self, end: End<Outcome>, counted: LoadEnd) {
-        match &self.ticket {
-            Some(ticket) => self.shard().give_up(ticket, end, counted),
-            None => self.shard().note_load(counted),
-        }
+    /// The number of the key's shard.
+    pub(super) fn number(&self) -> usize {
+        self.number
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        if !self.is_finished {
-            let (end, counted) = match self.is_inside {
-                true => (End::Panicked, LoadEnd::Failed(self.began.elapsed())),
-                false => (End::Abandoned, LoadEnd::Cancelled),
-            };
-            self.give_up(end, counted);
+        if self.end.is_none() {
+            match self.is_inside {
+                true => self.let_go(End::Panicked, LoadEnd::Failed(self.began.elapsed())),
+                false => self.let_go(End::Abandoned, LoadEnd::Cancelled),
+            }
+        }
+        if let (Some(end), Some(ticket)) = (self.end.take(), &self.ticket) {
+            ticket.flight.end(end);
         }
     }
+}
+
+/// Notes that the loaders of all of them run on this thread, until that is dropped.
+pub(super) fn enter_all<'l>(leaders: impl Iterator<Item = &'l Leader>) -> Vec<Inside> {
+    leaders.map(Inside::enter).collect()
 }
 
 /// For leaders that come alone.

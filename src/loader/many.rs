@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::leader::{Leader, run_all, run_all_async};
+use super::leader::{Leader, enter_all, run_all, run_all_async};
 use super::rules::Rules;
 use super::{Answer, IntoLoaded, LoadError, Loaded, Turn, answer};
 use crate::cache::{Cache, LookUp};
 use crate::flight::End;
 use crate::ring::Value;
-use crate::shard::{KeyFlight, Negative, Outcome, Waiter};
+use crate::shard::{KeyFlight, Negative, Outcome, Untold, Waiter};
 
 /// The values of many keys, in order; `None` for what the loader has not found.
 type Answers<E> = Result<Vec<Option<Value>>, LoadError<E>>;
@@ -121,6 +121,33 @@ struct Batch<'c, 'a, K, W> {
     leaders: Vec<(usize, Leader)>,
     /// Keys that others load.
     follows: Vec<(usize, W)>,
+    /// What the listener is still to be told. Dropped after the leaders: then it may ask for their keys.
+    departures: Departures<'c>,
+}
+
+/// What had to leave, until the listener is told.
+#[derive(Default)]
+struct Departures<'c> {
+    untold: Vec<Untold<'c>>,
+    bytes: usize,
+}
+
+impl<'c> Departures<'c> {
+    /// Copies of all might be as large as the cache.
+    const ENOUGH_BYTES: usize = 256 << 10;
+
+    fn add(&mut self, untold: Untold<'c>) {
+        self.bytes += untold.bytes();
+        self.untold.push(untold);
+    }
+
+    fn are_many(&self) -> bool {
+        self.bytes >= Self::ENOUGH_BYTES
+    }
+
+    fn tell(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
@@ -134,6 +161,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             pending: Vec::new(),
             leaders: Vec::new(),
             follows: Vec::new(),
+            departures: Departures::default(),
         };
         let mut first: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
         for (number, keys) in keys.chunks(BATCH).enumerate() {
@@ -169,22 +197,33 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     /// Has all pending keys lead a flight, or follow one; whether there are any.
     fn board<E>(&mut self, waiter: Waiter, follow: impl Fn(Arc<KeyFlight>) -> W) -> Result<bool, LoadError<E>> {
         let pending = mem::take(&mut self.pending);
-        let (mut boarded, mut untold) = (Ok(()), Vec::new());
+        let mut boarded = Ok(());
         for &index in &pending {
             let key = self.keys[index].as_ref();
-            let (turn, departed) = self.cache.take_turn_untold(&self.cache.target(key), key, waiter);
-            untold.extend(departed);
+            let (turn, untold) = self.cache.take_turn_untold(&self.cache.target(key), key, waiter);
             match turn {
                 Turn::Answer(answer) => boarded = self.take(index, answer),
                 Turn::Lead(leader) => self.leaders.push((index, leader)),
                 Turn::Follow(flight) => self.follows.push((index, follow(flight))),
             }
+            if let Some(untold) = untold {
+                self.departures.add(untold);
+                if self.departures.are_many() {
+                    self.tell_inside();
+                }
+            }
             if boarded.is_err() {
                 break;
             }
         }
-        run_all(&mut self.leaders, |(_, leader)| leader, || drop(untold));
+        self.tell_inside();
         boarded.map(|()| !pending.is_empty())
+    }
+
+    /// Tells the listener, which is told in turn if it asks for a key that this thread leads.
+    fn tell_inside(&mut self) {
+        let Self { leaders, departures, .. } = self;
+        run_all(leaders, |(_, leader)| leader, || departures.tell());
     }
 
     fn missing(&self) -> Vec<&'a K> {
@@ -197,25 +236,48 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        let leaders = mem::take(&mut self.leaders);
-        let values = match result {
-            Ok(values) => values,
+        let mut leaders = mem::take(&mut self.leaders);
+        let (keys, mut finished) = (leaders.len(), Ok(()));
+        // All are led until the last one is concluded; then those who wait hear of it, and then the listener.
+        let inside = enter_all(leaders.iter().map(|(_, leader)| leader));
+        match result {
+            Ok(values) if values.len() != keys => {
+                let values = values.len();
+                drop(inside);
+                leaders.into_iter().for_each(|(_, leader)| leader.refuse());
+                return Err(LoadError::Miscounted { keys, values });
+            }
+            Ok(values) => {
+                for ((index, leader), value) in leaders.iter_mut().zip(values) {
+                    let value = value.map_or(Loaded::Absent, IntoLoaded::into_loaded);
+                    let shard = self.cache.shard(leader.number());
+                    let (answer, untold) = leader.conclude(shard, value, &Rules::DEFAULT);
+                    finished = finished.and(self.take(*index, answer));
+                    self.add_departures(untold);
+                }
+            }
             Err(error) => {
                 let error = Arc::new(error);
-                leaders.into_iter().for_each(|(_, mut leader)| leader.finish_failed(&error, &Rules::DEFAULT));
-                return Err(LoadError::Failed(error));
+                for (_, leader) in &mut leaders {
+                    let shard = self.cache.shard(leader.number());
+                    let untold = leader.conclude_failed(shard, &error, &Rules::DEFAULT);
+                    self.add_departures(untold);
+                }
+                finished = Err(LoadError::Failed(error));
             }
-        };
-        let (keys, count) = (leaders.len(), values.len());
-        if count != keys {
-            leaders.into_iter().for_each(|(_, leader)| leader.refuse());
-            return Err(LoadError::Miscounted { keys, values: count });
         }
-        for ((index, leader), value) in leaders.into_iter().zip(values) {
-            let value = value.map_or(Loaded::Absent, IntoLoaded::into_loaded);
-            self.take(index, leader.finish(Ok(value), &Rules::DEFAULT))?;
+        drop(inside);
+        drop(leaders);
+        self.departures.tell();
+        finished
+    }
+
+    /// Notes what had to leave, or tells of it if it is much.
+    fn add_departures(&mut self, untold: Untold<'c>) {
+        self.departures.add(untold);
+        if self.departures.are_many() {
+            self.departures.tell();
         }
-        Ok(())
     }
 
     /// Takes the end of a flight that a key has followed.

@@ -10,6 +10,9 @@ use crate::expiry::{Lifetime, Remaining};
 /// How long after a refresh that failed the next one is tried, by default.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Half of the longest refresh, so that one that was put off is told from one that never was near.
+const LONGEST_RETRY: Duration = Duration::from_secs(90 * 24 * 3600);
+
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     /// What values get that do not come with a lifetime.
@@ -45,12 +48,12 @@ impl Rules {
 
     /// How long a failure is remembered.
     pub(super) fn error_ttl(&self) -> Option<Duration> {
-        self.error_ttl.filter(|ttl| !ttl.is_zero())
+        self.error_ttl.filter(|ttl| !ttl.is_zero()).map(|ttl| ttl.min(LONGEST_RETRY))
     }
 
     /// How long after a refresh began the next one may, if it did not succeed.
     pub(super) fn retry(&self) -> Duration {
-        self.error_ttl.unwrap_or(RETRY)
+        self.error_ttl().unwrap_or(RETRY)
     }
 
     /// Until when a call that begins now waits for others.

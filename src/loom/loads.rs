@@ -133,7 +133,9 @@ fn who_follows_a_leader_that_gives_up_leads() {
             let backed = Arc::clone(&backed);
             thread::spawn(move || backed.get())
         };
-        backed.shard.give_up(&ticket, End::Abandoned, LoadEnd::Cancelled);
+        // As a leader does that is dropped.
+        backed.shard.end_load(Some(&ticket), LoadEnd::Cancelled);
+        ticket.flight.end(End::Abandoned);
         follower.join().unwrap();
         assert_eq!(backed.loads.load(Ordering::Relaxed), 1);
     });

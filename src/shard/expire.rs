@@ -226,7 +226,7 @@ impl Writer<'_> {
         if removal.is_some_and(|removal| removal <= now.tick()) {
             self.remove_resident(id, RemovalCause::Expired);
         } else if stamps.present() == present.present() {
-            self.set_ends(id, &stamps);
+            self.set_removal(id, &stamps);
             self.file(id, removal);
         } else {
             // Held, as its own bytes are copied while room is made for them.
@@ -263,12 +263,15 @@ impl Writer<'_> {
 pub(crate) struct Outlook {
     pub(crate) freshness: Freshness,
     pub(crate) left: Remaining,
-    /// Whether its refresh was put off.
-    pub(crate) is_put_off: bool,
+    /// Whether a load of it has failed, and the next one is put off.
+    pub(crate) has_failed: bool,
+    /// Whether its refresh is near.
+    pub(crate) is_refresh_near: bool,
 }
 
 impl Outlook {
-    const ENDLESS: Self = Self { freshness: Freshness::Fresh, left: Remaining::Never, is_put_off: false };
+    const ENDLESS: Self =
+        Self { freshness: Freshness::Fresh, left: Remaining::Never, has_failed: false, is_refresh_near: false };
 }
 
 /// With the memory that the ring gives up for a wheel it still has so many chunks.
@@ -281,9 +284,8 @@ impl Shard {
         is_served(outlook.freshness).then_some(outlook.left)
     }
 
-    /// What is to be expected of the entry under `key`, if it is not gone. A refresh no more than `retry` ahead is taken for one
-    /// that was put off.
-    pub(crate) fn outlook(&self, hash: KeyHash, key: &[u8], retry: Duration) -> Option<Outlook> {
+    /// What is to be expected of the entry under `key`, if it is not gone. A refresh is near if it is no more than that ahead.
+    pub(crate) fn outlook(&self, hash: KeyHash, key: &[u8], near: Duration) -> Option<Outlook> {
         let pin = reclaim::pin();
         // Ends: each round but the first follows a change of the entry by a writer.
         loop {
@@ -298,8 +300,10 @@ impl Shard {
                 if stamps.set.is_negative() && is_served(freshness) {
                     freshness = Freshness::Negative;
                 }
-                let is_put_off = times.is_put_off(now.tick(), self.rules.refresh_after(now, retry));
-                return (freshness != Freshness::Gone).then_some(Outlook { freshness, left, is_put_off });
+                let has_failed = times.has_failed(now.tick());
+                let is_refresh_near = times.is_refresh_near(now.tick(), self.rules.refresh_after(now, near));
+                let outlook = Outlook { freshness, left, has_failed, is_refresh_near };
+                return (freshness != Freshness::Gone).then_some(outlook);
             }
         }
     }

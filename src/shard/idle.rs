@@ -110,12 +110,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Sets when an entry's time to live ends and when it is to be loaded anew, as far as it has stamps for that.
-    pub(super) fn set_ends(&mut self, id: EntryId, stamps: &Stamps) {
-        for stamp in [Stamp::Removal, Stamp::Refresh] {
-            if let Some(word) = stamps.get(stamp) {
-                self.state.set_stamp(id, stamp, word);
-            }
+    pub(super) fn set_removal(&mut self, id: EntryId, stamps: &Stamps) {
+        if let Some(word) = stamps.get(Stamp::Removal) {
+            self.state.set_stamp(id, Stamp::Removal, word);
         }
     }
 

@@ -26,7 +26,7 @@ use super::expire::Presence;
 use super::write::{Condition, Writer};
 use super::{MIN_CHUNKS, Shard};
 use crate::expiry::{Freshness, Lifetime};
-use crate::flight::{End, Flight, SEAT_BYTES};
+use crate::flight::{Flight, SEAT_BYTES};
 use crate::hash::KeyHash;
 use crate::removal::RemovalCause;
 use crate::ring::{Held, Value};
@@ -131,7 +131,7 @@ pub(crate) enum Boarding {
 pub(crate) enum Reason {
     /// It is past its refresh.
     Due,
-    /// By chance, the likelier the nearer its deadline is; unless that was put off.
+    /// By chance, the likelier the nearer its deadline is; not if it is due soon anyway, or has just been claimed.
     Early,
 }
 
@@ -282,7 +282,7 @@ impl Writer<'_> {
         let mark = self.shard.rules.refresh_after(now, retry);
         let is_due = match reason {
             Reason::Due => times.freshness(now.tick()) == Freshness::RefreshDue,
-            Reason::Early => !times.is_put_off(now.tick(), mark),
+            Reason::Early => !times.is_refresh_near(now.tick(), mark),
         };
         if !is_due {
             return None;
@@ -342,6 +342,11 @@ impl Writer<'_> {
         held
     }
 
+    /// Counts a load that had no flight.
+    pub(crate) fn note_load(&mut self, end: LoadEnd) {
+        self.state.counts.loads.note(end);
+    }
+
     fn store_result(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>) -> Option<Held> {
         let (value, lifetime) = match result {
             LoadResult::Value(value, lifetime) => (value, lifetime),
@@ -374,7 +379,7 @@ impl Writer<'_> {
         self.drain_touches();
         match self.find_present(hash, key) {
             Presence::Fresh(id) | Presence::Stale(id) => {
-                let mark = self.shard.rules.refresh_after(self.now(), retry);
+                let mark = self.shard.rules.refresh_after_failure(self.now(), retry);
                 self.state.set_stamp(id, Stamp::Refresh, mark.low());
                 true
             }
@@ -403,24 +408,19 @@ impl Shard {
         self.load_timeouts.fetch_add(1, Ordering::Relaxed); // A counter.
     }
 
-    /// Ends a flight that brings no result. Runs no user code but wakers: it may be called while one panics.
-    pub(crate) fn give_up(&self, ticket: &Ticket, end: End<Outcome>, counted: LoadEnd) {
+    /// Counts a load that brings no result, and ends its lease: before its followers hear of it, or they would board it again. Runs
+    /// no user code: it may be called while one panics.
+    pub(crate) fn end_load(&self, ticket: Option<&Ticket>, counted: LoadEnd) {
         let mut state = self.state.lock();
         state.counts.loads.note(counted);
-        // Before its followers hear of it: they would board it again.
-        state.end_lease(ticket);
-        drop(state);
-        ticket.flight.end(end);
+        if let Some(ticket) = ticket {
+            state.end_lease(ticket);
+        }
     }
 
     /// Loads under way whose results may be stored, and who waits for them.
     pub(crate) fn loads_under_way(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.flights.tree.len(), state.flights.tree.values().map(|flight| flight.waiting()).sum())
-    }
-
-    /// Counts a load that had no flight.
-    pub(crate) fn note_load(&self, end: LoadEnd) {
-        self.state.lock().counts.loads.note(end);
     }
 }

@@ -115,6 +115,13 @@ pub(crate) struct Untold<'a> {
     departed: Option<Box<Departed>>,
 }
 
+impl Untold<'_> {
+    /// Bytes of keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.departed.as_ref().map_or(0, |departed| departed.bytes())
+    }
+}
+
 impl Drop for Untold<'_> {
     #[inline]
     fn drop(&mut self) {

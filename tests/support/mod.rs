@@ -61,8 +61,12 @@ impl<'a, T> Hand<'a, T> {
     }
 
     pub(crate) fn poll(&mut self) -> Poll<T> {
-        let waker = Waker::from(Arc::clone(&self.wakes));
-        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+        self.poll_with(&Waker::from(Arc::clone(&self.wakes)))
+    }
+
+    /// Polls with a waker of the caller's own.
+    pub(crate) fn poll_with(&mut self, waker: &Waker) -> Poll<T> {
+        self.future.as_mut().poll(&mut Context::from_waker(waker))
     }
 
     /// How often it was woken.

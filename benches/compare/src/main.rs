@@ -5,12 +5,13 @@
 //!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full]
 //! ```
 //!
-//! `--race` takes the names of the works (`works.rs`) and `memory`; `--scale 4` divides the number
+//! `--race` takes the names of the works (`works.rs`), `latency` and `memory`; `--scale 4` divides the number
 //! of keys by four; `--full` runs every race. The tables go to stdout as Markdown, progress to stderr.
 //! Every race runs in a process of its own, so that none inherits another's heap.
 
 mod contenders;
 mod floor;
+mod latency;
 mod memory;
 mod race;
 mod report;
@@ -26,6 +27,9 @@ use works::Work;
 
 /// The races that run when none is asked for.
 const DEFAULT_RACES: [&str; 4] = ["hot", "uniform", "aside", "insert"];
+
+/// What is measured beside the works.
+const OTHERS: [&str; 2] = ["latency", "memory"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
                          [--slice-ms N] [--rounds N] [--scale N] [--full]
@@ -51,7 +55,7 @@ fn main() -> ExitCode {
         Ok(Some(options)) => run(&options),
         Ok(None) => {
             println!("{USAGE}");
-            println!("races: {} memory", Work::NAMES.join(" "));
+            println!("races: {} {}", Work::NAMES.join(" "), OTHERS.join(" "));
             println!("contenders: {}", contenders::NAMES.join(" "));
             ExitCode::SUCCESS
         }
@@ -89,7 +93,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Long("scale") => scale = parser.value()?.parse::<usize>()?.max(1),
             Arg::Long("full") => {
                 races = Work::NAMES.map(String::from).to_vec();
-                races.push(String::from("memory"));
+                races.extend(OTHERS.map(String::from));
             }
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
@@ -104,7 +108,7 @@ fn list(parser: &mut Parser) -> Result<Vec<String>, lexopt::Error> {
 }
 
 fn is_race(name: &str) -> bool {
-    name == "memory" || Work::NAMES.contains(&name)
+    OTHERS.contains(&name) || Work::NAMES.contains(&name)
 }
 
 fn known(name: &str) -> Result<&'static str, lexopt::Error> {
@@ -148,6 +152,7 @@ fn run_one(race: &str, options: &Options) {
         Some(work) => race::race(&work, &options.contenders, &options.method, |threads, scores| {
             report::print_race(&work, threads, scores);
         }),
+        None if race == "latency" => latency::print_all(&options.contenders, &options.method, options.scale),
         None => memory::print_all(&options.contenders, options.scale),
     }
 }

@@ -111,6 +111,7 @@ pub trait Racer: Send + Sync {
     fn insert(&self, key: &[u8], value: &[u8]) -> bool;
     fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool;
     fn contains(&self, key: &[u8]) -> bool;
+    fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool;
     fn settle(&self);
 }
 
@@ -147,6 +148,10 @@ impl<C: Contender> Racer for Seated<C> {
 
     fn contains(&self, key: &[u8]) -> bool {
         self.0.contains(key)
+    }
+
+    fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool {
+        self.0.insert_expiring(key, value, ttl)
     }
 
     fn settle(&self) {

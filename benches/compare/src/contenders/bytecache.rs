@@ -4,6 +4,7 @@ use super::{Contender, copy_into};
 use crate::works::Work;
 use ::bytecache::{Cache, Policy};
 use std::hint::black_box;
+use std::time::Duration;
 
 pub struct Bytecache(Cache);
 
@@ -37,6 +38,10 @@ impl Contender for Bytecache {
     #[inline(always)]
     fn insert(&self, key: &[u8], value: &[u8]) -> bool {
         self.0.insert(key, value).is_ok()
+    }
+
+    fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool {
+        self.0.insert_with_ttl(key, value, ttl).is_ok()
     }
 
     fn contains(&self, key: &[u8]) -> bool {

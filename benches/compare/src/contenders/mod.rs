@@ -18,6 +18,7 @@ use crate::race::{Racer, Seated};
 use crate::works::{Kind, Work};
 use ::bytecache::Policy;
 use std::hint::black_box;
+use std::time::Duration;
 
 /// A cache of bytes as the works see it.
 pub trait Contender: Send + Sync + 'static {
@@ -45,6 +46,11 @@ pub trait Contender: Send + Sync + 'static {
     /// [take part](takes_part).
     fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
         unreachable!("it has no such call: {key:?}, {out:?}")
+    }
+
+    /// Stores an entry that expires after `ttl`; false from those who have no lifetimes for single entries.
+    fn insert_expiring(&self, _key: &[u8], _value: &[u8], _ttl: Duration) -> bool {
+        false
     }
 
     /// Does now what the cache has put off.

@@ -65,6 +65,11 @@ impl Contender for Segcache {
         self.0.insert(key, value, None, Duration::ZERO).is_ok()
     }
 
+    fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool {
+        // It counts in seconds.
+        self.0.insert(key, value, None, ttl.max(Duration::from_secs(1))).is_ok()
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         self.0.get_no_freq_incr(key).is_some()
     }
