@@ -6,6 +6,7 @@
 //! others are spared that, as the column `expiring` says.
 
 use crate::contenders;
+use crate::output::{LATENCY, Output};
 use crate::race::{Method, Racer};
 use crate::works::{Work, blank_value, key_of, stamp};
 use hdrhistogram::Histogram;
@@ -56,7 +57,7 @@ struct Runner {
 }
 
 /// Prints a table for as many threads as there are cores, and one for twice as many.
-pub fn print_all(names: &[&'static str], method: &Method, scale: usize) {
+pub fn print_all(output: &Output, names: &[&'static str], method: &Method, scale: usize) {
     let work = Work::named("aside", scale).expect("a work");
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let taking_part = names.iter().filter(|name| contenders::takes_part(name, work.kind));
@@ -75,7 +76,7 @@ pub fn print_all(names: &[&'static str], method: &Method, scale: usize) {
                 }
             }
         }
-        print_table(&work, threads, &runners, &times);
+        print_table(output, &work, threads, &runners, &times);
     }
 }
 
@@ -166,23 +167,24 @@ fn record(histogram: &mut Histogram<u64>, begin: Instant) {
     histogram.saturating_record(nanos.max(1));
 }
 
-fn print_table(work: &Work, threads: usize, runners: &[Runner], all: &[Times]) {
-    println!("### latency, {threads} threads\n");
-    println!("{}; times in us\n", work.describe());
-    print!(
-        "| contender | expiring | get p50 | p99 | p99.9 | max | insert p50 | p99 | p99.9 | max | hit ratio |\n|---|---|"
-    );
-    println!("---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+fn print_table(output: &Output, work: &Work, threads: usize, runners: &[Runner], all: &[Times]) {
+    let mut text = format!("### latency, {threads} threads\n\n{}; times in us\n\n", work.describe());
+    text += "| contender | expiring | get p50 | p99 | p99.9 | max | insert p50 | p99 | p99.9 | max | hit ratio |\n";
+    text += "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
     for (runner, times) in runners.iter().zip(all) {
-        print!("| {} | {} |", runner.name, if runner.expires { "yes" } else { "no" });
-        for histogram in [&times.gets, &times.inserts] {
-            let us = |nanos: u64| nanos as f64 / 1e3;
-            print!(" {:.2} |", us(histogram.value_at_quantile(0.5)));
-            print!(" {:.2} |", us(histogram.value_at_quantile(0.99)));
-            print!(" {:.2} |", us(histogram.value_at_quantile(0.999)));
-            print!(" {:.0} |", us(histogram.max()));
+        let expires = if runner.expires { "yes" } else { "no" };
+        let hit_ratio = times.hits as f64 / times.gets.len().max(1) as f64;
+        text += &format!("| {} | {expires} |", runner.name);
+        for (operation, histogram) in [("get", &times.gets), ("insert", &times.inserts)] {
+            let nanos = [0.5, 0.99, 0.999, 1.0].map(|share| histogram.value_at_quantile(share));
+            let [p50, p99, p999, max] = nanos.map(|nanos| nanos as f64 / 1e3);
+            text += &format!(" {p50:.2} | {p99:.2} | {p999:.2} | {max:.0} |");
+            let mut row = vec![threads.to_string(), runner.name.into(), expires.into(), operation.into()];
+            row.extend(nanos.map(|nanos| nanos.to_string()));
+            row.push(format!("{hit_ratio:.6}"));
+            output.row(&LATENCY, &row);
         }
-        println!(" {:.4} |", times.hits as f64 / times.gets.len().max(1) as f64);
+        text += &format!(" {hit_ratio:.4} |\n");
     }
-    println!();
+    output.print(&(text + "\n"));
 }

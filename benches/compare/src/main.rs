@@ -2,24 +2,29 @@
 //!
 //! ```text
 //! cargo run --release -- [--race hot,uniform,...] [--threads 1,2] [--contenders bytecache,...]
-//!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full]
+//!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full] [--out DIR]
 //! ```
 //!
 //! `--race` takes the names of the works (`works.rs`), `latency` and `memory`; `--scale 4` divides the number
-//! of keys by four; `--full` runs every race. The tables go to stdout as Markdown, progress to stderr.
+//! of keys by four; `--full` runs every race. The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to
+//! files, with all numbers as CSV and pictures of the races (`output.rs`).
 //! Every race runs in a process of its own, so that none inherits another's heap.
 
 mod contenders;
 mod floor;
 mod latency;
 mod memory;
+mod output;
+mod plot;
 mod race;
 mod report;
 mod resident;
 mod works;
 
 use lexopt::{Arg, Parser, ValueExt};
+use output::Output;
 use race::Method;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -32,7 +37,7 @@ const DEFAULT_RACES: [&str; 4] = ["hot", "uniform", "aside", "insert"];
 const OTHERS: [&str; 2] = ["latency", "memory"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
-                         [--slice-ms N] [--rounds N] [--scale N] [--full]
+                         [--slice-ms N] [--rounds N] [--scale N] [--full] [--out DIR]
 lists are separated by commas";
 
 struct Options {
@@ -40,6 +45,9 @@ struct Options {
     contenders: Vec<&'static str>,
     method: Method,
     scale: usize,
+    output: Output,
+    /// This is the process of a single race: the files have been begun.
+    is_part: bool,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +78,7 @@ fn main() -> ExitCode {
 fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut races: Vec<String> = DEFAULT_RACES.map(String::from).to_vec();
     let mut contenders = contenders::DEFAULT_NAMES.to_vec();
-    let mut scale = 1;
+    let (mut scale, mut output, mut is_part) = (1, Output::default(), false);
     let mut slice_ms = 300;
     let mut method = Method { slice: Duration::ZERO, rounds: 10, threads: vec![1, 2] };
     while let Some(arg) = parser.next()? {
@@ -91,6 +99,8 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Long("slice-ms") => slice_ms = parser.value()?.parse()?,
             Arg::Long("rounds") => method.rounds = parser.value()?.parse::<usize>()?.max(2),
             Arg::Long("scale") => scale = parser.value()?.parse::<usize>()?.max(1),
+            Arg::Long("out") => output = Output::to(parser.value()?.into()),
+            Arg::Long("part") => is_part = true,
             Arg::Long("full") => {
                 races = Work::NAMES.map(String::from).to_vec();
                 races.extend(OTHERS.map(String::from));
@@ -100,7 +110,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
         }
     }
     method.slice = Duration::from_millis(slice_ms);
-    Ok(Some(Options { races, contenders, method, scale }))
+    Ok(Some(Options { races, contenders, method, scale, output, is_part }))
 }
 
 fn list(parser: &mut Parser) -> Result<Vec<String>, lexopt::Error> {
@@ -132,11 +142,15 @@ fn own_program() -> PathBuf {
     std::env::current_exe().expect("the path of this program")
 }
 
-/// Runs the one race that is asked for, or each of several in a process of its own.
+/// Runs the one race that this process is for, or each of those that are asked for in a process of its own.
 fn run(options: &Options) -> ExitCode {
-    if let [race] = &options.races[..] {
-        run_one(race, options);
+    if options.is_part {
+        options.races.iter().for_each(|race| run_one(race, options));
         return ExitCode::SUCCESS;
+    }
+    if let Err(error) = options.output.begin() {
+        eprintln!("the folder for results cannot be written to: {error}");
+        return ExitCode::FAILURE;
     }
     for race in &options.races {
         if !run_elsewhere(race, options) {
@@ -144,23 +158,30 @@ fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    if let Err(error) = plot::draw_all(&options.output) {
+        eprintln!("the pictures could not be drawn: {error}");
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 
 fn run_one(race: &str, options: &Options) {
-    match Work::named(race, options.scale) {
-        Some(work) => race::race(&work, &options.contenders, &options.method, |threads, scores| {
-            report::print_race(&work, threads, scores);
+    let Options { contenders, method, scale, output, .. } = options;
+    match Work::named(race, *scale) {
+        Some(work) => race::race(&work, contenders, method, |threads, scores| {
+            report::print_race(output, &work, threads, scores);
         }),
-        None if race == "latency" => latency::print_all(&options.contenders, &options.method, options.scale),
-        None => memory::print_all(&options.contenders, options.scale),
+        None if race == "latency" => latency::print_all(output, contenders, method, *scale),
+        None => memory::print_all(output, contenders, *scale),
     }
 }
 
 fn run_elsewhere(race: &str, options: &Options) -> bool {
     let threads: Vec<String> = options.method.threads.iter().map(usize::to_string).collect();
+    let folder = options.output.folder().map(|folder| [OsStr::new("--out"), folder.as_os_str()]);
     let status = Command::new(own_program())
-        .args(["--race", race])
+        .args(["--part", "--race", race])
+        .args(folder.into_iter().flatten())
         .args(["--contenders", &options.contenders.join(",")])
         .args(["--threads", &threads.join(",")])
         .args(["--slice-ms", &options.method.slice.as_millis().to_string()])

@@ -5,6 +5,7 @@
 //! by asking for every key that was inserted.
 
 use crate::contenders;
+use crate::output::{MEMORY, Output};
 use crate::own_program;
 use crate::resident;
 use crate::works::{Kind, Skew, Work, blank_value, key_of, stamp};
@@ -30,28 +31,33 @@ struct Cell {
 }
 
 /// Prints a table per length of values.
-pub fn print_all(names: &[&'static str], scale: usize) {
+pub fn print_all(output: &Output, names: &[&'static str], scale: usize) {
     let limit = LIMIT_BYTES / scale;
     for value_len in VALUE_LENS {
-        println!("### memory, values of {value_len} B\n");
-        println!("Keys of 24 B, limit {} MiB, {FILL_FACTOR} times as much inserted\n", limit >> 20);
-        println!("| contender | resident MiB | of limit | entries kept | resident / payload |");
-        println!("|---|---:|---:|---:|---:|");
+        let mut text = format!("### memory, values of {value_len} B\n\n");
+        text += &format!("Keys of 24 B, limit {} MiB, {FILL_FACTOR} times as much inserted\n\n", limit >> 20);
+        text +=
+            "| contender | resident MiB | of limit | entries kept | resident / payload |\n|---|---:|---:|---:|---:|\n";
         let work = cell_work(value_len, limit);
         for name in names.iter().filter(|name| !name.starts_with("floor")) {
             let Some(cell) = measure_elsewhere(name, value_len, limit) else {
-                println!("| {name} | failed | - | - | - |");
+                text += &format!("| {name} | failed | - | - | - |\n");
                 continue;
             };
             let payload = cell.kept * work.payload_bytes();
-            print!("| {name} | {} |", cell.resident_bytes >> 20);
-            print!(" {:.2} | {} |", cell.resident_bytes as f64 / limit as f64, cell.kept);
-            println!(" {:.2} |", cell.resident_bytes as f64 / payload as f64);
+            let of_payload = cell.resident_bytes as f64 / payload as f64;
+            text += &format!("| {name} | {} |", cell.resident_bytes >> 20);
+            text += &format!(" {:.2} | {} |", cell.resident_bytes as f64 / limit as f64, cell.kept);
+            text += &format!(" {of_payload:.2} |\n");
+            let numbers = [value_len, limit, cell.resident_bytes, cell.kept].map(|number| number.to_string());
+            let [value_len, limit, resident, kept] = numbers;
+            let row = [value_len.clone(), name.to_string(), limit, resident, kept, format!("{of_payload:.4}")];
+            output.row(&MEMORY, &row);
             if cell.refused > 0 {
                 eprintln!("memory, {value_len} B: {name} refused {} inserts", cell.refused);
             }
         }
-        println!();
+        output.print(&(text + "\n"));
     }
 }
 

@@ -1,13 +1,15 @@
 //! The tables, in Markdown.
 
+use crate::output::{Output, RACES};
 use crate::race::Score;
 use crate::works::Work;
+use std::fmt::Write;
 
 /// Prints what a race with this many threads gave.
 ///
 /// The columns `of bytecache` and `of floor` are medians of ratios within rounds: 2.00 is twice as
 /// fast. `spread` is the distance of the quartiles over the median.
-pub fn print_race(work: &Work, threads: usize, scores: &[Score]) {
+pub fn print_race(output: &Output, work: &Work, threads: usize, scores: &[Score]) {
     let against: Vec<&Score> =
         [scores.first(), scores.iter().find(|score| score.name == "floor")].into_iter().flatten().collect();
     let mut head = String::from("| contender | Mops/s | spread |");
@@ -19,25 +21,39 @@ pub fn print_race(work: &Work, threads: usize, scores: &[Score]) {
     head += " hit ratio | resident MiB | of payload |";
     rule += "---:|---:|---:|";
 
-    println!("### {}, {threads} {}\n", work.name, if threads == 1 { "thread" } else { "threads" });
-    println!("{}\n", work.describe());
-    println!("{head}\n{rule}");
+    let mut text = format!("### {}, {threads} {}\n\n", work.name, if threads == 1 { "thread" } else { "threads" });
+    text += &format!("{}\n\n{head}\n{rule}\n", work.describe());
     for score in scores {
         let speed = quantile(&score.speeds, 0.5);
-        let spread = quantile(&score.speeds, 0.75) - quantile(&score.speeds, 0.25);
-        print!("| {} | {:.2} | {:.0} % |", score.name, speed / 1e6, 100.0 * spread / speed);
+        let spread = (quantile(&score.speeds, 0.75) - quantile(&score.speeds, 0.25)) / speed;
+        let _ = write!(text, "| {} | {:.2} | {:.0} % |", score.name, speed / 1e6, 100.0 * spread);
         for other in &against {
-            print!(" {:.2} |", paired_ratio(&score.speeds, &other.speeds));
+            let _ = write!(text, " {:.2} |", paired_ratio(&score.speeds, &other.speeds));
         }
         let hit_ratio = score.hit_ratio.map_or(String::from("-"), |ratio| format!("{ratio:.4}"));
         let payload = work.expected_entries * work.payload_bytes();
         let of_payload = score.resident_bytes as f64 / payload as f64;
-        println!(" {hit_ratio} | {} | {of_payload:.2} |", score.resident_bytes >> 20);
+        let _ = writeln!(text, " {hit_ratio} | {} | {of_payload:.2} |", score.resident_bytes >> 20);
+        output.row(
+            &RACES,
+            &[
+                work.name.to_string(),
+                threads.to_string(),
+                score.name.to_string(),
+                format!("{:.4}", speed / 1e6),
+                format!("{spread:.4}"),
+                format!("{:.4}", scores.first().map_or(f64::NAN, |first| paired_ratio(&score.speeds, &first.speeds))),
+                score.hit_ratio.map_or(String::new(), |ratio| format!("{ratio:.6}")),
+                format!("{:.6}", score.refused_ratio),
+                score.resident_bytes.to_string(),
+            ],
+        );
     }
-    println!();
+    text += "\n";
     for score in scores.iter().filter(|score| score.refused_ratio > 0.0) {
-        println!("{} refused {:.4} of its inserts.\n", score.name, score.refused_ratio);
+        text += &format!("{} refused {:.4} of its inserts.\n\n", score.name, score.refused_ratio);
     }
+    output.print(&text);
 }
 
 /// The median over rounds of the ratio of two contenders within the round.

@@ -1,0 +1,85 @@
+//! Where results go: Markdown to stdout, and with `--out DIR` also to files there.
+//!
+//! | file | what |
+//! |---|---|
+//! | `tables.md` | what stdout gets |
+//! | `races.csv`, `latency.csv`, `memory.csv` | a row for each contender of each table |
+//! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
+//!
+//! Every race runs in a process of its own, so rows are appended; the first process begins the files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The races' rows.
+pub const RACES: Sheet = Sheet {
+    file: "races.csv",
+    columns: "race,threads,contender,mops,spread,of_first,hit_ratio,refused_ratio,resident_bytes",
+};
+pub const LATENCY: Sheet = Sheet {
+    file: "latency.csv",
+    columns: "threads,contender,expiring,operation,p50_ns,p99_ns,p999_ns,max_ns,hit_ratio",
+};
+pub const MEMORY: Sheet = Sheet {
+    file: "memory.csv",
+    columns: "value_bytes,contender,limit_bytes,resident_bytes,entries,resident_per_payload",
+};
+
+const TABLES: &str = "tables.md";
+
+/// A file of rows.
+pub struct Sheet {
+    file: &'static str,
+    columns: &'static str,
+}
+
+/// Where to write.
+#[derive(Clone, Default)]
+pub struct Output {
+    folder: Option<PathBuf>,
+}
+
+impl Output {
+    /// To a folder as well, which has to be there.
+    pub fn to(folder: PathBuf) -> Self {
+        Self { folder: Some(folder) }
+    }
+
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Makes the folder and begins its files.
+    pub fn begin(&self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        fs::create_dir_all(folder)?;
+        File::create(folder.join(TABLES))?;
+        for sheet in [RACES, LATENCY, MEMORY] {
+            writeln!(File::create(folder.join(sheet.file))?, "{}", sheet.columns)?;
+        }
+        Ok(())
+    }
+
+    /// Prints Markdown.
+    pub fn print(&self, text: &str) {
+        print!("{text}");
+        self.append(TABLES, text);
+    }
+
+    /// Adds a row.
+    pub fn row(&self, sheet: &Sheet, fields: &[String]) {
+        self.append(sheet.file, &(fields.join(",") + "\n"));
+    }
+
+    fn append(&self, file: &str, text: &str) {
+        let Some(folder) = &self.folder else { return };
+        let written = OpenOptions::new()
+            .append(true)
+            .open(folder.join(file))
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        if let Err(error) = written {
+            eprintln!("{file} in {}: {error}", folder.display());
+        }
+    }
+}
