@@ -5,7 +5,7 @@
 //!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full] [--out DIR]
 //! ```
 //!
-//! `--race` takes the names of the works (`works.rs`), `latency` and `memory`; `--scale 4` divides the number
+//! `--race` takes the names of the works (`works.rs`), `latency`, `memory` and `lifecycle`; `--scale 4` divides the number
 //! of keys by four; `--full` runs every race. The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to
 //! files, with all numbers as CSV and pictures of the races (`output.rs`).
 //! Every race runs in a process of its own, so that none inherits another's heap.
@@ -13,6 +13,7 @@
 mod contenders;
 mod floor;
 mod latency;
+mod lifecycle;
 mod memory;
 mod output;
 mod plot;
@@ -34,7 +35,7 @@ use works::Work;
 const DEFAULT_RACES: [&str; 4] = ["hot", "uniform", "aside", "insert"];
 
 /// What is measured beside the works.
-const OTHERS: [&str; 2] = ["latency", "memory"];
+const OTHERS: [&str; 3] = ["latency", "memory", "lifecycle"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
                          [--slice-ms N] [--rounds N] [--scale N] [--full] [--out DIR]
@@ -57,6 +58,13 @@ fn main() -> ExitCode {
         && let (Ok(value_len), Ok(limit)) = (value_len.parse(), limit.parse())
     {
         memory::run_cell(name, value_len, limit);
+        return ExitCode::SUCCESS;
+    }
+    if let [cell, name, entries] = &args[..]
+        && cell == lifecycle::CELL_ARG
+        && let Ok(entries) = entries.parse()
+    {
+        lifecycle::run_cell(name, entries);
         return ExitCode::SUCCESS;
     }
     match parse(Parser::from_args(args)) {
@@ -172,6 +180,7 @@ fn run_one(race: &str, options: &Options) {
             report::print_race(output, &work, threads, scores);
         }),
         None if race == "latency" => latency::print_all(output, contenders, method, *scale),
+        None if race == "lifecycle" => lifecycle::print_all(output, contenders, *scale),
         None => memory::print_all(output, contenders, *scale),
     }
 }

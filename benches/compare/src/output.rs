@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `tables.md` | what stdout gets |
-//! | `races.csv`, `latency.csv`, `memory.csv` | a row for each contender of each table |
+//! | `races.csv`, `latency.csv`, `memory.csv`, `lifecycle.csv` | a row for each contender of each table |
 //! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
 //!
 //! Every race runs in a process of its own, so rows are appended; the first process begins the files.
@@ -25,6 +25,9 @@ pub const MEMORY: Sheet = Sheet {
     file: "memory.csv",
     columns: "value_bytes,contender,limit_bytes,resident_bytes,entries,resident_per_payload",
 };
+
+pub const LIFECYCLE: Sheet =
+    Sheet { file: "lifecycle.csv", columns: "contender,entries,first_read_ns,clear_ns,drop_ns" };
 
 const TABLES: &str = "tables.md";
 
@@ -55,7 +58,7 @@ impl Output {
         let Some(folder) = &self.folder else { return Ok(()) };
         fs::create_dir_all(folder)?;
         File::create(folder.join(TABLES))?;
-        for sheet in [RACES, LATENCY, MEMORY] {
+        for sheet in [RACES, LATENCY, MEMORY, LIFECYCLE] {
             writeln!(File::create(folder.join(sheet.file))?, "{}", sheet.columns)?;
         }
         Ok(())

@@ -112,6 +112,7 @@ pub trait Racer: Send + Sync {
     fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool;
     fn contains(&self, key: &[u8]) -> bool;
     fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool;
+    fn clear(&self) -> bool;
     fn settle(&self);
 }
 
@@ -152,6 +153,10 @@ impl<C: Contender> Racer for Seated<C> {
 
     fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool {
         self.0.insert_expiring(key, value, ttl)
+    }
+
+    fn clear(&self) -> bool {
+        self.0.clear()
     }
 
     fn settle(&self) {

@@ -44,6 +44,11 @@ impl Contender for Bytecache {
         self.0.insert_with_ttl(key, value, ttl).is_ok()
     }
 
+    fn clear(&self) -> bool {
+        self.0.clear();
+        true
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         self.0.contains_key(key)
     }

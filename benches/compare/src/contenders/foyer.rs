@@ -35,6 +35,11 @@ impl Contender for Foyer {
         true
     }
 
+    fn clear(&self) -> bool {
+        self.0.clear();
+        true
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         self.0.contains(key)
     }

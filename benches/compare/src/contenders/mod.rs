@@ -53,6 +53,11 @@ pub trait Contender: Send + Sync + 'static {
         false
     }
 
+    /// Removes everything; false if there is no such call.
+    fn clear(&self) -> bool {
+        false
+    }
+
     /// Does now what the cache has put off.
     fn settle(&self) {}
 }

@@ -34,6 +34,13 @@ impl Contender for Moka {
         true
     }
 
+    fn clear(&self) -> bool {
+        // It only marks what is there; the entries go with its housekeeping.
+        self.0.invalidate_all();
+        self.0.run_pending_tasks();
+        true
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         self.0.contains_key(key)
     }

@@ -37,6 +37,11 @@ impl Contender for QuickCache {
         true
     }
 
+    fn clear(&self) -> bool {
+        self.0.clear();
+        true
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         self.0.contains_key(key)
     }

@@ -70,6 +70,11 @@ impl Contender for Segcache {
         self.0.insert(key, value, None, ttl.max(Duration::from_secs(1))).is_ok()
     }
 
+    fn clear(&self) -> bool {
+        self.0.clear();
+        true
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         self.0.get_no_freq_incr(key).is_some()
     }

@@ -65,6 +65,15 @@ impl Contender for ShardedLru {
         true
     }
 
+    fn clear(&self) -> bool {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.entries.clear();
+            shard.bytes = 0;
+        }
+        true
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         self.shard(key).lock().entries.contains(key)
     }
