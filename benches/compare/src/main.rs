@@ -5,13 +5,14 @@
 //!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full] [--out DIR]
 //! ```
 //!
-//! `--race` takes the names of the works (`works.rs`), `latency`, `memory` and `lifecycle`; `--scale 4` divides the number
+//! `--race` takes the names of the works (`works.rs`), `latency`, `memory`, `hit-ratio` and `lifecycle`; `--scale 4` divides the number
 //! of keys by four; `--full` runs every race. The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to
 //! files, with all numbers as CSV and pictures of the races (`output.rs`).
 //! Every race runs in a process of its own, so that none inherits another's heap.
 
 mod contenders;
 mod floor;
+mod hit_ratio;
 mod latency;
 mod lifecycle;
 mod memory;
@@ -26,7 +27,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use output::Output;
 use race::Method;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 use works::Work;
@@ -35,7 +36,7 @@ use works::Work;
 const DEFAULT_RACES: [&str; 4] = ["hot", "uniform", "aside", "insert"];
 
 /// What is measured beside the works.
-const OTHERS: [&str; 3] = ["latency", "memory", "lifecycle"];
+const OTHERS: [&str; 4] = ["latency", "memory", "hit-ratio", "lifecycle"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
                          [--slice-ms N] [--rounds N] [--scale N] [--full] [--out DIR]
@@ -66,6 +67,18 @@ fn main() -> ExitCode {
     {
         lifecycle::run_cell(name, entries);
         return ExitCode::SUCCESS;
+    }
+    if let [cell, name, limit, trace] = &args[..]
+        && cell == hit_ratio::CELL_ARG
+        && let Ok(limit) = limit.parse()
+    {
+        return match hit_ratio::run_cell(name, limit, Path::new(trace)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{trace}: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     match parse(Parser::from_args(args)) {
         Ok(Some(options)) => run(&options),
@@ -180,6 +193,7 @@ fn run_one(race: &str, options: &Options) {
             report::print_race(output, &work, threads, scores);
         }),
         None if race == "latency" => latency::print_all(output, contenders, method, *scale),
+        None if race == "hit-ratio" => hit_ratio::print_all(output, contenders),
         None if race == "lifecycle" => lifecycle::print_all(output, contenders, *scale),
         None => memory::print_all(output, contenders, *scale),
     }

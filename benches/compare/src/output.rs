@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `tables.md` | what stdout gets |
-//! | `races.csv`, `latency.csv`, `memory.csv`, `lifecycle.csv` | a row for each contender of each table |
+//! | `races.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`, `lifecycle.csv` | a row for each contender of each table |
 //! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
 //!
 //! Every race runs in a process of its own, so rows are appended; the first process begins the files.
@@ -26,6 +26,8 @@ pub const MEMORY: Sheet = Sheet {
     columns: "value_bytes,contender,limit_bytes,resident_bytes,entries,resident_per_payload",
 };
 
+pub const HIT_RATIOS: Sheet =
+    Sheet { file: "hit_ratio.csv", columns: "trace,contender,target_bytes,limit_bytes,resident_bytes,hit_ratio" };
 pub const LIFECYCLE: Sheet =
     Sheet { file: "lifecycle.csv", columns: "contender,entries,first_read_ns,clear_ns,drop_ns" };
 
@@ -58,7 +60,7 @@ impl Output {
         let Some(folder) = &self.folder else { return Ok(()) };
         fs::create_dir_all(folder)?;
         File::create(folder.join(TABLES))?;
-        for sheet in [RACES, LATENCY, MEMORY, LIFECYCLE] {
+        for sheet in [RACES, LATENCY, MEMORY, HIT_RATIOS, LIFECYCLE] {
             writeln!(File::create(folder.join(sheet.file))?, "{}", sheet.columns)?;
         }
         Ok(())
