@@ -160,7 +160,6 @@ pub(crate) struct WriteCounts {
     pub(crate) inserted_bytes: u64,
     pub(crate) relocated_bytes: u64,
     pub(crate) index_growths: u64,
-    pub(crate) loads: LoadCounts,
 }
 
 impl WriteCounts {
@@ -174,7 +173,6 @@ impl WriteCounts {
         stats.inserted_bytes += self.inserted_bytes;
         stats.relocated_bytes += self.relocated_bytes;
         stats.index_growths += self.index_growths;
-        self.loads.add_to(stats);
     }
 }
 
@@ -215,16 +213,9 @@ impl LoadTimes {
         }
     }
 
-    fn add(&mut self, time: Duration) {
-        self.total_nanos = self.total_nanos.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        if let Some(class) = (0..Self::CLASSES).find(|&class| time < Self::bound(class)) {
-            self.counts[class] += 1;
-        }
-    }
-
-    fn add_all(&mut self, other: &Self) {
-        self.total_nanos = self.total_nanos.saturating_add(other.total_nanos);
-        self.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
+    /// The class of a load that took so long.
+    fn class(time: Duration) -> usize {
+        (0..Self::CLASSES - 1).find(|&class| time < Self::bound(class)).unwrap_or(Self::CLASSES - 1)
     }
 }
 
@@ -237,41 +228,72 @@ pub(crate) enum LoadEnd {
     Cancelled,
 }
 
-/// What a shard counts of loads, under its lock.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LoadCounts {
-    pub(crate) refused: u64,
-    pub(crate) refreshes: u64,
-    pub(crate) unshared: u64,
-    loads: u64,
-    failures: u64,
-    absences: u64,
-    cancellations: u64,
-    times: LoadTimes,
+/// What is counted of loads, by all shards together: a load costs more than the line that they share.
+#[derive(Debug)]
+pub(crate) struct LoadCounts([AtomicU64; LoadCount::KINDS + LoadTimes::CLASSES]);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LoadCount {
+    Refused,
+    Refreshes,
+    Unshared,
+    Followers,
+    TimedOut,
+    Loads,
+    Failures,
+    Absences,
+    Cancellations,
+    Nanos,
+}
+
+impl LoadCount {
+    const KINDS: usize = 10;
 }
 
 impl LoadCounts {
-    pub(crate) fn note(&mut self, end: LoadEnd) {
-        match end {
-            LoadEnd::Cancelled => self.cancellations += 1,
-            LoadEnd::Found(time) | LoadEnd::Absent(time) | LoadEnd::Failed(time) => {
-                self.loads += 1;
-                self.failures += u64::from(matches!(end, LoadEnd::Failed(_)));
-                self.absences += u64::from(matches!(end, LoadEnd::Absent(_)));
-                self.times.add(time);
-            }
-        }
+    pub(crate) fn new() -> Self {
+        Self(core::array::from_fn(|_| AtomicU64::new(0)))
     }
 
-    fn add_to(&self, stats: &mut Stats) {
-        stats.loads += self.loads;
-        stats.load_failures += self.failures;
-        stats.load_absences += self.absences;
-        stats.load_cancellations += self.cancellations;
-        stats.stale_loads += self.refused;
-        stats.refreshes += self.refreshes;
-        stats.unshared_loads += self.unshared;
-        stats.load_times.add_all(&self.times);
+    pub(crate) fn add(&self, count: LoadCount, amount: u64) {
+        self.0[count as usize].fetch_add(amount, Ordering::Relaxed);
+    }
+
+    fn get(&self, count: LoadCount) -> u64 {
+        self.0[count as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note(&self, end: LoadEnd) {
+        let time = match end {
+            LoadEnd::Cancelled => return self.add(LoadCount::Cancellations, 1),
+            LoadEnd::Found(time) => time,
+            LoadEnd::Absent(time) => {
+                self.add(LoadCount::Absences, 1);
+                time
+            }
+            LoadEnd::Failed(time) => {
+                self.add(LoadCount::Failures, 1);
+                time
+            }
+        };
+        self.add(LoadCount::Loads, 1);
+        self.add(LoadCount::Nanos, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.0[LoadCount::KINDS + LoadTimes::class(time)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        stats.loads += self.get(LoadCount::Loads);
+        stats.load_failures += self.get(LoadCount::Failures);
+        stats.load_absences += self.get(LoadCount::Absences);
+        stats.load_cancellations += self.get(LoadCount::Cancellations);
+        stats.stale_loads += self.get(LoadCount::Refused);
+        stats.refreshes += self.get(LoadCount::Refreshes);
+        stats.unshared_loads += self.get(LoadCount::Unshared);
+        stats.followers += self.get(LoadCount::Followers);
+        stats.load_timeouts += self.get(LoadCount::TimedOut);
+        stats.load_times.total_nanos += self.get(LoadCount::Nanos);
+        let classes = self.0[LoadCount::KINDS..].iter().map(|class| class.load(Ordering::Relaxed));
+        stats.load_times.counts.iter_mut().zip(classes).for_each(|(sum, count)| *sum += count);
     }
 }
 
@@ -359,11 +381,13 @@ mod tests {
 
     #[test]
     fn a_load_falls_below_the_bound_of_its_class_and_not_below_the_one_before() {
-        let mut times = LoadTimes::default();
+        let (counts, mut stats) = (LoadCounts::new(), Stats::default());
         let seconds = Duration::from_secs(1);
         for time in [Duration::ZERO, Duration::from_nanos(999), Duration::from_micros(1), seconds, 60 * seconds] {
-            times.add(time);
+            counts.note(LoadEnd::Found(time));
         }
+        counts.add_to(&mut stats);
+        let times = stats.load_times;
         let counts: Vec<_> = times.histogram().filter(|&(_, count)| count > 0).collect();
         let micros = Duration::from_micros;
         assert_eq!(counts, [(micros(1), 2), (micros(4), 1), (micros(1 << 20), 1), (Duration::MAX, 1)]);

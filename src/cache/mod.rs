@@ -19,7 +19,7 @@ use crate::reclaim::{self, Pin};
 use crate::removal::Listener;
 use crate::ring::{Alignment, Held, Value};
 use crate::shard::{Condition, Found, NoShard, Position, Progress, Shard, ShardConfig, Stored, Visit, is_served};
-use crate::stats::{Count, Memory, ReadCounts, Stats};
+use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = u16::MAX as usize;
@@ -28,6 +28,8 @@ const BATCH: usize = 16;
 /// Stripes of counters take at most this part of the memory.
 const COUNTS_SHARE: usize = 128;
 const MAX_STRIPES: usize = 64;
+/// The two counts of an `Arc`.
+const ARC_BYTES: usize = 16;
 
 /// A cache from bytes to bytes.
 ///
@@ -54,6 +56,7 @@ struct Inner {
     shard_bits: u32,
     shards: Box<[Shard]>,
     counts: ReadCounts,
+    loads: Arc<LoadCounts>,
     max_bytes: usize,
     max_entry_bytes: usize,
     /// What is allocated beside the shards.
@@ -99,7 +102,7 @@ fn stripes(max_bytes: usize) -> usize {
 
 /// What a cache of this size allocates beside its shards.
 fn overhead(max_bytes: usize) -> usize {
-    size_of::<Inner>() + ReadCounts::footprint(stripes(max_bytes))
+    size_of::<Inner>() + ReadCounts::footprint(stripes(max_bytes)) + size_of::<LoadCounts>() + ARC_BYTES
 }
 
 /// The smallest size that leaves `shard_bytes` to the shards.
@@ -148,6 +151,7 @@ impl Cache {
         let stripes = stripes(config.max_bytes);
         let overhead = overhead(config.max_bytes);
         let budget = config.max_bytes.saturating_sub(overhead) / config.shards;
+        let loads = Arc::new(LoadCounts::new());
         let shard = ShardConfig {
             budget,
             shard_bits: config.shards.ilog2(),
@@ -158,6 +162,7 @@ impl Cache {
             rules: config.rules,
             clock: config.clock,
             listener: config.listener.clone(),
+            loads: Arc::clone(&loads),
         };
         let too_small = |shard_min| {
             let min_bytes = min_bytes(config.shards * shard_min);
@@ -177,6 +182,7 @@ impl Cache {
             shard_bits: config.shards.ilog2(),
             shards,
             counts: ReadCounts::new(stripes),
+            loads,
             max_bytes: config.max_bytes,
             max_entry_bytes: shard.max_entry_bytes(),
             overhead,
@@ -460,6 +466,7 @@ impl Cache {
             negative_hits: counts.sum(Count::NegativeHits),
             ..Stats::default()
         };
+        self.inner.loads.add_to(&mut stats);
         let targets: f64 = self.inner.shards.iter().map(|shard| shard.add_stats(&mut stats)).sum();
         stats.live_target = targets / self.shards() as f64;
         stats

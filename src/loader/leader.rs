@@ -181,7 +181,7 @@ impl Leader {
         shard.write_untold(|writer| match &self.ticket {
             Some(ticket) => writer.complete(self.hash, ticket, result, end),
             None => {
-                writer.note_load(end);
+                shard.loads().note(end);
                 None
             }
         })

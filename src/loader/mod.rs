@@ -42,6 +42,7 @@ use crate::cache::{Cache, LookUp, Misses, Target};
 use crate::flight::End;
 use crate::ring::Value;
 use crate::shard::{Boarding, KeyFlight, Outcome, Untold, Waiter};
+use crate::stats::LoadCount;
 
 type Answer<E> = Result<Value, LoadError<E>>;
 
@@ -274,14 +275,14 @@ where
 fn answer<E: Send + Sync + 'static>(target: &Target<'_>, end: Option<End<Outcome>>) -> Option<Answer<E>> {
     let answer = match end {
         None => {
-            target.shard.note_load_timeout();
+            target.shard.loads().add(LoadCount::TimedOut, 1);
             return Some(Err(LoadError::TimedOut));
         }
         Some(End::Abandoned) => return None,
         Some(End::Panicked) => return Some(Err(LoadError::Panicked)),
         Some(End::Landed(outcome)) => outcome::shared(outcome)?,
     };
-    target.shard.note_follower();
+    target.shard.loads().add(LoadCount::Followers, 1);
     Some(answer)
 }
 

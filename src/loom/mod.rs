@@ -32,6 +32,7 @@ use crate::policy::Policy;
 use crate::reclaim::{self, Live, Pin, Published, WriteToken};
 use crate::ring::{Alignment, Draft, Held, Ring, RingShared, Stream, Value};
 use crate::shard::{Condition, Shard, ShardConfig, TouchLog};
+use crate::stats::LoadCounts;
 use crate::units::{EntryId, Location, Stamps};
 
 /// Explores all schedules with at most so many switches away from a thread that could go on: two to four show
@@ -178,6 +179,7 @@ fn config() -> ShardConfig {
         rules: Rules::default(),
         clock: ClockSource::System,
         listener: None,
+        loads: Arc::new(LoadCounts::new()),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::flight::{Flight, SEAT_BYTES};
 use crate::hash::KeyHash;
 use crate::removal::RemovalCause;
 use crate::ring::{Held, Value};
-use crate::stats::LoadEnd;
+use crate::stats::{LoadCount, LoadCounts, LoadEnd};
 use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, Stamp, Stamps};
 
@@ -220,7 +220,7 @@ impl Writer<'_> {
     }
 
     fn no_room(&mut self) -> Boarding {
-        self.state.counts.loads.unshared += 1;
+        self.shard.loads.add(LoadCount::Unshared, 1);
         Boarding::NoRoom
     }
 
@@ -299,7 +299,7 @@ impl Writer<'_> {
             return None;
         }
         let ticket = self.begin_flight(key)?;
-        self.state.counts.loads.refreshes += 1;
+        self.shard.loads.add(LoadCount::Refreshes, 1);
         Some(ticket)
     }
 
@@ -334,17 +334,12 @@ impl Writer<'_> {
         let held = if self.state.end_lease(ticket) {
             self.store_result(hash, &ticket.key, result)
         } else {
-            self.state.counts.loads.refused += u64::from(!matches!(result, LoadResult::Failed(None)));
+            self.shard.loads.add(LoadCount::Refused, u64::from(!matches!(result, LoadResult::Failed(None))));
             None
         };
         // Last: if a policy panics, the leader counts a failure.
-        self.state.counts.loads.note(end);
+        self.shard.loads.note(end);
         held
-    }
-
-    /// Counts a load that had no flight.
-    pub(crate) fn note_load(&mut self, end: LoadEnd) {
-        self.state.counts.loads.note(end);
     }
 
     fn store_result(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>) -> Option<Held> {
@@ -400,21 +395,16 @@ impl super::State {
 }
 
 impl Shard {
-    pub(crate) fn note_follower(&self) {
-        self.followers.fetch_add(1, Ordering::Relaxed); // A counter.
-    }
-
-    pub(crate) fn note_load_timeout(&self) {
-        self.load_timeouts.fetch_add(1, Ordering::Relaxed); // A counter.
+    pub(crate) fn loads(&self) -> &LoadCounts {
+        &self.loads
     }
 
     /// Counts a load that brings no result, and ends its lease: before its followers hear of it, or they would board it again. Runs
     /// no user code: it may be called while one panics.
     pub(crate) fn end_load(&self, ticket: Option<&Ticket>, counted: LoadEnd) {
-        let mut state = self.state.lock();
-        state.counts.loads.note(counted);
+        self.loads.note(counted);
         if let Some(ticket) = ticket {
-            state.end_lease(ticket);
+            self.state.lock().end_lease(ticket);
         }
     }
 

@@ -49,7 +49,7 @@ use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renum
 use crate::reclaim::{Published, WriteToken};
 use crate::removal::Listener;
 use crate::ring::{Alignment, ChunkId, Ring, RingShared};
-use crate::stats::{Memory, Stats, WriteCounts};
+use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
 
@@ -77,6 +77,7 @@ pub(crate) struct ShardConfig {
     pub(crate) rules: Rules,
     pub(crate) clock: ClockSource,
     pub(crate) listener: Option<Listener>,
+    pub(crate) loads: Arc<LoadCounts>,
 }
 
 impl ShardConfig {
@@ -146,8 +147,7 @@ pub(crate) struct Shard {
     rules: Rules,
     listener: Option<Listener>,
     listener_panics: AtomicU64,
-    followers: AtomicU64,
-    load_timeouts: AtomicU64,
+    loads: Arc<LoadCounts>,
     state: Mutex<State>,
 }
 
@@ -302,8 +302,7 @@ impl Shard {
             rules: config.rules.clone(),
             listener: config.listener.clone(),
             listener_panics: AtomicU64::new(0),
-            followers: AtomicU64::new(0),
-            load_timeouts: AtomicU64::new(0),
+            loads: Arc::clone(&config.loads),
             state: Mutex::new(state),
         })
     }
@@ -317,9 +316,7 @@ impl Shard {
     pub(crate) fn add_stats(&self, stats: &mut Stats) -> f64 {
         let state = self.state.lock();
         state.counts.add_to(stats);
-        stats.listener_panics += self.listener_panics.load(Ordering::Relaxed); // Counters.
-        stats.followers += self.followers.load(Ordering::Relaxed);
-        stats.load_timeouts += self.load_timeouts.load(Ordering::Relaxed);
+        stats.listener_panics += self.listener_panics.load(Ordering::Relaxed); // A counter.
         f64::from(state.governor.target()) / f64::from(governor::FULL)
     }
 
