@@ -13,21 +13,14 @@ use std::thread;
 use std::time::Duration;
 
 use bytecache::{
-    Cache, CacheBuilder, ErrorKind, Lifetime, LoadError, Loaded, ManualClock, Policy, Remaining, RemovalCause, TICK,
-    Value,
+    Cache, ErrorKind, Lifetime, LoadError, Loaded, ManualClock, Policy, Remaining, RemovalCause, TICK, Value,
 };
-use support::{Gate, Hand, block_on, until};
+use support::{Gate, Hand, assert_nothing_is_left, block_on, timed, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 type Answer = Result<Value, LoadError<&'static str>>;
 type Given = Result<Loaded<&'static str>, &'static str>;
-
-fn timed(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
-    let clock = ManualClock::new();
-    let builder = Cache::builder().max_bytes(1 << 20).shards(1).clock(clock.clone());
-    (options(builder).build().unwrap(), clock)
-}
 
 /// What loads bring, one after the other; asked for more it panics.
 #[derive(Clone, Default)]
@@ -66,13 +59,6 @@ fn value(value: &'static str) -> Given {
 
 fn text(answer: &Answer) -> &str {
     std::str::from_utf8(answer.as_ref().unwrap()).unwrap()
-}
-
-#[track_caller]
-fn assert_nothing_is_left(cache: &Cache) {
-    assert_eq!(cache.loads_under_way(), (0, 0));
-    assert_eq!(cache.memory().flights, 0);
-    cache.validate();
 }
 
 // Lifetimes.

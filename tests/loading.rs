@@ -10,8 +10,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use bytecache::{Cache, CacheBuilder, Lifetime, LoadError, ManualClock, Value};
-use support::{Gate, Hand, until};
+use bytecache::{Cache, Lifetime, LoadError, Value};
+use support::{Gate, Hand, assert_nothing_is_left, timed, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,12 +19,6 @@ type Answer = Result<Value, LoadError<String>>;
 
 fn cache() -> Cache {
     Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap()
-}
-
-fn timed(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
-    let clock = ManualClock::new();
-    let builder = Cache::builder().max_bytes(1 << 20).shards(1).clock(clock.clone());
-    (options(builder).build().unwrap(), clock)
 }
 
 fn ok(value: &str) -> Result<String, String> {
@@ -38,13 +32,6 @@ fn never() -> Result<String, String> {
 
 fn text(answer: Answer) -> String {
     String::from_utf8(answer.unwrap().to_vec()).unwrap()
-}
-
-#[track_caller]
-fn assert_nothing_is_left(cache: &Cache) {
-    assert_eq!(cache.loads_under_way(), (0, 0));
-    assert_eq!(cache.memory().flights, 0);
-    cache.validate();
 }
 
 // One caller.

@@ -34,7 +34,7 @@ fn mixed(policy: Policy, max_bytes: usize) {
     assert!(stats.evictions > least_evictions, "{policy}: {stats:?}");
     // Of the smallest shard their arrays are a good part, and a large entry that has just left is an eighth.
     let is_heavy = matches!(policy, Policy::Gdsf | Policy::TinyLfu | Policy::Adaptive) && max_bytes == 64 << 10;
-    let least_live = if is_heavy { max_bytes / 25 * 7 } else { max_bytes / 2 };
+    let least_live = if is_heavy { max_bytes / 3 } else { max_bytes / 2 };
     assert!(live > least_live, "{policy}: only {live} of {max_bytes} bytes are live");
     assert!(stats.write_amplification() < 3.0, "{stats:?}");
 }

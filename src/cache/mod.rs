@@ -26,7 +26,7 @@ const MAX_KEY_BYTES: usize = u16::MAX as usize;
 /// Keys that [`Cache::get_many`] has on the way at a time: enough to keep a core's line buffers busy.
 const BATCH: usize = 16;
 /// Stripes of counters take at most this part of the memory.
-const COUNTS_SHARE: usize = 128;
+const COUNTS_SHARE: usize = 256;
 const MAX_STRIPES: usize = 64;
 /// The two counts of an `Arc`.
 const ARC_BYTES: usize = 16;

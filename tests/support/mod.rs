@@ -1,4 +1,4 @@
-//! Futures under a test's own control.
+//! Caches and futures under a test's own control.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::future::Future;
@@ -7,6 +7,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+
+use bytecache::{Cache, CacheBuilder, ManualClock};
+
+/// A cache of 1 MiB in one shard, and its clock.
+pub(crate) fn timed(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
+    let clock = ManualClock::new();
+    let builder = Cache::builder().max_bytes(1 << 20).shards(1).clock(clock.clone());
+    (options(builder).build().unwrap(), clock)
+}
+
+/// Checks that no load has left anything behind.
+#[track_caller]
+pub(crate) fn assert_nothing_is_left(cache: &Cache) {
+    assert_eq!(cache.loads_under_way(), (0, 0));
+    assert_eq!(cache.memory().flights, 0);
+    cache.validate();
+}
 
 /// A future that is pending until it is opened. Clones are the same gate.
 #[derive(Clone, Default)]
