@@ -1,5 +1,6 @@
 //! [`Cache`]: the public operations, each routed to its shard.
 
+mod all;
 mod lifetimes;
 mod loads;
 
@@ -12,13 +13,13 @@ pub(crate) use loads::LookUp;
 use crate::builder::CacheBuilder;
 use crate::clock::ClockSource;
 use crate::error::{Error, ErrorKind};
-use crate::expiry::{Freshness, Lifetime, Rules};
+use crate::expiry::{Lifetime, Rules};
 use crate::hash::{KeyHash, KeyHasher};
 use crate::policy::PolicyFactory;
 use crate::reclaim::{self, Pin};
 use crate::removal::Listener;
 use crate::ring::{Alignment, Held, Value};
-use crate::shard::{Condition, Found, NoShard, Position, Progress, Shard, ShardConfig, Stored, Visit, is_served};
+use crate::shard::{Condition, Found, NoShard, Shard, ShardConfig, Stored, Visit};
 use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
@@ -348,80 +349,6 @@ impl Cache {
         Some(self.held(held, &reclaim::pin()))
     }
 
-    /// Removes all entries. Entries that other threads store meanwhile may stay.
-    ///
-    /// # Cost
-    ///
-    /// One pass over the index; the entries' bytes are not touched.
-    #[doc(alias = "invalidate_all")]
-    pub fn clear(&self) {
-        for shard in &self.inner.shards {
-            if self.inner.is_listened_to {
-                clear_step_by_step(shard);
-            } else {
-                shard.write(|writer| writer.clear());
-            }
-        }
-    }
-
-    /// Removes the entries for which `keep` returns `false`.
-    ///
-    /// No lock is held while `keep` runs, and other threads go on: an entry that is replaced between the call
-    /// of `keep` and its removal is shown to `keep` again. Entries that are stored meanwhile may not be seen;
-    /// an entry may be seen twice.
-    ///
-    /// `keep` is asked about entries in their [stale period](crate::CacheBuilder::stale_for), too. What is remembered of keys
-    /// that have [nothing](crate::Loaded::Absent) goes, and the results of loads under way are not stored.
-    pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
-        // Nobody can ask `keep` about what is not there yet.
-        self.inner.shards.iter().for_each(|shard| shard.write(|writer| writer.detach_flights()));
-        self.for_each_found(|target, key, (value, freshness), pin| {
-            let (mut seen, mut freshness) = (value, freshness);
-            // Ends: each round but the first follows a change of the entry by another thread.
-            while freshness == Freshness::Negative || !keep(key, seen) {
-                let address = seen.as_ptr();
-                let removed = target.shard.write(|writer| {
-                    // The pin keeps the address from being reused, so it tells the value from any other.
-                    writer.remove_if_same(target.hash, key, |value| value.as_ptr() == address)
-                });
-                if removed != Some(false) {
-                    break;
-                }
-                let Some((found, now)) = target.shard.find_whatever(target.hash, key, pin) else { break };
-                (seen, freshness) = (found.value, now);
-            }
-        });
-    }
-
-    /// Calls `each` with every entry, shard by shard. Neither the policy nor the statistics learn of it.
-    ///
-    /// Weakly consistent: no lock is held while `each` runs; entries that come or go meanwhile may be seen or
-    /// not; when a shard's index grows meanwhile, a few may be seen twice. An epoch pin is held during each
-    /// call, as in [`get_with`](Self::get_with).
-    pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        self.for_each_found(|_, key, (value, freshness), _| {
-            if is_served(freshness) {
-                each(key, value);
-            }
-        });
-    }
-
-    fn for_each_found<'a>(&'a self, mut each: impl for<'b> FnMut(Target<'b>, &[u8], (&'b [u8], Freshness), &'b Pin)) {
-        for shard in &self.inner.shards {
-            let mut position = Position::start();
-            loop {
-                // A pin for each bucket, so that memory can be reclaimed in between.
-                let pin = reclaim::pin();
-                let more = shard.for_each_in_bucket(&mut position, &pin, |entry, freshness| {
-                    each(self.target(entry.key), entry.key, (entry.value, freshness), &pin);
-                });
-                if !more {
-                    break;
-                }
-            }
-        }
-    }
-
     /// Entries at this moment.
     pub fn len(&self) -> usize {
         self.inner.shards.iter().map(Shard::len).sum()
@@ -602,15 +529,6 @@ impl Cache {
         let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition, lifetime));
         stored.map_err(|_| ErrorKind::Rejected.into())
     }
-}
-
-/// Removes all entries of a shard, and tells the listener of some at a time: copies of all might be as large as the cache.
-fn clear_step_by_step(shard: &Shard) {
-    shard.write(|writer| writer.detach_flights());
-    const ENOUGH_BYTES: usize = 256 << 10;
-    let mut progress = Progress::default();
-    // Ends: the index grows only so often.
-    while !shard.write(|writer| writer.remove_some(&mut progress, ENOUGH_BYTES)) {}
 }
 
 impl fmt::Debug for Cache {

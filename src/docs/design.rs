@@ -114,7 +114,7 @@
 //! |---|---|
 //! | 6 | `lib.rs` |
 //! | 5 | `builder.rs`, `loader/`: threads, tasks, rules, many keys; `docs/` |
-//! | 4 | `cache/`: routing to shards |
+//! | 4 | `cache/`: routing to shards; operations on all entries, on lifetimes, and what loads ask |
 //! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs`, `load.rs` and `grow.rs` with it; `idle.rs` with and without |
 //! | 2 | `ring/`, `index/`, `policy/`, `expiry/`, `flight.rs`: five rooms that do not know each other |
 //! | 1 | `units.rs`, `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `removal.rs`, `prefetch.rs`, `sync.rs` |

@@ -180,11 +180,22 @@
 //! on processors that let loads pass later stores, which loom does not explore and which would cost a touch
 //! at worst.
 //!
+//! # Loads: `shard/load.rs`, `flight.rs`
+//!
+//! * Leases are ordered by the shard's lock alone. A changed store is seen by every load that boards after the write that
+//!   followed the change; a load that boarded before it finds its flight gone when it comes to store.
+//! * A flight's end and those who wait for it are ordered by the flight's own lock: a task registers under the hold of it
+//!   under which it has found no end.
+//! * `seated`, `seats` and `bytes` are Relaxed: seats are taken under the shard's lock, and given up at any time.
+//!
+//! Models: all of `loads`.
+//!
 //! # Counters: `shard/account.rs`, `stats.rs`
 //!
 //! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed: it never passes the
 //!   budget in the one order of its changes. The memory behind it is handed over by other means. `index` is a
 //!   part of it, for reports.
+//! * The counters of loads are Relaxed, and shared by all shards of a cache.
 //! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has its number.
 //!   The mutex around the free numbers passes a stripe from a thread that has ended to the next. The last
 //!   stripe is shared and is added to.

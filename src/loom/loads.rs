@@ -104,8 +104,7 @@ fn a_load_that_began_before_a_clearing_is_not_stored_after_it() {
 
 /// Two callers that find nothing.
 ///
-/// Fails if `board` does not look for an entry again; if it does not look for a flight; and if `complete` takes the flight
-/// out under one hold of the lock and stores under another.
+/// Fails if `board` does not look for an entry again, and if it does not look for a flight.
 #[test]
 fn of_two_callers_one_loads() {
     explore(3, || {
