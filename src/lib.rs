@@ -20,6 +20,9 @@ mod region;
 mod removal;
 mod ring;
 mod shard;
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod shared_lines;
 mod stats;
 mod sync;
 mod units;
