@@ -2,7 +2,8 @@
 //!
 //! The only file that names `memmap2`. Mapped memory is anonymous and private, starts at a 2-MiB border when
 //! it is large enough to gain from huge pages, and asks for them (`madvise(MADV_HUGEPAGE)` on Linux;
-//! elsewhere the advice does not exist and is left out). It counts against the process only as it is touched.
+//! elsewhere the advice does not exist and is left out); what is left after the last whole one lies in small pages. It counts
+//! against the process only as it is touched, a whole page at a time.
 //!
 //! Plain memory serves where mapping fails or would waste most of a page.
 //!
@@ -15,8 +16,26 @@ use memmap2::MmapMut;
 /// Where huge pages begin and end.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// From this size on a region asks for huge pages: the last, partial one wastes at most a quarter then.
-const HUGE_FROM: usize = 4 * HUGE_PAGE;
+/// In which order a region's bytes are first written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// From the beginning on, and perhaps not all of them.
+    InOrder,
+    /// Anywhere, and soon everywhere.
+    AtRandom,
+}
+
+impl Filling {
+    /// From this size on a region asks for huge pages. In order, the page that is being filled is resident before it is used: it should
+    /// be a quarter of the region at most. At random, all pages are soon resident anyway. `small` and `uniform` of `benches/compare`
+    /// measure what it is worth.
+    fn huge_from(self) -> usize {
+        match self {
+            Self::InOrder => 4 * HUGE_PAGE,
+            Self::AtRandom => HUGE_PAGE,
+        }
+    }
+}
 
 /// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an
 /// arena has not been written to, or has given back, takes no memory. Rounding to pages costs under an eighth
@@ -50,9 +69,9 @@ impl Region {
     }
 
     /// At least `bytes` zero bytes, or `None` if the system refuses them.
-    pub(crate) fn zeroed(bytes: usize) -> Option<Self> {
+    pub(crate) fn zeroed(bytes: usize, filling: Filling) -> Option<Self> {
         if bytes >= MAPPED_FROM && !cfg!(bytecache_loom) {
-            if let Some(mapped) = Self::mapped(bytes) {
+            if let Some(mapped) = Self::mapped(bytes, filling) {
                 return Some(mapped);
             }
         }
@@ -63,8 +82,8 @@ impl Region {
         Some(Self::Plain(lines))
     }
 
-    fn mapped(bytes: usize) -> Option<Self> {
-        if bytes < HUGE_FROM {
+    fn mapped(bytes: usize, filling: Filling) -> Option<Self> {
+        if bytes < filling.huge_from() {
             return MmapMut::map_anon(bytes).ok().map(|map| Self::Mapped(map, 0));
         }
         // Address space costs nothing, so one huge page more lets the region start on a border.
@@ -102,16 +121,18 @@ mod tests {
 
     #[test]
     fn large_regions_start_on_a_huge_page_and_small_ones_on_a_line() {
-        let mut large = Region::zeroed(HUGE_FROM + 1).unwrap();
-        assert!(large.mapping().is_some());
-        assert_eq!(large.as_mut_ptr().addr() % HUGE_PAGE, 0);
-        let mut small = Region::zeroed(100).unwrap();
+        for filling in [Filling::InOrder, Filling::AtRandom] {
+            let mut large = Region::zeroed(filling.huge_from() + 1, filling).unwrap();
+            assert!(large.mapping().is_some());
+            assert_eq!(large.as_mut_ptr().addr() % HUGE_PAGE, 0);
+        }
+        let mut small = Region::zeroed(100, Filling::InOrder).unwrap();
         assert!(small.mapping().is_none());
         assert_eq!(small.as_mut_ptr().addr() % Line::BYTES, 0);
     }
 
     #[test]
     fn what_the_address_space_cannot_hold_is_refused() {
-        assert!(Region::zeroed(1 << 60).is_none());
+        assert!(Region::zeroed(1 << 60, Filling::InOrder).is_none());
     }
 }

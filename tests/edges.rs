@@ -540,6 +540,29 @@ fn the_cache_can_be_used_inside_for_each_retain_and_get_many() {
 }
 
 #[test]
+fn get_many_sees_what_was_stored_inside_it_although_the_index_has_grown() {
+    let _alone = alone();
+    let cache = cache(16 << 20, Policy::Lru);
+    let keys = ["first", "updated", "removed", "kept"];
+    keys.iter().for_each(|key| cache.insert(key, "old").unwrap());
+    let mut seen = Vec::new();
+    cache.get_many(&keys, |index, value| {
+        seen.push(value.map(<[u8]>::to_vec));
+        if index == 0 {
+            for number in 0..20_000_u32 {
+                cache.insert(number.to_le_bytes(), [7; 60]).unwrap();
+            }
+            assert!(cache.stats().index_growths > 0);
+            cache.insert("updated", "new").unwrap();
+            assert!(cache.remove("removed"));
+        }
+    });
+    let [old, new] = ["old", "new"].map(|value| Some(value.as_bytes().to_vec()));
+    assert_eq!(seen, [old.clone(), new, None, old]);
+    cache.validate();
+}
+
+#[test]
 fn retain_shows_an_entry_again_that_was_replaced_meanwhile_and_ends() {
     let _alone = alone();
     let cache = cache(64 << 10, Policy::Lru);

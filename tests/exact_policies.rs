@@ -58,6 +58,9 @@ impl EvictionPolicy for Recorder {
         self.hashes.insert(id, hash);
         self.policy.insert(id, hash, charge);
     }
+    fn settle(&mut self) {
+        self.policy.settle();
+    }
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
     }
@@ -228,6 +231,13 @@ impl Pair {
         assert_eq!(name.is_some_and(|name| self.simulator.remove(name)), removed, "key {key}");
     }
 
+    fn decline(&mut self, key: u32) {
+        let key = key.to_le_bytes();
+        if self.cache.contains_key(key) {
+            assert!(!self.cache.insert_if_absent(key, [0; 20]).unwrap());
+        }
+    }
+
     fn store(&mut self, key: u32, value_len: usize) {
         self.cache.insert(key.to_le_bytes(), vec![7; value_len]).unwrap();
         let events: Vec<_> = self.events.lock().unwrap().drain(..).collect();
@@ -270,6 +280,8 @@ enum Operation {
     /// A look-up, and an insert if it misses.
     Fetch(u32, usize),
     Store(u32, usize),
+    /// An insert under a key that is there, if it is: it changes nothing.
+    Decline(u32),
     Remove(u32),
 }
 
@@ -282,6 +294,7 @@ fn operations(stores: u32) -> impl Strategy<Value = Vec<Operation>> {
         6 => key().prop_map(Operation::Read),
         8 => (key(), len()).prop_map(|(key, len)| Operation::Fetch(key, len)),
         stores => (key(), len()).prop_map(|(key, len)| Operation::Store(key, len)),
+        2 => key().prop_map(Operation::Decline),
         2 => key().prop_map(Operation::Remove),
     ];
     prop::collection::vec(operation, 3_000..5_000)
@@ -302,6 +315,7 @@ fn check(policy: Policy, operations: &[Operation]) -> u64 {
             // The most recently used entry is the one that is updated: it would evict itself.
             Operation::Store(key, len) if policy != Policy::Mru => pair.store(key, len),
             Operation::Store(..) => (),
+            Operation::Decline(key) => pair.decline(key),
             Operation::Remove(key) => pair.remove(key),
         }
         if pair.is_over {

@@ -189,6 +189,10 @@ impl EvictionPolicy for Watched {
         self.policy.insert(id, hash, charge);
     }
 
+    fn settle(&mut self) {
+        self.policy.settle();
+    }
+
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
     }

@@ -19,7 +19,7 @@ use crate::policy::PolicyFactory;
 use crate::reclaim::{self, Pin};
 use crate::removal::Listener;
 use crate::ring::{Alignment, Held, Value};
-use crate::shard::{Condition, Found, NoShard, Shard, ShardConfig, Stored, Visit};
+use crate::shard::{Condition, Found, Guess, NoShard, Shard, ShardConfig, Stored, Visit};
 use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
@@ -241,7 +241,7 @@ impl Cache {
     ///
     /// The keys' cache lines are fetched together, sixteen at a time, which is more than twice as fast as one
     /// read after the other when they are not in the processor's caches. An epoch pin is held while `each`
-    /// runs, as in [`get_with`](Self::get_with).
+    /// runs, as in [`get_with`](Self::get_with). Each value was the present one at some moment of the call.
     ///
     /// ```
     /// # let cache = bytecache::Cache::new(1 << 20)?;
@@ -260,11 +260,12 @@ impl Cache {
                 target.shard.prefetch_bucket(target.hash);
             }
             let pin = reclaim::pin();
-            for target in &targets[..keys.len()] {
-                target.shard.prefetch_entry(target.hash, &pin);
+            let mut guesses = [Guess::NONE; BATCH];
+            for (guess, target) in guesses.iter_mut().zip(&targets[..keys.len()]) {
+                *guess = target.shard.guess(target.hash, &pin);
             }
-            for (place, (target, key)) in targets.iter().zip(keys).enumerate() {
-                let found = target.shard.find_to_read(target.hash, key.as_ref(), &pin);
+            for (place, ((target, guess), key)) in targets.iter().zip(&guesses).zip(keys).enumerate() {
+                let found = target.shard.find_guessed(*guess, target.hash, key.as_ref(), &pin);
                 self.note_read(target, found.as_ref(), &pin);
                 each(batch * BATCH + place, found.map(|found| found.value));
             }
@@ -433,7 +434,7 @@ impl Cache {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn target(&self, key: &[u8]) -> Target<'_> {
         let hash = self.inner.hasher.hash(key);
         let number = hash.shard(self.inner.shard_bits);
@@ -446,7 +447,7 @@ impl Cache {
     }
 
     /// Finds the entry under `key`, tells of the read, and runs `with` on what was found.
-    #[inline]
+    #[inline(always)]
     fn read<R>(&self, key: &[u8], with: impl FnOnce(&Target<'_>, Found<'_>, &Pin) -> R) -> Option<R> {
         let target = self.target(key);
         // On its way while the pin's fence waits for earlier loads.
@@ -473,7 +474,7 @@ impl Cache {
     }
 
     /// Counts a read and tells the policy of a hit.
-    #[inline]
+    #[inline(always)]
     fn note_read(&self, target: &Target<'_>, found: Option<&Found<'_>>, pin: &Pin) {
         let counts = &self.inner.counts;
         let Some(found) = found else {
@@ -485,7 +486,7 @@ impl Cache {
     }
 
     /// Tells the policy of a visit.
-    #[inline]
+    #[inline(always)]
     fn note_visit(&self, target: &Target<'_>, found: &Found<'_>, pin: &Pin) {
         if target.shard.visit(found, pin) == Visit::Dropped {
             self.inner.counts.add(pin.stripe(), Count::DroppedTouches, 1);

@@ -100,10 +100,33 @@
 //! gives up. Measured with two threads on busy cores, evicting on instead costs a sixth of the entries and
 //! more, as reading threads are put aside by the system all the time.
 //!
+//! # Writes to lines that other threads use
+//!
+//! A cache line that one core writes and another one uses has to travel each time; that is what would keep operations from
+//! running side by side. Per operation, on words that are shared:
+//!
+//! | operation | writes | lines | which |
+//! |---|---|---|---|
+//! | hit by `get_with`, `get_into`, `get_many`; visits counted, and at their top | 0 | 0 | |
+//! | the same below the top, so three times for an entry | 1 | 1 | its bucket |
+//! | the same under an ordered policy | 2 | 2 | the count and a place of a stripe of the touch log, if the other thread has the same stripe of the four |
+//! | a [`Value`](crate::Value), in addition | 2 | 1 | its chunk's pins: when it is made and when it is dropped (the first of a chunk marks it, too) |
+//! | `contains_key`, and a miss | 0 | 0 | |
+//! | any counted read by a thread beyond the 63rd (fewer in caches below 1 MiB), in addition | 1 | 1 | the counters that such threads share |
+//! | update | 3 | 2 | the lock (taken, let go), the bucket; that twice as long as its visits are below their top |
+//! | insert of a fresh key, removal | 4 | 2 | the lock, the bucket twice |
+//! | update, when readers of an ordered policy have logged | + 2, and 1 for each touch | | the stripe's count, its places |
+//! | update, as readers of another bucket see it | 0 | 0 | |
+//!
+//! For writers, what lies behind the lock comes on top; an eviction writes to the victim's bucket as well, a relocation to that
+//! of the entry which moves. A pin writes to a line of its thread's own. `src/shared_lines.rs` holds these numbers, to the write
+//! (`hits_share_no_write_once_visits_are_at_their_top` and the tests after it), and says what it does not see.
+//!
 //! # Prefetching
 //!
 //! What an operation costs is the lines that it waits for. The bucket is asked for before the pin's fence
-//! (reads) or the lock (writes); all of an entry's lines once its tag has matched, as where its value begins
+//! (reads) or the lock (writes, with the next one, where the search for a new key often goes on; the policy does meanwhile
+//! what it has put off); what an eviction will look at, four victims ahead; all of an entry's lines once its tag has matched, as where its value begins
 //! is in the first of them; the lines that the next entry will be written to, after each append.
 //! `prefetch.rs` is one function with one `unsafe` instruction, which both the ring and the index, and
 //! policies, use.
@@ -113,7 +136,7 @@
 //! | floor | files |
 //! |---|---|
 //! | 6 | `lib.rs` |
-//! | 5 | `builder.rs`, `loader/`: threads, tasks, rules, many keys; `docs/` |
+//! | 5 | `builder.rs`, `loader/`: threads, tasks, rules, many keys; `docs/`; `loom/` and `shared_lines.rs`, which are tests |
 //! | 4 | `cache/`: routing to shards; operations on all entries, on lifetimes, and what loads ask |
 //! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs`, `load.rs` and `grow.rs` with it; `idle.rs` with and without |
 //! | 2 | `ring/`, `index/`, `policy/`, `expiry/`, `flight.rs`: five rooms that do not know each other |

@@ -27,6 +27,7 @@
 //! | atomic | stores | loads | what follows |
 //! |---|---|---|---|
 //! | location | `set_location`, `move_location`, Release | `live`, Acquire | A reader that gets a location sees all bytes of its entry. If it gets an older one, that entry was there when the read began, or was replaced since: its bytes stay while the reader is pinned. |
+//! | location, by `get_many` | with the location | `has_location`, Relaxed | Only compared with one that was loaded with Acquire under the same pin, while which no place is used again: the same word is the same entry. |
 //! | location's hash bits | with the location | `live_matching`, Relaxed | They decide whether to load the location, which is done anew with Acquire. They do not change while a key stays in its lane. |
 //! | location, cleared | `clear_location`, `wipe` | `live`, Acquire | There are no bytes to be seen, so any order does. That later pins see the lane cleared is the epochs' doing: the chunk is deferred after it. |
 //! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint. Whatever lane it leads to, the key is compared. A new tag with an old location gives another entry's key, or none; an old tag with a new location too. |

@@ -28,14 +28,15 @@ use core::ptr::NonNull;
 
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::{Hold, Live};
+#[cfg(not(bytecache_loom))]
+use crate::region::Filling;
 use crate::region::Region;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::units::{LANES, LOCATION_UNIT, Location};
 
 const LOW_LANES: usize = 8;
 const VISIT_BITS: u32 = 2;
-/// The lanes that share a byte of visits, by their shifts in it.
-const VISIT_SHIFTS: [u32; VISIT_LANES] = [0, 2, 4, 6];
+/// The lanes that share a byte of visits.
 const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;
 
 /// The most that a visit counter holds.
@@ -131,9 +132,40 @@ impl Tags {
     /// The lanes with this tag.
     #[inline]
     pub(super) fn matching(self, tag: u8) -> Lanes {
+        Lanes(self.equal_to(tag) & ((1 << LANES) - 1))
+    }
+
+    /// A bit for each lane with this tag, and perhaps others above them.
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    #[inline(always)]
+    fn equal_to(self, tag: u8) -> u16 {
+        use core::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+        // SAFETY: there is SSE2, which these instructions belong to; they work on registers alone.
+        #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one reason for all")]
+        #[allow(clippy::cast_possible_wrap, reason = "the instructions have signed types for any bits")]
+        let mask = unsafe {
+            let tags = _mm_set_epi64x(i64::from(self.1), self.0 as i64);
+            _mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8(tag as i8)))
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the upper half is zero")]
+        {
+            mask as u16
+        }
+    }
+
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+    #[inline(always)]
+    fn equal_to(self, tag: u8) -> u16 {
+        self.equal_by_words(tag)
+    }
+
+    /// As [`equal_to`](Self::equal_to), on any machine.
+    #[cfg(any(all(test, not(bytecache_loom)), not(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))))]
+    #[inline]
+    fn equal_by_words(self, tag: u8) -> u16 {
         let low = zero_bytes(self.0 ^ u64::from_ne_bytes([tag; 8]));
-        let high = zero_bytes(u64::from(self.1 ^ u32::from_ne_bytes([tag; 4]))) & 0x0f;
-        Lanes(low | high << LOW_LANES)
+        let high = zero_bytes(u64::from(self.1 ^ u32::from_ne_bytes([tag; 4])));
+        low | high << LOW_LANES
     }
 
     /// The lanes that are free.
@@ -150,6 +182,7 @@ impl Tags {
 }
 
 /// A bit for each byte that is zero, in the order of the bytes' significance.
+#[cfg(any(all(test, not(bytecache_loom)), not(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))))]
 #[inline]
 fn zero_bytes(word: u64) -> u16 {
     const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
@@ -216,6 +249,13 @@ impl Bucket {
         if bits.extra(word) == bits.kept(extra) { self.live(lane, bits, hold) } else { None }
     }
 
+    /// Whether a lane says that its entry is at `location`.
+    #[inline]
+    pub(super) fn has_location(&self, lane: usize, bits: LocationBits, location: Location) -> bool {
+        // Relaxed: who asks has loaded the location before.
+        bits.location(self.locations[lane].load(Ordering::Relaxed)) == location.to_word()
+    }
+
     /// Publishes an entry whose bytes are written. For the holder of the lock.
     #[inline]
     pub(super) fn set_location(&self, lane: usize, bits: LocationBits, location: Location, extra: u16) {
@@ -239,7 +279,9 @@ impl Bucket {
     /// Where a lane's visits are: the byte, and the shift in it.
     #[inline]
     fn visits_at(&self, lane: usize) -> (&AtomicU8, u32) {
-        (&self.visits[lane / VISIT_LANES], VISIT_SHIFTS[lane % VISIT_LANES])
+        #[allow(clippy::cast_possible_truncation, reason = "below VISIT_LANES")]
+        let shift = (lane % VISIT_LANES) as u32 * VISIT_BITS;
+        (&self.visits[lane / VISIT_LANES], shift)
     }
 
     #[inline]
@@ -339,7 +381,7 @@ impl Buckets {
     /// `count` free buckets, or `None` if the system refuses the memory.
     #[cfg(not(bytecache_loom))]
     pub(super) fn new(count: usize) -> Option<Self> {
-        let mut region = Region::zeroed(count.checked_mul(size_of::<Bucket>())?)?;
+        let mut region = Region::zeroed(count.checked_mul(size_of::<Bucket>())?, Filling::AtRandom)?;
         // Regions start on a cache line, as buckets do, and zero bytes are a bucket with all lanes free.
         let first = NonNull::new(region.as_mut_ptr().cast())?;
         Some(Self { first, count, _memory: Memory::Region(region) })
@@ -399,6 +441,10 @@ mod tests {
         let bucket = Bucket::new();
         (0..LANES).for_each(|lane| bucket.set_tag(lane, if lane % 2 == 0 { 1 } else { 0xff }));
         assert_eq!(bucket.tags().matching(1).collect::<Vec<_>>(), [0, 2, 4, 6, 8, 10]);
+        for tag in [0, 1, 2, 0x7f, 0xff] {
+            let by_words = Lanes(bucket.tags().equal_by_words(tag) & ((1 << LANES) - 1));
+            assert_eq!(by_words, bucket.tags().matching(tag));
+        }
         assert_eq!(bucket.tags().free().count(), 0);
     }
 

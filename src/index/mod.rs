@@ -10,7 +10,7 @@
 //!
 //! 1. Between an entry's home bucket and its own, every bucket's overflow count includes it (or is at its
 //!    end).
-//! 2. `len` lanes are used, never more than [`Index::max_len`].
+//! 2. `len` lanes are used, never more than `max_len`.
 //!
 //! # Synchronization
 //!
@@ -20,14 +20,14 @@
 //!
 //! # Not here
 //!
-//! Keys: the caller says through a closure whether an entry is the one looked for.
+//! Keys: the caller compares those of the candidates.
 
 mod bucket;
 
 use std::sync::Arc;
 
 pub(crate) use bucket::LocationBits;
-use bucket::{Bucket, Buckets};
+use bucket::{Bucket, Buckets, Lanes};
 
 use crate::hash::KeyHash;
 use crate::reclaim::{Hold, Live};
@@ -111,40 +111,19 @@ impl Table {
         if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
     }
 
-    /// The first entry with the tag of `hash`, and in its buckets, for which `is_match` returns something.
-    #[inline]
-    pub(crate) fn find<'a, R>(
-        &'a self,
-        hash: KeyHash,
-        hold: Hold<'a>,
-        mut is_match: impl FnMut(Live<'a>) -> Option<R>,
-    ) -> Option<(EntryId, R)> {
-        let mut number = self.home(hash);
-        // Ends after every bucket was searched once, however the overflow counts may be.
-        for _ in 0..self.buckets() {
-            let bucket = self.bucket(number);
-            for lane in bucket.tags().matching(hash.tag()) {
-                // No location: the entry was erased after its tag was read.
-                let live = bucket.live_matching(lane, self.bits, hash.extra(), hold);
-                if let Some(found) = live.and_then(&mut is_match) {
-                    return Some((EntryId::from_lane(number, lane), found));
-                }
-            }
-            if !bucket.has_overflowed() {
-                return None;
-            }
-            number = self.next(number);
-        }
-        None
+    /// The entries that may be the one with `hash`, as far as the index knows: its keys are compared by the caller.
+    #[inline(always)]
+    pub(crate) fn candidates<'a>(&'a self, hash: KeyHash, hold: Hold<'a>) -> Candidates<'a> {
+        let number = self.home(hash);
+        let bucket = self.bucket(number);
+        Candidates { table: self, hash, hold, number, bucket, lanes: bucket.tags().matching(hash.tag()), passed: 0 }
     }
 
-    /// The location of the first lane that looks as `hash` does, whatever its key: for prefetching.
+    /// The entry at `location`, if its hash is `hash`.
     #[inline]
-    pub(crate) fn guess<'a>(&'a self, hash: KeyHash, hold: Hold<'a>) -> Option<Location> {
-        let bucket = self.bucket(self.home(hash));
-        let mut lanes = bucket.tags().matching(hash.tag());
-        let live = lanes.find_map(|lane| bucket.live_matching(lane, self.bits, hash.extra(), hold));
-        live.map(Live::location)
+    pub(crate) fn find_location(&self, hash: KeyHash, location: Location, hold: Hold<'_>) -> Option<EntryId> {
+        let mut candidates = self.candidates(hash, hold);
+        candidates.find(|(_, live)| live.location() == location).map(|(lane, _)| lane.id())
     }
 
     /// Counts a visit to an entry.
@@ -194,6 +173,72 @@ impl Table {
     }
 }
 
+/// A lane of a table, in which an entry was found.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane<'a> {
+    bucket: &'a Bucket,
+    bits: LocationBits,
+    number: usize,
+    lane: usize,
+}
+
+impl Lane<'_> {
+    /// Whether the entry that was found here is here still, as far as this table goes.
+    #[inline(always)]
+    pub(crate) fn holds(self, live: Live<'_>) -> bool {
+        self.bucket.has_location(self.lane, self.bits, live.location())
+    }
+
+    #[inline(always)]
+    pub(crate) fn id(self) -> EntryId {
+        EntryId::from_lane(self.number, self.lane)
+    }
+
+    /// Counts a visit to the entry.
+    #[inline(always)]
+    pub(crate) fn visit(self) {
+        self.bucket.visit(self.lane);
+    }
+}
+
+/// A search through the buckets in which an entry with some hash may be. See [`Table::candidates`].
+pub(crate) struct Candidates<'a> {
+    table: &'a Table,
+    hash: KeyHash,
+    hold: Hold<'a>,
+    /// The bucket that is being searched, and the lanes of it that are left.
+    number: usize,
+    bucket: &'a Bucket,
+    lanes: Lanes,
+    /// Buckets that have been searched before.
+    passed: usize,
+}
+
+impl<'a> Iterator for Candidates<'a> {
+    type Item = (Lane<'a>, Live<'a>);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(Lane<'a>, Live<'a>)> {
+        let Self { table, hash, hold, .. } = *self;
+        loop {
+            for lane in self.lanes.by_ref() {
+                // No location: the entry was erased after its tag was read.
+                if let Some(live) = self.bucket.live_matching(lane, table.bits, hash.extra(), hold) {
+                    return Some((Lane { bucket: self.bucket, bits: table.bits, number: self.number, lane }, live));
+                }
+            }
+            self.passed += 1;
+            // Ends after every bucket was searched once, however the overflow counts may be.
+            if !self.bucket.has_overflowed() || self.passed >= table.buckets() {
+                return None;
+            }
+            self.number = table.next(self.number);
+            self.bucket = table.bucket(self.number);
+            self.lanes = self.bucket.tags().matching(hash.tag());
+        }
+    }
+}
+
 /// Where the present table is, as far as a prefetch needs to know. It may be out of date at any time.
 pub(crate) struct TableHint {
     address: AtomicUsize,
@@ -214,10 +259,19 @@ impl TableHint {
     }
 
     /// Asks the processor to fetch the home bucket of `hash`, without holding the table.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, hash: KeyHash) {
         let buckets = self.buckets.load(Ordering::Relaxed);
         bucket::prefetch_at(self.address.load(Ordering::Relaxed), hash.bucket(buckets));
+    }
+
+    /// As [`prefetch`](Self::prefetch), with the bucket after it: whoever looks for a key that is not there often goes on to that.
+    #[inline]
+    pub(crate) fn prefetch_with_next(&self, hash: KeyHash) {
+        let (address, buckets) = (self.address.load(Ordering::Relaxed), self.buckets.load(Ordering::Relaxed));
+        let home = hash.bucket(buckets);
+        bucket::prefetch_at(address, home);
+        bucket::prefetch_at(address, home + 1);
     }
 }
 
@@ -225,11 +279,14 @@ impl TableHint {
 pub(crate) struct Index {
     table: Arc<Table>,
     len: usize,
+    /// The most entries that the table may have.
+    max_len: usize,
 }
 
 impl Index {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, len: 0 }
+        let max_len = Self::max_len_of(table.buckets());
+        Self { table, len: 0, max_len }
     }
 
     #[inline]
@@ -241,9 +298,10 @@ impl Index {
         self.len
     }
 
-    /// The most entries that the table may have.
-    pub(crate) fn max_len(&self) -> usize {
-        Self::max_len_of(self.table.buckets())
+    /// Whether there is room for one more entry.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.len < self.max_len
     }
 
     fn max_len_of(buckets: usize) -> usize {
@@ -343,6 +401,7 @@ impl Index {
                 moved(id, to, live);
             }
         }
+        self.max_len = Self::max_len_of(table.buckets());
         self.table = table;
     }
 
@@ -363,8 +422,8 @@ impl Index {
                 let live = bucket.live(lane, self.table.bits, hold).expect("a used lane has a location");
                 let hash = hash_of(live);
                 let id = EntryId::from_lane(number, lane);
-                let found = self.table.find(hash, hold, |other| (other.location() == live.location()).then_some(()));
-                assert_eq!(found.map(|(found, ())| found), Some(id), "an entry is not found by its hash");
+                let found = self.table.find_location(hash, live.location(), hold);
+                assert_eq!(found, Some(id), "an entry is not found by its hash");
                 let mut passed = self.table.home(hash);
                 while passed != number {
                     overflow[passed] += 1;
@@ -381,7 +440,7 @@ impl Index {
             assert!(counted == expected || counted == 255, "overflow of bucket {number}: {counted}, not {expected}");
         }
         assert_eq!(locations.len(), self.len);
-        assert!(self.len <= self.max_len());
+        assert!(self.len <= self.max_len);
         locations
     }
 }
@@ -429,8 +488,7 @@ mod tests {
 
     fn find(index: &Index, hash: KeyHash, entry: usize) -> Option<EntryId> {
         let token = WriteToken::new();
-        let is_entry = |live: Live<'_>| (live.location() == location(entry)).then_some(());
-        index.table().find(hash, (&token).into(), is_entry).map(|(id, ())| id)
+        index.table().find_location(hash, location(entry), (&token).into())
     }
 
     #[test]

@@ -109,8 +109,9 @@ impl Writer {
     }
 
     fn find(&self, key: u8) -> (EntryId, Location) {
-        let is_key = |live: Live<'_>| (self.ring.entry(live).key == [key]).then_some(live.location());
-        self.index.table().find(hash(key), (&self.token).into(), is_key).expect("the writer's own entry")
+        let mut candidates = self.index.table().candidates(hash(key), (&self.token).into());
+        let found = candidates.find(|&(_, live)| self.ring.entry(live).key == [key]);
+        found.map(|(lane, live)| (lane.id(), live.location())).expect("the writer's own entry")
     }
 
     fn update(&mut self, key: u8, value: u8) {
@@ -147,8 +148,8 @@ impl Writer {
 
 impl Readers {
     fn live<'a>(&'a self, key: u8, pin: &'a Pin) -> Option<Live<'a>> {
-        let is_key = |live: Live<'a>| (self.ring.entry(live).key == [key]).then_some(live);
-        self.table.load(pin).find(hash(key), pin.into(), is_key).map(|(_, live)| live)
+        let mut candidates = self.table.load(pin).candidates(hash(key), pin.into());
+        candidates.find(|&(_, live)| self.ring.entry(live).key == [key]).map(|(_, live)| live)
     }
 
     /// The value under `key`, held; with whether it is pinned.

@@ -38,6 +38,7 @@ use super::charges::Charges;
 use super::ghost_sets::GhostSets;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use crate::prefetch::prefetch;
 
 const WINDOW: Queue = Queue::new(0);
 const MAIN: Queue = Queue::new(1);
@@ -211,8 +212,9 @@ impl Adaptive {
     /// goes there.
     fn evict_window(&mut self, newcomer: u32, residents: &mut Residents<'_>) -> Option<EntryId> {
         while self.window_overflows(newcomer) {
-            let Self { queues, levels, window, spared_for_newcomer, .. } = self;
-            let id = queues.pop_unless(WINDOW, residents, |id, residents| {
+            let Self { queues, charges, levels, window, spared_for_newcomer, .. } = self;
+            let later = prefetcher(charges, levels);
+            let id = queues.pop_unless(WINDOW, residents, later, |id, residents| {
                 let is_visited = take_visits(id, residents);
                 window.spared += f64::from(u8::from(is_visited));
                 let stays = is_visited || take_level(&mut levels[id.index()]);
@@ -241,6 +243,7 @@ impl Adaptive {
     /// Main's oldest that was not visited, taken out of its queue.
     fn find_mains_oldest(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         let Self { queues, charges, levels, main, mean_charge, main_oldest, .. } = self;
+        let later = prefetcher(charges, levels);
         let mut stays = |id: EntryId, residents: &mut Residents<'_>| {
             if !take_visits(id, residents) {
                 return take_level(&mut levels[id.index()]);
@@ -256,7 +259,7 @@ impl Adaptive {
             Some(oldest) => return Some(oldest),
             None => (),
         }
-        queues.pop_unless(MAIN, residents, stays)
+        queues.pop_unless(MAIN, residents, later, stays)
     }
 
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
@@ -281,6 +284,15 @@ fn take_visits(id: EntryId, residents: &mut Residents<'_>) -> bool {
         residents.set_visits(id, 0);
     }
     is_visited
+}
+
+/// Asks for the lines of an entry's charge and level.
+fn prefetcher<'a>(charges: &'a Charges, levels: &[u8]) -> impl Fn(EntryId) + use<'a> {
+    let first_level = levels.as_ptr();
+    move |id| {
+        charges.prefetch(id);
+        prefetch(first_level.wrapping_add(id.index()));
+    }
 }
 
 /// Lowers a level; `false` if there is none left.
@@ -313,7 +325,7 @@ impl Algorithm for Adaptive {
         self.spared_for_newcomer = 0;
         // Needed when it takes its place.
         self.ghosts.prefetch(newcomer.hash);
-        self.charges.prefetch(newcomer.id);
+        prefetcher(&self.charges, &self.levels)(newcomer.id);
     }
 
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {

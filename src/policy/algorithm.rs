@@ -4,12 +4,12 @@
 //! refuse the newcomer. Most algorithms are defined the other way round, and it matters: a clock whose hand
 //! comes round to an entry that is not placed yet would evict it. [`RoomFirst`] turns one order into the other,
 //! once for all of them: it keeps the newcomer until its victims have been chosen. The next access gives it its
-//! place; by then the memory that this touches has been fetched.
+//! place; by then the memory that this touches has been fetched, and what that access looks for is on its way.
 //!
 //! ```text
 //!   insert(x)                         settle the one before; miss(x): look for a ghost, adapt
 //!   evict() ...                       evict(Some(x)) ...
-//!   touch, update, insert, remove(x)  settle: place(x)
+//!   settle, touch, update, insert, remove(x)   place(x)
 //! ```
 //!
 //! The other calls come in the middle of an insert, and leave it waiting: the capacity changes, another entry is removed
@@ -87,6 +87,10 @@ impl<A: Algorithm> EvictionPolicy for RoomFirst<A> {
         let newcomer = Newcomer { id, hash, charge };
         self.settled().miss(&newcomer);
         self.newcomer = Some(newcomer);
+    }
+
+    fn settle(&mut self) {
+        self.settled();
     }
 
     fn touch(&mut self, id: EntryId) {

@@ -38,11 +38,17 @@ impl Charges {
         prefetch(&raw const self.words[id.index()]);
     }
 
+    #[inline]
     pub(super) fn get(&self, id: EntryId) -> u32 {
         match self.words[id.index()] >> QUEUE_BITS {
-            LARGE => self.large.get(&id).copied().unwrap_or(0),
+            LARGE => self.large_charge(id),
             small => u32::from(small),
         }
+    }
+
+    #[cold]
+    fn large_charge(&self, id: EntryId) -> u32 {
+        self.large.get(&id).copied().unwrap_or(0)
     }
 
     pub(super) fn queue(&self, id: EntryId) -> Queue {
@@ -56,7 +62,18 @@ impl Charges {
     }
 
     /// Sets the charge of an id, whatever it was.
+    #[inline]
     pub(super) fn set(&mut self, id: EntryId, charge: u32) {
+        let word = &mut self.words[id.index()];
+        match u16::try_from(charge) {
+            Ok(small) if small < LARGE && *word >> QUEUE_BITS != LARGE => *word = small << QUEUE_BITS | *word & QUEUE,
+            _ => self.set_large(id, charge),
+        }
+    }
+
+    /// As [`set`](Self::set), where the charge is large, or was.
+    #[cold]
+    fn set_large(&mut self, id: EntryId, charge: u32) {
         let queue = self.words[id.index()] & QUEUE;
         self.clear(id);
         let small = u16::try_from(charge).ok().filter(|&small| small < LARGE);
@@ -67,11 +84,12 @@ impl Charges {
     }
 
     /// Forgets an id.
+    #[inline]
     pub(super) fn clear(&mut self, id: EntryId) {
-        if self.words[id.index()] >> QUEUE_BITS == LARGE {
+        let word = core::mem::take(&mut self.words[id.index()]);
+        if word >> QUEUE_BITS == LARGE {
             self.large.remove(&id);
         }
-        self.words[id.index()] = 0;
     }
 
     pub(super) fn renumber(&mut self, moved: &Renumbering) {

@@ -59,13 +59,18 @@ impl Algorithm for Clock {
 
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         let chances = self.chances;
-        self.queue.pop_unless(ALL, residents, |id, residents| {
-            let left = residents.visits(id).min(chances);
-            if left > 0 {
-                residents.set_visits(id, left - 1);
-            }
-            left > 0
-        })
+        self.queue.pop_unless(
+            ALL,
+            residents,
+            |_| (),
+            |id, residents| {
+                let left = residents.visits(id).min(chances);
+                if left > 0 {
+                    residents.set_visits(id, left - 1);
+                }
+                left > 0
+            },
+        )
     }
 
     fn place(&mut self, newcomer: &Newcomer) {

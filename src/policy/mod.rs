@@ -11,6 +11,7 @@
 //! # The order of calls
 //!
 //! ```text
+//!   a store begins  settle(), mostly
 //!   a new key       insert(id, hash, charge), then evict() until the entry fits; then it is visible
 //!   a known key     update(id, charge), then evict() until the new value fits
 //!   a read          a visit is counted (Counted) or touch(id) follows before the next call for a write (Ordered)
@@ -190,6 +191,13 @@ pub trait EvictionPolicy: Send {
 
     /// A new key comes in under `id`. `hash` is the same whenever the key comes back, so ghosts are looked up by it.
     fn insert(&mut self, id: EntryId, hash: u64, charge: u32);
+
+    /// A key is about to be looked for, to be stored: its memory takes a moment to come. What the policy has put off until the next
+    /// call can be done meanwhile.
+    ///
+    /// Called before some of the stores. Whether it is must make no difference to who is evicted. A policy that wraps another one
+    /// hands it on.
+    fn settle(&mut self) {}
 
     /// The entry was read. Only for [`Recency::Ordered`].
     fn touch(&mut self, id: EntryId);

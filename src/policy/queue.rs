@@ -272,7 +272,8 @@ impl<const N: usize> Queues<N> {
         Some(id)
     }
 
-    /// Pops ids until one is not to `stay`; the others go round, to the tail.
+    /// Pops ids until one is not to `stay`; the others go round, to the tail. `later` is told of ids that are about to come, for it
+    /// to have fetched what `stay` will look at.
     ///
     /// `stay` should take something from the ids that it lets stay. If it never comes to an end, because readers give
     /// as fast, one leaves in spite of it after four rounds.
@@ -280,11 +281,14 @@ impl<const N: usize> Queues<N> {
         &mut self,
         queue: Queue,
         residents: &mut Residents<'_>,
+        later: impl Fn(EntryId),
         mut stay: impl FnMut(EntryId, &mut Residents<'_>) -> bool,
     ) -> Option<EntryId> {
         let mut left = MAX_ROUNDS * self.len(queue);
         loop {
-            self.announce(queue, residents);
+            if let Some(id) = self.announce(queue, residents) {
+                later(id);
+            }
             let id = self.pop(queue)?;
             if !stay(id, residents) || left == 0 {
                 return Some(id);

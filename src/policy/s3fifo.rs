@@ -122,7 +122,8 @@ impl S3Fifo {
 
     /// Sends visited entries round until one has to leave.
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        self.queues.pop_unless(MAIN, residents, |id, residents| {
+        let later = |id| self.charges.prefetch(id);
+        self.queues.pop_unless(MAIN, residents, later, |id, residents| {
             let visits = residents.visits(id);
             if visits > 0 {
                 residents.set_visits(id, visits - 1);

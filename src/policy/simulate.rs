@@ -172,6 +172,7 @@ impl Simulator {
         self.total.missed_bytes += u64::from(request.charge);
         let charge = self.charge_of(request);
         if self.fits(charge) {
+            self.policy.settle();
             self.insert(request.hash, charge);
         }
         false
@@ -186,6 +187,7 @@ impl Simulator {
         if !self.fits(charge) {
             return found.is_some();
         }
+        self.policy.settle();
         let Some(id) = found else {
             self.insert(request.hash, charge);
             return false;

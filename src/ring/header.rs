@@ -91,7 +91,7 @@ impl Alignment {
     }
 }
 
-/// Where the parts of one entry lie, in bytes from its start.
+/// Where the parts of one entry lie, in bytes from its start: the key before the value, and both within the charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(super) key_start: usize,
@@ -100,6 +100,32 @@ pub(crate) struct Layout {
     pub(super) value_len: usize,
     pub(super) stamps: StampSet,
     charge: usize,
+}
+
+/// A layout by another name: what a call returns through memory as this does not drag a layout there that is known already, as
+/// it would if both were of one type.
+#[derive(Clone, Copy)]
+pub(super) struct LayoutParts {
+    key: (usize, usize),
+    value: (usize, usize),
+    stamps: StampSet,
+    charge: usize,
+}
+
+impl From<Layout> for LayoutParts {
+    #[inline]
+    fn from(layout: Layout) -> Self {
+        let Layout { key_start, key_len, value_start, value_len, stamps, charge } = layout;
+        Self { key: (key_start, key_len), value: (value_start, value_len), stamps, charge }
+    }
+}
+
+impl From<LayoutParts> for Layout {
+    #[inline]
+    fn from(parts: LayoutParts) -> Self {
+        let ((key_start, key_len), (value_start, value_len)) = (parts.key, parts.value);
+        Self { key_start, key_len, value_start, value_len, stamps: parts.stamps, charge: parts.charge }
+    }
 }
 
 impl Layout {
@@ -139,6 +165,7 @@ impl Layout {
         // Alignments are powers of two; rounding by masks keeps divisions out of the read path.
         let value_start = (key_start + key_len + alignment.0 - 1) & !(alignment.0 - 1);
         let granule = alignment.granule();
+        debug_assert!(key_start + key_len <= value_start);
         Self {
             key_start,
             key_len,

@@ -23,14 +23,17 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::header::{Alignment, FirstWord, Layout};
+use super::header::{Alignment, FirstWord, Layout, LayoutParts};
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
-use crate::region::Region;
+use crate::region::{Filling, Region};
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps, is_later};
 
 /// The largest page that the system may have.
 const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
+
+/// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
+pub(super) const PREFETCH_LINES: usize = 6;
 
 /// The memory of one shard's ring.
 pub(super) struct Arena {
@@ -73,7 +76,7 @@ pub(crate) struct Draft<'a> {
 impl Arena {
     /// An arena of `bytes` zero bytes, or `None` if the system refuses them.
     pub(super) fn new(bytes: usize, alignment: Alignment) -> Option<Self> {
-        let mut region = Region::zeroed(bytes)?;
+        let mut region = Region::zeroed(bytes, Filling::InOrder)?;
         Some(Self {
             base: NonNull::new(region.as_mut_ptr())?,
             bytes,
@@ -120,16 +123,16 @@ impl Arena {
         if first.is_plain() {
             return Layout::plain(first, self.alignment);
         }
-        self.layout_with_stamps(first, location)
+        self.layout_with_stamps(first, location).into()
     }
 
     /// The layout of an entry with a large header or stamps. Not inlined, so that readers of others do not pay for it.
     #[inline(never)]
-    fn layout_with_stamps(&self, first: FirstWord, location: Location) -> Layout {
+    fn layout_with_stamps(&self, first: FirstWord, location: Location) -> LayoutParts {
         if first.has_removal_alone() {
-            return Layout::with_removal(first, self.alignment);
+            return Layout::with_removal(first, self.alignment).into();
         }
-        Layout::any(first, || self.large_lengths(location), self.alignment)
+        Layout::any(first, || self.large_lengths(location), self.alignment).into()
     }
 
     #[cold]
@@ -181,11 +184,14 @@ impl Arena {
         let layout = self.layout(live.location());
         let start = live.location().offset();
         self.note_read(start, layout.charge());
-        let entry = Entry {
-            key: self.slice(start + layout.key_start, layout.key_len),
-            value: self.slice(start + layout.value_start, layout.value_len),
-        };
-        (entry, StampsAt { set: layout.stamps, offset: start + layout.stamps_start() })
+        let whole = self.at(start, layout.charge());
+        // SAFETY:
+        // * `whole` is where a live entry starts, and the result is bound to `'a`, as the hold of `live` is;
+        // * the key lies within the charge (see `Layout`), all of which is in the arena (just checked).
+        let key = unsafe { self.part(whole, layout.key_start, layout.key_len) };
+        // SAFETY: as for the key; the value lies within the charge, too.
+        let value = unsafe { self.part(whole, layout.value_start, layout.value_len) };
+        (Entry { key, value }, StampsAt { set: layout.stamps, offset: start + layout.stamps_start() })
     }
 
     /// A stamp of a live entry at this moment.
@@ -251,14 +257,18 @@ impl Arena {
         }
     }
 
-    /// Bytes of a live entry's key or value.
-    #[inline]
-    fn slice(&self, offset: usize, len: usize) -> &[u8] {
-        let start = self.at(offset, len);
-        // SAFETY:
-        // * the bytes are in the arena and initialised (invariants 1 and 2);
-        // * they are key or value bytes of an entry that was live when its `Live` was made, so nobody writes to them while
-        //   its hold lasts (invariant 3), and the caller's borrow ends with that hold.
+    /// The key or the value of an entry.
+    ///
+    /// # Safety
+    ///
+    /// * `entry` is where an entry starts that was live when its `Live` was made, and what is returned is not used beyond the
+    ///   hold of that: until then nobody writes to its key and value (invariant 3);
+    /// * `at` and `len` are those of its key or its value, within its charge, and all of that is in the arena.
+    #[inline(always)]
+    unsafe fn part(&self, entry: NonNull<u8>, at: usize, len: usize) -> &[u8] {
+        // SAFETY: `at` is in the arena, as the caller says.
+        let start = unsafe { entry.add(at) };
+        // SAFETY: `len` bytes from there are in the arena, initialised (invariant 1), and not written to, as the caller says.
         unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }
     }
 
@@ -361,11 +371,15 @@ impl Arena {
         self.prefetch_from(location.offset(), lines);
     }
 
-    /// Asks the processor to fetch lines from `offset` on, which may be beyond the arena.
+    /// Asks the processor to fetch lines from `offset` on, at most [`PREFETCH_LINES`]; they may be beyond the arena.
     #[inline]
     pub(super) fn prefetch_from(&self, offset: usize, lines: usize) {
         let start = self.base.as_ptr().wrapping_add(offset);
-        for line in 0..lines {
+        // The bound is known when this is compiled, so that it becomes a branch for each line, and no loop.
+        for line in 0..PREFETCH_LINES {
+            if line >= lines {
+                return;
+            }
             prefetch(start.wrapping_add(line * LINE));
         }
     }

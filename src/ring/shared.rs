@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
-use super::memory::{Arena, Entry, StampsAt};
+use super::memory::{Arena, Entry, PREFETCH_LINES, StampsAt};
 use super::value::Value;
 use crate::prefetch::LINE;
 use crate::reclaim::{Live, Pin};
@@ -36,9 +36,6 @@ pub(crate) struct RingShared {
     /// Cache lines that an entry usually spans.
     usual_lines: AtomicU32,
 }
-
-/// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
-const PREFETCH_LINES: usize = 6;
 
 /// A value, and whether it had to be copied.
 pub(crate) enum Held {
@@ -112,10 +109,11 @@ impl RingShared {
         self.arena.prefetch(location, self.usual_lines.load(Ordering::Relaxed) as usize);
     }
 
-    /// Asks the processor to fetch the header of the entry at `location`.
+    /// Asks the processor to fetch the header of the entry at `location`, and a short key after it.
     #[inline]
     pub(crate) fn prefetch_header(&self, location: Location) {
         self.arena.prefetch(location, 1);
+        self.arena.prefetch_from(location.offset() + LINE / 2, 1);
     }
 
     /// Asks for the lines after an entry at `location`: the next one will be written there.

@@ -289,14 +289,16 @@ impl Shard {
         let pin = reclaim::pin();
         // Ends: each round but the first follows a change of the entry by a writer.
         loop {
-            let (reached, mut found) = (self.time.reached(), None); // In this order: see `expiry/mod.rs`.
-            self.seek(hash, key, &pin, |live, stamps| found = Some((live, stamps)))?;
-            let Some((live, stamps)) = found else { return Some(Outlook::ENDLESS) };
+            let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
+            let (found, stamps) = self.seek(hash, key, &pin)?;
+            if stamps.set.is_empty() {
+                return Some(Outlook::ENDLESS);
+            }
             let now = self.time.now(reached); // First: what was moved ahead before counts.
             let times = self.rules.times_by(|stamp| self.ring.stamp_at(stamps, stamp), reached);
             let left = times.deadline().map_or(Remaining::Never, |deadline| Remaining::For(now.until(deadline)));
             let mut freshness = times.freshness(now.tick());
-            if left == Remaining::Never || !self.ring.has_left(live) {
+            if left == Remaining::Never || !self.ring.has_left(found.live) {
                 if stamps.set.is_negative() && is_served(freshness) {
                     freshness = Freshness::Negative;
                 }

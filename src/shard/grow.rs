@@ -22,11 +22,11 @@ const MAX_GROWTH: usize = 8;
 impl Writer<'_> {
     /// Sees to it that the index has room for one more entry.
     pub(super) fn make_index_room(&mut self) {
-        if self.state.index.len() < self.state.index.max_len() {
+        if self.state.index.has_room() {
             return;
         }
         self.grow_index();
-        while self.state.index.len() >= self.state.index.max_len() {
+        while !self.state.index.has_room() {
             if self.evict() == Evicted::Nothing {
                 return;
             }

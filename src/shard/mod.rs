@@ -37,7 +37,7 @@ use std::sync::Arc;
 use account::Account;
 use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
-pub(crate) use read::{Found, Position, Visit, is_served};
+pub(crate) use read::{Found, Guess, Position, Visit, is_served};
 pub(crate) use touch::TouchLog;
 pub(crate) use write::{Condition, Progress, Stored, Untold, Writer};
 
@@ -148,7 +148,20 @@ pub(crate) struct Shard {
     listener: Option<Listener>,
     listener_panics: AtomicU64,
     loads: Arc<LoadCounts>,
-    state: Mutex<State>,
+    state: OwnLines<Mutex<State>>,
+}
+
+/// On cache lines that no field beside it shares: readers do not feel what writers write there.
+#[repr(align(64))]
+struct OwnLines<T>(T);
+
+impl<T> core::ops::Deref for OwnLines<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 /// What the shard's lock guards.
@@ -303,7 +316,7 @@ impl Shard {
             listener: config.listener.clone(),
             listener_panics: AtomicU64::new(0),
             loads: Arc::clone(&config.loads),
-            state: Mutex::new(state),
+            state: OwnLines(Mutex::new(state)),
         })
     }
 

@@ -6,7 +6,7 @@
 use super::Shard;
 use crate::expiry::Freshness;
 use crate::hash::KeyHash;
-use crate::index::Table;
+use crate::index::{Lane, Table};
 use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{Live, Pin};
 use crate::ring::{Entry, Held, StampsAt};
@@ -15,10 +15,24 @@ use crate::units::EntryId;
 /// An entry that a reader has found.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
-    table: &'a Table,
-    id: EntryId,
+    lane: Lane<'a>,
     pub(super) live: Live<'a>,
     pub(crate) value: &'a [u8],
+}
+
+/// Where the entry with some hash may be: its key was not looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Guess<'a>(Option<(&'a Table, Lane<'a>, Live<'a>)>);
+
+impl Guess<'_> {
+    pub(crate) const NONE: Self = Self(None);
+}
+
+/// An entry that was found, and how fresh it is: what functions that are not inlined return, in place of a tuple. As a type of its
+/// own it does not drag the tuple of those that are inlined into memory.
+struct Judged<'a> {
+    found: Found<'a>,
+    freshness: Freshness,
 }
 
 /// Whether a read puts an idle deadline off.
@@ -39,8 +53,8 @@ impl Shard {
     /// Asks the processor for what a writer to `hash` will touch, before the lock is taken.
     #[inline]
     pub(crate) fn prefetch_to_write(&self, hash: KeyHash) {
+        self.hint.prefetch_with_next(hash);
         prefetch_to_write(&self.state);
-        self.prefetch_bucket(hash);
     }
 
     /// Asks the processor to fetch the bucket of `hash`; the shard need not be pinned.
@@ -49,37 +63,57 @@ impl Shard {
         self.hint.prefetch(hash);
     }
 
-    /// Asks the processor to fetch the beginning of the entry that `hash` probably has.
-    #[inline]
-    pub(crate) fn prefetch_entry(&self, hash: KeyHash, pin: &Pin) {
-        if let Some(location) = self.table.load(pin).guess(hash, pin.into()) {
-            self.ring.prefetch(location);
+    /// Where the entry with `hash` probably is, after asking the processor to fetch it.
+    #[inline(always)]
+    pub(crate) fn guess<'a>(&'a self, hash: KeyHash, pin: &'a Pin) -> Guess<'a> {
+        let table = self.table.load(pin);
+        let guess = table.candidates(hash, pin.into()).next();
+        if let Some((_, live)) = guess {
+            self.ring.prefetch(live.location());
         }
+        Guess(guess.map(|(lane, live)| (table, lane, live)))
     }
 
-    /// The entry under `key`, whatever its deadline, for as long as the pin is held. `stamped` is called if it has stamps.
+    /// As [`find_to_read`](Self::find_to_read), with a look first at where the entry was a moment ago.
     #[inline(always)]
-    pub(super) fn seek<'a>(
+    pub(crate) fn find_guessed<'a>(
         &'a self,
+        guess: Guess<'a>,
         hash: KeyHash,
         key: &[u8],
         pin: &'a Pin,
-        mut stamped: impl FnMut(Live<'a>, StampsAt),
     ) -> Option<Found<'a>> {
-        let table = self.table.load(pin);
-        let (id, (live, value)) = table.find(hash, pin.into(), |live| {
+        // In a table that was replaced meanwhile nothing would ever change.
+        let is_present = |table| core::ptr::eq(table, self.table.load(pin));
+        if let Some((_, lane, live)) = guess.0.filter(|(table, lane, live)| is_present(*table) && lane.holds(*live)) {
+            let (entry, stamps) = self.ring.entry_with_stamps(live);
+            // Stamps are judged by the time that was reached before the entry was found.
+            if stamps.set.is_empty() && is_same(entry.key, key) {
+                return Some(Found { lane, live, value: entry.value });
+            }
+        }
+        self.find_unguessed(hash, key, pin).map(|Judged { found, .. }| found)
+    }
+
+    /// Not inlined, as most guesses are right, but those of entries with stamps.
+    #[inline(never)]
+    fn find_unguessed<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Judged<'a>> {
+        let (found, freshness) = self.find_with(hash, key, Reading::Counts, pin)?;
+        is_served(freshness).then_some(Judged { found, freshness })
+    }
+
+    /// The entry under `key`, whatever its deadline, for as long as the pin is held, and where its stamps are.
+    #[inline(always)]
+    pub(super) fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<(Found<'a>, StampsAt)> {
+        for (lane, live) in self.table.load(pin).candidates(hash, pin.into()) {
             // All lines of the entry at once: where its value is depends on the first one.
             self.ring.prefetch(live.location());
             let (entry, stamps) = self.ring.entry_with_stamps(live);
-            if entry.key != key {
-                return None;
+            if is_same(entry.key, key) {
+                return Some((Found { lane, live, value: entry.value }, stamps));
             }
-            if !stamps.set.is_empty() {
-                stamped(live, stamps);
-            }
-            Some((live, entry.value))
-        })?;
-        Some(Found { table, id, live, value })
+        }
+        None
     }
 
     /// The entry under `key` and how fresh it is, unless it is past its removal.
@@ -91,28 +125,40 @@ impl Shard {
         reading: Reading,
         pin: &'a Pin,
     ) -> Option<(Found<'a>, Freshness)> {
+        let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
+        let (found, stamps) = self.seek(hash, key, pin)?;
+        if stamps.set.is_empty() {
+            return Some((found, Freshness::Fresh));
+        }
+        match self.judge(found.live, stamps, reached, reading) {
+            Some(Freshness::Gone) => None,
+            Some(freshness) => Some((found, freshness)),
+            None => self.find_again(hash, key, reading, pin).map(|Judged { found, freshness }| (found, freshness)),
+        }
+    }
+
+    /// As [`find_with`](Self::find_with), after an entry was found that may be elsewhere by now, or another in its place.
+    #[cold]
+    fn find_again<'a>(&'a self, hash: KeyHash, key: &[u8], reading: Reading, pin: &'a Pin) -> Option<Judged<'a>> {
         // Ends: each round but the first follows a change of the entry by a writer.
         loop {
-            let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
-            let mut freshness = Some(Freshness::Fresh);
-            let found = self.seek(hash, key, pin, |live, stamps| {
-                freshness = self.judge(live, stamps, reached, reading);
-            })?;
-            if let Some(freshness) = freshness {
-                return (freshness != Freshness::Gone).then_some((found, freshness));
+            let reached = self.time.reached(); // As in `find_with`.
+            let (found, stamps) = self.seek(hash, key, pin)?;
+            if let Some(freshness) = self.judge(found.live, stamps, reached, reading) {
+                return (freshness != Freshness::Gone).then_some(Judged { found, freshness });
             }
         }
     }
 
     /// The entry under `key`, unless it is past its deadline.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let (found, freshness) = self.find_with(hash, key, Reading::Looks, pin)?;
         is_served(freshness).then_some(found)
     }
 
     /// As [`find`](Self::find), for a read that puts the entry's idle deadline off.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_to_read<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<Found<'a>> {
         let (found, freshness) = self.find_with(hash, key, Reading::Counts, pin)?;
         is_served(freshness).then_some(found)
@@ -120,7 +166,7 @@ impl Shard {
 
     /// As [`find_to_read`](Self::find_to_read), but with negative entries and with those in their stale period, which stay as
     /// they are.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_any<'a>(&'a self, hash: KeyHash, key: &[u8], pin: &'a Pin) -> Option<(Found<'a>, Freshness)> {
         self.find_with(hash, key, Reading::Counts, pin)
     }
@@ -136,15 +182,15 @@ impl Shard {
     }
 
     /// Tells the policy that an entry was read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn visit(&self, found: &Found<'_>, pin: &Pin) -> Visit {
         match &self.touches {
             None => {
-                found.table.visit(found.id);
+                found.lane.visit();
                 Visit::Noted
             }
-            Some(touches) if touches.push(pin.stripe(), found.id) => Visit::Noted,
-            Some(_) => self.touch_after_draining(found.id, pin),
+            Some(touches) if touches.push(pin.stripe(), found.lane.id()) => Visit::Noted,
+            Some(_) => self.touch_after_draining(found.lane.id(), pin),
         }
     }
 
@@ -193,6 +239,19 @@ impl Shard {
             }
         }
         true
+    }
+}
+
+/// Whether two keys are the same. Short ones, as most are, are compared in place.
+#[inline(always)]
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    match left.len() {
+        8..=16 => left.first_chunk::<8>() == right.first_chunk() && left.last_chunk::<8>() == right.last_chunk(),
+        17..=32 => left.first_chunk::<16>() == right.first_chunk() && left.last_chunk::<16>() == right.last_chunk(),
+        _ => left == right,
     }
 }
 

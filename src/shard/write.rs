@@ -145,14 +145,14 @@ impl State {
 
     #[inline]
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
-        let is_key = |live| (self.ring.entry(live).key == key).then_some(live);
-        self.index.table().find(hash, (&self.token).into(), is_key)
+        let mut candidates = self.index.table().candidates(hash, (&self.token).into());
+        let found = candidates.find(|&(_, live)| self.ring.entry(live).key == key);
+        found.map(|(lane, live)| (lane.id(), live))
     }
 
     /// The lane that points to `location`.
     pub(super) fn find_location(&self, hash: KeyHash, location: Location) -> Option<EntryId> {
-        let is_there = |live: Live<'_>| (live.location() == location).then_some(());
-        let found = self.index.table().find(hash, (&self.token).into(), is_there).map(|(id, ())| id);
+        let found = self.index.table().find_location(hash, location, (&self.token).into());
         // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
         found.or_else(|| self.index.search(location, (&self.token).into()))
     }
@@ -193,6 +193,13 @@ impl Writer<'_> {
         } else {
             None
         };
+        let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
+        let is_over = removal.is_some_and(|removal| self.has_come(removal));
+        // While what is looked for is on its way. Only where an access follows, by which the policy would do so itself; and an
+        // eviction for the index's sake is to weigh the entry that came last.
+        if condition == Condition::Always && !is_over && self.state.index.has_room() {
+            self.state.policy.settle();
+        }
         let present = self.find_present(hash, key);
         let is_fresh = matches!(present, Presence::Fresh(_));
         match condition {
@@ -204,8 +211,7 @@ impl Writer<'_> {
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Declined);
         }
-        let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
-        if removal.is_some_and(|removal| self.has_come(removal)) {
+        if is_over {
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Expired);
         }
@@ -241,8 +247,9 @@ impl Writer<'_> {
     }
 
     fn insert(&mut self, order: &Order<'_>) -> Result<(), NoSpace> {
-        let &Order { hash, draft, removal } = order;
-        let layout = self.state.ring.layout(&draft);
+        let Order { hash, draft, removal } = order;
+        let (hash, removal) = (*hash, *removal);
+        let layout = self.state.ring.layout(draft);
         let charge = self.state.ring.charge(&layout);
         self.make_index_room();
         let id = self.state.index.free_lane(hash).ok_or(NoSpace)?;
@@ -252,10 +259,10 @@ impl Writer<'_> {
         if self.state.newcomer.is_none() {
             // The policy would rather not have it.
             self.state.counts.inserts += 1;
-            self.note_departure(&draft);
+            self.note_departure(draft);
             return Ok(());
         }
-        let Some(location) = self.place(&layout, &draft) else {
+        let Some(location) = self.place(&layout, draft) else {
             match self.state.newcomer.take() {
                 Some(_) => self.state.policy.remove(id),
                 None => self.state.counts.inserts += 1, // And evicted while space was sought.
@@ -269,7 +276,7 @@ impl Writer<'_> {
             self.file(id, removal);
         } else {
             self.kill(location);
-            self.note_departure(&draft);
+            self.note_departure(draft);
         }
         Ok(())
     }
