@@ -6,7 +6,8 @@
 use crate::contenders;
 use crate::output::{LIFECYCLE, Output};
 use crate::own_program;
-use crate::works::{Kind, Skew, Work, blank_value, key_of, stamp};
+use crate::race::fill;
+use crate::works::{Kind, Skew, Work, blank_value, key_of};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -24,7 +25,7 @@ pub fn print_all(output: &Output, names: &[&'static str], scale: usize) {
     let entries = ENTRIES / scale;
     let mut text = format!("### lifecycle\n\n{entries} entries of 24 + {VALUE_LEN} B\n\n");
     text += "| contender | first read, us | clear, ms | drop, ms |\n|---|---:|---:|---:|\n";
-    for name in names.iter().filter(|name| !name.starts_with("floor")) {
+    for name in names.iter().filter(|name| !contenders::is_floor(name)) {
         let Some([start, clear, drop]) = measure_elsewhere(name, entries) else {
             text += &format!("| {name} | failed | - | - |\n");
             continue;
@@ -54,7 +55,7 @@ pub fn run_cell(name: &str, entries: usize) {
     let max_bytes = entries * (crate::works::KEY_LEN + VALUE_LEN + OVERHEAD_BYTES);
     let mut work = Work::bounded("lifecycle", Kind::Insert, Skew::Uniform, entries, VALUE_LEN, max_bytes);
     work.expected_entries = entries;
-    let mut value = blank_value(VALUE_LEN);
+    let value = blank_value(VALUE_LEN);
     let mut out = Vec::new();
     let nanos = |begin: Instant| begin.elapsed().as_nanos();
 
@@ -65,17 +66,12 @@ pub fn run_cell(name: &str, entries: usize) {
     let start = nanos(begin);
     assert!(is_read, "{name} does not have its first entry");
 
-    let mut fill = || {
-        for index in 0..entries as u64 {
-            stamp(&mut value, index);
-            racer.insert(&key_of(index), &value);
-        }
-        racer.settle();
-    };
-    fill();
+    fill(&*racer, &work);
+    racer.settle();
     let begin = Instant::now();
     let clear = if racer.clear() { nanos(begin) } else { 0 };
-    fill();
+    fill(&*racer, &work);
+    racer.settle();
     let begin = Instant::now();
     drop(racer);
     println!("{start} {clear} {}", nanos(begin));

@@ -5,14 +5,16 @@
 //!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full] [--out DIR]
 //! ```
 //!
-//! `--race` takes the names of the works (`works.rs`), `latency`, `memory`, `hit-ratio` and `lifecycle`; `--scale 4` divides the number
-//! of keys by four; `--full` runs every race. The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to
+//! `--race` takes the names of the works (`works.rs`), `scaling`, `latency`, `memory`, `hit-ratio` and `lifecycle`; `--scale 4`
+//! divides the number of keys by four; `--full` runs every race. `scaling` has as many threads as there are cores, whatever
+//! `--threads` says, and takes a part's name as well (`scaling-writes-zipf`). The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to
 //! files, with all numbers as CSV and pictures of the races (`output.rs`).
 //! Every race runs in a process of its own, so that none inherits another's heap.
 
 mod contenders;
 mod floor;
 mod hit_ratio;
+mod idle;
 mod latency;
 mod lifecycle;
 mod memory;
@@ -21,6 +23,7 @@ mod plot;
 mod race;
 mod report;
 mod resident;
+mod scaling;
 mod works;
 
 use lexopt::{Arg, Parser, ValueExt};
@@ -36,7 +39,7 @@ use works::Work;
 const DEFAULT_RACES: [&str; 4] = ["hot", "uniform", "aside", "insert"];
 
 /// What is measured beside the works.
-const OTHERS: [&str; 4] = ["latency", "memory", "hit-ratio", "lifecycle"];
+const OTHERS: [&str; 5] = [scaling::NAME, "latency", "memory", "hit-ratio", "lifecycle"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
                          [--slice-ms N] [--rounds N] [--scale N] [--full] [--out DIR]
@@ -131,6 +134,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
         }
     }
     method.slice = Duration::from_millis(slice_ms);
+    let races = races.into_iter().flat_map(scaling::parts).collect();
     Ok(Some(Options { races, contenders, method, scale, output, is_part }))
 }
 
@@ -139,7 +143,7 @@ fn list(parser: &mut Parser) -> Result<Vec<String>, lexopt::Error> {
 }
 
 fn is_race(name: &str) -> bool {
-    OTHERS.contains(&name) || Work::NAMES.contains(&name)
+    OTHERS.contains(&name) || Work::NAMES.contains(&name) || scaling::part(name, 1).is_some()
 }
 
 fn known(name: &str) -> Result<&'static str, lexopt::Error> {
@@ -188,10 +192,15 @@ fn run(options: &Options) -> ExitCode {
 
 fn run_one(race: &str, options: &Options) {
     let Options { contenders, method, scale, output, .. } = options;
+    if let Some(work) = scaling::part(race, *scale) {
+        return scaling::print_part(output, &work, contenders, method);
+    }
     match Work::named(race, *scale) {
-        Some(work) => race::race(&work, contenders, method, |threads, scores| {
-            report::print_race(output, &work, threads, scores);
-        }),
+        Some(work) => {
+            for (threads, scores) in race::race(&work, contenders, method) {
+                report::print_race(output, &work, threads, &scores);
+            }
+        }
         None if race == "latency" => latency::print_all(output, contenders, method, *scale),
         None if race == "hit-ratio" => hit_ratio::print_all(output, contenders),
         None if race == "lifecycle" => lifecycle::print_all(output, contenders, *scale),

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `tables.md` | what stdout gets |
-//! | `races.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`, `lifecycle.csv` | a row for each contender of each table |
+//! | `races.csv`, `scaling.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`, `lifecycle.csv` | a row for each contender of each table |
 //! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
 //!
 //! Every race runs in a process of its own, so rows are appended; the first process begins the files.
@@ -17,6 +17,8 @@ pub const RACES: Sheet = Sheet {
     file: "races.csv",
     columns: "race,threads,contender,mops,spread,of_first,hit_ratio,refused_ratio,resident_bytes",
 };
+pub const SCALING: Sheet =
+    Sheet { file: "scaling.csv", columns: "race,threads,contender,mops,spread,of_one_thread,hit_ratio,refused_ratio" };
 pub const LATENCY: Sheet = Sheet {
     file: "latency.csv",
     columns: "threads,contender,expiring,operation,p50_ns,p99_ns,p999_ns,max_ns,hit_ratio",
@@ -60,7 +62,7 @@ impl Output {
         let Some(folder) = &self.folder else { return Ok(()) };
         fs::create_dir_all(folder)?;
         File::create(folder.join(TABLES))?;
-        for sheet in [RACES, LATENCY, MEMORY, HIT_RATIOS, LIFECYCLE] {
+        for sheet in [RACES, SCALING, LATENCY, MEMORY, HIT_RATIOS, LIFECYCLE] {
             writeln!(File::create(folder.join(sheet.file))?, "{}", sheet.columns)?;
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! How contenders are measured against each other.
 //!
 //! All contenders of a race live in this process, filled. They are measured in turn, slice by
-//! slice; after every round of slices the order rotates. Noise that lasts longer than a round hits
-//! everybody, so the ratios are taken within a round and their median is reported. The first round
-//! is dropped. Within a round everybody gets the same requests, which are new in every round.
+//! slice, once with each number of threads; after every round of slices the order rotates. Noise
+//! that lasts longer than a round hits everybody, so the ratios are taken within a round and their
+//! median is reported. The first round is dropped. Within a round everybody gets the same requests,
+//! which are new in every round. After a slice the race waits for what goes on behind it.
 //!
 //! A slice is one call through [`Racer`], so no operation inside it is dispatched dynamically.
 
 use crate::contenders::{self, Contender};
+use crate::idle;
 use crate::resident;
 use crate::works::{BATCH, KEY_LEN, Kind, Work, blank_value, key_of, stamp};
 use std::array;
@@ -20,8 +22,9 @@ use std::time::{Duration, Instant};
 /// Operations between two looks at the stop flag.
 const BLOCK: usize = 64;
 
-/// Every this-many-th operation of the work `mixed` is an update.
-const UPDATE_EVERY: u32 = 10;
+/// Inserts after which a contender that is filled does what it has put off. The shortest queue of them holds twice as many, and
+/// an entry that finds it full is dropped.
+const INSERTS_UNTIL_SETTLED: u64 = 1 << 16;
 
 /// Whole arrays of requests that the work `aside` answers before it is measured.
 const WARM_UP_SEATS: usize = 2;
@@ -50,7 +53,7 @@ pub struct Seat {
     samples: Arc<[u32]>,
     cursor: usize,
     next_new_key: u64,
-    until_update: u32,
+    since_update: u32,
     out: Vec<u8>,
     value: Vec<u8>,
 }
@@ -61,7 +64,7 @@ impl Seat {
             samples,
             cursor: 0,
             next_new_key: (number as u64 + 1) << 40,
-            until_update: UPDATE_EVERY,
+            since_update: 0,
             out: Vec::with_capacity(work.value_len),
             value: blank_value(work.value_len),
         }
@@ -125,7 +128,9 @@ impl<C: Contender> Racer for Seated<C> {
             Kind::Read => read_block::<C>,
             Kind::ReadMany => read_many_block::<C>,
             Kind::Load => load_block::<C>,
-            Kind::Mixed => mixed_block::<C>,
+            Kind::Mixed => mixed_block::<C, 10>,
+            Kind::Half => mixed_block::<C, 2>,
+            Kind::Update => mixed_block::<C, 1>,
             Kind::Aside => aside_block::<C>,
             Kind::Insert => insert_block::<C>,
         };
@@ -200,13 +205,14 @@ fn load_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
     tally.reads += BLOCK as u64;
 }
 
+/// Every `UPDATE_EVERY`-th operation is an update, all others are reads.
 #[inline(never)]
-fn mixed_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
+fn mixed_block<C: Contender, const UPDATE_EVERY: u32>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
     for index in seat.next_block() {
         let key = key_of(u64::from(index));
-        seat.until_update -= 1;
-        if seat.until_update == 0 {
-            seat.until_update = UPDATE_EVERY;
+        seat.since_update += 1;
+        if seat.since_update >= UPDATE_EVERY {
+            seat.since_update = 0;
             stamp(&mut seat.value, u64::from(index));
             tally.refused += u64::from(!cache.insert(opaque(&key), &seat.value));
             tally.inserts += 1;
@@ -258,8 +264,27 @@ pub struct Score {
     pub resident_bytes: usize,
 }
 
-/// Fills `names` and races them at `work`; calls `done` with the scores of each thread count.
-pub fn race(work: &Work, names: &[&'static str], method: &Method, mut done: impl FnMut(usize, &[Score])) {
+impl Score {
+    fn new(runner: &Runner, speeds: Vec<f64>, total: Tally) -> Self {
+        Self {
+            name: runner.name,
+            speeds,
+            hit_ratio: (total.reads > 0).then(|| total.hits as f64 / total.reads as f64),
+            refused_ratio: total.refused as f64 / total.inserts.max(1) as f64,
+            resident_bytes: runner.resident_bytes,
+        }
+    }
+}
+
+/// What all contenders did with one number of threads, in the same order.
+struct Heat {
+    threads: usize,
+    speeds: Vec<Vec<f64>>,
+    totals: Vec<Tally>,
+}
+
+/// Fills `names` and races them at `work`; returns each number of threads with everybody's scores.
+pub fn race(work: &Work, names: &[&'static str], method: &Method) -> Vec<(usize, Vec<Score>)> {
     let most_threads = method.threads.iter().copied().max().unwrap_or(1);
     let mut draws = 0;
     let mut next_samples = |seats| -> Vec<Arc<[u32]>> {
@@ -270,40 +295,35 @@ pub fn race(work: &Work, names: &[&'static str], method: &Method, mut done: impl
     let taking_part = names.iter().filter(|name| contenders::takes_part(name, work.kind));
     let mut runners: Vec<Runner> = taking_part.map(|name| prepare(name, work, &first_samples)).collect();
 
-    for &threads in &method.threads {
-        let mut speeds = vec![Vec::new(); runners.len()];
-        let mut totals = vec![Tally::default(); runners.len()];
-        for round in 0..method.rounds {
-            let samples = next_samples(threads);
+    let count = runners.len();
+    let heat = |&threads| Heat { threads, speeds: vec![Vec::new(); count], totals: vec![Tally::default(); count] };
+    let mut heats: Vec<Heat> = method.threads.iter().map(heat).collect();
+    for round in 0..method.rounds {
+        for heat in &mut heats {
+            let samples = next_samples(heat.threads);
             for runner in &mut runners {
                 runner.seats.iter_mut().zip(&samples).for_each(|(seat, samples)| seat.begin(samples));
             }
-            for turn in 0..runners.len() {
-                let which = (round + turn) % runners.len();
-                let (speed, tally) = slice(work, &mut runners[which], threads, method.slice);
+            for turn in 0..count {
+                let which = (round + turn) % count;
+                let (speed, tally) = slice(work, &mut runners[which], heat.threads, method.slice);
+                idle::wait();
                 if round > 0 {
-                    speeds[which].push(speed);
-                    totals[which].add(tally);
+                    heat.speeds[which].push(speed);
+                    heat.totals[which].add(tally);
                 }
             }
         }
-        let scores: Vec<Score> = runners
-            .iter()
-            .zip(speeds)
-            .zip(totals)
-            .map(|((runner, speeds), total)| Score {
-                name: runner.name,
-                speeds,
-                hit_ratio: (total.reads > 0).then(|| total.hits as f64 / total.reads as f64),
-                refused_ratio: total.refused as f64 / total.inserts.max(1) as f64,
-                resident_bytes: runner.resident_bytes,
-            })
-            .collect();
-        done(threads, &scores);
     }
     for runner in &runners {
         verify(runner.name, &*runner.racer, work);
     }
+    let scored = |heat: Heat| {
+        let measured = heat.speeds.into_iter().zip(heat.totals);
+        let scores = runners.iter().zip(measured).map(|(runner, (speeds, total))| Score::new(runner, speeds, total));
+        (heat.threads, scores.collect())
+    };
+    heats.into_iter().map(scored).collect()
 }
 
 /// Builds a contender, brings it into the state in which it is measured and weighs it.
@@ -321,6 +341,11 @@ fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
         }
         // Twice what fits, so that everything that is written twice was written twice.
         Kind::Insert => run_blocks(&*racer, work.kind, &mut seats[0], 2 * work.keys / BLOCK),
+        // As many updates as keys, so that a log has come round.
+        Kind::Half | Kind::Update => {
+            fill(&*racer, work);
+            run_blocks(&*racer, Kind::Update, &mut seats[0], work.keys / BLOCK);
+        }
         Kind::Read | Kind::ReadMany | Kind::Load | Kind::Mixed => fill(&*racer, work),
     }
     racer.settle();
@@ -330,11 +355,15 @@ fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
     Runner { name, racer, seats, resident_bytes }
 }
 
-fn fill(racer: &dyn Racer, work: &Work) {
+/// Inserts every key of `work`, and takes care that none is lost on the way.
+pub fn fill(racer: &dyn Racer, work: &Work) {
     let mut value = blank_value(work.value_len);
     for index in 0..work.keys as u64 {
         stamp(&mut value, index);
         racer.insert(&key_of(index), &value);
+        if index % INSERTS_UNTIL_SETTLED == INSERTS_UNTIL_SETTLED - 1 {
+            racer.settle();
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// Prints what a race with this many threads gave.
 ///
 /// The columns `of bytecache` and `of floor` are medians of ratios within rounds: 2.00 is twice as
-/// fast. `spread` is the distance of the quartiles over the median.
+/// fast.
 pub fn print_race(output: &Output, work: &Work, threads: usize, scores: &[Score]) {
     let against: Vec<&Score> =
         [scores.first(), scores.iter().find(|score| score.name == "floor")].into_iter().flatten().collect();
@@ -25,7 +25,7 @@ pub fn print_race(output: &Output, work: &Work, threads: usize, scores: &[Score]
     text += &format!("{}\n\n{head}\n{rule}\n", work.describe());
     for score in scores {
         let speed = quantile(&score.speeds, 0.5);
-        let spread = (quantile(&score.speeds, 0.75) - quantile(&score.speeds, 0.25)) / speed;
+        let spread = spread(&score.speeds);
         let _ = write!(text, "| {} | {:.2} | {:.0} % |", score.name, speed / 1e6, 100.0 * spread);
         for other in &against {
             let _ = write!(text, " {:.2} |", paired_ratio(&score.speeds, &other.speeds));
@@ -50,20 +50,29 @@ pub fn print_race(output: &Output, work: &Work, threads: usize, scores: &[Score]
         );
     }
     text += "\n";
-    for score in scores.iter().filter(|score| score.refused_ratio > 0.0) {
-        text += &format!("{} refused {:.4} of its inserts.\n\n", score.name, score.refused_ratio);
-    }
+    text += &refusals(scores);
     output.print(&text);
 }
 
+/// Who refused inserts, in a paragraph for each.
+pub fn refusals(scores: &[Score]) -> String {
+    let refusing = scores.iter().filter(|score| score.refused_ratio > 0.0);
+    refusing.map(|score| format!("{} refused {:.4} of its inserts.\n\n", score.name, score.refused_ratio)).collect()
+}
+
+/// The distance of the quartiles over the median.
+pub fn spread(speeds: &[f64]) -> f64 {
+    (quantile(speeds, 0.75) - quantile(speeds, 0.25)) / quantile(speeds, 0.5)
+}
+
 /// The median over rounds of the ratio of two contenders within the round.
-fn paired_ratio(speeds: &[f64], other: &[f64]) -> f64 {
+pub fn paired_ratio(speeds: &[f64], other: &[f64]) -> f64 {
     let ratios: Vec<f64> = speeds.iter().zip(other).map(|(a, b)| a / b).collect();
     quantile(&ratios, 0.5)
 }
 
 /// The value below which this share of `values` lies, interpolated; NaN if there are none.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = share * sorted.len().saturating_sub(1) as f64;

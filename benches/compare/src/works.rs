@@ -34,6 +34,10 @@ pub enum Kind {
     Load,
     /// Nine reads, then an update of the same size.
     Mixed,
+    /// A read, then an update of the same size.
+    Half,
+    /// An update of the same size.
+    Update,
     /// A read; a miss is filled.
     Aside,
     /// The insert of a key that was never seen.
@@ -43,7 +47,7 @@ pub enum Kind {
 impl Kind {
     /// Whether every key is inserted before the race and has to stay.
     pub fn fits(self) -> bool {
-        matches!(self, Kind::Read | Kind::ReadMany | Kind::Load | Kind::Mixed)
+        !matches!(self, Kind::Aside | Kind::Insert)
     }
 }
 
@@ -102,7 +106,8 @@ impl Work {
         Some(work)
     }
 
-    fn fitting(name: &'static str, kind: Kind, skew: Skew, keys: usize, value_len: usize, scale: usize) -> Work {
+    /// A work whose contenders have room for every key.
+    pub fn fitting(name: &'static str, kind: Kind, skew: Skew, keys: usize, value_len: usize, scale: usize) -> Work {
         let keys = keys / scale;
         let max_bytes = keys * (KEY_LEN + value_len + FITS_OVERHEAD_BYTES) / 4 * 5;
         Work { name, kind, skew, keys, value_len, max_bytes, expected_entries: keys }
@@ -138,6 +143,8 @@ impl Work {
             Kind::ReadMany => "reads of 16 keys at once",
             Kind::Load => "reads that would load what is not there",
             Kind::Mixed => "reads and 10 % updates",
+            Kind::Half => "reads and 50 % updates",
+            Kind::Update => "updates",
             Kind::Aside => "reads, misses filled",
             Kind::Insert => "inserts",
         };

@@ -2,7 +2,7 @@
 
 use super::{Contender, copy_into};
 use crate::works::Work;
-use ::bytecache::{Cache, Policy};
+use ::bytecache::{Cache, CacheBuilder, Policy};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -10,14 +10,21 @@ pub struct Bytecache(Cache);
 
 impl Bytecache {
     pub fn for_work(work: &Work, policy: Policy) -> Self {
-        let cache = Cache::builder()
-            .max_bytes(work.max_bytes)
-            .policy(policy)
-            .expected_entry_bytes(work.payload_bytes())
-            .build()
-            .expect("the works' limits are valid");
-        Self(cache)
+        Self::built(builder(work).policy(policy))
     }
+
+    /// With this many shards whatever the number of cores, a power of two.
+    pub fn with_shards(work: &Work, shards: usize) -> Self {
+        Self::built(builder(work).shards(shards))
+    }
+
+    fn built(builder: CacheBuilder) -> Self {
+        Self(builder.build().expect("the works' limits are valid"))
+    }
+}
+
+fn builder(work: &Work) -> CacheBuilder {
+    Cache::builder().max_bytes(work.max_bytes).expected_entry_bytes(work.payload_bytes())
 }
 
 impl Contender for Bytecache {

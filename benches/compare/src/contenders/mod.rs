@@ -11,6 +11,7 @@ mod moka;
 mod quick_cache;
 mod segcache;
 mod sharded_lru;
+mod stretto;
 mod tinyufo;
 
 use crate::floor::{Pages, ReadFloor, WriteFloor};
@@ -63,8 +64,9 @@ pub trait Contender: Send + Sync + 'static {
 }
 
 /// All names that `--contenders` takes, in the order of the tables.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 14] = [
     "bytecache",
+    "bytecache-16",
     "bytecache-s3-fifo",
     "bytecache-lru",
     "quick_cache",
@@ -73,22 +75,35 @@ pub const NAMES: [&str; 12] = [
     "tinyufo",
     "segcache",
     "segcache-s3fifo",
+    "stretto",
     "lru",
     "floor",
     "floor-4k",
 ];
 
 /// Those that race when nothing is asked for.
-pub const DEFAULT_NAMES: [&str; 8] =
-    ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "lru", "floor"];
+pub const DEFAULT_NAMES: [&str; 9] =
+    ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "stretto", "lru", "floor"];
 
-/// Whether `name` takes part in `work`. The floor evicts nothing and so knows two works only; not everybody can load.
+/// Whether `name` takes part in works of this kind. The floor knows reads and inserts only; not everybody can load.
 pub fn takes_part(name: &str, kind: Kind) -> bool {
-    if kind == Kind::Load {
-        return ["bytecache", "quick_cache", "moka"].iter().any(|loads| name.starts_with(loads));
+    match kind {
+        Kind::Load => ["bytecache", "quick_cache", "moka"].iter().any(|loads| name.starts_with(loads)),
+        Kind::Read | Kind::ReadMany => true,
+        Kind::Mixed | Kind::Half | Kind::Update => !is_floor(name),
+        Kind::Aside => evicts(name),
+        Kind::Insert => evicts(name) || is_floor(name),
     }
-    let is_floor = name.starts_with("floor");
-    !is_floor || matches!(kind, Kind::Read | Kind::ReadMany | Kind::Insert)
+}
+
+/// Whether `name` keeps its limit as fast as entries come in. The floor has none, and stretto falls behind ([why](stretto)).
+pub fn evicts(name: &str) -> bool {
+    !is_floor(name) && name != "stretto"
+}
+
+/// Whether `name` is a floor rather than a cache.
+pub fn is_floor(name: &str) -> bool {
+    name.starts_with("floor")
 }
 
 /// Builds the contender called `name` for `work`, still empty unless it is a read floor.
@@ -101,6 +116,7 @@ pub fn build(name: &str, work: &Work) -> Box<dyn Racer> {
         "quick_cache" if work.kind == Kind::Load => Box::new(Seated(loading::QuickCache::for_work(work))),
         "moka" if work.kind == Kind::Load => Box::new(Seated(loading::Moka::for_work(work))),
         "bytecache" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::default()))),
+        "bytecache-16" => Box::new(Seated(bytecache::Bytecache::with_shards(work, 16))),
         "bytecache-s3-fifo" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::S3Fifo))),
         "bytecache-lru" => Box::new(Seated(bytecache::Bytecache::for_work(work, Policy::Lru))),
         "quick_cache" => Box::new(Seated(quick_cache::QuickCache::for_work(work))),
@@ -109,6 +125,7 @@ pub fn build(name: &str, work: &Work) -> Box<dyn Racer> {
         "tinyufo" => Box::new(Seated(tinyufo::TinyUfo::for_work(work))),
         "segcache" => Box::new(Seated(segcache::Segcache::merging(work))),
         "segcache-s3fifo" => Box::new(Seated(segcache::Segcache::s3_fifo(work))),
+        "stretto" => Box::new(Seated(stretto::Stretto::for_work(work))),
         "lru" => Box::new(Seated(sharded_lru::ShardedLru::for_work(work))),
         "floor" => floor(work, Pages::Huge),
         "floor-4k" => floor(work, Pages::Small),
@@ -135,4 +152,31 @@ pub fn shard_count() -> usize {
 pub fn copy_into(value: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::race::fill;
+    use crate::works::{Skew, key_of};
+
+    #[test]
+    fn defaults_are_among_the_names() {
+        assert!(DEFAULT_NAMES.iter().all(|name| NAMES.contains(name)));
+    }
+
+    #[test]
+    fn stretto_takes_part_where_everything_fits() {
+        assert!([Kind::Read, Kind::Half, Kind::Update].into_iter().all(|kind| takes_part("stretto", kind)));
+        assert!(![Kind::Load, Kind::Aside, Kind::Insert].into_iter().any(|kind| takes_part("stretto", kind)));
+    }
+
+    #[test]
+    fn stretto_keeps_every_entry_though_more_come_than_its_queue_holds() {
+        let work = Work::fitting("test", Kind::Read, Skew::Uniform, 150_000, 8, 1);
+        let racer = build("stretto", &work);
+        fill(&*racer, &work);
+        racer.settle();
+        assert!((0..work.keys as u64).all(|index| racer.contains(&key_of(index))));
+    }
 }
