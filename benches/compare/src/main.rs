@@ -6,9 +6,12 @@
 //! ```
 //!
 //! `--race` takes the names of the works (`works.rs`), `scaling`, `latency`, `memory`, `hit-ratio` and `lifecycle`; `--scale 4`
-//! divides the number of keys by four; `--full` runs every race. `scaling` has as many threads as there are cores, whatever
-//! `--threads` says, and takes a part's name as well (`scaling-writes-zipf`). The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to
-//! files, with all numbers as CSV and pictures of the races (`output.rs`).
+//! divides the number of keys by four; `--full` runs every race. Without `--race` and `--full` there are three races of
+//! five rounds. `scaling` has as many threads as there are cores, whatever `--threads` says; its parts
+//! have names as well (`scaling-writes-zipf`).
+//!
+//! The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to files, with all numbers as CSV and
+//! pictures of the races (`output.rs`).
 //! Every race runs in a process of its own, so that none inherits another's heap.
 
 mod contenders;
@@ -36,7 +39,11 @@ use std::time::Duration;
 use works::Work;
 
 /// The races that run when none is asked for.
-const DEFAULT_RACES: [&str; 4] = ["hot", "uniform", "aside", "insert"];
+const DEFAULT_RACES: [&str; 3] = ["hot", "aside", "insert"];
+
+/// How often everybody is measured, and in [`DEFAULT_RACES`]: few enough for all of them to take less than five minutes.
+const ROUNDS: usize = 10;
+const DEFAULT_RACES_ROUNDS: usize = 5;
 
 /// What is measured beside the works.
 const OTHERS: [&str; 5] = [scaling::NAME, "latency", "memory", "hit-ratio", "lifecycle"];
@@ -100,40 +107,41 @@ fn main() -> ExitCode {
 
 /// The options, or `None` if help is asked for.
 fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
-    let mut races: Vec<String> = DEFAULT_RACES.map(String::from).to_vec();
+    let mut races = None;
     let mut contenders = contenders::DEFAULT_NAMES.to_vec();
     let (mut scale, mut output, mut is_part) = (1, Output::default(), false);
-    let mut slice_ms = 300;
-    let mut method = Method { slice: Duration::ZERO, rounds: 10, threads: vec![1, 2] };
+    let (mut slice_ms, mut rounds, mut threads) = (300, None, vec![1, 2]);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("race") => {
-                races = list(&mut parser)?;
-                if let Some(name) = races.iter().find(|name| !is_race(name)) {
+                let names = list(&mut parser)?;
+                if let Some(name) = names.iter().find(|name| !is_race(name)) {
                     return Err(format!("no race is called {name}").into());
                 }
+                races = Some(names);
             }
             Arg::Long("contenders") => {
                 contenders = list(&mut parser)?.iter().map(|name| known(name)).collect::<Result<_, _>>()?;
             }
             Arg::Long("threads") => {
                 let counts = list(&mut parser)?;
-                method.threads = counts.iter().map(|count| positive(count)).collect::<Result<_, _>>()?;
+                threads = counts.iter().map(|count| positive(count)).collect::<Result<_, _>>()?;
             }
             Arg::Long("slice-ms") => slice_ms = parser.value()?.parse()?,
-            Arg::Long("rounds") => method.rounds = parser.value()?.parse::<usize>()?.max(2),
+            Arg::Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(2)),
             Arg::Long("scale") => scale = parser.value()?.parse::<usize>()?.max(1),
             Arg::Long("out") => output = Output::to(parser.value()?.into()),
             Arg::Long("part") => is_part = true,
             Arg::Long("full") => {
-                races = Work::NAMES.map(String::from).to_vec();
-                races.extend(OTHERS.map(String::from));
+                races = Some(Work::NAMES.into_iter().chain(OTHERS).map(String::from).collect());
             }
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
         }
     }
-    method.slice = Duration::from_millis(slice_ms);
+    let rounds = rounds.unwrap_or(if races.is_some() { ROUNDS } else { DEFAULT_RACES_ROUNDS });
+    let method = Method { slice: Duration::from_millis(slice_ms), rounds, threads };
+    let races = races.unwrap_or_else(|| DEFAULT_RACES.map(String::from).to_vec());
     let races = races.into_iter().flat_map(scaling::parts).collect();
     Ok(Some(Options { races, contenders, method, scale, output, is_part }))
 }
