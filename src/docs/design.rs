@@ -143,7 +143,8 @@
 //!   would be kept in memory for their sake. That took 524 instructions to 364.
 //! * **The pin**: with its fence taken out, which is unsound, the first race gained nothing that could be told from noise, and
 //!   one on popular keys 5 %. Fences that only the other side pays (`membarrier`) are not worth another collector for that.
-//! * **Pages**: index tables from 2 MiB on lie in huge pages. That was worth a tenth on 4 million entries in eight shards.
+//! * **Pages**: index tables from 2 MiB on lie in huge pages. On 4 million entries in eight shards that was worth about a tenth,
+//!   with the tables rounded up to whole huge pages; as it is, what is left after the last whole one lies in small pages.
 //!
 //! # Where what is
 //!
