@@ -177,8 +177,8 @@ impl EvictionPolicy for Ring {
         self.ids.push_back(id);
     }
     fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
-    fn remove(&mut self, id: EntryId) {
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.ids.retain(|&resident| resident != id);
     }
     fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {

@@ -41,9 +41,9 @@ impl EvictionPolicy for Random {
 
     fn touch(&mut self, _id: EntryId) {}
 
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.forget(id);
     }
 

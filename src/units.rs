@@ -8,6 +8,12 @@ use core::num::NonZeroU32;
 /// Lanes in one index bucket; an entry's id is `bucket * LANES + lane`.
 pub(crate) const LANES: usize = 12;
 
+/// The bits of an id: policies keep something of their own in the others.
+pub(crate) const ID_BITS: u32 = 28;
+
+/// Every id is below this, so a shard has at most so many lanes: 228 million entries.
+pub(crate) const MAX_IDS: usize = 1 << ID_BITS;
+
 /// Bytes that one step of a [`Location`] stands for.
 pub(crate) const LOCATION_UNIT: usize = 4;
 
@@ -80,7 +86,7 @@ impl EntryId {
         debug_assert!(lane < LANES);
         #[allow(
             clippy::cast_possible_truncation,
-            reason = "a table has at most u32::MAX lanes, see Table::max_buckets"
+            reason = "a table has at most MAX_IDS lanes, see Table::max_buckets"
         )]
         Self((bucket * LANES + lane) as u32)
     }

@@ -64,12 +64,12 @@ impl EvictionPolicy for Recorder {
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
     }
-    fn update(&mut self, id: EntryId, charge: u32) {
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
         self.note(Event::Update);
-        self.policy.update(id, charge);
+        self.policy.update(id, old_charge, charge);
     }
-    fn remove(&mut self, id: EntryId) {
-        self.policy.remove(id);
+    fn remove(&mut self, id: EntryId, charge: u32) {
+        self.policy.remove(id, charge);
     }
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         let victim = self.policy.evict(residents)?;
@@ -126,11 +126,11 @@ impl EvictionPolicy for Twin {
     fn touch(&mut self, id: EntryId) {
         self.told().touch(id);
     }
-    fn update(&mut self, id: EntryId, charge: u32) {
-        self.called().update(id, charge);
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        self.called().update(id, old_charge, charge);
     }
-    fn remove(&mut self, id: EntryId) {
-        self.told().remove(id);
+    fn remove(&mut self, id: EntryId, charge: u32) {
+        self.told().remove(id, charge);
     }
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         self.called().evict(residents)

@@ -730,8 +730,8 @@ impl EvictionPolicy for Panicking {
     }
     fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
     fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
-    fn remove(&mut self, _id: EntryId) {
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn remove(&mut self, _id: EntryId, _charge: u32) {
         assert!(!self.in_remove.load(Ordering::Relaxed), "on purpose");
     }
     fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {

@@ -644,8 +644,8 @@ fn a_policy_that_panics_while_a_result_is_stored_is_a_panic_of_the_load() {
             assert!(charge < 1000, "the policy does not like it");
         }
         fn touch(&mut self, _: EntryId) {}
-        fn update(&mut self, _: EntryId, _: u32) {}
-        fn remove(&mut self, _: EntryId) {}
+        fn update(&mut self, _: EntryId, _: u32, _: u32) {}
+        fn remove(&mut self, _: EntryId, _: u32) {}
         fn evict(&mut self, _: &mut Residents<'_>) -> Option<EntryId> {
             None
         }

@@ -69,8 +69,10 @@ enum Choice {
 
 /// First in, first out, but for its choice and its fuse.
 struct Queue {
-    residents: VecDeque<EntryId>,
+    /// And what each is charged.
+    residents: VecDeque<(EntryId, u32)>,
     ids: usize,
+    max_entries: usize,
     first: Option<EntryId>,
     recency: Recency,
     choice: Choice,
@@ -81,12 +83,13 @@ impl Queue {
     fn new(context: &PolicyContext, recency: Recency, choice: Choice, fuse: Fuse) -> Self {
         fuse.blow(Method::New);
         let residents = VecDeque::with_capacity(context.ids());
-        Self { residents, ids: context.ids(), first: None, recency, choice, fuse }
+        let max_entries = context.max_entries();
+        Self { residents, ids: context.ids(), max_entries, first: None, recency, choice, fuse }
     }
 
-    fn forget(&mut self, id: EntryId) {
-        let place = self.residents.iter().rposition(|&resident| resident == id);
-        self.residents.remove(place.expect("every removed id is a resident"));
+    fn forget(&mut self, id: EntryId, charge: u32) {
+        let place = self.residents.iter().rposition(|&resident| resident == (id, charge));
+        self.residents.remove(place.expect("every removed id is a resident with its charge"));
     }
 }
 
@@ -100,29 +103,35 @@ impl EvictionPolicy for Queue {
         self.fuse.blow(Method::Insert);
         assert!(id.index() < self.ids && charge > 0);
         self.first.get_or_insert(id);
-        self.residents.push_back(id);
+        self.residents.push_back((id, charge));
+        assert!(self.residents.len() <= self.max_entries);
     }
 
     fn touch(&mut self, id: EntryId) {
         self.fuse.blow(Method::Touch);
-        assert!(self.residents.contains(&id), "a stranger was touched");
+        assert!(self.residents.iter().any(|&(resident, _)| resident == id), "a stranger was touched");
     }
 
-    fn update(&mut self, id: EntryId, _charge: u32) {
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
         self.fuse.blow(Method::Update);
-        assert!(self.residents.contains(&id), "a stranger was updated");
+        let updated = self.residents.iter_mut().find(|resident| **resident == (id, old_charge));
+        updated.expect("every updated id is a resident with its charge").1 = charge;
     }
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, charge: u32) {
         self.fuse.blow(Method::Remove);
-        self.forget(id);
+        self.forget(id, charge);
     }
 
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         self.fuse.blow(Method::Evict);
+        let known = |&(id, charge): &(EntryId, u32)| {
+            assert_eq!(residents.charge(id), charge);
+            id
+        };
         match self.choice {
-            Choice::Oldest => self.residents.pop_front(),
-            Choice::Newest => self.residents.pop_back(),
+            Choice::Oldest => self.residents.pop_front().as_ref().map(known),
+            Choice::Newest => self.residents.pop_back().as_ref().map(known),
             Choice::Nobody => None,
             Choice::Strangers => {
                 let id = EntryId::new(if self.residents.len() % 2 == 0 {
@@ -137,7 +146,7 @@ impl EvictionPolicy for Queue {
             }
             Choice::TheFirst => {
                 let first = self.first?;
-                self.residents.retain(|&resident| resident != first);
+                self.residents.retain(|&(resident, _)| resident != first);
                 Some(first)
             }
         }
@@ -151,14 +160,16 @@ impl EvictionPolicy for Queue {
         self.fuse.blow(Method::Renumber);
         self.ids = moved.ids();
         let mut residents = VecDeque::with_capacity(moved.ids());
-        residents.extend(self.residents.iter().map(|&id| moved.get(id).expect("a resident has a new id")));
+        let renumbered = |&(id, charge): &(EntryId, u32)| (moved.get(id).expect("a resident has a new id"), charge);
+        residents.extend(self.residents.iter().map(renumbered));
         self.residents = residents;
+        self.max_entries = moved.max_entries();
         self.first = self.first.and_then(|id| moved.get(id));
     }
 
     fn bytes(&self) -> usize {
         self.fuse.blow(Method::Bytes);
-        self.residents.capacity() * size_of::<EntryId>()
+        self.residents.capacity() * size_of::<(EntryId, u32)>()
     }
 }
 

@@ -130,7 +130,7 @@ impl Subject {
                 CUSTOM => Box::new(Queue::default()),
                 name => name.parse::<Policy>().unwrap().build(&context),
             };
-            Box::new(Watched { policy, residents: vec![false; context.ids()] })
+            Box::new(Watched { policy, charges: vec![None; context.ids()] })
         };
         Simulator::custom(watched, capacity, unit)
     }
@@ -151,9 +151,9 @@ impl EvictionPolicy for Queue {
 
     fn touch(&mut self, _id: EntryId) {}
 
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.0.retain(|&other| other != id);
     }
 
@@ -172,11 +172,11 @@ impl EvictionPolicy for Queue {
     }
 }
 
-/// A policy that is held to name residents only.
+/// A policy that is held to name residents only, and that is told of their charges rightly.
 struct Watched {
     policy: Box<dyn EvictionPolicy>,
-    /// Whether each id is resident.
-    residents: Vec<bool>,
+    /// The charge of each id that is resident.
+    charges: Vec<Option<u32>>,
 }
 
 impl EvictionPolicy for Watched {
@@ -185,7 +185,7 @@ impl EvictionPolicy for Watched {
     }
 
     fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
-        self.residents[id.index()] = true;
+        self.charges[id.index()] = Some(charge);
         self.policy.insert(id, hash, charge);
     }
 
@@ -197,18 +197,19 @@ impl EvictionPolicy for Watched {
         self.policy.touch(id);
     }
 
-    fn update(&mut self, id: EntryId, charge: u32) {
-        self.policy.update(id, charge);
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        assert_eq!(self.charges[id.index()].replace(charge), Some(old_charge));
+        self.policy.update(id, old_charge, charge);
     }
 
-    fn remove(&mut self, id: EntryId) {
-        self.residents[id.index()] = false;
-        self.policy.remove(id);
+    fn remove(&mut self, id: EntryId, charge: u32) {
+        assert_eq!(self.charges[id.index()].take(), Some(charge));
+        self.policy.remove(id, charge);
     }
 
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         let victim = self.policy.evict(residents).expect("somebody is named while there is anybody");
-        assert!(std::mem::take(&mut self.residents[victim.index()]), "a stranger is named");
+        assert_eq!(self.charges[victim.index()].take(), Some(residents.charge(victim)), "a stranger is named");
         Some(victim)
     }
 
@@ -217,7 +218,7 @@ impl EvictionPolicy for Watched {
     }
 
     fn renumber(&mut self, moved: &Renumbering) {
-        moved.apply(&mut self.residents);
+        moved.apply(&mut self.charges);
         self.policy.renumber(moved);
     }
 

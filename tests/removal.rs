@@ -220,8 +220,8 @@ impl EvictionPolicy for Never {
     }
     fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
     fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
-    fn remove(&mut self, _id: EntryId) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn remove(&mut self, _id: EntryId, _charge: u32) {}
     fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }

@@ -32,7 +32,7 @@ use bucket::{Bucket, Buckets, Lanes};
 use crate::hash::KeyHash;
 use crate::reclaim::{Hold, Live};
 use crate::sync::{AtomicUsize, Ordering};
-use crate::units::{EntryId, LANES, Location};
+use crate::units::{EntryId, LANES, Location, MAX_IDS};
 
 /// The largest share of lanes that may be used. Beyond it searches past the home bucket become common.
 const MAX_LOAD: f64 = 0.85;
@@ -68,7 +68,7 @@ impl Table {
 
     /// The most buckets whose lanes still have ids.
     pub(crate) fn max_buckets() -> usize {
-        u32::MAX as usize / LANES
+        MAX_IDS / LANES
     }
 
     /// A table of free lanes, or `None` if the system refuses the memory. `on_drop` gets the footprint when it goes.
@@ -304,7 +304,8 @@ impl Index {
         self.len < self.max_len
     }
 
-    fn max_len_of(buckets: usize) -> usize {
+    /// The most entries that a table of so many buckets may have.
+    pub(crate) fn max_len_of(buckets: usize) -> usize {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the number of lanes")]
         {
             ((buckets * LANES) as f64 * MAX_LOAD) as usize

@@ -18,7 +18,11 @@
 //!
 //! Either alone is led astray by some traffic, loops or drifting popularity, that the other one sees through.
 //!
-//! An entry of main that was visited in its last rounds stays for up to three rounds more without: its *level*.
+//! An entry of main that was visited in its last rounds stays for up to three rounds more without: its *level*, which is
+//! its mark in the queue.
+//!
+//! While there is room nothing leaves, and everything comes into the window. What has become too much for it goes to main when
+//! room is made again, a few entries with each eviction; until that is done, main's oldest are the ones that leave.
 //!
 //! **Charges.** A small entry costs little to keep. One that is charged a fraction of what entries are on average
 //! starts at a higher level and gains more for a visit, in proportion. Of two entries that were not visited, the window's
@@ -34,11 +38,10 @@
 //! for keys that are read exactly twice in bursts (ARC), and where bytes count and not hits (S3-FIFO).
 
 use super::algorithm::{Algorithm, Newcomer};
-use super::charges::Charges;
 use super::ghost_sets::GhostSets;
-use super::queue::{Queue, Queues};
+use super::id_set::IdSet;
+use super::queue::{Queue, Queued, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
-use crate::prefetch::prefetch;
 
 const WINDOW: Queue = Queue::new(0);
 const MAIN: Queue = Queue::new(1);
@@ -52,22 +55,24 @@ const STEERING_PERIOD: f64 = 0.5;
 /// By how much of the capacity it moves for a ratio of e, and at most.
 const GAIN: f64 = 0.0125;
 const MAX_STEP: f64 = 0.1;
-/// Ghosts for each resident entry.
-const GHOSTS: usize = 2;
+/// Ghosts for each four resident entries.
+const GHOSTS: usize = 7;
 /// Rounds without a visit that visits earn an entry of average charge, and any entry.
 const MAX_ROUNDS: u8 = 3;
-const MAX_LEVEL: u8 = 15;
+const MAX_LEVEL: u8 = Queued::MAX_MARK;
 /// An entry of so much of the mean charge or more is not treated as a small one: it would be at half of this.
 const SIZE_FACTOR: f64 = 1.5;
 /// The mean charge is over about so many newcomers.
 const MEMORY: f64 = 1024.0;
+/// How many entries go from the window to main with one eviction, of those that came in while there was room.
+const SORTED_AT_ONCE: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Adaptive {
+    /// The marks are levels: rounds for which each entry stays without a visit.
     queues: Queues<2>,
-    charges: Charges,
-    /// Rounds for which each entry stays without a visit.
-    levels: Vec<u8>,
+    /// Who is in main; the others are in the window.
+    in_main: IdSet,
     ghosts: GhostSets,
     capacity: u64,
     /// The charge that the window may have.
@@ -80,9 +85,11 @@ pub(super) struct Adaptive {
     mean_charge: f64,
     /// Main's oldest, taken out of its queue, while it is compared with the window's.
     main_oldest: Option<EntryId>,
-    /// Whether room was made for the newcomer. While the cache fills, none is.
+    /// Whether room has been made since a newcomer last took its place. While the cache fills, none is.
     is_full: bool,
-    /// How often an entry of the window was spared while room was made for the newcomer.
+    /// The charge of what came into the window while there was room, and has not been looked at since.
+    unsorted: u64,
+    /// How often an entry was spared while room was made for the newcomer: one of the window, or of main while there are unsorted ones.
     spared_for_newcomer: usize,
 }
 
@@ -111,10 +118,9 @@ impl Part {
 impl Adaptive {
     pub(super) fn new(context: &PolicyContext) -> Self {
         Self {
-            queues: Queues::new(context.ids()),
-            charges: Charges::new(context.ids()),
-            levels: vec![0; context.ids()],
-            ghosts: GhostSets::new(max_ghosts(context.ids())),
+            queues: Queues::new(context.max_entries()),
+            in_main: IdSet::new(context.ids()),
+            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
             capacity: context.capacity(),
             border: context.capacity() as f64 * FIRST_SHARE,
             window: Part::default(),
@@ -123,36 +129,56 @@ impl Adaptive {
             mean_charge: 0.0,
             main_oldest: None,
             is_full: false,
+            unsorted: 0,
             spared_for_newcomer: 0,
         }
+    }
+
+    fn queue_of(&self, id: EntryId) -> Queue {
+        if self.in_main.contains(id) { MAIN } else { WINDOW }
     }
 
     fn part(&mut self, queue: Queue) -> &mut Part {
         if queue == WINDOW { &mut self.window } else { &mut self.main }
     }
 
-    fn enter(&mut self, queue: Queue, id: EntryId, charge: u32) {
-        self.charges.set(id, charge);
-        self.charges.set_queue(id, queue);
+    fn enter(&mut self, queue: Queue, queued: Queued, charge: u32) {
+        if queue == MAIN {
+            self.in_main.insert(queued.id);
+        }
         self.part(queue).entries += 1;
         self.part(queue).charge += u64::from(charge);
-        self.queues.push(queue, id);
+        self.queues.push(queue, queued);
     }
 
     /// Forgets where an entry is that is in no queue any more.
-    fn leave(&mut self, id: EntryId) {
-        let charge = self.charges.get(id);
-        let part = self.part(self.charges.queue(id));
-        part.entries -= 1;
-        part.charge -= u64::from(charge);
-        self.charges.clear(id);
+    fn leave(&mut self, id: EntryId, charge: u32) {
+        let queue = if self.in_main.remove(id) { MAIN } else { WINDOW };
+        self.part(queue).entries -= 1;
+        self.part(queue).charge -= u64::from(charge);
     }
 
-    /// Moves the window's oldest to main.
-    fn move_to_main(&mut self, id: EntryId) {
-        let charge = self.charges.get(id);
-        self.leave(id);
-        self.enter(MAIN, id, charge);
+    /// Moves an entry that has left the window's queue to main.
+    fn move_to_main(&mut self, queued: Queued, charge: u32) {
+        self.leave(queued.id, charge);
+        self.enter(MAIN, queued, charge);
+    }
+
+    /// Moves some of what the window cannot hold, and came in while there was room, to main.
+    fn sort(&mut self, residents: &Residents<'_>) {
+        for _ in 0..SORTED_AT_ONCE {
+            if self.window.charge as f64 <= self.border.max(1.0) || self.window.entries <= 1 {
+                self.unsorted = 0;
+            }
+            if self.unsorted == 0 {
+                return;
+            }
+            self.queues.announce(WINDOW, residents);
+            let Some(oldest) = self.queues.pop(WINDOW) else { return };
+            let charge = residents.charge(oldest.id);
+            self.unsorted = self.unsorted.saturating_sub(u64::from(charge));
+            self.move_to_main(oldest, charge);
+        }
     }
 
     /// Counts what came in, and moves the border when its time has come.
@@ -167,7 +193,7 @@ impl Adaptive {
         if self.came_in >= STEERING_PERIOD * self.capacity as f64 {
             self.steer();
         }
-        self.ghosts.set_len((self.window.entries + self.main.entries + 1) * GHOSTS);
+        self.ghosts.set_len(max_ghosts(self.window.entries + self.main.entries + 1));
     }
 
     fn steer(&mut self) {
@@ -194,10 +220,12 @@ impl Adaptive {
         self.window.charge as f64 + f64::from(newcomer) > self.border || self.main.entries == 0
     }
 
-    /// Whether a newcomer is large, and everything that it would have to push out of the window was visited.
+    /// Whether a newcomer is large, and everything that it would have to push out of the window was visited (of main, while that is
+    /// where entries leave).
     fn is_refused(&self, newcomer: &Newcomer) -> bool {
+        let left = if self.unsorted > 0 { self.main.entries } else { self.window.entries };
         f64::from(newcomer.charge) > self.mean_charge
-            && self.spared_for_newcomer >= self.window.entries.max(1)
+            && self.spared_for_newcomer >= left.max(1)
             && self.window_overflows(newcomer.charge)
             && !self.ghosts.contains(newcomer.hash)
     }
@@ -212,21 +240,21 @@ impl Adaptive {
     /// goes there.
     fn evict_window(&mut self, newcomer: u32, residents: &mut Residents<'_>) -> Option<EntryId> {
         while self.window_overflows(newcomer) {
-            let Self { queues, charges, levels, window, spared_for_newcomer, .. } = self;
-            let later = prefetcher(charges, levels);
-            let id = queues.pop_unless(WINDOW, residents, later, |id, residents| {
+            let Self { queues, window, spared_for_newcomer, .. } = self;
+            let id = queues.pop_unless(WINDOW, residents, |queued, residents| {
+                let Queued { id, mark: level } = queued;
                 let is_visited = take_visits(id, residents);
                 window.spared += f64::from(u8::from(is_visited));
-                let stays = is_visited || take_level(&mut levels[id.index()]);
-                *spared_for_newcomer += usize::from(stays);
-                stays
+                let stays_at = if is_visited { Some(level) } else { level.checked_sub(1) };
+                *spared_for_newcomer += usize::from(stays_at.is_some());
+                stays_at
             })?;
-            let charge = self.charges.get(id);
+            let charge = residents.charge(id);
             if !self.is_smaller_than_mains(charge, residents) {
                 self.leave_window_ghost(residents.hash(id), charge);
                 return Some(id);
             }
-            self.move_to_main(id);
+            self.move_to_main(id.into(), charge);
         }
         None
     }
@@ -237,29 +265,28 @@ impl Adaptive {
             return false;
         }
         self.main_oldest = self.find_mains_oldest(residents);
-        self.main_oldest.is_some_and(|oldest| charge < self.charges.get(oldest))
+        self.main_oldest.is_some_and(|oldest| charge < residents.charge(oldest))
     }
 
     /// Main's oldest that was not visited, taken out of its queue.
     fn find_mains_oldest(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let Self { queues, charges, levels, main, mean_charge, main_oldest, .. } = self;
-        let later = prefetcher(charges, levels);
-        let mut stays = |id: EntryId, residents: &mut Residents<'_>| {
+        let Self { queues, main, mean_charge, main_oldest, unsorted, spared_for_newcomer, .. } = self;
+        let mut stay = |queued: Queued, residents: &mut Residents<'_>| {
+            let Queued { id, mark: level } = queued;
             if !take_visits(id, residents) {
-                return take_level(&mut levels[id.index()]);
+                return level.checked_sub(1);
             }
             main.spared += 1.0;
-            let gain = 1 + class(charges.get(id), *mean_charge);
-            let level = &mut levels[id.index()];
-            *level = (*level + gain).min(gain * MAX_ROUNDS).min(MAX_LEVEL);
-            true
+            *spared_for_newcomer += usize::from(*unsorted > 0);
+            let gain = 1 + class(residents.charge(id), *mean_charge);
+            Some((level + gain).min(gain * MAX_ROUNDS).min(MAX_LEVEL))
         };
-        match main_oldest.take() {
-            Some(oldest) if stays(oldest, residents) => queues.push(MAIN, oldest),
-            Some(oldest) => return Some(oldest),
-            None => (),
+        if let Some(oldest) = main_oldest.take() {
+            // It had no level left when it was taken out.
+            let Some(mark) = stay(oldest.into(), residents) else { return Some(oldest) };
+            queues.push(MAIN, Queued { id: oldest, mark });
         }
-        queues.pop_unless(MAIN, residents, later, stays)
+        queues.pop_unless(MAIN, residents, stay)
     }
 
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
@@ -267,7 +294,7 @@ impl Adaptive {
         let hash = residents.hash(id);
         // Half of the keys are enough to measure by, and leave the ghosts to the window's.
         if hash >> SAMPLING_BIT & 1 == 0 {
-            self.main.evicted += f64::from(self.charges.get(id));
+            self.main.evicted += f64::from(residents.charge(id));
             self.ghosts.insert(hash, MAIN);
         }
         Some(id)
@@ -286,22 +313,6 @@ fn take_visits(id: EntryId, residents: &mut Residents<'_>) -> bool {
     is_visited
 }
 
-/// Asks for the lines of an entry's charge and level.
-fn prefetcher<'a>(charges: &'a Charges, levels: &[u8]) -> impl Fn(EntryId) + use<'a> {
-    let first_level = levels.as_ptr();
-    move |id| {
-        charges.prefetch(id);
-        prefetch(first_level.wrapping_add(id.index()));
-    }
-}
-
-/// Lowers a level; `false` if there is none left.
-fn take_level(level: &mut u8) -> bool {
-    let is_left = *level > 0;
-    *level -= u8::from(is_left);
-    is_left
-}
-
 /// How much smaller than the mean an entry is: 0 at the mean, one more for each time that it fits in there again.
 fn class(charge: u32, mean_charge: f64) -> u8 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
@@ -310,9 +321,9 @@ fn class(charge: u32, mean_charge: f64) -> u8 {
     }
 }
 
-/// Ghosts for a table of so many ids, which is at most 85 % full.
-fn max_ghosts(ids: usize) -> usize {
-    ids * GHOSTS * 85 / 100
+/// Ghosts for so many entries.
+fn max_ghosts(entries: usize) -> usize {
+    entries * GHOSTS / 4
 }
 
 impl Algorithm for Adaptive {
@@ -321,11 +332,9 @@ impl Algorithm for Adaptive {
     }
 
     fn miss(&mut self, newcomer: &Newcomer) {
-        self.is_full = false;
         self.spared_for_newcomer = 0;
         // Needed when it takes its place.
         self.ghosts.prefetch(newcomer.hash);
-        prefetcher(&self.charges, &self.levels)(newcomer.id);
     }
 
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
@@ -334,43 +343,45 @@ impl Algorithm for Adaptive {
             self.leave_window_ghost(newcomer.hash, newcomer.charge);
             return Some(newcomer.id);
         }
+        if self.unsorted > 0 {
+            self.sort(residents);
+        }
         let charge = newcomer.map_or(0, |newcomer| newcomer.charge);
-        let victim = self.evict_window(charge, residents).or_else(|| self.evict_main(residents))?;
-        self.leave(victim);
+        let from_window = if self.unsorted == 0 { self.evict_window(charge, residents) } else { None };
+        let victim = from_window.or_else(|| self.evict_main(residents))?;
+        self.leave(victim, residents.charge(victim));
         Some(victim)
     }
 
     fn place(&mut self, newcomer: &Newcomer) {
         let &Newcomer { id, hash, charge } = newcomer;
         self.note_newcomer(charge);
-        self.levels[id.index()] = class(charge, self.mean_charge);
+        let level = class(charge, self.mean_charge);
         let ghost_of = self.ghosts.take(hash);
         if let Some(queue) = ghost_of {
             self.part(queue).missed += 1.0;
         }
         let returns = ghost_of == Some(WINDOW) && f64::from(charge) <= self.mean_charge;
-        self.enter(if returns { MAIN } else { WINDOW }, id, charge);
-        // What the window cannot hold while there is room goes to main.
-        while !self.is_full && self.window.charge as f64 > self.border.max(1.0) && self.window.entries > 1 {
-            let Some(oldest) = self.queues.pop(WINDOW) else { return };
-            self.move_to_main(oldest);
+        self.enter(if returns { MAIN } else { WINDOW }, Queued { id, mark: level }, charge);
+        let is_full = core::mem::take(&mut self.is_full);
+        if !is_full && !returns {
+            self.unsorted += u64::from(charge);
         }
     }
 
-    fn update(&mut self, id: EntryId, charge: u32) {
-        let old = self.charges.get(id);
-        let part = self.part(self.charges.queue(id));
-        part.charge = part.charge - u64::from(old) + u64::from(charge);
-        self.charges.set(id, charge);
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        let queue = self.queue_of(id);
+        let part = self.part(queue);
+        part.charge = part.charge - u64::from(old_charge) + u64::from(charge);
     }
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, charge: u32) {
         if self.main_oldest == Some(id) {
             self.main_oldest = None;
         } else {
-            self.queues.remove(self.charges.queue(id), id);
+            self.queues.remove(self.queue_of(id), id);
         }
-        self.leave(id);
+        self.leave(id, charge);
     }
 
     fn set_capacity(&mut self, charge: u64) {
@@ -384,24 +395,21 @@ impl Algorithm for Adaptive {
             self.queues.push(MAIN, oldest);
         }
         self.queues.renumber(moved);
-        self.charges.renumber(moved);
-        moved.apply(&mut self.levels);
-        self.ghosts.resize(max_ghosts(moved.ids()));
+        self.in_main.renumber(moved);
+        self.ghosts.resize(max_ghosts(moved.max_entries()));
     }
 
     fn bytes(&self) -> usize {
-        self.queues.allocated() + self.charges.allocated() + self.levels.capacity() + self.ghosts.allocated()
+        self.queues.allocated() + self.in_main.allocated() + self.ghosts.allocated()
     }
 
     fn validate(&self) {
         let queued = self.queues.validate() + usize::from(self.main_oldest.is_some());
         assert_eq!(queued, self.window.entries + self.main.entries);
-        for (queue, part) in [(WINDOW, self.window), (MAIN, self.main)] {
-            let mut ids = self.queues.ids(queue);
-            ids.extend(self.main_oldest.filter(|_| queue == MAIN));
-            assert!(ids.iter().all(|&id| self.charges.queue(id) == queue));
-            assert_eq!(ids.iter().map(|&id| u64::from(self.charges.get(id))).sum::<u64>(), part.charge);
-        }
+        let mut main = self.queues.ids(MAIN);
+        main.extend(self.main_oldest);
+        assert!(main.iter().all(|&id| self.in_main.contains(id)));
+        assert_eq!((main.len(), self.in_main.len()), (self.main.entries, self.main.entries));
     }
 }
 

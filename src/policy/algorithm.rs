@@ -43,9 +43,9 @@ pub(super) trait Algorithm: Send {
     fn hit(&mut self, _id: EntryId) {}
 
     /// The entry has another charge. An ordered algorithm counts that as a hit.
-    fn update(&mut self, id: EntryId, charge: u32);
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32);
 
-    fn remove(&mut self, id: EntryId);
+    fn remove(&mut self, id: EntryId, charge: u32);
 
     fn set_capacity(&mut self, _charge: u64) {}
 
@@ -97,16 +97,16 @@ impl<A: Algorithm> EvictionPolicy for RoomFirst<A> {
         self.settled().hit(id);
     }
 
-    fn update(&mut self, id: EntryId, charge: u32) {
-        self.settled().update(id, charge);
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        self.settled().update(id, old_charge, charge);
     }
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, charge: u32) {
         if self.newcomer.is_some_and(|newcomer| newcomer.id == id) {
             // It takes its ghost with it.
             self.settled();
         }
-        self.algorithm.remove(id);
+        self.algorithm.remove(id, charge);
     }
 
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {

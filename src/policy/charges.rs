@@ -11,7 +11,6 @@ use std::collections::HashMap;
 
 use super::queue::Queue;
 use super::{EntryId, Renumbering};
-use crate::prefetch::prefetch;
 
 const QUEUE_BITS: u32 = Queue::MAX.ilog2();
 const QUEUE: u16 = (1 << QUEUE_BITS) - 1;
@@ -32,10 +31,6 @@ impl Charges {
 
     pub(super) fn allocated(&self) -> usize {
         self.words.capacity() * size_of::<u16>() + self.large.capacity() * (size_of::<(EntryId, u32)>() + 1) * 8 / 7
-    }
-
-    pub(super) fn prefetch(&self, id: EntryId) {
-        prefetch(&raw const self.words[id.index()]);
     }
 
     #[inline]
@@ -132,7 +127,7 @@ mod tests {
             charges.set(EntryId::new(id), charge);
             charges.set_queue(EntryId::new(id), Queue::new(queue));
         }
-        let mut moved = Renumbering::new(2, 4);
+        let mut moved = Renumbering::new(2, 4, 4);
         moved.set(EntryId::new(0), EntryId::new(3));
         moved.set(EntryId::new(1), EntryId::new(0));
         charges.renumber(&moved);

@@ -48,7 +48,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(config: ClockConfig, context: &PolicyContext) -> Self {
-        Self { queue: Queues::new(context.ids()), chances: config.chances }
+        Self { queue: Queues::new(context.max_entries()), chances: config.chances }
     }
 }
 
@@ -59,27 +59,20 @@ impl Algorithm for Clock {
 
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         let chances = self.chances;
-        self.queue.pop_unless(
-            ALL,
-            residents,
-            |_| (),
-            |id, residents| {
-                let left = residents.visits(id).min(chances);
-                if left > 0 {
-                    residents.set_visits(id, left - 1);
-                }
-                left > 0
-            },
-        )
+        self.queue.pop_unless(ALL, residents, |queued, residents| {
+            let left = residents.visits(queued.id).min(chances).checked_sub(1)?;
+            residents.set_visits(queued.id, left);
+            Some(queued.mark)
+        })
     }
 
     fn place(&mut self, newcomer: &Newcomer) {
         self.queue.push(ALL, newcomer.id);
     }
 
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.queue.remove(ALL, id);
     }
 

@@ -18,7 +18,7 @@ pub(super) struct Fifo {
 
 impl Fifo {
     pub(super) fn new(context: &PolicyContext) -> Self {
-        Self { queue: Queues::new(context.ids()) }
+        Self { queue: Queues::new(context.max_entries()) }
     }
 }
 
@@ -29,16 +29,16 @@ impl Algorithm for Fifo {
 
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         self.queue.announce(ALL, residents);
-        self.queue.pop(ALL)
+        self.queue.pop(ALL).map(|queued| queued.id)
     }
 
     fn place(&mut self, newcomer: &Newcomer) {
         self.queue.push(ALL, newcomer.id);
     }
 
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.queue.remove(ALL, id);
     }
 

@@ -45,6 +45,11 @@ impl Gdsf {
     fn priority(&self, frequency: u32, charge: u32) -> u64 {
         self.age.saturating_add(u64::from(frequency) * ONE / u64::from(charge.max(1)))
     }
+
+    fn forget(&mut self, id: EntryId) {
+        self.heap.remove(id);
+        self.charges.clear(id);
+    }
 }
 
 impl Algorithm for Gdsf {
@@ -69,7 +74,7 @@ impl Algorithm for Gdsf {
             return Some(newcomer.id);
         }
         self.age = lowest;
-        self.remove(victim);
+        self.forget(victim);
         Some(victim)
     }
 
@@ -79,14 +84,13 @@ impl Algorithm for Gdsf {
         self.heap.set(newcomer.id, self.newcomer);
     }
 
-    fn update(&mut self, id: EntryId, charge: u32) {
+    fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.charges.set(id, charge);
         self.hit(id);
     }
 
-    fn remove(&mut self, id: EntryId) {
-        self.heap.remove(id);
-        self.charges.clear(id);
+    fn remove(&mut self, id: EntryId, _charge: u32) {
+        self.forget(id);
     }
 
     fn renumber(&mut self, moved: &Renumbering) {

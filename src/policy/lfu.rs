@@ -128,6 +128,13 @@ impl Lfu {
         self.step_of[id.index()] = step;
     }
 
+    fn forget(&mut self, id: EntryId) {
+        let step = self.step(id);
+        self.ladder.steps[step as usize].list.remove(&mut self.links, id);
+        self.ladder.release(step);
+        self.entries -= 1;
+    }
+
     /// The step that an id stands on.
     fn step(&mut self, id: EntryId) -> u32 {
         let known = self.step_of[id.index()];
@@ -161,7 +168,7 @@ impl Algorithm for Lfu {
         if self.ageing == Ageing::Dynamic {
             self.age = lowest.rank;
         }
-        self.remove(victim);
+        self.forget(victim);
         Some(victim)
     }
 
@@ -175,15 +182,12 @@ impl Algorithm for Lfu {
         self.count_access();
     }
 
-    fn update(&mut self, id: EntryId, _charge: u32) {
+    fn update(&mut self, id: EntryId, _old_charge: u32, _charge: u32) {
         self.hit(id);
     }
 
-    fn remove(&mut self, id: EntryId) {
-        let step = self.step(id);
-        self.ladder.steps[step as usize].list.remove(&mut self.links, id);
-        self.ladder.release(step);
-        self.entries -= 1;
+    fn remove(&mut self, id: EntryId, _charge: u32) {
+        self.forget(id);
     }
 
     fn renumber(&mut self, moved: &Renumbering) {

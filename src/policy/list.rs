@@ -434,7 +434,7 @@ mod tests {
         for id in [3, 0, 2] {
             list.push_newest(&mut links, EntryId::new(id));
         }
-        let mut moved = Renumbering::new(4, 8);
+        let mut moved = Renumbering::new(4, 8, 8);
         for (old, new) in [(0, 5), (2, 1), (3, 7)] {
             moved.set(EntryId::new(old), EntryId::new(new));
         }

@@ -13,9 +13,9 @@
 //! ```text
 //!   a store begins  settle(), mostly
 //!   a new key       insert(id, hash, charge), then evict() until the entry fits; then it is visible
-//!   a known key     update(id, charge), then evict() until the new value fits
+//!   a known key     update(id, old, charge), then evict() until the new value fits
 //!   a read          a visit is counted (Counted) or touch(id) follows before the next call for a write (Ordered)
-//!   a removal       remove(id)
+//!   a removal       remove(id, charge)
 //!   the index grew  renumber(moved)
 //!   space changed   set_capacity(charge)
 //! ```
@@ -25,19 +25,20 @@
 //!   control). If that entry should not be looked at yet, as in most published algorithms, the policy keeps it
 //!   aside until the next call that is not `evict`.
 //! * `evict` may also be called when nothing is inserted, because the ring needs room.
-//! * An insert for which no space is found ends with `remove(id)`.
+//! * An insert for which no space is found ends with `remove`, an update with an `update` that takes it back.
 //! * An id that `evict` returns and that is not resident is ignored; a policy that returns nothing useful
 //!   while entries are there has one chosen for it, which it learns of through `remove`.
 //!
 //! # What may be assumed
 //!
 //! * Ids are below [`PolicyContext::ids`], and [`Renumbering::ids`] after the index has grown. So arrays that are
-//!   indexed by them need no checks.
+//!   indexed by them need no checks. Fewer of them are resident at a time: [`PolicyContext::max_entries`].
 //! * `insert` names an id that is not resident; `touch`, `update` and `remove` name one that is. An id is free for
 //!   another entry after `remove` named it or `evict` returned it.
 //! * The hash of a key never changes. Its bits are well mixed, but for the lowest eight.
 //! * A charge is at least 4, and at most an eighth of the shard. The sum of all charges is within the capacity, unless
-//!   that was just lowered.
+//!   that was just lowered. `update`, `remove` and [`Residents::charge`] name what was said of the entry last, so a policy that
+//!   only needs charges then need not keep them.
 //! * `renumber` gives every resident its new id. No resident keeps its old one, except by chance: all arrays
 //!   are to be moved ([`Renumbering::apply`]).
 //! * Calls come one at a time, from any thread.
@@ -90,8 +91,8 @@
 //!         self.residents.push(id);
 //!     }
 //!     fn touch(&mut self, _id: EntryId) {}
-//!     fn update(&mut self, _id: EntryId, _charge: u32) {}
-//!     fn remove(&mut self, id: EntryId) {
+//!     fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+//!     fn remove(&mut self, id: EntryId, _charge: u32) {
 //!         self.forget(id);
 //!     }
 //!     fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
@@ -142,6 +143,7 @@ mod gdsf;
 mod ghost;
 mod ghost_sets;
 mod heap;
+mod id_set;
 mod lfu;
 mod list;
 mod lru;
@@ -168,6 +170,7 @@ pub use tiny_lfu::TinyLfuConfig;
 pub use two_queue::TwoQueueConfig;
 
 pub use crate::units::EntryId;
+use crate::units::MAX_IDS;
 
 /// How a policy learns of reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,12 +205,12 @@ pub trait EvictionPolicy: Send {
     /// The entry was read. Only for [`Recency::Ordered`].
     fn touch(&mut self, id: EntryId);
 
-    /// The entry gets a new value and takes `charge` bytes from now on. Counts as an access; a visit was
+    /// The entry gets a new value and takes `charge` bytes from now on, instead of `old_charge`. Counts as an access; a visit was
     /// counted before the call.
-    fn update(&mut self, id: EntryId, charge: u32);
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32);
 
-    /// The entry was removed or has expired: it leaves no ghost.
-    fn remove(&mut self, id: EntryId);
+    /// The entry, which took `charge` bytes, was removed or has expired: it leaves no ghost.
+    fn remove(&mut self, id: EntryId, charge: u32);
 
     /// Names the next victim, and forgets it. `None` if there is none.
     fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId>;
@@ -231,18 +234,31 @@ pub trait EvictionPolicy: Send {
 #[derive(Clone, Debug)]
 pub struct PolicyContext {
     ids: usize,
+    max_entries: usize,
     capacity: u64,
 }
 
 impl PolicyContext {
-    /// A shard of so many ids, whose entries may be charged `capacity` together: for tests of a policy.
+    /// A shard of so many ids, all of which may be resident, whose entries may be charged `capacity` together: for tests of a
+    /// policy. At most 2^28 ids.
     pub fn new(ids: usize, capacity: u64) -> Self {
-        Self { ids, capacity }
+        Self::for_entries(ids.min(MAX_IDS), ids, capacity)
+    }
+
+    /// As [`new`](Self::new), where fewer than all ids are resident at a time.
+    pub(crate) fn for_entries(ids: usize, max_entries: usize, capacity: u64) -> Self {
+        Self { ids, max_entries: max_entries.min(ids), capacity }
     }
 
     /// Every id is below this number, until [`EvictionPolicy::renumber`] says otherwise.
     pub fn ids(&self) -> usize {
         self.ids
+    }
+
+    /// At most so many ids are resident at a time, the entry that is being inserted included, until
+    /// [`EvictionPolicy::renumber`] says otherwise. In a cache that is 85 % of all ids.
+    pub fn max_entries(&self) -> usize {
+        self.max_entries
     }
 
     /// The charge that entries may add up to at first, in bytes.
@@ -288,7 +304,7 @@ impl<'a> Residents<'a> {
         self.source.hash(id)
     }
 
-    /// The entry's charge in bytes.
+    /// The entry's charge in bytes, as `insert` or `update` said it last. Reads the entry's header.
     pub fn charge(&self, id: EntryId) -> u32 {
         self.source.charge(id)
     }
@@ -314,12 +330,13 @@ pub struct Renumbering {
     /// The new number of each old id, or `NOT_RESIDENT`.
     moves: Vec<u32>,
     ids: usize,
+    max_entries: usize,
 }
 
 impl Renumbering {
-    /// No resident, at first; `old_ids` of them to `ids` new ones.
-    pub(crate) fn new(old_ids: usize, ids: usize) -> Self {
-        Self { moves: vec![NOT_RESIDENT; old_ids], ids }
+    /// No resident, at first; `old_ids` of them to `ids` new ones, of which `max_entries` may be resident.
+    pub(crate) fn new(old_ids: usize, ids: usize, max_entries: usize) -> Self {
+        Self { moves: vec![NOT_RESIDENT; old_ids], ids, max_entries }
     }
 
     /// What a renumbering of so many old ids allocates.
@@ -340,6 +357,11 @@ impl Renumbering {
     /// Every new id is below this number.
     pub fn ids(&self) -> usize {
         self.ids
+    }
+
+    /// At most so many of the new ids are resident at a time: see [`PolicyContext::max_entries`].
+    pub fn max_entries(&self) -> usize {
+        self.max_entries
     }
 
     /// Moves the values of an array that is indexed by ids to the new ids. Those of no resident are defaults.

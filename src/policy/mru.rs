@@ -41,11 +41,11 @@ impl Algorithm for Mru {
         self.entries.push_newest(newcomer.id);
     }
 
-    fn update(&mut self, id: EntryId, _charge: u32) {
+    fn update(&mut self, id: EntryId, _old_charge: u32, _charge: u32) {
         self.hit(id);
     }
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.entries.remove(id);
     }
 

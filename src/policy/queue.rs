@@ -10,6 +10,8 @@
 //! place becomes a *hole* that is skipped when the head reaches it. Holes are remembered by id and by the
 //! tail at the time, since the id may soon be queued again.
 //!
+//! An id leaves four bits of its place over: a policy's *mark*, which goes with it for nothing.
+//!
 //! When holes are many, they are closed little by little. A queue is in two parts, an *older* one that is popped and a
 //! *newer* one that is pushed to; each push or removal moves some ids from the newer part to the end of the older one, and
 //! leaves their holes behind, until nothing is left to move. Then the older part takes the place of the newer one.
@@ -23,6 +25,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{EntryId, Renumbering, Residents};
+use crate::units::{ID_BITS, MAX_IDS};
 
 const NONE: u32 = u32::MAX;
 /// How far ahead victims are announced.
@@ -60,10 +63,43 @@ impl Queue {
     }
 }
 
+/// An id in a queue, and its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Queued {
+    pub(super) id: EntryId,
+    /// At most [`MAX_MARK`](Self::MAX_MARK).
+    pub(super) mark: u8,
+}
+
+impl Queued {
+    pub(super) const MAX_MARK: u8 = (1 << (u32::BITS - ID_BITS)) - 1;
+
+    fn from_place(place: u32) -> Self {
+        let [mark, ..] = (place >> ID_BITS).to_le_bytes();
+        Self { id: id_of(place), mark }
+    }
+
+    fn to_place(self) -> u32 {
+        debug_assert!(self.id.index() < MAX_IDS && self.mark <= Self::MAX_MARK);
+        u32::from(self.mark) << ID_BITS | self.id.get()
+    }
+}
+
+impl From<EntryId> for Queued {
+    fn from(id: EntryId) -> Self {
+        Self { id, mark: 0 }
+    }
+}
+
+/// The id in a place.
+fn id_of(place: u32) -> EntryId {
+    EntryId::new(place & (u32::MAX >> (u32::BITS - ID_BITS)))
+}
+
 /// `N` queues that share a pool of blocks.
 #[derive(Debug)]
 pub(super) struct Queues<const N: usize> {
-    ids: Vec<u32>,
+    places: Vec<u32>,
     /// The block after each in its queue, or in the list of free ones.
     next_block: Vec<u32>,
     free_block: u32,
@@ -95,7 +131,7 @@ struct Part {
     head_offset: u32,
     tail_offset: u32,
     /// Ids with holes, and the tail at the time of the last.
-    holes: HashMap<u32, u64, ahash::RandomState>,
+    holes: HashMap<EntryId, u64, ahash::RandomState>,
 }
 
 impl Part {
@@ -108,12 +144,12 @@ impl Part {
     }
 
     /// Whether the place of an id is a hole.
-    fn is_hole(&self, id: u32, position: u64) -> bool {
+    fn is_hole(&self, id: EntryId, position: u64) -> bool {
         !self.holes.is_empty() && self.holes.get(&id).is_some_and(|&tail| position < tail)
     }
 
     /// As [`is_hole`](Self::is_hole), of a place that is left behind.
-    fn was_hole(&mut self, id: u32, position: u64) -> bool {
+    fn was_hole(&mut self, id: EntryId, position: u64) -> bool {
         if self.holes.is_empty() {
             return false;
         }
@@ -139,7 +175,7 @@ impl<const N: usize> Queues<N> {
         // The first and the last block of each part may be almost empty.
         let blocks = (max_ids + max_holes).div_ceil(block_len) + 4 * N + Self::SPARE_BLOCKS as usize;
         let mut queues = Self {
-            ids: vec![NONE; blocks * block_len],
+            places: vec![0; blocks * block_len],
             next_block: (1..).take(blocks).collect(),
             free_block: 0,
             free_blocks: to_u32(blocks),
@@ -160,9 +196,9 @@ impl<const N: usize> Queues<N> {
 
     pub(super) fn allocated(&self) -> usize {
         let holes: usize = self.parts.iter().flatten().map(|part| part.holes.capacity()).sum();
-        self.ids.capacity() * size_of::<u32>()
+        self.places.capacity() * size_of::<u32>()
             + self.next_block.capacity() * size_of::<u32>()
-            + holes * (size_of::<(u32, u64)>() + 1) * 8 / 7
+            + holes * (size_of::<(EntryId, u64)>() + 1) * 8 / 7
     }
 
     fn part(&self, queue: Queue, age: Age) -> &Part {
@@ -188,18 +224,19 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Adds an id that is in no queue.
-    pub(super) fn push(&mut self, queue: Queue, id: EntryId) {
+    pub(super) fn push(&mut self, queue: Queue, queued: impl Into<Queued>) {
+        let place = queued.into().to_place();
         self.queued[queue.index()] += 1;
         self.close_some_holes();
-        if !self.push_place(queue, Age::Newer, id.get(), Self::SPARE_BLOCKS) {
+        if !self.push_place(queue, Age::Newer, place, Self::SPARE_BLOCKS) {
             self.close_all_holes();
-            let pushed = self.push_place(queue, Age::Newer, id.get(), Self::SPARE_BLOCKS);
+            let pushed = self.push_place(queue, Age::Newer, place, Self::SPARE_BLOCKS);
             assert!(pushed, "more ids than the pool was made for");
         }
     }
 
     /// Adds a place at the tail of a part; `false` if that would leave fewer than `spare` free blocks.
-    fn push_place(&mut self, queue: Queue, age: Age, id: u32, spare: u32) -> bool {
+    fn push_place(&mut self, queue: Queue, age: Age, place: u32, spare: u32) -> bool {
         if self.part(queue, age).tail_offset == self.block_len {
             if self.free_blocks <= spare {
                 return false;
@@ -211,21 +248,21 @@ impl<const N: usize> Queues<N> {
             part.tail_offset = 0;
         }
         let part = &mut self.parts[queue.index()][age as usize];
-        self.ids[(part.tail_block * self.block_len + part.tail_offset) as usize] = id;
+        self.places[(part.tail_block * self.block_len + part.tail_offset) as usize] = place;
         part.tail_offset += 1;
         part.tail += 1;
         true
     }
 
     /// Takes the oldest id out.
-    pub(super) fn pop(&mut self, queue: Queue) -> Option<EntryId> {
+    pub(super) fn pop(&mut self, queue: Queue) -> Option<Queued> {
         let oldest = |age| {
             // Ends: each round takes a place out.
             loop {
-                let (id, position) = self.pop_place(queue, age)?;
-                if !self.part_mut(queue, age).was_hole(id, position) {
+                let (place, position) = self.pop_place(queue, age)?;
+                if !self.part_mut(queue, age).was_hole(id_of(place), position) {
                     self.queued[queue.index()] -= 1;
-                    return Some(EntryId::new(id));
+                    return Some(Queued::from_place(place));
                 }
             }
         };
@@ -245,11 +282,11 @@ impl<const N: usize> Queues<N> {
             self.free_block = emptied;
             self.free_blocks += 1;
         }
-        let id = self.ids[(part.head_block * self.block_len + part.head_offset) as usize];
+        let place = self.places[(part.head_block * self.block_len + part.head_offset) as usize];
         let position = part.head;
         part.head_offset += 1;
         part.head += 1;
-        Some((id, position))
+        Some((place, position))
     }
 
     /// The id that is `ahead` places behind the head, if it is in the head's block and not a hole.
@@ -261,19 +298,18 @@ impl<const N: usize> Queues<N> {
         if offset >= self.block_len || position >= part.tail {
             return None;
         }
-        let id = self.ids[(part.head_block * self.block_len + offset) as usize];
-        (!part.is_hole(id, position)).then(|| EntryId::new(id))
+        let id = id_of(self.places[(part.head_block * self.block_len + offset) as usize]);
+        (!part.is_hole(id, position)).then_some(id)
     }
 
-    /// Has the lines fetched that the eviction of a later id of the queue will touch; which that is.
-    pub(super) fn announce(&self, queue: Queue, residents: &Residents<'_>) -> Option<EntryId> {
-        let id = self.peek(queue, LOOKAHEAD)?;
-        residents.expect(id);
-        Some(id)
+    /// Has the lines fetched that the eviction of a later id of the queue will touch.
+    pub(super) fn announce(&self, queue: Queue, residents: &Residents<'_>) {
+        if let Some(id) = self.peek(queue, LOOKAHEAD) {
+            residents.expect(id);
+        }
     }
 
-    /// Pops ids until one is not to `stay`; the others go round, to the tail. `later` is told of ids that are about to come, for it
-    /// to have fetched what `stay` will look at.
+    /// Pops ids until one is not to stay; the others go round, to the tail, with the mark that `stay` returns.
     ///
     /// `stay` should take something from the ids that it lets stay. If it never comes to an end, because readers give
     /// as fast, one leaves in spite of it after four rounds.
@@ -281,20 +317,15 @@ impl<const N: usize> Queues<N> {
         &mut self,
         queue: Queue,
         residents: &mut Residents<'_>,
-        later: impl Fn(EntryId),
-        mut stay: impl FnMut(EntryId, &mut Residents<'_>) -> bool,
+        mut stay: impl FnMut(Queued, &mut Residents<'_>) -> Option<u8>,
     ) -> Option<EntryId> {
         let mut left = MAX_ROUNDS * self.len(queue);
         loop {
-            if let Some(id) = self.announce(queue, residents) {
-                later(id);
-            }
-            let id = self.pop(queue)?;
-            if !stay(id, residents) || left == 0 {
-                return Some(id);
-            }
+            self.announce(queue, residents);
+            let queued = self.pop(queue)?;
+            let Some(mark) = stay(queued, residents).filter(|_| left > 0) else { return Some(queued.id) };
             left -= 1;
-            self.push(queue, id);
+            self.push(queue, Queued { mark, ..queued });
         }
     }
 
@@ -303,7 +334,7 @@ impl<const N: usize> Queues<N> {
         // It may be in either part; in the other one it makes holes of nothing.
         for part in &mut self.parts[queue.index()] {
             if part.len() > 0 {
-                part.holes.insert(id.get(), part.tail);
+                part.holes.insert(id, part.tail);
             }
         }
         self.queued[queue.index()] -= 1;
@@ -334,10 +365,10 @@ impl<const N: usize> Queues<N> {
     /// Moves up to `steps` places from the newer part to the older one, but for the holes.
     fn close_holes(&mut self, queue: Queue, steps: usize) {
         for _ in 0..steps {
-            let Some((id, position)) = self.pop_place(queue, Age::Newer) else { break };
-            if !self.part_mut(queue, Age::Newer).was_hole(id, position) {
+            let Some((place, position)) = self.pop_place(queue, Age::Newer) else { break };
+            if !self.part_mut(queue, Age::Newer).was_hole(id_of(place), position) {
                 // By the time that the queue's spare block is full, the newer part's head has left a block.
-                let pushed = self.push_place(queue, Age::Older, id, 0);
+                let pushed = self.push_place(queue, Age::Older, place, 0);
                 assert!(pushed, "an id would be lost to the policy");
             }
         }
@@ -348,13 +379,13 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// The queues with the residents' new ids, and room for all of them. Ids that are not resident are left out.
+    /// The queues with the residents' new ids, and room for as many as there may be. Ids that are not resident are left out.
     pub(super) fn renumber(&mut self, moved: &Renumbering) {
-        let mut queues = Self::new(moved.ids());
+        let mut queues = Self::new(moved.max_entries());
         for queue in Queue::first(N) {
-            while let Some(id) = self.pop(queue) {
-                if let Some(id) = moved.get(id) {
-                    queues.push(queue, id);
+            while let Some(queued) = self.pop(queue) {
+                if let Some(id) = moved.get(queued.id) {
+                    queues.push(queue, Queued { id, ..queued });
                 }
             }
         }
@@ -370,9 +401,9 @@ impl<const N: usize> Queues<N> {
                 if offset == self.block_len {
                     (block, offset) = (self.next_block[block as usize], 0);
                 }
-                let id = self.ids[(block * self.block_len + offset) as usize];
+                let id = id_of(self.places[(block * self.block_len + offset) as usize]);
                 if !part.is_hole(id, position) {
-                    ids.push(EntryId::new(id));
+                    ids.push(id);
                 }
                 offset += 1;
             }
@@ -421,7 +452,7 @@ mod tests {
             let queue = Queue::new(operation % 2);
             let at = model.iter().position(|ids: &VecDeque<u32>| ids.contains(&number));
             match (operation, at) {
-                (4, _) => assert_eq!(queues.pop(queue).map(EntryId::get), model[queue.index()].pop_front()),
+                (4, _) => assert_eq!(queues.pop(queue).map(|queued| queued.id.get()), model[queue.index()].pop_front()),
                 (_, None) => {
                     queues.push(queue, id(number));
                     model[queue.index()].push_back(number);
@@ -433,7 +464,7 @@ mod tests {
             }
         }
         for queue in Queue::first(2) {
-            let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(EntryId::get).collect();
+            let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(|queued| queued.id.get()).collect();
             assert_eq!(ids, Vec::from(model[queue.index()].clone()));
         }
     }

@@ -20,8 +20,8 @@
 //! and for loops a little larger than the cache.
 
 use super::algorithm::{Algorithm, Newcomer};
-use super::charges::Charges;
 use super::ghost_sets::GhostSets;
+use super::id_set::IdSet;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
 
@@ -65,7 +65,8 @@ pub(super) struct S3Fifo {
     config: S3FifoConfig,
     queues: Queues<2>,
     ghosts: GhostSets,
-    charges: Charges,
+    /// Who is in main; the others are in small.
+    in_main: IdSet,
     small_target: u64,
     small_charge: u64,
     entries: usize,
@@ -76,9 +77,9 @@ impl S3Fifo {
     pub(super) fn new(config: S3FifoConfig, context: &PolicyContext) -> Self {
         Self {
             config,
-            queues: Queues::new(context.ids()),
-            ghosts: GhostSets::new(max_ghosts(context.ids())),
-            charges: Charges::new(context.ids()),
+            queues: Queues::new(context.max_entries()),
+            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
+            in_main: IdSet::new(context.ids()),
             small_target: percent_of(context.capacity(), config.small_percent),
             small_charge: 0,
             entries: 0,
@@ -87,34 +88,32 @@ impl S3Fifo {
     }
 
     fn enter_main(&mut self, id: EntryId) {
-        self.charges.set_queue(id, MAIN);
+        self.in_main.insert(id);
         self.main_entries += 1;
         self.queues.push(MAIN, id);
     }
 
-    fn forget(&mut self, id: EntryId) {
-        if self.charges.queue(id) == MAIN {
+    /// Forgets an entry that is in no queue any more.
+    fn forget(&mut self, id: EntryId, charge: u32) {
+        if self.in_main.remove(id) {
             self.main_entries -= 1;
         } else {
-            self.small_charge -= u64::from(self.charges.get(id));
+            self.small_charge -= u64::from(charge);
         }
-        self.charges.clear(id);
         self.entries -= 1;
     }
 
     /// Pops the small queue until an entry has to leave, or the queue is down to its share.
     fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         while self.small_charge >= self.small_target || self.main_entries == 0 {
-            if let Some(later) = self.queues.announce(SMALL, residents) {
-                self.charges.prefetch(later);
-            }
-            let id = self.queues.pop(SMALL)?;
+            self.queues.announce(SMALL, residents);
+            let id = self.queues.pop(SMALL)?.id;
             if residents.visits(id) < self.config.promotion_visits {
                 self.ghosts.insert(residents.hash(id), SMALL);
                 return Some(id);
             }
             residents.set_visits(id, 0);
-            self.small_charge -= u64::from(self.charges.get(id));
+            self.small_charge -= u64::from(residents.charge(id));
             self.enter_main(id);
         }
         None
@@ -122,20 +121,17 @@ impl S3Fifo {
 
     /// Sends visited entries round until one has to leave.
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let later = |id| self.charges.prefetch(id);
-        self.queues.pop_unless(MAIN, residents, later, |id, residents| {
-            let visits = residents.visits(id);
-            if visits > 0 {
-                residents.set_visits(id, visits - 1);
-            }
-            visits > 0
+        self.queues.pop_unless(MAIN, residents, |queued, residents| {
+            let left = residents.visits(queued.id).checked_sub(1)?;
+            residents.set_visits(queued.id, left);
+            Some(queued.mark)
         })
     }
 }
 
-/// Ghosts for a table of so many ids, which is at most 85 % full: nine tenths of the entries.
-fn max_ghosts(ids: usize) -> usize {
-    ids * 9 / 10 * 85 / 100
+/// Ghosts for so many entries: nine tenths of them.
+fn max_ghosts(entries: usize) -> usize {
+    entries * 9 / 10
 }
 
 impl Algorithm for S3Fifo {
@@ -146,39 +142,35 @@ impl Algorithm for S3Fifo {
     fn miss(&mut self, newcomer: &Newcomer) {
         // Needed when it takes its place.
         self.ghosts.prefetch(newcomer.hash);
-        self.charges.prefetch(newcomer.id);
     }
 
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
-        self.ghosts.set_len(self.entries * 9 / 10);
+        self.ghosts.set_len(max_ghosts(self.entries));
         let victim = self.evict_small(residents).or_else(|| self.evict_main(residents))?;
-        self.forget(victim);
+        self.forget(victim, residents.charge(victim));
         Some(victim)
     }
 
     fn place(&mut self, newcomer: &Newcomer) {
         let &Newcomer { id, hash, charge } = newcomer;
         self.entries += 1;
-        self.charges.set(id, charge);
         if self.ghosts.take(hash).is_some() {
             self.enter_main(id);
         } else {
-            self.charges.set_queue(id, SMALL);
             self.small_charge += u64::from(charge);
             self.queues.push(SMALL, id);
         }
     }
 
-    fn update(&mut self, id: EntryId, charge: u32) {
-        if self.charges.queue(id) == SMALL {
-            self.small_charge = self.small_charge - u64::from(self.charges.get(id)) + u64::from(charge);
+    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        if !self.in_main.contains(id) {
+            self.small_charge = self.small_charge - u64::from(old_charge) + u64::from(charge);
         }
-        self.charges.set(id, charge);
     }
 
-    fn remove(&mut self, id: EntryId) {
-        self.queues.remove(self.charges.queue(id), id);
-        self.forget(id);
+    fn remove(&mut self, id: EntryId, charge: u32) {
+        self.queues.remove(if self.in_main.contains(id) { MAIN } else { SMALL }, id);
+        self.forget(id, charge);
     }
 
     fn set_capacity(&mut self, charge: u64) {
@@ -187,15 +179,18 @@ impl Algorithm for S3Fifo {
 
     fn renumber(&mut self, moved: &Renumbering) {
         self.queues.renumber(moved);
-        self.charges.renumber(moved);
-        self.ghosts.resize(max_ghosts(moved.ids()));
+        self.in_main.renumber(moved);
+        self.ghosts.resize(max_ghosts(moved.max_entries()));
     }
 
     fn bytes(&self) -> usize {
-        self.queues.allocated() + self.ghosts.allocated() + self.charges.allocated()
+        self.queues.allocated() + self.ghosts.allocated() + self.in_main.allocated()
     }
 
     fn validate(&self) {
         assert_eq!(self.queues.validate(), self.entries);
+        let main = self.queues.ids(MAIN);
+        assert!(main.iter().all(|&id| self.in_main.contains(id)));
+        assert_eq!((main.len(), self.in_main.len()), (self.main_entries, self.main_entries));
     }
 }

@@ -66,9 +66,9 @@ impl Algorithm for Sieve {
         self.entries.push_newest(newcomer.id);
     }
 
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.unlink(id);
     }
 

@@ -7,13 +7,15 @@ use core::cell::Cell;
 use std::collections::HashMap;
 
 use super::{EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, ResidentSource, Residents};
+use crate::units::MAX_IDS;
 
 /// Runs a built-in policy over requests: every one is a look-up and, if it misses, an insert.
 ///
 /// `capacity` is in the unit that `unit` says. All misses count, those of keys that come for the first time
 /// too. A request that is larger than the capacity is a miss and changes nothing.
 ///
-/// With one thread and one shard a cache does the same, as far as its capacity is the same.
+/// With one thread and one shard a cache does the same, as far as its capacity is the same. As there, at most 228 million entries
+/// are kept.
 ///
 /// ```
 /// use bytecache::Policy;
@@ -105,6 +107,7 @@ pub struct Simulator {
     recency: Recency,
     capacity: u64,
     unit: Unit,
+    max_ids: usize,
     slots: Slots,
     /// Ids that are not in use; those above `fresh` have never been.
     free: Vec<EntryId>,
@@ -133,12 +136,13 @@ impl Simulator {
     pub fn custom(policy: impl FnOnce(PolicyContext) -> Box<dyn EvictionPolicy>, capacity: u64, unit: Unit) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "far below any usize")]
         let ids = (capacity.min(MAX_FIRST_IDS) as usize + 1) * 100 / MAX_LOAD + 1;
-        let policy = policy(PolicyContext::new(ids, capacity));
+        let policy = policy(PolicyContext::for_entries(ids, max_entries(ids), capacity));
         Self {
             recency: policy.recency(),
             policy,
             capacity,
             unit,
+            max_ids: MAX_IDS,
             slots: Slots(vec![Slot::default(); ids]),
             free: Vec::new(),
             fresh: 0,
@@ -193,13 +197,12 @@ impl Simulator {
             return false;
         };
         self.slots.visit(id);
-        self.policy.update(id, charge);
-        let old = self.slots.get(id).charge;
-        self.make_room(charge.saturating_sub(old), None);
-        if self.ids.contains_key(&request.hash) {
-            self.slots.get_mut(id).charge = charge;
-            self.charge = self.charge - u64::from(old) + u64::from(charge);
-        } else {
+        let old = core::mem::replace(&mut self.slots.get_mut(id).charge, charge);
+        self.charge = self.charge - u64::from(old) + u64::from(charge);
+        self.policy.update(id, old, charge);
+        // A cache keeps the old value until there is room for the new one.
+        self.make_room(old.saturating_sub(charge), None);
+        if !self.ids.contains_key(&request.hash) {
             self.insert(request.hash, charge);
         }
         true
@@ -209,7 +212,7 @@ impl Simulator {
     pub fn remove(&mut self, hash: u64) -> bool {
         self.evicted.clear();
         let Some(&id) = self.ids.get(&hash) else { return false };
-        self.policy.remove(id);
+        self.policy.remove(id, self.slots.get(id).charge);
         self.forget(id);
         true
     }
@@ -278,7 +281,7 @@ impl Simulator {
     }
 
     fn insert(&mut self, key: u64, charge: u32) {
-        let id = self.take_id();
+        let Some(id) = self.take_id() else { return };
         *self.slots.get_mut(id) = Slot { key, charge, visits: Cell::new(0), is_used: true };
         self.policy.insert(id, spread(key), charge);
         if self.make_room(charge, Some(id)) {
@@ -312,7 +315,7 @@ impl Simulator {
             }
         }
         let stray = self.ids.values().copied().min()?;
-        self.policy.remove(stray);
+        self.policy.remove(stray, self.slots.get(stray).charge);
         Some(stray)
     }
 
@@ -324,26 +327,39 @@ impl Simulator {
         self.free.push(id);
     }
 
-    fn take_id(&mut self) -> EntryId {
-        if (self.ids.len() + 1) * 100 > self.slots.0.len() * MAX_LOAD {
-            self.grow();
+    /// The id of a new entry. `None` if no more are to be had and nothing can be evicted for one.
+    fn take_id(&mut self) -> Option<EntryId> {
+        if self.ids.len() >= max_entries(self.slots.0.len()) && !self.grow() {
+            let victim = self.evict()?;
+            self.evicted.push(self.slots.get(victim).key);
+            self.forget(victim);
         }
-        self.free.pop().unwrap_or_else(|| {
+        Some(self.free.pop().unwrap_or_else(|| {
             self.fresh += 1;
             id_of(self.fresh - 1)
-        })
+        }))
     }
 
-    /// Twice as many ids. Those in use stay what they are.
-    fn grow(&mut self) {
+    /// Twice as many ids, if there may be so many. Those in use stay what they are.
+    fn grow(&mut self) -> bool {
         let old_ids = self.slots.0.len();
-        let mut moved = Renumbering::new(old_ids, old_ids * 2);
+        let ids = (old_ids * 2).min(self.max_ids);
+        if ids <= old_ids {
+            return false;
+        }
+        let mut moved = Renumbering::new(old_ids, ids, max_entries(ids));
         for &id in self.ids.values() {
             moved.set(id, id);
         }
-        self.slots.0.resize(old_ids * 2, Slot::default());
+        self.slots.0.resize(ids, Slot::default());
         self.policy.renumber(&moved);
+        true
     }
+}
+
+/// How many of the ids may be in use.
+fn max_entries(ids: usize) -> usize {
+    ids * MAX_LOAD / 100
 }
 
 impl core::fmt::Debug for Simulator {
@@ -359,8 +375,8 @@ impl core::fmt::Debug for Simulator {
 }
 
 fn id_of(number: usize) -> EntryId {
-    // So many entries would not fit in memory.
-    EntryId::new(u32::try_from(number).unwrap_or(u32::MAX))
+    #[allow(clippy::cast_possible_truncation, reason = "below MAX_IDS")]
+    EntryId::new(number as u32)
 }
 
 /// Spreads keys that were numbered over all bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), which

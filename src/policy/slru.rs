@@ -91,12 +91,12 @@ impl Algorithm for Slru {
         self.lists.push_newest(PROBATION, newcomer.id, newcomer.charge);
     }
 
-    fn update(&mut self, id: EntryId, charge: u32) {
+    fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.lists.set_charge(id, charge);
         self.hit(id);
     }
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.lists.remove(id);
     }
 

@@ -141,8 +141,9 @@ impl Driver {
         let hash = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if let Some(&id) = self.ids.get(&key) {
             self.entries.set_visits(id, self.entries.visits(id) + 1);
-            self.entries.0.borrow_mut().get_mut(&id.get()).unwrap().1 = charge;
-            self.policy.update(id, charge);
+            let old_charge =
+                core::mem::replace(&mut self.entries.0.borrow_mut().get_mut(&id.get()).unwrap().1, charge);
+            self.policy.update(id, old_charge, charge);
         } else {
             let id = self.free.pop().unwrap();
             self.ids.insert(key, id);
@@ -159,22 +160,23 @@ impl Driver {
         victims
     }
 
-    fn forget(&mut self, key: u64) -> Option<EntryId> {
+    /// Its id and charge.
+    fn forget(&mut self, key: u64) -> Option<(EntryId, u32)> {
         let id = self.ids.remove(&key)?;
-        self.entries.0.borrow_mut().remove(&id.get());
+        let (_, charge, _) = self.entries.0.borrow_mut().remove(&id.get())?;
         self.free.push(id);
-        Some(id)
+        Some((id, charge))
     }
 
     fn remove(&mut self, key: u64) {
-        if let Some(id) = self.forget(key) {
-            self.policy.remove(id);
+        if let Some((id, charge)) = self.forget(key) {
+            self.policy.remove(id, charge);
         }
     }
 
     /// Gives every resident another id, below `all_ids`.
     fn renumber(&mut self, all_ids: usize) {
-        let mut moved = Renumbering::new(self.all_ids, all_ids);
+        let mut moved = Renumbering::new(self.all_ids, all_ids, all_ids);
         self.free = (0..all_ids).map(id).collect();
         let mut old = self.entries.0.take();
         for from in self.ids.values_mut() {

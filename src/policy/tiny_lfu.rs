@@ -236,13 +236,13 @@ impl Algorithm for TinyLfu {
         self.climb(Some(list));
     }
 
-    fn update(&mut self, id: EntryId, charge: u32) {
+    fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.has_admitted = false;
         self.lists.set_charge(id, charge);
         self.hit(id);
     }
 
-    fn remove(&mut self, id: EntryId) {
+    fn remove(&mut self, id: EntryId, _charge: u32) {
         self.lists.remove(id);
     }
 

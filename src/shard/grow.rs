@@ -18,6 +18,10 @@ use crate::units::LANES;
 
 /// The index grows to this many times its size at most, however small the first entries are.
 const MAX_GROWTH: usize = 8;
+/// It grows by one part in so many at least.
+const MIN_GROWTH: usize = 32;
+/// The costs of an entry are reckoned in parts of a byte, so many to a byte.
+const PARTS: usize = 16;
 
 impl Writer<'_> {
     /// Sees to it that the index has room for one more entry.
@@ -83,7 +87,8 @@ impl Writer<'_> {
         let (rules, reached) = (&self.shard.rules, self.shard.time.reached());
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
         let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
-        let mut moved = Renumbering::new(index.table().lanes(), table.lanes());
+        let max_entries = Index::max_len_of(table.buckets());
+        let mut moved = Renumbering::new(index.table().lanes(), table.lanes(), max_entries);
         let mut new_wheel = wheel.as_ref().map(|wheel| Box::new(Wheel::new(table.buckets(), wheel.elapsed())));
         index.move_to(table, (&*token).into(), prefetch, hash, |from, to, live| {
             moved.set(from, to);
@@ -102,22 +107,22 @@ impl Writer<'_> {
         reclaim::collect();
     }
 
-    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; an eighth
-    /// more than now at least.
+    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; a little more than now at
+    /// least. What is too many costs memory for good, what is too few another growth.
     fn wanted_buckets(&self) -> usize {
         let state = &*self.state;
         let len = state.index.len().max(1);
         let lanes = state.index.table().lanes();
         let charge = state.ring.live_bytes() / len;
-        let per_lane = 64 / LANES + (state.policy_bytes + state.wheel_bytes) / lanes;
+        let per_lane = PARTS * 64 / LANES + PARTS * (state.policy_bytes + state.wheel_bytes) / lanes;
         // Saturating, as other threads may give old tables back meanwhile.
         let known = state.policy_bytes + state.wheel_bytes + state.account.index_bytes();
         let others = state.account.allocated().saturating_sub(known);
         let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();
         let spendable = state.account.budget() - others.saturating_sub(chunks);
-        // Lanes are 85 % full at most, and the ring 5 % empty.
-        let per_entry = charge * 20 / 19 + per_lane * 20 / 17 + 1;
-        let entries = (spendable / per_entry).max(len + len / 8);
+        // Lanes are 85 % full at most, and the ring is 2.5 % empty at least.
+        let per_entry = PARTS * charge * 40 / 39 + per_lane * 20 / 17;
+        let entries = (spendable * PARTS / per_entry).max(len + len / MIN_GROWTH);
         Index::buckets_for(entries + 1).min(Table::max_buckets())
     }
 

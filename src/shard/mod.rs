@@ -32,6 +32,7 @@ mod touch;
 mod write;
 
 use core::cell::Cell;
+use core::num::NonZeroU32;
 use std::sync::Arc;
 
 use account::Account;
@@ -193,6 +194,8 @@ pub(crate) struct State {
     clean_from: u64,
     /// The entry that is being stored: it has an id for the policy, and no location yet.
     newcomer: Option<Newcomer>,
+    /// The entry that is being updated, and the charge that the policy was told of already.
+    updated: Option<(EntryId, NonZeroU32)>,
     /// The loads under way whose results may be stored, by key.
     flights: load::Flights,
     /// The entry that the policy last announced as a future victim.
@@ -210,7 +213,7 @@ pub(crate) struct State {
 struct Newcomer {
     id: EntryId,
     hash: KeyHash,
-    charge: usize,
+    charge: u32,
 }
 
 /// No policy: stands where one is about to be made.
@@ -222,8 +225,8 @@ impl EvictionPolicy for NoPolicy {
     }
     fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
     fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _charge: u32) {}
-    fn remove(&mut self, _id: EntryId) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn remove(&mut self, _id: EntryId, _charge: u32) {}
     fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
@@ -259,7 +262,8 @@ impl Shard {
         let mut buckets = config.first_buckets();
         let mut policy;
         loop {
-            policy = (config.factory)(PolicyContext::new(buckets * LANES, config.budget as u64));
+            let max_entries = Index::max_len_of(buckets);
+            policy = (config.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, config.budget as u64));
             let taken = overhead + Table::footprint(buckets) + policy.bytes();
             let min_budget = taken + (MIN_CHUNKS << config.chunk_shift());
             if min_budget <= config.budget && account.take(taken) {
@@ -294,6 +298,7 @@ impl Shard {
             absent_seen: 0,
             clean_from: 0,
             newcomer: None,
+            updated: None,
             flights: load::Flights::default(),
             expected: Cell::new(EntryId::new(0)),
             stray_at: 0,

@@ -120,13 +120,17 @@ impl Writer<'_> {
     /// Evicts the entry that the policy names.
     pub(super) fn evict(&mut self) -> Evicted {
         for _ in 0..MAX_UNKNOWN {
-            let State { policy, index, ring, token, newcomer, hasher, shard_bits, expected, .. } = &mut *self.state;
+            let State { policy, index, ring, token, newcomer, updated, hasher, shard_bits, expected, .. } =
+                &mut *self.state;
             let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
             let source = Source {
                 index,
                 ring,
                 token,
-                newcomer: newcomer.map(|new| (new.id, new.hash, new.charge)),
+                newcomer: newcomer.map(|new| (new.id, new.hash)),
+                told: newcomer
+                    .map(|new| (new.id, new.charge))
+                    .or_else(|| updated.map(|(id, charge)| (id, charge.get()))),
                 expected,
                 hash,
             };
@@ -169,7 +173,7 @@ impl Writer<'_> {
 
     /// Evicts an entry that the policy has not chosen.
     fn evict_in_spite(&mut self, id: EntryId) {
-        self.state.policy.remove(id);
+        self.state.forget(id);
         self.unlink(id, RemovalCause::Evicted);
         self.state.counts.evictions += 1;
     }
@@ -485,16 +489,14 @@ struct Source<'a, H> {
     index: &'a Index,
     ring: &'a Ring,
     token: &'a WriteToken,
-    newcomer: Option<(EntryId, KeyHash, usize)>,
+    newcomer: Option<(EntryId, KeyHash)>,
+    /// The one entry whose charge is not the one that it has in the ring, if it is there at all.
+    told: Option<(EntryId, u32)>,
     expected: &'a Cell<EntryId>,
     hash: H,
 }
 
 impl<H> Source<'_, H> {
-    fn newcomer(&self, id: EntryId) -> Option<(KeyHash, usize)> {
-        self.newcomer.filter(|&(newcomer, ..)| newcomer == id).map(|(_, hash, charge)| (hash, charge))
-    }
-
     fn live(&self, id: EntryId) -> Option<Live<'_>> {
         self.index.table().live(id, self.token.into())
     }
@@ -512,13 +514,15 @@ impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
     }
 
     fn hash(&self, id: EntryId) -> u64 {
-        let newcomer = self.newcomer(id).map(|(hash, _)| hash);
+        let newcomer = self.newcomer.filter(|&(newcomer, _)| newcomer == id).map(|(_, hash)| hash);
         newcomer.or_else(|| self.live(id).map(&self.hash)).map_or(0, KeyHash::get)
     }
 
     fn charge(&self, id: EntryId) -> u32 {
-        let newcomer = self.newcomer(id).map(|(_, charge)| charge);
-        charge_u32(newcomer.or_else(|| self.live(id).map(|live| self.ring.charge_at(live))).unwrap_or(0))
+        match self.told {
+            Some((told, charge)) if told == id => charge,
+            _ => self.live(id).map_or(0, |live| charge_u32(self.ring.charge_at(live))),
+        }
     }
 
     fn expect(&self, id: EntryId) {

@@ -4,10 +4,13 @@
 //! location. The policy knows the entry from the first step on, so that it may choose to evict it at once;
 //! readers know it from the last.
 
+use core::num::NonZeroU32;
+
 use super::expire::{Presence, STEPS, STEPS_OF_MAINTENANCE};
 use super::{Newcomer, NoPolicy, Shard, State};
 use crate::expiry::{Lifetime, Now};
 use crate::hash::KeyHash;
+use crate::index::Index;
 use crate::policy::PolicyContext;
 use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{self, Live};
@@ -150,6 +153,20 @@ impl State {
         found.map(|(lane, live)| (lane.id(), live))
     }
 
+    /// What the policy takes the charge of a resident for.
+    pub(super) fn charge_of(&self, id: EntryId) -> u32 {
+        match self.updated {
+            Some((updated, charge)) if updated == id => charge.get(),
+            _ => self.live(id).map_or(0, |live| charge_u32(self.ring.charge_at(live))),
+        }
+    }
+
+    /// Has the policy forget a resident that it has not chosen.
+    pub(super) fn forget(&mut self, id: EntryId) {
+        let charge = self.charge_of(id);
+        self.policy.remove(id, charge);
+    }
+
     /// The lane that points to `location`.
     pub(super) fn find_location(&self, hash: KeyHash, location: Location) -> Option<EntryId> {
         let found = self.index.table().find_location(hash, location, (&self.token).into());
@@ -253,7 +270,7 @@ impl Writer<'_> {
         let charge = self.state.ring.charge(&layout);
         self.make_index_room();
         let id = self.state.index.free_lane(hash).ok_or(NoSpace)?;
-        self.state.newcomer = Some(Newcomer { id, hash, charge });
+        self.state.newcomer = Some(Newcomer { id, hash, charge: charge_u32(charge) });
         self.state.policy.insert(id, hash.get(), charge_u32(charge));
         self.evict_down_to_fit(charge);
         if self.state.newcomer.is_none() {
@@ -264,7 +281,7 @@ impl Writer<'_> {
         }
         let Some(location) = self.place(&layout, draft) else {
             match self.state.newcomer.take() {
-                Some(_) => self.state.policy.remove(id),
+                Some(_) => self.state.policy.remove(id, charge_u32(charge)),
                 None => self.state.counts.inserts += 1, // And evicted while space was sought.
             }
             return Err(NoSpace);
@@ -288,10 +305,12 @@ impl Writer<'_> {
             return Err(NoSpace);
         };
         self.state.index.table().visit(id);
-        self.state.policy.update(id, charge_u32(charge));
+        self.state.updated = NonZeroU32::new(charge_u32(charge)).map(|charge| (id, charge));
+        self.state.policy.update(id, charge_u32(old), charge_u32(charge));
         self.evict_down_to_fit(charge.saturating_sub(old));
         let location = self.state.live(id).is_some().then(|| self.place(&layout, &order.draft)).flatten();
         let is_there = self.state.live(id).map(Live::location);
+        self.state.updated = None;
         match (location, is_there) {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
@@ -306,7 +325,7 @@ impl Writer<'_> {
                 Ok(Stored::Updated)
             }
             (None, Some(_)) => {
-                self.state.policy.update(id, charge_u32(old));
+                self.state.policy.update(id, charge_u32(charge), charge_u32(old));
                 Err(NoSpace)
             }
             // The policy has chosen the old entry. What comes now is a new one.
@@ -365,7 +384,7 @@ impl Writer<'_> {
 
     /// Removes an entry whose touches have been drained.
     pub(super) fn remove_resident(&mut self, id: EntryId, cause: RemovalCause) {
-        self.state.policy.remove(id);
+        self.state.forget(id);
         self.unlink(id, cause);
         match cause {
             RemovalCause::Expired => self.state.counts.expirations += 1,
@@ -435,6 +454,7 @@ impl Writer<'_> {
         state.ring.clear(&reclaim::pin());
         state.cleaning = None;
         state.newcomer = None;
+        state.updated = None;
         if let Some(wheel) = &mut state.wheel {
             wheel.clear();
         }
@@ -452,7 +472,9 @@ impl Writer<'_> {
         if let Some(touches) = &self.shard.touches {
             touches.drain(|_| {});
         }
-        let context = PolicyContext::new(self.state.index.table().lanes(), self.state.capacity as u64);
+        let table = self.state.index.table();
+        let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
+        let context = PolicyContext::for_entries(lanes, max_entries, self.state.capacity as u64);
         self.state.policy = (self.state.factory)(context);
         self.state.policy_is_stale = false;
         self.settle_policy_bytes();
