@@ -4,6 +4,7 @@
 use super::{Contender, copy_into};
 use crate::works::Work;
 use ::quick_cache::Weighter;
+use ::quick_cache::sync::{Cache, DefaultLifecycle};
 use std::sync::Arc;
 
 type Key = Vec<u8>;
@@ -55,12 +56,18 @@ impl Weighter<Key, Value> for PayloadBytes {
     }
 }
 
-pub struct QuickCache(::quick_cache::sync::Cache<Key, Value, PayloadBytes>);
+pub struct QuickCache(Cache<Key, Value, PayloadBytes, ahash::RandomState>);
 
 impl QuickCache {
     pub fn for_work(work: &Work) -> Self {
         let max_bytes = work.max_bytes as u64;
-        Self(::quick_cache::sync::Cache::with_weighter(work.expected_entries, max_bytes, PayloadBytes))
+        Self(Cache::with(
+            work.expected_entries,
+            max_bytes,
+            PayloadBytes,
+            ahash::RandomState::new(),
+            DefaultLifecycle::default(),
+        ))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{Contender, copy_into};
 use crate::works::Work;
-use ::quick_cache::{Weighter, sync::Cache};
+use ::quick_cache::Weighter;
+use ::quick_cache::sync::{Cache, DefaultLifecycle};
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -14,12 +15,18 @@ impl Weighter<Box<[u8]>, Arc<[u8]>> for PayloadBytes {
     }
 }
 
-pub struct QuickCache(Cache<Box<[u8]>, Arc<[u8]>, PayloadBytes>);
+pub struct QuickCache(Cache<Box<[u8]>, Arc<[u8]>, PayloadBytes, ahash::RandomState>);
 
 impl QuickCache {
     pub fn for_work(work: &Work) -> Self {
         let max_bytes = work.max_bytes as u64;
-        Self(Cache::with_weighter(work.expected_entries, max_bytes, PayloadBytes))
+        Self(Cache::with(
+            work.expected_entries,
+            max_bytes,
+            PayloadBytes,
+            ahash::RandomState::new(),
+            DefaultLifecycle::default(),
+        ))
     }
 }
 
