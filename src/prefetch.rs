@@ -21,18 +21,13 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// Asks for all lines of `value`, to write to them: another core that has them gives them up.
+/// As [`prefetch`], for all lines of `bytes` bytes from `start` on.
+///
+/// Instructions that ask for a line to be written to are not in all processors that this is compiled for by default; where they
+/// were, nothing was faster with them.
 #[inline]
-pub(crate) fn prefetch_to_write<T: ?Sized>(value: &T) {
-    let start = core::ptr::from_ref(value).cast::<u8>();
-    for offset in (0..size_of_val(value)).step_by(LINE) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            // SAFETY: as in `prefetch`; processors that do not know the instruction ignore it.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(offset).cast()) };
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _ = (start, offset);
+pub(crate) fn prefetch_all<T>(start: *const T, bytes: usize) {
+    for offset in (0..bytes).step_by(LINE) {
+        prefetch(start.cast::<u8>().wrapping_add(offset));
     }
 }

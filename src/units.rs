@@ -84,10 +84,7 @@ impl EntryId {
     #[inline]
     pub(crate) fn from_lane(bucket: usize, lane: usize) -> Self {
         debug_assert!(lane < LANES);
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "a table has at most MAX_IDS lanes, see Table::max_buckets"
-        )]
+        #[allow(clippy::cast_possible_truncation, reason = "a table has at most MAX_IDS lanes, see Table::max_buckets")]
         Self((bucket * LANES + lane) as u32)
     }
 

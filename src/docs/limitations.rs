@@ -23,7 +23,7 @@
 //!
 //! * Keys have at most 65,535 bytes; key and value together at most
 //!   [`max_entry_bytes`](crate::Cache::max_entry_bytes), about an eighth of a shard.
-//! * A shard has at most 16 GiB.
+//! * A shard has at most 16 GiB and 228 million entries.
 //! * An entry larger than a chunk (1/400 to 1/200 of the shard, 4 KiB to 1 MiB) counts as whole chunks. One larger
 //!   than half a chunk leaves the rest of its chunk unused, if nothing smaller comes along. To make room for
 //!   a large entry, some that the policy had not chosen may have to go.

@@ -35,7 +35,7 @@ use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, LANES, Location, MAX_IDS};
 
 /// The largest share of lanes that may be used. Beyond it searches past the home bucket become common.
-const MAX_LOAD: f64 = 0.85;
+pub(crate) const MAX_LOAD: f64 = 0.85;
 
 /// The fewest buckets that a table has.
 pub(crate) const MIN_BUCKETS: usize = 4;

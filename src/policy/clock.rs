@@ -6,7 +6,7 @@
 //! With more than one chance (generalised CLOCK: Smith, ACM TODS 1978) the bit is a counter up to that number,
 //! and a round takes one from it.
 //!
-//! Costs 4.4 bytes for each id, and nothing on a hit to a key whose bit is set; operations are O(1) amortised. It
+//! Costs 3.6 bytes for each id, and nothing on a hit to a key whose bit is set; operations are O(1) amortised. It
 //! is close to LRU, which it replaces where reads must stay cheap, and has LRU's weakness: a scan empties it.
 
 use super::algorithm::{Algorithm, Newcomer};

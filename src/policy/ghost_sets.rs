@@ -30,15 +30,62 @@ pub(super) struct GhostSets {
     last: Option<(u64, Queue)>,
 }
 
-/// Ghosts, newest first; 0 is none.
+/// Ghosts in the order of the words and, in a word, from the lowest bits up: newest first; 0 is none.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Set([u16; WAYS]);
+struct Set([u64; WAYS / PER_WORD]);
+
+/// Ghosts in a word.
+const PER_WORD: usize = (u64::BITS / u16::BITS) as usize;
+/// A 1 in the place of each ghost.
+const EACH: u64 = u64::MAX / u16::MAX as u64;
+/// The top bit of each.
+const TOPS: u64 = EACH << (u16::BITS - 1);
+
+impl Set {
+    const EMPTY: Self = Self([0; WAYS / PER_WORD]);
+
+    /// Adds a ghost in front of all others; the last one is forgotten.
+    fn push(&mut self, ghost: u16) {
+        let mut carried = u64::from(ghost);
+        for word in &mut self.0 {
+            (*word, carried) = (*word << u16::BITS | carried, *word >> (u64::BITS - u16::BITS));
+        }
+    }
+
+    /// The ghosts, newest first.
+    fn ghosts(&self) -> [u16; WAYS] {
+        core::array::from_fn(|way| {
+            let [low, high, ..] = (self.0[way / PER_WORD] >> (u16::BITS as usize * (way % PER_WORD))).to_le_bytes();
+            u16::from_le_bytes([low, high])
+        })
+    }
+
+    /// Whether one of the ghosts is `wanted`, but for its queue. Without a branch for each.
+    fn has(&self, wanted: u16) -> bool {
+        let (wanted, fingerprints) = (EACH * u64::from(wanted), !(EACH * u64::from(QUEUE)));
+        let found = self.0.iter().fold(0, |found, word| {
+            let differing = (word ^ wanted) & fingerprints;
+            // A top bit for each ghost that does not differ, and perhaps others above one of those.
+            found | differing.wrapping_sub(EACH) & !differing & TOPS
+        });
+        found != 0
+    }
+
+    /// Takes the ghost in a way out.
+    fn remove(&mut self, way: usize) {
+        let mut ghosts = self.ghosts();
+        ghosts.copy_within(way + 1.., way);
+        ghosts[WAYS - 1] = 0;
+        *self = Self::EMPTY;
+        ghosts.into_iter().rev().for_each(|ghost| self.push(ghost));
+    }
+}
 
 impl GhostSets {
     /// Room for at least `max` ghosts.
     pub(super) fn new(max: usize) -> Self {
-        Self { sets: vec![Set([0; WAYS]); max.div_ceil(WAYS).max(1)], ways: WAYS, last: None }
+        Self { sets: vec![Set::EMPTY; max.div_ceil(WAYS).max(1)], ways: WAYS, last: None }
     }
 
     pub(super) fn allocated(&self) -> usize {
@@ -46,8 +93,13 @@ impl GhostSets {
     }
 
     /// Keeps about `ghosts` of the newest from now on, as far as there is room.
+    #[inline]
     pub(super) fn set_len(&mut self, ghosts: usize) {
-        self.ways = ghosts.div_ceil(self.sets.len()).clamp(1, WAYS);
+        // Mostly the ways need not change, which is seen without a division.
+        let sets = self.sets.len();
+        if ghosts > sets * self.ways || ghosts <= sets * (self.ways - 1) {
+            self.ways = ghosts.div_ceil(sets).clamp(1, WAYS);
+        }
     }
 
     /// Makes room for at least `max` ghosts. Most of those that are remembered stay so, and age faster for a while.
@@ -91,36 +143,35 @@ impl GhostSets {
     fn write_last(&mut self) {
         let Some((hash, queue)) = self.last.take() else { return };
         let set = self.set_of(hash);
-        let Set(ghosts) = &mut self.sets[set];
-        ghosts.copy_within(..WAYS - 1, 1);
-        ghosts[0] = Self::ghost(hash) | u16::from(queue.number()) & QUEUE;
+        self.sets[set].push(Self::ghost(hash) | u16::from(queue.number()) & QUEUE);
     }
 
     /// Forgets a hash; the queue that it was in, if it was remembered.
     pub(super) fn take(&mut self, hash: u64) -> Option<Queue> {
         self.write_last();
-        let way = self.way_of(hash)?;
-        let (set, is_remembered) = (self.set_of(hash), way < self.ways);
-        let Set(ghosts) = &mut self.sets[set];
-        let [number, _] = (ghosts[way] & QUEUE).to_le_bytes();
-        ghosts.copy_within(way + 1.., way);
-        ghosts[WAYS - 1] = 0;
-        is_remembered.then_some(Queue::new(number))
+        let set = self.set_of(hash);
+        let (way, ghost) = Self::find(&self.sets[set], hash)?;
+        self.sets[set].remove(way);
+        let [number, _] = (ghost & QUEUE).to_le_bytes();
+        (way < self.ways).then_some(Queue::new(number))
     }
 
     /// Whether a hash is remembered.
     pub(super) fn contains(&self, hash: u64) -> bool {
-        self.last.is_some_and(|(last, _)| last == hash) || self.way_of(hash).is_some_and(|way| way < self.ways)
+        self.last.is_some_and(|(last, _)| last == hash)
+            || Self::find(&self.sets[self.set_of(hash)], hash).is_some_and(|(way, _)| way < self.ways)
     }
 
-    /// The way that a hash is in, be it one in which it is not found any more.
-    fn way_of(&self, hash: u64) -> Option<usize> {
-        let Set(ghosts) = &self.sets[self.set_of(hash)];
+    /// The way that a hash is in, be it one in which it is not found any more, and the ghost there.
+    #[inline]
+    fn find(set: &Set, hash: u64) -> Option<(usize, u16)> {
         let wanted = Self::ghost(hash);
-        let is_wanted = |&ghost: &u16| ghost & !QUEUE == wanted;
-        // Mostly there is none, which is seen without a branch for each way.
-        let is_there = ghosts.iter().fold(false, |found, ghost| found | is_wanted(ghost));
-        if is_there { ghosts.iter().position(is_wanted) } else { None }
+        // Mostly there is none.
+        if !set.has(wanted) {
+            return None;
+        }
+        let mut ghosts = set.ghosts().into_iter().enumerate();
+        ghosts.find(|&(_, ghost)| ghost & !QUEUE == wanted)
     }
 }
 

@@ -76,7 +76,9 @@ mod tests {
         assert!(set.remove(EntryId::new(7)) && !set.remove(EntryId::new(7)));
         assert_eq!((members(&set, 130), set.len()), (vec![0, 63, 64, 129], 4));
         let mut moved = Renumbering::new(130, 300, 300);
-        [(0, 299), (64, 0), (129, 65)].into_iter().for_each(|(old, new)| moved.set(EntryId::new(old), EntryId::new(new)));
+        [(0, 299), (64, 0), (129, 65)]
+            .into_iter()
+            .for_each(|(old, new)| moved.set(EntryId::new(old), EntryId::new(new)));
         set.renumber(&moved);
         assert_eq!((members(&set, 300), set.len()), (vec![0, 65, 299], 3));
     }

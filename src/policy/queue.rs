@@ -130,9 +130,12 @@ struct Part {
     /// Where each is in its block.
     head_offset: u32,
     tail_offset: u32,
-    /// Ids with holes, and the tail at the time of the last.
-    holes: HashMap<EntryId, u64, ahash::RandomState>,
+    /// From the first removal on.
+    holes: Option<Box<Holes>>,
 }
+
+/// Ids with holes, and the tail at the time of the last.
+type Holes = HashMap<EntryId, u64, ahash::RandomState>;
 
 impl Part {
     fn starting_with(block: u32) -> Self {
@@ -145,17 +148,15 @@ impl Part {
 
     /// Whether the place of an id is a hole.
     fn is_hole(&self, id: EntryId, position: u64) -> bool {
-        !self.holes.is_empty() && self.holes.get(&id).is_some_and(|&tail| position < tail)
+        self.holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
     }
 
     /// As [`is_hole`](Self::is_hole), of a place that is left behind.
     fn was_hole(&mut self, id: EntryId, position: u64) -> bool {
-        if self.holes.is_empty() {
-            return false;
-        }
-        let Some(&tail) = self.holes.get(&id) else { return false };
+        let Some(holes) = &mut self.holes else { return false };
+        let Some(&tail) = holes.get(&id) else { return false };
         if position >= tail {
-            self.holes.remove(&id); // All its holes were before this place.
+            holes.remove(&id); // All its holes were before this place.
         }
         position < tail
     }
@@ -195,10 +196,10 @@ impl<const N: usize> Queues<N> {
     }
 
     pub(super) fn allocated(&self) -> usize {
-        let holes: usize = self.parts.iter().flatten().map(|part| part.holes.capacity()).sum();
-        self.places.capacity() * size_of::<u32>()
-            + self.next_block.capacity() * size_of::<u32>()
-            + holes * (size_of::<(EntryId, u64)>() + 1) * 8 / 7
+        let holes = self.parts.iter().flatten().filter_map(|part| part.holes.as_ref());
+        let holes: usize =
+            holes.map(|holes| size_of::<Holes>() + holes.capacity() * (size_of::<(EntryId, u64)>() + 1) * 8 / 7).sum();
+        self.places.capacity() * size_of::<u32>() + self.next_block.capacity() * size_of::<u32>() + holes
     }
 
     fn part(&self, queue: Queue, age: Age) -> &Part {
@@ -334,7 +335,7 @@ impl<const N: usize> Queues<N> {
         // It may be in either part; in the other one it makes holes of nothing.
         for part in &mut self.parts[queue.index()] {
             if part.len() > 0 {
-                part.holes.insert(id, part.tail);
+                part.holes.get_or_insert_default().insert(id, part.tail);
             }
         }
         self.queued[queue.index()] -= 1;
@@ -373,7 +374,7 @@ impl<const N: usize> Queues<N> {
             }
         }
         if self.part(queue, Age::Newer).len() == 0 {
-            self.part_mut(queue, Age::Newer).holes.clear();
+            self.part_mut(queue, Age::Newer).holes = None;
             self.parts[queue.index()].swap(0, 1);
             self.is_closing[queue.index()] = false;
         }

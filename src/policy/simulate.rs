@@ -114,6 +114,8 @@ pub struct Simulator {
     fresh: usize,
     ids: HashMap<u64, EntryId, ahash::RandomState>,
     charge: u64,
+    /// The entry that is being updated, and what it was charged before: that counts until there is room for what it is charged now.
+    updated: Option<(EntryId, u32)>,
     /// The keys that left during the last operation.
     evicted: Vec<u64>,
     total: Simulation,
@@ -148,6 +150,7 @@ impl Simulator {
             fresh: 0,
             ids: HashMap::default(),
             charge: 0,
+            updated: None,
             evicted: Vec::new(),
             total: Simulation::default(),
         }
@@ -198,11 +201,14 @@ impl Simulator {
         };
         self.slots.visit(id);
         let old = core::mem::replace(&mut self.slots.get_mut(id).charge, charge);
-        self.charge = self.charge - u64::from(old) + u64::from(charge);
         self.policy.update(id, old, charge);
-        // A cache keeps the old value until there is room for the new one.
-        self.make_room(old.saturating_sub(charge), None);
-        if !self.ids.contains_key(&request.hash) {
+        // As a cache does, which keeps the old value until there is room for the new one.
+        self.updated = Some((id, old));
+        self.make_room(charge.saturating_sub(old), None);
+        self.updated = None;
+        if self.ids.contains_key(&request.hash) {
+            self.charge = self.charge - u64::from(old) + u64::from(charge);
+        } else {
             self.insert(request.hash, charge);
         }
         true
@@ -322,7 +328,8 @@ impl Simulator {
     fn forget(&mut self, id: EntryId) {
         let slot = self.slots.get_mut(id);
         slot.is_used = false;
-        self.charge -= u64::from(slot.charge);
+        let old = self.updated.filter(|&(updated, _)| updated == id).map(|(_, old)| old);
+        self.charge -= u64::from(old.unwrap_or(slot.charge));
         self.ids.remove(&slot.key);
         self.free.push(id);
     }
@@ -442,3 +449,30 @@ impl ResidentSource for Slots {
 
 /// The most visits that are counted for an entry.
 const MAX_VISITS: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_whose_own_entry_is_evicted_makes_no_more_room_than_it_needs() {
+        let mut simulator = Simulator::new(&Policy::Fifo, 100, Unit::Bytes);
+        [(1, 60), (2, 40)].into_iter().for_each(|(hash, charge)| _ = simulator.request(Request { hash, charge }));
+        simulator.set_capacity(50);
+        assert!(simulator.store(Request { hash: 1, charge: 10 }));
+        assert_eq!((simulator.evicted(), simulator.charge(), simulator.contains(2)), (&[1][..], 50, true));
+        simulator.validate();
+    }
+
+    #[test]
+    fn without_more_ids_an_entry_leaves_for_each_that_comes() {
+        let mut simulator = Simulator::new(&Policy::S3Fifo, 1 << 30, Unit::Bytes);
+        simulator.max_ids = simulator.slots.0.len() + 10;
+        let entries = max_entries(simulator.max_ids);
+        for (requests, hash) in (1..).zip(0..3 * entries as u64) {
+            assert!(!simulator.request(Request { hash, charge: 1 }));
+            assert_eq!(simulator.len(), entries.min(requests));
+        }
+        simulator.validate();
+    }
+}

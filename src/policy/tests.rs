@@ -141,8 +141,7 @@ impl Driver {
         let hash = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if let Some(&id) = self.ids.get(&key) {
             self.entries.set_visits(id, self.entries.visits(id) + 1);
-            let old_charge =
-                core::mem::replace(&mut self.entries.0.borrow_mut().get_mut(&id.get()).unwrap().1, charge);
+            let old_charge = core::mem::replace(&mut self.entries.0.borrow_mut().get_mut(&id.get()).unwrap().1, charge);
             self.policy.update(id, old_charge, charge);
         } else {
             let id = self.free.pop().unwrap();

@@ -36,6 +36,7 @@ pub(crate) use memory::{Draft, Entry, StampsAt};
 pub(crate) use shared::{Held, RingShared};
 pub use value::Value;
 
+use crate::prefetch::prefetch;
 use crate::reclaim::{Live, Pin, WriteToken};
 use crate::units::{Location, MAX_ARENA_BYTES};
 
@@ -76,16 +77,24 @@ pub(crate) struct Death {
 pub(crate) struct Ring {
     shared: Arc<RingShared>,
     chunk_shift: u32,
-    states: Vec<ChunkState>,
-    live: Vec<u32>,
-    fill: Vec<u32>,
-    /// The stream that each chunk was last opened for.
-    streams: Vec<Stream>,
+    chunks: Vec<Chunk>,
     open: [Option<ChunkId>; Stream::COUNT],
     live_bytes: usize,
     /// Bytes at the ends of sealed chunks that were too few for the next entry.
     unused_ends: usize,
     counts: ChunkCounts,
+}
+
+/// What the holder of the write lock knows of a chunk: side by side, as an append or a death looks at all of it.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    /// The charges of its live entries.
+    live: u32,
+    /// How far it has been written.
+    fill: u32,
+    state: ChunkState,
+    /// What it was last opened for.
+    stream: Stream,
 }
 
 /// How many chunks are in which state.
@@ -104,10 +113,7 @@ impl Ring {
         Some(Self {
             shared: Arc::new(RingShared::new(chunks, chunk_shift, alignment)?),
             chunk_shift,
-            states: vec![ChunkState::Absent; count],
-            live: vec![0; count],
-            fill: vec![0; count],
-            streams: vec![Stream::Fresh; count],
+            chunks: vec![Chunk { live: 0, fill: 0, state: ChunkState::Absent, stream: Stream::Fresh }; count],
             open: [None; Stream::COUNT],
             live_bytes: 0,
             unused_ends: 0,
@@ -117,7 +123,7 @@ impl Ring {
 
     /// What a ring of so many chunks allocates beside its chunks.
     pub(crate) fn footprint(chunks: usize) -> usize {
-        RingShared::footprint(chunks) + chunks * (size_of::<ChunkState>() + size_of::<Stream>() + 2 * size_of::<u32>())
+        RingShared::footprint(chunks) + chunks * size_of::<Chunk>()
     }
 
     pub(crate) fn shared(&self) -> &Arc<RingShared> {
@@ -139,7 +145,7 @@ impl Ring {
     }
 
     pub(crate) fn chunks(&self) -> usize {
-        self.states.len()
+        self.chunks.len()
     }
 
     pub(crate) fn counts(&self) -> ChunkCounts {
@@ -164,8 +170,8 @@ impl Ring {
     /// Bytes that dead entries and the unused ends of sealed chunks take.
     pub(crate) fn dead_bytes(&self) -> usize {
         let filled: usize = (0..self.chunks())
-            .map(|chunk| match self.states[chunk] {
-                ChunkState::Open => self.fill[chunk] as usize,
+            .map(|chunk| match self.chunks[chunk].state {
+                ChunkState::Open => self.chunks[chunk].fill as usize,
                 ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run => self.chunk_bytes(),
                 ChunkState::Absent | ChunkState::Free | ChunkState::Retired => 0,
             })
@@ -211,6 +217,25 @@ impl Ring {
         self.whole_runs(self.shared.arena.layout(live.location()).charge())
     }
 
+    /// Asks the processor for what the next append of a fresh entry writes to, as far as entries usually reach.
+    #[inline]
+    pub(crate) fn prefetch_tail(&self) {
+        if let Some(chunk) = self.open_chunk(Stream::Fresh) {
+            let info = &self.chunks[chunk.index()];
+            prefetch(info);
+            self.shared.prefetch_tail((chunk.index() << self.chunk_shift) + info.fill as usize);
+        }
+    }
+
+    /// Asks the processor for what the death of the entry at `location` writes to. Any location will do.
+    #[inline]
+    pub(crate) fn prefetch_death(&self, location: Location) {
+        if let Some(chunk) = self.chunks.get(self.shared.chunk_of(location).index()) {
+            prefetch(chunk);
+        }
+        self.shared.prefetch_header(location);
+    }
+
     /// Appends an entry to the open chunk of `stream`; `None` if there is none or it has no room.
     #[inline]
     pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
@@ -246,13 +271,13 @@ impl Ring {
     #[inline]
     fn take_room(&mut self, stream: Stream, charge: usize) -> Option<Location> {
         let chunk = self.open_chunk(stream)?.index();
-        let fill = self.fill[chunk] as usize;
+        let fill = self.chunks[chunk].fill as usize;
         if charge > self.chunk_bytes() - fill {
             return None;
         }
         let location = Location::from_offset((chunk << self.chunk_shift) + fill)?;
-        self.fill[chunk] += to_u32(charge);
-        self.live[chunk] += to_u32(charge);
+        self.chunks[chunk].fill += to_u32(charge);
+        self.chunks[chunk].live += to_u32(charge);
         self.live_bytes += charge;
         Some(location)
     }
@@ -264,7 +289,7 @@ impl Ring {
 
     /// The stream that the entry at a location is relocated to.
     pub(crate) fn stream_after(&self, location: Location) -> Stream {
-        self.streams[self.shared.chunk_of(location).index()].next()
+        self.chunks[self.shared.chunk_of(location).index()].stream.next()
     }
 
     /// Seals the open chunk of `stream` and opens a free one that is not in the window; `None` if none is free.
@@ -274,14 +299,14 @@ impl Ring {
             self.find(|chunk, state| state == ChunkState::Free && window.is_none_or(|window| !window.contains(chunk)))?;
         let sealed = self.open_chunk(stream);
         self.set_state(next, ChunkState::Open);
-        self.live[next.index()] = 0;
-        self.fill[next.index()] = 0;
+        self.chunks[next.index()].live = 0;
+        self.chunks[next.index()].fill = 0;
         self.open[stream as usize] = Some(next);
-        self.streams[next.index()] = stream;
+        self.chunks[next.index()].stream = stream;
         if let Some(sealed) = sealed {
             self.set_state(sealed, ChunkState::Sealed);
         }
-        Some(sealed.filter(|chunk| self.live[chunk.index()] == 0))
+        Some(sealed.filter(|chunk| self.chunks[chunk.index()].live == 0))
     }
 
     /// Writes an entry to the run of chunks that starts at `first`, all of them free.
@@ -290,14 +315,14 @@ impl Ring {
         let span = to_u32(charge >> self.chunk_shift);
         let location = Location::from_offset(first.index() << self.chunk_shift)?;
         for chunk in first.0..first.0 + span {
-            assert_eq!(self.states[chunk as usize], ChunkState::Free, "a run is written to free chunks");
+            assert_eq!(self.chunks[chunk as usize].state, ChunkState::Free, "a run is written to free chunks");
             self.set_state(ChunkId(chunk), ChunkState::Run);
-            self.live[chunk as usize] = 0;
-            self.fill[chunk as usize] = 0;
+            self.chunks[chunk as usize].live = 0;
+            self.chunks[chunk as usize].fill = 0;
         }
         self.shared.pins[first.index()].set_span(span);
-        self.live[first.index()] = to_u32(charge);
-        self.fill[first.index()] = to_u32(charge);
+        self.chunks[first.index()].live = to_u32(charge);
+        self.chunks[first.index()].fill = to_u32(charge);
         self.live_bytes += charge;
         self.shared.arena.write(location, layout, draft);
         Some(location)
@@ -310,14 +335,14 @@ impl Ring {
         self.shared.arena.mark_dead(location);
         let chunk = self.shared.chunk_of(location);
         self.count_dead(chunk, charge);
-        let state = self.states[chunk.index()];
-        let emptied = self.live[chunk.index()] == 0 && matches!(state, ChunkState::Sealed | ChunkState::Run);
+        let state = self.chunks[chunk.index()].state;
+        let emptied = self.chunks[chunk.index()].live == 0 && matches!(state, ChunkState::Sealed | ChunkState::Run);
         Death { charge, emptied: emptied.then_some(chunk) }
     }
 
     #[inline]
     fn count_dead(&mut self, chunk: ChunkId, charge: usize) {
-        self.live[chunk.index()] -= to_u32(charge);
+        self.chunks[chunk.index()].live -= to_u32(charge);
         self.live_bytes -= charge;
     }
 
@@ -325,12 +350,12 @@ impl Ring {
     /// `dead` dead ones. The unused end of a chunk is not dead: copying what lives elsewhere would leave
     /// another end.
     pub(crate) fn emptiest(&self, dead: usize) -> Option<ChunkId> {
-        let sealed = (0..).zip(&self.states).filter(|&(_, state)| *state == ChunkState::Sealed);
+        let sealed = (0..).map(ChunkId).zip(&self.chunks).filter(|(_, chunk)| chunk.state == ChunkState::Sealed);
         sealed
-            .map(|(chunk, _)| ChunkId(chunk))
-            .filter(|chunk| (self.fill[chunk.index()] - self.live[chunk.index()]) as usize >= dead)
-            .filter(|chunk| !self.shared.pins[chunk.index()].has_values())
-            .min_by_key(|chunk| self.live[chunk.index()])
+            .filter(|(_, chunk)| (chunk.fill - chunk.live) as usize >= dead)
+            .filter(|(id, _)| !self.shared.pins[id.index()].has_values())
+            .min_by_key(|(_, chunk)| chunk.live)
+            .map(|(id, _)| id)
     }
 
     /// Where the first entry of a chunk is.
@@ -340,7 +365,7 @@ impl Ring {
 
     /// Takes a sealed chunk for cleaning.
     pub(crate) fn begin_cleaning(&mut self, chunk: ChunkId) {
-        assert_eq!(self.states[chunk.index()], ChunkState::Sealed, "only sealed chunks are cleaned");
+        assert_eq!(self.chunks[chunk.index()].state, ChunkState::Sealed, "only sealed chunks are cleaned");
         self.set_state(chunk, ChunkState::Cleaning);
     }
 
@@ -349,7 +374,7 @@ impl Ring {
     pub(crate) fn next_entry(&self, chunk: ChunkId, from: usize) -> Option<(Location, usize)> {
         let start = chunk.index() << self.chunk_shift;
         let mut at = from;
-        while at < self.fill[chunk.index()] as usize {
+        while at < self.chunks[chunk.index()].fill as usize {
             let location = Location::from_offset(start + at)?;
             at += self.shared.arena.layout(location).charge();
             if !self.shared.arena.is_dead(location) {
@@ -370,7 +395,7 @@ impl Ring {
 
     /// Hands an emptied chunk, or run of chunks, to the epochs.
     pub(crate) fn retire(&mut self, chunk: ChunkId, pin: &Pin) {
-        assert!(self.live[chunk.index()] == 0, "a chunk with live entries was retired");
+        assert!(self.chunks[chunk.index()].live == 0, "a chunk with live entries was retired");
         for chunk in chunk.0..chunk.0 + self.shared.pins[chunk.index()].span() {
             self.set_state(ChunkId(chunk), ChunkState::Retired);
         }
@@ -397,7 +422,7 @@ impl Ring {
 
     /// Gives the memory of a free chunk back to the system; `false` if none is free.
     pub(crate) fn give_back(&mut self) -> bool {
-        let Some(chunk) = self.states.iter().rposition(|&state| state == ChunkState::Free) else {
+        let Some(chunk) = self.chunks.iter().rposition(|chunk| chunk.state == ChunkState::Free) else {
             return false;
         };
         let start = chunk << self.chunk_shift;
@@ -408,7 +433,7 @@ impl Ring {
 
     /// Gives the memory of absent chunks back that came along with their neighbours': a huge page is resident as a whole.
     pub(crate) fn release_absent(&self) {
-        let absent = |&chunk: &usize| self.states[chunk] == ChunkState::Absent;
+        let absent = |&chunk: &usize| self.chunks[chunk].state == ChunkState::Absent;
         let mut chunk = 0;
         while let Some(first) = (chunk..self.chunks()).find(absent) {
             chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
@@ -419,8 +444,8 @@ impl Ring {
     /// The first of `span` adjacent chunks that are all free.
     pub(crate) fn free_run(&self, span: usize) -> Option<ChunkId> {
         let mut length = 0;
-        let end = self.states.iter().position(|&state| {
-            length = if state == ChunkState::Free { length + 1 } else { 0 };
+        let end = self.chunks.iter().position(|chunk| {
+            length = if chunk.state == ChunkState::Free { length + 1 } else { 0 };
             length == span
         })?;
         Some(ChunkId(to_u32(end + 1 - span)))
@@ -429,12 +454,12 @@ impl Ring {
     /// The adjacent chunks, at least `span`, that are the cheapest to empty: with the fewest live bytes, and
     /// none that is absent, retired, being filled or cleaned, or held by a value.
     pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
-        let cost = |chunk: usize| match self.states[chunk] {
+        let cost = |chunk: usize| match self.chunks[chunk].state {
             ChunkState::Free => Some(0),
             ChunkState::Sealed | ChunkState::Run => {
                 // A run has its bytes and its pins at its first chunk, which must be in the window as well.
                 let movable = !self.shared.pins[chunk].has_values();
-                movable.then_some(self.live[chunk] as usize)
+                movable.then_some(self.chunks[chunk].live as usize)
             }
             _ => None,
         };
@@ -455,20 +480,20 @@ impl Ring {
         for &chunk in open.iter().flatten() {
             self.set_state(chunk, ChunkState::Sealed);
         }
-        open.map(|chunk| chunk.filter(|chunk| self.live[chunk.index()] == 0))
+        open.map(|chunk| chunk.filter(|chunk| self.chunks[chunk.index()].live == 0))
     }
 
     /// Whether no run reaches across the beginning of `chunk`.
     fn is_run_border(&self, chunk: usize) -> bool {
-        chunk == self.chunks() || self.states[chunk] != ChunkState::Run || self.live[chunk] > 0
+        chunk == self.chunks() || self.chunks[chunk].state != ChunkState::Run || self.chunks[chunk].live > 0
     }
 
     /// The first chunk of a window that has to be emptied.
     pub(crate) fn occupied(&self, window: Window) -> Option<(ChunkId, Occupant)> {
         (window.first.0..window.first.0 + window.span).find_map(|chunk| {
-            let occupant = match self.states[chunk as usize] {
+            let occupant = match self.chunks[chunk as usize].state {
                 ChunkState::Sealed => Occupant::Entries,
-                ChunkState::Run if self.live[chunk as usize] > 0 => Occupant::Run,
+                ChunkState::Run if self.chunks[chunk as usize].live > 0 => Occupant::Run,
                 _ => return None,
             };
             Some((ChunkId(chunk), occupant))
@@ -480,22 +505,22 @@ impl Ring {
         self.open = [None; Stream::COUNT];
         self.live_bytes = 0;
         for chunk in 0..self.chunks() {
-            self.live[chunk] = 0;
+            self.chunks[chunk].live = 0;
             // Retiring the first chunk of a run retires those behind it.
-            if !matches!(self.states[chunk], ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
+            if !matches!(self.chunks[chunk].state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
                 self.retire(ChunkId(to_u32(chunk)), pin);
             }
         }
     }
 
     fn find(&self, wanted: impl Fn(ChunkId, ChunkState) -> bool) -> Option<ChunkId> {
-        let mut chunks = (0..).map(ChunkId).zip(&self.states);
-        chunks.find(|&(chunk, &state)| wanted(chunk, state)).map(|(chunk, _)| chunk)
+        let mut chunks = (0..).map(ChunkId).zip(&self.chunks);
+        chunks.find(|&(id, chunk)| wanted(id, chunk.state)).map(|(id, _)| id)
     }
 
     fn set_state(&mut self, chunk: ChunkId, state: ChunkState) {
-        let before = core::mem::replace(&mut self.states[chunk.index()], state);
-        let unused = self.chunk_bytes().saturating_sub(self.fill[chunk.index()] as usize);
+        let before = core::mem::replace(&mut self.chunks[chunk.index()].state, state);
+        let unused = self.chunk_bytes().saturating_sub(self.chunks[chunk.index()].fill as usize);
         match (before, state) {
             (ChunkState::Open, ChunkState::Sealed) => self.unused_ends += unused,
             (ChunkState::Sealed | ChunkState::Cleaning, ChunkState::Retired) => self.unused_ends -= unused,
@@ -520,23 +545,23 @@ impl Ring {
             assert!(!self.shared.arena.is_dead(location), "a lane points to a dead entry");
             assert!(
                 matches!(
-                    self.states[chunk],
+                    self.chunks[chunk].state,
                     ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run
                 ),
                 "a lane points into a chunk that is {:?}",
-                self.states[chunk]
+                self.chunks[chunk].state
             );
             live[chunk] += to_u32(self.whole_runs(self.shared.arena.layout(location).charge()));
         }
         assert_eq!(live.iter().map(|&live| live as usize).sum::<usize>(), self.live_bytes);
-        for (chunk, (live, state)) in live.into_iter().zip(&self.states).enumerate() {
-            if !matches!(state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
-                assert_eq!(live, self.live[chunk], "live bytes of chunk {chunk}, {state:?}");
-                assert!(*state == ChunkState::Run || self.fill[chunk] as usize <= self.chunk_bytes());
-                assert!(live <= self.fill[chunk]);
+        for (number, (live, chunk)) in live.into_iter().zip(&self.chunks).enumerate() {
+            if !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
+                assert_eq!(live, chunk.live, "live bytes of chunk {number}, {:?}", chunk.state);
+                assert!(chunk.state == ChunkState::Run || chunk.fill as usize <= self.chunk_bytes());
+                assert!(live <= chunk.fill);
             }
         }
-        let count = |wanted| self.states.iter().filter(|&&state| state == wanted).count();
+        let count = |wanted| self.chunks.iter().filter(|chunk| chunk.state == wanted).count();
         let counts = ChunkCounts {
             absent: count(ChunkState::Absent),
             free: count(ChunkState::Free),
@@ -544,9 +569,9 @@ impl Ring {
         };
         assert_eq!(self.counts, counts);
         assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
-        let sealed =
-            (0..self.chunks()).filter(|&chunk| matches!(self.states[chunk], ChunkState::Sealed | ChunkState::Cleaning));
-        let unused: usize = sealed.map(|chunk| self.chunk_bytes() - self.fill[chunk] as usize).sum();
+        let sealed = (0..self.chunks())
+            .filter(|&chunk| matches!(self.chunks[chunk].state, ChunkState::Sealed | ChunkState::Cleaning));
+        let unused: usize = sealed.map(|chunk| self.chunk_bytes() - self.chunks[chunk].fill as usize).sum();
         assert_eq!(unused, self.unused_ends);
     }
 }
@@ -575,11 +600,11 @@ pub(crate) enum Occupant {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        for (chunk, state) in (0..).zip(&self.states) {
-            let own = !matches!(state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired);
+        for (number, chunk) in (0..).zip(&self.chunks) {
+            let own = !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired);
             // No reader is left, so a chunk without values gets none any more, and its own pin need not end.
-            if own && self.shared.pins[chunk as usize].has_values() {
-                Arc::clone(&self.shared).drop_own(ChunkId(chunk));
+            if own && self.shared.pins[number as usize].has_values() {
+                Arc::clone(&self.shared).drop_own(ChunkId(number));
             }
         }
     }

@@ -122,6 +122,12 @@ impl RingShared {
         self.arena.prefetch_from(location.offset() + charge + LINE, self.usual_lines.load(Ordering::Relaxed) as usize);
     }
 
+    /// Asks for the lines that an entry is about to be written to, from `offset` on.
+    #[inline]
+    pub(super) fn prefetch_tail(&self, offset: usize) {
+        self.arena.prefetch_from(offset, self.usual_lines.load(Ordering::Relaxed) as usize);
+    }
+
     /// Notes what entries usually take, for prefetching. For the holder of the write lock.
     pub(crate) fn set_usual_entry(&self, bytes: usize) {
         // An entry that starts anywhere in a line reaches into one more, on average, than its bytes fill.

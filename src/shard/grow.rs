@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::space::Evicted;
 use super::write::Writer;
-use super::{MIN_CHUNKS, State, new_table};
+use super::{MIN_CHUNKS, State, governor, new_table};
 use crate::expiry::Wheel;
-use crate::index::{Index, Table};
+use crate::index::{Index, MAX_LOAD, Table};
 use crate::policy::Renumbering;
 use crate::reclaim::{self, Live};
 use crate::units::LANES;
@@ -20,8 +20,6 @@ use crate::units::LANES;
 const MAX_GROWTH: usize = 8;
 /// It grows by one part in so many at least.
 const MIN_GROWTH: usize = 32;
-/// The costs of an entry are reckoned in parts of a byte, so many to a byte.
-const PARTS: usize = 16;
 
 impl Writer<'_> {
     /// Sees to it that the index has room for one more entry.
@@ -113,16 +111,21 @@ impl Writer<'_> {
         let state = &*self.state;
         let len = state.index.len().max(1);
         let lanes = state.index.table().lanes();
-        let charge = state.ring.live_bytes() / len;
-        let per_lane = PARTS * 64 / LANES + PARTS * (state.policy_bytes + state.wheel_bytes) / lanes;
         // Saturating, as other threads may give old tables back meanwhile.
         let known = state.policy_bytes + state.wheel_bytes + state.account.index_bytes();
         let others = state.account.allocated().saturating_sub(known);
         let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();
         let spendable = state.account.budget() - others.saturating_sub(chunks);
-        // Lanes are 85 % full at most, and the ring is 2.5 % empty at least.
-        let per_entry = PARTS * charge * 40 / 39 + per_lane * 20 / 17;
-        let entries = (spendable * PARTS / per_entry).max(len + len / MIN_GROWTH);
+        let charge = state.ring.live_bytes() as f64 / len as f64;
+        let per_lane = 64.0 / LANES as f64 + (state.policy_bytes + state.wheel_bytes) as f64 / lanes as f64;
+        // The ring is never fuller than its highest target.
+        let per_entry = charge / governor::HIGHEST_SHARE + per_lane / MAX_LOAD;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most as many as there are bytes"
+        )]
+        let entries = ((spendable as f64 / per_entry) as usize).max(len + len / MIN_GROWTH);
         Index::buckets_for(entries + 1).min(Table::max_buckets())
     }
 

@@ -21,6 +21,7 @@
 //! the lock, and never for a reader.
 
 mod account;
+mod ahead;
 mod expire;
 mod governor;
 mod grow;
@@ -31,11 +32,11 @@ mod space;
 mod touch;
 mod write;
 
-use core::cell::Cell;
 use core::num::NonZeroU32;
 use std::sync::Arc;
 
 use account::Account;
+use ahead::{Announced, PolicyHint};
 use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
 pub(crate) use read::{Found, Guess, Position, Visit, is_served};
@@ -139,6 +140,7 @@ pub(crate) enum NoShard {
 pub(crate) struct Shard {
     table: Published<Table>,
     hint: TableHint,
+    policy_hint: PolicyHint,
     ring: Arc<RingShared>,
     /// Only for ordered policies.
     touches: Option<TouchLog>,
@@ -166,47 +168,51 @@ impl<T> core::ops::Deref for OwnLines<T> {
 }
 
 /// What the shard's lock guards.
+///
+/// In this order: the fields before `factory` are those that stores write to. They and the lock before them lie in as few cache
+/// lines as can be, as another core mostly has them; what comes after them stays in the caches of all cores.
+#[repr(C)]
 pub(crate) struct State {
-    token: WriteToken,
     index: Index,
     ring: Ring,
+    governor: Governor,
+    counts: WriteCounts,
+    /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
+    clean_from: u64,
+    /// The chunk that is being cleaned, and how far that is, in bytes.
+    cleaning: Option<(ChunkId, usize)>,
+    /// The entry that is being stored: it has an id for the policy, and no location yet.
+    newcomer: Option<Newcomer>,
+    /// The entry that is being updated, and the charge that the policy was told of already.
+    updated: Option<(EntryId, NonZeroU32)>,
+    announced: Announced,
+
+    factory: PolicyFactory,
+    account: Arc<Account>,
+    hasher: KeyHasher,
+    shard_bits: u32,
+    /// Where the search for a victim goes on that the policy would not name.
+    stray_at: u32,
     policy: Box<dyn EvictionPolicy>,
-    /// The policy has panicked or was cleared away, and is to be made anew before it is used again.
-    policy_is_stale: bool,
     /// What is accounted for as the policy's.
     policy_bytes: usize,
     /// The live bytes that the policy was told to keep to.
     capacity: usize,
-    governor: Governor,
     /// From the first entry with a deadline on.
     wheel: Option<Box<Wheel>>,
     /// What is accounted for as the wheel's.
     wheel_bytes: usize,
     /// How many lifetimes have been left to chance.
     draws: u64,
-    /// The chunk that is being cleaned, and how far that is, in bytes.
-    cleaning: Option<(ChunkId, usize)>,
+    /// The loads under way whose results may be stored, by key.
+    flights: load::Flights,
     /// Chunks opened for fresh entries so far.
     opened: u64,
     /// How many chunks were absent when that was last looked at.
     absent_seen: usize,
-    /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
-    clean_from: u64,
-    /// The entry that is being stored: it has an id for the policy, and no location yet.
-    newcomer: Option<Newcomer>,
-    /// The entry that is being updated, and the charge that the policy was told of already.
-    updated: Option<(EntryId, NonZeroU32)>,
-    /// The loads under way whose results may be stored, by key.
-    flights: load::Flights,
-    /// The entry that the policy last announced as a future victim.
-    expected: Cell<EntryId>,
-    /// Where the search for a victim goes on that the policy would not name.
-    stray_at: u32,
-    counts: WriteCounts,
-    hasher: KeyHasher,
-    shard_bits: u32,
-    factory: PolicyFactory,
-    account: Arc<Account>,
+    /// The policy has panicked or was cleared away, and is to be made anew before it is used again.
+    policy_is_stale: bool,
+    token: WriteToken,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -300,7 +306,7 @@ impl Shard {
             newcomer: None,
             updated: None,
             flights: load::Flights::default(),
-            expected: Cell::new(EntryId::new(0)),
+            announced: Announced::new(),
             stray_at: 0,
             counts: WriteCounts::default(),
             hasher: config.hasher.clone(),
@@ -311,6 +317,7 @@ impl Shard {
         state.settle_capacity();
         Ok(Self {
             hint: TableHint::new(&table),
+            policy_hint: PolicyHint::new(&*state.policy),
             table: Published::new(table),
             ring: Arc::clone(state.ring.shared()),
             touches: ordered.then(|| TouchLog::new(stripes, places)),

@@ -3,11 +3,13 @@
 //! Two dependent cache misses for a hit (bucket, entry), one for most misses; no lock, no allocation, and no
 //! shared write for a key whose visits are at their top.
 
-use super::Shard;
+use core::mem::offset_of;
+
+use super::{Shard, State};
 use crate::expiry::Freshness;
 use crate::hash::KeyHash;
 use crate::index::{Lane, Table};
-use crate::prefetch::prefetch_to_write;
+use crate::prefetch::prefetch_all;
 use crate::reclaim::{Live, Pin};
 use crate::ring::{Entry, Held, StampsAt};
 use crate::units::EntryId;
@@ -54,7 +56,9 @@ impl Shard {
     #[inline]
     pub(crate) fn prefetch_to_write(&self, hash: KeyHash) {
         self.hint.prefetch_with_next(hash);
-        prefetch_to_write(&self.state);
+        // The lock, and of the state what stores write to.
+        prefetch_all(&raw const self.state, offset_of!(State, factory) + align_of::<State>());
+        self.policy_hint.prefetch();
     }
 
     /// Asks the processor to fetch the bucket of `hash`; the shard need not be pinned.

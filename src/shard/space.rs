@@ -7,9 +7,10 @@
 //!    some up, the store yields to them a few times and gives up; it never waits for one to finish. Else it
 //!    cleans, and if that does not help, evicts more.
 
+use super::write::{Writer, charge_u32};
 use core::cell::Cell;
 
-use super::write::{Writer, charge_u32};
+use super::ahead::Announced;
 use super::{State, governor};
 use crate::hash::KeyHash;
 use crate::index::Index;
@@ -120,9 +121,10 @@ impl Writer<'_> {
     /// Evicts the entry that the policy names.
     pub(super) fn evict(&mut self) -> Evicted {
         for _ in 0..MAX_UNKNOWN {
-            let State { policy, index, ring, token, newcomer, updated, hasher, shard_bits, expected, .. } =
+            let State { policy, index, ring, token, newcomer, updated, hasher, shard_bits, announced, .. } =
                 &mut *self.state;
             let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
+            let hashed = Cell::new(None);
             let source = Source {
                 index,
                 ring,
@@ -131,8 +133,9 @@ impl Writer<'_> {
                 told: newcomer
                     .map(|new| (new.id, new.charge))
                     .or_else(|| updated.map(|(id, charge)| (id, charge.get()))),
-                expected,
+                announced,
                 hash,
+                hashed: &hashed,
             };
             let Some(victim) = policy.evict(&mut Residents::new(&source)) else { break };
             if newcomer.is_some_and(|newcomer| newcomer.id == victim) {
@@ -141,7 +144,8 @@ impl Writer<'_> {
                 return Evicted::Newcomer;
             }
             if self.state.live(victim).is_some() {
-                self.unlink(victim, RemovalCause::Evicted);
+                let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
+                self.unlink_hashed(victim, hash, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
                 return Evicted::Entry;
             }
@@ -492,8 +496,10 @@ struct Source<'a, H> {
     newcomer: Option<(EntryId, KeyHash)>,
     /// The one entry whose charge is not the one that it has in the ring, if it is there at all.
     told: Option<(EntryId, u32)>,
-    expected: &'a Cell<EntryId>,
+    announced: &'a Announced,
     hash: H,
+    /// The last resident whose hash was asked for, and that hash.
+    hashed: &'a Cell<Option<(EntryId, KeyHash)>>,
 }
 
 impl<H> Source<'_, H> {
@@ -515,7 +521,9 @@ impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
 
     fn hash(&self, id: EntryId) -> u64 {
         let newcomer = self.newcomer.filter(|&(newcomer, _)| newcomer == id).map(|(_, hash)| hash);
-        newcomer.or_else(|| self.live(id).map(&self.hash)).map_or(0, KeyHash::get)
+        let Some(hash) = newcomer.or_else(|| self.live(id).map(&self.hash)) else { return 0 };
+        self.hashed.set(Some((id, hash)));
+        hash.get()
     }
 
     fn charge(&self, id: EntryId) -> u32 {
@@ -528,8 +536,10 @@ impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
     fn expect(&self, id: EntryId) {
         self.index.table().prefetch_lane(id);
         // The lane of the one before has arrived by now, and says where its header is.
-        if let Some(live) = self.live(self.expected.replace(id)) {
-            self.ring.shared().prefetch_header(live.location());
-        }
+        self.announced.push(id, |before| {
+            let location = self.live(before)?.location();
+            self.ring.prefetch_death(location);
+            Some(location)
+        });
     }
 }

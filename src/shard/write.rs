@@ -12,7 +12,6 @@ use crate::expiry::{Lifetime, Now};
 use crate::hash::KeyHash;
 use crate::index::Index;
 use crate::policy::PolicyContext;
-use crate::prefetch::prefetch_to_write;
 use crate::reclaim::{self, Live};
 use crate::removal::{Departed, RemovalCause};
 use crate::ring::{Draft, Held, Layout};
@@ -200,7 +199,7 @@ impl Writer<'_> {
         condition: Condition,
         lifetime: &Lifetime,
     ) -> Result<Stored, NoSpace> {
-        prefetch_to_write(&*self.state.policy);
+        self.state.prefetch_to_store();
         // The policy sees what was read before the store, as the store comes after it; so with removals.
         self.drain_touches();
         // First, as making the wheel may evict what is there.
@@ -476,6 +475,7 @@ impl Writer<'_> {
         let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
         let context = PolicyContext::for_entries(lanes, max_entries, self.state.capacity as u64);
         self.state.policy = (self.state.factory)(context);
+        self.shard.policy_hint.set(&*self.state.policy);
         self.state.policy_is_stale = false;
         self.settle_policy_bytes();
         self.state.settle_capacity();
@@ -496,10 +496,17 @@ impl Writer<'_> {
     /// Takes an entry, which the policy has forgotten, out of the index and the ring.
     #[inline]
     pub(super) fn unlink(&mut self, id: EntryId, cause: RemovalCause) {
+        self.unlink_hashed(id, None, cause);
+    }
+
+    /// As [`unlink`](Self::unlink); the hash is made if it is not known.
+    #[inline]
+    pub(super) fn unlink_hashed(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
         self.note_departure_of(id, cause);
         let Some(live) = self.state.live(id) else { return };
         let location = live.location();
-        let hash = self.state.index.may_be_displaced(id).then(|| self.state.hash_of(live));
+        let is_displaced = self.state.index.may_be_displaced(id);
+        let hash = is_displaced.then(|| hash.unwrap_or_else(|| self.state.hash_of(live)));
         self.state.index.erase(id, hash);
         self.kill(location);
     }

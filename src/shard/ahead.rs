@@ -1,0 +1,116 @@
+//! What a store asks the processor for before it needs it.
+//!
+//! With more than one writer, most of what a shard's writers share was last written by another core: lock, state, policy, the
+//! end of the ring, the next victims. Each takes as long to come as a line of memory, and together they take as long as
+//! one. So a store asks for all of it at once: for what has a fixed address before the lock is taken, for the rest after that.
+
+use core::cell::Cell;
+
+use super::State;
+use crate::policy::EvictionPolicy;
+use crate::prefetch::prefetch_all;
+use crate::sync::{AtomicUsize, Ordering};
+use crate::units::{EntryId, Location};
+
+/// Where the policy is, as far as a prefetch needs to know. It may be out of date at any time.
+pub(super) struct PolicyHint {
+    address: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl PolicyHint {
+    pub(super) fn new(policy: &dyn EvictionPolicy) -> Self {
+        let hint = Self { address: AtomicUsize::new(0), bytes: AtomicUsize::new(0) };
+        hint.set(policy);
+        hint
+    }
+
+    pub(super) fn set(&self, policy: &dyn EvictionPolicy) {
+        // Relaxed: a prefetch of other lines than the right ones is merely useless.
+        self.address.store(core::ptr::from_ref(policy).cast::<u8>().addr(), Ordering::Relaxed);
+        self.bytes.store(size_of_val(policy).min(MAX_POLICY_BYTES), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        let start = core::ptr::without_provenance::<u8>(self.address.load(Ordering::Relaxed));
+        prefetch_all(start, self.bytes.load(Ordering::Relaxed));
+    }
+}
+
+/// So much of a policy's own object is asked for at most: a user's may be large.
+const MAX_POLICY_BYTES: usize = 1024;
+
+/// How many victims ahead policies announce.
+const AHEAD: usize = 4;
+
+/// The entries that the policy announced last as future victims: the next ones to leave, mostly.
+#[derive(Debug)]
+pub(super) struct Announced {
+    victims: [Cell<Victim>; AHEAD],
+    /// Where the next one is noted: in the place of the one that was announced first.
+    next: Cell<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Victim {
+    id: EntryId,
+    /// Where it was when the one after it was announced.
+    location: Option<Location>,
+}
+
+impl Announced {
+    pub(super) fn new() -> Self {
+        let none = || Cell::new(Victim { id: EntryId::new(0), location: None });
+        Self { victims: core::array::from_fn(|_| none()), next: Cell::new(0) }
+    }
+
+    /// Notes an entry; `locate` is asked for the location of the one before.
+    #[inline]
+    pub(super) fn push(&self, id: EntryId, locate: impl FnOnce(EntryId) -> Option<Location>) {
+        let next = self.next.get();
+        let before = &self.victims[(next + AHEAD - 1) % AHEAD];
+        let known = before.get().id;
+        before.set(Victim { id: known, location: locate(known) });
+        self.victims[next].set(Victim { id, location: None });
+        self.next.set((next + 1) % AHEAD);
+    }
+
+    /// The one that was announced first.
+    #[inline]
+    fn oldest(&self) -> Victim {
+        self.victims[self.next.get()].get()
+    }
+}
+
+impl State {
+    /// Asks for what a store will touch, whatever its key is.
+    #[inline]
+    pub(super) fn prefetch_to_store(&self) {
+        self.ring.prefetch_tail();
+        let victim = self.announced.oldest();
+        self.index.table().prefetch_lane(victim.id);
+        if let Some(location) = victim.location {
+            self.ring.prefetch_death(location);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_announcement_is_the_fourth_last_with_its_location() {
+        let announced = Announced::new();
+        let locate = |id: EntryId| Location::from_offset(id.index() * 4);
+        for number in 1..20 {
+            announced.push(EntryId::new(number), locate);
+            if number >= 4 {
+                let oldest = announced.oldest();
+                let id = EntryId::new(number - 3);
+                assert_eq!((oldest.id, oldest.location), (id, locate(id)));
+            }
+        }
+    }
+}
