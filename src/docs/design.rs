@@ -154,8 +154,8 @@
 //!
 //! On small entries in a large cache four fifths of a hit are two waits for memory, one after the other: for the bucket and
 //! for the entry. The bound in `benches/compare` has the same two, but no fence between one read and the next, and 236
-//! instructions where a hit takes 364, so its reads overlap twice as far: a hit is 0.57 of it there, and 0.84 where most keys are
-//! in the processor's caches. [`get_many`](crate::Cache::get_many) lets sixteen overlap.
+//! instructions where a hit takes 364, so its reads overlap twice as far: a hit is 0.57 to 0.74 of it there, and 0.80 to 0.87 where
+//! most keys are in the processor's caches. [`get_many`](crate::Cache::get_many) lets sixteen overlap.
 //!
 //! * **Instructions**: everything for an entry without stamps is inlined into one function, and nothing goes through memory on its
 //!   way; the rest is called. What such calls return has types of its own (`LayoutParts`, `Judged`), or the inlined path's results
