@@ -467,7 +467,8 @@ fn an_early_refresh_that_fails_is_not_tried_again_at_once() {
 
 #[test]
 fn a_refreshed_value_for_which_there_is_no_space_displaces_the_older_one() {
-    let (cache, clock) = timed(|builder| builder.policy(Policy::Lru));
+    // Two kilobytes more than what chunks can be made of.
+    let (cache, clock) = timed(|builder| builder.policy(Policy::Lru).max_bytes((1 << 20) + 2048));
     let large = "x".repeat(cache.max_entry_bytes() - 100);
     let values = Mutex::new(VecDeque::from([large.clone(), "old".to_string()]));
     let loader = cache.loader().refresh_after(SECOND);
@@ -483,6 +484,8 @@ fn a_refreshed_value_for_which_there_is_no_space_displaces_the_older_one() {
         });
         assert!(is_full);
         assert!(cache.contains_key("key"));
+        let memory = cache.memory();
+        assert!(memory.max - memory.allocated > 1024, "there is memory for a load");
         let rejected = cache.stats().rejected_no_space;
         assert_eq!(loader.get("key").unwrap(), large.as_bytes());
         assert_eq!(cache.stats().rejected_no_space, rejected + 1);
