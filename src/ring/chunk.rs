@@ -25,6 +25,7 @@
 //! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire): they happen before the next write,
 //!   too.
 
+use super::Stream;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The number of a chunk in its ring.
@@ -52,6 +53,40 @@ pub(super) enum ChunkState {
     /// Empty, and not yet known to be out of every reader's sight.
     Retired,
     /// One of the adjacent chunks that hold a single large entry.
+    Run,
+}
+
+/// What the holder of the write lock knows of a chunk: side by side, as an append or a death looks at all of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk {
+    /// The charges of its live entries.
+    pub(super) live: u32,
+    /// How far it has been written.
+    pub(super) fill: u32,
+    pub(super) state: ChunkState,
+    /// What it was last opened for.
+    pub(super) stream: Stream,
+}
+
+/// Adjacent chunks that are to make room for a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(super) first: ChunkId,
+    pub(super) span: u32,
+}
+
+impl Window {
+    pub(super) fn contains(self, chunk: ChunkId) -> bool {
+        (self.first.0..self.first.0 + self.span).contains(&chunk.0)
+    }
+}
+
+/// What stands in a window that is to be emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occupant {
+    /// A sealed chunk: its entries can be relocated.
+    Entries,
+    /// The first chunk of a run, whose entry can only be evicted.
     Run,
 }
 

@@ -29,8 +29,8 @@ mod value;
 
 use std::sync::Arc;
 
-pub(crate) use chunk::ChunkId;
-use chunk::ChunkState;
+use chunk::{Chunk, ChunkState};
+pub(crate) use chunk::{ChunkId, Occupant, Window};
 pub(crate) use header::{Alignment, Layout};
 pub(crate) use memory::{Draft, Entry, StampsAt};
 pub(crate) use shared::{Held, RingShared};
@@ -83,18 +83,6 @@ pub(crate) struct Ring {
     /// Bytes at the ends of sealed chunks that were too few for the next entry.
     unused_ends: usize,
     counts: ChunkCounts,
-}
-
-/// What the holder of the write lock knows of a chunk: side by side, as an append or a death looks at all of it.
-#[derive(Clone, Copy, Debug)]
-struct Chunk {
-    /// The charges of its live entries.
-    live: u32,
-    /// How far it has been written.
-    fill: u32,
-    state: ChunkState,
-    /// What it was last opened for.
-    stream: Stream,
 }
 
 /// How many chunks are in which state.
@@ -574,28 +562,6 @@ impl Ring {
         let unused: usize = sealed.map(|chunk| self.chunk_bytes() - self.chunks[chunk].fill as usize).sum();
         assert_eq!(unused, self.unused_ends);
     }
-}
-
-/// Adjacent chunks that are to make room for a run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
-    first: ChunkId,
-    span: u32,
-}
-
-impl Window {
-    fn contains(self, chunk: ChunkId) -> bool {
-        (self.first.0..self.first.0 + self.span).contains(&chunk.0)
-    }
-}
-
-/// What stands in a window that is to be emptied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Occupant {
-    /// A sealed chunk: its entries can be relocated.
-    Entries,
-    /// The first chunk of a run, whose entry can only be evicted.
-    Run,
 }
 
 impl Drop for Ring {
