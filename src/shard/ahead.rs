@@ -1,8 +1,9 @@
 //! What a store asks the processor for before it needs it.
 //!
 //! With more than one writer, most of what a shard's writers share was last written by another core: lock, state, policy, the
-//! end of the ring, the next victims. Each takes as long to come as a line of memory, and together they take as long as
-//! one. So a store asks for all of it at once: for what has a fixed address before the lock is taken, for the rest after that.
+//! end of the ring, the next victims. Each takes as long to come as a line of memory; asked for together they still come one by
+//! one, but sooner (`docs::design`, "Several writers"). So a store asks for what has a fixed address before the lock is taken, for
+//! the rest after that.
 
 use core::cell::Cell;
 
