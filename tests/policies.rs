@@ -399,6 +399,17 @@ fn a_policy_that_names_the_first_for_ever_has_victims_chosen_for_it() {
 }
 
 #[test]
+fn a_policy_that_names_an_entry_during_its_update_finds_it_charged_what_it_was_told() {
+    let _alone = alone();
+    let cache = cache(Recency::Counted, Choice::Newest, &Fuse::default());
+    let keys: Vec<_> = keys(true).take(5_000).collect();
+    keys.iter().for_each(|key| insert(&cache, key));
+    let newest = keys.iter().rfind(|key| cache.contains_key(key)).unwrap();
+    cache.insert(newest, vec![7; 8_000]).unwrap(); // The policy checks the charge of whom it names: the entry itself, first.
+    cache.validate();
+}
+
+#[test]
 fn a_policy_that_names_the_newest_refuses_it_without_an_error() {
     let _alone = alone();
     let cache = cache(Recency::Counted, Choice::Newest, &Fuse::default());
