@@ -148,16 +148,17 @@ impl Memory {
     }
 }
 
-/// What a shard counts under its lock.
+/// What a shard counts under its lock. What each insert counts comes first.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(crate) struct WriteCounts {
     pub(crate) inserts: u64,
+    pub(crate) evictions: u64,
+    pub(crate) inserted_bytes: u64,
     pub(crate) updates: u64,
     pub(crate) removals: u64,
-    pub(crate) evictions: u64,
     pub(crate) expirations: u64,
     pub(crate) rejected_no_space: u64,
-    pub(crate) inserted_bytes: u64,
     pub(crate) relocated_bytes: u64,
     pub(crate) index_growths: u64,
 }

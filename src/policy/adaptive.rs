@@ -38,11 +38,14 @@
 //! orders of magnitude. The wrong choice for keys that are read exactly twice in bursts (ARC), and where bytes count and not
 //! hits (S3-FIFO).
 
+use core::mem::offset_of;
+
 use super::algorithm::{Algorithm, Newcomer};
 use super::ghost_sets::GhostSets;
 use super::id_set::IdSet;
 use super::queue::{Queue, Queued, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use crate::prefetch::LINE;
 
 const WINDOW: Queue = Queue::new(0);
 const MAIN: Queue = Queue::new(1);
@@ -68,30 +71,35 @@ const MEMORY: f64 = 1024.0;
 /// How many entries go from the window to main with one eviction, of those that came in while there was room.
 const SORTED_AT_ONCE: usize = 32;
 
+/// In this order: what an insert writes to that evicts from the window, the most frequent kind, lies in three cache lines with the
+/// newcomer before it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Adaptive {
-    /// The marks are levels: rounds for which each entry stays without a visit.
-    queues: Queues<2>,
-    /// Who is in main; the others are in the window.
-    in_main: IdSet,
-    ghosts: GhostSets,
-    capacity: u64,
-    /// The charge that the window may have.
-    border: f64,
-    window: Part,
-    main: Part,
     /// What came in since the border was last moved, in charge.
     came_in: f64,
     /// The mean charge of newcomers.
     mean_charge: f64,
-    /// Main's oldest, taken out of its queue, while it is compared with the window's.
-    main_oldest: Option<EntryId>,
+    /// The charges of window and main, summed over what came in since then.
+    space: [f64; 2],
+    /// How often an entry was spared while room was made for the newcomer: one of the window, or of main while there are unsorted ones.
+    spared_for_newcomer: u32,
     /// Whether room has been made since a newcomer last took its place. While the cache fills, none is.
     is_full: bool,
+    window: Part,
+    ghosts: GhostSets,
+    /// The marks are levels: rounds for which each entry stays without a visit.
+    queues: Queues<2>,
+    main: Part,
+    /// Who is in main; the others are in the window.
+    in_main: IdSet,
+    capacity: u64,
+    /// The charge that the window may have.
+    border: f64,
+    /// Main's oldest, taken out of its queue, while it is compared with the window's.
+    main_oldest: Option<EntryId>,
     /// The charge of what came into the window while there was room; 0 again once the window has no more than it may.
     unsorted: u64,
-    /// How often an entry was spared while room was made for the newcomer: one of the window, or of main while there are unsorted ones.
-    spared_for_newcomer: usize,
 }
 
 /// The window or main.
@@ -99,14 +107,12 @@ pub(super) struct Adaptive {
 struct Part {
     entries: usize,
     charge: u64,
-    /// Entries that were spared for a visit since the border was last moved.
-    spared: f64,
-    /// Its charge, summed over what came in.
-    space: f64,
-    /// Ghosts that were missed again.
-    missed: f64,
-    /// The charge of those that left a ghost.
+    /// The charge of those that left a ghost since the border was last moved.
     evicted: f64,
+    /// Ghosts that were missed again.
+    missed: u32,
+    /// Entries that were spared for a visit.
+    spared: u32,
 }
 
 impl Part {
@@ -114,24 +120,29 @@ impl Part {
     fn forget_measures(&mut self) {
         *self = Self { entries: self.entries, charge: self.charge, ..Self::default() };
     }
+
+    fn note_spared(&mut self) {
+        self.spared = self.spared.saturating_add(1);
+    }
 }
 
 impl Adaptive {
     pub(super) fn new(context: &PolicyContext) -> Self {
         Self {
-            queues: Queues::new(context.max_entries()),
-            in_main: IdSet::new(context.ids()),
-            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
-            capacity: context.capacity(),
-            border: context.capacity() as f64 * FIRST_SHARE,
-            window: Part::default(),
-            main: Part::default(),
             came_in: 0.0,
             mean_charge: 0.0,
-            main_oldest: None,
-            is_full: false,
-            unsorted: 0,
+            space: [0.0; 2],
             spared_for_newcomer: 0,
+            is_full: false,
+            window: Part::default(),
+            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
+            queues: Queues::new(context.max_entries()),
+            main: Part::default(),
+            in_main: IdSet::new(context.ids()),
+            capacity: context.capacity(),
+            border: context.capacity() as f64 * FIRST_SHARE,
+            main_oldest: None,
+            unsorted: 0,
         }
     }
 
@@ -190,8 +201,8 @@ impl Adaptive {
         let memory = if self.mean_charge == 0.0 { 1.0 } else { MEMORY };
         self.mean_charge += (charge - self.mean_charge) / memory;
         self.came_in += charge;
-        for part in [&mut self.window, &mut self.main] {
-            part.space += part.charge as f64 * charge;
+        for (space, part) in self.space.iter_mut().zip([&self.window, &self.main]) {
+            *space += part.charge as f64 * charge;
         }
         if self.came_in >= STEERING_PERIOD * self.capacity as f64 {
             self.steer();
@@ -200,15 +211,17 @@ impl Adaptive {
     }
 
     fn steer(&mut self) {
-        let density = |part: &Part| (part.spared + 1.0) / part.space.max(1.0);
-        let regret = |part: &Part| (part.missed + 1.0) / (part.evicted + self.mean_charge);
-        if self.main.space > 0.0 {
-            let gain = (density(&self.window) / density(&self.main)).ln();
+        let density = |part: &Part, space: f64| (f64::from(part.spared) + 1.0) / space.max(1.0);
+        let regret = |part: &Part| (f64::from(part.missed) + 1.0) / (part.evicted + self.mean_charge);
+        let [window, main] = self.space;
+        if main > 0.0 {
+            let gain = (density(&self.window, window) / density(&self.main, main)).ln();
             let loss = (regret(&self.window) / regret(&self.main)).ln();
             let step = (GAIN * (gain + loss)).clamp(-MAX_STEP, MAX_STEP);
             self.set_border(self.border + step * self.capacity as f64);
         }
         self.came_in = 0.0;
+        self.space = [0.0; 2];
         self.window.forget_measures();
         self.main.forget_measures();
     }
@@ -228,7 +241,7 @@ impl Adaptive {
     fn is_refused(&self, newcomer: &Newcomer) -> bool {
         let left = if self.unsorted > 0 { self.main.entries } else { self.window.entries };
         f64::from(newcomer.charge) > self.mean_charge
-            && self.spared_for_newcomer >= left.max(1)
+            && self.spared_for_newcomer as usize >= left.max(1)
             && self.window_overflows(newcomer.charge)
             && !self.ghosts.contains(newcomer.hash)
     }
@@ -247,9 +260,11 @@ impl Adaptive {
             let id = queues.pop_unless(WINDOW, residents, |queued, residents| {
                 let Queued { id, mark: level } = queued;
                 let is_visited = take_visits(id, residents);
-                window.spared += f64::from(u8::from(is_visited));
+                if is_visited {
+                    window.note_spared();
+                }
                 let stays_at = if is_visited { Some(level) } else { level.checked_sub(1) };
-                *spared_for_newcomer += usize::from(stays_at.is_some());
+                *spared_for_newcomer += u32::from(stays_at.is_some());
                 stays_at
             })?;
             let charge = residents.charge(id);
@@ -280,8 +295,8 @@ impl Adaptive {
             if !take_visits(id, residents) {
                 return level.checked_sub(1);
             }
-            main.spared += 1.0;
-            *spared_for_newcomer += usize::from(*unsorted > 0);
+            main.note_spared();
+            *spared_for_newcomer += u32::from(*unsorted > 0);
             let gain = 1 + class(residents.charge(id), *mean_charge);
             Some((level + gain).min(gain * MAX_ROUNDS).min(MAX_LEVEL))
         };
@@ -362,7 +377,8 @@ impl Algorithm for Adaptive {
         let level = class(charge, self.mean_charge);
         let ghost_of = self.ghosts.take(hash);
         if let Some(queue) = ghost_of {
-            self.part(queue).missed += 1.0;
+            let missed = &mut self.part(queue).missed;
+            *missed = missed.saturating_add(1);
         }
         let returns = ghost_of == Some(WINDOW) && f64::from(charge) <= self.mean_charge;
         self.enter(if returns { MAIN } else { WINDOW }, Queued { id, mark: level }, charge);
@@ -416,6 +432,9 @@ impl Algorithm for Adaptive {
         assert_eq!((main.len(), self.in_main.len()), (self.main.entries, self.main.entries));
     }
 }
+
+const _: () =
+    assert!(size_of::<Option<Newcomer>>() + offset_of!(Adaptive, queues) + Queues::<2>::ENDS_BYTES <= 3 * LINE);
 
 #[cfg(test)]
 mod tests {

@@ -57,11 +57,12 @@ pub(super) trait Algorithm: Send {
     fn validate(&self);
 }
 
-/// An algorithm, as a policy.
+/// An algorithm, as a policy. From the start of a cache line on; what each insert writes to comes first.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct RoomFirst<A> {
-    algorithm: A,
     newcomer: Option<Newcomer>,
+    algorithm: A,
 }
 
 impl<A: Algorithm> RoomFirst<A> {

@@ -20,14 +20,15 @@ const WAYS: usize = 32;
 /// The bit of a ghost that is its queue's number.
 const QUEUE: u16 = 1;
 
-/// A bounded memory of hashes, oldest forgotten first.
+/// A bounded memory of hashes, oldest forgotten first. What each new one writes to comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct GhostSets {
-    sets: Vec<Set>,
-    /// Ways in which a ghost is still found.
-    ways: usize,
     /// Remembered last, and written to its set when that has been fetched.
     last: Option<(u64, Queue)>,
+    /// Ways in which a ghost is still found.
+    ways: usize,
+    sets: Box<[Set]>,
 }
 
 /// Ghosts in the order of the words and, in a word, from the lowest bits up: newest first; 0 is none.
@@ -85,11 +86,12 @@ impl Set {
 impl GhostSets {
     /// Room for at least `max` ghosts.
     pub(super) fn new(max: usize) -> Self {
-        Self { sets: vec![Set::EMPTY; max.div_ceil(WAYS).max(1)], ways: WAYS, last: None }
+        let sets = vec![Set::EMPTY; max.div_ceil(WAYS).max(1)].into_boxed_slice();
+        Self { last: None, ways: WAYS, sets }
     }
 
     pub(super) fn allocated(&self) -> usize {
-        self.sets.capacity() * size_of::<Set>()
+        size_of_val(&*self.sets)
     }
 
     /// Keeps about `ghosts` of the newest from now on, as far as there is room.

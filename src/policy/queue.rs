@@ -38,28 +38,34 @@ const MAX_ROUNDS: usize = 4;
 
 /// Which of a policy's queues or lists: it has up to four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Queue(u8);
+#[repr(u8)]
+pub(super) enum Queue {
+    First,
+    Second,
+    Third,
+    Fourth,
+}
 
 impl Queue {
+    const ALL: [Self; Self::MAX as usize] = [Self::First, Self::Second, Self::Third, Self::Fourth];
     pub(super) const MAX: u8 = 4;
 
     /// The queue with a number below [`MAX`](Self::MAX).
     pub(super) const fn new(number: u8) -> Self {
-        assert!(number < Self::MAX);
-        Self(number)
+        Self::ALL[number as usize]
     }
 
     pub(super) fn index(self) -> usize {
-        usize::from(self.0)
+        self as usize
     }
 
     pub(super) fn number(self) -> u8 {
-        self.0
+        self as u8
     }
 
     /// The first `count` queues.
     pub(super) fn first(count: usize) -> impl Iterator<Item = Self> {
-        (0..Self::MAX).take(count).map(Self)
+        Self::ALL.into_iter().take(count)
     }
 }
 
@@ -96,18 +102,23 @@ fn id_of(place: u32) -> EntryId {
     EntryId::new(place & (u32::MAX >> (u32::BITS - ID_BITS)))
 }
 
-/// `N` queues that share a pool of blocks.
+/// `N` queues that share a pool of blocks. What pushes and pops write to comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Queues<const N: usize> {
+    newer: [Part; N],
+    older: [Part; N],
     places: Vec<u32>,
     /// The block after each in its queue, or in the list of free ones.
     next_block: Vec<u32>,
     free_block: u32,
     free_blocks: u32,
-    block_len: u32,
-    parts: [[Part; 2]; N],
-    /// How many ids each queue has; its other places are holes.
-    queued: [usize; N],
+    /// The length of a block, as a power of two.
+    block_shift: u32,
+    /// The holes of the older and newer part of each queue, from its first removal on.
+    holes: [[Option<Box<Holes>>; 2]; N],
+    /// How many places of each queue are holes.
+    hole_counts: [usize; N],
     /// Whether holes are being closed, for each queue.
     is_closing: [bool; N],
     max_holes: usize,
@@ -120,46 +131,37 @@ enum Age {
     Newer,
 }
 
-/// A part of a queue. Positions count all ids that ever went through it.
-#[derive(Debug, Default)]
+/// A part of a queue. Positions count all ids that ever went through it, from 0 at the start of its first block.
+#[derive(Clone, Copy, Debug)]
 struct Part {
-    head_block: u32,
-    tail_block: u32,
     head: u64,
     tail: u64,
-    /// Where each is in its block.
-    head_offset: u32,
-    tail_offset: u32,
-    /// From the first removal on.
-    holes: Option<Box<Holes>>,
+    /// The blocks of the last place that was popped and the last one that was pushed.
+    head_block: u32,
+    tail_block: u32,
 }
 
-/// Ids with holes, and the tail at the time of the last.
+/// Ids with holes, and the tail of the part at the time of the last.
 type Holes = HashMap<EntryId, u64, ahash::RandomState>;
 
 impl Part {
     fn starting_with(block: u32) -> Self {
-        Self { head_block: block, tail_block: block, ..Self::default() }
+        Self { head: 0, tail: 0, head_block: block, tail_block: block }
     }
 
     fn len(&self) -> usize {
         usize::try_from(self.tail - self.head).unwrap_or(usize::MAX)
     }
+}
 
-    /// Whether the place of an id is a hole.
-    fn is_hole(&self, id: EntryId, position: u64) -> bool {
-        self.holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
-    }
+/// Where a position is in its block.
+fn offset_in_block(position: u64, block_shift: u32) -> usize {
+    usize::try_from(position & ((1 << block_shift) - 1)).unwrap_or(usize::MAX)
+}
 
-    /// As [`is_hole`](Self::is_hole), of a place that is left behind.
-    fn was_hole(&mut self, id: EntryId, position: u64) -> bool {
-        let Some(holes) = &mut self.holes else { return false };
-        let Some(&tail) = holes.get(&id) else { return false };
-        if position >= tail {
-            holes.remove(&id); // All its holes were before this place.
-        }
-        position < tail
-    }
+/// Whether a position is the first of another block than the one before it.
+fn is_in_next_block(position: u64, block_shift: u32) -> bool {
+    position > 0 && offset_in_block(position, block_shift) == 0
 }
 
 impl<const N: usize> Queues<N> {
@@ -167,6 +169,9 @@ impl<const N: usize> Queues<N> {
     /// its newer part has left another, and those before it may keep theirs.
     #[allow(clippy::cast_possible_truncation, reason = "there are at most four queues")]
     const SPARE_BLOCKS: u32 = N as u32;
+
+    /// What pushes and pops mostly write to, at the start.
+    pub(super) const ENDS_BYTES: usize = N * size_of::<Part>();
 
     /// Queues that can hold `max_ids` together.
     pub(super) fn new(max_ids: usize) -> Self {
@@ -180,9 +185,11 @@ impl<const N: usize> Queues<N> {
             next_block: (1..).take(blocks).collect(),
             free_block: 0,
             free_blocks: to_u32(blocks),
-            block_len: to_u32(block_len),
-            parts: core::array::from_fn(|_| <[Part; 2]>::default()),
-            queued: [0; N],
+            block_shift: block_len.trailing_zeros(),
+            newer: [Part::starting_with(NONE); N],
+            older: [Part::starting_with(NONE); N],
+            holes: core::array::from_fn(|_| [None, None]),
+            hole_counts: [0; N],
             is_closing: [false; N],
             max_holes,
         };
@@ -196,23 +203,52 @@ impl<const N: usize> Queues<N> {
     }
 
     pub(super) fn allocated(&self) -> usize {
-        let holes = self.parts.iter().flatten().filter_map(|part| part.holes.as_ref());
+        let holes = self.holes.iter().flatten().flatten();
         let holes: usize =
             holes.map(|holes| size_of::<Holes>() + holes.capacity() * (size_of::<(EntryId, u64)>() + 1) * 8 / 7).sum();
         self.places.capacity() * size_of::<u32>() + self.next_block.capacity() * size_of::<u32>() + holes
     }
 
     fn part(&self, queue: Queue, age: Age) -> &Part {
-        &self.parts[queue.index()][age as usize]
+        match age {
+            Age::Older => &self.older[queue.index()],
+            Age::Newer => &self.newer[queue.index()],
+        }
     }
 
     fn part_mut(&mut self, queue: Queue, age: Age) -> &mut Part {
-        &mut self.parts[queue.index()][age as usize]
+        match age {
+            Age::Older => &mut self.older[queue.index()],
+            Age::Newer => &mut self.newer[queue.index()],
+        }
     }
 
     /// Places in a queue, holes included.
     fn len(&self, queue: Queue) -> usize {
-        self.parts[queue.index()].iter().map(Part::len).sum()
+        self.older[queue.index()].len() + self.newer[queue.index()].len()
+    }
+
+    /// Where in the pool a position is that lies in `block`.
+    fn place_index(&self, block: u32, position: u64) -> usize {
+        ((block as usize) << self.block_shift) + offset_in_block(position, self.block_shift)
+    }
+
+    /// Whether the place of an id is a hole.
+    fn is_hole(&self, queue: Queue, age: Age, id: EntryId, position: u64) -> bool {
+        let holes = &self.holes[queue.index()][age as usize];
+        holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
+    }
+
+    /// As [`is_hole`](Self::is_hole), of a place that is left behind.
+    fn was_hole(&mut self, queue: Queue, age: Age, id: EntryId, position: u64) -> bool {
+        let Some(holes) = &mut self.holes[queue.index()][age as usize] else { return false };
+        let Some(&tail) = holes.get(&id) else { return false };
+        if position >= tail {
+            holes.remove(&id); // All its holes were before this place.
+            return false;
+        }
+        self.hole_counts[queue.index()] -= 1;
+        true
     }
 
     /// Takes a block from the free ones, of which there is at least one.
@@ -227,7 +263,6 @@ impl<const N: usize> Queues<N> {
     /// Adds an id that is in no queue.
     pub(super) fn push(&mut self, queue: Queue, queued: impl Into<Queued>) {
         let place = queued.into().to_place();
-        self.queued[queue.index()] += 1;
         self.close_some_holes();
         if !self.push_place(queue, Age::Newer, place, Self::SPARE_BLOCKS) {
             self.close_all_holes();
@@ -238,20 +273,18 @@ impl<const N: usize> Queues<N> {
 
     /// Adds a place at the tail of a part; `false` if that would leave fewer than `spare` free blocks.
     fn push_place(&mut self, queue: Queue, age: Age, place: u32, spare: u32) -> bool {
-        if self.part(queue, age).tail_offset == self.block_len {
+        let Part { tail, tail_block, .. } = *self.part(queue, age);
+        if is_in_next_block(tail, self.block_shift) {
             if self.free_blocks <= spare {
                 return false;
             }
             let block = self.take_block();
-            let part = &mut self.parts[queue.index()][age as usize];
-            self.next_block[part.tail_block as usize] = block;
-            part.tail_block = block;
-            part.tail_offset = 0;
+            self.next_block[tail_block as usize] = block;
+            self.part_mut(queue, age).tail_block = block;
         }
-        let part = &mut self.parts[queue.index()][age as usize];
-        self.places[(part.tail_block * self.block_len + part.tail_offset) as usize] = place;
-        part.tail_offset += 1;
-        part.tail += 1;
+        let index = self.place_index(self.part(queue, age).tail_block, tail);
+        self.places[index] = place;
+        self.part_mut(queue, age).tail += 1;
         true
     }
 
@@ -261,8 +294,7 @@ impl<const N: usize> Queues<N> {
             // Ends: each round takes a place out.
             loop {
                 let (place, position) = self.pop_place(queue, age)?;
-                if !self.part_mut(queue, age).was_hole(id_of(place), position) {
-                    self.queued[queue.index()] -= 1;
+                if !self.was_hole(queue, age, id_of(place), position) {
                     return Some(Queued::from_place(place));
                 }
             }
@@ -271,36 +303,32 @@ impl<const N: usize> Queues<N> {
     }
 
     fn pop_place(&mut self, queue: Queue, age: Age) -> Option<(u32, u64)> {
-        let part = &mut self.parts[queue.index()][age as usize];
-        if part.head == part.tail {
+        let Part { head, tail, head_block: emptied, .. } = *self.part(queue, age);
+        if head == tail {
             return None;
         }
-        if part.head_offset == self.block_len {
-            let emptied = part.head_block;
-            part.head_block = self.next_block[emptied as usize];
-            part.head_offset = 0;
+        if is_in_next_block(head, self.block_shift) {
+            self.part_mut(queue, age).head_block = self.next_block[emptied as usize];
             self.next_block[emptied as usize] = self.free_block;
             self.free_block = emptied;
             self.free_blocks += 1;
         }
-        let place = self.places[(part.head_block * self.block_len + part.head_offset) as usize];
-        let position = part.head;
-        part.head_offset += 1;
-        part.head += 1;
-        Some((place, position))
+        let place = self.places[self.place_index(self.part(queue, age).head_block, head)];
+        self.part_mut(queue, age).head += 1;
+        Some((place, head))
     }
 
     /// The id that is `ahead` places behind the head, if it is in the head's block and not a hole.
     pub(super) fn peek(&self, queue: Queue, ahead: u32) -> Option<EntryId> {
-        let [older, newer] = &self.parts[queue.index()];
-        let part = if older.len() > 0 { older } else { newer };
-        let offset = part.head_offset + ahead;
+        let age = if self.part(queue, Age::Older).len() > 0 { Age::Older } else { Age::Newer };
+        let part = self.part(queue, age);
         let position = part.head + u64::from(ahead);
-        if offset >= self.block_len || position >= part.tail {
+        let is_in_block = part.head >> self.block_shift == position >> self.block_shift;
+        if is_in_next_block(part.head, self.block_shift) || !is_in_block || position >= part.tail {
             return None;
         }
-        let id = id_of(self.places[(part.head_block * self.block_len + offset) as usize]);
-        (!part.is_hole(id, position)).then_some(id)
+        let id = id_of(self.places[self.place_index(part.head_block, position)]);
+        (!self.is_hole(queue, age, id, position)).then_some(id)
     }
 
     /// Has the lines fetched that the eviction of a later id of the queue will touch.
@@ -333,13 +361,14 @@ impl<const N: usize> Queues<N> {
     /// Makes a hole of an id that is in `queue`.
     pub(super) fn remove(&mut self, queue: Queue, id: EntryId) {
         // It may be in either part; in the other one it makes holes of nothing.
-        for part in &mut self.parts[queue.index()] {
+        for age in [Age::Older, Age::Newer] {
+            let part = *self.part(queue, age);
             if part.len() > 0 {
-                part.holes.get_or_insert_default().insert(id, part.tail);
+                self.holes[queue.index()][age as usize].get_or_insert_default().insert(id, part.tail);
             }
         }
-        self.queued[queue.index()] -= 1;
-        if self.len(queue) - self.queued[queue.index()] > self.max_holes / 2 {
+        self.hole_counts[queue.index()] += 1;
+        if self.hole_counts[queue.index()] > self.max_holes / 2 {
             self.is_closing[queue.index()] = true;
         }
         self.close_some_holes();
@@ -367,15 +396,16 @@ impl<const N: usize> Queues<N> {
     fn close_holes(&mut self, queue: Queue, steps: usize) {
         for _ in 0..steps {
             let Some((place, position)) = self.pop_place(queue, Age::Newer) else { break };
-            if !self.part_mut(queue, Age::Newer).was_hole(id_of(place), position) {
+            if !self.was_hole(queue, Age::Newer, id_of(place), position) {
                 // By the time that the queue's spare block is full, the newer part's head has left a block.
                 let pushed = self.push_place(queue, Age::Older, place, 0);
                 assert!(pushed, "an id would be lost to the policy");
             }
         }
         if self.part(queue, Age::Newer).len() == 0 {
-            self.part_mut(queue, Age::Newer).holes = None;
-            self.parts[queue.index()].swap(0, 1);
+            let [older, newer] = &mut self.holes[queue.index()];
+            (*older, *newer) = (None, older.take());
+            core::mem::swap(&mut self.older[queue.index()], &mut self.newer[queue.index()]);
             self.is_closing[queue.index()] = false;
         }
     }
@@ -396,17 +426,17 @@ impl<const N: usize> Queues<N> {
     /// The ids of a queue, from the oldest to the newest.
     pub(super) fn ids(&self, queue: Queue) -> Vec<EntryId> {
         let mut ids = Vec::new();
-        for part in &self.parts[queue.index()] {
-            let (mut block, mut offset) = (part.head_block, part.head_offset);
+        for age in [Age::Older, Age::Newer] {
+            let part = self.part(queue, age);
+            let mut block = part.head_block;
             for position in part.head..part.tail {
-                if offset == self.block_len {
-                    (block, offset) = (self.next_block[block as usize], 0);
+                if is_in_next_block(position, self.block_shift) {
+                    block = self.next_block[block as usize];
                 }
-                let id = id_of(self.places[(block * self.block_len + offset) as usize]);
-                if !part.is_hole(id, position) {
+                let id = id_of(self.places[self.place_index(block, position)]);
+                if !self.is_hole(queue, age, id, position) {
                     ids.push(id);
                 }
-                offset += 1;
             }
         }
         ids
@@ -421,7 +451,9 @@ impl<const N: usize> Queues<N> {
         let free: HashSet<_> =
             core::iter::successors(Some(self.free_block), next).take(self.free_blocks as usize).collect();
         assert_eq!(free.len(), self.free_blocks as usize, "a block is free twice");
-        assert_eq!(ids.len(), self.queued.iter().sum::<usize>(), "ids were counted wrongly");
+        let holes: usize = self.hole_counts.iter().sum();
+        let places: usize = Queue::first(N).map(|queue| self.len(queue)).sum();
+        assert_eq!(ids.len() + holes, places, "holes were counted wrongly");
         ids.len()
     }
 }

@@ -73,13 +73,14 @@ pub(crate) struct Death {
     pub(crate) emptied: Option<ChunkId>,
 }
 
-/// The writer's side of a ring.
+/// The writer's side of a ring. What each store writes to comes first.
+#[repr(C)]
 pub(crate) struct Ring {
-    shared: Arc<RingShared>,
-    chunk_shift: u32,
-    chunks: Vec<Chunk>,
-    open: [Option<ChunkId>; Stream::COUNT],
     live_bytes: usize,
+    shared: Arc<RingShared>,
+    chunks: Vec<Chunk>,
+    chunk_shift: u32,
+    open: [Option<ChunkId>; Stream::COUNT],
     /// Bytes at the ends of sealed chunks that were too few for the next entry.
     unused_ends: usize,
     counts: ChunkCounts,

@@ -27,7 +27,7 @@ const LITTLE: u64 = 24;
 #[derive(Debug)]
 pub(crate) struct Governor {
     target: u32,
-    /// Bytes inserted and relocated in this stretch.
+    /// The bytes that had been inserted and relocated when this stretch began.
     inserted: u64,
     relocated: u64,
 }
@@ -42,31 +42,27 @@ impl Governor {
         self.target
     }
 
-    pub(crate) fn note_relocated(&mut self, bytes: usize) {
-        self.relocated += bytes as u64;
-    }
-
     /// Notes that entries had to be evicted although the target was kept, because no chunk was worth cleaning.
     pub(crate) fn note_crowded(&mut self) {
         self.target = (self.target - STEP_CROWDED).max(LOWEST);
     }
 
-    /// Notes an insert into a ring of `ring_bytes`; whether the target has changed. Looks once every
-    /// sixteenth of the ring.
+    /// Looks at the bytes that have been `inserted` and `relocated` so far, once every sixteenth of a ring of `ring_bytes`; whether
+    /// the target has changed.
     #[inline]
-    pub(crate) fn note_inserted(&mut self, bytes: usize, ring_bytes: usize) -> bool {
-        self.inserted += bytes as u64;
-        if self.inserted < ring_bytes as u64 / 16 {
+    pub(crate) fn steer(&mut self, inserted: u64, relocated: u64, ring_bytes: usize) -> bool {
+        let stretch = inserted - self.inserted;
+        if stretch < (ring_bytes as u64 / 16).max(1) {
             return false;
         }
         let before = self.target;
-        let amplification = (self.inserted + self.relocated) * 10 / self.inserted;
+        let amplification = (stretch + relocated - self.relocated) * 10 / stretch;
         if amplification > TOO_MUCH {
             self.target = (self.target - STEP_DOWN).max(LOWEST);
         } else if amplification < LITTLE {
             self.target = (self.target + STEP_UP).min(HIGHEST);
         }
-        (self.inserted, self.relocated) = (0, 0);
+        (self.inserted, self.relocated) = (inserted, relocated);
         before != self.target
     }
 }
@@ -76,11 +72,10 @@ mod tests {
     use super::*;
 
     /// The target after long traffic with this amplification, in tenths.
-    fn settle(tenths: usize) -> f64 {
+    fn settle(tenths: u64) -> f64 {
         let mut governor = Governor::new();
-        for _ in 0..1000 {
-            governor.note_relocated(100 * (tenths - 10));
-            governor.note_inserted(1000, 16_000);
+        for stretch in 1..=1000 {
+            governor.steer(1000 * stretch, 100 * (tenths - 10) * stretch, 16_000);
         }
         f64::from(governor.target()) / f64::from(FULL)
     }

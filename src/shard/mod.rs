@@ -32,6 +32,7 @@ mod space;
 mod touch;
 mod write;
 
+use core::mem::offset_of;
 use core::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ use crate::expiry::{Rules, ShardTime, Wheel};
 use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
+use crate::prefetch::LINE;
 use crate::reclaim::{Published, WriteToken};
 use crate::removal::Listener;
 use crate::ring::{Alignment, ChunkId, Ring, RingShared};
@@ -169,24 +171,24 @@ impl<T> core::ops::Deref for OwnLines<T> {
 
 /// What the shard's lock guards.
 ///
-/// In this order: the fields before `factory` are those that stores write to. They and the lock before them lie in as few cache
-/// lines as can be, as another core mostly has them; what comes after them stays in the caches of all cores.
+/// In this order: what each store writes to lies in three cache lines with the lock, as another core mostly has them. They end
+/// with the first field of the ring; what comes after that stays in the caches of all cores.
 #[repr(C)]
 pub(crate) struct State {
     index: Index,
-    ring: Ring,
-    governor: Governor,
-    counts: WriteCounts,
-    /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
-    clean_from: u64,
-    /// The chunk that is being cleaned, and how far that is, in bytes.
-    cleaning: Option<(ChunkId, usize)>,
     /// The entry that is being stored: it has an id for the policy, and no location yet.
     newcomer: Option<Newcomer>,
     /// The entry that is being updated, and the charge that the policy was told of already.
     updated: Option<(EntryId, NonZeroU32)>,
     announced: Announced,
+    counts: WriteCounts,
+    ring: Ring,
 
+    governor: Governor,
+    /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
+    clean_from: u64,
+    /// The chunk that is being cleaned, and how far that is, in bytes.
+    cleaning: Option<(ChunkId, usize)>,
     factory: PolicyFactory,
     account: Arc<Account>,
     hasher: KeyHasher,
@@ -214,6 +216,13 @@ pub(crate) struct State {
     policy_is_stale: bool,
     token: WriteToken,
 }
+
+impl State {
+    /// From the lock, which lies before the state, to the end of what each store writes to.
+    const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, ring) + size_of::<usize>();
+}
+
+const _: () = assert!(State::WRITTEN_BYTES <= 3 * LINE);
 
 #[derive(Clone, Copy, Debug)]
 struct Newcomer {

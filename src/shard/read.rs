@@ -3,8 +3,6 @@
 //! Two dependent cache misses for a hit (bucket, entry), one for most misses; no lock, no allocation, and no
 //! shared write for a key whose visits are at their top.
 
-use core::mem::offset_of;
-
 use super::{Shard, State};
 use crate::expiry::Freshness;
 use crate::hash::KeyHash;
@@ -56,8 +54,7 @@ impl Shard {
     #[inline]
     pub(crate) fn prefetch_to_write(&self, hash: KeyHash) {
         self.hint.prefetch_with_next(hash);
-        // The lock, and of the state what stores write to.
-        prefetch_all(&raw const self.state, offset_of!(State, factory) + align_of::<State>());
+        prefetch_all(&raw const self.state, State::WRITTEN_BYTES);
         self.policy_hint.prefetch();
     }
 

@@ -395,7 +395,6 @@ impl Writer<'_> {
         });
         if let Some(charge) = moved {
             self.state.counts.relocated_bytes += charge as u64;
-            self.state.governor.note_relocated(charge);
         }
         moved
     }

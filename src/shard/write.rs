@@ -256,7 +256,7 @@ impl Writer<'_> {
         let charge = self.state.ring.charge(&layout);
         let state = &mut *self.state;
         let ring_bytes = state.ring.chunks() * state.ring.chunk_bytes();
-        if state.governor.note_inserted(charge, ring_bytes) {
+        if state.governor.steer(state.counts.inserted_bytes, state.counts.relocated_bytes, ring_bytes) {
             state.settle_capacity();
         }
         self.clean_ahead(charge);
