@@ -27,7 +27,9 @@ pub(crate) fn prefetch<T>(address: *const T) {
 /// were, nothing was faster with them.
 #[inline]
 pub(crate) fn prefetch_all<T>(start: *const T, bytes: usize) {
-    for offset in (0..bytes).step_by(LINE) {
+    let mut offset = 0;
+    while offset < bytes {
         prefetch(start.cast::<u8>().wrapping_add(offset));
+        offset += LINE;
     }
 }

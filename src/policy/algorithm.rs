@@ -114,7 +114,9 @@ impl<A: Algorithm> EvictionPolicy for RoomFirst<A> {
         // If nothing but the newcomer is left, it goes like any other.
         let victim = self.algorithm.evict(self.newcomer.as_ref(), residents);
         let victim = victim.or_else(|| self.settled().evict(None, residents));
-        self.newcomer = self.newcomer.filter(|newcomer| Some(newcomer.id) != victim);
+        if self.newcomer.is_some_and(|newcomer| Some(newcomer.id) == victim) {
+            self.newcomer = None;
+        }
         victim
     }
 

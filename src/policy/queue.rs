@@ -290,18 +290,21 @@ impl<const N: usize> Queues<N> {
 
     /// Takes the oldest id out.
     pub(super) fn pop(&mut self, queue: Queue) -> Option<Queued> {
-        let oldest = |age| {
-            // Ends: each round takes a place out.
-            loop {
-                let (place, position) = self.pop_place(queue, age)?;
-                if !self.was_hole(queue, age, id_of(place), position) {
-                    return Some(Queued::from_place(place));
-                }
-            }
-        };
-        [Age::Older, Age::Newer].into_iter().find_map(oldest)
+        self.pop_from(queue, Age::Older).or_else(|| self.pop_from(queue, Age::Newer))
     }
 
+    #[inline]
+    fn pop_from(&mut self, queue: Queue, age: Age) -> Option<Queued> {
+        // Ends: each round takes a place out.
+        loop {
+            let (place, position) = self.pop_place(queue, age)?;
+            if !self.was_hole(queue, age, id_of(place), position) {
+                return Some(Queued::from_place(place));
+            }
+        }
+    }
+
+    #[inline]
     fn pop_place(&mut self, queue: Queue, age: Age) -> Option<(u32, u64)> {
         let Part { head, tail, head_block: emptied, .. } = *self.part(queue, age);
         if head == tail {
@@ -377,6 +380,9 @@ impl<const N: usize> Queues<N> {
     /// Closes holes of the queues that have many, a bounded number.
     #[inline]
     fn close_some_holes(&mut self) {
+        if self.is_closing == [false; N] {
+            return;
+        }
         for queue in Queue::first(N) {
             if self.is_closing[queue.index()] {
                 self.close_holes(queue, CLOSING_STEPS);

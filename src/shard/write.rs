@@ -7,7 +7,7 @@
 use core::num::NonZeroU32;
 
 use super::expire::{Presence, STEPS, STEPS_OF_MAINTENANCE};
-use super::{Newcomer, NoPolicy, Shard, State};
+use super::{Newcomer, NoPolicy, Shard, State, TouchLog};
 use crate::expiry::{Lifetime, Now};
 use crate::hash::KeyHash;
 use crate::index::Index;
@@ -482,8 +482,14 @@ impl Writer<'_> {
     }
 
     /// Brings the policy up to date with what readers did.
+    #[inline]
     pub(crate) fn drain_touches(&mut self) {
-        let Some(touches) = &self.shard.touches else { return };
+        if let Some(touches) = &self.shard.touches {
+            self.drain(touches);
+        }
+    }
+
+    fn drain(&mut self, touches: &TouchLog) {
         let State { policy, index, token, .. } = &mut *self.state;
         touches.drain(|id| {
             // A touch may be older than the entry that has the id by now, or the id older than the index.
