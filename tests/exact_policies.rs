@@ -61,6 +61,9 @@ impl EvictionPolicy for Recorder {
     fn settle(&mut self) {
         self.policy.settle();
     }
+    fn prefetch(&self) {
+        self.policy.prefetch();
+    }
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
     }

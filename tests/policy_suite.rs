@@ -193,6 +193,10 @@ impl EvictionPolicy for Watched {
         self.policy.settle();
     }
 
+    fn prefetch(&self) {
+        self.policy.prefetch();
+    }
+
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
     }

@@ -353,8 +353,11 @@ impl Algorithm for Adaptive {
 
     fn miss(&mut self, newcomer: &Newcomer) {
         self.spared_for_newcomer = 0;
-        // Needed when it takes its place.
-        self.ghosts.prefetch(newcomer.hash);
+        self.prefetch(newcomer);
+    }
+
+    fn prefetch(&self, newcomer: &Newcomer) {
+        self.ghosts.prefetch_to_take(newcomer.hash);
     }
 
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {

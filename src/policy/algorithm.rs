@@ -36,6 +36,9 @@ pub(super) trait Algorithm: Send {
     /// newcomer, which has no place yet. `None` if no entry has a place.
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId>;
 
+    /// Asks the processor for what [`place`](Self::place) will touch.
+    fn prefetch(&self, _newcomer: &Newcomer) {}
+
     /// There is room: the newcomer takes its place.
     fn place(&mut self, newcomer: &Newcomer);
 
@@ -92,6 +95,12 @@ impl<A: Algorithm> EvictionPolicy for RoomFirst<A> {
 
     fn settle(&mut self) {
         self.settled();
+    }
+
+    fn prefetch(&self) {
+        if let Some(newcomer) = &self.newcomer {
+            self.algorithm.prefetch(newcomer);
+        }
     }
 
     fn touch(&mut self, id: EntryId) {

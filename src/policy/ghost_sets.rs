@@ -130,9 +130,17 @@ impl GhostSets {
         (u16::from_le_bytes([low, high]) & !QUEUE).max(QUEUE + 1)
     }
 
-    /// Asks for the set that a hash is looked for in.
-    pub(super) fn prefetch(&self, hash: u64) {
+    /// Asks for the set that a hash belongs to.
+    fn prefetch(&self, hash: u64) {
         prefetch(&raw const self.sets[self.set_of(hash)]);
+    }
+
+    /// Asks for what [`take`](Self::take) will touch.
+    pub(super) fn prefetch_to_take(&self, hash: u64) {
+        self.prefetch(hash);
+        if let Some((last, _)) = self.last {
+            self.prefetch(last);
+        }
     }
 
     /// Remembers a hash as the newest, and that it was in one of the first two queues.

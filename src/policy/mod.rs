@@ -202,6 +202,12 @@ pub trait EvictionPolicy: Send {
     /// hands it on.
     fn settle(&mut self) {}
 
+    /// A store begins. A policy may ask the processor for what it has put off, as another core may have asked for it before. A policy
+    /// that wraps another one hands it on.
+    ///
+    /// Called before most of the stores. Only a hint: whether it is called must make no difference.
+    fn prefetch(&self) {}
+
     /// The entry was read. Only for [`Recency::Ordered`].
     fn touch(&mut self, id: EntryId);
 

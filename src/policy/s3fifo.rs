@@ -140,8 +140,11 @@ impl Algorithm for S3Fifo {
     }
 
     fn miss(&mut self, newcomer: &Newcomer) {
-        // Needed when it takes its place.
-        self.ghosts.prefetch(newcomer.hash);
+        self.prefetch(newcomer);
+    }
+
+    fn prefetch(&self, newcomer: &Newcomer) {
+        self.ghosts.prefetch_to_take(newcomer.hash);
     }
 
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {

@@ -27,6 +27,7 @@ mod memory;
 mod shared;
 mod value;
 
+use core::mem::offset_of;
 use std::sync::Arc;
 
 use chunk::{Chunk, ChunkState};
@@ -77,6 +78,8 @@ pub(crate) struct Death {
 #[repr(C)]
 pub(crate) struct Ring {
     live_bytes: usize,
+    /// Where in the arena the next fresh entry will begin, if the open chunk has room for it. For prefetching.
+    tail: usize,
     shared: Arc<RingShared>,
     chunks: Vec<Chunk>,
     chunk_shift: u32,
@@ -95,6 +98,9 @@ pub(crate) struct ChunkCounts {
 }
 
 impl Ring {
+    /// What each store writes to, at the start.
+    pub(crate) const WRITTEN_BYTES: usize = offset_of!(Self, shared);
+
     /// A ring of `chunks` chunks of `2^chunk_shift` bytes, all absent; `None` if the system refuses the memory.
     pub(crate) fn new(chunks: u32, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
         debug_assert!(u64::from(chunks) << chunk_shift <= MAX_ARENA_BYTES);
@@ -105,6 +111,7 @@ impl Ring {
             chunks: vec![Chunk { live: 0, fill: 0, state: ChunkState::Absent, stream: Stream::Fresh }; count],
             open: [None; Stream::COUNT],
             live_bytes: 0,
+            tail: 0,
             unused_ends: 0,
             counts: ChunkCounts { absent: count, ..ChunkCounts::default() },
         })
@@ -209,11 +216,9 @@ impl Ring {
     /// Asks the processor for what the next append of a fresh entry writes to, as far as entries usually reach.
     #[inline]
     pub(crate) fn prefetch_tail(&self) {
-        if let Some(chunk) = self.open_chunk(Stream::Fresh) {
-            let info = &self.chunks[chunk.index()];
-            prefetch(info);
-            self.shared.prefetch_tail((chunk.index() << self.chunk_shift) + info.fill as usize);
-        }
+        // What is known of the chunk would say where, too, if another core did not have it, mostly.
+        prefetch(self.chunks.as_ptr().wrapping_add(self.tail >> self.chunk_shift));
+        self.shared.prefetch_tail(self.tail);
     }
 
     /// Asks the processor for what the death of the entry at `location` writes to. Any location will do.
@@ -231,6 +236,9 @@ impl Ring {
         let location = self.take_room(stream, layout.charge())?;
         self.shared.arena.write(location, layout, draft);
         self.shared.prefetch_after(location, layout.charge());
+        if stream == Stream::Fresh {
+            self.tail = location.offset() + layout.charge();
+        }
         Some(location)
     }
 
@@ -291,6 +299,9 @@ impl Ring {
         self.chunks[next.index()].live = 0;
         self.chunks[next.index()].fill = 0;
         self.open[stream as usize] = Some(next);
+        if stream == Stream::Fresh {
+            self.tail = next.index() << self.chunk_shift;
+        }
         self.chunks[next.index()].stream = stream;
         if let Some(sealed) = sealed {
             self.set_state(sealed, ChunkState::Sealed);

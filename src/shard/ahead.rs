@@ -3,7 +3,7 @@
 //! With more than one writer, most of what a shard's writers share was last written by another core: lock, state, policy, the
 //! end of the ring, the next victims. Each takes as long to come as a line of memory; asked for together they still come one by
 //! one, but sooner (`docs::design`, "Several writers"). So a store asks for what has a fixed address before the lock is taken, for
-//! the rest after that.
+//! the rest after that; for what the store before it has asked for, too, as that may have been on another core.
 
 use core::cell::Cell;
 
@@ -77,6 +77,12 @@ impl Announced {
         self.next.set((next + 1) % AHEAD);
     }
 
+    /// The one that was announced last.
+    #[inline]
+    fn newest(&self) -> EntryId {
+        self.victims[(self.next.get() + AHEAD - 1) % AHEAD].get().id
+    }
+
     /// The one that was announced first.
     #[inline]
     fn oldest(&self) -> Victim {
@@ -89,6 +95,9 @@ impl State {
     #[inline]
     pub(super) fn prefetch_to_store(&self) {
         self.ring.prefetch_tail();
+        self.policy.prefetch();
+        // It is located when the next one is announced.
+        self.index.table().prefetch_lane(self.announced.newest());
         let victim = self.announced.oldest();
         self.index.table().prefetch_lane(victim.id);
         if let Some(location) = victim.location {

@@ -172,7 +172,7 @@ impl<T> core::ops::Deref for OwnLines<T> {
 /// What the shard's lock guards.
 ///
 /// In this order: what each store writes to lies in three cache lines with the lock, as another core mostly has them. They end
-/// with the first field of the ring; what comes after that stays in the caches of all cores.
+/// with the first fields of the ring; what comes after that stays in the caches of all cores.
 #[repr(C)]
 pub(crate) struct State {
     index: Index,
@@ -219,7 +219,7 @@ pub(crate) struct State {
 
 impl State {
     /// From the lock, which lies before the state, to the end of what each store writes to.
-    const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, ring) + size_of::<usize>();
+    const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, ring) + Ring::WRITTEN_BYTES;
 }
 
 const _: () = assert!(State::WRITTEN_BYTES <= 3 * LINE);
