@@ -39,8 +39,8 @@ impl PolicyHint {
     }
 }
 
-/// So much of a policy's own object is asked for at most: a user's may be large.
-const MAX_POLICY_BYTES: usize = 1024;
+/// So much of a policy's own object is asked for at most: a user's may be large, and what the default one writes to comes first.
+const MAX_POLICY_BYTES: usize = 256;
 
 /// How many victims ahead policies announce.
 const AHEAD: usize = 4;
