@@ -11,7 +11,7 @@
 //! # The order of calls
 //!
 //! ```text
-//!   a store begins  settle(), mostly
+//!   a store begins  prefetch(), settle(), mostly
 //!   a new key       insert(id, hash, charge), then evict() until the entry fits; then it is visible
 //!   a known key     update(id, old, charge), then evict() until the new value fits
 //!   a read          a visit is counted (Counted) or touch(id) follows before the next call for a write (Ordered)
