@@ -27,6 +27,7 @@ pub(crate) fn prefetch<T>(address: *const T) {
 /// were, nothing was faster with them.
 #[inline]
 pub(crate) fn prefetch_all<T>(start: *const T, bytes: usize) {
+    // As a loop over a stepped range it took twice the instructions.
     let mut offset = 0;
     while offset < bytes {
         prefetch(start.cast::<u8>().wrapping_add(offset));

@@ -132,7 +132,7 @@
 //! # Several writers
 //!
 //! Two threads that insert into one cache are hardly faster together than one alone; with a cache for each of them they are twice as
-//! fast. What an insert with an eviction touches and other writers write is about 33 cache lines: five of the new entry and two of
+//! fast. What an insert with an eviction touches and other writers write is about 24 cache lines: five of the new entry and two of
 //! the victim, four of buckets, two of ghosts, three of queues, two of chunks, three each of the shard's state and of the policy.
 //! Half of them were last written by the other core. Fetching them all at once does not make that free: a core got one
 //! such line in 28 ns, however many it had asked for. So what counts is how many there are, and when they are asked for.
@@ -145,16 +145,16 @@
 //!   that are put off) is in the wrong cache if that is on another core. So each store asks for it again as soon as it has
 //!   the lock. The end of the ring lies beside the lock, not only with its chunk: to know where it is took as long as to get it.
 //!
-//! Both together were worth a seventh with two threads (medians of 150 slices in turn: 1.06 and 1.07), 1 or 2 % with one. By the
-//! profile, an insert into eight shards took about 800 ns more with two threads than with one before the second of these:
-//! 104 for unlocking, as a locked instruction waits for all stores before it; 57 for locking; 190 for locks that were held (12 in
+//! Both together were worth an eighth with two threads (medians of 150 slices in turn: 1.06 and 1.07), 1 or 2 % with one. By the
+//! profile, an insert into eight shards took about 800 ns more with two threads than with one before the second of these, of
+//! which 104 for unlocking, as a locked instruction waits for all stores before it; 57 for locking; 190 for locks that were held (12 in
 //! 64 shards); 80 for the lanes of victims and 90 for ghosts, which the other core had asked for; 60 for the end of the ring.
 //!
 //! Tried and left: eight shards for each core by default (8 % more inserts with two threads, but values of 1,000 B cost 1.06 times
-//! their bytes instead of 1.05, and those of 10,000 B 1.11 instead of 1.03); prefetching to write (nothing); looking at a lock that is held for eight microseconds before the thread lets others
-//! run (nothing, nor for the slowest inserts beside expiry); giving a newcomer its
-//! place at the end of its own store, where its lines are at hand, and not at the beginning of the next, where other
-//! lines are on their way (7 % fewer inserts with one thread, 2 % more with two).
+//! their bytes instead of 1.05, and those of 10,000 B 1.11 instead of 1.03); prefetching to write (nothing); looking at a lock that
+//! is held for eight microseconds before the thread lets others run (nothing, nor for the slowest inserts beside expiry); giving a
+//! newcomer its place at the end of its own store, where its lines are at hand, and not at the beginning of the next, where
+//! other lines are on their way (7 % fewer inserts with one thread, 2 % more with two).
 //!
 //! # Prefetching
 //!
@@ -162,8 +162,8 @@
 //! (reads) or the lock (writes, with the next one, where the search for a new key often goes on; the policy does meanwhile
 //! what it has put off); what an eviction will look at, four victims ahead; all of an entry's lines once its tag has
 //! matched, as where its value begins is in the first of them; the lines that the next entry will be written to, after each
-//! append. Lock, state and policy are asked for before the lock is taken, the end of the ring and the next victim just after
-//! that (`shard/ahead.rs`).
+//! append. Lock, state and policy are asked for before the lock is taken; just after that the end of the ring, the next victims, and
+//! what the policy has put off (`shard/ahead.rs`).
 //! `prefetch.rs` has one function with one `unsafe` instruction, which both the ring and the index, and
 //! policies, use.
 //!

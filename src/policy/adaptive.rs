@@ -80,7 +80,7 @@ pub(super) struct Adaptive {
     came_in: f64,
     /// The mean charge of newcomers.
     mean_charge: f64,
-    /// The charges of window and main, summed over what came in since then.
+    /// The charges of window and main, summed over what came in since the border was last moved.
     space: [f64; 2],
     /// How often an entry was spared while room was made for the newcomer: one of the window, or of main while there are unsorted ones.
     spared_for_newcomer: u32,
@@ -264,7 +264,7 @@ impl Adaptive {
                     window.note_spared();
                 }
                 let stays_at = if is_visited { Some(level) } else { level.checked_sub(1) };
-                *spared_for_newcomer += u32::from(stays_at.is_some());
+                *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays_at.is_some()));
                 stays_at
             })?;
             let charge = residents.charge(id);
@@ -296,7 +296,7 @@ impl Adaptive {
                 return level.checked_sub(1);
             }
             main.note_spared();
-            *spared_for_newcomer += u32::from(*unsorted > 0);
+            *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(*unsorted > 0));
             let gain = 1 + class(residents.charge(id), *mean_charge);
             Some((level + gain).min(gain * MAX_ROUNDS).min(MAX_LEVEL))
         };

@@ -60,7 +60,7 @@ pub(super) trait Algorithm: Send {
     fn validate(&self);
 }
 
-/// An algorithm, as a policy. From the start of a cache line on; what each insert writes to comes first.
+/// An algorithm, as a policy. It begins a cache line; what each insert writes to comes first.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct RoomFirst<A> {

@@ -195,18 +195,19 @@ pub trait EvictionPolicy: Send {
     /// A new key comes in under `id`. `hash` is the same whenever the key comes back, so ghosts are looked up by it.
     fn insert(&mut self, id: EntryId, hash: u64, charge: u32);
 
+    /// A store begins. A policy may ask the processor for the memory of what it has put off: the thread that put it off may have
+    /// asked for that already, but on another core. A policy that wraps another one hands it on.
+    ///
+    /// Called before most of the stores, and before touches that precede them. Only a hint: whether it is called must make no
+    /// difference.
+    fn prefetch(&self) {}
+
     /// A key is about to be looked for, to be stored: its memory takes a moment to come. What the policy has put off until the next
     /// call can be done meanwhile.
     ///
     /// Called before some of the stores. Whether it is must make no difference to who is evicted. A policy that wraps another one
     /// hands it on.
     fn settle(&mut self) {}
-
-    /// A store begins. A policy may ask the processor for what it has put off, as another core may have asked for it before. A policy
-    /// that wraps another one hands it on.
-    ///
-    /// Called before most of the stores. Only a hint: whether it is called must make no difference.
-    fn prefetch(&self) {}
 
     /// The entry was read. Only for [`Recency::Ordered`].
     fn touch(&mut self, id: EntryId);

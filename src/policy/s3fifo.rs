@@ -60,30 +60,32 @@ impl S3FifoConfig {
     }
 }
 
+/// What each insert writes to comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct S3Fifo {
-    config: S3FifoConfig,
-    queues: Queues<2>,
-    ghosts: GhostSets,
-    /// Who is in main; the others are in small.
-    in_main: IdSet,
-    small_target: u64,
     small_charge: u64,
     entries: usize,
     main_entries: usize,
+    ghosts: GhostSets,
+    queues: Queues<2>,
+    /// Who is in main; the others are in small.
+    in_main: IdSet,
+    small_target: u64,
+    config: S3FifoConfig,
 }
 
 impl S3Fifo {
     pub(super) fn new(config: S3FifoConfig, context: &PolicyContext) -> Self {
         Self {
-            config,
-            queues: Queues::new(context.max_entries()),
-            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
-            in_main: IdSet::new(context.ids()),
-            small_target: percent_of(context.capacity(), config.small_percent),
             small_charge: 0,
             entries: 0,
             main_entries: 0,
+            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
+            queues: Queues::new(context.max_entries()),
+            in_main: IdSet::new(context.ids()),
+            small_target: percent_of(context.capacity(), config.small_percent),
+            config,
         }
     }
 

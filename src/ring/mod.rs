@@ -78,7 +78,7 @@ pub(crate) struct Death {
 #[repr(C)]
 pub(crate) struct Ring {
     live_bytes: usize,
-    /// Where in the arena the next fresh entry will begin, if the open chunk has room for it. For prefetching.
+    /// Where in the arena the next fresh entry will begin, if a chunk is open that has room for it. For prefetching only.
     tail: usize,
     shared: Arc<RingShared>,
     chunks: Vec<Chunk>,
@@ -216,7 +216,7 @@ impl Ring {
     /// Asks the processor for what the next append of a fresh entry writes to, as far as entries usually reach.
     #[inline]
     pub(crate) fn prefetch_tail(&self) {
-        // What is known of the chunk would say where, too, if another core did not have it, mostly.
+        // Not by the chunk's fill, as another core mostly has what is known of the chunk.
         prefetch(self.chunks.as_ptr().wrapping_add(self.tail >> self.chunk_shift));
         self.shared.prefetch_tail(self.tail);
     }

@@ -48,7 +48,7 @@ impl Governor {
     }
 
     /// Looks at the bytes that have been `inserted` and `relocated` so far, once every sixteenth of a ring of `ring_bytes`; whether
-    /// the target has changed.
+    /// the target has changed. What a policy refuses is not inserted.
     #[inline]
     pub(crate) fn steer(&mut self, inserted: u64, relocated: u64, ring_bytes: usize) -> bool {
         let stretch = inserted - self.inserted;

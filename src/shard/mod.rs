@@ -172,7 +172,7 @@ impl<T> core::ops::Deref for OwnLines<T> {
 /// What the shard's lock guards.
 ///
 /// In this order: what each store writes to lies in three cache lines with the lock, as another core mostly has them. They end
-/// with the first fields of the ring; what comes after that stays in the caches of all cores.
+/// with the first fields of the ring; what comes after that mostly stays in the caches of all cores.
 #[repr(C)]
 pub(crate) struct State {
     index: Index,
