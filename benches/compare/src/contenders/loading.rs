@@ -1,10 +1,9 @@
 //! moka and quick_cache for the works that load: with keys that their calls make from a borrowed one on a miss, which have
 //! to be `Vec`s for that.
 
+use super::quick_cache::{ByteCache, byte_cache};
 use super::{Contender, copy_into};
 use crate::works::Work;
-use ::quick_cache::Weighter;
-use ::quick_cache::sync::{Cache, DefaultLifecycle};
 use std::sync::Arc;
 
 type Key = Vec<u8>;
@@ -47,27 +46,11 @@ impl Contender for Moka {
     }
 }
 
-#[derive(Clone)]
-struct PayloadBytes;
-
-impl Weighter<Key, Value> for PayloadBytes {
-    fn weight(&self, key: &Key, value: &Value) -> u64 {
-        (key.len() + value.len()) as u64
-    }
-}
-
-pub struct QuickCache(Cache<Key, Value, PayloadBytes, ahash::RandomState>);
+pub struct QuickCache(ByteCache<Key>);
 
 impl QuickCache {
     pub fn for_work(work: &Work) -> Self {
-        let max_bytes = work.max_bytes as u64;
-        Self(Cache::with(
-            work.expected_entries,
-            max_bytes,
-            PayloadBytes,
-            ahash::RandomState::new(),
-            DefaultLifecycle::default(),
-        ))
+        Self(byte_cache(work))
     }
 }
 

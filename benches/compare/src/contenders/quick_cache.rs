@@ -4,29 +4,36 @@ use super::{Contender, copy_into};
 use crate::works::Work;
 use ::quick_cache::Weighter;
 use ::quick_cache::sync::{Cache, DefaultLifecycle};
+use std::hash::Hash;
 use std::sync::Arc;
 
 #[derive(Clone)]
-struct PayloadBytes;
+pub struct PayloadBytes;
 
-impl Weighter<Box<[u8]>, Arc<[u8]>> for PayloadBytes {
-    fn weight(&self, key: &Box<[u8]>, value: &Arc<[u8]>) -> u64 {
-        (key.len() + value.len()) as u64
+impl<K: AsRef<[u8]>> Weighter<K, Arc<[u8]>> for PayloadBytes {
+    fn weight(&self, key: &K, value: &Arc<[u8]>) -> u64 {
+        (key.as_ref().len() + value.len()) as u64
     }
 }
 
-pub struct QuickCache(Cache<Box<[u8]>, Arc<[u8]>, PayloadBytes, ahash::RandomState>);
+pub type ByteCache<K> = Cache<K, Arc<[u8]>, PayloadBytes, ahash::RandomState>;
+
+pub fn byte_cache<K: AsRef<[u8]> + Eq + Hash>(work: &Work) -> ByteCache<K> {
+    let max_bytes = work.max_bytes as u64;
+    Cache::with(
+        work.expected_entries,
+        max_bytes,
+        PayloadBytes,
+        ahash::RandomState::new(),
+        DefaultLifecycle::default(),
+    )
+}
+
+pub struct QuickCache(ByteCache<Box<[u8]>>);
 
 impl QuickCache {
     pub fn for_work(work: &Work) -> Self {
-        let max_bytes = work.max_bytes as u64;
-        Self(Cache::with(
-            work.expected_entries,
-            max_bytes,
-            PayloadBytes,
-            ahash::RandomState::new(),
-            DefaultLifecycle::default(),
-        ))
+        Self(byte_cache(work))
     }
 }
 
