@@ -20,13 +20,7 @@ pub type ByteCache<K> = Cache<K, Arc<[u8]>, PayloadBytes, ahash::RandomState>;
 
 pub fn byte_cache<K: AsRef<[u8]> + Eq + Hash>(work: &Work) -> ByteCache<K> {
     let max_bytes = work.max_bytes as u64;
-    Cache::with(
-        work.expected_entries,
-        max_bytes,
-        PayloadBytes,
-        ahash::RandomState::new(),
-        DefaultLifecycle::default(),
-    )
+    Cache::with(work.expected_entries, max_bytes, PayloadBytes, ahash::RandomState::new(), DefaultLifecycle::default())
 }
 
 pub struct QuickCache(ByteCache<Box<[u8]>>);
