@@ -117,7 +117,8 @@ struct Window {
 impl Window {
     fn of(from: Micros, length: Micros, slack: Micros) -> Self {
         if length == 0 {
-            return Self { earliest: from, latest: from };
+            // Over at once, and on the tick that has begun: what is stale is so from there on.
+            return Self { earliest: from - from % TICK_MICROS, latest: from };
         }
         Self { earliest: from + length.min(CUT), latest: from.saturating_add(length) + slack }
     }

@@ -758,6 +758,7 @@ fn a_call_of_many_keys_lands_its_own_before_it_waits_for_those_of_another_call()
             cache.get_or_load_many_async(&["a", "b"], load).await
         })
     };
+    assert!(first.poll().is_pending());
     // The second one has `c` under way, and needs `a` of the first one. The third one waits for both.
     let second = {
         let (cache, ready) = (cache.clone(), ready.clone());
@@ -778,7 +779,6 @@ fn a_call_of_many_keys_lands_its_own_before_it_waits_for_those_of_another_call()
                 .await
         })
     };
-    assert!(first.poll().is_pending());
     until(|| cache.loads_under_way().0 == 3);
     assert!(third.poll().is_pending());
     // The second one waits for the first one, which has not waited for it.

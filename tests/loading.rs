@@ -625,7 +625,8 @@ fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
     // The ring has its memory again when they are gone.
     drop(hanging);
     for key in 0..20_000_u32 {
-        cache.insert(key.to_le_bytes(), [7; 100]).unwrap();
+        // A reader of another test that was put aside may hold up what is to be reused.
+        until(|| cache.insert(key.to_le_bytes(), [7; 100]).is_ok());
     }
     assert!(cache.len() >= before);
     assert_nothing_is_left(&cache);

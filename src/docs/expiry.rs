@@ -31,7 +31,8 @@
 //!
 //! An entry with a stale period is kept beyond its deadline for [`get_stale`](crate::Cache::get_stale), which serves it with a
 //! mark. All other operations treat it as absent, but that `remove`, `take` and `replace` do take it out, an insert replaces it,
-//! and `retain` asks about it.
+//! and `retain` asks about it. The period runs from the entry's deadline, which lies on a tick. That of a lifetime of zero is the
+//! tick that has begun, so its period may end by as much as a tick earlier; any other deadline is rounded up.
 //!
 //! # The clock
 //!

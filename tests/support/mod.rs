@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytecache::{Cache, CacheBuilder, ManualClock};
 
@@ -92,6 +93,9 @@ impl<'a, T> Hand<'a, T> {
     }
 }
 
+/// How long a test waits for what has to come, before it fails: much longer than any machine takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {
@@ -104,17 +108,23 @@ impl Wake for Unpark {
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut future = std::pin::pin!(future);
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return value;
         }
-        thread::park();
+        let left = end.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "nobody has woken this future for {PATIENCE:?}");
+        thread::park_timeout(left);
     }
 }
 
 /// Waits for other threads to have come so far.
+#[track_caller]
 pub(crate) fn until(has_come: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
     while !has_come() {
+        assert!(Instant::now() < end, "other threads have not come so far within {PATIENCE:?}");
         thread::yield_now();
     }
 }
