@@ -1,10 +1,11 @@
 //! How contenders are measured against each other.
 //!
 //! All contenders of a race live in this process, filled. They are measured in turn, slice by
-//! slice, once with each number of threads; after every round of slices the order rotates. Noise
+//! slice, once with each number of threads, and in another order in each round. Noise
 //! that lasts longer than a round hits everybody, so the ratios are taken within a round and their
 //! median is reported. The first round is dropped. Within a round everybody gets the same requests,
-//! which are new in every round. After a slice the race waits for what goes on behind it.
+//! which are new in every round. A slice begins when its threads have worked for a while, so that the
+//! processor's caches hold what is theirs; after it the race waits for what goes on behind it.
 //!
 //! A slice is one call through [`Racer`], so no operation inside it is dispatched dynamically.
 
@@ -12,6 +13,9 @@ use crate::contenders::{self, Contender};
 use crate::idle;
 use crate::resident;
 use crate::works::{BATCH, KEY_LEN, Kind, Work, blank_value, key_of, stamp};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use std::array;
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
@@ -25,6 +29,9 @@ const BLOCK: usize = 64;
 /// Inserts after which a contender that is filled does what it has put off. The shortest queue of them holds twice as many, and
 /// an entry that finds it full is dropped.
 const INSERTS_UNTIL_SETTLED: u64 = 1 << 16;
+
+/// How long the threads of a slice work before it begins.
+const LEAD_IN: Duration = Duration::from_millis(50);
 
 /// Whole arrays of requests that the work `aside` answers before it is measured.
 const WARM_UP_SEATS: usize = 2;
@@ -52,6 +59,7 @@ struct Runner {
 pub struct Seat {
     samples: Arc<[u32]>,
     cursor: usize,
+    first_new_key: u64,
     next_new_key: u64,
     since_update: u32,
     out: Vec<u8>,
@@ -60,10 +68,12 @@ pub struct Seat {
 
 impl Seat {
     fn new(work: &Work, samples: Arc<[u32]>, number: usize) -> Self {
+        let first_new_key = (number as u64 + 1) << 40;
         Self {
             samples,
             cursor: 0,
-            next_new_key: (number as u64 + 1) << 40,
+            first_new_key,
+            next_new_key: first_new_key,
             since_update: 0,
             out: Vec::with_capacity(work.value_len),
             value: blank_value(work.value_len),
@@ -298,14 +308,14 @@ pub fn race(work: &Work, names: &[&'static str], method: &Method) -> Vec<(usize,
     let count = runners.len();
     let heat = |&threads| Heat { threads, speeds: vec![Vec::new(); count], totals: vec![Tally::default(); count] };
     let mut heats: Vec<Heat> = method.threads.iter().map(heat).collect();
+    let mut random = SmallRng::seed_from_u64(0);
     for round in 0..method.rounds {
         for heat in &mut heats {
             let samples = next_samples(heat.threads);
             for runner in &mut runners {
                 runner.seats.iter_mut().zip(&samples).for_each(|(seat, samples)| seat.begin(samples));
             }
-            for turn in 0..count {
-                let which = (round + turn) % count;
+            for which in shuffled(count, &mut random) {
                 let (speed, tally) = slice(work, &mut runners[which], heat.threads, method.slice);
                 idle::wait();
                 if round > 0 {
@@ -316,7 +326,7 @@ pub fn race(work: &Work, names: &[&'static str], method: &Method) -> Vec<(usize,
         }
     }
     for runner in &runners {
-        verify(runner.name, &*runner.racer, work);
+        verify(runner.name, &*runner.racer, work, &runner.seats[0]);
     }
     let scored = |heat: Heat| {
         let measured = heat.speeds.into_iter().zip(heat.totals);
@@ -324,6 +334,13 @@ pub fn race(work: &Work, names: &[&'static str], method: &Method) -> Vec<(usize,
         (heat.threads, scores.collect())
     };
     heats.into_iter().map(scored).collect()
+}
+
+/// The numbers below `count` in an order that nobody can have planned for.
+pub fn shuffled(count: usize, random: &mut SmallRng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.shuffle(random);
+    order
 }
 
 /// Builds a contender, brings it into the state in which it is measured and weighs it.
@@ -350,7 +367,7 @@ fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
     }
     racer.settle();
     let resident_bytes = resident::bytes().saturating_sub(before);
-    verify(name, &*racer, work);
+    verify(name, &*racer, work, &seats[0]);
     eprintln!("{}: {name} is ready after {:.1} s", work.name, begin.elapsed().as_secs_f64());
     Runner { name, racer, seats, resident_bytes }
 }
@@ -376,36 +393,47 @@ fn run_blocks(racer: &dyn Racer, kind: Kind, seat: &mut Seat, blocks: usize) {
     });
 }
 
-/// Sees that hits return the value that belongs to their key.
+/// Sees that hits return the value that belongs to their key, and that there are any. The floor of writes cannot be asked.
 ///
 /// # Panics
 ///
 /// If a contender returns anything else.
-fn verify(name: &str, racer: &dyn Racer, work: &Work) {
+fn verify(name: &str, racer: &dyn Racer, work: &Work, seat: &Seat) {
+    if work.kind == Kind::Insert && contenders::is_floor(name) {
+        return;
+    }
     let mut expected = blank_value(work.value_len);
     let mut out = Vec::new();
-    for index in (0..work.keys).step_by(work.keys.div_ceil(VERIFIED_KEYS)) {
-        if racer.get_into(&key_of(index as u64), &mut out) {
-            stamp(&mut expected, index as u64);
+    // Some keep the first of many keys that nobody asks for, others the last.
+    let keys = if work.kind == Kind::Insert { seat.first_new_key..seat.next_new_key } else { 0..work.keys as u64 };
+    let step = ((keys.end - keys.start) as usize).div_ceil(VERIFIED_KEYS);
+    let mut hits = 0;
+    for index in keys.step_by(step) {
+        if racer.get_into(&key_of(index), &mut out) {
+            stamp(&mut expected, index);
             assert!(out == expected, "{name} returned a wrong value for key {index}");
+            hits += 1;
         }
     }
+    assert!(hits > 0, "{name} has lost everything");
 }
 
 /// Runs one contender for `length` on `threads` threads; returns operations per second and sums.
 fn slice(work: &Work, runner: &mut Runner, threads: usize, length: Duration) -> (f64, Tally) {
     let ready = AtomicUsize::new(0);
     let go = AtomicBool::new(false);
-    let stop = AtomicBool::new(false);
+    let (is_warm, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let racer = &*runner.racer;
     let tallies: Vec<Tally> = thread::scope(|scope| {
         let work_on = |seat| {
-            let (ready, go, stop) = (&ready, &go, &stop);
+            let (ready, go, is_warm, stop) = (&ready, &go, &is_warm, &stop);
             scope.spawn(move || {
                 ready.fetch_add(1, Relaxed);
                 while !go.load(Relaxed) {
                     spin_loop();
                 }
+                let seat: &mut Seat = seat;
+                racer.run(work.kind, seat, &|| is_warm.load(Relaxed));
                 racer.run(work.kind, seat, &|| stop.load(Relaxed))
             })
         };
@@ -414,6 +442,8 @@ fn slice(work: &Work, runner: &mut Runner, threads: usize, length: Duration) -> 
             thread::sleep(Duration::from_micros(50));
         }
         go.store(true, Relaxed);
+        thread::sleep(LEAD_IN);
+        is_warm.store(true, Relaxed);
         thread::sleep(length);
         stop.store(true, Relaxed);
         workers.into_iter().map(|worker| worker.join().expect("a worker panicked")).collect()
