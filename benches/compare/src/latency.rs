@@ -2,14 +2,17 @@
 //!
 //! The work is `aside`: reads, and an insert after each miss. Each operation is timed by itself, which costs the clock's 20 to
 //! 30 ns. All contenders live in this process, and are measured in turn, slice by slice, as in a race; the first round is
-//! dropped. Before every slice, who knows lifetimes of single entries gets 100,000 entries that expire in the middle of it: the
-//! others are spared that, as the column `expiring` says.
+//! dropped. Before every slice, who takes a lifetime with an insert gets 100,000 entries that expire in the course of it: the
+//! others are spared that, as the column `expiring` says (moka would need an object that it asks about every insert). A slice is
+//! two seconds long at least, since one of them counts in seconds.
 
 use crate::contenders;
 use crate::output::{LATENCY, Output};
-use crate::race::{Method, Racer};
+use crate::race::{Method, Racer, shuffled};
 use crate::works::{Work, blank_value, key_of, stamp};
 use hdrhistogram::Histogram;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -19,6 +22,10 @@ use std::time::{Duration, Instant};
 /// Entries that expire in each slice, with values so small that they do not push out much else.
 const EXPIRING: u64 = 100_000;
 const EXPIRING_VALUE_LEN: usize = 16;
+
+/// A second, and the time that it may take to see that it is over.
+const LIFETIME: Duration = Duration::from_secs(1);
+const LEAST_SLICE: Duration = Duration::from_secs(2);
 
 /// Keys of those begin here.
 const FIRST_EXPIRING: u64 = 1 << 50;
@@ -63,14 +70,14 @@ pub fn print_all(output: &Output, names: &[&'static str], method: &Method, scale
     let taking_part = names.iter().filter(|name| contenders::takes_part(name, work.kind));
     let mut runners: Vec<Runner> = taking_part.map(|name| prepare(name, &work)).collect();
     let mut draws = 2;
+    let mut random = SmallRng::seed_from_u64(0);
     for threads in [cores, 2 * cores] {
         let mut times: Vec<Times> = runners.iter().map(|_| Times::new()).collect();
         for round in 0..method.rounds {
             let samples: Vec<Arc<[u32]>> = (draws..draws + threads).map(|draw| work.samples(draw)).collect();
             draws += threads;
-            for turn in 0..runners.len() {
-                let which = (round + turn) % runners.len();
-                let measured = slice(&work, &mut runners[which], &samples, method.slice);
+            for which in shuffled(runners.len(), &mut random) {
+                let measured = slice(&work, &mut runners[which], &samples, method.slice.max(LEAST_SLICE));
                 if round > 0 {
                     times[which].add(&measured);
                 }
@@ -88,7 +95,7 @@ fn prepare(name: &'static str, work: &Work) -> Runner {
     }
     racer.settle();
     let value = blank_value(EXPIRING_VALUE_LEN);
-    let expires = racer.insert_expiring(&key_of(FIRST_EXPIRING), &value, Duration::from_secs(1));
+    let expires = racer.insert_expiring(&key_of(FIRST_EXPIRING), &value, LIFETIME);
     eprintln!("latency: {name} is ready");
     Runner { name, racer, expires, next_expiring: FIRST_EXPIRING + 1 }
 }
@@ -98,7 +105,7 @@ fn slice(work: &Work, runner: &mut Runner, samples: &[Arc<[u32]>], length: Durat
     if runner.expires {
         let value = blank_value(EXPIRING_VALUE_LEN);
         for _ in 0..EXPIRING {
-            runner.racer.insert_expiring(&key_of(runner.next_expiring), &value, length / 2);
+            runner.racer.insert_expiring(&key_of(runner.next_expiring), &value, LIFETIME);
             runner.next_expiring += 1;
         }
     }
