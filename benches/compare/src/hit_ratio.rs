@@ -63,7 +63,7 @@ fn print_trace(output: &Output, names: &[&'static str], path: &Path, trace: &[u3
     let mut text = format!("### hit ratio, {name}\n\n{} requests, {keys} keys of 24 B, ", trace.len());
     text += &format!("values of {VALUE_LEN} B, {:.1} MiB resident\n\n", target as f64 / (1 << 20) as f64);
     text += "| contender | limit MiB | resident MiB | hit ratio |\n|---|---:|---:|---:|\n";
-    for contender in names.iter().filter(|name| contenders::evicts(name)) {
+    for contender in contenders::compact(names) {
         let Some((limit, cell)) = fit(contender, path, target) else {
             text += &format!("| {contender} | - | does not fit | - |\n");
             continue;

@@ -1,4 +1,4 @@
-//! Races bytecache against its peers, and against a floor without locks or a policy.
+//! Races bytecache against its peers, and against a floor without a policy.
 //!
 //! ```text
 //! cargo run --release -- [--race hot,uniform,...] [--threads 1,2] [--contenders bytecache,...]

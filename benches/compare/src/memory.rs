@@ -39,7 +39,7 @@ pub fn print_all(output: &Output, names: &[&'static str], scale: usize) {
         text +=
             "| contender | resident MiB | of limit | entries kept | resident / payload |\n|---|---:|---:|---:|---:|\n";
         let work = cell_work(value_len, limit);
-        for name in names.iter().filter(|name| contenders::evicts(name)) {
+        for name in contenders::compact(names) {
             let Some(cell) = measure_elsewhere(name, value_len, limit) else {
                 text += &format!("| {name} | failed | - | - | - |\n");
                 continue;

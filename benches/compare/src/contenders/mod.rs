@@ -64,7 +64,7 @@ pub trait Contender: Send + Sync + 'static {
 }
 
 /// All names that `--contenders` takes, in the order of the tables.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "bytecache",
     "bytecache-16",
     "bytecache-s3-fifo",
@@ -73,6 +73,7 @@ pub const NAMES: [&str; 14] = [
     "moka",
     "foyer",
     "tinyufo",
+    "tinyufo-compact",
     "segcache",
     "segcache-s3fifo",
     "stretto",
@@ -101,6 +102,11 @@ pub fn evicts(name: &str) -> bool {
     !is_floor(name) && name != "stretto"
 }
 
+/// Those of `names` that evict, each in the form that takes the least memory.
+pub fn compact(names: &[&'static str]) -> impl Iterator<Item = &'static str> {
+    names.iter().filter(|name| evicts(name)).map(|&name| if name == "tinyufo" { "tinyufo-compact" } else { name })
+}
+
 /// Whether `name` is a floor rather than a cache.
 pub fn is_floor(name: &str) -> bool {
     name.starts_with("floor")
@@ -123,6 +129,7 @@ pub fn build(name: &str, work: &Work) -> Box<dyn Racer> {
         "moka" => Box::new(Seated(moka::Moka::for_work(work))),
         "foyer" => Box::new(Seated(foyer::Foyer::for_work(work))),
         "tinyufo" => Box::new(Seated(tinyufo::TinyUfo::for_work(work))),
+        "tinyufo-compact" => Box::new(Seated(tinyufo::TinyUfo::compact(work))),
         "segcache" => Box::new(Seated(segcache::Segcache::merging(work))),
         "segcache-s3fifo" => Box::new(Seated(segcache::Segcache::s3_fifo(work))),
         "stretto" => Box::new(Seated(stretto::Stretto::for_work(work))),

@@ -5,8 +5,10 @@ use crate::works::{Kind, Work};
 use ::segcache::{Policy, Value};
 use std::time::Duration;
 
-/// Bytes of a segment, the crate's default.
+/// Bytes of a segment, the crate's default; and in a heap that would have few of them, so that eviction has a choice.
 const SEGMENT_BYTES: usize = 1 << 20;
+const FEW_SEGMENTS: usize = 64;
+const SMALL_SEGMENT_BYTES: usize = 128 << 10;
 
 /// Header, checksum and rounding of one item.
 const ITEM_OVERHEAD_BYTES: usize = 20;
@@ -39,10 +41,11 @@ impl Segcache {
         } else {
             work.max_bytes
         };
+        let segment_bytes = if heap_bytes < FEW_SEGMENTS * SEGMENT_BYTES { SMALL_SEGMENT_BYTES } else { SEGMENT_BYTES };
         let slots = work.expected_entries as f64 / INDEX_LOAD;
         let cache = ::segcache::Segcache::builder()
-            .heap_size(heap_bytes.next_multiple_of(SEGMENT_BYTES))
-            .segment_size(SEGMENT_BYTES as i32)
+            .heap_size(heap_bytes.next_multiple_of(segment_bytes))
+            .segment_size(segment_bytes as i32)
             .hash_power(slots.log2().ceil() as u8)
             .eviction(policy)
             .build()
@@ -66,8 +69,7 @@ impl Contender for Segcache {
     }
 
     fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool {
-        // It counts in seconds.
-        self.0.insert(key, value, None, ttl.max(Duration::from_secs(1))).is_ok()
+        self.0.insert(key, value, None, ttl).is_ok()
     }
 
     fn clear(&self) -> bool {

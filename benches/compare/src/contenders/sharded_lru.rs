@@ -53,15 +53,21 @@ impl Contender for ShardedLru {
     fn insert(&self, key: &[u8], value: &[u8]) -> bool {
         let entry_bytes = key.len() + value.len();
         let (key, value) = (Bytes::from(key), Bytes::from(value));
+        // What leaves, mostly one entry, is freed after the lock.
+        let mut leaving = None;
         let mut shard = self.shard(&key).lock();
         shard.bytes += entry_bytes;
-        if let Some((key, replaced)) = shard.entries.push(key, value) {
-            shard.bytes -= key.len() + replaced.len();
+        if let Some(replaced) = shard.entries.push(key, value) {
+            shard.bytes -= replaced.0.len() + replaced.1.len();
+            leaving = Some(replaced);
         }
         while shard.bytes > self.max_shard_bytes {
-            let Some((key, value)) = shard.entries.pop_lru() else { break };
-            shard.bytes -= key.len() + value.len();
+            let Some(oldest) = shard.entries.pop_lru() else { break };
+            shard.bytes -= oldest.0.len() + oldest.1.len();
+            leaving = Some(oldest);
         }
+        drop(shard);
+        drop(leaving);
         true
     }
 

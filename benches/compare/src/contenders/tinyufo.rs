@@ -1,5 +1,5 @@
 //! TinyUFO: lock-free S3-FIFO with TinyLFU. It stores a 64-bit hash in place of the key and
-//! compares nothing else, which no other contender is allowed to do. A read clones the value.
+//! compares nothing else. A read clones the value.
 
 use super::{Contender, copy_into};
 use crate::works::{KEY_LEN, Work};
@@ -10,6 +10,11 @@ pub struct TinyUfo(::tinyufo::TinyUfo<[u8; KEY_LEN], Arc<[u8]>>);
 impl TinyUfo {
     pub fn for_work(work: &Work) -> Self {
         Self(::tinyufo::TinyUfo::new(work.max_bytes, work.expected_entries))
+    }
+
+    /// With its tables for less memory and slower reads.
+    pub fn compact(work: &Work) -> Self {
+        Self(::tinyufo::TinyUfo::new_compact(work.max_bytes, work.expected_entries))
     }
 }
 
