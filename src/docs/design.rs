@@ -32,8 +32,7 @@
 //!
 //! The visits and the overflow count are bytes of their own rather than one word that is changed by
 //! read-modify-write: a visit is then a plain store, and a reader executes no locked instruction but the one
-//! in its pin. On uniform reads of 4 million entries that was worth 9 % (0.78 to 0.85 of the bound in
-//! `benches/compare`).
+//! in its pin. On uniform reads of 4 million entries that was worth 9 %.
 //!
 //! # The ring
 //!
@@ -170,9 +169,10 @@
 //! # What a hit costs
 //!
 //! On small entries in a large cache four fifths of a hit are two waits for memory, one after the other: for the bucket and
-//! for the entry. The bound in `benches/compare` has the same two, but no fence between one read and the next, and 236
-//! instructions where a hit takes 364, so its reads overlap twice as far: a hit is 0.57 to 0.74 of it there, and 0.80 to 0.87 where
-//! most keys are in the processor's caches. [`get_many`](crate::Cache::get_many) lets sixteen overlap.
+//! for the entry. The floor in `benches/compare` has the same two, but no fence between one read and the next, and 236
+//! instructions where a hit takes 364 (counted by `valgrind --tool=callgrind --toggle-collect='*read_block*'` in its races), so its
+//! reads overlap further: a hit has 0.6 to 0.7 of its speed there, 0.8 to 0.9 where most keys are in the processor's caches or
+//! entries are longer than a line or two. [`get_many`](crate::Cache::get_many) lets sixteen overlap.
 //!
 //! * **Instructions**: everything for an entry without stamps is inlined into one function, and nothing goes through memory on its
 //!   way; the rest is called. What such calls return has types of its own (`LayoutParts`, `Judged`), or the inlined path's results
