@@ -1,4 +1,7 @@
 //! Deadlines at their borders, the space that comes back, and what clocks may do.
+//!
+//! Where much is inserted, it is tried [until](support::until) it is stored: a reader of another test that was put aside may hold
+//! up what is to be reused, as the epochs are the process's.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod support;
@@ -510,14 +513,15 @@ fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
     let (cache, clock) = cache_with(|builder| builder.max_bytes(2 << 20).time_to_idle(1000 * TICK));
     for number in 0..100_u32 {
         let lifetime = Lifetime::new().ttl(TICK * (500 + number)).stale(TICK * number);
-        cache.insert_with(format!("kept {number}"), [7; 50], lifetime).unwrap();
+        until(|| cache.insert_with(format!("kept {number}"), [7; 50], lifetime).is_ok());
         // Neighbours that will leave.
-        (0..10_u32).for_each(|other| cache.insert([number, other].map(u32::to_le_bytes).concat(), [1; 60]).unwrap());
+        (0..10_u32)
+            .for_each(|other| until(|| cache.insert([number, other].map(u32::to_le_bytes).concat(), [1; 60]).is_ok()));
     }
     clock.advance(100 * TICK);
     // Kept in the cache by reads, while others come and go around them.
     for number in 0..60_000_u32 {
-        cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
+        until(|| cache.insert(number.to_le_bytes(), [1; 60]).is_ok());
         cache.get(format!("kept {}", number % 100)).unwrap();
     }
     let stats = cache.stats();
@@ -543,10 +547,10 @@ fn the_smallest_caches_hold_entries_with_deadlines_too() {
         let cache = builder().max_bytes(64 << 10).policy(*policy).clock(clock.clone()).build().unwrap();
         // As many lanes and as few spare chunks as can be.
         for number in 0..20_000_u32 {
-            cache.insert(number.to_le_bytes(), [1]).unwrap();
+            until(|| cache.insert(number.to_le_bytes(), [1]).is_ok());
         }
         for number in 0..5_000_u32 {
-            cache.insert_with_ttl(number.to_le_bytes(), [2; 20], TICK * (1 + number % 50)).unwrap();
+            until(|| cache.insert_with_ttl(number.to_le_bytes(), [2; 20], TICK * (1 + number % 50)).is_ok());
             if number % 100 == 0 {
                 clock.advance(TICK);
                 cache.validate();
@@ -569,7 +573,7 @@ fn a_held_value_outlives_its_deadline() {
     cache.maintain();
     assert!(cache.is_empty());
     for number in 0..50_000_u32 {
-        cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
+        until(|| cache.insert(number.to_le_bytes(), [1; 60]).is_ok());
     }
     assert_eq!(value, b"value");
 }
@@ -594,9 +598,9 @@ fn entries_without_a_deadline_never_read_the_clock() {
     let before = clock.0.load(Ordering::Relaxed);
     let work = || {
         for number in 0..50_000_u32 {
-            cache.insert(number.to_le_bytes(), [1; 40]).unwrap();
+            until(|| cache.insert(number.to_le_bytes(), [1; 40]).is_ok());
         }
-        cache.insert("key", "value").unwrap();
+        until(|| cache.insert("key", "value").is_ok());
         assert!(is_there(&cache, "key") && is_read(&cache, "key") && cache.get_stale("key").is_some());
         assert!(cache.persist("key") && cache.replace("key", "value").unwrap() && cache.take("key").is_some());
         cache.retain(|_, value| value.len() > 1);
@@ -605,7 +609,7 @@ fn entries_without_a_deadline_never_read_the_clock() {
     work();
     assert_eq!(clock.0.load(Ordering::Relaxed), before);
     // Nor do they once those that have one are gone.
-    cache.insert_with_ttl("timed", "value", MINUTE).unwrap();
+    until(|| cache.insert_with_ttl("timed", "value", MINUTE).is_ok());
     assert!(cache.remove("timed"));
     assert!(clock.0.load(Ordering::Relaxed) > before);
     cache.clear();
@@ -618,7 +622,6 @@ fn entries_without_a_deadline_never_read_the_clock() {
 fn a_clock_that_stands_still_stops_deadlines_and_nothing_else() {
     let (cache, _) = cache_with(|builder| builder.time_to_live(TICK).time_to_idle(TICK));
     for number in 0..50_000_u32 {
-        // A reader of another test that was put aside may hold up what is to be reused.
         until(|| cache.insert(number.to_le_bytes(), [1; 40]).is_ok());
         assert!(cache.get(number.to_le_bytes()).is_some());
     }
