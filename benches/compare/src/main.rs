@@ -7,7 +7,7 @@
 //!
 //! `--race` takes the names of the works (`works.rs`), `scaling`, `latency`, `memory`, `hit-ratio` and `lifecycle`; `--scale 4`
 //! divides the number of keys by four; `--full` runs every race. Without `--race` and `--full` there are three races of
-//! five rounds. `scaling` has as many threads as there are cores, whatever `--threads` says; its parts
+//! four rounds. `scaling` has as many threads as there are cores, whatever `--threads` says; its parts
 //! have names as well (`scaling-writes-zipf`).
 //!
 //! The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to files, with all numbers as CSV and
@@ -43,7 +43,7 @@ const DEFAULT_RACES: [&str; 3] = ["hot", "aside", "insert"];
 
 /// How often everybody is measured, and in [`DEFAULT_RACES`]: few enough for all of them to take less than five minutes.
 const ROUNDS: usize = 10;
-const DEFAULT_RACES_ROUNDS: usize = 5;
+const DEFAULT_RACES_ROUNDS: usize = 4;
 
 /// What is measured beside the works.
 const OTHERS: [&str; 5] = [scaling::NAME, "latency", "memory", "hit-ratio", "lifecycle"];
