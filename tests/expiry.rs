@@ -1,7 +1,4 @@
 //! Deadlines at their borders, the space that comes back, and what clocks may do.
-//!
-//! Where much is inserted, it is tried [until](support::until) it is stored: a reader of another test that was put aside may hold
-//! up what is to be reused, as the epochs are the process's.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod support;
@@ -18,7 +15,7 @@ use bytecache::{
     Cache, CacheBuilder, Clock, EntryId, ErrorKind, EvictionPolicy, Lifetime, ManualClock, Policy, Recency, Remaining,
     StableHash, SystemClock, TICK,
 };
-use support::until;
+use support::alone;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -74,6 +71,7 @@ fn left(cache: &Cache, key: &str) -> Duration {
 
 #[test]
 fn an_entry_is_there_until_the_tick_before_its_deadline_and_gone_at_it() {
+    let _alone = alone();
     for ttl in [TICK, 2 * TICK, SECOND * 2, 63 * TICK, 64 * TICK, 65 * TICK, 4096 * TICK, YEAR, YEAR * 2] {
         let (cache, clock) = cache();
         cache.insert_with_ttl("key", "value", ttl).unwrap();
@@ -96,6 +94,7 @@ fn an_entry_is_there_until_the_tick_before_its_deadline_and_gone_at_it() {
 
 #[test]
 fn a_deadline_between_ticks_is_rounded_up() {
+    let _alone = alone();
     let (cache, clock) = cache();
     clock.advance(Duration::from_millis(5));
     for (ttl, deadline) in [(1, 11), (11, 11), (12, 27), (27, 27), (28, 43)] {
@@ -108,6 +107,7 @@ fn a_deadline_between_ticks_is_rounded_up() {
 
 #[test]
 fn an_idle_entry_dies_and_every_counted_read_puts_that_off() {
+    let _alone = alone();
     type Read = fn(&Cache) -> bool;
     let reads: [Read; 6] = [
         |cache| cache.get("key").is_some(),
@@ -144,6 +144,7 @@ fn an_idle_entry_dies_and_every_counted_read_puts_that_off() {
 
 #[test]
 fn of_two_deadlines_the_earlier_one_counts() {
+    let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.time_to_live(10 * TICK).time_to_idle(4 * TICK));
     cache.insert("read", "value").unwrap();
     cache.insert("idle", "value").unwrap();
@@ -159,6 +160,7 @@ fn of_two_deadlines_the_earlier_one_counts() {
 
 #[test]
 fn an_entry_past_its_deadline_is_seen_by_get_stale_alone_until_its_stale_period_ends() {
+    let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.time_to_live(10 * TICK).stale_for(5 * TICK));
     cache.insert("key", "value").unwrap();
     let fresh = cache.get_stale("key").unwrap();
@@ -182,6 +184,7 @@ fn an_entry_past_its_deadline_is_seen_by_get_stale_alone_until_its_stale_period_
 
 #[test]
 fn a_stale_entry_is_absent_to_all_who_do_not_ask_for_it() {
+    let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.stale_for(MINUTE));
     let renew = || {
         cache.insert_with_ttl("key", "old", TICK).unwrap();
@@ -209,6 +212,7 @@ fn a_stale_entry_is_absent_to_all_who_do_not_ask_for_it() {
 
 #[test]
 fn a_refresh_is_due_from_its_time_on() {
+    let _alone = alone();
     let (cache, clock) = cache();
     let lifetime = Lifetime::new().ttl(10 * TICK).refresh(6 * TICK);
     cache.insert_with("key", "value", lifetime).unwrap();
@@ -227,6 +231,7 @@ fn a_refresh_is_due_from_its_time_on() {
 
 #[test]
 fn each_insert_says_anew_how_long_its_entry_lives() {
+    let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.time_to_live(MINUTE));
     cache.insert("key", "a").unwrap();
     assert!(left(&cache, "key") >= MINUTE && left(&cache, "key") < MINUTE + TICK);
@@ -245,6 +250,7 @@ fn each_insert_says_anew_how_long_its_entry_lives() {
 
 #[test]
 fn a_deadline_is_set_moved_and_taken_away_without_touching_the_value() {
+    let _alone = alone();
     let (cache, clock) = cache();
     cache.insert_with_ttl("key", "value", MINUTE).unwrap();
     let value = cache.get("key").unwrap();
@@ -269,6 +275,7 @@ fn a_deadline_is_set_moved_and_taken_away_without_touching_the_value() {
 
 #[test]
 fn an_entry_without_a_deadline_is_given_one() {
+    let _alone = alone();
     for key in ["key", &"k".repeat(300)] {
         let (cache, clock) = cache();
         cache.insert(key, "value").unwrap();
@@ -286,6 +293,7 @@ fn an_entry_without_a_deadline_is_given_one() {
 
 #[test]
 fn an_idle_deadline_survives_a_new_time_to_live_and_not_a_persist() {
+    let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.time_to_idle(10 * TICK));
     cache.insert("key", "value").unwrap();
     assert!(cache.set_ttl("key", 25 * TICK).unwrap());
@@ -303,6 +311,7 @@ fn an_idle_deadline_survives_a_new_time_to_live_and_not_a_persist() {
 
 #[test]
 fn a_lifetime_of_zero_has_ended_already() {
+    let _alone = alone();
     let (cache, _) = cache();
     cache.insert("key", "old").unwrap();
     cache.insert_with_ttl("key", "new", Duration::ZERO).unwrap();
@@ -323,6 +332,7 @@ fn a_lifetime_of_zero_has_ended_already() {
 
 #[test]
 fn options_that_make_no_sense_are_refused() {
+    let _alone = alone();
     let kind = |builder: CacheBuilder| builder.build().unwrap_err().kind().clone();
     assert_eq!(kind(builder().time_to_live(Duration::ZERO)), ErrorKind::ZeroLifetime);
     assert_eq!(kind(builder().time_to_idle(Duration::ZERO)), ErrorKind::ZeroLifetime);
@@ -336,6 +346,7 @@ fn options_that_make_no_sense_are_refused() {
 
 #[test]
 fn lengths_beyond_the_horizon_live_to_it() {
+    let _alone = alone();
     let half = YEAR / 2;
     for long in [YEAR * 3, Duration::MAX] {
         let (cache, clock) = cache();
@@ -364,6 +375,7 @@ fn lengths_beyond_the_horizon_live_to_it() {
 
 #[test]
 fn a_long_stale_period_leaves_a_time_to_live_that_is_set_as_it_is() {
+    let _alone = alone();
     for stale in [YEAR / 3, YEAR * 2, Duration::MAX] {
         let (cache, clock) = cache_with(|builder| builder.stale_for(stale));
         cache.insert("key", "value").unwrap();
@@ -378,6 +390,7 @@ fn a_long_stale_period_leaves_a_time_to_live_that_is_set_as_it_is() {
 
 #[test]
 fn a_long_time_to_idle_leaves_the_stale_period_as_it_is() {
+    let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.time_to_idle(YEAR * 2));
     cache.insert_with("key", "value", Lifetime::new().ttl(10 * TICK).stale(100 * TICK)).unwrap();
     clock.advance(109 * TICK);
@@ -389,6 +402,7 @@ fn a_long_time_to_idle_leaves_the_stale_period_as_it_is() {
 
 #[test]
 fn a_stale_period_is_kept_for_a_deadline_that_comes_later() {
+    let _alone = alone();
     let (cache, clock) = cache();
     cache.insert_with("key", "value", Lifetime::forever().stale(MINUTE)).unwrap();
     assert!(cache.set_ttl("key", TICK).unwrap());
@@ -398,6 +412,7 @@ fn a_stale_period_is_kept_for_a_deadline_that_comes_later() {
 
 #[test]
 fn jitter_spreads_the_deadlines_of_inserts_over_its_fraction() {
+    let _alone = alone();
     let ttl = 10_000 * TICK;
     let (cache, _) = cache_with(|builder| builder.time_to_live(ttl).ttl_jitter(0.25));
     let lengths: Vec<Duration> = (0..2_000)
@@ -424,6 +439,7 @@ fn jitter_spreads_the_deadlines_of_inserts_over_its_fraction() {
 
 #[test]
 fn the_space_of_what_has_expired_is_back_with_the_next_write_to_its_shard() {
+    let _alone = alone();
     let (cache, clock) = cache();
     for number in 0..40 {
         cache.insert_with_ttl(format!("timed {number}"), [1; 100], 10 * TICK).unwrap();
@@ -448,6 +464,7 @@ const MOST_OF_MAINTENANCE: u64 = 3_072;
 
 #[test]
 fn a_million_entries_with_one_deadline_go_step_by_step() {
+    let _alone = alone();
     const ENTRIES: u32 = 1_000_000;
     let clock = ManualClock::new();
     let cache = builder().max_bytes(64 << 20).clock(clock.clone()).expected_entry_bytes(5).build().unwrap();
@@ -485,6 +502,7 @@ fn a_million_entries_with_one_deadline_go_step_by_step() {
 
 #[test]
 fn a_deadline_costs_eight_bytes_at_most() {
+    let _alone = alone();
     const ENTRIES: u32 = 400_000;
     // What the cache has allocated but the chunks that are not live, for each entry. The index may have more room than it
     // needs; it is the same in both.
@@ -510,18 +528,18 @@ fn a_deadline_costs_eight_bytes_at_most() {
 
 #[test]
 fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
+    let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.max_bytes(2 << 20).time_to_idle(1000 * TICK));
     for number in 0..100_u32 {
         let lifetime = Lifetime::new().ttl(TICK * (500 + number)).stale(TICK * number);
-        until(|| cache.insert_with(format!("kept {number}"), [7; 50], lifetime).is_ok());
+        cache.insert_with(format!("kept {number}"), [7; 50], lifetime).unwrap();
         // Neighbours that will leave.
-        (0..10_u32)
-            .for_each(|other| until(|| cache.insert([number, other].map(u32::to_le_bytes).concat(), [1; 60]).is_ok()));
+        (0..10_u32).for_each(|other| cache.insert([number, other].map(u32::to_le_bytes).concat(), [1; 60]).unwrap());
     }
     clock.advance(100 * TICK);
     // Kept in the cache by reads, while others come and go around them.
     for number in 0..60_000_u32 {
-        until(|| cache.insert(number.to_le_bytes(), [1; 60]).is_ok());
+        cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
         cache.get(format!("kept {}", number % 100)).unwrap();
     }
     let stats = cache.stats();
@@ -542,15 +560,16 @@ fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
 
 #[test]
 fn the_smallest_caches_hold_entries_with_deadlines_too() {
+    let _alone = alone();
     for policy in Policy::ALL {
         let clock = ManualClock::new();
         let cache = builder().max_bytes(64 << 10).policy(*policy).clock(clock.clone()).build().unwrap();
         // As many lanes and as few spare chunks as can be.
         for number in 0..20_000_u32 {
-            until(|| cache.insert(number.to_le_bytes(), [1]).is_ok());
+            cache.insert(number.to_le_bytes(), [1]).unwrap();
         }
         for number in 0..5_000_u32 {
-            until(|| cache.insert_with_ttl(number.to_le_bytes(), [2; 20], TICK * (1 + number % 50)).is_ok());
+            cache.insert_with_ttl(number.to_le_bytes(), [2; 20], TICK * (1 + number % 50)).unwrap();
             if number % 100 == 0 {
                 clock.advance(TICK);
                 cache.validate();
@@ -566,6 +585,7 @@ fn the_smallest_caches_hold_entries_with_deadlines_too() {
 
 #[test]
 fn a_held_value_outlives_its_deadline() {
+    let _alone = alone();
     let (cache, clock) = cache();
     cache.insert_with_ttl("key", "value", TICK).unwrap();
     let value = cache.get("key").unwrap();
@@ -573,7 +593,7 @@ fn a_held_value_outlives_its_deadline() {
     cache.maintain();
     assert!(cache.is_empty());
     for number in 0..50_000_u32 {
-        until(|| cache.insert(number.to_le_bytes(), [1; 60]).is_ok());
+        cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
     }
     assert_eq!(value, b"value");
 }
@@ -593,14 +613,15 @@ impl Clock for Counted {
 
 #[test]
 fn entries_without_a_deadline_never_read_the_clock() {
+    let _alone = alone();
     let clock = Counted::default();
     let cache = builder().clock(clock.clone()).build().unwrap();
     let before = clock.0.load(Ordering::Relaxed);
     let work = || {
         for number in 0..50_000_u32 {
-            until(|| cache.insert(number.to_le_bytes(), [1; 40]).is_ok());
+            cache.insert(number.to_le_bytes(), [1; 40]).unwrap();
         }
-        until(|| cache.insert("key", "value").is_ok());
+        cache.insert("key", "value").unwrap();
         assert!(is_there(&cache, "key") && is_read(&cache, "key") && cache.get_stale("key").is_some());
         assert!(cache.persist("key") && cache.replace("key", "value").unwrap() && cache.take("key").is_some());
         cache.retain(|_, value| value.len() > 1);
@@ -609,7 +630,7 @@ fn entries_without_a_deadline_never_read_the_clock() {
     work();
     assert_eq!(clock.0.load(Ordering::Relaxed), before);
     // Nor do they once those that have one are gone.
-    until(|| cache.insert_with_ttl("timed", "value", MINUTE).is_ok());
+    cache.insert_with_ttl("timed", "value", MINUTE).unwrap();
     assert!(cache.remove("timed"));
     assert!(clock.0.load(Ordering::Relaxed) > before);
     cache.clear();
@@ -620,9 +641,10 @@ fn entries_without_a_deadline_never_read_the_clock() {
 
 #[test]
 fn a_clock_that_stands_still_stops_deadlines_and_nothing_else() {
+    let _alone = alone();
     let (cache, _) = cache_with(|builder| builder.time_to_live(TICK).time_to_idle(TICK));
     for number in 0..50_000_u32 {
-        until(|| cache.insert(number.to_le_bytes(), [1; 40]).is_ok());
+        cache.insert(number.to_le_bytes(), [1; 40]).unwrap();
         assert!(cache.get(number.to_le_bytes()).is_some());
     }
     assert_eq!(cache.stats().expirations, 0);
@@ -631,6 +653,7 @@ fn a_clock_that_stands_still_stops_deadlines_and_nothing_else() {
 
 #[test]
 fn a_clock_that_jumps_a_year_ahead_ends_what_it_passes_and_no_more() {
+    let _alone = alone();
     for years in [1, 3, 50] {
         let (cache, clock) = cache();
         for number in 0..1_000_u32 {
@@ -655,6 +678,7 @@ fn a_clock_that_jumps_a_year_ahead_ends_what_it_passes_and_no_more() {
 
 #[test]
 fn a_clock_that_goes_back_makes_nobody_die_early_and_keeps_nobody_for_long() {
+    let _alone = alone();
     for back in [MINUTE, YEAR] {
         let (cache, clock) = cache();
         clock.advance(YEAR * 2);
@@ -679,6 +703,7 @@ fn a_clock_that_goes_back_makes_nobody_die_early_and_keeps_nobody_for_long() {
 
 #[test]
 fn a_clock_may_start_anywhere() {
+    let _alone = alone();
     for start in [Duration::ZERO, Duration::from_nanos(1), YEAR * 500, Duration::from_nanos(u64::MAX) - YEAR] {
         let clock = ManualClock::new();
         clock.set(start);
@@ -693,6 +718,7 @@ fn a_clock_may_start_anywhere() {
 
 #[test]
 fn the_lag_of_a_clock_is_added_to_every_deadline() {
+    let _alone = alone();
     struct Lagging(ManualClock);
     impl Clock for Lagging {
         fn now(&self) -> Duration {
@@ -712,6 +738,7 @@ fn the_lag_of_a_clock_is_added_to_every_deadline() {
 
 #[test]
 fn with_the_system_clock_entries_come_and_go_in_real_time() {
+    let _alone = alone();
     let cache = builder().build().unwrap();
     cache.insert_with_ttl("key", "value", 5 * TICK).unwrap();
     let inserted = std::time::Instant::now();
@@ -762,6 +789,7 @@ fn panicking() -> (Cache, ManualClock, Panicking) {
 
 #[test]
 fn a_policy_that_panics_while_the_index_grows_leaves_the_wheel_accounted_for() {
+    let _alone = alone();
     let (cache, clock, policy) = panicking();
     cache.insert_with_ttl("timed", "value", MINUTE).unwrap();
     policy.in_renumber.store(true, Ordering::Relaxed);
@@ -779,6 +807,7 @@ fn a_policy_that_panics_while_the_index_grows_leaves_the_wheel_accounted_for() {
 
 #[test]
 fn a_policy_that_panics_in_an_expiry_leaves_the_time_as_it_was_seen() {
+    let _alone = alone();
     let (cache, clock, policy) = panicking();
     let start = clock.now();
     cache.insert_with_ttl("timed", "value", 50 * TICK).unwrap();

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytecache::{Cache, Lifetime, LoadError, Value};
-use support::{Gate, Hand, assert_nothing_is_left, timed, until};
+use support::{Gate, Hand, alone, assert_nothing_is_left, timed, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,6 +38,7 @@ fn text(answer: Answer) -> String {
 
 #[test]
 fn what_was_loaded_is_stored_and_not_loaded_again() {
+    let _alone = alone();
     let cache = cache();
     assert_eq!(text(cache.get_or_load("key", || ok("value"))), "value");
     assert_eq!(text(cache.get_or_load("key", never)), "value");
@@ -51,6 +52,7 @@ fn what_was_loaded_is_stored_and_not_loaded_again() {
 
 #[test]
 fn an_error_is_returned_and_the_next_call_loads_again() {
+    let _alone = alone();
     let cache = cache();
     let error = cache.get_or_load("key", || Err::<String, _>("down".to_string())).unwrap_err();
     assert_eq!(error.failure().map(String::as_str), Some("down"));
@@ -62,6 +64,7 @@ fn an_error_is_returned_and_the_next_call_loads_again() {
 
 #[test]
 fn a_panic_goes_on_and_the_next_call_loads_again() {
+    let _alone = alone();
     let cache = cache();
     let panic =
         catch_unwind(AssertUnwindSafe(|| cache.get_or_load("key", || -> Result<String, String> { panic!("!") })));
@@ -73,6 +76,7 @@ fn a_panic_goes_on_and_the_next_call_loads_again() {
 
 #[test]
 fn what_cannot_be_stored_is_returned_and_counted_and_displaces_what_is_older() {
+    let _alone = alone();
     let cache = cache();
     let large = "x".repeat(cache.max_entry_bytes());
     assert_eq!(text(cache.get_or_load("key", || ok(&large))), large);
@@ -99,6 +103,7 @@ fn what_cannot_be_stored_is_returned_and_counted_and_displaces_what_is_older() {
 
 #[test]
 fn a_loader_that_asks_for_its_own_key_is_told_so() {
+    let _alone = alone();
     let cache = cache();
     let answer = cache.get_or_load("key", || {
         let inner = cache.get_or_load("key", || ok("inner"));
@@ -118,6 +123,7 @@ fn a_loader_that_asks_for_its_own_key_is_told_so() {
 
 #[test]
 fn a_task_that_asks_for_the_key_it_loads_is_told_so_whichever_thread_polls_it() {
+    let _alone = alone();
     let cache = cache();
     let gate = Gate::new();
     let (inner, waits) = (cache.clone(), gate.clone());
@@ -141,6 +147,7 @@ fn a_task_that_asks_for_the_key_it_loads_is_told_so_whichever_thread_polls_it() 
 
 #[test]
 fn a_load_within_another_tasks_poll_is_no_reentrance() {
+    let _alone = alone();
     let cache = cache();
     let gate = Gate::new();
     let waits = gate.clone();
@@ -159,6 +166,7 @@ fn a_load_within_another_tasks_poll_is_no_reentrance() {
 
 #[test]
 fn a_call_that_loads_the_key_otherwise_is_not_given_an_error_of_another_type() {
+    let _alone = alone();
     let cache = cache();
     let gate = Gate::new();
     let waits = gate.clone();
@@ -177,6 +185,7 @@ fn a_call_that_loads_the_key_otherwise_is_not_given_an_error_of_another_type() {
 
 #[test]
 fn a_panic_in_what_the_user_converts_is_a_panic_of_the_load() {
+    let _alone = alone();
     struct Bad;
     impl AsRef<[u8]> for Bad {
         fn as_ref(&self) -> &[u8] {
@@ -192,6 +201,7 @@ fn a_panic_in_what_the_user_converts_is_a_panic_of_the_load() {
 
 #[test]
 fn a_clearing_that_others_insert_during_keeps_loads_from_being_stored_too() {
+    let _alone = alone();
     type Handle = Arc<Mutex<Option<Cache>>>;
     let handle = Handle::default();
     let listener = {
@@ -219,6 +229,7 @@ fn a_clearing_that_others_insert_during_keeps_loads_from_being_stored_too() {
 /// What changes a key while it is loaded: each has to keep the load's result out.
 #[test]
 fn whatever_changes_a_key_keeps_a_load_that_began_before_from_being_stored() {
+    let _alone = alone();
     type Change = (&'static str, fn(&Cache));
     let changes: [Change; 14] = [
         ("insert", |cache| cache.insert("key", "new").unwrap()),
@@ -264,6 +275,7 @@ fn whatever_changes_a_key_keeps_a_load_that_began_before_from_being_stored() {
 
 #[test]
 fn what_does_not_change_a_key_lets_its_load_be_stored() {
+    let _alone = alone();
     type Change = (&'static str, fn(&Cache));
     let others: [Change; 6] = [
         ("another key", |cache| cache.insert("other", "value").unwrap()),
@@ -287,6 +299,7 @@ fn what_does_not_change_a_key_lets_its_load_be_stored() {
 
 #[test]
 fn who_comes_after_an_invalidation_does_not_follow_the_load_from_before() {
+    let _alone = alone();
     let cache = cache();
     let old = Gate::new();
     let waits = old.clone();
@@ -308,6 +321,7 @@ fn who_comes_after_an_invalidation_does_not_follow_the_load_from_before() {
 
 #[test]
 fn ten_thousand_callers_of_a_key_load_it_once() {
+    let _alone = alone();
     const TASKS: usize = 9_000;
     const THREADS: usize = 1_000;
     let cache = Cache::builder().max_bytes(64 << 20).build().unwrap();
@@ -369,6 +383,7 @@ fn ten_thousand_callers_of_a_key_load_it_once() {
 
 #[test]
 fn callers_that_come_at_once_load_once() {
+    let _alone = alone();
     for round in 0..200 {
         let cache = cache();
         let loads = AtomicUsize::new(0);
@@ -392,6 +407,7 @@ fn callers_that_come_at_once_load_once() {
 
 #[test]
 fn without_memory_for_a_flight_a_caller_loads_for_itself() {
+    let _alone = alone();
     let cache = Cache::builder().max_bytes(64 << 10).shards(1).build().unwrap();
     let mut tasks: Vec<_> = (0..2_000)
         .map(|key: u32| {
@@ -421,6 +437,7 @@ fn without_memory_for_a_flight_a_caller_loads_for_itself() {
 
 #[test]
 fn a_key_that_is_loaded_many_times_over_takes_no_memory_for_good() {
+    let _alone = alone();
     let cache = cache();
     for round in 0..10_000_u32 {
         let key = round.to_le_bytes();
@@ -438,6 +455,7 @@ fn a_key_that_is_loaded_many_times_over_takes_no_memory_for_good() {
 
 #[test]
 fn a_listener_may_ask_for_the_key_that_is_being_loaded() {
+    let _alone = alone();
     type Handle = Arc<Mutex<Option<Cache>>>;
     let handle = Handle::default();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -479,6 +497,7 @@ fn a_listener_may_ask_for_the_key_that_is_being_loaded() {
 
 #[test]
 fn a_listener_may_ask_for_any_key_while_many_are_landed() {
+    let _alone = alone();
     type Handle = Arc<Mutex<Option<Cache>>>;
     for fails in [false, true] {
         let (handle, refused) = (Handle::default(), Arc::new(AtomicUsize::new(0)));
@@ -515,6 +534,7 @@ fn a_listener_may_ask_for_any_key_while_many_are_landed() {
 
 #[test]
 fn an_executor_that_polls_as_it_wakes_is_not_taken_for_the_loader() {
+    let _alone = alone();
     type Slot = Arc<Mutex<Option<Hand<'static, Answer>>>>;
     struct Polls(Slot, Arc<Mutex<Vec<Answer>>>);
     impl std::task::Wake for Polls {
@@ -551,6 +571,7 @@ fn an_executor_that_polls_as_it_wakes_is_not_taken_for_the_loader() {
 
 #[test]
 fn what_a_dropped_loader_owns_may_ask_for_its_key() {
+    let _alone = alone();
     struct Asks(Cache);
     impl Drop for Asks {
         fn drop(&mut self) {
@@ -590,6 +611,7 @@ fn what_a_dropped_loader_owns_may_ask_for_its_key() {
 
 #[test]
 fn without_memory_a_loader_that_asks_for_its_own_key_is_told_so_too() {
+    let _alone = alone();
     let cache = cache();
     let key = vec![7; 70_000]; // It cannot be stored, so its load is not shared.
     let answer = cache.get_or_load(&key, || {
@@ -603,6 +625,7 @@ fn without_memory_a_loader_that_asks_for_its_own_key_is_told_so_too() {
 
 #[test]
 fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
+    let _alone = alone();
     let cache = cache();
     for key in 0..4_000_u32 {
         cache.insert(key.to_le_bytes(), [7; 100]).unwrap();
@@ -625,8 +648,7 @@ fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
     // The ring has its memory again when they are gone.
     drop(hanging);
     for key in 0..20_000_u32 {
-        // A reader of another test that was put aside may hold up what is to be reused.
-        until(|| cache.insert(key.to_le_bytes(), [7; 100]).is_ok());
+        cache.insert(key.to_le_bytes(), [7; 100]).unwrap();
     }
     assert!(cache.len() >= before);
     assert_nothing_is_left(&cache);
@@ -634,6 +656,7 @@ fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
 
 #[test]
 fn a_policy_that_panics_while_a_result_is_stored_is_a_panic_of_the_load() {
+    let _alone = alone();
     use bytecache::policy::{Renumbering, Residents};
     use bytecache::{EntryId, EvictionPolicy, Recency};
     struct Bad;

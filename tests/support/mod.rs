@@ -4,12 +4,18 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytecache::{Cache, CacheBuilder, ManualClock};
+
+/// One test at a time: readers of any cache in the process can hold up the memory of all, and inserts may be rejected then.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A cache of 1 MiB in one shard, and its clock.
 pub(crate) fn timed(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
