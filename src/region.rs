@@ -11,6 +11,8 @@
 //!
 //! What the bytes mean, and every access to them: `ring/memory.rs` and `index/bucket.rs`.
 
+use core::ops::Range;
+
 use memmap2::MmapMut;
 
 /// Where huge pages begin and end.
@@ -26,6 +28,16 @@ pub(crate) enum Filling {
 }
 
 impl Filling {
+    /// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an arena has not
+    /// been written to, or has given back, takes no memory: rounding to pages costs under an eighth then. Tables are mapped as
+    /// soon as they fill a page, as a replaced one keeps its addresses, and gives its memory back.
+    fn mapped_from(self) -> usize {
+        match self {
+            Self::InOrder => 32 << 10,
+            Self::AtRandom => PAGE,
+        }
+    }
+
     /// From this size on a region asks for huge pages. In order, the page that is being filled is resident before it is used: it should
     /// be a quarter of the region at most. At random, all pages are soon resident anyway. `small` and `uniform` of `benches/compare`
     /// measure what it is worth.
@@ -37,14 +49,12 @@ impl Filling {
     }
 }
 
-/// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an
-/// arena has not been written to, or has given back, takes no memory. Rounding to pages costs under an eighth
-/// then.
-const MAPPED_FROM: usize = 32 << 10;
-
 /// What a mapping is rounded up to. Systems with larger pages map more than is counted, by under a page for
 /// each region.
 const PAGE: usize = 4 << 10;
+
+/// The largest page that the system may have.
+const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
 
 /// One cache line: the unit of plain regions, for its alignment.
 #[derive(Clone, Copy)]
@@ -57,20 +67,24 @@ impl Line {
 
 /// Zeroed bytes, aligned to cache lines (to pages when mapped), at a fixed address until dropped.
 pub(crate) enum Region {
-    /// The mapping, and how far into it the region starts.
-    Mapped(MmapMut, usize),
+    /// The region starts so far into the mapping, and nothing comes after it.
+    Mapped {
+        map: MmapMut,
+        start: usize,
+        bytes: usize,
+    },
     Plain(Vec<Line>),
 }
 
 impl Region {
     /// What [`zeroed`](Self::zeroed) allocates for `bytes`.
-    pub(crate) fn footprint(bytes: usize) -> usize {
-        if bytes >= MAPPED_FROM { bytes.next_multiple_of(PAGE) } else { bytes.next_multiple_of(Line::BYTES) }
+    pub(crate) fn footprint(bytes: usize, filling: Filling) -> usize {
+        if bytes >= filling.mapped_from() { bytes.next_multiple_of(PAGE) } else { bytes.next_multiple_of(Line::BYTES) }
     }
 
     /// At least `bytes` zero bytes, or `None` if the system refuses them.
     pub(crate) fn zeroed(bytes: usize, filling: Filling) -> Option<Self> {
-        if bytes >= MAPPED_FROM && !cfg!(bytecache_loom) {
+        if bytes >= filling.mapped_from() && !cfg!(bytecache_loom) {
             if let Some(mapped) = Self::mapped(bytes, filling) {
                 return Some(mapped);
             }
@@ -84,7 +98,7 @@ impl Region {
 
     fn mapped(bytes: usize, filling: Filling) -> Option<Self> {
         if bytes < filling.huge_from() {
-            return MmapMut::map_anon(bytes).ok().map(|map| Self::Mapped(map, 0));
+            return MmapMut::map_anon(bytes).ok().map(|map| Self::Mapped { map, start: 0, bytes });
         }
         // Address space costs nothing, so one huge page more lets the region start on a border.
         let mut map = MmapMut::map_anon(bytes.checked_add(HUGE_PAGE)?).ok()?;
@@ -95,23 +109,38 @@ impl Region {
             // Refused where the kernel has no huge pages: small ones serve then.
             let _ = map.advise_range(memmap2::Advice::HugePage, start, bytes);
         }
-        Some(Self::Mapped(map, start))
+        Some(Self::Mapped { map, start, bytes })
     }
 
     /// The first byte. Valid until the region is dropped.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         match self {
-            Self::Mapped(map, start) => map.as_mut_ptr().wrapping_add(*start),
+            Self::Mapped { map, start, .. } => map.as_mut_ptr().wrapping_add(*start),
             Self::Plain(lines) => lines.as_mut_ptr().cast(),
         }
     }
 
-    /// The mapping and the region's start in it, for advice to the system; `None` when plain.
-    pub(crate) fn mapping(&self) -> Option<(&MmapMut, usize)> {
-        match self {
-            Self::Mapped(map, start) => Some((map, *start)),
-            Self::Plain(_) => None,
+    /// Gives the memory of a range back to the system, and reads as zero from then on. Returns `false`, and leaves it as it is,
+    /// if the region is plain, the system cannot, or the range is not made of whole pages.
+    ///
+    /// # Safety
+    ///
+    /// Nobody minds if the bytes become zero: they hold nothing, or are accessed as atomics for which zero is right.
+    pub(crate) unsafe fn release(&self, range: Range<usize>) -> bool {
+        let Self::Mapped { map, start, bytes } = self else { return false };
+        // The system would widen the range to whole pages, and what lies there may be in use.
+        if range.start % MAX_PAGE != 0 || (range.end % MAX_PAGE != 0 && range.end < *bytes) {
+            return false;
         }
+        #[cfg(unix)]
+        {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the range lies in the mapping, in whole pages, and its bytes may become zero, as the caller says. Private
+            // anonymous memory does so.
+            unsafe { map.unchecked_advise_range(advice, start + range.start, range.len()) }.is_ok()
+        }
+        #[cfg(not(unix))]
+        false
     }
 }
 
@@ -123,11 +152,11 @@ mod tests {
     fn large_regions_start_on_a_huge_page_and_small_ones_on_a_line() {
         for filling in [Filling::InOrder, Filling::AtRandom] {
             let mut large = Region::zeroed(filling.huge_from() + 1, filling).unwrap();
-            assert!(large.mapping().is_some());
+            assert!(matches!(large, Region::Mapped { .. }));
             assert_eq!(large.as_mut_ptr().addr() % HUGE_PAGE, 0);
         }
         let mut small = Region::zeroed(100, Filling::InOrder).unwrap();
-        assert!(small.mapping().is_none());
+        assert!(matches!(small, Region::Plain(_)));
         assert_eq!(small.as_mut_ptr().addr() % Line::BYTES, 0);
     }
 

@@ -10,8 +10,6 @@
 //!
 //! # Not seen
 //!
-//! * `crossbeam_epoch`: a pin changes a line of its thread's own, and loads the epoch, which is written when one ends. Every
-//!   128th pin of a thread looks at the lines of all others to see if it has, and runs what is due then.
 //! * An entry's first word and its stamps (`ring/memory.rs`). Readers only load them, but for an idle stamp, which a read moves
 //!   on once a tick. Writers mark the entry dead that they replace or remove.
 //! * What is not atomic: entries' bytes, the handle, and what lies behind a shard's lock, nine lines and the policy's and ring's
@@ -29,7 +27,7 @@ use crate::cache::Cache;
 use crate::clock::ManualClock;
 use crate::hash::StableHash;
 use crate::policy::{Policy, PolicyContext, Recency};
-use crate::reclaim;
+use crate::reclaim::Slot;
 use crate::sync::recording::{Access, Line, record};
 
 type Operation = fn(&Cache, &[u8]);
@@ -53,8 +51,8 @@ impl Worker {
         let (jobs, queue) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
         let (answer, number) = mpsc::channel();
         let thread = thread::spawn(move || {
-            // The first pin of a thread runs what others have deferred: here, where nothing is recorded.
-            answer.send(reclaim::pin().stripe().unwrap()).unwrap();
+            // A thread registers with its first read: here, where nothing is recorded.
+            answer.send(Slot::take().stripe()).unwrap();
             queue.into_iter().for_each(|job| job());
         });
         Self { number: number.recv().unwrap(), jobs, thread }
@@ -162,8 +160,7 @@ fn key(number: u32) -> Vec<u8> {
     format!("key-{number:06}").into_bytes()
 }
 
-/// The keys that are there. So few that neither a touch log nor a chunk comes to its end, and that no worker pins for the 128th
-/// time: calls that other tests have deferred would run while it is recorded.
+/// The keys that are there. So few that neither a touch log nor a chunk comes to its end.
 const KEYS: u32 = 24;
 
 /// The same keys for both threads.

@@ -340,18 +340,19 @@ impl ReadCounts {
 
     /// Adds `amount` for the thread that owns `stripe`.
     #[inline]
-    pub(crate) fn add(&self, stripe: Option<u32>, count: Count, amount: u64) {
-        let shared = self.stripes.len() - 1;
-        match stripe.map(|stripe| stripe as usize).filter(|&own| own < shared) {
-            Some(own) => {
-                let counter = &self.stripes[own].0[count as usize];
-                // No other living thread has this stripe, so nothing is added between the two.
-                counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-            }
-            None => {
-                self.stripes[shared].0[count as usize].fetch_add(amount, Ordering::Relaxed);
-            }
+    pub(crate) fn add(&self, stripe: u32, count: Count, amount: u64) {
+        let own = stripe as usize;
+        if own >= self.stripes.len() - 1 {
+            return self.add_shared(count, amount);
         }
+        let counter = &self.stripes[own].0[count as usize];
+        // No other living thread has this stripe, so nothing is added between the two.
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// Adds `amount` for any thread, to the last stripe.
+    pub(crate) fn add_shared(&self, count: Count, amount: u64) {
+        self.stripes[self.stripes.len() - 1].0[count as usize].fetch_add(amount, Ordering::Relaxed);
     }
 
     pub(crate) fn sum(&self, count: Count) -> u64 {
@@ -368,7 +369,7 @@ mod tests {
     fn owned_and_shared_stripes_add_up() {
         let counts = ReadCounts::new(3);
         std::thread::scope(|scope| {
-            for stripe in [Some(0), Some(1), Some(2), Some(9), None] {
+            for stripe in [0, 1, 2, 9] {
                 let counts = &counts;
                 scope.spawn(move || {
                     for _ in 0..1000 {
@@ -376,6 +377,7 @@ mod tests {
                     }
                 });
             }
+            (0..1000).for_each(|_| counts.add_shared(Count::Hits, 1));
         });
         assert_eq!((counts.sum(Count::Hits), counts.sum(Count::Misses)), (5000, 0));
     }

@@ -2,8 +2,12 @@
 
 use super::{Cache, Target};
 use crate::expiry::Freshness;
-use crate::reclaim::{self, Pin};
+use crate::reclaim::Slot;
 use crate::shard::{Position, Progress, Shard, is_served};
+
+/// Values of one key that `keep` of [`Cache::retain`] refuses before the next one may stay. Each but the first was stored
+/// after the call began.
+const MAX_REFUSED: usize = 16;
 
 /// All entries.
 impl Cache {
@@ -34,19 +38,22 @@ impl Cache {
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         // Nobody can ask `keep` about what is not there yet.
         self.inner.shards.iter().for_each(|shard| shard.write(|writer| writer.detach_flights()));
-        self.for_each_found(|target, key, (value, freshness), pin| {
+        self.for_each_found(|target, key, (value, freshness)| {
             let (mut seen, mut freshness) = (value, freshness);
-            // Ends: each round but the first follows a change of the entry by another thread.
-            while freshness == Freshness::Negative || !keep(key, seen) {
+            let mut slot = Slot::take();
+            for _ in 0..MAX_REFUSED {
+                if freshness != Freshness::Negative && keep(key, seen) {
+                    break;
+                }
                 let address = seen.as_ptr();
                 let removed = target.shard.write(|writer| {
-                    // The pin keeps the address from being reused, so it tells the value from any other.
+                    // The address is not reused while a slot names it, so it tells the value from any other.
                     writer.remove_if_same(target.hash, key, |value| value.as_ptr() == address)
                 });
                 if removed != Some(false) {
                     break;
                 }
-                let Some((found, now)) = target.shard.find_whatever(target.hash, key, pin) else { break };
+                let Some((found, now)) = target.shard.find_whatever(target.hash, key, &mut slot) else { break };
                 (seen, freshness) = (found.value, now);
             }
         });
@@ -58,26 +65,19 @@ impl Cache {
     /// not; when a shard's index grows meanwhile, a few may be seen twice. An epoch pin is held during each
     /// call, as in [`get_with`](Self::get_with).
     pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        self.for_each_found(|_, key, (value, freshness), _| {
+        self.for_each_found(|_, key, (value, freshness)| {
             if is_served(freshness) {
                 each(key, value);
             }
         });
     }
 
-    fn for_each_found<'a>(&'a self, mut each: impl for<'b> FnMut(Target<'b>, &[u8], (&'b [u8], Freshness), &'b Pin)) {
+    fn for_each_found(&self, mut each: impl FnMut(Target<'_>, &[u8], (&[u8], Freshness))) {
         for shard in &self.inner.shards {
             let mut position = Position::start();
-            loop {
-                // A pin for each bucket, so that memory can be reclaimed in between.
-                let pin = reclaim::pin();
-                let more = shard.for_each_in_bucket(&mut position, &pin, |entry, freshness| {
-                    each(self.target(entry.key), entry.key, (entry.value, freshness), &pin);
-                });
-                if !more {
-                    break;
-                }
-            }
+            while shard.for_each_in_bucket(&mut position, |entry, freshness| {
+                each(self.target(entry.key), entry.key, (entry.value, freshness));
+            }) {}
         }
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Cache;
 use crate::error::{Error, ErrorKind};
 use crate::expiry::{Freshness, Lifetime, Remaining};
-use crate::reclaim;
+use crate::reclaim::Slot;
 use crate::ring::Value;
 use crate::shard::{Condition, Stored};
 use crate::stats::Count;
@@ -164,9 +164,10 @@ impl Cache {
     /// statistics do not learn of it.
     pub fn touch(&self, key: impl AsRef<[u8]>) -> bool {
         let target = self.target(key.as_ref());
-        let pin = reclaim::pin();
-        let found = target.shard.find_to_read(target.hash, key.as_ref(), &pin);
-        found.inspect(|found| self.note_visit(&target, found, &pin)).is_some()
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let found = target.shard.find_to_read(target.hash, key.as_ref(), &mut slot);
+        found.inspect(|found| self.note_visit(&target, found, stripe)).is_some()
     }
 
     /// As [`get`](Self::get), but an entry past its deadline is found, too, during its
@@ -197,14 +198,15 @@ impl Cache {
     pub fn get_stale(&self, key: impl AsRef<[u8]>) -> Option<Stale> {
         let target = self.target(key.as_ref());
         target.shard.prefetch_bucket(target.hash);
-        let pin = reclaim::pin();
-        let found = target.shard.find_any(target.hash, key.as_ref(), &pin);
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let found = target.shard.find_any(target.hash, key.as_ref(), &mut slot);
         let found = found.filter(|&(_, freshness)| freshness != Freshness::Negative);
-        self.note_read(&target, found.as_ref().map(|(found, _)| found), &pin);
+        self.note_read(&target, found.as_ref().map(|(found, _)| found), stripe);
         let (found, freshness) = found?;
         if freshness == Freshness::Stale {
-            self.inner.counts.add(pin.stripe(), Count::StaleHits, 1);
+            self.inner.counts.add(stripe, Count::StaleHits, 1);
         }
-        Some(Stale { value: self.held(target.shard.hold(&found), &pin), freshness })
+        Some(Stale { value: self.held(target.shard.hold(&found), stripe), freshness })
     }
 }

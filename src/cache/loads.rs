@@ -2,7 +2,7 @@
 
 use super::{Cache, Target};
 use crate::expiry::Freshness;
-use crate::reclaim;
+use crate::reclaim::Slot;
 use crate::ring::{Held, Value};
 use crate::shard::{Boarding, Negative, Untold, Waiter};
 use crate::stats::Count;
@@ -22,34 +22,36 @@ impl Cache {
     #[inline(always)]
     pub(crate) fn look_up(&self, target: &Target<'_>, key: &[u8]) -> LookUp {
         target.shard.prefetch_bucket(target.hash);
-        let pin = reclaim::pin();
-        let (found, freshness) = match target.shard.find_any(target.hash, key, &pin) {
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let (found, freshness) = match target.shard.find_any(target.hash, key, &mut slot) {
             Some((found, freshness)) if freshness != Freshness::Stale => (found, freshness),
             _ => {
-                self.note_read(target, None, &pin);
+                self.note_read(target, None, stripe);
                 return LookUp::Nothing;
             }
         };
-        self.note_read(target, Some(&found), &pin);
+        self.note_read(target, Some(&found), stripe);
         if freshness == Freshness::Negative {
-            self.inner.counts.add(pin.stripe(), Count::NegativeHits, 1);
+            self.inner.counts.add(stripe, Count::NegativeHits, 1);
             return LookUp::Negative(Negative::from_value(found.value));
         }
-        let value = self.held(target.shard.hold(&found), &pin);
+        let value = self.held(target.shard.hold(&found), stripe);
         if freshness == Freshness::RefreshDue { LookUp::RefreshDue(value) } else { LookUp::Fresh(value) }
     }
 
     /// The value of an entry that is past its deadline, or that came meanwhile: for a caller whose load has failed.
     pub(crate) fn look_up_stale(&self, target: &Target<'_>, key: &[u8]) -> Option<Value> {
-        let pin = reclaim::pin();
-        let (found, freshness) = target.shard.find_any(target.hash, key, &pin)?;
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let (found, freshness) = target.shard.find_any(target.hash, key, &mut slot)?;
         if freshness == Freshness::Negative {
             return None;
         }
         if freshness == Freshness::Stale {
-            self.inner.counts.add(pin.stripe(), Count::StaleHits, 1);
+            self.inner.counts.add(stripe, Count::StaleHits, 1);
         }
-        Some(self.held(target.shard.hold(&found), &pin))
+        Some(self.held(target.shard.hold(&found), stripe))
     }
 
     /// Has a caller that has found nothing load, or wait. The listener hears of what had to leave when the second result is
@@ -70,7 +72,7 @@ impl Cache {
     /// The value that was stored, or one of its own.
     pub(crate) fn held_or_copied(&self, held: Option<Held>, bytes: &[u8]) -> Value {
         match held {
-            Some(held) => self.held(held, &reclaim::pin()),
+            Some(held) => self.held(held, Slot::take().stripe()),
             None => Value::copied(bytes),
         }
     }

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::expiry::{Lifetime, Rules};
 use crate::hash::{KeyHash, KeyHasher};
 use crate::policy::PolicyFactory;
-use crate::reclaim::{self, Pin};
+use crate::reclaim::{BATCH, Batch, Slot};
 use crate::removal::Listener;
 use crate::ring::{Alignment, Held, Value};
 use crate::shard::{Condition, Found, Guess, NoShard, Shard, ShardConfig, Stored, Visit};
@@ -24,8 +24,6 @@ use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = u16::MAX as usize;
-/// Keys that [`Cache::get_many`] has on the way at a time: enough to keep a core's line buffers busy.
-const BATCH: usize = 16;
 /// Stripes of counters take at most this part of the memory.
 const COUNTS_SHARE: usize = 256;
 const MAX_STRIPES: usize = 64;
@@ -63,24 +61,6 @@ struct Inner {
     /// What is allocated beside the shards.
     overhead: usize,
     is_listened_to: bool,
-    /// Dropped after the shards.
-    _last: CollectOnDrop,
-}
-
-/// Enough for the chunks that are retired at a time, and microseconds in all.
-const COLLECTIONS_ON_DROP: usize = 100;
-
-/// Gives the memory of a cache that goes back at once, if no reader of another cache lags behind; else a
-/// later operation does.
-struct CollectOnDrop;
-
-impl Drop for CollectOnDrop {
-    fn drop(&mut self) {
-        // What was deferred is due two epochs later, and each call runs a few of what is due.
-        for _ in 0..COLLECTIONS_ON_DROP {
-            reclaim::collect();
-        }
-    }
 }
 
 /// What a cache is made from; the builder has checked it.
@@ -188,7 +168,6 @@ impl Cache {
             max_entry_bytes: shard.max_entry_bytes(),
             overhead,
             is_listened_to: config.listener.is_some(),
-            _last: CollectOnDrop,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -219,7 +198,10 @@ impl Cache {
     /// As [`get`](Self::get), without the atomic additions, and never an allocation.
     #[inline]
     pub fn get_with<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.read(key.as_ref(), |_, found, _| read(found.value))
+        let key = key.as_ref();
+        let target = self.target(key);
+        target.shard.prefetch_bucket(target.hash);
+        self.read(&target, key, |value| value.map(read))
     }
 
     /// Copies the value under `key` to `value`, which is emptied first; whether there was one. On a miss
@@ -252,23 +234,47 @@ impl Cache {
     /// # Ok::<(), bytecache::Error>(())
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Option<&[u8]>)) {
-        for (batch, keys) in keys.chunks(BATCH).enumerate() {
-            let mut targets: [Target<'_>; BATCH] =
-                core::array::from_fn(|_| Target { shard: &self.inner.shards[0], hash: KeyHash::new(0), number: 0 });
-            for (target, key) in targets.iter_mut().zip(keys) {
-                *target = self.target(key.as_ref());
+        for (number, keys) in keys.chunks(BATCH).enumerate() {
+            let none = Target { shard: &self.inner.shards[0], hash: KeyHash::new(0), number: 0 };
+            let targets: [(Target<'_>, &[u8]); BATCH] = core::array::from_fn(|place| {
+                let Some(key) = keys.get(place).map(K::as_ref) else { return (none, &[][..]) };
+                let target = self.target(key);
                 target.shard.prefetch_bucket(target.hash);
+                (target, key)
+            });
+            let targets = &targets[..keys.len()];
+            let mut each = |place, value: Option<&[u8]>| each(number * BATCH + place, value);
+            match Batch::take() {
+                Some(batch) => self.read_batch(targets, batch, each),
+                // In a closure of another call like this.
+                None => (0..).zip(targets).for_each(|(place, (target, key))| {
+                    self.read(target, key, |value| each(place, value));
+                }),
             }
-            let pin = reclaim::pin();
-            let mut guesses = [Guess::NONE; BATCH];
-            for (guess, target) in guesses.iter_mut().zip(&targets[..keys.len()]) {
-                *guess = target.shard.guess(target.hash, &pin);
+        }
+    }
+
+    /// Reads the keys of a batch, each held from the moment that its entry was guessed until `each` has returned.
+    #[inline(always)]
+    fn read_batch(
+        &self,
+        targets: &[(Target<'_>, &[u8])],
+        mut batch: Batch,
+        mut each: impl FnMut(usize, Option<&[u8]>),
+    ) {
+        let guesses: [Guess<'_>; BATCH] = core::array::from_fn(|place| {
+            targets.get(place).map_or(Guess::NONE, |(target, _)| target.shard.guess(target.hash, &mut batch, place))
+        });
+        let mut holds = batch.hold();
+        for (place, ((target, key), guess)) in targets.iter().zip(&guesses).enumerate() {
+            match target.shard.find_guessed(*guess, key, &holds, place) {
+                Some(found) => {
+                    self.note_read(target, Some(&found), holds.stripe());
+                    each(place, Some(found.value));
+                }
+                None => self.read(target, key, |value| each(place, value)),
             }
-            for (place, ((target, guess), key)) in targets.iter().zip(&guesses).zip(keys).enumerate() {
-                let found = target.shard.find_guessed(*guess, target.hash, key.as_ref(), &pin);
-                self.note_read(target, found.as_ref(), &pin);
-                each(batch * BATCH + place, found.map(|found| found.value));
-            }
+            holds.clear_next();
         }
     }
 
@@ -276,8 +282,8 @@ impl Cache {
     pub fn peek(&self, key: impl AsRef<[u8]>) -> Option<Value> {
         let key = key.as_ref();
         let target = self.target(key);
-        let pin = reclaim::pin();
-        let found = target.shard.find(target.hash, key, &pin)?;
+        let mut slot = Slot::take();
+        let found = target.shard.find(target.hash, key, &mut slot)?;
         let (Held::Pinned(value) | Held::Copied(value)) = target.shard.hold(&found);
         Some(value)
     }
@@ -286,7 +292,7 @@ impl Cache {
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         let key = key.as_ref();
         let target = self.target(key);
-        target.shard.find(target.hash, key, &reclaim::pin()).is_some()
+        target.shard.find(target.hash, key, &mut Slot::take()).is_some()
     }
 
     /// Stores `value` under `key`, in place of the entry that is there.
@@ -347,7 +353,7 @@ impl Cache {
         let key = key.as_ref();
         let target = self.target(key);
         let held = target.shard.write(|writer| writer.take(target.hash, key))?;
-        Some(self.held(held, &reclaim::pin()))
+        Some(self.held(held, Slot::take().stripe()))
     }
 
     /// Entries at this moment.
@@ -446,59 +452,58 @@ impl Cache {
         &self.inner.shards[number]
     }
 
-    /// Finds the entry under `key`, tells of the read, and runs `with` on what was found.
+    /// Finds the entry under `key`, tells of the read, and runs `with` on its value in place.
     #[inline(always)]
-    fn read<R>(&self, key: &[u8], with: impl FnOnce(&Target<'_>, Found<'_>, &Pin) -> R) -> Option<R> {
-        let target = self.target(key);
-        // On its way while the pin's fence waits for earlier loads.
-        target.shard.prefetch_bucket(target.hash);
-        let pin = reclaim::pin();
-        let found = target.shard.find_to_read(target.hash, key, &pin);
-        self.note_read(&target, found.as_ref(), &pin);
-        found.map(|found| with(&target, found, &pin))
+    fn read<R>(&self, target: &Target<'_>, key: &[u8], with: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let found = target.shard.find_to_read(target.hash, key, &mut slot);
+        self.note_read(target, found.as_ref(), stripe);
+        with(found.map(|found| found.value))
     }
 
     /// The value under `key`. Written out, rather than by [`read`](Self::read), as that costs a `Value` 10 ns on its way.
     #[inline(always)]
     pub(crate) fn read_value(&self, target: &Target<'_>, key: &[u8], misses: Misses) -> Option<Value> {
         target.shard.prefetch_bucket(target.hash);
-        let pin = reclaim::pin();
-        let Some(found) = target.shard.find_to_read(target.hash, key, &pin) else {
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let Some(found) = target.shard.find_to_read(target.hash, key, &mut slot) else {
             if misses == Misses::Counted {
-                self.note_read(target, None, &pin);
+                self.note_read(target, None, stripe);
             }
             return None;
         };
-        self.note_read(target, Some(&found), &pin);
-        Some(self.held(target.shard.hold(&found), &pin))
+        self.note_read(target, Some(&found), stripe);
+        Some(self.held(target.shard.hold(&found), stripe))
     }
 
     /// Counts a read and tells the policy of a hit.
     #[inline(always)]
-    fn note_read(&self, target: &Target<'_>, found: Option<&Found<'_>>, pin: &Pin) {
+    fn note_read(&self, target: &Target<'_>, found: Option<&Found<'_>>, stripe: u32) {
         let counts = &self.inner.counts;
         let Some(found) = found else {
-            counts.add(pin.stripe(), Count::Misses, 1);
+            counts.add(stripe, Count::Misses, 1);
             return;
         };
-        counts.add(pin.stripe(), Count::Hits, 1);
-        self.note_visit(target, found, pin);
+        counts.add(stripe, Count::Hits, 1);
+        self.note_visit(target, found, stripe);
     }
 
     /// Tells the policy of a visit.
     #[inline(always)]
-    fn note_visit(&self, target: &Target<'_>, found: &Found<'_>, pin: &Pin) {
-        if target.shard.visit(found, pin) == Visit::Dropped {
-            self.inner.counts.add(pin.stripe(), Count::DroppedTouches, 1);
+    fn note_visit(&self, target: &Target<'_>, found: &Found<'_>, stripe: u32) {
+        if target.shard.visit(found, stripe) == Visit::Dropped {
+            self.inner.counts.add(stripe, Count::DroppedTouches, 1);
         }
     }
 
     #[inline(always)]
-    fn held(&self, held: Held, pin: &Pin) -> Value {
+    fn held(&self, held: Held, stripe: u32) -> Value {
         match held {
             Held::Pinned(value) => value,
             Held::Copied(value) => {
-                self.inner.counts.add(pin.stripe(), Count::CopiedValues, 1);
+                self.inner.counts.add(stripe, Count::CopiedValues, 1);
                 value
             }
         }
@@ -512,12 +517,12 @@ impl Cache {
     /// Whether an entry of this size can be stored. Counts those that cannot.
     pub(crate) fn check_size(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         if key.len() > MAX_KEY_BYTES {
-            self.inner.counts.add(None, Count::KeyTooLong, 1);
+            self.inner.counts.add_shared(Count::KeyTooLong, 1);
             return Err(ErrorKind::KeyTooLong { bytes: key.len(), max: MAX_KEY_BYTES }.into());
         }
         let bytes = key.len().saturating_add(value.len());
         if bytes > self.inner.max_entry_bytes {
-            self.inner.counts.add(None, Count::TooLarge, 1);
+            self.inner.counts.add_shared(Count::TooLarge, 1);
             return Err(ErrorKind::TooLarge { bytes, max: self.inner.max_entry_bytes }.into());
         }
         Ok(())

@@ -17,7 +17,7 @@
 //!
 //! # Synchronization
 //!
-//! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live`] (Acquire): the entry's bytes are visible.
+//! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live_again`] (Acquire): the entry's bytes are visible.
 //! * Tags are Relaxed. A reader that sees a new tag with an old location, or the other way round, compares
 //!   another entry's key and finds it different, or an entry that was there when the read began.
 //! * The overflow count is Relaxed, like the tags. It is raised before the entry that it counts is published.
@@ -27,10 +27,10 @@
 use core::ptr::NonNull;
 
 use crate::prefetch::{LINE, prefetch};
-use crate::reclaim::{Hold, Live};
-#[cfg(not(bytecache_loom))]
-use crate::region::Filling;
-use crate::region::Region;
+use crate::reclaim::{Hold, Live, WriteToken};
+use crate::region::{Filling, Region};
+#[cfg(bytecache_loom)]
+use crate::sync::fence;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::units::{LANES, LOCATION_UNIT, Location};
 
@@ -77,19 +77,19 @@ impl LocationBits {
     }
 
     #[inline]
-    fn location(self, word: u32) -> u32 {
+    pub(super) fn location(self, word: u32) -> u32 {
         word & self.mask()
     }
 
     /// The hash's part of a word, where it lies.
     #[inline]
-    fn extra(self, word: u32) -> u32 {
+    pub(super) fn extra(self, word: u32) -> u32 {
         word & !self.mask()
     }
 
     /// The part of `extra` for which there is room, where it lies.
     #[inline]
-    fn kept(self, extra: u16) -> u32 {
+    pub(super) fn kept(self, extra: u16) -> u32 {
         // Shifted to the top first: the location may take all bits.
         (u32::from(extra) << u16::BITS) & !self.mask()
     }
@@ -225,41 +225,53 @@ impl Bucket {
         }
     }
 
-    /// The entry in a lane, readable while `hold` lasts.
+    /// A lane's location and part of the hash, as a reader first sees them.
     #[inline]
-    pub(super) fn live<'a>(&'a self, lane: usize, bits: LocationBits, hold: Hold<'a>) -> Option<Live<'a>> {
-        // Acquire pairs with the Release of `set_location`.
-        let word = self.locations[lane].load(Ordering::Acquire);
-        let location = Location::from_word(bits.location(word))?;
-        // SAFETY: read from a lane with Acquire while `hold` is held; the ring had published it (invariant 2).
-        Some(unsafe { Live::new(location, hold) })
+    pub(super) fn word(&self, lane: usize) -> u32 {
+        // Relaxed: a reader looks again (`live_again`) before it reads what the location leads to. The key's lane has the same
+        // bits of the hash as long as the key is there.
+        self.locations[lane].load(Ordering::Relaxed)
     }
 
-    /// As [`live`](Self::live), if the lane's part of the hash is that of `extra`.
+    /// The entry in a lane. For the holder of the lock.
     #[inline]
-    pub(super) fn live_matching<'a>(
+    pub(super) fn live<'a>(&'a self, lane: usize, bits: LocationBits, token: &'a WriteToken) -> Option<Live<'a>> {
+        let word = self.locations[lane].load(Ordering::Relaxed); // Only the lock's holder stores.
+        let location = Location::from_word(bits.location(word))?;
+        // SAFETY: a lane points to the location while the lock is held; the ring had published it (invariant 2).
+        Some(unsafe { Live::new(location, token.into()) })
+    }
+
+    /// The entry at `location`, if a lane points to it still.
+    ///
+    /// # Safety
+    ///
+    /// * `hold` is a slot that names the entry at `location`, and names nothing else for as long as the result is used;
+    /// * this bucket's table was the present one at some moment after the slot named the entry.
+    #[inline(always)]
+    pub(super) unsafe fn live_again<'a>(
         &'a self,
         lane: usize,
         bits: LocationBits,
-        extra: u16,
+        location: Location,
         hold: Hold<'a>,
     ) -> Option<Live<'a>> {
-        // Relaxed: it only decides whether to look. The key's lane has the same extra bits as long as the key is there.
-        let word = self.locations[lane].load(Ordering::Relaxed);
-        if bits.extra(word) == bits.kept(extra) { self.live(lane, bits, hold) } else { None }
-    }
-
-    /// Whether a lane says that its entry is at `location`.
-    #[inline]
-    pub(super) fn has_location(&self, lane: usize, bits: LocationBits, location: Location) -> bool {
-        // Relaxed: who asks has loaded the location before.
-        bits.location(self.locations[lane].load(Ordering::Relaxed)) == location.to_word()
+        // Acquire pairs with the Release of `set_location`.
+        let word = self.locations[lane].load(Ordering::Acquire);
+        if bits.location(word) != location.to_word() {
+            return None;
+        }
+        // SAFETY:
+        // * the slot names the entry, as the caller says, and a lane of the table, which was the present one after that, points
+        //   there: so the writer that changes the lane looks at the slot before it reuses the chunk;
+        // * the ring had published the location (invariant 2), which was read with Acquire.
+        Some(unsafe { Live::new(location, hold) })
     }
 
     /// Publishes an entry whose bytes are written. For the holder of the lock.
     #[inline]
     pub(super) fn set_location(&self, lane: usize, bits: LocationBits, location: Location, extra: u16) {
-        // Release pairs with the Acquire of `live`.
+        // Release pairs with the Acquire of `live_again`.
         self.locations[lane].store(bits.word(location, extra), Ordering::Release);
     }
 
@@ -354,14 +366,14 @@ impl Bucket {
 pub(super) struct Buckets {
     first: NonNull<Bucket>,
     count: usize,
-    _memory: Memory,
+    memory: Memory,
 }
 
 /// What the buckets lie in.
 enum Memory {
     /// Zeroed memory is a bucket already.
     #[cfg(not(bytecache_loom))]
-    Region(#[expect(dead_code, reason = "keeps the memory")] Region),
+    Region(Region),
     /// loom's atomics are made one by one.
     #[cfg(bytecache_loom)]
     Made(#[expect(dead_code, reason = "keeps the memory")] Vec<Bucket>),
@@ -375,7 +387,7 @@ unsafe impl Sync for Buckets {}
 impl Buckets {
     /// What [`new`](Self::new) allocates.
     pub(super) fn footprint(count: usize) -> usize {
-        Region::footprint(count * 64)
+        Region::footprint(count * 64, Filling::AtRandom)
     }
 
     /// `count` free buckets, or `None` if the system refuses the memory.
@@ -384,22 +396,45 @@ impl Buckets {
         let mut region = Region::zeroed(count.checked_mul(size_of::<Bucket>())?, Filling::AtRandom)?;
         // Regions start on a cache line, as buckets do, and zero bytes are a bucket with all lanes free.
         let first = NonNull::new(region.as_mut_ptr().cast())?;
-        Some(Self { first, count, _memory: Memory::Region(region) })
+        Some(Self { first, count, memory: Memory::Region(region) })
     }
 
     #[cfg(bytecache_loom)]
     pub(super) fn new(count: usize) -> Option<Self> {
         let mut made: Vec<Bucket> = (0..count).map(|_| Bucket::new()).collect();
-        Some(Self { first: NonNull::new(made.as_mut_ptr())?, count, _memory: Memory::Made(made) })
+        Some(Self { first: NonNull::new(made.as_mut_ptr())?, count, memory: Memory::Made(made) })
     }
 
     #[inline]
     pub(super) fn as_slice(&self) -> &[Bucket] {
         // SAFETY:
-        // * `first` starts `count` buckets that live in `_memory`, which is not touched otherwise while `self` lives;
+        // * `first` starts `count` buckets that live in `memory`, which is not touched otherwise while `self` lives;
         // * they are initialised: made so, or zero bytes, which are valid atomics;
         // * they are shared only as atomics.
         unsafe { core::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+
+    /// Gives the memory back to the system, where it can be: all lanes are free then. Returns the bytes of the footprint that
+    /// this frees. For a table that was replaced, by the holder of the lock.
+    pub(super) fn release(&self) -> usize {
+        match &self.memory {
+            // The system clears the pages, with barriers of its own, after the store that replaced the table.
+            #[cfg(not(bytecache_loom))]
+            Memory::Region(region) => {
+                // SAFETY: the memory is only accessed as atomics, for all of which zero is valid and means a free lane.
+                if unsafe { region.release(0..self.count * size_of::<Bucket>()) } {
+                    Self::footprint(self.count)
+                } else {
+                    0
+                }
+            }
+            #[cfg(bytecache_loom)]
+            Memory::Made(_) => {
+                fence(Ordering::Release);
+                self.as_slice().iter().for_each(Bucket::wipe);
+                Self::footprint(self.count)
+            }
+        }
     }
 
     /// Asks the processor to fetch a bucket and the one before it. Any number will do.

@@ -14,9 +14,10 @@
 //!
 //! # Synchronization
 //!
-//! Readers see a whole table through [`Published`](crate::reclaim::Published), lanes as `bucket.rs` says. A
-//! key that is present throughout a search is found: its lane's tag does not change. A table that was
-//! replaced stays as it was; a reader that still searches it finds what was there when the search began.
+//! Readers see a whole table through [`Kept`](crate::reclaim::Kept), lanes as `bucket.rs` says. A key that is present
+//! throughout a search is found: its lane's tag does not change. A reader that searches a table which was replaced finds
+//! what was there at that time, or nothing once its memory was given back. So it believes neither: it looks whether the
+//! table is still the present one, and else searches again.
 //!
 //! # Not here
 //!
@@ -30,7 +31,7 @@ pub(crate) use bucket::LocationBits;
 use bucket::{Bucket, Buckets, Lanes};
 
 use crate::hash::KeyHash;
-use crate::reclaim::{Hold, Live};
+use crate::reclaim::{Hold, Live, WriteToken};
 use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, LANES, Location, MAX_IDS};
 
@@ -44,20 +45,6 @@ pub(crate) const MIN_BUCKETS: usize = 4;
 pub(crate) struct Table {
     buckets: Buckets,
     bits: LocationBits,
-    /// Dropped after the buckets' memory.
-    _on_drop: OnDrop,
-}
-
-/// Calls a function with the footprint of a table whose memory has been given back.
-struct OnDrop {
-    footprint: usize,
-    call: Box<dyn Fn(usize) + Send + Sync>,
-}
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        (self.call)(self.footprint);
-    }
 }
 
 impl Table {
@@ -71,16 +58,16 @@ impl Table {
         MAX_IDS / LANES
     }
 
-    /// A table of free lanes, or `None` if the system refuses the memory. `on_drop` gets the footprint when it goes.
-    pub(crate) fn new(
-        buckets: usize,
-        bits: LocationBits,
-        on_drop: impl Fn(usize) + Send + Sync + 'static,
-    ) -> Option<Self> {
+    /// A table of free lanes, or `None` if the system refuses the memory.
+    pub(crate) fn new(buckets: usize, bits: LocationBits) -> Option<Self> {
         debug_assert!(buckets <= Self::max_buckets());
-        let footprint = Self::footprint(buckets);
-        let _on_drop = OnDrop { footprint, call: Box::new(on_drop) };
-        Some(Self { buckets: Buckets::new(buckets)?, bits, _on_drop })
+        Some(Self { buckets: Buckets::new(buckets)?, bits })
+    }
+
+    /// Gives the memory of a table that was replaced back to the system, where it can be. Returns how many bytes of the
+    /// footprint are free now. Readers that still search it find nothing.
+    pub(crate) fn release(&self) -> usize {
+        self.buckets.release()
     }
 
     pub(crate) fn buckets(&self) -> usize {
@@ -111,19 +98,18 @@ impl Table {
         if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
     }
 
-    /// The entries that may be the one with `hash`, as far as the index knows: its keys are compared by the caller.
+    /// Returns the lanes in which the entry with `hash` may be. Keys are compared by the caller.
     #[inline(always)]
-    pub(crate) fn candidates<'a>(&'a self, hash: KeyHash, hold: Hold<'a>) -> Candidates<'a> {
+    pub(crate) fn candidates(&self, hash: KeyHash) -> Candidates<'_> {
         let number = self.home(hash);
         let bucket = self.bucket(number);
-        Candidates { table: self, hash, hold, number, bucket, lanes: bucket.tags().matching(hash.tag()), passed: 0 }
+        Candidates { table: self, hash, number, bucket, lanes: bucket.tags().matching(hash.tag()), passed: 0 }
     }
 
     /// The entry at `location`, if its hash is `hash`.
     #[inline]
-    pub(crate) fn find_location(&self, hash: KeyHash, location: Location, hold: Hold<'_>) -> Option<EntryId> {
-        let mut candidates = self.candidates(hash, hold);
-        candidates.find(|(_, live)| live.location() == location).map(|(lane, _)| lane.id())
+    pub(crate) fn find_location(&self, hash: KeyHash, location: Location) -> Option<EntryId> {
+        self.candidates(hash).find(|candidate| candidate.location() == location).map(|candidate| candidate.lane().id())
     }
 
     /// Counts a visit to an entry.
@@ -142,8 +128,8 @@ impl Table {
 
     /// The entry with an id, if there is one. Any id will do.
     #[inline]
-    pub(crate) fn live<'a>(&'a self, id: EntryId, hold: Hold<'a>) -> Option<Live<'a>> {
-        self.buckets.as_slice().get(id.bucket())?.live(id.lane(), self.bits, hold)
+    pub(crate) fn live<'a>(&'a self, id: EntryId, token: &'a WriteToken) -> Option<Live<'a>> {
+        self.buckets.as_slice().get(id.bucket())?.live(id.lane(), self.bits, token)
     }
 
     #[inline]
@@ -165,15 +151,28 @@ impl Table {
     }
 
     /// The entries of one bucket.
-    pub(crate) fn entries<'a>(&'a self, bucket: usize, hold: Hold<'a>) -> impl Iterator<Item = (EntryId, Live<'a>)> {
+    pub(crate) fn entries<'a>(
+        &'a self,
+        bucket: usize,
+        token: &'a WriteToken,
+    ) -> impl Iterator<Item = (EntryId, Live<'a>)> {
         let lanes = self.bucket(bucket).tags().used();
         lanes.filter_map(move |lane| {
-            Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, hold)?))
+            Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, token)?))
+        })
+    }
+
+    /// The used lanes of one bucket, for a reader.
+    pub(crate) fn lanes_of(&self, bucket: usize) -> impl Iterator<Item = Candidate<'_>> {
+        let lanes = self.bucket(bucket).tags().used();
+        lanes.filter_map(move |lane| {
+            let lane = Lane { bucket: self.bucket(bucket), bits: self.bits, number: bucket, lane };
+            Candidate::in_lane(lane, lane.bucket.word(lane.lane))
         })
     }
 }
 
-/// A lane of a table, in which an entry was found.
+/// A lane of a table.
 #[derive(Clone, Copy)]
 pub(crate) struct Lane<'a> {
     bucket: &'a Bucket,
@@ -183,12 +182,6 @@ pub(crate) struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// Whether the entry that was found here is here still, as far as this table goes.
-    #[inline(always)]
-    pub(crate) fn holds(self, live: Live<'_>) -> bool {
-        self.bucket.has_location(self.lane, self.bits, live.location())
-    }
-
     #[inline(always)]
     pub(crate) fn id(self) -> EntryId {
         EntryId::from_lane(self.number, self.lane)
@@ -201,11 +194,54 @@ impl Lane<'_> {
     }
 }
 
+/// A lane that a search has led to, and the location that it named then. What is there now is another question.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'a> {
+    lane: Lane<'a>,
+    location: Location,
+}
+
+impl<'a> Candidate<'a> {
+    /// `None` if the word names no location: the entry was erased after the lane's tag was read.
+    #[inline(always)]
+    fn in_lane(lane: Lane<'a>, word: u32) -> Option<Self> {
+        Some(Self { lane, location: Location::from_word(lane.bits.location(word))? })
+    }
+
+    #[inline(always)]
+    pub(crate) fn lane(self) -> Lane<'a> {
+        self.lane
+    }
+
+    #[inline(always)]
+    pub(crate) fn location(self) -> Location {
+        self.location
+    }
+
+    /// Looks at the lane again, and returns the entry if it is still where the search has found it.
+    ///
+    /// # Safety
+    ///
+    /// * `hold` is a slot that names the entry at this location, and names nothing else for as long as the result is used;
+    /// * the table was the present one at some moment after the slot named the entry.
+    #[inline(always)]
+    pub(crate) unsafe fn look_again(self, hold: Hold<'a>) -> Option<Live<'a>> {
+        let Lane { bucket, bits, lane, .. } = self.lane;
+        // SAFETY: the caller's duties are the same.
+        unsafe { bucket.live_again(lane, bits, self.location, hold) }
+    }
+
+    /// The entry that the lane points to. For the holder of the lock, since the search.
+    #[inline]
+    pub(crate) fn live(self, token: &'a WriteToken) -> Option<Live<'a>> {
+        self.lane.bucket.live(self.lane.lane, self.lane.bits, token)
+    }
+}
+
 /// A search through the buckets in which an entry with some hash may be. See [`Table::candidates`].
 pub(crate) struct Candidates<'a> {
     table: &'a Table,
     hash: KeyHash,
-    hold: Hold<'a>,
     /// The bucket that is being searched, and the lanes of it that are left.
     number: usize,
     bucket: &'a Bucket,
@@ -215,16 +251,20 @@ pub(crate) struct Candidates<'a> {
 }
 
 impl<'a> Iterator for Candidates<'a> {
-    type Item = (Lane<'a>, Live<'a>);
+    type Item = Candidate<'a>;
 
     #[inline(always)]
-    fn next(&mut self) -> Option<(Lane<'a>, Live<'a>)> {
-        let Self { table, hash, hold, .. } = *self;
+    fn next(&mut self) -> Option<Candidate<'a>> {
+        let Self { table, hash, .. } = *self;
         loop {
             for lane in self.lanes.by_ref() {
-                // No location: the entry was erased after its tag was read.
-                if let Some(live) = self.bucket.live_matching(lane, table.bits, hash.extra(), hold) {
-                    return Some((Lane { bucket: self.bucket, bits: table.bits, number: self.number, lane }, live));
+                let word = self.bucket.word(lane);
+                if table.bits.extra(word) != table.bits.kept(hash.extra()) {
+                    continue;
+                }
+                let lane = Lane { bucket: self.bucket, bits: table.bits, number: self.number, lane };
+                if let Some(candidate) = Candidate::in_lane(lane, word) {
+                    return Some(candidate);
                 }
             }
             self.passed += 1;
@@ -383,7 +423,7 @@ impl Index {
     pub(crate) fn move_to(
         &mut self,
         table: Arc<Table>,
-        hold: Hold<'_>,
+        token: &WriteToken,
         prefetch: impl Fn(Live<'_>),
         hash_of: impl Fn(Live<'_>) -> KeyHash,
         mut moved: impl FnMut(EntryId, EntryId, Live<'_>),
@@ -391,9 +431,9 @@ impl Index {
         let old = &*self.table;
         for bucket in 0..old.buckets() {
             if bucket + 1 < old.buckets() {
-                old.entries(bucket + 1, hold).for_each(|(_, live)| prefetch(live));
+                old.entries(bucket + 1, token).for_each(|(_, live)| prefetch(live));
             }
-            for (id, live) in old.entries(bucket, hold) {
+            for (id, live) in old.entries(bucket, token) {
                 let hash = hash_of(live);
                 // The table is larger than the one that held all entries, so there is a lane.
                 let Some(to) = table.free_lane(hash) else { continue };
@@ -408,22 +448,22 @@ impl Index {
 
     /// The id of the entry at a location, from a look at every lane: for when its hash does not lead to it.
     #[cold]
-    pub(crate) fn search(&self, location: Location, hold: Hold<'_>) -> Option<EntryId> {
-        let mut entries = (0..self.table.buckets()).flat_map(|bucket| self.table.entries(bucket, hold));
+    pub(crate) fn search(&self, location: Location, token: &WriteToken) -> Option<EntryId> {
+        let mut entries = (0..self.table.buckets()).flat_map(|bucket| self.table.entries(bucket, token));
         entries.find(|(_, live)| live.location() == location).map(|(id, _)| id)
     }
 
     /// Recounts everything and panics where it differs. Returns all locations.
-    pub(crate) fn validate(&self, hold: Hold<'_>, hash_of: impl Fn(Live<'_>) -> KeyHash) -> Vec<Location> {
+    pub(crate) fn validate(&self, token: &WriteToken, hash_of: impl Fn(Live<'_>) -> KeyHash) -> Vec<Location> {
         let mut locations = Vec::new();
         let mut overflow = vec![0_u32; self.table.buckets()];
         for number in 0..self.table.buckets() {
             let bucket = self.table.bucket(number);
             for lane in bucket.tags().used() {
-                let live = bucket.live(lane, self.table.bits, hold).expect("a used lane has a location");
+                let live = bucket.live(lane, self.table.bits, token).expect("a used lane has a location");
                 let hash = hash_of(live);
                 let id = EntryId::from_lane(number, lane);
-                let found = self.table.find_location(hash, live.location(), hold);
+                let found = self.table.find_location(hash, live.location());
                 assert_eq!(found, Some(id), "an entry is not found by its hash");
                 let mut passed = self.table.home(hash);
                 while passed != number {
@@ -433,7 +473,7 @@ impl Index {
                 locations.push(live.location());
             }
             for lane in bucket.tags().free() {
-                assert!(bucket.live(lane, self.table.bits, hold).is_none(), "a free lane has a location");
+                assert!(bucket.live(lane, self.table.bits, token).is_none(), "a free lane has a location");
             }
         }
         for (number, expected) in overflow.into_iter().enumerate() {
@@ -463,10 +503,9 @@ fn place(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reclaim::WriteToken;
 
     fn table(buckets: usize) -> Arc<Table> {
-        Arc::new(Table::new(buckets, LocationBits::for_arena(1 << 20), |_| {}).unwrap())
+        Arc::new(Table::new(buckets, LocationBits::for_arena(1 << 20)).unwrap())
     }
 
     fn hash(bits: u64) -> KeyHash {
@@ -488,8 +527,7 @@ mod tests {
     }
 
     fn find(index: &Index, hash: KeyHash, entry: usize) -> Option<EntryId> {
-        let token = WriteToken::new();
-        index.table().find_location(hash, location(entry), (&token).into())
+        index.table().find_location(hash, location(entry))
     }
 
     #[test]
@@ -505,7 +543,7 @@ mod tests {
             assert_eq!(find(&index, all(0), entry).is_some(), entry % 2 == 1);
         }
         let token = WriteToken::new();
-        index.validate((&token).into(), |_| all(0));
+        index.validate(&token, |_| all(0));
     }
 
     #[test]
@@ -517,17 +555,11 @@ mod tests {
         let token = WriteToken::new();
         let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
         let mut moves = std::collections::HashMap::new();
-        index.move_to(
-            table(13),
-            (&token).into(),
-            |_| {},
-            hash_of,
-            |from, to, _| assert_eq!(moves.insert(from, to), None),
-        );
+        index.move_to(table(13), &token, |_| {}, hash_of, |from, to, _| assert_eq!(moves.insert(from, to), None));
         assert_eq!((index.table().buckets(), moves.len()), (13, 100));
         let moved = moves[&visited];
         assert_eq!((Some(moved), index.table().visits(moved)), (find(&index, spread(7), 7), 2));
-        assert_eq!(index.validate((&token).into(), hash_of).len(), 100);
+        assert_eq!(index.validate(&token, hash_of).len(), 100);
     }
 
     #[test]

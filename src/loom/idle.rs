@@ -28,7 +28,7 @@ impl Clock for TickClock {
 
 /// A shard in which key `a` was stored at tick 0 with value 1.
 fn timed() -> Arc<Timed> {
-    drop(reclaim::pin());
+    drop(Slot::take());
     let clock = Arc::new(TickClock(AtomicU32::new(0)));
     let config = ShardConfig {
         rules: Rules::new(None, Some(TICK * IDLE), Duration::ZERO, 0.0),
@@ -57,8 +57,8 @@ impl Timed {
 
     /// Reads key `a` at the present tick.
     fn read(&self) -> Option<u8> {
-        let pin = reclaim::pin();
-        self.shard.find_to_read(hash(b'a'), b"a", &pin).map(|found| whole(found.value))
+        let mut slot = Slot::take();
+        self.shard.find_to_read(hash(b'a'), b"a", &mut slot).map(|found| whole(found.value))
     }
 
     fn relocate(&self) {

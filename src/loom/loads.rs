@@ -6,6 +6,8 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::task::Wake;
 
+use loom::sync::atomic::AtomicUsize;
+
 use super::*;
 use crate::expiry::Lifetime;
 use crate::flight::{End, Flight};
@@ -22,7 +24,7 @@ struct Backed {
 }
 
 fn backed() -> Arc<Backed> {
-    drop(reclaim::pin());
+    drop(Slot::take());
     let shard = Shard::new(&config()).unwrap();
     Arc::new(Backed { shard, version: AtomicUsize::new(1), loads: AtomicUsize::new(0) })
 }
@@ -48,8 +50,8 @@ impl Backed {
 
     /// What is stored.
     fn stored(&self) -> Option<u8> {
-        let pin = reclaim::pin();
-        self.shard.find_to_read(hash(KEY[0]), KEY, &pin).map(|found| whole(found.value))
+        let mut slot = Slot::take();
+        self.shard.find_to_read(hash(KEY[0]), KEY, &mut slot).map(|found| whole(found.value))
     }
 
     /// Loads or waits until there is something, as a caller does.

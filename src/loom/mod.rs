@@ -4,7 +4,7 @@
 //! RUSTFLAGS="--cfg bytecache_loom" cargo test --lib --release loom
 //! ```
 //!
-//! Two things stand in for the real ones: the epochs (`reclaim.rs`, `mod model`) and the arena's bytes, which
+//! Two things stand in for the real ones: the epochs (`reclaim/epochs.rs`, `mod model`) and the arena's bytes, which
 //! loom cannot see; each unit of them has a shadow cell that reports an access that nothing orders
 //! (`ring/memory.rs`, `mod shadow`).
 //!
@@ -21,7 +21,7 @@
 use std::sync::{Arc, Weak};
 
 use loom::model::Builder;
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::Ordering;
 use loom::thread;
 
 use crate::clock::ClockSource;
@@ -29,11 +29,11 @@ use crate::expiry::Rules;
 use crate::hash::{KeyHash, KeyHasher, StableHash};
 use crate::index::{Index, LocationBits, Table};
 use crate::policy::Policy;
-use crate::reclaim::{self, Live, Pin, Published, WriteToken};
+use crate::reclaim::{Kept, Live, Slot, WriteToken};
 use crate::ring::{Alignment, Draft, Held, Ring, RingShared, Stream, Value};
-use crate::shard::{Condition, Shard, ShardConfig, TouchLog};
+use crate::shard::{Condition, Found, Lookup, Shard, ShardConfig, TouchLog};
 use crate::stats::LoadCounts;
-use crate::units::{EntryId, Location, Stamps};
+use crate::units::{EntryId, Location, Stamps, Tick};
 
 /// Explores all schedules with at most so many switches away from a thread that could go on: two to four show
 /// every fault that was tried, within seconds.
@@ -54,11 +54,8 @@ fn explore_some(preemptions: usize, schedules: usize, model: impl Fn() + Send + 
 const CHUNK_SHIFT: u32 = 6;
 const VALUE_BYTES: usize = 11;
 
-/// What readers share: a shard without lock and policy.
-struct Readers {
-    table: Published<Table>,
-    ring: Arc<RingShared>,
-}
+/// What readers share: the searching part of a shard, as it ships.
+type Readers = Lookup;
 
 /// What the holder of a shard's lock has. Its steps come in the order of `shard/write.rs`.
 struct Writer {
@@ -79,11 +76,11 @@ fn bytes(value: u8) -> [u8; VALUE_BYTES] {
 
 /// A table of one bucket, and a ring of which `chunks` are put to use.
 fn store(chunks: u32) -> (Writer, Arc<Readers>) {
-    drop(reclaim::pin()); // The epochs start here.
+    drop(Slot::take()); // This thread registers here.
     let mut ring = Ring::new(chunks, CHUNK_SHIFT, Alignment::new(1).unwrap()).unwrap();
-    let table = Arc::new(Table::new(1, LocationBits::for_arena(ring.bytes()), |_| {}).unwrap());
+    let table = Arc::new(Table::new(1, LocationBits::for_arena(ring.bytes())).unwrap());
     (0..chunks).for_each(|_| assert!(ring.put_to_use()));
-    let readers = Readers { table: Published::new(Arc::clone(&table)), ring: Arc::clone(ring.shared()) };
+    let readers = Readers { table: Kept::new(Arc::clone(&table)), ring: Arc::clone(ring.shared()) };
     let mut writer = Writer { index: Index::new(table), ring, token: WriteToken::new() };
     writer.next_chunk();
     (writer, Arc::new(readers))
@@ -93,7 +90,7 @@ impl Writer {
     /// Seals the open chunk and opens the first that is free.
     fn next_chunk(&mut self) {
         if let Some(emptied) = self.ring.open_next(Stream::Fresh, None).expect("a free chunk") {
-            self.ring.retire(emptied, &reclaim::pin());
+            self.ring.retire(emptied);
         }
     }
 
@@ -109,9 +106,10 @@ impl Writer {
     }
 
     fn find(&self, key: u8) -> (EntryId, Location) {
-        let mut candidates = self.index.table().candidates(hash(key), (&self.token).into());
-        let found = candidates.find(|&(_, live)| self.ring.entry(live).key == [key]);
-        found.map(|(lane, live)| (lane.id(), live.location())).expect("the writer's own entry")
+        let candidates = self.index.table().candidates(hash(key));
+        let mut entries = candidates.filter_map(|found| Some((found.lane().id(), found.live(&self.token)?)));
+        let found = entries.find(|&(_, live)| self.ring.entry(live).key == [key]);
+        found.map(|(id, live)| (id, live.location())).expect("the writer's own entry")
     }
 
     fn update(&mut self, key: u8, value: u8) {
@@ -129,14 +127,13 @@ impl Writer {
 
     fn kill(&mut self, location: Location) {
         if let Some(chunk) = self.ring.kill(location).emptied {
-            self.ring.retire(chunk, &reclaim::pin());
+            self.ring.retire(chunk);
         }
     }
 
     /// Takes back what has been let go.
     fn collect(&mut self) {
-        reclaim::collect();
-        self.ring.collect_freed();
+        self.ring.reclaim();
     }
 
     /// Opens a free chunk and fills it. Bytes that somebody may still read are not to be among it.
@@ -147,15 +144,25 @@ impl Writer {
 }
 
 impl Readers {
-    fn live<'a>(&'a self, key: u8, pin: &'a Pin) -> Option<Live<'a>> {
-        let mut candidates = self.table.load(pin).candidates(hash(key), pin.into());
-        candidates.find(|&(_, live)| self.ring.entry(live).key == [key]).map(|(_, live)| live)
+    fn found<'a>(&'a self, key: u8, slot: &'a mut Slot) -> Option<Found<'a>> {
+        self.find(hash(key), &[key], slot, || Tick::new(0), |_, _, _| Some(())).map(|(found, ())| found)
+    }
+
+    /// The value under `key`, in place, at two moments of a hold.
+    fn view(&self, key: u8) -> Option<u8> {
+        let mut slot = Slot::take();
+        let found = self.found(key, &mut slot)?;
+        let first = whole(found.value);
+        thread::yield_now();
+        // Another access, for loom to see.
+        assert_eq!(self.ring.entry(found.live).value, bytes(first));
+        Some(first)
     }
 
     /// The value under `key`, held; with whether it is pinned.
-    fn hold(&self, key: u8) -> Option<(Value, bool)> {
-        let pin = reclaim::pin();
-        Some(match self.ring.value(self.live(key, &pin)?) {
+    fn value(&self, key: u8) -> Option<(Value, bool)> {
+        let mut slot = Slot::take();
+        Some(match self.ring.value(self.found(key, &mut slot)?.live) {
             Held::Pinned(value) => (value, true),
             Held::Copied(value) => (value, false),
         })
@@ -189,7 +196,7 @@ mod publishing {
     use crate::expiry::Lifetime;
 
     fn shard() -> Shard {
-        drop(reclaim::pin());
+        drop(Slot::take());
         let shard = Shard::new(&config()).unwrap();
         put(&shard, b'0', 0); // Opens a chunk.
         shard
@@ -202,8 +209,8 @@ mod publishing {
     }
 
     fn get(shard: &Shard, key: u8) -> Option<u8> {
-        let pin = reclaim::pin();
-        shard.find(hash(key), &[key], &pin).map(|found| whole(found.value))
+        let mut slot = Slot::take();
+        shard.find(hash(key), &[key], &mut slot).map(|found| whole(found.value))
     }
 
     /// Fails if `Bucket::set_location`, `Bucket::move_location` or `Bucket::live` is Relaxed.
@@ -254,53 +261,64 @@ mod loads;
 mod growth {
     use super::*;
 
-    /// Fails if `Published::replace` or `Published::load` is Relaxed, if the old table is dropped without a
-    /// grace period, and if `Bucket::move_location` or `Bucket::live` is Relaxed.
+    /// A key that is updated after its table was replaced, and one that is not, are found in either table.
+    ///
+    /// Fails if `Kept::replace` or `Kept::load` is Relaxed, if a search does not look at the table again before it reads or
+    /// before it misses, if the fence of `Buckets::release` or of a search that misses is left out, and if
+    /// `Bucket::move_location` or `Bucket::live_again` is Relaxed.
     #[test]
-    fn a_key_is_found_while_its_table_is_replaced() {
+    fn a_key_is_found_while_its_table_is_replaced_and_cleared() {
         explore(3, || {
             let (mut writer, readers) = store(2);
-            let dropped = Arc::new(AtomicUsize::new(0));
-            let bits = writer.index.table().bits();
-            let table = |buckets| {
-                let dropped = Arc::clone(&dropped);
-                let on_drop = move |_| {
-                    dropped.fetch_or(1_usize << buckets, Ordering::Relaxed);
-                };
-                Arc::new(Table::new(buckets, bits, on_drop).unwrap())
-            };
-            writer.grow(&readers, table(2));
-            reclaim::collect();
             writer.insert(b'a', 1);
             writer.insert(b'b', 1);
             let reader = {
-                let (readers, dropped) = (Arc::clone(&readers), Arc::clone(&dropped));
+                let readers = Arc::clone(&readers);
                 thread::spawn(move || {
-                    let pin = reclaim::pin();
-                    let table = readers.table.load(&pin);
-                    let buckets = table.buckets();
                     for key in *b"ab" {
-                        let live = readers.live(key, &pin).expect("present throughout");
-                        assert!((1..=2).contains(&whole(readers.ring.entry(live).value)));
+                        let value = readers.view(key).expect("present throughout");
+                        assert!((1..=2).contains(&value));
                     }
-                    assert_eq!(table.buckets(), buckets);
-                    assert_eq!(dropped.load(Ordering::Relaxed) & 1 << buckets, 0, "the reader's table was dropped");
                 })
             };
-            writer.grow(&readers, table(3));
+            let old = Arc::clone(writer.index.table());
+            writer.grow(&readers, 2);
+            old.release();
             writer.update(b'a', 2);
-            reclaim::collect();
             reader.join().unwrap();
-            reclaim::collect();
-            assert_eq!(dropped.load(Ordering::Relaxed), 1 << 2, "the old table is not gone, or the present one is");
+            assert_eq!((readers.view(b'a'), readers.view(b'b')), (Some(2), Some(1)));
+        });
+    }
+
+    /// A reader that has found an entry in a table which is replaced then does not read it after its chunk was used again.
+    ///
+    /// Fails if the second look does not ask whether the table is the present one.
+    #[test]
+    fn an_entry_that_leaves_after_its_table_was_replaced_is_not_read() {
+        explore(3, || {
+            let (mut writer, readers) = store(2);
+            writer.insert(b'a', 1);
+            let reader = {
+                let readers = Arc::clone(&readers);
+                thread::spawn(move || assert!(readers.view(b'a').is_none_or(|value| value == 1)))
+            };
+            writer.grow(&readers, 2);
+            writer.next_chunk();
+            writer.remove(b'a');
+            writer.collect();
+            if writer.ring.counts().free > 0 {
+                writer.fill_free_chunk();
+            }
+            reader.join().unwrap();
         });
     }
 
     impl Writer {
-        fn grow(&mut self, readers: &Readers, table: Arc<Table>) {
+        fn grow(&mut self, readers: &Readers, buckets: usize) {
+            let table = Arc::new(Table::new(buckets, self.index.table().bits()).unwrap());
             let hash = |live: Live<'_>| hash(self.ring.entry(live).key[0]);
-            self.index.move_to(table, (&self.token).into(), |_| {}, hash, |_, _, _| {});
-            readers.table.replace(Arc::clone(self.index.table()), &reclaim::pin());
+            self.index.move_to(table, &self.token, |_| {}, hash, |_, _, _| {});
+            readers.table.replace(Arc::clone(self.index.table()));
         }
     }
 }
@@ -319,7 +337,7 @@ mod touches {
 
     fn push(log: &Arc<TouchLog>, id: EntryId) -> thread::JoinHandle<bool> {
         let log = Arc::clone(log);
-        thread::spawn(move || log.push(None, id))
+        thread::spawn(move || log.push(0, id))
     }
 
     /// Fails if `TouchLog::push` takes a place with a load and a store.
@@ -328,7 +346,7 @@ mod touches {
         explore(3, || {
             let log = Arc::new(TouchLog::new(1, 2));
             let pushes = [push(&log, ONE), push(&log, TWO)];
-            let here = log.push(None, EntryId::new(3));
+            let here = log.push(0, EntryId::new(3));
             let taken = pushes.map(|push| push.join().unwrap());
             let mut drained = drain(&log);
             drained.sort();

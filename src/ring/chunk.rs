@@ -1,7 +1,7 @@
 //! Chunks: their states, and the pins that keep one from being reused.
 //!
 //! ```text
-//!             open               seal               retire              grace period over,
+//!             open               seal               retire              no slot names it,
 //!   free ------------> open ------------> sealed ------------> retired    all values dropped
 //!    ^ ^                                                           |             |
 //!    | +-- put_to_use -- absent                                    +-------------+
@@ -11,12 +11,12 @@
 //! # Invariants
 //!
 //! 1. A chunk's pin word counts the values that point into it; its top bit is the ring's own pin.
-//! 2. Values pin a chunk only under an epoch pin or the write lock, from a live location: never one whose own
+//! 2. Values pin a chunk only while a slot names it or the write lock is held, from a live location: never one whose own
 //!    pin is gone. A copy of a value pins what that value has pinned already.
 //! 3. Whoever brings the word to zero, and nobody else, marks the chunk freed. Only then may its bytes be
 //!    written again.
-//! 4. A retired chunk owns one count of the ring's `Arc`, which whoever frees it lets go: chunks outlive the
-//!    cache while they are pinned.
+//! 4. A chunk whose own pin is gone and that values hold owns one count of the ring's `Arc`. The thread that frees the chunk
+//!    drops it: chunks outlive the cache while they are pinned.
 //!
 //! # Synchronization
 //!
@@ -183,7 +183,7 @@ impl PinWord {
         Self::ended(self.word.fetch_sub(1, Ordering::Release) - 1)
     }
 
-    /// Ends the ring's own pin, after the grace period.
+    /// Ends the ring's own pin, when no slot names the chunk any more.
     pub(super) fn drop_own(&self) -> Unpinned {
         Self::ended(self.word.fetch_sub(OWN, Ordering::Release) - OWN)
     }

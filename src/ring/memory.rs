@@ -29,9 +29,6 @@ use crate::reclaim::Live;
 use crate::region::{Filling, Region};
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps, is_later};
 
-/// The largest page that the system may have.
-const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
-
 /// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
 pub(super) const PREFETCH_LINES: usize = 6;
 
@@ -85,6 +82,18 @@ impl Arena {
             #[cfg(bytecache_loom)]
             shadow: shadow::Shadow::default(),
         })
+    }
+
+    /// The addresses of the arena.
+    pub(super) fn addresses(&self) -> Range<usize> {
+        let start = self.base.addr().get();
+        start..start + self.bytes
+    }
+
+    /// The address of the entry at `location`.
+    #[inline(always)]
+    pub(super) fn address_of(&self, location: Location) -> usize {
+        self.base.addr().get() + location.offset()
     }
 
     pub(super) fn alignment(&self) -> Alignment {
@@ -388,18 +397,8 @@ impl Arena {
     pub(super) fn release(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.bytes, "range beyond the arena");
         self.note_write(range.start, range.len());
-        if range.start % MAX_PAGE != 0 || range.len() % MAX_PAGE != 0 {
-            return; // The system would widen the range to whole pages, and what lies there may be live.
-        }
-        #[cfg(unix)]
-        if let Some((map, start)) = self.region.mapping() {
-            let advice = memmap2::UncheckedAdvice::DontNeed;
-            // SAFETY:
-            // * the range is in the mapping and made of whole pages, as regions start on one: nothing beyond it is touched;
-            // * it holds nothing live, so nobody reads it before it is written anew;
-            // * private anonymous memory then reads as zero, which keeps invariant 1.
-            let _ = unsafe { map.unchecked_advise_range(advice, start + range.start, range.len()) };
-        }
+        // SAFETY: the range holds nothing live, so nobody reads it before it is written again; zero keeps invariant 1.
+        let _ = unsafe { self.region.release(range) };
     }
 
     #[cfg(bytecache_loom)]

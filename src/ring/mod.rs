@@ -38,7 +38,7 @@ pub(crate) use shared::{Held, RingShared};
 pub use value::Value;
 
 use crate::prefetch::prefetch;
-use crate::reclaim::{Live, Pin, WriteToken};
+use crate::reclaim::{self, Live, WriteToken};
 use crate::units::{Location, MAX_ARENA_BYTES};
 
 /// Which open chunk an entry goes to: by how often it has been relocated, so that each chunk's entries die at
@@ -87,6 +87,10 @@ pub(crate) struct Ring {
     /// Bytes at the ends of sealed chunks that were too few for the next entry.
     unused_ends: usize,
     counts: ChunkCounts,
+    /// Retired chunks, and first chunks of retired runs, that readers may still see. Never longer than there are chunks.
+    waiting: Vec<ChunkId>,
+    /// The chunks that slots named when [`reclaim`](Self::reclaim) looked: a bit for each.
+    held: Box<[u64]>,
 }
 
 /// How many chunks are in which state.
@@ -114,12 +118,15 @@ impl Ring {
             tail: 0,
             unused_ends: 0,
             counts: ChunkCounts { absent: count, ..ChunkCounts::default() },
+            waiting: Vec::with_capacity(count),
+            held: vec![0; count.div_ceil(64)].into(),
         })
     }
 
     /// What a ring of so many chunks allocates beside its chunks.
     pub(crate) fn footprint(chunks: usize) -> usize {
-        RingShared::footprint(chunks) + chunks * size_of::<Chunk>()
+        let lists = chunks * size_of::<ChunkId>() + chunks.div_ceil(64) * size_of::<u64>();
+        RingShared::footprint(chunks) + chunks * size_of::<Chunk>() + lists
     }
 
     pub(crate) fn shared(&self) -> &Arc<RingShared> {
@@ -148,9 +155,9 @@ impl Ring {
         self.counts
     }
 
-    /// Retired chunks that wait for readers to come to an end, as opposed to those that values hold.
-    pub(crate) fn waiting_chunks(&self) -> usize {
-        self.counts.retired.saturating_sub(self.shared.held_chunks())
+    /// Retired chunks and runs that readers may still see, as opposed to those that only values hold.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// The sum of the charges of all live entries.
@@ -393,17 +400,48 @@ impl Ring {
         Some(unsafe { Live::new(location, token.into()) })
     }
 
-    /// Hands an emptied chunk, or run of chunks, to the epochs.
-    pub(crate) fn retire(&mut self, chunk: ChunkId, pin: &Pin) {
+    /// Gives up an emptied chunk, or run of chunks. It is free again when no reader and no value holds it.
+    pub(crate) fn retire(&mut self, chunk: ChunkId) {
         assert!(self.chunks[chunk.index()].live == 0, "a chunk with live entries was retired");
         for chunk in chunk.0..chunk.0 + self.shared.pins[chunk.index()].span() {
             self.set_state(ChunkId(chunk), ChunkState::Retired);
         }
-        self.shared.retire(chunk, pin);
+        self.waiting.push(chunk);
+    }
+
+    /// Takes back the retired chunks that neither a reader nor a value holds.
+    ///
+    /// One look at the slots of all threads, however many chunks wait.
+    pub(crate) fn reclaim(&mut self) {
+        if !self.waiting.is_empty() {
+            self.look_at_slots();
+            let (held, shared) = (&self.held, &self.shared);
+            self.waiting.retain(|&chunk| {
+                // A slot names the chunk in which the entry begins.
+                let mut run = chunk.0..chunk.0 + shared.pins[chunk.index()].span();
+                let is_held = run.any(|chunk| held[chunk as usize / 64] & (1 << (chunk % 64)) != 0);
+                if !is_held {
+                    shared.drop_own(chunk);
+                }
+                is_held
+            });
+        }
+        self.collect_freed();
+    }
+
+    fn look_at_slots(&mut self) {
+        self.held.fill(0);
+        let arena = self.shared.arena.addresses();
+        reclaim::for_each_hold(|address| {
+            if arena.contains(&address) {
+                let chunk = (address - arena.start) >> self.chunk_shift;
+                self.held[chunk / 64] |= 1 << (chunk % 64);
+            }
+        });
     }
 
     /// Takes back the chunks that have been freed.
-    pub(crate) fn collect_freed(&mut self) {
+    fn collect_freed(&mut self) {
         let shared = Arc::clone(&self.shared);
         shared.freed.take(|chunk| {
             shared.pins[chunk.index()].set_span(1);
@@ -501,16 +539,17 @@ impl Ring {
     }
 
     /// Empties the whole ring. No lane of the index may point into it.
-    pub(crate) fn clear(&mut self, pin: &Pin) {
+    pub(crate) fn clear(&mut self) {
         self.open = [None; Stream::COUNT];
         self.live_bytes = 0;
         for chunk in 0..self.chunks() {
             self.chunks[chunk].live = 0;
             // Retiring the first chunk of a run retires those behind it.
             if !matches!(self.chunks[chunk].state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
-                self.retire(ChunkId(to_u32(chunk)), pin);
+                self.retire(ChunkId(to_u32(chunk)));
             }
         }
+        self.reclaim();
     }
 
     fn find(&self, wanted: impl Fn(ChunkId, ChunkState) -> bool) -> Option<ChunkId> {
@@ -578,11 +617,14 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        for (number, chunk) in (0..).zip(&self.chunks) {
-            let own = !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired);
+        let filled = (0..)
+            .map(ChunkId)
+            .zip(&self.chunks)
+            .filter(|(_, chunk)| !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired));
+        for chunk in filled.map(|(id, _)| id).chain(self.waiting.iter().copied()) {
             // No reader is left, so a chunk without values gets none any more, and its own pin need not end.
-            if own && self.shared.pins[number as usize].has_values() {
-                Arc::clone(&self.shared).drop_own(ChunkId(number));
+            if self.shared.pins[chunk.index()].has_values() {
+                self.shared.drop_own(chunk);
             }
         }
     }

@@ -13,7 +13,7 @@ use super::header::Alignment;
 use super::memory::{Arena, Entry, PREFETCH_LINES, StampsAt};
 use super::value::Value;
 use crate::prefetch::LINE;
-use crate::reclaim::{Live, Pin};
+use crate::reclaim::Live;
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::{Location, Stamp, Stamps};
 
@@ -29,8 +29,6 @@ pub(crate) struct RingShared {
     /// Chunks that are marked as pinned, and how many may be.
     pinned: AtomicU32,
     pinned_max: u32,
-    /// Chunks whose grace period is over, and that only values keep from being freed.
-    held: AtomicU32,
     /// Where the next recount goes on.
     recount_at: AtomicU32,
     /// Cache lines that an entry usually spans.
@@ -53,7 +51,6 @@ impl RingShared {
             freed: FreedSet::new(chunks as usize),
             pinned: AtomicU32::new(0),
             pinned_max: chunks / 4,
-            held: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
             usual_lines: AtomicU32::new(1),
         })
@@ -211,11 +208,6 @@ impl RingShared {
         found > 0
     }
 
-    /// Retired chunks that only values keep from being freed.
-    pub(super) fn held_chunks(&self) -> usize {
-        self.held.load(Ordering::Relaxed) as usize // A bound on work, and no more.
-    }
-
     /// Chunks that values hold at this moment, retired ones included.
     pub(super) fn pinned_chunks(&self) -> usize {
         self.pins.iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()
@@ -237,32 +229,24 @@ impl RingShared {
         if let Unpinned::Last { marked } = ended {
             // SAFETY: the pins have come to zero here, so the count of the retired chunk is ours (chunk.rs, 3 and 4).
             let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
-            ring.held.fetch_sub(ring.pins[chunk.index()].span(), Ordering::Relaxed);
             ring.free(chunk, marked);
         }
     }
 
-    /// Lets the ring's own pin on a chunk go once no reader can find an entry in it any more.
-    pub(super) fn retire(self: &Arc<Self>, chunk: ChunkId, pin: &Pin) {
-        let ring = Arc::clone(self);
-        pin.defer(move || ring.drop_own(chunk));
+    /// Ends the ring's own pin on a chunk in which nothing can be found and that no slot names.
+    pub(super) fn drop_own(self: &Arc<Self>, chunk: ChunkId) {
+        // Before the pin is gone, a count of the `Arc` is there for the value that is last (chunk.rs, 4).
+        let count = Arc::clone(self);
+        match self.pins[chunk.index()].drop_own() {
+            Unpinned::Last { marked } => self.free(chunk, marked),
+            Unpinned::StillHeld => core::mem::forget(count),
+        }
     }
 
-    /// Ends the ring's own pin on a chunk in which nothing can be found.
-    pub(super) fn drop_own(self: Arc<Self>, chunk: ChunkId) {
-        // Before the pin is gone, its count of the `Arc` goes over to whoever is last (chunk.rs, 4).
-        let raw = Arc::into_raw(self);
-        // SAFETY: the count that `raw` stands for has not been given back yet.
-        let ring = unsafe { &*raw };
-        // Counted before, so that whoever is last finds it counted.
-        let span = ring.pins[chunk.index()].span();
-        ring.held.fetch_add(span, Ordering::Relaxed);
-        if let Unpinned::Last { marked } = ring.pins[chunk.index()].drop_own() {
-            // SAFETY: no value is left that could have taken the count over, so it is still ours.
-            let ring = unsafe { Arc::from_raw(raw) };
-            ring.held.fetch_sub(span, Ordering::Relaxed);
-            ring.free(chunk, marked);
-        }
+    /// The address of the entry at `location`: by it, a reader's slot names the entry's chunk.
+    #[inline(always)]
+    pub(crate) fn address_of(&self, location: Location) -> usize {
+        self.arena.address_of(location)
     }
 
     /// Hands a chunk without pins back to its ring.

@@ -12,7 +12,7 @@ use super::write::{NoSpace, Order, Writer};
 use super::{Shard, State};
 use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
 use crate::hash::KeyHash;
-use crate::reclaim::{self, Live};
+use crate::reclaim::{Live, Slot};
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Held};
 use crate::units::{EntryId, LANES, Stamps, Tick};
@@ -230,7 +230,7 @@ impl Writer<'_> {
             self.file(id, removal);
         } else {
             // Held, as its own bytes are copied while room is made for them.
-            let (Held::Pinned(value) | Held::Copied(value)) = self.shard.ring.value(live);
+            let (Held::Pinned(value) | Held::Copied(value)) = self.shard.lookup.ring.value(live);
             let order = Order { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
             self.restore(id, &order)?;
         }
@@ -286,28 +286,33 @@ impl Shard {
 
     /// What is to be expected of the entry under `key`, if it is not gone. A refresh is near if it is no more than that ahead.
     pub(crate) fn outlook(&self, hash: KeyHash, key: &[u8], near: Duration) -> Option<Outlook> {
-        let pin = reclaim::pin();
-        // Ends: each round but the first follows a change of the entry by a writer.
-        loop {
-            let reached = self.time.reached(); // Before the entry is looked for: see `expiry/mod.rs`.
-            let (found, stamps) = self.seek(hash, key, &pin)?;
-            if stamps.set.is_empty() {
-                return Some(Outlook::ENDLESS);
-            }
-            let now = self.time.now(reached); // First: what was moved ahead before counts.
-            let times = self.rules.times_by(|stamp| self.ring.stamp_at(stamps, stamp), reached);
-            let left = times.deadline().map_or(Remaining::Never, |deadline| Remaining::For(now.until(deadline)));
-            let mut freshness = times.freshness(now.tick());
-            if left == Remaining::Never || !self.ring.has_left(found.live) {
+        let mut slot = Slot::take();
+        // The time is reached before the entry is looked for: see `expiry/mod.rs`.
+        let found = self.lookup.find(
+            hash,
+            key,
+            &mut slot,
+            || self.time.reached(),
+            |live, stamps, reached| {
+                if stamps.set.is_empty() {
+                    return Some(Outlook::ENDLESS);
+                }
+                let now = self.time.now(reached); // First: what was moved ahead before counts.
+                let times = self.rules.times_by(|stamp| self.lookup.ring.stamp_at(stamps, stamp), reached);
+                let left = times.deadline().map_or(Remaining::Never, |deadline| Remaining::For(now.until(deadline)));
+                if left != Remaining::Never && self.lookup.ring.has_left(live) {
+                    return None;
+                }
+                let mut freshness = times.freshness(now.tick());
                 if stamps.set.is_negative() && is_served(freshness) {
                     freshness = Freshness::Negative;
                 }
                 let has_failed = times.has_failed(now.tick());
                 let is_refresh_near = times.is_refresh_near(now.tick(), self.rules.refresh_after(now, near));
-                let outlook = Outlook { freshness, left, has_failed, is_refresh_near };
-                return (freshness != Freshness::Gone).then_some(outlook);
-            }
-        }
+                Some(Outlook { freshness, left, has_failed, is_refresh_near })
+            },
+        );
+        found.map(|(_, outlook)| outlook).filter(|outlook| outlook.freshness != Freshness::Gone)
     }
 
     /// Recounts what the wheel should know, and panics where it does not.
@@ -322,7 +327,7 @@ impl Shard {
         let reached = self.time.reached();
         assert!(reached <= wheel.elapsed());
         for bucket in 0..wheel.members() {
-            for (id, live) in state.index.table().entries(bucket, (&state.token).into()) {
+            for (id, live) in state.index.table().entries(bucket, &state.token) {
                 let Some(removal) = self.rules.times(&state.stamps(live), reached).removal else { continue };
                 let filed = wheel.filed_under(bucket);
                 assert!(filed.is_some_and(|filed| filed <= removal), "{id:?} dies at {removal:?}, filed {filed:?}");

@@ -13,7 +13,7 @@ use super::{MIN_CHUNKS, State, governor, new_table};
 use crate::expiry::Wheel;
 use crate::index::{Index, MAX_LOAD, Table};
 use crate::policy::Renumbering;
-use crate::reclaim::{self, Live};
+use crate::reclaim::{Kept, Live};
 use crate::units::LANES;
 
 /// The index grows to this many times its size at most, however small the first entries are.
@@ -57,7 +57,7 @@ impl Writer<'_> {
     /// What is allocated beside the present table and policy while the index grows: the new table; and what
     /// passes, the policy's new arrays beside its old ones, and the renumbering.
     fn growth_bytes(&self, wanted: usize) -> usize {
-        Table::footprint(wanted) + self.passing_bytes(wanted)
+        Table::footprint(wanted) + Kept::<Table>::BYTES + self.passing_bytes(wanted)
     }
 
     fn passing_bytes(&self, wanted: usize) -> usize {
@@ -88,7 +88,8 @@ impl Writer<'_> {
         let max_entries = Index::max_len_of(table.buckets());
         let mut moved = Renumbering::new(index.table().lanes(), table.lanes(), max_entries);
         let mut new_wheel = wheel.as_ref().map(|wheel| Box::new(Wheel::new(table.buckets(), wheel.elapsed())));
-        index.move_to(table, (&*token).into(), prefetch, hash, |from, to, live| {
+        let old = Arc::clone(index.table());
+        index.move_to(table, token, prefetch, hash, |from, to, live| {
             moved.set(from, to);
             let removal = rules.times(&ring.shared().stamps(live), reached).removal;
             if let (Some(removal), Some(wheel)) = (removal, &mut new_wheel) {
@@ -99,10 +100,10 @@ impl Writer<'_> {
         // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
         let table = index.table();
         self.shard.hint.set(table);
-        self.shard.table.replace(Arc::clone(table), &reclaim::pin());
+        self.shard.lookup.table.replace(Arc::clone(table));
+        self.state.account.give_table(old.release());
         self.state.policy.renumber(&moved);
         self.state.counts.index_growths += 1;
-        reclaim::collect();
     }
 
     /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; a little more than now at

@@ -40,7 +40,7 @@ impl Shard {
     /// be elsewhere by now, or another in its place. A read that counts puts the idle deadline of a fresh entry off.
     #[inline(never)]
     pub(super) fn judge(&self, live: Live<'_>, stamps: StampsAt, reached: Tick, reading: Reading) -> Option<Freshness> {
-        let stamp = |stamp| self.ring.stamp_at(stamps, stamp);
+        let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
         let times = self.rules.times_by(stamp, reached);
         if times.are_endless() {
             return Some(Freshness::Fresh); // Without a look at the clock. Negative entries have an end.
@@ -63,19 +63,19 @@ impl Shard {
         if stamps.set.is_negative() && is_served(freshness) {
             freshness = Freshness::Negative;
         }
-        (!may_have_changed || !self.ring.has_left(live)).then_some(freshness)
+        (!may_have_changed || !self.lookup.ring.has_left(live)).then_some(freshness)
     }
 
     #[inline]
     fn move_idle(&self, live: Live<'_>, stamps: StampsAt, now: Now, reached: Tick) -> Moved {
-        let stamp = |stamp| self.ring.stamp_at(stamps, stamp);
+        let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
         // Ends: a failure means that another thread has moved the stamp, and they are all about to read the same time.
         while let Some(seen) = stamp(Stamp::Idle) {
             if seen == CLAIMED {
                 return Moved::Claimed;
             }
             let Some(word) = self.rules.idle_after_read(seen, stamp, now, reached) else { break };
-            if self.ring.exchange_stamp(live, Stamp::Idle, seen, word) {
+            if self.lookup.ring.exchange_stamp(live, Stamp::Idle, seen, word) {
                 break;
             }
         }

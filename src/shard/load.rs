@@ -200,7 +200,7 @@ impl Writer<'_> {
         let present = self.find_present(hash, key);
         let live = present.id().and_then(|id| self.state.live(id));
         match (present, live) {
-            (Presence::Fresh(_), Some(live)) => Boarding::Present(self.shard.ring.value(live)),
+            (Presence::Fresh(_), Some(live)) => Boarding::Present(self.shard.lookup.ring.value(live)),
             (Presence::Negative(_), Some(live)) => {
                 Boarding::Negative(Negative::from_value(self.state.ring.entry(live).value))
             }
@@ -359,7 +359,7 @@ impl Writer<'_> {
             return None;
         }
         let (_, live) = self.state.find(hash, key).filter(|_| matches!(result, LoadResult::Value(..)))?;
-        Some(self.shard.ring.value(live))
+        Some(self.shard.lookup.ring.value(live))
     }
 
     /// Takes what is there out: it is older than what was loaded and cannot be stored.

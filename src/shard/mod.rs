@@ -1,7 +1,7 @@
 //! One ring, its index and its policy under one write lock; readers go past the lock.
 //!
 //! ```text
-//!   readers   table, ring, touches, time ............. lock-free, under an epoch pin   read.rs, idle.rs
+//!   readers   table, ring, touches, time ............. lock-free, with a slot          read.rs, idle.rs
 //!   writers   lock -> State: index, ring, policy, wheel, flights             write.rs, space.rs, expire.rs, load.rs
 //! ```
 //!
@@ -16,9 +16,8 @@
 //! # Synchronization
 //!
 //! A writer publishes an entry by a Release store to its lane (`index/bucket.rs`), moves one by another, and
-//! retires a chunk only when no lane points into it. Chunks and tables come back after a grace period
-//! (`reclaim.rs`) and, for chunks, the last value (`ring/chunk.rs`). A reader never waits; a writer waits for
-//! the lock, and never for a reader.
+//! retires a chunk only when no lane points into it. A chunk comes back when no reader's slot names it (`reclaim/slots.rs`)
+//! and no value holds it (`ring/chunk.rs`). A reader never waits; a writer waits for the lock, and never for a reader.
 
 mod account;
 mod ahead;
@@ -27,6 +26,7 @@ mod governor;
 mod grow;
 mod idle;
 mod load;
+mod lookup;
 mod read;
 mod space;
 mod touch;
@@ -40,7 +40,8 @@ use account::Account;
 use ahead::{Announced, PolicyHint};
 use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
-pub(crate) use read::{Found, Guess, Position, Visit, is_served};
+pub(crate) use lookup::{Found, Guess, Lookup};
+pub(crate) use read::{Position, Visit, is_served};
 pub(crate) use touch::TouchLog;
 pub(crate) use write::{Condition, Progress, Stored, Untold, Writer};
 
@@ -50,9 +51,9 @@ use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
 use crate::prefetch::LINE;
-use crate::reclaim::{Published, WriteToken};
+use crate::reclaim::{Kept, WriteToken};
 use crate::removal::Listener;
-use crate::ring::{Alignment, ChunkId, Ring, RingShared};
+use crate::ring::{Alignment, ChunkId, Ring};
 use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
@@ -104,7 +105,6 @@ impl ShardConfig {
         let (stripes, capacity) = self.touch_log();
         size_of::<Shard>()
             + size_of::<Account>()
-            + size_of::<Table>()
             + Ring::footprint(self.max_chunks())
             + TouchLog::footprint(stripes, capacity)
     }
@@ -140,10 +140,9 @@ pub(crate) enum NoShard {
 /// A shard of a cache.
 #[repr(align(128))]
 pub(crate) struct Shard {
-    table: Published<Table>,
+    lookup: Lookup,
     hint: TableHint,
     policy_hint: PolicyHint,
-    ring: Arc<RingShared>,
     /// Only for ordered policies.
     touches: Option<TouchLog>,
     account: Arc<Account>,
@@ -212,6 +211,8 @@ pub(crate) struct State {
     opened: u64,
     /// How many chunks were absent when that was last looked at.
     absent_seen: usize,
+    /// How many chunks readers held when that was last looked at, ahead of need.
+    waiting_seen: usize,
     /// The policy has panicked or was cleared away, and is to be made anew before it is used again.
     policy_is_stale: bool,
     token: WriteToken,
@@ -254,12 +255,17 @@ impl EvictionPolicy for NoPolicy {
 
 /// Makes a table whose memory has been taken from the account; it is given back if the system refuses it, too.
 fn new_table(buckets: usize, bits: LocationBits, account: &Arc<Account>) -> Option<Arc<Table>> {
-    let on_drop = {
-        let account = Arc::clone(account);
-        move |bytes| account.give_table(bytes)
+    let Some(table) = Table::new(buckets, bits) else {
+        account.give(table_bytes(buckets));
+        return None;
     };
-    account.note_table(Table::footprint(buckets));
-    Some(Arc::new(Table::new(buckets, bits, on_drop)?))
+    account.note_table(table_bytes(buckets));
+    Some(Arc::new(table))
+}
+
+/// What a table takes of the account. All but its footprint stays taken when it is replaced.
+fn table_bytes(buckets: usize) -> usize {
+    Table::footprint(buckets) + Kept::<Table>::BYTES
 }
 
 impl Shard {
@@ -267,7 +273,7 @@ impl Shard {
     pub(crate) fn min_budget(config: &ShardConfig) -> usize {
         let smallest = ShardConfig { budget: MIN_CHUNKS << MIN_CHUNK_SHIFT, ..config.clone() };
         let policy = 2 * MIN_BUCKETS * LANES * 16 + 4096;
-        (MIN_CHUNKS << MIN_CHUNK_SHIFT) + smallest.overhead() + Table::footprint(MIN_BUCKETS) + policy
+        (MIN_CHUNKS << MIN_CHUNK_SHIFT) + smallest.overhead() + table_bytes(MIN_BUCKETS) + policy
     }
 
     /// An empty shard.
@@ -279,7 +285,7 @@ impl Shard {
         loop {
             let max_entries = Index::max_len_of(buckets);
             policy = (config.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, config.budget as u64));
-            let taken = overhead + Table::footprint(buckets) + policy.bytes();
+            let taken = overhead + table_bytes(buckets) + policy.bytes();
             let min_budget = taken + (MIN_CHUNKS << config.chunk_shift());
             if min_budget <= config.budget && account.take(taken) {
                 break;
@@ -311,6 +317,7 @@ impl Shard {
             cleaning: None,
             opened: 0,
             absent_seen: 0,
+            waiting_seen: 0,
             clean_from: 0,
             newcomer: None,
             updated: None,
@@ -327,8 +334,7 @@ impl Shard {
         Ok(Self {
             hint: TableHint::new(&table),
             policy_hint: PolicyHint::new(&*state.policy),
-            table: Published::new(table),
-            ring: Arc::clone(state.ring.shared()),
+            lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.ring.shared()) },
             touches: ordered.then(|| TouchLog::new(stripes, places)),
             account,
             overhead,
@@ -377,8 +383,7 @@ impl Shard {
     /// Recounts everything and panics where it differs.
     pub(crate) fn validate(&self) {
         let state = self.state.lock();
-        let hold = (&state.token).into();
-        let locations = state.index.validate(hold, |live| state.hash_of(live));
+        let locations = state.index.validate(&state.token, |live| state.hash_of(live));
         state.ring.validate(&locations);
         let counts = state.ring.counts();
         let chunks = (state.ring.chunks() - counts.absent) * state.ring.chunk_bytes();

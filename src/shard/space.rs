@@ -3,9 +3,8 @@
 //! 1. Entries are evicted until the live bytes and the new entry fit under the live target.
 //! 2. While fewer than two chunks are to be had, the sealed chunk with the fewest live bytes is cleaned, a
 //!    little with each store: its live entries move to the survivors' chunk, then it is retired.
-//! 3. When no chunk is left to write to, chunks that readers have let go are taken back. If readers still hold
-//!    some up, the store yields to them a few times and gives up; it never waits for one to finish. Else it
-//!    cleans, and if that does not help, evicts more.
+//! 3. When no chunk is left to write to, chunks that readers have let go are taken back. If that does not suffice,
+//!    the store cleans, and then evicts more, as long as a chunk can be emptied that nobody holds.
 
 use super::write::{Writer, charge_u32};
 use core::cell::Cell;
@@ -21,8 +20,8 @@ use crate::ring::{ChunkId, Draft, Layout, Occupant, Ring, Stream, Window};
 use crate::sync;
 use crate::units::{EntryId, Location};
 
-/// Chunks that cleaning keeps ready, one part in this many: enough to write to while a reader that the system
-/// has put aside holds up the others. At least one for fresh entries and one for survivors.
+/// Chunks that cleaning keeps ready, one part in this many: enough to write to while readers that the system
+/// has preempted hold some others. At least one for fresh entries and one for survivors.
 const READY_SHARE: usize = 64;
 const MIN_READY: usize = 2;
 /// Chunks' worth of bytes that are unused in the open chunks, and in the one whose entries are leaving. In a ring of
@@ -40,12 +39,9 @@ const WORTH_CLEANING: usize = 8;
 const MAX_FRUITLESS: usize = 3;
 /// Quarters of a chunk that are evicted by policy while no survivor can be moved, before those that cannot are.
 const MAX_STUCK: usize = 8;
-/// Attempts to move the epoch on, while a store waits for a chunk, before more is cleaned: most reads end
-/// meanwhile, and chunks that are emptied in the place of those that wait cost entries.
-const PATIENCE: usize = 32;
 /// Chunks that are opened between two looks at what is resident of absent ones.
 const RELEASE_EVERY: u64 = 64;
-/// Times that a store lets readers run before it gives up.
+/// Times that a store lets readers run before it gives up, when they hold all that could be emptied.
 const YIELDS: usize = 16;
 /// Victims from the policy that may be unknown before one is chosen for it.
 const MAX_UNKNOWN: usize = 8;
@@ -233,7 +229,7 @@ impl Writer<'_> {
             None => false,
             Some(emptied) => {
                 if let Some(chunk) = emptied {
-                    self.state.ring.retire(chunk, &reclaim::pin());
+                    self.state.ring.retire(chunk);
                 }
                 true
             }
@@ -243,7 +239,7 @@ impl Writer<'_> {
     /// Sees to it that `wanted` chunks are free; `false` if that cannot be had without waiting.
     fn free_chunks(&mut self, wanted: usize) -> bool {
         let chunk = self.state.ring.chunk_bytes();
-        self.state.ring.collect_freed();
+        self.state.ring.reclaim();
         while self.state.ring.counts().free < wanted
             && self.state.ring.counts().absent > 0
             && self.state.account.take(chunk)
@@ -257,14 +253,8 @@ impl Writer<'_> {
     pub(super) fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
         let (mut fruitless, mut stuck) = (0, 0);
         loop {
-            self.collect(wanted);
-            let free = self.state.ring.counts().free;
-            if free >= wanted {
+            if self.has_free(wanted) {
                 return true;
-            }
-            if self.state.ring.waiting_chunks() > 0 {
-                // What is emptied now would wait for the same reader: the cache would lose entries for nothing.
-                return free == 0 && self.yield_to_readers(wanted);
             }
             let cleaned = if fruitless < MAX_FRUITLESS { self.clean(usize::MAX) } else { Cleaned::Nothing };
             match cleaned {
@@ -273,35 +263,34 @@ impl Writer<'_> {
                 Cleaned::Stuck if stuck < MAX_STUCK && self.evict_chunkful() => stuck += 1,
                 Cleaned::Stuck => self.evict_what_is_cleaned(),
                 Cleaned::Nothing if self.evict_chunkful() => fruitless = 0,
-                Cleaned::Nothing => return false,
+                Cleaned::Nothing => return self.yield_to_readers(|writer| writer.has_free(wanted)),
             }
         }
     }
 
-    /// Takes back chunks that readers have let go, until `wanted` are free.
-    fn collect(&mut self, wanted: usize) {
-        for _ in 0..PATIENCE {
-            if self.state.ring.counts().free >= wanted || self.state.ring.waiting_chunks() == 0 {
-                break;
-            }
-            reclaim::collect();
-            self.state.ring.collect_freed();
-        }
-    }
-
-    /// Lets readers that are about to finish do so; whether `wanted` chunks are free then.
-    #[cold]
-    fn yield_to_readers(&mut self, wanted: usize) -> bool {
-        // A thread that is a reader itself would wait for itself.
-        let yields = if reclaim::thread_is_pinned() { 0 } else { YIELDS };
-        for _ in 0..yields {
-            sync::yield_now();
-            self.collect(wanted);
-            if self.state.ring.counts().free >= wanted || self.state.ring.waiting_chunks() == 0 {
-                break;
-            }
+    /// Whether so many chunks are free, once those have been taken back that nobody holds any more.
+    fn has_free(&mut self, wanted: usize) -> bool {
+        if self.state.ring.counts().free < wanted {
+            self.state.ring.reclaim();
         }
         self.state.ring.counts().free >= wanted
+    }
+
+    /// Lets readers that are about to finish do so, until `is_enough` or nothing waits for them; whether it is enough then.
+    #[cold]
+    fn yield_to_readers(&mut self, mut is_enough: impl FnMut(&mut Self) -> bool) -> bool {
+        // A thread that is a reader itself might wait for itself.
+        let yields = if reclaim::thread_is_reading() { 0 } else { YIELDS };
+        for _ in 0..yields {
+            if self.state.ring.waiting() == 0 {
+                break;
+            }
+            sync::yield_now();
+            if is_enough(self) {
+                return true;
+            }
+        }
+        is_enough(self)
     }
 
     /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
@@ -326,12 +315,13 @@ impl Writer<'_> {
         if counts.free >= ready || self.state.free_chunks() >= ready {
             return;
         }
-        if counts.retired > 0 {
-            reclaim::collect();
-            self.state.ring.collect_freed();
-        }
-        if self.state.free_chunks() + self.state.ring.waiting_chunks() >= ready {
-            return;
+        // Not for those that were waiting when it was last looked: their readers may take long.
+        if self.state.ring.waiting() > self.state.waiting_seen || counts.retired > self.state.ring.waiting() {
+            self.state.ring.reclaim();
+            self.state.waiting_seen = self.state.ring.waiting();
+            if self.state.free_chunks() >= ready {
+                return;
+            }
         }
         if self.state.counts.inserted_bytes >= self.state.clean_from
             && matches!(self.clean(charge * CLEAN_AHEAD + LOOK_COST), Cleaned::Nothing | Cleaned::Stuck)
@@ -358,7 +348,7 @@ impl Writer<'_> {
             }
         }
         self.state.cleaning = None;
-        self.state.ring.retire(chunk, &reclaim::pin());
+        self.state.ring.retire(chunk);
         Cleaned::Chunk
     }
 
@@ -371,7 +361,7 @@ impl Writer<'_> {
             at = next;
             self.evict_at(location);
         }
-        self.state.ring.retire(chunk, &reclaim::pin());
+        self.state.ring.retire(chunk);
     }
 
     fn begin_cleaning(&mut self) -> Option<(ChunkId, usize)> {
@@ -387,7 +377,7 @@ impl Writer<'_> {
         let id = self.state.resident_at(location)?;
         let stream = self.state.ring.stream_after(location);
         let moved = self.relocate_to(stream, id, location).or_else(|| {
-            self.collect(1);
+            self.has_free(1);
             let opened = self.open_next(stream, window);
             // Rather among entries of another age than not at all.
             let streams = if opened { [stream; 3] } else { Stream::ALL };
@@ -419,7 +409,7 @@ impl Writer<'_> {
     /// `span` adjacent free chunks, emptied if need be; `None` if they cannot be had without waiting.
     fn free_run(&mut self, span: usize) -> Option<ChunkId> {
         for _ in 0..MAX_FRUITLESS {
-            self.collect(usize::MAX);
+            self.state.ring.reclaim();
             let chunk = self.state.ring.chunk_bytes();
             // Free chunks need not be adjacent, but the absent ones mostly are.
             loop {
@@ -431,12 +421,6 @@ impl Writer<'_> {
                 }
                 self.state.ring.put_to_use();
             }
-            if self.state.ring.waiting_chunks() > 0 && !self.yield_to_readers(usize::MAX) {
-                if self.state.ring.waiting_chunks() > 0 {
-                    return None; // What is emptied now would wait for the same reader.
-                }
-                continue;
-            }
             if self.state.cleaning.is_some() && self.clean(usize::MAX) == Cleaned::Stuck {
                 self.evict_what_is_cleaned();
             }
@@ -446,14 +430,16 @@ impl Writer<'_> {
                 None => self.seal_open_chunks(),
             }
         }
-        self.collect(usize::MAX);
-        self.yield_to_readers(usize::MAX);
+        self.yield_to_readers(|writer| {
+            writer.state.ring.reclaim();
+            writer.state.ring.free_run(span).is_some()
+        });
         self.state.ring.free_run(span)
     }
 
     fn seal_open_chunks(&mut self) {
         for chunk in self.state.ring.seal_all().into_iter().flatten() {
-            self.state.ring.retire(chunk, &reclaim::pin());
+            self.state.ring.retire(chunk);
         }
     }
 
@@ -474,7 +460,7 @@ impl Writer<'_> {
                     self.evict_at(location);
                 }
             }
-            self.state.ring.retire(chunk, &reclaim::pin());
+            self.state.ring.retire(chunk);
         }
     }
 }
@@ -503,7 +489,7 @@ struct Source<'a, H> {
 
 impl<H> Source<'_, H> {
     fn live(&self, id: EntryId) -> Option<Live<'_>> {
-        self.index.table().live(id, self.token.into())
+        self.index.table().live(id, self.token)
     }
 }
 

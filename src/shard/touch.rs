@@ -41,9 +41,8 @@ impl TouchLog {
 
     /// Logs a touch; `false` if the thread's stripe is full.
     #[inline]
-    pub(crate) fn push(&self, thread: Option<u32>, id: EntryId) -> bool {
-        let stripe = thread.map_or(0, |thread| thread as usize % self.stripes.len());
-        let Stripe { used, places } = &self.stripes[stripe];
+    pub(crate) fn push(&self, thread: u32, id: EntryId) -> bool {
+        let Stripe { used, places } = &self.stripes[thread as usize % self.stripes.len()];
         if used.load(Ordering::Relaxed) >= self.capacity {
             return false; // Seen without writing to the line, so that a full log costs readers little.
         }
@@ -92,7 +91,7 @@ mod tests {
     fn touches_of_a_thread_arrive_once_and_in_order() {
         let log = TouchLog::new(2, 4);
         for id in [5, 0, 5] {
-            assert!(log.push(Some(1), EntryId::new(id)));
+            assert!(log.push(1, EntryId::new(id)));
         }
         assert_eq!(drained(&log), [5, 0, 5]);
         assert_eq!(drained(&log), []);
@@ -101,10 +100,10 @@ mod tests {
     #[test]
     fn a_full_stripe_says_so_and_loses_nothing_that_it_took() {
         let log = TouchLog::new(1, 4);
-        let taken: Vec<_> = (0..6).map(|id| log.push(None, EntryId::new(id))).collect();
+        let taken: Vec<_> = (0..6).map(|id| log.push(0, EntryId::new(id))).collect();
         assert_eq!(taken, [true, true, true, true, false, false]);
         assert_eq!(drained(&log), [0, 1, 2, 3]);
-        assert!(log.push(None, EntryId::new(9)));
+        assert!(log.push(0, EntryId::new(9)));
         assert_eq!(drained(&log), [9]);
     }
 }

@@ -12,7 +12,7 @@ use crate::expiry::{Lifetime, Now};
 use crate::hash::KeyHash;
 use crate::index::Index;
 use crate::policy::PolicyContext;
-use crate::reclaim::{self, Live};
+use crate::reclaim::Live;
 use crate::removal::{Departed, RemovalCause};
 use crate::ring::{Draft, Held, Layout};
 use crate::sync::{MutexGuard, Ordering};
@@ -142,14 +142,14 @@ impl State {
     /// The entry with an id, if it is resident.
     #[inline]
     pub(super) fn live(&self, id: EntryId) -> Option<Live<'_>> {
-        self.index.table().live(id, (&self.token).into())
+        self.index.table().live(id, &self.token)
     }
 
     #[inline]
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
-        let mut candidates = self.index.table().candidates(hash, (&self.token).into());
-        let found = candidates.find(|&(_, live)| self.ring.entry(live).key == key);
-        found.map(|(lane, live)| (lane.id(), live))
+        let candidates = self.index.table().candidates(hash);
+        let mut entries = candidates.filter_map(|found| Some((found.lane().id(), found.live(&self.token)?)));
+        entries.find(|&(_, live)| self.ring.entry(live).key == key)
     }
 
     /// What the policy takes the charge of a resident for.
@@ -168,9 +168,9 @@ impl State {
 
     /// The lane that points to `location`.
     pub(super) fn find_location(&self, hash: KeyHash, location: Location) -> Option<EntryId> {
-        let found = self.index.table().find_location(hash, location, (&self.token).into());
+        let found = self.index.table().find_location(hash, location);
         // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
-        found.or_else(|| self.index.search(location, (&self.token).into()))
+        found.or_else(|| self.index.search(location, &self.token))
     }
 }
 
@@ -370,7 +370,7 @@ impl Writer<'_> {
         self.drain_touches();
         let present = self.find_present(hash, key);
         let fresh = if let Presence::Fresh(id) = present { self.state.live(id) } else { None };
-        let held = fresh.map(|live| self.shard.ring.value(live));
+        let held = fresh.map(|live| self.shard.lookup.ring.value(live));
         self.remove_present(present, RemovalCause::Removed);
         held
     }
@@ -450,7 +450,7 @@ impl Writer<'_> {
     fn empty(&mut self) {
         let state = &mut *self.state;
         state.index.clear();
-        state.ring.clear(&reclaim::pin());
+        state.ring.clear();
         state.cleaning = None;
         state.newcomer = None;
         state.updated = None;
@@ -493,7 +493,7 @@ impl Writer<'_> {
         let State { policy, index, token, .. } = &mut *self.state;
         touches.drain(|id| {
             // A touch may be older than the entry that has the id by now, or the id older than the index.
-            if index.table().live(id, (&*token).into()).is_some() {
+            if index.table().live(id, token).is_some() {
                 policy.touch(id);
             }
         });
@@ -521,7 +521,7 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn kill(&mut self, location: Location) {
         if let Some(chunk) = self.state.ring.kill(location).emptied {
-            self.state.ring.retire(chunk, &reclaim::pin());
+            self.state.ring.retire(chunk);
         }
     }
 
@@ -529,8 +529,7 @@ impl Writer<'_> {
     pub(crate) fn maintain(&mut self) {
         self.drain_touches();
         self.expire_due(STEPS_OF_MAINTENANCE);
-        reclaim::collect();
-        self.state.ring.collect_freed();
+        self.state.ring.reclaim();
         self.settle_policy_bytes();
         let chunk = self.state.ring.chunk_bytes();
         self.clean_ahead(chunk);

@@ -1,0 +1,515 @@
+//! Slots: how a reader keeps the bytes that it reads from being overwritten.
+//!
+//! Hazard pointers (Michael, 2004) with a chunk as the unit. A thread has a [`Record`], which every writer can read. A reader
+//! stores the address of an entry in a slot of its record, and clears the slot when it has finished. A writer that wants to
+//! reuse chunks looks at all slots of all records: a chunk that a slot names stays as it is.
+//!
+//! ```text
+//!   record   | used, has_batch, stripe, slots[6] | batch[16] ........ |       one cache line, then two
+//! ```
+//!
+//! A reader that stops anywhere, in a closure or in the middle of a search, holds up what its slots name and nothing else.
+//!
+//! # Invariants
+//!
+//! 1. A record has one owner at a time: a thread, or a single read where a thread's own record cannot serve. Only the owner
+//!    stores to it.
+//! 2. A record changes hands with all its slots clear, under the registry's lock.
+//! 3. Every record that is owned is in the registry's list.
+//!
+//! # Synchronization
+//!
+//! ```text
+//!   reader   finds a location in a lane --- names it in a slot --- fence --- looks at the lane again --- reads --- clears
+//!   writer   changes the lane ---------------------------------- fence --- looks at the slots --- reuses the chunk
+//! ```
+//!
+//! Both fences are SeqCst, so one of them comes first. If the reader's does, the writer sees the slot and leaves the chunk
+//! alone. If the writer's does, the reader sees the changed lane and searches again.
+//!
+//! * [`Slot::hold`] (Release) and the clearing of a slot (Release) pair with the loads in [`for_each_hold`] (Acquire): a
+//!   writer that finds a slot clear, or naming another entry, knows that the reads under the former hold are over.
+//! * The list of records and `has_batch` are stored before a slot that they lead to, and read after the writer's fence. If the
+//!   writer does not see them, its fence came first.
+//!
+//! # Not here
+//!
+//! What a reader looks at again: `shard/read.rs`. Who holds a chunk beyond a call: the pins of `ring/chunk.rs`.
+
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU32 as OwnersWord;
+use std::sync::Arc;
+
+use super::Published;
+use super::epochs;
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence};
+
+/// Slots of a thread for reads of single keys. Reads that are nested deeper, in closures of others, register anew.
+const SLOTS: usize = if cfg!(bytecache_loom) { 2 } else { 6 };
+
+/// Keys that are read together, each with a slot.
+pub(crate) const BATCH: usize = if cfg!(bytecache_loom) { 2 } else { 16 };
+
+/// Records without an owner that the list may have before it is made shorter.
+const SPARE_RECORDS: usize = 32;
+
+/// The bit of `Record::used` for its batch.
+const BATCH_IN_USE: u32 = 1 << 31;
+
+/// The slots of a thread. Two lines are fetched as one by some processors.
+#[repr(C, align(128))]
+struct Record {
+    /// Which of `slots` are in use, a bit each, and whether `batch` is. For the owner alone, which is why it is no word of
+    /// `sync.rs`.
+    used: OwnersWord,
+    /// Not 0 from the first use of `batch` on: until then nobody looks there.
+    has_batch: AtomicU32,
+    /// The counters that belong to the record's owner: no other record has this number.
+    stripe: u32,
+    slots: [AtomicUsize; SLOTS],
+    batch: [AtomicUsize; BATCH],
+}
+
+#[cfg(all(not(bytecache_loom), target_pointer_width = "64"))]
+const _: () = assert!(core::mem::offset_of!(Record, batch) == crate::prefetch::LINE, "single reads use one line");
+
+impl Record {
+    fn new(stripe: u32) -> Self {
+        Self {
+            used: OwnersWord::new(0),
+            has_batch: AtomicU32::new(0),
+            stripe,
+            slots: core::array::from_fn(|_| AtomicUsize::new(0)),
+            batch: core::array::from_fn(|_| AtomicUsize::new(0)),
+        }
+    }
+
+    /// Returns which slots are in use.
+    #[inline(always)]
+    fn used(&self) -> u32 {
+        self.used.load(Ordering::Relaxed) // Of the owner's own stores.
+    }
+
+    #[inline(always)]
+    fn set_used(&self, used: u32) {
+        self.used.store(used, Ordering::Relaxed); // As above.
+    }
+
+    /// Takes a slot that is not in use, if there is one.
+    #[inline(always)]
+    fn take_slot(&self) -> Option<Slot> {
+        let used = self.used();
+        let mask = !used & used.wrapping_add(1); // The lowest bit that is not set.
+        let word = NonNull::from(self.slots.get(mask.trailing_zeros() as usize)?);
+        self.set_used(used | mask);
+        Some(Slot { record: NonNull::from(self), word, mask, is_alone: false })
+    }
+}
+
+/// All records, and those that nobody owns.
+struct Registry {
+    list: Published<Vec<Arc<Record>>>,
+    spare: Mutex<Spare>,
+}
+
+#[derive(Default)]
+struct Spare {
+    records: Vec<Arc<Record>>,
+    /// Numbers of records that were dropped.
+    stripes: Vec<u32>,
+    /// The lowest number that was never used.
+    next_stripe: u32,
+}
+
+impl Registry {
+    fn new() -> Self {
+        Self { list: Published::new(Arc::default()), spare: Mutex::new(Spare::default()) }
+    }
+
+    /// Returns a record that nobody else owns, with all its slots clear.
+    fn register(&self) -> Arc<Record> {
+        let mut spare = self.spare.lock();
+        if let Some(record) = spare.records.pop() {
+            return record;
+        }
+        let stripe = spare.stripes.pop().unwrap_or_else(|| {
+            spare.next_stripe += 1;
+            spare.next_stripe - 1
+        });
+        let record = Arc::new(Record::new(stripe));
+        let pin = epochs::pin();
+        let mut list = self.list.load(&pin).clone();
+        list.push(Arc::clone(&record));
+        self.list.replace(Arc::new(list), &pin);
+        record
+    }
+
+    /// Takes a record back from its owner.
+    fn unregister(&self, record: Arc<Record>) {
+        debug_assert_eq!(record.used(), 0, "a record with a slot in use was given up");
+        let mut spare = self.spare.lock();
+        spare.records.push(record);
+        let pin = epochs::pin();
+        let list = self.list.load(&pin);
+        if spare.records.len() > SPARE_RECORDS.max(list.len() / 2) {
+            let (gone, stripes): (Vec<_>, Vec<_>) =
+                spare.records.drain(..).map(|record| (Arc::as_ptr(&record), record.stripe)).unzip();
+            let kept = list.iter().filter(|record| !gone.contains(&Arc::as_ptr(record)));
+            let kept: Vec<_> = kept.map(Arc::clone).collect();
+            self.list.replace(Arc::new(kept), &pin);
+            spare.stripes.extend(stripes);
+        }
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+mod globals {
+    use std::sync::LazyLock;
+
+    use super::{Arc, Record, Registry};
+
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
+
+    thread_local! {
+        pub(super) static PARTICIPANT: Participant = Participant(REGISTRY.register());
+    }
+
+    /// A thread's record, which it owns until its locals are destroyed.
+    pub(super) struct Participant(pub(super) Arc<Record>);
+
+    impl Drop for Participant {
+        fn drop(&mut self) {
+            REGISTRY.unregister(Arc::clone(&self.0));
+        }
+    }
+
+    pub(super) fn registry() -> &'static Registry {
+        &REGISTRY
+    }
+}
+
+#[cfg(bytecache_loom)]
+mod globals {
+    use super::{Arc, Record, Registry};
+
+    loom::lazy_static! {
+        static ref REGISTRY: Registry = Registry::new();
+    }
+
+    loom::thread_local! {
+        pub(super) static PARTICIPANT: Participant = Participant(registry().register());
+    }
+
+    /// A thread's record. Those of threads that have ended stay in the list until the model ends.
+    pub(super) struct Participant(pub(super) Arc<Record>);
+
+    pub(super) fn registry() -> &'static Registry {
+        &REGISTRY
+    }
+}
+
+use globals::{PARTICIPANT, registry};
+
+/// A slot of this thread's, in use until it is dropped.
+///
+/// While it names an entry that its reader has found and looked at again, the bytes of that entry stay as they are.
+pub(crate) struct Slot {
+    record: NonNull<Record>,
+    /// One of the record's slots, and its bit.
+    word: NonNull<AtomicUsize>,
+    mask: u32,
+    /// Whether the record serves this slot alone.
+    is_alone: bool,
+}
+
+impl Slot {
+    /// Takes a slot. Never waits, but for the registry's lock when the thread has no record yet, has none any more because its
+    /// locals are being destroyed, or has all of its slots in use.
+    #[inline(always)]
+    pub(crate) fn take() -> Self {
+        match PARTICIPANT.try_with(|participant| participant.0.take_slot()) {
+            Ok(Some(slot)) => slot,
+            _ => Self::take_alone(),
+        }
+    }
+
+    #[cold]
+    fn take_alone() -> Self {
+        // Ends at once: a record that nobody owns has all its slots clear.
+        loop {
+            let record = registry().register();
+            if let Some(mut slot) = record.take_slot() {
+                // `give_up_record` drops the count that this keeps. By its pointer, as a reference does not lead to the counts.
+                slot.record = NonNull::new(Arc::into_raw(record).cast_mut()).unwrap_or(slot.record);
+                slot.is_alone = true;
+                return slot;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn record(&self) -> &Record {
+        // SAFETY: this slot is in use, and as long as it is,
+        // * the thread's record is there: a thread's locals are destroyed after its frames have ended, and slots live on
+        //   frames (a slot is not `Send`, and a cache keeps none);
+        // * a record that serves this slot alone is kept by the count that `take_alone` has left to `drop`.
+        unsafe { self.record.as_ref() }
+    }
+
+    #[inline(always)]
+    fn word(&self) -> &AtomicUsize {
+        // SAFETY: a part of the record, which is there as long as this slot is in use (see `record`).
+        unsafe { self.word.as_ref() }
+    }
+
+    /// Returns the number of this thread's counters, which no other thread uses at the moment.
+    #[inline(always)]
+    pub(crate) fn stripe(&self) -> u32 {
+        self.record().stripe
+    }
+
+    /// Names an entry by its address. If a lane that is looked at after this still leads to the entry, its bytes stay as they are
+    /// until the slot is dropped, or names another.
+    #[inline(always)]
+    pub(crate) fn hold(&self, address: usize) {
+        // Release pairs with the Acquire of `for_each_hold`: the reads under the former hold are over.
+        self.word().store(address, Ordering::Release);
+        fence(Ordering::SeqCst); // Pairs with the fence of `for_each_hold`: see the head of this file.
+    }
+}
+
+impl Drop for Slot {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Release pairs with the Acquire of `for_each_hold`: the reads under the hold are over.
+        self.word().store(0, Ordering::Release);
+        let record = self.record();
+        record.set_used(record.used() ^ self.mask);
+        if self.is_alone {
+            self.give_up_record();
+        }
+    }
+}
+
+impl Slot {
+    #[cold]
+    fn give_up_record(&self) {
+        // SAFETY: the pointer came from an `Arc` whose count `take_alone` has left to this slot, which is being dropped.
+        let record = unsafe { Arc::from_raw(self.record.as_ptr().cast_const()) };
+        registry().unregister(record);
+    }
+}
+
+/// The slots of this thread for keys that are read together, in use until it is dropped. They are being given their names.
+pub(crate) struct Batch {
+    record: NonNull<Record>,
+    /// How many slots are clear, from the first on.
+    cleared: usize,
+}
+
+impl Batch {
+    /// Takes the slots; `None` if a call further up this thread has them, or the thread's locals are being destroyed.
+    #[inline]
+    pub(crate) fn take() -> Option<Self> {
+        let own = PARTICIPANT.try_with(|participant| {
+            let record = &*participant.0;
+            let used = record.used();
+            (used & BATCH_IN_USE == 0).then(|| {
+                record.set_used(used | BATCH_IN_USE);
+                // Relaxed: ordered before the slots of the batch by the fence of `hold`.
+                record.has_batch.store(1, Ordering::Relaxed);
+                Self { record: NonNull::from(record), cleared: 0 }
+            })
+        });
+        own.ok().flatten()
+    }
+
+    #[inline(always)]
+    fn record(&self) -> &Record {
+        // SAFETY: as for a thread's own record in `Slot::record`.
+        unsafe { self.record.as_ref() }
+    }
+
+    /// Names an entry by its address, as [`Slot::hold`] does but for the fence.
+    #[inline(always)]
+    pub(crate) fn name(&mut self, number: usize, address: usize) {
+        self.record().batch[number].store(address, Ordering::Release); // As in `Slot::hold`.
+    }
+
+    /// Ends the naming: lanes that are looked at after this and still lead to what is named keep its bytes as they are.
+    #[inline(always)]
+    pub(crate) fn hold(self) -> Holds {
+        fence(Ordering::SeqCst); // As in `Slot::hold`.
+        Holds(self)
+    }
+
+    #[inline(always)]
+    fn clear_next(&mut self) {
+        if let Some(slot) = self.record().batch.get(self.cleared) {
+            slot.store(0, Ordering::Release); // As in `Slot::drop`.
+            self.cleared += 1;
+        }
+    }
+}
+
+/// The slots of a [`Batch`], with the names that they were given.
+pub(crate) struct Holds(Batch);
+
+impl Holds {
+    /// Returns the number of this thread's counters.
+    #[inline(always)]
+    pub(crate) fn stripe(&self) -> u32 {
+        self.0.record().stripe
+    }
+
+    /// Returns `true` if a slot names the entry at an address.
+    #[inline(always)]
+    pub(crate) fn names(&self, number: usize, address: usize) -> bool {
+        // Relaxed: of this thread's own stores.
+        self.0.record().batch.get(number).is_some_and(|slot| slot.load(Ordering::Relaxed) == address)
+    }
+
+    /// Ends the hold of the first slot that has not been cleared.
+    #[inline(always)]
+    pub(crate) fn clear_next(&mut self) {
+        self.0.clear_next();
+    }
+}
+
+impl Drop for Batch {
+    #[inline]
+    fn drop(&mut self) {
+        while self.cleared < BATCH {
+            self.clear_next();
+        }
+        let record = self.record();
+        record.set_used(record.used() & !BATCH_IN_USE);
+    }
+}
+
+/// Calls `each` with every address that a slot names, of any thread and any cache.
+///
+/// What the caller has unlinked before this call and no slot names is out of every reader's sight.
+pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
+    // Pairs with the fence of `Slot::hold`: see the head of this file.
+    fence(Ordering::SeqCst);
+    let mut look = |slot: &AtomicUsize| {
+        // Acquire pairs with the Release of `Slot::hold` and of the clearing.
+        let address = slot.load(Ordering::Acquire);
+        if address != 0 {
+            each(address);
+        }
+    };
+    let pin = epochs::pin();
+    for record in registry().list.load(&pin) {
+        record.slots.iter().for_each(&mut look);
+        // Relaxed: the fence above orders it, as it does the list.
+        if record.has_batch.load(Ordering::Relaxed) != 0 {
+            record.batch.iter().for_each(&mut look);
+        }
+    }
+}
+
+/// Returns `true` if this thread is in the middle of a read, so that it may wait for itself.
+pub(crate) fn thread_is_reading() -> bool {
+    PARTICIPANT.try_with(|participant| participant.0.used() != 0).unwrap_or(true)
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The addresses from `first` to `last` that slots name. Other tests read caches meanwhile, elsewhere in memory.
+    fn held(first: usize, last: usize) -> Vec<usize> {
+        let mut held = Vec::new();
+        for_each_hold(|address| held.extend((first..=last).contains(&address).then_some(address)));
+        held.sort_unstable();
+        held
+    }
+
+    #[test]
+    fn an_entry_is_held_until_its_slot_names_another_or_is_dropped() {
+        let slot = Slot::take();
+        assert_eq!(held(1, 9), []);
+        slot.hold(1);
+        assert_eq!(held(1, 9), [1]);
+        slot.hold(2);
+        assert_eq!(held(1, 9), [2]);
+        drop(slot);
+        assert_eq!(held(1, 9), []);
+    }
+
+    #[test]
+    fn nested_slots_are_all_seen_however_many_there_are() {
+        let slots: Vec<Slot> = (11..11 + 3 * SLOTS)
+            .map(|address| {
+                let slot = Slot::take();
+                slot.hold(address);
+                slot
+            })
+            .collect();
+        assert!(thread_is_reading());
+        assert_eq!(held(11, 99), (11..11 + 3 * SLOTS).collect::<Vec<_>>());
+        // Each has counters of its own, but those that share the thread's record.
+        let mut stripes: Vec<u32> = slots.iter().map(Slot::stripe).collect();
+        stripes.dedup();
+        assert_eq!(stripes.len(), 1 + 2 * SLOTS);
+        drop(slots);
+        assert!(!thread_is_reading());
+        assert_eq!(held(11, 99), []);
+    }
+
+    #[test]
+    fn a_batch_is_taken_once_and_cleared_one_by_one_and_as_a_whole() {
+        let mut batch = Batch::take().unwrap();
+        assert!(Batch::take().is_none());
+        (0..BATCH).for_each(|number| batch.name(number, 101 + number));
+        let mut holds = batch.hold();
+        assert_eq!(held(101, 199).len(), BATCH);
+        assert!(holds.names(0, 101) && !holds.names(0, 102));
+        holds.clear_next();
+        assert!(!holds.names(0, 101));
+        assert_eq!(held(101, 199).first(), Some(&102));
+        drop(holds);
+        assert_eq!(held(101, 199), []);
+        assert!(Batch::take().is_some());
+    }
+
+    #[test]
+    fn a_thread_that_ends_in_the_middle_of_a_read_of_a_local_holds_nothing() {
+        struct ReadsLate;
+        impl Drop for ReadsLate {
+            fn drop(&mut self) {
+                let slot = Slot::take();
+                slot.hold(201);
+                assert_eq!(held(201, 299), [201]);
+            }
+        }
+        thread_local!(static LOCAL: ReadsLate = const { ReadsLate });
+        for registers_first in [true, false] {
+            let thread = std::thread::spawn(move || {
+                // Locals are destroyed in the order in which they were first used, or the other way round.
+                let uses: [fn(); 2] = [|| drop(Slot::take()), || LOCAL.with(|_| ())];
+                uses[usize::from(!registers_first)]();
+                uses[usize::from(registers_first)]();
+            });
+            thread.join().unwrap();
+            assert_eq!(held(201, 299), []);
+        }
+    }
+
+    #[test]
+    fn records_and_numbers_of_ended_threads_are_used_again() {
+        let registry = Registry::new();
+        let mut owned: Vec<_> = (0..200).map(|_| registry.register()).collect();
+        assert_eq!(owned.iter().map(|record| record.stripe).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
+        let kept = owned.pop().unwrap();
+        owned.into_iter().for_each(|record| registry.unregister(record));
+        let listed = registry.list.load(&epochs::pin()).len();
+        assert!(listed <= 1 + 2 * SPARE_RECORDS, "{listed} records for one owner");
+        assert!(registry.list.load(&epochs::pin()).iter().any(|record| Arc::ptr_eq(record, &kept)));
+        let stripes: std::collections::BTreeSet<_> = (0..199).map(|_| registry.register().stripe).collect();
+        assert!(stripes.len() == 199 && stripes.iter().all(|&stripe| stripe < 199));
+    }
+}

@@ -1,0 +1,176 @@
+//! From a key to its entry, while writers change both: how a search finds bytes, and keeps them.
+//!
+//! The only code that reads the table and the ring without the shard's lock. Models in `loom/` run it as it is.
+//!
+//! # Synchronization
+//!
+//! A search reads lanes that may change at any time, and looks at no entry before it is held:
+//!
+//! 1. it names the entry that a lane leads to in a slot of its thread (`reclaim/slots.rs`), which ends with a fence;
+//! 2. it looks whether the table is still the present one, and whether the lane still leads there. If either has changed, the
+//!    search begins again.
+//!
+//! From then on the entry's bytes stay as they are until the slot is dropped or names another entry. The lane may lead to a
+//! newer entry in the same place by the second look: then that one is held.
+//!
+//! A search that finds nothing looks whether its table is the present one before it says so: a table that was replaced may
+//! have been emptied. An Acquire fence comes before that look, and pairs with the Release fence of `Buckets::release`.
+
+use std::sync::Arc;
+
+use crate::hash::KeyHash;
+use crate::index::{Candidate, Lane, Table};
+use crate::reclaim::{Batch, Hold, Holds, Kept, Live, Slot};
+use crate::ring::{RingShared, StampsAt};
+use crate::sync::{Ordering, fence};
+use crate::units::Tick;
+
+/// What a search goes through.
+pub(crate) struct Lookup {
+    pub(crate) table: Kept<Table>,
+    pub(crate) ring: Arc<RingShared>,
+}
+
+/// An entry that a reader has found, and whose chunk it holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub(super) lane: Lane<'a>,
+    pub(crate) live: Live<'a>,
+    pub(crate) value: &'a [u8],
+}
+
+/// Where the entry with some hash may be: it was not looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Guess<'a>(Option<(&'a Table, Candidate<'a>)>);
+
+impl Guess<'_> {
+    pub(crate) const NONE: Self = Self(None);
+}
+
+impl Lookup {
+    /// Finds the entry under `key` that `judge` settles for, and holds it by the slot. `reached` is asked before each search, and
+    /// `judge` is told of it. Where that returns `None`, the entry has changed since it was found, and the search begins again.
+    #[inline(always)]
+    pub(crate) fn find<'a, T>(
+        &'a self,
+        hash: KeyHash,
+        key: &[u8],
+        slot: &'a mut Slot,
+        reached: impl Fn() -> Tick,
+        judge: impl Fn(Live<'_>, StampsAt, Tick) -> Option<T>,
+    ) -> Option<(Found<'a>, T)> {
+        let slot: &'a Slot = slot;
+        // Ends: each round but the last follows a writer's change of the entry.
+        loop {
+            let reached = reached();
+            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for changing, and what was found in
+            // the round before is not used any more.
+            let (found, stamps) = unsafe { self.seek(hash, key, slot) }?;
+            if let Some(verdict) = judge(found.live, stamps, reached) {
+                return Some((found, verdict));
+            }
+        }
+    }
+
+    /// Finds the entry under `key`, whatever its deadline, and where its stamps are.
+    ///
+    /// # Safety
+    ///
+    /// Nothing that was found by means of the slot before is used any more.
+    #[inline(always)]
+    unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(Found<'a>, StampsAt)> {
+        // Ends: each round but the last follows a writer's change of a lane, or of the table.
+        'search: loop {
+            let table = self.table.load();
+            for candidate in table.candidates(hash) {
+                // All lines of the entry at once: where its value is depends on the first one.
+                self.ring.prefetch(candidate.location());
+                slot.hold(self.ring.address_of(candidate.location()));
+                // SAFETY: the slot names the entry, and names another only in the next round: this one's is not used then.
+                let Some(live) = (unsafe { self.look_again(table, candidate, slot.into()) }) else { continue 'search };
+                let (entry, stamps) = self.ring.entry_with_stamps(live);
+                if is_same(entry.key, key) {
+                    return Some((Found { lane: candidate.lane(), live, value: entry.value }, stamps));
+                }
+            }
+            fence(Ordering::Acquire); // Pairs with the Release fence of `Buckets::release`: see the head of this file.
+            if self.table.is_current(table) {
+                return None;
+            }
+        }
+    }
+
+    /// Holds the entry of a candidate by the slot; `None` if it is not there any more.
+    #[inline]
+    pub(super) fn hold<'a>(
+        &'a self,
+        table: &'a Table,
+        candidate: Candidate<'a>,
+        slot: &'a mut Slot,
+    ) -> Option<Live<'a>> {
+        slot.hold(self.ring.address_of(candidate.location()));
+        let slot: &'a Slot = slot;
+        // SAFETY: the slot names the entry, and cannot name another while it is borrowed.
+        unsafe { self.look_again(table, candidate, slot.into()) }
+    }
+
+    /// Looks a second time at where a search has led.
+    ///
+    /// # Safety
+    ///
+    /// `hold` is a slot that names the entry at the candidate's location, with the fence after that, and that names nothing else
+    /// for as long as the result is used.
+    #[inline(always)]
+    unsafe fn look_again<'a>(&'a self, table: &'a Table, candidate: Candidate<'a>, hold: Hold<'a>) -> Option<Live<'a>> {
+        if !self.table.is_current(table) {
+            return None; // Nothing would ever change in it.
+        }
+        // SAFETY: the slot is as the caller says, and the table was just seen to be the present one.
+        unsafe { candidate.look_again(hold) }
+    }
+
+    /// Guesses where the entry with `hash` is, asks the processor to fetch it, and names it in a slot of the batch.
+    #[inline(always)]
+    pub(crate) fn guess(&self, hash: KeyHash, batch: &mut Batch, place: usize) -> Guess<'_> {
+        let table = self.table.load();
+        let Some(candidate) = table.candidates(hash).next() else { return Guess::NONE };
+        self.ring.prefetch(candidate.location());
+        batch.name(place, self.ring.address_of(candidate.location()));
+        Guess(Some((table, candidate)))
+    }
+
+    /// Finds the entry under `key` where it was guessed to be, if it is still there, has no stamps, and is held by its slot.
+    #[inline(always)]
+    pub(crate) fn find_guessed<'a>(
+        &'a self,
+        guess: Guess<'a>,
+        key: &[u8],
+        holds: &'a Holds,
+        place: usize,
+    ) -> Option<Found<'a>> {
+        let (table, candidate) = guess.0?;
+        if !holds.names(place, self.ring.address_of(candidate.location())) {
+            return None;
+        }
+        // SAFETY: as was just seen, the slot names the entry. What it names was named before the fence, and does not change while
+        // the holds are borrowed.
+        let live = unsafe { self.look_again(table, candidate, holds.into()) }?;
+        let (entry, stamps) = self.ring.entry_with_stamps(live);
+        // Stamps are judged by the time that was reached before the entry was found.
+        let is_found = stamps.set.is_empty() && is_same(entry.key, key);
+        is_found.then_some(Found { lane: candidate.lane(), live, value: entry.value })
+    }
+}
+
+/// Whether two keys are the same. Short ones, as most are, are compared in place.
+#[inline(always)]
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    match left.len() {
+        8..=16 => left.first_chunk::<8>() == right.first_chunk() && left.last_chunk::<8>() == right.last_chunk(),
+        17..=32 => left.first_chunk::<16>() == right.first_chunk() && left.last_chunk::<16>() == right.last_chunk(),
+        _ => left == right,
+    }
+}
