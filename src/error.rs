@@ -1,7 +1,8 @@
 //! What can go wrong, in one type.
 //!
 //! Every fallible operation returns [`Error`]; its [`kind`](Error::kind) carries the data that a caller can act upon.
-//! An operation that fails leaves the entry under its key as it was.
+//! A write that fails removes the entry under its key, as that is older than what the write was to store. Only an
+//! `insert_if_absent` leaves an entry that reads find.
 
 use core::fmt;
 use core::time::Duration;
@@ -26,14 +27,15 @@ pub struct Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The key is longer than keys may be.
+    /// The key is longer than keys may be, so nothing can be stored under it.
     KeyTooLong {
         /// Length of the key, in bytes.
         bytes: usize,
         /// The longest key, in bytes.
         max: usize,
     },
-    /// Key and value together are larger than an entry of this cache may be.
+    /// Key and value together are larger than an entry of this cache may be. What was under the key is removed, as it is
+    /// older; an entry that an `insert_if_absent` finds stays.
     TooLarge {
         /// Key and value, in bytes.
         bytes: usize,
@@ -41,7 +43,7 @@ pub enum ErrorKind {
         max: usize,
     },
     /// No space could be had without waiting: held [`Value`](crate::Value)s or a reader that does not come to an end
-    /// keep it.
+    /// keep it. What was under the key is removed, as it is older.
     Rejected,
     /// `max_bytes` is below what a cache of that many shards needs.
     TooSmall {

@@ -16,7 +16,7 @@ pub enum RemovalCause {
     Evicted,
     /// A caller removed it: `remove`, `take`, `retain` or `clear`.
     Removed,
-    /// A caller stored another value under its key.
+    /// A caller stored another value under its key, or a write to its key failed, which removes what is older.
     Replaced,
 }
 

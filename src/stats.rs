@@ -27,7 +27,8 @@ pub struct Stats {
     pub inserts: u64,
     /// Entries stored in the place of another with the same key.
     pub updates: u64,
-    /// Entries that a caller removed, by `remove`, `take`, `retain` or `clear`, or by inserting one that had expired already.
+    /// Entries that a caller removed: by `remove`, `take`, `retain` or `clear`, by inserting one that had expired already, or
+    /// by a write that failed.
     pub removals: u64,
     /// Entries that left because the eviction policy, or the want of space, chose them.
     pub evictions: u64,
@@ -68,7 +69,8 @@ pub struct Stats {
     /// Inserts refused with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), and loaded values that were not stored for the
     /// same reason.
     pub rejected_too_large: u64,
-    /// Inserts refused with [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
+    /// Writes refused with [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), and results of loads that were not stored for the
+    /// same reason.
     pub rejected_no_space: u64,
     /// Charges of all entries stored, in bytes.
     pub inserted_bytes: u64,

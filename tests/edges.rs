@@ -96,16 +96,6 @@ fn an_entry_of_exactly_the_largest_size_fits_and_one_more_byte_does_not() {
 }
 
 #[test]
-fn a_refused_insert_leaves_the_former_entry() {
-    let _alone = alone();
-    let cache = cache(1 << 20, Policy::Lru);
-    cache.insert("key", "former").unwrap();
-    assert!(cache.insert("key", vec![0; cache.max_entry_bytes()]).is_err());
-    assert!(cache.replace("key", vec![0; cache.max_entry_bytes()]).is_err());
-    assert_eq!(cache.get("key").unwrap(), b"former");
-}
-
-#[test]
 fn entries_of_every_size_share_a_cache_and_none_is_rejected_without_readers() {
     let _alone = alone();
     for policy in Policy::ALL {

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bytecache::{Cache, Lifetime, ManualClock, Policy, Remaining, StableHash, TICK};
+use bytecache::{Cache, Error, ErrorKind, Lifetime, ManualClock, Policy, Remaining, StableHash, TICK};
 use proptest::prelude::*;
 
 /// Microseconds.
@@ -32,6 +32,10 @@ enum Operation {
     InsertWith(u16, Option<Micros>, Option<Micros>, Option<Micros>),
     InsertIfAbsent(u16, Micros),
     InsertForever(u16),
+    /// Stores what is larger than an entry may be: in any case, if there is no entry, if there is one.
+    InsertTooLarge(u16),
+    InsertTooLargeIfAbsent(u16),
+    ReplaceTooLarge(u16, Micros),
     /// Neighbouring keys, so that indexes grow and chunks are cleaned.
     Fill(u16, Option<Micros>),
     Get(u16),
@@ -90,6 +94,9 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         8 => (key(), maybe(), maybe(), maybe()).prop_map(|(key, ttl, idle, stale)| Operation::InsertWith(key, ttl, idle, stale)),
         2 => (key(), times()).prop_map(|(key, ttl)| Operation::InsertIfAbsent(key, ttl)),
         1 => key().prop_map(Operation::InsertForever),
+        1 => key().prop_map(Operation::InsertTooLarge),
+        1 => key().prop_map(Operation::InsertTooLargeIfAbsent),
+        1 => (key(), times()).prop_map(|(key, ttl)| Operation::ReplaceTooLarge(key, ttl)),
         2 => (key(), maybe()).prop_map(|(key, ttl)| Operation::Fill(key, ttl)),
         8 => key().prop_map(Operation::Get),
         4 => key().prop_map(Operation::Peek),
@@ -276,6 +283,17 @@ impl Run {
                 let life = self.life(None, None, None);
                 self.model.insert(key, life);
             }
+            Operation::InsertTooLarge(key) => {
+                self.fail(key, false, |cache, key, value| cache.insert(key, value).map(|()| true));
+            }
+            Operation::InsertTooLargeIfAbsent(key) => {
+                let was_there = self.cache.contains_key(key.to_le_bytes());
+                self.fail(key, was_there, |cache, key, value| cache.insert_if_absent(key, value));
+            }
+            Operation::ReplaceTooLarge(key, ttl) => {
+                let lifetime = Lifetime::new().ttl(micros(ttl));
+                self.fail(key, false, |cache, key, value| cache.replace_with(key, value, lifetime));
+            }
             Operation::Fill(from, ttl) => (from..from + 60).for_each(|key| self.insert(key, ttl, None, None)),
             Operation::Get(key) => {
                 let value = self.cache.get(key.to_le_bytes());
@@ -353,6 +371,18 @@ impl Run {
         self.cache.validate();
         let memory = self.cache.memory();
         assert!(memory.allocated <= memory.max);
+    }
+
+    /// Stores a value that is too large. Nothing older is left, unless that declines it.
+    fn fail(&mut self, key: u16, is_declined: bool, store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>) {
+        let (name, value) = (key.to_le_bytes(), vec![7; self.cache.max_entry_bytes()]);
+        let error = store(&self.cache, &name, &value).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }));
+        if !is_declined {
+            self.model.remove(&key);
+            assert!(self.cache.get_stale(name).is_none());
+        }
+        assert_eq!(self.cache.contains_key(name), is_declined);
     }
 
     fn get_stale(&mut self, key: u16) {

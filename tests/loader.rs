@@ -465,35 +465,6 @@ fn an_early_refresh_that_fails_is_not_tried_again_at_once() {
     assert_eq!(cache.stats().refreshes, 2);
 }
 
-#[test]
-fn a_refreshed_value_for_which_there_is_no_space_displaces_the_older_one() {
-    // Two kilobytes more than what chunks can be made of.
-    let (cache, clock) = timed(|builder| builder.policy(Policy::Lru).max_bytes((1 << 20) + 2048));
-    let large = "x".repeat(cache.max_entry_bytes() - 100);
-    let values = Mutex::new(VecDeque::from([large.clone(), "old".to_string()]));
-    let loader = cache.loader().refresh_after(SECOND);
-    let loader = loader.build(move |_| Ok::<_, &str>(values.lock().unwrap().pop_back().unwrap())).unwrap();
-    cache.insert("pin", "value").unwrap();
-    assert_eq!(loader.get("key").unwrap(), *b"old");
-    clock.advance(2 * SECOND);
-    // What this thread sees in here is not written to again.
-    cache.get_with("pin", |_| {
-        let is_full = (0..10_000_u32).any(|key| {
-            cache.touch("key");
-            cache.insert(key.to_le_bytes(), [7; 1000]).is_err()
-        });
-        assert!(is_full);
-        assert!(cache.contains_key("key"));
-        let memory = cache.memory();
-        assert!(memory.max - memory.allocated > 1024, "there is memory for a load");
-        let rejected = cache.stats().rejected_no_space;
-        assert_eq!(loader.get("key").unwrap(), large.as_bytes());
-        assert_eq!(cache.stats().rejected_no_space, rejected + 1);
-    });
-    assert!(cache.get("key").is_none());
-    assert_nothing_is_left(&cache);
-}
-
 // Stale values.
 
 #[test]

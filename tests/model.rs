@@ -106,11 +106,12 @@ impl Run {
         Self { cache, setup, model: HashMap::new(), held: Vec::new(), version: 0 }
     }
 
-    /// Whether a store went as it should; remembers the value if it was stored.
+    /// Whether a store went as it should; remembers the value if it was stored. If it fails nothing older is left, unless
+    /// that declines it.
     fn store(
         &mut self,
-        key: u16,
-        len: usize,
+        (key, len): (u16, usize),
+        is_declined: bool,
         store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, bytecache::Error>,
     ) -> Option<bool> {
         self.version += 1;
@@ -130,6 +131,10 @@ impl Run {
                     ErrorKind::Rejected => assert!(!self.held.is_empty(), "nobody holds any space"),
                     other => panic!("{other:?}"),
                 }
+                if !is_declined {
+                    self.model.remove(&key);
+                }
+                assert_eq!(self.cache.contains_key(key_bytes), is_declined);
                 None
             }
         }
@@ -145,16 +150,17 @@ impl Run {
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Insert(key, len) => {
-                self.store(key, len, |cache, key, value| cache.insert(key, value).map(|()| true));
+                self.store((key, len), false, |cache, key, value| cache.insert(key, value).map(|()| true));
             }
             Operation::InsertIfAbsent(key, len) => {
                 let was_there = self.cache.contains_key(key_bytes(key));
-                let stored = self.store(key, len, |cache, key, value| cache.insert_if_absent(key, value));
+                let store = |cache: &Cache, key: &[u8], value: &[u8]| cache.insert_if_absent(key, value);
+                let stored = self.store((key, len), was_there, store);
                 assert!(stored.is_none_or(|stored| stored != was_there));
             }
             Operation::Replace(key, len) => {
                 let was_there = self.cache.contains_key(key_bytes(key));
-                let stored = self.store(key, len, |cache, key, value| cache.replace(key, value));
+                let stored = self.store((key, len), false, |cache, key, value| cache.replace(key, value));
                 assert!(stored.is_none_or(|stored| stored == was_there));
             }
             Operation::Get(key) => {

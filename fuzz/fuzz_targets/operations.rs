@@ -196,10 +196,11 @@ impl Run {
         }
     }
 
+    /// Stores a value. If that fails nothing older is left, unless that declines it.
     fn store(
         &mut self,
-        key: u32,
-        len: Len,
+        (key, len): (u32, Len),
+        is_declined: bool,
         (ttl, idle): (Option<Duration>, Option<Duration>),
         store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>,
     ) {
@@ -215,12 +216,28 @@ impl Run {
                     let idle =
                         idle.map(|idle| (idle, if idle.is_zero() { self.now } else { self.now + idle + 2 * TICK }));
                     self.model.insert(key, Known { value, ttl, idle });
+                    self.nothing.remove(&key);
                 }
             }
-            Err(ErrorKind::TooLarge { .. }) => assert!(!fits),
-            Err(ErrorKind::Rejected) => assert!(!self.held.is_empty(), "nobody holds any space"),
-            Err(other) => panic!("{other:?}"),
+            Err(error) => {
+                match error {
+                    ErrorKind::TooLarge { .. } => assert!(!fits),
+                    ErrorKind::Rejected => assert!(!self.held.is_empty(), "nobody holds any space"),
+                    other => panic!("{other:?}"),
+                }
+                assert_eq!(self.cache.contains_key(&name), is_declined);
+                if !is_declined {
+                    self.note_rejected(key);
+                }
+            }
         }
+    }
+
+    /// Notes that a write has failed: what is older is gone.
+    fn note_rejected(&mut self, key: u32) {
+        self.model.remove(&key);
+        self.nothing.remove(&key);
+        assert!(self.cache.get_stale(key_bytes(key)).is_none());
     }
 
     /// What a loader of a key returns, and whether that can be stored.
@@ -334,7 +351,7 @@ impl Run {
     }
 
     fn insert(&mut self, key: u32, len: Len) {
-        self.store(key, len, (None, None), |cache, key, value| cache.insert(key, value).map(|()| true));
+        self.store((key, len), false, (None, None), |cache, key, value| cache.insert(key, value).map(|()| true));
     }
 
     /// Notes a read of an entry, which was there.
@@ -359,13 +376,13 @@ impl Run {
             Operation::Insert(key, len) => self.insert(key.into(), len),
             Operation::InsertIfAbsent(key, len) => {
                 let is_there = self.cache.contains_key(key_bytes(key.into()));
-                self.store(key.into(), len, (None, None), |cache, key, value| {
+                self.store((key.into(), len), is_there, (None, None), |cache, key, value| {
                     cache.insert_if_absent(key, value).inspect(|stored| assert_ne!(*stored, is_there))
                 });
             }
             Operation::Replace(key, len) => {
                 let is_there = self.cache.contains_key(key_bytes(key.into()));
-                self.store(key.into(), len, (None, None), |cache, key, value| {
+                self.store((key.into(), len), false, (None, None), |cache, key, value| {
                     cache.replace(key, value).inspect(|stored| assert_eq!(*stored, is_there))
                 });
             }
@@ -446,7 +463,7 @@ impl Run {
                 let mut lifetime = stale.map_or(Lifetime::new(), |stale| Lifetime::new().stale(stale));
                 lifetime = ttl.map_or(lifetime, |ttl| lifetime.ttl(ttl));
                 lifetime = idle.map_or(lifetime, |idle| lifetime.idle(idle));
-                self.store(key.into(), len, (ttl, idle), |cache, key, value| {
+                self.store((key.into(), len), false, (ttl, idle), |cache, key, value| {
                     cache.insert_with(key, value, lifetime).map(|()| true)
                 });
             }
@@ -455,16 +472,13 @@ impl Run {
                 let is_there = self.cache.contains_key(&name);
                 match self.cache.set_ttl(&name, ttl) {
                     Ok(set) => assert_eq!(set, is_there),
-                    Err(_) => assert!(!self.held.is_empty(), "nobody holds any space"),
+                    Err(_) => {
+                        assert!(!self.held.is_empty(), "nobody holds any space");
+                        self.note_rejected(key.into());
+                    }
                 }
-                // After an error the former deadline counts, which this model cannot tell: it only knows that one was late.
                 if let Some(known) = self.model.get_mut(&key.into()).filter(|_| is_there) {
-                    let end = if ttl.is_zero() { self.now } else { self.now + ttl + TICK };
-                    known.ttl = Some(if self.held.is_empty() {
-                        end
-                    } else {
-                        known.ttl.map_or(Duration::MAX, |ttl| ttl.max(end))
-                    });
+                    known.ttl = Some(if ttl.is_zero() { self.now } else { self.now + ttl + TICK });
                 }
             }
             Operation::Persist(key) => {

@@ -49,7 +49,7 @@ impl Cache {
     /// As [`insert`](Self::insert), but the entry expires `ttl` from now, whatever the cache's default is.
     ///
     /// An entry with a `ttl` of zero has expired already: what is under `key` is removed, and a value is kept only if there
-    /// is a stale period in which it can be read.
+    /// is a stale period in which it can be read. Without one it needs no space.
     ///
     /// ```
     /// use std::time::Duration;
@@ -97,7 +97,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// As [`insert_if_absent`](Self::insert_if_absent).
     pub fn insert_if_absent_with(
         &self,
         key: impl AsRef<[u8]>,
@@ -112,7 +112,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// As [`replace`](Self::replace).
     pub fn replace_with(
         &self,
         key: impl AsRef<[u8]>,
@@ -132,20 +132,20 @@ impl Cache {
         target.shard.remaining(target.hash, key.as_ref())
     }
 
-    /// Has the entry under `key` expire `ttl` from now, whatever was said before; whether there is one.
+    /// Sets the entry under `key` to expire `ttl` from now, replacing any earlier deadline. Returns `true` if there is one.
     ///
-    /// Its value and its idle deadline stay. With a `ttl` of zero it has expired when this returns.
+    /// Its value and its idle deadline stay. With a `ttl` of zero it has expired when this returns, which needs no space
+    /// unless a stale period keeps the value.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Rejected`] as for [`insert`](Self::insert), and then the entry stays as it was, unless the policy has
-    /// evicted it while space was sought: only for an entry that was stored without a time to live, or if it is the first in
-    /// its shard that has one.
+    /// [`ErrorKind::Rejected`] as for [`insert`](Self::insert): only for an entry that was stored without a time to live, or if
+    /// it is the first in its shard that has one. The entry is removed then, as it must not outlive the deadline.
     ///
     /// # Cost
     ///
-    /// One shard's lock. An entry that was stored with a time to live is changed in place; any other is stored anew, with room
-    /// for a deadline, which its policy and the statistics take for an update. The removal listener does not hear of that.
+    /// One shard's lock. An entry that was stored with a time to live is changed in place. Any other is written again, with
+    /// room for a deadline, which its policy and the statistics take for an update. The removal listener is not told of that.
     #[doc(alias = "expire")]
     pub fn set_ttl(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
         let target = self.target(key.as_ref());

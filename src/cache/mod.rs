@@ -308,8 +308,8 @@ impl Cache {
     /// * [`ErrorKind::Rejected`] if readers hold the space that it needs: see the
     ///   [limits](crate::docs::limitations).
     ///
-    /// In each case the entry under `key` stays as it was, unless the policy has evicted it while space was
-    /// sought.
+    /// A write that fails removes what is older: the entry under `key`, also one that is kept beyond its deadline. The
+    /// result of a load that is under way is not stored. So reads miss the key, and never return the older value.
     ///
     /// # Cost
     ///
@@ -320,21 +320,22 @@ impl Cache {
         self.store(key.as_ref(), value.as_ref(), Condition::Always, &Lifetime::new()).map(|_| ())
     }
 
-    /// Stores `value` under `key` if there is no entry; whether it did.
+    /// Stores `value` under `key` if there is no entry. Returns `true` if it did.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// As [`insert`](Self::insert), but an entry that is there stays. Then only a key or a value that is too large is an error,
+    /// and `Ok(false)` needs no space.
     pub fn insert_if_absent(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
         self.insert_if_absent_with(key, value, Lifetime::new())
     }
 
-    /// Stores `value` under `key` if there is an entry already; whether it did. If not, what was kept of the key beyond its
-    /// deadline goes: it is older than `value`.
+    /// Stores `value` under `key` if there is an entry already. Returns `true` if it did. If not, what was kept of the key
+    /// beyond its deadline is removed: it is older than `value`.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// As [`insert`](Self::insert): the entry is removed. Without an entry only a key or a value that is too large is an error.
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
         self.replace_with(key, value, Lifetime::new())
     }
@@ -529,11 +530,21 @@ impl Cache {
     }
 
     fn store(&self, key: &[u8], value: &[u8], condition: Condition, lifetime: &Lifetime) -> Result<Stored, Error> {
-        self.check_size(key, value)?;
+        self.check_size(key, value).inspect_err(|_| self.refuse(key, condition))?;
         let target = self.target(key);
         target.shard.prefetch_to_write(target.hash);
         let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition, lifetime));
         stored.map_err(|_| ErrorKind::Rejected.into())
+    }
+
+    /// Removes what is older than a value that is too large.
+    #[cold]
+    fn refuse(&self, key: &[u8], condition: Condition) {
+        // A key that cannot be stored has neither an entry nor a flight.
+        if self.is_storable(key) {
+            let target = self.target(key);
+            target.shard.write(|writer| writer.refuse(target.hash, key, condition));
+        }
     }
 }
 

@@ -20,8 +20,8 @@
 //! * The longest time to live is two years and two weeks, its stale period included; the longest time to idle, stale period
 //!   and time to refresh half a year each. Longer ones are cut to that.
 //! * A time to live of zero has ended already. What it is inserted over is gone, so a service that computes what is left of
-//!   a lifetime need not look whether that is nothing. For a cache's default, zero is an
-//!   [error](crate::ErrorKind::ZeroLifetime).
+//!   a lifetime need not look whether that is nothing. Unless a stale period keeps the value, no space is needed for that. For a
+//!   cache's default, zero is an [error](crate::ErrorKind::ZeroLifetime).
 //! * Two deadlines in two years' worth of ticks cannot be recorded; one that falls on them is two ticks later.
 //! * With jitter, the time to live that counts is the one that was drawn.
 //! * Entries that were stored without a lifetime never read the clock. Nor does a shard to which none was stored with one: it

@@ -13,11 +13,18 @@
 //!   *all* caches of the process. Use [`get`](crate::Cache::get) for values that are worked on for more than
 //!   a moment.
 //! * So does a thread that the system puts aside in the middle of a read. With more busy threads than cores a
-//!   few inserts in ten thousand may be rejected; a cache that has missed an insert answers the next read of
-//!   that key with a miss, and no harm is done.
+//!   few inserts in ten thousand may be rejected.
 //! * An insert from inside such a closure does not yield, since it would wait for its own thread.
 //! * Values hold one chunk each, at most a quarter of a shard's chunks together. What is dead in them cannot
 //!   be used meanwhile.
+//!
+//! A write that fails removes the entry under its key, for whatever reason it fails: that entry is older than what was to
+//! be stored. A load of the key that is under way is not stored. Reads then miss the key; they never return the older value.
+//!
+//! * An entry that [`insert_if_absent`](crate::Cache::insert_if_absent) finds stays, as that store would not have been done.
+//! * A [`set_ttl`](crate::Cache::set_ttl) that is rejected removes the entry, which must not outlive the deadline.
+//! * The removal listener is told of the entry once: as [`Replaced`](crate::RemovalCause::Replaced), or as
+//!   [`Evicted`](crate::RemovalCause::Evicted) if it was chosen while space was sought.
 //!
 //! # Sizes
 //!

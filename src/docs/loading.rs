@@ -25,10 +25,10 @@
 //!
 //! # What counts as a change
 //!
-//! * `insert` and its kin, unless they fail or are declined by `insert_if_absent`;
+//! * `insert` and its kin, also if they fail; but not an `insert_if_absent` that finds an entry;
 //! * `replace`, also if there was nothing to replace, as its caller has a newer value: then it takes out what was kept beyond its
 //!   deadline, and that there was nothing;
-//! * `remove` and `take`, also of what is not there; `set_ttl` to zero; `clear`;
+//! * `remove` and `take`, also of what is not there; `set_ttl` to zero, or if it fails; `clear`;
 //! * `retain`, for all keys, as it cannot ask about what is not there yet. It also forgets which keys have nothing.
 //!
 //! Evictions and deadlines are no changes. An entry that was stored with a time to live of zero, or set to that, has expired, and

@@ -122,6 +122,19 @@ impl Rules {
             || lifetime.stale.is_some()
     }
 
+    /// Whether an entry of this lifetime has expired when it is inserted, and is not kept for a stale period.
+    #[inline]
+    pub(crate) fn end_at_once(&self, lifetime: &Lifetime) -> bool {
+        let is_zero = |length: Option<Duration>| length.is_some_and(|length| length.is_zero());
+        let has_ended = is_zero(lifetime.ttl.or(self.ttl)) || is_zero(lifetime.idle.or(self.idle));
+        has_ended && lifetime.stale.map_or(self.stale_ticks == 0, |stale| stale.is_zero())
+    }
+
+    /// How long a present entry is kept beyond its deadline.
+    pub(crate) fn stale_ticks(&self, present: &Stamps) -> u32 {
+        present.get(Stamp::StaleLength).unwrap_or(self.stale_ticks)
+    }
+
     /// Whether a draw of chance goes into a lifetime.
     pub(crate) fn need_chance(&self, lifetime: &Lifetime) -> bool {
         self.jitter > 0.0 && lifetime.ttl.or(self.ttl).is_some()
@@ -158,7 +171,7 @@ impl Rules {
 
     /// What becomes of a present entry, if it expires `ttl` from now instead of what was said before.
     pub(crate) fn fate_with_ttl(&self, present: &Stamps, ttl: Duration, now: Now, reached: Tick) -> Fate {
-        let stale = present.get(Stamp::StaleLength).unwrap_or(self.stale_ticks);
+        let stale = self.stale_ticks(present);
         let limit = reached.after(HORIZON - stale);
         let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)) }.min(limit);
         let mut stamps = *present;

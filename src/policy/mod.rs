@@ -25,7 +25,7 @@
 //!   control). If that entry should not be looked at yet, as in most published algorithms, the policy keeps it
 //!   aside until the next call that is not `evict`.
 //! * `evict` may also be called when nothing is inserted, because the ring needs room.
-//! * An insert for which no space is found ends with `remove`, an update with an `update` that takes it back.
+//! * An insert for which no space is found ends with `remove`; an update with an `update` that takes it back, and a `remove`.
 //! * An id that `evict` returns and that is not resident is ignored; a policy that returns nothing useful
 //!   while entries are there has one chosen for it, which it learns of through `remove`.
 //!

@@ -56,11 +56,6 @@ impl Writer<'_> {
         *self.now.get_or_insert_with(|| self.shard.time.now_for_writer())
     }
 
-    /// Whether a tick has come.
-    pub(super) fn has_come(&mut self, tick: Tick) -> bool {
-        tick <= self.now().tick()
-    }
-
     /// Takes out entries that are due, as long as there are steps.
     #[inline]
     pub(super) fn expire_due(&mut self, steps: usize) {
@@ -130,15 +125,15 @@ impl Writer<'_> {
         }
     }
 
-    /// What becomes of an entry with a lifetime that is stored now; `None` if there is no room for the wheel that it needs.
-    pub(super) fn fate(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Option<Fate> {
+    /// What becomes of an entry with a lifetime that is stored now. Fails if there is no room for the wheel that it needs.
+    pub(super) fn fate(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Result<Fate, NoSpace> {
         let rules = &self.shard.rules;
         let now = self.prepare_wheel()?;
         if let Some(wheel) = &self.state.wheel {
             wheel.prefetch(self.state.index.table().home(hash));
         }
         let chance = if rules.need_chance(lifetime) { self.draw(hash) } else { 0.0 };
-        Some(rules.fate(lifetime, now, self.shard.time.reached(), chance))
+        Ok(rules.fate(lifetime, now, self.shard.time.reached(), chance))
     }
 
     /// A number from 0 to 1, another for each key and each time; nobody can tell it in advance, unless the hasher's seed is
@@ -149,15 +144,15 @@ impl Writer<'_> {
         self.state.hasher.hash(&seed.to_le_bytes()).get() as f64 / u64::MAX as f64
     }
 
-    /// Sees to it that there is a wheel, and that a removal within the horizon can be recorded; the time. `None` if there is
-    /// no room for the wheel.
-    fn prepare_wheel(&mut self) -> Option<Now> {
+    /// Sees to it that there is a wheel, and that a removal within the horizon can be recorded. Returns the time, or fails
+    /// if there is no room for the wheel.
+    fn prepare_wheel(&mut self) -> Result<Now, NoSpace> {
         let now = self.now();
         if self.state.wheel.is_none() {
             let members = self.state.index.table().buckets();
             let bytes = Wheel::footprint(members);
             if !self.take_from_ring(bytes, MIN_CHUNKS_WITH_WHEEL) {
-                return None;
+                return Err(NoSpace);
             }
             self.state.wheel_bytes = bytes;
             self.state.wheel = Some(Box::new(Wheel::new(members, now.tick())));
@@ -171,7 +166,7 @@ impl Writer<'_> {
         } else if self.state.wheel.as_ref().is_some_and(|wheel| wheel.is_empty()) {
             self.expire_up_to(0);
         }
-        Some(now)
+        Ok(now)
     }
 
     /// Sees to it that an entry is removed in time.
@@ -205,8 +200,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Has the entry under `key` expire after `ttl`; whether there was one that reads would have found. Its idle deadline
-    /// stays. An entry without the stamp for it is stored anew.
+    /// Sets the entry under `key` to expire after `ttl`. Returns `true` if there is one that reads find. Its idle deadline
+    /// stays. An entry without the stamp for it is written again. One that cannot get its deadline is removed.
     pub(crate) fn set_ttl(&mut self, hash: KeyHash, key: &[u8], ttl: Duration) -> Result<bool, NoSpace> {
         self.drain_touches();
         let present = self.find_present(hash, key);
@@ -218,14 +213,26 @@ impl Writer<'_> {
             }
         }
         let Presence::Fresh(id) = present else { return Ok(false) };
-        let Some(now) = self.prepare_wheel() else { return Err(self.no_space()) };
+        if ttl.is_zero() && !self.has_stale_period(id) {
+            self.remove_resident(id, RemovalCause::Expired); // Without a wheel.
+            return Ok(true);
+        }
+        self.set_deadline(hash, key, id, ttl).map_err(|NoSpace| self.reject(hash, key))
+    }
+
+    fn has_stale_period(&self, id: EntryId) -> bool {
+        let stamps = self.state.live(id).map_or(Stamps::NONE, |live| self.state.stamps(live));
+        self.shard.rules.stale_ticks(&stamps) > 0
+    }
+
+    /// Sets a deadline that lies ahead, or the removal of an entry that is kept beyond it.
+    fn set_deadline(&mut self, hash: KeyHash, key: &[u8], id: EntryId, ttl: Duration) -> Result<bool, NoSpace> {
+        let now = self.prepare_wheel()?;
         // Making the wheel may have evicted it.
         let Some(live) = self.state.live(id) else { return Ok(false) };
         let present = self.state.stamps(live);
         let Fate { stamps, removal } = self.shard.rules.fate_with_ttl(&present, ttl, now, self.shard.time.reached());
-        if removal.is_some_and(|removal| removal <= now.tick()) {
-            self.remove_resident(id, RemovalCause::Expired);
-        } else if stamps.present() == present.present() {
+        if stamps.present() == present.present() {
             self.set_removal(id, &stamps);
             self.file(id, removal);
         } else {
@@ -237,7 +244,7 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    /// Stores an entry anew. The listener does not hear of it, unless the entry is lost.
+    /// Writes an entry again. The listener is not told of it, unless the entry is evicted.
     fn restore(&mut self, id: EntryId, order: &Order<'_>) -> Result<(), NoSpace> {
         self.restored = Some(id);
         let stored = self.place_order(order, Presence::Fresh(id));

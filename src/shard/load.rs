@@ -28,7 +28,6 @@ use super::{MIN_CHUNKS, Shard};
 use crate::expiry::{Freshness, Lifetime};
 use crate::flight::{Flight, SEAT_BYTES};
 use crate::hash::KeyHash;
-use crate::removal::RemovalCause;
 use crate::ring::{Held, Value};
 use crate::stats::{LoadCount, LoadCounts, LoadEnd};
 use crate::sync::{AtomicUsize, Ordering};
@@ -350,23 +349,13 @@ impl Writer<'_> {
             LoadResult::Failed(Some(retry)) if self.put_off(hash, key, retry) => return None,
             LoadResult::Failed(Some(retry)) => (Negative::Failed.value(), Lifetime::negative(retry)),
             LoadResult::Oversized => {
-                self.forget(hash, key);
+                self.remove_older(hash, key);
                 return None;
             }
         };
-        if self.store(hash, key, value, Condition::Always, &lifetime).is_err() {
-            self.forget(hash, key);
-            return None;
-        }
+        self.store(hash, key, value, Condition::Always, &lifetime).ok()?;
         let (_, live) = self.state.find(hash, key).filter(|_| matches!(result, LoadResult::Value(..)))?;
         Some(self.shard.lookup.ring.value(live))
-    }
-
-    /// Takes what is there out: it is older than what was loaded and cannot be stored.
-    fn forget(&mut self, hash: KeyHash, key: &[u8]) {
-        self.drain_touches();
-        let present = self.find_present(hash, key);
-        self.remove_present(present, RemovalCause::Replaced);
     }
 
     /// Puts the next load of a key off that still has a value, as far as that has a stamp for it; whether there is a value.

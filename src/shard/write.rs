@@ -202,18 +202,17 @@ impl Writer<'_> {
         self.state.prefetch_to_store();
         // The policy sees what was read before the store, as the store comes after it; so with removals.
         self.drain_touches();
-        // First, as making the wheel may evict what is there.
-        let fate = if self.shard.rules.need_time(lifetime) {
-            let Some(fate) = self.fate(lifetime, hash) else { return Err(self.no_space()) };
-            Some(fate)
+        let needs_time = self.shard.rules.need_time(lifetime);
+        let is_over = needs_time && self.shard.rules.end_at_once(lifetime);
+        // First, as making the wheel may evict what is there; so a store that is declined makes none.
+        let fate = if !needs_time || is_over || self.state.wheel.is_none() && self.declines(hash, key, condition) {
+            Ok(None)
         } else {
-            None
+            self.fate(lifetime, hash).map(Some)
         };
-        let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
-        let is_over = removal.is_some_and(|removal| self.has_come(removal));
         // While what is looked for is on its way. Only where an access follows, by which the policy would do so itself; and an
         // eviction for the index's sake is to weigh the entry that came last.
-        if condition == Condition::Always && !is_over && self.state.index.has_room() {
+        if condition == Condition::Always && !is_over && fate.is_ok() && self.state.index.has_room() {
             self.state.policy.settle();
         }
         let present = self.find_present(hash, key);
@@ -223,7 +222,7 @@ impl Writer<'_> {
             _ => self.detach_flight(key),
         }
         if condition == Condition::IfPresent && !is_fresh {
-            // Whoever would replace a value has a later one than what is loaded, or kept beyond its deadline.
+            // The caller's value is later than what is loaded, or kept beyond its deadline.
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Declined);
         }
@@ -231,25 +230,57 @@ impl Writer<'_> {
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Expired);
         }
-        self.place_order(&Order { hash, draft: Draft { key, value, stamps }, removal }, present)
+        let stored = fate.and_then(|fate| {
+            let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
+            self.place_order(&Order { hash, draft: Draft { key, value, stamps }, removal }, present)
+        });
+        stored.map_err(|NoSpace| self.reject(hash, key))
     }
 
-    /// Stores an entry in the place of the one that is present, if one is.
+    /// Returns `true` if a store under `condition` would not be done, whatever space there is.
+    fn declines(&mut self, hash: KeyHash, key: &[u8], condition: Condition) -> bool {
+        let is_fresh = matches!(self.find_present(hash, key), Presence::Fresh(_));
+        match condition {
+            Condition::Always => false,
+            Condition::IfAbsent => is_fresh,
+            Condition::IfPresent => !is_fresh,
+        }
+    }
+
+    /// Counts a write for which no space was found, and removes what is older than it.
+    pub(super) fn reject(&mut self, hash: KeyHash, key: &[u8]) -> NoSpace {
+        self.state.counts.rejected_no_space += 1;
+        self.remove_older(hash, key);
+        NoSpace
+    }
+
+    /// Removes what is older than a value that cannot be stored. An entry that would have declined the store stays.
+    pub(crate) fn refuse(&mut self, hash: KeyHash, key: &[u8], condition: Condition) {
+        self.drain_touches();
+        let stays = condition == Condition::IfAbsent && self.declines(hash, key, condition);
+        if !stays {
+            self.remove_older(hash, key);
+        }
+    }
+
+    /// Removes the entry under `key` and detaches its flight: they are older than a write that was not done. Needs no space.
+    pub(super) fn remove_older(&mut self, hash: KeyHash, key: &[u8]) {
+        self.detach_flight(key);
+        self.drain_touches();
+        let present = self.find_present(hash, key);
+        self.remove_present(present, RemovalCause::Replaced);
+    }
+
+    /// Stores an entry in the place of the one that is present, if one is. Without space that one may stay.
     pub(super) fn place_order(&mut self, order: &Order<'_>, present: Presence) -> Result<Stored, NoSpace> {
         let stored = match present.id() {
             Some(id) => self.update(id, order),
             None => self.insert(order).map(|()| Stored::Inserted),
         };
-        match stored {
-            Ok(_) => self.after_store(self.state.ring.layout(&order.draft)),
-            Err(NoSpace) => return Err(self.no_space()),
+        if stored.is_ok() {
+            self.after_store(self.state.ring.layout(&order.draft));
         }
         stored
-    }
-
-    pub(super) fn no_space(&mut self) -> NoSpace {
-        self.state.counts.rejected_no_space += 1;
-        NoSpace
     }
 
     fn after_store(&mut self, layout: Layout) {
