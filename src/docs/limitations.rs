@@ -69,7 +69,7 @@
 //!
 //! * A load for which there is no memory, because readers or values hold the ring or because loads under way have an eighth of
 //!   the shard already, is not shared, and its result not stored ([`unshared_loads`](crate::Stats::unshared_loads)). Nor is
-//!   one of a key that is too large to be stored.
+//!   one of a key that is too large to be stored. What was kept of the key beyond its deadline is removed, unless the load fails.
 //! * A load's bytes are given back to its shard's account in the moment before they are freed.
 //! * Two loads that wait for each other's keys do so for ever, unless they have a
 //!   [`wait_limit`](crate::LoaderBuilder::wait_limit): see [`loading`](super::loading).

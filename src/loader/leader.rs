@@ -181,7 +181,7 @@ impl Leader {
         shard.write_untold(|writer| match &self.ticket {
             Some(ticket) => writer.complete(self.hash, ticket, result, end),
             None => {
-                shard.loads().note(end);
+                writer.complete_unshared(self.hash, &self.key, result, end);
                 None
             }
         })

@@ -28,6 +28,7 @@ use super::{MIN_CHUNKS, Shard};
 use crate::expiry::{Freshness, Lifetime};
 use crate::flight::{Flight, SEAT_BYTES};
 use crate::hash::KeyHash;
+use crate::removal::RemovalCause;
 use crate::ring::{Held, Value};
 use crate::stats::{LoadCount, LoadCounts, LoadEnd};
 use crate::sync::{AtomicUsize, Ordering};
@@ -339,6 +340,19 @@ impl Writer<'_> {
         // Last: if a policy panics, the leader counts a failure.
         self.shard.loads.note(end);
         held
+    }
+
+    /// Ends a load that has no flight. Its result is not stored, as it may be older than what came meanwhile; but what had
+    /// expired when it began is older still.
+    pub(crate) fn complete_unshared(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>, end: LoadEnd) {
+        if !matches!(result, LoadResult::Failed(_)) {
+            self.drain_touches();
+            let present = self.find_present(hash, key);
+            if let Presence::Stale(_) = present {
+                self.remove_present(present, RemovalCause::Replaced);
+            }
+        }
+        self.shard.loads.note(end);
     }
 
     fn store_result(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>) -> Option<Held> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytecache::{Cache, Error, ErrorKind, Lifetime, LoadError, Loaded, ManualClock, RemovalCause, TICK};
 use scene::{Failure, HOUR, KEY, Present, Scene, without_room_for_a_wheel};
-use support::{Gate, alone, assert_nothing_is_left};
+use support::{Gate, Hand, alone, assert_nothing_is_left};
 
 const ZERO: Lifetime = Lifetime::new().ttl(Duration::ZERO);
 
@@ -338,5 +338,41 @@ fn what_cannot_be_remembered_of_a_load_leaves_nothing_older() {
         assert!(answer.unwrap_err().is_absent());
     }
     assert_eq!((rejections(&scene.cache), scene.cache.stats().negative_hits), ([0, 0, 4], 0));
+    scene.assert_sound();
+}
+
+#[test]
+fn a_load_that_is_not_shared_leaves_nothing_that_had_expired() {
+    let _alone = alone();
+    let scene = Scene::new(Failure::TooLarge);
+    // Loads have an eighth of the cache at most.
+    let mut loading: Vec<_> = (0..2_000_u32)
+        .map(|key| {
+            Hand::new(scene.cache.get_or_load_async(key.to_le_bytes(), async || {
+                Gate::new().await;
+                Ok::<_, &str>("never")
+            }))
+        })
+        .collect();
+    assert!(loading.iter_mut().all(|load| load.poll().is_pending()));
+    let unshared = scene.cache.stats().unshared_loads;
+    assert!(unshared > 0);
+    for brings_nothing in [false, true] {
+        drop(scene.prepare(Failure::TooLarge, Present::Stale));
+        // A failure brings nothing that would be newer.
+        assert!(scene.cache.get_or_load(KEY, || Err::<&str, _>("down")).is_err());
+        assert!(scene.cache.get_stale(KEY).is_some());
+        let given = if brings_nothing { Loaded::Absent } else { Loaded::Value("loaded") };
+        assert_eq!(scene.cache.get_or_load(KEY, || Ok::<_, &str>(given)).is_err(), brings_nothing);
+        scene.assert_gone(Failure::TooLarge, Present::Stale, "not shared");
+        // What came while the load ran stays.
+        let answer = scene.cache.get_or_load(KEY, || {
+            scene.cache.insert(KEY, "newer").unwrap();
+            Ok::<_, &str>("loaded")
+        });
+        assert_eq!(answer.unwrap(), *b"loaded");
+        assert_eq!(scene.cache.get(KEY).unwrap(), *b"newer");
+    }
+    drop(loading);
     scene.assert_sound();
 }
