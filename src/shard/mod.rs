@@ -10,7 +10,8 @@
 //! 1. A lane of the index points to a live entry of the ring, and each live entry has one lane.
 //! 2. The policy's residents are the used lanes, but for the entry that is being stored (`State::newcomer`).
 //! 3. What is allocated is accounted for, and never more than the shard's budget.
-//! 4. User code (a policy, a hasher) that panics under the lock leaves an empty shard behind.
+//! 4. User code (a policy, a hasher) that panics under the lock leaves an empty shard behind, and no load under way that
+//!    could be stored.
 //! 5. A bucket with an entry that is to be removed at some tick is filed in the wheel under that tick or an earlier one.
 //!
 //! # Synchronization

@@ -43,7 +43,7 @@ pub(crate) struct NoSpace;
 
 /// The holder of a shard's lock.
 ///
-/// If user code panics while it exists, dropping it empties the shard.
+/// If user code panics while it exists, dropping it empties the shard and detaches the loads under way.
 pub(crate) struct Writer<'a> {
     pub(super) shard: &'a Shard,
     pub(super) state: MutexGuard<'a, State>,
@@ -60,6 +60,7 @@ impl Drop for Writer<'_> {
     fn drop(&mut self) {
         if !self.finished {
             self.state.counts.evictions += self.state.index.len() as u64;
+            self.detach_flights(); // What they load may be older than what was to be written.
             self.empty();
         }
     }

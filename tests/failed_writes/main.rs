@@ -6,11 +6,14 @@ mod scene;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytecache::{Cache, Error, ErrorKind, Lifetime, LoadError, Loaded, ManualClock, RemovalCause, TICK};
-use scene::{Failure, HOUR, KEY, Present, Scene, without_room_for_a_wheel};
+use scene::{Failure, HOUR, KEY, Present, Scene, panicking, without_room_for_a_wheel};
 use support::{Gate, Hand, alone, assert_nothing_is_left};
 
 const ZERO: Lifetime = Lifetime::new().ttl(Duration::ZERO);
@@ -210,6 +213,37 @@ fn a_key_that_is_too_long_has_nothing_older() {
     }
     assert_eq!((rejections(&cache), rejections(&small)), ([5, 0, 0], [0, 5, 0]));
     assert_eq!(cache.get(KEY).unwrap(), *b"value");
+}
+
+#[test]
+fn a_write_in_which_the_policy_panics_leaves_nothing_older() {
+    let _alone = alone();
+    type Write = fn(&Cache);
+    let writes: [Write; 2] =
+        [|cache| drop(cache.insert(KEY, "new")), |cache| drop(cache.insert_with(KEY, "new", ZERO.stale(HOUR)))];
+    for write in writes {
+        let panics = Arc::new(AtomicBool::new(false));
+        let builder = Cache::builder().max_bytes(1 << 20).shards(1);
+        let cache = {
+            let panics = Arc::clone(&panics);
+            builder.custom_policy(move |context| panicking(&context, &panics)).build().unwrap()
+        };
+        let gate = Gate::new();
+        let waits = gate.clone();
+        let mut load = Hand::new(cache.get_or_load_async(KEY, async || {
+            waits.await;
+            Ok::<_, &str>("loaded")
+        }));
+        assert!(load.poll().is_pending());
+        panics.store(true, Ordering::Relaxed);
+        assert!(catch_unwind(AssertUnwindSafe(|| write(&cache))).is_err());
+        panics.store(false, Ordering::Relaxed);
+        gate.open();
+        assert!(matches!(load.poll(), Poll::Ready(Ok(value)) if value == *b"loaded"));
+        assert!(!cache.contains_key(KEY), "the load was stored");
+        drop(load);
+        assert_nothing_is_left(&cache);
+    }
 }
 
 // Lifetimes of zero.

@@ -1,5 +1,6 @@
 //! Caches in which a write fails for a certain reason, and what there is under its key before.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ struct Awkward {
     /// Whether an entry that is updated is the next victim.
     evicts_updated: bool,
     updated: Option<EntryId>,
+    /// Whether it panics when a store begins.
+    panics: Arc<AtomicBool>,
 }
 
 impl EvictionPolicy for Awkward {
@@ -55,6 +58,10 @@ impl EvictionPolicy for Awkward {
     }
     fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
         self.policy.insert(id, hash, charge);
+    }
+    fn settle(&mut self) {
+        assert!(!self.panics.load(Ordering::Relaxed), "on purpose");
+        self.policy.settle();
     }
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
@@ -86,7 +93,12 @@ impl EvictionPolicy for Awkward {
 
 fn awkward(context: &PolicyContext, more: usize, evicts_updated: bool) -> Awkward {
     let policy = Policy::Lru.build(context);
-    Awkward { policy, more, evicts_updated, updated: None }
+    Awkward { policy, more, evicts_updated, updated: None, panics: Arc::default() }
+}
+
+/// LRU that panics when a store begins, once that is wanted.
+pub(crate) fn panicking(context: &PolicyContext, panics: &Arc<AtomicBool>) -> Box<dyn EvictionPolicy> {
+    Box::new(Awkward { panics: Arc::clone(panics), ..awkward(context, 0, false) })
 }
 
 fn fill(cache: &Cache) {
