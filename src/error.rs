@@ -90,10 +90,30 @@ pub enum ErrorKind {
     },
     /// A loader for tasks has a limit on waiting and was given no way to sleep.
     NoSleep,
-    /// No built-in policy has this name, or a parameter of it is unknown or out of range.
+    /// No built-in policy has this name.
     UnknownPolicy {
         /// The name that was not found.
         name: String,
+    },
+    /// A policy has no parameter of this name.
+    UnknownParameter {
+        /// The policy's name.
+        policy: &'static str,
+        /// The name that was not found.
+        parameter: String,
+        /// The names of the parameters that the policy has.
+        known: Vec<&'static str>,
+    },
+    /// A parameter of a policy can not have this value.
+    PolicyParameter {
+        /// The policy's name.
+        policy: &'static str,
+        /// The parameter's name.
+        parameter: &'static str,
+        /// What was asked for, as it was written.
+        value: String,
+        /// The values that the parameter can have, in words: "a number from 0 to 100".
+        range: String,
     },
     /// The system refused the address space or memory that the cache needs at its start.
     OutOfMemory {
@@ -147,7 +167,16 @@ impl fmt::Display for Error {
             }
             ErrorKind::NoSleep => f.write_str("tasks need a `sleep` to keep a limit on waiting"),
             ErrorKind::UnknownPolicy { name } => {
-                write!(f, "no eviction policy has the name {name:?}, or it has not these parameters")
+                write!(f, "no eviction policy has the name {name:?}")
+            }
+            ErrorKind::UnknownParameter { policy, parameter, known } if known.is_empty() => {
+                write!(f, "the policy {policy} has no parameters, and so none called {parameter:?}")
+            }
+            ErrorKind::UnknownParameter { policy, parameter, known } => {
+                write!(f, "the policy {policy} has no parameter {parameter:?}; it has {}", known.join(" and "))
+            }
+            ErrorKind::PolicyParameter { policy, parameter, value, range } => {
+                write!(f, "the parameter {parameter} of the policy {policy} takes {range}, not {value:?}")
             }
             ErrorKind::OutOfMemory { bytes } => {
                 write!(f, "the system refused {bytes} bytes")

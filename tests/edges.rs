@@ -448,20 +448,6 @@ fn with_one_shard_and_thread_the_victims_are_the_least_recently_used() {
     }
 }
 
-#[test]
-fn policies_parse_from_their_names_in_any_case_and_print_them() {
-    for policy in Policy::ALL {
-        assert_eq!(policy.to_string().parse(), Ok(*policy));
-        assert_eq!(policy.name().to_uppercase().parse(), Ok(*policy));
-        assert_eq!(format!("{policy:>10}").len(), 10);
-    }
-    for unknown in ["", "lru ", "random"] {
-        let error = unknown.parse::<Policy>().unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::UnknownPolicy { name: unknown.to_owned() });
-        assert!(error.to_string().contains(unknown));
-    }
-}
-
 // Closures.
 
 #[test]
@@ -748,89 +734,4 @@ fn bytes_made_of_a_value_share_its_memory_and_outlive_the_cache() {
     let part = bytes.slice(2..);
     drop((cache, bytes));
     assert_eq!(part, &b"value"[..]);
-}
-
-// The builder.
-
-#[test]
-fn a_builder_without_a_size_is_refused() {
-    assert_eq!(*Cache::builder().build().unwrap_err().kind(), ErrorKind::NoMaxBytes);
-}
-
-#[test]
-fn a_number_of_shards_that_is_no_power_of_two_or_too_large_or_too_small_is_refused() {
-    let kind = |max_bytes, shards| {
-        let error = Cache::builder().max_bytes(max_bytes).shards(shards).build().unwrap_err();
-        error.kind().clone()
-    };
-    for shards in [0, 3, 6, 8_192, usize::MAX] {
-        assert_eq!(kind(1 << 30, shards), ErrorKind::Shards { shards, min: 1, max: 4096 });
-    }
-    assert_eq!(kind(40 << 30, 1), ErrorKind::Shards { shards: 1, min: 4, max: 4096 });
-    assert!(matches!(kind(usize::MAX, 4096), ErrorKind::Shards { .. }));
-}
-
-#[test]
-fn a_size_beyond_what_the_most_shards_can_address_is_refused() {
-    for max_bytes in [1 << 47, 1 << 60, usize::MAX] {
-        let error = Cache::new(max_bytes).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Shards { .. } | ErrorKind::OutOfMemory { .. }), "{error}");
-    }
-}
-
-#[test]
-fn an_alignment_that_is_none_of_1_8_and_16_is_refused() {
-    for alignment in [0, 2, 4, 32, usize::MAX] {
-        let error = Cache::builder().max_bytes(1 << 20).value_alignment(alignment).build().unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Alignment { alignment });
-    }
-}
-
-#[test]
-fn any_expected_entry_size_gives_a_cache_that_works() {
-    let _alone = alone();
-    for expected in [0, 1, 25, 1 << 20, usize::MAX] {
-        for max_bytes in [64 << 10, 1 << 20] {
-            let cache = Cache::builder().max_bytes(max_bytes).expected_entry_bytes(expected).build().unwrap();
-            for number in 0..3_000_u32 {
-                cache.insert(number.to_le_bytes(), [3; 100]).unwrap();
-            }
-            cache.validate();
-            assert!(cache.len() > 150, "{} entries where {expected} bytes were expected", cache.len());
-        }
-    }
-}
-
-/// Run by [`memory_that_the_system_refuses_is_an_error`] in a process of little address space.
-#[test]
-#[ignore = "needs a limit on the address space"]
-fn four_gib_are_refused() {
-    let error = Cache::builder().max_bytes(4 << 30).shards(1).build().unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::OutOfMemory { .. }), "{error}");
-    println!("refused: {error}");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn memory_that_the_system_refuses_is_an_error() {
-    let own = std::env::current_exe().unwrap();
-    let output = std::process::Command::new("sh")
-        .args(["-c", "ulimit -v 2000000 && exec \"$0\" --ignored --exact four_gib_are_refused --nocapture"])
-        .arg(own)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("refused: the system refused"));
-}
-
-#[test]
-fn every_error_says_what_was_wrong() {
-    let _alone = alone();
-    let cache = cache(1 << 20, Policy::Lru);
-    let said = cache.insert(vec![0; 65_536], "").unwrap_err().to_string();
-    assert!(said.contains("65536") && said.contains("65535"), "{said}");
-    let said = cache.insert("", vec![0; 1 << 20]).unwrap_err().to_string();
-    assert!(said.contains("1048576") && said.contains(&cache.max_entry_bytes().to_string()), "{said}");
-    let error: Box<dyn std::error::Error + Send + Sync> = Cache::new(0).unwrap_err().into();
-    assert!(error.to_string().contains("smallest"));
 }

@@ -164,7 +164,7 @@ mod tests {
     fn rows_are_as_wide_as_the_head_in_both_forms() {
         let trace = generate(1_000, 1);
         let settings = Settings { max_bytes: 4 << 20, shards: 1, threads: 1, seed: 1 };
-        let policy = S3FifoConfig::new().small_percent(20).into();
+        let policy = S3FifoConfig::new().small_percent(20).expect("a share").into();
         let outcome = replay(&trace, policy, settings, &ProgressBar::hidden()).expect("a replay");
         let name_width = name_width(&[policy, Policy::Lru]);
         assert!(name_width > super::name_width(&[Policy::Lru]));

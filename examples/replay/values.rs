@@ -34,7 +34,7 @@ pub(crate) fn count_up_to(most: usize, text: &str) -> Result<usize, String> {
 ///
 /// # Errors
 ///
-/// The first name that is no policy's.
+/// The first name that is no policy's, or parameter that the policy cannot have.
 pub(crate) fn policies(text: &str) -> Result<Vec<Policy>, bytecache::Error> {
     split_outside_brackets(text).into_iter().map(|name| name.trim().parse()).collect()
 }
@@ -80,19 +80,22 @@ mod tests {
 
     #[test]
     fn commas_in_brackets_belong_to_the_policy() {
-        let tuned = Policy::from(S3FifoConfig::new().small_percent(20).promotion_visits(1));
+        let tuned =
+            S3FifoConfig::new().small_percent(20).and_then(|tuned| tuned.promotion_visits(1)).expect("in range");
+        let tuned = Policy::from(tuned);
         let parsed = policies("lru, s3-fifo(small=20,visits=1) ,arc").expect("three policies");
         assert_eq!(parsed, [Policy::Lru, tuned, Policy::Arc]);
     }
 
     #[test]
-    fn a_name_that_is_no_policys_is_named() {
+    fn what_is_no_policys_is_named() {
         for (text, name) in [
             ("lru,mru-ish", "mru-ish"),
             ("lru,,arc", ""),
             ("s3-fifo(small=20,lru", "s3-fifo(small=20,lru"),
             ("lru),arc", "lru)"),
-            ("s3-fifo(large=20)", "s3-fifo(large=20)"),
+            ("s3-fifo(large=20)", "large"),
+            ("s3-fifo(small=101)", "101"),
         ] {
             let error = policies(text).expect_err(text).to_string();
             assert!(error.contains(&format!("{name:?}")), "{text}: {error}");

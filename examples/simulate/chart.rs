@@ -189,7 +189,8 @@ mod tests {
         let policies = [Policy::Lru, Policy::Lfu, Policy::Slru, Policy::Sieve, Policy::S3Fifo];
         let of_few: String = symbols(&[rules(&policies), vec![Rule::Bound]].concat()).iter().collect();
         assert_eq!(of_few, "lfsi3.");
-        let tuned: Vec<_> = (1..=70).map(|percent| S3FifoConfig::new().small_percent(percent).into()).collect();
+        let tuned = |percent| S3FifoConfig::new().small_percent(percent).expect("a share").into();
+        let tuned: Vec<_> = (1..=70).map(tuned).collect();
         let many = symbols(&rules(&tuned));
         let distinct: std::collections::HashSet<_> = many.iter().collect();
         assert_eq!((distinct.len(), many.iter().filter(|symbol| **symbol == '?').count()), (63, 8));

@@ -30,15 +30,17 @@ impl Choice {
                 LfuConfig::new().ageing(ageings[usize::from(number) % 3]).into()
             }
             Self::TwoQueue(in_percent, out_percent) => {
-                TwoQueueConfig::new().in_percent(in_percent).out_percent(out_percent).into()
+                let config = TwoQueueConfig::new().in_percent(in_percent);
+                config.and_then(|config| config.out_percent(out_percent)).unwrap_or_default().into()
             }
-            Self::Slru(percent) => SlruConfig::new().protected_percent(percent).into(),
-            Self::Clock(chances) => ClockConfig::new().chances(chances).into(),
+            Self::Slru(percent) => SlruConfig::new().protected_percent(percent).unwrap_or_default().into(),
+            Self::Clock(chances) => ClockConfig::new().chances(chances).unwrap_or_default().into(),
             Self::S3Fifo(percent, visits) => {
-                S3FifoConfig::new().small_percent(percent).promotion_visits(visits).into()
+                let config = S3FifoConfig::new().small_percent(percent);
+                config.and_then(|config| config.promotion_visits(visits)).unwrap_or_default().into()
             }
             Self::TinyLfu(percent, adaptive) => {
-                TinyLfuConfig::new().window_percent(percent).adaptive(adaptive).into()
+                TinyLfuConfig::new().window_percent(percent).unwrap_or_default().adaptive(adaptive).into()
             }
         }
     }

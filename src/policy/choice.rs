@@ -4,6 +4,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::algorithm::{Algorithm, RoomFirst};
+use super::parameter::Parameter;
 use super::{
     Ageing, ClockConfig, EvictionPolicy, LfuConfig, PolicyContext, S3FifoConfig, SlruConfig, TinyLfuConfig,
     TwoQueueConfig, adaptive, arc, clock, fifo, gdsf, lfu, lru, mru, s3fifo, sieve, slru, tiny_lfu, two_queue,
@@ -22,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 /// let policy: Policy = "lru".parse()?;
 /// assert_eq!((policy, policy.to_string().as_str()), (Policy::Lru, "lru"));
 ///
-/// let policy = Policy::from(S3FifoConfig::new().small_percent(20).promotion_visits(1));
+/// let policy = Policy::from(S3FifoConfig::new().small_percent(20)?.promotion_visits(1)?);
 /// assert_eq!(policy.to_string(), "s3-fifo(small=20,visits=1)");
 /// assert_eq!("s3-fifo(visits=1,small=20)".parse::<Policy>()?, policy);
 /// # Ok::<(), bytecache::Error>(())
@@ -175,56 +176,50 @@ impl Variant {
         }
     }
 
-    /// Names and values of the parameters.
-    fn parameters(self) -> Vec<(&'static str, String)> {
+    /// The parameters and their values.
+    fn parameters(self) -> Vec<(Parameter, String)> {
         match self {
-            Self::Lfu(config) => vec![("ageing", config.ageing.name().to_owned())],
-            Self::TwoQueue(config) => {
-                vec![("in", config.in_percent.to_string()), ("out", config.out_percent.to_string())]
-            }
-            Self::Slru(config) => vec![("protected", config.protected_percent.to_string())],
-            Self::Clock(config) => vec![("chances", config.chances.to_string())],
-            Self::S3Fifo(config) => {
-                vec![("small", config.small_percent.to_string()), ("visits", config.promotion_visits.to_string())]
-            }
-            Self::TinyLfu(config) => {
-                vec![("window", config.window_percent.to_string()), ("adaptive", config.is_adaptive.to_string())]
-            }
+            Self::Lfu(config) => vec![(LfuConfig::AGEING, config.ageing.name().to_owned())],
+            Self::TwoQueue(config) => vec![
+                (TwoQueueConfig::IN, config.in_percent.to_string()),
+                (TwoQueueConfig::OUT, config.out_percent.to_string()),
+            ],
+            Self::Slru(config) => vec![(SlruConfig::PROTECTED, config.protected_percent.to_string())],
+            Self::Clock(config) => vec![(ClockConfig::CHANCES, config.chances.to_string())],
+            Self::S3Fifo(config) => vec![
+                (S3FifoConfig::SMALL, config.small_percent.to_string()),
+                (S3FifoConfig::VISITS, config.promotion_visits.to_string()),
+            ],
+            Self::TinyLfu(config) => vec![
+                (TinyLfuConfig::WINDOW, config.window_percent.to_string()),
+                (TinyLfuConfig::ADAPTIVE, config.is_adaptive.to_string()),
+            ],
             Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf | Self::Adaptive => Vec::new(),
         }
     }
 
-    /// With one parameter set; `None` if there is none of this name, or it can't have this value.
-    fn with(self, name: &str, value: &str) -> Option<Self> {
-        let number = || value.parse().ok();
-        Some(match (self, name) {
-            (Self::Lfu(config), "ageing") => Self::Lfu(config.ageing(Ageing::from_name(value)?)),
-            (Self::TwoQueue(config), "in") => Self::TwoQueue(config.in_percent(number()?)),
-            (Self::TwoQueue(config), "out") => Self::TwoQueue(config.out_percent(number()?)),
-            (Self::Slru(config), "protected") => Self::Slru(config.protected_percent(number()?)),
-            (Self::Clock(config), "chances") => Self::Clock(config.chances(number()?)),
-            (Self::S3Fifo(config), "small") => Self::S3Fifo(config.small_percent(number()?)),
-            (Self::S3Fifo(config), "visits") => Self::S3Fifo(config.promotion_visits(number()?)),
-            (Self::TinyLfu(config), "window") => Self::TinyLfu(config.window_percent(number()?)),
-            (Self::TinyLfu(config), "adaptive") => Self::TinyLfu(config.adaptive(value.parse().ok()?)),
-            _ => return None,
+    /// Returns the policy with the parameter called `name` set.
+    fn with(self, name: &str, value: &str) -> Result<Self, Error> {
+        let known = self.parameters().into_iter().map(|(parameter, _)| parameter);
+        let Some(parameter) = known.into_iter().find(|parameter| parameter.name() == name) else {
+            let known = self.parameters().into_iter().map(|(parameter, _)| parameter.name()).collect();
+            return Err(ErrorKind::UnknownParameter { policy: self.name(), parameter: name.to_owned(), known }.into());
+        };
+        let number = || parameter.parse_number(value);
+        Ok(match self {
+            Self::Lfu(config) => Self::Lfu(config.ageing(Ageing::ALL[parameter.parse_word(value)?])),
+            Self::TwoQueue(config) if parameter == TwoQueueConfig::IN => Self::TwoQueue(config.in_percent(number()?)?),
+            Self::TwoQueue(config) => Self::TwoQueue(config.out_percent(number()?)?),
+            Self::Slru(config) => Self::Slru(config.protected_percent(number()?)?),
+            Self::Clock(config) => Self::Clock(config.chances(number()?)?),
+            Self::S3Fifo(config) if parameter == S3FifoConfig::SMALL => Self::S3Fifo(config.small_percent(number()?)?),
+            Self::S3Fifo(config) => Self::S3Fifo(config.promotion_visits(number()?)?),
+            Self::TinyLfu(config) if parameter == TinyLfuConfig::WINDOW => {
+                Self::TinyLfu(config.window_percent(number()?)?)
+            }
+            Self::TinyLfu(config) => Self::TinyLfu(config.adaptive(parameter.parse_flag(value)?)),
+            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf | Self::Adaptive => self,
         })
-    }
-}
-
-impl Ageing {
-    const ALL: [Self; 3] = [Self::None, Self::Halving, Self::Dynamic];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Halving => "halving",
-            Self::Dynamic => "dynamic",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|ageing| ageing.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -251,7 +246,8 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tuned(Tuned(variant)) => {
-                let parameters = variant.parameters().into_iter().map(|(name, value)| format!("{name}={value}"));
+                let parameters = variant.parameters();
+                let parameters = parameters.iter().map(|(parameter, value)| format!("{}={value}", parameter.name()));
                 f.pad(&format!("{}({})", variant.name(), parameters.collect::<Vec<_>>().join(",")))
             }
             plain => f.pad(plain.name()),
@@ -267,24 +263,28 @@ impl FromStr for Policy {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::UnknownPolicy`] for any other text.
+    /// * [`ErrorKind::PolicyParameter`] if a parameter can not have its value: it names the values that it can have;
+    /// * [`ErrorKind::UnknownParameter`] if the policy has no parameter of a name: it names those that there are;
+    /// * [`ErrorKind::UnknownPolicy`] for any other text.
     fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text).ok_or_else(|| ErrorKind::UnknownPolicy { name: text.to_owned() }.into())
+        let lower = text.to_ascii_lowercase();
+        let (mut variant, parameters) =
+            plain_and_parameters(&lower).ok_or_else(|| ErrorKind::UnknownPolicy { name: text.to_owned() })?;
+        for parameter in parameters.split(',').filter(|parameter| !parameter.trim().is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            variant = variant.with(name.trim(), value.trim())?;
+        }
+        Ok(Self::tuned(variant))
     }
 }
 
-fn parse(text: &str) -> Option<Policy> {
-    let text = text.to_ascii_lowercase();
+/// The policy that a text in lower case names, and what is in the brackets after it.
+fn plain_and_parameters(text: &str) -> Option<(Variant, &str)> {
     let (name, parameters) = match text.strip_suffix(')') {
         Some(text) => text.split_once('(')?,
-        None => (text.as_str(), ""),
+        None => (text, ""),
     };
     let plain = |name: &str| name.replace('-', "");
     let policy = Policy::ALL.iter().find(|policy| plain(policy.name()) == plain(name))?;
-    let mut variant = policy.variant();
-    for parameter in parameters.split(',').filter(|parameter| !parameter.trim().is_empty()) {
-        let (name, value) = parameter.split_once('=')?;
-        variant = variant.with(name.trim(), value.trim())?;
-    }
-    Some(Policy::tuned(variant))
+    Some((policy.variant(), parameters))
 }

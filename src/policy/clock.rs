@@ -10,8 +10,10 @@
 //! is close to LRU, which it replaces where reads must stay cheap, and has LRU's weakness: a scan empties it.
 
 use super::algorithm::{Algorithm, Newcomer};
+use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use crate::error::Error;
 
 const ALL: Queue = Queue::new(0);
 
@@ -28,15 +30,21 @@ impl Default for ClockConfig {
 }
 
 impl ClockConfig {
+    pub(super) const CHANCES: Parameter = Parameter::number("clock", "chances", 1..=3);
+
     /// One chance.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many rounds reads can earn an entry, from 1 to 3; other numbers become the nearest of these.
-    pub fn chances(mut self, chances: u8) -> Self {
-        self.chances = chances.clamp(1, 3);
-        self
+    /// Sets how many rounds reads can earn an entry: from 1 to 3.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
+    pub fn chances(mut self, chances: u8) -> Result<Self, Error> {
+        self.chances = Self::CHANCES.check(chances)?;
+        Ok(self)
     }
 }
 
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn two_chances_last_for_two_rounds() {
         follow(
-            ClockConfig::new().chances(2),
+            ClockConfig::new().chances(2).unwrap(),
             2,
             &[
                 (1, Miss),

@@ -27,6 +27,7 @@
 
 use super::algorithm::{Algorithm, Newcomer};
 use super::list::{Links, List};
+use super::parameter::Parameter;
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
 
 /// No step.
@@ -50,6 +51,18 @@ pub enum Ageing {
     Dynamic,
 }
 
+impl Ageing {
+    pub(super) const ALL: [Self; 3] = [Self::None, Self::Halving, Self::Dynamic];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Halving => "halving",
+            Self::Dynamic => "dynamic",
+        }
+    }
+}
+
 /// Parameters of [`Policy::Lfu`](super::Policy::Lfu).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LfuConfig {
@@ -57,12 +70,16 @@ pub struct LfuConfig {
 }
 
 impl LfuConfig {
+    /// Its words are the names of [`Ageing::ALL`].
+    pub(super) const AGEING: Parameter =
+        Parameter::word("lfu", "ageing", &[Ageing::ALL[0].name(), Ageing::ALL[1].name(), Ageing::ALL[2].name()]);
+
     /// With halving.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How counts age.
+    /// Sets how counts age.
     pub fn ageing(mut self, ageing: Ageing) -> Self {
         self.ageing = ageing;
         self

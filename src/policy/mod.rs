@@ -148,6 +148,7 @@ mod lfu;
 mod list;
 mod lru;
 mod mru;
+mod parameter;
 mod queue;
 mod s3fifo;
 mod sieve;

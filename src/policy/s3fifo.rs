@@ -22,8 +22,10 @@
 use super::algorithm::{Algorithm, Newcomer};
 use super::ghost_sets::GhostSets;
 use super::id_set::IdSet;
+use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use crate::error::Error;
 
 const SMALL: Queue = Queue::new(0);
 const MAIN: Queue = Queue::new(1);
@@ -42,21 +44,32 @@ impl Default for S3FifoConfig {
 }
 
 impl S3FifoConfig {
+    pub(super) const SMALL: Parameter = Parameter::number("s3-fifo", "small", 0..=100);
+    pub(super) const VISITS: Parameter = Parameter::number("s3-fifo", "visits", 1..=3);
+
     /// 10 % small, promoted at two visits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How much of the capacity the small queue keeps, in percent, at most 100.
-    pub fn small_percent(mut self, percent: u8) -> Self {
-        self.small_percent = percent.min(100);
-        self
+    /// Sets how much of the capacity the small queue keeps, in percent: from 0 to 100.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
+    pub fn small_percent(mut self, percent: u8) -> Result<Self, Error> {
+        self.small_percent = Self::SMALL.check(percent)?;
+        Ok(self)
     }
 
-    /// How many visits take an entry from small to main, from 1 to 3; other numbers become the nearest of these.
-    pub fn promotion_visits(mut self, visits: u8) -> Self {
-        self.promotion_visits = visits.clamp(1, 3);
-        self
+    /// Sets how many visits take an entry from small to main: from 1 to 3.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
+    pub fn promotion_visits(mut self, visits: u8) -> Result<Self, Error> {
+        self.promotion_visits = Self::VISITS.check(visits)?;
+        Ok(self)
     }
 }
 

@@ -20,8 +20,10 @@
 
 use super::algorithm::{Algorithm, Newcomer};
 use super::list::Lists;
+use super::parameter::Parameter;
 use super::queue::Queue;
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use crate::error::Error;
 
 const PROBATION: Queue = Queue::new(0);
 const PROTECTED: Queue = Queue::new(1);
@@ -39,15 +41,21 @@ impl Default for SlruConfig {
 }
 
 impl SlruConfig {
+    pub(super) const PROTECTED: Parameter = Parameter::number("slru", "protected", 0..=100);
+
     /// 80 % protected.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How much of the capacity the protected list may take, in percent, at most 100.
-    pub fn protected_percent(mut self, percent: u8) -> Self {
-        self.protected_percent = percent.min(100);
-        self
+    /// Sets how much of the capacity the protected list may take, in percent: from 0 to 100.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
+    pub fn protected_percent(mut self, percent: u8) -> Result<Self, Error> {
+        self.protected_percent = Self::PROTECTED.check(percent)?;
+        Ok(self)
     }
 }
 
@@ -129,7 +137,7 @@ mod tests {
     fn slru_on_a_hand_worked_trace() {
         // Two of five may be protected. Probation | protected, each from the oldest to the newest.
         follow(
-            SlruConfig::new().protected_percent(40),
+            SlruConfig::new().protected_percent(40).unwrap(),
             5,
             &[
                 (1, Miss),

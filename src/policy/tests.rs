@@ -62,7 +62,7 @@ fn s3_fifo_on_a_hand_worked_trace() {
     follow(Policy::S3Fifo, 10, &steps);
     // The small queue's share is 2. Small | main, each from the oldest to the newest.
     follow(
-        S3FifoConfig::new().small_percent(50).promotion_visits(1),
+        S3FifoConfig::new().small_percent(50).unwrap().promotion_visits(1).unwrap(),
         4,
         &[
             (1, Miss),

@@ -28,9 +28,11 @@
 
 use super::algorithm::{Algorithm, Newcomer};
 use super::list::Lists;
+use super::parameter::Parameter;
 use super::queue::Queue;
 use super::sketch::Sketch;
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use crate::error::Error;
 
 const WINDOW: Queue = Queue::new(0);
 const PROBATION: Queue = Queue::new(1);
@@ -61,18 +63,25 @@ impl Default for TinyLfuConfig {
 }
 
 impl TinyLfuConfig {
+    pub(super) const WINDOW: Parameter = Parameter::number("w-tinylfu", "window", 1..=99);
+    pub(super) const ADAPTIVE: Parameter = Parameter::flag("w-tinylfu", "adaptive");
+
     /// A window of 1 %, which adapts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How much of the capacity the window may take at first, in percent, from 1 to 99.
-    pub fn window_percent(mut self, percent: u8) -> Self {
-        self.window_percent = percent.clamp(1, 99);
-        self
+    /// Sets how much of the capacity the window may take at first, in percent: from 1 to 99.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
+    pub fn window_percent(mut self, percent: u8) -> Result<Self, Error> {
+        self.window_percent = Self::WINDOW.check(percent)?;
+        Ok(self)
     }
 
-    /// Whether the window adapts.
+    /// Sets whether the window adapts.
     pub fn adaptive(mut self, is_adaptive: bool) -> Self {
         self.is_adaptive = is_adaptive;
         self

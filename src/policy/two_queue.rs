@@ -21,8 +21,10 @@
 use super::algorithm::{Algorithm, Newcomer};
 use super::ghost::Ghosts;
 use super::list::Lists;
+use super::parameter::Parameter;
 use super::queue::Queue;
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use crate::error::Error;
 
 const A1_IN: Queue = Queue::new(0);
 const AM: Queue = Queue::new(1);
@@ -42,21 +44,32 @@ impl Default for TwoQueueConfig {
 }
 
 impl TwoQueueConfig {
+    pub(super) const IN: Parameter = Parameter::number("2q", "in", 0..=100);
+    pub(super) const OUT: Parameter = Parameter::number("2q", "out", 0..=200);
+
     /// Kin 25 %, Kout 50 %.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Kin: how much of the capacity A1in keeps, in percent, at most 100.
-    pub fn in_percent(mut self, percent: u8) -> Self {
-        self.in_percent = percent.min(100);
-        self
+    /// Sets Kin: how much of the capacity A1in keeps, in percent, from 0 to 100.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
+    pub fn in_percent(mut self, percent: u8) -> Result<Self, Error> {
+        self.in_percent = Self::IN.check(percent)?;
+        Ok(self)
     }
 
-    /// Kout: how much the ghosts' entries were charged together, in percent of the capacity, at most 200.
-    pub fn out_percent(mut self, percent: u8) -> Self {
-        self.out_percent = percent.min(200);
-        self
+    /// Sets Kout: how much the ghosts' entries were charged together, in percent of the capacity, from 0 to 200.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
+    pub fn out_percent(mut self, percent: u8) -> Result<Self, Error> {
+        self.out_percent = Self::OUT.check(percent)?;
+        Ok(self)
     }
 }
 

@@ -59,6 +59,6 @@ proptest! {
 
     #[test]
     fn clock_with_more_chances_evicts_what_its_model_evicts(trace in traces(), chances in 2..=3_u8) {
-        compare(ClockConfig::new().chances(chances), |_| Clock::new(chances), &trace);
+        compare(ClockConfig::new().chances(chances).unwrap(), |_| Clock::new(chances), &trace);
     }
 }

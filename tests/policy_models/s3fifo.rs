@@ -121,7 +121,7 @@ proptest! {
     fn s3_fifo_with_any_parameters_evicts_what_its_model_evicts(
         trace in small_traces(), percent in 0..=100_u8, visits in 1..=3_u8,
     ) {
-        let config = S3FifoConfig::new().small_percent(percent).promotion_visits(visits);
+        let config = S3FifoConfig::new().small_percent(percent).unwrap().promotion_visits(visits).unwrap();
         compare(config, |capacity| S3Fifo::new(capacity, percent.into(), visits), &trace);
     }
 }

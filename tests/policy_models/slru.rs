@@ -72,7 +72,7 @@ proptest! {
 
     #[test]
     fn slru_with_any_share_evicts_what_its_model_evicts(trace in traces(), percent in 0..=100_u8) {
-        let config = SlruConfig::new().protected_percent(percent);
+        let config = SlruConfig::new().protected_percent(percent).unwrap();
         compare(config, |capacity| Slru::new(capacity, percent.into()), &trace);
     }
 }

@@ -93,9 +93,9 @@ proptest! {
 
     #[test]
     fn two_queue_with_any_shares_evicts_what_its_model_evicts(
-        trace in traces(), in_percent in 0..=100_u8, out_percent in 0..=100_u8,
+        trace in traces(), in_percent in 0..=100_u8, out_percent in 0..=200_u8,
     ) {
-        let config = TwoQueueConfig::new().in_percent(in_percent).out_percent(out_percent);
+        let config = TwoQueueConfig::new().in_percent(in_percent).unwrap().out_percent(out_percent).unwrap();
         compare(config, |capacity| TwoQueue::new(capacity, in_percent.into(), out_percent.into()), &trace);
     }
 }

@@ -1,0 +1,83 @@
+//! [`Parameter`]: what a number or word that tunes a policy is called, and which values it takes.
+//!
+//! Each is declared once, beside the configuration that it belongs to: the setter and the parser both ask it.
+
+use core::ops::RangeInclusive;
+
+use crate::error::{Error, ErrorKind};
+
+/// A parameter of a policy.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parameter {
+    policy: &'static str,
+    name: &'static str,
+    takes: Values,
+}
+
+/// The values that a parameter takes.
+#[derive(Debug, PartialEq, Eq)]
+enum Values {
+    Numbers(RangeInclusive<u8>),
+    Words(&'static [&'static str]),
+}
+
+impl Parameter {
+    /// A parameter that takes the numbers of `range`.
+    pub(super) const fn number(policy: &'static str, name: &'static str, range: RangeInclusive<u8>) -> Self {
+        Self { policy, name, takes: Values::Numbers(range) }
+    }
+
+    /// A parameter that takes one of `words`.
+    pub(super) const fn word(policy: &'static str, name: &'static str, words: &'static [&'static str]) -> Self {
+        Self { policy, name, takes: Values::Words(words) }
+    }
+
+    /// A parameter that is true or false.
+    pub(super) const fn flag(policy: &'static str, name: &'static str) -> Self {
+        Self::word(policy, name, &["false", "true"])
+    }
+
+    /// What it is called in texts.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns `number` if it is in range.
+    pub(super) fn check(&self, number: u8) -> Result<u8, Error> {
+        match &self.takes {
+            Values::Numbers(range) if range.contains(&number) => Ok(number),
+            _ => Err(self.out_of_range(&number.to_string())),
+        }
+    }
+
+    /// Reads a number that is in range.
+    pub(super) fn parse_number(&self, text: &str) -> Result<u8, Error> {
+        let number = text.parse().map_err(|_| self.out_of_range(text))?;
+        self.check(number)
+    }
+
+    /// Reads a word: returns which of them it is.
+    pub(super) fn parse_word(&self, text: &str) -> Result<usize, Error> {
+        let place = match self.takes {
+            Values::Words(words) => words.iter().position(|word| *word == text),
+            Values::Numbers(_) => None,
+        };
+        place.ok_or_else(|| self.out_of_range(text))
+    }
+
+    /// Reads a flag.
+    pub(super) fn parse_flag(&self, text: &str) -> Result<bool, Error> {
+        Ok(self.parse_word(text)? == 1)
+    }
+
+    fn out_of_range(&self, value: &str) -> Error {
+        let range = match &self.takes {
+            Values::Numbers(range) => format!("a number from {} to {}", range.start(), range.end()),
+            Values::Words(words) => match words.split_last() {
+                Some((last, others)) => format!("{} or {last}", others.join(", ")),
+                None => String::new(),
+            },
+        };
+        ErrorKind::PolicyParameter { policy: self.policy, parameter: self.name, value: value.to_owned(), range }.into()
+    }
+}

@@ -1,0 +1,198 @@
+//! What the builder, the policies' parameters and the sizes accept, and what they say about everything else.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use bytecache::policy::{Ageing, ClockConfig, LfuConfig, S3FifoConfig, SlruConfig, TinyLfuConfig, TwoQueueConfig};
+use bytecache::{Cache, Error, ErrorKind, Policy};
+
+mod support;
+use support::alone;
+
+// Policies.
+
+#[test]
+fn policies_parse_from_their_names_in_any_case_and_print_them() {
+    for policy in Policy::ALL {
+        assert_eq!(policy.to_string().parse(), Ok(*policy));
+        assert_eq!(policy.name().to_uppercase().parse(), Ok(*policy));
+        assert_eq!(format!("{policy:>10}").len(), 10);
+    }
+    for unknown in ["", "lru ", "random", "lru(", "(small=1)"] {
+        let error = unknown.parse::<Policy>().unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::UnknownPolicy { name: unknown.to_owned() });
+        assert!(error.to_string().contains(unknown));
+    }
+}
+
+/// Every parameter that is a number: its policy, its name, its range, and its setter.
+type Numbers = (&'static str, &'static str, u8, u8, fn(u8) -> Result<Policy, Error>);
+const NUMBERS: [Numbers; 7] = [
+    ("s3-fifo", "small", 0, 100, |number| Ok(S3FifoConfig::new().small_percent(number)?.into())),
+    ("s3-fifo", "visits", 1, 3, |number| Ok(S3FifoConfig::new().promotion_visits(number)?.into())),
+    ("slru", "protected", 0, 100, |number| Ok(SlruConfig::new().protected_percent(number)?.into())),
+    ("2q", "in", 0, 100, |number| Ok(TwoQueueConfig::new().in_percent(number)?.into())),
+    ("2q", "out", 0, 200, |number| Ok(TwoQueueConfig::new().out_percent(number)?.into())),
+    ("w-tinylfu", "window", 1, 99, |number| Ok(TinyLfuConfig::new().window_percent(number)?.into())),
+    ("clock", "chances", 1, 3, |number| Ok(ClockConfig::new().chances(number)?.into())),
+];
+
+#[test]
+fn numbers_of_policies_are_taken_in_their_range_and_refused_beyond_it_by_setters_and_texts() {
+    for (policy, name, least, most, set) in NUMBERS {
+        let parse = |number: &str| format!("{policy}({name}={number})").parse::<Policy>();
+        for number in 0..=u8::MAX {
+            let is_right = (least..=most).contains(&number);
+            let (set, parsed) = (set(number), parse(&number.to_string()));
+            assert_eq!(set, parsed, "{policy}({name}={number})");
+            assert_eq!(set.is_ok(), is_right, "{policy}({name}={number})");
+            let Ok(policy) = set else { continue };
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+        }
+        let around = [most.wrapping_add(1).to_string(), "256".to_owned(), "-1".to_owned(), "1.5".to_owned()];
+        for number in around.iter().map(String::as_str).chain(["", "many", "99999999999999999999"]) {
+            let error = parse(number).unwrap_err();
+            let range = format!("a number from {least} to {most}");
+            let kind = ErrorKind::PolicyParameter {
+                policy: policy.parse::<Policy>().unwrap().name(),
+                parameter: name,
+                value: number.to_owned(),
+                range: range.clone(),
+            };
+            assert_eq!(*error.kind(), kind);
+            let said = error.to_string();
+            assert!([policy, name, number, &range].iter().all(|part| said.contains(part)), "{said}");
+        }
+    }
+}
+
+#[test]
+fn every_parameter_that_a_policy_prints_is_one_of_the_tested() {
+    let words = ["ageing", "adaptive"];
+    let tuned = [
+        Policy::from(LfuConfig::new().ageing(Ageing::None)),
+        SlruConfig::new().protected_percent(1).unwrap().into(),
+        TwoQueueConfig::new().in_percent(1).unwrap().into(),
+        ClockConfig::new().chances(2).unwrap().into(),
+        S3FifoConfig::new().small_percent(1).unwrap().into(),
+        TinyLfuConfig::new().adaptive(false).into(),
+    ];
+    for text in tuned.map(|policy| policy.to_string()) {
+        let (name, parameters) = text.strip_suffix(')').unwrap().split_once('(').unwrap();
+        for (parameter, _) in parameters.split(',').map(|parameter| parameter.split_once('=').unwrap()) {
+            let is_number = NUMBERS.iter().any(|number| (number.0, number.1) == (name, parameter));
+            assert!(is_number || words.contains(&parameter), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_parameter_that_is_a_word_names_the_words_that_it_takes() {
+    for (text, value, range) in [
+        ("lfu(ageing=fast)", "fast", "none, halving or dynamic"),
+        ("lfu(ageing)", "", "none, halving or dynamic"),
+        ("w-tinylfu(adaptive=1)", "1", "false or true"),
+    ] {
+        let error = text.parse::<Policy>().unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::PolicyParameter { value: seen, range: said, .. } if seen == value && said == range),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(range), "{error}");
+    }
+    assert_eq!("LFU(Ageing=Dynamic)".parse(), Ok(Policy::from(LfuConfig::new().ageing(Ageing::Dynamic))));
+    assert_eq!("w-tinylfu(adaptive=FALSE)".parse(), Ok(Policy::from(TinyLfuConfig::new().adaptive(false))));
+}
+
+#[test]
+fn a_parameter_that_a_policy_does_not_have_is_refused_with_those_that_it_has() {
+    let error = "s3-fifo(small=1,large=20)".parse::<Policy>().unwrap_err();
+    let known = vec!["small", "visits"];
+    assert_eq!(*error.kind(), ErrorKind::UnknownParameter { policy: "s3-fifo", parameter: "large".to_owned(), known });
+    assert!(error.to_string().contains("small and visits"), "{error}");
+    let error = "lru(small=1)".parse::<Policy>().unwrap_err();
+    assert_eq!(error.to_string(), "the policy lru has no parameters, and so none called \"small\"");
+}
+
+// The builder.
+
+#[test]
+fn a_builder_without_a_size_is_refused() {
+    assert_eq!(*Cache::builder().build().unwrap_err().kind(), ErrorKind::NoMaxBytes);
+}
+
+#[test]
+fn a_number_of_shards_that_is_no_power_of_two_or_too_large_or_too_small_is_refused() {
+    let kind = |max_bytes, shards| {
+        let error = Cache::builder().max_bytes(max_bytes).shards(shards).build().unwrap_err();
+        error.kind().clone()
+    };
+    for shards in [0, 3, 6, 8_192, usize::MAX] {
+        assert_eq!(kind(1 << 30, shards), ErrorKind::Shards { shards, min: 1, max: 4096 });
+    }
+    assert_eq!(kind(40 << 30, 1), ErrorKind::Shards { shards: 1, min: 4, max: 4096 });
+    assert!(matches!(kind(usize::MAX, 4096), ErrorKind::Shards { .. }));
+}
+
+#[test]
+fn a_size_beyond_what_the_most_shards_can_address_is_refused() {
+    for max_bytes in [1 << 47, 1 << 60, usize::MAX] {
+        let error = Cache::new(max_bytes).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Shards { .. } | ErrorKind::OutOfMemory { .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_alignment_that_is_none_of_1_8_and_16_is_refused() {
+    for alignment in [0, 2, 4, 32, usize::MAX] {
+        let error = Cache::builder().max_bytes(1 << 20).value_alignment(alignment).build().unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Alignment { alignment });
+    }
+}
+
+#[test]
+fn any_expected_entry_size_gives_a_cache_that_works() {
+    let _alone = alone();
+    for expected in [0, 1, 25, 1 << 20, usize::MAX] {
+        for max_bytes in [64 << 10, 1 << 20] {
+            let cache = Cache::builder().max_bytes(max_bytes).expected_entry_bytes(expected).build().unwrap();
+            for number in 0..3_000_u32 {
+                cache.insert(number.to_le_bytes(), [3; 100]).unwrap();
+            }
+            cache.validate();
+            assert!(cache.len() > 150, "{} entries where {expected} bytes were expected", cache.len());
+        }
+    }
+}
+
+/// Run by [`memory_that_the_system_refuses_is_an_error`] in a process of little address space.
+#[test]
+#[ignore = "needs a limit on the address space"]
+fn four_gib_are_refused() {
+    let error = Cache::builder().max_bytes(4 << 30).shards(1).build().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::OutOfMemory { .. }), "{error}");
+    println!("refused: {error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_the_system_refuses_is_an_error() {
+    let own = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 2000000 && exec \"$0\" --ignored --exact four_gib_are_refused --nocapture"])
+        .arg(own)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("refused: the system refused"));
+}
+
+#[test]
+fn every_error_says_what_was_wrong() {
+    let _alone = alone();
+    let cache = Cache::new(1 << 20).unwrap();
+    let said = cache.insert(vec![0; 65_536], "").unwrap_err().to_string();
+    assert!(said.contains("65536") && said.contains("65535"), "{said}");
+    let said = cache.insert("", vec![0; 1 << 20]).unwrap_err().to_string();
+    assert!(said.contains("1048576") && said.contains(&cache.max_entry_bytes().to_string()), "{said}");
+    let error: Box<dyn std::error::Error + Send + Sync> = Cache::new(0).unwrap_err().into();
+    assert!(error.to_string().contains("smallest"));
+}
