@@ -120,6 +120,8 @@ impl CacheBuilder {
 
     /// The alignment of values in memory: 1 (the default), 8 or 16 bytes, so that archives (of rkyv, say) can
     /// be read in place. Costs up to as many bytes for each entry.
+    ///
+    /// It is that of every [`Value`](crate::Value) of the cache: copies and the results of loads that were not stored, too.
     pub fn value_alignment(mut self, bytes: usize) -> Self {
         self.alignment = bytes;
         self

@@ -121,27 +121,6 @@ fn entries_of_every_size_share_a_cache_and_none_is_rejected_without_readers() {
     }
 }
 
-#[test]
-fn values_start_at_multiples_of_their_alignment() {
-    let _alone = alone();
-    for alignment in [1, 8, 16] {
-        let builder = Cache::builder().max_bytes(256 << 10).value_alignment(alignment);
-        let cache = builder.build().unwrap();
-        for len in 0..2_000 {
-            let key = bytes(len, len % 60);
-            cache.insert(&key, bytes(len, len)).unwrap();
-            cache.get_with(&key, |value| {
-                assert_eq!(value.as_ptr().addr() % alignment, 0);
-                assert_eq!(value, bytes(len, len));
-            });
-        }
-        // Cleaning moves entries; they stay aligned.
-        cache.for_each(|_, value| assert_eq!(value.as_ptr().addr() % alignment, 0));
-        assert!(cache.stats().evictions > 0);
-        cache.validate();
-    }
-}
-
 // Keys.
 
 #[test]

@@ -73,7 +73,7 @@ impl Cache {
     pub(crate) fn held_or_copied(&self, held: Option<Held>, bytes: &[u8]) -> Value {
         match held {
             Some(held) => self.held(held, Slot::take().stripe()),
-            None => Value::copied(bytes),
+            None => self.inner.shards[0].copied(bytes),
         }
     }
 }

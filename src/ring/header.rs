@@ -80,6 +80,11 @@ impl Alignment {
         matches!(alignment, 1 | 8 | 16).then_some(Self(alignment))
     }
 
+    /// What the address of a value is a multiple of.
+    pub(super) fn bytes(self) -> usize {
+        self.0
+    }
+
     /// What every entry's start and charge is a multiple of.
     pub(crate) fn granule(self) -> usize {
         self.0.max(LOCATION_UNIT)

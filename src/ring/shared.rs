@@ -151,15 +151,20 @@ impl RingShared {
                 if !self.count_as_pinned(chunk) {
                     // The own pin outlasts `live`, so this is not the last.
                     let _ = word.unpin();
-                    return Held::Copied(Value::copied(data));
+                    return Held::Copied(self.copied(data));
                 }
             }
-            Pinned::Full => return Held::Copied(Value::copied(data)),
+            Pinned::Full => return Held::Copied(self.copied(data)),
         }
         // From the `Arc` itself, since whoever frees the chunk makes an `Arc` of it again.
-        let Some(ring) = NonNull::new(Arc::as_ptr(self).cast_mut()) else { return Held::Copied(Value::copied(data)) };
+        let Some(ring) = NonNull::new(Arc::as_ptr(self).cast_mut()) else { return Held::Copied(self.copied(data)) };
         // SAFETY: one pin was just taken, under a live location of the chunk, in which its entry's bytes lie.
         Held::Pinned(unsafe { Value::pinned(ring, chunk, data) })
+    }
+
+    /// A value of its own with these bytes, aligned as those in the arena are.
+    pub(crate) fn copied(&self, data: &[u8]) -> Value {
+        Value::copied(data, self.arena.alignment())
     }
 
     /// Counts a chunk that has just been pinned; `false` if as many are pinned as may be.

@@ -1,11 +1,13 @@
 //! [`Value`]: the bytes of an entry, held in place.
 
 use core::fmt;
+use core::iter::repeat_n;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
 use super::chunk::ChunkId;
+use super::header::Alignment;
 use super::shared::RingShared;
 
 /// The value of an entry, without a copy.
@@ -41,7 +43,7 @@ pub struct Value {
 enum Owner {
     /// One pin on the chunk.
     Chunk { ring: NonNull<RingShared>, chunk: ChunkId },
-    /// The bytes, in their own allocation.
+    /// An allocation that the bytes lie in.
     Copy(Arc<[u8]>),
 }
 
@@ -61,10 +63,19 @@ impl Value {
         Self { data: NonNull::from(data), owner: Owner::Chunk { ring, chunk } }
     }
 
-    /// A value that no cache has.
-    pub(crate) fn copied(data: &[u8]) -> Self {
-        let copy: Arc<[u8]> = Arc::from(data);
-        Self { data: NonNull::from(&*copy), owner: Owner::Copy(copy) }
+    /// A value that no cache has, aligned as those of a ring are.
+    pub(super) fn copied(data: &[u8], alignment: Alignment) -> Self {
+        let most_padding = alignment.bytes() - 1;
+        if most_padding == 0 {
+            let copy: Arc<[u8]> = Arc::from(data);
+            return Self { data: NonNull::from(&*copy), owner: Owner::Copy(copy) };
+        }
+        let mut copy: Arc<[u8]> = repeat_n(0, data.len() + most_padding).collect();
+        let start = copy.as_ptr().addr().wrapping_neg() % alignment.bytes();
+        let place = start..start + data.len();
+        // There is one handle so far, so this copies in place.
+        Arc::make_mut(&mut copy)[place.clone()].copy_from_slice(data);
+        Self { data: NonNull::from(&copy[place]), owner: Owner::Copy(copy) }
     }
 
     /// The bytes.
@@ -95,8 +106,9 @@ impl Clone for Value {
             Owner::Copy(copy) => Owner::Copy(Arc::clone(copy)),
             &Owner::Chunk { ring, chunk } => {
                 // SAFETY: a pinned chunk keeps the ring: it is a live `RingShared`.
-                if !unsafe { ring.as_ref() }.pin_again(chunk) {
-                    return Self::copied(self);
+                let shared = unsafe { ring.as_ref() };
+                if !shared.pin_again(chunk) {
+                    return shared.copied(self);
                 }
                 Owner::Chunk { ring, chunk }
             }

@@ -9,7 +9,7 @@ use crate::expiry::Freshness;
 use crate::hash::KeyHash;
 use crate::prefetch::prefetch_all;
 use crate::reclaim::{Batch, Holds, Slot};
-use crate::ring::{Entry, Held};
+use crate::ring::{Entry, Held, Value};
 use crate::units::EntryId;
 
 /// Whether a read puts an idle deadline off.
@@ -145,6 +145,11 @@ impl Shard {
     #[inline(always)]
     pub(crate) fn hold(&self, found: &Found<'_>) -> Held {
         self.lookup.ring.value(found.live)
+    }
+
+    /// A value of its own with these bytes, aligned as those of entries are.
+    pub(crate) fn copied(&self, bytes: &[u8]) -> Value {
+        self.lookup.ring.copied(bytes)
     }
 
     /// Calls `each` with the entries of the bucket at `position`, those that reads miss included, and moves on; `false` after the
