@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
 
-use crate::cache::{Cache, CacheConfig};
+use crate::cache::{Cache, CacheConfig, Sizes};
 use crate::clock::{Clock, ClockSource};
 use crate::error::{Error, ErrorKind};
 use crate::expiry::Rules;
@@ -13,14 +13,6 @@ use crate::hash::KeyHasher;
 use crate::policy::{EvictionPolicy, Policy, PolicyContext, PolicyFactory};
 use crate::removal::{Listener, RemovalCause};
 use crate::ring::Alignment;
-use crate::shard::MAX_SHARD_BYTES;
-
-/// The most shards that a cache can have.
-const MAX_SHARDS: usize = 1 << 12;
-/// By default no shard is smaller than this, so that the largest entry is at least an eighth of it.
-const MIN_DEFAULT_SHARD_BYTES: usize = 4 << 20;
-/// Shards for each core, by default: with so many, writers seldom meet.
-const SHARDS_PER_CORE: usize = 4;
 
 /// Options for a [`Cache`], from [`Cache::builder`].
 ///
@@ -42,6 +34,7 @@ const SHARDS_PER_CORE: usize = 4;
 #[must_use = "a builder does nothing until `build`"]
 pub struct CacheBuilder {
     max_bytes: Option<usize>,
+    max_entry_bytes: Option<usize>,
     shards: Option<usize>,
     factory: PolicyFactory,
     expected_entry_bytes: Option<usize>,
@@ -59,6 +52,7 @@ impl CacheBuilder {
     pub(crate) fn new() -> Self {
         let builder = Self {
             max_bytes: None,
+            max_entry_bytes: None,
             shards: None,
             factory: Arc::new(|context| Policy::default().build(&context)),
             expected_entry_bytes: None,
@@ -82,11 +76,34 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets the largest entry, key and value together, in bytes: from 1 to an eighth of `max_bytes`, or of a
+    /// shard where 16 GiB are not enough for all.
+    ///
+    /// By default an eighth of `max_bytes`, 512 KiB at most; with a [number of shards](Self::shards) an eighth of one, 512
+    /// KiB at most. It does not depend on the number of cores.
+    ///
+    /// Every shard holds at least eight entries of this size, so a larger limit leaves fewer shards.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// assert_eq!(Cache::new(64 << 20)?.max_entry_bytes(), 512 << 10);
+    /// let cache = Cache::builder().max_bytes(64 << 20).max_entry_bytes(2 << 20).build()?;
+    /// cache.insert("image", vec![0; (2 << 20) - 5])?;
+    /// assert!(cache.insert("image", vec![0; (2 << 20) - 4]).is_err());
+    /// # Ok::<(), bytecache::Error>(())
+    /// ```
+    pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
+        self.max_entry_bytes = Some(bytes);
+        self
+    }
+
     /// How many parts the cache is divided into, each with its own write lock: a power of two.
     ///
     /// More shards let more writers work at once; but each has its own share of the memory, an entry is at
     /// most an eighth of it, and small shares are evicted from less evenly. With one shard and one thread the
-    /// cache behaves exactly as its policy. By default four for each core, but none smaller than 4 MiB.
+    /// cache behaves exactly as its policy. By default four for each core, but none smaller than 4 MiB or than eight of the
+    /// [largest entries](Self::max_entry_bytes).
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
@@ -223,14 +240,20 @@ impl CacheBuilder {
     /// # Errors
     ///
     /// * [`ErrorKind::NoMaxBytes`] if no size was set, [`ErrorKind::TooSmall`] if it is too small, which
-    ///   names the smallest;
-    /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, or leaves more than 16 GiB
-    ///   to one (so the largest cache has 64 TiB);
+    ///   names the smallest; [`ErrorKind::TooManyBytes`] if it is above 64 TiB less 4 GiB;
+    /// * [`ErrorKind::MaxEntryBytes`] if the largest entry is of no bytes or above an eighth of `max_bytes`;
+    /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, leaves more than 16 GiB to one, or too little
+    ///   for eight of the largest entries that were asked for: it names the smallest and largest number;
     /// * [`ErrorKind::Alignment`] if it is none of 1, 8 and 16;
     /// * [`ErrorKind::ZeroLifetime`] if the time to live or to idle is zero; [`ErrorKind::Jitter`] if the jitter is not
     ///   a number from 0 to 1;
     /// * [`ErrorKind::OutOfMemory`] if the system refuses the address space.
     pub fn build(self) -> Result<Cache, Error> {
+        self.build_for(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// As [`build`](Self::build), on a machine of so many cores.
+    fn build_for(self, cores: usize) -> Result<Cache, Error> {
         let max_bytes = self.max_bytes.ok_or(ErrorKind::NoMaxBytes)?;
         let alignment = Alignment::new(self.alignment).ok_or(ErrorKind::Alignment { alignment: self.alignment })?;
         if [self.time_to_live, self.time_to_idle].contains(&Some(Duration::ZERO)) {
@@ -239,13 +262,8 @@ impl CacheBuilder {
         if !(0.0..=1.0).contains(&self.ttl_jitter) {
             return Err(ErrorKind::Jitter { fraction: self.ttl_jitter.to_string() }.into());
         }
-        let shards = match self.shards {
-            Some(shards) => checked_shards(shards, max_bytes)?,
-            None => checked_shards(default_shards(max_bytes), max_bytes)?,
-        };
         Cache::from_config(CacheConfig {
-            max_bytes,
-            shards,
+            sizes: Sizes { max_bytes, shards: self.shards, max_entry_bytes: self.max_entry_bytes, cores },
             alignment,
             expected_entry_bytes: self.expected_entry_bytes,
             hasher: self.hasher.unwrap_or_else(KeyHasher::random),
@@ -261,6 +279,7 @@ impl core::fmt::Debug for CacheBuilder {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("CacheBuilder")
             .field("max_bytes", &self.max_bytes)
+            .field("max_entry_bytes", &self.max_entry_bytes)
             .field("shards", &self.shards)
             .field("expected_entry_bytes", &self.expected_entry_bytes)
             .field("value_alignment", &self.alignment)
@@ -273,37 +292,158 @@ impl core::fmt::Debug for CacheBuilder {
     }
 }
 
-/// The fewest shards whose arenas can be addressed.
-fn min_shards(max_bytes: usize) -> usize {
-    let shards = (max_bytes as u64).div_ceil(MAX_SHARD_BYTES).max(1);
-    usize::try_from(shards).unwrap_or(usize::MAX).checked_next_power_of_two().unwrap_or(usize::MAX)
-}
-
-fn checked_shards(shards: usize, max_bytes: usize) -> Result<usize, ErrorKind> {
-    let min = min_shards(max_bytes);
-    if shards.is_power_of_two() && (min..=MAX_SHARDS).contains(&shards) {
-        Ok(shards)
-    } else {
-        Err(ErrorKind::Shards { shards, min, max: MAX_SHARDS })
-    }
-}
-
-fn default_shards(max_bytes: usize) -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let wanted = (cores * SHARDS_PER_CORE).next_power_of_two();
-    let most = (max_bytes / MIN_DEFAULT_SHARD_BYTES).max(1);
-    let affordable = 1 << most.ilog2();
-    wanted.min(affordable).max(min_shards(max_bytes))
-}
-
+#[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{EntryId, Recency, Renumbering, Residents};
+
+    const CORES: [usize; 7] = [1, 2, 3, 8, 32, 64, 256];
+
+    /// Checks that entries of the limit can be stored and larger ones not, and returns the limit.
+    fn largest_that_fits(builder: &CacheBuilder, cores: usize) -> usize {
+        let said = format!("{builder:?}, {cores} cores");
+        let mut limits = [(0, false), (300, false), (0, true)].map(|(key_len, has_ttl)| {
+            // A new cache each time: what readers of other tests hold up does not matter to it.
+            let cache = builder.clone().build_for(cores).unwrap_or_else(|error| panic!("{said}: {error}"));
+            let max = cache.max_entry_bytes();
+            let key = vec![7; key_len.min(max)];
+            let store = |value: &[u8]| match has_ttl {
+                true => cache.insert_with_ttl(&key, value, Duration::from_secs(60)),
+                false => cache.insert(&key, value),
+            };
+            let value = vec![8; max - key.len()];
+            store(&value).unwrap_or_else(|error| panic!("{said}: {error}"));
+            assert!(cache.peek(&key).is_some_and(|found| found == value), "{said}: {max}, {key_len}, {has_ttl}");
+            let error = store(&vec![8; value.len() + 1]).unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::TooLarge { bytes: max + 1, max }, "{said}");
+            max
+        });
+        limits.sort_unstable();
+        assert_eq!(limits[0], limits[2]);
+        limits[0]
+    }
+
+    fn builder(max_bytes: usize, policy: Policy, alignment: usize, hint: Option<usize>) -> CacheBuilder {
+        let builder = CacheBuilder::new().max_bytes(max_bytes).policy(policy).value_alignment(alignment);
+        match hint {
+            Some(bytes) => builder.expected_entry_bytes(bytes),
+            None => builder,
+        }
+    }
 
     #[test]
-    fn the_default_number_of_shards_fits_the_size() {
-        assert_eq!(default_shards(64 << 10), 1);
-        assert_eq!(default_shards(9 << 20), 2);
-        assert!(default_shards(1 << 40) >= 64);
+    fn the_same_entries_fit_on_any_number_of_cores() {
+        for max_bytes in [64 << 10, 65_537, 99_999, 1 << 20, (4 << 20) - 1, 4 << 20, 5 << 20, 8 << 20, (33 << 20) + 7] {
+            for (number, &policy) in Policy::ALL.iter().enumerate() {
+                for hint in [None, Some(0), Some(1), Some(100), Some(usize::MAX)] {
+                    for alignment in [1, 8, 16] {
+                        let cores = CORES[(number + alignment) % CORES.len()];
+                        let max = largest_that_fits(&builder(max_bytes, policy, alignment, hint), cores);
+                        assert_eq!(max, (max_bytes / 8).min(512 << 10), "{max_bytes} bytes");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_caches_take_the_same_entries_on_any_number_of_cores() {
+        for max_bytes in [100 << 20, (1 << 30) + 12_345] {
+            for cores in CORES {
+                for max_entry_bytes in [None, Some(1), Some(100_000), Some(3 << 20), Some(100 << 17)] {
+                    let mut builder = builder(max_bytes, Policy::default(), 16, None);
+                    builder.max_entry_bytes = max_entry_bytes;
+                    let max = largest_that_fits(&builder, cores);
+                    assert_eq!(max, max_entry_bytes.unwrap_or(512 << 10), "{cores} cores");
+                }
+            }
+        }
+    }
+
+    /// LRU that says that it takes more memory than it does.
+    struct Heavy {
+        lru: Box<dyn EvictionPolicy>,
+        ids: usize,
+        bytes: usize,
+        bytes_for_each_id: usize,
+    }
+
+    impl EvictionPolicy for Heavy {
+        fn recency(&self) -> Recency {
+            self.lru.recency()
+        }
+        fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
+            self.lru.insert(id, hash, charge);
+        }
+        fn touch(&mut self, id: EntryId) {
+            self.lru.touch(id);
+        }
+        fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+            self.lru.update(id, old_charge, charge);
+        }
+        fn remove(&mut self, id: EntryId, charge: u32) {
+            self.lru.remove(id, charge);
+        }
+        fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+            self.lru.evict(residents)
+        }
+        fn set_capacity(&mut self, charge: u64) {
+            self.lru.set_capacity(charge);
+        }
+        fn renumber(&mut self, moved: &Renumbering) {
+            self.ids = moved.ids();
+            self.lru.renumber(moved);
+        }
+        fn bytes(&self) -> usize {
+            (self.lru.bytes() + self.ids * self.bytes_for_each_id).saturating_add(self.bytes)
+        }
+    }
+
+    fn with_heavy_policy(max_bytes: usize, bytes: usize, bytes_for_each_id: usize) -> CacheBuilder {
+        CacheBuilder::new().max_bytes(max_bytes).custom_policy(move |context| {
+            Box::new(Heavy { lru: Policy::Lru.build(&context), ids: context.ids(), bytes, bytes_for_each_id })
+        })
+    }
+
+    #[test]
+    fn a_policy_leaves_room_for_the_largest_entry_or_is_refused() {
+        for bytes in (0..5 << 20).step_by(100_000) {
+            let builder = with_heavy_policy(5 << 20, bytes, 0);
+            match builder.clone().build() {
+                Ok(_) => assert_eq!(largest_that_fits(&builder, 1), 512 << 10, "{bytes} bytes"),
+                Err(error) => assert!(bytes > 3 << 20 && matches!(error.kind(), ErrorKind::TooSmall { .. }), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_that_grows_leaves_room_for_the_largest_entry() {
+        for bytes_for_each_id in [0, 30, 100, 300] {
+            let cache = with_heavy_policy(1 << 20, 0, bytes_for_each_id).build().unwrap();
+            let most = (0..50_000_u32).map(|key| {
+                // Rejected while readers of other tests hold up what is to be used again.
+                let _ = cache.insert(key.to_le_bytes(), []);
+                cache.len()
+            });
+            assert!(most.max() > Some(400_000 / (50 + bytes_for_each_id)), "{bytes_for_each_id}: it does not grow");
+            let value = vec![7; 128 << 10];
+            let placed = (0..1_000).any(|_| cache.insert("", &value).is_ok());
+            assert!(placed && cache.contains_key(""), "{bytes_for_each_id}: {:?}", cache.memory());
+            cache.validate();
+        }
+    }
+
+    #[test]
+    fn a_policy_that_needs_much_has_fewer_shards_and_one_that_needs_too_much_is_the_same_error_on_any_number_of_cores()
+    {
+        for cores in CORES {
+            assert_eq!(largest_that_fits(&with_heavy_policy(64 << 20, 20 << 20, 0), cores), 512 << 10);
+            for (bytes, least) in [(70 << 20, 70 << 20), (usize::MAX, 1 << 46)] {
+                let error = with_heavy_policy(64 << 20, bytes, 0).build_for(cores).unwrap_err();
+                let ErrorKind::TooSmall { min_bytes, .. } = *error.kind() else { panic!("{error}") };
+                assert!(min_bytes > least && (bytes == usize::MAX || min_bytes < least + (1 << 22)), "{error}");
+            }
+        }
     }
 }

@@ -52,14 +52,28 @@ pub enum ErrorKind {
         /// The smallest size that works with this number of shards.
         min_bytes: usize,
     },
-    /// The number of shards is not a power of two, or is too large, or too small for `max_bytes`
-    /// (a shard holds at most 16 GiB).
+    /// `max_bytes` is above what the most shards can hold.
+    TooManyBytes {
+        /// What was asked for.
+        max_bytes: usize,
+        /// The largest size that works.
+        largest: usize,
+    },
+    /// The largest entry is of no bytes, or above an eighth of the cache (of a shard, where 16 GiB are not enough for all).
+    MaxEntryBytes {
+        /// What was asked for.
+        max_entry_bytes: usize,
+        /// The largest that works with this `max_bytes`.
+        largest: usize,
+    },
+    /// The number of shards is not a power of two, or is too small for `max_bytes` (a shard holds at most 16 GiB), or too large:
+    /// above 4096, or such that a shard could not hold eight entries of `max_entry_bytes`.
     Shards {
         /// What was asked for.
         shards: usize,
         /// The smallest number for this `max_bytes`.
         min: usize,
-        /// The largest number that is ever possible.
+        /// The largest number for this `max_bytes` and `max_entry_bytes`.
         max: usize,
     },
     /// The alignment of values is none of 1, 8 and 16.
@@ -76,7 +90,7 @@ pub enum ErrorKind {
         /// What was asked for, as it prints.
         fraction: String,
     },
-    /// The beta of early refreshes is not a number above zero.
+    /// The beta of early refreshes is not a finite number above zero.
     EarlyRefresh {
         /// What was asked for, as it prints.
         beta: String,
@@ -150,10 +164,23 @@ impl fmt::Display for Error {
             }
             ErrorKind::Rejected => f.write_str("readers hold the space that the entry needs"),
             ErrorKind::TooSmall { max_bytes, min_bytes } => {
-                write!(f, "max_bytes of {max_bytes} is below the smallest size, {min_bytes} bytes")
+                write!(
+                    f,
+                    "max_bytes of {max_bytes} is below {min_bytes}, the smallest for its policy and number of shards"
+                )
+            }
+            ErrorKind::TooManyBytes { max_bytes, largest } => {
+                write!(f, "max_bytes of {max_bytes} is above {largest}, the largest of any cache")
+            }
+            ErrorKind::MaxEntryBytes { max_entry_bytes, largest } => {
+                write!(f, "max_entry_bytes of {max_entry_bytes}: with this max_bytes it must be from 1 to {largest}")
+            }
+            ErrorKind::Shards { shards, min, max } if min == max => {
+                write!(f, "{shards} shards: with this max_bytes and max_entry_bytes the number must be {min}")
             }
             ErrorKind::Shards { shards, min, max } => {
-                write!(f, "{shards} shards: the number must be a power of two from {min} to {max}")
+                write!(f, "{shards} shards: with this max_bytes and max_entry_bytes the number must be ")?;
+                write!(f, "a power of two from {min} to {max}")
             }
             ErrorKind::Alignment { alignment } => {
                 write!(f, "a value alignment of {alignment} is none of 1, 8 and 16")
@@ -161,7 +188,7 @@ impl fmt::Display for Error {
             ErrorKind::NoMaxBytes => f.write_str("max_bytes was not set"),
             ErrorKind::ZeroLifetime => f.write_str("with a time to live or to idle of zero no entry would be found"),
             ErrorKind::Jitter { fraction } => write!(f, "a jitter of {fraction} is not a number from 0 to 1"),
-            ErrorKind::EarlyRefresh { beta } => write!(f, "a beta of {beta} is not a number above zero"),
+            ErrorKind::EarlyRefresh { beta } => write!(f, "a beta of {beta} is not a finite number above zero"),
             ErrorKind::LateRefresh { refresh_after, ttl } => {
                 write!(f, "a refresh after {refresh_after:?} does not come before the end of a time to live of {ttl:?}")
             }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use bytecache::policy::{Ageing, ClockConfig, LfuConfig, S3FifoConfig, SlruConfig, TinyLfuConfig, TwoQueueConfig};
-use bytecache::{Cache, Error, ErrorKind, Policy};
+use bytecache::{Cache, CacheBuilder, Error, ErrorKind, Policy};
 
 mod support;
 use support::alone;
@@ -119,24 +119,146 @@ fn a_builder_without_a_size_is_refused() {
     assert_eq!(*Cache::builder().build().unwrap_err().kind(), ErrorKind::NoMaxBytes);
 }
 
+fn refused(builder: CacheBuilder) -> ErrorKind {
+    let error = builder.build().unwrap_err();
+    let said = error.to_string();
+    assert!(!said.contains("from 1 to 0"), "{said}");
+    error.kind().clone()
+}
+
 #[test]
 fn a_number_of_shards_that_is_no_power_of_two_or_too_large_or_too_small_is_refused() {
-    let kind = |max_bytes, shards| {
-        let error = Cache::builder().max_bytes(max_bytes).shards(shards).build().unwrap_err();
-        error.kind().clone()
-    };
+    let kind = |max_bytes, shards| refused(Cache::builder().max_bytes(max_bytes).shards(shards));
     for shards in [0, 3, 6, 8_192, usize::MAX] {
         assert_eq!(kind(1 << 30, shards), ErrorKind::Shards { shards, min: 1, max: 4096 });
     }
     assert_eq!(kind(40 << 30, 1), ErrorKind::Shards { shards: 1, min: 4, max: 4096 });
-    assert!(matches!(kind(usize::MAX, 4096), ErrorKind::Shards { .. }));
+    assert_eq!(kind(60 << 40, 2048), ErrorKind::Shards { shards: 2048, min: 4096, max: 4096 });
+    let error = Cache::builder().max_bytes(60 << 40).shards(2048).build().unwrap_err();
+    assert_eq!(error.to_string(), "2048 shards: with this max_bytes and max_entry_bytes the number must be 4096");
 }
 
 #[test]
-fn a_size_beyond_what_the_most_shards_can_address_is_refused() {
-    for max_bytes in [1 << 47, 1 << 60, usize::MAX] {
-        let error = Cache::new(max_bytes).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Shards { .. } | ErrorKind::OutOfMemory { .. }), "{error}");
+fn a_size_beyond_what_the_most_shards_can_address_is_refused_whatever_else_was_said() {
+    let largest = (64 << 40) - (4 << 30);
+    for max_bytes in [largest + 1, 1 << 47, 1 << 60, usize::MAX] {
+        let builder = Cache::builder().max_bytes(max_bytes);
+        let expected = ErrorKind::TooManyBytes { max_bytes, largest };
+        assert_eq!(refused(builder.clone()), expected);
+        assert_eq!(refused(builder.clone().shards(4096)), expected);
+        assert_eq!(refused(builder.clone().shards(3)), expected);
+        assert_eq!(refused(builder.max_entry_bytes(usize::MAX)), expected);
+    }
+    let error = Cache::new(1 << 47).unwrap_err().to_string();
+    assert_eq!(error, "max_bytes of 140737488355328 is above 70364449210368, the largest of any cache");
+}
+
+#[test]
+fn a_size_that_is_too_small_is_refused_with_the_smallest_that_works() {
+    let _alone = alone();
+    for policy in Policy::ALL {
+        for (shards, max_entry_bytes, alignment) in [
+            (None, None, 1),
+            (Some(1), None, 16),
+            (Some(2), Some(3_000), 8),
+            (Some(64), None, 1),
+            (None, Some(20_000), 16),
+        ] {
+            let builder = |max_bytes| {
+                let mut builder = Cache::builder().max_bytes(max_bytes).policy(*policy).value_alignment(alignment);
+                builder = max_entry_bytes.into_iter().fold(builder, CacheBuilder::max_entry_bytes);
+                shards.into_iter().fold(builder, CacheBuilder::shards)
+            };
+            // Each error names what would do, as far as it is concerned.
+            let mut smallest = 20_000;
+            let cache = (0..5).find_map(|_| {
+                let error = match builder(smallest).build() {
+                    Ok(cache) => return Some(cache),
+                    Err(error) => error,
+                };
+                smallest = match *error.kind() {
+                    ErrorKind::TooSmall { max_bytes, min_bytes } if max_bytes == smallest => min_bytes,
+                    ErrorKind::MaxEntryBytes { max_entry_bytes, .. } => max_entry_bytes * 8,
+                    ErrorKind::Shards { shards, .. } => max_entry_bytes.unwrap() * shards * 8,
+                    _ => panic!("{error}"),
+                };
+                None
+            });
+            let cache = cache.unwrap_or_else(|| panic!("{policy}: {smallest} bytes do not do either"));
+            let max = cache.max_entry_bytes();
+            cache.insert("key", vec![1; max - 3]).unwrap();
+            assert!(cache.contains_key("key"), "{policy}: {max} of {smallest} bytes");
+            refused(builder(smallest - 1));
+            assert!(smallest <= shards.unwrap_or(1) * (64 << 10) || max_entry_bytes.is_some(), "{policy}: {smallest}");
+        }
+    }
+    for max_bytes in [0, 1, 7, 1_000] {
+        let builder = Cache::builder().max_bytes(max_bytes);
+        let expected = refused(builder.clone());
+        assert!(matches!(expected, ErrorKind::TooSmall { min_bytes: 32_769..65_536, .. }), "{expected:?}");
+        assert_eq!(refused(builder.clone().max_entry_bytes(100)), expected);
+        assert_eq!(refused(builder.shards(1 << 40)), expected);
+    }
+}
+
+#[test]
+fn the_largest_entry_is_what_was_asked_for_up_to_an_eighth_of_the_cache() {
+    let _alone = alone();
+    for max_bytes in [64 << 10, 1 << 20, 100_000_000] {
+        for max in [1, 4_096, max_bytes / 16, max_bytes / 8] {
+            let cache = Cache::builder().max_bytes(max_bytes).max_entry_bytes(max).build().unwrap();
+            assert_eq!(cache.max_entry_bytes(), max);
+            cache.insert("", vec![7; max]).unwrap();
+            assert_eq!(cache.get("").unwrap().len(), max);
+            let error = cache.insert("", vec![7; max + 1]).unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::TooLarge { bytes: max + 1, max });
+        }
+        for max_entry_bytes in [0, max_bytes / 8 + 1, usize::MAX] {
+            let builder = Cache::builder().max_bytes(max_bytes).max_entry_bytes(max_entry_bytes);
+            let expected = ErrorKind::MaxEntryBytes { max_entry_bytes, largest: max_bytes / 8 };
+            assert_eq!(refused(builder.clone()), expected);
+            assert_eq!(refused(builder.shards(1)), expected);
+        }
+    }
+    // A shard holds 16 GiB less a chunk at most.
+    let builder = Cache::builder().max_bytes(64 << 30);
+    let max_entry_bytes = (4 << 30) + 1;
+    assert_eq!(
+        refused(builder.max_entry_bytes(max_entry_bytes)),
+        ErrorKind::MaxEntryBytes { max_entry_bytes, largest: 1 << 30 }
+    );
+}
+
+#[test]
+fn a_number_of_shards_alone_bounds_entries_by_an_eighth_of_one() {
+    let _alone = alone();
+    for (max_bytes, shards, max) in
+        [(1 << 20, 1, 128 << 10), (1 << 20, 4, 32 << 10), (64 << 20, 1, 512 << 10), (64 << 20, 64, 128 << 10)]
+    {
+        let cache = Cache::builder().max_bytes(max_bytes).shards(shards).build().unwrap();
+        assert_eq!(cache.max_entry_bytes(), max);
+        cache.insert("", vec![7; max]).unwrap();
+        assert!(cache.contains_key(""));
+    }
+}
+
+#[test]
+fn a_number_of_shards_that_cannot_hold_the_largest_entry_is_refused_with_the_largest_number() {
+    for (max_bytes, max_entry_bytes, most) in [
+        (1 << 20, 128 << 10, 1),
+        (1 << 20, 65_536, 2),
+        (1 << 20, 65_537, 1),
+        (64 << 20, 1 << 20, 8),
+        (100 << 20, 1 << 20, 8),
+    ] {
+        let builder = Cache::builder().max_bytes(max_bytes).max_entry_bytes(max_entry_bytes);
+        let cache = builder.clone().shards(most).build().unwrap();
+        assert_eq!((cache.max_entry_bytes(), cache.shards()), (max_entry_bytes, most));
+        let shards = 2 * most;
+        let error = builder.clone().shards(shards).build().unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Shards { shards, min: 1, max: most });
+        assert!(error.to_string().contains(&most.to_string()), "{error}");
+        assert!(builder.build().unwrap().shards() <= most);
     }
 }
 
@@ -195,4 +317,24 @@ fn every_error_says_what_was_wrong() {
     assert!(said.contains("1048576") && said.contains(&cache.max_entry_bytes().to_string()), "{said}");
     let error: Box<dyn std::error::Error + Send + Sync> = Cache::new(0).unwrap_err().into();
     assert!(error.to_string().contains("smallest"));
+}
+
+#[test]
+fn the_largest_entry_finds_a_place_among_the_smallest() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        for max_bytes in [64 << 10, 256 << 10, 1 << 20] {
+            let cache = Cache::builder().max_bytes(max_bytes).policy(policy).build().unwrap();
+            for key in 0..max_bytes as u32 / 6 {
+                cache.insert(key.to_le_bytes(), [1]).unwrap();
+            }
+            for number in 0..4_u8 {
+                let value = vec![number; cache.max_entry_bytes() - 1];
+                // A policy may choose it for those that are there; but there is room for it.
+                cache.insert([number], &value).unwrap_or_else(|error| panic!("{policy}, {max_bytes}: {error}"));
+                assert!(cache.peek([number]).is_none_or(|found| found == value));
+            }
+            cache.validate();
+        }
+    }
 }

@@ -1,34 +1,30 @@
 //! [`Cache`]: the public operations, each routed to its shard.
 
 mod all;
+mod build;
 mod lifetimes;
 mod loads;
+mod sizes;
 
 use core::fmt;
 use std::sync::Arc;
 
+pub(crate) use build::CacheConfig;
 pub use lifetimes::Stale;
 pub(crate) use loads::LookUp;
+pub(crate) use sizes::Sizes;
 
 use crate::builder::CacheBuilder;
-use crate::clock::ClockSource;
 use crate::error::{Error, ErrorKind};
-use crate::expiry::{Lifetime, Rules};
+use crate::expiry::Lifetime;
 use crate::hash::{KeyHash, KeyHasher};
-use crate::policy::PolicyFactory;
 use crate::reclaim::{BATCH, Batch, Slot};
-use crate::removal::Listener;
-use crate::ring::{Alignment, Held, Value};
-use crate::shard::{Condition, Found, Guess, NoShard, Shard, ShardConfig, Stored, Visit};
+use crate::ring::{Held, Value};
+use crate::shard::{Condition, Found, Guess, Shard, Stored, Visit};
 use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = u16::MAX as usize;
-/// Stripes of counters take at most this part of the memory.
-const COUNTS_SHARE: usize = 256;
-const MAX_STRIPES: usize = 64;
-/// The two counts of an `Arc`.
-const ARC_BYTES: usize = 16;
 
 /// A cache from bytes to bytes.
 ///
@@ -63,39 +59,6 @@ struct Inner {
     is_listened_to: bool,
 }
 
-/// What a cache is made from; the builder has checked it.
-pub(crate) struct CacheConfig {
-    pub(crate) max_bytes: usize,
-    pub(crate) shards: usize,
-    pub(crate) alignment: Alignment,
-    pub(crate) expected_entry_bytes: Option<usize>,
-    pub(crate) hasher: KeyHasher,
-    pub(crate) factory: PolicyFactory,
-    pub(crate) rules: Rules,
-    pub(crate) clock: ClockSource,
-    pub(crate) listener: Option<Listener>,
-}
-
-/// How many stripes a cache of this size counts its reads in.
-fn stripes(max_bytes: usize) -> usize {
-    (max_bytes / COUNTS_SHARE / 64).clamp(1, MAX_STRIPES)
-}
-
-/// What a cache of this size allocates beside its shards.
-fn overhead(max_bytes: usize) -> usize {
-    size_of::<Inner>() + ReadCounts::footprint(stripes(max_bytes)) + size_of::<LoadCounts>() + ARC_BYTES
-}
-
-/// The smallest size that leaves `shard_bytes` to the shards.
-fn min_bytes(shard_bytes: usize) -> usize {
-    let mut bytes = shard_bytes;
-    // Ends: the overhead grows by far less than the size, and has an upper bound.
-    while bytes < shard_bytes + overhead(bytes) {
-        bytes = shard_bytes + overhead(bytes);
-    }
-    bytes
-}
-
 /// Whether a read that finds nothing is a miss already, or will look again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Misses {
@@ -126,50 +89,6 @@ impl Cache {
     /// Options for a cache.
     pub fn builder() -> CacheBuilder {
         CacheBuilder::new()
-    }
-
-    pub(crate) fn from_config(config: CacheConfig) -> Result<Self, Error> {
-        let stripes = stripes(config.max_bytes);
-        let overhead = overhead(config.max_bytes);
-        let budget = config.max_bytes.saturating_sub(overhead) / config.shards;
-        let loads = Arc::new(LoadCounts::new());
-        let shard = ShardConfig {
-            budget,
-            shard_bits: config.shards.ilog2(),
-            alignment: config.alignment,
-            expected_entry_bytes: config.expected_entry_bytes,
-            hasher: config.hasher.clone(),
-            factory: config.factory,
-            rules: config.rules,
-            clock: config.clock,
-            listener: config.listener.clone(),
-            loads: Arc::clone(&loads),
-        };
-        let too_small = |shard_min| {
-            let min_bytes = min_bytes(config.shards * shard_min);
-            ErrorKind::TooSmall { max_bytes: config.max_bytes, min_bytes }
-        };
-        let shard_min = Shard::min_budget(&shard);
-        if budget < shard_min {
-            return Err(too_small(shard_min).into());
-        }
-        let shards: Result<Box<[Shard]>, NoShard> = (0..config.shards).map(|_| Shard::new(&shard)).collect();
-        let shards = shards.map_err(|error| match error {
-            NoShard::TooSmall { min_budget } => too_small(min_budget),
-            NoShard::OutOfMemory => ErrorKind::OutOfMemory { bytes: config.max_bytes },
-        })?;
-        let inner = Inner {
-            hasher: config.hasher,
-            shard_bits: config.shards.ilog2(),
-            shards,
-            counts: ReadCounts::new(stripes),
-            loads,
-            max_bytes: config.max_bytes,
-            max_entry_bytes: shard.max_entry_bytes(),
-            overhead,
-            is_listened_to: config.listener.is_some(),
-        };
-        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The value under `key`, without a copy: it holds its chunk until it is dropped.
@@ -372,8 +291,8 @@ impl Cache {
         self.inner.max_bytes
     }
 
-    /// The largest entry that can be stored: the most that key and value may have together, in bytes. About
-    /// an eighth of a shard.
+    /// The largest entry that can be stored: the most that key and value may have together, in bytes. See
+    /// [`CacheBuilder::max_entry_bytes`].
     pub fn max_entry_bytes(&self) -> usize {
         self.inner.max_entry_bytes
     }

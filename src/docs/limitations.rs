@@ -29,8 +29,11 @@
 //! # Sizes
 //!
 //! * Keys have at most 65,535 bytes; key and value together at most
-//!   [`max_entry_bytes`](crate::Cache::max_entry_bytes), about an eighth of a shard.
-//! * A shard has at most 16 GiB and 228 million entries.
+//!   [`max_entry_bytes`](crate::Cache::max_entry_bytes). That is 512 KiB, or an eighth of a cache below 4 MiB, whatever the
+//!   machine. The [builder](crate::CacheBuilder::max_entry_bytes) sets another limit, up to an eighth of the cache; a number of
+//!   shards lowers it to an eighth of one.
+//! * A shard has at most 16 GiB and 228 million entries, and holds eight entries of the largest size. So large entries leave few
+//!   shards, and those that write wait for each other more often.
 //! * An entry larger than a chunk (1/400 to 1/200 of the shard, 4 KiB to 1 MiB) counts as whole chunks. One larger
 //!   than half a chunk leaves the rest of its chunk unused, if nothing smaller comes along. To make room for
 //!   a large entry, some that the policy had not chosen may have to go.

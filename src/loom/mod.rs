@@ -179,6 +179,7 @@ fn whole(value: &[u8]) -> u8 {
 fn config() -> ShardConfig {
     ShardConfig {
         budget: 1 << 16,
+        max_entry_bytes: 1 << 13,
         shard_bits: 0,
         alignment: Alignment::new(1).unwrap(),
         expected_entry_bytes: None,

@@ -36,7 +36,7 @@
 //! * `insert` names an id that is not resident; `touch`, `update` and `remove` name one that is. An id is free for
 //!   another entry after `remove` named it or `evict` returned it.
 //! * The hash of a key never changes. Its bits are well mixed, but for the lowest eight.
-//! * A charge is at least 4, and at most an eighth of the shard. The sum of all charges is within the capacity, unless
+//! * A charge is at least 4, and at most a fifth of the shard. The sum of all charges is within the capacity, unless
 //!   that was just lowered. `update`, `remove` and [`Residents::charge`] name what was said of the entry last, so a policy that
 //!   only needs charges then need not keep them.
 //! * `renumber` gives every resident its new id. No resident keeps its old one, except by chance: all arrays

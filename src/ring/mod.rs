@@ -630,7 +630,7 @@ impl Drop for Ring {
     }
 }
 
-/// Charges, fills and chunk numbers of one ring fit 32 bits: a chunk is at most 1 MiB, a run at most 2 GiB.
+/// Charges, fills and chunk numbers of one ring fit 32 bits: a chunk is at most 1 MiB, a run at most 2 GiB and a chunk.
 #[inline]
 fn to_u32(number: usize) -> u32 {
     debug_assert!(u32::try_from(number).is_ok());

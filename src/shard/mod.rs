@@ -66,8 +66,10 @@ const MIN_CHUNK_SHIFT: u32 = 12;
 const MAX_CHUNK_SHIFT: u32 = 20;
 /// Fewer chunks than this leave the cleaner no choice.
 const MIN_CHUNKS: usize = 8;
-/// The largest entry is this part of a shard.
-const ENTRY_SHARE: usize = 8;
+/// A ring has at least the chunks of so many largest entries, as chunks in use lie between free ones.
+const MIN_LARGEST: usize = 2;
+/// Chunks beside those of a largest entry: to write to, to keep ready, and two that a small ring gives up for its wheel.
+const MIN_OTHERS: usize = 5;
 /// The largest budget whose arena locations can address.
 pub(crate) const MAX_SHARD_BYTES: u64 = MAX_ARENA_BYTES >> MAX_CHUNK_SHIFT << MAX_CHUNK_SHIFT;
 
@@ -75,6 +77,8 @@ pub(crate) const MAX_SHARD_BYTES: u64 = MAX_ARENA_BYTES >> MAX_CHUNK_SHIFT << MA
 #[derive(Clone)]
 pub(crate) struct ShardConfig {
     pub(crate) budget: usize,
+    /// The largest sum of key and value, in bytes.
+    pub(crate) max_entry_bytes: usize,
     pub(crate) shard_bits: u32,
     pub(crate) alignment: Alignment,
     pub(crate) expected_entry_bytes: Option<usize>,
@@ -110,15 +114,39 @@ impl ShardConfig {
             + TouchLog::footprint(stripes, capacity)
     }
 
-    /// The largest sum of key and value, in bytes.
-    pub(crate) fn max_entry_bytes(&self) -> usize {
-        (self.budget / ENTRY_SHARE).saturating_sub(self.alignment.max_overhead())
+    /// Chunks that the ring has to have at first, so that the largest entry fits. A growing index leaves it more: while it grows,
+    /// the policy's arrays are there twice.
+    fn min_chunks(&self) -> usize {
+        let largest = self.max_entry_bytes + self.alignment.max_overhead();
+        let span = largest.div_ceil(1 << self.chunk_shift());
+        MIN_CHUNKS.max(MIN_LARGEST * span).max(span + MIN_OTHERS)
+    }
+
+    /// Makes a policy for so many buckets.
+    fn policy(&self, buckets: usize) -> Box<dyn EvictionPolicy> {
+        let max_entries = Index::max_len_of(buckets);
+        (self.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, self.budget as u64))
+    }
+
+    /// What the shard allocates beside its ring's chunks while it is empty.
+    fn taken(&self, buckets: usize, policy: &dyn EvictionPolicy) -> usize {
+        (self.overhead() + table_bytes(buckets)).saturating_add(policy.bytes())
+    }
+
+    /// The budget that is needed with so many buckets, for a ring that can hold the largest entry.
+    fn needed(&self, buckets: usize, policy: &dyn EvictionPolicy) -> usize {
+        // Policies grow with what they remember.
+        let usual = self.taken(MIN_BUCKETS, &NoPolicy) + 2 * MIN_BUCKETS * LANES * 16 + 4096;
+        // Of the smallest index the chunks that are given up for a wheel suffice.
+        let wheel = if buckets == MIN_BUCKETS { 0 } else { Wheel::footprint(buckets) };
+        let taken = self.taken(buckets, policy).saturating_add(wheel).max(usual);
+        taken.saturating_add(self.min_chunks() << self.chunk_shift())
     }
 
     /// Buckets to start with: for a sixteenth of the entries that are expected, or of some that are not small.
     fn first_buckets(&self) -> usize {
         let entries = match self.expected_entry_bytes {
-            Some(bytes) => self.budget / bytes.max(1).saturating_add(EXPECTED_OVERHEAD),
+            Some(bytes) => self.budget / bytes.saturating_add(EXPECTED_OVERHEAD),
             None => self.budget / 16_384,
         };
         Index::buckets_for(entries).min(Table::max_buckets())
@@ -132,9 +160,7 @@ const EXPECTED_OVERHEAD: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoShard {
     /// Its budget is too small for it and its policy.
-    TooSmall {
-        min_budget: usize,
-    },
+    TooSmall,
     OutOfMemory,
 }
 
@@ -270,32 +296,25 @@ fn table_bytes(buckets: usize) -> usize {
 }
 
 impl Shard {
-    /// The smallest budget with which a shard of this kind works.
+    /// The budget that a shard of this kind needs; if that is more than it has, one that has so much may need more again.
     pub(crate) fn min_budget(config: &ShardConfig) -> usize {
-        let smallest = ShardConfig { budget: MIN_CHUNKS << MIN_CHUNK_SHIFT, ..config.clone() };
-        let policy = 2 * MIN_BUCKETS * LANES * 16 + 4096;
-        (MIN_CHUNKS << MIN_CHUNK_SHIFT) + smallest.overhead() + table_bytes(MIN_BUCKETS) + policy
+        config.needed(MIN_BUCKETS, &*config.policy(MIN_BUCKETS))
     }
 
     /// An empty shard.
     pub(crate) fn new(config: &ShardConfig) -> Result<Self, NoShard> {
         let account = Arc::new(Account::new(config.budget));
-        let overhead = config.overhead();
         let mut buckets = config.first_buckets();
-        let mut policy;
-        loop {
-            let max_entries = Index::max_len_of(buckets);
-            policy = (config.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, config.budget as u64));
-            let taken = overhead + table_bytes(buckets) + policy.bytes();
-            let min_budget = taken + (MIN_CHUNKS << config.chunk_shift());
-            if min_budget <= config.budget && account.take(taken) {
-                break;
+        let policy = loop {
+            let policy = config.policy(buckets);
+            if config.needed(buckets, &*policy) <= config.budget && account.take(config.taken(buckets, &*policy)) {
+                break policy;
             }
             if buckets == MIN_BUCKETS {
-                return Err(NoShard::TooSmall { min_budget });
+                return Err(NoShard::TooSmall);
             }
             buckets = (buckets / 2).max(MIN_BUCKETS);
-        }
+        };
         #[allow(clippy::cast_possible_truncation, reason = "at most 16 GiB in chunks of 4 KiB or more")]
         let chunks = (account.left() >> config.chunk_shift()) as u32;
         let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(NoShard::OutOfMemory)?;
@@ -338,7 +357,7 @@ impl Shard {
             lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.ring.shared()) },
             touches: ordered.then(|| TouchLog::new(stripes, places)),
             account,
-            overhead,
+            overhead: config.overhead(),
             time: ShardTime::new(config.clock.clone()),
             rules: config.rules.clone(),
             listener: config.listener.clone(),

@@ -568,7 +568,7 @@ impl Writer<'_> {
     }
 }
 
-/// Charges are at most 2 GiB, an eighth of the largest shard.
+/// Charges are at most 2 GiB and a chunk, an eighth of the largest shard and what is rounded up.
 pub(super) fn charge_u32(charge: usize) -> u32 {
     debug_assert!(u32::try_from(charge).is_ok());
     #[allow(clippy::cast_possible_truncation, reason = "see above")]

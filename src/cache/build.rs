@@ -1,0 +1,129 @@
+//! How a cache is made from what the builder was given.
+
+use std::sync::Arc;
+
+use super::sizes::Sizes;
+use super::{Cache, Inner};
+use crate::clock::ClockSource;
+use crate::error::{Error, ErrorKind};
+use crate::expiry::Rules;
+use crate::hash::KeyHasher;
+use crate::policy::PolicyFactory;
+use crate::removal::Listener;
+use crate::ring::Alignment;
+use crate::shard::{NoShard, Shard, ShardConfig};
+use crate::stats::{LoadCounts, ReadCounts};
+
+/// Stripes of counters take at most this part of the memory.
+const COUNTS_SHARE: usize = 256;
+const MAX_STRIPES: usize = 64;
+/// The two counts of an `Arc`.
+const ARC_BYTES: usize = 16;
+
+/// What a cache is made from; the builder has checked all but the sizes.
+pub(crate) struct CacheConfig {
+    pub(crate) sizes: Sizes,
+    pub(crate) alignment: Alignment,
+    pub(crate) expected_entry_bytes: Option<usize>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) factory: PolicyFactory,
+    pub(crate) rules: Rules,
+    pub(crate) clock: ClockSource,
+    pub(crate) listener: Option<Listener>,
+}
+
+/// How many stripes a cache of this size counts its reads in.
+fn stripes(max_bytes: usize) -> usize {
+    (max_bytes / COUNTS_SHARE / 64).clamp(1, MAX_STRIPES)
+}
+
+/// What a cache of this size allocates beside its shards.
+fn overhead(max_bytes: usize) -> usize {
+    size_of::<Inner>() + ReadCounts::footprint(stripes(max_bytes)) + size_of::<LoadCounts>() + ARC_BYTES
+}
+
+impl CacheConfig {
+    /// What each of so many shards is made from.
+    fn shard(&self, sizes: Sizes, shards: usize, loads: &Arc<LoadCounts>) -> ShardConfig {
+        ShardConfig {
+            budget: sizes.max_bytes.saturating_sub(overhead(sizes.max_bytes)) / shards,
+            max_entry_bytes: sizes.entry_limit(),
+            shard_bits: shards.ilog2(),
+            alignment: self.alignment,
+            expected_entry_bytes: self.expected_entry_bytes,
+            hasher: self.hasher.clone(),
+            factory: Arc::clone(&self.factory),
+            rules: self.rules.clone(),
+            clock: self.clock.clone(),
+            listener: self.listener.clone(),
+            loads: Arc::clone(loads),
+        }
+    }
+
+    /// The error of a cache that is too small for so many shards, if it is.
+    fn too_small(&self, sizes: Sizes, shards: usize) -> Option<ErrorKind> {
+        let loads = Arc::new(LoadCounts::new());
+        let mut min_bytes = 0;
+        // Ends: a round that needs more comes closer to the smallest size, from below, and sizes have an upper bound.
+        loop {
+            let at = Sizes { max_bytes: min_bytes, ..sizes };
+            let shard = self.shard(at, shards, &loads);
+            let needed = Shard::min_budget(&shard);
+            if needed <= shard.budget || at.check_max_bytes().is_err() {
+                break;
+            }
+            min_bytes = needed.saturating_mul(shards).saturating_add(overhead(min_bytes)).max(min_bytes + 1);
+        }
+        let max_bytes = sizes.max_bytes;
+        (max_bytes < min_bytes).then_some(ErrorKind::TooSmall { max_bytes, min_bytes })
+    }
+
+    /// Checks the sizes, and decides on the number of shards.
+    fn divide(&self) -> Result<usize, ErrorKind> {
+        let sizes = self.sizes;
+        sizes.check_max_bytes()?;
+        sizes.divide().map_err(|error| {
+            // Where fewer shards and smaller entries would not help, that is what to say.
+            let plain = Sizes { shards: None, max_entry_bytes: None, ..sizes };
+            self.too_small(plain, sizes.min_shards()).unwrap_or(error)
+        })
+    }
+
+    /// Makes the shards; how many is at most `shards` if the caller has not said it.
+    fn make_shards(&self, mut shards: usize, loads: &Arc<LoadCounts>) -> Result<Box<[Shard]>, ErrorKind> {
+        let out_of_memory = ErrorKind::OutOfMemory { bytes: self.sizes.max_bytes };
+        loop {
+            let shard = self.shard(self.sizes, shards, loads);
+            let made: Result<_, NoShard> = (0..shards).map(|_| Shard::new(&shard)).collect();
+            match made {
+                Ok(made) => return Ok(made),
+                // With a policy that needs much. Or what works would depend on the number of cores.
+                Err(NoShard::TooSmall) if self.sizes.shards.is_none() && shards > self.sizes.min_shards() => {
+                    shards /= 2
+                }
+                Err(NoShard::TooSmall) => return Err(self.too_small(self.sizes, shards).unwrap_or(out_of_memory)),
+                Err(NoShard::OutOfMemory) => return Err(out_of_memory),
+            }
+        }
+    }
+}
+
+impl Cache {
+    pub(crate) fn from_config(config: CacheConfig) -> Result<Self, Error> {
+        let sizes = config.sizes;
+        let loads = Arc::new(LoadCounts::new());
+        let shards = config.make_shards(config.divide()?, &loads)?;
+        let inner = Inner {
+            hasher: config.hasher,
+            shard_bits: shards.len().ilog2(),
+            shards,
+            counts: ReadCounts::new(stripes(sizes.max_bytes)),
+            loads,
+            max_bytes: sizes.max_bytes,
+            max_entry_bytes: sizes.entry_limit(),
+            overhead: overhead(sizes.max_bytes),
+            is_listened_to: config.listener.is_some(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}

@@ -1,0 +1,128 @@
+//! How `max_bytes` is divided into shards, and the largest entry that follows.
+//!
+//! What fits depends on what the caller says and on nothing else. The number of cores decides how many shards there
+//! are where the caller leaves that open.
+
+use crate::error::ErrorKind;
+use crate::shard::MAX_SHARD_BYTES;
+
+/// The most shards that a cache can have.
+const MAX_SHARDS: usize = 1 << 12;
+/// The largest cache, in bytes.
+const MAX_BYTES: u64 = MAX_SHARDS as u64 * MAX_SHARD_BYTES;
+/// An entry may be as large as this part of its shard.
+const ENTRY_SHARE: usize = 8;
+/// The largest entry by default, in bytes, where the cache is large enough.
+const DEFAULT_ENTRY_BYTES: usize = 512 << 10;
+/// By default no shard is smaller than this, in bytes: an entry of the default limit fits into any.
+const MIN_DEFAULT_SHARD_BYTES: usize = ENTRY_SHARE * DEFAULT_ENTRY_BYTES;
+/// Shards for each core, by default: with so many, writers seldom meet.
+const SHARDS_PER_CORE: usize = 4;
+
+/// What the caller says about sizes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) max_bytes: usize,
+    pub(crate) shards: Option<usize>,
+    pub(crate) max_entry_bytes: Option<usize>,
+    /// Cores of the machine.
+    pub(crate) cores: usize,
+}
+
+impl Sizes {
+    /// The largest key and value together, in bytes. Does not depend on the number of cores.
+    pub(super) fn entry_limit(&self) -> usize {
+        let share = self.max_bytes / self.shards.unwrap_or(1).max(1) / ENTRY_SHARE;
+        self.max_entry_bytes.unwrap_or(share.min(DEFAULT_ENTRY_BYTES))
+    }
+
+    /// The fewest shards whose arenas can be addressed. `max_bytes` has been checked.
+    pub(super) fn min_shards(&self) -> usize {
+        let shards = (self.max_bytes as u64).div_ceil(MAX_SHARD_BYTES).max(1);
+        usize::try_from(shards).map_or(MAX_SHARDS, usize::next_power_of_two)
+    }
+
+    /// The most shards that can each hold an entry of the limit that the caller has set.
+    pub(super) fn max_shards(&self) -> usize {
+        let Some(bytes) = self.max_entry_bytes else { return MAX_SHARDS };
+        let most = self.max_bytes / bytes.max(1) / ENTRY_SHARE;
+        (1 << most.max(1).ilog2()).min(MAX_SHARDS)
+    }
+
+    /// Checks what the caller says, and decides on the number of shards.
+    pub(super) fn divide(&self) -> Result<usize, ErrorKind> {
+        let min = self.min_shards();
+        if let Some(max_entry_bytes) = self.max_entry_bytes {
+            let largest = self.max_bytes / min / ENTRY_SHARE;
+            if !(1..=largest).contains(&max_entry_bytes) {
+                return Err(ErrorKind::MaxEntryBytes { max_entry_bytes, largest });
+            }
+        }
+        let max = self.max_shards();
+        match self.shards {
+            Some(shards) if shards.is_power_of_two() && (min..=max).contains(&shards) => Ok(shards),
+            Some(shards) => Err(ErrorKind::Shards { shards, min, max }),
+            None => Ok(self.default_shards().clamp(min, max)),
+        }
+    }
+
+    /// Refuses more bytes than the most shards can address.
+    pub(super) fn check_max_bytes(&self) -> Result<(), ErrorKind> {
+        if self.max_bytes as u64 <= MAX_BYTES {
+            return Ok(());
+        }
+        let largest = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
+        Err(ErrorKind::TooManyBytes { max_bytes: self.max_bytes, largest })
+    }
+
+    fn default_shards(&self) -> usize {
+        let wanted = self.cores.saturating_mul(SHARDS_PER_CORE).min(MAX_SHARDS).next_power_of_two();
+        let affordable = (self.max_bytes / MIN_DEFAULT_SHARD_BYTES).max(1);
+        wanted.min(1 << affordable.ilog2())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(max_bytes: usize, cores: usize) -> Sizes {
+        Sizes { max_bytes, shards: None, max_entry_bytes: None, cores }
+    }
+
+    #[test]
+    fn the_default_number_of_shards_fits_the_size_and_the_cores() {
+        for (max_bytes, cores, shards) in [
+            (64 << 10, 256, 1),
+            (9 << 20, 256, 2),
+            (1 << 30, 1, 4),
+            (1 << 30, 3, 16),
+            (1 << 30, 256, 256),
+            (1 << 40, 256, 1024),
+            (1 << 40, usize::MAX, 4096),
+            (40 << 30, 1, 4),
+            (100 << 30, 1, 8),
+        ] {
+            assert_eq!(sizes(max_bytes, cores).divide(), Ok(shards), "{max_bytes} bytes, {cores} cores");
+        }
+    }
+
+    #[test]
+    fn what_fits_is_the_same_for_any_number_of_cores() {
+        let sizes_of_caches =
+            (16..47).flat_map(|shift| [1 << shift, (1 << shift) + 1, (5 << shift) / 4, (7 << shift) / 4]);
+        for max_bytes in sizes_of_caches.filter(|&bytes: &usize| bytes as u64 <= MAX_BYTES) {
+            let eighth = max_bytes / 8;
+            let largest = max_bytes / sizes(max_bytes, 1).min_shards() / 8;
+            for max_entry_bytes in [None, Some(1), Some(largest / 3), Some(largest)] {
+                for cores in 1..=256 {
+                    let sizes = Sizes { max_entry_bytes, ..sizes(max_bytes, cores) };
+                    assert_eq!(sizes.entry_limit(), max_entry_bytes.unwrap_or(eighth.min(512 << 10)));
+                    let shards = sizes.divide().unwrap();
+                    assert!(shards.is_power_of_two() && max_bytes / shards / 8 >= sizes.entry_limit());
+                    assert!((max_bytes / shards) as u64 <= MAX_SHARD_BYTES);
+                }
+            }
+        }
+    }
+}
