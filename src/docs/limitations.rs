@@ -86,6 +86,16 @@
 //! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent: entries
 //! that come and go are seen or not, and some are seen twice when an index grows meanwhile.
 //!
+//! # Fork
+//!
+//! After `fork` in a process with several threads, a child must not use a cache of its parent. Only the thread that forked
+//! goes on in the child. A lock that another thread held stays locked, and what another one was reading or loading is never
+//! let go. An operation of the child may then wait for ever, or every write be rejected. Besides, what either process writes
+//! to from then on is copied, beyond `max_bytes`.
+//!
+//! Build the cache after the fork, in each process that uses one. A child that calls `exec` soon, as
+//! [`std::process::Command`] has it do, needs nothing.
+//!
 //! # Platforms
 //!
 //! Developed and measured on x86-64 Linux. Elsewhere there are no huge pages and no prefetching; memory that
