@@ -20,7 +20,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Duration;
 
     /// By how much [`now`](Self::now) may lag behind the true time. Deadlines are later by as much, so that no entry
-    /// expires early. Asked once for each cache.
+    /// expires early; and reads that see the clock late see them later again. Asked once for each cache.
     fn max_lag(&self) -> Duration {
         Duration::ZERO
     }

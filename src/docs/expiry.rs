@@ -2,17 +2,20 @@
 //!
 //! # What is promised
 //!
-//! With `d` the time that was asked for, a [`TICK`](crate::TICK) of 16 ms, and `lag` the most by which the clock may be late
-//! (one tick for [`SystemClock`](crate::SystemClock), nothing for [`ManualClock`](crate::ManualClock)):
+//! With `d` the time that was asked for, a [`TICK`](crate::TICK) of 16 ms, and `lag` the most by which the clock may be behind
+//! the true time (one tick for [`SystemClock`](crate::SystemClock), nothing for [`ManualClock`](crate::ManualClock)):
 //!
-//! | | not before | at the latest |
+//! | | not before | before |
 //! |---|---|---|
-//! | reads miss an entry with a time to live of `d` | `d` | `d` + 1 tick + `lag` |
-//! | reads miss an entry that was not read for its time to idle of `d` | `d` | `d` + 2 ticks + `lag` |
-//! | the space of an expired entry is back | then | at the next write to its shard, 48 entries a write at most; or `maintain`, 3,072 entries of each shard at most |
+//! | reads miss an entry with a time to live of `d` | `d` | `d` + 1 tick + 2 `lag` |
+//! | reads miss an entry that was not read for its time to idle of `d` | `d` | `d` + 2 ticks + 2 `lag` |
+//! | `get_stale` misses an entry with a time to live of `t` and a stale period of `d` | `t` + `d` | `t` + `d` + 2 ticks + 2 `lag` |
+//! | an entry with a refresh after `d` is due for it | `d` | `d` + 3 ticks + 2 `lag` |
+//! | the space of an expired entry is back | then | after the next write to its shard, 48 entries a write at most; or `maintain`, 3,072 entries of each shard at most |
 //!
-//! All by the cache's clock: one that lags makes reads see a deadline later by as much again. An entry may always be
-//! *evicted* before its deadline. Of a time to live and a time to idle, what ends first counts.
+//! All by the true time, from a moment within the call that stored or read the entry. With the system's clock an entry is
+//! never returned 48 ms after its time to live has passed; where the kernel moves its coarse clock every 4 ms, 36 ms. An
+//! entry may always be *evicted* before its deadline. Of a time to live and a time to idle, what ends first counts.
 //!
 //! * A read never returns an entry that is past its deadline, whether its space was taken back or not. So it is with every
 //!   operation: an expired entry is absent to `insert_if_absent` and `replace`, cannot be removed, and is not iterated over.
@@ -27,6 +30,22 @@
 //! * Entries that were stored without a lifetime never read the clock. Nor does a shard to which none was stored with one: it
 //!   has no wheel either. Elsewhere a write asks for the time while a bucket is filed in the wheel.
 //!
+//! # Where the lateness comes from
+//!
+//! An entry is stored at the true time `s`, when the clock reads `c`, with `s - lag <= c <= s`. What is known is that `s` is at
+//! most `c + lag`. So the deadline is the first tick that is not before `c + lag + d`:
+//!
+//! 1. It is not before `s + d`, so nothing expires early.
+//! 2. It is after `c + lag + d` by less than a tick, and that after `s + d` by at most `lag`.
+//! 3. Reads miss the entry once the clock reads the deadline. That is when it comes, or `lag` later.
+//!
+//! Together that is less than a tick and twice `lag`. The first `lag` is what the clock says of itself
+//! ([`Clock::max_lag`](crate::Clock::max_lag)). The second is by how much it is behind when the entry is read.
+//!
+//! A time to idle, a stale period and a refresh are kept as a number of ticks, which is rounded up too: one tick more. A refresh
+//! is on an even tick, as odd ones mark failures: another one. What a shard's time has reached adds nothing. It is never ahead
+//! of the clock, unless that went back.
+//!
 //! # Stale entries
 //!
 //! An entry with a stale period is kept beyond its deadline for [`get_stale`](crate::Cache::get_stale), which serves it with a
@@ -37,7 +56,7 @@
 //! # The clock
 //!
 //! The default reads `CLOCK_MONOTONIC_COARSE` through the `coarsetime` crate: 5.7 ns, where `std::time::Instant` takes 23 ns.
-//! It is set every 4 ms on common kernels; deadlines allow for 16. Time in which the machine is suspended does not count.
+//! It moves every 4 ms on common kernels; deadlines allow for 16. Time in which the machine is suspended does not count.
 //!
 //! | a clock that | does |
 //! |---|---|

@@ -104,7 +104,7 @@ impl Lifetime {
     }
 
     /// How long after it was inserted [`get_stale`](crate::Cache::get_stale) says that the entry should be loaded anew: half
-    /// a year at most, and up to two [`TICK`](crate::TICK)s later.
+    /// a year at most, and up to three [`TICK`](crate::TICK)s later, the [lag](crate::docs::expiry) of the clock aside.
     pub const fn refresh(mut self, refresh: Duration) -> Self {
         self.refresh = Some(refresh);
         self
