@@ -133,6 +133,11 @@ fn a_number_of_shards_that_is_no_power_of_two_or_too_large_or_too_small_is_refus
         assert_eq!(kind(1 << 30, shards), ErrorKind::Shards { shards, min: 1, max: 4096 });
     }
     assert_eq!(kind(40 << 30, 1), ErrorKind::Shards { shards: 1, min: 4, max: 4096 });
+    for max_bytes in [64 << 10, 300_000, 1 << 20, 5 << 20] {
+        let ErrorKind::Shards { min: 1, max, .. } = kind(max_bytes, 3) else { panic!("{max_bytes}") };
+        assert!(Cache::builder().max_bytes(max_bytes).shards(max).build().is_ok(), "{max} shards of {max_bytes} bytes");
+        assert!(matches!(kind(max_bytes, 2 * max), ErrorKind::TooSmall { .. }));
+    }
     assert_eq!(kind(60 << 40, 2048), ErrorKind::Shards { shards: 2048, min: 4096, max: 4096 });
     let error = Cache::builder().max_bytes(60 << 40).shards(2048).build().unwrap_err();
     assert_eq!(error.to_string(), "2048 shards: with this max_bytes and max_entry_bytes the number must be 4096");
@@ -317,6 +322,38 @@ fn every_error_says_what_was_wrong() {
     assert!(said.contains("1048576") && said.contains(&cache.max_entry_bytes().to_string()), "{said}");
     let error: Box<dyn std::error::Error + Send + Sync> = Cache::new(0).unwrap_err().into();
     assert!(error.to_string().contains("smallest"));
+    let build = |builder: CacheBuilder| builder.build().unwrap_err().to_string();
+    let builder = Cache::builder().max_bytes(1 << 20);
+    for (said, expected) in [
+        (
+            build(builder.clone().max_entry_bytes(0)),
+            "max_entry_bytes of 0: with this max_bytes it must be from 1 to 131072",
+        ),
+        (
+            build(builder.clone().shards(12)),
+            "12 shards: with this max_bytes and max_entry_bytes the number must be a power of two from 1 to 16",
+        ),
+        (
+            build(builder.clone().max_entry_bytes(30_000).shards(8)),
+            "8 shards: with this max_bytes and max_entry_bytes the number must be a power of two from 1 to 4",
+        ),
+        (
+            build(builder.clone().max_entry_bytes(100_000).shards(2)),
+            "2 shards: with this max_bytes and max_entry_bytes the number must be 1",
+        ),
+        (build(builder.clone().value_alignment(64)), "a value alignment of 64 is none of 1, 8 and 16"),
+        (build(builder.ttl_jitter(f64::NAN)), "a jitter of NaN is not a number from 0 to 1"),
+        (
+            cache.loader().early_refresh(f64::INFINITY).build(|_| Ok::<_, String>("")).unwrap_err().to_string(),
+            "a beta of inf is not a finite number above zero",
+        ),
+        (
+            "s3-fifo(small=200)".parse::<Policy>().unwrap_err().to_string(),
+            "the parameter small of the policy s3-fifo takes a number from 0 to 100, not \"200\"",
+        ),
+    ] {
+        assert_eq!(said, expected);
+    }
 }
 
 #[test]

@@ -85,8 +85,19 @@ impl CacheConfig {
         sizes.divide().map_err(|error| {
             // Where fewer shards and smaller entries would not help, that is what to say.
             let plain = Sizes { shards: None, max_entry_bytes: None, ..sizes };
-            self.too_small(plain, sizes.min_shards()).unwrap_or(error)
+            self.too_small(plain, sizes.min_shards()).unwrap_or_else(|| self.within_memory(error))
         })
+    }
+
+    /// Lowers the largest number of shards that an error names to what there is memory for.
+    fn within_memory(&self, mut error: ErrorKind) -> ErrorKind {
+        if let ErrorKind::Shards { min, max, .. } = &mut error {
+            let is_too_small = |shards| self.too_small(Sizes { shards: Some(shards), ..self.sizes }, shards).is_some();
+            while *max > *min && is_too_small(*max) {
+                *max /= 2;
+            }
+        }
+        error
     }
 
     /// Makes the shards; how many is at most `shards` if the caller has not said it.
