@@ -92,7 +92,7 @@ fn values_start_at_multiples_of_their_alignment() {
 
 #[test]
 fn the_allocator_of_this_test_aligns_to_eight_only() {
-    let bytes = vec![0_u8; 100];
+    let bytes = Box::new([0_u8; 100]);
     assert_eq!(bytes.as_ptr().addr() % 16, 8);
 }
 

@@ -163,6 +163,7 @@ impl RingShared {
     }
 
     /// A value of its own with these bytes, aligned as those in the arena are.
+    #[inline(never)]
     pub(crate) fn copied(&self, data: &[u8]) -> Value {
         Value::copied(data, self.arena.alignment())
     }
