@@ -166,7 +166,7 @@ impl fmt::Display for Error {
             ErrorKind::TooSmall { max_bytes, min_bytes } => {
                 write!(
                     f,
-                    "max_bytes of {max_bytes} is below {min_bytes}, the smallest for its policy and number of shards"
+                    "max_bytes of {max_bytes} is below {min_bytes} bytes, the smallest for its policy and number of shards"
                 )
             }
             ErrorKind::TooManyBytes { max_bytes, largest } => {

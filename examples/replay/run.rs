@@ -164,13 +164,16 @@ fn rehearse(policy: Policy, settings: Settings) -> Result<usize, ReplayError> {
 }
 
 fn build(policy: Policy, settings: Settings) -> Result<Cache, ReplayError> {
-    Cache::builder()
+    let mut builder = Cache::builder()
         .max_bytes(settings.max_bytes)
         .shards(settings.shards)
         .policy(policy)
-        .hasher(StableHash::with_seed(settings.seed))
-        .build()
-        .map_err(ReplayError::Build)
+        .hasher(StableHash::with_seed(settings.seed));
+    let largest = settings.max_bytes / 8 / settings.shards.max(1);
+    if largest > 0 && settings.shards.is_power_of_two() {
+        builder = builder.max_entry_bytes(largest); // Traces have objects that are larger than the default.
+    }
+    builder.build().map_err(ReplayError::Build)
 }
 
 fn drive(cache: &Cache, trace: &Trace, workers: &mut [Worker], bar: &ProgressBar) -> Result<Tally, ReplayError> {
