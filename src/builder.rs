@@ -204,6 +204,21 @@ impl CacheBuilder {
     /// one operation come in the order in which they left; operations of several threads may overtake each other. A
     /// panic in it is caught and counted ([`Stats::listener_panics`](crate::Stats::listener_panics)).
     ///
+    /// # Listeners that write
+    ///
+    /// A listener may write to this cache, and to others. Entries that leave through its writes have left when these return.
+    /// Their listeners are not called within the listener, but after it has returned, by the operation on the outside: first
+    /// with everything that left in that operation, then with at most 1,000 entries that left through listeners' writes, in
+    /// the order in which they left. So the stack stays bounded, and the operation ends.
+    ///
+    /// What remains waits for the next write to the cache, or for [`maintain`](Cache::maintain), which tells of all of it. Each
+    /// entry is told of once. [`clear`](Cache::clear), [`retain`](Cache::retain), `maintain` and loads tell in several steps: each
+    /// counts as an operation. What still waits when the last handle is dropped is told then, unless a listener drops it.
+    ///
+    /// While entries of 256 KiB wait, or of [`max_entry_bytes`](Cache::max_entry_bytes) if that is more, a store by a listener
+    /// returns [`ErrorKind::Rejected`] and removes what is under its key. Each entry counts 128 bytes beside key and value. Removals
+    /// by listeners are not limited.
+    ///
     /// A handle of the cache that the listener owns keeps the cache, and the listener with it, for good: let it have one that
     /// can be taken away.
     ///
@@ -213,7 +228,7 @@ impl CacheBuilder {
     ///
     /// # Cost
     ///
-    /// Keys and values are copied as they leave, to memory beyond `max_bytes` that is freed when the operation ends.
+    /// Keys and values are copied as they leave, to memory beyond `max_bytes` that is freed when they have been told.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};

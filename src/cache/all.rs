@@ -19,7 +19,7 @@ impl Cache {
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
         for shard in &self.inner.shards {
-            if self.inner.is_listened_to {
+            if self.inner.listener.is_some() {
                 clear_step_by_step(shard);
             } else {
                 shard.write(|writer| writer.clear());
@@ -85,8 +85,7 @@ impl Cache {
 /// Removes all entries of a shard, and tells the listener of some at a time: copies of all might be as large as the cache.
 fn clear_step_by_step(shard: &Shard) {
     shard.write(|writer| writer.detach_flights());
-    const ENOUGH_BYTES: usize = 256 << 10;
     let mut progress = Progress::default();
     // Ends: the index grows only so often.
-    while !shard.write(|writer| writer.remove_some(&mut progress, ENOUGH_BYTES)) {}
+    while !shard.write(|writer| writer.remove_some(&mut progress)) {}
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::expiry::Rules;
 use crate::hash::KeyHasher;
 use crate::policy::PolicyFactory;
-use crate::removal::Listener;
+use crate::removal::{Listener, Teller};
 use crate::ring::Alignment;
 use crate::shard::{NoShard, Shard, ShardConfig};
 use crate::stats::{LoadCounts, ReadCounts};
@@ -39,12 +39,29 @@ fn stripes(max_bytes: usize) -> usize {
 
 /// What a cache of this size allocates beside its shards.
 fn overhead(max_bytes: usize) -> usize {
-    size_of::<Inner>() + ReadCounts::footprint(stripes(max_bytes)) + size_of::<LoadCounts>() + ARC_BYTES
+    size_of::<Inner>()
+        + ReadCounts::footprint(stripes(max_bytes))
+        + size_of::<LoadCounts>()
+        + size_of::<Teller>()
+        + 2 * ARC_BYTES
+}
+
+/// What all shards of a cache share.
+struct Shared {
+    loads: Arc<LoadCounts>,
+    listener: Option<Arc<Teller>>,
+}
+
+impl Shared {
+    fn new(listener: Option<&Listener>, max_entry_bytes: usize) -> Self {
+        let teller = |listener: &Listener| Arc::new(Teller::new(Arc::clone(listener), max_entry_bytes));
+        Self { loads: Arc::new(LoadCounts::new()), listener: listener.map(teller) }
+    }
 }
 
 impl CacheConfig {
     /// What each of so many shards is made from.
-    fn shard(&self, sizes: Sizes, shards: usize, loads: &Arc<LoadCounts>) -> ShardConfig {
+    fn shard(&self, sizes: Sizes, shards: usize, shared: &Shared) -> ShardConfig {
         ShardConfig {
             budget: sizes.max_bytes.saturating_sub(overhead(sizes.max_bytes)) / shards,
             max_entry_bytes: sizes.entry_limit(),
@@ -55,19 +72,19 @@ impl CacheConfig {
             factory: Arc::clone(&self.factory),
             rules: self.rules.clone(),
             clock: self.clock.clone(),
-            listener: self.listener.clone(),
-            loads: Arc::clone(loads),
+            listener: shared.listener.clone(),
+            loads: Arc::clone(&shared.loads),
         }
     }
 
     /// The error of a cache that is too small for so many shards, if it is.
     fn too_small(&self, sizes: Sizes, shards: usize) -> Option<ErrorKind> {
-        let loads = Arc::new(LoadCounts::new());
+        let shared = Shared::new(None, 0);
         let mut min_bytes = 0;
         // Ends: a round that needs more comes closer to the smallest size, from below, and sizes have an upper bound.
         loop {
             let at = Sizes { max_bytes: min_bytes, ..sizes };
-            let shard = self.shard(at, shards, &loads);
+            let shard = self.shard(at, shards, &shared);
             let needed = Shard::min_budget(&shard);
             if needed <= shard.budget || at.check_max_bytes().is_err() {
                 break;
@@ -101,10 +118,10 @@ impl CacheConfig {
     }
 
     /// Makes the shards; how many is at most `shards` if the caller has not said it.
-    fn make_shards(&self, mut shards: usize, loads: &Arc<LoadCounts>) -> Result<Box<[Shard]>, ErrorKind> {
+    fn make_shards(&self, mut shards: usize, shared: &Shared) -> Result<Box<[Shard]>, ErrorKind> {
         let out_of_memory = ErrorKind::OutOfMemory { bytes: self.sizes.max_bytes };
         loop {
-            let shard = self.shard(self.sizes, shards, loads);
+            let shard = self.shard(self.sizes, shards, shared);
             let made: Result<_, NoShard> = (0..shards).map(|_| Shard::new(&shard)).collect();
             match made {
                 Ok(made) => return Ok(made),
@@ -122,18 +139,18 @@ impl CacheConfig {
 impl Cache {
     pub(crate) fn from_config(config: CacheConfig) -> Result<Self, Error> {
         let sizes = config.sizes;
-        let loads = Arc::new(LoadCounts::new());
-        let shards = config.make_shards(config.divide()?, &loads)?;
+        let shared = Shared::new(config.listener.as_ref(), sizes.entry_limit());
+        let shards = config.make_shards(config.divide()?, &shared)?;
         let inner = Inner {
             hasher: config.hasher,
             shard_bits: shards.len().ilog2(),
             shards,
             counts: ReadCounts::new(stripes(sizes.max_bytes)),
-            loads,
+            loads: shared.loads,
             max_bytes: sizes.max_bytes,
             max_entry_bytes: sizes.entry_limit(),
             overhead: overhead(sizes.max_bytes),
-            is_listened_to: config.listener.is_some(),
+            listener: shared.listener,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

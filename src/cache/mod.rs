@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::expiry::Lifetime;
 use crate::hash::{KeyHash, KeyHasher};
 use crate::reclaim::{BATCH, Batch, Slot};
+use crate::removal::Teller;
 use crate::ring::{Held, Value};
 use crate::shard::{Condition, Found, Guess, Shard, Stored, Visit};
 use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
@@ -56,7 +57,7 @@ struct Inner {
     max_entry_bytes: usize,
     /// What is allocated beside the shards.
     overhead: usize,
-    is_listened_to: bool,
+    listener: Option<Arc<Teller>>,
 }
 
 /// Whether a read that finds nothing is a miss already, or will look again.
@@ -318,6 +319,7 @@ impl Cache {
             copied_values: counts.sum(Count::CopiedValues),
             stale_hits: counts.sum(Count::StaleHits),
             negative_hits: counts.sum(Count::NegativeHits),
+            listener_panics: self.inner.listener.as_ref().map_or(0, |teller| teller.panics()),
             ..Stats::default()
         };
         self.inner.loads.add_to(&mut stats);
@@ -343,9 +345,9 @@ impl Cache {
     }
 
     /// Does deferred work, a bounded amount for each shard: takes freed chunks back, cleans ahead, tells
-    /// ordered policies of reads.
+    /// ordered policies of reads. Tells the [removal listener](crate::CacheBuilder::on_removal) of what waits for that.
     ///
-    /// Never necessary. A service that is idle at times can move work from its next inserts here.
+    /// Never necessary, unless a listener writes to caches that nothing else writes to. A service that is idle at times can move work from its next inserts here.
     pub fn maintain(&self) {
         for shard in &self.inner.shards {
             shard.write(|writer| writer.maintain());

@@ -99,6 +99,10 @@
 //! Entries that leave are copied under the lock if there is a listener, which is told after the unlock. Pinning them in place
 //! instead would have kept their chunks from being used again, and so changed who leaves.
 //!
+//! A listener that inserts what was evicted makes another entry leave, whose listener does so in turn. Within the calls that would
+//! take a frame of the stack for each. So what leaves while a listener runs joins a queue of the thread, over all caches, and the
+//! operation on the outside tells of it: `removal.rs`. The queue has an end for each operation, since such a listener has none.
+//!
 //! # Writers and readers
 //!
 //! A writer never waits for a reader. When every free chunk waits for one, emptying more chunks would only

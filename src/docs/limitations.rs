@@ -15,6 +15,7 @@
 //! * So does a thread that the system puts aside in the middle of a read. With more busy threads than cores a
 //!   few inserts in ten thousand may be rejected.
 //! * An insert from inside such a closure does not yield, since it would wait for its own thread.
+//! * A store by a removal listener is rejected while too much [waits to be told](crate::CacheBuilder::on_removal).
 //! * Values hold one chunk each, at most a quarter of a shard's chunks together. What is dead in them cannot
 //!   be used meanwhile.
 //!
@@ -113,7 +114,10 @@
 //! * Where the system refuses to map memory, arenas are allocated whole. The same goes for chunks below 64 KiB
 //!   on systems other than x86-64, whose pages may be that large: they are not given back one by one.
 //! * Copies of values belong to those who asked for them. So do those of entries that a removal listener is told of, from the
-//!   moment they leave to the end of the operation: a store that makes room for a large entry may have as many bytes of others to
-//!   tell of; `clear` tells of 256 KiB at a time.
+//!   moment they leave until they are told: a store that makes room for a large entry may have as many bytes of others to
+//!   tell of; `clear` tells of 256 KiB, or of 500 entries, at a time.
+//! * Entries that left through writes of a removal listener may wait beyond the operation. Stores by listeners are
+//!   [rejected](crate::CacheBuilder::on_removal) while entries of 256 KiB, or of the largest entry, wait. What its removals make
+//!   leave comes on top: a listener that calls `clear` may have as much to be told of as the cache held.
 //! * A policy's arrays come from the allocator. glibc's may keep up to 32 MiB of them for the next allocations when a
 //!   cache is dropped or its index has grown.

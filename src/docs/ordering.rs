@@ -197,6 +197,8 @@
 //!   budget in the one order of its changes. The memory behind it is handed over by other means. `index` is a
 //!   part of it, for reports.
 //! * The counters of loads are Relaxed, and shared by all shards of a cache.
+//! * A teller's `waiting_bytes` (`removal.rs`) is a bound, Relaxed: each list that it counts is behind a lock, or a thread's own. So
+//!   is `kept_lists`, by which a write sees whether there is anything to take: what an earlier write has left, it sees.
 //! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has its number.
 //!   The mutex around the free numbers passes a stripe from a thread that has ended to the next. The last
 //!   stripe is shared and is added to.

@@ -122,32 +122,7 @@ struct Batch<'c, 'a, K, W> {
     /// Keys that others load.
     follows: Vec<(usize, W)>,
     /// What the listener is still to be told. Dropped after the leaders: then it may ask for their keys.
-    departures: Departures<'c>,
-}
-
-/// What had to leave, until the listener is told.
-#[derive(Default)]
-struct Departures<'c> {
-    untold: Vec<Untold<'c>>,
-    bytes: usize,
-}
-
-impl<'c> Departures<'c> {
-    /// Copies of all might be as large as the cache.
-    const ENOUGH_BYTES: usize = 256 << 10;
-
-    fn add(&mut self, untold: Untold<'c>) {
-        self.bytes += untold.bytes();
-        self.untold.push(untold);
-    }
-
-    fn are_many(&self) -> bool {
-        self.bytes >= Self::ENOUGH_BYTES
-    }
-
-    fn tell(&mut self) {
-        *self = Self::default();
-    }
+    departures: Untold<'c>,
 }
 
 impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
@@ -161,7 +136,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             pending: Vec::new(),
             leaders: Vec::new(),
             follows: Vec::new(),
-            departures: Departures::default(),
+            departures: Untold::default(),
         };
         let mut first: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
         for (number, keys) in keys.chunks(BATCH).enumerate() {
@@ -206,11 +181,9 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
                 Turn::Lead(leader) => self.leaders.push((index, leader)),
                 Turn::Follow(flight) => self.follows.push((index, follow(flight))),
             }
-            if let Some(untold) = untold {
-                self.departures.add(untold);
-                if self.departures.are_many() {
-                    self.tell_inside();
-                }
+            self.departures.join(untold);
+            if self.departures.are_many() {
+                self.tell_inside();
             }
             if boarded.is_err() {
                 break;
@@ -223,7 +196,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     /// Tells the listener, which is told in turn if it asks for a key that this thread leads.
     fn tell_inside(&mut self) {
         let Self { leaders, departures, .. } = self;
-        run_all(leaders, |(_, leader)| leader, || departures.tell());
+        run_all(leaders, |(_, leader)| leader, || drop(mem::take(departures)));
     }
 
     fn missing(&self) -> Vec<&'a K> {
@@ -268,15 +241,15 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         }
         drop(inside);
         drop(leaders);
-        self.departures.tell();
+        drop(mem::take(&mut self.departures));
         finished
     }
 
     /// Notes what had to leave, or tells of it if it is much.
     fn add_departures(&mut self, untold: Untold<'c>) {
-        self.departures.add(untold);
+        self.departures.join(untold);
         if self.departures.are_many() {
-            self.departures.tell();
+            drop(mem::take(&mut self.departures));
         }
     }
 

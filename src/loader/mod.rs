@@ -233,14 +233,9 @@ impl Cache {
 
     /// As [`take_turn`](Self::take_turn), but the listener hears of what had to leave when the second result is dropped. If it
     /// asks for a key that its thread leads, it has to be told so.
-    fn take_turn_untold<'a, E>(
-        &self,
-        target: &Target<'a>,
-        key: &[u8],
-        waiter: Waiter,
-    ) -> (Turn<E>, Option<Untold<'a>>) {
+    fn take_turn_untold<'a, E>(&self, target: &Target<'a>, key: &[u8], waiter: Waiter) -> (Turn<E>, Untold<'a>) {
         if is_inside(target, key) {
-            return (Turn::Answer(Err(LoadError::Reentrant)), None);
+            return (Turn::Answer(Err(LoadError::Reentrant)), Untold::default());
         }
         let (boarding, untold) = self.board(target, key, waiter);
         let turn = match boarding {
@@ -250,7 +245,7 @@ impl Cache {
             Boarding::Lead(ticket) => Turn::Lead(Leader::new(self, target, ticket)),
             Boarding::NoRoom => Turn::Lead(Leader::alone(self, target, key.into())),
         };
-        (turn, Some(untold))
+        (turn, untold)
     }
 }
 

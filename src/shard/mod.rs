@@ -53,10 +53,10 @@ use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
 use crate::prefetch::LINE;
 use crate::reclaim::{Kept, WriteToken};
-use crate::removal::Listener;
+use crate::removal::Teller;
 use crate::ring::{Alignment, ChunkId, Ring};
 use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::Mutex;
 use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
 
 /// A ring has at least this many chunks, if they can be so small, and less than twice as many: fewer make space
@@ -86,7 +86,7 @@ pub(crate) struct ShardConfig {
     pub(crate) factory: PolicyFactory,
     pub(crate) rules: Rules,
     pub(crate) clock: ClockSource,
-    pub(crate) listener: Option<Listener>,
+    pub(crate) listener: Option<Arc<Teller>>,
     pub(crate) loads: Arc<LoadCounts>,
 }
 
@@ -176,8 +176,7 @@ pub(crate) struct Shard {
     overhead: usize,
     time: ShardTime,
     rules: Rules,
-    listener: Option<Listener>,
-    listener_panics: AtomicU64,
+    listener: Option<Arc<Teller>>,
     loads: Arc<LoadCounts>,
     state: OwnLines<Mutex<State>>,
 }
@@ -361,7 +360,6 @@ impl Shard {
             time: ShardTime::new(config.clock.clone()),
             rules: config.rules.clone(),
             listener: config.listener.clone(),
-            listener_panics: AtomicU64::new(0),
             loads: Arc::clone(&config.loads),
             state: OwnLines(Mutex::new(state)),
         })
@@ -376,7 +374,6 @@ impl Shard {
     pub(crate) fn add_stats(&self, stats: &mut Stats) -> f64 {
         let state = self.state.lock();
         state.counts.add_to(stats);
-        stats.listener_panics += self.listener_panics.load(Ordering::Relaxed); // A counter.
         f64::from(state.governor.target()) / f64::from(governor::FULL)
     }
 

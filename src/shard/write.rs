@@ -5,6 +5,7 @@
 //! readers know it from the last.
 
 use core::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::expire::{Presence, STEPS, STEPS_OF_MAINTENANCE};
 use super::{Newcomer, NoPolicy, Shard, State, TouchLog};
@@ -13,9 +14,9 @@ use crate::hash::KeyHash;
 use crate::index::Index;
 use crate::policy::PolicyContext;
 use crate::reclaim::Live;
-use crate::removal::{Departed, RemovalCause};
+use crate::removal::{Departed, RemovalCause, Teller};
 use crate::ring::{Draft, Held, Layout};
-use crate::sync::{MutexGuard, Ordering};
+use crate::sync::MutexGuard;
 use crate::units::{EntryId, LANES, Location, Stamps, Tick};
 
 /// On what a store depends.
@@ -75,9 +76,11 @@ impl Shard {
         })
     }
 
-    /// Runs `work` under the lock if it is free.
+    /// Runs `work` under the lock if it is free. The listener hears of it at the next write: a reader calls this.
     pub(crate) fn try_write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> Option<R> {
-        Some(self.write_with(self.state.try_lock()?, work))
+        let (result, untold) = self.write_quietly(self.state.try_lock()?, work);
+        untold.keep();
+        Some(result)
     }
 
     /// As [`write`](Self::write), but the listener hears of it when the second result is dropped.
@@ -107,30 +110,52 @@ impl Shard {
         let result = work(&mut writer);
         writer.finished = true;
         let departed = writer.departed.take();
-        (result, Untold { shard: self, departed })
+        (result, Untold { teller: self.listener.as_ref(), departed })
     }
 }
 
 /// Entries that have left, of which the listener is told when this is dropped: not under the lock.
 #[must_use = "the listener is told when this is dropped"]
+#[derive(Default)]
 pub(crate) struct Untold<'a> {
-    shard: &'a Shard,
+    teller: Option<&'a Arc<Teller>>,
     departed: Option<Box<Departed>>,
 }
 
 impl Untold<'_> {
-    /// Bytes of keys and values.
-    pub(crate) fn bytes(&self) -> usize {
-        self.departed.as_ref().map_or(0, |departed| departed.bytes())
+    /// Whether it is time to tell of them, although more may come.
+    pub(crate) fn are_many(&self) -> bool {
+        self.departed.as_ref().is_some_and(|departed| departed.are_many())
+    }
+
+    /// Leaves them to the next write.
+    fn keep(mut self) {
+        if let (Some(departed), Some(teller)) = (self.departed.take(), self.teller.take()) {
+            teller.keep(*departed);
+        }
+    }
+}
+
+impl<'a> Untold<'a> {
+    /// Adds what has left later, from the same cache.
+    pub(crate) fn join(&mut self, mut later: Self) {
+        self.teller = self.teller.or(later.teller.take());
+        match (&mut self.departed, later.departed.take()) {
+            (Some(departed), Some(later)) => departed.append(&later),
+            (departed @ None, later) => *departed = later,
+            (Some(_), None) => {}
+        }
     }
 }
 
 impl Drop for Untold<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let (Some(departed), Some(listener)) = (self.departed.take(), &self.shard.listener) {
-            let panics = departed.tell(listener);
-            self.shard.listener_panics.fetch_add(panics, Ordering::Relaxed); // A counter.
+        if let Some(teller) = self.teller {
+            let departed = self.departed.take();
+            if departed.is_some() || teller.keeps_some() {
+                teller.tell(departed.map(|departed| *departed));
+            }
         }
     }
 }
@@ -230,6 +255,9 @@ impl Writer<'_> {
         if is_over {
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Expired);
+        }
+        if self.shard.listener.as_ref().is_some_and(|teller| teller.refuses()) {
+            return Err(self.reject(hash, key));
         }
         let stored = fate.and_then(|fate| {
             let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
@@ -423,9 +451,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Removes entries from where `progress` has come to, until the listener has `enough` bytes to be told of; whether all
-    /// have been seen.
-    pub(crate) fn remove_some(&mut self, progress: &mut Progress, enough: usize) -> bool {
+    /// Removes entries from where `progress` has come to, until so much has left that the listener is to be told. Returns `true`
+    /// when all have been seen.
+    pub(crate) fn remove_some(&mut self, progress: &mut Progress) -> bool {
         self.drain_touches();
         let buckets = self.state.index.table().buckets();
         if progress.of != buckets {
@@ -433,7 +461,7 @@ impl Writer<'_> {
         }
         while progress.next < buckets {
             for lane in 0..LANES {
-                if self.departed.as_ref().is_some_and(|departed| departed.bytes() >= enough) {
+                if self.departed_are_many() {
                     return false; // And on with the rest of the bucket.
                 }
                 let id = EntryId::from_lane(progress.next, lane);
@@ -468,6 +496,11 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+
+    /// Whether so much has left that it is time to tell the listener.
+    fn departed_are_many(&self) -> bool {
+        self.departed.as_ref().is_some_and(|departed| departed.are_many())
     }
 
     /// Removes all entries.
