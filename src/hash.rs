@@ -57,6 +57,12 @@ impl KeyHash {
         }
     }
 
+    /// The smallest hash whose home among `buckets` is `bucket` or a later one; `None` if there is none.
+    pub(crate) fn first_in(bucket: usize, buckets: usize) -> Option<Self> {
+        let first = ((bucket as u128) << 64).div_ceil(buckets as u128);
+        u64::try_from(first).ok().map(Self)
+    }
+
     /// More of the hash, which neither the shard, the bucket nor the tag takes up: for the index to tell keys
     /// apart by.
     #[inline]
@@ -206,6 +212,18 @@ mod tests {
         assert_eq!(inner.bucket(1 << 20), 0);
         assert_eq!(KeyHash(u64::MAX).bucket(1000), 999);
         assert_eq!(KeyHash(0xff00).tag(), 1);
+    }
+
+    #[test]
+    fn the_first_hash_of_a_bucket_is_the_smallest_that_leads_to_it() {
+        for buckets in [1, 4, 5, 7, 1000, (1 << 31) + 1] {
+            for bucket in [0, 1, buckets / 2, buckets - 1] {
+                let first = KeyHash::first_in(bucket, buckets).filter(|_| bucket < buckets);
+                assert!(first.is_none_or(|first| first.bucket(buckets) == bucket));
+                assert!(first.is_none_or(|first| first.0 == 0 || KeyHash(first.0 - 1).bucket(buckets) + 1 == bucket));
+            }
+            assert_eq!(KeyHash::first_in(buckets, buckets), None);
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Operations on all entries.
 
-use super::{Cache, Target};
+use super::Cache;
 use crate::expiry::Freshness;
+use crate::index::Walk;
 use crate::reclaim::Slot;
-use crate::shard::{Position, Progress, Shard, is_served};
+use crate::shard::{Meeting, Met, Shard, Untold, is_served};
 
 /// Values of one key that `keep` of [`Cache::retain`] refuses before the next one may stay. Each but the first was stored
-/// after the call began.
+/// after the walk began.
 const MAX_REFUSED: usize = 16;
 
 /// All entries.
@@ -15,7 +16,8 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// One pass over the index; the entries' bytes are not touched.
+    /// One pass over the index; the entries' bytes are not touched, unless there is a
+    /// [removal listener](crate::CacheBuilder::on_removal).
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
         for shard in &self.inner.shards {
@@ -29,63 +31,84 @@ impl Cache {
 
     /// Removes the entries for which `keep` returns `false`.
     ///
-    /// No lock is held while `keep` runs, and other threads go on: an entry that is replaced between the call
-    /// of `keep` and its removal is shown to `keep` again. Entries that are stored meanwhile may not be seen;
-    /// an entry may be seen twice.
+    /// Every entry that is there when this begins, and stays, is shown to `keep`. So when it returns, no value can be read that
+    /// `keep` refuses and that was stored before: not if its index grows, or if other threads move, update or remove
+    /// entries meanwhile.
+    ///
+    /// No lock is held while `keep` runs. An entry that is replaced between the call of `keep` and its removal is shown to
+    /// `keep` again, up to 16 times. Entries that are stored meanwhile may not be seen. When a shard's index grows meanwhile,
+    /// a few entries may be seen twice.
     ///
     /// `keep` is asked about entries in their [stale period](crate::CacheBuilder::stale_for), too. What is remembered of keys
     /// that have [nothing](crate::Loaded::Absent) goes, and the results of loads under way are not stored.
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         // Nobody can ask `keep` about what is not there yet.
         self.inner.shards.iter().for_each(|shard| shard.write(|writer| writer.detach_flights()));
-        self.for_each_found(|target, key, (value, freshness)| {
-            let (mut seen, mut freshness) = (value, freshness);
-            let mut slot = Slot::take();
-            for _ in 0..MAX_REFUSED {
-                if freshness != Freshness::Negative && keep(key, seen) {
-                    break;
-                }
-                let address = seen.as_ptr();
-                let removed = target.shard.write(|writer| {
-                    // The address is not reused while a slot names it, so it tells the value from any other.
-                    writer.remove_if_same(target.hash, key, |value| value.as_ptr() == address)
-                });
-                if removed != Some(false) {
-                    break;
-                }
-                let Some((found, now)) = target.shard.find_whatever(target.hash, key, &mut slot) else { break };
-                (seen, freshness) = (found.value, now);
-            }
-        });
+        self.for_each_met(|shard, met| retain_met(shard, met, &mut keep));
     }
 
     /// Calls `each` with every entry, shard by shard. Neither the policy nor the statistics learn of it.
     ///
-    /// Weakly consistent: no lock is held while `each` runs; entries that come or go meanwhile may be seen or
-    /// not; when a shard's index grows meanwhile, a few may be seen twice. An epoch pin is held during each
-    /// call, as in [`get_with`](Self::get_with).
+    /// Weakly consistent: no lock is held while `each` runs, and entries that come or go meanwhile may be seen or not. Every
+    /// entry that is there throughout is seen; when its shard's index grows meanwhile, a few may be seen twice. An expired entry
+    /// is not seen. The entry's chunk is held during each call, as in [`get_with`](Self::get_with).
     pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        self.for_each_found(|_, key, (value, freshness)| {
-            if is_served(freshness) {
-                each(key, value);
+        self.for_each_met(|_, met| {
+            if is_served(met.freshness) {
+                each(met.key, met.value);
             }
+            Untold::default()
         });
     }
 
-    fn for_each_found(&self, mut each: impl FnMut(Target<'_>, &[u8], (&[u8], Freshness))) {
+    /// Calls `each` with every entry, those that reads miss included. The listener is told of what has left there after the call.
+    fn for_each_met<'a>(&'a self, mut each: impl FnMut(&'a Shard, Met<'_>) -> Untold<'a>) {
         for shard in &self.inner.shards {
-            let mut position = Position::start();
-            while shard.for_each_in_bucket(&mut position, |entry, freshness| {
-                each(self.target(entry.key), entry.key, (entry.value, freshness));
-            }) {}
+            let mut walk = Walk::start();
+            loop {
+                let (mut slot, mut other_slot) = (Slot::take(), None);
+                let untold = match shard.meet(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
+                    Meeting::Entry(met) => each(shard, met),
+                    Meeting::Nobody => Untold::default(),
+                    Meeting::End => break,
+                };
+                drop((slot, other_slot));
+                drop(untold);
+            }
         }
+    }
+}
+
+/// Removes an entry that a walk has met, unless it is to be kept. Returns what has left.
+fn retain_met<'a>(shard: &'a Shard, met: Met<'_>, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Untold<'a> {
+    let mut slot = Slot::take();
+    let Met { hash, key, mut value, mut freshness } = met;
+    let (mut untold, mut refused) = (Untold::default(), 0);
+    // Ends: each round but the first follows a change of the entry by another thread.
+    loop {
+        let (is_settled, left) = match freshness {
+            // By a clock that was read without the lock: its deadline may have been put off since.
+            Freshness::Gone => shard.write_untold(|writer| !writer.is_present(hash, key)),
+            Freshness::Negative => {
+                shard.write_untold(|writer| writer.remove_if_same(hash, key, value, true) != Some(false))
+            }
+            _ if refused == MAX_REFUSED || keep(key, value) => return untold,
+            _ => shard.write_untold(|writer| writer.remove_if_same(hash, key, value, false) != Some(false)),
+        };
+        untold.join(left);
+        if is_settled {
+            return untold;
+        }
+        refused += usize::from(is_served(freshness) || freshness == Freshness::Stale);
+        let found = shard.find_whatever(hash, key, &mut slot).map(|(found, freshness)| (found.value, freshness));
+        (value, freshness) = found.unwrap_or((&[], Freshness::Gone));
     }
 }
 
 /// Removes all entries of a shard, and tells the listener of some at a time: copies of all might be as large as the cache.
 fn clear_step_by_step(shard: &Shard) {
     shard.write(|writer| writer.detach_flights());
-    let mut progress = Progress::default();
-    // Ends: the index grows only so often.
-    while !shard.write(|writer| writer.remove_some(&mut progress)) {}
+    let mut walk = Walk::start();
+    // Ends: each step but the last removes entries, and the walk goes ahead.
+    while !shard.write(|writer| writer.remove_some(&mut walk)) {}
 }

@@ -146,6 +146,7 @@ impl Cache {
     ///
     /// One shard's lock. An entry that was stored with a time to live is changed in place. Any other is written again, with
     /// room for a deadline, which its policy and the statistics take for an update. The removal listener is not told of that.
+    /// If the policy evicts the entry meanwhile, this returns `false`.
     #[doc(alias = "expire")]
     pub fn set_ttl(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
         let target = self.target(key.as_ref());

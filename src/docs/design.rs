@@ -103,6 +103,16 @@
 //! take a frame of the stack for each. So what leaves while a listener runs joins a queue of the thread, over all caches, and the
 //! operation on the outside tells of it: `removal.rs`. The queue has an end for each operation, since such a listener has none.
 //!
+//! # Iteration
+//!
+//! A walk through all entries goes by *home* buckets: for each, the chain of buckets in which its entries may lie. Its place is a
+//! hash, which every table keeps the order of. A bucket number would mean another place after the index has grown: entries that
+//! were displaced in one table lie at home in the next, in front of it. And places in the ring change whenever it is cleaned.
+//! One entry at a time is found, judged as a read does, and shown.
+//!
+//! An entry keeps its lane as long as it is there. When [`set_ttl`](crate::Cache::set_ttl) stores one anew and the policy chooses it
+//! meanwhile, it is gone for good: to be there again in another lane would hide it from a walk.
+//!
 //! # Writers and readers
 //!
 //! A writer never waits for a reader. When every free chunk waits for one, emptying more chunks would only
@@ -193,7 +203,7 @@
 //! | 6 | `lib.rs` |
 //! | 5 | `builder.rs`, `loader/`: threads, tasks, rules, many keys; `docs/`; `loom/` and `shared_lines.rs`, which are tests |
 //! | 4 | `cache/`: routing to shards; operations on all entries, on lifetimes, and what loads ask |
-//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs`, `load.rs` and `grow.rs` with it; `idle.rs` with and without |
+//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs`, `load.rs` and `grow.rs` with it; `idle.rs` and `walk.rs` with and without |
 //! | 2 | `ring/`, `index/`, `policy/`, `expiry/`, `flight.rs`: five rooms that do not know each other |
 //! | 1 | `units.rs`, `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `removal.rs`, `prefetch.rs`, `sync.rs` |
 //!

@@ -84,8 +84,9 @@
 //!
 //! # Iteration
 //!
-//! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent: entries
-//! that come and go are seen or not, and some are seen twice when an index grows meanwhile.
+//! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent. An entry that is there
+//! throughout is seen; those that come and go are seen or not. When an index grows meanwhile, entries of one bucket may be seen
+//! twice, and those of one hash with a hasher that gives many keys the same.
 //!
 //! # Fork
 //!

@@ -40,6 +40,12 @@
 //! changes the location from one entry of the key to the next, in a single store. A thread that has seen the newer value
 //! does not see the older one again, as the loads of one atomic by one thread never go back.
 //!
+//! A walk (`index/walk.rs`) relies on the same: it reads the used lanes of a bucket, shows their entries, and then looks whether
+//! the bucket has overflowed. An entry that is present throughout has its tag, and is counted, at each of these moments, in
+//! each table. A table that was replaced may have been emptied: each step ends as a search does that finds nothing, by an Acquire
+//! fence and a look whether its table is the present one. Where an entry seems to be over, it is looked for by its key, as a
+//! read does.
+//!
 //! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
 //! `publishing::a_key_that_is_updated_is_never_absent`.
 //!

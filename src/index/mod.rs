@@ -24,11 +24,13 @@
 //! Keys: the caller compares those of the candidates.
 
 mod bucket;
+mod walk;
 
 use std::sync::Arc;
 
 pub(crate) use bucket::LocationBits;
 use bucket::{Bucket, Buckets, Lanes};
+pub(crate) use walk::{Step, Walk};
 
 use crate::hash::KeyHash;
 use crate::reclaim::{Hold, Live, WriteToken};
@@ -159,15 +161,6 @@ impl Table {
         let lanes = self.bucket(bucket).tags().used();
         lanes.filter_map(move |lane| {
             Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, token)?))
-        })
-    }
-
-    /// The used lanes of one bucket, for a reader.
-    pub(crate) fn lanes_of(&self, bucket: usize) -> impl Iterator<Item = Candidate<'_>> {
-        let lanes = self.bucket(bucket).tags().used();
-        lanes.filter_map(move |lane| {
-            let lane = Lane { bucket: self.bucket(bucket), bits: self.bits, number: bucket, lane };
-            Candidate::in_lane(lane, lane.bucket.word(lane.lane))
         })
     }
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::boxed::Box;
 
 use super::read::is_served;
-use super::write::{NoSpace, Order, Writer};
+use super::write::{NoSpace, Order, Stored, Writer};
 use super::{Shard, State};
 use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
 use crate::hash::KeyHash;
@@ -239,21 +239,22 @@ impl Writer<'_> {
             // Held, as its own bytes are copied while room is made for them.
             let (Held::Pinned(value) | Held::Copied(value)) = self.shard.lookup.ring.value(live);
             let order = Order { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
-            self.restore(id, &order)?;
+            return self.restore(id, &order);
         }
         Ok(true)
     }
 
-    /// Writes an entry again. The listener is not told of it, unless the entry is evicted.
-    fn restore(&mut self, id: EntryId, order: &Order<'_>) -> Result<(), NoSpace> {
+    /// Writes an entry again. Returns `false` if the policy has evicted it meanwhile. The listener is not told of it, unless the
+    /// entry is lost.
+    fn restore(&mut self, id: EntryId, order: &Order<'_>) -> Result<bool, NoSpace> {
         self.restored = Some(id);
         let stored = self.place_order(order, Presence::Fresh(id));
         self.restored = None;
-        // A newcomer that the policy refuses is told of in any case.
-        if stored.is_err() && self.state.find(order.hash, order.draft.key).is_none() {
+        let is_stored = stored.map(|stored| stored == Stored::Updated);
+        if is_stored != Ok(true) && self.state.find(order.hash, order.draft.key).is_none() {
             self.note_departure(&order.draft);
         }
-        stored.map(|_| ())
+        is_stored
     }
 
     /// Takes the deadlines of the entry under `key` away; whether there was one that reads would have found.

@@ -19,11 +19,11 @@
 use std::sync::Arc;
 
 use crate::hash::KeyHash;
-use crate::index::{Candidate, Lane, Table};
+use crate::index::{Candidate, Lane, Step, Table, Walk};
 use crate::reclaim::{Batch, Hold, Holds, Kept, Live, Slot};
 use crate::ring::{RingShared, StampsAt};
 use crate::sync::{Ordering, fence};
-use crate::units::Tick;
+use crate::units::{EntryId, Tick};
 
 /// What a search goes through.
 pub(crate) struct Lookup {
@@ -45,6 +45,17 @@ pub(crate) struct Guess<'a>(Option<(&'a Table, Candidate<'a>)>);
 
 impl Guess<'_> {
     pub(crate) const NONE: Self = Self(None);
+}
+
+/// Steps without an entry that a reader takes in one call, so that its slot comes free in between.
+const STEPS_A_MEETING: usize = 64;
+
+/// What a walk has come to.
+pub(crate) enum Meeting<T> {
+    Entry(T),
+    /// Nothing yet.
+    Nobody,
+    End,
 }
 
 impl Lookup {
@@ -100,18 +111,62 @@ impl Lookup {
         }
     }
 
-    /// Holds the entry of a candidate by the slot; `None` if it is not there any more.
-    #[inline]
-    pub(super) fn hold<'a>(
+    /// Goes on with a walk to the next entry, and holds it by the slot. Returns its hash, too, and what `reached` said before it
+    /// was looked for.
+    pub(super) fn meet<'a>(
         &'a self,
-        table: &'a Table,
-        candidate: Candidate<'a>,
+        walk: &mut Walk,
+        hash_of: impl Fn(&[u8]) -> KeyHash,
         slot: &'a mut Slot,
-    ) -> Option<Live<'a>> {
-        slot.hold(self.ring.address_of(candidate.location()));
+        reached: impl Fn() -> Tick,
+    ) -> Meeting<(Live<'a>, KeyHash, Tick)> {
         let slot: &'a Slot = slot;
-        // SAFETY: the slot names the entry, and cannot name another while it is borrowed.
-        unsafe { self.look_again(table, candidate, slot.into()) }
+        for _ in 0..STEPS_A_MEETING {
+            let reached = reached();
+            let table = self.table.load();
+            let mut next = *walk;
+            let step = table.step(&mut next);
+            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for changing, and what was found in
+            // the round before is not used any more.
+            let live = if let Step::Lane(id) = step { unsafe { self.hold_lane(table, id, slot) } } else { None };
+            fence(Ordering::Acquire); // Pairs with the Release fence of `Buckets::release`, as in a search that finds nothing.
+            if !self.table.is_current(table) {
+                continue; // The table may have been emptied: the step is taken again in the next one.
+            }
+            *walk = next;
+            match (step, live) {
+                (Step::End, _) => return Meeting::End,
+                (Step::Onward, _) => {
+                    table.ahead(walk).for_each(|candidate| self.ring.prefetch(candidate.location()));
+                }
+                (Step::Lane(_), None) => {}
+                (Step::Lane(_), Some(live)) => {
+                    let hash = hash_of(self.ring.entry(live).key);
+                    if table.is_at(walk, hash) {
+                        return Meeting::Entry((live, hash, reached));
+                    }
+                }
+            }
+        }
+        Meeting::Nobody
+    }
+
+    /// Holds the entry in a lane. `None` if there is no entry, or if the table has been replaced.
+    ///
+    /// # Safety
+    ///
+    /// As for [`seek`](Self::seek).
+    unsafe fn hold_lane<'a>(&'a self, table: &'a Table, id: EntryId, slot: &'a Slot) -> Option<Live<'a>> {
+        // Ends: each round but the first follows a writer's change of the lane.
+        loop {
+            let candidate = table.candidate(id)?;
+            slot.hold(self.ring.address_of(candidate.location()));
+            // SAFETY: the slot names the entry, and names another only in the next round: this one's is not used then.
+            let live = unsafe { self.look_again(table, candidate, slot.into()) };
+            if live.is_some() || !self.table.is_current(table) {
+                return live;
+            }
+        }
     }
 
     /// Looks a second time at where a search has led.

@@ -1,8 +1,8 @@
 //! One ring, its index and its policy under one write lock; readers go past the lock.
 //!
 //! ```text
-//!   readers   table, ring, touches, time ............. lock-free, with a slot          read.rs, idle.rs
-//!   writers   lock -> State: index, ring, policy, wheel, flights             write.rs, space.rs, expire.rs, load.rs
+//!   readers   table, ring, touches, time ............. lock-free, with a slot          read.rs, idle.rs, walk.rs
+//!   writers   lock -> State: index, ring, policy, wheel, flights     write.rs, space.rs, expire.rs, load.rs, walk.rs
 //! ```
 //!
 //! # Invariants
@@ -31,6 +31,7 @@ mod lookup;
 mod read;
 mod space;
 mod touch;
+mod walk;
 mod write;
 
 use core::mem::offset_of;
@@ -41,10 +42,11 @@ use account::Account;
 use ahead::{Announced, PolicyHint};
 use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
-pub(crate) use lookup::{Found, Guess, Lookup};
-pub(crate) use read::{Position, Visit, is_served};
+pub(crate) use lookup::{Found, Guess, Lookup, Meeting};
+pub(crate) use read::{Visit, is_served};
 pub(crate) use touch::TouchLog;
-pub(crate) use write::{Condition, Progress, Stored, Untold, Writer};
+pub(crate) use walk::Met;
+pub(crate) use write::{Condition, Stored, Untold, Writer};
 
 use crate::clock::ClockSource;
 use crate::expiry::{Rules, ShardTime, Wheel};

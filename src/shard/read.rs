@@ -9,7 +9,7 @@ use crate::expiry::Freshness;
 use crate::hash::KeyHash;
 use crate::prefetch::prefetch_all;
 use crate::reclaim::{Batch, Holds, Slot};
-use crate::ring::{Entry, Held, Value};
+use crate::ring::{Held, Value};
 use crate::units::EntryId;
 
 /// Whether a read puts an idle deadline off.
@@ -151,71 +151,10 @@ impl Shard {
     pub(crate) fn copied(&self, bytes: &[u8]) -> Value {
         self.lookup.ring.copied(bytes)
     }
-
-    /// Calls `each` with the entries of the bucket at `position`, those that reads miss included, and moves on; `false` after the
-    /// last bucket.
-    pub(crate) fn for_each_in_bucket(
-        &self,
-        position: &mut Position,
-        mut each: impl FnMut(Entry<'_>, Freshness),
-    ) -> bool {
-        let reached = self.time.reached(); // As in `find`.
-        let table = self.lookup.table.load();
-        let bucket = position.bucket_in(table.buckets());
-        if bucket >= table.buckets() {
-            return false;
-        }
-        *position = Position { next: bucket + 1, of: table.buckets() };
-        for candidate in table.lanes_of(bucket) {
-            let mut slot = Slot::take();
-            let Some(live) = self.lookup.hold(table, candidate, &mut slot) else {
-                if self.lookup.table.is_current(table) {
-                    continue;
-                }
-                *position = Position { next: bucket, of: table.buckets() }; // The rest of the bucket lies in another table.
-                return true;
-            };
-            let (entry, stamps) = self.lookup.ring.entry_with_stamps(live);
-            let freshness = match stamps.set {
-                set if set.is_empty() => Freshness::Fresh,
-                set if set.is_negative() => Freshness::Negative,
-                // One that was moved or replaced meanwhile is shown as it was.
-                _ => self.judge(live, stamps, reached, Reading::Looks).unwrap_or(Freshness::Fresh),
-            };
-            if freshness != Freshness::Gone {
-                each(entry, freshness);
-            }
-        }
-        true
-    }
 }
 
 /// Whether plain reads see an entry.
 #[inline]
 pub(crate) fn is_served(freshness: Freshness) -> bool {
     matches!(freshness, Freshness::Fresh | Freshness::RefreshDue)
-}
-
-/// How far an iteration over a shard's buckets has come.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Position {
-    next: usize,
-    of: usize,
-}
-
-impl Position {
-    pub(crate) fn start() -> Self {
-        Self { next: 0, of: 0 }
-    }
-
-    /// The same place in a table of `buckets`. Buckets keep their order when the index grows; the few that
-    /// are looked at again then hold the entries that were displaced before.
-    fn bucket_in(self, buckets: usize) -> usize {
-        const AGAIN: usize = 4;
-        match self.of {
-            0 => 0,
-            of if of == buckets => self.next,
-            of => self.next.saturating_sub(AGAIN) * buckets / of,
-        }
-    }
 }

@@ -17,7 +17,7 @@ use crate::reclaim::Live;
 use crate::removal::{Departed, RemovalCause, Teller};
 use crate::ring::{Draft, Held, Layout};
 use crate::sync::MutexGuard;
-use crate::units::{EntryId, LANES, Location, Stamps, Tick};
+use crate::units::{EntryId, Location, Stamps, Tick};
 
 /// On what a store depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,13 +198,6 @@ impl State {
         // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
         found.or_else(|| self.index.search(location, &self.token))
     }
-}
-
-/// How far a removal in several steps has come.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    next: usize,
-    of: usize,
 }
 
 /// An entry that is to be stored, and when it is to be removed again.
@@ -392,6 +385,10 @@ impl Writer<'_> {
                 if let Some(location) = location {
                     self.kill(location);
                 }
+                if self.restored == Some(id) {
+                    // Readers have missed it. To be there again, in another lane, would hide it from walks.
+                    return Ok(Stored::Declined);
+                }
                 self.insert(order).map(|()| Stored::Updated)
             }
         }
@@ -406,17 +403,24 @@ impl Writer<'_> {
         matches!(present, Presence::Fresh(_))
     }
 
-    /// Removes the entry under `key`, fresh or not, if its value is the `same`; `None` if there is no entry, else whether it was.
-    /// `same` must not be user code.
+    /// Removes the entry under `key`, fresh or not, if it has this `value` and is negative or not as that was. Returns `None` if
+    /// there is no entry, else whether it was removed.
+    ///
+    /// An entry that was moved is still the same, and one that was replaced by its like is as good as the same.
     pub(crate) fn remove_if_same(
         &mut self,
         hash: KeyHash,
         key: &[u8],
-        same: impl FnOnce(&[u8]) -> bool,
+        value: &[u8],
+        was_negative: bool,
     ) -> Option<bool> {
         self.drain_touches();
-        let id = self.find_present(hash, key).id()?;
-        let is_same = same(self.state.ring.entry(self.state.live(id)?).value);
+        let present = self.find_present(hash, key);
+        let id = present.id()?;
+        let found = self.state.ring.entry(self.state.live(id)?).value;
+        let is_negative = matches!(present, Presence::Negative(_));
+        // Mostly in the same place, without a look at its bytes.
+        let is_same = is_negative == was_negative && (core::ptr::eq(found, value) || found == value);
         if is_same {
             self.detach_flight(key);
             self.remove_resident(id, RemovalCause::Removed);
@@ -451,32 +455,6 @@ impl Writer<'_> {
         }
     }
 
-    /// Removes entries from where `progress` has come to, until so much has left that the listener is to be told. Returns `true`
-    /// when all have been seen.
-    pub(crate) fn remove_some(&mut self, progress: &mut Progress) -> bool {
-        self.drain_touches();
-        let buckets = self.state.index.table().buckets();
-        if progress.of != buckets {
-            *progress = Progress { next: 0, of: buckets }; // Entries have other buckets since the index has grown.
-        }
-        while progress.next < buckets {
-            for lane in 0..LANES {
-                if self.departed_are_many() {
-                    return false; // And on with the rest of the bucket.
-                }
-                let id = EntryId::from_lane(progress.next, lane);
-                if self.state.live(id).is_some() {
-                    self.remove_resident(id, RemovalCause::Removed);
-                }
-            }
-            progress.next += 1;
-        }
-        if self.state.index.len() == 0 {
-            self.clear(); // So that the policy forgets its ghosts, as without a listener.
-        }
-        true
-    }
-
     /// Notes an entry that was to be stored for the listener: the policy has chosen it.
     #[inline]
     pub(super) fn note_departure(&mut self, draft: &Draft<'_>) {
@@ -499,7 +477,7 @@ impl Writer<'_> {
     }
 
     /// Whether so much has left that it is time to tell the listener.
-    fn departed_are_many(&self) -> bool {
+    pub(super) fn departed_are_many(&self) -> bool {
         self.departed.as_ref().is_some_and(|departed| departed.are_many())
     }
 

@@ -1,0 +1,219 @@
+//! A walk through the entries of a table, home bucket by home bucket.
+//!
+//! Tables of any size keep the order of hashes, as a home bucket comes from a high multiply. So the place of a walk is a
+//! hash, and the walk goes on from there when another table takes the place of the one that it began in.
+//!
+//! ```text
+//!   from            the walk's place: entries with smaller hashes have been passed
+//!     |  home  |    the hashes from there to the next home bucket
+//!        [home] -> [next] -> [next]   buckets in which their entries may lie, as far as the overflow counts lead
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. An entry that is present throughout the walk is met: with its home, in whichever bucket it lies.
+//! 2. Without another table, no lane is met twice. With one, the walk begins the home again at which it was.
+//!
+//! # Synchronization
+//!
+//! As for a search: the tag, the location and the overflow counts of an entry that is present throughout do not change in
+//! one table. A table is told from the next one by its size, as an index is never replaced by one of the same size.
+
+use super::bucket::Lanes;
+use super::{Candidate, Lane, Table};
+use crate::hash::KeyHash;
+use crate::units::EntryId;
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk {
+    /// The smallest hash that has not been passed, `None` at the end.
+    from: Option<KeyHash>,
+    stop: Option<Stop>,
+}
+
+/// A bucket in which entries of the home may lie.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    /// The size of the table.
+    buckets: usize,
+    number: usize,
+    /// Buckets from the home on that have been passed.
+    passed: usize,
+    /// Lanes that are still to be met.
+    lanes: Lanes,
+}
+
+/// What a step of a walk led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A lane whose entry is to be met, if the walk [is at](Table::is_at) its home.
+    Lane(EntryId),
+    /// Another bucket.
+    Onward,
+    End,
+}
+
+impl Walk {
+    pub(crate) fn start() -> Self {
+        Self { from: Some(KeyHash::new(0)), stop: None }
+    }
+}
+
+impl Table {
+    /// Takes one step of a walk.
+    pub(crate) fn step(&self, walk: &mut Walk) -> Step {
+        let Some(from) = walk.from else { return Step::End };
+        let Some(mut stop) = walk.stop.filter(|stop| stop.buckets == self.buckets()) else {
+            walk.stop = Some(self.stop(self.home(from), 0));
+            return Step::Onward;
+        };
+        if let Some(lane) = stop.lanes.next() {
+            walk.stop = Some(stop);
+            return Step::Lane(EntryId::from_lane(stop.number, lane));
+        }
+        let passed = stop.passed + 1;
+        // Ends after every bucket was passed once, however the overflow counts may be.
+        if self.bucket(stop.number).has_overflowed() && passed < self.buckets() {
+            walk.stop = Some(self.stop(self.next(stop.number), passed));
+        } else {
+            *walk = Walk { from: KeyHash::first_in(self.home(from) + 1, self.buckets()), stop: None };
+        }
+        Step::Onward
+    }
+
+    fn stop(&self, number: usize, passed: usize) -> Stop {
+        Stop { buckets: self.buckets(), number, passed, lanes: self.bucket(number).tags().used() }
+    }
+
+    /// Whether an entry with this hash is to be met where a walk has come to.
+    pub(crate) fn is_at(&self, walk: &Walk, hash: KeyHash) -> bool {
+        walk.from.is_some_and(|from| hash.get() >= from.get() && self.home(hash) == self.home(from))
+    }
+
+    /// Where the entries are that a walk is about to come to.
+    pub(crate) fn ahead(&self, walk: &Walk) -> impl Iterator<Item = Candidate<'_>> {
+        let stop = walk.stop.filter(|stop| stop.buckets == self.buckets());
+        let ids = stop.into_iter().flat_map(|stop| stop.lanes.map(move |lane| EntryId::from_lane(stop.number, lane)));
+        ids.filter_map(|id| self.candidate(id))
+    }
+
+    /// Where the entry with an id is, for a reader; `None` if there is none.
+    pub(crate) fn candidate(&self, id: EntryId) -> Option<Candidate<'_>> {
+        let bucket = self.bucket(id.bucket());
+        let lane = Lane { bucket, bits: self.bits, number: id.bucket(), lane: id.lane() };
+        Candidate::in_lane(lane, bucket.word(id.lane()))
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::index::{Index, LocationBits};
+    use crate::reclaim::{Live, WriteToken};
+    use crate::units::Location;
+
+    fn table(buckets: usize) -> Arc<Table> {
+        Arc::new(Table::new(buckets, LocationBits::for_arena(1 << 20)).unwrap())
+    }
+
+    fn number(live: Live<'_>) -> usize {
+        live.location().offset() / 4
+    }
+
+    fn insert(index: &mut Index, number: usize, hash: KeyHash) {
+        let id = index.free_lane(hash).unwrap();
+        index.publish(id, hash, Location::from_offset(number * 4).unwrap());
+    }
+
+    /// How often a walk meets each entry; `each` may change the index after each.
+    fn met(
+        index: &mut Index,
+        hash_of: impl Fn(usize) -> KeyHash,
+        mut each: impl FnMut(&mut Index, usize),
+    ) -> HashMap<usize, u32> {
+        let (mut walk, token, mut met) = (Walk::start(), WriteToken::new(), HashMap::new());
+        loop {
+            let table = Arc::clone(index.table());
+            match table.step(&mut walk) {
+                Step::End => return met,
+                Step::Onward => {}
+                Step::Lane(id) => {
+                    let entry = table.live(id, &token).map(number);
+                    if let Some(entry) = entry.filter(|&entry| table.is_at(&walk, hash_of(entry))) {
+                        *met.entry(entry).or_default() += 1;
+                        each(index, entry);
+                    }
+                }
+            }
+        }
+    }
+
+    fn spread(number: usize) -> KeyHash {
+        KeyHash::new((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    #[test]
+    fn tables_of_any_size_are_met_once_also_what_wraps_round() {
+        for buckets in [4, 5, 7, 64, 100, 1_013] {
+            for hash_of in
+                [spread, |_| KeyHash::new(u64::MAX), |number| KeyHash::new(u64::MAX / 7 * (number as u64 % 8))]
+            {
+                let mut index = Index::new(table(buckets));
+                let entries = Index::max_len_of(buckets);
+                (0..entries).for_each(|number| insert(&mut index, number, hash_of(number)));
+                let met = met(&mut index, hash_of, |_, _| {});
+                assert_eq!(met.len(), entries, "{buckets} buckets");
+                assert!(met.values().all(|&times| times == 1), "{buckets} buckets");
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_through_growing_tables_meets_all_and_few_of_them_twice() {
+        for (first, second, third) in [(4, 5, 40), (40, 41, 43), (100, 800, 900), (64, 128, 129)] {
+            for (stop, again) in [(1, 2), (3, 9), (20, 25), (30, 38)] {
+                let mut index = Index::new(table(first));
+                let entries = Index::max_len_of(first);
+                (0..entries).for_each(|number| insert(&mut index, number, spread(number)));
+                let (mut count, token) = (0, WriteToken::new());
+                let times = met(&mut index, spread, |index, _| {
+                    count += 1;
+                    let larger = if count == stop { second } else { third };
+                    if count == stop || count == again {
+                        index.move_to(table(larger), &token, |_| {}, |live| spread(number(live)), |_, _, _| {});
+                    }
+                });
+                assert_eq!(times.len(), entries, "from {first} to {second} and {third} buckets");
+                let twice = times.values().filter(|&&times| times > 1).count();
+                // Two homes at most are begun again, and no more of them than had been met by then.
+                assert!(twice <= 2 * 30 && times.values().sum::<u32>() as usize <= entries + 60);
+            }
+        }
+    }
+
+    #[test]
+    fn removals_while_a_walk_goes_on_hide_nothing_that_stays() {
+        let same_home = |number: usize| KeyHash::new(number as u64);
+        let mut index = Index::new(table(40));
+        (0..200).for_each(|number| insert(&mut index, number, same_home(number)));
+        let find = |index: &Index, number: usize| {
+            let location = Location::from_offset(number * 4).unwrap();
+            index.table().find_location(same_home(number), location)
+        };
+        // Each that is met goes, with one that comes much later: overflow counts fall, and the others stay to be met.
+        let met = met(&mut index, same_home, |index, entry| {
+            for gone in [entry, 199 - entry / 2] {
+                if let Some(id) = find(index, gone) {
+                    index.erase(id, Some(same_home(gone)));
+                }
+            }
+        });
+        assert!((0..100).all(|number| met.contains_key(&number)), "{met:?}");
+        assert_eq!(index.len(), 0);
+    }
+}

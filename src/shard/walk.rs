@@ -1,0 +1,106 @@
+//! Meeting all entries of a shard, one after the other: without the lock to show them, and with it to remove them.
+//!
+//! Both go by [`Walk`], a place in the order of hashes, so they go on where they were when the index is replaced meanwhile.
+//! A reader meets one entry at a time, holds its chunk until it has been shown, and judges it as a read does.
+
+use super::Shard;
+use super::lookup::Meeting;
+use super::read::Reading;
+use super::write::Writer;
+use crate::expiry::Freshness;
+use crate::hash::KeyHash;
+use crate::index::{Step, Walk};
+use crate::reclaim::{Live, Slot};
+use crate::removal::RemovalCause;
+use crate::units::{EntryId, Tick};
+
+/// An entry that a walk has met.
+#[derive(Clone, Copy)]
+pub(crate) struct Met<'a> {
+    pub(crate) hash: KeyHash,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    /// [`Gone`](Freshness::Gone) if reads miss it by now; then the value is that of an entry which was there.
+    pub(crate) freshness: Freshness,
+}
+
+impl Shard {
+    /// Goes on with a walk to the next entry, those that reads miss included. Its chunk is held by one of the slots.
+    ///
+    /// An entry that is present throughout the walk is met at least once; it is met twice only if the index is replaced
+    /// meanwhile. An update shows the former value or the next one.
+    pub(crate) fn meet<'a>(
+        &'a self,
+        walk: &mut Walk,
+        hash_of: impl Fn(&[u8]) -> KeyHash,
+        slot: &'a mut Slot,
+        other_slot: &'a mut Option<Slot>,
+    ) -> Meeting<Met<'a>> {
+        match self.lookup.meet(walk, hash_of, slot, || self.time.reached()) {
+            Meeting::Entry((live, hash, reached)) => Meeting::Entry(self.judge_met(live, hash, reached, other_slot)),
+            Meeting::Nobody => Meeting::Nobody,
+            Meeting::End => Meeting::End,
+        }
+    }
+
+    /// Judges an entry that was found in its lane, as a read does that has found it by its key.
+    fn judge_met<'a>(
+        &'a self,
+        live: Live<'a>,
+        hash: KeyHash,
+        reached: Tick,
+        other_slot: &'a mut Option<Slot>,
+    ) -> Met<'a> {
+        let (entry, stamps) = self.lookup.ring.entry_with_stamps(live);
+        let met = |value, freshness| Met { hash, key: entry.key, value, freshness };
+        if stamps.set.is_empty() {
+            return met(entry.value, Freshness::Fresh);
+        }
+        match self.judge(live, stamps, reached, Reading::Looks) {
+            Some(freshness) => met(entry.value, freshness),
+            // It may have been moved, replaced or taken out.
+            None => match self.find_whatever(hash, entry.key, other_slot.insert(Slot::take())) {
+                Some((found, freshness)) => met(found.value, freshness),
+                None => met(entry.value, Freshness::Gone),
+            },
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Returns `true` if there is an entry under `key`, fresh or not. One past its removal is taken out.
+    pub(crate) fn is_present(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.drain_touches();
+        self.find_present(hash, key).id().is_some()
+    }
+
+    /// Goes on with a walk and removes what it meets, until so much has left that the listener is to be told. Returns `true`
+    /// at the end.
+    pub(crate) fn remove_some(&mut self, walk: &mut Walk) -> bool {
+        self.drain_touches();
+        while !self.departed_are_many() {
+            match self.state.index.table().step(walk) {
+                Step::End => {
+                    if self.state.index.len() == 0 {
+                        self.clear(); // So that the policy forgets its ghosts, as without a listener.
+                    }
+                    return true;
+                }
+                Step::Onward => {}
+                Step::Lane(id) => self.remove_met(walk, id),
+            }
+        }
+        false
+    }
+
+    fn remove_met(&mut self, walk: &Walk, id: EntryId) {
+        let Some(live) = self.state.live(id) else { return };
+        let hash = self.state.hash_of(live);
+        let table = self.state.index.table();
+        // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
+        let is_met = table.is_at(walk, hash) || table.find_location(hash, live.location()) != Some(id);
+        if is_met {
+            self.remove_resident(id, RemovalCause::Removed);
+        }
+    }
+}
