@@ -43,8 +43,9 @@ pub(crate) enum Present {
 /// LRU, as a policy that is in the way.
 struct Awkward {
     policy: Box<dyn EvictionPolicy>,
-    /// Bytes that it has beside those of LRU.
+    /// Bytes that it has beside those of LRU: more with each entry, up to a bound.
     more: usize,
+    most: usize,
     /// Whether an entry that is updated is the next victim.
     evicts_updated: bool,
     updated: Option<EntryId>,
@@ -57,6 +58,7 @@ impl EvictionPolicy for Awkward {
         self.policy.recency()
     }
     fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
+        self.more = (self.more + 64).min(self.most);
         self.policy.insert(id, hash, charge);
     }
     fn settle(&mut self) {
@@ -91,9 +93,9 @@ impl EvictionPolicy for Awkward {
     }
 }
 
-fn awkward(context: &PolicyContext, more: usize, evicts_updated: bool) -> Awkward {
+fn awkward(context: &PolicyContext, most: usize, evicts_updated: bool) -> Awkward {
     let policy = Policy::Lru.build(context);
-    Awkward { policy, more, evicts_updated, updated: None, panics: Arc::default() }
+    Awkward { policy, more: 0, most, evicts_updated, updated: None, panics: Arc::default() }
 }
 
 /// LRU that panics when a store begins, once that is wanted.
@@ -108,27 +110,20 @@ fn fill(cache: &Cache) {
     assert!(cache.stats().evictions > 0, "the cache is not full");
 }
 
-/// A cache of a large index and a policy that leaves the ring so little that it cannot pay for a wheel.
+/// A cache with a policy that has taken all memory but the fewest chunks that a ring keeps, so that there is none for a wheel.
 pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Cache {
     /// For a load under way, and less than a chunk.
     const SPARE: usize = 2048;
-    let build = |more: usize| {
+    // What it takes grows with its entries: a policy that takes so much at once is refused.
+    let build = |most: usize| {
+        let policy = move |context: PolicyContext| Box::new(awkward(&context, most, false)) as Box<dyn EvictionPolicy>;
         // A smaller index would have a smaller wheel.
-        let lanes = Arc::new(Mutex::new(None));
-        let policy = move |context: PolicyContext| {
-            let is_first = *lanes.lock().unwrap().get_or_insert(context.ids()) == context.ids();
-            let more = if is_first { more } else { 1 << 30 };
-            Box::new(awkward(&context, more, false)) as Box<dyn EvictionPolicy>
-        };
-        options().expected_entry_bytes(1).custom_policy(policy).build()
+        let cache = options().expected_entry_bytes(1).custom_policy(policy).build().unwrap();
+        fill(&cache);
+        cache
     };
-    let (mut fits, mut fails) = (0, 1 << 20);
-    while fails - fits > 16 {
-        let middle = (fits + fails) / 2;
-        if build(middle).is_ok() { fits = middle } else { fails = middle }
-    }
-    let cache = build(fits - SPARE).unwrap();
-    fill(&cache);
+    let (modest, greedy) = (build(0).memory(), build(usize::MAX).memory());
+    let cache = build(greedy.policy - modest.policy + greedy.max - greedy.allocated - SPARE);
     assert_eq!(cache.memory().wheels, 0);
     cache
 }
