@@ -358,3 +358,20 @@ fn a_write_shares_nothing_with_readers_of_other_buckets() {
         assert_eq!(run.costs(), [always(1, 1), always(0, 0)], "{policy}");
     }
 }
+
+#[test]
+fn a_get_that_may_pin_no_more_chunks_looks_at_few_of_them() {
+    let cache = Cache::builder().max_bytes(4 << 20).shards(1).hasher(StableHash::with_seed(0)).build().unwrap();
+    (0..20_000).for_each(|number| cache.insert(key(number), [0; 128]).unwrap());
+    let held: Vec<_> = (0..20_000).filter_map(|number| cache.get(key(number))).collect();
+    assert!(cache.stats().copied_values > 1_000);
+    for number in (0..20_000).rev().filter(|&number| cache.contains_key(key(number))).take(100) {
+        let accesses = record(|| get(&cache, &key(number))).len();
+        assert!(accesses < 50, "{accesses} accesses to words of a ring of 256 chunks");
+    }
+    // Marks go with the values.
+    drop(held);
+    let copied = cache.stats().copied_values;
+    (0..20_000).for_each(|number| drop(cache.get(key(number))));
+    assert_eq!(cache.stats().copied_values, copied);
+}

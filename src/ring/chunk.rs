@@ -25,6 +25,8 @@
 //! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire): they happen before the next write,
 //!   too.
 
+use core::ptr::NonNull;
+
 use super::Stream;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -176,11 +178,30 @@ impl PinWord {
         false
     }
 
+    /// Takes the mark off, if the caller's pin is the only value's. Returns how many chunks were counted with it, or 0.
+    #[cold]
+    pub(super) fn unmark_last(&self) -> u32 {
+        // Relaxed, and one attempt: as in `unmark`.
+        let seen = self.word.load(Ordering::Relaxed);
+        let is_last = seen & !(OWN | MARK) == 1 && seen & MARK != 0;
+        let rest = seen & !MARK;
+        let unmarked = is_last && self.word.compare_exchange(seen, rest, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if unmarked { marked(seen) } else { 0 }
+    }
+
     /// Ends a value's pin.
+    ///
+    /// # Safety
+    ///
+    /// `this` is live, and the caller gives up one pin that it holds. When the pin is gone another thread may free the memory.
     #[inline]
-    pub(super) fn unpin(&self) -> Unpinned {
-        // Release pairs with the fence in `ended`, on whichever thread is last.
-        Self::ended(self.word.fetch_sub(1, Ordering::Release) - 1)
+    pub(super) unsafe fn unpin(this: NonNull<Self>) -> Unpinned {
+        // SAFETY: a field of a live value.
+        let word = unsafe { &raw const (*this.as_ptr()).word };
+        // SAFETY: live until the pin is gone. The borrow is of the atomic alone, as that of `Arc`'s count is: its memory may be
+        // freed by another thread as soon as this one has subtracted.
+        let before = unsafe { &*word }.fetch_sub(1, Ordering::Release); // Release pairs with the fence in `ended`.
+        Self::ended(before - 1)
     }
 
     /// Ends the ring's own pin, when no slot names the chunk any more.
@@ -261,17 +282,22 @@ impl FreedSet {
 mod tests {
     use super::*;
 
+    fn unpin(word: &PinWord) -> Unpinned {
+        // SAFETY: live, and with one pin that the test has taken.
+        unsafe { PinWord::unpin(NonNull::from(word)) }
+    }
+
     #[test]
     fn the_last_of_own_pin_and_values_frees_the_chunk() {
         let word = PinWord::new();
         assert_eq!(word.pin(), Pinned::Unmarked);
         assert!(word.mark(3) && !word.mark(3));
         assert_eq!(word.pin(), Pinned::Marked);
-        assert_eq!(word.unpin(), Unpinned::StillHeld);
+        assert_eq!(unpin(&word), Unpinned::StillHeld);
         assert_eq!(word.drop_own(), Unpinned::StillHeld);
         assert!(word.pin_again());
-        assert_eq!(word.unpin(), Unpinned::StillHeld);
-        assert_eq!(word.unpin(), Unpinned::Last { marked: 3 });
+        assert_eq!(unpin(&word), Unpinned::StillHeld);
+        assert_eq!(unpin(&word), Unpinned::Last { marked: 3 });
         word.renew();
         assert_eq!(word.drop_own(), Unpinned::Last { marked: 0 });
     }
@@ -283,7 +309,7 @@ mod tests {
         word.pin();
         word.mark(2);
         assert!(word.unmark() == 0 && word.has_values());
-        word.unpin();
+        unpin(&word);
         assert!(word.unmark() == 2 && !word.has_values());
         assert_eq!(word.pin(), Pinned::Unmarked);
     }

@@ -17,8 +17,8 @@ use crate::reclaim::Live;
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::{Location, Stamp, Stamps};
 
-/// Chunks that a reader which finds too many marked takes the marks off, at most.
-const RECOUNT_STEP: u32 = 8;
+/// Chunks that a reader looks at which finds as many marked as may be, again.
+const LOOKS: usize = 4;
 
 /// An arena in chunks. Lives as long as its ring or any value that points into it.
 pub(crate) struct RingShared {
@@ -29,7 +29,9 @@ pub(crate) struct RingShared {
     /// Chunks that are marked as pinned, and how many may be.
     pinned: AtomicU32,
     pinned_max: u32,
-    /// Where the next recount goes on.
+    /// Not 0 from the moment that as many chunks were marked as may be: values take the marks off with them from then on.
+    is_crowded: AtomicU32,
+    /// Where the next look at marks goes on.
     recount_at: AtomicU32,
     /// Cache lines that an entry usually spans.
     usual_lines: AtomicU32,
@@ -51,6 +53,7 @@ impl RingShared {
             freed: FreedSet::new(chunks as usize),
             pinned: AtomicU32::new(0),
             pinned_max: chunks / 4,
+            is_crowded: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
             usual_lines: AtomicU32::new(1),
         })
@@ -149,8 +152,8 @@ impl RingShared {
             Pinned::Marked => {}
             Pinned::Unmarked => {
                 if !self.count_as_pinned(chunk) {
-                    // The own pin outlasts `live`, so this is not the last.
-                    let _ = word.unpin();
+                    // SAFETY: live, and the pin that was just taken is given up. The own pin outlasts `live`, so it is not the last.
+                    let _ = unsafe { PinWord::unpin(NonNull::from(word)) };
                     return Held::Copied(self.copied(data));
                 }
             }
@@ -175,12 +178,18 @@ impl RingShared {
         let span = word.span();
         // Ends: each round but the last takes a mark away.
         while !self.reserve(span) {
-            if !self.recount() {
+            let looks = if self.is_crowded.swap(1, Ordering::Relaxed) == 0 { self.pins.len() } else { LOOKS };
+            if !self.recount(looks) {
                 return false;
             }
         }
         if !word.mark(span) {
             self.pinned.fetch_sub(span, Ordering::Relaxed); // Another thread counted it.
+        }
+        // Hints, all of them: marks that stay without a value cost a look later, and one that is missing lets one chunk more be
+        // pinned.
+        if self.is_crowded.load(Ordering::Relaxed) != 0 && self.pinned.load(Ordering::Relaxed) <= self.pinned_max / 2 {
+            self.is_crowded.store(0, Ordering::Relaxed);
         }
         true
     }
@@ -194,24 +203,24 @@ impl RingShared {
             .is_ok()
     }
 
-    /// Takes the marks off some chunks that are no longer pinned; whether it found any.
-    fn recount(&self) -> bool {
-        let mut found = 0;
+    /// Looks at so many chunks, and takes the marks off those that are no longer pinned. Returns `true` if there were any.
+    ///
+    /// All are looked at when as many are marked as may be, once. From then on values take the marks off themselves, and a few
+    /// looks find what they have missed: so a reader that cannot pin learns it at the cost of a few cache lines.
+    fn recount(&self, looks: usize) -> bool {
+        let mut found = false;
         let chunks = self.pins.len();
         let start = self.recount_at.load(Ordering::Relaxed) as usize;
-        for at in start..start + chunks {
+        for at in start..start + looks {
             let marked = self.pins[at % chunks].unmark();
             if marked > 0 {
                 self.pinned.fetch_sub(marked, Ordering::Relaxed);
-                found += 1;
-            }
-            if found == RECOUNT_STEP {
-                #[allow(clippy::cast_possible_truncation, reason = "the number of a chunk")]
-                self.recount_at.store((at % chunks) as u32, Ordering::Relaxed);
-                break;
+                found = true;
             }
         }
-        found > 0
+        #[allow(clippy::cast_possible_truncation, reason = "the number of a chunk")]
+        self.recount_at.store(((start + looks) % chunks) as u32, Ordering::Relaxed);
+        found
     }
 
     /// Chunks that values hold at this moment, retired ones included.
@@ -231,7 +240,16 @@ impl RingShared {
     #[inline]
     pub(super) unsafe fn unpin(ring: NonNull<Self>, chunk: ChunkId) {
         // SAFETY: live by the caller's duty, and until the pin is gone.
-        let ended = unsafe { ring.as_ref() }.pins[chunk.index()].unpin();
+        let shared = unsafe { ring.as_ref() };
+        let word = &shared.pins[chunk.index()];
+        if shared.is_crowded.load(Ordering::Relaxed) != 0 {
+            let marked = word.unmark_last();
+            if marked > 0 {
+                shared.pinned.fetch_sub(marked, Ordering::Relaxed);
+            }
+        }
+        // SAFETY: the word is live, and the pin is the caller's. No borrow of the ring is used after this.
+        let ended = unsafe { PinWord::unpin(NonNull::from(word)) };
         if let Unpinned::Last { marked } = ended {
             // SAFETY: the pins have come to zero here, so the count of the retired chunk is ours (chunk.rs, 3 and 4).
             let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
