@@ -54,7 +54,7 @@ pub(super) enum ChunkState {
     Cleaning,
     /// Empty, and not yet known to be out of every reader's sight.
     Retired,
-    /// One of the adjacent chunks that hold a single large entry.
+    /// One of the adjacent chunks that are used as one, and not the first of them.
     Run,
 }
 
@@ -70,26 +70,36 @@ pub(super) struct Chunk {
     pub(super) stream: Stream,
 }
 
+impl Chunk {
+    /// Bytes of entries that are dead.
+    pub(super) fn dead(&self) -> usize {
+        (self.fill - self.live) as usize
+    }
+}
+
 /// Adjacent chunks that are to make room for a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(super) first: ChunkId,
     pub(super) span: u32,
+    /// Bytes that would have to be moved.
+    pub(super) live: usize,
 }
 
 impl Window {
+    /// How many chunks are in it.
+    pub(crate) fn chunks(self) -> usize {
+        self.span as usize
+    }
+
+    /// Bytes that would have to be moved to empty it.
+    pub(crate) fn live(self) -> usize {
+        self.live
+    }
+
     pub(super) fn contains(self, chunk: ChunkId) -> bool {
         (self.first.0..self.first.0 + self.span).contains(&chunk.0)
     }
-}
-
-/// What stands in a window that is to be emptied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Occupant {
-    /// A sealed chunk: its entries can be relocated.
-    Entries,
-    /// The first chunk of a run, whose entry can only be evicted.
-    Run,
 }
 
 /// The top bit of the pin word: the ring's own pin.
@@ -128,13 +138,15 @@ pub(super) enum Unpinned {
 #[repr(align(64))]
 pub(super) struct PinWord {
     word: AtomicU64,
-    /// How many adjacent chunks are freed with this one: more than one for a large entry.
+    /// How many adjacent chunks are used and freed with this one, which is the first of its run.
     span: AtomicU32,
+    /// How many chunks before this one its run begins.
+    back: AtomicU32,
 }
 
 impl PinWord {
     pub(super) fn new() -> Self {
-        Self { word: AtomicU64::new(OWN), span: AtomicU32::new(1) }
+        Self { word: AtomicU64::new(OWN), span: AtomicU32::new(1), back: AtomicU32::new(0) }
     }
 
     pub(super) fn span(&self) -> u32 {
@@ -144,6 +156,16 @@ impl PinWord {
     /// For the holder of the write lock, while nothing in the chunk is live.
     pub(super) fn set_span(&self, chunks: u32) {
         self.span.store(chunks, Ordering::Relaxed); // As above.
+    }
+
+    #[inline]
+    pub(super) fn back(&self) -> u32 {
+        self.back.load(Ordering::Relaxed) // As `span`.
+    }
+
+    /// For the holder of the write lock, while nothing in the chunk is live.
+    pub(super) fn set_back(&self, chunks: u32) {
+        self.back.store(chunks, Ordering::Relaxed); // As above.
     }
 
     /// Adds a value's pin. The caller holds a live location in the chunk.

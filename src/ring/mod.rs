@@ -5,13 +5,12 @@
 //! ```
 //!
 //! Fresh entries go to one open chunk and the survivors of cleaned chunks to another, so that old entries
-//! gather where they rarely have to move again. An entry larger than a chunk takes a run of adjacent chunks
-//! for itself.
+//! gather where they rarely have to move again. Large entries go to runs of adjacent chunks (`runs.rs`).
 //!
 //! # Invariants
 //!
-//! 1. `live(chunk) <= fill(chunk) <= CHUNK` (a run counts at its first chunk), and the sum of `live` is the
-//!    ring's charge.
+//! 1. `live(run) <= fill(run) <= bytes(run)`, and the sum of `live` is the ring's charge. A run counts at its first
+//!    chunk.
 //! 2. A chunk is written only while open, by the holder of the shard's lock, past its fill mark.
 //! 3. The bytes at a published location stay as they are until its chunk's pins reach zero.
 //! 4. A chunk is retired only when no index lane points into it.
@@ -24,6 +23,7 @@
 mod chunk;
 mod header;
 mod memory;
+mod runs;
 mod shared;
 mod value;
 
@@ -31,9 +31,10 @@ use core::mem::offset_of;
 use std::sync::Arc;
 
 use chunk::{Chunk, ChunkState};
-pub(crate) use chunk::{ChunkId, Occupant, Window};
+pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use header::{Alignment, Layout};
 pub(crate) use memory::{Draft, Entry, StampsAt};
+pub(crate) use runs::Home;
 pub(crate) use shared::{Held, RingShared};
 pub use value::Value;
 
@@ -51,16 +52,27 @@ pub(crate) enum Stream {
     Survivors,
     /// What was relocated again.
     Elders,
+    /// What callers insert, if it goes to a run.
+    Large,
+    /// What was relocated and goes to a run.
+    LargeSurvivors,
 }
 
 impl Stream {
-    const COUNT: usize = 3;
-    pub(crate) const ALL: [Self; Self::COUNT] = [Self::Fresh, Self::Survivors, Self::Elders];
+    const COUNT: usize = 5;
+    const ALL: [Self; Self::COUNT] = [Self::Fresh, Self::Survivors, Self::Elders, Self::Large, Self::LargeSurvivors];
+    /// Those whose runs are single chunks.
+    pub(crate) const OF_CHUNKS: [Self; 3] = [Self::Fresh, Self::Survivors, Self::Elders];
 
-    /// Where the entries of a chunk of this stream are relocated to.
+    #[inline]
+    fn is_large(self) -> bool {
+        matches!(self, Self::Large | Self::LargeSurvivors)
+    }
+
+    /// Where the entries of a chunk of this stream are relocated to, unless they go to a run.
     fn next(self) -> Self {
         match self {
-            Self::Fresh => Self::Survivors,
+            Self::Fresh | Self::Large | Self::LargeSurvivors => Self::Survivors,
             Self::Survivors | Self::Elders => Self::Elders,
         }
     }
@@ -172,11 +184,13 @@ impl Ring {
 
     /// Bytes that dead entries and the unused ends of sealed chunks take.
     pub(crate) fn dead_bytes(&self) -> usize {
-        let filled: usize = (0..self.chunks())
-            .map(|chunk| match self.chunks[chunk].state {
-                ChunkState::Open => self.chunks[chunk].fill as usize,
-                ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run => self.chunk_bytes(),
-                ChunkState::Absent | ChunkState::Free | ChunkState::Retired => 0,
+        let filled: usize = (0..)
+            .map(ChunkId)
+            .zip(&self.chunks)
+            .map(|(id, chunk)| match chunk.state {
+                ChunkState::Open => chunk.fill as usize,
+                ChunkState::Sealed | ChunkState::Cleaning => self.run_bytes(id),
+                ChunkState::Absent | ChunkState::Free | ChunkState::Retired | ChunkState::Run => 0,
             })
             .sum();
         filled - self.live_bytes
@@ -190,17 +204,6 @@ impl Ring {
     #[inline]
     pub(crate) fn layout(&self, draft: &Draft<'_>) -> Layout {
         Layout::of(draft.key.len(), draft.value.len(), draft.stamps.present(), self.shared.arena.alignment())
-    }
-
-    /// What an entry of this layout counts as: its charge, or whole chunks if it takes a run.
-    #[inline]
-    pub(crate) fn charge(&self, layout: &Layout) -> usize {
-        self.whole_runs(layout.charge())
-    }
-
-    #[inline]
-    fn whole_runs(&self, charge: usize) -> usize {
-        if charge <= self.chunk_bytes() { charge } else { charge.next_multiple_of(self.chunk_bytes()) }
     }
 
     #[inline]
@@ -217,7 +220,7 @@ impl Ring {
     /// The charge of the entry at a live location.
     #[inline]
     pub(crate) fn charge_at(&self, live: Live<'_>) -> usize {
-        self.whole_runs(self.shared.arena.layout(live.location()).charge())
+        self.shared.arena.layout(live.location()).charge()
     }
 
     /// Asks the processor for what the next append of a fresh entry writes to, as far as entries usually reach.
@@ -238,7 +241,7 @@ impl Ring {
     }
 
     /// Appends an entry to the open chunk of `stream`; `None` if there is none or it has no room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let location = self.take_room(stream, layout.charge())?;
         self.shared.arena.write(location, layout, draft);
@@ -259,11 +262,16 @@ impl Ring {
     ) -> Option<(Location, usize)> {
         let charge = self.shared.arena.layout(self.live_at(location, token)?.location()).charge();
         let to = self.take_room(stream, charge)?;
+        self.copy_to(location, to, charge, token);
+        Some((to, charge))
+    }
+
+    /// Copies an entry to where room was taken for it, and counts it dead where it was.
+    fn copy_to(&mut self, location: Location, to: Location, charge: usize, token: &WriteToken) {
         if let Some(live) = self.live_at(location, token) {
             self.shared.arena.relocate(live, to);
         }
-        self.count_dead(self.shared.chunk_of(location), charge);
-        Some((to, charge))
+        self.count_dead(self.run_at(location, charge), charge);
     }
 
     /// Ends a relocation, after the new location was published: the old entry is marked dead, and nothing that a reader did
@@ -276,7 +284,7 @@ impl Ring {
     fn take_room(&mut self, stream: Stream, charge: usize) -> Option<Location> {
         let chunk = self.open_chunk(stream)?.index();
         let fill = self.chunks[chunk].fill as usize;
-        if charge > self.chunk_bytes() - fill {
+        if charge > self.room_of(stream, chunk) - fill {
             return None;
         }
         let location = Location::from_offset((chunk << self.chunk_shift) + fill)?;
@@ -286,14 +294,34 @@ impl Ring {
         Some(location)
     }
 
+    /// The bytes of an open chunk, or run, of a stream.
+    #[inline]
+    fn room_of(&self, stream: Stream, chunk: usize) -> usize {
+        // What goes to single chunks does not look further.
+        if stream.is_large() { self.run_bytes(ChunkId(to_u32(chunk))) } else { self.chunk_bytes() }
+    }
+
+    /// Bytes that can still be appended to a stream's open chunk, or run.
+    pub(crate) fn room(&self, stream: Stream) -> usize {
+        let room = |chunk: ChunkId| self.room_of(stream, chunk.index()) - self.chunks[chunk.index()].fill as usize;
+        self.open_chunk(stream).map_or(0, room)
+    }
+
     #[inline]
     fn open_chunk(&self, stream: Stream) -> Option<ChunkId> {
         self.open[stream as usize]
     }
 
-    /// The stream that the entry at a location is relocated to.
+    /// The stream that the entry at a location is relocated to, unless it goes to a run.
     pub(crate) fn stream_after(&self, location: Location) -> Stream {
-        self.chunks[self.shared.chunk_of(location).index()].stream.next()
+        self.chunks[self.shared.run_of(location).index()].stream.next()
+    }
+
+    /// The first chunk of the run that the entry at a location, of this charge, lies in.
+    #[inline]
+    fn run_at(&self, location: Location, charge: usize) -> ChunkId {
+        // What is small lies in single chunks, and does not look further.
+        if charge <= self.small_max() { self.shared.chunk_of(location) } else { self.shared.run_of(location) }
     }
 
     /// Seals the open chunk of `stream` and opens a free one that is not in the window; `None` if none is free.
@@ -301,49 +329,31 @@ impl Ring {
     pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> Option<Option<ChunkId>> {
         let next =
             self.find(|chunk, state| state == ChunkState::Free && window.is_none_or(|window| !window.contains(chunk)))?;
-        let sealed = self.open_chunk(stream);
-        self.set_state(next, ChunkState::Open);
-        self.chunks[next.index()].live = 0;
-        self.chunks[next.index()].fill = 0;
-        self.open[stream as usize] = Some(next);
+        Some(self.open_run(stream, next, 1))
+    }
+
+    /// Seals the open chunk, or run, of `stream`, and opens `span` chunks from `first` on, all of them free. The sealed
+    /// chunk is handed out if nothing in it is live: it is to be retired.
+    pub(crate) fn open_run(&mut self, stream: Stream, first: ChunkId, span: usize) -> Option<ChunkId> {
+        self.begin_run(first, span, stream);
+        let sealed = self.open[stream as usize].replace(first);
         if stream == Stream::Fresh {
-            self.tail = next.index() << self.chunk_shift;
+            self.tail = first.index() << self.chunk_shift;
         }
-        self.chunks[next.index()].stream = stream;
         if let Some(sealed) = sealed {
             self.set_state(sealed, ChunkState::Sealed);
         }
-        Some(sealed.filter(|chunk| self.chunks[chunk.index()].live == 0))
-    }
-
-    /// Writes an entry to the run of chunks that starts at `first`, all of them free.
-    pub(crate) fn write_run(&mut self, first: ChunkId, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
-        let charge = self.whole_runs(layout.charge());
-        let span = to_u32(charge >> self.chunk_shift);
-        let location = Location::from_offset(first.index() << self.chunk_shift)?;
-        for chunk in first.0..first.0 + span {
-            assert_eq!(self.chunks[chunk as usize].state, ChunkState::Free, "a run is written to free chunks");
-            self.set_state(ChunkId(chunk), ChunkState::Run);
-            self.chunks[chunk as usize].live = 0;
-            self.chunks[chunk as usize].fill = 0;
-        }
-        self.shared.pins[first.index()].set_span(span);
-        self.chunks[first.index()].live = to_u32(charge);
-        self.chunks[first.index()].fill = to_u32(charge);
-        self.live_bytes += charge;
-        self.shared.arena.write(location, layout, draft);
-        Some(location)
+        sealed.filter(|chunk| self.chunks[chunk.index()].live == 0)
     }
 
     /// Marks the entry at a live location, which no lane points to any more, as dead.
     #[inline]
     pub(crate) fn kill(&mut self, location: Location) -> Death {
-        let charge = self.whole_runs(self.shared.arena.layout(location).charge());
+        let charge = self.shared.arena.layout(location).charge();
         self.shared.arena.mark_dead(location);
-        let chunk = self.shared.chunk_of(location);
+        let chunk = self.run_at(location, charge);
         self.count_dead(chunk, charge);
-        let state = self.chunks[chunk.index()].state;
-        let emptied = self.chunks[chunk.index()].live == 0 && matches!(state, ChunkState::Sealed | ChunkState::Run);
+        let emptied = self.chunks[chunk.index()].live == 0 && self.chunks[chunk.index()].state == ChunkState::Sealed;
         Death { charge, emptied: emptied.then_some(chunk) }
     }
 
@@ -353,26 +363,15 @@ impl Ring {
         self.live_bytes -= charge;
     }
 
-    /// The sealed chunk with the fewest live bytes, among those that no value holds and that have at least
-    /// `dead` dead ones. The unused end of a chunk is not dead: copying what lives elsewhere would leave
-    /// another end.
-    pub(crate) fn emptiest(&self, dead: usize) -> Option<ChunkId> {
-        let sealed = (0..).map(ChunkId).zip(&self.chunks).filter(|(_, chunk)| chunk.state == ChunkState::Sealed);
-        sealed
-            .filter(|(_, chunk)| (chunk.fill - chunk.live) as usize >= dead)
-            .filter(|(id, _)| !self.shared.pins[id.index()].has_values())
-            .min_by_key(|(_, chunk)| chunk.live)
-            .map(|(id, _)| id)
-    }
-
     /// Where the first entry of a chunk is.
     pub(crate) fn start_of(&self, chunk: ChunkId) -> Option<Location> {
         Location::from_offset(chunk.index() << self.chunk_shift)
     }
 
-    /// Takes a sealed chunk for cleaning.
+    /// Takes a sealed chunk for cleaning, or one whose cleaning has begun.
     pub(crate) fn begin_cleaning(&mut self, chunk: ChunkId) {
-        assert_eq!(self.chunks[chunk.index()].state, ChunkState::Sealed, "only sealed chunks are cleaned");
+        let state = self.chunks[chunk.index()].state;
+        assert!(matches!(state, ChunkState::Sealed | ChunkState::Cleaning), "only sealed chunks are cleaned");
         self.set_state(chunk, ChunkState::Cleaning);
     }
 
@@ -418,8 +417,7 @@ impl Ring {
             let (held, shared) = (&self.held, &self.shared);
             self.waiting.retain(|&chunk| {
                 // A slot names the chunk in which the entry begins.
-                let mut run = chunk.0..chunk.0 + shared.pins[chunk.index()].span();
-                let is_held = run.any(|chunk| held[chunk as usize / 64] & (1 << (chunk % 64)) != 0);
+                let is_held = is_held(held, chunk, shared.pins[chunk.index()].span());
                 if !is_held {
                     shared.drop_own(chunk);
                 }
@@ -429,7 +427,8 @@ impl Ring {
         self.collect_freed();
     }
 
-    fn look_at_slots(&mut self) {
+    /// Notes which chunks readers hold.
+    pub(crate) fn look_at_slots(&mut self) {
         self.held.fill(0);
         let arena = self.shared.arena.addresses();
         reclaim::for_each_hold(|address| {
@@ -445,6 +444,7 @@ impl Ring {
         let shared = Arc::clone(&self.shared);
         shared.freed.take(|chunk| {
             shared.pins[chunk.index()].set_span(1);
+            shared.pins[chunk.index()].set_back(0);
             self.set_state(chunk, ChunkState::Free);
         });
     }
@@ -463,10 +463,14 @@ impl Ring {
         let Some(chunk) = self.chunks.iter().rposition(|chunk| chunk.state == ChunkState::Free) else {
             return false;
         };
-        let start = chunk << self.chunk_shift;
-        self.shared.arena.release(start..start + self.chunk_bytes());
-        self.set_state(ChunkId(to_u32(chunk)), ChunkState::Absent);
+        self.make_absent(ChunkId(to_u32(chunk)));
         true
+    }
+
+    fn make_absent(&mut self, chunk: ChunkId) {
+        let start = chunk.index() << self.chunk_shift;
+        self.shared.arena.release(start..start + self.chunk_bytes());
+        self.set_state(chunk, ChunkState::Absent);
     }
 
     /// Gives the memory of absent chunks back that came along with their neighbours': a huge page is resident as a whole.
@@ -477,65 +481,6 @@ impl Ring {
             chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
             self.shared.arena.release(first << self.chunk_shift..chunk << self.chunk_shift);
         }
-    }
-
-    /// The first of `span` adjacent chunks that are all free.
-    pub(crate) fn free_run(&self, span: usize) -> Option<ChunkId> {
-        let mut length = 0;
-        let end = self.chunks.iter().position(|chunk| {
-            length = if chunk.state == ChunkState::Free { length + 1 } else { 0 };
-            length == span
-        })?;
-        Some(ChunkId(to_u32(end + 1 - span)))
-    }
-
-    /// The adjacent chunks, at least `span`, that are the cheapest to empty: with the fewest live bytes, and
-    /// none that is absent, retired, being filled or cleaned, or held by a value.
-    pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
-        let cost = |chunk: usize| match self.chunks[chunk].state {
-            ChunkState::Free => Some(0),
-            ChunkState::Sealed | ChunkState::Run => {
-                // A run has its bytes and its pins at its first chunk, which must be in the window as well.
-                let movable = !self.shared.pins[chunk].has_values();
-                movable.then_some(self.chunks[chunk].live as usize)
-            }
-            _ => None,
-        };
-        let starts = (0..=self.chunks().checked_sub(span)?).filter(|&start| self.is_run_border(start));
-        // A run that reaches beyond the window goes as a whole.
-        let windows = starts.filter_map(|start| {
-            let end = (start + span..=self.chunks()).find(|&end| self.is_run_border(end))?;
-            let cost: Option<usize> = (start..end).map(cost).sum();
-            Some((cost?, start, end))
-        });
-        let (_, start, end) = windows.min()?;
-        Some(Window { first: ChunkId(to_u32(start)), span: to_u32(end - start) })
-    }
-
-    /// Seals all open chunks. Those in which nothing is live are handed out: they are to be retired.
-    pub(crate) fn seal_all(&mut self) -> [Option<ChunkId>; Stream::COUNT] {
-        let open = core::mem::take(&mut self.open);
-        for &chunk in open.iter().flatten() {
-            self.set_state(chunk, ChunkState::Sealed);
-        }
-        open.map(|chunk| chunk.filter(|chunk| self.chunks[chunk.index()].live == 0))
-    }
-
-    /// Whether no run reaches across the beginning of `chunk`.
-    fn is_run_border(&self, chunk: usize) -> bool {
-        chunk == self.chunks() || self.chunks[chunk].state != ChunkState::Run || self.chunks[chunk].live > 0
-    }
-
-    /// The first chunk of a window that has to be emptied.
-    pub(crate) fn occupied(&self, window: Window) -> Option<(ChunkId, Occupant)> {
-        (window.first.0..window.first.0 + window.span).find_map(|chunk| {
-            let occupant = match self.chunks[chunk as usize].state {
-                ChunkState::Sealed => Occupant::Entries,
-                ChunkState::Run if self.chunks[chunk as usize].live > 0 => Occupant::Run,
-                _ => return None,
-            };
-            Some((ChunkId(chunk), occupant))
-        })
     }
 
     /// Empties the whole ring. No lane of the index may point into it.
@@ -559,10 +504,11 @@ impl Ring {
 
     fn set_state(&mut self, chunk: ChunkId, state: ChunkState) {
         let before = core::mem::replace(&mut self.chunks[chunk.index()].state, state);
-        let unused = self.chunk_bytes().saturating_sub(self.chunks[chunk.index()].fill as usize);
         match (before, state) {
-            (ChunkState::Open, ChunkState::Sealed) => self.unused_ends += unused,
-            (ChunkState::Sealed | ChunkState::Cleaning, ChunkState::Retired) => self.unused_ends -= unused,
+            (ChunkState::Open, ChunkState::Sealed) => self.unused_ends += self.unused_end(chunk),
+            (ChunkState::Sealed | ChunkState::Cleaning, ChunkState::Retired) => {
+                self.unused_ends -= self.unused_end(chunk);
+            }
             _ => {}
         }
         for (state, step) in [(before, -1), (state, 1)] {
@@ -576,27 +522,29 @@ impl Ring {
         }
     }
 
+    fn unused_end(&self, chunk: ChunkId) -> usize {
+        self.run_bytes(chunk) - self.chunks[chunk.index()].fill as usize
+    }
+
     /// Recounts everything and panics where it differs; `locations` are those of all lanes of the index.
     pub(crate) fn validate(&self, locations: &[Location]) {
         let mut live = vec![0; self.chunks()];
         for &location in locations {
-            let chunk = self.shared.chunk_of(location).index();
+            let charge = self.shared.arena.layout(location).charge();
+            let chunk = self.run_at(location, charge).index();
             assert!(!self.shared.arena.is_dead(location), "a lane points to a dead entry");
             assert!(
-                matches!(
-                    self.chunks[chunk].state,
-                    ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run
-                ),
+                matches!(self.chunks[chunk].state, ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning),
                 "a lane points into a chunk that is {:?}",
                 self.chunks[chunk].state
             );
-            live[chunk] += to_u32(self.whole_runs(self.shared.arena.layout(location).charge()));
+            live[chunk] += to_u32(charge);
         }
         assert_eq!(live.iter().map(|&live| live as usize).sum::<usize>(), self.live_bytes);
         for (number, (live, chunk)) in live.into_iter().zip(&self.chunks).enumerate() {
             if !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
                 assert_eq!(live, chunk.live, "live bytes of chunk {number}, {:?}", chunk.state);
-                assert!(chunk.state == ChunkState::Run || chunk.fill as usize <= self.chunk_bytes());
+                assert!(chunk.fill as usize <= self.run_bytes(ChunkId(to_u32(number))));
                 assert!(live <= chunk.fill);
             }
         }
@@ -610,9 +558,14 @@ impl Ring {
         assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
         let sealed = (0..self.chunks())
             .filter(|&chunk| matches!(self.chunks[chunk].state, ChunkState::Sealed | ChunkState::Cleaning));
-        let unused: usize = sealed.map(|chunk| self.chunk_bytes() - self.chunks[chunk].fill as usize).sum();
+        let unused: usize = sealed.map(|chunk| self.unused_end(ChunkId(to_u32(chunk)))).sum();
         assert_eq!(unused, self.unused_ends);
     }
+}
+
+/// Whether a slot named one of the `span` chunks from `first` on.
+fn is_held(held: &[u64], first: ChunkId, span: u32) -> bool {
+    (first.0..first.0 + span).any(|chunk| held[chunk as usize / 64] & (1 << (chunk % 64)) != 0)
 }
 
 impl Drop for Ring {

@@ -142,11 +142,18 @@ impl RingShared {
         ChunkId((location.offset() >> self.chunk_shift) as u32)
     }
 
+    /// The first chunk of the run that the entry at a location lies in: the one that its values pin.
+    #[inline]
+    pub(super) fn run_of(&self, location: Location) -> ChunkId {
+        let chunk = self.chunk_of(location);
+        ChunkId(chunk.0 - self.pins[chunk.index()].back())
+    }
+
     /// The value of the entry at a live location, for as long as its holder likes.
     #[inline(always)]
     pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> Held {
         let data = self.arena.entry(live).value;
-        let chunk = self.chunk_of(live.location());
+        let chunk = self.run_of(live.location());
         let word = &self.pins[chunk.index()];
         match word.pin() {
             Pinned::Marked => {}

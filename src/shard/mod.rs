@@ -29,6 +29,7 @@ mod idle;
 mod load;
 mod lookup;
 mod read;
+mod runs;
 mod space;
 mod touch;
 mod walk;
@@ -235,6 +236,9 @@ pub(crate) struct State {
     draws: u64,
     /// The loads under way whose results may be stored, by key.
     flights: load::Flights,
+    /// How many chunks are to be ready for writing.
+    ready: usize,
+    large_share: runs::LargeShare,
     /// Chunks opened for fresh entries so far.
     opened: u64,
     /// How many chunks were absent when that was last looked at.
@@ -336,6 +340,8 @@ impl Shard {
             wheel_bytes: 0,
             draws: 0,
             cleaning: None,
+            ready: 0,
+            large_share: runs::LargeShare::default(),
             opened: 0,
             absent_seen: 0,
             waiting_seen: 0,

@@ -16,7 +16,7 @@ use crate::index::Index;
 use crate::policy::{ResidentSource, Residents};
 use crate::reclaim::{self, Live, WriteToken};
 use crate::removal::RemovalCause;
-use crate::ring::{ChunkId, Draft, Layout, Occupant, Ring, Stream, Window};
+use crate::ring::{ChunkId, Draft, Layout, Ring, Stream, Window};
 use crate::sync;
 use crate::units::{EntryId, Location};
 
@@ -36,7 +36,7 @@ const LOOK_COST: usize = 64;
 /// A chunk is worth cleaning if at least this part of it is dead.
 const WORTH_CLEANING: usize = 8;
 /// Cleanings, while a store waits for a chunk, that may end without one to spare.
-const MAX_FRUITLESS: usize = 3;
+pub(super) const MAX_FRUITLESS: usize = 3;
 /// Quarters of a chunk that are evicted by policy while no survivor can be moved, before those that cannot are.
 const MAX_STUCK: usize = 8;
 /// Chunks that are opened between two looks at what is resident of absent ones.
@@ -82,19 +82,20 @@ impl State {
         let chunk = self.ring.chunk_bytes();
         #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
         let target = ((usable * chunk) as u64 * u64::from(self.governor.target()) / u64::from(governor::FULL)) as usize;
-        // Neither the chunks that are ready are live, nor about half of the open ones, nor the ends of the others.
-        let half_used = if usable < FEW_CHUNKS { HALF_USED / 2 } else { HALF_USED };
-        let room = usable.saturating_sub(self.ready_chunks() + half_used) * chunk;
+        // Neither the chunks that are ready are live, nor about half of the open ones, nor the ends of the others. Where all
+        // entries are large, one shared run is not full, and those that have a run for themselves need nothing.
+        self.ready = (self.ring.chunks() / READY_SHARE).max(MIN_READY) + self.ring.large_span();
+        let reserve = match (self.ring.has_small(), usable) {
+            (false, _) => self.ring.large_span(),
+            (true, ..FEW_CHUNKS) => self.ready + HALF_USED / 2,
+            (true, _) => self.ready + HALF_USED,
+        };
+        let room = usable.saturating_sub(reserve) * chunk;
         let capacity = target.min(room.saturating_sub(self.ring.unused_ends()));
         if capacity != self.capacity {
             self.capacity = capacity;
             self.policy.set_capacity(capacity as u64);
         }
-    }
-
-    /// How many chunks are to be ready for writing.
-    fn ready_chunks(&self) -> usize {
-        (self.ring.chunks() / READY_SHARE).max(MIN_READY)
     }
 
     /// Chunks that can be written to at once.
@@ -165,7 +166,7 @@ impl Writer<'_> {
     }
 
     /// Evicts the entry at a location that is not marked dead.
-    fn evict_at(&mut self, location: Location) {
+    pub(super) fn evict_at(&mut self, location: Location) {
         if let Some(id) = self.state.resident_at(location) {
             self.evict_in_spite(id);
         }
@@ -180,35 +181,47 @@ impl Writer<'_> {
 
     /// Writes an entry to the ring; `None` if no space can be had. Other entries may have been evicted or relocated.
     pub(super) fn place(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
-        if layout.charge() > self.state.ring.chunk_bytes() {
-            let span = self.state.ring.charge(layout) / self.state.ring.chunk_bytes();
-            let first = self.free_run(span)?;
-            return self.state.ring.write_run(first, layout, draft);
+        if layout.charge() > self.state.ring.small_max() {
+            return self.place_large(layout, draft);
         }
+        self.place_in_chunk(layout, draft)
+    }
+
+    /// Writes an entry to the open chunk, or the next one.
+    pub(super) fn place_in_chunk(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         loop {
             if let Some(location) = self.state.ring.append(Stream::Fresh, layout, draft) {
                 return Some(location);
             }
-            let evictions = self.state.counts.evictions;
-            // One chunk stays for survivors, unless there is no other.
-            if !self.free_chunks(2) && !self.free_chunks(1) {
+            if !self.free_chunk() {
                 return None;
-            }
-            if self.state.counts.evictions > evictions {
-                self.state.governor.note_crowded();
             }
             self.open_next(Stream::Fresh, None);
             self.after_opening();
         }
     }
 
+    /// Sees to it that a chunk is free, and better a second one, for survivors; `false` if that cannot be had without
+    /// waiting.
+    pub(super) fn free_chunk(&mut self) -> bool {
+        let evictions = self.state.counts.evictions;
+        if !self.free_chunks(2) && !self.free_chunks(1) {
+            return false;
+        }
+        if self.state.counts.evictions > evictions {
+            self.state.governor.note_crowded();
+        }
+        true
+    }
+
     /// What is done once for each chunk that is opened.
-    fn after_opening(&mut self) {
+    pub(super) fn after_opening(&mut self) {
         self.settle_policy_bytes();
         self.state.settle_capacity();
         self.note_usual_entry();
         self.state.opened += 1;
         if self.state.opened % RELEASE_EVERY == 0 {
+            self.seal_large_runs();
             let absent = self.state.ring.counts().absent;
             // While the ring still grows, they are about to be used.
             if absent > 0 && absent == self.state.absent_seen {
@@ -224,7 +237,7 @@ impl Writer<'_> {
     }
 
     /// Opens a free chunk that is not in the window; `false` if there is none.
-    fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
+    pub(super) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
         match self.state.ring.open_next(stream, window) {
             None => false,
             Some(emptied) => {
@@ -269,7 +282,7 @@ impl Writer<'_> {
     }
 
     /// Whether so many chunks are free, once those have been taken back that nobody holds any more.
-    fn has_free(&mut self, wanted: usize) -> bool {
+    pub(super) fn has_free(&mut self, wanted: usize) -> bool {
         if self.state.ring.counts().free < wanted {
             self.state.ring.reclaim();
         }
@@ -278,7 +291,7 @@ impl Writer<'_> {
 
     /// Lets readers that are about to finish do so, until `is_enough` or nothing waits for them; whether it is enough then.
     #[cold]
-    fn yield_to_readers(&mut self, mut is_enough: impl FnMut(&mut Self) -> bool) -> bool {
+    pub(super) fn yield_to_readers(&mut self, mut is_enough: impl FnMut(&mut Self) -> bool) -> bool {
         // A thread that is a reader itself might wait for itself.
         let yields = if reclaim::thread_is_reading() { 0 } else { YIELDS };
         for _ in 0..yields {
@@ -294,7 +307,7 @@ impl Writer<'_> {
     }
 
     /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
-    fn evict_chunkful(&mut self) -> bool {
+    pub(super) fn evict_chunkful(&mut self) -> bool {
         let before = self.state.ring.live_bytes();
         let enough = before.saturating_sub(self.state.ring.chunk_bytes() / 4);
         while self.state.ring.live_bytes() > enough || self.state.ring.live_bytes() == before {
@@ -311,7 +324,7 @@ impl Writer<'_> {
     pub(super) fn clean_ahead(&mut self, charge: usize) {
         let counts = self.state.ring.counts();
         // One fewer than there is room for: chunks that are about to empty by themselves are let alone.
-        let ready = (self.state.ready_chunks() - 1).max(MIN_READY);
+        let ready = (self.state.ready - 1).max(MIN_READY);
         if counts.free >= ready || self.state.free_chunks() >= ready {
             return;
         }
@@ -365,28 +378,10 @@ impl Writer<'_> {
     }
 
     fn begin_cleaning(&mut self) -> Option<(ChunkId, usize)> {
-        let chunk = self.state.ring.emptiest(self.state.ring.chunk_bytes() / WORTH_CLEANING)?;
+        let chunk = self.state.ring.emptiest(WORTH_CLEANING)?;
         self.state.ring.begin_cleaning(chunk);
         self.state.cleaning = Some((chunk, 0));
         self.state.cleaning
-    }
-
-    /// Moves an entry that is not dead to the survivors, out of the window; its charge, or `None` if there is
-    /// no chunk for it.
-    fn relocate(&mut self, location: Location, window: Option<Window>) -> Option<usize> {
-        let id = self.state.resident_at(location)?;
-        let stream = self.state.ring.stream_after(location);
-        let moved = self.relocate_to(stream, id, location).or_else(|| {
-            self.has_free(1);
-            let opened = self.open_next(stream, window);
-            // Rather among entries of another age than not at all.
-            let streams = if opened { [stream; 3] } else { Stream::ALL };
-            streams.into_iter().find_map(|stream| self.relocate_to(stream, id, location))
-        });
-        if let Some(charge) = moved {
-            self.state.counts.relocated_bytes += charge as u64;
-        }
-        moved
     }
 
     /// Relocates the entry under `key`: for models.
@@ -397,79 +392,18 @@ impl Writer<'_> {
             assert!(self.relocate(location, None).is_some(), "no room to relocate to");
         }
     }
-
-    fn relocate_to(&mut self, stream: Stream, id: EntryId, location: Location) -> Option<usize> {
-        let State { ring, token, index, .. } = &mut *self.state;
-        let (to, charge) = ring.relocate(location, stream, token)?;
-        index.replace(id, to);
-        ring.end_relocation(location, to);
-        Some(charge)
-    }
-
-    /// `span` adjacent free chunks, emptied if need be; `None` if they cannot be had without waiting.
-    fn free_run(&mut self, span: usize) -> Option<ChunkId> {
-        for _ in 0..MAX_FRUITLESS {
-            self.state.ring.reclaim();
-            let chunk = self.state.ring.chunk_bytes();
-            // Free chunks need not be adjacent, but the absent ones mostly are.
-            loop {
-                if let Some(first) = self.state.ring.free_run(span) {
-                    return Some(first);
-                }
-                if self.state.ring.counts().absent == 0 || !self.state.account.take(chunk) {
-                    break;
-                }
-                self.state.ring.put_to_use();
-            }
-            if self.state.cleaning.is_some() && self.clean(usize::MAX) == Cleaned::Stuck {
-                self.evict_what_is_cleaned();
-            }
-            match self.state.ring.cheapest_window(span) {
-                Some(window) => self.empty_window(window),
-                // Open chunks may stand in the way everywhere.
-                None => self.seal_open_chunks(),
-            }
-        }
-        self.yield_to_readers(|writer| {
-            writer.state.ring.reclaim();
-            writer.state.ring.free_run(span).is_some()
-        });
-        self.state.ring.free_run(span)
-    }
-
-    fn seal_open_chunks(&mut self) {
-        for chunk in self.state.ring.seal_all().into_iter().flatten() {
-            self.state.ring.retire(chunk);
-        }
-    }
-
-    /// Empties the chunks of a window: relocates what can be moved out of it, evicts the rest.
-    fn empty_window(&mut self, window: Window) {
-        while let Some((chunk, occupant)) = self.state.ring.occupied(window) {
-            if occupant == Occupant::Run {
-                if let Some(location) = self.state.ring.start_of(chunk) {
-                    self.evict_at(location);
-                }
-                continue;
-            }
-            self.state.ring.begin_cleaning(chunk);
-            let mut at = 0;
-            while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
-                at = next;
-                if self.relocate(location, Some(window)).is_none() {
-                    self.evict_at(location);
-                }
-            }
-            self.state.ring.retire(chunk);
-        }
-    }
 }
 
 impl State {
     /// The id of the entry at a location that is not marked dead.
-    fn resident_at(&self, location: Location) -> Option<EntryId> {
+    pub(super) fn resident_at(&self, location: Location) -> Option<EntryId> {
         let hash = self.hash_of(self.ring.live_at(location, &self.token)?);
         self.find_location(hash, location)
+    }
+
+    /// What a relocation changes.
+    pub(super) fn ring_and_index(&mut self) -> (&mut Ring, &WriteToken, &mut Index) {
+        (&mut self.ring, &self.token, &mut self.index)
     }
 }
 

@@ -306,7 +306,7 @@ impl Writer<'_> {
     }
 
     fn after_store(&mut self, layout: Layout) {
-        let charge = self.state.ring.charge(&layout);
+        let charge = layout.charge();
         let state = &mut *self.state;
         let ring_bytes = state.ring.chunks() * state.ring.chunk_bytes();
         if state.governor.steer(state.counts.inserted_bytes, state.counts.relocated_bytes, ring_bytes) {
@@ -319,7 +319,10 @@ impl Writer<'_> {
         let Order { hash, draft, removal } = order;
         let (hash, removal) = (*hash, *removal);
         let layout = self.state.ring.layout(draft);
-        let charge = self.state.ring.charge(&layout);
+        let charge = layout.charge();
+        if !self.may_have_place(&layout) {
+            return Err(NoSpace);
+        }
         self.make_index_room();
         let id = self.state.index.free_lane(hash).ok_or(NoSpace)?;
         self.state.newcomer = Some(Newcomer { id, hash, charge: charge_u32(charge) });
@@ -352,10 +355,13 @@ impl Writer<'_> {
 
     fn update(&mut self, id: EntryId, order: &Order<'_>) -> Result<Stored, NoSpace> {
         let layout = self.state.ring.layout(&order.draft);
-        let charge = self.state.ring.charge(&layout);
+        let charge = layout.charge();
         let Some(old) = self.state.live(id).map(|live| self.state.ring.charge_at(live)) else {
             return Err(NoSpace);
         };
+        if !self.may_have_place(&layout) {
+            return Err(NoSpace);
+        }
         self.state.index.table().visit(id);
         self.state.updated = NonZeroU32::new(charge_u32(charge)).map(|charge| (id, charge));
         self.state.policy.update(id, charge_u32(old), charge_u32(charge));

@@ -1,0 +1,314 @@
+//! Runs: adjacent chunks that are used as one.
+//!
+//! ```text
+//!   chunk      | first: open, sealed .. | run      | run      |
+//!   entries    | entry      | entry      | entry      | rest |
+//! ```
+//!
+//! An entry that would leave much of a chunk unused goes to a run. Either it has the run for itself, or the run is as
+//! long as several of its size fill well. A run is opened, sealed, cleaned, retired and freed as a chunk is, and its
+//! first chunk has its counts, its state and its pins. A single chunk is a run of one.
+//!
+//! Entries of up to an eighth of a chunk are never in a run of several chunks.
+
+use super::chunk::{Chunk, ChunkId, ChunkState, Window};
+use super::header::Layout;
+use super::memory::Draft;
+use super::{Ring, Stream, is_held, to_u32};
+use crate::reclaim::WriteToken;
+use crate::units::Location;
+
+/// The part of a chunk, or run, that may stay unused at its end where a longer run could do better.
+const MAX_UNUSED: usize = 8;
+/// Lengths of runs that are considered, from the shortest that holds an entry.
+const MAX_LONGER: usize = 10;
+/// Runs of the same length that are in use, but not full of live entries: one being filled, one that survivors go to,
+/// and one being emptied.
+const RUNS_IN_FLUX: usize = 3;
+/// The part of what is dead in all runs that a run has which empties by itself.
+const MOST_DEAD: (usize, usize) = (3, 4);
+/// Costs are in parts of this.
+const WHOLE: usize = 1 << 12;
+
+/// Where entries of one size go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// To a chunk, with others.
+    Chunk,
+    /// To a run of so many chunks, with others of about its size.
+    Shared(usize),
+    /// To a run of so many chunks, alone.
+    Alone(usize),
+}
+
+impl Ring {
+    /// The largest charge of entries that are in single chunks only.
+    #[inline]
+    pub(crate) fn small_max(&self) -> usize {
+        self.chunk_bytes() / MAX_UNUSED
+    }
+
+    /// Returns where entries of this charge go, so that as little as possible is unused.
+    pub(crate) fn home(&self, charge: usize) -> Home {
+        let chunk = self.chunk_bytes();
+        if chunk % charge <= chunk / MAX_UNUSED && charge <= chunk {
+            return if chunk / charge == 1 { Home::Alone(1) } else { Home::Chunk };
+        }
+        let shortest = charge.div_ceil(chunk);
+        let cost = |span: usize| {
+            let bytes = span * chunk;
+            let unused = bytes % charge * WHOLE / bytes;
+            let in_flux = RUNS_IN_FLUX * span * WHOLE / self.chunks();
+            if bytes / charge == 1 { unused } else { unused + in_flux }
+        };
+        let span = (shortest..=shortest + MAX_LONGER).min_by_key(|&span| cost(span)).unwrap_or(shortest);
+        match span * chunk / charge {
+            _ if span == 1 => Home::Chunk,
+            1 => Home::Alone(span),
+            _ => Home::Shared(span),
+        }
+    }
+
+    /// Seals the runs that are being filled with large entries. Those in which nothing is live are handed out: they are to
+    /// be retired.
+    pub(crate) fn seal_large_runs(&mut self) -> [Option<ChunkId>; 2] {
+        [Stream::Large, Stream::LargeSurvivors].map(|stream| {
+            let chunk = self.open[stream as usize].take()?;
+            self.set_state(chunk, ChunkState::Sealed);
+            (self.chunks[chunk.index()].live == 0).then_some(chunk)
+        })
+    }
+
+    /// The chunks that an entry takes which has them for itself.
+    pub(crate) fn span_alone(&self, charge: usize) -> usize {
+        charge.div_ceil(self.chunk_bytes())
+    }
+
+    /// The charge of an entry that is not marked dead.
+    pub(crate) fn charge_of(&self, location: Location) -> usize {
+        self.shared.arena.layout(location).charge()
+    }
+
+    /// Whether a chunk is open for entries that share single chunks.
+    pub(crate) fn has_small(&self) -> bool {
+        Stream::OF_CHUNKS.into_iter().any(|stream| self.open_chunk(stream).is_some())
+    }
+
+    /// The length of the run that is being filled with large entries; 0 if there is none.
+    pub(crate) fn large_span(&self) -> usize {
+        self.open_chunk(Stream::Large).map_or(0, |chunk| self.shared.pins[chunk.index()].span() as usize)
+    }
+
+    /// Whether there are `span` adjacent chunks that nobody holds.
+    pub(crate) fn could_be_freed(&self, span: usize) -> bool {
+        let mut length = 0;
+        let mut at = 0;
+        while at < self.chunks() && length < span {
+            length = if self.cost_of_emptying(at).is_some() { length + self.length_at(at) } else { 0 };
+            at += self.length_at(at);
+        }
+        length >= span
+    }
+
+    /// The first of `span` adjacent chunks that are all free and outside the window.
+    pub(crate) fn free_run(&self, span: usize, window: Option<Window>) -> Option<ChunkId> {
+        self.free_stretches(window).find(|&(_, length)| length >= span).map(|(first, _)| first)
+    }
+
+    /// The longest of the stretches of free chunks outside the window, and its length.
+    pub(crate) fn longest_free(&self, window: Option<Window>) -> Option<(ChunkId, usize)> {
+        self.free_stretches(window).max_by_key(|&(_, length)| length)
+    }
+
+    /// How many runs of `span` chunks could be opened at once.
+    pub(crate) fn free_runs(&self, span: usize) -> usize {
+        self.free_stretches(None).map(|(_, length)| length / span).sum()
+    }
+
+    /// All stretches of free chunks: their first ones and their lengths.
+    fn free_stretches(&self, window: Option<Window>) -> impl Iterator<Item = (ChunkId, usize)> + '_ {
+        let is_free = move |&chunk: &usize| {
+            let is_outside = window.is_none_or(|window| !window.contains(ChunkId(to_u32(chunk))));
+            self.chunks[chunk].state == ChunkState::Free && is_outside
+        };
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let first = (at..self.chunks()).find(is_free)?;
+            at = (first..self.chunks()).find(|chunk| !is_free(chunk)).unwrap_or(self.chunks());
+            Some((ChunkId(to_u32(first)), at - first))
+        })
+    }
+
+    /// The bytes of a run, by its first chunk.
+    #[inline]
+    pub(super) fn run_bytes(&self, first: ChunkId) -> usize {
+        (self.shared.pins[first.index()].span() as usize) << self.chunk_shift
+    }
+
+    /// Opens `span` chunks from `first` on, all of them free, as one run that is filled.
+    pub(super) fn begin_run(&mut self, first: ChunkId, span: usize, stream: Stream) {
+        for (back, chunk) in (first.index()..first.index() + span).enumerate() {
+            assert_eq!(self.chunks[chunk].state, ChunkState::Free, "a run is made of free chunks");
+            self.chunks[chunk].live = 0;
+            self.chunks[chunk].fill = 0;
+            self.chunks[chunk].stream = stream;
+            self.shared.pins[chunk].set_back(to_u32(back));
+            self.set_state(ChunkId(to_u32(chunk)), if back == 0 { ChunkState::Open } else { ChunkState::Run });
+        }
+        self.shared.pins[first.index()].set_span(to_u32(span));
+    }
+
+    /// Takes the free chunks from `first` on for a single entry.
+    fn take_run(&mut self, first: ChunkId, charge: usize) -> Option<Location> {
+        let location = self.start_of(first)?;
+        self.begin_run(first, self.span_alone(charge), Stream::Large);
+        self.chunks[first.index()].fill = to_u32(charge);
+        self.chunks[first.index()].live = to_u32(charge);
+        self.live_bytes += charge;
+        self.set_state(first, ChunkState::Sealed);
+        Some(location)
+    }
+
+    /// Writes an entry to a run of its own that starts at `first`, all of whose chunks are free.
+    pub(crate) fn write_run(&mut self, first: ChunkId, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+        let location = self.take_run(first, layout.charge())?;
+        self.shared.arena.write(location, layout, draft);
+        Some(location)
+    }
+
+    /// Appends a large entry to the run that is being filled; `None` if there is none or it has no room.
+    #[inline(never)]
+    pub(crate) fn append_large(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+        self.append(Stream::Large, layout, draft)
+    }
+
+    /// As [`relocate`](Self::relocate), but to a run of its own.
+    pub(crate) fn relocate_alone(
+        &mut self,
+        location: Location,
+        first: ChunkId,
+        token: &WriteToken,
+    ) -> Option<(Location, usize)> {
+        let charge = self.shared.arena.layout(self.live_at(location, token)?.location()).charge();
+        let to = self.take_run(first, charge)?;
+        self.copy_to(location, to, charge, token);
+        Some((to, charge))
+    }
+
+    /// The adjacent chunks, at least `span` and not all of them free, that are the cheapest to empty: with the fewest
+    /// live bytes, and none that is retired or held. Readers hold what they did at the last
+    /// [`look_at_slots`](Self::look_at_slots).
+    pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
+        let mut best: Option<Window> = None;
+        let (mut start, mut live) = (0, 0);
+        let mut at = 0;
+        while at < self.chunks() {
+            let end = at + self.length_at(at);
+            match self.cost_of_emptying(at) {
+                Some(cost) => live += cost,
+                None => (start, live) = (end, 0),
+            }
+            at = end;
+            // No more of them than it takes.
+            while start < end && end - start - self.length_at(start) >= span {
+                live -= self.cost_of_emptying(start).unwrap_or(0);
+                start += self.length_at(start);
+            }
+            if live > 0 && end - start >= span && best.is_none_or(|best| live < best.live) {
+                best = Some(Window { first: ChunkId(to_u32(start)), span: to_u32(end - start), live });
+            }
+        }
+        best
+    }
+
+    /// Whether a run has most of what is dead in all runs: entries die in the order in which they came, and the next
+    /// ones to die are in it as well. To wait costs less than to move them.
+    pub(super) fn run_empties_by_itself(&self, first: ChunkId) -> bool {
+        let is_sealed = |chunk: &&Chunk| chunk.state == ChunkState::Sealed;
+        let Some(run) = Some(&self.chunks[first.index()]).filter(is_sealed) else { return false };
+        let in_all = || self.chunks.iter().filter(is_sealed).map(Chunk::dead).sum::<usize>();
+        self.shared.pins[first.index()].span() > 1 && run.dead() >= in_all() / MOST_DEAD.1 * MOST_DEAD.0
+    }
+
+    /// As [`run_empties_by_itself`](Self::run_empties_by_itself), of a window that is a run.
+    pub(crate) fn empties_by_itself(&self, window: Window) -> bool {
+        self.run_empties_by_itself(window.first)
+    }
+
+    /// How many chunks go together with the one at `chunk`, which no run reaches across.
+    fn length_at(&self, chunk: usize) -> usize {
+        match self.chunks[chunk].state {
+            ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning => self.shared.pins[chunk].span() as usize,
+            ChunkState::Absent | ChunkState::Free | ChunkState::Retired | ChunkState::Run => 1,
+        }
+    }
+
+    /// How many bytes would have to be moved to empty the run that starts at `chunk`; `None` if it cannot be emptied.
+    fn cost_of_emptying(&self, chunk: usize) -> Option<usize> {
+        match self.chunks[chunk].state {
+            ChunkState::Free => Some(0),
+            // Another chunk has to be emptied and given back for it.
+            ChunkState::Absent => Some(self.chunk_bytes()),
+            ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning if self.is_run_held(chunk) => None,
+            // What it has room for would be lost.
+            ChunkState::Open => Some(self.run_bytes(ChunkId(to_u32(chunk)))),
+            ChunkState::Sealed | ChunkState::Cleaning => Some(self.chunks[chunk].live as usize),
+            ChunkState::Retired | ChunkState::Run => None,
+        }
+    }
+
+    /// Whether there are absent chunks in a window.
+    pub(crate) fn absent_in(&self, window: Window) -> bool {
+        self.find(|chunk, state| state == ChunkState::Absent && window.contains(chunk)).is_some()
+    }
+
+    /// Puts an absent chunk of a window to use, and gives a free one outside back for it; `false` if there are none.
+    pub(crate) fn exchange_absent(&mut self, window: Window) -> bool {
+        let absent = self.find(|chunk, state| state == ChunkState::Absent && window.contains(chunk));
+        let free = self.find(|chunk, state| state == ChunkState::Free && !window.contains(chunk));
+        let (Some(absent), Some(free)) = (absent, free) else { return false };
+        self.make_absent(free);
+        self.set_state(absent, ChunkState::Free);
+        true
+    }
+
+    /// Whether a value, or a reader when that was last looked at, holds the run that starts at `chunk`.
+    fn is_run_held(&self, chunk: usize) -> bool {
+        let pins = &self.shared.pins[chunk];
+        pins.has_values() || is_held(&self.held, ChunkId(to_u32(chunk)), pins.span())
+    }
+
+    /// The sealed chunk, or run, with the smallest part of it live, among those that no value holds and of which at
+    /// least one part in `share` is dead. The unused end of a chunk is not dead: copying what lives elsewhere would
+    /// leave another end.
+    pub(crate) fn emptiest(&self, share: usize) -> Option<ChunkId> {
+        let is_worth_it = |id, chunk: &Chunk| chunk.dead() * share >= self.run_bytes(id);
+        self.emptiest_of(is_worth_it).filter(|&id| !self.run_empties_by_itself(id))
+    }
+
+    /// The sealed chunk, or run, with the smallest part of it live that no value holds, of those that are wanted.
+    fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Option<ChunkId> {
+        let sealed = (0..).map(ChunkId).zip(&self.chunks).filter(|(_, chunk)| chunk.state == ChunkState::Sealed);
+        sealed
+            .filter(|&(id, chunk)| is_wanted(id, chunk) && !self.shared.pins[id.index()].has_values())
+            .min_by_key(|(id, chunk)| chunk.live / self.shared.pins[id.index()].span())
+            .map(|(id, _)| id)
+    }
+
+    /// The sealed chunk, or run, outside a window with the smallest part of it live.
+    pub(crate) fn emptiest_outside(&self, window: Window) -> Option<ChunkId> {
+        self.emptiest_of(|id, _| !window.contains(id))
+    }
+
+    /// The first chunk, or run, of a window that has to be emptied. It is sealed if it was open.
+    pub(crate) fn next_in_window(&mut self, window: Window) -> Option<ChunkId> {
+        let states = [ChunkState::Open, ChunkState::Sealed, ChunkState::Cleaning];
+        let mut chunks = (window.first.0..window.first.0 + window.span).map(ChunkId);
+        let chunk = chunks.find(|chunk| states.contains(&self.chunks[chunk.index()].state))?;
+        if let Some(stream) = Stream::ALL.into_iter().find(|&stream| self.open[stream as usize] == Some(chunk)) {
+            self.open[stream as usize] = None;
+            self.set_state(chunk, ChunkState::Sealed);
+        }
+        Some(chunk)
+    }
+}
