@@ -132,7 +132,8 @@ pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Ca
 fn full(options: impl Fn(usize) -> CacheBuilder) -> Cache {
     let sizes = (1 << 20..).step_by(512);
     let caches = sizes.map(|max_bytes| {
-        let cache = options(max_bytes).build().unwrap();
+        // With its index made at once, so that the ring has no chunks that it had to give up for it.
+        let cache = options(max_bytes).expected_entry_bytes(60).build().unwrap();
         cache.insert_with_ttl("another", "value", HOUR).unwrap();
         fill(&cache);
         cache
