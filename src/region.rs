@@ -1,7 +1,7 @@
 //! Zeroed memory for arenas and index tables: mapped where the system can, plain otherwise.
 //!
 //! The only file that names `memmap2`. Mapped memory is anonymous and private, starts at a 2-MiB border when
-//! it is large enough to gain from huge pages, and asks for them (`madvise(MADV_HUGEPAGE)` on Linux;
+//! it is large enough to gain from huge pages, and asks for them when it has earned them (`madvise(MADV_HUGEPAGE)` on Linux;
 //! elsewhere the advice does not exist and is left out); what is left after the last whole one lies in small pages. It counts
 //! against the process only as it is touched, a whole page at a time.
 //!
@@ -27,6 +27,17 @@ pub(crate) enum Filling {
     AtRandom,
 }
 
+/// The pages that a region is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    Small,
+    Huge,
+}
+
+/// A region that is filled in order has earned huge pages when so many of its bytes are in use. The page that is being filled is
+/// resident before it is used: half as much again at most.
+pub(crate) const HUGE_EARNED: usize = 2 * HUGE_PAGE;
+
 impl Filling {
     /// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an arena has not
     /// been written to, or has given back, takes no memory: rounding to pages costs under an eighth then. Tables are mapped as
@@ -38,9 +49,8 @@ impl Filling {
         }
     }
 
-    /// From this size on a region asks for huge pages. In order, the page that is being filled is resident before it is used: it should
-    /// be a quarter of the region at most. At random, all pages are soon resident anyway. `small` and `uniform` of `benches/compare`
-    /// measure what it is worth.
+    /// From this size on a region may ask for huge pages. In order, it does so when it has earned them ([`HUGE_EARNED`]). At
+    /// random, all pages are soon resident anyway. `small` and `uniform` of `benches/compare` measure what it is worth.
     fn huge_from(self) -> usize {
         match self {
             Self::InOrder => 4 * HUGE_PAGE,
@@ -104,12 +114,29 @@ impl Region {
         let mut map = MmapMut::map_anon(bytes.checked_add(HUGE_PAGE)?).ok()?;
         let misaligned = map.as_mut_ptr().addr() % HUGE_PAGE;
         let start = (HUGE_PAGE - misaligned) % HUGE_PAGE;
-        #[cfg(target_os = "linux")]
-        {
-            // Refused where the kernel has no huge pages: small ones serve then.
-            let _ = map.advise_range(memmap2::Advice::HugePage, start, bytes);
+        let region = Self::Mapped { map, start, bytes };
+        if filling == Filling::AtRandom {
+            region.ask_for_pages(Pages::Huge);
         }
-        Some(Self::Mapped { map, start, bytes })
+        Some(region)
+    }
+
+    /// Asks the system for pages of a kind, for what is touched from now on. Without effect on regions that gain nothing from
+    /// huge ones, and where the system has none.
+    pub(crate) fn ask_for_pages(&self, pages: Pages) {
+        #[cfg(target_os = "linux")]
+        if let Self::Mapped { map, start, bytes } = self {
+            if map.len() > *bytes {
+                let advice = match pages {
+                    Pages::Huge => memmap2::Advice::HugePage,
+                    Pages::Small => memmap2::Advice::NoHugePage,
+                };
+                // Refused where the kernel has no huge pages: small ones serve then.
+                let _ = map.advise_range(advice, *start, *bytes);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = pages;
     }
 
     /// The first byte. Valid until the region is dropped.

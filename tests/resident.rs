@@ -27,13 +27,28 @@ fn fill(cache: &Cache, bytes: usize, value_len: usize) {
 /// of what was freed for the next ones, and whose that is cannot be seen from outside.
 const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
 
+/// Whether this is a process of the test's own. If not, the test has run in one by now.
+fn is_alone(test: &str) -> bool {
+    if std::env::var_os(THRESHOLD).is_some() {
+        return true;
+    }
+    // Read when a process starts.
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test, "--nocapture"]).env(THRESHOLD, "65536");
+    assert!(again.status().unwrap().success());
+    false
+}
+
+/// Asserts that no more is resident than so many bytes beside what was before.
+#[track_caller]
+fn assert_resident(before: usize, most: usize, what: &str) {
+    let after = resident().saturating_sub(before);
+    assert!(after <= most, "{what}: {after} bytes are resident, not {most}");
+}
+
 #[test]
 fn resident_memory_follows_the_limit() {
-    if std::env::var_os(THRESHOLD).is_none() {
-        // Read when a process starts.
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "resident_memory_follows_the_limit", "--nocapture"]).env(THRESHOLD, "65536");
-        assert!(again.status().unwrap().success());
+    if !is_alone("resident_memory_follows_the_limit") {
         return;
     }
     // One for each kind of memory: links, links and exact ghosts, steps, a sketch, a heap, queues and sets of ghosts.
@@ -60,4 +75,50 @@ fn resident_memory_follows_the_limit() {
             assert!(after < SLACK, "{after} bytes stay when the cache with {policy} has gone");
         }
     }
+}
+
+#[test]
+fn memory_comes_back_with_clear_and_with_the_drop_whatever_values_hold() {
+    if !is_alone("memory_comes_back_with_clear_and_with_the_drop_whatever_values_hold") {
+        return;
+    }
+    const LITTLE: usize = 4 << 20;
+    let before = resident();
+    for listens in [false, true] {
+        for holds in [false, true] {
+            let builder = Cache::builder().max_bytes(MAX_BYTES).shards(1);
+            let builder = if listens { builder.on_removal(|_, _, _| {}) } else { builder };
+            let cache = builder.build().unwrap();
+            fill(&cache, 2 * MAX_BYTES, 200);
+            cache.insert("held", [1; 200]).unwrap();
+            let mut held = holds.then(|| cache.get("held").unwrap());
+            cache.clear();
+            assert_resident(before, LITTLE + cache.memory().policy, "after clear");
+            assert!(cache.memory().chunks <= 1 << 20, "{:?}", cache.memory());
+            cache.validate();
+            // It works like any other, and what was held stays.
+            fill(&cache, MAX_BYTES, 200);
+            assert!(cache.memory().live > MAX_BYTES / 2);
+            cache.insert("held", [2; 200]).unwrap();
+            let second = holds.then(|| cache.get("held").unwrap());
+            drop(cache);
+            assert_resident(before, LITTLE, "after the drop");
+            if let (Some(first), Some(second)) = (held.take(), second) {
+                assert!(first == [1; 200] && second == [2; 200]);
+            }
+        }
+    }
+    assert_resident(before, LITTLE, "after the last value");
+}
+
+#[test]
+fn few_entries_in_many_shards_take_little_more_than_is_counted() {
+    if !is_alone("few_entries_in_many_shards_take_little_more_than_is_counted") {
+        return;
+    }
+    let before = resident();
+    let cache = Cache::builder().max_bytes(16 << 30).shards(256).build().unwrap();
+    fill(&cache, 2_000 * 33, 1);
+    let counted = cache.memory().allocated;
+    assert_resident(before, counted + (16 << 20), "2,000 entries in 256 shards");
 }

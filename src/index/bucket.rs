@@ -415,10 +415,11 @@ impl Buckets {
     }
 
     /// Gives the memory back to the system, where it can be: all lanes are free then. Returns the bytes of the footprint that
-    /// this frees. For a table that was replaced, by the holder of the lock.
+    /// this frees. For a table that was replaced or is cleared, by the holder of the lock.
     pub(super) fn release(&self) -> usize {
         match &self.memory {
-            // The system clears the pages, with barriers of its own, after the store that replaced the table.
+            // As stores of zero and a fence: when it returns, no processor sees what was there before, and a reader that sees
+            // zero sees also what this thread had stored until then.
             #[cfg(not(bytecache_loom))]
             Memory::Region(region) => {
                 // SAFETY: the memory is only accessed as atomics, for all of which zero is valid and means a free lane.

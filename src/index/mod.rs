@@ -401,11 +401,11 @@ impl Index {
         bucket.set_visits(id.lane(), 0);
     }
 
-    /// Frees all lanes.
+    /// Frees all lanes, by way of the system where that can take the table's memory back.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
-        for bucket in self.table.buckets.as_slice() {
-            bucket.wipe();
+        if self.table.buckets.release() == 0 {
+            self.table.buckets.as_slice().iter().for_each(Bucket::wipe);
         }
     }
 

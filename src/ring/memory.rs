@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::header::{Alignment, FirstWord, Layout, LayoutParts};
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
-use crate::region::{Filling, Region};
+use crate::region::{Filling, Pages, Region};
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps, is_later};
 
 /// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
@@ -391,6 +391,11 @@ impl Arena {
             }
             prefetch(start.wrapping_add(line * LINE));
         }
+    }
+
+    /// Asks the system for pages of a kind, for what is touched from now on.
+    pub(super) fn ask_for_pages(&self, pages: Pages) {
+        self.region.ask_for_pages(pages);
     }
 
     /// Gives the memory of `range` back to the system, where it can be. Nothing in it may be live.

@@ -40,6 +40,7 @@ pub use value::Value;
 
 use crate::prefetch::prefetch;
 use crate::reclaim::{self, Live, WriteToken};
+use crate::region::{HUGE_EARNED, Pages};
 use crate::units::{Location, MAX_ARENA_BYTES};
 
 /// Which open chunk an entry goes to: by how often it has been relocated, so that each chunk's entries die at
@@ -99,6 +100,8 @@ pub(crate) struct Ring {
     /// Bytes at the ends of sealed chunks that were too few for the next entry.
     unused_ends: usize,
     counts: ChunkCounts,
+    /// What the system was asked for.
+    pages: Pages,
     /// Retired chunks, and first chunks of retired runs, that readers may still see. Never longer than there are chunks.
     waiting: Vec<ChunkId>,
     /// The chunks that slots named when [`reclaim`](Self::reclaim) looked: a bit for each.
@@ -130,6 +133,7 @@ impl Ring {
             tail: 0,
             unused_ends: 0,
             counts: ChunkCounts { absent: count, ..ChunkCounts::default() },
+            pages: Pages::Small,
             waiting: Vec::with_capacity(count),
             held: vec![0; count.div_ceil(64)].into(),
         })
@@ -454,8 +458,28 @@ impl Ring {
         let absent = self.find(|_, state| state == ChunkState::Absent);
         if let Some(chunk) = absent {
             self.set_state(chunk, ChunkState::Free);
+            let in_use = (self.chunks() - self.counts.absent) << self.chunk_shift;
+            if in_use >= HUGE_EARNED && self.pages == Pages::Small {
+                self.pages = Pages::Huge;
+                self.shared.arena.ask_for_pages(Pages::Huge);
+            }
         }
         absent.is_some()
+    }
+
+    /// Gives the memory of all free chunks back to the system. Returns how many there were.
+    pub(crate) fn give_all_back(&mut self) -> usize {
+        let free = self.counts.free;
+        for chunk in (0..to_u32(self.chunks())).map(ChunkId) {
+            if self.chunks[chunk.index()].state == ChunkState::Free {
+                self.set_state(chunk, ChunkState::Absent);
+            }
+        }
+        self.release_absent();
+        // To be earned again.
+        self.pages = Pages::Small;
+        self.shared.arena.ask_for_pages(Pages::Small);
+        free
     }
 
     /// Gives the memory of a free chunk back to the system; `false` if none is free.
@@ -570,6 +594,7 @@ fn is_held(held: &[u64], first: ChunkId, span: u32) -> bool {
 
 impl Drop for Ring {
     fn drop(&mut self) {
+        self.shared.outlives_ring();
         let filled = (0..)
             .map(ChunkId)
             .zip(&self.chunks)
@@ -580,6 +605,7 @@ impl Drop for Ring {
                 self.shared.drop_own(chunk);
             }
         }
+        self.shared.release_unpinned();
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
 use super::memory::{Arena, Entry, PREFETCH_LINES, StampsAt};
+use super::to_u32;
 use super::value::Value;
 use crate::prefetch::LINE;
 use crate::reclaim::Live;
@@ -31,6 +32,8 @@ pub(crate) struct RingShared {
     pinned_max: u32,
     /// Not 0 from the moment that as many chunks were marked as may be: values take the marks off with them from then on.
     is_crowded: AtomicU32,
+    /// Not 0 from the moment that the ring is being dropped: what values free from then on goes back to the system.
+    is_orphan: AtomicU32,
     /// Where the next look at marks goes on.
     recount_at: AtomicU32,
     /// Cache lines that an entry usually spans.
@@ -54,6 +57,7 @@ impl RingShared {
             pinned: AtomicU32::new(0),
             pinned_max: chunks / 4,
             is_crowded: AtomicU32::new(0),
+            is_orphan: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
             usual_lines: AtomicU32::new(1),
         })
@@ -274,6 +278,34 @@ impl RingShared {
         }
     }
 
+    /// Notes that the ring is being dropped: only values are left.
+    pub(super) fn outlives_ring(&self) {
+        self.is_orphan.store(1, Ordering::Relaxed);
+    }
+
+    /// Gives the memory of all chunks back to the system that no value holds. For the ring's drop.
+    pub(super) fn release_unpinned(&self) {
+        if self.pinned_chunks() == 0 {
+            return; // All of it goes in the next moment.
+        }
+        let (mut first, mut chunk) = (0, 0);
+        while let Some(word) = self.pins.get(chunk) {
+            let next = chunk + word.span() as usize;
+            if word.has_values() {
+                self.release(ChunkId(to_u32(first)), to_u32(chunk - first));
+                first = next;
+            }
+            chunk = next;
+        }
+        self.release(ChunkId(to_u32(first)), to_u32(chunk - first));
+    }
+
+    /// Gives the memory of chunks back to the system, in which nothing is live and that nobody holds.
+    fn release(&self, first: ChunkId, count: u32) {
+        let start = first.index() << self.chunk_shift;
+        self.arena.release(start..start + ((count as usize) << self.chunk_shift));
+    }
+
     /// The address of the entry at `location`: by it, a reader's slot names the entry's chunk.
     #[inline(always)]
     pub(crate) fn address_of(&self, location: Location) -> usize {
@@ -287,6 +319,10 @@ impl RingShared {
             self.pinned.fetch_sub(marked, Ordering::Relaxed);
         }
         self.pins[chunk.index()].renew();
+        // Relaxed: if this and the ring's drop miss each other, the chunk's memory goes with the last value.
+        if self.is_orphan.load(Ordering::Relaxed) != 0 {
+            self.release(chunk, span);
+        }
         for chunk in chunk.0..chunk.0 + span {
             self.freed.mark(ChunkId(chunk));
         }

@@ -492,6 +492,8 @@ impl Writer<'_> {
         self.detach_flights();
         self.state.counts.removals += self.state.index.len() as u64;
         self.empty();
+        let chunks = self.state.ring.give_all_back();
+        self.state.account.give(chunks * self.state.ring.chunk_bytes());
         self.renew_policy();
     }
 
