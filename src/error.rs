@@ -162,7 +162,7 @@ impl fmt::Display for Error {
             ErrorKind::TooLarge { bytes, max } => {
                 write!(f, "key and value of {bytes} bytes are larger than the {max} bytes that an entry may have")
             }
-            ErrorKind::Rejected => f.write_str("readers hold the space that the entry needs"),
+            ErrorKind::Rejected => f.write_str("readers or values hold the space that the entry needs"),
             ErrorKind::TooSmall { max_bytes, min_bytes } => {
                 write!(
                     f,

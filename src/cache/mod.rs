@@ -98,7 +98,7 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// One hash, an epoch pin, one cache line of the index and those of the entry; two atomic additions for
+    /// One hash, a fence, one cache line of the index and those of the entry; two atomic additions for
     /// the value. No lock, and no allocation unless a quarter of the shard's chunks is held by values
     /// already: then the value is a copy.
     #[inline]
@@ -106,12 +106,10 @@ impl Cache {
         self.read_value(&self.target(key.as_ref()), key.as_ref(), Misses::Counted)
     }
 
-    /// What `read` makes of the value under `key`, in place.
+    /// Calls `read` with the value under `key`, in place. Returns what it returns, or `None` if there is no entry.
     ///
-    /// An epoch pin is held while `read` runs: memory that other threads free waits until it returns. For
-    /// more than a moment, use [`get`](Self::get), which holds up one chunk only. The cache may be used
-    /// inside `read`; an insert there is rejected sooner when space is short, as it cannot wait for its own
-    /// thread.
+    /// While `read` runs it holds the chunk in which the entry lies, and nothing else: other threads go on, and may replace or
+    /// remove the entry. The cache may be used inside `read`, also to store and to remove.
     ///
     /// # Cost
     ///
@@ -142,8 +140,9 @@ impl Cache {
     /// Reads many keys, calling `each` with every index and the value under that key, in order.
     ///
     /// The keys' cache lines are fetched together, sixteen at a time, which is more than twice as fast as one
-    /// read after the other when they are not in the processor's caches. An epoch pin is held while `each`
-    /// runs, as in [`get_with`](Self::get_with). Each value was the present one at some moment of the call.
+    /// read after the other when they are not in the processor's caches. While `each` runs, the chunks of the
+    /// keys that are still to come of the sixteen are held, as in [`get_with`](Self::get_with). Each value was the
+    /// present one at some moment of the call.
     ///
     /// ```
     /// # let cache = bytecache::Cache::new(1 << 20)?;
@@ -225,7 +224,7 @@ impl Cache {
     ///
     /// * [`ErrorKind::KeyTooLong`] if the key has more than 65,535 bytes;
     /// * [`ErrorKind::TooLarge`] if key and value together exceed [`max_entry_bytes`](Self::max_entry_bytes);
-    /// * [`ErrorKind::Rejected`] if readers hold the space that it needs: see the
+    /// * [`ErrorKind::Rejected`] if readers or values hold the space that it needs: see the
     ///   [limits](crate::docs::limitations).
     ///
     /// A write that fails removes what is older: the entry under `key`, also one that is kept beyond its deadline. The

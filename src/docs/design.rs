@@ -3,9 +3,9 @@
 //! ```text
 //!            hash -> shard, bucket, tag
 //!                      |
-//!   reader  pin -> index bucket (one line) -> entry in the ring -> key compared -> closure, copy or Value
+//!   reader  index bucket (one line) -> slot, fence -> entry in the ring -> key compared -> closure, copy or Value
 //!                      ^                           ^
-//!   writer  lock -> policy: who leaves        ring: what moves, retired chunks -> epochs -> values -> free
+//!   writer  lock -> policy: who leaves        ring: what moves, retired chunks -> slots -> values -> free
 //! ```
 //!
 //! # Shards
@@ -32,14 +32,14 @@
 //!
 //! The visits and the overflow count are bytes of their own rather than one word that is changed by
 //! read-modify-write: a visit is then a plain store, and a reader executes no locked instruction but the one
-//! in its pin. On uniform reads of 4 million entries that was worth 9 %.
+//! in its slot's fence. On uniform reads of 4 million entries that was worth 9 %.
 //!
 //! # The ring
 //!
 //! A shard's arena is divided into 200 to 400 chunks (fewer or more where they would be below 4 KiB or above
 //! 1 MiB). Entries are appended to an open chunk and never change.
-//! Leaving, an entry is marked dead. A chunk without live entries is *retired*: when the epochs say that no
-//! reader can have seen its locations any more, the ring's own pin on it ends; [`Value`](crate::Value)s have
+//! Leaving, an entry is marked dead. A chunk without live entries is *retired*: when no reader's slot names an entry in it, the
+//! ring's own pin on it ends; [`Value`](crate::Value)s have
 //! pins as well, and whoever brings the count to zero frees the chunk. There is no handshake and no second
 //! look-up.
 //!
@@ -133,10 +133,21 @@
 //!
 //! # Writers and readers
 //!
-//! A writer never waits for a reader. When every free chunk waits for one, emptying more chunks would only
-//! lose entries, as those would wait for the same reader: so the store yields a bounded number of times, then
-//! gives up. Measured with two threads on busy cores, evicting on instead costs a sixth of the entries and
-//! more, as reading threads are put aside by the system all the time.
+//! A writer never waits for a reader. A reader names the entry that it reads in a slot of its thread, and a chunk that a slot
+//! names is not reused: so a reader that stops anywhere costs that chunk, or run of chunks, and nothing else. Where such chunks
+//! are missing the store empties others. It refuses only when nothing is left that could be emptied.
+//!
+//! One look at all slots serves all chunks that wait, and a store takes it only when chunks run short. The slots of a thread
+//! for single reads share a cache line; those of [`get_many`](crate::Cache::get_many) are two lines, which nobody looks at
+//! before their first use.
+//!
+//! Chunks went through epochs before: a single closure that did not return made every cache of the process refuse its inserts,
+//! and a store gave up where readers were preempted, as emptying more chunks would have lost entries for nothing. Epochs are
+//! left for the list of threads' records alone. A hit takes 4 % more instructions than with them, as it looks at the table and
+//! the lane twice; the fence is the one that the pin had.
+//!
+//! Reads that are nested deeper than a thread has slots register for another record, with a lock. Counted pins and copies would
+//! do as well; they cost more code, and nobody nests so deep.
 //!
 //! # Writes to lines that other threads use
 //!
@@ -157,7 +168,7 @@
 //! | update, as readers of another bucket see it | 0 | 0 | |
 //!
 //! For writers, what lies behind the lock comes on top; an eviction writes to the victim's bucket as well, a relocation to that
-//! of the entry which moves. A pin writes to a line of its thread's own. `src/shared_lines.rs` holds these numbers, to the write
+//! of the entry which moves. A slot lies in a line of its thread's own. `src/shared_lines.rs` holds these numbers, to the write
 //! (`hits_share_no_write_once_visits_are_at_their_top` and the tests after it), and says what it does not see.
 //!
 //! # Several writers
@@ -189,7 +200,7 @@
 //!
 //! # Prefetching
 //!
-//! What an operation costs is the lines that it waits for. The bucket is asked for before the pin's fence
+//! What an operation costs is the lines that it waits for. The bucket is asked for before the slot is taken
 //! (reads) or the lock (writes, with the next one, where the search for a new key often goes on; the policy does meanwhile
 //! what it has put off); what an eviction will look at, four victims ahead; all of an entry's lines once its tag has
 //! matched, as where its value begins is in the first of them; the lines that the next entry will be written to, after each
@@ -209,8 +220,8 @@
 //! * **Instructions**: everything for an entry without stamps is inlined into one function, and nothing goes through memory on its
 //!   way; the rest is called. What such calls return has types of its own (`LayoutParts`, `Judged`), or the inlined path's results
 //!   would be kept in memory for their sake. That took 524 instructions to 364.
-//! * **The pin**: with its fence taken out, which is unsound, the first race gained nothing that could be told from noise, and
-//!   one on popular keys 5 %. Fences that only the other side pays (`membarrier`) are not worth another collector for that.
+//! * **The fence**: taken out, which is unsound, the first race gained nothing that could be told from noise, and one on popular
+//!   keys 5 %. Fences that only the other side pays (`membarrier`) are not worth a second protocol for that.
 //! * **Pages**: index tables from 2 MiB on lie in huge pages. On 4 million entries in eight shards that was worth about a tenth,
 //!   with the tables rounded up to whole huge pages; as it is, what is left after the last whole one lies in small pages.
 //!
@@ -221,9 +232,9 @@
 //! | 6 | `lib.rs` |
 //! | 5 | `builder.rs`, `loader/`: threads, tasks, rules, many keys; `docs/`; `loom/` and `shared_lines.rs`, which are tests |
 //! | 4 | `cache/`: routing to shards; operations on all entries, on lifetimes, and what loads ask |
-//! | 3 | `shard/`: `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs`, `load.rs` and `grow.rs` with it; `idle.rs` and `walk.rs` with and without |
+//! | 3 | `shard/`: `lookup.rs` and `read.rs` without the lock; `write.rs`, `space.rs`, `expire.rs`, `load.rs` and `grow.rs` with it; `idle.rs` and `walk.rs` with and without |
 //! | 2 | `ring/`, `index/`, `policy/`, `expiry/`, `flight.rs`: five rooms that do not know each other |
-//! | 1 | `units.rs`, `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `reclaim.rs`, `region.rs`, `removal.rs`, `prefetch.rs`, `sync.rs` |
+//! | 1 | `units.rs`, `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `reclaim/`, `region.rs`, `removal.rs`, `prefetch.rs`, `sync.rs` |
 //!
 //! A file imports only from floors below its own (`tests/layering.rs` holds that; the one exception is
-//! `Cache::builder`). `unsafe` is in `ring/`, `index/bucket.rs`, `reclaim.rs` and `prefetch.rs`.
+//! `Cache::builder`). `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `region.rs` and `prefetch.rs`.

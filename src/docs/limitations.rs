@@ -2,22 +2,19 @@
 //!
 //! # Inserts that are rejected
 //!
-//! Memory that has been emptied is written to again only when no reader can still see it: when every read
-//! that was going on has ended (an *epoch pin*), and every [`Value`](crate::Value) that lies in it has been
-//! dropped. A store does not wait for that. It uses the chunks that are kept ready (1/64 of the shard, two at
-//! least); then it yields the processor up to sixteen times; then it returns
-//! [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
+//! Memory that has been emptied is written to again when no reader and no [`Value`](crate::Value) holds it. A store does not
+//! wait for that: it empties other chunks and evicts entries, as long as there is a chunk that nobody holds. Only if there is
+//! none it yields the processor up to sixteen times, and then returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
 //!
-//! * A closure of [`get_with`](crate::Cache::get_with), [`get_many`](crate::Cache::get_many),
-//!   [`retain`](crate::Cache::retain) or [`for_each`](crate::Cache::for_each) that runs for long holds up
-//!   *all* caches of the process. Use [`get`](crate::Cache::get) for values that are worked on for more than
-//!   a moment.
-//! * So does a thread that the system puts aside in the middle of a read. With more busy threads than cores a
-//!   few inserts in ten thousand may be rejected.
-//! * An insert from inside such a closure does not yield, since it would wait for its own thread.
+//! * A read holds the chunk in which its entry lies, or the run of chunks of a large entry, while it copies or runs a closure:
+//!   [`get_with`](crate::Cache::get_with), [`retain`](crate::Cache::retain) and [`for_each`](crate::Cache::for_each) one chunk,
+//!   [`get_many`](crate::Cache::get_many) those of up to 16 entries. A closure that does not return, or a thread that the
+//!   system has preempted, costs the cache that chunk until it goes on. Other caches notice nothing.
+//! * Values hold one chunk each, at most a quarter of a shard's chunks together. What is dead in them cannot be used meanwhile.
+//!   Chunks that readers in progress hold come on top.
+//! * So inserts of entries that fit a chunk are rejected only where readers and values hold nearly all chunks of a shard. A large
+//!   entry needs adjacent chunks: see the next section.
 //! * A store by a removal listener is rejected while too much [waits to be told](crate::CacheBuilder::on_removal).
-//! * Values hold one chunk each, at most a quarter of a shard's chunks together. What is dead in them cannot
-//!   be used meanwhile.
 //!
 //! A write that fails removes the entry under its key, for whatever reason it fails: that entry is older than what was to
 //! be stored. A load of the key that is under way is not stored. Reads then miss the key; they never return the older value.
@@ -106,16 +103,18 @@
 //!
 //! # Platforms
 //!
-//! Developed and measured on x86-64 Linux. Elsewhere there are no huge pages and no prefetching; memory that
-//! the index takes from the ring is given back to the system only where `madvise(MADV_DONTNEED)` exists,
-//! though it is no longer used. Systems with pages above 4 KiB keep up to a page more for each region than is
-//! counted.
+//! Developed and measured on x86-64 Linux. Elsewhere there are no huge pages and no prefetching. Memory that the index takes
+//! from the ring, tables that were replaced, and what [`clear`](crate::Cache::clear) empties are given back to the system only
+//! where `madvise(MADV_DONTNEED)` exists; elsewhere replaced tables stay, and count, until the cache is dropped. Systems with
+//! pages above 4 KiB keep up to a page more for each region than is counted.
 //!
 //! # Outside of `max_bytes`
 //!
-//! * The collector of epochs is the process's, not the cache's. It has about 2 KiB for each thread that has
-//!   read, and 2 KiB for each chunk or table that waits for readers: little beside chunks of 64 KiB and more,
-//!   half as much again beside the 4-KiB chunks of a cache below 1 MiB.
+//! * Each thread that has read a cache has a record of 256 bytes, for all caches of the process, and so has each read that is
+//!   nested seven deep in closures of others. Up to 32 records of ended threads, or as many as half of all, are kept for the next
+//!   ones.
+//! * A reader that marks a visit in a table which was replaced in the same moment brings a page of it back, which counts no more.
+//!   It goes with the cache.
 //! * What policies keep of removed entries and of those of 16 KiB and more is accounted for when the next chunk is
 //!   opened, not at once; so are the steps of LFU beyond the usual number.
 //! * Where the system refuses to map memory, arenas are allocated whole. The same goes for chunks below 64 KiB

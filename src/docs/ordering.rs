@@ -2,22 +2,40 @@
 //!
 //! For each atomic: which operation pairs with which, what both sides may conclude, why Relaxed does where it
 //! is used, and the model in `src/loom/` that was seen to fail when the order was weakened. Three things
-//! are not ordered here but by their own means: what a shard's lock guards (its mutex), what waits for
-//! readers (`crossbeam-epoch`), and the last count of a ring or table (`Arc`).
+//! are not ordered here but by their own means: what a shard's lock guards (its mutex), lists of threads' records
+//! (`crossbeam-epoch`), and the last count of a ring or table (`Arc`).
 //!
 //! # The life of an entry's bytes
 //!
 //! ```text
-//!   writer   bytes --- Release --> lane                    lane changed, then defer     take (Acquire) --> bytes anew
-//!                         |                                         |                    ^
-//!   reader                +--> Acquire --- reads, pins --- end of the epoch pin          |
-//!                                              |                    | grace period       |
-//!   holder                                     |                 drop_own (Release) --+  |
-//!                                              +-- reads --- unpin (Release) ---------+--> fence (Acquire), mark (Release)
+//!   writer   bytes --- Release --> lane             lane changed --- fence --- looks at the slots -- drop_own --+   bytes
+//!                         |                              :                        ^                              |     ^
+//!   reader   names a slot, fence, looks again: Acquire --+--- reads, pins --- clears the slot (Release)         |     |
+//!                                                                |                                               |     |
+//!   holder                                                       +--- reads --- unpin (Release) ----------------+-> fence
+//!                                                                                    (Acquire), mark (Release), take (Acquire)
 //! ```
 //!
 //! Each arrow is one of the pairs below. Without any one of them a reader may see bytes of another entry, and
 //! loom says so.
+//!
+//! # Slots: `reclaim/slots.rs`, `shard/lookup.rs`
+//!
+//! A reader names the entry that it is about to read in a slot of its thread, and then looks at the lane again. A writer changes
+//! lanes, and then looks at the slots before it reuses a chunk (hazard pointers: Michael, IEEE TPDS 2004).
+//!
+//! | operation | order | pairs with, and why |
+//! |---|---|---|
+//! | `Slot::hold`, `Batch::name` | Release store, then a SeqCst fence | The fence of `for_each_hold`. One of the two fences comes first. If it is the reader's, the writer sees the name; if it is the writer's, the reader's second look sees the changed lane, or another table. Release: a scan that sees this name knows that the reads under the former one are over. |
+//! | the second look: `Kept::is_current`, then `Bucket::live_again` | Acquire | The table, as lanes of a replaced one prove nothing; the lane, whose Release made the entry's bytes visible. It may be a newer entry in the same place, which is held as well as the first one would be. |
+//! | clearing: `Slot::drop`, `Holds::clear_next` | Release | The loads of `for_each_hold`: the reads are over before the chunk is written to. |
+//! | `for_each_hold` | SeqCst fence, then Acquire loads | Both of the above. |
+//! | the list of records, `has_batch` | stored before a slot that they lead to, loaded after the scan's fence | If a scan does not see them, its fence came before the reader's. So Relaxed does for `has_batch`. |
+//! | `Record::used` | Relaxed | For the record's owner alone. Another thread gets it by the registry's lock. |
+//! | a search that finds nothing | Acquire fence, then `is_current` | The Release fence of `Buckets::release`, or what the system does as it clears pages: a reader that sees a lane cleared so sees the next table, too. |
+//!
+//! Models: `chunks::bytes_stay_while_a_slot_names_them`, `chunks::a_slot_that_names_another_entry_has_let_the_former_go`,
+//! `chunks::bytes_stay_while_a_batch_names_them`, and both of `growth`.
 //!
 //! # The index: `index/bucket.rs`, `index/mod.rs`
 //!
@@ -26,10 +44,10 @@
 //!
 //! | atomic | stores | loads | what follows |
 //! |---|---|---|---|
-//! | location | `set_location`, `move_location`, Release | `live`, Acquire | A reader that gets a location sees all bytes of its entry. If it gets an older one, that entry was there when the read began, or was replaced since: its bytes stay while the reader is pinned. |
-//! | location, by `get_many` | with the location | `has_location`, Relaxed | Only compared with one that was loaded with Acquire under the same pin, while which no place is used again: the same word is the same entry. |
-//! | location's hash bits | with the location | `live_matching`, Relaxed | They decide whether to load the location, which is done anew with Acquire. They do not change while a key stays in its lane. |
-//! | location, cleared | `clear_location`, `wipe` | `live`, Acquire | There are no bytes to be seen, so any order does. That later pins see the lane cleared is the epochs' doing: the chunk is deferred after it. |
+//! | location | `set_location`, `move_location`, Release | `live_again`, Acquire | A reader that gets a location sees all bytes of its entry. If it gets an older one, that entry was there when its slot named it. |
+//! | location, at first sight | with the location | `word`, Relaxed | Only says which entry to name and fetch. Nothing is read before the second look. |
+//! | location's hash bits | with the location | `word`, Relaxed | They decide whether to look. They do not change while a key stays in its lane. |
+//! | location, cleared | `clear_location`, `wipe` | `live_again`, Acquire | There are no bytes to be seen, so any order does. That a later second look sees the lane cleared is the fences' doing. |
 //! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint. Whatever lane it leads to, the key is compared. A new tag with an old location gives another entry's key, or none; an old tag with a new location too. |
 //! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every entry that is present throughout the search: it was counted before it was published, and is until it is erased. |
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They choose victims and guard nothing. |
@@ -49,30 +67,20 @@
 //! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
 //! `publishing::a_key_that_is_updated_is_never_absent`.
 //!
-//! # The table: `Published` in `reclaim.rs`
+//! # The table: `Kept` in `reclaim/mod.rs`
 //!
-//! * `replace` (the Release half of AcqRel) pairs with `load` (Acquire): who gets the pointer sees the whole
-//!   table, with all entries that were moved to it.
-//! * The Acquire half of `replace` takes over the table that another thread published, before its count is
-//!   dropped. All writers hold the shard's lock, which orders them already; it costs nothing, and `Published`
-//!   is right without the lock.
-//! * The old table goes after a grace period. A reader that still searches it finds lanes that do not change
-//!   any more; their entries may have been replaced or erased since, and their bytes stay because it was
-//!   pinned before.
-//! * `drop` is Relaxed: `&mut self` says that no other thread is left.
+//! * `replace` (Release) pairs with `load` and `is_current` (Acquire): who gets the pointer sees the whole table, with all
+//!   entries that were moved to it. Writers hold the shard's lock, which orders them.
+//! * Replaced tables are kept as long as the shard, so a search needs no hold on its table. Their pages go back to the system at
+//!   once, and read as free lanes from then on. A search believes a table only if it is the present one after the search.
 //!
-//! Model: `growth::a_key_is_found_while_its_table_is_replaced`.
+//! Models: `growth::a_key_is_found_while_its_table_is_replaced_and_cleared`,
+//! `growth::an_entry_that_leaves_after_its_table_was_replaced_is_not_read`.
 //!
-//! # The epochs: `reclaim.rs`
+//! # The list of records: `Published` in `reclaim/mod.rs`
 //!
-//! `crossbeam-epoch` orders three things, by its own fences:
-//!
-//! 1. a pin that begins after a call was deferred sees what was unlinked before that;
-//! 2. the call runs after every pin that had begun before, and happens after all that they read;
-//! 3. what comes before `defer` happens before the call.
-//!
-//! Models run with a stand-in that orders these and nothing else. In particular the end of one pin orders
-//! nothing for the next pin.
+//! `crossbeam-epoch` lets a list go that was replaced when no scan can see it any more. `replace` (AcqRel) pairs with `load`
+//! (Acquire): a scan sees whole records. No model relies on the epochs, whose stand-in drops nothing.
 //!
 //! # Pins of chunks: `ring/chunk.rs`, `ring/shared.rs`
 //!
@@ -82,27 +90,27 @@
 //!
 //! | operation | order | pairs with, and why |
 //! |---|---|---|
-//! | `pin` | Relaxed | The location was loaded with Acquire, so the bytes are visible. The own pin cannot end before the hold does, under which the location was read, so the word is not zero. |
+//! | `pin` | Relaxed | The location was loaded with Acquire, so the bytes are visible. The own pin cannot end while a slot names the entry, or the lock is held, so the word is not zero. |
 //! | `pin_again` | Relaxed | A pin is held already, as in `Arc::clone`. |
 //! | `unpin` | Release | The fence in `ended`: this value's reads happen before the chunk is freed, whoever frees it. |
-//! | `drop_own` | Release | The same fence. It passes on what the grace period has gathered: reads under epoch pins that never took a value. |
+//! | `drop_own` | Release | The same fence. It passes on what the look at the slots has gathered: reads that never took a value. |
 //! | `ended`, at zero | Acquire fence | Only the thread that found zero needs it. Nobody else changes the word then: values come from live locations, marks from values. |
 //! | `renew` | Relaxed store | Nobody looks before the chunk is in the freed set, which is a Release. |
-//! | `mark`, `unmark` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. They follow each other in the one order of the word. |
+//! | `mark`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. They follow each other in the one order of the word. |
 //! | `has_values` | Acquire | `unpin`: a ring that is dropped frees its memory after the reads of the values that it finds gone. Elsewhere it is a hint. |
 //! | `span` | Relaxed | Stored under the lock before the chunk's first location is published, and loaded by holders of a pin or a location, or by whoever frees the chunk. |
 //!
-//! Whoever brings the word to zero has the count of the ring's `Arc` that the retired chunk owned: `drop_own`
-//! gives it away before it ends the own pin, so the last value finds it, on whichever thread.
+//! The thread that brings the word to zero has a count of the ring's `Arc`: `drop_own` makes one before it ends the own pin, so
+//! the last value finds it, on whichever thread.
 //!
 //! * `FreedSet::mark` (Release) pairs with the swap in `take` (Acquire): the pin word is new, and all reads
 //!   of the chunk happen before the next bytes are written. The load before the swap is Relaxed: a bit that
 //!   it misses is taken the next time.
-//! * `pinned` and `held` are Relaxed counters. They bound how many chunks values may hold, and how much work
-//!   a store does; an add comes before its subtraction because the pin word orders the two.
-//! * `recount_at` and `usual_lines` are Relaxed hints.
+//! * `pinned` is a Relaxed counter. It bounds how many chunks values may hold; an add comes before its subtraction because the
+//!   pin word orders the two.
+//! * `is_crowded`, `is_orphan`, `recount_at` and `usual_lines` are Relaxed hints.
 //!
-//! Models: `chunks::bytes_stay_while_a_pin_can_see_them`, `chunks::bytes_stay_while_a_value_holds_them`,
+//! Models: `chunks::bytes_stay_while_a_value_holds_them`,
 //! `chunks::a_value_that_frees_the_chunk_waits_for_readers_without_values`,
 //! `chunks::values_outlive_the_ring_and_let_it_go_once`,
 //! `chunks::values_in_a_retired_chunk_outlive_the_ring`,
