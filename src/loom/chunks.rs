@@ -185,7 +185,7 @@ fn a_recount_takes_off_what_was_counted() {
         writer.insert(b'b', 1);
         let draft = Draft { key: b"a", value: &[1; 80], stamps: &Stamps::NONE };
         let layout = writer.ring.layout(&draft);
-        let first = writer.ring.free_run(2).unwrap();
+        let first = writer.ring.free_run(2, None).unwrap();
         let location = writer.ring.write_run(first, &layout, &draft).unwrap();
         let id = writer.index.free_lane(hash(b'a')).unwrap();
         writer.index.publish(id, hash(b'a'), location);

@@ -187,6 +187,18 @@ fn an_entry_that_the_policy_would_choose_next_is_told_of_once() {
 }
 
 #[test]
+fn an_entry_that_is_evicted_for_its_own_update_is_told_of_once() {
+    let _alone = alone();
+    for operation in [Operation::Insert, Operation::Replace, Operation::InsertWithTtl] {
+        let scene = Scene::with(Failure::NoRun, false, true);
+        drop(scene.prepare(Failure::NoRun, Present::Fresh));
+        operation.apply(&scene.cache, &scene.new).unwrap();
+        assert_eq!(*scene.told.lock().unwrap(), [(scene.old.clone(), RemovalCause::Evicted)], "{operation:?}");
+        scene.assert_sound();
+    }
+}
+
+#[test]
 fn a_key_that_is_too_long_has_nothing_older() {
     let _alone = alone();
     let cache = Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap();
