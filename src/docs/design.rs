@@ -60,7 +60,7 @@
 //! | entry, in chunks | 0.26 | 0.34 | 0.51 | 0.76 | 1.01 | 1.26 | 2.01 | 3.01 | 4.01 | 5.01 |
 //! |---|---|---|---|---|---|---|---|---|---|---|
 //! | live of 1 MiB without runs, % | 74 | 65 | 49 | 72 | 48 | 60 | 63 | 71 | 75 | 78 |
-//! | with runs | 91 | 88 | 87 | 88 | 83 | 89 | 83 | 84 | 77 | 80 |
+//! | with runs | 89 | 88 | 87 | 90 | 82 | 90 | 83 | 83 | 77 | 80 |
 //!
 //! (`three_quarters_of_a_full_shard_are_live_whatever_the_size_of_its_entries` prints such a table.) Other ways were to let
 //! entries reach from one chunk into the next, where a chunk can be freed only when its neighbours' pins allow it; and

@@ -98,7 +98,7 @@
 //! | `renew` | Relaxed store | Nobody looks before the chunk is in the freed set, which is a Release. |
 //! | `mark`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. They follow each other in the one order of the word. |
 //! | `has_values` | Acquire | `unpin`: a ring that is dropped frees its memory after the reads of the values that it finds gone. Elsewhere it is a hint. |
-//! | `span` | Relaxed | Stored under the lock before the chunk's first location is published, and loaded by holders of a pin or a location, or by whoever frees the chunk. |
+//! | `span`, `back` | Relaxed | Stored under the lock before the chunk's first location is published, and loaded by holders of a pin or a location, or by whoever frees the chunk. |
 //!
 //! The thread that brings the word to zero has a count of the ring's `Arc`: `drop_own` makes one before it ends the own pin, so
 //! the last value finds it, on whichever thread.

@@ -157,8 +157,13 @@ impl RingShared {
     #[inline(always)]
     pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> Held {
         let data = self.arena.entry(live).value;
-        let chunk = self.run_of(live.location());
-        let word = &self.pins[chunk.index()];
+        let mut chunk = self.chunk_of(live.location());
+        let mut word = &self.pins[chunk.index()];
+        // As `run_of`, but that most entries lie in single chunks, whose word is at hand.
+        if word.back() > 0 {
+            chunk = self.run_of(live.location());
+            word = &self.pins[chunk.index()];
+        }
         match word.pin() {
             Pinned::Marked => {}
             Pinned::Unmarked => {
