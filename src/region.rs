@@ -12,6 +12,7 @@
 //! What the bytes mean, and every access to them: `ring/memory.rs` and `index/bucket.rs`.
 
 use core::ops::Range;
+use std::sync::LazyLock;
 
 use memmap2::MmapMut;
 
@@ -147,28 +148,53 @@ impl Region {
         }
     }
 
-    /// Gives the memory of a range back to the system, and reads as zero from then on. Returns `false`, and leaves it as it is,
-    /// if the region is plain, the system cannot, or the range is not made of whole pages.
+    /// Gives the memory of a range back to the system: its whole pages read as zero from then on. Returns `false`, and leaves it as
+    /// it is, if the region is plain or the system cannot; and `false` if the range was not made of whole pages.
     ///
     /// # Safety
     ///
     /// Nobody minds if the bytes become zero: they hold nothing, or are accessed as atomics for which zero is right.
     pub(crate) unsafe fn release(&self, range: Range<usize>) -> bool {
         let Self::Mapped { map, start, bytes } = self else { return false };
-        // The system would widen the range to whole pages, and what lies there may be in use.
-        if range.start % MAX_PAGE != 0 || (range.end % MAX_PAGE != 0 && range.end < *bytes) {
+        // The system would widen the range to whole pages, and what lies there may be in use. Nothing follows a region's last.
+        let end = if range.end < *bytes { range.end / MAX_PAGE * MAX_PAGE } else { range.end };
+        let pages = range.start.next_multiple_of(MAX_PAGE)..end;
+        if pages.is_empty() || !can_release() {
             return false;
         }
-        #[cfg(unix)]
-        {
-            let advice = memmap2::UncheckedAdvice::DontNeed;
-            // SAFETY: the range lies in the mapping, in whole pages, and its bytes may become zero, as the caller says. Private
-            // anonymous memory does so.
-            unsafe { map.unchecked_advise_range(advice, start + range.start, range.len()) }.is_ok()
-        }
-        #[cfg(not(unix))]
-        false
+        // SAFETY: the pages lie in the mapping, and their bytes may become zero, as the caller says.
+        let is_released = unsafe { release_pages(map, start + pages.start..start + pages.end) };
+        is_released && pages == range
     }
+}
+
+/// Gives pages of a mapping back to the system. Returns `false` if it refuses.
+///
+/// # Safety
+///
+/// The range lies in the mapping, is made of whole pages, and nobody minds if its bytes become zero.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe fn release_pages(map: &MmapMut, range: Range<usize>) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) }.is_ok()
+}
+
+/// Other systems take the advice without clearing the pages.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+unsafe fn release_pages(_map: &MmapMut, _range: Range<usize>) -> bool {
+    false
+}
+
+/// Whether pages that are given back read as zero: some emulations of Linux take the advice and keep what was there. Tried once.
+fn can_release() -> bool {
+    static CAN_RELEASE: LazyLock<bool> = LazyLock::new(|| {
+        let Ok(mut map) = MmapMut::map_anon(MAX_PAGE) else { return false };
+        map[0] = 1;
+        // SAFETY: all of a mapping of one page, whose bytes nobody borrows.
+        let is_released = unsafe { release_pages(&map, 0..MAX_PAGE) };
+        is_released && map[0] == 0
+    });
+    *CAN_RELEASE
 }
 
 #[cfg(test)]
@@ -185,6 +211,39 @@ mod tests {
         let mut small = Region::zeroed(100, Filling::InOrder).unwrap();
         assert!(matches!(small, Region::Plain(_)));
         assert_eq!(small.as_mut_ptr().addr() % Line::BYTES, 0);
+    }
+
+    #[test]
+    fn released_pages_read_as_zero_and_what_lies_beside_them_stays() {
+        let mut region = Region::zeroed(4 * MAX_PAGE + 100, Filling::AtRandom).unwrap();
+        let bytes = 4 * MAX_PAGE + 100;
+        let start = region.as_mut_ptr();
+        let write = |at: usize| {
+            // SAFETY: within the region, of which there is no borrow.
+            unsafe { start.add(at).write(7) };
+        };
+        let read = |at: usize| {
+            // SAFETY: as above.
+            unsafe { start.add(at).read() }
+        };
+        let all = [0, MAX_PAGE - 1, MAX_PAGE, 2 * MAX_PAGE - 1, 2 * MAX_PAGE, 3 * MAX_PAGE, bytes - 1];
+        let left = |region: &Region, range: Range<usize>| {
+            all.into_iter().for_each(write);
+            // SAFETY: bytes of no borrow.
+            let whole = unsafe { region.release(range) };
+            (whole, all.map(|at| read(at) == 7))
+        };
+        if !can_release() {
+            return;
+        }
+        let (yes, no) = (true, false);
+        assert_eq!(left(&region, MAX_PAGE..2 * MAX_PAGE), (true, [yes, yes, no, no, yes, yes, yes]));
+        // Shrunk to whole pages.
+        assert_eq!(left(&region, 1..3 * MAX_PAGE - 1), (false, [yes, yes, no, no, yes, yes, yes]));
+        assert_eq!(left(&region, 1..MAX_PAGE), (false, [yes; 7]));
+        // To the end of the region, within its last page.
+        assert_eq!(left(&region, 3 * MAX_PAGE..bytes), (true, [yes, yes, yes, yes, yes, no, no]));
+        assert_eq!(left(&region, 0..bytes), (true, [no; 7]));
     }
 
     #[test]

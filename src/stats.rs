@@ -113,7 +113,7 @@ pub struct Memory {
     pub allocated: usize,
     /// Chunks of the rings that have been put to use, whatever state they are in.
     pub chunks: usize,
-    /// Index tables, the outgrown ones that a reader may still see included.
+    /// Index tables; those that were replaced count only where the system does not take their memory back.
     pub index: usize,
     /// What the policies keep for each entry, and ghosts.
     pub policy: usize,

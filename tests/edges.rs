@@ -258,6 +258,29 @@ fn a_hasher_that_panics_reaches_the_caller_and_the_cache_goes_on() {
     assert_eq!(memory.allocated, memory.chunks + memory.index + memory.policy + memory.overhead);
 }
 
+#[test]
+fn a_hasher_that_panics_while_the_index_grows_takes_no_memory_along() {
+    let _alone = alone();
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    // An insert hashes its key; only one by which the index grows hashes so many.
+    let hash = move || {
+        assert!(counted.fetch_add(1, Ordering::Relaxed) < 30, "the hasher has panicked");
+        0
+    };
+    let cache = Cache::builder().max_bytes(1 << 20).shards(1).hasher(Rigged(Arc::new(hash))).build().unwrap();
+    let before = cache.memory().index;
+    for _ in 0..20 {
+        let panicked = (0..2_000_usize).any(|number| {
+            calls.store(0, Ordering::Relaxed);
+            catch_unwind(AssertUnwindSafe(|| cache.insert(number.to_le_bytes(), [0; 8]).unwrap())).is_err()
+        });
+        assert!(panicked && cache.is_empty(), "the index has not grown");
+        assert_eq!(cache.memory().index, before);
+        cache.validate();
+    }
+}
+
 // Reading.
 
 #[test]

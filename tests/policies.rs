@@ -448,20 +448,18 @@ fn an_entry_that_its_policy_evicts_while_it_is_updated_gets_its_new_value_or_lea
 }
 
 #[test]
-fn counts_add_up_when_the_policy_drops_an_entry_that_finds_no_space() {
+fn counts_add_up_when_the_policy_drops_what_comes_while_a_reader_holds_a_chunk() {
     let _alone = alone();
     let cache = cache(Recency::Counted, Choice::Newest, &Fuse::default());
     let keys: Vec<_> = keys(true).take(4_000).collect();
     let (first, rest) = keys.split_at(600);
     first.iter().for_each(|key| insert(&cache, key));
-    // This thread holds up what its own inserts need.
     cache.get_with(first[0], |_| {
         for (step, key) in rest.iter().enumerate() {
-            let _ = cache.insert(key, value(key));
+            cache.insert(key, value(key)).unwrap();
             cache.remove(keys[1 + step * 7 % 2_000]);
             assert_counts_add_up(&cache);
         }
     });
-    assert!(cache.stats().rejected_no_space > 0, "space was never short");
     cache.validate();
 }

@@ -420,3 +420,26 @@ fn values_of_a_dropped_cache_stay_whole_while_another_takes_its_place() {
     }
     check_held(&held);
 }
+
+/// The process of a test that ends it.
+const ENDS: &str = "BYTECACHE_TEST_ENDS";
+
+#[test]
+fn a_process_may_end_inside_a_closure_of_a_read() {
+    let test = "a_process_may_end_inside_a_closure_of_a_read";
+    let Some(call) = std::env::var_os(ENDS) else {
+        for call in ["get_with", "get_many", "for_each"] {
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let status = again.args(["--exact", test]).env(ENDS, call).status().unwrap();
+            assert_eq!(status.code(), Some(7), "{call}");
+        }
+        return;
+    };
+    let cache = build(64 << 10, Policy::Lru);
+    cache.insert("key", "value").unwrap();
+    match call.to_str().unwrap() {
+        "get_with" => cache.get_with("key", |_| std::process::exit(7)).unwrap(),
+        "get_many" => cache.get_many(&["key"], |_, _| std::process::exit(7)),
+        _ => cache.for_each(|_, _| std::process::exit(7)),
+    }
+}

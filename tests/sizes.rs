@@ -35,9 +35,7 @@ fn mixed(policy: Policy, max_bytes: usize) {
     // It takes a while to fill.
     let full = &lives[lives.len() / 4..];
     let live = full.iter().sum::<usize>() / full.len();
-    // GDSF soon keeps most of the small entries, and evicts little.
-    let least_evictions = if policy == Policy::Gdsf { 500 } else { 1_000 };
-    assert!(stats.evictions > least_evictions, "{policy}: {stats:?}");
+    assert!(stats.evictions > 500, "{policy} was never full: {stats:?}");
     // The smallest shard has a dozen chunks, a large entry takes three of them, and GDSF's arrays are as much.
     let least_live = if max_bytes == 64 << 10 { max_bytes / 5 } else { max_bytes / 5 * 2 };
     assert!(live > least_live, "{policy}: only {live} of {max_bytes} bytes are live");

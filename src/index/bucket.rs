@@ -28,6 +28,8 @@ use core::ptr::NonNull;
 
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::{Hold, Live, WriteToken};
+#[cfg(not(bytecache_loom))]
+use crate::region::Pages;
 use crate::region::{Filling, Region};
 #[cfg(bytecache_loom)]
 use crate::sync::fence;
@@ -362,6 +364,13 @@ impl Bucket {
     }
 }
 
+/// Whether a table whose memory is given back is used any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    GoesOn,
+    HasEnded,
+}
+
 /// The memory of a table: buckets, all free at first.
 pub(super) struct Buckets {
     first: NonNull<Bucket>,
@@ -416,12 +425,16 @@ impl Buckets {
 
     /// Gives the memory back to the system, where it can be: all lanes are free then. Returns the bytes of the footprint that
     /// this frees. For a table that was replaced or is cleared, by the holder of the lock.
-    pub(super) fn release(&self) -> usize {
+    pub(super) fn release(&self, usage: Use) -> usize {
         match &self.memory {
             // As stores of zero and a fence: when it returns, no processor sees what was there before, and a reader that sees
             // zero sees also what this thread had stored until then.
             #[cfg(not(bytecache_loom))]
             Memory::Region(region) => {
+                if usage == Use::HasEnded {
+                    // A late visit brings no more than a small page back.
+                    region.ask_for_pages(Pages::Small);
+                }
                 // SAFETY: the memory is only accessed as atomics, for all of which zero is valid and means a free lane.
                 if unsafe { region.release(0..self.count * size_of::<Bucket>()) } {
                     Self::footprint(self.count)
@@ -431,6 +444,7 @@ impl Buckets {
             }
             #[cfg(bytecache_loom)]
             Memory::Made(_) => {
+                let _ = usage;
                 fence(Ordering::Release);
                 self.as_slice().iter().for_each(Bucket::wipe);
                 Self::footprint(self.count)

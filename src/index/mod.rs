@@ -29,7 +29,7 @@ mod walk;
 use std::sync::Arc;
 
 pub(crate) use bucket::LocationBits;
-use bucket::{Bucket, Buckets, Lanes};
+use bucket::{Bucket, Buckets, Lanes, Use};
 pub(crate) use walk::{Step, Walk};
 
 use crate::hash::KeyHash;
@@ -69,7 +69,7 @@ impl Table {
     /// Gives the memory of a table that was replaced back to the system, where it can be. Returns how many bytes of the
     /// footprint are free now. Readers that still search it find nothing.
     pub(crate) fn release(&self) -> usize {
-        self.buckets.release()
+        self.buckets.release(Use::HasEnded)
     }
 
     pub(crate) fn buckets(&self) -> usize {
@@ -404,7 +404,7 @@ impl Index {
     /// Frees all lanes, by way of the system where that can take the table's memory back.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
-        if self.table.buckets.release() == 0 {
+        if self.table.buckets.release(Use::GoesOn) == 0 {
             self.table.buckets.as_slice().iter().for_each(Bucket::wipe);
         }
     }

@@ -152,9 +152,10 @@ impl Registry {
         let pin = epochs::pin();
         let list = self.list.load(&pin);
         if spare.records.len() > SPARE_RECORDS.max(list.len() / 2) {
-            let (gone, stripes): (Vec<_>, Vec<_>) =
+            let (mut gone, stripes): (Vec<_>, Vec<_>) =
                 spare.records.drain(..).map(|record| (Arc::as_ptr(&record), record.stripe)).unzip();
-            let kept = list.iter().filter(|record| !gone.contains(&Arc::as_ptr(record)));
+            gone.sort_unstable();
+            let kept = list.iter().filter(|record| gone.binary_search(&Arc::as_ptr(record)).is_err());
             let kept: Vec<_> = kept.map(Arc::clone).collect();
             self.list.replace(Arc::new(kept), &pin);
             spare.stripes.extend(stripes);
@@ -174,12 +175,15 @@ mod globals {
         pub(super) static PARTICIPANT: Participant = Participant(REGISTRY.register());
     }
 
-    /// A thread's record, which it owns until its locals are destroyed.
+    /// A thread's record, which it owns until its locals are destroyed. The list keeps it beyond that while slots are in use.
     pub(super) struct Participant(pub(super) Arc<Record>);
 
     impl Drop for Participant {
         fn drop(&mut self) {
-            REGISTRY.unregister(Arc::clone(&self.0));
+            // Not if the process ends from inside a closure of a read: the slots stay in use, and nobody else gets the record.
+            if self.0.used() == 0 {
+                REGISTRY.unregister(Arc::clone(&self.0));
+            }
         }
     }
 
@@ -250,8 +254,9 @@ impl Slot {
     #[inline(always)]
     fn record(&self) -> &Record {
         // SAFETY: this slot is in use, and as long as it is,
-        // * the thread's record is there: a thread's locals are destroyed after its frames have ended, and slots live on
-        //   frames (a slot is not `Send`, and a cache keeps none);
+        // * the thread's record is there: slots live on frames (a slot is not `Send`, and a cache keeps none), and a thread's
+        //   locals are destroyed after those have ended. Where the process ends from inside a frame they are destroyed before, but
+        //   the list keeps a record whose slots are in use;
         // * a record that serves this slot alone is kept by the count that `take_alone` has left to `drop`.
         unsafe { self.record.as_ref() }
     }

@@ -402,7 +402,8 @@ impl Arena {
     pub(super) fn release(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.bytes, "range beyond the arena");
         self.note_write(range.start, range.len());
-        // SAFETY: the range holds nothing live, so nobody reads it before it is written again; zero keeps invariant 1.
+        // SAFETY: the range holds nothing live, and no slot or value holds its chunks (the ring gives back only what is free or what
+        // nobody pins), so nobody reads it before it is written again; zero keeps invariant 1.
         let _ = unsafe { self.region.release(range) };
     }
 

@@ -444,7 +444,7 @@ impl Ring {
     }
 
     /// Takes back the chunks that have been freed.
-    fn collect_freed(&mut self) {
+    pub(crate) fn collect_freed(&mut self) {
         let shared = Arc::clone(&self.shared);
         shared.freed.take(|chunk| {
             shared.pins[chunk.index()].set_span(1);

@@ -28,7 +28,7 @@ const RUNS_IN_FLUX: usize = 3;
 /// The part of what is dead in all runs that a run has which empties by itself.
 const MOST_DEAD: (usize, usize) = (3, 4);
 /// Costs are in parts of this.
-const WHOLE: usize = 1 << 12;
+const WHOLE: u64 = 1 << 12;
 
 /// Where entries of one size go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,9 @@ impl Ring {
         let shortest = charge.div_ceil(chunk);
         let cost = |span: usize| {
             let bytes = span * chunk;
-            let unused = bytes % charge * WHOLE / bytes;
-            let in_flux = RUNS_IN_FLUX * span * WHOLE / self.chunks();
+            // In 64 bits, as a remainder may have a megabyte and more.
+            let unused = (bytes % charge) as u64 * WHOLE / bytes as u64;
+            let in_flux = (RUNS_IN_FLUX * span) as u64 * WHOLE / self.chunks() as u64;
             if bytes / charge == 1 { unused } else { unused + in_flux }
         };
         let span = (shortest..=shortest + MAX_LONGER).min_by_key(|&span| cost(span)).unwrap_or(shortest);

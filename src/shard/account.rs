@@ -6,7 +6,7 @@
 //!
 //! # Synchronization
 //!
-//! Relaxed throughout: the word is a limit and orders nothing. Index tables and loads give back from whichever
+//! Relaxed throughout: the word is a limit and orders nothing. Loads give back from whichever
 //! thread lets them go.
 
 use std::sync::Arc;
@@ -101,6 +101,13 @@ impl Account {
 pub(crate) struct Lent {
     account: Arc<Account>,
     bytes: usize,
+}
+
+impl Lent {
+    /// Leaves the bytes taken: they are no longer something passing's.
+    pub(crate) fn keep(mut self) {
+        self.bytes = 0;
+    }
 }
 
 impl Drop for Lent {

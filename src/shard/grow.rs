@@ -7,13 +7,14 @@
 
 use std::sync::Arc;
 
+use super::account::Lent;
 use super::space::Evicted;
 use super::write::Writer;
-use super::{MIN_CHUNKS, State, governor, new_table};
+use super::{MIN_CHUNKS, State, governor, table_bytes};
 use crate::expiry::Wheel;
 use crate::index::{Index, MAX_LOAD, Table};
 use crate::policy::Renumbering;
-use crate::reclaim::{Kept, Live};
+use crate::reclaim::Live;
 use crate::units::LANES;
 
 /// The index grows to this many times its size at most, however small the first entries are.
@@ -57,7 +58,7 @@ impl Writer<'_> {
     /// What is allocated beside the present table and policy while the index grows: the new table; and what
     /// passes, the policy's new arrays beside its old ones, and the renumbering.
     fn growth_bytes(&self, wanted: usize) -> usize {
-        Table::footprint(wanted) + Kept::<Table>::BYTES + self.passing_bytes(wanted)
+        table_bytes(wanted) + self.passing_bytes(wanted)
     }
 
     fn passing_bytes(&self, wanted: usize) -> usize {
@@ -74,13 +75,14 @@ impl Writer<'_> {
         if !self.take_from_ring(self.growth_bytes(wanted), MIN_CHUNKS) {
             return false;
         }
-        // Given back also if the policy panics.
+        // Given back also if the policy panics; or if a hasher does, the table's as well.
         let _passing = self.state.account.lend(passing);
-        let table = new_table(wanted, self.state.index.table().bits(), &self.state.account);
-        table.map(|table| self.move_index(table)).is_some()
+        let lent = self.state.account.lend(table_bytes(wanted));
+        let table = Table::new(wanted, self.state.index.table().bits());
+        table.map(|table| self.move_index(Arc::new(table), lent)).is_some()
     }
 
-    fn move_index(&mut self, table: Arc<Table>) {
+    fn move_index(&mut self, table: Arc<Table>, lent: Lent) {
         let State { index, ring, token, hasher, shard_bits, wheel, .. } = &mut *self.state;
         let (rules, reached) = (&self.shard.rules, self.shard.time.reached());
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
@@ -101,6 +103,8 @@ impl Writer<'_> {
         let table = index.table();
         self.shard.hint.set(table);
         self.shard.lookup.table.replace(Arc::clone(table));
+        lent.keep();
+        self.shard.account.note_table(table_bytes(table.buckets()));
         self.state.account.give_table(old.release());
         self.state.policy.renumber(&moved);
         self.state.counts.index_growths += 1;
@@ -112,7 +116,7 @@ impl Writer<'_> {
         let state = &*self.state;
         let len = state.index.len().max(1);
         let lanes = state.index.table().lanes();
-        // Saturating, as other threads may give old tables back meanwhile.
+        // Saturating, as other threads may give the bytes of loads back meanwhile.
         let known = state.policy_bytes + state.wheel_bytes + state.account.index_bytes();
         let others = state.account.allocated().saturating_sub(known);
         let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();

@@ -285,17 +285,7 @@ impl EvictionPolicy for NoPolicy {
     }
 }
 
-/// Makes a table whose memory has been taken from the account; it is given back if the system refuses it, too.
-fn new_table(buckets: usize, bits: LocationBits, account: &Arc<Account>) -> Option<Arc<Table>> {
-    let Some(table) = Table::new(buckets, bits) else {
-        account.give(table_bytes(buckets));
-        return None;
-    };
-    account.note_table(table_bytes(buckets));
-    Some(Arc::new(table))
-}
-
-/// What a table takes of the account. All but its footprint stays taken when it is replaced.
+/// What a table takes of the account. All but what it [releases](Table::release) stays taken when it is replaced.
 fn table_bytes(buckets: usize) -> usize {
     Table::footprint(buckets) + Kept::<Table>::BYTES
 }
@@ -324,7 +314,8 @@ impl Shard {
         let chunks = (account.left() >> config.chunk_shift()) as u32;
         let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(NoShard::OutOfMemory)?;
         let bits = LocationBits::for_arena(ring.bytes());
-        let table = new_table(buckets, bits, &account).ok_or(NoShard::OutOfMemory)?;
+        let table = Arc::new(Table::new(buckets, bits).ok_or(NoShard::OutOfMemory)?);
+        account.note_table(table_bytes(buckets));
         let (stripes, places) = config.touch_log();
         let ordered = policy.recency() == Recency::Ordered;
         let mut state = State {

@@ -35,7 +35,7 @@ impl Shard {
         self.policy_hint.prefetch();
     }
 
-    /// Asks the processor to fetch the bucket of `hash`; the shard need not be pinned.
+    /// Asks the processor to fetch the bucket of `hash`.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, hash: KeyHash) {
         self.hint.prefetch(hash);

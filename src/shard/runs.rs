@@ -111,14 +111,14 @@ impl Writer<'_> {
     }
 
     fn place_alone(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+        // First, as it may clean: between the writing and the publishing of an entry nothing may look for its lane.
+        self.after_opening();
         let is_free = if span == 1 { self.free_chunk() } else { self.free_run(span, Purpose::OneEntry) };
         if !is_free {
             return None;
         }
         let first = self.state.ring.free_run(span, None)?;
-        let location = self.state.ring.write_run(first, layout, draft);
-        self.after_opening();
-        location
+        self.state.ring.write_run(first, layout, draft)
     }
 
     fn open_run(&mut self, stream: Stream, first: ChunkId, span: usize) {

@@ -329,12 +329,14 @@ impl Writer<'_> {
             return;
         }
         // Not for those that were waiting when it was last looked: their readers may take long.
-        if self.state.ring.waiting() > self.state.waiting_seen || counts.retired > self.state.ring.waiting() {
+        if self.state.ring.waiting() > self.state.waiting_seen {
             self.state.ring.reclaim();
-            self.state.waiting_seen = self.state.ring.waiting();
-            if self.state.free_chunks() >= ready {
-                return;
-            }
+        } else if counts.retired > 0 {
+            self.state.ring.collect_freed();
+        }
+        self.state.waiting_seen = self.state.ring.waiting();
+        if self.state.free_chunks() >= ready {
+            return;
         }
         if self.state.counts.inserted_bytes >= self.state.clean_from
             && matches!(self.clean(charge * CLEAN_AHEAD + LOOK_COST), Cleaned::Nothing | Cleaned::Stuck)
