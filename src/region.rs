@@ -220,11 +220,11 @@ mod tests {
         let start = region.as_mut_ptr();
         let write = |at: usize| {
             // SAFETY: within the region, of which there is no borrow.
-            unsafe { start.add(at).write(7) };
+            unsafe { start.wrapping_add(at).write(7) };
         };
         let read = |at: usize| {
             // SAFETY: as above.
-            unsafe { start.add(at).read() }
+            unsafe { start.wrapping_add(at).read() }
         };
         let all = [0, MAX_PAGE - 1, MAX_PAGE, 2 * MAX_PAGE - 1, 2 * MAX_PAGE, 3 * MAX_PAGE, bytes - 1];
         let left = |region: &Region, range: Range<usize>| {

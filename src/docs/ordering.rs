@@ -127,8 +127,8 @@
 //! * `mark_dead` (Release), after the lane has changed, pairs with `has_left` (Acquire): a reader that finds the mark and looks
 //!   for the key again finds what is there now. Only readers of idle stamps ask.
 //!
-//! It lies in raw memory, where loom cannot follow: the mark has a shadow of loom's own. The bytes around it have shadow
-//! cells, and any access to one that the pairs above do not order fails a model.
+//! In models an entry's words are atomics of loom's own, behind the functions that ship (`ring/shadow.rs`). The bytes around
+//! them have cells, and any access to one that the pairs above do not order fails a model.
 //!
 //! # Stamps: `ring/memory.rs`, `shard/idle.rs`
 //!

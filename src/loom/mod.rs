@@ -4,9 +4,9 @@
 //! RUSTFLAGS="--cfg bytecache_loom" cargo test --lib --release loom
 //! ```
 //!
-//! Two things stand in for the real ones: the epochs (`reclaim/epochs.rs`, `mod model`) and the arena's bytes, which
-//! loom cannot see; each unit of them has a shadow cell that reports an access that nothing orders
-//! (`ring/memory.rs`, `mod shadow`).
+//! Two things stand in for the real ones: the epochs (`reclaim/epochs.rs`, `mod model`), and the arena's memory, which loom
+//! cannot see (`ring/shadow.rs`). Headers' words are atomics of loom's own behind the functions that ship; all other bytes have
+//! cells, which report an access that nothing orders.
 //!
 //! Each model says what it was seen to fail at. All schedules with a few preemptions are explored, and every
 //! value that a load may return. Not explored: a load that passes a later store of its thread, and memory

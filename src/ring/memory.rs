@@ -16,14 +16,18 @@
 //! stamp: it is stored with Release after the lane has changed, and they load it with Acquire. Changes of a stamp are
 //! AcqRel and its loads Acquire: see [`Arena::end_relocation`].
 //!
-//! Under loom a shadow cell for each location unit reports any access that these rules do not order, and stamps
-//! are atomics of loom's own.
+//! In models a word is an atomic of loom's own, behind the same function and with the same orders, and a cell for each
+//! location unit reports any access that these rules do not order (`shadow.rs`).
 
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
+#[cfg(not(bytecache_loom))]
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering;
 
 use super::header::{Alignment, FirstWord, Layout, LayoutParts};
+#[cfg(bytecache_loom)]
+use super::shadow::{Shadow, Word};
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
@@ -32,6 +36,10 @@ use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps, is_later};
 /// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
 pub(super) const PREFETCH_LINES: usize = 6;
 
+/// A word of a header: the first of an entry, or a stamp.
+#[cfg(not(bytecache_loom))]
+type Word<'a> = &'a AtomicU32;
+
 /// The memory of one shard's ring.
 pub(super) struct Arena {
     base: NonNull<u8>,
@@ -39,7 +47,7 @@ pub(super) struct Arena {
     alignment: Alignment,
     region: Region,
     #[cfg(bytecache_loom)]
-    shadow: shadow::Shadow,
+    shadow: Shadow,
 }
 
 // SAFETY: the arena owns its region; all access to the bytes follows invariant 3, whichever thread it comes from.
@@ -80,7 +88,7 @@ impl Arena {
             alignment,
             region,
             #[cfg(bytecache_loom)]
-            shadow: shadow::Shadow::default(),
+            shadow: Shadow::default(),
         })
     }
 
@@ -109,8 +117,9 @@ impl Arena {
     }
 
     /// The atomic word at `offset`: the first of an entry, or a stamp.
+    #[cfg(not(bytecache_loom))]
     #[inline]
-    fn word(&self, offset: usize) -> &AtomicU32 {
+    fn word(&self, offset: usize) -> Word<'_> {
         let word = self.at(offset, size_of::<u32>()).cast::<u32>();
         assert!(word.is_aligned(), "a word between words");
         // SAFETY:
@@ -120,8 +129,25 @@ impl Arena {
         unsafe { AtomicU32::from_ptr(word.as_ptr()) }
     }
 
+    #[cfg(bytecache_loom)]
+    fn word(&self, offset: usize) -> Word<'_> {
+        self.shadow.word(offset)
+    }
+
+    /// Writes a word where nothing is live: Relaxed, as the location is published with Release after this.
+    #[cfg(not(bytecache_loom))]
     #[inline]
-    fn first_word(&self, location: Location) -> &AtomicU32 {
+    fn write_word(&self, offset: usize, word: u32) {
+        self.word(offset).store(word, Ordering::Relaxed);
+    }
+
+    #[cfg(bytecache_loom)]
+    fn write_word(&self, offset: usize, word: u32) {
+        self.shadow.write_word(offset, word);
+    }
+
+    #[inline]
+    fn first_word(&self, location: Location) -> Word<'_> {
         self.word(location.offset())
     }
 
@@ -167,8 +193,7 @@ impl Arena {
     #[inline]
     pub(super) fn has_left(&self, live: Live<'_>) -> bool {
         // Acquire pairs with the Release of `mark_dead`.
-        let first = FirstWord(self.first_word(live.location()).load(Ordering::Acquire));
-        self.noted_as_dead(live.location()).unwrap_or(first.is_dead())
+        FirstWord(self.first_word(live.location()).load(Ordering::Acquire)).is_dead()
     }
 
     /// Marks the entry at `location` dead: no lane points to it any more. For the holder of the write lock.
@@ -178,7 +203,6 @@ impl Arena {
         // Only the lock's holder stores here once the entry is published, so nothing comes in between.
         let first = FirstWord(word.load(Ordering::Relaxed));
         word.store(first.as_dead().0, Ordering::Release); // See `has_left`.
-        self.note_dead(location);
     }
 
     /// The entry at a live location.
@@ -207,7 +231,7 @@ impl Arena {
     #[inline]
     pub(super) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
         let offset = stamps.offset + stamps.set.before(stamp) * size_of::<u32>();
-        stamps.set.has(stamp).then(|| self.stamp(offset).load(Ordering::Acquire)) // See `end_relocation`.
+        stamps.set.has(stamp).then(|| self.word(offset).load(Ordering::Acquire)) // See `end_relocation`.
     }
 
     /// All stamps of a live entry at this moment.
@@ -230,7 +254,7 @@ impl Arena {
         let start = live.location().offset();
         let at = self.layout(live.location()).stamp_at(stamp);
         at.is_some_and(|at| {
-            let stamp = self.stamp(start + at);
+            let stamp = self.word(start + at);
             stamp.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Relaxed).is_ok() // See `end_relocation`.
         })
     }
@@ -239,7 +263,7 @@ impl Arena {
     pub(super) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
         let at = self.layout(live.location()).stamp_at(stamp);
         // A swap, as readers' exchanges are: all changes of a stamp read the one before.
-        at.map(|at| self.stamp(live.location().offset() + at).swap(word, Ordering::AcqRel)).is_some()
+        at.map(|at| self.word(live.location().offset() + at).swap(word, Ordering::AcqRel)).is_some()
     }
 
     /// Ends a relocation, after the location `to` was published in the place of `from`: nothing that readers have done to the
@@ -252,7 +276,7 @@ impl Arena {
         self.mark_dead(from);
         let stamp_of = |location: Location| {
             let at = self.layout(location).stamp_at(Stamp::Idle)?;
-            Some(self.stamp(location.offset() + at))
+            Some(self.word(location.offset() + at))
         };
         let (Some(old), Some(new)) = (stamp_of(from), stamp_of(to)) else { return };
         let moved = old.fetch_or(0, Ordering::AcqRel);
@@ -298,64 +322,16 @@ impl Arena {
         if !first.is_plain() {
             self.write_stamps(start, layout, stamps);
         }
-        #[cfg(bytecache_loom)]
-        self.shadow.new_dead_mark(start);
         self.copy_in(start + layout.key_start, key);
         self.copy_in(start + layout.value_start, value);
-        // Relaxed: the location is published with Release after this.
-        self.first_word(location).store(first.0, Ordering::Relaxed);
+        self.write_word(start, first.0);
     }
 
     fn write_stamps(&self, start: usize, layout: &Layout, stamps: &Stamps) {
         let words = layout.stamps.iter().filter_map(|stamp| stamps.get(stamp));
         for (number, word) in words.enumerate() {
-            self.new_stamp(start + layout.stamps_start() + number * size_of::<u32>(), word);
+            self.write_word(start + layout.stamps_start() + number * size_of::<u32>(), word);
         }
-    }
-
-    /// The stamp at an offset.
-    #[cfg(not(bytecache_loom))]
-    #[inline]
-    fn stamp(&self, offset: usize) -> &AtomicU32 {
-        self.word(offset)
-    }
-
-    #[cfg(bytecache_loom)]
-    fn stamp(&self, offset: usize) -> std::sync::Arc<crate::sync::AtomicU32> {
-        self.shadow.stamp(offset)
-    }
-
-    /// The dead mark as loom sees it, which cannot look into raw memory; `None` without loom.
-    #[cfg(bytecache_loom)]
-    fn noted_as_dead(&self, location: Location) -> Option<bool> {
-        Some(self.shadow.dead_mark(location.offset()).load(Ordering::Acquire) != 0)
-    }
-
-    #[cfg(bytecache_loom)]
-    fn note_dead(&self, location: Location) {
-        self.shadow.dead_mark(location.offset()).store(1, Ordering::Release);
-    }
-
-    #[cfg(not(bytecache_loom))]
-    #[inline(always)]
-    fn noted_as_dead(&self, _location: Location) -> Option<bool> {
-        None
-    }
-
-    #[cfg(not(bytecache_loom))]
-    #[inline(always)]
-    fn note_dead(&self, _location: Location) {}
-
-    /// Writes a stamp where nothing is live.
-    #[cfg(not(bytecache_loom))]
-    #[inline]
-    fn new_stamp(&self, offset: usize, word: u32) {
-        self.word(offset).store(word, Ordering::Relaxed); // As the first word.
-    }
-
-    #[cfg(bytecache_loom)]
-    fn new_stamp(&self, offset: usize, word: u32) {
-        self.shadow.new_stamp(offset, word);
     }
 
     #[inline]
@@ -430,75 +406,4 @@ impl Arena {
     #[cfg(not(bytecache_loom))]
     #[inline(always)]
     fn note_write(&self, _start: usize, _len: usize) {}
-}
-
-/// What loom knows of the arena's bytes.
-#[cfg(bytecache_loom)]
-mod shadow {
-    use std::collections::BTreeMap;
-    use std::ops::Range;
-    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-    use loom::cell::UnsafeCell;
-
-    use crate::sync::AtomicU32;
-    use crate::units::LOCATION_UNIT;
-
-    #[derive(Default)]
-    pub(super) struct Shadow {
-        /// A cell for each location unit that was written. loom reports accesses to one that nothing orders.
-        cells: Mutex<BTreeMap<usize, UnsafeCell<()>>>,
-        /// The stamps, by their offsets.
-        stamps: Mutex<BTreeMap<usize, Arc<AtomicU32>>>,
-        /// Whether entries are marked dead, by where they start.
-        dead_marks: Mutex<BTreeMap<usize, Arc<AtomicU32>>>,
-    }
-
-    impl Shadow {
-        fn units(start: usize, len: usize) -> Range<usize> {
-            start / LOCATION_UNIT..(start + len).div_ceil(LOCATION_UNIT)
-        }
-
-        fn cells(&self) -> MutexGuard<'_, BTreeMap<usize, UnsafeCell<()>>> {
-            self.cells.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-
-        fn word(words: &Mutex<BTreeMap<usize, Arc<AtomicU32>>>, offset: usize) -> Arc<AtomicU32> {
-            let words = words.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(words.get(&offset).expect("a word that was written"))
-        }
-
-        fn new_word(words: &Mutex<BTreeMap<usize, Arc<AtomicU32>>>, offset: usize, word: u32) {
-            let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-            words.insert(offset, Arc::new(AtomicU32::new(word)));
-        }
-
-        pub(super) fn stamp(&self, offset: usize) -> Arc<AtomicU32> {
-            Self::word(&self.stamps, offset)
-        }
-
-        pub(super) fn new_stamp(&self, offset: usize, word: u32) {
-            Self::new_word(&self.stamps, offset, word);
-        }
-
-        pub(super) fn dead_mark(&self, start: usize) -> Arc<AtomicU32> {
-            Self::word(&self.dead_marks, start)
-        }
-
-        pub(super) fn new_dead_mark(&self, start: usize) {
-            Self::new_word(&self.dead_marks, start, 0);
-        }
-
-        pub(super) fn read(&self, start: usize, len: usize) {
-            self.cells().range(Self::units(start, len)).for_each(|(_, cell)| cell.with(|_| ()));
-        }
-
-        pub(super) fn write(&self, start: usize, len: usize) {
-            let mut cells = self.cells();
-            for unit in Self::units(start, len) {
-                // A cell counts as written where it was made.
-                cells.entry(unit).or_insert_with(|| UnsafeCell::new(())).with_mut(|_| ());
-            }
-        }
-    }
 }

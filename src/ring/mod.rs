@@ -24,6 +24,8 @@ mod chunk;
 mod header;
 mod memory;
 mod runs;
+#[cfg(bytecache_loom)]
+mod shadow;
 mod shared;
 mod value;
 
