@@ -14,7 +14,8 @@
 use super::chunk::{Chunk, ChunkId, ChunkState, Window};
 use super::header::Layout;
 use super::memory::Draft;
-use super::{Ring, Stream, is_held, to_u32};
+use super::reuse::is_held;
+use super::{Ring, Stream, to_u32};
 use crate::reclaim::WriteToken;
 use crate::units::Location;
 

@@ -1,0 +1,136 @@
+//! How chunks come and go: given up, looked for in readers' slots, taken back, given to the system and put to use again.
+//!
+//! A chunk in which nothing is live is *retired*. It waits until no reader's slot names it; then the ring's own pin on it ends,
+//! and the last value frees it, if one holds it. Only free chunks are written to, or given back.
+
+use std::sync::Arc;
+
+use super::chunk::{ChunkId, ChunkState};
+use super::{Ring, Stream, to_u32};
+use crate::reclaim;
+use crate::region::{HUGE_EARNED, Pages};
+
+impl Ring {
+    /// Gives up an emptied chunk, or run of chunks. It is free again when no reader and no value holds it.
+    pub(crate) fn retire(&mut self, chunk: ChunkId) {
+        assert!(self.chunks[chunk.index()].live == 0, "a chunk with live entries was retired");
+        for chunk in chunk.0..chunk.0 + self.shared.pins[chunk.index()].span() {
+            self.set_state(ChunkId(chunk), ChunkState::Retired);
+        }
+        self.waiting.push(chunk);
+    }
+
+    /// Takes back the retired chunks that neither a reader nor a value holds.
+    ///
+    /// One look at the slots of all threads, however many chunks wait.
+    pub(crate) fn reclaim(&mut self) {
+        if !self.waiting.is_empty() {
+            self.look_at_slots();
+            let (held, shared) = (&self.held, &self.shared);
+            self.waiting.retain(|&chunk| {
+                // A slot names the chunk in which the entry begins.
+                let is_held = is_held(held, chunk, shared.pins[chunk.index()].span());
+                if !is_held {
+                    shared.drop_own(chunk);
+                }
+                is_held
+            });
+        }
+        self.collect_freed();
+    }
+
+    /// Notes which chunks readers hold.
+    pub(crate) fn look_at_slots(&mut self) {
+        self.held.fill(0);
+        let arena = self.shared.arena.addresses();
+        reclaim::for_each_hold(|address| {
+            if arena.contains(&address) {
+                let chunk = (address - arena.start) >> self.chunk_shift;
+                self.held[chunk / 64] |= 1 << (chunk % 64);
+            }
+        });
+    }
+
+    /// Takes back the chunks that have been freed.
+    pub(crate) fn collect_freed(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.freed.take(|chunk| {
+            shared.pins[chunk.index()].set_span(1);
+            shared.pins[chunk.index()].set_back(0);
+            self.set_state(chunk, ChunkState::Free);
+        });
+    }
+
+    /// Puts an absent chunk to use; `false` if there is none. The caller has accounted for its memory.
+    pub(crate) fn put_to_use(&mut self) -> bool {
+        let absent = self.find(|_, state| state == ChunkState::Absent);
+        if let Some(chunk) = absent {
+            self.set_state(chunk, ChunkState::Free);
+            let in_use = (self.chunks() - self.counts.absent) << self.chunk_shift;
+            if in_use >= HUGE_EARNED && self.pages == Pages::Small {
+                self.pages = Pages::Huge;
+                self.shared.arena.ask_for_pages(Pages::Huge);
+            }
+        }
+        absent.is_some()
+    }
+
+    /// Gives the memory of all free chunks back to the system. Returns how many there were.
+    pub(crate) fn give_all_back(&mut self) -> usize {
+        let free = self.counts.free;
+        for chunk in (0..to_u32(self.chunks())).map(ChunkId) {
+            if self.chunks[chunk.index()].state == ChunkState::Free {
+                self.set_state(chunk, ChunkState::Absent);
+            }
+        }
+        self.release_absent();
+        // To be earned again.
+        self.pages = Pages::Small;
+        self.shared.arena.ask_for_pages(Pages::Small);
+        free
+    }
+
+    /// Gives the memory of a free chunk back to the system; `false` if none is free.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let Some(chunk) = self.chunks.iter().rposition(|chunk| chunk.state == ChunkState::Free) else {
+            return false;
+        };
+        self.make_absent(ChunkId(to_u32(chunk)));
+        true
+    }
+
+    pub(super) fn make_absent(&mut self, chunk: ChunkId) {
+        let start = chunk.index() << self.chunk_shift;
+        self.shared.arena.release(start..start + self.chunk_bytes());
+        self.set_state(chunk, ChunkState::Absent);
+    }
+
+    /// Gives the memory of absent chunks back that came along with their neighbours': a huge page is resident as a whole.
+    pub(crate) fn release_absent(&self) {
+        let absent = |&chunk: &usize| self.chunks[chunk].state == ChunkState::Absent;
+        let mut chunk = 0;
+        while let Some(first) = (chunk..self.chunks()).find(absent) {
+            chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
+            self.shared.arena.release(first << self.chunk_shift..chunk << self.chunk_shift);
+        }
+    }
+
+    /// Empties the whole ring. No lane of the index may point into it.
+    pub(crate) fn clear(&mut self) {
+        self.open = [None; Stream::COUNT];
+        self.live_bytes = 0;
+        for chunk in 0..self.chunks() {
+            self.chunks[chunk].live = 0;
+            // Retiring the first chunk of a run retires those behind it.
+            if !matches!(self.chunks[chunk].state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
+                self.retire(ChunkId(to_u32(chunk)));
+            }
+        }
+        self.reclaim();
+    }
+}
+
+/// Whether a slot named one of the `span` chunks from `first` on.
+pub(super) fn is_held(held: &[u64], first: ChunkId, span: u32) -> bool {
+    (first.0..first.0 + span).any(|chunk| held[chunk as usize / 64] & (1 << (chunk % 64)) != 0)
+}
