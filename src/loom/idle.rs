@@ -88,7 +88,7 @@ impl Timed {
 /// Relaxed; if `exchange_stamp` is Relaxed; and if `judge` does not look for the dead mark.
 #[test]
 fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         timed.set_tick(5);
         let reader = timed.spawn(Timed::read);
@@ -119,7 +119,7 @@ fn either_a_read_comes_first_or_the_expiry() {
 /// Fails as the first one and the next one do.
 #[test]
 fn a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         timed.set_tick(IDLE - 1);
         let reader = timed.spawn(Timed::read);
@@ -174,7 +174,7 @@ fn what_one_reader_saw_of_another_is_not_lost_in_a_relocation() {
 /// Fails if `judge` does not look for the dead mark.
 #[test]
 fn a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         let reader = timed.spawn(Timed::read);
         timed.relocate();
@@ -188,7 +188,7 @@ fn a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry() {
 /// Fails if an entry that is stored anew is not treated as one that is relocated.
 #[test]
 fn a_read_counts_although_set_ttl_stores_the_entry_anew() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         timed.set_tick(5);
         let reader = timed.spawn(Timed::read);
@@ -202,7 +202,7 @@ fn a_read_counts_although_set_ttl_stores_the_entry_anew() {
 
 #[test]
 fn an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         timed.set_tick(5);
         let reader = timed.spawn(Timed::read);
@@ -219,7 +219,7 @@ fn an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry() {
 /// Fails if a reader stores a stamp without comparing.
 #[test]
 fn an_entry_that_was_made_persistent_stays_so_whoever_reads_it() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         timed.set_tick(5);
         let reader = timed.spawn(Timed::read);
@@ -235,7 +235,7 @@ fn an_entry_that_was_made_persistent_stays_so_whoever_reads_it() {
 /// Fails if `judge` takes an entry past its deadline for what is under the key without looking for the dead mark.
 #[test]
 fn a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         timed.put_with(1, Lifetime::forever().ttl(TICK * IDLE));
         let reader = timed.spawn(Timed::read);
@@ -252,7 +252,7 @@ fn a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed() {
 /// found an entry.
 #[test]
 fn an_entry_that_is_being_taken_out_is_not_found_alive() {
-    explore(3, || {
+    explore(2, || {
         let timed = timed();
         timed.put_with(1, Lifetime::forever().ttl(TICK * IDLE));
         timed.set_tick(IDLE + 5);
