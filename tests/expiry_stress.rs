@@ -13,6 +13,8 @@ use rand::{Rng, SeedableRng};
 
 const KEYS_OF_A_WRITER: u32 = 300;
 const WRITES: u32 = 20_000;
+/// So many writes of one thread come between its own steps of the clock.
+const WRITES_OF_A_STEP: u32 = 50;
 
 struct Shared {
     cache: Cache,
@@ -21,6 +23,13 @@ struct Shared {
     time: RwLock<()>,
     is_over: AtomicBool,
     hits: AtomicU64,
+}
+
+impl Shared {
+    fn advance(&self) {
+        let _moved = self.time.write().unwrap();
+        self.clock.advance(TICK / 4);
+    }
 }
 
 /// A value that says when its entry must have expired at the latest, and fills up with a checksum.
@@ -40,7 +49,11 @@ fn latest(bytes: &[u8]) -> Option<Duration> {
 
 fn write(shared: &Shared, writer: u32) {
     let mut random = SmallRng::seed_from_u64(writer.into());
-    for _ in 0..WRITES {
+    for write in 0..WRITES {
+        // The thread that moves the clock may get no turn before all is written.
+        if write % WRITES_OF_A_STEP == 0 {
+            shared.advance();
+        }
         let key = (writer * KEYS_OF_A_WRITER + random.random_range(0..KEYS_OF_A_WRITER)).to_le_bytes();
         let length = TICK * random.random_range(1..40);
         let is_idle = random.random_bool(0.3);
@@ -74,16 +87,19 @@ fn write(shared: &Shared, writer: u32) {
 
 fn read(shared: &Shared, reader: u32, writers: u32) {
     let mut random = SmallRng::seed_from_u64(u64::from(reader) << 32);
-    while !shared.is_over.load(Ordering::Relaxed) {
+    let mut hits = 0;
+    // Once all is written the clock stands still, so a reader that had no turn before finds the entries that are left.
+    while !shared.is_over.load(Ordering::Relaxed) || hits == 0 {
         let key = random.random_range(0..writers * KEYS_OF_A_WRITER).to_le_bytes();
         let before = shared.clock.now();
         let found = shared.cache.get_with(key, |value| value.to_vec());
         let Some(found) = found else { continue };
-        shared.hits.fetch_add(1, Ordering::Relaxed);
+        hits += 1;
         if let Some(latest) = latest(&found) {
             assert!(before < latest, "{before:?} is not before {latest:?}");
         }
     }
+    shared.hits.fetch_add(hits, Ordering::Relaxed);
 }
 
 fn run(policy: Policy) {
@@ -105,10 +121,7 @@ fn run(policy: Policy) {
         }
         scope.spawn(|| {
             while !shared.is_over.load(Ordering::Relaxed) {
-                {
-                    let _moved = shared.time.write().unwrap();
-                    shared.clock.advance(TICK / 4);
-                }
+                shared.advance();
                 thread::yield_now();
             }
         });
