@@ -121,6 +121,12 @@ impl Stamp {
     pub(crate) const ALL: [Self; 5] = [Self::Removal, Self::Idle, Self::IdleLength, Self::StaleLength, Self::Refresh];
 }
 
+/// In an idle stamp: the entry is being relocated from here, and its stamp is in the ring's relay.
+pub(crate) const LEAVING: u32 = u32::MAX - 3;
+
+/// In an idle stamp: the entry is being relocated to here, and its stamp is in the ring's relay.
+pub(crate) const ARRIVING: u32 = u32::MAX - 2;
+
 /// Which stamps an entry has: a bit for each, the first one lowest. The highest bit says that the entry is *negative*: it
 /// stands for what a load did not find.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -64,8 +64,11 @@
 //! fence and a look whether its table is the present one. Where an entry seems to be over, it is looked for by its key, as a
 //! read does.
 //!
-//! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
-//! `publishing::a_key_that_is_updated_is_never_absent`.
+//! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`, `publishing::a_key_that_is_updated_is_never_absent`. For
+//! `get_many`: `publishing::what_a_guess_finds_is_not_older_than_what_was_read_since` and
+//! `publishing::a_guess_in_a_table_that_was_replaced_since_is_not_believed`, which fail if a guess is believed for its table
+//! or its lane alone. For `clear`: `publishing::bytes_stay_while_a_reader_looks_at_them_and_the_shard_is_cleared`, which fails
+//! if the ring is cleared before the index.
 //!
 //! # The table: `Kept` in `reclaim/mod.rs`
 //!
@@ -101,7 +104,8 @@
 //! | `span`, `back` | Relaxed | Stored under the lock before the chunk's first location is published, and loaded by holders of a pin or a location, or by whoever frees the chunk. |
 //!
 //! The thread that brings the word to zero has a count of the ring's `Arc`: `drop_own` makes one before it ends the own pin, so
-//! the last value finds it, on whichever thread.
+//! the last value finds it, on whichever thread. Models count these counts (`ring/shadow.rs`, `Counts`), as loom does not see
+//! those of the `Arc`.
 //!
 //! * `FreedSet::mark` (Release) pairs with the swap in `take` (Acquire): the pin word is new, and all reads
 //!   of the chunk happen before the next bytes are written. The load before the swap is Relaxed: a bit that
@@ -124,43 +128,65 @@
 //! are, so Relaxed does. Later only the dead mark changes, stored by the lock's holder while readers load the lengths: that
 //! is why it is atomic.
 //!
-//! * `mark_dead` (Release), after the lane has changed, pairs with `has_left` (Acquire): a reader that finds the mark and looks
-//!   for the key again finds what is there now. Only readers of idle stamps ask.
+//! * `mark_dead` (Release) comes after the lane has changed. `has_left` loads the mark with Relaxed: a reader that finds it
+//!   searches again, and the fence of its next hold pairs with `mark_dead`. So its second look at the lane does not find the
+//!   dead entry again. With a weaker store it might, over and over. Only readers of stamps ask.
 //!
 //! In models an entry's words are atomics of loom's own, behind the functions that ship (`ring/shadow.rs`). The bytes around
 //! them have cells, and any access to one that the pairs above do not order fails a model.
 //!
-//! # Stamps: `ring/memory.rs`, `shard/idle.rs`
+//! Model: `idle::an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry`.
+//!
+//! # Stamps: `ring/memory.rs`, `ring/relay.rs`, `shard/idle.rs`
 //!
 //! Deadlines and the like. They are written before the location is published, and then changed by read-modify-write alone
 //! (AcqRel), so that the changes of one stamp follow each other in one order. All but the idle stamp are changed by the
 //! lock's holder only.
 //!
-//! The idle stamp is changed by readers too, and an entry may be relocated while they do:
+//! * `set_stamp` (the Release half) pairs with `stamp_at` and `idle_stamp` (Acquire). A thread that sees a deadline changed
+//!   finds all that was written before: a read of another key does not go back behind that.
 //!
-//! ```text
-//!   cleaner   copies the stamp --- publishes the new location --- marks the old entry dead --- reads the old stamp by a
-//!                                                                                               read-modify-write: R
-//!   reader    loads or changes the stamp where it found the entry --- looks for the dead mark
-//! ```
+//! The idle stamp is changed by readers too, and an entry may be relocated while they do. `relay.rs` hands it over: at each
+//! moment one word is in force, the stamp at the old place, the relay, or the stamp at the new place.
 //!
-//! The order of the old stamp's changes decides. What a reader loads or stores before R is what R reads, or less: the cleaner
-//! moves the new stamp as far. What comes after R, or loads what came after, has synchronized with it (Release by R, Acquire by the
-//! load or the exchange; what lies between are read-modify-writes): so the reader finds the dead mark, and then, by its
-//! Release and Acquire, the new location. There it begins again.
+//! | operation | order | pairs with, and why |
+//! |---|---|---|
+//! | the relay is opened | Release store | Its load (Acquire): a reader that finds another entry's stamp in the relay finds its own entry dead, or arrived. |
+//! | the old stamp becomes `LEAVING` | AcqRel exchange | Release: a reader that loads `LEAVING` (Acquire) finds the relay opened. Acquire: what readers did before it is passed on. |
+//! | the relay is changed | AcqRel exchange | Its load, and its closing. |
+//! | the relay is closed | AcqRel | Release, after the old entry was marked dead: a reader that finds it closed finds the mark. Acquire: the last change of the relay is passed on. |
+//! | the new stamp is no longer `ARRIVING` | AcqRel exchange | `idle_stamp`: it passes on what the closing took over. |
+//! | `ARRIVING` is stored | Relaxed | The location is published with Release after it. |
+//! | a stamp is looked at again, after the relay | Relaxed load | The load of the relay has synchronized with its change, if there was one. |
+//! | turns are counted | Relaxed load | Under the lock. |
 //!
-//! That goes for a reader that changes nothing as well: it may have seen what another one did to the old stamp after R. And
-//! for one that finds any entry past its deadline: another may have come into its place before that passed.
+//! A reader that has found any entry past its deadline looks for the dead mark as well: another may have come into its place
+//! before that passed.
 //!
 //! Expiry claims the idle stamp by an exchange before it takes an entry out: a reader's exchange comes before, and the
 //! entry lives on, or it fails, and the read is a miss.
 //!
-//! Models: `idle::a_read_counts_although_the_entry_is_relocated_meanwhile`,
+//! Models of the relay, each of which was seen to fail:
+//!
+//! | model | weakened |
+//! |---|---|
+//! | `relay::a_reader_sees_its_change_of_a_stamp_that_is_on_its_way` | the Release of `LEAVING` and of the closing, the loads of the stamp and of the relay; no look for the dead mark |
+//! | `relay::a_change_counts_for_its_own_entry_while_others_are_relocated` | the opening; no second look at `ARRIVING`, no turns, one word for `LEAVING` and `ARRIVING` |
+//! | `relay::a_reader_sees_the_stamp_of_its_own_entry_while_others_are_relocated` | no second look by one that only loads |
+//! | `relay::who_sees_a_change_sees_what_was_done_before_it` | the Acquire of `LEAVING` and of the closing, the load of a stamp that is in the relay |
+//! | `relay::who_sees_a_stamp_that_has_arrived_sees_what_was_done_before_it_was_changed` | the exchange that ends `ARRIVING` |
+//! | `relay::the_later_of_two_changes_counts` | a reader, or the cleaner, stores without comparing |
+//! | `idle::who_sees_a_deadline_changed_sees_what_was_done_before_that` | `set_stamp`, the loads in `stamp_at` and `idle_stamp` |
+//! | `idle::what_was_hit_is_there_in_the_next_tick_while_it_is_relocated` | the new stamp is settled only after it was published |
+//!
+//! No model sees the exchanges of readers weakened. The fence of a reader's hold comes before each of them, and does what their
+//! Release is for.
+//!
+//! Models of whole shards: `idle::a_read_counts_although_the_entry_is_relocated_meanwhile`,
 //! `idle::what_one_reader_saw_of_another_is_not_lost_in_a_relocation`, `idle::the_later_of_two_reads_counts`,
 //! `idle::a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry`, `idle::either_a_read_comes_first_or_the_expiry`,
 //! `idle::a_read_counts_although_set_ttl_stores_the_entry_anew`,
 //! `idle::a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry`,
-//! `idle::an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry`,
 //! `idle::an_entry_that_was_made_persistent_stays_so_whoever_reads_it`.
 //!
 //! # A shard's time: `expiry/time.rs`

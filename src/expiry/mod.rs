@@ -14,7 +14,7 @@
 //! 1. A shard's time has *reached* a tick when every entry whose removal lies before it has been taken out.
 //! 2. No resident's removal lies more than [`HORIZON`] ticks beyond what the shard's time has reached, nor before that.
 //!    So 32 bits of a tick are enough to know it, however far apart the clock's readings are.
-//! 3. The words [`NEVER`] and [`CLAIMED`] are not the low half of any tick that is stored.
+//! 3. The words [`NEVER`], [`CLAIMED`], `ARRIVING` and `LEAVING` are not the low half of any tick that is stored.
 //! 4. An idle stamp only moves ahead, but that the holder of the shard's lock may make it `NEVER`, or, once its tick has
 //!    passed, `CLAIMED`.
 //!

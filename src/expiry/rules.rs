@@ -6,7 +6,7 @@ use super::lifetime::Lifetime;
 use super::time::{Now, ticks};
 use super::{CLAIMED, HORIZON, NEVER, PERIOD_MAX};
 use crate::clock::to_nanos;
-use crate::units::{Stamp, Stamps, Tick, is_later};
+use crate::units::{LEAVING, Stamp, Stamps, Tick, is_later};
 
 /// What an entry of a cache is subject to unless its insert says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +94,7 @@ fn is_past(word: u32, now: Tick) -> bool {
 
 /// The tick itself, or if its low half means something else, the next one without a meaning.
 fn storable(tick: Tick) -> Tick {
-    if tick.low() >= CLAIMED { tick.after(2) } else { tick }
+    if tick.low() >= LEAVING { tick.after(u32::MAX - LEAVING + 1) } else { tick }
 }
 
 /// A length in ticks, rounded up, at most `most`.

@@ -6,8 +6,6 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::task::Wake;
 
-use loom::sync::atomic::AtomicUsize;
-
 use super::*;
 use crate::expiry::Lifetime;
 use crate::flight::{End, Flight};

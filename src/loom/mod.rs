@@ -21,17 +21,17 @@
 use std::sync::{Arc, Weak};
 
 use loom::model::Builder;
-use loom::sync::atomic::Ordering;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::clock::ClockSource;
-use crate::expiry::Rules;
+use crate::expiry::{Lifetime, Rules};
 use crate::hash::{KeyHash, KeyHasher, StableHash};
 use crate::index::{Index, LocationBits, Table};
 use crate::policy::Policy;
 use crate::reclaim::{Kept, Live, Slot, WriteToken};
 use crate::ring::{Alignment, Draft, Held, Ring, RingShared, Stream, Value};
-use crate::shard::{Condition, Found, Lookup, Shard, ShardConfig, TouchLog};
+use crate::shard::{Condition, Found, Lookup, NoShard, Shard, ShardConfig, TouchLog};
 use crate::stats::LoadCounts;
 use crate::units::{EntryId, Location, Stamps, Tick};
 
@@ -94,13 +94,17 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, key: u8, value: u8) -> Location {
-        let draft = Draft { key: &[key], value: &bytes(value), stamps: &Stamps::NONE };
+    fn write(&mut self, key: u8, value: u8, stamps: &Stamps) -> Location {
+        let draft = Draft { key: &[key], value: &bytes(value), stamps };
         self.ring.append(Stream::Fresh, &self.ring.layout(&draft), &draft).expect("room in the chunk")
     }
 
     fn insert(&mut self, key: u8, value: u8) {
-        let location = self.write(key, value);
+        self.insert_with(key, value, &Stamps::NONE);
+    }
+
+    fn insert_with(&mut self, key: u8, value: u8, stamps: &Stamps) {
+        let location = self.write(key, value, stamps);
         let id = self.index.free_lane(hash(key)).expect("a free lane");
         self.index.publish(id, hash(key), location);
     }
@@ -114,7 +118,7 @@ impl Writer {
 
     fn update(&mut self, key: u8, value: u8) {
         let (id, before) = self.find(key);
-        let location = self.write(key, value);
+        let location = self.write(key, value, &Stamps::NONE);
         self.index.replace(id, location);
         self.kill(before);
     }
@@ -175,7 +179,31 @@ fn whole(value: &[u8]) -> u8 {
     value[0]
 }
 
-/// A small shard without deadlines.
+/// An empty shard of as few chunks as a shard has.
+fn small_shard(config: &ShardConfig) -> Arc<Shard> {
+    drop(Slot::take()); // This thread registers here.
+    let mut budget = Shard::min_budget(config);
+    loop {
+        match Shard::new(&ShardConfig { budget, ..config.clone() }) {
+            Ok(shard) => return Arc::new(shard),
+            Err(NoShard::TooSmall) => budget += 1 << 10,
+            Err(NoShard::OutOfMemory) => panic!("out of memory"),
+        }
+    }
+}
+
+fn put(shard: &Shard, key: u8, value: u8) {
+    let stored =
+        shard.write(|writer| writer.store(hash(key), &[key], &bytes(value), Condition::Always, &Lifetime::new()));
+    stored.expect("space");
+}
+
+fn get(shard: &Shard, key: u8) -> Option<u8> {
+    let mut slot = Slot::take();
+    shard.find(hash(key), &[key], &mut slot).map(|found| whole(found.value))
+}
+
+/// What most shards of models are made from. Without deadlines.
 fn config() -> ShardConfig {
     ShardConfig {
         budget: 1 << 16,
@@ -192,72 +220,11 @@ fn config() -> ShardConfig {
     }
 }
 
-mod publishing {
-    use super::*;
-    use crate::expiry::Lifetime;
-
-    fn shard() -> Shard {
-        drop(Slot::take());
-        let shard = Shard::new(&config()).unwrap();
-        put(&shard, b'0', 0); // Opens a chunk.
-        shard
-    }
-
-    fn put(shard: &Shard, key: u8, value: u8) {
-        let stored =
-            shard.write(|writer| writer.store(hash(key), &[key], &bytes(value), Condition::Always, &Lifetime::new()));
-        stored.expect("space");
-    }
-
-    fn get(shard: &Shard, key: u8) -> Option<u8> {
-        let mut slot = Slot::take();
-        shard.find(hash(key), &[key], &mut slot).map(|found| whole(found.value))
-    }
-
-    /// Fails if `Bucket::set_location`, `Bucket::move_location` or `Bucket::live` is Relaxed.
-    #[test]
-    fn an_entry_is_seen_whole_or_not_at_all() {
-        explore(3, || {
-            let shard = Arc::new(shard());
-            let writer = {
-                let shard = Arc::clone(&shard);
-                thread::spawn(move || {
-                    put(&shard, b'a', 1);
-                    put(&shard, b'a', 2);
-                    assert!(shard.write(|writer| writer.remove(hash(b'a'), b"a")));
-                })
-            };
-            let (first, second) = (get(&shard, b'a'), get(&shard, b'a'));
-            assert!(second.is_none_or(|second| second >= first.unwrap_or(0)), "{first:?}, then {second:?}");
-            writer.join().unwrap();
-            assert_eq!(get(&shard, b'a'), None);
-            shard.validate();
-        });
-    }
-
-    /// Fails if an update frees the lane for a moment, if `Bucket::move_location` or `Bucket::live` is
-    /// Relaxed, and if the moved location loses the lane's part of the hash.
-    #[test]
-    fn a_key_that_is_updated_is_never_absent() {
-        explore(3, || {
-            let shard = Arc::new(shard());
-            put(&shard, b'a', 1);
-            let writer = {
-                let shard = Arc::clone(&shard);
-                thread::spawn(move || put(&shard, b'a', 2))
-            };
-            let first = get(&shard, b'a').expect("present throughout");
-            let second = get(&shard, b'a').expect("present throughout");
-            assert!(first <= second && second <= 2);
-            writer.join().unwrap();
-            assert_eq!(get(&shard, b'a'), Some(2));
-        });
-    }
-}
-
 mod chunks;
 mod idle;
 mod loads;
+mod publishing;
+mod relay;
 
 mod growth {
     use super::*;

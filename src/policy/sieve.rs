@@ -131,7 +131,7 @@ mod tests {
         request(&mut simulator, 1);
         assert_eq!(request(&mut simulator, 6), [2]); // 1 ^3 4 5 6
         simulator.remove(3); // 1 ^4 5 6
-        assert_eq!(request(&mut simulator, 7), []); // 1 ^4 5 6 7
+        assert_eq!(request(&mut simulator, 7), [0; 0]); // 1 ^4 5 6 7
         assert_eq!(request(&mut simulator, 8), [4]); // 1 ^5 6 7 8
     }
 }

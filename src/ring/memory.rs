@@ -13,8 +13,8 @@
 //! Key and value bytes are written before their location is published (Release, in the index) and read after
 //! it was loaded (Acquire). They are overwritten only after the chunk's pins have come to zero (see
 //! `chunk.rs`). The first word's lengths never change, so their loads are Relaxed. Its dead mark is for readers that change a
-//! stamp: it is stored with Release after the lane has changed, and they load it with Acquire. Changes of a stamp are
-//! AcqRel and its loads Acquire: see [`Arena::end_relocation`].
+//! stamp: it is stored with Release after the lane has changed, which pairs with the fence of their next hold. Changes of a stamp are
+//! AcqRel and its loads Acquire: see [`Arena::set_stamp`], and `relay.rs` for the idle stamp.
 //!
 //! In models a word is an atomic of loom's own, behind the same function and with the same orders, and a cell for each
 //! location unit reports any access that these rules do not order (`shadow.rs`).
@@ -26,19 +26,22 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering;
 
 use super::header::{Alignment, FirstWord, Layout, LayoutParts};
+use super::relay::Relay;
 #[cfg(bytecache_loom)]
-use super::shadow::{Shadow, Word};
+use super::shadow::Shadow;
+#[cfg(bytecache_loom)]
+pub(super) use super::shadow::Word;
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
-use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps, is_later};
+use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
 
 /// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
 pub(super) const PREFETCH_LINES: usize = 6;
 
 /// A word of a header: the first of an entry, or a stamp.
 #[cfg(not(bytecache_loom))]
-type Word<'a> = &'a AtomicU32;
+pub(super) type Word<'a> = &'a AtomicU32;
 
 /// The memory of one shard's ring.
 pub(super) struct Arena {
@@ -46,6 +49,7 @@ pub(super) struct Arena {
     bytes: usize,
     alignment: Alignment,
     region: Region,
+    pub(super) relay: Relay,
     #[cfg(bytecache_loom)]
     shadow: Shadow,
 }
@@ -70,6 +74,14 @@ pub(crate) struct StampsAt {
     offset: usize,
 }
 
+impl StampsAt {
+    /// Where a stamp is, from the start of the arena.
+    #[inline]
+    pub(super) fn offset_of(self, stamp: Stamp) -> Option<usize> {
+        self.set.has(stamp).then(|| self.offset + self.set.before(stamp) * size_of::<u32>())
+    }
+}
+
 /// An entry that is to be written.
 #[derive(Clone, Copy)]
 pub(crate) struct Draft<'a> {
@@ -87,6 +99,7 @@ impl Arena {
             bytes,
             alignment,
             region,
+            relay: Relay::new(),
             #[cfg(bytecache_loom)]
             shadow: Shadow::default(),
         })
@@ -119,7 +132,7 @@ impl Arena {
     /// The atomic word at `offset`: the first of an entry, or a stamp.
     #[cfg(not(bytecache_loom))]
     #[inline]
-    fn word(&self, offset: usize) -> Word<'_> {
+    pub(super) fn word(&self, offset: usize) -> Word<'_> {
         let word = self.at(offset, size_of::<u32>()).cast::<u32>();
         assert!(word.is_aligned(), "a word between words");
         // SAFETY:
@@ -130,7 +143,7 @@ impl Arena {
     }
 
     #[cfg(bytecache_loom)]
-    fn word(&self, offset: usize) -> Word<'_> {
+    pub(super) fn word(&self, offset: usize) -> Word<'_> {
         self.shadow.word(offset)
     }
 
@@ -192,8 +205,9 @@ impl Arena {
     /// Whether a live entry was marked dead: a reader that sees it sees the lane as it was afterwards.
     #[inline]
     pub(super) fn has_left(&self, live: Live<'_>) -> bool {
-        // Acquire pairs with the Release of `mark_dead`.
-        FirstWord(self.first_word(live.location()).load(Ordering::Acquire)).is_dead()
+        // Relaxed: what a reader found by now is not used if there is a mark. It searches again, and the fence of its next hold
+        // pairs with the Release of `mark_dead`: the lane that it sees then is not the old one.
+        FirstWord(self.first_word(live.location()).load(Ordering::Relaxed)).is_dead()
     }
 
     /// Marks the entry at `location` dead: no lane points to it any more. For the holder of the write lock.
@@ -227,11 +241,12 @@ impl Arena {
         (Entry { key, value }, StampsAt { set: layout.stamps, offset: start + layout.stamps_start() })
     }
 
-    /// A stamp of a live entry at this moment.
+    /// A stamp of a live entry at this moment. An idle stamp is any word if the entry has [left](Self::has_left).
     #[inline]
     pub(super) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
-        let offset = stamps.offset + stamps.set.before(stamp) * size_of::<u32>();
-        stamps.set.has(stamp).then(|| self.word(offset).load(Ordering::Acquire)) // See `end_relocation`.
+        let offset = stamps.offset_of(stamp)?;
+        // Acquire: see `relay.rs` for the idle stamp, and `set_stamp` for the others.
+        Some(if stamp == Stamp::Idle { self.idle_stamp(offset) } else { self.word(offset).load(Ordering::Acquire) })
     }
 
     /// All stamps of a live entry at this moment.
@@ -249,45 +264,23 @@ impl Arena {
         stamps
     }
 
-    /// Changes a stamp of a live entry from `seen` to `word`; `false` if it is not `seen`, or the entry has none.
+    /// Changes a stamp of a live entry from `seen` to `word`; `false` if it is not `seen`, or the entry has none. For the holder
+    /// of the write lock.
     pub(super) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
         let start = live.location().offset();
         let at = self.layout(live.location()).stamp_at(stamp);
         at.is_some_and(|at| {
             let stamp = self.word(start + at);
-            stamp.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Relaxed).is_ok() // See `end_relocation`.
+            stamp.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Relaxed).is_ok() // See `relay.rs`.
         })
     }
 
     /// Sets a stamp of a live entry; `false` if the entry has none of this kind. For the holder of the write lock.
     pub(super) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
         let at = self.layout(live.location()).stamp_at(stamp);
-        // A swap, as readers' exchanges are: all changes of a stamp read the one before.
+        // A swap, as readers' exchanges are: all changes of a stamp read the one before. Release pairs with the Acquire of
+        // `stamp_at`: who sees the change sees also what was written before it.
         at.map(|at| self.word(live.location().offset() + at).swap(word, Ordering::AcqRel)).is_some()
-    }
-
-    /// Ends a relocation, after the location `to` was published in the place of `from`: nothing that readers have done to the
-    /// idle stamp is lost. For the holder of the write lock.
-    ///
-    /// The old entry is marked dead, and then its stamp is read by a read-modify-write. A reader whose exchange, or whose
-    /// load, comes before that in the order of the stamp's changes has seen no more than is taken over here. One that comes
-    /// after has synchronized with it: it finds the dead mark, and looks for the entry again (`shard/idle.rs`).
-    pub(super) fn end_relocation(&self, from: Location, to: Location) {
-        self.mark_dead(from);
-        let stamp_of = |location: Location| {
-            let at = self.layout(location).stamp_at(Stamp::Idle)?;
-            Some(self.word(location.offset() + at))
-        };
-        let (Some(old), Some(new)) = (stamp_of(from), stamp_of(to)) else { return };
-        let moved = old.fetch_or(0, Ordering::AcqRel);
-        let mut seen = new.load(Ordering::Relaxed);
-        // Ends: a failure means that a reader has moved the stamp on.
-        while is_later(moved, seen) {
-            match new.compare_exchange(seen, moved, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(present) => seen = present,
-            }
-        }
     }
 
     /// The key or the value of an entry.
@@ -343,11 +336,12 @@ impl Arena {
         unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
     }
 
-    /// Copies the entry at `from` to `to`, where nothing is live. For the holder of the write lock.
+    /// Copies the entry at `from` to `to`, where nothing is live, and begins its relocation. For the holder of the write lock.
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
         let layout = self.layout(from.location());
         let entry = self.entry(from);
         self.write(to, &layout, &Draft { key: entry.key, value: entry.value, stamps: &self.stamps(from) });
+        self.begin_relocation(from.location(), to);
     }
 
     /// Asks the processor to fetch the first lines of the entry at `location`.

@@ -23,6 +23,7 @@
 mod chunk;
 mod header;
 mod memory;
+mod relay;
 mod reuse;
 mod runs;
 #[cfg(bytecache_loom)]
@@ -260,7 +261,8 @@ impl Ring {
     }
 
     /// Copies the entry at a location that is not dead to the open chunk of a stream, and counts it dead where it
-    /// was. Where it is now, and its charge; `None` if there is no room.
+    /// was. Where it is now, and its charge; `None` if there is no room. The new location is to be published at once, and then
+    /// the relocation [ended](Self::end_relocation).
     pub(crate) fn relocate(
         &mut self,
         location: Location,
@@ -279,6 +281,11 @@ impl Ring {
             self.shared.arena.relocate(live, to);
         }
         self.count_dead(self.run_at(location, charge), charge);
+    }
+
+    /// Begins a relocation of an entry that is stored anew, before the new location is published.
+    pub(crate) fn begin_relocation(&self, from: Location, to: Location) {
+        self.shared.arena.begin_relocation(from, to);
     }
 
     /// Ends a relocation, after the new location was published: the old entry is marked dead, and nothing that a reader did

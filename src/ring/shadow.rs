@@ -4,7 +4,8 @@
 //!   and goes where its bytes are written again; an access beyond that time fails the model.
 //! * All other bytes keep lying in the arena. A *cell* for each location unit reports accesses that nothing orders.
 //!
-//! Nothing here has an order of its own: those of the words are the ones that `memory.rs` names.
+//! Nothing here has an order of its own: those of the words are the ones that `memory.rs` and `relay.rs` name. The words have
+//! no witness (`sync.rs`): the models see every weaker order without, in a quarter of the schedules.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use loom::cell::UnsafeCell;
 
-use crate::sync::AtomicU32;
 use crate::units::LOCATION_UNIT;
+use loom::sync::atomic::{AtomicU32, Ordering};
 
 /// A word of a header.
 pub(super) struct Word<'a> {
@@ -27,6 +28,24 @@ impl Deref for Word<'_> {
 
     fn deref(&self) -> &AtomicU32 {
         &self.atomic
+    }
+}
+
+/// The counts of a ring's `Arc` that chunks without a pin of the ring's own keep for their last value. Loom does not see the
+/// counts of the `Arc` itself.
+#[derive(Default)]
+pub(super) struct Counts(AtomicU32);
+
+impl Counts {
+    pub(super) fn put(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed); // Relaxed, here and below: it is the count alone that matters.
+    }
+
+    pub(super) fn take(&self) {
+        assert!(
+            self.0.fetch_sub(1, Ordering::Relaxed) > 0,
+            "a count that is not there: the ring may be freed too early"
+        );
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct RingShared {
     recount_at: AtomicU32,
     /// Cache lines that an entry usually spans.
     usual_lines: AtomicU32,
+    #[cfg(bytecache_loom)]
+    waiting_counts: super::shadow::Counts,
 }
 
 /// A value, and whether it had to be copied.
@@ -60,6 +62,8 @@ impl RingShared {
             is_orphan: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
             usual_lines: AtomicU32::new(1),
+            #[cfg(bytecache_loom)]
+            waiting_counts: super::shadow::Counts::default(),
         })
     }
 
@@ -97,9 +101,16 @@ impl RingShared {
         self.arena.has_left(live)
     }
 
-    /// Changes a stamp of the entry at a live location from `seen` to `word`; `false` if it is another by now.
+    /// Changes a stamp of the entry at a live location from `seen` to `word`; `false` if it is another by now. For the holder of
+    /// the write lock.
     pub(crate) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
         self.arena.exchange_stamp(live, stamp, seen, word)
+    }
+
+    /// Changes the idle stamp of the entry at a live location to what `next` makes of it, unless that is nothing. For readers.
+    #[inline]
+    pub(crate) fn change_idle_stamp(&self, live: Live<'_>, stamps: StampsAt, next: impl FnMut(u32) -> Option<u32>) {
+        self.arena.change_idle_stamp(live, stamps, next);
     }
 
     /// Sets a stamp of the entry at a live location; `false` if it has none of this kind. For the holder of the write lock.
@@ -269,16 +280,28 @@ impl RingShared {
         if let Unpinned::Last { marked } = ended {
             // SAFETY: the pins have come to zero here, so the count of the retired chunk is ours (chunk.rs, 3 and 4).
             let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
+            #[cfg(bytecache_loom)]
+            ring.waiting_counts.take();
             ring.free(chunk, marked);
         }
+    }
+
+    fn count_for_last_value(self: &Arc<Self>) -> Arc<Self> {
+        #[cfg(bytecache_loom)]
+        self.waiting_counts.put();
+        Arc::clone(self)
     }
 
     /// Ends the ring's own pin on a chunk in which nothing can be found and that no slot names.
     pub(super) fn drop_own(self: &Arc<Self>, chunk: ChunkId) {
         // Before the pin is gone, a count of the `Arc` is there for the value that is last (chunk.rs, 4).
-        let count = Arc::clone(self);
+        let count = self.count_for_last_value();
         match self.pins[chunk.index()].drop_own() {
-            Unpinned::Last { marked } => self.free(chunk, marked),
+            Unpinned::Last { marked } => {
+                #[cfg(bytecache_loom)]
+                self.waiting_counts.take();
+                self.free(chunk, marked);
+            }
             Unpinned::StillHeld => core::mem::forget(count),
         }
     }

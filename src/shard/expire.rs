@@ -15,7 +15,7 @@ use crate::hash::KeyHash;
 use crate::reclaim::{Live, Slot};
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Held};
-use crate::units::{EntryId, LANES, Stamps, Tick};
+use crate::units::{EntryId, LANES, Stamp, Stamps, Tick};
 
 /// What a write does for entries that are due, in steps of the wheel: at most four buckets, so 48 entries.
 pub(super) const STEPS: usize = 16;
@@ -308,7 +308,8 @@ impl Shard {
                 let now = self.time.now(reached); // First: what was moved ahead before counts.
                 let times = self.rules.times_by(|stamp| self.lookup.ring.stamp_at(stamps, stamp), reached);
                 let left = times.deadline().map_or(Remaining::Never, |deadline| Remaining::For(now.until(deadline)));
-                if left != Remaining::Never && self.lookup.ring.has_left(live) {
+                let may_have_changed = left != Remaining::Never || stamps.set.has(Stamp::Idle);
+                if may_have_changed && self.lookup.ring.has_left(live) {
                     return None;
                 }
                 let mut freshness = times.freshness(now.tick());

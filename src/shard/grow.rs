@@ -55,6 +55,12 @@ impl Writer<'_> {
         }
     }
 
+    /// Lets the index grow by one bucket: for models.
+    #[cfg(bytecache_loom)]
+    pub(crate) fn grow(&mut self) {
+        assert!(self.grow_index_to(self.state.index.table().buckets() + 1), "no room for a larger index");
+    }
+
     /// What is allocated beside the present table and policy while the index grows: the new table; and what
     /// passes, the policy's new arrays beside its old ones, and the renumbering.
     fn growth_bytes(&self, wanted: usize) -> usize {

@@ -6,17 +6,16 @@
 //!
 //! * *Expiry* makes a stamp whose tick has passed `CLAIMED` before the entry is taken out. Either the reader's change
 //!   comes first, and the entry lives on; or the claim does, and the read is a miss.
-//! * *Relocation* copies the stamp with the entry, publishes the new location, marks the old entry dead, and then takes the
-//!   old stamp over (`ring/memory.rs`, `end_relocation`). A reader that has moved the stamp, or found it late enough, looks
-//!   for the dead mark after that: if there is none, what it did or saw is taken over; if there is, it finds the entry anew
-//!   and moves the stamp there. So does a reader that finds an entry past its deadline: another may have replaced it.
+//! * *Relocation* hands the stamp over from the old place to the new one, through the ring's relay (`ring/relay.rs`): at each
+//!   moment one word is in force, and what a reader does to it is not lost. A reader that finds the old entry after that sees
+//!   its dead mark, and looks for the key again. So does a reader that finds an entry past its deadline: another may have
+//!   replaced it.
 //! * An *update* replaces the entry and with it the stamp: it sets a deadline of its own, later than any read before it. When
 //!   [`set_ttl`](Writer::set_ttl) stores an entry anew, that is a relocation.
 //! * A stamp that says `NEVER` stays as it is: a reader's exchange fails, and it sees why.
 //!
-//! A reader that finds the new location before the old stamp was taken over may take the entry for one that has expired.
-//! It is there again in the next moment. A reader that is put aside between reading the clock and moving the stamp may move
-//! it although another one has missed the entry meanwhile, if nobody has taken it out.
+//! A reader that is preempted between reading the clock and moving the stamp may move it although another one has missed the
+//! entry meanwhile, if nobody has taken it out.
 
 use super::read::{Reading, is_served};
 use super::write::Writer;
@@ -24,7 +23,7 @@ use super::{Shard, State};
 use crate::expiry::{CLAIMED, Freshness, Now, PERSISTENT};
 use crate::reclaim::Live;
 use crate::ring::StampsAt;
-use crate::units::{EntryId, Stamp, Stamps, Tick};
+use crate::units::{EntryId, Location, Stamp, Stamps, Tick};
 
 /// What became of a reader's attempt to move an idle stamp on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +41,10 @@ impl Shard {
     pub(super) fn judge(&self, live: Live<'_>, stamps: StampsAt, reached: Tick, reading: Reading) -> Option<Freshness> {
         let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
         let times = self.rules.times_by(stamp, reached);
+        let is_idling = stamps.set.has(Stamp::Idle);
         if times.are_endless() {
-            return Some(Freshness::Fresh); // Without a look at the clock. Negative entries have an end.
+            // Without a look at the clock. Negative entries have an end.
+            return (!is_idling || !self.lookup.ring.has_left(live)).then_some(Freshness::Fresh);
         }
         let now = self.time.now(reached);
         let mut freshness = times.freshness(now.tick());
@@ -51,7 +52,6 @@ impl Shard {
             // What was moved ahead before the clock was read counts.
             freshness = self.rules.times_by(stamp, reached).freshness(now.tick());
         }
-        let is_idling = stamps.set.has(Stamp::Idle);
         if is_idling && reading == Reading::Counts && is_served(freshness) {
             if let Moved::Claimed = self.move_idle(live, stamps, now, reached) {
                 freshness = Freshness::Gone;
@@ -69,17 +69,12 @@ impl Shard {
     #[inline]
     fn move_idle(&self, live: Live<'_>, stamps: StampsAt, now: Now, reached: Tick) -> Moved {
         let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
-        // Ends: a failure means that another thread has moved the stamp, and they are all about to read the same time.
-        while let Some(seen) = stamp(Stamp::Idle) {
-            if seen == CLAIMED {
-                return Moved::Claimed;
-            }
-            let Some(word) = self.rules.idle_after_read(seen, stamp, now, reached) else { break };
-            if self.lookup.ring.exchange_stamp(live, Stamp::Idle, seen, word) {
-                break;
-            }
-        }
-        Moved::Enough
+        let mut moved = Moved::Enough;
+        self.lookup.ring.change_idle_stamp(live, stamps, |seen| {
+            moved = if seen == CLAIMED { Moved::Claimed } else { Moved::Enough };
+            self.rules.idle_after_read(seen, stamp, now, reached)
+        });
+        moved
     }
 }
 
@@ -88,6 +83,13 @@ impl State {
         if let Some(live) = self.live(id) {
             self.ring.shared().set_stamp(live, stamp, word);
         }
+    }
+
+    /// Publishes where an entry that was stored anew is: what readers do to its idle deadline meanwhile is not lost.
+    pub(super) fn publish_restored(&mut self, id: EntryId, from: Location, to: Location) {
+        self.ring.begin_relocation(from, to);
+        self.index.replace(id, to);
+        self.ring.end_relocation(from, to);
     }
 }
 

@@ -65,7 +65,8 @@ use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
 /// A ring has at least this many chunks, if they can be so small, and less than twice as many: fewer make space
 /// coarse, more make the unused ends of chunks cost. A shard of a little less than a power of two gets 255.
 const CHUNKS: usize = 200;
-const MIN_CHUNK_SHIFT: u32 = 12;
+/// Smaller in models and under Miri, so that a few entries fill a chunk.
+const MIN_CHUNK_SHIFT: u32 = if cfg!(any(bytecache_loom, miri)) { 8 } else { 12 };
 const MAX_CHUNK_SHIFT: u32 = 20;
 /// Fewer chunks than this leave the cleaner no choice.
 const MIN_CHUNKS: usize = 8;
@@ -362,6 +363,12 @@ impl Shard {
             loads: Arc::clone(&config.loads),
             state: OwnLines(Mutex::new(state)),
         })
+    }
+
+    /// What readers go through: for models.
+    #[cfg(bytecache_loom)]
+    pub(crate) fn lookup(&self) -> &Lookup {
+        &self.lookup
     }
 
     /// Entries in the shard.

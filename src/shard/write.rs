@@ -373,9 +373,10 @@ impl Writer<'_> {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
                 self.note_departure_of(id, RemovalCause::Replaced);
-                self.state.index.replace(id, location);
                 if self.restored == Some(id) {
-                    self.state.ring.end_relocation(before, location);
+                    self.state.publish_restored(id, before, location);
+                } else {
+                    self.state.index.replace(id, location);
                 }
                 self.kill(before);
                 self.state.counts.updates += 1;
