@@ -60,6 +60,9 @@ impl Filling {
     }
 }
 
+/// Models and Miri do not map memory.
+const IS_INTERPRETED: bool = cfg!(any(bytecache_loom, miri));
+
 /// What a mapping is rounded up to. Systems with larger pages map more than is counted, by under a page for
 /// each region.
 const PAGE: usize = 4 << 10;
@@ -95,7 +98,7 @@ impl Region {
 
     /// At least `bytes` zero bytes, or `None` if the system refuses them.
     pub(crate) fn zeroed(bytes: usize, filling: Filling) -> Option<Self> {
-        if bytes >= filling.mapped_from() && !cfg!(bytecache_loom) {
+        if bytes >= filling.mapped_from() && !IS_INTERPRETED {
             if let Some(mapped) = Self::mapped(bytes, filling) {
                 return Some(mapped);
             }
@@ -202,6 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
     fn large_regions_start_on_a_huge_page_and_small_ones_on_a_line() {
         for filling in [Filling::InOrder, Filling::AtRandom] {
             let mut large = Region::zeroed(filling.huge_from() + 1, filling).unwrap();
@@ -214,6 +218,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
     fn released_pages_read_as_zero_and_what_lies_beside_them_stays() {
         let mut region = Region::zeroed(4 * MAX_PAGE + 100, Filling::AtRandom).unwrap();
         let bytes = 4 * MAX_PAGE + 100;
