@@ -3,7 +3,7 @@
 //! # Which one
 //!
 //! Keep the default, [`Policy::Adaptive`](crate::Policy::Adaptive), unless you know better; and find out with your own
-//! requests: `cargo run --release --example simulate -- TRACE` shows what every policy would miss at every size, and
+//! requests: `cargo run --release -p bytecache-tools -- simulate TRACE` shows what every policy would miss at every size, and
 //! [`policy::simulate`](crate::policy::simulate) does the same in your program.
 //!
 //! | policy | for | not for | a hit | bytes for each id |
@@ -29,8 +29,8 @@
 //! # Against the references
 //!
 //! Ours, as [`policy::simulate`](crate::policy::simulate) counts, beside libCacheSim 0.3.5 and Caffeine's simulator
-//! (August 2026), on seven public traces: `BYTECACHE_TRACES=DIR cargo bench --bench hit_ratio` prints all of it, and
-//! `tests/reference` holds it.
+//! (August 2026), on seven public traces. `BYTECACHE_TRACES=DIR cargo run --release -p bytecache-tools -- hit-ratio` prints
+//! all of it, and `tools/tests/reference.rs` holds it.
 //!
 //! | policy | capacity in entries | in bytes (12 cells) |
 //! |---|---|---|
@@ -124,8 +124,8 @@
 //!
 //! With one shard and one thread a cache evicts what the bare policy evicts, in the same order (`tests/exact_policies.rs`).
 //! More shards divide keys unevenly, and capacities move with the ring. What that costs, on `twitter52_a` in caches whose
-//! entries take about 1 % of the trace's bytes (`BYTECACHE_TRACES=DIR cargo test --release --test cache_loss --
-//! --nocapture`): percent missed by the cache, and by one bare policy with as many live bytes.
+//! entries take about 1 % of the trace's bytes (`BYTECACHE_TRACES=DIR cargo test --release -p bytecache-tools --test
+//! cache_loss -- --nocapture`): percent missed by the cache, and by one bare policy with as many live bytes.
 //!
 //! | policy | shards | max_bytes | live | cache % | bare policy % | loss |
 //! |---|---:|---:|---:|---:|---:|---:|

@@ -1,0 +1,31 @@
+//! Progress bars, and traces that are read under one.
+
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::trace::Trace;
+use crate::trace::format::{Format, TraceError, load};
+
+/// A bar of so many requests, on standard error.
+pub(crate) fn of_requests(length: u64, message: String) -> ProgressBar {
+    bar("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}", length, message)
+}
+
+/// Reads a trace; the name of its file as well.
+///
+/// # Errors
+///
+/// Those of [`load`].
+pub(crate) fn read(path: &Path, format: Option<Format>) -> Result<(String, Trace), TraceError> {
+    let bar = bar("{msg} {wide_bar} {bytes}/{total_bytes}", 0, format!("reading {}", path.display()));
+    let loaded = load(path, format, &bar);
+    bar.finish_and_clear();
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Ok((name, loaded?))
+}
+
+fn bar(template: &str, length: u64, message: String) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is a constant");
+    ProgressBar::new(length).with_style(style).with_message(message)
+}

@@ -1,0 +1,75 @@
+//! What a cache loses against the bare policy: its several shards, and capacities that move with the ring.
+//!
+//! Replays the trace `twitter52_a` at about one percent of its bytes, when the folder that `BYTECACHE_TRACES` names has it, and
+//! prints a table. README.md says where traces come from. Debug builds run a few policies, release builds all.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+use bytecache::policy::{Request, Unit, simulate};
+use bytecache::{Cache, Policy, StableHash};
+use bytecache_tools::collection::Collection;
+
+const TRACE: &str = "twitter52_a";
+/// Caches whose entries take about one percent of the working set, in bytes, and their shards: sixteen shards of that
+/// size are below the smallest that a shard can be by themselves, but for what they need to work at all.
+const CACHES: [(usize, usize); 2] = [(1, 420_000), (16, 700_000)];
+
+/// In points of the miss ratio.
+const MAX_LOSS: f64 = 1.0;
+/// Requests between two looks at how many bytes are live.
+const LOOK_EVERY: usize = 1_000;
+
+/// The charge of an entry, as the documentation has it: header, key of 8 bytes and value, rounded up to 4.
+fn charge(value_len: u32) -> u32 {
+    let header = if value_len <= 65_535 { 4 } else { 12 };
+    (header + 8 + value_len).next_multiple_of(4)
+}
+
+/// The miss ratio of a cache, and the bytes that were live on average when it was full.
+fn replay(policy: Policy, shards: usize, max_bytes: usize, requests: &[Request]) -> (f64, u64) {
+    let hasher = StableHash::with_seed(1);
+    let builder = Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).hasher(hasher);
+    let cache = builder.expected_entry_bytes(200).build().unwrap();
+    let value = vec![0; cache.max_entry_bytes()];
+    let (mut misses, mut live, mut looks) = (0_u64, 0, 0);
+    for (step, request) in requests.iter().enumerate() {
+        let key = request.hash.to_le_bytes();
+        if cache.get_with(key, |_| ()).is_none() {
+            misses += 1;
+            // What is too large for a shard is a miss each time.
+            let _ = cache.insert(key, value.get(..request.charge as usize).unwrap_or(&value));
+        }
+        if step % LOOK_EVERY == 0 && cache.stats().evictions > 0 {
+            live += cache.memory().live as u64;
+            looks += 1;
+        }
+    }
+    (misses as f64 / requests.len() as f64, live / looks)
+}
+
+#[test]
+fn a_cache_of_one_percent_misses_as_often_as_the_bare_policy() {
+    let Some(requests) = Collection::recorded().and_then(|traces| traces.requests(TRACE).ok()) else {
+        println!("skipped: BYTECACHE_TRACES names no folder with {TRACE}.trc.zst");
+        return;
+    };
+    let charged: Vec<_> =
+        requests.iter().map(|request| Request { charge: charge(request.charge), ..*request }).collect();
+    let some = [Policy::Adaptive, Policy::S3Fifo, Policy::Lru];
+    let policies = if cfg!(debug_assertions) { &some[..] } else { Policy::ALL };
+    println!("| policy | shards | max_bytes | live | cache % | bare policy % | loss |");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for &policy in policies {
+        for (shards, max_bytes) in CACHES {
+            let (ratio, live) = replay(policy, shards, max_bytes, &requests);
+            let bare = simulate(&policy, live, Unit::Bytes, charged.iter().copied()).miss_ratio();
+            let loss = (ratio - bare) * 100.0;
+            println!(
+                "| {policy} | {shards} | {max_bytes} | {live} | {:.2} | {:.2} | {loss:+.2} |",
+                ratio * 100.0,
+                bare * 100.0
+            );
+            assert!(loss <= MAX_LOSS, "{policy} with {shards} shards");
+        }
+    }
+}
