@@ -109,8 +109,8 @@ impl Row {
     fn dying(size: &Size) -> Self {
         let clock = ManualClock::new();
         let ttl = TICK * u32::try_from(size.far * 4 / 5 / INSERTS_PER_TICK).expect("not so many entries");
-        let row = Self::new("dying", size, |builder| builder.time_to_live(HOUR));
-        let full = build(builder(size.far).time_to_live(ttl).clock(clock.clone()));
+        let row = Self::new("dying", size, |builder| builder.ttl(HOUR));
+        let full = build(builder(size.far).ttl(ttl).clock(clock.clone()));
         let mut row = Self { full, clock: Some(clock), next: 0, ..row };
         (0..2 * size.far).for_each(|_| row.insert_next());
         let stats = row.full.stats();
@@ -131,7 +131,7 @@ impl Row {
         let read = |cache: &Cache, keys: &[Key]| {
             let start = Instant::now();
             for key in keys.iter().cycle().take(operations) {
-                let found = cache.get_with(key, |value| black_box(value[0]));
+                let found = cache.view(key, |value| black_box(value[0]));
                 assert!(found.is_some(), "an entry that was stored");
             }
             nanos(start.elapsed(), operations)
@@ -161,9 +161,9 @@ fn shuffled(len: usize) -> Vec<Key> {
 fn operations(size: &Size) {
     let mut rows = [
         Row::new("none", size, |builder| builder),
-        Row::new("ttl", size, |builder| builder.time_to_live(HOUR)),
+        Row::new("ttl", size, |builder| builder.ttl(HOUR)),
         Row::new("idle", size, |builder| builder.time_to_idle(HOUR)),
-        Row::new("both", size, |builder| builder.time_to_live(HOUR).time_to_idle(HOUR)),
+        Row::new("both", size, |builder| builder.ttl(HOUR).time_to_idle(HOUR)),
         Row::dying(size),
     ];
     let (near, far) = (shuffled(size.near), shuffled(size.far));
@@ -208,7 +208,7 @@ fn one_deadline(size: &Size) {
     for (name, call) in calls {
         for expire in [false, true] {
             let clock = ManualClock::new();
-            let cache = build(builder(size.far).clock(clock.clone()).time_to_live(HOUR));
+            let cache = build(builder(size.far).clock(clock.clone()).ttl(HOUR));
             (0..size.far).for_each(|number| insert(&cache, number));
             if expire {
                 clock.advance(2 * HOUR);

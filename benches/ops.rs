@@ -150,10 +150,10 @@ fn reads(group: &mut Group<'_>, store: &Store, id: &str) {
         let (cache, mut asked) = (store.cache(), Asked::among(1 << 40..(1 << 40) + store.entries()));
         bencher.iter(|| cache.get(asked.next()));
     });
-    group.bench_function(format!("get_with/{id}"), |bencher| {
+    group.bench_function(format!("view/{id}"), |bencher| {
         let (cache, mut asked) = (store.cache(), Asked::among(0..store.entries()));
         // The first byte, so that the value's line is really fetched.
-        bencher.iter(|| cache.get_with(asked.next(), |value| value[0]));
+        bencher.iter(|| cache.view(asked.next(), |value| value[0]));
     });
     group.bench_function(format!("get_into/{id}"), |bencher| {
         let (cache, mut asked) = (store.cache(), Asked::among(0..store.entries()));
@@ -197,7 +197,7 @@ fn writes(group: &mut Group<'_>, store: &Store, id: &str) {
             turn = turn.wrapping_add(1);
             match turn % 10 {
                 0 => cache.insert(asked.next(), &store.value).is_ok(),
-                _ => cache.get_with(asked.next(), |value| black_box(value[0])).is_some(),
+                _ => cache.view(asked.next(), |value| black_box(value[0])).is_some(),
             }
         });
     });

@@ -82,7 +82,7 @@ fn hit_ratio(builder: CacheBuilder) -> Result<f64, Box<dyn std::error::Error>> {
     for _ in 0..500_000 {
         let key: f64 = random.sample(keys);
         let key = key.to_le_bytes();
-        if cache.get_with(key, |_| ()).is_none() {
+        if cache.view(key, |_| ()).is_none() {
             cache.insert(key, [0; 200])?;
         }
     }

@@ -17,8 +17,8 @@ fn main() -> Result<(), bytecache::Error> {
     }
 
     // A closure borrows the bytes for the length of a call.
-    let length = cache.get_with("user:3", <[u8]>::len);
-    println!("get_with:  {length:?} bytes");
+    let length = cache.view("user:3", <[u8]>::len);
+    println!("view:      {length:?} bytes");
 
     // A buffer of your own is filled, and can be used again and again.
     let mut buffer = Vec::new();

@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .loader()
             .ttl(Duration::from_millis(200))
             .negative_ttl(Duration::from_millis(100)) // "There is no such user" is an answer, too.
-            .stale_on_error(Duration::from_secs(60)) // While the store is down, what there was.
+            .stale_for(Duration::from_secs(60)) // While the store is down, what there was.
             .wait_limit(Duration::from_secs(1)) // For one who waits for another's load.
             .build(move |key| {
                 let key = std::str::from_utf8(key).map_err(std::io::Error::other)?;
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stats = cache.stats();
     println!(
         "{} loads ({} failed, {} found nothing), {} callers were spared one by waiting and {} by what is remembered",
-        stats.loads, stats.load_failures, stats.load_absences, stats.followers, stats.negative_hits
+        stats.loads, stats.load_failures, stats.loads_not_found, stats.followers, stats.negative_hits
     );
     Ok(())
 }

@@ -13,7 +13,7 @@ fn show(cache: &Cache, keys: &[&str]) {
     for key in keys {
         let left = match cache.ttl(key) {
             None => "gone".to_owned(),
-            Some(Remaining::Never) => "no deadline".to_owned(),
+            Some(Remaining::Forever) => "no deadline".to_owned(),
             Some(Remaining::For(left)) => format!("{left:.1?} left"),
         };
         println!("  {key:<8} {left}");
@@ -24,7 +24,7 @@ fn main() -> Result<(), bytecache::Error> {
     let clock = ManualClock::new();
     let cache = Cache::builder()
         .max_bytes(16 << 20)
-        .time_to_live(10 * MINUTE)
+        .ttl(10 * MINUTE)
         // Entries that were stored together do not expire together: each lives for 9 to 10 minutes.
         .ttl_jitter(0.1)
         .stale_for(MINUTE)
@@ -40,9 +40,9 @@ fn main() -> Result<(), bytecache::Error> {
     cache.insert("page", "<html>")?;
     cache.insert_with_ttl("token", "abc", 30 * SECOND)?;
     // A session: an hour at most, ten minutes without a read, and not a second beyond.
-    let session = Lifetime::new().ttl(60 * MINUTE).idle(10 * MINUTE).stale(Duration::ZERO);
-    cache.insert_with("session", "Ada", session)?;
-    cache.insert_with("config", "{}", Lifetime::forever())?;
+    let session = Lifetime::new().ttl(60 * MINUTE).time_to_idle(10 * MINUTE).stale_for(Duration::ZERO);
+    cache.insert_with_lifetime("session", "Ada", session)?;
+    cache.insert_with_lifetime("config", "{}", Lifetime::forever())?;
     let keys = ["page", "token", "session", "config"];
     show(&cache, &keys);
 
@@ -50,7 +50,7 @@ fn main() -> Result<(), bytecache::Error> {
     clock.advance(31 * SECOND);
     show(&cache, &keys);
     // Reads miss the token, but for another minute it is there for those who can make do with it.
-    if let Some(found) = cache.get_stale("token") {
+    if let Some(found) = cache.get_or_stale("token") {
         println!("  token, stale: {}, is {}", found.is_stale(), found.value().escape_ascii());
     }
 

@@ -40,7 +40,7 @@ pub struct CacheBuilder {
     expected_entry_bytes: Option<usize>,
     alignment: usize,
     hasher: Option<KeyHasher>,
-    time_to_live: Option<Duration>,
+    ttl: Option<Duration>,
     time_to_idle: Option<Duration>,
     ttl_jitter: f64,
     stale_for: Duration,
@@ -58,7 +58,7 @@ impl CacheBuilder {
             expected_entry_bytes: None,
             alignment: 1,
             hasher: None,
-            time_to_live: None,
+            ttl: None,
             time_to_idle: None,
             ttl_jitter: 0.0,
             stale_for: Duration::ZERO,
@@ -158,8 +158,8 @@ impl CacheBuilder {
     ///
     /// Costs four bytes for each entry, and a byte or two for the [timing wheel](crate::docs::expiry). Lengths
     /// beyond two years are cut to that.
-    pub fn time_to_live(mut self, ttl: Duration) -> Self {
-        self.time_to_live = Some(ttl);
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
         self
     }
 
@@ -182,7 +182,7 @@ impl CacheBuilder {
         self
     }
 
-    /// How long entries stay readable by [`get_stale`](Cache::get_stale) after they have expired, unless their insert
+    /// How long entries stay readable by [`get_or_stale`](Cache::get_or_stale) after they have expired, unless their insert
     /// says otherwise. By default not at all, at most for half a year. They take up space for as long, and may be evicted as
     /// others may.
     pub fn stale_for(mut self, stale: Duration) -> Self {
@@ -271,7 +271,7 @@ impl CacheBuilder {
     fn build_for(self, cores: usize) -> Result<Cache, Error> {
         let max_bytes = self.max_bytes.ok_or(ErrorKind::NoMaxBytes)?;
         let alignment = Alignment::new(self.alignment).ok_or(ErrorKind::Alignment { alignment: self.alignment })?;
-        if [self.time_to_live, self.time_to_idle].contains(&Some(Duration::ZERO)) {
+        if [self.ttl, self.time_to_idle].contains(&Some(Duration::ZERO)) {
             return Err(ErrorKind::ZeroLifetime.into());
         }
         if !(0.0..=1.0).contains(&self.ttl_jitter) {
@@ -283,7 +283,7 @@ impl CacheBuilder {
             expected_entry_bytes: self.expected_entry_bytes,
             hasher: self.hasher.unwrap_or_else(KeyHasher::random),
             factory: self.factory,
-            rules: Rules::new(self.time_to_live, self.time_to_idle, self.stale_for, self.ttl_jitter),
+            rules: Rules::new(self.ttl, self.time_to_idle, self.stale_for, self.ttl_jitter),
             clock: self.clock,
             listener: self.listener,
         })
@@ -299,7 +299,7 @@ impl core::fmt::Debug for CacheBuilder {
             .field("expected_entry_bytes", &self.expected_entry_bytes)
             .field("value_alignment", &self.alignment)
             .field("hasher", &self.hasher)
-            .field("time_to_live", &self.time_to_live)
+            .field("ttl", &self.ttl)
             .field("time_to_idle", &self.time_to_idle)
             .field("ttl_jitter", &self.ttl_jitter)
             .field("stale_for", &self.stale_for)

@@ -28,7 +28,7 @@ mod sync;
 mod units;
 
 pub use builder::CacheBuilder;
-pub use cache::{Cache, Stale};
+pub use cache::{Cache, MaybeStale};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};
 pub use error::{Error, ErrorKind};
 pub use expiry::{Lifetime, Remaining};

@@ -191,8 +191,8 @@ fn policies(recency: Recency) -> impl Iterator<Item = Policy> {
     Policy::ALL.iter().copied().filter(move |policy| policy.build(&context).recency() == recency)
 }
 
-fn get_with(cache: &Cache, key: &[u8]) {
-    cache.get_with(key, |_| ()).unwrap();
+fn view(cache: &Cache, key: &[u8]) {
+    cache.view(key, |_| ()).unwrap();
 }
 
 fn get_into(cache: &Cache, key: &[u8]) {
@@ -235,7 +235,7 @@ fn remove(cache: &Cache, key: &[u8]) {
 #[test]
 fn hits_share_no_write_once_visits_are_at_their_top() {
     for policy in policies(Recency::Counted) {
-        for hit in [get_with, get_into, get_many, contains_key] {
+        for hit in [view, get_into, get_many, contains_key] {
             let run = Run::of(&warm_cache(policy), [hit; 2], same_keys(), neighbours);
             assert_eq!(run.costs(), [always(0, 0), always(0, 0)], "{policy}");
         }
@@ -247,7 +247,7 @@ fn a_hit_on_an_entry_with_a_deadline_shares_no_write_either() {
     let cache = cache(Policy::default());
     (0..KEYS).for_each(|number| insert_with_ttl(&cache, &key(number)));
     (0..3 * KEYS).for_each(|number| get(&cache, &key(number % KEYS)));
-    for hit in [get_with, get_many] {
+    for hit in [view, get_many] {
         let run = Run::of(&cache, [hit; 2], same_keys(), neighbours);
         assert_eq!(run.costs(), [always(0, 0), always(0, 0)]);
     }
@@ -257,7 +257,7 @@ fn a_hit_on_an_entry_with_a_deadline_shares_no_write_either() {
 fn a_visit_below_the_top_writes_to_its_bucket() {
     for policy in policies(Recency::Counted) {
         let cache = cache(policy);
-        let costs = || Run::of(&cache, [get_with; 2], same_keys(), neighbours).costs();
+        let costs = || Run::of(&cache, [view; 2], same_keys(), neighbours).costs();
         // Two visits of the three, then the last one, which falls to the first thread.
         assert_eq!(costs(), [always(1, 1), always(1, 1)], "{policy}");
         assert_eq!(costs(), [always(1, 1), always(0, 0)], "{policy}");
@@ -268,7 +268,7 @@ fn a_visit_below_the_top_writes_to_its_bucket() {
 #[test]
 fn a_hit_executes_no_locked_instruction_but_its_pins() {
     for cache in [cache(Policy::default()), warm_cache(Policy::default())] {
-        let Run(calls) = Run::of(&cache, [get_with, miss], (0..KEYS).map(|key| [key, KEYS + key]), neighbours);
+        let Run(calls) = Run::of(&cache, [view, miss], (0..KEYS).map(|key| [key, KEYS + key]), neighbours);
         assert!(calls.iter().flatten().flatten().all(|&(_, access)| access != Access::Change));
     }
 }
@@ -296,14 +296,14 @@ fn misses_share_no_write() {
 fn a_hit_of_an_ordered_policy_writes_to_its_stripe_of_the_touch_log() {
     for policy in policies(Recency::Ordered) {
         // The stripe's count and a place, which lie in different lines; and the pin word of a value.
-        let run = Run::of(&warm_cache(policy), [get_with; 2], same_keys(), companions);
+        let run = Run::of(&warm_cache(policy), [view; 2], same_keys(), companions);
         assert_eq!(run.costs(), [always(2, 2), always(2, 2)], "{policy}");
         let run = Run::of(&warm_cache(policy), [get; 2], same_keys(), companions);
         assert_eq!(run.costs(), [always(4, 3), always(4, 3)], "{policy}");
 
         // Threads with different stripes do not meet at the counts. Their places may lie next to what others use, as the
         // allocator has it.
-        let run = Run::of(&warm_cache(policy), [get_with; 2], same_keys(), neighbours);
+        let run = Run::of(&warm_cache(policy), [view; 2], same_keys(), neighbours);
         let shared = [0, 1].map(|thread| run.shared(thread).flatten().filter(|call| call.1 == Access::Change).count());
         assert_eq!(shared, [0, 0], "{policy}");
     }
@@ -315,7 +315,7 @@ fn threads_without_counters_of_their_own_share_the_last_ones() {
     (0..KEYS).for_each(|number| insert(&cache, &key(number)));
     (0..3 * KEYS).for_each(|number| get(&cache, &key(number % KEYS)));
     // Four stripes, as many as are a 256th of the cache.
-    let run = Run::of(&cache, [get_with; 2], same_keys(), |a, b| a.min(b) >= 3);
+    let run = Run::of(&cache, [view; 2], same_keys(), |a, b| a.min(b) >= 3);
     assert_eq!(run.costs(), [always(1, 1), always(1, 1)]);
 }
 
@@ -342,7 +342,7 @@ fn a_write_to_an_ordered_policy_shares_what_readers_have_logged() {
         let cache = warm_cache(policy);
         (0..3 * KEYS).for_each(|number| insert(&cache, &key(number % KEYS)));
         // Of the stripe that was used, the count, twice, and the touch; and the location. The reader does not see the lock.
-        let run = Run::of(&cache, [get_with, insert], same_keys(), companions);
+        let run = Run::of(&cache, [view, insert], same_keys(), companions);
         assert_eq!(run.costs(), [always(2, 2), always(4, 3)], "{policy}");
     }
 }
@@ -351,10 +351,10 @@ fn a_write_to_an_ordered_policy_shares_what_readers_have_logged() {
 fn a_write_shares_nothing_with_readers_of_other_buckets() {
     for policy in policies(Recency::Counted) {
         let keys = || (0..KEYS / 2).map(|key| [key, KEYS / 2 + key]);
-        let run = Run::of(&warm_cache(policy), [insert, get_with], keys(), neighbours);
+        let run = Run::of(&warm_cache(policy), [insert, view], keys(), neighbours);
         assert_eq!(run.costs(), [always(0, 0), always(0, 0)], "{policy}");
         // But the location with those of the same one.
-        let run = Run::of(&warm_cache(policy), [insert, get_with], same_keys(), neighbours);
+        let run = Run::of(&warm_cache(policy), [insert, view], same_keys(), neighbours);
         assert_eq!(run.costs(), [always(1, 1), always(0, 0)], "{policy}");
     }
 }

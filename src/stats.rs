@@ -35,7 +35,7 @@ pub struct Stats {
     /// Entries that were taken out after their deadline, and their stale period, had passed. One that has expired and was
     /// not taken out yet is a miss to readers already.
     pub expirations: u64,
-    /// Reads of an entry past its deadline: by [`get_stale`](crate::Cache::get_stale), which are among `hits`, and by a
+    /// Reads of an entry past its deadline: by [`get_or_stale`](crate::Cache::get_or_stale), which are among `hits`, and by a
     /// [`Loader`](crate::Loader) whose load had failed, which are not.
     pub stale_hits: u64,
     /// Loads that came to an end: the loader returned or panicked. With [`get_or_load_many`](crate::Cache::get_or_load_many)
@@ -44,11 +44,11 @@ pub struct Stats {
     /// Among `loads`, those that returned an error or panicked.
     pub load_failures: u64,
     /// Among `loads`, those that found nothing.
-    pub load_absences: u64,
+    pub loads_not_found: u64,
     /// Loads that were given up before the loader returned, mostly of tasks that were dropped; not among `loads`.
     pub load_cancellations: u64,
     /// Among `loads`, those whose result was refused because the key was stored or removed meanwhile.
-    pub stale_loads: u64,
+    pub discarded_loads: u64,
     /// Loads of keys whose entry was there and due to be loaded anew; those that failed included.
     pub refreshes: u64,
     /// Calls that waited for the load of another and got what it brought.
@@ -287,9 +287,9 @@ impl LoadCounts {
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         stats.loads += self.get(LoadCount::Loads);
         stats.load_failures += self.get(LoadCount::Failures);
-        stats.load_absences += self.get(LoadCount::Absences);
+        stats.loads_not_found += self.get(LoadCount::Absences);
         stats.load_cancellations += self.get(LoadCount::Cancellations);
-        stats.stale_loads += self.get(LoadCount::Refused);
+        stats.discarded_loads += self.get(LoadCount::Refused);
         stats.refreshes += self.get(LoadCount::Refreshes);
         stats.unshared_loads += self.get(LoadCount::Unshared);
         stats.followers += self.get(LoadCount::Followers);

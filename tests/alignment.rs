@@ -78,7 +78,7 @@ fn values_start_at_multiples_of_their_alignment() {
         for len in 0..2_000_usize {
             let key = [&len.to_le_bytes()[..], &vec![7; len % 60]].concat();
             cache.insert(&key, vec![8; len]).unwrap();
-            cache.get_with(&key, |value| {
+            cache.view(&key, |value| {
                 assert_eq!(value.as_ptr().addr() % alignment, 0);
                 assert_eq!(value, vec![8; len]);
             });
@@ -122,15 +122,15 @@ fn copies_are_aligned_as_what_they_are_copies_of() {
             store();
             check(cache.get(&key).unwrap());
             check(cache.peek(&key).unwrap());
-            check(cache.get_stale(&key).unwrap().into_value());
+            check(cache.get_or_stale(&key).unwrap().into_value());
             check(cache.get_or_load(&key, || Err::<&str, _>("is there")).unwrap());
             check(cache.take(&key).unwrap());
             // Stored, but in a chunk of which no value can be held.
             check(cache.get_or_load(&key, || Ok::<_, String>(&expected)).unwrap());
             store();
             clock.advance(SECOND + SECOND / 2);
-            check(cache.get_stale(&key).unwrap().into_value());
-            let failing = cache.loader().stale_on_error(SECOND).build(|_| Err::<&str, _>("the store is down")).unwrap();
+            check(cache.get_or_stale(&key).unwrap().into_value());
+            let failing = cache.loader().stale_for(SECOND).build(|_| Err::<&str, _>("the store is down")).unwrap();
             check(failing.get(&key).unwrap());
             assert!(cache.stats().copied_values > copies, "nothing of {len} bytes was copied");
         }

@@ -70,7 +70,7 @@ const THREAD: usize = 8 << 10;
 fn build(max_bytes: usize, shards: usize, policy: Policy, deadlines: bool) -> Cache {
     const HOUR: Duration = Duration::from_secs(3600);
     let builder = Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy);
-    let builder = if deadlines { builder.time_to_live(HOUR).time_to_idle(HOUR) } else { builder };
+    let builder = if deadlines { builder.ttl(HOUR).time_to_idle(HOUR) } else { builder };
     builder.hasher(StableHash::with_seed(1)).build().unwrap()
 }
 
@@ -120,7 +120,7 @@ fn hits_of_all_kinds_allocate_nothing(cache: &Cache, keys: &[[u8; 4]]) {
     let (_, calls, _) = counted(|| {
         for _ in 0..5 {
             for key in keys {
-                hits += usize::from(cache.get_with(key, |value| black_box(value.len())).is_some());
+                hits += usize::from(cache.view(key, |value| black_box(value.len())).is_some());
                 hits += usize::from(cache.get(key).is_some());
                 hits += usize::from(cache.get_into(key, &mut buffer));
                 hits += usize::from(cache.contains_key(key));

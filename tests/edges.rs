@@ -41,7 +41,7 @@ fn keys_of_every_length_up_to_65535_bytes_are_kept_and_longer_ones_refused() {
         let key = bytes(len, len);
         cache.insert(&key, bytes(len + 1, 100)).unwrap();
         assert_eq!(cache.get(&key).unwrap(), bytes(len + 1, 100));
-        assert_eq!(cache.get_with(&key, <[u8]>::len), Some(100));
+        assert_eq!(cache.view(&key, <[u8]>::len), Some(100));
         cache.validate();
     }
     let error = cache.insert(bytes(0, 65_536), "v").unwrap_err();
@@ -50,7 +50,7 @@ fn keys_of_every_length_up_to_65535_bytes_are_kept_and_longer_ones_refused() {
     // As a question such a key is merely not there.
     let long = bytes(0, 70_000);
     assert!(cache.get(&long).is_none() && !cache.remove(&long) && cache.take(&long).is_none());
-    assert!(!cache.contains_key(&long) && cache.get_with(&long, |_| ()).is_none());
+    assert!(!cache.contains_key(&long) && cache.view(&long, |_| ()).is_none());
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn entries_of_every_size_share_a_cache_and_none_is_rejected_without_readers() {
                 let len = if random % 97 == 0 { max } else { size.min(max) };
                 let key = (random % 400).to_le_bytes();
                 cache.insert(key, bytes(number, len)).unwrap();
-                cache.get_with(key, |value| assert_eq!(value, bytes(number, len)));
+                cache.view(key, |value| assert_eq!(value, bytes(number, len)));
                 if number % 64 == 0 {
                     cache.validate();
                 }
@@ -139,7 +139,7 @@ fn keys_that_differ_in_a_single_bit_are_told_apart() {
     }
     assert_eq!(cache.len(), count as usize);
     for number in 0..count {
-        assert!(cache.get_with(key(number), |value| value == number.to_le_bytes()).unwrap());
+        assert!(cache.view(key(number), |value| value == number.to_le_bytes()).unwrap());
     }
     for bit in 0..256 {
         let mut other = key(12_345);
@@ -189,7 +189,7 @@ fn keys_with_the_same_hash_are_told_apart() {
             }
             cache.validate();
             for key in 0..400_usize {
-                cache.get_with(key.to_le_bytes(), |value| assert_eq!(value, bytes(key + round, 20)));
+                cache.view(key.to_le_bytes(), |value| assert_eq!(value, bytes(key + round, 20)));
             }
         }
         assert!(cache.len() > 200);
@@ -216,7 +216,7 @@ fn a_hasher_without_memory_corrupts_nothing_and_ends() {
             let value = [&key.to_le_bytes()[..], &bytes(key, len)].concat();
             let _ = cache.insert(key.to_le_bytes(), value);
             let (asked, answer) = (number * 7 % 300, number * 11 % 300);
-            cache.get_with(asked.to_le_bytes(), |value| assert_eq!(value[..8], asked.to_le_bytes()));
+            cache.view(asked.to_le_bytes(), |value| assert_eq!(value[..8], asked.to_le_bytes()));
             cache.remove(answer.to_le_bytes());
             if let Some(value) = cache.get(asked.to_le_bytes()).filter(|_| held.len() < 20) {
                 held.push((asked, value));
@@ -360,7 +360,7 @@ fn counters_count_each_operation_once() {
     let stats = cache.stats();
     assert_eq!((stats.inserts, stats.updates), (2, 2));
     assert!(cache.get("a").is_some() && cache.get("x").is_none());
-    assert!(cache.get_with("a", |_| ()).is_some() && cache.get_with("x", |_| ()).is_none());
+    assert!(cache.view("a", |_| ()).is_some() && cache.view("x", |_| ()).is_none());
     assert!(cache.get_into("b", &mut vec![]) && !cache.get_into("x", &mut vec![]));
     cache.get_many(&["a", "x", "a"], |_, _| ());
     let stats = cache.stats();
@@ -427,7 +427,7 @@ fn with_one_shard_and_thread_the_victims_are_the_least_recently_used() {
             let is_there = cache.contains_key(name);
             match (state >> 20) % 4 {
                 0 if is_there => drop(cache.get(name)),
-                1 if is_there => drop(cache.get_with(name, |_| ())),
+                1 if is_there => drop(cache.view(name, |_| ())),
                 2 => {
                     cache.get_many(&[name], |_, _| ());
                     if !is_there {
@@ -453,18 +453,18 @@ fn with_one_shard_and_thread_the_victims_are_the_least_recently_used() {
 // Closures.
 
 #[test]
-fn the_cache_can_be_used_inside_get_with() {
+fn the_cache_can_be_used_inside_view() {
     let _alone = alone();
     let cache = cache(64 << 10, Policy::Lru);
     cache.insert("key", "value").unwrap();
-    let outcome = cache.get_with("key", |value| {
+    let outcome = cache.view("key", |value| {
         for number in 0..5_000_u32 {
             // Rejected once space is short, as this thread itself holds it up.
             let _ = cache.insert(number.to_le_bytes(), [7; 60]);
             cache.remove((number / 2).to_le_bytes());
         }
         cache.insert_if_absent("key", "other").ok();
-        cache.get_with("key", |inner| assert!(inner == b"value" || inner == b"other"));
+        cache.view("key", |inner| assert!(inner == b"value" || inner == b"other"));
         cache.clear();
         cache.maintain();
         assert!(cache.is_empty() && cache.stats().hits > 0 && cache.memory().allocated > 0);
@@ -600,7 +600,7 @@ fn a_closure_that_panics_leaves_the_cache_whole() {
         cache.insert(number.to_le_bytes(), [1; 30]).unwrap();
     }
     let panics = |work: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
-    panics(&|| cache.get_with(299_u32.to_le_bytes(), |_| panic!("in get_with")).unwrap());
+    panics(&|| cache.view(299_u32.to_le_bytes(), |_| panic!("in view")).unwrap());
     panics(&|| cache.get_many(&[299_u32.to_le_bytes()], |_, _| panic!("in get_many")));
     panics(&|| cache.for_each(|_, _| panic!("in for_each")));
     panics(&|| cache.retain(|key, _| if key[0] == 7 { panic!("in retain") } else { key[0] % 2 == 0 }));
@@ -630,7 +630,7 @@ impl Drop for AtExit {
             let _ = cache.insert(number.to_le_bytes(), [5; 40]);
             let value = cache.get(number.to_le_bytes());
             assert!(value.is_none_or(|value| value == [5; 40]));
-            cache.get_with(number.to_le_bytes(), |value| assert_eq!(value, [5; 40]));
+            cache.view(number.to_le_bytes(), |value| assert_eq!(value, [5; 40]));
         }
         cache.remove(1_u32.to_le_bytes());
         cache.clear();

@@ -51,7 +51,7 @@ fn is_there(cache: &Cache, key: &str) -> bool {
 /// As `is_there`, by reads that count.
 fn is_read(cache: &Cache, key: &str) -> bool {
     let seen = cache.get(key).is_some();
-    assert_eq!(cache.get_with(key, |_| ()).is_some(), seen);
+    assert_eq!(cache.view(key, |_| ()).is_some(), seen);
     assert_eq!(cache.get_into(key, &mut Vec::new()), seen);
     assert_eq!(cache.touch(key), seen);
     let mut found = false;
@@ -63,7 +63,7 @@ fn is_read(cache: &Cache, key: &str) -> bool {
 fn left(cache: &Cache, key: &str) -> Duration {
     match cache.ttl(key).expect("an entry") {
         Remaining::For(left) => left,
-        Remaining::Never => panic!("{key} has no deadline"),
+        Remaining::Forever => panic!("{key} has no deadline"),
     }
 }
 
@@ -111,10 +111,10 @@ fn an_idle_entry_dies_and_every_counted_read_puts_that_off() {
     type Read = fn(&Cache) -> bool;
     let reads: [Read; 6] = [
         |cache| cache.get("key").is_some(),
-        |cache| cache.get_with("key", |_| ()).is_some(),
+        |cache| cache.view("key", |_| ()).is_some(),
         |cache| cache.get_into("key", &mut Vec::new()),
         |cache| cache.touch("key"),
-        |cache| cache.get_stale("key").is_some(),
+        |cache| cache.get_or_stale("key").is_some(),
         |cache| {
             let mut seen = false;
             cache.get_many(&["key"], |_, value| seen = value.is_some());
@@ -145,7 +145,7 @@ fn an_idle_entry_dies_and_every_counted_read_puts_that_off() {
 #[test]
 fn of_two_deadlines_the_earlier_one_counts() {
     let _alone = alone();
-    let (cache, clock) = cache_with(|builder| builder.time_to_live(10 * TICK).time_to_idle(4 * TICK));
+    let (cache, clock) = cache_with(|builder| builder.ttl(10 * TICK).time_to_idle(4 * TICK));
     cache.insert("read", "value").unwrap();
     cache.insert("idle", "value").unwrap();
     for _ in 0..3 {
@@ -159,23 +159,23 @@ fn of_two_deadlines_the_earlier_one_counts() {
 }
 
 #[test]
-fn an_entry_past_its_deadline_is_seen_by_get_stale_alone_until_its_stale_period_ends() {
+fn an_entry_past_its_deadline_is_seen_by_get_or_stale_alone_until_its_stale_period_ends() {
     let _alone = alone();
-    let (cache, clock) = cache_with(|builder| builder.time_to_live(10 * TICK).stale_for(5 * TICK));
+    let (cache, clock) = cache_with(|builder| builder.ttl(10 * TICK).stale_for(5 * TICK));
     cache.insert("key", "value").unwrap();
-    let fresh = cache.get_stale("key").unwrap();
+    let fresh = cache.get_or_stale("key").unwrap();
     assert!(!fresh.is_stale() && !fresh.is_refresh_due());
     clock.advance(10 * TICK);
     for _ in 0..5 {
         assert!(!is_there(&cache, "key") && !is_read(&cache, "key"));
-        let stale = cache.get_stale("key").unwrap();
+        let stale = cache.get_or_stale("key").unwrap();
         assert!(stale.is_stale() && stale.is_refresh_due());
         assert_eq!(*stale.value(), b"value");
         cache.maintain();
         assert_eq!(cache.len(), 1);
         clock.advance(TICK);
     }
-    assert!(cache.get_stale("key").is_none());
+    assert!(cache.get_or_stale("key").is_none());
     cache.maintain();
     assert_eq!(cache.len(), 0);
     let stats = cache.stats();
@@ -189,24 +189,24 @@ fn a_stale_entry_is_absent_to_all_who_do_not_ask_for_it() {
     let renew = || {
         cache.insert_with_ttl("key", "old", TICK).unwrap();
         clock.advance(TICK);
-        assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
+        assert!(cache.get_or_stale("key").is_some_and(|found| found.is_stale()));
     };
     renew();
     assert!(!cache.persist("key") && !cache.set_ttl("key", MINUTE).unwrap() && !cache.touch("key"));
     cache.for_each(|key, _| panic!("{key:?}"));
     cache.retain(|_, value| value == b"old");
-    assert!(cache.get_stale("key").is_some(), "left alone");
+    assert!(cache.get_or_stale("key").is_some(), "left alone");
     assert!(cache.insert_if_absent("key", "new").unwrap());
     assert_eq!(cache.get("key").unwrap(), b"new");
     renew();
-    assert!(!cache.replace("key", "new").unwrap() && cache.get_stale("key").is_none(), "it is older");
+    assert!(!cache.replace("key", "new").unwrap() && cache.get_or_stale("key").is_none(), "it is older");
     renew();
     cache.retain(|_, value| value != b"old");
-    assert!(cache.get_stale("key").is_none());
+    assert!(cache.get_or_stale("key").is_none());
     renew();
-    assert!(!cache.remove("key") && cache.get_stale("key").is_none());
+    assert!(!cache.remove("key") && cache.get_or_stale("key").is_none());
     renew();
-    assert!(cache.take("key").is_none() && cache.get_stale("key").is_none());
+    assert!(cache.take("key").is_none() && cache.get_or_stale("key").is_none());
     assert!(cache.is_empty());
 }
 
@@ -214,17 +214,17 @@ fn a_stale_entry_is_absent_to_all_who_do_not_ask_for_it() {
 fn a_refresh_is_due_from_its_time_on() {
     let _alone = alone();
     let (cache, clock) = cache();
-    let lifetime = Lifetime::new().ttl(10 * TICK).refresh(6 * TICK);
-    cache.insert_with("key", "value", lifetime).unwrap();
-    cache.insert_with("forever", "value", Lifetime::new().refresh(6 * TICK)).unwrap();
-    let is_due = |key| cache.get_stale(key).is_some_and(|found| found.is_refresh_due());
+    let lifetime = Lifetime::new().ttl(10 * TICK).refresh_after(6 * TICK);
+    cache.insert_with_lifetime("key", "value", lifetime).unwrap();
+    cache.insert_with_lifetime("forever", "value", Lifetime::new().refresh_after(6 * TICK)).unwrap();
+    let is_due = |key| cache.get_or_stale(key).is_some_and(|found| found.is_refresh_due());
     clock.advance(5 * TICK);
     assert!(!is_due("key") && !is_due("forever"));
     clock.advance(TICK);
     assert!(is_due("key") && is_due("forever") && is_there(&cache, "key"));
     clock.advance(4 * TICK);
-    assert!(cache.get_stale("key").is_none() && is_there(&cache, "forever"));
-    assert_eq!(cache.ttl("forever"), Some(Remaining::Never));
+    assert!(cache.get_or_stale("key").is_none() && is_there(&cache, "forever"));
+    assert_eq!(cache.ttl("forever"), Some(Remaining::Forever));
 }
 
 // What callers say of an entry.
@@ -232,16 +232,16 @@ fn a_refresh_is_due_from_its_time_on() {
 #[test]
 fn each_insert_says_anew_how_long_its_entry_lives() {
     let _alone = alone();
-    let (cache, clock) = cache_with(|builder| builder.time_to_live(MINUTE));
+    let (cache, clock) = cache_with(|builder| builder.ttl(MINUTE));
     cache.insert("key", "a").unwrap();
     assert!(left(&cache, "key") >= MINUTE && left(&cache, "key") < MINUTE + TICK);
     cache.insert_with_ttl("key", "b", SECOND * 16).unwrap();
     assert_eq!(left(&cache, "key"), SECOND * 16);
-    cache.insert_with("key", "c", Lifetime::forever()).unwrap();
-    assert_eq!(cache.ttl("key"), Some(Remaining::Never));
+    cache.insert_with_lifetime("key", "c", Lifetime::forever()).unwrap();
+    assert_eq!(cache.ttl("key"), Some(Remaining::Forever));
     clock.advance(YEAR);
     assert_eq!(cache.get("key").unwrap(), b"c");
-    assert!(cache.replace_with("key", "d", Lifetime::new().ttl(16 * SECOND)).unwrap());
+    assert!(cache.replace_with_lifetime("key", "d", Lifetime::new().ttl(16 * SECOND)).unwrap());
     assert_eq!(left(&cache, "key"), SECOND * 16);
     cache.insert("key", "e").unwrap();
     assert!(left(&cache, "key") >= MINUTE);
@@ -262,7 +262,7 @@ fn a_deadline_is_set_moved_and_taken_away_without_touching_the_value() {
     clock.advance(99 * TICK);
     assert!(is_there(&cache, "key"));
     assert!(cache.persist("key"));
-    assert_eq!(cache.ttl("key"), Some(Remaining::Never));
+    assert_eq!(cache.ttl("key"), Some(Remaining::Forever));
     clock.advance(YEAR * 3);
     cache.maintain();
     assert!(is_there(&cache, "key"));
@@ -306,7 +306,7 @@ fn an_idle_deadline_survives_a_new_time_to_live_and_not_a_persist() {
     assert!(cache.persist("key"));
     clock.advance(1000 * TICK);
     assert!(is_read(&cache, "key"));
-    assert_eq!(cache.ttl("key"), Some(Remaining::Never));
+    assert_eq!(cache.ttl("key"), Some(Remaining::Forever));
 }
 
 #[test]
@@ -317,24 +317,24 @@ fn a_lifetime_of_zero_has_ended_already() {
     cache.insert_with_ttl("key", "new", Duration::ZERO).unwrap();
     assert!(!is_there(&cache, "key") && cache.is_empty());
     cache.insert("key", "old").unwrap();
-    cache.insert_with("key", "new", Lifetime::new().idle(Duration::ZERO)).unwrap();
+    cache.insert_with_lifetime("key", "new", Lifetime::new().time_to_idle(Duration::ZERO)).unwrap();
     assert!(!is_there(&cache, "key") && cache.is_empty());
-    assert!(cache.insert_if_absent_with("key", "new", Lifetime::new().ttl(Duration::ZERO)).unwrap());
+    assert!(cache.insert_if_absent_with_lifetime("key", "new", Lifetime::new().ttl(Duration::ZERO)).unwrap());
     assert!(cache.is_empty());
     cache.insert("key", "value").unwrap();
     assert!(cache.set_ttl("key", Duration::ZERO).unwrap());
     assert!(!is_there(&cache, "key") && cache.is_empty());
     // With a stale period it may still be of use.
-    cache.insert_with("key", "value", Lifetime::new().ttl(Duration::ZERO).stale(MINUTE)).unwrap();
+    cache.insert_with_lifetime("key", "value", Lifetime::new().ttl(Duration::ZERO).stale_for(MINUTE)).unwrap();
     assert!(!is_there(&cache, "key"));
-    assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
+    assert!(cache.get_or_stale("key").is_some_and(|found| found.is_stale()));
 }
 
 #[test]
 fn options_that_make_no_sense_are_refused() {
     let _alone = alone();
     let kind = |builder: CacheBuilder| builder.build().unwrap_err().kind().clone();
-    assert_eq!(kind(builder().time_to_live(Duration::ZERO)), ErrorKind::ZeroLifetime);
+    assert_eq!(kind(builder().ttl(Duration::ZERO)), ErrorKind::ZeroLifetime);
     assert_eq!(kind(builder().time_to_idle(Duration::ZERO)), ErrorKind::ZeroLifetime);
     for fraction in [-0.1, 1.01, f64::NAN, f64::INFINITY] {
         let error = builder().ttl_jitter(fraction).build().unwrap_err();
@@ -351,21 +351,21 @@ fn lengths_beyond_the_horizon_live_to_it() {
     for long in [YEAR * 3, Duration::MAX] {
         let (cache, clock) = cache();
         cache.insert_with_ttl("ttl", "value", long).unwrap();
-        cache.insert_with("both", "value", Lifetime::new().ttl(long).stale(long)).unwrap();
-        cache.insert_with("idle", "value", Lifetime::new().idle(long).stale(long)).unwrap();
-        cache.insert_with("short", "value", Lifetime::new().ttl(MINUTE).stale(long)).unwrap();
-        cache.insert_with("due", "value", Lifetime::forever().refresh(long)).unwrap();
+        cache.insert_with_lifetime("both", "value", Lifetime::new().ttl(long).stale_for(long)).unwrap();
+        cache.insert_with_lifetime("idle", "value", Lifetime::new().time_to_idle(long).stale_for(long)).unwrap();
+        cache.insert_with_lifetime("short", "value", Lifetime::new().ttl(MINUTE).stale_for(long)).unwrap();
+        cache.insert_with_lifetime("due", "value", Lifetime::forever().refresh_after(long)).unwrap();
         assert!((YEAR * 2..YEAR * 3).contains(&left(&cache, "ttl")));
         assert!((half * 3..YEAR * 2).contains(&left(&cache, "both")));
         assert!((half..YEAR).contains(&left(&cache, "idle")));
         assert!((MINUTE..MINUTE + TICK).contains(&left(&cache, "short")));
-        assert!(!cache.get_stale("due").unwrap().is_refresh_due());
+        assert!(!cache.get_or_stale("due").unwrap().is_refresh_due());
         for part in 1..=10 {
             clock.advance(YEAR / 5);
             assert!(is_there(&cache, "ttl") && is_read(&cache, "idle"));
             assert_eq!(is_there(&cache, "both"), part < 8);
-            assert_eq!(cache.get_stale("short").is_some(), part < 3);
-            assert!(part > 7 || cache.get_stale("due").unwrap().is_refresh_due() == (part > 2), "{part}");
+            assert_eq!(cache.get_or_stale("short").is_some(), part < 3);
+            assert!(part > 7 || cache.get_or_stale("due").unwrap().is_refresh_due() == (part > 2), "{part}");
             cache.maintain();
         }
         clock.advance(YEAR);
@@ -384,7 +384,7 @@ fn a_long_stale_period_leaves_a_time_to_live_that_is_set_as_it_is() {
             assert!(left(&cache, "key") >= ttl && left(&cache, "key") < ttl + TICK);
         }
         clock.advance(YEAR);
-        assert!(!is_there(&cache, "key") && cache.get_stale("key").is_some());
+        assert!(!is_there(&cache, "key") && cache.get_or_stale("key").is_some());
     }
 }
 
@@ -392,29 +392,29 @@ fn a_long_stale_period_leaves_a_time_to_live_that_is_set_as_it_is() {
 fn a_long_time_to_idle_leaves_the_stale_period_as_it_is() {
     let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.time_to_idle(YEAR * 2));
-    cache.insert_with("key", "value", Lifetime::new().ttl(10 * TICK).stale(100 * TICK)).unwrap();
+    cache.insert_with_lifetime("key", "value", Lifetime::new().ttl(10 * TICK).stale_for(100 * TICK)).unwrap();
     clock.advance(109 * TICK);
     cache.maintain();
-    assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
+    assert!(cache.get_or_stale("key").is_some_and(|found| found.is_stale()));
     clock.advance(TICK);
-    assert!(cache.get_stale("key").is_none());
+    assert!(cache.get_or_stale("key").is_none());
 }
 
 #[test]
 fn a_stale_period_is_kept_for_a_deadline_that_comes_later() {
     let _alone = alone();
     let (cache, clock) = cache();
-    cache.insert_with("key", "value", Lifetime::forever().stale(MINUTE)).unwrap();
+    cache.insert_with_lifetime("key", "value", Lifetime::forever().stale_for(MINUTE)).unwrap();
     assert!(cache.set_ttl("key", TICK).unwrap());
     clock.advance(2 * TICK);
-    assert!(cache.get_stale("key").is_some_and(|found| found.is_stale()));
+    assert!(cache.get_or_stale("key").is_some_and(|found| found.is_stale()));
 }
 
 #[test]
 fn jitter_spreads_the_deadlines_of_inserts_over_its_fraction() {
     let _alone = alone();
     let ttl = 10_000 * TICK;
-    let (cache, _) = cache_with(|builder| builder.time_to_live(ttl).ttl_jitter(0.25));
+    let (cache, _) = cache_with(|builder| builder.ttl(ttl).ttl_jitter(0.25));
     let lengths: Vec<Duration> = (0..2_000)
         .map(|number| {
             let key = number.to_string();
@@ -520,7 +520,7 @@ fn a_deadline_costs_eight_bytes_at_most() {
         memory.live as f64 / f64::from(ENTRIES) + wheel
     };
     let plain = cost(|builder| builder);
-    let with_ttl = cost(|builder| builder.time_to_live(MINUTE)) - plain;
+    let with_ttl = cost(|builder| builder.ttl(MINUTE)) - plain;
     let with_idle = cost(|builder| builder.time_to_idle(MINUTE)) - plain;
     println!("bytes an entry: {plain:.2}; a time to live {with_ttl:.2} more, a time to idle {with_idle:.2}");
     assert!((4.0..8.0).contains(&with_ttl) && (4.0..8.0).contains(&with_idle));
@@ -531,8 +531,8 @@ fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
     let _alone = alone();
     let (cache, clock) = cache_with(|builder| builder.max_bytes(2 << 20).time_to_idle(1000 * TICK));
     for number in 0..100_u32 {
-        let lifetime = Lifetime::new().ttl(TICK * (500 + number)).stale(TICK * number);
-        cache.insert_with(format!("kept {number}"), [7; 50], lifetime).unwrap();
+        let lifetime = Lifetime::new().ttl(TICK * (500 + number)).stale_for(TICK * number);
+        cache.insert_with_lifetime(format!("kept {number}"), [7; 50], lifetime).unwrap();
         // Neighbours that will leave.
         (0..10_u32).for_each(|other| cache.insert([number, other].map(u32::to_le_bytes).concat(), [1; 60]).unwrap());
     }
@@ -550,7 +550,7 @@ fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
     cache.validate();
     clock.advance(450 * TICK);
     for number in 0..100_u32 {
-        let found = cache.get_stale(format!("kept {number}"));
+        let found = cache.get_or_stale(format!("kept {number}"));
         let fresh = number > 50;
         assert_eq!(found.as_ref().is_some_and(|found| !found.is_stale()), fresh);
         // A deadline at tick 400 + n, and n ticks more.
@@ -622,7 +622,7 @@ fn entries_without_a_deadline_never_read_the_clock() {
             cache.insert(number.to_le_bytes(), [1; 40]).unwrap();
         }
         cache.insert("key", "value").unwrap();
-        assert!(is_there(&cache, "key") && is_read(&cache, "key") && cache.get_stale("key").is_some());
+        assert!(is_there(&cache, "key") && is_read(&cache, "key") && cache.get_or_stale("key").is_some());
         assert!(cache.persist("key") && cache.replace("key", "value").unwrap() && cache.take("key").is_some());
         cache.retain(|_, value| value.len() > 1);
         cache.maintain();
@@ -642,7 +642,7 @@ fn entries_without_a_deadline_never_read_the_clock() {
 #[test]
 fn a_clock_that_stands_still_stops_deadlines_and_nothing_else() {
     let _alone = alone();
-    let (cache, _) = cache_with(|builder| builder.time_to_live(TICK).time_to_idle(TICK));
+    let (cache, _) = cache_with(|builder| builder.ttl(TICK).time_to_idle(TICK));
     for number in 0..50_000_u32 {
         cache.insert(number.to_le_bytes(), [1; 40]).unwrap();
         assert!(cache.get(number.to_le_bytes()).is_some());
@@ -731,7 +731,7 @@ fn the_lag_of_a_clock_is_added_to_every_deadline() {
     let cache = builder().clock(Lagging(ManualClock::new())).time_to_idle(10 * TICK).build().unwrap();
     cache.insert("key", "value").unwrap();
     assert_eq!(left(&cache, "key"), 13 * TICK);
-    cache.insert_with("key", "value", Lifetime::new().ttl(5 * TICK)).unwrap();
+    cache.insert_with_lifetime("key", "value", Lifetime::new().ttl(5 * TICK)).unwrap();
     assert_eq!(left(&cache, "key"), 8 * TICK);
     assert_eq!(SystemClock.max_lag(), TICK);
 }

@@ -29,7 +29,7 @@ struct Setup {
 #[derive(Clone, Debug)]
 enum Operation {
     Insert(u16),
-    InsertWith(u16, Option<Micros>, Option<Micros>, Option<Micros>),
+    InsertWithLifetime(u16, Option<Micros>, Option<Micros>, Option<Micros>),
     InsertIfAbsent(u16, Micros),
     InsertForever(u16),
     /// Stores what is larger than an entry may be: in any case, if there is no entry, if there is one.
@@ -41,7 +41,7 @@ enum Operation {
     Get(u16),
     Peek(u16),
     GetMany(u16),
-    GetStale(u16),
+    GetOrStale(u16),
     Touch(u16),
     SetTtl(u16, Micros),
     Persist(u16),
@@ -91,7 +91,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let maybe = || prop::option::of(times());
     let operation = prop_oneof![
         6 => key().prop_map(Operation::Insert),
-        8 => (key(), maybe(), maybe(), maybe()).prop_map(|(key, ttl, idle, stale)| Operation::InsertWith(key, ttl, idle, stale)),
+        8 => (key(), maybe(), maybe(), maybe()).prop_map(|(key, ttl, idle, stale)| Operation::InsertWithLifetime(key, ttl, idle, stale)),
         2 => (key(), times()).prop_map(|(key, ttl)| Operation::InsertIfAbsent(key, ttl)),
         1 => key().prop_map(Operation::InsertForever),
         1 => key().prop_map(Operation::InsertTooLarge),
@@ -101,7 +101,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         8 => key().prop_map(Operation::Get),
         4 => key().prop_map(Operation::Peek),
         2 => key().prop_map(Operation::GetMany),
-        6 => key().prop_map(Operation::GetStale),
+        6 => key().prop_map(Operation::GetOrStale),
         3 => key().prop_map(Operation::Touch),
         4 => (key(), times()).prop_map(|(key, ttl)| Operation::SetTtl(key, ttl)),
         2 => key().prop_map(Operation::Persist),
@@ -200,7 +200,7 @@ impl Run {
             .stale_for(micros(setup.stale))
             .clock(clock.clone());
         if let Some(ttl) = setup.ttl {
-            builder = builder.time_to_live(micros(ttl));
+            builder = builder.ttl(micros(ttl));
         }
         if let Some(idle) = setup.idle {
             builder = builder.time_to_idle(micros(idle));
@@ -229,12 +229,12 @@ impl Run {
         let mut lifetime = Lifetime::new();
         for (length, set) in [
             (ttl, Lifetime::ttl as fn(Lifetime, Duration) -> Lifetime),
-            (idle, Lifetime::idle),
-            (stale, Lifetime::stale),
+            (idle, Lifetime::time_to_idle),
+            (stale, Lifetime::stale_for),
         ] {
             lifetime = length.map_or(lifetime, |length| set(lifetime, micros(length)));
         }
-        self.cache.insert_with(key.to_le_bytes(), value_of(key, self.version), lifetime).unwrap();
+        self.cache.insert_with_lifetime(key.to_le_bytes(), value_of(key, self.version), lifetime).unwrap();
         let life = self.life(ttl.or(self.setup.ttl), idle.or(self.setup.idle), stale);
         self.model.insert(key, life);
     }
@@ -264,13 +264,14 @@ impl Run {
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Insert(key) => self.insert(key, None, None, None),
-            Operation::InsertWith(key, ttl, idle, stale) => self.insert(key, ttl, idle, stale),
+            Operation::InsertWithLifetime(key, ttl, idle, stale) => self.insert(key, ttl, idle, stale),
             Operation::InsertIfAbsent(key, ttl) => {
                 let name = key.to_le_bytes();
                 let was_there = self.cache.contains_key(name);
                 let lifetime = Lifetime::new().ttl(micros(ttl));
                 self.version += 1;
-                let stored = self.cache.insert_if_absent_with(name, value_of(key, self.version), lifetime).unwrap();
+                let stored =
+                    self.cache.insert_if_absent_with_lifetime(name, value_of(key, self.version), lifetime).unwrap();
                 assert_eq!(stored, !was_there);
                 if stored {
                     let life = self.life(Some(ttl), self.setup.idle, None);
@@ -279,7 +280,9 @@ impl Run {
             }
             Operation::InsertForever(key) => {
                 self.version += 1;
-                self.cache.insert_with(key.to_le_bytes(), value_of(key, self.version), Lifetime::forever()).unwrap();
+                self.cache
+                    .insert_with_lifetime(key.to_le_bytes(), value_of(key, self.version), Lifetime::forever())
+                    .unwrap();
                 let life = self.life(None, None, None);
                 self.model.insert(key, life);
             }
@@ -292,7 +295,7 @@ impl Run {
             }
             Operation::ReplaceTooLarge(key, ttl) => {
                 let lifetime = Lifetime::new().ttl(micros(ttl));
-                self.fail(key, false, |cache, key, value| cache.replace_with(key, value, lifetime));
+                self.fail(key, false, |cache, key, value| cache.replace_with_lifetime(key, value, lifetime));
             }
             Operation::Fill(from, ttl) => (from..from + 60).for_each(|key| self.insert(key, ttl, None, None)),
             Operation::Get(key) => {
@@ -311,7 +314,7 @@ impl Run {
                 self.cache.get_many(&keys, |_, value| seen.push(value.map(<[u8]>::to_vec)));
                 (key..).zip(seen).for_each(|(key, value)| self.check(key, value.as_deref(), true));
             }
-            Operation::GetStale(key) => self.get_stale(key),
+            Operation::GetOrStale(key) => self.get_or_stale(key),
             Operation::Touch(key) => {
                 let was_there = self.cache.contains_key(key.to_le_bytes());
                 assert_eq!(self.cache.touch(key.to_le_bytes()), was_there);
@@ -341,7 +344,7 @@ impl Run {
                 let was_there = self.cache.contains_key(key.to_le_bytes());
                 assert_eq!(self.cache.remove(key.to_le_bytes()), was_there);
                 self.model.remove(&key);
-                assert!(self.cache.get_stale(key.to_le_bytes()).is_none());
+                assert!(self.cache.get_or_stale(key.to_le_bytes()).is_none());
             }
             Operation::Retain(limit) => {
                 let number = |key: &[u8]| u16::from_le_bytes(key.try_into().unwrap());
@@ -382,13 +385,13 @@ impl Run {
         assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }));
         if !is_declined {
             self.model.remove(&key);
-            assert!(self.cache.get_stale(name).is_none());
+            assert!(self.cache.get_or_stale(name).is_none());
         }
         assert_eq!(self.cache.contains_key(name), is_declined);
     }
 
-    fn get_stale(&mut self, key: u16) {
-        let found = self.cache.get_stale(key.to_le_bytes());
+    fn get_or_stale(&mut self, key: u16) {
+        let found = self.cache.get_or_stale(key.to_le_bytes());
         let (now, may_forget) = (self.now, self.may_forget());
         let Some(life) = self.model.get(&key) else {
             assert!(found.is_none());
@@ -409,7 +412,7 @@ impl Run {
         assert_eq!(ttl.is_some(), is_there);
         let Some((ttl, life)) = ttl.zip(self.model.get(&key)) else { return };
         match (ttl, life.deadline()) {
-            (Remaining::Never, deadline) => assert!(deadline.is_none()),
+            (Remaining::Forever, deadline) => assert!(deadline.is_none()),
             (Remaining::For(left), None) => panic!("{left:?} of an entry without a deadline"),
             (Remaining::For(left), Some(Window { earliest, latest })) => {
                 let deadline = micros(self.now) + left;

@@ -61,11 +61,11 @@ fn write(shared: &Shared, writer: u32) {
             let _still = shared.time.read().unwrap();
             let now = shared.clock.now();
             let (latest, lifetime) = match is_idle {
-                true => (Duration::ZERO, Lifetime::forever().idle(length)),
+                true => (Duration::ZERO, Lifetime::forever().time_to_idle(length)),
                 false => (now + length + TICK, Lifetime::forever().ttl(length)),
             };
             let value = value(latest, random.random_range(0..120));
-            shared.cache.insert_with(key, value, lifetime).map(|()| now)
+            shared.cache.insert_with_lifetime(key, value, lifetime).map(|()| now)
         };
         // Rejected where a reader that was put aside holds the space up.
         let Ok(now) = inserted else { continue };
@@ -92,7 +92,7 @@ fn read(shared: &Shared, reader: u32, writers: u32) {
     while !shared.is_over.load(Ordering::Relaxed) || hits == 0 {
         let key = random.random_range(0..writers * KEYS_OF_A_WRITER).to_le_bytes();
         let before = shared.clock.now();
-        let found = shared.cache.get_with(key, |value| value.to_vec());
+        let found = shared.cache.view(key, |value| value.to_vec());
         let Some(found) = found else { continue };
         hits += 1;
         if let Some(latest) = latest(&found) {

@@ -274,7 +274,7 @@ fn nothing_in_its_stale_period_is_shown_while_another_thread_moves_it() {
     let (cache, clock) = timed(|builder| builder.stale_for(2 * HOUR).policy(Policy::Lru));
     // Side by side with others, whose updates leave their chunks half empty: these are cleaned then.
     for key in 0..3_600_u32 {
-        cache.insert_with(key.to_le_bytes(), [7; 100], Lifetime::new().ttl(Duration::from_secs(1))).unwrap();
+        cache.insert_with_lifetime(key.to_le_bytes(), [7; 100], Lifetime::new().ttl(Duration::from_secs(1))).unwrap();
         cache.insert((1_000_000 + key).to_le_bytes(), [8; 100]).unwrap();
     }
     clock.advance(HOUR);
@@ -284,7 +284,7 @@ fn nothing_in_its_stale_period_is_shown_while_another_thread_moves_it() {
                 // Rejected where what the other thread reads is in the way.
                 let key = 1_000_000 + round.wrapping_mul(0x9e37_79b9) % 3_600;
                 let _ = cache.insert(key.to_le_bytes(), [8; 100]);
-                let _ = cache.get_stale((round * 11 % 3_600).to_le_bytes());
+                let _ = cache.get_or_stale((round * 11 % 3_600).to_le_bytes());
             }
         });
         while !writer.is_finished() {

@@ -63,14 +63,14 @@ const PROMISES: [Promise; 6] = [
     },
     Promise {
         name: "the cache's time to live",
-        build: CacheBuilder::time_to_live,
+        build: CacheBuilder::ttl,
         store: |cache, _| cache.insert("key", "value").unwrap(),
         has_come: |cache| cache.get("key").is_none(),
         ticks: 1,
     },
     Promise {
         name: "set_ttl",
-        build: |builder, _| builder.time_to_live(OTHER),
+        build: |builder, _| builder.ttl(OTHER),
         store: |cache, ttl| {
             cache.insert("key", "value").unwrap();
             cache.set_ttl("key", ttl).unwrap();
@@ -92,16 +92,16 @@ const PROMISES: [Promise; 6] = [
         name: "stale period, after the deadline has come",
         build: |builder, stale| builder.stale_for(stale),
         store: |cache, _| cache.insert_with_ttl("key", "value", TICK).unwrap(),
-        has_come: |cache| cache.get_stale("key").is_none(),
+        has_come: |cache| cache.get_or_stale("key").is_none(),
         ticks: 2,
     },
     Promise {
         name: "refresh",
         build: |builder, _| builder,
         store: |cache, refresh| {
-            cache.insert_with("key", "value", Lifetime::new().refresh(refresh)).unwrap();
+            cache.insert_with_lifetime("key", "value", Lifetime::new().refresh_after(refresh)).unwrap();
         },
-        has_come: |cache| cache.get_stale("key").unwrap().is_refresh_due(),
+        has_come: |cache| cache.get_or_stale("key").unwrap().is_refresh_due(),
         ticks: 3,
     },
 ];

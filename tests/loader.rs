@@ -65,7 +65,7 @@ fn text(answer: &Answer) -> &str {
 
 #[test]
 fn values_live_as_long_as_they_say_or_the_loader_or_the_cache() {
-    let (cache, clock) = timed(|builder| builder.time_to_live(100 * SECOND));
+    let (cache, clock) = timed(|builder| builder.ttl(100 * SECOND));
     let given = [value("a"), Ok(Loaded::ValueFor("b", Lifetime::new().ttl(3 * SECOND))), value("c")];
     let script = Script::of(given);
     let loader = cache.loader().ttl(10 * SECOND).build(script.load()).unwrap();
@@ -112,10 +112,10 @@ fn nothing_is_remembered_for_its_time_and_seen_by_loads_alone() {
     }
     assert!(cache.get_or_load("key", || script.next()).unwrap_err().is_absent());
     let stats = cache.stats();
-    assert_eq!((stats.loads, stats.load_absences, stats.negative_hits, stats.load_failures), (1, 1, 3, 0));
+    assert_eq!((stats.loads, stats.loads_not_found, stats.negative_hits, stats.load_failures), (1, 1, 3, 0));
     assert_eq!((stats.hits, stats.misses), (3, 1));
 
-    assert!(cache.get("key").is_none() && cache.peek("key").is_none() && cache.get_stale("key").is_none());
+    assert!(cache.get("key").is_none() && cache.peek("key").is_none() && cache.get_or_stale("key").is_none());
     assert!(!cache.contains_key("key") && !cache.touch("key") && !cache.persist("key"));
     assert_eq!(cache.ttl("key"), None);
     assert!(!cache.set_ttl("key", SECOND).unwrap());
@@ -213,11 +213,11 @@ fn a_failure_is_remembered_if_the_rules_say_so() {
     let loader = cache.loader().error_ttl(2 * SECOND).build(script.load()).unwrap();
     assert!(matches!(loader.get("key"), Err(LoadError::Failed(error)) if *error == "down"));
     for _ in 0..2 {
-        assert!(matches!(loader.get("key"), Err(LoadError::FailedBefore)));
+        assert!(matches!(loader.get("key"), Err(LoadError::RecentFailure)));
     }
     assert!(matches!(
         cache.get_or_load_many(&["key"], |_| Err::<Vec<Option<&str>>, _>("")),
-        Err(LoadError::FailedBefore)
+        Err(LoadError::RecentFailure)
     ));
     assert_eq!((cache.stats().negative_hits, cache.stats().load_failures), (3, 1));
     clock.advance(2 * SECOND);
@@ -305,7 +305,7 @@ fn a_refresh_that_an_invalidation_overtakes_is_not_stored() {
     assert_eq!(get(), *b"2");
     assert!(cache.get("key").is_none());
     assert_eq!(get(), *b"3");
-    assert_eq!(cache.stats().stale_loads, 1);
+    assert_eq!(cache.stats().discarded_loads, 1);
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -408,16 +408,16 @@ fn a_task_refreshes_in_place_or_by_a_spawner_or_after_it_answered() {
     assert_eq!(text(&block_on(spawning.get_async("key"))), "3");
 
     clock.advance(11 * SECOND);
-    let (answered, refresh) = block_on(plain.get_before_refresh("key")).unwrap();
+    let (answered, refresh) = block_on(plain.get_then_refresh("key")).unwrap();
     assert_eq!(answered, *b"3");
-    let (again, none) = block_on(plain.get_before_refresh("key")).unwrap();
+    let (again, none) = block_on(plain.get_then_refresh("key")).unwrap();
     assert!(again == *b"3" && none.is_none());
     block_on(refresh.unwrap());
     assert_eq!(text(&block_on(plain.get_async("key"))), "4");
     assert!(script.is_over());
 
     clock.advance(11 * SECOND);
-    let (_, refresh) = block_on(plain.get_before_refresh("key")).unwrap();
+    let (_, refresh) = block_on(plain.get_then_refresh("key")).unwrap();
     drop(refresh);
     assert_eq!((cache.stats().refreshes, cache.stats().load_cancellations), (3, 0));
     assert_nothing_is_left(&cache);
@@ -471,7 +471,7 @@ fn an_early_refresh_that_fails_is_not_tried_again_at_once() {
 fn a_stale_value_answers_for_a_load_that_fails_until_its_own_end() {
     let (cache, clock) = timed(|builder| builder);
     let script = Script::of([value("old"), Err("1"), Err("2"), value("new"), Err("3"), Err("4")]);
-    let loader = cache.loader().ttl(10 * SECOND).stale_on_error(20 * SECOND).build(script.load()).unwrap();
+    let loader = cache.loader().ttl(10 * SECOND).stale_for(20 * SECOND).build(script.load()).unwrap();
     assert_eq!(text(&loader.get("key")), "old");
     clock.advance(10 * SECOND);
     assert_eq!(text(&loader.get("key")), "old");
@@ -490,7 +490,7 @@ fn a_stale_value_answers_for_a_load_that_fails_until_its_own_end() {
 fn a_stale_value_answers_for_a_load_that_takes_another_too_long_or_panics_there() {
     let (cache, clock) = timed(|builder| builder);
     let script = Script::of([value("old")]);
-    let rules = cache.loader().ttl(10 * SECOND).stale_on_error(20 * SECOND).wait_limit(Duration::from_millis(1));
+    let rules = cache.loader().ttl(10 * SECOND).stale_for(20 * SECOND).wait_limit(Duration::from_millis(1));
     let loader = rules.build(script.load()).unwrap();
     assert_eq!(text(&loader.get("key")), "old");
     clock.advance(10 * SECOND);
@@ -504,7 +504,7 @@ fn a_stale_value_answers_for_a_load_that_takes_another_too_long_or_panics_there(
     }));
     assert!(leader.poll().is_pending());
     assert_eq!(text(&loader.get("key")), "old");
-    let patient = cache.loader().stale_on_error(20 * SECOND).build_async(script.load_async()).unwrap();
+    let patient = cache.loader().stale_for(20 * SECOND).build_async(script.load_async()).unwrap();
     let mut follower = Hand::new(patient.get_async("key"));
     assert!(follower.poll().is_pending());
     gate.open();
@@ -520,7 +520,7 @@ fn a_failure_is_remembered_beside_a_value_that_may_still_answer() {
         let script = Script::of([value("old"), Err("1"), Err("2"), value("new")]);
         let mut rules = cache.loader().ttl(10 * SECOND).error_ttl(3 * SECOND);
         if serves_stale {
-            rules = rules.stale_on_error(20 * SECOND);
+            rules = rules.stale_for(20 * SECOND);
         }
         let for_tasks = rules.clone().build_async(script.load_async()).unwrap();
         let for_threads = rules.build(script.load()).unwrap();
@@ -528,7 +528,7 @@ fn a_failure_is_remembered_beside_a_value_that_may_still_answer() {
         let check = |is_first: bool| match get() {
             Ok(value) => assert!(serves_stale && value == *b"old"),
             Err(LoadError::Failed(_)) => assert!(!serves_stale && is_first),
-            Err(LoadError::FailedBefore) => assert!(!serves_stale && !is_first),
+            Err(LoadError::RecentFailure) => assert!(!serves_stale && !is_first),
             Err(other) => panic!("{other:?}"),
         };
         assert_eq!(text(&get()), "old");
@@ -596,7 +596,7 @@ fn a_refresh_that_lies_beyond_the_deadline_is_not_taken_for_one_that_was_put_off
         let (cache, clock) = timed(|builder| builder);
         let lifetime = Lifetime::new().ttl(if shortened { 60 * SECOND } else { 2 * SECOND });
         let script = Script::of([Ok(Loaded::ValueFor("old", lifetime)), value("new")]);
-        let rules = cache.loader().refresh_after(4 * SECOND).error_ttl(5 * SECOND).stale_on_error(20 * SECOND);
+        let rules = cache.loader().refresh_after(4 * SECOND).error_ttl(5 * SECOND).stale_for(20 * SECOND);
         let loader = rules.build(script.load()).unwrap();
         assert_eq!(text(&loader.get("key")), "old");
         if shortened {
@@ -621,12 +621,12 @@ fn what_was_stale_does_not_answer_after_it_was_replaced_or_removed() {
     for (name, change) in changes {
         let (cache, clock) = timed(|builder| builder);
         let script = Script::of([value("old"), Err("down")]);
-        let loader = cache.loader().ttl(10 * SECOND).stale_on_error(20 * SECOND).build(script.load()).unwrap();
+        let loader = cache.loader().ttl(10 * SECOND).stale_for(20 * SECOND).build(script.load()).unwrap();
         assert_eq!(text(&loader.get("key")), "old");
         clock.advance(10 * SECOND);
         change(&cache);
         assert!(matches!(loader.get("key"), Err(LoadError::Failed(_))), "{name}");
-        assert!(cache.get_stale("key").is_none(), "{name}");
+        assert!(cache.get_or_stale("key").is_none(), "{name}");
     }
 }
 
@@ -648,7 +648,7 @@ fn many_keys_are_loaded_in_one_call_and_answered_in_order() {
     assert_eq!(calls, 1);
     assert_eq!(cache.get("d").as_deref(), Some(&b"D"[..]));
     assert!(cache.get("c").is_none());
-    assert_eq!((cache.stats().loads, cache.stats().load_absences), (3, 1));
+    assert_eq!((cache.stats().loads, cache.stats().loads_not_found), (3, 1));
     let none: [&str; 0] = [];
     assert_eq!(cache.get_or_load_many(&none, |_| Err::<Vec<Option<&str>>, _>("called")).unwrap(), []);
     let hits = cache.get_or_load_many(&["a", "b"], |_| Err::<Vec<Option<&str>>, _>("called")).unwrap();
@@ -774,7 +774,7 @@ fn a_loader_of_many_keys_that_fails_or_miscounts_stores_nothing() {
     assert!(matches!(failed, Err(LoadError::Failed(error)) if *error == "down"));
     for count in [0, 1, 3] {
         let answer = cache.get_or_load_many(&keys, |_| Ok::<_, &str>(vec![Some("value"); count]));
-        assert!(matches!(answer, Err(LoadError::Miscounted { keys: 2, values }) if values == count));
+        assert!(matches!(answer, Err(LoadError::WrongCount { keys: 2, values }) if values == count));
     }
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         cache.get_or_load_many(&keys, |_| -> Result<Vec<Option<&str>>, &str> { panic!("the loader does") })
@@ -801,7 +801,7 @@ fn those_who_follow_a_key_of_a_loader_that_miscounts_load_for_themselves() {
     let mut follower = Hand::new(cache.get_or_load_async("a", async || Ok::<_, &str>("own")));
     assert!(follower.poll().is_pending());
     gate.open();
-    assert!(matches!(many.poll(), Poll::Ready(Err(LoadError::Miscounted { keys: 2, values: 0 }))));
+    assert!(matches!(many.poll(), Poll::Ready(Err(LoadError::WrongCount { keys: 2, values: 0 }))));
     assert!(matches!(follower.poll(), Poll::Ready(Ok(value)) if value == *b"own"));
     drop((many, follower));
     assert_nothing_is_left(&cache);
@@ -854,6 +854,6 @@ fn errors_say_what_happened_and_can_be_of_any_kind() {
     for error in [io(), text(), boxed()] {
         assert_eq!(error.unwrap_err().to_string(), "the loader failed: no route");
     }
-    let miscounted = LoadError::<String>::Miscounted { keys: 3, values: 2 };
+    let miscounted = LoadError::<String>::WrongCount { keys: 3, values: 2 };
     assert_eq!(miscounted.to_string(), "the loader returned 2 values for 3 keys");
 }

@@ -223,7 +223,7 @@ fn a_clearing_that_others_insert_during_keeps_loads_from_being_stored_too() {
     });
     assert_eq!(text(answer), "old");
     assert!(cache.get("key").is_none());
-    assert_eq!(cache.stats().stale_loads, 1);
+    assert_eq!(cache.stats().discarded_loads, 1);
 }
 
 /// What changes a key while it is loaded: each has to keep the load's result out.
@@ -251,7 +251,7 @@ fn whatever_changes_a_key_keeps_a_load_that_began_before_from_being_stored() {
         }),
         ("zero set_ttl of nothing", |cache| assert!(!cache.set_ttl("key", Duration::ZERO).unwrap())),
         ("zero set_ttl with a stale period", |cache| {
-            cache.insert_with("key", "new", Lifetime::new().stale(SECOND)).unwrap();
+            cache.insert_with_lifetime("key", "new", Lifetime::new().stale_for(SECOND)).unwrap();
             assert!(cache.set_ttl("key", Duration::ZERO).unwrap());
         }),
         ("zero set_ttl", |cache| {
@@ -268,7 +268,7 @@ fn whatever_changes_a_key_keeps_a_load_that_began_before_from_being_stored() {
             });
             assert_eq!(text(answer), "old", "{name}");
             assert_ne!(cache.get("key").as_deref(), Some(&b"old"[..]), "{name}");
-            assert_eq!(cache.stats().stale_loads, 1, "{name}");
+            assert_eq!(cache.stats().discarded_loads, 1, "{name}");
             assert_nothing_is_left(&cache);
         }
     }
@@ -293,7 +293,7 @@ fn what_does_not_change_a_key_lets_its_load_be_stored() {
         });
         assert_eq!(text(answer), "loaded", "{name}");
         assert_eq!(cache.get("key").as_deref(), Some(&b"loaded"[..]), "{name}");
-        assert_eq!(cache.stats().stale_loads, 0, "{name}");
+        assert_eq!(cache.stats().discarded_loads, 0, "{name}");
     }
 }
 
@@ -313,7 +313,7 @@ fn who_comes_after_an_invalidation_does_not_follow_the_load_from_before() {
     old.open();
     assert_eq!(before.poll().map(text), Poll::Ready("old".to_string()));
     assert_eq!(text(cache.get_or_load("key", never)), "new");
-    assert_eq!(cache.stats().stale_loads, 1);
+    assert_eq!(cache.stats().discarded_loads, 1);
     assert_nothing_is_left(&cache);
 }
 

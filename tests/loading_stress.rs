@@ -73,7 +73,7 @@ impl Store {
                 let was_nothing = (settled..=latest).any(is_nothing);
                 assert!(was_nothing, "nothing was read after {settled}, with {latest} the latest version");
             }
-            Err(LoadError::Failed(_) | LoadError::FailedBefore | LoadError::Panicked) => {}
+            Err(LoadError::Failed(_) | LoadError::RecentFailure | LoadError::Panicked) => {}
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -115,7 +115,7 @@ fn run(cache: &Cache, steps: usize) {
         }
     };
     let tick = Duration::from_millis(16);
-    let rules = cache.loader().ttl(3 * tick).refresh_after(tick).stale_on_error(10 * tick).error_ttl(tick);
+    let rules = cache.loader().ttl(3 * tick).refresh_after(tick).stale_for(10 * tick).error_ttl(tick);
     let loader = {
         let (load, count) = (load.clone(), AtomicUsize::new(0));
         rules.build(move |key| load(key[0].into(), count.fetch_add(1, Ordering::Relaxed))).unwrap()
@@ -169,7 +169,7 @@ fn no_read_that_follows_an_invalidation_is_of_an_older_version() {
     let cache = Cache::builder().max_bytes(256 << 10).shards(2).build().unwrap();
     run(&cache, 30_000);
     let stats = cache.stats();
-    assert!(stats.stale_loads > 100 && stats.followers > 100 && stats.load_failures > 100, "{stats:?}");
+    assert!(stats.discarded_loads > 100 && stats.followers > 100 && stats.load_failures > 100, "{stats:?}");
     let cache = Cache::builder().max_bytes(256 << 10).shards(1).on_removal(|_, _, _| {}).build().unwrap();
     run(&cache, 10_000);
 }

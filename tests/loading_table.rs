@@ -272,7 +272,7 @@ fn check(leader: Leader, kind: Kind, follower: Follower, meanwhile: Meanwhile) {
     assert_eq!(stats.loads, u64::from(leads) + u64::from(takes_over));
     assert_eq!(stats.load_failures, u64::from(matches!(leader, Leader::Errs | Leader::Panics)));
     assert_eq!(stats.load_cancellations, u64::from(!leads));
-    assert_eq!(stats.stale_loads, u64::from(has_loaded && meanwhile != Meanwhile::Nothing));
+    assert_eq!(stats.discarded_loads, u64::from(has_loaded && meanwhile != Meanwhile::Nothing));
     let brings = leads && leader != Leader::Panics;
     assert_eq!(stats.followers, u64::from(brings && matches!(follower, Follower::Thread | Follower::Task)));
     assert_eq!(stats.load_timeouts, u64::from(follower == Follower::TimesOut));

@@ -164,7 +164,7 @@ impl Run {
                 assert!(stored.is_none_or(|stored| stored == was_there));
             }
             Operation::Get(key) => {
-                self.cache.get_with(key_bytes(key), |value| self.check(key, Some(value)));
+                self.cache.view(key_bytes(key), |value| self.check(key, Some(value)));
                 let mut copy = vec![1, 2, 3];
                 let found = self.cache.get_into(key_bytes(key), &mut copy);
                 self.check(key, found.then_some(&copy[..]).filter(|_| self.setup.alignment == 1));

@@ -257,7 +257,7 @@ fn works(cache: &Cache) {
     let evictions = cache.stats().evictions;
     for key in keys(true).skip(50_000).take(3_000) {
         insert(cache, &key);
-        assert!(cache.get_with(key, |found| found == value(&key)).is_some_and(|same| same));
+        assert!(cache.view(key, |found| found == value(&key)).is_some_and(|same| same));
     }
     cache.validate();
     assert!(cache.stats().evictions > evictions);
@@ -362,7 +362,7 @@ fn readers_of_other_threads_see_a_whole_entry_or_none_while_policies_panic() {
         });
         while !writer.is_finished() {
             for key in keys(true).take(100) {
-                cache.get_with(key, |found| assert_eq!(found, value(&key)));
+                cache.view(key, |found| assert_eq!(found, value(&key)));
             }
         }
     });
@@ -454,7 +454,7 @@ fn counts_add_up_when_the_policy_drops_what_comes_while_a_reader_holds_a_chunk()
     let keys: Vec<_> = keys(true).take(4_000).collect();
     let (first, rest) = keys.split_at(600);
     first.iter().for_each(|key| insert(&cache, key));
-    cache.get_with(first[0], |_| {
+    cache.view(first[0], |_| {
         for (step, key) in rest.iter().enumerate() {
             cache.insert(key, value(key)).unwrap();
             cache.remove(keys[1 + step * 7 % 2_000]);

@@ -21,7 +21,7 @@ fn value(key: u32, len: usize) -> Vec<u8> {
     key.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
-/// A reader in another thread that is inside `get_with` until it is let go.
+/// A reader in another thread that is inside `view` until it is let go.
 struct Blocked {
     release: Sender<()>,
     thread: JoinHandle<Vec<u8>>,
@@ -33,7 +33,7 @@ impl Blocked {
         let (enter, entered) = channel();
         let cache = cache.clone();
         let thread = thread::spawn(move || {
-            let read = cache.get_with(key.to_le_bytes(), |bytes| {
+            let read = cache.view(key.to_le_bytes(), |bytes| {
                 enter.send(()).unwrap();
                 let _ = released.recv();
                 bytes.to_vec() // Read only now.
@@ -134,7 +134,7 @@ fn a_blocked_reader_refuses_nothing_to_any_writer() {
 fn a_closure_that_does_not_return_holds_up_no_cache_whatever_called_it() {
     type Enter = fn(&Cache, &mut dyn FnMut(&[u8]));
     let calls: [Enter; 4] = [
-        |cache, wait| cache.get_with(7_u32.to_le_bytes(), |bytes| wait(bytes)).unwrap(),
+        |cache, wait| cache.view(7_u32.to_le_bytes(), |bytes| wait(bytes)).unwrap(),
         |cache, wait| {
             cache.get_many(&[7_u32.to_le_bytes(); 20], |index, bytes| {
                 if index == 3 {
@@ -218,7 +218,7 @@ fn many_more_threads_than_cores_are_refused_nothing() {
                     let key = (number * THREADS + thread) % 30_011;
                     cache.insert(key.to_le_bytes(), value(key, 40 + key as usize % 200)).unwrap();
                     let key = (number * 17 + thread) % 30_011;
-                    cache.get_with(key.to_le_bytes(), |bytes| assert_eq!(bytes[..4], key.to_le_bytes()));
+                    cache.view(key.to_le_bytes(), |bytes| assert_eq!(bytes[..4], key.to_le_bytes()));
                 }
             });
         }
@@ -233,7 +233,7 @@ fn an_insert_inside_a_closure_is_stored_and_never_waits_for_itself() {
     let _alone = alone();
     let cache = build(64 << 10, Policy::S3Fifo);
     cache.insert(0_u32.to_le_bytes(), value(0, 100)).unwrap();
-    let outcome = cache.get_with(0_u32.to_le_bytes(), |bytes| {
+    let outcome = cache.view(0_u32.to_le_bytes(), |bytes| {
         let outcome = insert(&cache, 1..5_000, 100);
         cache.clear();
         assert_eq!(insert(&cache, 1..5_000, 100).rejected, 0);
@@ -241,7 +241,7 @@ fn an_insert_inside_a_closure_is_stored_and_never_waits_for_itself() {
         outcome
     });
     assert_eq!(outcome.unwrap().rejected, 0);
-    cache.get_with(4_999_u32.to_le_bytes(), |_| cache.clear()).unwrap();
+    cache.view(4_999_u32.to_le_bytes(), |_| cache.clear()).unwrap();
     assert_eq!(insert(&cache, 0..5_000, 100).rejected, 0);
 }
 
@@ -249,7 +249,7 @@ fn an_insert_inside_a_closure_is_stored_and_never_waits_for_itself() {
 #[test]
 fn values_stay_while_reads_are_nested_in_closures_of_reads() {
     fn read(cache: &Cache, depth: u32) {
-        let seen = cache.get_with(depth.to_le_bytes(), |bytes| {
+        let seen = cache.view(depth.to_le_bytes(), |bytes| {
             if depth > 0 {
                 read(cache, depth - 1);
             } else {
@@ -276,7 +276,7 @@ fn a_cache_can_be_used_while_a_threads_locals_are_destroyed() {
     impl Drop for UsesCache {
         fn drop(&mut self) {
             let cache = &self.0;
-            let seen = cache.get_with(1_u32.to_le_bytes(), |bytes| {
+            let seen = cache.view(1_u32.to_le_bytes(), |bytes| {
                 assert_eq!(insert(cache, 100..3_000, 100).rejected, 0);
                 assert_eq!(bytes, value(1, 100));
             });
@@ -428,7 +428,7 @@ const ENDS: &str = "BYTECACHE_TEST_ENDS";
 fn a_process_may_end_inside_a_closure_of_a_read() {
     let test = "a_process_may_end_inside_a_closure_of_a_read";
     let Some(call) = std::env::var_os(ENDS) else {
-        for call in ["get_with", "get_many", "for_each"] {
+        for call in ["view", "get_many", "for_each"] {
             let mut again = std::process::Command::new(std::env::current_exe().unwrap());
             let status = again.args(["--exact", test]).env(ENDS, call).status().unwrap();
             assert_eq!(status.code(), Some(7), "{call}");
@@ -438,7 +438,7 @@ fn a_process_may_end_inside_a_closure_of_a_read() {
     let cache = build(64 << 10, Policy::Lru);
     cache.insert("key", "value").unwrap();
     match call.to_str().unwrap() {
-        "get_with" => cache.get_with("key", |_| std::process::exit(7)).unwrap(),
+        "view" => cache.view("key", |_| std::process::exit(7)).unwrap(),
         "get_many" => cache.get_many(&["key"], |_, _| std::process::exit(7)),
         _ => cache.for_each(|_, _| std::process::exit(7)),
     }

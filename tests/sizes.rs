@@ -122,7 +122,7 @@ fn live_share(policy: Policy, max_bytes: usize, charge: usize, keys: Keys) -> f6
             Keys::New => step,
             Keys::Skewed => ((4 * fits) as f64).powf(random.random()) as u64,
         };
-        if cache.get_with(key.to_le_bytes(), |_| ()).is_none() {
+        if cache.view(key.to_le_bytes(), |_| ()).is_none() {
             cache.insert(key.to_le_bytes(), &value).expect("nobody holds any space");
         }
     }

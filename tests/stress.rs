@@ -140,7 +140,7 @@ impl Worker<'_> {
             30..55 => {
                 let key = self.any_key();
                 let cache = self.cache;
-                cache.get_with(key_bytes(key), |value| self.check(key, value));
+                cache.view(key_bytes(key), |value| self.check(key, value));
             }
             55..70 => {
                 let key = self.any_key();
@@ -301,7 +301,7 @@ fn readers_of_hot_keys_never_miss_while_these_are_updated_and_everything_else_is
         let mut latest = [0; 2];
         while !writer.is_finished() {
             for (key, latest) in hot.into_iter().zip(&mut latest) {
-                let version = cache.get_with(key.to_le_bytes(), |value| Seal::open(key, value));
+                let version = cache.view(key.to_le_bytes(), |value| Seal::open(key, value));
                 let Some(version) = version else {
                     let is_refused = cache.stats().rejected_no_space > 0; // Which removes what is older.
                     assert!(is_refused, "a key that is there all the time was not found");

@@ -80,7 +80,7 @@ fn bytes_stay_while_closures_read_them() {
         |cache, step| {
             let key = [step % 8];
             match step % 3 {
-                0 => _ = cache.get_with(key, assert_whole),
+                0 => _ = cache.view(key, assert_whole),
                 1 => {
                     let mut copy = Vec::new();
                     if cache.get_into(key, &mut copy) {
@@ -134,7 +134,7 @@ fn readers_and_iterations_meet_a_growing_index() {
         |cache, step| match step % 4 {
             0 => cache.for_each(|_, value| assert_whole(value)),
             1 if step % 8 == 1 => cache.retain(|key, _| key[0] % 16 != 3),
-            _ => _ = cache.get_with([step], assert_whole),
+            _ => _ = cache.view([step], assert_whole),
         },
     );
 }
@@ -156,14 +156,14 @@ fn readers_put_deadlines_off_while_entries_are_relocated_and_expire() {
         |cache, step| match step % 3 {
             0 => _ = cache.ttl([step % 8]),
             1 => _ = cache.touch([step % 8]),
-            _ => _ = cache.get_with([step % 8], assert_whole),
+            _ => _ = cache.view([step % 8], assert_whole),
         },
     );
     // The clock goes on between the operations of all threads.
     let cache = builder().time_to_idle(TICK * 4).clock(clock.clone()).build().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| (0..STEPS).for_each(|step| churn(&cache, step)));
-        scope.spawn(|| (0..STEPS).for_each(|step| _ = cache.get_with([step % 8], assert_whole)));
+        scope.spawn(|| (0..STEPS).for_each(|step| _ = cache.view([step % 8], assert_whole)));
         for _ in 0..STEPS {
             clock.advance(TICK);
             cache.maintain();

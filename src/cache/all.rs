@@ -51,7 +51,7 @@ impl Cache {
     ///
     /// Weakly consistent: no lock is held while `each` runs, and entries that come or go meanwhile may be seen or not. Every
     /// entry that is there throughout is seen; when its shard's index grows meanwhile, a few may be seen twice. An expired entry
-    /// is not seen. The entry's chunk is held during each call, as in [`get_with`](Self::get_with).
+    /// is not seen. The entry's chunk is held during each call, as in [`view`](Self::view).
     pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
         self.for_each_met(|_, met| {
             if is_served(met.freshness) {

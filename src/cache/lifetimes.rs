@@ -10,14 +10,14 @@ use crate::ring::Value;
 use crate::shard::{Condition, Stored};
 use crate::stats::Count;
 
-/// What [`Cache::get_stale`] found: a value, and whether it should still be used.
+/// What [`Cache::get_or_stale`] found: a value, and whether it should still be used.
 #[derive(Clone, Debug)]
-pub struct Stale {
+pub struct MaybeStale {
     value: Value,
     freshness: Freshness,
 }
 
-impl Stale {
+impl MaybeStale {
     /// The value.
     pub fn value(&self) -> &Value {
         &self.value
@@ -33,7 +33,7 @@ impl Stale {
         self.freshness == Freshness::Stale
     }
 
-    /// Whether the entry should be loaded anew: it is past its deadline, or past its [refresh](Lifetime::refresh).
+    /// Whether the entry should be loaded anew: it is past its deadline, or past its [refresh](Lifetime::refresh_after).
     pub fn is_refresh_due(&self) -> bool {
         self.freshness != Freshness::Fresh
     }
@@ -41,7 +41,7 @@ impl Stale {
 
 /// Lifetimes.
 ///
-/// An entry has a deadline if the cache has a default ([`time_to_live`](crate::CacheBuilder::time_to_live),
+/// An entry has a deadline if the cache has a default ([`ttl`](crate::CacheBuilder::ttl),
 /// [`time_to_idle`](crate::CacheBuilder::time_to_idle)), or if it was inserted with one. Reads miss an entry from its
 /// deadline on, and its space comes back with the next writes to its shard. What is promised, in numbers, is in
 /// [`docs::expiry`](crate::docs::expiry).
@@ -76,7 +76,7 @@ impl Cache {
     /// That of [`insert`](Self::insert), the clock, and a look at the bucket's place in the timing wheel. The first entry
     /// with a deadline makes its shard's wheel, for which the ring may give up a chunk.
     pub fn insert_with_ttl(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) -> Result<(), Error> {
-        self.insert_with(key, value, Lifetime::new().ttl(ttl))
+        self.insert_with_lifetime(key, value, Lifetime::new().ttl(ttl))
     }
 
     /// As [`insert`](Self::insert), with a lifetime for this entry.
@@ -89,7 +89,12 @@ impl Cache {
     ///
     /// As [`insert_with_ttl`](Self::insert_with_ttl). The entry takes four bytes more for each of: a time to live, a time to
     /// idle, the latter's length if it is not the default, a stale period that is not the default, a refresh.
-    pub fn insert_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, lifetime: Lifetime) -> Result<(), Error> {
+    pub fn insert_with_lifetime(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        lifetime: Lifetime,
+    ) -> Result<(), Error> {
         self.store(key.as_ref(), value.as_ref(), Condition::Always, &lifetime).map(|_| ())
     }
 
@@ -98,7 +103,7 @@ impl Cache {
     /// # Errors
     ///
     /// As [`insert_if_absent`](Self::insert_if_absent).
-    pub fn insert_if_absent_with(
+    pub fn insert_if_absent_with_lifetime(
         &self,
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
@@ -113,7 +118,7 @@ impl Cache {
     /// # Errors
     ///
     /// As [`replace`](Self::replace).
-    pub fn replace_with(
+    pub fn replace_with_lifetime(
         &self,
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
@@ -184,19 +189,19 @@ impl Cache {
     /// let clock = ManualClock::new();
     /// let cache = Cache::builder()
     ///     .max_bytes(1 << 20)
-    ///     .time_to_live(Duration::from_secs(10))
+    ///     .ttl(Duration::from_secs(10))
     ///     .stale_for(Duration::from_secs(60))
     ///     .clock(clock.clone())
     ///     .build()?;
     /// cache.insert("page", "<html>")?;
     /// clock.advance(Duration::from_secs(11));
     /// assert!(cache.get("page").is_none());
-    /// let page = cache.get_stale("page").expect("stale for a minute");
+    /// let page = cache.get_or_stale("page").expect("stale for a minute");
     /// assert!(page.is_stale());
     /// assert_eq!(*page.value(), *b"<html>");
     /// # Ok::<(), bytecache::Error>(())
     /// ```
-    pub fn get_stale(&self, key: impl AsRef<[u8]>) -> Option<Stale> {
+    pub fn get_or_stale(&self, key: impl AsRef<[u8]>) -> Option<MaybeStale> {
         let target = self.target(key.as_ref());
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
@@ -208,6 +213,6 @@ impl Cache {
         if freshness == Freshness::Stale {
             self.inner.counts.add(stripe, Count::StaleHits, 1);
         }
-        Some(Stale { value: self.held(target.shard.hold(&found), stripe), freshness })
+        Some(MaybeStale { value: self.held(target.shard.hold(&found), stripe), freshness })
     }
 }

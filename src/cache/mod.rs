@@ -10,7 +10,7 @@ use core::fmt;
 use std::sync::Arc;
 
 pub(crate) use build::CacheConfig;
-pub use lifetimes::Stale;
+pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
 pub(crate) use sizes::Sizes;
 
@@ -115,7 +115,7 @@ impl Cache {
     ///
     /// As [`get`](Self::get), without the atomic additions, and never an allocation.
     #[inline]
-    pub fn get_with<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub fn view<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let key = key.as_ref();
         let target = self.target(key);
         target.shard.prefetch_bucket(target.hash);
@@ -127,10 +127,10 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// As [`get_with`](Self::get_with), and a copy; an allocation only if `value` is too small.
+    /// As [`view`](Self::view), and a copy; an allocation only if `value` is too small.
     #[inline]
     pub fn get_into(&self, key: impl AsRef<[u8]>, value: &mut Vec<u8>) -> bool {
-        let copied = self.get_with(key, |bytes| {
+        let copied = self.view(key, |bytes| {
             value.clear();
             value.extend_from_slice(bytes);
         });
@@ -141,7 +141,7 @@ impl Cache {
     ///
     /// The keys' cache lines are fetched together, sixteen at a time, which is more than twice as fast as one
     /// read after the other when they are not in the processor's caches. While `each` runs, the chunks of the
-    /// keys that are still to come of the sixteen are held, as in [`get_with`](Self::get_with). Each value was the
+    /// keys that are still to come of the sixteen are held, as in [`view`](Self::view). Each value was the
     /// present one at some moment of the call.
     ///
     /// ```
@@ -246,7 +246,7 @@ impl Cache {
     /// As [`insert`](Self::insert), but an entry that is there stays. Then only a key or a value that is too large is an error,
     /// and `Ok(false)` needs no space.
     pub fn insert_if_absent(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
-        self.insert_if_absent_with(key, value, Lifetime::new())
+        self.insert_if_absent_with_lifetime(key, value, Lifetime::new())
     }
 
     /// Stores `value` under `key` if there is an entry already. Returns `true` if it did. If not, what was kept of the key
@@ -256,7 +256,7 @@ impl Cache {
     ///
     /// As [`insert`](Self::insert): the entry is removed. Without an entry only a key or a value that is too large is an error.
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool, Error> {
-        self.replace_with(key, value, Lifetime::new())
+        self.replace_with_lifetime(key, value, Lifetime::new())
     }
 
     /// Removes the entry under `key`; whether there was one.

@@ -156,7 +156,7 @@
 //!
 //! | operation | writes | lines | which |
 //! |---|---|---|---|
-//! | hit by `get_with`, `get_into`, `get_many`; visits counted, and at their top | 0 | 0 | |
+//! | hit by `view`, `get_into`, `get_many`; visits counted, and at their top | 0 | 0 | |
 //! | the same below the top, so three times for an entry | 1 | 1 | its bucket |
 //! | the same under an ordered policy | 2 | 2 | the count and a place of a stripe of the touch log, if the other thread has the same stripe of the four |
 //! | a [`Value`](crate::Value), in addition | 2 | 1 | its chunk's pins: when it is made and when it is dropped (the first of a chunk marks it, too) |

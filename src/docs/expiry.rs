@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | reads miss an entry with a time to live of `d` | `d` | `d` + 1 tick + 2 `lag` |
 //! | reads miss an entry that was not read for its time to idle of `d` | `d` | `d` + 2 ticks + 2 `lag` |
-//! | `get_stale` misses an entry with a time to live of `t` and a stale period of `d` | `t` + `d` | `t` + `d` + 2 ticks + 2 `lag` |
+//! | `get_or_stale` misses an entry with a time to live of `t` and a stale period of `d` | `t` + `d` | `t` + `d` + 2 ticks + 2 `lag` |
 //! | an entry with a refresh after `d` is due for it | `d` | `d` + 3 ticks + 2 `lag` |
 //! | the space of an expired entry is back | then | after the next write to its shard, 48 entries a write at most; or `maintain`, 3,072 entries of each shard at most |
 //!
@@ -48,8 +48,8 @@
 //!
 //! # Stale entries
 //!
-//! An entry with a stale period is kept beyond its deadline for [`get_stale`](crate::Cache::get_stale), which serves it with a
-//! mark. All other operations treat it as absent, but that `remove`, `take` and `replace` do take it out, an insert replaces it,
+//! An entry with a stale period is kept beyond its deadline for
+//! [`get_or_stale`](crate::Cache::get_or_stale), which serves it with a mark. All other operations treat it as absent, but that `remove`, `take` and `replace` do take it out, an insert replaces it,
 //! and `retain` asks about it. The period runs from the entry's deadline, which lies on a tick. That of a lifetime of zero is the
 //! tick that has begun, so its period may end by as much as a tick earlier; any other deadline is rounded up.
 //!

@@ -7,7 +7,7 @@
 //! none it yields the processor up to sixteen times, and then returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
 //!
 //! * A read holds the chunk in which its entry lies, or the run of chunks of a large entry, while it copies or runs a closure:
-//!   [`get_with`](crate::Cache::get_with), [`retain`](crate::Cache::retain) and [`for_each`](crate::Cache::for_each) one chunk,
+//!   [`view`](crate::Cache::view), [`retain`](crate::Cache::retain) and [`for_each`](crate::Cache::for_each) one chunk,
 //!   [`get_many`](crate::Cache::get_many) those of up to 16 entries. A closure that does not return, or a thread that the
 //!   system has preempted, costs the cache that chunk until it goes on. Other caches notice nothing.
 //! * Values hold one chunk each, at most a quarter of a shard's chunks together. What is dead in them cannot be used meanwhile.
@@ -70,7 +70,7 @@
 //! * A time to live of more than half a year is cut short, to half a year at worst, in a shard whose wheel lies behind: after a
 //!   jump of the clock, until writes have caught up. In a shard that is not written to, entries end two
 //!   years after the last write, however often they are read.
-//! * A [refresh](crate::Lifetime::refresh) that has been due for more than 13 months is not due for the next 13.
+//! * A [refresh](crate::Lifetime::refresh_after) that has been due for more than 13 months is not due for the next 13.
 //!
 //! # Loading
 //!

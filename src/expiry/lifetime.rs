@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// How long one entry lives: for [`Cache::insert_with`](crate::Cache::insert_with).
+/// How long one entry lives: for [`Cache::insert_with_lifetime`](crate::Cache::insert_with_lifetime).
 ///
 /// What is not said is the cache's default, as the [builder](crate::CacheBuilder) was given it.
 ///
@@ -10,14 +10,14 @@ use core::time::Duration;
 /// use std::time::Duration;
 /// use bytecache::{Cache, Lifetime};
 ///
-/// let cache = Cache::builder().max_bytes(1 << 20).time_to_live(Duration::from_secs(60)).build()?;
-/// // At most an hour, ten minutes without a read, and readable for another minute by `get_stale`.
+/// let cache = Cache::builder().max_bytes(1 << 20).ttl(Duration::from_secs(60)).build()?;
+/// // At most an hour, ten minutes without a read, and readable for another minute by `get_or_stale`.
 /// let session = Lifetime::new()
 ///     .ttl(Duration::from_secs(3600))
-///     .idle(Duration::from_secs(600))
-///     .stale(Duration::from_secs(60));
-/// cache.insert_with("session", "state", session)?;
-/// cache.insert_with("constant", "3.14", Lifetime::forever())?;
+///     .time_to_idle(Duration::from_secs(600))
+///     .stale_for(Duration::from_secs(60));
+/// cache.insert_with_lifetime("session", "state", session)?;
+/// cache.insert_with_lifetime("constant", "3.14", Lifetime::forever())?;
 /// # Ok::<(), bytecache::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Lifetime {
 
     /// That of an entry which stands for what a load did not find.
     pub(crate) const fn negative(ttl: Duration) -> Self {
-        Self { is_negative: true, ..Self::forever().ttl(ttl).stale(Duration::ZERO) }
+        Self { is_negative: true, ..Self::forever().ttl(ttl).stale_for(Duration::ZERO) }
     }
 
     /// This one, but with `default` wherever it says nothing.
@@ -91,21 +91,21 @@ impl Lifetime {
     /// is half a year.
     ///
     /// Reads that count as such are those that count for the statistics, and [`touch`](crate::Cache::touch).
-    pub const fn idle(mut self, idle: Duration) -> Self {
+    pub const fn time_to_idle(mut self, idle: Duration) -> Self {
         self.idle = Length::Limited(idle);
         self
     }
 
-    /// How long the entry stays readable by [`get_stale`](crate::Cache::get_stale) after it has expired: half a year at
+    /// How long the entry stays readable by [`get_or_stale`](crate::Cache::get_or_stale) after it has expired: half a year at
     /// most.
-    pub const fn stale(mut self, stale: Duration) -> Self {
+    pub const fn stale_for(mut self, stale: Duration) -> Self {
         self.stale = Some(stale);
         self
     }
 
-    /// How long after it was inserted [`get_stale`](crate::Cache::get_stale) says that the entry should be loaded anew: half
-    /// a year at most, and up to three [`TICK`](crate::TICK)s later, the [lag](crate::docs::expiry) of the clock aside.
-    pub const fn refresh(mut self, refresh: Duration) -> Self {
+    /// How long after it was inserted [`get_or_stale`](crate::Cache::get_or_stale) says that the
+    /// entry should be loaded anew: half a year at most, and up to three [`TICK`](crate::TICK)s later, the [lag](crate::docs::expiry) of the clock aside.
+    pub const fn refresh_after(mut self, refresh: Duration) -> Self {
         self.refresh = Some(refresh);
         self
     }
@@ -115,7 +115,7 @@ impl Lifetime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remaining {
     /// The entry has no deadline.
-    Never,
+    Forever,
     /// The time until its deadline, be it the end of its time to live or of its time to idle.
     For(Duration),
 }

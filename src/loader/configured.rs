@@ -58,8 +58,8 @@ impl LoaderBuilder {
         self
     }
 
-    /// How long a key is not loaded again after a failure: calls for it return [`LoadError::FailedBefore`] meanwhile, or the
-    /// value if there is one and [`stale_on_error`](Self::stale_on_error) allows it. By default a key that has no value is loaded
+    /// How long a key is not loaded again after a failure: calls for it return [`LoadError::RecentFailure`] meanwhile, or the
+    /// value if there is one and [`stale_for`](Self::stale_for) allows it. By default a key that has no value is loaded
     /// by each call, and a value that was due for a refresh is due again a second after that was tried. More than 90 days are
     /// 90 days.
     pub fn error_ttl(mut self, ttl: Duration) -> Self {
@@ -71,11 +71,11 @@ impl LoaderBuilder {
     ///
     /// A thread loads in place, or on the [`executor`](Self::executor); a task waits for the load, or has the
     /// [`spawner`](Self::spawner) run it, or answers first:
-    /// [`get_before_refresh`](AsyncLoader::get_before_refresh). If the load fails, the value stays until its deadline, and
+    /// [`get_then_refresh`](AsyncLoader::get_then_refresh). If the load fails, the value stays until its deadline, and
     /// the refresh is tried again after [`error_ttl`](Self::error_ttl). Four bytes an entry. By default never.
     pub fn refresh_after(mut self, age: Duration) -> Self {
         self.refresh_after = Some(age);
-        self.rules.lifetime = self.rules.lifetime.refresh(age);
+        self.rules.lifetime = self.rules.lifetime.refresh_after(age);
         self
     }
 
@@ -94,8 +94,8 @@ impl LoaderBuilder {
 
     /// Keeps values for so long beyond their deadline, and answers with them if a load fails, panics elsewhere, or takes
     /// another longer than the [`wait_limit`](Self::wait_limit). By default not at all.
-    pub fn stale_on_error(mut self, stale: Duration) -> Self {
-        self.rules.lifetime = self.rules.lifetime.stale(stale);
+    pub fn stale_for(mut self, stale: Duration) -> Self {
+        self.rules.lifetime = self.rules.lifetime.stale_for(stale);
         self.rules.serves_stale_on_error = true;
         self
     }
@@ -186,7 +186,7 @@ impl LoaderBuilder {
         let Self { cache, mut rules, executor, spawner, sleeper, .. } = self;
         if rules.early.is_some() || rules.error_ttl().is_some() {
             // Entries need a mark that a load was tried, though they are not due for one otherwise.
-            rules.lifetime = rules.lifetime.or(Lifetime::new().refresh(Duration::MAX));
+            rules.lifetime = rules.lifetime.or(Lifetime::new().refresh_after(Duration::MAX));
         }
         Ok(Arc::new(Shared { cache, rules, cost: LoadCost::default(), executor, spawner, sleeper, load }))
     }
@@ -210,7 +210,7 @@ impl Cache {
     ///     .loader()
     ///     .ttl(Duration::from_secs(60))
     ///     .refresh_after(Duration::from_secs(50))
-    ///     .stale_on_error(Duration::from_secs(600))
+    ///     .stale_for(Duration::from_secs(600))
     ///     .build(|key| {
     ///         let number: u64 = std::str::from_utf8(key).unwrap_or_default().parse()?;
     ///         Ok::<_, std::num::ParseIntError>((number * number).to_string())
@@ -310,7 +310,7 @@ impl<F> Shared<F> {
             return None;
         }
         let value = if self.rules.serves_stale_on_error { self.cache.look_up_stale(target, key) } else { None };
-        Some(value.ok_or(LoadError::FailedBefore))
+        Some(value.ok_or(LoadError::RecentFailure))
     }
 
     /// A value that is there in spite of a failed load, if that is wanted.
@@ -339,8 +339,8 @@ impl<F> Loader<F> {
     ///
     /// # Errors
     ///
-    /// As [`Cache::get_or_load`]; and `TimedOut` beyond the [`wait_limit`](LoaderBuilder::wait_limit), `FailedBefore` within
-    /// the [`error_ttl`](LoaderBuilder::error_ttl). With [`stale_on_error`](LoaderBuilder::stale_on_error) no error but
+    /// As [`Cache::get_or_load`]; and `TimedOut` beyond the [`wait_limit`](LoaderBuilder::wait_limit), `RecentFailure` within
+    /// the [`error_ttl`](LoaderBuilder::error_ttl). With [`stale_for`](LoaderBuilder::stale_for) no error but
     /// `Absent` and `Reentrant` as long as there is a value.
     ///
     /// # Cost
@@ -451,7 +451,7 @@ impl<F> AsyncLoader<F> {
     /// # Errors
     ///
     /// As [`get_async`](Self::get_async).
-    pub async fn get_before_refresh<V, E, T>(
+    pub async fn get_then_refresh<V, E, T>(
         &self,
         key: impl AsRef<[u8]>,
     ) -> Result<(Value, Option<Refresh>), LoadError<E>>
@@ -528,7 +528,7 @@ impl<F> Shared<F> {
     }
 }
 
-/// The load of an entry anew, which this is to be awaited for: see [`AsyncLoader::get_before_refresh`].
+/// The load of an entry anew, which this is to be awaited for: see [`AsyncLoader::get_then_refresh`].
 ///
 /// Dropped before its end it gives the load up.
 #[must_use = "a future does nothing until it is awaited"]

@@ -47,7 +47,7 @@ impl Cache {
     /// # Errors
     ///
     /// Those of [`get_or_load`](Self::get_or_load) other than `Absent`, for all keys together; and
-    /// [`LoadError::Miscounted`]. What was loaded before that is stored.
+    /// [`LoadError::WrongCount`]. What was loaded before that is stored.
     ///
     /// # Cost
     ///
@@ -165,7 +165,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     fn note_negative<E>(&self, negative: Negative) -> Result<(), LoadError<E>> {
         match negative {
             Negative::Absent => Ok(()),
-            Negative::Failed => Err(LoadError::FailedBefore),
+            Negative::Failed => Err(LoadError::RecentFailure),
         }
     }
 
@@ -218,7 +218,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
                 let values = values.len();
                 drop(inside);
                 leaders.into_iter().for_each(|(_, leader)| leader.refuse());
-                return Err(LoadError::Miscounted { keys, values });
+                return Err(LoadError::WrongCount { keys, values });
             }
             Ok(values) => {
                 for ((index, leader), value) in leaders.iter_mut().zip(values) {

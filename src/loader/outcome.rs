@@ -87,7 +87,7 @@ pub enum LoadError<E> {
     /// The loader returned an error, be it the caller's own or the one that another caller's ran.
     Failed(Arc<E>),
     /// The loader failed a moment ago, and the key is not loaded again for its [`error_ttl`](crate::LoaderBuilder::error_ttl).
-    FailedBefore,
+    RecentFailure,
     /// The loader found nothing, now or within its negative time to live.
     Absent,
     /// The loader panicked in another thread or task, which this call waited for.
@@ -97,7 +97,7 @@ pub enum LoadError<E> {
     /// The key is being loaded by this very thread or task: waiting for it would never end.
     Reentrant,
     /// The loader of many keys returned another number of values than it was given keys. None of them was stored.
-    Miscounted {
+    WrongCount {
         /// How many keys it was given.
         keys: usize,
         /// How many values it returned.
@@ -124,12 +124,12 @@ impl<E> Clone for LoadError<E> {
     fn clone(&self) -> Self {
         match self {
             Self::Failed(error) => Self::Failed(Arc::clone(error)),
-            Self::FailedBefore => Self::FailedBefore,
+            Self::RecentFailure => Self::RecentFailure,
             Self::Absent => Self::Absent,
             Self::Panicked => Self::Panicked,
             Self::TimedOut => Self::TimedOut,
             Self::Reentrant => Self::Reentrant,
-            &Self::Miscounted { keys, values } => Self::Miscounted { keys, values },
+            &Self::WrongCount { keys, values } => Self::WrongCount { keys, values },
         }
     }
 }
@@ -138,12 +138,12 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "the loader failed: {error}"),
-            Self::FailedBefore => f.write_str("the loader failed a moment ago"),
+            Self::RecentFailure => f.write_str("the loader failed a moment ago"),
             Self::Absent => f.write_str("the loader found nothing"),
             Self::Panicked => f.write_str("the loader panicked in another thread or task"),
             Self::TimedOut => f.write_str("the load by another thread or task took too long"),
             Self::Reentrant => f.write_str("the loader asked for the key that it loads"),
-            Self::Miscounted { keys, values } => write!(f, "the loader returned {values} values for {keys} keys"),
+            Self::WrongCount { keys, values } => write!(f, "the loader returned {values} values for {keys} keys"),
         }
     }
 }
@@ -155,7 +155,7 @@ impl<E> From<Negative> for LoadError<E> {
     fn from(negative: Negative) -> Self {
         match negative {
             Negative::Absent => Self::Absent,
-            Negative::Failed => Self::FailedBefore,
+            Negative::Failed => Self::RecentFailure,
         }
     }
 }

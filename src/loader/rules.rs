@@ -108,7 +108,7 @@ mod tests {
             let share: f64 = shares(beta, Remaining::For(Duration::from_millis(millis)));
             assert!((share - expected).abs() < 0.001, "{share} at {millis} ms");
         }
-        assert!(shares(100.0, Remaining::Never) == 0.0);
+        assert!(shares(100.0, Remaining::Forever) == 0.0);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Timed {
 
     fn ticks_left_of(&self, key: u8) -> Option<u32> {
         match self.shard.remaining(hash(key), &[key])? {
-            Remaining::Never => Some(u32::MAX),
+            Remaining::Forever => Some(u32::MAX),
             Remaining::For(left) => u32::try_from(left.as_nanos() / TICK.as_nanos()).ok(),
         }
     }

@@ -279,7 +279,7 @@ pub(crate) struct Outlook {
 
 impl Outlook {
     const ENDLESS: Self =
-        Self { freshness: Freshness::Fresh, left: Remaining::Never, has_failed: false, is_refresh_near: false };
+        Self { freshness: Freshness::Fresh, left: Remaining::Forever, has_failed: false, is_refresh_near: false };
 }
 
 /// With the memory that the ring gives up for a wheel it still has so many chunks.
@@ -307,8 +307,8 @@ impl Shard {
                 }
                 let now = self.time.now(reached); // First: what was moved ahead before counts.
                 let times = self.rules.times_by(|stamp| self.lookup.ring.stamp_at(stamps, stamp), reached);
-                let left = times.deadline().map_or(Remaining::Never, |deadline| Remaining::For(now.until(deadline)));
-                let may_have_changed = left != Remaining::Never || stamps.set.has(Stamp::Idle);
+                let left = times.deadline().map_or(Remaining::Forever, |deadline| Remaining::For(now.until(deadline)));
+                let may_have_changed = left != Remaining::Forever || stamps.set.has(Stamp::Idle);
                 if may_have_changed && self.lookup.ring.has_left(live) {
                     return None;
                 }

@@ -23,11 +23,11 @@ const ZERO: Lifetime = Lifetime::new().ttl(Duration::ZERO);
 enum Operation {
     Insert,
     InsertWithTtl,
-    InsertWith,
+    InsertWithLifetime,
     InsertIfAbsent,
-    InsertIfAbsentWith,
+    InsertIfAbsentWithLifetime,
     Replace,
-    ReplaceWith,
+    ReplaceWithLifetime,
     SetTtl,
 }
 
@@ -35,11 +35,11 @@ impl Operation {
     const ALL: [Self; 8] = [
         Self::Insert,
         Self::InsertWithTtl,
-        Self::InsertWith,
+        Self::InsertWithLifetime,
         Self::InsertIfAbsent,
-        Self::InsertIfAbsentWith,
+        Self::InsertIfAbsentWithLifetime,
         Self::Replace,
-        Self::ReplaceWith,
+        Self::ReplaceWithLifetime,
         Self::SetTtl,
     ];
 
@@ -53,23 +53,23 @@ impl Operation {
     }
 
     fn is_if_absent(self) -> bool {
-        matches!(self, Self::InsertIfAbsent | Self::InsertIfAbsentWith)
+        matches!(self, Self::InsertIfAbsent | Self::InsertIfAbsentWithLifetime)
     }
 
     fn is_if_present(self) -> bool {
-        matches!(self, Self::Replace | Self::ReplaceWith)
+        matches!(self, Self::Replace | Self::ReplaceWithLifetime)
     }
 
     fn apply(self, cache: &Cache, value: &[u8]) -> Result<bool, Error> {
-        let lifetime = Lifetime::new().idle(HOUR);
+        let lifetime = Lifetime::new().time_to_idle(HOUR);
         match self {
             Self::Insert => cache.insert(KEY, value).map(|()| true),
             Self::InsertWithTtl => cache.insert_with_ttl(KEY, value, HOUR).map(|()| true),
-            Self::InsertWith => cache.insert_with(KEY, value, lifetime).map(|()| true),
+            Self::InsertWithLifetime => cache.insert_with_lifetime(KEY, value, lifetime).map(|()| true),
             Self::InsertIfAbsent => cache.insert_if_absent(KEY, value),
-            Self::InsertIfAbsentWith => cache.insert_if_absent_with(KEY, value, lifetime),
+            Self::InsertIfAbsentWithLifetime => cache.insert_if_absent_with_lifetime(KEY, value, lifetime),
             Self::Replace => cache.replace(KEY, value),
-            Self::ReplaceWith => cache.replace_with(KEY, value, lifetime),
+            Self::ReplaceWithLifetime => cache.replace_with_lifetime(KEY, value, lifetime),
             Self::SetTtl => cache.set_ttl(KEY, HOUR),
         }
     }
@@ -115,7 +115,7 @@ fn check(operation: Operation, failure: Failure, present: Present, is_loading: b
     assert_eq!(rejections(cache), rejected, "{what}");
     if is_as_before {
         assert_eq!(cache.contains_key(KEY), present == Present::Fresh, "{what}");
-        assert_eq!(cache.get_stale(KEY).is_some(), matches!(present, Present::Fresh | Present::Stale), "{what}");
+        assert_eq!(cache.get_or_stale(KEY).is_some(), matches!(present, Present::Fresh | Present::Stale), "{what}");
         assert!(scene.told.lock().unwrap().is_empty(), "{what}");
     } else {
         scene.assert_gone(failure, present, &what);
@@ -124,7 +124,7 @@ fn check(operation: Operation, failure: Failure, present: Present, is_loading: b
         gate.open();
         let Poll::Ready(answer) = load.poll() else { panic!("{what}: it should be over") };
         assert_eq!(answer.unwrap(), *b"loaded", "{what}");
-        assert_eq!(cache.stats().stale_loads, u64::from(!is_as_before), "{what}");
+        assert_eq!(cache.stats().discarded_loads, u64::from(!is_as_before), "{what}");
         assert!(is_as_before || !cache.contains_key(KEY), "{what}: the load was stored");
     }
     drop(held);
@@ -232,8 +232,10 @@ fn a_key_that_is_too_long_has_nothing_older() {
 fn a_write_in_which_the_policy_panics_leaves_nothing_older() {
     let _alone = alone();
     type Write = fn(&Cache);
-    let writes: [Write; 2] =
-        [|cache| drop(cache.insert(KEY, "new")), |cache| drop(cache.insert_with(KEY, "new", ZERO.stale(HOUR)))];
+    let writes: [Write; 2] = [
+        |cache| drop(cache.insert(KEY, "new")),
+        |cache| drop(cache.insert_with_lifetime(KEY, "new", ZERO.stale_for(HOUR))),
+    ];
     for write in writes {
         let panics = Arc::new(AtomicBool::new(false));
         let builder = Cache::builder().max_bytes(1 << 20).shards(1);
@@ -269,26 +271,29 @@ fn what_has_expired_already_needs_no_wheel() {
     type Write = fn(&Cache) -> bool;
     let writes: [(Write, RemovalCause); 8] = [
         (|cache| cache.insert_with_ttl(KEY, "new", Duration::ZERO).is_ok(), RemovalCause::Replaced),
-        (|cache| cache.insert_with(KEY, "new", ZERO).is_ok(), RemovalCause::Replaced),
-        (|cache| cache.insert_with(KEY, "new", Lifetime::new().idle(Duration::ZERO)).is_ok(), RemovalCause::Replaced),
-        (|cache| cache.replace_with(KEY, "new", ZERO).unwrap(), RemovalCause::Replaced),
+        (|cache| cache.insert_with_lifetime(KEY, "new", ZERO).is_ok(), RemovalCause::Replaced),
+        (
+            |cache| cache.insert_with_lifetime(KEY, "new", Lifetime::new().time_to_idle(Duration::ZERO)).is_ok(),
+            RemovalCause::Replaced,
+        ),
+        (|cache| cache.replace_with_lifetime(KEY, "new", ZERO).unwrap(), RemovalCause::Replaced),
         (|cache| cache.set_ttl(KEY, Duration::ZERO).unwrap(), RemovalCause::Expired),
         // With a stale period there is a value to be kept, which needs one.
-        (|cache| cache.insert_with(KEY, "new", ZERO.stale(HOUR)).is_err(), RemovalCause::Replaced),
-        (|cache| cache.replace_with(KEY, "new", ZERO.stale(HOUR)).is_err(), RemovalCause::Replaced),
+        (|cache| cache.insert_with_lifetime(KEY, "new", ZERO.stale_for(HOUR)).is_err(), RemovalCause::Replaced),
+        (|cache| cache.replace_with_lifetime(KEY, "new", ZERO.stale_for(HOUR)).is_err(), RemovalCause::Replaced),
         (|cache| cache.set_ttl(KEY, HOUR).is_err(), RemovalCause::Replaced),
     ];
     for (number, (write, cause)) in writes.into_iter().enumerate() {
         cache.insert(KEY, &scene.old).unwrap();
         scene.told.lock().unwrap().clear();
         assert!(write(cache), "write {number}");
-        assert!(!cache.contains_key(KEY) && cache.get_stale(KEY).is_none(), "write {number}");
+        assert!(!cache.contains_key(KEY) && cache.get_or_stale(KEY).is_none(), "write {number}");
         assert_eq!(*scene.told.lock().unwrap(), [(scene.old.clone(), cause)], "write {number}");
     }
     scene.told.lock().unwrap().clear();
     // Nothing is there: so it is stored, and has expired.
-    assert!(cache.insert_if_absent_with(KEY, "new", ZERO).unwrap());
-    assert!(!cache.replace_with(KEY, "new", ZERO).unwrap() && !cache.set_ttl(KEY, Duration::ZERO).unwrap());
+    assert!(cache.insert_if_absent_with_lifetime(KEY, "new", ZERO).unwrap());
+    assert!(!cache.replace_with_lifetime(KEY, "new", ZERO).unwrap() && !cache.set_ttl(KEY, Duration::ZERO).unwrap());
     // A loader's are the same, and so is that there is nothing, if that is not to be remembered.
     let answer = cache.get_or_load(KEY, || Ok::<_, &str>(Loaded::ValueFor("loaded", ZERO)));
     assert_eq!(answer.unwrap(), *b"loaded");
@@ -305,11 +310,16 @@ fn a_stale_period_of_the_cache_keeps_what_has_expired_already() {
     let cache = without_room_for_a_wheel(|| Cache::builder().max_bytes(1 << 20).shards(1).stale_for(HOUR));
     for (write, is_done) in [
         (cache.insert(KEY, "old").and_then(|()| cache.set_ttl(KEY, Duration::ZERO)), false),
-        (cache.insert(KEY, "old").and_then(|()| cache.replace_with(KEY, "new", ZERO)), false),
-        (cache.insert(KEY, "old").and_then(|()| cache.replace_with(KEY, "new", ZERO.stale(Duration::ZERO))), true),
+        (cache.insert(KEY, "old").and_then(|()| cache.replace_with_lifetime(KEY, "new", ZERO)), false),
+        (
+            cache
+                .insert(KEY, "old")
+                .and_then(|()| cache.replace_with_lifetime(KEY, "new", ZERO.stale_for(Duration::ZERO))),
+            true,
+        ),
     ] {
         assert_eq!(write.is_ok(), is_done);
-        assert!(cache.get_stale(KEY).is_none());
+        assert!(cache.get_or_stale(KEY).is_none());
     }
     assert_eq!(cache.memory().wheels, 0);
 }
@@ -336,10 +346,10 @@ fn a_store_that_is_declined_makes_no_wheel() {
     let _alone = alone();
     let cache = Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap();
     cache.insert(KEY, "value").unwrap();
-    assert!(!cache.insert_if_absent_with(KEY, "new", Lifetime::new().ttl(HOUR)).unwrap());
-    assert!(!cache.replace_with("absent", "new", Lifetime::new().ttl(HOUR)).unwrap());
+    assert!(!cache.insert_if_absent_with_lifetime(KEY, "new", Lifetime::new().ttl(HOUR)).unwrap());
+    assert!(!cache.replace_with_lifetime("absent", "new", Lifetime::new().ttl(HOUR)).unwrap());
     assert_eq!(cache.memory().wheels, 0);
-    assert!(cache.replace_with(KEY, "new", Lifetime::new().ttl(HOUR)).unwrap());
+    assert!(cache.replace_with_lifetime(KEY, "new", Lifetime::new().ttl(HOUR)).unwrap());
     assert!(cache.memory().wheels > 0);
 }
 
@@ -408,7 +418,7 @@ fn a_load_that_is_not_shared_leaves_nothing_that_had_expired() {
         drop(scene.prepare(Failure::TooLarge, Present::Stale));
         // A failure brings nothing that would be newer.
         assert!(scene.cache.get_or_load(KEY, || Err::<&str, _>("down")).is_err());
-        assert!(scene.cache.get_stale(KEY).is_some());
+        assert!(scene.cache.get_or_stale(KEY).is_some());
         let given = if brings_nothing { Loaded::Absent } else { Loaded::Value("loaded") };
         assert_eq!(scene.cache.get_or_load(KEY, || Ok::<_, &str>(given)).is_err(), brings_nothing);
         scene.assert_gone(Failure::TooLarge, Present::Stale, "not shared");

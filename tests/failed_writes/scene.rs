@@ -215,8 +215,8 @@ impl Scene {
         match present {
             Present::Nothing => {}
             Present::Fresh if failure == Failure::NoWheel => self.cache.insert(KEY, &self.old).unwrap(),
-            Present::Fresh => self.insert(Lifetime::forever().refresh(SECOND)),
-            Present::Stale => self.insert(Lifetime::new().ttl(SECOND).stale(HOUR)),
+            Present::Fresh => self.insert(Lifetime::forever().refresh_after(SECOND)),
+            Present::Stale => self.insert(Lifetime::new().ttl(SECOND).stale_for(HOUR)),
             Present::Negative => {
                 let answer = self.cache.get_or_load(KEY, || Ok::<_, &str>(Loaded::<&str>::AbsentFor(HOUR)));
                 assert!(answer.unwrap_err().is_absent());
@@ -227,7 +227,7 @@ impl Scene {
         }
         self.clock.advance(3 * SECOND);
         assert_eq!(self.cache.contains_key(KEY), present == Present::Fresh);
-        let is_found = self.cache.get_stale(KEY).is_some();
+        let is_found = self.cache.get_or_stale(KEY).is_some();
         assert_eq!(is_found, matches!(present, Present::Fresh | Present::Stale));
         assert!(failure != Failure::NoWheel || self.cache.memory().wheels == 0);
         self.told.lock().unwrap().clear();
@@ -235,7 +235,7 @@ impl Scene {
     }
 
     fn insert(&self, lifetime: Lifetime) {
-        self.cache.insert_with(KEY, &self.old, lifetime).unwrap();
+        self.cache.insert_with_lifetime(KEY, &self.old, lifetime).unwrap();
     }
 
     /// A load of the key that has begun, and goes on when the gate is opened.
@@ -258,7 +258,7 @@ impl Scene {
     /// Checks that nothing older is there, and that the listener has heard of what was there.
     #[track_caller]
     pub(crate) fn assert_gone(&self, failure: Failure, present: Present, what: &str) {
-        assert!(!self.cache.contains_key(KEY) && self.cache.get_stale(KEY).is_none(), "{what}: it is still there");
+        assert!(!self.cache.contains_key(KEY) && self.cache.get_or_stale(KEY).is_none(), "{what}: it is still there");
         let told = std::mem::take(&mut *self.told.lock().unwrap());
         if matches!(present, Present::Fresh | Present::Stale) {
             let [(value, cause)] = &told[..] else { panic!("{what}: told of {} entries", told.len()) };

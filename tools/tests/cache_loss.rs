@@ -34,7 +34,7 @@ fn replay(policy: Policy, shards: usize, max_bytes: usize, requests: &[Request])
     let (mut misses, mut live, mut looks) = (0_u64, 0, 0);
     for (step, request) in requests.iter().enumerate() {
         let key = request.hash.to_le_bytes();
-        if cache.get_with(key, |_| ()).is_none() {
+        if cache.view(key, |_| ()).is_none() {
             misses += 1;
             // What is too large for a shard is a miss each time.
             let _ = cache.insert(key, value.get(..request.charge as usize).unwrap_or(&value));

@@ -65,7 +65,7 @@ fn assert_exact(requests: &[Request], max_bytes: usize) {
         let value = &bytes[..(size as usize).min(bytes.len() - 8)];
         count += 1;
         lru_misses += u64::from(!lru.access(key));
-        if cache.get_with(key.to_le_bytes(), |_| ()).is_none() {
+        if cache.view(key.to_le_bytes(), |_| ()).is_none() {
             misses += 1;
             cache.insert(key.to_le_bytes(), value).unwrap();
             lru.insert(key, charge(value.len()));
