@@ -2,7 +2,7 @@
 
 use bytecache::{Cache, Policy};
 
-fn main() -> Result<(), bytecache::Error> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The limit covers everything the cache allocates: entries, index and policy.
     let cache = Cache::builder().max_bytes(16 << 20).policy(Policy::Adaptive).build()?;
 

@@ -20,7 +20,7 @@ fn show(cache: &Cache, keys: &[&str]) {
     }
 }
 
-fn main() -> Result<(), bytecache::Error> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock = ManualClock::new();
     let cache = Cache::builder()
         .max_bytes(16 << 20)

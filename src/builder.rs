@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::cache::{Cache, CacheConfig, Sizes};
 use crate::clock::{Clock, ClockSource};
-use crate::error::{Error, ErrorKind};
+use crate::error::BuildError;
 use crate::expiry::Rules;
 use crate::hash::KeyHasher;
 use crate::policy::{EvictionPolicy, Policy, PolicyContext, PolicyFactory};
@@ -28,7 +28,7 @@ use crate::ring::Alignment;
 ///     .expected_entry_bytes(300)
 ///     .build()?;
 /// assert_eq!(cache.shards(), 16);
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build`"]
@@ -91,7 +91,7 @@ impl CacheBuilder {
     /// let cache = Cache::builder().max_bytes(64 << 20).max_entry_bytes(2 << 20).build()?;
     /// cache.insert("image", vec![0; (2 << 20) - 5])?;
     /// assert!(cache.insert("image", vec![0; (2 << 20) - 4]).is_err());
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
         self.max_entry_bytes = Some(bytes);
@@ -216,8 +216,8 @@ impl CacheBuilder {
     /// counts as an operation. What still waits when the last handle is dropped is told then, unless a listener drops it.
     ///
     /// While entries of 256 KiB wait, or of [`max_entry_bytes`](Cache::max_entry_bytes) if that is more, a store by a listener
-    /// returns [`ErrorKind::Rejected`] and removes what is under its key. Each entry counts 128 bytes beside key and value. Removals
-    /// by listeners are not limited.
+    /// returns [`Error::Rejected`](crate::Error::Rejected) and removes what is under its key. Each entry
+    /// counts 128 bytes beside key and value. Removals by listeners are not limited.
     ///
     /// A handle of the cache that the listener owns keeps the cache, and the listener with it, for good: let it have one that
     /// can be taken away.
@@ -243,7 +243,7 @@ impl CacheBuilder {
     /// cache.insert("key", "old")?;
     /// cache.insert("key", "new")?;
     /// assert_eq!(*seen.lock().unwrap(), [(b"key".to_vec(), b"old".to_vec(), RemovalCause::Replaced)]);
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_removal(mut self, listener: impl Fn(&[u8], &[u8], RemovalCause) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
@@ -254,28 +254,28 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::NoMaxBytes`] if no size was set, [`ErrorKind::TooSmall`] if it is too small, which
-    ///   names the smallest; [`ErrorKind::TooManyBytes`] if it is above 64 TiB less 4 GiB;
-    /// * [`ErrorKind::MaxEntryBytes`] if the largest entry is of no bytes or above an eighth of `max_bytes`;
-    /// * [`ErrorKind::Shards`] if their number is not a power of two, above 4096, leaves more than 16 GiB to one, or too little
+    /// * [`BuildError::NoMaxBytes`] if no size was set, [`BuildError::TooSmall`] if it is too small, which
+    ///   names the smallest; [`BuildError::TooManyBytes`] if it is above 64 TiB less 4 GiB;
+    /// * [`BuildError::MaxEntryBytes`] if the largest entry is of no bytes or above an eighth of `max_bytes`;
+    /// * [`BuildError::Shards`] if their number is not a power of two, above 4096, leaves more than 16 GiB to one, or too little
     ///   for eight of the largest entries that were asked for: it names the smallest and largest number;
-    /// * [`ErrorKind::Alignment`] if it is none of 1, 8 and 16;
-    /// * [`ErrorKind::ZeroLifetime`] if the time to live or to idle is zero; [`ErrorKind::Jitter`] if the jitter is not
+    /// * [`BuildError::Alignment`] if it is none of 1, 8 and 16;
+    /// * [`BuildError::ZeroLifetime`] if the time to live or to idle is zero; [`BuildError::Jitter`] if the jitter is not
     ///   a number from 0 to 1;
-    /// * [`ErrorKind::OutOfMemory`] if the system refuses the address space.
-    pub fn build(self) -> Result<Cache, Error> {
+    /// * [`BuildError::OutOfMemory`] if the system refuses the address space.
+    pub fn build(self) -> Result<Cache, BuildError> {
         self.build_for(thread::available_parallelism().map_or(1, usize::from))
     }
 
     /// As [`build`](Self::build), on a machine of so many cores.
-    fn build_for(self, cores: usize) -> Result<Cache, Error> {
-        let max_bytes = self.max_bytes.ok_or(ErrorKind::NoMaxBytes)?;
-        let alignment = Alignment::new(self.alignment).ok_or(ErrorKind::Alignment { alignment: self.alignment })?;
+    fn build_for(self, cores: usize) -> Result<Cache, BuildError> {
+        let max_bytes = self.max_bytes.ok_or(BuildError::NoMaxBytes)?;
+        let alignment = Alignment::new(self.alignment).ok_or(BuildError::Alignment { alignment: self.alignment })?;
         if [self.ttl, self.time_to_idle].contains(&Some(Duration::ZERO)) {
-            return Err(ErrorKind::ZeroLifetime.into());
+            return Err(BuildError::ZeroLifetime);
         }
         if !(0.0..=1.0).contains(&self.ttl_jitter) {
-            return Err(ErrorKind::Jitter { fraction: self.ttl_jitter.to_string() }.into());
+            return Err(BuildError::Jitter { fraction: self.ttl_jitter });
         }
         Cache::from_config(CacheConfig {
             sizes: Sizes { max_bytes, shards: self.shards, max_entry_bytes: self.max_entry_bytes, cores },
@@ -311,6 +311,7 @@ impl core::fmt::Debug for CacheBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::policy::{EntryId, Recency, Renumbering, Residents};
 
     const CORES: [usize; 7] = [1, 2, 3, 8, 32, 64, 256];
@@ -331,7 +332,7 @@ mod tests {
             store(&value).unwrap_or_else(|error| panic!("{said}: {error}"));
             assert!(cache.peek(&key).is_some_and(|found| found == value), "{said}: {max}, {key_len}, {has_ttl}");
             let error = store(&vec![8; value.len() + 1]).unwrap_err();
-            assert_eq!(*error.kind(), ErrorKind::TooLarge { bytes: max + 1, max }, "{said}");
+            assert_eq!(error, Error::TooLarge { bytes: max + 1, max }, "{said}");
             max
         });
         limits.sort_unstable();
@@ -427,7 +428,9 @@ mod tests {
             let builder = with_heavy_policy(5 << 20, bytes, 0);
             match builder.clone().build() {
                 Ok(_) => assert_eq!(largest_that_fits(&builder, 1), 512 << 10, "{bytes} bytes"),
-                Err(error) => assert!(bytes > 3 << 20 && matches!(error.kind(), ErrorKind::TooSmall { .. }), "{error}"),
+                Err(error) => {
+                    assert!(bytes > 3 << 20 && matches!(error, BuildError::TooSmall { .. }), "{error}")
+                }
             }
         }
     }
@@ -456,7 +459,7 @@ mod tests {
             assert_eq!(largest_that_fits(&with_heavy_policy(64 << 20, 20 << 20, 0), cores), 512 << 10);
             for (bytes, least) in [(70 << 20, 70 << 20), (usize::MAX, 1 << 46)] {
                 let error = with_heavy_policy(64 << 20, bytes, 0).build_for(cores).unwrap_err();
-                let ErrorKind::TooSmall { min_bytes, .. } = *error.kind() else { panic!("{error}") };
+                let BuildError::TooSmall { min_bytes, .. } = error else { panic!("{error}") };
                 assert!(min_bytes > least && (bytes == usize::MAX || min_bytes < least + (1 << 22)), "{error}");
             }
         }

@@ -65,7 +65,7 @@ fn system_nanos() -> u64 {
 /// assert!(cache.get("key").is_some());
 /// clock.advance(2 * TICK);
 /// assert!(cache.get("key").is_none());
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {

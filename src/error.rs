@@ -1,215 +1,324 @@
-//! What can go wrong, in one type.
+//! The errors of the cache: [`Error`] of its operations, [`BuildError`] of its options, and [`ParsePolicyError`] of a
+//! policy's name.
 //!
-//! Every fallible operation returns [`Error`]; its [`kind`](Error::kind) carries the data that a caller can act upon.
-//! A write that fails removes the entry under its key, as that is older than what the write was to store. Only an
-//! `insert_if_absent` leaves an entry that reads find.
+//! Each carries the value that was refused and the limit that it broke, for a caller to act upon. The errors of loads
+//! are [`LoadError`](crate::LoadError)s.
 
 use core::fmt;
 use core::time::Duration;
 
-/// Why an operation of the cache or its builder failed.
+/// The reason why a value was not stored.
+///
+/// Returned by the operations of a [`Cache`](crate::Cache) that store a value, and by
+/// [`set_ttl`](crate::Cache::set_ttl).
+///
+/// # The entry under the key
+///
+/// A write that fails removes the entry under its key: that entry is older than the value that was to be stored. Reads
+/// miss the key afterwards, and the result of a load of the key that is under way is not stored.
+/// An [`insert_if_absent`](crate::Cache::insert_if_absent) that fails leaves an entry that is fresh. It removes only
+/// one that is kept beyond its deadline.
 ///
 /// ```
-/// use bytecache::{Cache, ErrorKind};
+/// use bytecache::{Cache, Error};
 ///
-/// let error = Cache::new(1_000).unwrap_err();
-/// match error.kind() {
-///     ErrorKind::TooSmall { min_bytes, .. } => assert!(*min_bytes <= 64 * 1024),
-///     other => panic!("{other:?}"),
-/// }
+/// let cache = Cache::builder().max_bytes(1 << 20).max_entry_bytes(1_000).build()?;
+/// cache.insert("page", "<html>")?;
+/// let error = cache.insert("page", [b'a'; 2_000]).unwrap_err();
+/// assert_eq!(error, Error::TooLarge { bytes: 2_004, max: 1_000 });
+/// assert!(cache.get("page").is_none(), "the older page is gone");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    kind: ErrorKind,
-}
-
-/// The reason inside an [`Error`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ErrorKind {
-    /// The key is longer than keys may be, so nothing can be stored under it.
+pub enum Error {
+    /// The key is longer than a key can be.
+    ///
+    /// Returned by every operation that stores a value. No entry can be under such a key, so the cache is unchanged.
     KeyTooLong {
-        /// Length of the key, in bytes.
+        /// The length of the key, in bytes.
         bytes: usize,
-        /// The longest key, in bytes.
+        /// The length of the longest key, in bytes.
         max: usize,
     },
-    /// Key and value together are larger than an entry of this cache may be. What was under the key is removed, as it is
-    /// older; an entry that an `insert_if_absent` finds stays.
+    /// Key and value together are larger than an entry of this cache can be.
+    ///
+    /// Returned by every operation that stores a value, also where its condition does not hold. The entry under the key
+    /// is removed; `insert_if_absent` leaves one that is fresh.
     TooLarge {
-        /// Key and value, in bytes.
+        /// The size of key and value together, in bytes.
         bytes: usize,
-        /// The largest sum, in bytes: [`Cache::max_entry_bytes`](crate::Cache::max_entry_bytes).
+        /// The largest size, in bytes: [`Cache::max_entry_bytes`](crate::Cache::max_entry_bytes).
         max: usize,
     },
-    /// No space could be had without waiting: held [`Value`](crate::Value)s or a reader that does not come to an end
-    /// keep it. What was under the key is removed, as it is older.
+    /// Readers and held [`Value`](crate::Value)s occupy the space that the entry needs.
+    ///
+    /// Returned by every operation that stores a value, and by `set_ttl` if the entry needs space for its first
+    /// deadline. Also returned by a store within a [removal listener](crate::CacheBuilder::on_removal) while too many
+    /// entries wait for their listeners. The entry under the key is removed. The same operation can succeed later.
     Rejected,
-    /// `max_bytes` is below what a cache of that many shards needs.
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyTooLong { bytes, max } => {
+                write!(f, "the key has {bytes} bytes, but a key can have at most {max}")
+            }
+            Self::TooLarge { bytes, max } => {
+                write!(
+                    f,
+                    "key and value have {bytes} bytes together, but an entry of this cache can have at most {max}"
+                )
+            }
+            Self::Rejected => f.write_str("readers and held values occupy the space that the entry needs"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// The reason why a cache, a loader or the parameters of a policy were not built.
+///
+/// Nothing was built. The cache that a loader was meant for is unchanged.
+///
+/// ```
+/// use bytecache::{BuildError, Cache};
+///
+/// match Cache::new(1_000).unwrap_err() {
+///     BuildError::TooSmall { max_bytes: 1_000, min_bytes } => {
+///         let cache = Cache::new(min_bytes)?;
+///         assert_eq!(cache.max_bytes(), min_bytes);
+///     }
+///     other => panic!("{other}"),
+/// }
+/// let error = Cache::builder().max_bytes(1 << 20).ttl_jitter(1.5).build().unwrap_err();
+/// assert_eq!(error.to_string(), "ttl_jitter is 1.5, but it must be a number from 0 to 1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// `max_bytes` is too small for the policy and the number of shards.
+    ///
+    /// Returned by [`Cache::new`](crate::Cache::new) and [`CacheBuilder::build`](crate::CacheBuilder::build).
     TooSmall {
-        /// What was asked for.
+        /// The `max_bytes` that was asked for.
         max_bytes: usize,
-        /// The smallest size that works with this number of shards.
+        /// The smallest `max_bytes` that works with the other options.
         min_bytes: usize,
     },
-    /// `max_bytes` is above what the most shards can hold.
+    /// `max_bytes` is larger than the largest number of shards can hold.
+    ///
+    /// Returned by `Cache::new` and `CacheBuilder::build`.
     TooManyBytes {
-        /// What was asked for.
+        /// The `max_bytes` that was asked for.
         max_bytes: usize,
-        /// The largest size that works.
+        /// The largest `max_bytes` of any cache.
         largest: usize,
     },
-    /// The largest entry is of no bytes, or above an eighth of the cache (of a shard, where 16 GiB are not enough for all).
+    /// `max_entry_bytes` is zero, or above an eighth of the cache (of a shard, where 16 GiB do not hold all entries).
+    ///
+    /// Returned by `CacheBuilder::build`.
     MaxEntryBytes {
-        /// What was asked for.
+        /// The `max_entry_bytes` that was asked for.
         max_entry_bytes: usize,
         /// The largest that works with this `max_bytes`.
         largest: usize,
     },
-    /// The number of shards is not a power of two, or is too small for `max_bytes` (a shard holds at most 16 GiB), or too large:
-    /// above 4096, or such that a shard could not hold eight entries of `max_entry_bytes`.
+    /// The number of shards is no power of two, or is outside of the range that the sizes allow.
+    ///
+    /// A cache has at most 4,096 shards. Each holds at most 16 GiB and at least eight entries of `max_entry_bytes`.
+    /// Returned by `CacheBuilder::build`.
     Shards {
-        /// What was asked for.
+        /// The number that was asked for.
         shards: usize,
         /// The smallest number for this `max_bytes`.
         min: usize,
         /// The largest number for this `max_bytes` and `max_entry_bytes`.
         max: usize,
     },
-    /// The alignment of values is none of 1, 8 and 16.
+    /// The alignment of values is not 1, 8 or 16.
+    ///
+    /// Returned by `CacheBuilder::build`.
     Alignment {
-        /// What was asked for.
+        /// The alignment that was asked for, in bytes.
         alignment: usize,
     },
-    /// The builder was given no `max_bytes`.
+    /// `max_bytes` was not set.
+    ///
+    /// Returned by `CacheBuilder::build`.
     NoMaxBytes,
-    /// The builder was given a time to live or to idle of zero, with which no entry would ever be found.
+    /// The default time to live or time to idle is zero, so no entry would ever be found.
+    ///
+    /// Returned by `CacheBuilder::build` and by the `build` methods of [`LoaderBuilder`](crate::LoaderBuilder).
     ZeroLifetime,
-    /// The jitter of times to live is not a number from 0 to 1.
+    /// The jitter of times to live is no number from 0 to 1.
+    ///
+    /// Returned by `CacheBuilder::build`.
     Jitter {
-        /// What was asked for, as it prints.
-        fraction: String,
+        /// The fraction that was asked for.
+        fraction: f64,
     },
-    /// The beta of early refreshes is not a finite number above zero.
+    /// The beta of early refreshes is no finite number above 0.
+    ///
+    /// Returned by the `build` methods of `LoaderBuilder`.
     EarlyRefresh {
-        /// What was asked for, as it prints.
-        beta: String,
+        /// The beta that was asked for.
+        beta: f64,
     },
-    /// A loader's refresh would not come before its values expire.
+    /// Values would be refreshed only after they have expired.
+    ///
+    /// Returned by the `build` methods of `LoaderBuilder`.
     LateRefresh {
-        /// The age from which on values were to be loaded anew.
+        /// The age from which on values are refreshed.
         refresh_after: Duration,
         /// Their time to live.
         ttl: Duration,
     },
-    /// A loader for tasks has a limit on waiting and was given no way to sleep.
+    /// A loader of tasks has a limit on waiting, but was given no way to sleep.
+    ///
+    /// Returned by [`LoaderBuilder::build_async`](crate::LoaderBuilder::build_async).
     NoSleep,
-    /// No built-in policy has this name.
-    UnknownPolicy {
-        /// The name that was not found.
-        name: String,
-    },
-    /// A policy has no parameter of this name.
-    UnknownParameter {
-        /// The policy's name.
-        policy: &'static str,
-        /// The name that was not found.
-        parameter: String,
-        /// The names of the parameters that the policy has.
-        known: Vec<&'static str>,
-    },
-    /// A parameter of a policy can not have this value.
+    /// A parameter of a policy does not take this value.
+    ///
+    /// Returned by the setters of the policies' configurations, such as
+    /// [`S3FifoConfig::small_percent`](crate::policy::S3FifoConfig::small_percent).
     PolicyParameter {
-        /// The policy's name.
+        /// The name of the policy.
         policy: &'static str,
-        /// The parameter's name.
+        /// The name of the parameter.
         parameter: &'static str,
-        /// What was asked for, as it was written.
+        /// The value that was asked for.
         value: String,
-        /// The values that the parameter can have, in words: "a number from 0 to 100".
+        /// The values that the parameter takes, in words: "a number from 0 to 100".
         range: String,
     },
-    /// The system refused the address space or memory that the cache needs at its start.
+    /// The system refused the address space or the memory that the cache needs at its start.
+    ///
+    /// Returned by `Cache::new` and `CacheBuilder::build`.
     OutOfMemory {
-        /// Bytes that were asked for.
+        /// The number of bytes that the cache asked for.
         bytes: usize,
     },
 }
 
-impl Error {
-    pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self { kind }
-    }
-
-    /// The reason, with its data.
-    pub fn kind(&self) -> &ErrorKind {
-        &self.kind
-    }
-}
-
-impl From<ErrorKind> for Error {
-    fn from(kind: ErrorKind) -> Self {
-        Self::new(kind)
-    }
-}
-
-impl fmt::Display for Error {
+impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            ErrorKind::KeyTooLong { bytes, max } => {
-                write!(f, "a key of {bytes} bytes is longer than {max} bytes")
+        match self {
+            Self::TooSmall { max_bytes, min_bytes } => write!(
+                f,
+                "max_bytes is {max_bytes}, but it must be at least {min_bytes} for this policy and number of shards"
+            ),
+            Self::TooManyBytes { max_bytes, largest } => {
+                write!(f, "max_bytes is {max_bytes}, but it must be at most {largest}")
             }
-            ErrorKind::TooLarge { bytes, max } => {
-                write!(f, "key and value of {bytes} bytes are larger than the {max} bytes that an entry may have")
+            Self::MaxEntryBytes { max_entry_bytes, largest } => {
+                write!(f, "max_entry_bytes is {max_entry_bytes}, but it must be from 1 to {largest} for this max_bytes")
             }
-            ErrorKind::Rejected => f.write_str("readers or values hold the space that the entry needs"),
-            ErrorKind::TooSmall { max_bytes, min_bytes } => {
-                write!(
-                    f,
-                    "max_bytes of {max_bytes} is below {min_bytes} bytes, the smallest for its policy and number of shards"
-                )
+            Self::Shards { shards, min, max } => {
+                write!(f, "the number of shards is {shards}, but it must be ")?;
+                match min == max {
+                    true => write!(f, "{min}")?,
+                    false => write!(f, "a power of two from {min} to {max}")?,
+                }
+                f.write_str(" for this max_bytes and max_entry_bytes")
             }
-            ErrorKind::TooManyBytes { max_bytes, largest } => {
-                write!(f, "max_bytes of {max_bytes} is above {largest}, the largest of any cache")
+            Self::Alignment { alignment } => {
+                write!(f, "value_alignment is {alignment}, but it must be 1, 8 or 16")
             }
-            ErrorKind::MaxEntryBytes { max_entry_bytes, largest } => {
-                write!(f, "max_entry_bytes of {max_entry_bytes}: with this max_bytes it must be from 1 to {largest}")
+            Self::NoMaxBytes => f.write_str("max_bytes is not set"),
+            Self::ZeroLifetime => f.write_str("the time to live or to idle is 0, but it must be longer"),
+            Self::Jitter { fraction } => {
+                write!(f, "ttl_jitter is {fraction}, but it must be a number from 0 to 1")
             }
-            ErrorKind::Shards { shards, min, max } if min == max => {
-                write!(f, "{shards} shards: with this max_bytes and max_entry_bytes the number must be {min}")
+            Self::EarlyRefresh { beta } => {
+                write!(f, "the beta of early_refresh is {beta}, but it must be a finite number above 0")
             }
-            ErrorKind::Shards { shards, min, max } => {
-                write!(f, "{shards} shards: with this max_bytes and max_entry_bytes the number must be ")?;
-                write!(f, "a power of two from {min} to {max}")
+            Self::LateRefresh { refresh_after, ttl } => {
+                write!(f, "refresh_after is {refresh_after:?}, but it must be less than the time to live of {ttl:?}")
             }
-            ErrorKind::Alignment { alignment } => {
-                write!(f, "a value alignment of {alignment} is none of 1, 8 and 16")
+            Self::NoSleep => f.write_str("wait_limit is set for a loader of tasks, but sleep is not"),
+            Self::PolicyParameter { policy, parameter, value, range } => {
+                write_out_of_range(f, policy, parameter, value, range)
             }
-            ErrorKind::NoMaxBytes => f.write_str("max_bytes was not set"),
-            ErrorKind::ZeroLifetime => f.write_str("with a time to live or to idle of zero no entry would be found"),
-            ErrorKind::Jitter { fraction } => write!(f, "a jitter of {fraction} is not a number from 0 to 1"),
-            ErrorKind::EarlyRefresh { beta } => write!(f, "a beta of {beta} is not a finite number above zero"),
-            ErrorKind::LateRefresh { refresh_after, ttl } => {
-                write!(f, "a refresh after {refresh_after:?} does not come before the end of a time to live of {ttl:?}")
+            Self::OutOfMemory { bytes } => write!(f, "the system refused {bytes} bytes of memory"),
+        }
+    }
+}
+
+impl core::error::Error for BuildError {}
+
+/// The reason why a text names no [`Policy`](crate::Policy).
+///
+/// Returned by `"...".parse::<Policy>()`.
+///
+/// ```
+/// use bytecache::{ParsePolicyError, Policy};
+///
+/// let error = "s3-fifo(small=200)".parse::<Policy>().unwrap_err();
+/// assert_eq!(error.to_string(), "small of s3-fifo is \"200\", but it must be a number from 0 to 100");
+/// let error = "random".parse::<Policy>().unwrap_err();
+/// assert_eq!(error, ParsePolicyError::UnknownPolicy { name: "random".to_owned() });
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParsePolicyError {
+    /// No built-in policy has this name.
+    ///
+    /// Returned when the name is not that of a policy of [`Policy::ALL`](crate::Policy::ALL), or the text is not of the
+    /// form `name(parameter=value,...)`.
+    UnknownPolicy {
+        /// The text that was to be parsed.
+        name: String,
+    },
+    /// The policy has no parameter of this name.
+    UnknownParameter {
+        /// The name of the policy.
+        policy: &'static str,
+        /// The name that is not known.
+        parameter: String,
+        /// The names of the parameters that the policy has.
+        known: Vec<&'static str>,
+    },
+    /// A parameter of the policy does not take this value.
+    PolicyParameter {
+        /// The name of the policy.
+        policy: &'static str,
+        /// The name of the parameter.
+        parameter: &'static str,
+        /// The value, as it was written.
+        value: String,
+        /// The values that the parameter takes, in words: "a number from 0 to 100".
+        range: String,
+    },
+}
+
+impl fmt::Display for ParsePolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPolicy { name } => write!(f, "there is no eviction policy {name:?}"),
+            Self::UnknownParameter { policy, parameter, known } if known.is_empty() => {
+                write!(f, "{policy} has no parameter {parameter:?}, nor any other")
             }
-            ErrorKind::NoSleep => f.write_str("tasks need a `sleep` to keep a limit on waiting"),
-            ErrorKind::UnknownPolicy { name } => {
-                write!(f, "no eviction policy has the name {name:?}")
+            Self::UnknownParameter { policy, parameter, known } => {
+                write!(f, "{policy} has no parameter {parameter:?}, only {}", known.join(" and "))
             }
-            ErrorKind::UnknownParameter { policy, parameter, known } if known.is_empty() => {
-                write!(f, "the policy {policy} has no parameters, and so none called {parameter:?}")
-            }
-            ErrorKind::UnknownParameter { policy, parameter, known } => {
-                write!(f, "the policy {policy} has no parameter {parameter:?}; it has {}", known.join(" and "))
-            }
-            ErrorKind::PolicyParameter { policy, parameter, value, range } => {
-                write!(f, "the parameter {parameter} of the policy {policy} takes {range}, not {value:?}")
-            }
-            ErrorKind::OutOfMemory { bytes } => {
-                write!(f, "the system refused {bytes} bytes")
+            Self::PolicyParameter { policy, parameter, value, range } => {
+                write_out_of_range(f, policy, parameter, value, range)
             }
         }
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for ParsePolicyError {}
+
+fn write_out_of_range(
+    f: &mut fmt::Formatter<'_>,
+    policy: &str,
+    parameter: &str,
+    value: &str,
+    range: &str,
+) -> fmt::Result {
+    write!(f, "{parameter} of {policy} is {value:?}, but it must be {range}")
+}

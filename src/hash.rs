@@ -152,7 +152,7 @@ fn mix(hash: u64) -> u64 {
 /// let cache = Cache::builder().max_bytes(1 << 20).hasher(StableHash::with_seed(7)).build()?;
 /// cache.insert("key", "value")?;
 /// assert_eq!(StableHash::with_seed(0).hash_bytes(b""), 0x2d06_8005_38d3_94c2);
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StableHash {

@@ -30,7 +30,7 @@ mod units;
 pub use builder::CacheBuilder;
 pub use cache::{Cache, MaybeStale};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};
-pub use error::{Error, ErrorKind};
+pub use error::{BuildError, Error, ParsePolicyError};
 pub use expiry::{Lifetime, Remaining};
 pub use hash::{StableHash, StableHasher};
 pub use loader::{AsyncLoader, IntoLoaded, LoadError, Loaded, Loader, LoaderBuilder, Refresh};

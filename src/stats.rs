@@ -63,13 +63,13 @@ pub struct Stats {
     pub load_times: LoadTimes,
     /// Calls of the removal listener that panicked.
     pub listener_panics: u64,
-    /// Inserts refused with [`ErrorKind::KeyTooLong`](crate::ErrorKind::KeyTooLong), and loaded values that were not stored for
+    /// Inserts refused with [`Error::KeyTooLong`](crate::Error::KeyTooLong), and loaded values that were not stored for
     /// the same reason.
     pub rejected_key_too_long: u64,
-    /// Inserts refused with [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), and loaded values that were not stored for the
+    /// Inserts refused with [`Error::TooLarge`](crate::Error::TooLarge), and loaded values that were not stored for the
     /// same reason.
     pub rejected_too_large: u64,
-    /// Writes refused with [`ErrorKind::Rejected`](crate::ErrorKind::Rejected), and results of loads that were not stored for the
+    /// Writes refused with [`Error::Rejected`](crate::Error::Rejected), and results of loads that were not stored for the
     /// same reason.
     pub rejected_no_space: u64,
     /// Charges of all entries stored, in bytes.
@@ -203,7 +203,7 @@ impl LoadTimes {
     /// let times = cache.stats().load_times;
     /// let slow: u64 = times.histogram().filter(|(bound, _)| bound.as_secs() >= 1).map(|(_, count)| count).sum();
     /// assert_eq!(slow, 0);
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn histogram(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         self.counts.iter().enumerate().map(|(class, &count)| (Self::bound(class), count))

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytecache::{Cache, ErrorKind, Policy, StableHash, Value};
+use bytecache::{Cache, Error, Policy, StableHash, Value};
 
 /// One test at a time: readers of any cache in the process can hold up the memory of all, and inserts may be rejected then.
 fn alone() -> MutexGuard<'static, ()> {
@@ -45,7 +45,7 @@ fn keys_of_every_length_up_to_65535_bytes_are_kept_and_longer_ones_refused() {
         cache.validate();
     }
     let error = cache.insert(bytes(0, 65_536), "v").unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::KeyTooLong { bytes: 65_536, max: 65_535 });
+    assert_eq!(error, Error::KeyTooLong { bytes: 65_536, max: 65_535 });
     assert_eq!((cache.stats().rejected_key_too_long, cache.len()), (1, 14));
     // As a question such a key is merely not there.
     let long = bytes(0, 70_000);
@@ -87,7 +87,7 @@ fn an_entry_of_exactly_the_largest_size_fits_and_one_more_byte_does_not() {
                     assert!(cache.peek(&key).is_none_or(|found| found == value));
                     cache.validate();
                     let error = cache.insert(&key, bytes(3, max - key_len + 1)).unwrap_err();
-                    assert_eq!(*error.kind(), ErrorKind::TooLarge { bytes: max + 1, max });
+                    assert_eq!(error, Error::TooLarge { bytes: max + 1, max });
                 }
                 assert_eq!(cache.stats().rejected_too_large, 4);
             }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bytecache::{Cache, Error, ErrorKind, Lifetime, ManualClock, Policy, Remaining, StableHash, TICK};
+use bytecache::{Cache, Error, Lifetime, ManualClock, Policy, Remaining, StableHash, TICK};
 use proptest::prelude::*;
 
 /// Microseconds.
@@ -382,7 +382,7 @@ impl Run {
     fn fail(&mut self, key: u16, is_declined: bool, store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>) {
         let (name, value) = (key.to_le_bytes(), vec![7; self.cache.max_entry_bytes()]);
         let error = store(&self.cache, &name, &value).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }));
+        assert!(matches!(error, Error::TooLarge { .. }));
         if !is_declined {
             self.model.remove(&key);
             assert!(self.cache.get_or_stale(name).is_none());

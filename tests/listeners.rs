@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use bytecache::{Cache, CacheBuilder, ErrorKind, Policy, RemovalCause};
+use bytecache::{Cache, CacheBuilder, Error, Policy, RemovalCause};
 
 mod support;
 
@@ -70,7 +70,7 @@ impl Listened {
         let stored = self.cache().insert(key, [&id.to_le_bytes()[..], &vec![1; len - 8]].concat());
         match &stored {
             Ok(()) => assert!(self.stored.lock().unwrap().insert(id)),
-            Err(error) => assert_eq!(*error.kind(), ErrorKind::Rejected),
+            Err(error) => assert_eq!(*error, Error::Rejected),
         }
         stored.is_ok()
     }

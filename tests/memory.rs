@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use bytecache::{Cache, ErrorKind, Memory, Policy, Value};
+use bytecache::{BuildError, Cache, Memory, Policy, Value};
 
 /// For tests that others would disturb: their readers, put aside by the system, hold up reclamation for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -196,7 +196,7 @@ fn below_the_smallest_size_the_error_names_the_smallest_which_works() {
             for (alignment, asked) in [(1, 0), (16, 1_000), (8, 30_000 * shards)] {
                 let builder = Cache::builder().shards(shards).policy(policy).value_alignment(alignment);
                 let error = builder.clone().max_bytes(asked).build().unwrap_err();
-                let &ErrorKind::TooSmall { max_bytes, min_bytes } = error.kind() else { panic!("{error}") };
+                let BuildError::TooSmall { max_bytes, min_bytes } = error else { panic!("{error}") };
                 assert!(max_bytes == asked && min_bytes > asked);
                 assert!(min_bytes <= shards * (64 << 10), "{min_bytes} for {shards} shards");
                 let cache = builder.max_bytes(min_bytes).build().unwrap_or_else(|error| panic!("{shards}: {error}"));

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use bytecache::{Cache, ErrorKind, Policy, StableHash, Value};
+use bytecache::{Cache, Error, Policy, StableHash, Value};
 use proptest::prelude::*;
 
 /// Where a cache is made from; small, so that everything happens.
@@ -112,7 +112,7 @@ impl Run {
         &mut self,
         (key, len): (u16, usize),
         is_declined: bool,
-        store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, bytecache::Error>,
+        store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>,
     ) -> Option<bool> {
         self.version += 1;
         let (key_bytes, value) = (key_bytes(key), value_bytes(key, self.version, len));
@@ -126,9 +126,9 @@ impl Run {
                 Some(stored)
             }
             Err(error) => {
-                match error.kind() {
-                    ErrorKind::TooLarge { .. } => assert!(!fits),
-                    ErrorKind::Rejected => assert!(!self.held.is_empty(), "nobody holds any space"),
+                match error {
+                    Error::TooLarge { .. } => assert!(!fits),
+                    Error::Rejected => assert!(!self.held.is_empty(), "nobody holds any space"),
                     other => panic!("{other:?}"),
                 }
                 if !is_declined {

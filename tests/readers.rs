@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use bytecache::{Cache, ErrorKind, Policy, Value};
+use bytecache::{Cache, Error, Policy, Value};
 
 /// One test at a time: many have more threads than there are cores.
 fn alone() -> MutexGuard<'static, ()> {
@@ -66,7 +66,7 @@ fn insert(cache: &Cache, keys: impl Iterator<Item = u32>, len: usize) -> Outcome
         match cache.insert(key.to_le_bytes(), value(key, len)) {
             Ok(()) => outcome.stored += 1,
             Err(error) => {
-                assert_eq!(*error.kind(), ErrorKind::Rejected);
+                assert_eq!(error, Error::Rejected);
                 outcome.rejected += 1;
             }
         }

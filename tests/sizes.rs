@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytecache::{Cache, ErrorKind, Policy, RemovalCause, StableHash, Value};
+use bytecache::{Cache, Error, Policy, RemovalCause, StableHash, Value};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -233,7 +233,7 @@ impl Held {
         let evictions = self.cache.stats().evictions;
         assert_eq!(self.told.load(Ordering::Relaxed), evictions, "the listener is told of what is evicted");
         if let Err(error) = &inserted {
-            assert_eq!(*error.kind(), ErrorKind::Rejected);
+            assert_eq!(*error, Error::Rejected);
             assert_eq!((self.cache.len(), evictions), before, "entries were evicted for one that has no place");
         }
         inserted.is_ok()

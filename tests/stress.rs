@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Barrier;
 use std::thread;
 
-use bytecache::{Cache, ErrorKind, Policy, StableHash, Value};
+use bytecache::{Cache, Error, Policy, StableHash, Value};
 
 /// Work is multiplied by this.
 fn effort() -> usize {
@@ -119,7 +119,7 @@ impl Worker<'_> {
             Ok(true) => drop(self.stored.insert(key, version)),
             Ok(false) => {}
             Err(error) => {
-                assert_eq!(*error.kind(), ErrorKind::Rejected);
+                assert_eq!(error, Error::Rejected);
                 self.stored.remove(&key); // What was there is older.
             }
         }

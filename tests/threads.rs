@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use bytecache::{Cache, CacheBuilder, ErrorKind, ManualClock, Policy, StableHash, TICK};
+use bytecache::{Cache, CacheBuilder, Error, ManualClock, Policy, StableHash, TICK};
 
 const ROUNDS: usize = if cfg!(miri) { 1 } else { 200 };
 /// Operations of one thread.
@@ -42,7 +42,7 @@ fn assert_whole(bytes: &[u8]) {
 /// Inserts, unless readers hold up all space for the moment.
 fn insert(cache: &Cache, key: u8, value: &[u8]) {
     if let Err(error) = cache.insert([key], value) {
-        assert_eq!(*error.kind(), ErrorKind::Rejected);
+        assert_eq!(error, Error::Rejected);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use bytecache::{
-    Cache, Clock, Error, ErrorKind, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Value,
+    Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Value,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -208,7 +208,7 @@ impl Run {
         let len = self.len(key, len);
         let (name, value) = (key_bytes(key), value_bytes(key, self.version, len));
         let fits = name.len() + len <= self.cache.max_entry_bytes();
-        match store(&self.cache, &name, &value).map_err(|error| error.kind().clone()) {
+        match store(&self.cache, &name, &value) {
             Ok(stored) => {
                 assert!(fits);
                 if stored {
@@ -221,8 +221,8 @@ impl Run {
             }
             Err(error) => {
                 match error {
-                    ErrorKind::TooLarge { .. } => assert!(!fits),
-                    ErrorKind::Rejected => assert!(!self.held.is_empty(), "nobody holds any space"),
+                    Error::TooLarge { .. } => assert!(!fits),
+                    Error::Rejected => assert!(!self.held.is_empty(), "nobody holds any space"),
                     other => panic!("{other:?}"),
                 }
                 assert_eq!(self.cache.contains_key(&name), is_declined);

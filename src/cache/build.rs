@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::sizes::Sizes;
 use super::{Cache, Inner};
 use crate::clock::ClockSource;
-use crate::error::{Error, ErrorKind};
+use crate::error::BuildError;
 use crate::expiry::Rules;
 use crate::hash::KeyHasher;
 use crate::policy::PolicyFactory;
@@ -78,7 +78,7 @@ impl CacheConfig {
     }
 
     /// The error of a cache that is too small for so many shards, if it is.
-    fn too_small(&self, sizes: Sizes, shards: usize) -> Option<ErrorKind> {
+    fn too_small(&self, sizes: Sizes, shards: usize) -> Option<BuildError> {
         let shared = Shared::new(None, 0);
         let mut min_bytes = 0;
         // Ends: a round that needs more comes closer to the smallest size, from below, and sizes have an upper bound.
@@ -92,11 +92,11 @@ impl CacheConfig {
             min_bytes = needed.saturating_mul(shards).saturating_add(overhead(min_bytes)).max(min_bytes + 1);
         }
         let max_bytes = sizes.max_bytes;
-        (max_bytes < min_bytes).then_some(ErrorKind::TooSmall { max_bytes, min_bytes })
+        (max_bytes < min_bytes).then_some(BuildError::TooSmall { max_bytes, min_bytes })
     }
 
     /// Checks the sizes, and decides on the number of shards.
-    fn divide(&self) -> Result<usize, ErrorKind> {
+    fn divide(&self) -> Result<usize, BuildError> {
         let sizes = self.sizes;
         sizes.check_max_bytes()?;
         sizes.divide().map_err(|error| {
@@ -107,8 +107,8 @@ impl CacheConfig {
     }
 
     /// Lowers the largest number of shards that an error names to what there is memory for.
-    fn within_memory(&self, mut error: ErrorKind) -> ErrorKind {
-        if let ErrorKind::Shards { min, max, .. } = &mut error {
+    fn within_memory(&self, mut error: BuildError) -> BuildError {
+        if let BuildError::Shards { min, max, .. } = &mut error {
             let is_too_small = |shards| self.too_small(Sizes { shards: Some(shards), ..self.sizes }, shards).is_some();
             while *max > *min && is_too_small(*max) {
                 *max /= 2;
@@ -118,8 +118,8 @@ impl CacheConfig {
     }
 
     /// Makes the shards; how many is at most `shards` if the caller has not said it.
-    fn make_shards(&self, mut shards: usize, shared: &Shared) -> Result<Box<[Shard]>, ErrorKind> {
-        let out_of_memory = ErrorKind::OutOfMemory { bytes: self.sizes.max_bytes };
+    fn make_shards(&self, mut shards: usize, shared: &Shared) -> Result<Box<[Shard]>, BuildError> {
+        let out_of_memory = BuildError::OutOfMemory { bytes: self.sizes.max_bytes };
         loop {
             let shard = self.shard(self.sizes, shards, shared);
             let made: Result<_, NoShard> = (0..shards).map(|_| Shard::new(&shard)).collect();
@@ -137,7 +137,7 @@ impl CacheConfig {
 }
 
 impl Cache {
-    pub(crate) fn from_config(config: CacheConfig) -> Result<Self, Error> {
+    pub(crate) fn from_config(config: CacheConfig) -> Result<Self, BuildError> {
         let sizes = config.sizes;
         let shared = Shared::new(config.listener.as_ref(), sizes.entry_limit());
         let shards = config.make_shards(config.divide()?, &shared)?;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::Cache;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::expiry::{Freshness, Lifetime, Remaining};
 use crate::reclaim::Slot;
 use crate::ring::Value;
@@ -64,7 +64,7 @@ impl Cache {
     /// cache.insert("token", "def")?;
     /// cache.insert_with_ttl("token", "ghi", Duration::ZERO)?;
     /// assert!(cache.get("token").is_none());
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Rejected`] as for [`insert`](Self::insert): only for an entry that was stored without a time to live, or if
+    /// [`Error::Rejected`] as for [`insert`](Self::insert): only for an entry that was stored without a time to live, or if
     /// it is the first in its shard that has one. The entry is removed then, as it must not outlive the deadline.
     ///
     /// # Cost
@@ -156,7 +156,7 @@ impl Cache {
     pub fn set_ttl(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
         let target = self.target(key.as_ref());
         let set = target.shard.write(|writer| writer.set_ttl(target.hash, key.as_ref(), ttl));
-        set.map_err(|_| ErrorKind::Rejected.into())
+        set.map_err(|_| Error::Rejected)
     }
 
     /// Has the entry under `key` live until it is evicted or removed: neither its time to live nor its time to idle counts
@@ -199,7 +199,7 @@ impl Cache {
     /// let page = cache.get_or_stale("page").expect("stale for a minute");
     /// assert!(page.is_stale());
     /// assert_eq!(*page.value(), *b"<html>");
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_or_stale(&self, key: impl AsRef<[u8]>) -> Option<MaybeStale> {
         let target = self.target(key.as_ref());

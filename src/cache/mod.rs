@@ -15,7 +15,7 @@ pub(crate) use loads::LookUp;
 pub(crate) use sizes::Sizes;
 
 use crate::builder::CacheBuilder;
-use crate::error::{Error, ErrorKind};
+use crate::error::{BuildError, Error};
 use crate::expiry::Lifetime;
 use crate::hash::{KeyHash, KeyHasher};
 use crate::reclaim::{BATCH, Batch, Slot};
@@ -40,7 +40,7 @@ const MAX_KEY_BYTES: usize = u16::MAX as usize;
 /// cache.insert("user:1", b"Ada")?;
 /// assert_eq!(cache.get("user:1").as_deref(), Some(&b"Ada"[..]));
 /// assert!(cache.get("user:2").is_none());
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Cache {
@@ -81,9 +81,9 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooSmall`] below the smallest size, which is at most 64 KiB; [`ErrorKind::OutOfMemory`]
+    /// [`BuildError::TooSmall`] below the smallest size, which is at most 64 KiB; [`BuildError::OutOfMemory`]
     /// if the system refuses the address space.
-    pub fn new(max_bytes: usize) -> Result<Self, Error> {
+    pub fn new(max_bytes: usize) -> Result<Self, BuildError> {
         Self::builder().max_bytes(max_bytes).build()
     }
 
@@ -150,7 +150,7 @@ impl Cache {
     /// let mut found = vec![];
     /// cache.get_many(&["a", "b"], |index, value| found.push((index, value.map(<[u8]>::to_vec))));
     /// assert_eq!(found, [(0, Some(b"1".to_vec())), (1, None)]);
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Option<&[u8]>)) {
         for (number, keys) in keys.chunks(BATCH).enumerate() {
@@ -222,9 +222,9 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::KeyTooLong`] if the key has more than 65,535 bytes;
-    /// * [`ErrorKind::TooLarge`] if key and value together exceed [`max_entry_bytes`](Self::max_entry_bytes);
-    /// * [`ErrorKind::Rejected`] if readers or values hold the space that it needs: see the
+    /// * [`Error::KeyTooLong`] if the key has more than 65,535 bytes;
+    /// * [`Error::TooLarge`] if key and value together exceed [`max_entry_bytes`](Self::max_entry_bytes);
+    /// * [`Error::Rejected`] if readers or values hold the space that it needs: see the
     ///   [limits](crate::docs::limitations).
     ///
     /// A write that fails removes what is older: the entry under `key`, also one that is kept beyond its deadline. The
@@ -439,12 +439,12 @@ impl Cache {
     pub(crate) fn check_size(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         if key.len() > MAX_KEY_BYTES {
             self.inner.counts.add_shared(Count::KeyTooLong, 1);
-            return Err(ErrorKind::KeyTooLong { bytes: key.len(), max: MAX_KEY_BYTES }.into());
+            return Err(Error::KeyTooLong { bytes: key.len(), max: MAX_KEY_BYTES });
         }
         let bytes = key.len().saturating_add(value.len());
         if bytes > self.inner.max_entry_bytes {
             self.inner.counts.add_shared(Count::TooLarge, 1);
-            return Err(ErrorKind::TooLarge { bytes, max: self.inner.max_entry_bytes }.into());
+            return Err(Error::TooLarge { bytes, max: self.inner.max_entry_bytes });
         }
         Ok(())
     }
@@ -454,7 +454,7 @@ impl Cache {
         let target = self.target(key);
         target.shard.prefetch_to_write(target.hash);
         let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition, lifetime));
-        stored.map_err(|_| ErrorKind::Rejected.into())
+        stored.map_err(|_| Error::Rejected)
     }
 
     /// Removes what is older than a value that is too large.

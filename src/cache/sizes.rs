@@ -3,7 +3,7 @@
 //! What fits depends on what the caller says and on nothing else. The number of cores decides how many shards there
 //! are where the caller leaves that open.
 
-use crate::error::ErrorKind;
+use crate::error::BuildError;
 use crate::shard::MAX_SHARD_BYTES;
 
 /// The most shards that a cache can have.
@@ -50,29 +50,29 @@ impl Sizes {
     }
 
     /// Checks what the caller says, and decides on the number of shards.
-    pub(super) fn divide(&self) -> Result<usize, ErrorKind> {
+    pub(super) fn divide(&self) -> Result<usize, BuildError> {
         let min = self.min_shards();
         if let Some(max_entry_bytes) = self.max_entry_bytes {
             let largest = self.max_bytes / min / ENTRY_SHARE;
             if !(1..=largest).contains(&max_entry_bytes) {
-                return Err(ErrorKind::MaxEntryBytes { max_entry_bytes, largest });
+                return Err(BuildError::MaxEntryBytes { max_entry_bytes, largest });
             }
         }
         let max = self.max_shards();
         match self.shards {
             Some(shards) if shards.is_power_of_two() && (min..=max).contains(&shards) => Ok(shards),
-            Some(shards) => Err(ErrorKind::Shards { shards, min, max }),
+            Some(shards) => Err(BuildError::Shards { shards, min, max }),
             None => Ok(self.default_shards().clamp(min, max)),
         }
     }
 
     /// Refuses more bytes than the most shards can address.
-    pub(super) fn check_max_bytes(&self) -> Result<(), ErrorKind> {
+    pub(super) fn check_max_bytes(&self) -> Result<(), BuildError> {
         if self.max_bytes as u64 <= MAX_BYTES {
             return Ok(());
         }
         let largest = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
-        Err(ErrorKind::TooManyBytes { max_bytes: self.max_bytes, largest })
+        Err(BuildError::TooManyBytes { max_bytes: self.max_bytes, largest })
     }
 
     fn default_shards(&self) -> usize {

@@ -24,7 +24,7 @@
 //!   and time to refresh half a year each. Longer ones are cut to that.
 //! * A time to live of zero has ended already. What it is inserted over is gone, so a service that computes what is left of
 //!   a lifetime need not look whether that is nothing. Unless a stale period keeps the value, no space is needed for that. For a
-//!   cache's default, zero is an [error](crate::ErrorKind::ZeroLifetime).
+//!   cache's default, zero is an [error](crate::BuildError::ZeroLifetime).
 //! * Four ticks in two years' worth of them cannot be recorded; a deadline that falls on one is four ticks later.
 //! * With jitter, the time to live that counts is the one that was drawn.
 //! * Entries that were stored without a lifetime never read the clock. Nor does a shard to which none was stored with one: it

@@ -4,7 +4,7 @@
 //!
 //! Memory that has been emptied is written to again when no reader and no [`Value`](crate::Value) holds it. A store does not
 //! wait for that: it empties other chunks and evicts entries, as long as there is a chunk that nobody holds. Only if there is
-//! none it yields the processor up to sixteen times, and then returns [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
+//! none it yields the processor up to sixteen times, and then returns [`Error::Rejected`](crate::Error::Rejected).
 //!
 //! * A read holds the chunk in which its entry lies, or the run of chunks of a large entry, while it copies or runs a closure:
 //!   [`view`](crate::Cache::view), [`retain`](crate::Cache::retain) and [`for_each`](crate::Cache::for_each) one chunk,
@@ -39,7 +39,7 @@
 //!   which take 5 each. Entries of different sizes lose less.
 //! * To make room for an entry larger than a chunk, some that the policy had not chosen may have to go.
 //! * Such an entry needs adjacent chunks that nobody holds. Where values that are spread over the shard leave no gap that
-//!   is wide enough, it is [`Rejected`](crate::ErrorKind::Rejected), and nothing is evicted for it: 40 values in 40 chunks can
+//!   is wide enough, it is [`Rejected`](crate::Error::Rejected), and nothing is evicted for it: 40 values in 40 chunks can
 //!   refuse all entries of a ninth of the shard. Copy what is kept for long.
 //! * In caches below a megabyte, the chunks that are kept free are a noticeable part: at 64 KiB about a third
 //!   is never live.

@@ -18,7 +18,7 @@ use core::time::Duration;
 ///     .stale_for(Duration::from_secs(60));
 /// cache.insert_with_lifetime("session", "state", session)?;
 /// cache.insert_with_lifetime("constant", "3.14", Lifetime::forever())?;
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a lifetime does nothing until an entry is inserted with it"]

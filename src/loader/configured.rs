@@ -13,7 +13,7 @@ use super::leader::Leader;
 use super::rules::{LoadCost, Rules};
 use super::{Answer, IntoLoaded, LoadError, Sleep, Sleeper, run_async};
 use crate::cache::{Cache, LookUp, Target};
-use crate::error::{Error, ErrorKind};
+use crate::error::BuildError;
 use crate::expiry::{Freshness, Lifetime};
 use crate::ring::Value;
 use crate::shard::{Claim, Negative, Reason, Writer};
@@ -140,9 +140,9 @@ impl LoaderBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ZeroLifetime`] if the time to live is zero, [`ErrorKind::LateRefresh`] if a refresh would not come before it
-    /// ends; [`ErrorKind::EarlyRefresh`] if its beta is not a number above zero.
-    pub fn build<F, V, E>(self, load: F) -> Result<Loader<F>, Error>
+    /// [`BuildError::ZeroLifetime`] if the time to live is zero, [`BuildError::LateRefresh`] if a refresh would not come before it
+    /// ends; [`BuildError::EarlyRefresh`] if its beta is not a number above zero.
+    pub fn build<F, V, E>(self, load: F) -> Result<Loader<F>, BuildError>
     where
         F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
         V: IntoLoaded,
@@ -156,9 +156,9 @@ impl LoaderBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build); and [`ErrorKind::NoSleep`] if there is a [`wait_limit`](Self::wait_limit) and no
+    /// As [`build`](Self::build); and [`BuildError::NoSleep`] if there is a [`wait_limit`](Self::wait_limit) and no
     /// [`sleep`](Self::sleep) to keep it with.
-    pub fn build_async<F, T, V, E>(self, load: F) -> Result<AsyncLoader<F>, Error>
+    pub fn build_async<F, T, V, E>(self, load: F) -> Result<AsyncLoader<F>, BuildError>
     where
         F: Fn(Arc<[u8]>) -> T + Send + Sync + 'static,
         T: Future<Output = Result<V, E>> + Send + 'static,
@@ -166,22 +166,22 @@ impl LoaderBuilder {
         E: Send + Sync + 'static,
     {
         if self.rules.wait_limit.is_some() && self.sleeper.is_none() {
-            return Err(ErrorKind::NoSleep.into());
+            return Err(BuildError::NoSleep);
         }
         Ok(AsyncLoader { shared: self.share(load)? })
     }
 
-    fn share<F>(self, load: F) -> Result<Arc<Shared<F>>, Error> {
+    fn share<F>(self, load: F) -> Result<Arc<Shared<F>>, BuildError> {
         if self.ttl == Some(Duration::ZERO) {
-            return Err(ErrorKind::ZeroLifetime.into());
+            return Err(BuildError::ZeroLifetime);
         }
         if let (Some(refresh_after), Some(ttl)) = (self.refresh_after, self.ttl) {
             if refresh_after >= ttl {
-                return Err(ErrorKind::LateRefresh { refresh_after, ttl }.into());
+                return Err(BuildError::LateRefresh { refresh_after, ttl });
             }
         }
         if let Some(beta) = self.rules.early.filter(|&beta| !(beta > 0.0 && beta.is_finite())) {
-            return Err(ErrorKind::EarlyRefresh { beta: beta.to_string() }.into());
+            return Err(BuildError::EarlyRefresh { beta });
         }
         let Self { cache, mut rules, executor, spawner, sleeper, .. } = self;
         if rules.early.is_some() || rules.error_ttl().is_some() {
@@ -217,7 +217,7 @@ impl Cache {
     ///     })?;
     /// assert_eq!(squares.get("12").as_deref().ok(), Some(&b"144"[..]));
     /// assert!(squares.get("twelve").is_err());
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn loader(&self) -> LoaderBuilder {
         LoaderBuilder {

@@ -41,7 +41,7 @@ impl Cache {
     /// let values = values.expect("the loader did not fail");
     /// assert_eq!(values[1].as_deref(), Some(&b"two"[..]));
     /// assert_eq!(values[2], None);
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

@@ -73,7 +73,7 @@ impl Cache {
     /// // It is there: this loader is not called.
     /// let value = cache.get_or_load("answer", || -> Result<&str, std::io::Error> { unreachable!() });
     /// assert_eq!(value.as_deref().ok(), Some(&b"42"[..]));
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Cache {
     /// let value = cache.get_or_load_async("answer", async || Ok::<_, std::io::Error>("42")).await;
     /// assert_eq!(value.as_deref().ok(), Some(&b"42"[..]));
     /// # });
-    /// # Ok::<(), bytecache::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

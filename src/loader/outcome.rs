@@ -24,7 +24,7 @@ use crate::shard::{Negative, Outcome};
 ///     })
 /// });
 /// assert_eq!(user.as_deref().ok(), Some(&b"Ada"[..]));
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loaded<V> {

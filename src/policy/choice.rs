@@ -9,7 +9,7 @@ use super::{
     Ageing, ClockConfig, EvictionPolicy, LfuConfig, PolicyContext, S3FifoConfig, SlruConfig, TinyLfuConfig,
     TwoQueueConfig, adaptive, arc, clock, fifo, gdsf, lfu, lru, mru, s3fifo, sieve, slru, tiny_lfu, two_queue,
 };
-use crate::error::{Error, ErrorKind};
+use crate::error::ParsePolicyError;
 
 /// A policy that comes with the crate.
 ///
@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind};
 /// let policy = Policy::from(S3FifoConfig::new().small_percent(20)?.promotion_visits(1)?);
 /// assert_eq!(policy.to_string(), "s3-fifo(small=20,visits=1)");
 /// assert_eq!("s3-fifo(visits=1,small=20)".parse::<Policy>()?, policy);
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -199,23 +199,27 @@ impl Variant {
     }
 
     /// Returns the policy with the parameter called `name` set.
-    fn with(self, name: &str, value: &str) -> Result<Self, Error> {
+    fn with(self, name: &str, value: &str) -> Result<Self, ParsePolicyError> {
         let known = self.parameters().into_iter().map(|(parameter, _)| parameter);
         let Some(parameter) = known.into_iter().find(|parameter| parameter.name() == name) else {
             let known = self.parameters().into_iter().map(|(parameter, _)| parameter.name()).collect();
-            return Err(ErrorKind::UnknownParameter { policy: self.name(), parameter: name.to_owned(), known }.into());
+            return Err(ParsePolicyError::UnknownParameter { policy: self.name(), parameter: name.to_owned(), known });
         };
         let number = || parameter.parse_number(value);
         Ok(match self {
             Self::Lfu(config) => Self::Lfu(config.ageing(Ageing::ALL[parameter.parse_word(value)?])),
-            Self::TwoQueue(config) if parameter == TwoQueueConfig::IN => Self::TwoQueue(config.in_percent(number()?)?),
-            Self::TwoQueue(config) => Self::TwoQueue(config.out_percent(number()?)?),
-            Self::Slru(config) => Self::Slru(config.protected_percent(number()?)?),
-            Self::Clock(config) => Self::Clock(config.chances(number()?)?),
-            Self::S3Fifo(config) if parameter == S3FifoConfig::SMALL => Self::S3Fifo(config.small_percent(number()?)?),
-            Self::S3Fifo(config) => Self::S3Fifo(config.promotion_visits(number()?)?),
+            Self::TwoQueue(config) if parameter == TwoQueueConfig::IN => {
+                Self::TwoQueue(TwoQueueConfig { in_percent: number()?, ..config })
+            }
+            Self::TwoQueue(config) => Self::TwoQueue(TwoQueueConfig { out_percent: number()?, ..config }),
+            Self::Slru(_) => Self::Slru(SlruConfig { protected_percent: number()? }),
+            Self::Clock(_) => Self::Clock(ClockConfig { chances: number()? }),
+            Self::S3Fifo(config) if parameter == S3FifoConfig::SMALL => {
+                Self::S3Fifo(S3FifoConfig { small_percent: number()?, ..config })
+            }
+            Self::S3Fifo(config) => Self::S3Fifo(S3FifoConfig { promotion_visits: number()?, ..config }),
             Self::TinyLfu(config) if parameter == TinyLfuConfig::WINDOW => {
-                Self::TinyLfu(config.window_percent(number()?)?)
+                Self::TinyLfu(TinyLfuConfig { window_percent: number()?, ..config })
             }
             Self::TinyLfu(config) => Self::TinyLfu(config.adaptive(parameter.parse_flag(value)?)),
             Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf | Self::Adaptive => self,
@@ -256,20 +260,22 @@ impl fmt::Display for Policy {
 }
 
 impl FromStr for Policy {
-    type Err = Error;
+    type Err = ParsePolicyError;
 
     /// Takes what [`Display`](fmt::Display) prints, in any case: a [`name`](Policy::name), maybe with parameters in
     /// brackets, which may be fewer than there are and in any order. Hyphens in the name may be left out.
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::PolicyParameter`] if a parameter can not have its value: it names the values that it can have;
-    /// * [`ErrorKind::UnknownParameter`] if the policy has no parameter of a name: it names those that there are;
-    /// * [`ErrorKind::UnknownPolicy`] for any other text.
-    fn from_str(text: &str) -> Result<Self, Error> {
+    /// * [`ParsePolicyError::PolicyParameter`] if a parameter can not have its value: it names the
+    ///   values that it can have;
+    /// * [`ParsePolicyError::UnknownParameter`] if the policy has no parameter of a name: it names
+    ///   those that there are;
+    /// * [`ParsePolicyError::UnknownPolicy`] for any other text.
+    fn from_str(text: &str) -> Result<Self, ParsePolicyError> {
         let lower = text.to_ascii_lowercase();
         let (mut variant, parameters) =
-            plain_and_parameters(&lower).ok_or_else(|| ErrorKind::UnknownPolicy { name: text.to_owned() })?;
+            plain_and_parameters(&lower).ok_or_else(|| ParsePolicyError::UnknownPolicy { name: text.to_owned() })?;
         for parameter in parameters.split(',').filter(|parameter| !parameter.trim().is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             variant = variant.with(name.trim(), value.trim())?;

@@ -13,7 +13,7 @@ use super::algorithm::{Algorithm, Newcomer};
 use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
-use crate::error::Error;
+use crate::error::BuildError;
 
 const ALL: Queue = Queue::new(0);
 
@@ -41,8 +41,8 @@ impl ClockConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
-    pub fn chances(mut self, chances: u8) -> Result<Self, Error> {
+    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    pub fn chances(mut self, chances: u8) -> Result<Self, BuildError> {
         self.chances = Self::CHANCES.check(chances)?;
         Ok(self)
     }

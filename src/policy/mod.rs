@@ -129,7 +129,7 @@
 //!     cache.insert(key.to_le_bytes(), b"value")?;
 //! }
 //! assert!(cache.stats().evictions > 0);
-//! # Ok::<(), bytecache::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod adaptive;

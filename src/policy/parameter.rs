@@ -4,7 +4,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{BuildError, ParsePolicyError};
 
 /// A parameter of a policy.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +19,27 @@ pub(super) struct Parameter {
 enum Values {
     Numbers(RangeInclusive<u8>),
     Words(&'static [&'static str]),
+}
+
+/// A value that a parameter does not take.
+#[derive(Debug)]
+pub(super) struct OutOfRange {
+    policy: &'static str,
+    parameter: &'static str,
+    value: String,
+    range: String,
+}
+
+impl From<OutOfRange> for BuildError {
+    fn from(OutOfRange { policy, parameter, value, range }: OutOfRange) -> Self {
+        Self::PolicyParameter { policy, parameter, value, range }
+    }
+}
+
+impl From<OutOfRange> for ParsePolicyError {
+    fn from(OutOfRange { policy, parameter, value, range }: OutOfRange) -> Self {
+        Self::PolicyParameter { policy, parameter, value, range }
+    }
 }
 
 impl Parameter {
@@ -43,7 +64,7 @@ impl Parameter {
     }
 
     /// Returns `number` if it is in range.
-    pub(super) fn check(&self, number: u8) -> Result<u8, Error> {
+    pub(super) fn check(&self, number: u8) -> Result<u8, OutOfRange> {
         match &self.takes {
             Values::Numbers(range) if range.contains(&number) => Ok(number),
             _ => Err(self.out_of_range(&number.to_string())),
@@ -51,13 +72,13 @@ impl Parameter {
     }
 
     /// Reads a number that is in range.
-    pub(super) fn parse_number(&self, text: &str) -> Result<u8, Error> {
+    pub(super) fn parse_number(&self, text: &str) -> Result<u8, OutOfRange> {
         let number = text.parse().map_err(|_| self.out_of_range(text))?;
         self.check(number)
     }
 
     /// Reads a word: returns which of them it is.
-    pub(super) fn parse_word(&self, text: &str) -> Result<usize, Error> {
+    pub(super) fn parse_word(&self, text: &str) -> Result<usize, OutOfRange> {
         let place = match self.takes {
             Values::Words(words) => words.iter().position(|word| *word == text),
             Values::Numbers(_) => None,
@@ -66,11 +87,11 @@ impl Parameter {
     }
 
     /// Reads a flag.
-    pub(super) fn parse_flag(&self, text: &str) -> Result<bool, Error> {
+    pub(super) fn parse_flag(&self, text: &str) -> Result<bool, OutOfRange> {
         Ok(self.parse_word(text)? == 1)
     }
 
-    fn out_of_range(&self, value: &str) -> Error {
+    fn out_of_range(&self, value: &str) -> OutOfRange {
         let range = match &self.takes {
             Values::Numbers(range) => format!("a number from {} to {}", range.start(), range.end()),
             Values::Words(words) => match words.split_last() {
@@ -78,6 +99,6 @@ impl Parameter {
                 None => String::new(),
             },
         };
-        ErrorKind::PolicyParameter { policy: self.policy, parameter: self.name, value: value.to_owned(), range }.into()
+        OutOfRange { policy: self.policy, parameter: self.name, value: value.to_owned(), range }
     }
 }

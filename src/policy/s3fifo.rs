@@ -25,7 +25,7 @@ use super::id_set::IdSet;
 use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
-use crate::error::Error;
+use crate::error::BuildError;
 
 const SMALL: Queue = Queue::new(0);
 const MAIN: Queue = Queue::new(1);
@@ -56,8 +56,8 @@ impl S3FifoConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
-    pub fn small_percent(mut self, percent: u8) -> Result<Self, Error> {
+    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    pub fn small_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.small_percent = Self::SMALL.check(percent)?;
         Ok(self)
     }
@@ -66,8 +66,8 @@ impl S3FifoConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
-    pub fn promotion_visits(mut self, visits: u8) -> Result<Self, Error> {
+    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    pub fn promotion_visits(mut self, visits: u8) -> Result<Self, BuildError> {
         self.promotion_visits = Self::VISITS.check(visits)?;
         Ok(self)
     }

@@ -23,7 +23,7 @@ use super::list::Lists;
 use super::parameter::Parameter;
 use super::queue::Queue;
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
-use crate::error::Error;
+use crate::error::BuildError;
 
 const PROBATION: Queue = Queue::new(0);
 const PROTECTED: Queue = Queue::new(1);
@@ -52,8 +52,8 @@ impl SlruConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
-    pub fn protected_percent(mut self, percent: u8) -> Result<Self, Error> {
+    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    pub fn protected_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.protected_percent = Self::PROTECTED.check(percent)?;
         Ok(self)
     }

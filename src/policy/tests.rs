@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::error::ParsePolicyError;
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,6 +270,6 @@ fn every_name_parses_to_its_policy() {
         assert_eq!(policy.name().to_uppercase().parse::<Policy>().unwrap(), policy);
     }
     assert!(
-        matches!("mru?".parse::<Policy>().unwrap_err().kind(), ErrorKind::UnknownPolicy { name } if name == "mru?")
+        matches!("mru?".parse::<Policy>().unwrap_err(), ParsePolicyError::UnknownPolicy { name } if name == "mru?")
     );
 }

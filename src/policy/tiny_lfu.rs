@@ -32,7 +32,7 @@ use super::parameter::Parameter;
 use super::queue::Queue;
 use super::sketch::Sketch;
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
-use crate::error::Error;
+use crate::error::BuildError;
 
 const WINDOW: Queue = Queue::new(0);
 const PROBATION: Queue = Queue::new(1);
@@ -75,8 +75,8 @@ impl TinyLfuConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
-    pub fn window_percent(mut self, percent: u8) -> Result<Self, Error> {
+    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    pub fn window_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.window_percent = Self::WINDOW.check(percent)?;
         Ok(self)
     }

@@ -24,7 +24,7 @@ use super::list::Lists;
 use super::parameter::Parameter;
 use super::queue::Queue;
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
-use crate::error::Error;
+use crate::error::BuildError;
 
 const A1_IN: Queue = Queue::new(0);
 const AM: Queue = Queue::new(1);
@@ -56,8 +56,8 @@ impl TwoQueueConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
-    pub fn in_percent(mut self, percent: u8) -> Result<Self, Error> {
+    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    pub fn in_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.in_percent = Self::IN.check(percent)?;
         Ok(self)
     }
@@ -66,8 +66,8 @@ impl TwoQueueConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PolicyParameter`](crate::ErrorKind::PolicyParameter) for any other number.
-    pub fn out_percent(mut self, percent: u8) -> Result<Self, Error> {
+    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    pub fn out_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.out_percent = Self::OUT.check(percent)?;
         Ok(self)
     }

@@ -27,7 +27,7 @@ use super::shared::RingShared;
 /// cache.insert("k", "second")?;
 /// drop(cache);
 /// assert_eq!(value, *b"first");
-/// # Ok::<(), bytecache::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Cost

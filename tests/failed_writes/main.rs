@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytecache::{Cache, Error, ErrorKind, Lifetime, LoadError, Loaded, ManualClock, RemovalCause, TICK};
+use bytecache::{Cache, Error, Lifetime, LoadError, Loaded, ManualClock, RemovalCause, TICK};
 use scene::{Failure, HOUR, KEY, Present, Scene, panicking, without_room_for_a_wheel};
 use support::{Gate, Hand, alone, assert_nothing_is_left};
 
@@ -102,14 +102,14 @@ fn check(operation: Operation, failure: Failure, present: Present, is_loading: b
     let cache = &scene.cache;
     let before = rejections(cache);
 
-    let result = operation.apply(cache, &scene.new).map_err(|error| error.kind().clone());
+    let result = operation.apply(cache, &scene.new);
     let (expected, is_as_before) = operation.expected(failure, present);
     assert_eq!(result.clone().map_err(|_| ()), expected, "{what}");
     let mut rejected = before;
     match result {
         Ok(_) => {}
-        Err(ErrorKind::TooLarge { .. }) => rejected[1] += 1,
-        Err(ErrorKind::Rejected) => rejected[2] += 1,
+        Err(Error::TooLarge { .. }) => rejected[1] += 1,
+        Err(Error::Rejected) => rejected[2] += 1,
         Err(other) => panic!("{what}: {other:?}"),
     }
     assert_eq!(rejections(cache), rejected, "{what}");
@@ -177,7 +177,7 @@ fn an_entry_that_the_policy_would_choose_next_is_told_of_once() {
         let scene = Scene::with(Failure::NoRun, false, true);
         let held = scene.prepare(Failure::NoRun, Present::Fresh);
         let error = operation.apply(&scene.cache, &scene.new).unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Rejected);
+        assert_eq!(error, Error::Rejected);
         // Nothing is evicted where no space could be had by it.
         assert_eq!(*scene.told.lock().unwrap(), [(scene.old.clone(), RemovalCause::Replaced)], "{operation:?}");
         scene.assert_gone(Failure::NoRun, Present::Fresh, "chosen by the policy");
@@ -214,8 +214,8 @@ fn a_key_that_is_too_long_has_nothing_older() {
                 cache.replace(key, "new").unwrap_err(),
                 cache.insert_with_ttl(key, "new", HOUR).unwrap_err(),
             ];
-            let is_long = |error: &Error| matches!(error.kind(), ErrorKind::KeyTooLong { bytes: 70_000, .. });
-            let is_large = |error: &Error| matches!(error.kind(), ErrorKind::TooLarge { .. });
+            let is_long = |error: &Error| matches!(error, Error::KeyTooLong { bytes: 70_000, .. });
+            let is_large = |error: &Error| matches!(error, Error::TooLarge { .. });
             assert!(if key.len() == 70_000 { errors.iter().all(is_long) } else { errors.iter().all(is_large) });
             assert!(!cache.set_ttl(key, HOUR).unwrap());
             Ok::<_, &str>("loaded")

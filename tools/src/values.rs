@@ -35,7 +35,7 @@ pub(crate) fn count_up_to(most: usize, text: &str) -> Result<usize, String> {
 /// # Errors
 ///
 /// The first name that is no policy's, or parameter that the policy cannot have.
-pub(crate) fn policies(text: &str) -> Result<Vec<Policy>, bytecache::Error> {
+pub(crate) fn policies(text: &str) -> Result<Vec<Policy>, bytecache::ParsePolicyError> {
     split_outside_brackets(text).into_iter().map(|name| name.trim().parse()).collect()
 }
 

@@ -100,7 +100,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 #[derive(Debug)]
 pub(crate) enum ReplayError {
     /// The cache cannot be built so.
-    Build(bytecache::Error),
+    Build(bytecache::BuildError),
     /// A hit that is not the key's value, by the number of its request.
     WrongValue(usize),
 }
