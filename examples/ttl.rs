@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("\nAfter 8 more minutes, in which the session was read:");
     for _ in 0..8 {
         clock.advance(MINUTE);
-        cache.get("session");
+        assert!(cache.get("session").is_some());
     }
     cache.maintain(); // The next insert would do as well.
     show(&cache, &keys);

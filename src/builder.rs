@@ -48,9 +48,10 @@ pub struct CacheBuilder {
     listener: Option<Listener>,
 }
 
-impl CacheBuilder {
-    pub(crate) fn new() -> Self {
-        let builder = Self {
+/// Returns the builder that [`Cache::builder`] returns.
+impl Default for CacheBuilder {
+    fn default() -> Self {
+        Self {
             max_bytes: None,
             max_entry_bytes: None,
             shards: None,
@@ -64,10 +65,11 @@ impl CacheBuilder {
             stale_for: Duration::ZERO,
             clock: ClockSource::System,
             listener: None,
-        };
-        builder.policy(Policy::default())
+        }
     }
+}
 
+impl CacheBuilder {
     /// The limit on everything that the cache allocates, in bytes: entries, index, policy, counters.
     ///
     /// Works from 64 KiB up. Memory is taken as entries come in, so an empty cache is small.
@@ -341,7 +343,7 @@ mod tests {
     }
 
     fn builder(max_bytes: usize, policy: Policy, alignment: usize, hint: Option<usize>) -> CacheBuilder {
-        let builder = CacheBuilder::new().max_bytes(max_bytes).policy(policy).value_alignment(alignment);
+        let builder = CacheBuilder::default().max_bytes(max_bytes).policy(policy).value_alignment(alignment);
         match hint {
             Some(bytes) => builder.expected_entry_bytes(bytes),
             None => builder,
@@ -417,7 +419,7 @@ mod tests {
     }
 
     fn with_heavy_policy(max_bytes: usize, bytes: usize, bytes_for_each_id: usize) -> CacheBuilder {
-        CacheBuilder::new().max_bytes(max_bytes).custom_policy(move |context| {
+        CacheBuilder::default().max_bytes(max_bytes).custom_policy(move |context| {
             Box::new(Heavy { lru: Policy::Lru.build(&context), ids: context.ids(), bytes, bytes_for_each_id })
         })
     }

@@ -75,6 +75,7 @@ pub struct ManualClock {
 
 impl ManualClock {
     /// A clock that stands at zero.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

@@ -161,11 +161,13 @@ pub struct StableHash {
 
 impl StableHash {
     /// The hasher with this seed.
+    #[must_use]
     pub const fn with_seed(seed: u64) -> Self {
         Self { seed }
     }
 
     /// The 64-bit xxh3 hash of `bytes`.
+    #[must_use]
     pub fn hash_bytes(&self, bytes: &[u8]) -> u64 {
         xxh3_64_with_seed(bytes, self.seed)
     }

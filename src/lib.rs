@@ -25,6 +25,8 @@ mod shard;
 mod shared_lines;
 mod stats;
 mod sync;
+#[doc(hidden)]
+pub mod testing;
 mod units;
 
 pub use builder::CacheBuilder;
@@ -34,7 +36,7 @@ pub use error::{BuildError, Error, ParsePolicyError};
 pub use expiry::{Lifetime, Remaining};
 pub use hash::{StableHash, StableHasher};
 pub use loader::{AsyncLoader, IntoLoaded, LoadError, Loaded, Loader, LoaderBuilder, Refresh};
-pub use policy::{EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, Residents};
+pub use policy::Policy;
 pub use removal::RemovalCause;
 pub use ring::Value;
 pub use stats::{LoadTimes, Memory, Stats};

@@ -88,12 +88,14 @@ pub struct Stats {
 
 impl Stats {
     /// Hits among reads, from 0 to 1; 0 before the first read.
+    #[must_use]
     pub fn hit_ratio(&self) -> f64 {
         let reads = self.hits + self.misses;
         if reads == 0 { 0.0 } else { self.hits as f64 / reads as f64 }
     }
 
     /// Bytes written to the rings for each byte stored, from 1 on; 1 before the first insert.
+    #[must_use]
     pub fn write_amplification(&self) -> f64 {
         if self.inserted_bytes == 0 {
             return 1.0;
@@ -191,6 +193,7 @@ impl LoadTimes {
     const CLASSES: usize = 14;
 
     /// The sum over all loads.
+    #[must_use]
     pub fn total(&self) -> Duration {
         Duration::from_nanos(self.total_nanos)
     }

@@ -65,18 +65,21 @@ pub struct EntryId(u32);
 
 impl EntryId {
     /// The id with the given number.
+    #[must_use]
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
     /// The number, for indexing arrays of [`PolicyContext::ids`](crate::policy::PolicyContext::ids) elements.
     #[inline]
+    #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
     /// The number as it was given to [`new`](Self::new).
     #[inline]
+    #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }

@@ -4,6 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, LoadError, Value};
 
 mod support;

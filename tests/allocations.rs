@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy, StableHash};
 
 /// The system's allocator, with counters.

@@ -1,10 +1,166 @@
 //! The traits of the public types.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytecache::{BuildError, Cache, Error, LoadError, ParsePolicyError, Policy};
+use bytecache::policy::{
+    Ageing, ClockConfig, LfuConfig, PolicyContext, Request, S3FifoConfig, Simulation, Simulator, SlruConfig,
+    TinyLfuConfig, TwoQueueConfig, Unit,
+};
+use bytecache::{
+    AsyncLoader, BuildError, Cache, CacheBuilder, Error, Lifetime, LoadError, LoadTimes, Loaded, Loader, LoaderBuilder,
+    ManualClock, MaybeStale, Memory, ParsePolicyError, Policy, Refresh, Remaining, RemovalCause, StableHash, Stats,
+    SystemClock, Value,
+};
+
+mod support;
+use support::{Gate, Hand, alone};
+
+// Threads.
+
+const fn is_send<T: Send + 'static>() {}
+const fn is_send_and_sync<T: Send + Sync + 'static>() {}
+
+/// A function that a loader can have.
+type Load = fn(&[u8]) -> Result<Vec<u8>, Infallible>;
+
+const _: () = {
+    is_send_and_sync::<Cache>();
+    is_send_and_sync::<CacheBuilder>();
+    is_send_and_sync::<Value>();
+    is_send_and_sync::<MaybeStale>();
+    is_send_and_sync::<Loader<Load>>();
+    is_send_and_sync::<AsyncLoader<Load>>();
+    is_send_and_sync::<LoaderBuilder>();
+    is_send::<Refresh>();
+    is_send_and_sync::<(Lifetime, Remaining, Loaded<Vec<u8>>)>();
+    is_send_and_sync::<(Stats, Memory, LoadTimes, RemovalCause)>();
+    is_send_and_sync::<(ManualClock, SystemClock, StableHash)>();
+    is_send_and_sync::<(Policy, Ageing, Unit, Request, Simulation, PolicyContext)>();
+    is_send_and_sync::<(ClockConfig, LfuConfig, S3FifoConfig)>();
+    is_send_and_sync::<(SlruConfig, TinyLfuConfig, TwoQueueConfig)>();
+    is_send::<Simulator>();
+};
+
+/// Polls each kind of future that the API returns: [`Hand`] takes only those that other threads can be given.
+#[test]
+fn futures_can_be_sent_to_other_threads() {
+    let _alone = alone();
+    let cache = Cache::new(1 << 20).unwrap();
+    let gate = Gate::new();
+    let load = |gate: Gate| async move {
+        gate.await;
+        Ok::<_, Infallible>("value")
+    };
+    let loader = {
+        let gate = gate.clone();
+        cache.loader().build_async(move |_: Arc<[u8]>| load(gate.clone())).unwrap()
+    };
+    let mut single = Hand::new(cache.get_or_load_async("a", || load(gate.clone())));
+    let keys = ["b", "c"];
+    let load_many = |missing: Vec<&&str>| {
+        let (gate, count) = (gate.clone(), missing.len());
+        async move {
+            gate.await;
+            Ok::<_, Infallible>(vec![Some("value"); count])
+        }
+    };
+    let mut many = Hand::new(cache.get_or_load_many_async(&keys, load_many));
+    let mut with_rules = Hand::new(loader.get_async("d"));
+    let mut then_refreshed = Hand::new(loader.get_then_refresh("e"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(single.poll().is_pending() && many.poll().is_pending());
+            assert!(with_rules.poll().is_pending() && then_refreshed.poll().is_pending());
+        });
+    });
+    gate.open();
+    assert!(single.poll().is_ready() && many.poll().is_ready());
+    assert!(with_rules.poll().is_ready() && then_refreshed.poll().is_ready());
+    assert_eq!(cache.len(), 5);
+}
+
+// Values.
+
+fn value_of(bytes: &[u8]) -> Value {
+    let cache = Cache::new(1 << 20).unwrap();
+    cache.insert("key", bytes).unwrap();
+    cache.get("key").unwrap()
+}
+
+#[test]
+fn a_value_is_equal_to_its_bytes_in_all_their_forms() {
+    let _alone = alone();
+    let value = value_of(b"Ada");
+    assert_eq!(value, *"Ada");
+    assert_eq!(value, "Ada");
+    assert_eq!(value, b"Ada"[..]);
+    assert_eq!(value, &b"Ada"[..]);
+    assert_eq!(value, *b"Ada");
+    assert_eq!(value, b"Ada");
+    assert_eq!(value, b"Ada".to_vec());
+    assert_eq!(value, value_of(b"Ada"));
+    assert!(value != *"Bob" && value != "Ad" && value != "Adam" && value != b"Bob"[..] && value != b"Ad".to_vec());
+    assert_eq!(value_of("ä".as_bytes()), "ä");
+    assert_ne!(value_of(b"\xff"), "\u{ff}");
+}
+
+#[test]
+fn values_are_keys_of_maps_that_are_searched_by_bytes() {
+    let _alone = alone();
+    let state = RandomState::new();
+    for bytes in [&b""[..], b"a", b"a longer one that takes more than one round"] {
+        let value = value_of(bytes);
+        assert_eq!(state.hash_one(&value), state.hash_one(bytes));
+        assert_eq!(Borrow::<[u8]>::borrow(&value), bytes);
+    }
+    let counts = HashMap::from([(value_of(b"a"), 1), (value_of(b"b"), 2)]);
+    assert_eq!((counts.get(&b"a"[..]), counts.get(&b"b"[..]), counts.get(&b"c"[..])), (Some(&1), Some(&2), None));
+}
+
+#[test]
+fn values_are_ordered_as_their_bytes() {
+    let _alone = alone();
+    let unordered = [&b"b"[..], b"", b"\xff", b"ab", b"a"];
+    let ordered: BTreeSet<Value> = unordered.into_iter().map(value_of).collect();
+    let ordered: Vec<&[u8]> = ordered.iter().map(Value::as_slice).collect();
+    assert_eq!(ordered, [&b""[..], b"a", b"ab", b"b", b"\xff"]);
+    assert!(value_of(b"a") < value_of(b"b") && value_of(b"b") > value_of(b"ab"));
+}
+
+#[test]
+fn a_value_turns_into_a_vector_of_its_bytes() {
+    let _alone = alone();
+    for bytes in [&b""[..], b"Ada"] {
+        assert_eq!(Vec::from(value_of(bytes)), bytes);
+    }
+}
+
+#[test]
+fn a_value_prints_as_a_byte_string() {
+    let _alone = alone();
+    assert_eq!(format!("{:?}", value_of(b"Ada")), "b\"Ada\"");
+    assert_eq!(format!("{:?}", value_of(b"")), "b\"\"");
+    assert_eq!(format!("{:?}", value_of(b"\"\\\n\0\xff")), r#"b"\"\\\n\x00\xff""#);
+}
+
+// The builder.
+
+#[test]
+fn a_default_builder_is_that_of_a_cache() {
+    let _alone = alone();
+    assert_eq!(format!("{:?}", CacheBuilder::default()), format!("{:?}", Cache::builder()));
+    assert_eq!(CacheBuilder::default().build().unwrap_err(), BuildError::NoMaxBytes);
+    let cache = CacheBuilder::default().max_bytes(1 << 20).build().unwrap();
+    cache.insert("key", "value").unwrap();
+    assert_eq!(cache.get("key").unwrap(), "value");
+}
 
 // Errors.
 

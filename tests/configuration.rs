@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use bytecache::policy::{Ageing, ClockConfig, LfuConfig, S3FifoConfig, SlruConfig, TinyLfuConfig, TwoQueueConfig};
+use bytecache::testing::Inspect;
 use bytecache::{BuildError, Cache, CacheBuilder, Error, ParsePolicyError, Policy};
 
 mod support;

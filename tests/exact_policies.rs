@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytecache::policy::{
     EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
 };
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy, StableHash};
 use proptest::prelude::*;
 

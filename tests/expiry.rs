@@ -10,10 +10,10 @@ use std::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 
-use bytecache::policy::{Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Recency, Renumbering, Residents};
+use bytecache::testing::Inspect;
 use bytecache::{
-    BuildError, Cache, CacheBuilder, Clock, EntryId, EvictionPolicy, Lifetime, ManualClock, Policy, Recency, Remaining,
-    StableHash, SystemClock, TICK,
+    BuildError, Cache, CacheBuilder, Clock, Lifetime, ManualClock, Policy, Remaining, StableHash, SystemClock, TICK,
 };
 use support::alone;
 

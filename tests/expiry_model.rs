@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Lifetime, ManualClock, Policy, Remaining, StableHash, TICK};
 use proptest::prelude::*;
 

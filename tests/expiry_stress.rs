@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Clock, Lifetime, ManualClock, Policy, TICK};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

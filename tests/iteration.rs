@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, Lifetime, Policy, RemovalCause, StableHash};
 
 mod support;

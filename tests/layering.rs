@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   6  lib
-//!   5  builder  loader  docs  loom  shared_lines
+//!   5  builder  loader  docs  loom  shared_lines  testing
 //!   4  cache
 //!   3  shard
 //!   2  ring | index | policy | expiry | flight    rooms that do not know each other
@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 6] = [
     &["ring", "index", "policy", "expiry", "flight"],
     &["shard"],
     &["cache"],
-    &["builder", "loader", "docs", "loom", "shared_lines"],
+    &["builder", "loader", "docs", "loom", "shared_lines", "testing"],
     &["lib"],
 ];
 

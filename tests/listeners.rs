@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, Error, Policy, RemovalCause};
 
 mod support;

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{
     BuildError, Cache, Lifetime, LoadError, Loaded, ManualClock, Policy, Remaining, RemovalCause, TICK, Value,
 };

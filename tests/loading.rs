@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Lifetime, LoadError, Value};
 use support::{Gate, Hand, alone, assert_nothing_is_left, timed, until};
 
@@ -657,8 +658,8 @@ fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
 #[test]
 fn a_policy_that_panics_while_a_result_is_stored_is_a_panic_of_the_load() {
     let _alone = alone();
+    use bytecache::policy::{EntryId, EvictionPolicy, Recency};
     use bytecache::policy::{Renumbering, Residents};
-    use bytecache::{EntryId, EvictionPolicy, Recency};
     struct Bad;
     impl EvictionPolicy for Bad {
         fn recency(&self) -> Recency {

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{AsyncLoader, Cache, LoadError, Loaded, ManualClock, Value};
 use support::{Gate, Hand, block_on};
 

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, LoadError, Value};
 use support::{Gate, Hand, block_on, until};
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use bytecache::testing::Inspect;
 use bytecache::{BuildError, Cache, Memory, Policy, Value};
 
 /// For tests that others would disturb: their readers, put aside by the system, hold up reclamation for the whole process.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, StableHash, Value};
 use proptest::prelude::*;
 

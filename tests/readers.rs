@@ -5,6 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, Value};
 
 /// One test at a time: many have more threads than there are cores.

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy};
 
 const MAX_BYTES: usize = 64 << 20;

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, RemovalCause, StableHash, Value};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Barrier;
 use std::thread;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, StableHash, Value};
 
 /// Work is multiplied by this.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, Error, ManualClock, Policy, StableHash, TICK};
 
 const ROUNDS: usize = if cfg!(miri) { 1 } else { 200 };

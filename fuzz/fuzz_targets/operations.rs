@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use bytecache::{
-    Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Value,
-};
+use bytecache::testing::Inspect;
+use bytecache::{Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Value};
 use libfuzzer_sys::fuzz_target;
 
 /// Where a cache is made from; small, so that everything happens.
@@ -275,6 +274,7 @@ impl Run {
                 None
             }
             Ok(Loaded::Absent) => None,
+            Ok(other) => panic!("{other:?}"),
             Err(_) => return,
         };
         // What was there before is older.

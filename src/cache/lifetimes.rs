@@ -19,21 +19,25 @@ pub struct MaybeStale {
 
 impl MaybeStale {
     /// The value.
+    #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
     }
 
     /// The value.
+    #[must_use]
     pub fn into_value(self) -> Value {
         self.value
     }
 
     /// Whether the entry is past its deadline: plain reads miss it.
+    #[must_use]
     pub fn is_stale(&self) -> bool {
         self.freshness == Freshness::Stale
     }
 
     /// Whether the entry should be loaded anew: it is past its deadline, or past its [refresh](Lifetime::refresh_after).
+    #[must_use]
     pub fn is_refresh_due(&self) -> bool {
         self.freshness != Freshness::Fresh
     }
@@ -132,6 +136,7 @@ impl Cache {
     /// deadline. Neither the policy nor the statistics learn of it, and an idle deadline stays.
     ///
     /// The deadline is rounded up to whole [`TICK`](crate::TICK)s, so this may be a little more than what was asked for.
+    #[must_use]
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Remaining> {
         let target = self.target(key.as_ref());
         target.shard.remaining(target.hash, key.as_ref())
@@ -201,6 +206,7 @@ impl Cache {
     /// assert_eq!(*page.value(), *b"<html>");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn get_or_stale(&self, key: impl AsRef<[u8]>) -> Option<MaybeStale> {
         let target = self.target(key.as_ref());
         target.shard.prefetch_bucket(target.hash);

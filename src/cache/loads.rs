@@ -62,9 +62,8 @@ impl Cache {
         target.shard.write_untold(|writer| writer.board(target.hash, key, can_be_stored, waiter))
     }
 
-    /// Loads under way whose results may be stored, and how many threads and tasks wait for them; for the tests of this crate.
-    #[doc(hidden)]
-    pub fn loads_under_way(&self) -> (usize, usize) {
+    /// Loads under way whose results may be stored, and how many threads and tasks wait for them; for [tests](crate::testing).
+    pub(crate) fn loads_under_way(&self) -> (usize, usize) {
         let each = self.inner.shards.iter().map(|shard| shard.loads_under_way());
         each.fold((0, 0), |(loads, waiting), (more, others)| (loads + more, waiting + others))
     }

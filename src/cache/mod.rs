@@ -89,7 +89,7 @@ impl Cache {
 
     /// Options for a cache.
     pub fn builder() -> CacheBuilder {
-        CacheBuilder::new()
+        CacheBuilder::default()
     }
 
     /// The value under `key`, without a copy: it holds its chunk until it is dropped.
@@ -102,6 +102,7 @@ impl Cache {
     /// the value. No lock, and no allocation unless a quarter of the shard's chunks is held by values
     /// already: then the value is a copy.
     #[inline]
+    #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
         self.read_value(&self.target(key.as_ref()), key.as_ref(), Misses::Counted)
     }
@@ -129,6 +130,7 @@ impl Cache {
     ///
     /// As [`view`](Self::view), and a copy; an allocation only if `value` is too small.
     #[inline]
+    #[must_use]
     pub fn get_into(&self, key: impl AsRef<[u8]>, value: &mut Vec<u8>) -> bool {
         let copied = self.view(key, |bytes| {
             value.clear();
@@ -198,6 +200,7 @@ impl Cache {
     }
 
     /// The value under `key`, as [`get`](Self::get), but neither the policy nor the statistics learn of it.
+    #[must_use]
     pub fn peek(&self, key: impl AsRef<[u8]>) -> Option<Value> {
         let key = key.as_ref();
         let target = self.target(key);
@@ -208,6 +211,7 @@ impl Cache {
     }
 
     /// Whether there is an entry under `key`. Neither the policy nor the statistics learn of it.
+    #[must_use]
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         let key = key.as_ref();
         let target = self.target(key);
@@ -277,27 +281,32 @@ impl Cache {
     }
 
     /// Entries at this moment.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.inner.shards.iter().map(Shard::len).sum()
     }
 
     /// Whether there is no entry at this moment.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inner.shards.iter().all(|shard| shard.len() == 0)
     }
 
     /// The limit on everything that the cache allocates, in bytes.
+    #[must_use]
     pub fn max_bytes(&self) -> usize {
         self.inner.max_bytes
     }
 
     /// The largest entry that can be stored: the most that key and value may have together, in bytes. See
     /// [`CacheBuilder::max_entry_bytes`].
+    #[must_use]
     pub fn max_entry_bytes(&self) -> usize {
         self.inner.max_entry_bytes
     }
 
     /// The number of shards.
+    #[must_use]
     pub fn shards(&self) -> usize {
         self.inner.shards.len()
     }
@@ -307,6 +316,7 @@ impl Cache {
     /// # Cost
     ///
     /// Each shard's lock is held for a moment, one after the other.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         let counts = &self.inner.counts;
         let mut stats = Stats {
@@ -332,6 +342,7 @@ impl Cache {
     /// # Cost
     ///
     /// As [`stats`](Self::stats).
+    #[must_use]
     pub fn memory(&self) -> Memory {
         let mut memory = Memory::default();
         for shard in &self.inner.shards {
@@ -353,9 +364,8 @@ impl Cache {
         }
     }
 
-    /// Recounts all state and panics if it is inconsistent. Slow; for the tests of this crate.
-    #[doc(hidden)]
-    pub fn validate(&self) {
+    /// Recounts all state and panics if it is inconsistent. Slow; for [tests](crate::testing).
+    pub(crate) fn validate(&self) {
         for shard in &self.inner.shards {
             shard.validate();
         }

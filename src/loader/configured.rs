@@ -386,6 +386,7 @@ impl<F> Loader<F> {
     }
 
     /// The cache that it loads into.
+    #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.shared.cache
     }
@@ -497,6 +498,7 @@ impl<F> AsyncLoader<F> {
     }
 
     /// The cache that it loads into.
+    #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.shared.cache
     }

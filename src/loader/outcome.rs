@@ -27,6 +27,7 @@ use crate::shard::{Negative, Outcome};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Loaded<V> {
     /// A value that lives as long as the loader's, or the cache's, defaults say.
     Value(V),
@@ -107,11 +108,13 @@ pub enum LoadError<E> {
 
 impl<E> LoadError<E> {
     /// Whether the loader said that there is nothing under the key.
+    #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
     /// The loader's error, if it returned one.
+    #[must_use]
     pub fn failure(&self) -> Option<&E> {
         match self {
             Self::Failed(error) => Some(error),

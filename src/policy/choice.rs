@@ -86,11 +86,13 @@ impl Policy {
     ];
 
     /// The name that [`FromStr`] takes, without parameters.
+    #[must_use]
     pub fn name(self) -> &'static str {
         self.variant().name()
     }
 
     /// A policy object for one shard, for a policy of your own that is made of this one.
+    #[must_use]
     pub fn build(self, context: &PolicyContext) -> Box<dyn EvictionPolicy> {
         fn policy(algorithm: impl Algorithm + 'static) -> Box<dyn EvictionPolicy> {
             Box::new(RoomFirst::new(algorithm))

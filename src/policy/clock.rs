@@ -33,6 +33,7 @@ impl ClockConfig {
     pub(super) const CHANCES: Parameter = Parameter::number("clock", "chances", 1..=3);
 
     /// One chance.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

@@ -75,11 +75,13 @@ impl LfuConfig {
         Parameter::word("lfu", "ageing", &[Ageing::ALL[0].name(), Ageing::ALL[1].name(), Ageing::ALL[2].name()]);
 
     /// With halving.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets how counts age.
+    #[must_use]
     pub fn ageing(mut self, ageing: Ageing) -> Self {
         self.ageing = ageing;
         self

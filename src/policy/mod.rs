@@ -249,6 +249,7 @@ pub struct PolicyContext {
 impl PolicyContext {
     /// A shard of so many ids, all of which may be resident, whose entries may be charged `capacity` together: for tests of a
     /// policy. At most 2^28 ids.
+    #[must_use]
     pub fn new(ids: usize, capacity: u64) -> Self {
         Self::for_entries(ids.min(MAX_IDS), ids, capacity)
     }
@@ -259,17 +260,20 @@ impl PolicyContext {
     }
 
     /// Every id is below this number, until [`EvictionPolicy::renumber`] says otherwise.
+    #[must_use]
     pub fn ids(&self) -> usize {
         self.ids
     }
 
     /// At most so many ids are resident at a time, the entry that is being inserted included, until
     /// [`EvictionPolicy::renumber`] says otherwise. In a cache that is 85 % of all ids.
+    #[must_use]
     pub fn max_entries(&self) -> usize {
         self.max_entries
     }
 
     /// The charge that entries may add up to at first, in bytes.
+    #[must_use]
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
@@ -298,6 +302,7 @@ impl<'a> Residents<'a> {
     }
 
     /// How often the entry was read since its visits were last set, from 0 to 3. For [`Recency::Counted`].
+    #[must_use]
     pub fn visits(&self, id: EntryId) -> u8 {
         self.source.visits(id)
     }
@@ -308,11 +313,13 @@ impl<'a> Residents<'a> {
     }
 
     /// The hash of the entry's key, as [`EvictionPolicy::insert`] got it. Reads the key.
+    #[must_use]
     pub fn hash(&self, id: EntryId) -> u64 {
         self.source.hash(id)
     }
 
     /// The entry's charge in bytes, as `insert` or `update` said it last. Reads the entry's header.
+    #[must_use]
     pub fn charge(&self, id: EntryId) -> u32 {
         self.source.charge(id)
     }
@@ -363,11 +370,13 @@ impl Renumbering {
     }
 
     /// Every new id is below this number.
+    #[must_use]
     pub fn ids(&self) -> usize {
         self.ids
     }
 
     /// At most so many of the new ids are resident at a time: see [`PolicyContext::max_entries`].
+    #[must_use]
     pub fn max_entries(&self) -> usize {
         self.max_entries
     }

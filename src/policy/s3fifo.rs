@@ -48,6 +48,7 @@ impl S3FifoConfig {
     pub(super) const VISITS: Parameter = Parameter::number("s3-fifo", "visits", 1..=3);
 
     /// 10 % small, promoted at two visits.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

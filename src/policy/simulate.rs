@@ -30,11 +30,13 @@ use crate::units::MAX_IDS;
 /// # Cost
 ///
 /// About 50 bytes for each resident entry; most policies take 30 to 200 ns a request.
+#[must_use]
 pub fn simulate(policy: &Policy, capacity: u64, unit: Unit, requests: impl IntoIterator<Item = Request>) -> Simulation {
     Simulator::new(policy, capacity, unit).run(requests)
 }
 
 /// As [`simulate`], for a policy of your own: `policy` makes it.
+#[must_use]
 pub fn simulate_custom(
     policy: impl FnOnce(PolicyContext) -> Box<dyn EvictionPolicy>,
     capacity: u64,
@@ -65,6 +67,7 @@ pub enum Unit {
 
 /// What came of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Simulation {
     /// All requests.
     pub requests: u64,
@@ -78,11 +81,13 @@ pub struct Simulation {
 
 impl Simulation {
     /// Misses for each request, from 0 to 1; 0 if there was none.
+    #[must_use]
     pub fn miss_ratio(&self) -> f64 {
         self.misses as f64 / self.requests.max(1) as f64
     }
 
     /// Bytes missed for each byte requested, from 0 to 1; 0 if there was none.
+    #[must_use]
     pub fn byte_miss_ratio(&self) -> f64 {
         self.missed_bytes as f64 / self.bytes.max(1) as f64
     }
@@ -130,11 +135,13 @@ const MAX_UNKNOWN: usize = 8;
 
 impl Simulator {
     /// A simulator of a built-in policy; `capacity` as for [`simulate`].
+    #[must_use]
     pub fn new(policy: &Policy, capacity: u64, unit: Unit) -> Self {
         Self::custom(|context| policy.build(&context), capacity, unit)
     }
 
     /// A simulator of the policy that `policy` makes.
+    #[must_use]
     pub fn custom(policy: impl FnOnce(PolicyContext) -> Box<dyn EvictionPolicy>, capacity: u64, unit: Unit) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "far below any usize")]
         let ids = (capacity.min(MAX_FIRST_IDS) as usize + 1) * 100 / MAX_LOAD + 1;
@@ -230,36 +237,43 @@ impl Simulator {
     }
 
     /// The keys that the last operation evicted, in order; the key itself is among them if the policy refused it.
+    #[must_use]
     pub fn evicted(&self) -> &[u64] {
         &self.evicted
     }
 
     /// Whether a key is there; not an access.
+    #[must_use]
     pub fn contains(&self, hash: u64) -> bool {
         self.ids.contains_key(&hash)
     }
 
     /// How many entries are there.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
     /// Whether no entry is there.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
     /// The charges of all entries, in the unit of the capacity.
+    #[must_use]
     pub fn charge(&self) -> u64 {
         self.charge
     }
 
     /// What the requests came to so far.
+    #[must_use]
     pub fn simulation(&self) -> Simulation {
         self.total
     }
 
     /// What the policy has allocated, in bytes, and for how many ids.
+    #[must_use]
     pub fn policy_bytes(&self) -> (usize, usize) {
         (self.policy.bytes(), self.slots.0.len())
     }

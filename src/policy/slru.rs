@@ -44,6 +44,7 @@ impl SlruConfig {
     pub(super) const PROTECTED: Parameter = Parameter::number("slru", "protected", 0..=100);
 
     /// 80 % protected.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

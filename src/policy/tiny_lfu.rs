@@ -67,6 +67,7 @@ impl TinyLfuConfig {
     pub(super) const ADAPTIVE: Parameter = Parameter::flag("w-tinylfu", "adaptive");
 
     /// A window of 1 %, which adapts.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -82,6 +83,7 @@ impl TinyLfuConfig {
     }
 
     /// Sets whether the window adapts.
+    #[must_use]
     pub fn adaptive(mut self, is_adaptive: bool) -> Self {
         self.is_adaptive = is_adaptive;
         self

@@ -48,6 +48,7 @@ impl TwoQueueConfig {
     pub(super) const OUT: Parameter = Parameter::number("2q", "out", 0..=200);
 
     /// Kin 25 %, Kout 50 %.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,6 +1,9 @@
 //! [`Value`]: the bytes of an entry, held in place.
 
+use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::iter::repeat_n;
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -80,6 +83,7 @@ impl Value {
 
     /// The bytes.
     #[inline]
+    #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         self.note_read();
         // SAFETY: initialised bytes in an arena or an `Arc`, which nobody writes or frees while `owner` holds them.
@@ -143,9 +147,17 @@ impl AsRef<[u8]> for Value {
     }
 }
 
+/// `Eq`, `Ord` and `Hash` of a value are those of its bytes, so a map with values as keys can be searched by bytes.
+impl Borrow<[u8]> for Value {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+/// Prints the bytes as a byte string: `b"caf\xc3\xa9"`.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_slice(), f)
+        write!(f, "b\"{}\"", self.escape_ascii())
     }
 }
 
@@ -156,6 +168,24 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other)
+    }
+}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
+    }
+}
 
 impl PartialEq<[u8]> for Value {
     fn eq(&self, other: &[u8]) -> bool {
@@ -184,6 +214,25 @@ impl<const N: usize> PartialEq<&[u8; N]> for Value {
 impl PartialEq<Vec<u8>> for Value {
     fn eq(&self, other: &Vec<u8>) -> bool {
         **self == other[..]
+    }
+}
+
+impl PartialEq<str> for Value {
+    fn eq(&self, other: &str) -> bool {
+        **self == *other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Value {
+    fn eq(&self, other: &&str) -> bool {
+        **self == *other.as_bytes()
+    }
+}
+
+/// Copies the value's bytes.
+impl From<Value> for Vec<u8> {
+    fn from(value: Value) -> Self {
+        value.to_vec()
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Lifetime, LoadError, Loaded, ManualClock, RemovalCause, TICK};
 use scene::{Failure, HOUR, KEY, Present, Scene, panicking, without_room_for_a_wheel};
 use support::{Gate, Hand, alone, assert_nothing_is_left};

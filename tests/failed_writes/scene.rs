@@ -4,11 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytecache::policy::{PolicyContext, Renumbering, Residents};
-use bytecache::{
-    Cache, CacheBuilder, EntryId, EvictionPolicy, Lifetime, LoadError, Loaded, ManualClock, Policy, Recency,
-    RemovalCause, Value,
-};
+use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+use bytecache::testing::Inspect;
+use bytecache::{Cache, CacheBuilder, Lifetime, LoadError, Loaded, ManualClock, Policy, RemovalCause, Value};
 
 use super::support::{Gate, Hand, assert_nothing_is_left};
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, ManualClock};
 
 /// One test at a time: readers of any cache in the process can hold up the memory of all, and inserts may be rejected then.

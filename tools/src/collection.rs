@@ -36,6 +36,7 @@ pub enum Collection {
 
 impl Collection {
     /// Returns the recorded traces, or `None` if `BYTECACHE_TRACES` names no folder.
+    #[must_use]
     pub fn recorded() -> Option<Self> {
         std::env::var_os("BYTECACHE_TRACES").map(|folder| Self::Recorded(folder.into()))
     }

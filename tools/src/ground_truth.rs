@@ -45,6 +45,7 @@ pub struct Ratios {
 
 impl Ratios {
     /// Returns the ratios of a run whose capacity counts in `unit`.
+    #[must_use]
     pub fn of(simulation: Simulation, unit: Unit) -> Self {
         let missed_bytes = (unit == Unit::Bytes).then(|| simulation.byte_miss_ratio());
         Self { misses: simulation.miss_ratio(), missed_bytes }
@@ -54,6 +55,7 @@ impl Ratios {
 /// Returns the ratios that are written as `ratio` in the file.
 ///
 /// It has eight digits: enough to tell numbers of misses apart among fifty million requests.
+#[must_use]
 pub fn written_as(ratio: f64) -> RangeInclusive<f64> {
     // Half a digit, and a little more as neither number is exact in binary.
     const HALF_A_DIGIT: f64 = 0.5001e-8;

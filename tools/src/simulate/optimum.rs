@@ -149,12 +149,12 @@ impl Bound {
 
     fn at(&self, capacity: u64) -> Simulation {
         let hit_bytes: u64 = self.hits(&self.by_byte, capacity).map(|interval| u64::from(interval.bytes)).sum();
-        Simulation {
-            requests: self.requests,
-            misses: self.requests - self.hits(&self.by_request, capacity).count() as u64,
-            bytes: self.bytes,
-            missed_bytes: self.bytes - hit_bytes,
-        }
+        let mut simulation = Simulation::default();
+        simulation.requests = self.requests;
+        simulation.misses = self.requests - self.hits(&self.by_request, capacity).count() as u64;
+        simulation.bytes = self.bytes;
+        simulation.missed_bytes = self.bytes - hit_bytes;
+        simulation
     }
 
     /// The first intervals that fit, and the one that does so in part.

@@ -89,7 +89,12 @@ pub(crate) mod tests {
     /// Rows of so many misses in a hundred look-ups, the last of them the optimum's.
     pub(crate) fn results(policies: &[Policy], capacities: &[u64], misses: &[&[u64]]) -> Results {
         let rules = policies.iter().map(|policy| Rule::Policy(*policy)).chain([Rule::Optimum]);
-        let run = |misses: &u64| Simulation { requests: 100, misses: *misses, bytes: 1_000, missed_bytes: misses * 5 };
+        let run = |misses: &u64| {
+            let mut simulation = Simulation::default();
+            (simulation.requests, simulation.misses) = (100, *misses);
+            (simulation.bytes, simulation.missed_bytes) = (1_000, misses * 5);
+            simulation
+        };
         let rows = rules.zip(misses).map(|(rule, misses)| Row { rule, runs: misses.iter().map(run).collect() });
         Results {
             trace: "some.trc".to_owned(),

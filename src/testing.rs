@@ -1,0 +1,25 @@
+//! What the tests of this crate see of a cache beyond its API.
+//!
+//! Not part of the API: it can change in every version.
+
+use crate::cache::Cache;
+
+/// A view into a cache for tests.
+pub trait Inspect {
+    /// Recounts all state, and panics if it is inconsistent. Slow.
+    fn validate(&self);
+
+    /// Returns how many loads are under way whose results may be stored, and how many threads and
+    /// tasks wait for them.
+    fn loads_under_way(&self) -> (usize, usize);
+}
+
+impl Inspect for Cache {
+    fn validate(&self) {
+        Self::validate(self);
+    }
+
+    fn loads_under_way(&self) -> (usize, usize) {
+        Self::loads_under_way(self)
+    }
+}
