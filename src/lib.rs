@@ -1,4 +1,195 @@
-#![doc = include_str!("../README.md")]
+//! An in-process cache from bytes to bytes: a hard memory limit, reads without locks, exact
+//! eviction, expiry, and loads that run once for each key.
+//!
+//! A [`Cache`] holds serialized entries in preallocated byte rings. It suits services that keep
+//! many small entries in a fixed amount of memory. It does not suit values that are Rust objects,
+//! which would have to be serialized for each read.
+//!
+//! # Quick start
+//!
+//! ```
+//! use bytecache::Cache;
+//!
+//! // 64 MiB, all included: entries, index, policy and counters.
+//! let cache = Cache::new(64 << 20)?;
+//!
+//! cache.insert("user:1", "Ada")?;
+//! assert_eq!(cache.get("user:1").as_deref(), Some(&b"Ada"[..]));
+//!
+//! assert!(cache.remove("user:1"));
+//! assert!(cache.get("user:1").is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A `Cache` is a cheap handle. Clone it into every thread and every task: all clones are the same
+//! cache. [`Cache::builder`] has the options.
+//!
+//! # Which read method to take
+//!
+//! | method | returns | choose it |
+//! |---|---|---|
+//! | [`view`](Cache::view) | what your closure returns | to parse or compare a value in place; the cheapest |
+//! | [`get_into`](Cache::get_into) | the value, copied to your buffer | to keep a value for long, with one buffer for many reads |
+//! | [`get`](Cache::get) | a [`Value`], without a copy | to keep or pass on a value for a short time |
+//! | [`get_many`](Cache::get_many) | each value, to your closure | to read several keys: their memory accesses overlap |
+//! | [`peek`](Cache::peek) | a [`Value`] | to look without counting as a read |
+//! | [`get_or_load`](Cache::get_or_load) | a [`Value`] | to load what is missing |
+//!
+//! ```
+//! # let cache = bytecache::Cache::new(1 << 20)?;
+//! cache.insert("a", "1")?;
+//! cache.insert("b", "22")?;
+//!
+//! // In place.
+//! assert_eq!(cache.view("b", |bytes| bytes.len()), Some(2));
+//!
+//! // Into a buffer that is used again.
+//! let mut buffer = Vec::new();
+//! assert!(cache.get_into("a", &mut buffer));
+//! assert_eq!(buffer, b"1");
+//!
+//! // Many keys at once. The closure gets the index of each key, in order.
+//! let mut lengths = Vec::new();
+//! cache.get_many(&["a", "b", "c"], |_index, value| lengths.push(value.map(<[u8]>::len)));
+//! assert_eq!(lengths, [Some(1), Some(2), None]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Value`] keeps the bytes that it was read from, also after its key is removed or replaced.
+//! Memory that values hold cannot be reused, so copy what you keep for long: see
+//! [`docs::limitations`].
+//!
+//! # Expiry
+//!
+//! The builder sets defaults: [`ttl`](CacheBuilder::ttl),
+//! [`time_to_idle`](CacheBuilder::time_to_idle), jitter and stale periods.
+//! [`insert_with_ttl`](Cache::insert_with_ttl) and
+//! [`insert_with_lifetime`](Cache::insert_with_lifetime) set them for one entry. [`ManualClock`]
+//! moves time in tests.
+//!
+//! ```
+//! use bytecache::{Cache, Lifetime, ManualClock, Remaining};
+//! use std::time::Duration;
+//!
+//! let clock = ManualClock::new();
+//! let cache = Cache::builder()
+//!     .max_bytes(1 << 20)
+//!     .ttl(Duration::from_secs(600))
+//!     .stale_for(Duration::from_secs(60))
+//!     .clock(clock.clone())
+//!     .build()?;
+//!
+//! cache.insert_with_ttl("token", "abc", Duration::from_secs(30))?;
+//! let session = Lifetime::forever().time_to_idle(Duration::from_secs(900));
+//! cache.insert_with_lifetime("session", "Ada", session)?;
+//! cache.insert("page", "<html>")?;
+//!
+//! clock.advance(Duration::from_secs(31));
+//! assert!(cache.get("token").is_none());
+//! // It can still be read for the rest of its stale period.
+//! assert!(cache.get_or_stale("token").is_some_and(|found| found.is_stale()));
+//!
+//! // A deadline changes in place.
+//! assert!(cache.set_ttl("page", Duration::from_secs(3600))?);
+//! assert!(cache.persist("page"));
+//! assert_eq!(cache.ttl("page"), Some(Remaining::Forever));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`docs::expiry`] gives the guarantees in numbers.
+//!
+//! # Loading
+//!
+//! [`get_or_load`](Cache::get_or_load) returns the value, or loads and stores it. One caller runs
+//! the loader for a key, and other callers wait for its result. A [`Loader`] has rules that are set
+//! once. [`AsyncLoader`] and [`get_or_load_async`](Cache::get_or_load_async) do the same for tasks,
+//! on any runtime.
+//!
+//! ```
+//! use bytecache::{Cache, LoadError, Loaded};
+//! use std::io::Error;
+//! use std::time::Duration;
+//!
+//! /// A store that knows one user.
+//! fn read_user(id: &[u8]) -> Result<Option<String>, Error> {
+//!     Ok((id == b"1").then(|| "Ada".to_string()))
+//! }
+//!
+//! let cache = Cache::new(1 << 20)?;
+//! let users = cache
+//!     .loader()
+//!     .ttl(Duration::from_secs(600))
+//!     .refresh_after(Duration::from_secs(540)) // The first reader after nine minutes loads again.
+//!     .negative_ttl(Duration::from_secs(30)) // "There is no such user" is remembered, too.
+//!     .stale_for(Duration::from_secs(3600)) // If a load fails, the older value serves for an hour.
+//!     .wait_limit(Duration::from_secs(2))
+//!     .build(|id| read_user(id).map(Loaded::from))?;
+//!
+//! assert_eq!(users.get("1")?, *b"Ada");
+//! assert!(matches!(users.get("2"), Err(LoadError::Absent)));
+//!
+//! // Change the store first, then remove: a result that was loaded before is not stored after.
+//! cache.remove("1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`docs::loading`] says what followers get when a loader fails, panics, stalls or is dropped.
+//!
+//! # Choosing a policy
+//!
+//! Keep the default, [`Policy::Adaptive`], unless your own requests show that another one is
+//! better. [`policy::simulate`] counts what a policy misses, without a cache. The program
+//! `bytecache-tools` of the repository does it for request traces. [`docs::policies`] has a table
+//! of what suits which traffic.
+//!
+//! ```
+//! use bytecache::policy::{Request, Unit, simulate};
+//! use bytecache::{Cache, Policy};
+//!
+//! // A loop over four keys, with room for three.
+//! let requests = || (0..1_000).map(|step| Request { hash: step % 4, charge: 1 });
+//! let lru = simulate(&Policy::Lru, 3, Unit::Entries, requests());
+//! let mru = simulate(&Policy::Mru, 3, Unit::Entries, requests());
+//! assert!(mru.miss_ratio() < lru.miss_ratio());
+//!
+//! let cache = Cache::builder().max_bytes(1 << 20).policy("s3-fifo(small=20)".parse()?).build()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! To write a policy of your own, see [`policy`] and [`CacheBuilder::custom_policy`].
+//!
+//! # When a store fails
+//!
+//! A store returns an [`Error`] if the entry is too large, or if readers and values hold the space
+//! that it needs. A write that fails removes the older entry under its key: reads then miss it, and
+//! never return the older value.
+//!
+//! ```
+//! # let cache = bytecache::Cache::new(1 << 20)?;
+//! cache.insert("key", "old")?;
+//! let too_large = vec![0; cache.max_entry_bytes()];
+//! assert!(cache.insert("key", too_large).is_err());
+//! assert!(cache.get("key").is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to read on
+//!
+//! * [`docs::sizing`]: how large `max_bytes` has to be;
+//! * [`docs::policies`], [`docs::expiry`], [`docs::loading`]: each subject in full;
+//! * [`docs::limitations`]: what the cache does not do;
+//! * [`docs::coming_from`]: for users of moka and quick_cache;
+//! * [`docs::glossary`]: the words of this documentation;
+//! * [`docs::internals`]: how it works.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `bytes` | `bytes::Bytes: From<Value>`, without a copy |
+//!
+//! All features are off by default.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
@@ -28,6 +219,11 @@ mod sync;
 #[doc(hidden)]
 pub mod testing;
 mod units;
+
+/// The examples of the README, which are tested with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use builder::CacheBuilder;
 pub use cache::{Cache, MaybeStale};
