@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
 
-use crate::cache::{Cache, CacheConfig, Sizes};
+use crate::cache::{Cache, CacheConfig, MAX_KEY_BYTES, Sizes};
 use crate::clock::{Clock, ClockSource};
 use crate::error::BuildError;
 use crate::expiry::Rules;
@@ -266,12 +266,63 @@ impl CacheBuilder {
     ///   a number from 0 to 1;
     /// * [`BuildError::OutOfMemory`] if the system refuses the address space.
     pub fn build(self) -> Result<Cache, BuildError> {
-        self.build_for(thread::available_parallelism().map_or(1, usize::from))
+        self.build_for(cores())
+    }
+
+    /// Returns the [`max_bytes`](Self::max_bytes) with which a cache of this builder holds `entries`
+    /// entries.
+    ///
+    /// Each entry has a key of `key_bytes` bytes and a value of `value_bytes` bytes. For entries of
+    /// several sizes, pass the means. The result accounts for:
+    ///
+    /// * headers, [alignment](Self::value_alignment), and the deadlines of
+    ///   [`ttl`](Self::ttl) and [`time_to_idle`](Self::time_to_idle);
+    /// * the index, the policy, the timing wheel, and the fixed part of each [shard](Self::shards);
+    /// * chunks that are kept free, and bytes at the ends of chunks that no entry fits.
+    ///
+    /// It does not account for lifetimes of single entries, loads under way, and values that callers
+    /// hold. The default number of shards depends on the number of cores: set
+    /// [`shards`](Self::shards) to get the same result on every machine.
+    ///
+    /// A full cache of this size holds `entries` entries within 3 % if its shards have 1 MiB or more,
+    /// and within 4 % if the entries are larger than 4 KiB. Smaller shards may hold fewer. Keys are
+    /// not divided evenly between shards: see [`docs::sizing`](crate::docs::sizing).
+    ///
+    /// Returns `usize::MAX` if no cache of this builder can hold so many entries of this size. The
+    /// builder's own `max_bytes` is ignored.
+    ///
+    /// # Cost
+    ///
+    /// Creates a few policies of up to 49,152 ids to measure them, also
+    /// [custom ones](Self::custom_policy).
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let builder = Cache::builder().shards(4);
+    /// let max_bytes = builder.bytes_for(100_000, 24, 256);
+    /// assert!((28 << 20..36 << 20).contains(&max_bytes));
+    /// let cache = builder.max_bytes(max_bytes).build()?;
+    ///
+    /// // No cache can hold so many.
+    /// assert_eq!(Cache::builder().bytes_for(usize::MAX, 24, 256), usize::MAX);
+    /// # Ok::<(), bytecache::BuildError>(())
+    /// ```
+    pub fn bytes_for(&self, entries: usize, key_bytes: usize, value_bytes: usize) -> usize {
+        match self.clone().config(0, cores()) {
+            Ok(config) if key_bytes <= MAX_KEY_BYTES => config.bytes_for(entries, key_bytes, value_bytes),
+            _ => usize::MAX,
+        }
     }
 
     /// As [`build`](Self::build), on a machine of so many cores.
     fn build_for(self, cores: usize) -> Result<Cache, BuildError> {
         let max_bytes = self.max_bytes.ok_or(BuildError::NoMaxBytes)?;
+        Cache::from_config(self.config(max_bytes, cores)?)
+    }
+
+    /// Checks everything but the sizes.
+    fn config(self, max_bytes: usize, cores: usize) -> Result<CacheConfig, BuildError> {
         let alignment = Alignment::new(self.alignment).ok_or(BuildError::Alignment { alignment: self.alignment })?;
         if [self.ttl, self.time_to_idle].contains(&Some(Duration::ZERO)) {
             return Err(BuildError::ZeroLifetime);
@@ -279,7 +330,7 @@ impl CacheBuilder {
         if !(0.0..=1.0).contains(&self.ttl_jitter) {
             return Err(BuildError::Jitter { fraction: self.ttl_jitter });
         }
-        Cache::from_config(CacheConfig {
+        Ok(CacheConfig {
             sizes: Sizes { max_bytes, shards: self.shards, max_entry_bytes: self.max_entry_bytes, cores },
             alignment,
             expected_entry_bytes: self.expected_entry_bytes,
@@ -290,6 +341,11 @@ impl CacheBuilder {
             listener: self.listener,
         })
     }
+}
+
+/// Returns the number of cores that threads may run on.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl core::fmt::Debug for CacheBuilder {

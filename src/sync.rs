@@ -1,8 +1,13 @@
 //! The switch between the real primitives, loom's, and those that unit tests watch.
 //!
-//! Everything that threads share goes through these names, so that the models in `loom/` run the code that ships, and
-//! `shared_lines.rs` counts what it writes. The one exception is an entry's first word and its stamps, which lie in raw
-//! memory (see `ring/memory.rs`).
+//! Words that threads share go through these names. So the models in `loom/` run the code that ships,
+//! and `shared_lines.rs` counts its writes. There are four exceptions:
+//!
+//! * an entry's first word and its stamps, which lie in raw memory (`ring/memory.rs`). Models replace
+//!   them by loom's atomics (`ring/shadow.rs`);
+//! * `Record::used` (`reclaim/slots.rs`), which only the owner of the record accesses;
+//! * the time of a `ManualClock` (`clock.rs`), which no model uses;
+//! * words inside of dependencies and of `Arc`.
 //!
 //! | build | atomics | locks |
 //! |---|---|---|

@@ -1,7 +1,9 @@
 //! The numbers that cross module borders, each in a type of its own.
 //!
-//! A location and an entry id are both `u32`, and a mix-up of the two would read another entry's bytes:
-//! the types keep them apart. Nothing here has behaviour beyond conversion.
+//! A location and an entry id are both `u32`, and a mix-up of the two would read another entry's
+//! bytes: the types keep them apart. The types convert between forms of a number, keep sets of
+//! stamps, and compare and add ticks that wrap around. The meaning of the numbers is decided
+//! elsewhere: in `expiry/` for stamps and ticks, in `ring/` and `index/` for locations and ids.
 
 use core::num::NonZeroU32;
 
@@ -105,7 +107,8 @@ impl EntryId {
 /// A word of an entry's header that says when something happens to the entry. Unlike everything else in an entry it may
 /// change in place.
 ///
-/// What the words mean is settled in `expiry/`; the ring keeps them and takes them along.
+/// `expiry/` gives the words their meaning. The ring keeps them, and copies them when it relocates an
+/// entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stamp {
     /// When the entry is removed, unless it is idle for too long before.

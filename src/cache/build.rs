@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::sizes::Sizes;
+use super::sizes::{Sizes, largest_max_bytes};
 use super::{Cache, Inner};
 use crate::clock::ClockSource;
 use crate::error::BuildError;
@@ -11,7 +11,7 @@ use crate::hash::KeyHasher;
 use crate::policy::PolicyFactory;
 use crate::removal::{Listener, Teller};
 use crate::ring::Alignment;
-use crate::shard::{NoShard, Shard, ShardConfig};
+use crate::shard::{NoShard, PolicyBytes, Shard, ShardConfig};
 use crate::stats::{LoadCounts, ReadCounts};
 
 /// Stripes of counters take at most this part of the memory.
@@ -93,6 +93,41 @@ impl CacheConfig {
         }
         let max_bytes = sizes.max_bytes;
         (max_bytes < min_bytes).then_some(BuildError::TooSmall { max_bytes, min_bytes })
+    }
+
+    /// Returns the smallest `max_bytes` with which a cache holds `entries` entries of this size; `usize::MAX` if there is none.
+    ///
+    /// The cache is only computed, not made. `sizes.max_bytes` is ignored.
+    pub(crate) fn bytes_for(&self, entries: usize, key_bytes: usize, value_bytes: usize) -> usize {
+        let shared = Shared::new(None, 0);
+        let mut policy = PolicyBytes::default();
+        let mut suffices = |max_bytes: usize| {
+            let sizes = Sizes { max_bytes, ..self.sizes };
+            let Ok(mut shards) = sizes.divide() else { return false };
+            let mut shard = self.shard(sizes, shards, &shared);
+            while !shard.suffices() {
+                if sizes.shards.is_some() || shards <= sizes.min_shards() {
+                    return false;
+                }
+                shards /= 2;
+                shard = self.shard(sizes, shards, &shared);
+            }
+            shard.holds(entries.div_ceil(shards), key_bytes, value_bytes, &mut policy)
+        };
+        // Ends: `high` doubles up to the largest cache, then the gap halves.
+        let mut high = 1 << 10;
+        while !suffices(high) {
+            if high >= largest_max_bytes() {
+                return usize::MAX;
+            }
+            high = high.saturating_mul(2).min(largest_max_bytes());
+        }
+        let mut low = high / 2;
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            *(if suffices(middle) { &mut high } else { &mut low }) = middle;
+        }
+        high
     }
 
     /// Checks the sizes, and decides on the number of shards.

@@ -25,7 +25,7 @@ use crate::shard::{Condition, Found, Guess, Shard, Stored, Visit};
 use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
-const MAX_KEY_BYTES: usize = u16::MAX as usize;
+pub(crate) const MAX_KEY_BYTES: usize = u16::MAX as usize;
 
 /// A cache from bytes to bytes.
 ///

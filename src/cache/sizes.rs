@@ -19,6 +19,11 @@ const MIN_DEFAULT_SHARD_BYTES: usize = ENTRY_SHARE * DEFAULT_ENTRY_BYTES;
 /// Shards for each core, by default: with so many, writers seldom meet.
 const SHARDS_PER_CORE: usize = 4;
 
+/// Returns the largest `max_bytes` of a cache.
+pub(super) fn largest_max_bytes() -> usize {
+    usize::try_from(MAX_BYTES).unwrap_or(usize::MAX)
+}
+
 /// What the caller says about sizes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
@@ -71,8 +76,7 @@ impl Sizes {
         if self.max_bytes as u64 <= MAX_BYTES {
             return Ok(());
         }
-        let largest = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
-        Err(BuildError::TooManyBytes { max_bytes: self.max_bytes, largest })
+        Err(BuildError::TooManyBytes { max_bytes: self.max_bytes, largest: largest_max_bytes() })
     }
 
     fn default_shards(&self) -> usize {

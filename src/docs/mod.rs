@@ -1,15 +1,26 @@
-//! How the cache works, and where it ends.
+//! The manual: pages for users, and how the cache works inside.
 //!
-//! * [`design`]: the parts, how they meet, and why they are as they are;
-//! * [`expiry`]: when entries die, to the millisecond, and what that costs;
-//! * [`loading`]: one load for each key, whose result is never stale, and what that costs;
-//! * [`limitations`]: what it does not do, and what to do about it;
-//! * [`ordering`]: what threads may conclude from each other's stores.
-//! * [`policies`]: which eviction policy to choose, and how each compares with published references.
+//! # For users
+//!
+//! * [`policies`]: which eviction policy to choose, and how each compares with published
+//!   references;
+//! * [`sizing`]: how many bytes a cache needs for its entries;
+//! * [`expiry`]: lifetimes, their accuracy and their cost;
+//! * [`loading`]: one load for each key, whose result is never stale;
+//! * [`limitations`]: what the cache does not do, and what to do about it;
+//! * [`coming_from`]: how the methods of moka and quick_cache map to this crate;
+//! * [`glossary`]: the words that these pages use.
+//!
+//! # For readers of the source
+//!
+//! * [`internals`]: the map of the source, the [design](internals::design), and the [memory
+//!   orders](internals::ordering).
 
-pub mod design;
+pub mod coming_from;
 pub mod expiry;
+pub mod glossary;
+pub mod internals;
 pub mod limitations;
 pub mod loading;
-pub mod ordering;
 pub mod policies;
+pub mod sizing;

@@ -2,9 +2,10 @@
 //!
 //! # Which one
 //!
-//! Keep the default, [`Policy::Adaptive`](crate::Policy::Adaptive), unless you know better; and find out with your own
-//! requests: `cargo run --release -p bytecache-tools -- simulate TRACE` shows what every policy would miss at every size, and
-//! [`policy::simulate`](crate::policy::simulate) does the same in your program.
+//! Keep the default, [`Policy::Adaptive`](crate::Policy::Adaptive), unless your own requests show
+//! that another one is better. `cargo run --release -p bytecache-tools -- simulate TRACE` prints
+//! the misses of every policy at several sizes. [`policy::simulate`](crate::policy::simulate) does
+//! the same in your program.
 //!
 //! | policy | for | not for | a hit | bytes for each id |
 //! |---|---|---|---|---:|
@@ -22,15 +23,17 @@
 //! | `fifo` | the least memory; a baseline | | counts | 3.6 |
 //! | `mru` | a loop over more than fits | everything else | is logged | 8.0 |
 //!
-//! A hit that *counts* adds to two bits beside the entry, at most three times, and is free for a key that is hot. One
-//! that *is logged* writes to a log of the shard, which writers read later. An index that is full uses 85 % of its
-//! ids. `cargo bench --bench policies` prints these bytes and the time that each takes.
+//! A hit that *counts* adds to two bits beside the entry, at most three times, and then costs
+//! nothing. A hit that *is logged* writes to a log of the shard, which writers read later. A full
+//! index uses 85 % of its ids. `cargo bench --bench policies` prints these bytes, and the time that
+//! each policy takes.
 //!
 //! # Against the references
 //!
-//! Ours, as [`policy::simulate`](crate::policy::simulate) counts, beside libCacheSim 0.3.5 and Caffeine's simulator
-//! (August 2026), on seven public traces. `BYTECACHE_TRACES=DIR cargo run --release -p bytecache-tools -- hit-ratio` prints
-//! all of it, and `tools/tests/reference.rs` holds it.
+//! The tables compare our policies, as [`policy::simulate`](crate::policy::simulate) runs them,
+//! with libCacheSim 0.3.5 and Caffeine's simulator (August 2026), on seven public traces.
+//! `BYTECACHE_TRACES=DIR cargo run --release -p bytecache-tools -- hit-ratio` prints all of it.
+//! `tools/tests/reference.rs` checks it.
 //!
 //! | policy | capacity in entries | in bytes (12 cells) |
 //! |---|---|---|
@@ -43,9 +46,10 @@
 //! | `s3-fifo` | within 0.4 points of Caffeine above 100 entries, on average 0.05 less: ghosts are kept in sets. With exact ones it was equal in 28 of 45 cells, and within 0.05 points in the others | 1.4 points less to 0.9 more |
 //! | `w-tinylfu` | at most 0.4 points more than Caffeine's adaptive one, on average 1.0 less: the window is steered in another way. With a fixed window 0.7 less to 0.6 more | with a fixed window 5.7 points less to 0.4 more: a candidate that wins is not compared with further victims |
 //!
-//! Percent of requests missed, capacities of 1, 5 and 10 % of a trace's keys, in entries. For S3-FIFO and W-TinyLFU
-//! the reference is in brackets (`caffeine:s3fifo`, `caffeine:wtinylfu_climb`). The best of ten references is the lowest of
-//! LRU, LFU, 2Q, ARC, SLRU, S3-FIFO, SIEVE, LIRS, MQ and Caffeine's adaptive W-TinyLFU.
+//! Percent of requests missed, for capacities of 1, 5 and 10 % of a trace's keys, in entries. For
+//! S3-FIFO and W-TinyLFU the reference is in brackets (`caffeine:s3fifo`,
+//! `caffeine:wtinylfu_climb`). The best of ten references is the lowest of LRU, LFU, 2Q, ARC, SLRU,
+//! S3-FIFO, SIEVE, LIRS, MQ and Caffeine's adaptive W-TinyLFU.
 //!
 //! | trace | entries | lru | lfu | 2q | arc | slru | fifo | mru | clock | sieve | s3-fifo | w-tinylfu | gdsf | adaptive | best of ten |
 //! |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
@@ -71,10 +75,11 @@
 //! | twitter52_a | 7,177 | 24.63 | 26.44 | 21.41 | 23.30 | 23.90 | 27.09 | 88.98 | 24.74 | 23.13 | 21.39 (21.38) | 21.52 (22.40) | 23.07 | 21.01 | 21.38 s3-fifo |
 //! | twitter52_a | 14,354 | 20.68 | 22.25 | 19.22 | 19.97 | 20.37 | 23.02 | 84.36 | 20.74 | 19.73 | 18.76 (18.77) | 18.99 (20.76) | 19.72 | 18.50 | 18.76 s3-fifo |
 //!
-//! On average `adaptive` misses 0.07 points more than the best of ten in each cell, at worst 3.11; W-TinyLFU 0.7 and 3.4,
-//! S3-FIFO 1.1 and 8.5, 2Q 2.3 and 9.9, ARC 2.4 and 9.6, LRU 6.5 and 19.1.
+//! On average `adaptive` misses 0.07 points more than the best of ten in each cell, at worst 3.11.
+//! For W-TinyLFU it is 0.7 and 3.4, for S3-FIFO 1.1 and 8.5, for 2Q 2.3 and 9.9, for ARC 2.4 and
+//! 9.6, and for LRU 6.5 and 19.1.
 //!
-//! Percent of requests / of bytes missed, capacities in bytes:
+//! Percent of requests / percent of bytes missed, for capacities in bytes:
 //!
 //! | trace | bytes | lru | 2q | arc | sieve | s3-fifo | w-tinylfu | gdsf | adaptive |
 //! |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
@@ -94,10 +99,14 @@
 //!
 //! # What the default is made of
 //!
-//! Worth of each part of [`Policy::Adaptive`](crate::Policy::Adaptive), measured on a prototype of it: what is missed
-//! more than the best of ten, on average and at worst over the 21 cells above; what is missed more than the best of LRU,
-//! S3-FIFO, ARC, 2Q and LFU over 74 synthetic cells (Zipf, drifting and in phases, loops, scans, recency, bursts); and
-//! the mean of the 12 cells in bytes.
+//! The table shows the worth of each part of [`Policy::Adaptive`](crate::Policy::Adaptive),
+//! measured on a prototype of it:
+//!
+//! * *cells*, *at worst*: points missed more than the best of ten, on average and at worst over the
+//!   21 cells above;
+//! * *synthetic*: points missed more than the best of LRU, S3-FIFO, ARC, 2Q and LFU, over 74
+//!   synthetic cells (Zipf, drifting and in phases, loops, scans, recency, bursts);
+//! * *bytes*: the mean of the 12 cells in bytes.
 //!
 //! | variant | cells | at worst | synthetic | bytes |
 //! |---|---:|---:|---:|---:|
@@ -112,20 +121,24 @@
 //! | no comparison of the larger | -0.01 | 2.9 | -0.56 | 57.81 |
 //! | all hits seen, not only visits counted | -0.11 | 2.8 | -0.59 | 57.63 |
 //!
-//! A count-min sketch in the place of half the ghosts did no better (0.07, -0.61, 57.45), and cost as much memory. The
-//! constants were chosen on these traces, with the synthetic ones as a check; their neighbours do about as well. Its
-//! weakness in them: keys that are read exactly twice in a short time (8 points behind ARC at worst).
+//! A count-min sketch in place of half the ghosts did no better (0.07, -0.61, 57.45), and took as
+//! much memory. The constants were chosen on these traces, with the synthetic ones as a check.
+//! Neighbouring constants do about as well. The policy is weakest on synthetic keys that are read
+//! exactly twice in a short time: 8 points behind ARC at worst.
 //!
-//! A second candidate, an S3-FIFO whose small queue grows and shrinks by its newest ghosts and whose doors to main are
-//! watched, was as good on the cells above (0.03, 2.95, 57.48) and worse on larger caches (6.0 points behind LIRS on
-//! `lirs_multi3`, 4.0 for this one).
+//! A second candidate was an S3-FIFO whose small queue grows and shrinks by its newest ghosts, and
+//! which watches its admissions to the main queue. It was as good on the cells above (0.03, 2.95,
+//! 57.48) and worse on larger caches: 6.0 points behind LIRS on `lirs_multi3`, where this one is
+//! 4.0 behind.
 //!
 //! # In a cache
 //!
-//! With one shard and one thread a cache evicts what the bare policy evicts, in the same order (`tests/exact_policies.rs`).
-//! More shards divide keys unevenly, and capacities move with the ring. What that costs, on `twitter52_a` in caches whose
-//! entries take about 1 % of the trace's bytes (`BYTECACHE_TRACES=DIR cargo test --release -p bytecache-tools --test
-//! cache_loss -- --nocapture`): percent missed by the cache, and by one bare policy with as many live bytes.
+//! With one shard and one thread a cache evicts the entries that the bare policy evicts, in the
+//! same order (`tests/exact_policies.rs`). More shards divide keys unevenly, and capacities change
+//! with the ring. The table shows the cost on `twitter52_a`, in caches whose entries take about 1 %
+//! of the trace's bytes. It compares the percent missed by the cache with the percent missed by one
+//! bare policy with as many live bytes. `BYTECACHE_TRACES=DIR cargo test --release -p
+//! bytecache-tools --test cache_loss -- --nocapture` prints it.
 //!
 //! | policy | shards | max_bytes | live | cache % | bare policy % | loss |
 //! |---|---:|---:|---:|---:|---:|---:|
@@ -156,5 +169,5 @@
 //! | adaptive | 1 | 420000 | 293611 | 28.01 | 27.61 | +0.40 |
 //! | adaptive | 16 | 700000 | 311680 | 27.77 | 27.29 | +0.48 |
 //!
-//! Sixteen shards of this size hold ninety entries each. Where the cache misses less, several small caches are better at
-//! the trace than a large one.
+//! Sixteen shards of this size hold ninety entries each. Where the cache misses less, several small
+//! caches suit the trace better than a large one.

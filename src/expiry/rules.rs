@@ -6,7 +6,7 @@ use super::lifetime::Lifetime;
 use super::time::{Now, ticks};
 use super::{CLAIMED, HORIZON, NEVER, PERIOD_MAX};
 use crate::clock::to_nanos;
-use crate::units::{LEAVING, Stamp, Stamps, Tick, is_later};
+use crate::units::{LEAVING, Stamp, StampSet, Stamps, Tick, is_later};
 
 /// What an entry of a cache is subject to unless its insert says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +111,15 @@ impl Rules {
             idle_ticks: idle.map_or(0, |idle| length(idle, PERIOD_MAX)),
             stale_ticks: length(stale, PERIOD_MAX),
         }
+    }
+
+    /// Returns the stamps of an entry that is stored with the cache's defaults.
+    pub(crate) fn usual_stamps(&self) -> StampSet {
+        let stamps = [(Stamp::Removal, self.ttl), (Stamp::Idle, self.idle)];
+        stamps
+            .into_iter()
+            .filter(|(_, length)| length.is_some())
+            .fold(StampSet::NONE, |set, (stamp, _)| set.with(stamp))
     }
 
     /// Whether an entry of this lifetime needs to know the time.

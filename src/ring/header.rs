@@ -181,6 +181,11 @@ impl Layout {
         }
     }
 
+    /// Returns the charge of an entry with such a key, value and stamps. The lengths must fit 32 bits.
+    pub(crate) fn charge_for(key_len: usize, value_len: usize, stamps: StampSet, alignment: Alignment) -> usize {
+        Self::of(key_len, value_len, stamps, alignment).charge
+    }
+
     /// Bytes that the entry takes in its ring.
     #[inline]
     pub(crate) fn charge(&self) -> usize {

@@ -42,6 +42,29 @@ pub(crate) enum Home {
     Alone(usize),
 }
 
+impl Home {
+    /// Returns where entries of one charge go in a ring of `chunks` chunks, so that as little as possible is unused.
+    pub(crate) fn of(charge: usize, chunk_bytes: usize, chunks: usize) -> Self {
+        if chunk_bytes % charge <= chunk_bytes / MAX_UNUSED && charge <= chunk_bytes {
+            return if chunk_bytes / charge == 1 { Self::Alone(1) } else { Self::Chunk };
+        }
+        let shortest = charge.div_ceil(chunk_bytes);
+        let cost = |span: usize| {
+            let bytes = span * chunk_bytes;
+            // In 64 bits, as a remainder may have a megabyte and more.
+            let unused = (bytes % charge) as u64 * WHOLE / bytes as u64;
+            let in_flux = (RUNS_IN_FLUX * span) as u64 * WHOLE / chunks as u64;
+            if bytes / charge == 1 { unused } else { unused + in_flux }
+        };
+        let span = (shortest..=shortest + MAX_LONGER).min_by_key(|&span| cost(span)).unwrap_or(shortest);
+        match span * chunk_bytes / charge {
+            _ if span == 1 => Self::Chunk,
+            1 => Self::Alone(span),
+            _ => Self::Shared(span),
+        }
+    }
+}
+
 impl Ring {
     /// The largest charge of entries that are in single chunks only.
     #[inline]
@@ -51,24 +74,7 @@ impl Ring {
 
     /// Returns where entries of this charge go, so that as little as possible is unused.
     pub(crate) fn home(&self, charge: usize) -> Home {
-        let chunk = self.chunk_bytes();
-        if chunk % charge <= chunk / MAX_UNUSED && charge <= chunk {
-            return if chunk / charge == 1 { Home::Alone(1) } else { Home::Chunk };
-        }
-        let shortest = charge.div_ceil(chunk);
-        let cost = |span: usize| {
-            let bytes = span * chunk;
-            // In 64 bits, as a remainder may have a megabyte and more.
-            let unused = (bytes % charge) as u64 * WHOLE / bytes as u64;
-            let in_flux = (RUNS_IN_FLUX * span) as u64 * WHOLE / self.chunks() as u64;
-            if bytes / charge == 1 { unused } else { unused + in_flux }
-        };
-        let span = (shortest..=shortest + MAX_LONGER).min_by_key(|&span| cost(span)).unwrap_or(shortest);
-        match span * chunk / charge {
-            _ if span == 1 => Home::Chunk,
-            1 => Home::Alone(span),
-            _ => Home::Shared(span),
-        }
+        Home::of(charge, self.chunk_bytes(), self.chunks())
     }
 
     /// Seals the runs that are being filled with large entries. Those in which nothing is live are handed out: they are to

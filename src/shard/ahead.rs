@@ -2,7 +2,7 @@
 //!
 //! With more than one writer, most of what a shard's writers share was last written by another core: lock, state, policy, the
 //! end of the ring, the next victims. Each takes as long to come as a line of memory; asked for together they still come one by
-//! one, but sooner (`docs::design`, "Several writers"). So a store asks for what has a fixed address before the lock is taken, for
+//! one, but sooner (`docs::internals::design`, "Several writers"). So a store asks for what has a fixed address before the lock is taken, for
 //! the rest after that; for what the store before it has asked for, too, as that may have been on another core.
 
 use core::cell::Cell;

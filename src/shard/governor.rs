@@ -10,7 +10,8 @@
 pub(crate) const FULL: u32 = 1 << 16;
 
 const START: u32 = FULL * 95 / 100;
-const HIGHEST: u32 = FULL * 975 / 1000;
+/// The highest target: that of a ring whose entries leave in the order in which they came.
+pub(crate) const HIGHEST: u32 = FULL * 975 / 1000;
 /// The highest target, as a share.
 pub(crate) const HIGHEST_SHARE: f64 = HIGHEST as f64 / FULL as f64;
 /// Random deaths need 0.80 to stay under an amplification of 3.

@@ -22,6 +22,7 @@
 
 mod account;
 mod ahead;
+mod estimate;
 mod expire;
 mod governor;
 mod grow;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use account::Account;
 use ahead::{Announced, PolicyHint};
+pub(crate) use estimate::PolicyBytes;
 use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
 pub(crate) use lookup::{Found, Guess, Lookup, Meeting};

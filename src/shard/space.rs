@@ -68,6 +68,23 @@ enum Cleaned {
     Nothing,
 }
 
+/// Returns how many chunks a ring of `chunks` keeps ready for small entries.
+pub(super) fn ready_chunks(chunks: usize) -> usize {
+    (chunks / READY_SHARE).max(MIN_READY)
+}
+
+/// Returns how many chunks' worth of bytes the open chunks of a ring of `usable` chunks leave unused.
+pub(super) fn half_used_chunks(usable: usize) -> usize {
+    if usable < FEW_CHUNKS { HALF_USED / 2 } else { HALF_USED }
+}
+
+/// Returns how many of a ring's bytes may be live: the target's share, and no more than what is not `unused`.
+pub(super) fn live_limit(bytes: usize, target: u32, unused: usize) -> usize {
+    #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
+    let share = (bytes as u64 * u64::from(target) / u64::from(governor::FULL)) as usize;
+    share.min(bytes.saturating_sub(unused))
+}
+
 impl State {
     /// Chunks that may be in use beside what else is allocated.
     fn usable_chunks(&self) -> usize {
@@ -79,19 +96,14 @@ impl State {
     /// Derives how many bytes may be live, and tells the policy when that has changed.
     pub(super) fn settle_capacity(&mut self) {
         let usable = self.usable_chunks();
-        let chunk = self.ring.chunk_bytes();
-        #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
-        let target = ((usable * chunk) as u64 * u64::from(self.governor.target()) / u64::from(governor::FULL)) as usize;
-        // Neither the chunks that are ready are live, nor about half of the open ones, nor the ends of the others. Where all
-        // entries are large, one shared run is not full, and those that have a run for themselves need nothing.
-        self.ready = (self.ring.chunks() / READY_SHARE).max(MIN_READY) + self.ring.large_span();
-        let reserve = match (self.ring.has_small(), usable) {
-            (false, _) => self.ring.large_span(),
-            (true, ..FEW_CHUNKS) => self.ready + HALF_USED / 2,
-            (true, _) => self.ready + HALF_USED,
+        self.ready = ready_chunks(self.ring.chunks()) + self.ring.large_span();
+        let reserve = match self.ring.has_small() {
+            true => self.ready + half_used_chunks(usable),
+            // One shared run is not full, and entries that have a run for themselves need nothing.
+            false => self.ring.large_span(),
         };
-        let room = usable.saturating_sub(reserve) * chunk;
-        let capacity = target.min(room.saturating_sub(self.ring.unused_ends()));
+        let unused = reserve * self.ring.chunk_bytes() + self.ring.unused_ends();
+        let capacity = live_limit(usable * self.ring.chunk_bytes(), self.governor.target(), unused);
         if capacity != self.capacity {
             self.capacity = capacity;
             self.policy.set_capacity(capacity as u64);

@@ -1,0 +1,57 @@
+//! The words of this crate, one for each thing.
+//!
+//! Other words are used as in the standard library and in the papers on caches.
+//!
+//! # For users
+//!
+//! | word | meaning |
+//! |---|---|
+//! | entry | a key, its value and a header, contiguous in memory |
+//! | shard | a part of the cache with its own memory and its own write lock |
+//! | hit, miss | a read that finds its key, and one that does not |
+//! | evict | to remove an entry because its space is needed; the policy chooses it |
+//! | remove | to remove an entry because the caller asks for it |
+//! | expire | to be removed because a deadline has passed |
+//! | policy | the algorithm that decides which entry is evicted |
+//! | admission | the decision of a policy to keep a new entry or to evict it at once |
+//! | byte hit ratio | the share of requested bytes that were hits; the hit ratio counts requests |
+//! | lifetime | the rules for the deadlines of one entry: time to live, time to idle, stale period, refresh |
+//! | time to live (ttl) | the time from an insert to the deadline of the entry |
+//! | time to idle | the time from the last read to the deadline of the entry |
+//! | deadline | the moment from which reads miss the entry |
+//! | tick | 16 ms, the unit of deadlines: [`TICK`](crate::TICK) |
+//! | stale | past its deadline, and kept for its stale period |
+//! | negative entry | an entry that records that the store has no value for its key |
+//! | refresh | a load of a key whose entry is present and due to be loaded again |
+//! | value | a [`Value`](crate::Value): a handle of the bytes of one entry, without a copy |
+//! | removal listener | the closure of the caller that is notified of each entry that leaves |
+//! | steady state | a full cache in which each insert evicts about as much as it stores |
+//!
+//! # For readers of the source
+//!
+//! | word | meaning |
+//! |---|---|
+//! | ring | the memory of one shard's entries |
+//! | charge | bytes that an entry occupies in its ring |
+//! | chunk | the unit in which ring space is opened, sealed, cleaned, retired and reused |
+//! | run | adjacent chunks that are used as one, for large entries |
+//! | arena | the address range of a ring |
+//! | location | where an entry starts, in 4-byte units from the start of the arena |
+//! | index | the hash table of a shard: from a key's hash to its location |
+//! | bucket, lane | a cache line of the index, and one of its twelve places |
+//! | tag | 8 bits of the hash, stored in the bucket |
+//! | id | an entry's lane in the index: its name for policies and the wheel |
+//! | visit, touch | what a read leaves for the policy: a 2-bit counter, or an id in the touch log |
+//! | ghost | the remembered fingerprint of an evicted entry |
+//! | live, dead | of bytes in the ring: of a present entry, or of one that has left |
+//! | relocate | to copy a live entry out of a chunk |
+//! | clean | to empty a chunk by relocating its entries |
+//! | retire | to give up a chunk that has been cleaned |
+//! | reclaim | to get a retired chunk back once no reader can see it |
+//! | hold | what keeps a chunk from being reused while a reader reads it |
+//! | slot | a word of a thread in which a reader publishes a hold |
+//! | pin | a value's count on its chunk; an epoch pin protects the list of threads' records |
+//! | stamp | a word of an entry's header that holds a time |
+//! | timing wheel | the structure that finds entries whose deadline has passed |
+//! | flight | one load in progress |
+//! | leader, follower | the caller that runs a load, and one that waits for it |

@@ -1,0 +1,58 @@
+//! How the cache works: the map of the source, and pages on design and memory orders.
+//!
+//! * [`design`]: the parts, how they work together, and the reasons for them;
+//! * [`ordering`]: every pair of memory orders, and the model that checks it.
+//!
+//! # Map of the source
+//!
+//! A file imports only from floors below its own. `tests/layering.rs` checks that. The one
+//! exception is `Cache::builder`, which returns the builder above it.
+//!
+//! | floor | files | contents |
+//! |---|---|---|
+//! | 6 | `lib.rs` | the public names |
+//! | 5 | `builder.rs` | options of a cache, and the checks on them |
+//! | | `loader/` | loads by threads and tasks, loaders with rules, loads of many keys |
+//! | | `docs/` | these pages |
+//! | | `loom/`, `shared_lines.rs` | tests: schedules of threads, and writes to shared cache lines |
+//! | 4 | `cache/` | routing of each operation to its shard; division into shards; operations on all entries |
+//! | 3 | `shard/` | one ring, index, policy and timing wheel behind one lock |
+//! | 2 | `ring/` | bytes of entries: chunks, headers, pins of values |
+//! | | `index/` | from a hash to the location of an entry |
+//! | | `policy/` | eviction policies and their simulator |
+//! | | `expiry/` | lifetimes, stamps, the timing wheel |
+//! | | `flight.rs` | one load in progress |
+//! | 1 | `units.rs` | numbers that cross borders of modules: locations, ids, stamps, ticks |
+//! | | `reclaim/` | slots of readers, kept tables |
+//! | | `region.rs` | memory from the system |
+//! | | `removal.rs` | calls of the removal listener |
+//! | | `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `prefetch.rs`, `sync.rs` | errors, hashes, clocks, counters, prefetching, atomics and locks |
+//!
+//! The modules of floor 2 do not import each other.
+//!
+//! In `shard/`:
+//!
+//! | files | contents |
+//! |---|---|
+//! | `lookup.rs`, `read.rs` | reads, without the lock |
+//! | `write.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `grow.rs` | stores, space for entries and for large ones, expiry, loads, growth of the index; with the lock |
+//! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
+//! | `account.rs`, `governor.rs`, `touch.rs` | the shard's share of `max_bytes`, its live target, its touch log |
+//! | `ahead.rs` | prefetching for stores |
+//! | `estimate.rs` | how many entries a shard will hold, without making one |
+//!
+//! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `region.rs` and `prefetch.rs`.
+//!
+//! # The way of an operation
+//!
+//! * **A read** (`cache/mod.rs`): hash the key, choose the shard, and search its index
+//!   (`shard/lookup.rs`). Publish the entry in a slot (`reclaim/slots.rs`), and check the lane
+//!   again. Compare the key, and read the bytes (`ring/memory.rs`).
+//! * **An insert** (`shard/write.rs`): take the lock, tell the policy, evict until the entry fits
+//!   (`shard/space.rs`), append it to a chunk (`ring/mod.rs`), and publish its location
+//!   (`index/mod.rs`).
+//! * **A load** (`loader/`): look for the key, become leader or follower (`shard/load.rs`), run the
+//!   loader, and store its result if the flight is still registered.
+
+pub mod design;
+pub mod ordering;

@@ -1,0 +1,110 @@
+//! How large a cache has to be.
+//!
+//! [`max_bytes`](crate::CacheBuilder::max_bytes) is a limit on everything that the cache allocates.
+//! Part of it is not available to keys and values. This page says which part.
+//!
+//! # Computing it
+//!
+//! [`CacheBuilder::bytes_for`](crate::CacheBuilder::bytes_for) returns the `max_bytes` for a number
+//! of entries of one size. It knows the policy, the shards, the alignment and the deadlines of its
+//! builder:
+//!
+//! ```
+//! use std::time::Duration;
+//! use bytecache::{Cache, Policy};
+//!
+//! let builder = Cache::builder()
+//!     .shards(8)
+//!     .policy(Policy::S3Fifo)
+//!     .ttl(Duration::from_secs(600));
+//! // A million sessions: keys of 24 bytes, values of 256 bytes.
+//! let max_bytes = builder.bytes_for(1_000_000, 24, 256);
+//! let cache = builder.max_bytes(max_bytes).build()?;
+//! assert_eq!(cache.max_bytes(), max_bytes);
+//! # Ok::<(), bytecache::BuildError>(())
+//! ```
+//!
+//! A full cache of this size holds a million entries, within 3 %. With entries larger than 4 KiB,
+//! which come in runs of chunks, it is within 4 %. `tests/sizing.rs` checks every policy, entries
+//! of 32 to 20,000 bytes, one and several shards, with and without a time to live. Shards below
+//! 1 MiB may hold fewer.
+//!
+//! For entries of several sizes, pass the mean length of the keys and the mean length of the
+//! values. The result is then an estimate. A size-aware policy (`adaptive`, `gdsf`) keeps more
+//! small entries than large ones, so its cache may hold more entries than computed.
+//!
+//! # The formula
+//!
+//! An entry takes in its ring, rounded up to 4 bytes or to the [alignment of
+//! values](crate::CacheBuilder::value_alignment):
+//!
+//! ```text
+//! charge  =  header + 4 x stamps + key + padding + value
+//! ```
+//!
+//! * The header has 4 bytes. It has 12 if the key is longer than 255 bytes or the value longer than
+//!   65,535.
+//! * Each of these is a stamp: a time to live, a time to idle, a time to idle or a stale period
+//!   other than the cache's, a time to refresh.
+//! * The padding before the value is empty unless values are aligned.
+//!
+//! Outside its ring, an entry costs in a full shard:
+//!
+//! | | bytes for each entry |
+//! |---|---|
+//! | index | 6.3 |
+//! | policy | 4 to 31: the [bytes for each id](super::policies), divided by 0.85 |
+//! | timing wheel, if entries have deadlines | 1.2 |
+//!
+//! The index grows in steps. So index, policy and wheel may be a few percent larger than the table
+//! says.
+//!
+//! A ring cannot be full of live entries:
+//!
+//! * At most 97.5 % of it is live. The cache lowers that down to 79 % where entries leave in an
+//!   order that makes it copy many others.
+//! * Some chunks are kept free: one in 64 and two more. A chunk is 1/400 to 1/200 of the shard, and
+//!   at least 4 KiB.
+//! * The end of each chunk that is too short for an entry is unused. Large entries use runs of
+//!   chunks, so that little is lost.
+//!
+//! Each shard has a fixed part of 20 to 25 KiB. It is smaller below 1 MiB, and larger above 400
+//! MiB, where a shard has more than 400 chunks. The cache itself takes 7 KiB or less.
+//!
+//! Bytes of `max_bytes` for each entry, for a million entries in eight shards, as `bytes_for`
+//! returns them:
+//!
+//! | key + value | `fifo` | `lru` | `adaptive` | `w-tinylfu` | `gdsf` | `adaptive`, with a time to live |
+//! |---|---:|---:|---:|---:|---:|---:|
+//! | 16 + 16 | 49 | 55 | 54 | 75 | 80 | 59 |
+//! | 24 + 100 | 144 | 149 | 148 | 169 | 175 | 153 |
+//! | 24 + 256 | 303 | 309 | 308 | 329 | 334 | 313 |
+//! | 24 + 1,000 | 1,069 | 1,075 | 1,073 | 1,094 | 1,100 | 1,079 |
+//! | 24 + 10,000 | 10,305 | 10,311 | 10,310 | 10,331 | 10,336 | 10,311 |
+//!
+//! # Several shards
+//!
+//! Keys are divided between shards by their hashes, and not evenly. Of `n` entries for each shard
+//! on average, a shard gets `n` plus or minus the square root of `n`. The fullest of many shards
+//! has about `n + 3 * sqrt(n)`.
+//!
+//! `bytes_for` computes the size at which a cache that is *filled* holds the number of entries. If
+//! none of a fixed set of keys may be evicted, the fullest shard has to hold its part. Ask for more
+//! entries then:
+//!
+//! ```
+//! let (entries, shards) = (1_000_000_f64, 8.0);
+//! let to_ask_for = entries + 3.0 * (entries * shards).sqrt();
+//! assert_eq!(to_ask_for.round(), 1_008_485.0);
+//! ```
+//!
+//! An entry may still be evicted at any time. A cache is no store.
+//!
+//! # Measuring it
+//!
+//! * [`Cache::memory`](crate::Cache::memory) says where the bytes are: live entries, index, policy,
+//!   wheels, overhead.
+//! * [`Stats::evictions`](crate::Stats::evictions) stays 0 as long as everything fits.
+//! * `cargo run --release -p bytecache-tools -- simulate TRACE` prints the miss ratio of every
+//!   policy at several sizes, for requests that you recorded. The largest size that still pays is
+//!   usually smaller than the working set.
