@@ -106,9 +106,12 @@ fn a_value_is_equal_to_its_bytes_in_all_their_forms() {
     assert_eq!(value, b"Ada");
     assert_eq!(value, b"Ada".to_vec());
     assert_eq!(value, value_of(b"Ada"));
+    assert_eq!(value, value.clone());
+    assert_eq!((value.as_ref(), value.as_slice(), value.len()), (&b"Ada"[..], &b"Ada"[..], 3));
     assert!(value != *"Bob" && value != "Ad" && value != "Adam" && value != b"Bob"[..] && value != b"Ad".to_vec());
     assert_eq!(value_of("ä".as_bytes()), "ä");
     assert_ne!(value_of(b"\xff"), "\u{ff}");
+    assert_ne!(value, value_of(b"Bob"));
 }
 
 #[test]

@@ -708,22 +708,6 @@ fn values_outlive_their_entry_and_their_cache_and_move_to_other_threads() {
     }
 }
 
-#[test]
-fn values_compare_and_print_as_their_bytes() {
-    let _alone = alone();
-    let cache = cache(1 << 20, Policy::Lru);
-    cache.insert("a", "same").unwrap();
-    cache.insert("b", "same").unwrap();
-    cache.insert("c", "other").unwrap();
-    let [a, b, c] = ["a", "b", "c"].map(|key| cache.get(key).unwrap());
-    assert!(a == b && a != c && a == *b"same" && a == b"same" && a == b"same"[..] && a == b"same".to_vec());
-    let slice: &[u8] = b"same";
-    assert!(a == slice && a != *b"sam" && a != b"same!".to_vec());
-    assert_eq!(format!("{a:?}"), format!("{:?}", b"same"));
-    assert_eq!((a.as_ref(), a.as_slice(), a.len()), (&b"same"[..], &b"same"[..], 4));
-    assert_eq!(a.clone(), a);
-}
-
 #[cfg(feature = "bytes")]
 #[test]
 fn bytes_made_of_a_value_share_its_memory_and_outlive_the_cache() {
