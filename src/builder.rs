@@ -308,6 +308,7 @@ impl CacheBuilder {
     /// assert_eq!(Cache::builder().bytes_for(usize::MAX, 24, 256), usize::MAX);
     /// # Ok::<(), bytecache::BuildError>(())
     /// ```
+    #[must_use]
     pub fn bytes_for(&self, entries: usize, key_bytes: usize, value_bytes: usize) -> usize {
         match self.clone().config(0, cores()) {
             Ok(config) if key_bytes <= MAX_KEY_BYTES => config.bytes_for(entries, key_bytes, value_bytes),
