@@ -94,14 +94,14 @@ impl State {
     /// Asks for what a store will touch, whatever its key is.
     #[inline]
     pub(super) fn prefetch_to_store(&self) {
-        self.ring.prefetch_tail();
+        self.entries.ring().prefetch_tail();
         self.policy.prefetch();
         // It is located when the next one is announced.
-        self.index.table().prefetch_lane(self.announced.newest());
+        self.entries.table().prefetch_lane(self.announced.newest());
         let victim = self.announced.oldest();
-        self.index.table().prefetch_lane(victim.id);
+        self.entries.table().prefetch_lane(victim.id);
         if let Some(location) = victim.location {
-            self.ring.prefetch_death(location);
+            self.entries.ring().prefetch_death(location);
         }
     }
 }

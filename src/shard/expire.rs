@@ -5,14 +5,12 @@
 //! shard without deadlines has no wheel, and a wheel with nothing in it never asks for the time.
 
 use core::time::Duration;
-use std::boxed::Box;
-
 use super::read::is_served;
 use super::write::{NoSpace, Order, Stored, Writer};
-use super::{Shard, State};
+use super::Shard;
 use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
 use crate::hash::KeyHash;
-use crate::reclaim::{Live, Slot};
+use crate::reclaim::Slot;
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Held};
 use crate::units::{EntryId, LANES, Stamp, Stamps, Tick};
@@ -44,12 +42,6 @@ impl Presence {
     }
 }
 
-impl State {
-    pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
-        self.ring.shared().stamps(live)
-    }
-}
-
 impl Writer<'_> {
     /// The time, the same throughout one hold of the lock.
     pub(super) fn now(&mut self) -> Now {
@@ -59,14 +51,14 @@ impl Writer<'_> {
     /// Takes out entries that are due, as long as there are steps.
     #[inline]
     pub(super) fn expire_due(&mut self, steps: usize) {
-        if self.state.wheel.as_ref().is_some_and(|wheel| !wheel.is_empty()) {
+        if !self.state.deadlines.is_empty() {
             self.expire_up_to(steps);
         }
     }
 
     fn expire_up_to(&mut self, mut steps: usize) {
         let now = self.now();
-        while let Some(bucket) = self.state.wheel.as_mut().and_then(|wheel| wheel.next_due(now.tick(), &mut steps)) {
+        while let Some(bucket) = self.state.deadlines.next_due(now.tick(), &mut steps) {
             steps = steps.saturating_sub(STEPS_OF_A_LOOK - 1);
             self.fetch_ahead();
             self.expire_in(bucket, now);
@@ -77,22 +69,19 @@ impl Writer<'_> {
     /// Asks the processor to fetch what will be looked at next, perhaps by the next write: the bucket after the next one, and
     /// the headers of the next, whose lanes have arrived by now.
     fn fetch_ahead(&self) {
-        let Some(wheel) = &self.state.wheel else { return };
-        let [next, later] = wheel.upcoming();
-        let lanes = next.into_iter().flat_map(|bucket| (0..LANES).map(move |lane| EntryId::from_lane(bucket, lane)));
-        for live in lanes.filter_map(|id| self.state.live(id)) {
-            self.state.ring.shared().prefetch_header(live.location());
+        let [next, later] = self.state.deadlines.upcoming();
+        if let Some(next) = next {
+            self.state.entries.prefetch_headers(next);
         }
         if let Some(later) = later {
-            self.state.index.table().prefetch_lane(EntryId::from_lane(later, 0));
-            wheel.prefetch(later);
+            self.state.entries.table().prefetch_lane(EntryId::from_lane(later, 0));
+            self.state.deadlines.prefetch(later);
         }
     }
 
     /// Tells readers what has been taken out.
     pub(super) fn note_reached(&self) {
-        if let Some(wheel) = &self.state.wheel {
-            let reached = wheel.elapsed();
+        if let Some(reached) = self.state.deadlines.elapsed() {
             if reached > self.shard.time.reached() {
                 self.shard.time.reach(reached);
             }
@@ -101,13 +90,10 @@ impl Writer<'_> {
 
     /// Takes out the entries of a bucket that are due, and files it anew for the others.
     fn expire_in(&mut self, bucket: usize, now: Now) {
-        let lanes = (0..LANES).map(|lane| EntryId::from_lane(bucket, lane));
-        for live in lanes.clone().filter_map(|id| self.state.live(id)) {
-            self.state.ring.shared().prefetch_header(live.location());
-        }
+        self.state.entries.prefetch_headers(bucket);
         let mut next: Option<Tick> = None;
         let mut has_drained = false;
-        for id in lanes {
+        for id in (0..LANES).map(|lane| EntryId::from_lane(bucket, lane)) {
             match self.claim(id, now) {
                 None => {}
                 Some(removal) if removal > now.tick() => next = Some(next.map_or(removal, |next| next.min(removal))),
@@ -120,18 +106,14 @@ impl Writer<'_> {
                 }
             }
         }
-        if let (Some(next), Some(wheel)) = (next, &mut self.state.wheel) {
-            wheel.file(bucket, next);
-        }
+        self.state.deadlines.file(EntryId::from_lane(bucket, 0), next);
     }
 
     /// What becomes of an entry with a lifetime that is stored now. Fails if there is no room for the wheel that it needs.
     pub(super) fn fate(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Result<Fate, NoSpace> {
         let rules = &self.shard.rules;
         let now = self.prepare_wheel()?;
-        if let Some(wheel) = &self.state.wheel {
-            wheel.prefetch(self.state.index.table().home(hash));
-        }
+        self.state.deadlines.prefetch(self.state.entries.table().home(hash));
         let chance = if rules.need_chance(lifetime) { self.draw(hash) } else { 0.0 };
         Ok(rules.fate(lifetime, now, self.shard.time.reached(), chance))
     }
@@ -139,23 +121,20 @@ impl Writer<'_> {
     /// A number from 0 to 1, another for each key and each time; nobody can tell it in advance, unless the hasher's seed is
     /// fixed.
     fn draw(&mut self, hash: KeyHash) -> f64 {
-        self.state.draws += 1;
-        let seed = hash.get() ^ self.state.draws;
-        self.state.hasher.hash(&seed.to_le_bytes()).get() as f64 / u64::MAX as f64
+        let seed = self.state.deadlines.next_seed(hash);
+        self.state.entries.hasher().hash(&seed.to_le_bytes()).get() as f64 / u64::MAX as f64
     }
 
     /// Sees to it that there is a wheel, and that a removal within the horizon can be recorded. Returns the time, or fails
     /// if there is no room for the wheel.
     fn prepare_wheel(&mut self) -> Result<Now, NoSpace> {
         let now = self.now();
-        if self.state.wheel.is_none() {
-            let members = self.state.index.table().buckets();
-            let bytes = Wheel::footprint(members);
-            if !self.take_from_ring(bytes, MIN_CHUNKS_WITH_WHEEL) {
+        if !self.state.deadlines.has_wheel() {
+            let buckets = self.state.entries.table().buckets();
+            if !self.take_from_ring(Wheel::footprint(buckets), MIN_CHUNKS_WITH_WHEEL) {
                 return Err(NoSpace);
             }
-            self.state.wheel_bytes = bytes;
-            self.state.wheel = Some(Box::new(Wheel::new(members, now.tick())));
+            self.state.deadlines.create_wheel(buckets, now.tick());
             self.state.settle_capacity();
         }
         let reached = self.shard.time.reached();
@@ -163,7 +142,7 @@ impl Writer<'_> {
             // The clock has jumped more than a year: what lies so far back cannot wait, or what is stored now could not be told
             // from it.
             self.expire_up_to(usize::MAX);
-        } else if self.state.wheel.as_ref().is_some_and(|wheel| wheel.is_empty()) {
+        } else if self.state.deadlines.is_empty() {
             self.expire_up_to(0);
         }
         Ok(now)
@@ -172,16 +151,14 @@ impl Writer<'_> {
     /// Sees to it that an entry is removed in time.
     #[inline]
     pub(super) fn file(&mut self, id: EntryId, removal: Option<Tick>) {
-        if let (Some(removal), Some(wheel)) = (removal, &mut self.state.wheel) {
-            wheel.file(id.bucket(), removal);
-        }
+        self.state.deadlines.file(id, removal);
     }
 
     /// What there is under a key. An entry past its removal is taken out. Touches are to be drained before.
     #[inline]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
-        let Some((id, live)) = self.state.find(hash, key) else { return Presence::Absent };
-        if self.state.ring.has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
+        let Some((id, live)) = self.state.entries.find(hash, key) else { return Presence::Absent };
+        if self.state.entries.ring().has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
     }
 
     fn presence_of(&mut self, id: EntryId) -> Presence {
@@ -190,7 +167,7 @@ impl Writer<'_> {
             self.remove_resident(id, RemovalCause::Expired);
             return Presence::Absent;
         }
-        let stamps = self.state.live(id).map(|live| self.state.stamps(live));
+        let stamps = self.state.entries.live(id).map(|live| self.state.entries.stamps(live));
         let times = stamps.map(|stamps| self.shard.rules.times(&stamps, self.shard.time.reached()));
         match times.map(|times| times.freshness(now.tick())) {
             None | Some(Freshness::Gone) => Presence::Absent,
@@ -221,7 +198,7 @@ impl Writer<'_> {
     }
 
     fn has_stale_period(&self, id: EntryId) -> bool {
-        let stamps = self.state.live(id).map_or(Stamps::NONE, |live| self.state.stamps(live));
+        let stamps = self.state.entries.live(id).map_or(Stamps::NONE, |live| self.state.entries.stamps(live));
         self.shard.rules.stale_ticks(&stamps) > 0
     }
 
@@ -229,8 +206,8 @@ impl Writer<'_> {
     fn set_deadline(&mut self, hash: KeyHash, key: &[u8], id: EntryId, ttl: Duration) -> Result<bool, NoSpace> {
         let now = self.prepare_wheel()?;
         // Making the wheel may have evicted it.
-        let Some(live) = self.state.live(id) else { return Ok(false) };
-        let present = self.state.stamps(live);
+        let Some(live) = self.state.entries.live(id) else { return Ok(false) };
+        let present = self.state.entries.stamps(live);
         let Fate { stamps, removal } = self.shard.rules.fate_with_ttl(&present, ttl, now, self.shard.time.reached());
         if stamps.present() == present.present() {
             self.set_removal(id, &stamps);
@@ -251,7 +228,7 @@ impl Writer<'_> {
         let stored = self.place_order(order, Presence::Fresh(id));
         self.restored = None;
         let is_stored = stored.map(|stored| stored == Stored::Updated);
-        if is_stored != Ok(true) && self.state.find(order.hash, order.draft.key).is_none() {
+        if is_stored != Ok(true) && self.state.entries.find(order.hash, order.draft.key).is_none() {
             self.note_departure(&order.draft);
         }
         is_stored
@@ -322,26 +299,5 @@ impl Shard {
             },
         );
         found.map(|(_, outlook)| outlook).filter(|outlook| outlook.freshness != Freshness::Gone)
-    }
-
-    /// Recounts what the wheel should know, and panics where it does not.
-    pub(super) fn validate_wheel(&self, state: &State) {
-        let Some(wheel) = &state.wheel else {
-            assert_eq!(state.wheel_bytes, 0);
-            return;
-        };
-        wheel.validate();
-        assert_eq!(wheel.members(), state.index.table().buckets());
-        assert_eq!(state.wheel_bytes, Wheel::footprint(wheel.members()));
-        let reached = self.time.reached();
-        assert!(reached <= wheel.elapsed());
-        for bucket in 0..wheel.members() {
-            for (id, live) in state.index.table().entries(bucket, &state.token) {
-                let Some(removal) = self.rules.times(&state.stamps(live), reached).removal else { continue };
-                let filed = wheel.filed_under(bucket);
-                assert!(filed.is_some_and(|filed| filed <= removal), "{id:?} dies at {removal:?}, filed {filed:?}");
-                assert!(removal >= reached, "{id:?} should be gone");
-            }
-        }
     }
 }

@@ -11,10 +11,8 @@ use super::account::Lent;
 use super::space::Evicted;
 use super::write::Writer;
 use super::{MIN_CHUNKS, State, governor, table_bytes};
-use crate::expiry::Wheel;
 use crate::index::{Index, MAX_LOAD, Table};
 use crate::policy::Renumbering;
-use crate::reclaim::Live;
 use crate::units::LANES;
 
 /// The index grows to this many times its size at most, however small the first entries are.
@@ -25,11 +23,11 @@ const MIN_GROWTH: usize = 32;
 impl Writer<'_> {
     /// Sees to it that the index has room for one more entry.
     pub(super) fn make_index_room(&mut self) {
-        if self.state.index.has_room() {
+        if self.state.entries.have_room() {
             return;
         }
         self.grow_index();
-        while !self.state.index.has_room() {
+        while !self.state.entries.have_room() {
             if self.evict() == Evicted::Nothing {
                 return;
             }
@@ -39,7 +37,7 @@ impl Writer<'_> {
     /// Replaces the index by a larger one; not if the ring cannot spare the memory.
     #[cold]
     fn grow_index(&mut self) {
-        let buckets = self.state.index.table().buckets();
+        let buckets = self.state.entries.table().buckets();
         let wanted = self.wanted_buckets();
         // A large step while there is memory that nothing uses yet: later, both tables would have to be paid for by the ring. Else
         // twice the size at most; and if that asks too much of the ring, a smaller step may not.
@@ -49,7 +47,7 @@ impl Writer<'_> {
         let least = (buckets + buckets / 8 + 1).min(first);
         let sizes = [first, least + (first - least) / 2, least];
         if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
-            self.settle_wheel_bytes();
+            self.state.account_for_wheel();
             self.settle_policy_bytes();
             self.state.settle_capacity();
         }
@@ -58,7 +56,7 @@ impl Writer<'_> {
     /// Lets the index grow by one bucket: for models.
     #[cfg(bytecache_loom)]
     pub(crate) fn grow(&mut self) {
-        assert!(self.grow_index_to(self.state.index.table().buckets() + 1), "no room for a larger index");
+        assert!(self.grow_index_to(self.state.entries.table().buckets() + 1), "no room for a larger index");
     }
 
     /// What is allocated beside the present table and policy while the index grows: the new table; and what
@@ -68,11 +66,10 @@ impl Writer<'_> {
     }
 
     fn passing_bytes(&self, wanted: usize) -> usize {
-        let table = self.state.index.table();
+        let table = self.state.entries.table();
         // A little more for what the policy rounds up.
         let policy = self.state.policy_bytes / table.buckets() * wanted + self.state.policy_bytes / 16 + 1024;
-        let wheel = if self.state.wheel.is_some() { Wheel::footprint(wanted) } else { 0 };
-        policy + wheel + Renumbering::footprint(table.lanes())
+        policy + self.state.deadlines.footprint(wanted) + Renumbering::footprint(table.lanes())
     }
 
     /// Whether there was the memory for it.
@@ -84,29 +81,24 @@ impl Writer<'_> {
         // Given back also if the policy panics; or if a hasher does, the table's as well.
         let _passing = self.state.account.lend(passing);
         let lent = self.state.account.lend(table_bytes(wanted));
-        let table = Table::new(wanted, self.state.index.table().bits());
+        let table = Table::new(wanted, self.state.entries.table().bits());
         table.map(|table| self.move_index(Arc::new(table), lent)).is_some()
     }
 
     fn move_index(&mut self, table: Arc<Table>, lent: Lent) {
-        let State { index, ring, token, hasher, shard_bits, wheel, .. } = &mut *self.state;
+        let State { entries, deadlines, .. } = &mut *self.state;
         let (rules, reached) = (&self.shard.rules, self.shard.time.reached());
-        let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
-        let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
         let max_entries = Index::max_len_of(table.buckets());
-        let mut moved = Renumbering::new(index.table().lanes(), table.lanes(), max_entries);
-        let mut new_wheel = wheel.as_ref().map(|wheel| Box::new(Wheel::new(table.buckets(), wheel.elapsed())));
-        let old = Arc::clone(index.table());
-        index.move_to(table, token, prefetch, hash, |from, to, live| {
+        let mut moved = Renumbering::new(entries.table().lanes(), table.lanes(), max_entries);
+        let mut moved_deadlines = deadlines.emptied_for(table.buckets());
+        let old = Arc::clone(entries.table());
+        entries.move_to(table, |from, to, stamps| {
             moved.set(from, to);
-            let removal = rules.times(&ring.shared().stamps(live), reached).removal;
-            if let (Some(removal), Some(wheel)) = (removal, &mut new_wheel) {
-                wheel.file(to.bucket(), removal);
-            }
+            moved_deadlines.file(to, rules.times(&stamps, reached).removal);
         });
-        *wheel = new_wheel;
+        *deadlines = moved_deadlines;
         // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
-        let table = index.table();
+        let table = entries.table();
         self.shard.hint.set(table);
         self.shard.lookup.table.replace(Arc::clone(table));
         lent.keep();
@@ -120,15 +112,15 @@ impl Writer<'_> {
     /// least. What is too many costs memory for good, what is too few another growth.
     fn wanted_buckets(&self) -> usize {
         let state = &*self.state;
-        let len = state.index.len().max(1);
-        let lanes = state.index.table().lanes();
+        let len = state.entries.len().max(1);
+        let lanes = state.entries.table().lanes();
         // Saturating, as other threads may give the bytes of loads back meanwhile.
-        let known = state.policy_bytes + state.wheel_bytes + state.account.index_bytes();
+        let known = state.policy_bytes + state.deadlines.bytes() + state.account.index_bytes();
         let others = state.account.allocated().saturating_sub(known);
-        let chunks = (state.ring.chunks() - state.ring.counts().absent) * state.ring.chunk_bytes();
+        let chunks = (state.entries.ring().chunks() - state.entries.ring().counts().absent) * state.entries.ring().chunk_bytes();
         let spendable = state.account.budget() - others.saturating_sub(chunks);
-        let charge = state.ring.live_bytes() as f64 / len as f64;
-        let per_lane = 64.0 / LANES as f64 + (state.policy_bytes + state.wheel_bytes) as f64 / lanes as f64;
+        let charge = state.entries.ring().live_bytes() as f64 / len as f64;
+        let per_lane = 64.0 / LANES as f64 + (state.policy_bytes + state.deadlines.bytes()) as f64 / lanes as f64;
         // The ring is never fuller than its highest target.
         let per_entry = charge / governor::HIGHEST_SHARE + per_lane / MAX_LOAD;
         #[allow(
@@ -147,9 +139,9 @@ impl Writer<'_> {
             if self.state.account.take(bytes) {
                 return true;
             }
-            let chunk = self.state.ring.chunk_bytes();
+            let chunk = self.state.entries.ring().chunk_bytes();
             let missing = bytes.saturating_sub(self.state.account.left()).div_ceil(chunk);
-            let in_use = self.state.ring.chunks() - self.state.ring.counts().absent;
+            let in_use = self.state.entries.ring().chunks() - self.state.entries.ring().counts().absent;
             if in_use < missing + least {
                 return false;
             }
@@ -162,9 +154,9 @@ impl Writer<'_> {
     /// Gives one chunk in use back to the system.
     fn give_chunk_back(&mut self) -> bool {
         // One is kept, or cleaning would have nowhere to put survivors.
-        let given = self.free_chunks_in_use(2) && self.state.ring.give_back();
+        let given = self.free_chunks_in_use(2) && self.state.entries.ring_mut().give_back();
         if given {
-            self.state.account.give(self.state.ring.chunk_bytes());
+            self.state.account.give(self.state.entries.ring().chunk_bytes());
         }
         given
     }
@@ -179,13 +171,5 @@ impl Writer<'_> {
             return;
         }
         self.state.policy_bytes = bytes;
-    }
-
-    /// Accounts for the wheel that the index has grown with, from what the growth has just given back.
-    pub(super) fn settle_wheel_bytes(&mut self) {
-        let bytes = self.state.wheel.as_ref().map_or(0, |wheel| Wheel::footprint(wheel.members()));
-        if self.state.account.take(bytes - self.state.wheel_bytes) {
-            self.state.wheel_bytes = bytes;
-        }
     }
 }

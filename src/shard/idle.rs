@@ -19,11 +19,11 @@
 
 use super::read::{Reading, is_served};
 use super::write::Writer;
-use super::{Shard, State};
+use super::Shard;
 use crate::expiry::{CLAIMED, Freshness, Now, PERSISTENT};
 use crate::reclaim::Live;
 use crate::ring::StampsAt;
-use crate::units::{EntryId, Location, Stamp, Stamps, Tick};
+use crate::units::{EntryId, Stamp, Stamps, Tick};
 
 /// What became of a reader's attempt to move an idle stamp on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,35 +78,20 @@ impl Shard {
     }
 }
 
-impl State {
-    pub(super) fn set_stamp(&self, id: EntryId, stamp: Stamp, word: u32) {
-        if let Some(live) = self.live(id) {
-            self.ring.shared().set_stamp(live, stamp, word);
-        }
-    }
-
-    /// Publishes where an entry that was stored anew is: what readers do to its idle deadline meanwhile is not lost.
-    pub(super) fn publish_restored(&mut self, id: EntryId, from: Location, to: Location) {
-        self.ring.begin_relocation(from, to);
-        self.index.replace(id, to);
-        self.ring.end_relocation(from, to);
-    }
-}
-
 impl Writer<'_> {
     /// When an entry is to be removed, `None` if at no time or if it is not there. If that has come, no reader can put it off
     /// any more: the entry is to be taken out.
     pub(super) fn claim(&mut self, id: EntryId, now: Now) -> Option<Tick> {
-        let live = self.state.live(id)?;
-        if !self.state.ring.has_stamps(live) {
+        let live = self.state.entries.live(id)?;
+        if !self.state.entries.ring().has_stamps(live) {
             return None;
         }
         // Ends: a failure means that a reader has moved the stamp ahead.
         loop {
-            let stamps = self.state.stamps(live);
+            let stamps = self.state.entries.stamps(live);
             let removal = self.shard.rules.times(&stamps, self.shard.time.reached()).removal?;
             let idle = stamps.get(Stamp::Idle).filter(|_| removal <= now.tick());
-            if idle.is_none_or(|seen| self.state.ring.shared().exchange_stamp(live, Stamp::Idle, seen, CLAIMED)) {
+            if idle.is_none_or(|seen| self.state.entries.ring().shared().exchange_stamp(live, Stamp::Idle, seen, CLAIMED)) {
                 return Some(removal);
             }
         }
@@ -114,13 +99,13 @@ impl Writer<'_> {
 
     pub(super) fn set_removal(&mut self, id: EntryId, stamps: &Stamps) {
         if let Some(word) = stamps.get(Stamp::Removal) {
-            self.state.set_stamp(id, Stamp::Removal, word);
+            self.state.entries.set_stamp(id, Stamp::Removal, word);
         }
     }
 
     pub(super) fn make_persistent(&mut self, id: EntryId) {
         for (stamp, word) in PERSISTENT {
-            self.state.set_stamp(id, stamp, word);
+            self.state.entries.set_stamp(id, stamp, word);
         }
     }
 }

@@ -198,11 +198,11 @@ impl Writer<'_> {
     pub(crate) fn board(&mut self, hash: KeyHash, key: &[u8], can_be_stored: bool, waiter: Waiter) -> Boarding {
         self.drain_touches();
         let present = self.find_present(hash, key);
-        let live = present.id().and_then(|id| self.state.live(id));
+        let live = present.id().and_then(|id| self.state.entries.live(id));
         match (present, live) {
             (Presence::Fresh(_), Some(live)) => Boarding::Present(self.shard.lookup.ring.value(live)),
             (Presence::Negative(_), Some(live)) => {
-                Boarding::Negative(Negative::from_value(self.state.ring.entry(live).value))
+                Boarding::Negative(Negative::from_value(self.state.entries.ring().entry(live).value))
             }
             _ if can_be_stored => self.board_flight(key, waiter),
             _ => self.no_room(),
@@ -287,7 +287,7 @@ impl Writer<'_> {
         if !is_due {
             return None;
         }
-        self.state.set_stamp(id, Stamp::Refresh, mark.low());
+        self.state.entries.set_stamp(id, Stamp::Refresh, mark.low());
         let claim = Claim { mark: stamps.get(Stamp::Refresh).map(|_| mark.low()) };
         self.state.flights.get(key).is_none().then_some(claim)
     }
@@ -306,7 +306,7 @@ impl Writer<'_> {
     fn find_fresh(&mut self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Stamps)> {
         self.drain_touches();
         let Presence::Fresh(id) = self.find_present(hash, key) else { return None };
-        Some((id, self.state.stamps(self.state.live(id)?)))
+        Some((id, self.state.entries.stamps(self.state.entries.live(id)?)))
     }
 
     /// Takes the flight of a key out, as what it loads may be older than what the key stands for from now on.
@@ -368,7 +368,7 @@ impl Writer<'_> {
             }
         };
         self.store(hash, key, value, Condition::Always, &lifetime).ok()?;
-        let (_, live) = self.state.find(hash, key).filter(|_| matches!(result, LoadResult::Value(..)))?;
+        let (_, live) = self.state.entries.find(hash, key).filter(|_| matches!(result, LoadResult::Value(..)))?;
         Some(self.shard.lookup.ring.value(live))
     }
 
@@ -378,7 +378,7 @@ impl Writer<'_> {
         match self.find_present(hash, key) {
             Presence::Fresh(id) | Presence::Stale(id) => {
                 let mark = self.shard.rules.refresh_after_failure(self.now(), retry);
-                self.state.set_stamp(id, Stamp::Refresh, mark.low());
+                self.state.entries.set_stamp(id, Stamp::Refresh, mark.low());
                 true
             }
             Presence::Absent | Presence::Negative(_) => false,

@@ -22,6 +22,8 @@
 
 mod account;
 mod ahead;
+mod deadlines;
+mod entries;
 mod estimate;
 mod expire;
 mod governor;
@@ -42,6 +44,8 @@ use std::sync::Arc;
 
 use account::Account;
 use ahead::{Announced, PolicyHint};
+use deadlines::Deadlines;
+use entries::Entries;
 pub(crate) use estimate::PolicyBytes;
 use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
@@ -57,7 +61,7 @@ use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
 use crate::prefetch::LINE;
-use crate::reclaim::{Kept, WriteToken};
+use crate::reclaim::Kept;
 use crate::removal::Teller;
 use crate::ring::{Alignment, ChunkId, Ring};
 use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
@@ -206,14 +210,13 @@ impl<T> core::ops::Deref for OwnLines<T> {
 /// with the first fields of the ring; what comes after that mostly stays in the caches of all cores.
 #[repr(C)]
 pub(crate) struct State {
-    index: Index,
     /// The entry that is being stored: it has an id for the policy, and no location yet.
     newcomer: Option<Newcomer>,
     /// The entry that is being updated, and the charge that the policy was told of already.
     updated: Option<(EntryId, NonZeroU32)>,
     announced: Announced,
     counts: WriteCounts,
-    ring: Ring,
+    entries: Entries,
 
     governor: Governor,
     /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
@@ -222,8 +225,6 @@ pub(crate) struct State {
     cleaning: Option<(ChunkId, usize)>,
     factory: PolicyFactory,
     account: Arc<Account>,
-    hasher: KeyHasher,
-    shard_bits: u32,
     /// Where the search for a victim goes on that the policy would not name.
     stray_at: u32,
     policy: Box<dyn EvictionPolicy>,
@@ -231,12 +232,7 @@ pub(crate) struct State {
     policy_bytes: usize,
     /// The live bytes that the policy was told to keep to.
     capacity: usize,
-    /// From the first entry with a deadline on.
-    wheel: Option<Box<Wheel>>,
-    /// What is accounted for as the wheel's.
-    wheel_bytes: usize,
-    /// How many lifetimes have been left to chance.
-    draws: u64,
+    deadlines: Deadlines,
     /// The loads under way whose results may be stored, by key.
     flights: load::Flights,
     /// How many chunks are to be ready for writing.
@@ -250,12 +246,16 @@ pub(crate) struct State {
     waiting_seen: usize,
     /// The policy has panicked or was cleared away, and is to be made anew before it is used again.
     policy_is_stale: bool,
-    token: WriteToken,
 }
 
 impl State {
+    /// Accounts for the wheel that the index has grown with.
+    fn account_for_wheel(&mut self) {
+        self.deadlines.account_for_growth(&self.account);
+    }
+
     /// From the lock, which lies before the state, to the end of what each store writes to.
-    const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, ring) + Ring::WRITTEN_BYTES;
+    const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, entries) + Entries::WRITTEN_BYTES;
 }
 
 const _: () = assert!(State::WRITTEN_BYTES <= 3 * LINE);
@@ -322,17 +322,13 @@ impl Shard {
         let (stripes, places) = config.touch_log();
         let ordered = policy.recency() == Recency::Ordered;
         let mut state = State {
-            token: WriteToken::new(),
-            index: Index::new(Arc::clone(&table)),
-            ring,
+            entries: Entries::new(Arc::clone(&table), ring, config.hasher.clone(), config.shard_bits),
             policy_bytes: policy.bytes(),
             policy,
             policy_is_stale: false,
             capacity: 0,
             governor: Governor::new(),
-            wheel: None,
-            wheel_bytes: 0,
-            draws: 0,
+            deadlines: Deadlines::new(),
             cleaning: None,
             ready: 0,
             large_share: runs::LargeShare::default(),
@@ -346,8 +342,6 @@ impl Shard {
             announced: Announced::new(),
             stray_at: 0,
             counts: WriteCounts::default(),
-            hasher: config.hasher.clone(),
-            shard_bits: config.shard_bits,
             factory: Arc::clone(&config.factory),
             account: Arc::clone(&account),
         };
@@ -355,7 +349,7 @@ impl Shard {
         Ok(Self {
             hint: TableHint::new(&table),
             policy_hint: PolicyHint::new(&*state.policy),
-            lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.ring.shared()) },
+            lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.entries.ring().shared()) },
             touches: ordered.then(|| TouchLog::new(stripes, places)),
             account,
             overhead: config.overhead(),
@@ -375,7 +369,7 @@ impl Shard {
 
     /// Entries in the shard.
     pub(crate) fn len(&self) -> usize {
-        self.state.lock().index.len()
+        self.state.lock().entries.len()
     }
 
     /// Adds this shard's counters to `stats`, and returns its live target from 0 to 1.
@@ -387,35 +381,34 @@ impl Shard {
 
     pub(crate) fn memory(&self) -> Memory {
         let state = self.state.lock();
-        let counts = state.ring.counts();
-        let chunk = state.ring.chunk_bytes();
+        let counts = state.entries.ring().counts();
+        let chunk = state.entries.ring().chunk_bytes();
         Memory {
             max: self.account.budget(),
             allocated: self.account.allocated(),
-            chunks: (state.ring.chunks() - counts.absent) * chunk,
+            chunks: (state.entries.ring().chunks() - counts.absent) * chunk,
             index: self.account.index_bytes(),
             policy: state.policy_bytes,
-            wheels: state.wheel_bytes,
+            wheels: state.deadlines.bytes(),
             flights: self.account.flight_bytes(),
             overhead: self.overhead,
-            live: state.ring.live_bytes(),
-            dead: state.ring.dead_bytes(),
+            live: state.entries.ring().live_bytes(),
+            dead: state.entries.ring().dead_bytes(),
             retired: counts.retired * chunk,
-            pinned: state.ring.pinned_bytes(),
+            pinned: state.entries.ring().pinned_bytes(),
         }
     }
 
     /// Recounts everything and panics where it differs.
     pub(crate) fn validate(&self) {
         let state = self.state.lock();
-        let locations = state.index.validate(&state.token, |live| state.hash_of(live));
-        state.ring.validate(&locations);
-        let counts = state.ring.counts();
-        let chunks = (state.ring.chunks() - counts.absent) * state.ring.chunk_bytes();
-        let known = chunks + state.policy_bytes + state.wheel_bytes + self.overhead;
+        state.entries.validate();
+        let counts = state.entries.ring().counts();
+        let chunks = (state.entries.ring().chunks() - counts.absent) * state.entries.ring().chunk_bytes();
+        let known = chunks + state.policy_bytes + state.deadlines.bytes() + self.overhead;
         let known = known + self.account.index_bytes() + self.account.flight_bytes();
         assert_eq!(self.account.allocated(), known, "the account differs");
         assert!(known <= self.account.budget());
-        self.validate_wheel(&state);
+        state.deadlines.validate(&state.entries, &self.rules, self.time.reached());
     }
 }

@@ -38,7 +38,7 @@ enum Purpose {
 impl State {
     /// Notes that an entry of this charge, which is not small, is to be stored.
     fn note_large(&mut self, charge: usize) {
-        let stretch_max = self.ring.bytes() as u64 / STRETCH_SHARE;
+        let stretch_max = self.entries.ring().bytes() as u64 / STRETCH_SHARE;
         let share = &mut self.large_share;
         share.large += charge as u64;
         let stretch = self.counts.inserted_bytes - share.inserted;
@@ -57,7 +57,7 @@ impl State {
 
     /// Where an entry of this charge goes.
     fn home(&self, charge: usize) -> Home {
-        let ring = &self.ring;
+        let ring = self.entries.ring();
         match charge {
             _ if charge <= ring.small_max() => Home::Chunk,
             _ if self.is_mostly_large() => ring.home(charge),
@@ -72,15 +72,15 @@ impl Writer<'_> {
     /// that nobody holds.
     #[inline]
     pub(super) fn may_have_place(&mut self, layout: &Layout) -> bool {
-        layout.charge() <= self.state.ring.chunk_bytes() || self.has_window(self.state.ring.span_alone(layout.charge()))
+        layout.charge() <= self.state.entries.ring().chunk_bytes() || self.has_window(self.state.entries.ring().span_alone(layout.charge()))
     }
 
     #[cold]
     fn has_window(&mut self, span: usize) -> bool {
         let has_window = |writer: &mut Self| {
-            writer.state.ring.reclaim();
-            writer.state.ring.look_at_slots();
-            writer.state.ring.could_be_freed(span)
+            writer.state.entries.ring_mut().reclaim();
+            writer.state.entries.ring_mut().look_at_slots();
+            writer.state.entries.ring().could_be_freed(span)
         };
         has_window(self) || self.yield_to_readers(has_window)
     }
@@ -93,19 +93,19 @@ impl Writer<'_> {
             Home::Chunk => self.place_in_chunk(layout, draft),
             Home::Alone(span) => self.place_alone(span, layout, draft),
             Home::Shared(span) => {
-                if let Some(location) = self.state.ring.append_large(layout, draft) {
+                if let Some(location) = self.state.entries.ring_mut().append_large(layout, draft) {
                     return Some(location);
                 }
                 // Entries of other sizes may have the run; then this one is alone if that leaves less unused.
-                let alone = self.state.ring.span_alone(layout.charge());
-                let unused = alone * self.state.ring.chunk_bytes() - layout.charge();
-                if self.state.ring.room(Stream::Large) > unused || !self.free_run(span, Purpose::SeveralEntries) {
+                let alone = self.state.entries.ring().span_alone(layout.charge());
+                let unused = alone * self.state.entries.ring().chunk_bytes() - layout.charge();
+                if self.state.entries.ring().room(Stream::Large) > unused || !self.free_run(span, Purpose::SeveralEntries) {
                     return self.place_alone(alone, layout, draft);
                 }
-                let first = self.state.ring.free_run(span, None)?;
+                let first = self.state.entries.ring().free_run(span, None)?;
                 self.open_run(Stream::Large, first, span);
                 self.after_opening();
-                self.state.ring.append_large(layout, draft)
+                self.state.entries.ring_mut().append_large(layout, draft)
             }
         }
     }
@@ -117,13 +117,13 @@ impl Writer<'_> {
         if !is_free {
             return None;
         }
-        let first = self.state.ring.free_run(span, None)?;
-        self.state.ring.write_run(first, layout, draft)
+        let first = self.state.entries.ring().free_run(span, None)?;
+        self.state.entries.ring_mut().write_run(first, layout, draft)
     }
 
     fn open_run(&mut self, stream: Stream, first: ChunkId, span: usize) {
-        if let Some(emptied) = self.state.ring.open_run(stream, first, span) {
-            self.state.ring.retire(emptied);
+        if let Some(emptied) = self.state.entries.ring_mut().open_run(stream, first, span) {
+            self.state.entries.ring_mut().retire(emptied);
         }
     }
 
@@ -132,39 +132,39 @@ impl Writer<'_> {
         if self.state.is_mostly_large() {
             return;
         }
-        for chunk in self.state.ring.seal_large_runs().into_iter().flatten() {
-            self.state.ring.retire(chunk);
+        for chunk in self.state.entries.ring_mut().seal_large_runs().into_iter().flatten() {
+            self.state.entries.ring_mut().retire(chunk);
         }
     }
 
     /// Sees to it that `span` adjacent chunks are free; `false` if they cannot be had without waiting.
     fn free_run(&mut self, span: usize, purpose: Purpose) -> bool {
-        let run = span * self.state.ring.chunk_bytes();
+        let run = span * self.state.entries.ring().chunk_bytes();
         // Before what stands in the way of a shared run is evicted, so much is by the policy's choice.
         let (wanted, by_policy) = match purpose {
             Purpose::OneEntry => (1, 0),
             Purpose::SeveralEntries => (2, run),
         };
-        let enough = self.state.ring.live_bytes().saturating_sub(by_policy);
+        let enough = self.state.entries.ring().live_bytes().saturating_sub(by_policy);
         let mut emptied = 0;
         loop {
-            self.state.ring.reclaim();
+            self.state.entries.ring_mut().reclaim();
             self.put_to_use(span, wanted);
-            let runs = self.state.ring.free_runs(span);
+            let runs = self.state.entries.ring().free_runs(span);
             if runs >= wanted {
                 return true;
             }
-            self.state.ring.look_at_slots();
-            let Some(window) = self.state.ring.cheapest_window(span) else { return self.has_run_in_the_end(span) };
+            self.state.entries.ring_mut().look_at_slots();
+            let Some(window) = self.state.entries.ring().cheapest_window(span) else { return self.has_run_in_the_end(span) };
             let is_worth_it = window.live() <= run / WORTH_EMPTYING.1 * WORTH_EMPTYING.0;
             // A second one is no more than a precaution.
-            if runs > 0 && (emptied >= MAX_FRUITLESS || !is_worth_it || self.state.ring.empties_by_itself(window)) {
+            if runs > 0 && (emptied >= MAX_FRUITLESS || !is_worth_it || self.state.entries.ring().empties_by_itself(window)) {
                 return true;
             }
             if emptied >= 2 * MAX_FRUITLESS {
                 return self.has_run_in_the_end(span);
             }
-            if is_worth_it || self.state.ring.live_bytes() <= enough || !self.evict_chunkful() {
+            if is_worth_it || self.state.entries.ring().live_bytes() <= enough || !self.evict_chunkful() {
                 self.exchange_absent(window, enough);
                 self.empty_window(window, enough);
                 emptied += 1;
@@ -175,20 +175,20 @@ impl Writer<'_> {
     /// Whether `span` adjacent chunks are free, at once or when readers that are about to finish have done so.
     fn has_run_in_the_end(&mut self, span: usize) -> bool {
         let has_run = |writer: &mut Self| {
-            writer.state.ring.reclaim();
-            writer.state.ring.free_runs(span) > 0
+            writer.state.entries.ring_mut().reclaim();
+            writer.state.entries.ring().free_runs(span) > 0
         };
         has_run(self) || self.yield_to_readers(has_run)
     }
 
     /// Puts absent chunks to use until so many runs could be opened: they need not be adjacent, but mostly are.
     fn put_to_use(&mut self, span: usize, runs: usize) {
-        let chunk = self.state.ring.chunk_bytes();
-        while self.state.ring.free_runs(span) < runs
-            && self.state.ring.counts().absent > 0
+        let chunk = self.state.entries.ring().chunk_bytes();
+        while self.state.entries.ring().free_runs(span) < runs
+            && self.state.entries.ring().counts().absent > 0
             && self.state.account.take(chunk)
         {
-            self.state.ring.put_to_use();
+            self.state.entries.ring_mut().put_to_use();
         }
     }
 
@@ -196,20 +196,20 @@ impl Writer<'_> {
     fn exchange_absent(&mut self, window: Window, enough: usize) {
         // Each second round puts one to use, unless a reader has come to see what was emptied for it.
         for _ in 0..2 * window.chunks() {
-            if self.state.ring.exchange_absent(window) {
+            if self.state.entries.ring_mut().exchange_absent(window) {
                 continue;
             }
-            match self.state.ring.emptiest_outside(window) {
-                Some(chunk) if self.state.ring.absent_in(window) => self.vacate(chunk, window, enough),
+            match self.state.entries.ring().emptiest_outside(window) {
+                Some(chunk) if self.state.entries.ring().absent_in(window) => self.vacate(chunk, window, enough),
                 _ => return,
             }
-            self.state.ring.reclaim();
+            self.state.entries.ring_mut().reclaim();
         }
     }
 
     /// Empties the chunks of a window.
     fn empty_window(&mut self, window: Window, enough: usize) {
-        while let Some(chunk) = self.state.ring.next_in_window(window) {
+        while let Some(chunk) = self.state.entries.ring_mut().next_in_window(window) {
             self.vacate(chunk, window, enough);
         }
     }
@@ -218,24 +218,24 @@ impl Writer<'_> {
     /// more than `enough` bytes are live, the policy's choice is evicted first.
     fn vacate(&mut self, chunk: ChunkId, window: Window, enough: usize) {
         self.state.cleaning = self.state.cleaning.filter(|&(cleaned, _)| cleaned != chunk);
-        self.state.ring.begin_cleaning(chunk);
+        self.state.entries.ring_mut().begin_cleaning(chunk);
         let mut at = 0;
-        while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
+        while let Some((location, next)) = self.state.entries.ring().next_entry(chunk, at) {
             if self.relocate(location, Some(window)).is_some() {
                 at = next;
-            } else if self.state.ring.live_bytes() <= enough || !self.evict_chunkful() {
+            } else if self.state.entries.ring().live_bytes() <= enough || !self.evict_chunkful() {
                 self.evict_at(location);
                 at = next;
             }
         }
-        self.state.ring.retire(chunk);
+        self.state.entries.ring_mut().retire(chunk);
     }
 
     /// Moves an entry that is not dead to the survivors, out of the window; its charge, or `None` if there is
     /// no chunk for it.
     pub(super) fn relocate(&mut self, location: Location, window: Option<Window>) -> Option<usize> {
-        let id = self.state.resident_at(location)?;
-        let moved = match self.state.home(self.state.ring.charge_of(location)) {
+        let id = self.state.entries.id_at(location)?;
+        let moved = match self.state.home(self.state.entries.ring().charge_of(location)) {
             Home::Chunk => self.relocate_to_chunk(id, location, window),
             Home::Shared(span) => self.relocate_to_run(id, location, span, window),
             Home::Alone(span) => self.relocate_alone(id, location, span, window),
@@ -247,13 +247,13 @@ impl Writer<'_> {
     }
 
     fn relocate_to_chunk(&mut self, id: EntryId, location: Location, window: Option<Window>) -> Option<usize> {
-        let stream = self.state.ring.stream_after(location);
-        self.relocate_to(stream, id, location).or_else(|| {
+        let stream = self.state.entries.ring().stream_after(location);
+        self.state.entries.relocate(id, location, stream).or_else(|| {
             self.has_free(1);
             let opened = self.open_next(stream, window);
             // Rather among entries of another age than not at all.
             let streams = if opened { [stream; 3] } else { Stream::OF_CHUNKS };
-            streams.into_iter().find_map(|stream| self.relocate_to(stream, id, location))
+            streams.into_iter().find_map(|stream| self.state.entries.relocate(id, location, stream))
         })
     }
 
@@ -264,17 +264,17 @@ impl Writer<'_> {
         span: usize,
         window: Option<Window>,
     ) -> Option<usize> {
-        self.relocate_to(Stream::LargeSurvivors, id, location).or_else(|| {
+        self.state.entries.relocate(id, location, Stream::LargeSurvivors).or_else(|| {
             self.has_free(span);
-            let ring = &self.state.ring;
+            let ring = self.state.entries.ring();
             let whole = ring.free_run(span, window).map(|first| (first, span));
             let run = whole.or_else(|| ring.longest_free(window));
             match run {
                 Some((first, span)) if span >= ring.span_alone(ring.charge_of(location)) => {
                     self.open_run(Stream::LargeSurvivors, first, span);
-                    self.relocate_to(Stream::LargeSurvivors, id, location)
+                    self.state.entries.relocate(id, location, Stream::LargeSurvivors)
                 }
-                _ => self.relocate_to(Stream::Large, id, location),
+                _ => self.state.entries.relocate(id, location, Stream::Large),
             }
         })
     }
@@ -287,19 +287,7 @@ impl Writer<'_> {
         window: Option<Window>,
     ) -> Option<usize> {
         self.has_free(span);
-        let (ring, token, index) = self.state.ring_and_index();
-        let first = ring.free_run(span, window)?;
-        let (to, charge) = ring.relocate_alone(location, first, token)?;
-        index.replace(id, to);
-        ring.end_relocation(location, to);
-        Some(charge)
-    }
-
-    fn relocate_to(&mut self, stream: Stream, id: EntryId, location: Location) -> Option<usize> {
-        let (ring, token, index) = self.state.ring_and_index();
-        let (to, charge) = ring.relocate(location, stream, token)?;
-        index.replace(id, to);
-        ring.end_relocation(location, to);
-        Some(charge)
+        let first = self.state.entries.ring().free_run(span, window)?;
+        self.state.entries.relocate_alone(id, location, first)
     }
 }

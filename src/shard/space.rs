@@ -10,13 +10,13 @@ use super::write::{Writer, charge_u32};
 use core::cell::Cell;
 
 use super::ahead::Announced;
+use super::entries::Entries;
 use super::{State, governor};
 use crate::hash::KeyHash;
-use crate::index::Index;
 use crate::policy::{ResidentSource, Residents};
-use crate::reclaim::{self, Live, WriteToken};
+use crate::reclaim;
 use crate::removal::RemovalCause;
-use crate::ring::{ChunkId, Draft, Layout, Ring, Stream, Window};
+use crate::ring::{ChunkId, Draft, Layout, Stream, Window};
 use crate::sync;
 use crate::units::{EntryId, Location};
 
@@ -88,22 +88,22 @@ pub(super) fn live_limit(bytes: usize, target: u32, unused: usize) -> usize {
 impl State {
     /// Chunks that may be in use beside what else is allocated.
     fn usable_chunks(&self) -> usize {
-        let counts = self.ring.counts();
-        let more = self.ring.whole_chunks(self.account.left());
-        self.ring.chunks() - counts.absent + more.min(counts.absent)
+        let counts = self.entries.ring().counts();
+        let more = self.entries.ring().whole_chunks(self.account.left());
+        self.entries.ring().chunks() - counts.absent + more.min(counts.absent)
     }
 
     /// Derives how many bytes may be live, and tells the policy when that has changed.
     pub(super) fn settle_capacity(&mut self) {
         let usable = self.usable_chunks();
-        self.ready = ready_chunks(self.ring.chunks()) + self.ring.large_span();
-        let reserve = match self.ring.has_small() {
+        self.ready = ready_chunks(self.entries.ring().chunks()) + self.entries.ring().large_span();
+        let reserve = match self.entries.ring().has_small() {
             true => self.ready + half_used_chunks(usable),
             // One shared run is not full, and entries that have a run for themselves need nothing.
-            false => self.ring.large_span(),
+            false => self.entries.ring().large_span(),
         };
-        let unused = reserve * self.ring.chunk_bytes() + self.ring.unused_ends();
-        let capacity = live_limit(usable * self.ring.chunk_bytes(), self.governor.target(), unused);
+        let unused = reserve * self.entries.ring().chunk_bytes() + self.entries.ring().unused_ends();
+        let capacity = live_limit(usable * self.entries.ring().chunk_bytes(), self.governor.target(), unused);
         if capacity != self.capacity {
             self.capacity = capacity;
             self.policy.set_capacity(capacity as u64);
@@ -112,15 +112,15 @@ impl State {
 
     /// Chunks that can be written to at once.
     fn free_chunks(&self) -> usize {
-        let counts = self.ring.counts();
-        counts.free + self.ring.whole_chunks(self.account.left()).min(counts.absent)
+        let counts = self.entries.ring().counts();
+        counts.free + self.entries.ring().whole_chunks(self.account.left()).min(counts.absent)
     }
 }
 
 impl Writer<'_> {
     /// Evicts until `extra` more live bytes fit.
     pub(super) fn evict_down_to_fit(&mut self, extra: usize) {
-        while self.state.ring.live_bytes() + extra > self.state.capacity {
+        while self.state.entries.ring().live_bytes() + extra > self.state.capacity {
             if self.evict() != Evicted::Entry {
                 return;
             }
@@ -130,20 +130,15 @@ impl Writer<'_> {
     /// Evicts the entry that the policy names.
     pub(super) fn evict(&mut self) -> Evicted {
         for _ in 0..MAX_UNKNOWN {
-            let State { policy, index, ring, token, newcomer, updated, hasher, shard_bits, announced, .. } =
-                &mut *self.state;
-            let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
+            let State { policy, entries, newcomer, updated, announced, .. } = &mut *self.state;
             let hashed = Cell::new(None);
             let source = Source {
-                index,
-                ring,
-                token,
+                entries,
                 newcomer: newcomer.map(|new| (new.id, new.hash)),
                 told: newcomer
                     .map(|new| (new.id, new.charge))
                     .or_else(|| updated.map(|(id, charge)| (id, charge.get()))),
                 announced,
-                hash,
                 hashed: &hashed,
             };
             let Some(victim) = policy.evict(&mut Residents::new(&source)) else { break };
@@ -152,7 +147,7 @@ impl Writer<'_> {
                 self.state.counts.evictions += 1;
                 return Evicted::Newcomer;
             }
-            if self.state.live(victim).is_some() {
+            if self.state.entries.live(victim).is_some() {
                 let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
                 self.unlink_hashed(victim, hash, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
@@ -165,11 +160,11 @@ impl Writer<'_> {
     /// Evicts any entry: the policy names none, or none that is there.
     #[cold]
     fn evict_stray(&mut self) -> Evicted {
-        let lanes = charge_u32(self.state.index.table().lanes());
+        let lanes = charge_u32(self.state.entries.table().lanes());
         for _ in 0..lanes {
             self.state.stray_at = (self.state.stray_at + 1) % lanes;
             let id = EntryId::new(self.state.stray_at);
-            if self.state.live(id).is_some() {
+            if self.state.entries.live(id).is_some() {
                 self.evict_in_spite(id);
                 return Evicted::Entry;
             }
@@ -179,7 +174,7 @@ impl Writer<'_> {
 
     /// Evicts the entry at a location that is not marked dead.
     pub(super) fn evict_at(&mut self, location: Location) {
-        if let Some(id) = self.state.resident_at(location) {
+        if let Some(id) = self.state.entries.id_at(location) {
             self.evict_in_spite(id);
         }
     }
@@ -193,7 +188,7 @@ impl Writer<'_> {
 
     /// Writes an entry to the ring; `None` if no space can be had. Other entries may have been evicted or relocated.
     pub(super) fn place(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
-        if layout.charge() > self.state.ring.small_max() {
+        if layout.charge() > self.state.entries.ring().small_max() {
             return self.place_large(layout, draft);
         }
         self.place_in_chunk(layout, draft)
@@ -202,7 +197,7 @@ impl Writer<'_> {
     /// Writes an entry to the open chunk, or the next one.
     pub(super) fn place_in_chunk(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         loop {
-            if let Some(location) = self.state.ring.append(Stream::Fresh, layout, draft) {
+            if let Some(location) = self.state.entries.ring_mut().append(Stream::Fresh, layout, draft) {
                 return Some(location);
             }
             if !self.free_chunk() {
@@ -234,27 +229,27 @@ impl Writer<'_> {
         self.state.opened += 1;
         if self.state.opened % RELEASE_EVERY == 0 {
             self.seal_large_runs();
-            let absent = self.state.ring.counts().absent;
+            let absent = self.state.entries.ring().counts().absent;
             // While the ring still grows, they are about to be used.
             if absent > 0 && absent == self.state.absent_seen {
-                self.state.ring.release_absent();
+                self.state.entries.ring().release_absent();
             }
             self.state.absent_seen = absent;
         }
     }
 
     fn note_usual_entry(&mut self) {
-        let usual = self.state.ring.live_bytes() / self.state.index.len().max(1);
-        self.state.ring.shared().set_usual_entry(usual);
+        let usual = self.state.entries.ring().live_bytes() / self.state.entries.len().max(1);
+        self.state.entries.ring().shared().set_usual_entry(usual);
     }
 
     /// Opens a free chunk that is not in the window; `false` if there is none.
     pub(super) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
-        match self.state.ring.open_next(stream, window) {
+        match self.state.entries.ring_mut().open_next(stream, window) {
             None => false,
             Some(emptied) => {
                 if let Some(chunk) = emptied {
-                    self.state.ring.retire(chunk);
+                    self.state.entries.ring_mut().retire(chunk);
                 }
                 true
             }
@@ -263,13 +258,13 @@ impl Writer<'_> {
 
     /// Sees to it that `wanted` chunks are free; `false` if that cannot be had without waiting.
     fn free_chunks(&mut self, wanted: usize) -> bool {
-        let chunk = self.state.ring.chunk_bytes();
-        self.state.ring.reclaim();
-        while self.state.ring.counts().free < wanted
-            && self.state.ring.counts().absent > 0
+        let chunk = self.state.entries.ring().chunk_bytes();
+        self.state.entries.ring_mut().reclaim();
+        while self.state.entries.ring().counts().free < wanted
+            && self.state.entries.ring().counts().absent > 0
             && self.state.account.take(chunk)
         {
-            self.state.ring.put_to_use();
+            self.state.entries.ring_mut().put_to_use();
         }
         self.free_chunks_in_use(wanted)
     }
@@ -295,10 +290,10 @@ impl Writer<'_> {
 
     /// Whether so many chunks are free, once those have been taken back that nobody holds any more.
     pub(super) fn has_free(&mut self, wanted: usize) -> bool {
-        if self.state.ring.counts().free < wanted {
-            self.state.ring.reclaim();
+        if self.state.entries.ring().counts().free < wanted {
+            self.state.entries.ring_mut().reclaim();
         }
-        self.state.ring.counts().free >= wanted
+        self.state.entries.ring().counts().free >= wanted
     }
 
     /// Lets readers that are about to finish do so, until `is_enough` or nothing waits for them; whether it is enough then.
@@ -307,7 +302,7 @@ impl Writer<'_> {
         // A thread that is a reader itself might wait for itself.
         let yields = if reclaim::thread_is_reading() { 0 } else { YIELDS };
         for _ in 0..yields {
-            if self.state.ring.waiting() == 0 {
+            if self.state.entries.ring().waiting() == 0 {
                 break;
             }
             sync::yield_now();
@@ -320,9 +315,9 @@ impl Writer<'_> {
 
     /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
     pub(super) fn evict_chunkful(&mut self) -> bool {
-        let before = self.state.ring.live_bytes();
-        let enough = before.saturating_sub(self.state.ring.chunk_bytes() / 4);
-        while self.state.ring.live_bytes() > enough || self.state.ring.live_bytes() == before {
+        let before = self.state.entries.ring().live_bytes();
+        let enough = before.saturating_sub(self.state.entries.ring().chunk_bytes() / 4);
+        while self.state.entries.ring().live_bytes() > enough || self.state.entries.ring().live_bytes() == before {
             if self.evict() != Evicted::Entry {
                 return false;
             }
@@ -334,19 +329,19 @@ impl Writer<'_> {
     /// `charge` bytes.
     #[inline]
     pub(super) fn clean_ahead(&mut self, charge: usize) {
-        let counts = self.state.ring.counts();
+        let counts = self.state.entries.ring().counts();
         // One fewer than there is room for: chunks that are about to empty by themselves are let alone.
         let ready = (self.state.ready - 1).max(MIN_READY);
         if counts.free >= ready || self.state.free_chunks() >= ready {
             return;
         }
         // Not for those that were waiting when it was last looked: their readers may take long.
-        if self.state.ring.waiting() > self.state.waiting_seen {
-            self.state.ring.reclaim();
+        if self.state.entries.ring().waiting() > self.state.waiting_seen {
+            self.state.entries.ring_mut().reclaim();
         } else if counts.retired > 0 {
-            self.state.ring.collect_freed();
+            self.state.entries.ring_mut().collect_freed();
         }
-        self.state.waiting_seen = self.state.ring.waiting();
+        self.state.waiting_seen = self.state.entries.ring().waiting();
         if self.state.free_chunks() >= ready {
             return;
         }
@@ -354,7 +349,7 @@ impl Writer<'_> {
             && matches!(self.clean(charge * CLEAN_AHEAD + LOOK_COST), Cleaned::Nothing | Cleaned::Stuck)
         {
             // To look again at once would show the same chunks.
-            self.state.clean_from = self.state.counts.inserted_bytes + self.state.ring.chunk_bytes() as u64 / 8;
+            self.state.clean_from = self.state.counts.inserted_bytes + self.state.entries.ring().chunk_bytes() as u64 / 8;
         }
     }
 
@@ -363,7 +358,7 @@ impl Writer<'_> {
         let Some((chunk, mut at)) = self.state.cleaning.or_else(|| self.begin_cleaning()) else {
             return Cleaned::Nothing;
         };
-        while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
+        while let Some((location, next)) = self.state.entries.ring().next_entry(chunk, at) {
             match self.relocate(location, None) {
                 None => return Cleaned::Stuck,
                 Some(charge) => budget = budget.saturating_sub(charge + LOOK_COST),
@@ -375,7 +370,7 @@ impl Writer<'_> {
             }
         }
         self.state.cleaning = None;
-        self.state.ring.retire(chunk);
+        self.state.entries.ring_mut().retire(chunk);
         Cleaned::Chunk
     }
 
@@ -384,16 +379,16 @@ impl Writer<'_> {
     #[cold]
     fn evict_what_is_cleaned(&mut self) {
         let Some((chunk, mut at)) = self.state.cleaning.take() else { return };
-        while let Some((location, next)) = self.state.ring.next_entry(chunk, at) {
+        while let Some((location, next)) = self.state.entries.ring().next_entry(chunk, at) {
             at = next;
             self.evict_at(location);
         }
-        self.state.ring.retire(chunk);
+        self.state.entries.ring_mut().retire(chunk);
     }
 
     fn begin_cleaning(&mut self) -> Option<(ChunkId, usize)> {
-        let chunk = self.state.ring.emptiest(WORTH_CLEANING)?;
-        self.state.ring.begin_cleaning(chunk);
+        let chunk = self.state.entries.ring().emptiest(WORTH_CLEANING)?;
+        self.state.entries.ring_mut().begin_cleaning(chunk);
         self.state.cleaning = Some((chunk, 0));
         self.state.cleaning
     }
@@ -401,60 +396,38 @@ impl Writer<'_> {
     /// Relocates the entry under `key`: for models.
     #[cfg(bytecache_loom)]
     pub(crate) fn relocate_key(&mut self, hash: KeyHash, key: &[u8]) {
-        if let Some((_, live)) = self.state.find(hash, key) {
+        if let Some((_, live)) = self.state.entries.find(hash, key) {
             let location = live.location();
             assert!(self.relocate(location, None).is_some(), "no room to relocate to");
         }
     }
 }
 
-impl State {
-    /// The id of the entry at a location that is not marked dead.
-    pub(super) fn resident_at(&self, location: Location) -> Option<EntryId> {
-        let hash = self.hash_of(self.ring.live_at(location, &self.token)?);
-        self.find_location(hash, location)
-    }
-
-    /// What a relocation changes.
-    pub(super) fn ring_and_index(&mut self) -> (&mut Ring, &WriteToken, &mut Index) {
-        (&mut self.ring, &self.token, &mut self.index)
-    }
-}
-
 /// What a policy may ask about the shard's entries.
-struct Source<'a, H> {
-    index: &'a Index,
-    ring: &'a Ring,
-    token: &'a WriteToken,
+struct Source<'a> {
+    entries: &'a Entries,
     newcomer: Option<(EntryId, KeyHash)>,
     /// The one entry whose charge is not the one that it has in the ring, if it is there at all.
     told: Option<(EntryId, u32)>,
     announced: &'a Announced,
-    hash: H,
     /// The last resident whose hash was asked for, and that hash.
     hashed: &'a Cell<Option<(EntryId, KeyHash)>>,
 }
 
-impl<H> Source<'_, H> {
-    fn live(&self, id: EntryId) -> Option<Live<'_>> {
-        self.index.table().live(id, self.token)
-    }
-}
-
-impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
+impl ResidentSource for Source<'_> {
     fn visits(&self, id: EntryId) -> u8 {
-        if self.live(id).is_some() { self.index.table().visits(id) } else { 0 }
+        if self.entries.live(id).is_some() { self.entries.table().visits(id) } else { 0 }
     }
 
     fn set_visits(&self, id: EntryId, visits: u8) {
-        if self.live(id).is_some() {
-            self.index.table().set_visits(id, visits);
+        if self.entries.live(id).is_some() {
+            self.entries.table().set_visits(id, visits);
         }
     }
 
     fn hash(&self, id: EntryId) -> u64 {
         let newcomer = self.newcomer.filter(|&(newcomer, _)| newcomer == id).map(|(_, hash)| hash);
-        let Some(hash) = newcomer.or_else(|| self.live(id).map(&self.hash)) else { return 0 };
+        let Some(hash) = newcomer.or_else(|| self.entries.live(id).map(|live| self.entries.hash_of(live))) else { return 0 };
         self.hashed.set(Some((id, hash)));
         hash.get()
     }
@@ -462,16 +435,16 @@ impl<H: Fn(Live<'_>) -> KeyHash> ResidentSource for Source<'_, H> {
     fn charge(&self, id: EntryId) -> u32 {
         match self.told {
             Some((told, charge)) if told == id => charge,
-            _ => self.live(id).map_or(0, |live| charge_u32(self.ring.charge_at(live))),
+            _ => self.entries.live(id).map_or(0, |live| charge_u32(self.entries.ring().charge_at(live))),
         }
     }
 
     fn expect(&self, id: EntryId) {
-        self.index.table().prefetch_lane(id);
+        self.entries.table().prefetch_lane(id);
         // The lane of the one before has arrived by now, and says where its header is.
         self.announced.push(id, |before| {
-            let location = self.live(before)?.location();
-            self.ring.prefetch_death(location);
+            let location = self.entries.live(before)?.location();
+            self.entries.ring().prefetch_death(location);
             Some(location)
         });
     }

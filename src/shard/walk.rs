@@ -79,9 +79,9 @@ impl Writer<'_> {
     pub(crate) fn remove_some(&mut self, walk: &mut Walk) -> bool {
         self.drain_touches();
         while !self.departed_are_many() {
-            match self.state.index.table().step(walk) {
+            match self.state.entries.table().step(walk) {
                 Step::End => {
-                    if self.state.index.len() == 0 {
+                    if self.state.entries.len() == 0 {
                         self.clear(); // So that the policy forgets its ghosts, as without a listener.
                     }
                     return true;
@@ -94,9 +94,9 @@ impl Writer<'_> {
     }
 
     fn remove_met(&mut self, walk: &Walk, id: EntryId) {
-        let Some(live) = self.state.live(id) else { return };
-        let hash = self.state.hash_of(live);
-        let table = self.state.index.table();
+        let Some(live) = self.state.entries.live(id) else { return };
+        let hash = self.state.entries.hash_of(live);
+        let table = self.state.entries.table();
         // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
         let is_met = table.is_at(walk, hash) || table.find_location(hash, live.location()) != Some(id);
         if is_met {

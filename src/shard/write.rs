@@ -17,7 +17,7 @@ use crate::reclaim::Live;
 use crate::removal::{Departed, RemovalCause, Teller};
 use crate::ring::{Draft, Held, Layout};
 use crate::sync::MutexGuard;
-use crate::units::{EntryId, Location, Stamps, Tick};
+use crate::units::{EntryId, Stamps, Tick};
 
 /// On what a store depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) struct Writer<'a> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            self.state.counts.evictions += self.state.index.len() as u64;
+            self.state.counts.evictions += self.state.entries.len() as u64;
             self.detach_flights(); // What they load may be older than what was to be written.
             self.empty();
         }
@@ -161,28 +161,11 @@ impl Drop for Untold<'_> {
 }
 
 impl State {
-    pub(super) fn hash_of(&self, live: Live<'_>) -> KeyHash {
-        self.hasher.hash(self.ring.entry(live).key).within_shard(self.shard_bits)
-    }
-
-    /// The entry with an id, if it is resident.
-    #[inline]
-    pub(super) fn live(&self, id: EntryId) -> Option<Live<'_>> {
-        self.index.table().live(id, &self.token)
-    }
-
-    #[inline]
-    pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
-        let candidates = self.index.table().candidates(hash);
-        let mut entries = candidates.filter_map(|found| Some((found.lane().id(), found.live(&self.token)?)));
-        entries.find(|&(_, live)| self.ring.entry(live).key == key)
-    }
-
     /// What the policy takes the charge of a resident for.
     pub(super) fn charge_of(&self, id: EntryId) -> u32 {
         match self.updated {
             Some((updated, charge)) if updated == id => charge.get(),
-            _ => self.live(id).map_or(0, |live| charge_u32(self.ring.charge_at(live))),
+            _ => self.entries.live(id).map_or(0, |live| charge_u32(self.entries.ring().charge_at(live))),
         }
     }
 
@@ -190,13 +173,6 @@ impl State {
     pub(super) fn forget(&mut self, id: EntryId) {
         let charge = self.charge_of(id);
         self.policy.remove(id, charge);
-    }
-
-    /// The lane that points to `location`.
-    pub(super) fn find_location(&self, hash: KeyHash, location: Location) -> Option<EntryId> {
-        let found = self.index.table().find_location(hash, location);
-        // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
-        found.or_else(|| self.index.search(location, &self.token))
     }
 }
 
@@ -224,14 +200,14 @@ impl Writer<'_> {
         let needs_time = self.shard.rules.need_time(lifetime);
         let is_over = needs_time && self.shard.rules.end_at_once(lifetime);
         // First, as making the wheel may evict what is there; so a store that is declined makes none.
-        let fate = if !needs_time || is_over || self.state.wheel.is_none() && self.declines(hash, key, condition) {
+        let fate = if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
             Ok(None)
         } else {
             self.fate(lifetime, hash).map(Some)
         };
         // While what is looked for is on its way. Only where an access follows, by which the policy would do so itself; and an
         // eviction for the index's sake is to weigh the entry that came last.
-        if condition == Condition::Always && !is_over && fate.is_ok() && self.state.index.has_room() {
+        if condition == Condition::Always && !is_over && fate.is_ok() && self.state.entries.have_room() {
             self.state.policy.settle();
         }
         let present = self.find_present(hash, key);
@@ -300,7 +276,7 @@ impl Writer<'_> {
             None => self.insert(order).map(|()| Stored::Inserted),
         };
         if stored.is_ok() {
-            self.after_store(self.state.ring.layout(&order.draft));
+            self.after_store(self.state.entries.ring().layout(&order.draft));
         }
         stored
     }
@@ -308,7 +284,7 @@ impl Writer<'_> {
     fn after_store(&mut self, layout: Layout) {
         let charge = layout.charge();
         let state = &mut *self.state;
-        let ring_bytes = state.ring.chunks() * state.ring.chunk_bytes();
+        let ring_bytes = state.entries.ring().chunks() * state.entries.ring().chunk_bytes();
         if state.governor.steer(state.counts.inserted_bytes, state.counts.relocated_bytes, ring_bytes) {
             state.settle_capacity();
         }
@@ -318,13 +294,13 @@ impl Writer<'_> {
     fn insert(&mut self, order: &Order<'_>) -> Result<(), NoSpace> {
         let Order { hash, draft, removal } = order;
         let (hash, removal) = (*hash, *removal);
-        let layout = self.state.ring.layout(draft);
+        let layout = self.state.entries.ring().layout(draft);
         let charge = layout.charge();
         if !self.may_have_place(&layout) {
             return Err(NoSpace);
         }
         self.make_index_room();
-        let id = self.state.index.free_lane(hash).ok_or(NoSpace)?;
+        let id = self.state.entries.free_lane(hash).ok_or(NoSpace)?;
         self.state.newcomer = Some(Newcomer { id, hash, charge: charge_u32(charge) });
         self.state.policy.insert(id, hash.get(), charge_u32(charge));
         self.evict_down_to_fit(charge);
@@ -344,41 +320,40 @@ impl Writer<'_> {
         self.state.counts.inserts += 1;
         if self.state.newcomer.take().is_some() {
             self.state.counts.inserted_bytes += charge as u64;
-            self.state.index.publish(id, hash, location);
+            self.state.entries.publish(id, hash, location);
             self.file(id, removal);
         } else {
-            self.kill(location);
+            self.state.entries.discard(location);
             self.note_departure(draft);
         }
         Ok(())
     }
 
     fn update(&mut self, id: EntryId, order: &Order<'_>) -> Result<Stored, NoSpace> {
-        let layout = self.state.ring.layout(&order.draft);
+        let layout = self.state.entries.ring().layout(&order.draft);
         let charge = layout.charge();
-        let Some(old) = self.state.live(id).map(|live| self.state.ring.charge_at(live)) else {
+        let Some(old) = self.state.entries.live(id).map(|live| self.state.entries.ring().charge_at(live)) else {
             return Err(NoSpace);
         };
         if !self.may_have_place(&layout) {
             return Err(NoSpace);
         }
-        self.state.index.table().visit(id);
+        self.state.entries.table().visit(id);
         self.state.updated = NonZeroU32::new(charge_u32(charge)).map(|charge| (id, charge));
         self.state.policy.update(id, charge_u32(old), charge_u32(charge));
         self.evict_down_to_fit(charge.saturating_sub(old));
-        let location = self.state.live(id).is_some().then(|| self.place(&layout, &order.draft)).flatten();
-        let is_there = self.state.live(id).map(Live::location);
+        let location = self.state.entries.live(id).is_some().then(|| self.place(&layout, &order.draft)).flatten();
+        let is_there = self.state.entries.live(id).map(Live::location);
         self.state.updated = None;
         match (location, is_there) {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
                 self.note_departure_of(id, RemovalCause::Replaced);
                 if self.restored == Some(id) {
-                    self.state.publish_restored(id, before, location);
+                    self.state.entries.replace_rewritten(id, before, location);
                 } else {
-                    self.state.index.replace(id, location);
+                    self.state.entries.replace(id, before, location);
                 }
-                self.kill(before);
                 self.state.counts.updates += 1;
                 self.file(id, order.removal);
                 Ok(Stored::Updated)
@@ -390,7 +365,7 @@ impl Writer<'_> {
             // The policy has chosen the old entry. What comes now is a new one.
             (location, None) => {
                 if let Some(location) = location {
-                    self.kill(location);
+                    self.state.entries.discard(location);
                 }
                 if self.restored == Some(id) {
                     // Readers have missed it. To be there again, in another lane, would hide it from walks.
@@ -424,7 +399,7 @@ impl Writer<'_> {
         self.drain_touches();
         let present = self.find_present(hash, key);
         let id = present.id()?;
-        let found = self.state.ring.entry(self.state.live(id)?).value;
+        let found = self.state.entries.ring().entry(self.state.entries.live(id)?).value;
         let is_negative = matches!(present, Presence::Negative(_));
         // Mostly in the same place, without a look at its bytes.
         let is_same = is_negative == was_negative && (core::ptr::eq(found, value) || found == value);
@@ -440,7 +415,7 @@ impl Writer<'_> {
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
-        let fresh = if let Presence::Fresh(id) = present { self.state.live(id) } else { None };
+        let fresh = if let Presence::Fresh(id) = present { self.state.entries.live(id) } else { None };
         let held = fresh.map(|live| self.shard.lookup.ring.value(live));
         self.remove_present(present, RemovalCause::Removed);
         held
@@ -473,8 +448,8 @@ impl Writer<'_> {
     #[inline]
     fn note_departure_of(&mut self, id: EntryId, cause: RemovalCause) {
         if self.shard.listener.is_some() && self.restored != Some(id) {
-            if let Some(live) = self.state.live(id) {
-                let (entry, stamps) = self.state.ring.shared().entry_with_stamps(live);
+            if let Some(live) = self.state.entries.live(id) {
+                let (entry, stamps) = self.state.entries.ring().shared().entry_with_stamps(live);
                 // There never was a value under the key of a negative entry.
                 if !stamps.set.is_negative() {
                     self.departed.get_or_insert_default().push(entry.key, entry.value, cause);
@@ -491,27 +466,24 @@ impl Writer<'_> {
     /// Removes all entries.
     pub(crate) fn clear(&mut self) {
         self.detach_flights();
-        self.state.counts.removals += self.state.index.len() as u64;
+        self.state.counts.removals += self.state.entries.len() as u64;
         self.empty();
-        let chunks = self.state.ring.give_all_back();
-        self.state.account.give(chunks * self.state.ring.chunk_bytes());
+        let chunks = self.state.entries.ring_mut().give_all_back();
+        self.state.account.give(chunks * self.state.entries.ring().chunk_bytes());
         self.renew_policy();
     }
 
     /// Empties index and ring; the policy is stale afterwards. Runs no user code: it may be called while one panics.
     fn empty(&mut self) {
         let state = &mut *self.state;
-        state.index.clear();
-        state.ring.clear();
+        state.entries.clear();
         state.cleaning = None;
         state.newcomer = None;
         state.updated = None;
-        if let Some(wheel) = &mut state.wheel {
-            wheel.clear();
-        }
+        state.deadlines.clear();
         state.policy_is_stale = true;
         // What a panic kept from being done.
-        self.settle_wheel_bytes();
+        self.state.account_for_wheel();
         self.note_reached();
     }
 
@@ -523,7 +495,7 @@ impl Writer<'_> {
         if let Some(touches) = &self.shard.touches {
             touches.drain(|_| {});
         }
-        let table = self.state.index.table();
+        let table = self.state.entries.table();
         let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
         let context = PolicyContext::for_entries(lanes, max_entries, self.state.capacity as u64);
         self.state.policy = (self.state.factory)(context);
@@ -542,10 +514,10 @@ impl Writer<'_> {
     }
 
     fn drain(&mut self, touches: &TouchLog) {
-        let State { policy, index, token, .. } = &mut *self.state;
+        let State { policy, entries, .. } = &mut *self.state;
         touches.drain(|id| {
             // A touch may be older than the entry that has the id by now, or the id older than the index.
-            if index.table().live(id, token).is_some() {
+            if entries.live(id).is_some() {
                 policy.touch(id);
             }
         });
@@ -561,29 +533,16 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn unlink_hashed(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
         self.note_departure_of(id, cause);
-        let Some(live) = self.state.live(id) else { return };
-        let location = live.location();
-        let is_displaced = self.state.index.may_be_displaced(id);
-        let hash = is_displaced.then(|| hash.unwrap_or_else(|| self.state.hash_of(live)));
-        self.state.index.erase(id, hash);
-        self.kill(location);
-    }
-
-    /// Marks an entry that no lane points to any more as dead, and retires its chunk if it was the last.
-    #[inline]
-    pub(super) fn kill(&mut self, location: Location) {
-        if let Some(chunk) = self.state.ring.kill(location).emptied {
-            self.state.ring.retire(chunk);
-        }
+        self.state.entries.unlink(id, hash);
     }
 
     /// Does deferred work, a bounded amount of it.
     pub(crate) fn maintain(&mut self) {
         self.drain_touches();
         self.expire_due(STEPS_OF_MAINTENANCE);
-        self.state.ring.reclaim();
+        self.state.entries.ring_mut().reclaim();
         self.settle_policy_bytes();
-        let chunk = self.state.ring.chunk_bytes();
+        let chunk = self.state.entries.ring().chunk_bytes();
         self.clean_ahead(chunk);
     }
 }

@@ -1,0 +1,220 @@
+//! The entries of a shard: the lanes of its index, and the bytes in its ring that they lead to.
+//!
+//! ```text
+//!   hash -> lane (its number is the entry's id) -> location in the ring -> header, key, value
+//! ```
+//!
+//! Lanes change here only. The ring's chunks are opened, cleaned and retired by the [`Cleaner`](super::cleaner::Cleaner) and
+//! the writer, through [`Entries::ring_mut`].
+//!
+//! # Invariants
+//!
+//! 1. A lane of the index points to a live entry of the ring, and each live entry has one lane. An entry that is being stored
+//!    has none until it is [published](Entries::publish); else it is [discarded](Entries::discard).
+//!
+//! # Synchronization
+//!
+//! All of it is for the holder of the shard's lock. Readers look at the same table and ring without it (`lookup.rs`): a
+//! change of a lane publishes the entry to them, and always comes before the dead mark on what it replaces.
+
+use core::mem::offset_of;
+use std::sync::Arc;
+
+use crate::hash::{KeyHash, KeyHasher};
+use crate::index::{Index, Table};
+use crate::reclaim::{Live, WriteToken};
+use crate::ring::{ChunkId, Ring, Stream};
+use crate::units::{EntryId, Location, Stamp, Stamps};
+
+/// Index and ring of a shard. What each store writes to comes first.
+#[repr(C)]
+pub(super) struct Entries {
+    index: Index,
+    ring: Ring,
+    hasher: KeyHasher,
+    shard_bits: u32,
+    token: WriteToken,
+}
+
+impl Entries {
+    /// What each store writes to, at the start.
+    pub(super) const WRITTEN_BYTES: usize = offset_of!(Self, ring) + Ring::WRITTEN_BYTES;
+
+    pub(super) fn new(table: Arc<Table>, ring: Ring, hasher: KeyHasher, shard_bits: u32) -> Self {
+        Self { index: Index::new(table), ring, hasher, shard_bits, token: WriteToken::new() }
+    }
+
+    #[inline]
+    pub(super) fn table(&self) -> &Arc<Table> {
+        self.index.table()
+    }
+
+    #[inline]
+    pub(super) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Returns the ring, for changes to its chunks.
+    #[inline]
+    pub(super) fn ring_mut(&mut self) -> &mut Ring {
+        &mut self.ring
+    }
+
+    pub(super) fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Returns `true` if the index has room for one more entry.
+    #[inline]
+    pub(super) fn have_room(&self) -> bool {
+        self.index.has_room()
+    }
+
+    /// Hashes the key of an entry.
+    #[inline]
+    pub(super) fn hash_of(&self, live: Live<'_>) -> KeyHash {
+        self.hasher.hash(self.ring.entry(live).key).within_shard(self.shard_bits)
+    }
+
+    /// Returns the entry with an id, if there is one. Any id will do.
+    #[inline]
+    pub(super) fn live(&self, id: EntryId) -> Option<Live<'_>> {
+        self.index.table().live(id, &self.token)
+    }
+
+    /// Returns the entry under `key`, whatever its deadline.
+    #[inline]
+    pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
+        let candidates = self.index.table().candidates(hash);
+        let mut entries = candidates.filter_map(|found| Some((found.lane().id(), found.live(&self.token)?)));
+        entries.find(|&(_, live)| self.ring.entry(live).key == key)
+    }
+
+    /// Returns the entries of a bucket.
+    pub(super) fn in_bucket(&self, bucket: usize) -> impl Iterator<Item = (EntryId, Live<'_>)> {
+        self.index.table().entries(bucket, &self.token)
+    }
+
+    /// Returns the id of the entry at a location that [`Ring::next_entry`] gave, unless it has been marked dead since.
+    pub(super) fn id_at(&self, location: Location) -> Option<EntryId> {
+        let hash = self.hash_of(self.ring.live_at(location, &self.token)?);
+        let found = self.index.table().find_location(hash, location);
+        // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
+        found.or_else(|| self.index.search(location, &self.token))
+    }
+
+    pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
+        self.ring.shared().stamps(live)
+    }
+
+    /// Changes a stamp of an entry, if it has that one.
+    pub(super) fn set_stamp(&self, id: EntryId, stamp: Stamp, word: u32) {
+        if let Some(live) = self.live(id) {
+            self.ring.shared().set_stamp(live, stamp, word);
+        }
+    }
+
+    /// Prefetches the headers of a bucket's entries.
+    pub(super) fn prefetch_headers(&self, bucket: usize) {
+        for (_, live) in self.in_bucket(bucket) {
+            self.ring.shared().prefetch_header(live.location());
+        }
+    }
+
+    /// Returns the lane that a new entry would get, as [`Index::free_lane`].
+    #[inline]
+    pub(super) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
+        self.index.free_lane(hash)
+    }
+
+    /// Publishes a new entry, which was written to `location`.
+    #[inline]
+    pub(super) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
+        self.index.publish(id, hash, location);
+    }
+
+    /// Marks an entry as dead that was written and will not be published.
+    #[inline]
+    pub(super) fn discard(&mut self, location: Location) {
+        self.kill(location);
+    }
+
+    /// Publishes what was written to `to` in the place of the entry at `from`.
+    #[inline]
+    pub(super) fn replace(&mut self, id: EntryId, from: Location, to: Location) {
+        self.index.replace(id, to);
+        self.kill(from);
+    }
+
+    /// As [`replace`](Self::replace), for the same value with other stamps: what readers do to its idle deadline meanwhile is
+    /// not lost.
+    pub(super) fn replace_rewritten(&mut self, id: EntryId, from: Location, to: Location) {
+        self.ring.begin_relocation(from, to);
+        self.index.replace(id, to);
+        self.ring.end_relocation(from, to);
+        self.kill(from);
+    }
+
+    /// Moves an entry to the open chunk of `stream`. Returns its charge, or `None` if that has no room.
+    pub(super) fn relocate(&mut self, id: EntryId, from: Location, stream: Stream) -> Option<usize> {
+        let (to, charge) = self.ring.relocate(from, stream, &self.token)?;
+        self.end_relocation(id, from, to);
+        Some(charge)
+    }
+
+    /// Moves an entry to a run of free chunks for itself. Returns its charge.
+    pub(super) fn relocate_alone(&mut self, id: EntryId, from: Location, first: ChunkId) -> Option<usize> {
+        let (to, charge) = self.ring.relocate_alone(from, first, &self.token)?;
+        self.end_relocation(id, from, to);
+        Some(charge)
+    }
+
+    fn end_relocation(&mut self, id: EntryId, from: Location, to: Location) {
+        self.index.replace(id, to);
+        self.ring.end_relocation(from, to);
+    }
+
+    /// Takes an entry out of the index and the ring. Its hash is computed if it is needed and not given.
+    #[inline]
+    pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>) {
+        let Some(live) = self.live(id) else { return };
+        let location = live.location();
+        let is_displaced = self.index.may_be_displaced(id);
+        let hash = is_displaced.then(|| hash.unwrap_or_else(|| self.hash_of(live)));
+        self.index.erase(id, hash);
+        self.kill(location);
+    }
+
+    /// Marks an entry that no lane points to as dead, and retires its chunk if it was the last.
+    #[inline]
+    fn kill(&mut self, location: Location) {
+        if let Some(chunk) = self.ring.kill(location).emptied {
+            self.ring.retire(chunk);
+        }
+    }
+
+    /// Takes all entries out. Runs no user code.
+    pub(super) fn clear(&mut self) {
+        self.index.clear();
+        self.ring.clear();
+    }
+
+    /// Moves all lanes to a larger table, and tells `moved` of each old id, the new one, and the entry's stamps. The caller
+    /// publishes the table. If the hasher panics, the index is as it was.
+    pub(super) fn move_to(&mut self, table: Arc<Table>, mut moved: impl FnMut(EntryId, EntryId, Stamps)) {
+        let Self { index, ring, hasher, shard_bits, token } = self;
+        let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
+        let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
+        index.move_to(table, token, prefetch, hash, |from, to, live| moved(from, to, ring.shared().stamps(live)));
+    }
+
+    /// Recounts everything and panics where it differs.
+    pub(super) fn validate(&self) {
+        let locations = self.index.validate(&self.token, |live| self.hash_of(live));
+        self.ring.validate(&locations);
+    }
+}
