@@ -4,16 +4,16 @@
 //! headers tell which of them are past their removal, and the bucket is filed anew under the earliest of the others. A
 //! shard without deadlines has no wheel, and a wheel with nothing in it never asks for the time.
 
-use core::time::Duration;
+use super::Shard;
 use super::read::is_served;
 use super::write::{NoSpace, Order, Stored, Writer};
-use super::Shard;
 use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
 use crate::hash::KeyHash;
 use crate::reclaim::Slot;
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Held};
 use crate::units::{EntryId, LANES, Stamp, Stamps, Tick};
+use core::time::Duration;
 
 /// What a write does for entries that are due, in steps of the wheel: at most four buckets, so 48 entries.
 pub(super) const STEPS: usize = 16;
@@ -135,7 +135,7 @@ impl Writer<'_> {
                 return Err(NoSpace);
             }
             self.state.deadlines.create_wheel(buckets, now.tick());
-            self.state.settle_capacity();
+            self.state.update_capacity();
         }
         let reached = self.shard.time.reached();
         if now.tick().get() - reached.get() > u64::from(HORIZON / 2) {

@@ -48,8 +48,8 @@ impl Writer<'_> {
         let sizes = [first, least + (first - least) / 2, least];
         if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
             self.state.account_for_wheel();
-            self.settle_policy_bytes();
-            self.state.settle_capacity();
+            self.account_for_policy();
+            self.state.update_capacity();
         }
     }
 
@@ -68,7 +68,7 @@ impl Writer<'_> {
     fn passing_bytes(&self, wanted: usize) -> usize {
         let table = self.state.entries.table();
         // A little more for what the policy rounds up.
-        let policy = self.state.policy_bytes / table.buckets() * wanted + self.state.policy_bytes / 16 + 1024;
+        let policy = self.state.evictor.bytes() / table.buckets() * wanted + self.state.evictor.bytes() / 16 + 1024;
         policy + self.state.deadlines.footprint(wanted) + Renumbering::footprint(table.lanes())
     }
 
@@ -104,7 +104,7 @@ impl Writer<'_> {
         lent.keep();
         self.shard.account.note_table(table_bytes(table.buckets()));
         self.state.account.give_table(old.release());
-        self.state.policy.renumber(&moved);
+        self.state.evictor.renumber(&moved);
         self.state.counts.index_growths += 1;
     }
 
@@ -115,12 +115,13 @@ impl Writer<'_> {
         let len = state.entries.len().max(1);
         let lanes = state.entries.table().lanes();
         // Saturating, as other threads may give the bytes of loads back meanwhile.
-        let known = state.policy_bytes + state.deadlines.bytes() + state.account.index_bytes();
+        let known = state.evictor.bytes() + state.deadlines.bytes() + state.account.index_bytes();
         let others = state.account.allocated().saturating_sub(known);
-        let chunks = (state.entries.ring().chunks() - state.entries.ring().counts().absent) * state.entries.ring().chunk_bytes();
+        let chunks =
+            (state.entries.ring().chunks() - state.entries.ring().counts().absent) * state.entries.ring().chunk_bytes();
         let spendable = state.account.budget() - others.saturating_sub(chunks);
         let charge = state.entries.ring().live_bytes() as f64 / len as f64;
-        let per_lane = 64.0 / LANES as f64 + (state.policy_bytes + state.deadlines.bytes()) as f64 / lanes as f64;
+        let per_lane = 64.0 / LANES as f64 + (state.evictor.bytes() + state.deadlines.bytes()) as f64 / lanes as f64;
         // The ring is never fuller than its highest target.
         let per_entry = charge / governor::HIGHEST_SHARE + per_lane / MAX_LOAD;
         #[allow(
@@ -162,14 +163,14 @@ impl Writer<'_> {
     }
 
     /// Accounts for what the policy has by now, as far as there is room for it.
-    pub(super) fn settle_policy_bytes(&mut self) {
-        let bytes = self.state.policy.bytes();
-        let known = self.state.policy_bytes;
+    pub(super) fn account_for_policy(&mut self) {
+        let bytes = self.state.evictor.policy().bytes();
+        let known = self.state.evictor.bytes();
         if bytes < known {
             self.state.account.give(known - bytes);
         } else if bytes > known && !self.take_from_ring(bytes - known, MIN_CHUNKS) {
             return;
         }
-        self.state.policy_bytes = bytes;
+        self.state.evictor.set_bytes(bytes);
     }
 }

@@ -17,9 +17,9 @@
 //! A reader that is preempted between reading the clock and moving the stamp may move it although another one has missed the
 //! entry meanwhile, if nobody has taken it out.
 
+use super::Shard;
 use super::read::{Reading, is_served};
 use super::write::Writer;
-use super::Shard;
 use crate::expiry::{CLAIMED, Freshness, Now, PERSISTENT};
 use crate::reclaim::Live;
 use crate::ring::StampsAt;
@@ -91,7 +91,9 @@ impl Writer<'_> {
             let stamps = self.state.entries.stamps(live);
             let removal = self.shard.rules.times(&stamps, self.shard.time.reached()).removal?;
             let idle = stamps.get(Stamp::Idle).filter(|_| removal <= now.tick());
-            if idle.is_none_or(|seen| self.state.entries.ring().shared().exchange_stamp(live, Stamp::Idle, seen, CLAIMED)) {
+            if idle
+                .is_none_or(|seen| self.state.entries.ring().shared().exchange_stamp(live, Stamp::Idle, seen, CLAIMED))
+            {
                 return Some(removal);
             }
         }

@@ -247,7 +247,7 @@ impl Writer<'_> {
             return false;
         }
         account.note_flight(bytes);
-        self.state.settle_capacity(); // The ring may have given up a chunk.
+        self.state.update_capacity(); // The ring may have given up a chunk.
         true
     }
 

@@ -21,16 +21,17 @@
 //! and no value holds it (`ring/chunk.rs`). A reader never waits; a writer waits for the lock, and never for a reader.
 
 mod account;
-mod ahead;
 mod deadlines;
 mod entries;
 mod estimate;
+mod evictor;
 mod expire;
 mod governor;
 mod grow;
 mod idle;
 mod load;
 mod lookup;
+mod prefetch;
 mod read;
 mod runs;
 mod space;
@@ -39,17 +40,17 @@ mod walk;
 mod write;
 
 use core::mem::offset_of;
-use core::num::NonZeroU32;
 use std::sync::Arc;
 
 use account::Account;
-use ahead::{Announced, PolicyHint};
 use deadlines::Deadlines;
 use entries::Entries;
 pub(crate) use estimate::PolicyBytes;
+use evictor::{Evictor, NoPolicy, Pending};
 use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
 pub(crate) use lookup::{Found, Guess, Lookup, Meeting};
+use prefetch::PolicyHint;
 pub(crate) use read::{Visit, is_served};
 pub(crate) use touch::TouchLog;
 pub(crate) use walk::Met;
@@ -57,16 +58,16 @@ pub(crate) use write::{Condition, Stored, Untold, Writer};
 
 use crate::clock::ClockSource;
 use crate::expiry::{Rules, ShardTime, Wheel};
-use crate::hash::{KeyHash, KeyHasher};
+use crate::hash::KeyHasher;
 use crate::index::{Index, LocationBits, MIN_BUCKETS, Table, TableHint};
-use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, Residents};
+use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency};
 use crate::prefetch::LINE;
 use crate::reclaim::Kept;
 use crate::removal::Teller;
 use crate::ring::{Alignment, ChunkId, Ring};
 use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
 use crate::sync::Mutex;
-use crate::units::{EntryId, LANES, MAX_ARENA_BYTES};
+use crate::units::{LANES, MAX_ARENA_BYTES};
 
 /// A ring has at least this many chunks, if they can be so small, and less than twice as many: fewer make space
 /// coarse, more make the unused ends of chunks cost. A shard of a little less than a power of two gets 255.
@@ -210,11 +211,7 @@ impl<T> core::ops::Deref for OwnLines<T> {
 /// with the first fields of the ring; what comes after that mostly stays in the caches of all cores.
 #[repr(C)]
 pub(crate) struct State {
-    /// The entry that is being stored: it has an id for the policy, and no location yet.
-    newcomer: Option<Newcomer>,
-    /// The entry that is being updated, and the charge that the policy was told of already.
-    updated: Option<(EntryId, NonZeroU32)>,
-    announced: Announced,
+    pending: Pending,
     counts: WriteCounts,
     entries: Entries,
 
@@ -223,15 +220,8 @@ pub(crate) struct State {
     clean_from: u64,
     /// The chunk that is being cleaned, and how far that is, in bytes.
     cleaning: Option<(ChunkId, usize)>,
-    factory: PolicyFactory,
     account: Arc<Account>,
-    /// Where the search for a victim goes on that the policy would not name.
-    stray_at: u32,
-    policy: Box<dyn EvictionPolicy>,
-    /// What is accounted for as the policy's.
-    policy_bytes: usize,
-    /// The live bytes that the policy was told to keep to.
-    capacity: usize,
+    evictor: Evictor,
     deadlines: Deadlines,
     /// The loads under way whose results may be stored, by key.
     flights: load::Flights,
@@ -244,8 +234,6 @@ pub(crate) struct State {
     absent_seen: usize,
     /// How many chunks readers held when that was last looked at, ahead of need.
     waiting_seen: usize,
-    /// The policy has panicked or was cleared away, and is to be made anew before it is used again.
-    policy_is_stale: bool,
 }
 
 impl State {
@@ -259,34 +247,6 @@ impl State {
 }
 
 const _: () = assert!(State::WRITTEN_BYTES <= 3 * LINE);
-
-#[derive(Clone, Copy, Debug)]
-struct Newcomer {
-    id: EntryId,
-    hash: KeyHash,
-    charge: u32,
-}
-
-/// No policy: stands where one is about to be made.
-struct NoPolicy;
-
-impl EvictionPolicy for NoPolicy {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-    fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
-    fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
-    fn remove(&mut self, _id: EntryId, _charge: u32) {}
-    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
-        None
-    }
-    fn set_capacity(&mut self, _charge: u64) {}
-    fn renumber(&mut self, _moved: &Renumbering) {}
-    fn bytes(&self) -> usize {
-        0
-    }
-}
 
 /// What a table takes of the account. All but what it [releases](Table::release) stays taken when it is replaced.
 fn table_bytes(buckets: usize) -> usize {
@@ -323,10 +283,8 @@ impl Shard {
         let ordered = policy.recency() == Recency::Ordered;
         let mut state = State {
             entries: Entries::new(Arc::clone(&table), ring, config.hasher.clone(), config.shard_bits),
-            policy_bytes: policy.bytes(),
-            policy,
-            policy_is_stale: false,
-            capacity: 0,
+            pending: Pending::new(),
+            evictor: Evictor::new(policy, Arc::clone(&config.factory)),
             governor: Governor::new(),
             deadlines: Deadlines::new(),
             cleaning: None,
@@ -336,19 +294,14 @@ impl Shard {
             absent_seen: 0,
             waiting_seen: 0,
             clean_from: 0,
-            newcomer: None,
-            updated: None,
             flights: load::Flights::default(),
-            announced: Announced::new(),
-            stray_at: 0,
             counts: WriteCounts::default(),
-            factory: Arc::clone(&config.factory),
             account: Arc::clone(&account),
         };
-        state.settle_capacity();
+        state.update_capacity();
         Ok(Self {
             hint: TableHint::new(&table),
-            policy_hint: PolicyHint::new(&*state.policy),
+            policy_hint: PolicyHint::new(state.evictor.policy()),
             lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.entries.ring().shared()) },
             touches: ordered.then(|| TouchLog::new(stripes, places)),
             account,
@@ -388,7 +341,7 @@ impl Shard {
             allocated: self.account.allocated(),
             chunks: (state.entries.ring().chunks() - counts.absent) * chunk,
             index: self.account.index_bytes(),
-            policy: state.policy_bytes,
+            policy: state.evictor.bytes(),
             wheels: state.deadlines.bytes(),
             flights: self.account.flight_bytes(),
             overhead: self.overhead,
@@ -405,7 +358,7 @@ impl Shard {
         state.entries.validate();
         let counts = state.entries.ring().counts();
         let chunks = (state.entries.ring().chunks() - counts.absent) * state.entries.ring().chunk_bytes();
-        let known = chunks + state.policy_bytes + state.deadlines.bytes() + self.overhead;
+        let known = chunks + state.evictor.bytes() + state.deadlines.bytes() + self.overhead;
         let known = known + self.account.index_bytes() + self.account.flight_bytes();
         assert_eq!(self.account.allocated(), known, "the account differs");
         assert!(known <= self.account.budget());

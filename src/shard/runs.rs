@@ -72,7 +72,8 @@ impl Writer<'_> {
     /// that nobody holds.
     #[inline]
     pub(super) fn may_have_place(&mut self, layout: &Layout) -> bool {
-        layout.charge() <= self.state.entries.ring().chunk_bytes() || self.has_window(self.state.entries.ring().span_alone(layout.charge()))
+        layout.charge() <= self.state.entries.ring().chunk_bytes()
+            || self.has_window(self.state.entries.ring().span_alone(layout.charge()))
     }
 
     #[cold]
@@ -99,7 +100,9 @@ impl Writer<'_> {
                 // Entries of other sizes may have the run; then this one is alone if that leaves less unused.
                 let alone = self.state.entries.ring().span_alone(layout.charge());
                 let unused = alone * self.state.entries.ring().chunk_bytes() - layout.charge();
-                if self.state.entries.ring().room(Stream::Large) > unused || !self.free_run(span, Purpose::SeveralEntries) {
+                if self.state.entries.ring().room(Stream::Large) > unused
+                    || !self.free_run(span, Purpose::SeveralEntries)
+                {
                     return self.place_alone(alone, layout, draft);
                 }
                 let first = self.state.entries.ring().free_run(span, None)?;
@@ -155,10 +158,14 @@ impl Writer<'_> {
                 return true;
             }
             self.state.entries.ring_mut().look_at_slots();
-            let Some(window) = self.state.entries.ring().cheapest_window(span) else { return self.has_run_in_the_end(span) };
+            let Some(window) = self.state.entries.ring().cheapest_window(span) else {
+                return self.has_run_in_the_end(span);
+            };
             let is_worth_it = window.live() <= run / WORTH_EMPTYING.1 * WORTH_EMPTYING.0;
             // A second one is no more than a precaution.
-            if runs > 0 && (emptied >= MAX_FRUITLESS || !is_worth_it || self.state.entries.ring().empties_by_itself(window)) {
+            if runs > 0
+                && (emptied >= MAX_FRUITLESS || !is_worth_it || self.state.entries.ring().empties_by_itself(window))
+            {
                 return true;
             }
             if emptied >= 2 * MAX_FRUITLESS {

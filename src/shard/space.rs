@@ -6,19 +6,16 @@
 //! 3. When no chunk is left to write to, chunks that readers have let go are taken back. If that does not suffice,
 //!    the store cleans, and then evicts more, as long as a chunk can be emptied that nobody holds.
 
-use super::write::{Writer, charge_u32};
-use core::cell::Cell;
-
-use super::ahead::Announced;
-use super::entries::Entries;
+use super::evictor::Victim;
+use super::write::Writer;
 use super::{State, governor};
+#[cfg(bytecache_loom)]
 use crate::hash::KeyHash;
-use crate::policy::{ResidentSource, Residents};
 use crate::reclaim;
 use crate::removal::RemovalCause;
 use crate::ring::{ChunkId, Draft, Layout, Stream, Window};
 use crate::sync;
-use crate::units::{EntryId, Location};
+use crate::units::Location;
 
 /// Chunks that cleaning keeps ready, one part in this many: enough to write to while readers that the system
 /// has preempted hold some others. At least one for fresh entries and one for survivors.
@@ -43,8 +40,6 @@ const MAX_STUCK: usize = 8;
 const RELEASE_EVERY: u64 = 64;
 /// Times that a store lets readers run before it gives up, when they hold all that could be emptied.
 const YIELDS: usize = 16;
-/// Victims from the policy that may be unknown before one is chosen for it.
-const MAX_UNKNOWN: usize = 8;
 
 /// What came of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +89,7 @@ impl State {
     }
 
     /// Derives how many bytes may be live, and tells the policy when that has changed.
-    pub(super) fn settle_capacity(&mut self) {
+    pub(super) fn update_capacity(&mut self) {
         let usable = self.usable_chunks();
         self.ready = ready_chunks(self.entries.ring().chunks()) + self.entries.ring().large_span();
         let reserve = match self.entries.ring().has_small() {
@@ -104,10 +99,7 @@ impl State {
         };
         let unused = reserve * self.entries.ring().chunk_bytes() + self.entries.ring().unused_ends();
         let capacity = live_limit(usable * self.entries.ring().chunk_bytes(), self.governor.target(), unused);
-        if capacity != self.capacity {
-            self.capacity = capacity;
-            self.policy.set_capacity(capacity as u64);
-        }
+        self.evictor.set_capacity(capacity);
     }
 
     /// Chunks that can be written to at once.
@@ -120,70 +112,37 @@ impl State {
 impl Writer<'_> {
     /// Evicts until `extra` more live bytes fit.
     pub(super) fn evict_down_to_fit(&mut self, extra: usize) {
-        while self.state.entries.ring().live_bytes() + extra > self.state.capacity {
+        while self.state.entries.ring().live_bytes() + extra > self.state.evictor.capacity() {
             if self.evict() != Evicted::Entry {
                 return;
             }
         }
     }
 
-    /// Evicts the entry that the policy names.
+    /// Evicts the entry that the policy chooses.
     pub(super) fn evict(&mut self) -> Evicted {
-        for _ in 0..MAX_UNKNOWN {
-            let State { policy, entries, newcomer, updated, announced, .. } = &mut *self.state;
-            let hashed = Cell::new(None);
-            let source = Source {
-                entries,
-                newcomer: newcomer.map(|new| (new.id, new.hash)),
-                told: newcomer
-                    .map(|new| (new.id, new.charge))
-                    .or_else(|| updated.map(|(id, charge)| (id, charge.get()))),
-                announced,
-                hashed: &hashed,
-            };
-            let Some(victim) = policy.evict(&mut Residents::new(&source)) else { break };
-            if newcomer.is_some_and(|newcomer| newcomer.id == victim) {
-                *newcomer = None;
+        let State { evictor, pending, entries, .. } = &mut *self.state;
+        match evictor.choose(pending, entries) {
+            Victim::Entry(id, hash) => {
+                self.unlink_hashed(id, hash, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
-                return Evicted::Newcomer;
+                Evicted::Entry
             }
-            if self.state.entries.live(victim).is_some() {
-                let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
-                self.unlink_hashed(victim, hash, RemovalCause::Evicted);
+            Victim::Newcomer => {
                 self.state.counts.evictions += 1;
-                return Evicted::Entry;
+                Evicted::Newcomer
             }
+            Victim::None => Evicted::Nothing,
         }
-        self.evict_stray()
-    }
-
-    /// Evicts any entry: the policy names none, or none that is there.
-    #[cold]
-    fn evict_stray(&mut self) -> Evicted {
-        let lanes = charge_u32(self.state.entries.table().lanes());
-        for _ in 0..lanes {
-            self.state.stray_at = (self.state.stray_at + 1) % lanes;
-            let id = EntryId::new(self.state.stray_at);
-            if self.state.entries.live(id).is_some() {
-                self.evict_in_spite(id);
-                return Evicted::Entry;
-            }
-        }
-        Evicted::Nothing
     }
 
     /// Evicts the entry at a location that is not marked dead.
     pub(super) fn evict_at(&mut self, location: Location) {
         if let Some(id) = self.state.entries.id_at(location) {
-            self.evict_in_spite(id);
+            self.state.forget(id);
+            self.unlink(id, RemovalCause::Evicted);
+            self.state.counts.evictions += 1;
         }
-    }
-
-    /// Evicts an entry that the policy has not chosen.
-    fn evict_in_spite(&mut self, id: EntryId) {
-        self.state.forget(id);
-        self.unlink(id, RemovalCause::Evicted);
-        self.state.counts.evictions += 1;
     }
 
     /// Writes an entry to the ring; `None` if no space can be had. Other entries may have been evicted or relocated.
@@ -223,8 +182,8 @@ impl Writer<'_> {
 
     /// What is done once for each chunk that is opened.
     pub(super) fn after_opening(&mut self) {
-        self.settle_policy_bytes();
-        self.state.settle_capacity();
+        self.account_for_policy();
+        self.state.update_capacity();
         self.note_usual_entry();
         self.state.opened += 1;
         if self.state.opened % RELEASE_EVERY == 0 {
@@ -349,7 +308,8 @@ impl Writer<'_> {
             && matches!(self.clean(charge * CLEAN_AHEAD + LOOK_COST), Cleaned::Nothing | Cleaned::Stuck)
         {
             // To look again at once would show the same chunks.
-            self.state.clean_from = self.state.counts.inserted_bytes + self.state.entries.ring().chunk_bytes() as u64 / 8;
+            self.state.clean_from =
+                self.state.counts.inserted_bytes + self.state.entries.ring().chunk_bytes() as u64 / 8;
         }
     }
 
@@ -400,52 +360,5 @@ impl Writer<'_> {
             let location = live.location();
             assert!(self.relocate(location, None).is_some(), "no room to relocate to");
         }
-    }
-}
-
-/// What a policy may ask about the shard's entries.
-struct Source<'a> {
-    entries: &'a Entries,
-    newcomer: Option<(EntryId, KeyHash)>,
-    /// The one entry whose charge is not the one that it has in the ring, if it is there at all.
-    told: Option<(EntryId, u32)>,
-    announced: &'a Announced,
-    /// The last resident whose hash was asked for, and that hash.
-    hashed: &'a Cell<Option<(EntryId, KeyHash)>>,
-}
-
-impl ResidentSource for Source<'_> {
-    fn visits(&self, id: EntryId) -> u8 {
-        if self.entries.live(id).is_some() { self.entries.table().visits(id) } else { 0 }
-    }
-
-    fn set_visits(&self, id: EntryId, visits: u8) {
-        if self.entries.live(id).is_some() {
-            self.entries.table().set_visits(id, visits);
-        }
-    }
-
-    fn hash(&self, id: EntryId) -> u64 {
-        let newcomer = self.newcomer.filter(|&(newcomer, _)| newcomer == id).map(|(_, hash)| hash);
-        let Some(hash) = newcomer.or_else(|| self.entries.live(id).map(|live| self.entries.hash_of(live))) else { return 0 };
-        self.hashed.set(Some((id, hash)));
-        hash.get()
-    }
-
-    fn charge(&self, id: EntryId) -> u32 {
-        match self.told {
-            Some((told, charge)) if told == id => charge,
-            _ => self.entries.live(id).map_or(0, |live| charge_u32(self.entries.ring().charge_at(live))),
-        }
-    }
-
-    fn expect(&self, id: EntryId) {
-        self.entries.table().prefetch_lane(id);
-        // The lane of the one before has arrived by now, and says where its header is.
-        self.announced.push(id, |before| {
-            let location = self.entries.live(before)?.location();
-            self.entries.ring().prefetch_death(location);
-            Some(location)
-        });
     }
 }

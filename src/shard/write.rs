@@ -4,15 +4,13 @@
 //! location. The policy knows the entry from the first step on, so that it may choose to evict it at once;
 //! readers know it from the last.
 
-use core::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::expire::{Presence, STEPS, STEPS_OF_MAINTENANCE};
-use super::{Newcomer, NoPolicy, Shard, State, TouchLog};
+use super::{Shard, State, TouchLog};
 use crate::expiry::{Lifetime, Now};
 use crate::hash::KeyHash;
 use crate::index::Index;
-use crate::policy::PolicyContext;
 use crate::reclaim::Live;
 use crate::removal::{Departed, RemovalCause, Teller};
 use crate::ring::{Draft, Held, Layout};
@@ -104,7 +102,7 @@ impl Shard {
         work: impl FnOnce(&mut Writer<'a>) -> R,
     ) -> (R, Untold<'a>) {
         let mut writer = Writer { shard: self, state, now: None, restored: None, departed: None, finished: false };
-        if writer.state.policy_is_stale {
+        if writer.state.evictor.is_outdated() {
             writer.renew_policy();
         }
         let result = work(&mut writer);
@@ -161,18 +159,9 @@ impl Drop for Untold<'_> {
 }
 
 impl State {
-    /// What the policy takes the charge of a resident for.
-    pub(super) fn charge_of(&self, id: EntryId) -> u32 {
-        match self.updated {
-            Some((updated, charge)) if updated == id => charge.get(),
-            _ => self.entries.live(id).map_or(0, |live| charge_u32(self.entries.ring().charge_at(live))),
-        }
-    }
-
     /// Has the policy forget a resident that it has not chosen.
     pub(super) fn forget(&mut self, id: EntryId) {
-        let charge = self.charge_of(id);
-        self.policy.remove(id, charge);
+        self.evictor.forget(&self.pending, &self.entries, id);
     }
 }
 
@@ -200,7 +189,8 @@ impl Writer<'_> {
         let needs_time = self.shard.rules.need_time(lifetime);
         let is_over = needs_time && self.shard.rules.end_at_once(lifetime);
         // First, as making the wheel may evict what is there; so a store that is declined makes none.
-        let fate = if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
+        let fate = if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition)
+        {
             Ok(None)
         } else {
             self.fate(lifetime, hash).map(Some)
@@ -208,7 +198,7 @@ impl Writer<'_> {
         // While what is looked for is on its way. Only where an access follows, by which the policy would do so itself; and an
         // eviction for the index's sake is to weigh the entry that came last.
         if condition == Condition::Always && !is_over && fate.is_ok() && self.state.entries.have_room() {
-            self.state.policy.settle();
+            self.state.evictor.settle();
         }
         let present = self.find_present(hash, key);
         let is_fresh = matches!(present, Presence::Fresh(_));
@@ -286,7 +276,7 @@ impl Writer<'_> {
         let state = &mut *self.state;
         let ring_bytes = state.entries.ring().chunks() * state.entries.ring().chunk_bytes();
         if state.governor.steer(state.counts.inserted_bytes, state.counts.relocated_bytes, ring_bytes) {
-            state.settle_capacity();
+            state.update_capacity();
         }
         self.clean_ahead(charge);
     }
@@ -301,24 +291,24 @@ impl Writer<'_> {
         }
         self.make_index_room();
         let id = self.state.entries.free_lane(hash).ok_or(NoSpace)?;
-        self.state.newcomer = Some(Newcomer { id, hash, charge: charge_u32(charge) });
-        self.state.policy.insert(id, hash.get(), charge_u32(charge));
+        let State { evictor, pending, .. } = &mut *self.state;
+        evictor.insert(pending, id, hash, charge_u32(charge));
         self.evict_down_to_fit(charge);
-        if self.state.newcomer.is_none() {
+        if !self.state.pending.has_newcomer() {
             // The policy would rather not have it.
             self.state.counts.inserts += 1;
             self.note_departure(draft);
             return Ok(());
         }
         let Some(location) = self.place(&layout, draft) else {
-            match self.state.newcomer.take() {
-                Some(_) => self.state.policy.remove(id, charge_u32(charge)),
-                None => self.state.counts.inserts += 1, // And evicted while space was sought.
+            let State { evictor, pending, counts, .. } = &mut *self.state;
+            if !evictor.undo_insert(pending) {
+                counts.inserts += 1; // And evicted while space was sought.
             }
             return Err(NoSpace);
         };
         self.state.counts.inserts += 1;
-        if self.state.newcomer.take().is_some() {
+        if self.state.pending.end_insert() {
             self.state.counts.inserted_bytes += charge as u64;
             self.state.entries.publish(id, hash, location);
             self.file(id, removal);
@@ -338,13 +328,13 @@ impl Writer<'_> {
         if !self.may_have_place(&layout) {
             return Err(NoSpace);
         }
-        self.state.entries.table().visit(id);
-        self.state.updated = NonZeroU32::new(charge_u32(charge)).map(|charge| (id, charge));
-        self.state.policy.update(id, charge_u32(old), charge_u32(charge));
+        let State { entries, evictor, pending, .. } = &mut *self.state;
+        entries.table().visit(id);
+        evictor.update(pending, id, charge_u32(old), charge_u32(charge));
         self.evict_down_to_fit(charge.saturating_sub(old));
         let location = self.state.entries.live(id).is_some().then(|| self.place(&layout, &order.draft)).flatten();
         let is_there = self.state.entries.live(id).map(Live::location);
-        self.state.updated = None;
+        self.state.pending.end_update();
         match (location, is_there) {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
@@ -359,7 +349,7 @@ impl Writer<'_> {
                 Ok(Stored::Updated)
             }
             (None, Some(_)) => {
-                self.state.policy.update(id, charge_u32(charge), charge_u32(old));
+                self.state.evictor.undo_update(id, charge_u32(old), charge_u32(charge));
                 Err(NoSpace)
             }
             // The policy has chosen the old entry. What comes now is a new one.
@@ -478,10 +468,9 @@ impl Writer<'_> {
         let state = &mut *self.state;
         state.entries.clear();
         state.cleaning = None;
-        state.newcomer = None;
-        state.updated = None;
+        state.pending.clear();
         state.deadlines.clear();
-        state.policy_is_stale = true;
+        state.evictor.set_outdated();
         // What a panic kept from being done.
         self.state.account_for_wheel();
         self.note_reached();
@@ -490,19 +479,17 @@ impl Writer<'_> {
     /// Makes a policy for a shard that has been emptied.
     fn renew_policy(&mut self) {
         // The old one goes first: both together might be over the budget.
-        self.state.policy = Box::new(NoPolicy);
-        self.settle_policy_bytes();
+        self.state.evictor.drop_policy();
+        self.account_for_policy();
         if let Some(touches) = &self.shard.touches {
             touches.drain(|_| {});
         }
         let table = self.state.entries.table();
         let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
-        let context = PolicyContext::for_entries(lanes, max_entries, self.state.capacity as u64);
-        self.state.policy = (self.state.factory)(context);
-        self.shard.policy_hint.set(&*self.state.policy);
-        self.state.policy_is_stale = false;
-        self.settle_policy_bytes();
-        self.state.settle_capacity();
+        self.state.evictor.create_policy(lanes, max_entries);
+        self.shard.policy_hint.set(self.state.evictor.policy());
+        self.account_for_policy();
+        self.state.update_capacity();
     }
 
     /// Brings the policy up to date with what readers did.
@@ -514,11 +501,11 @@ impl Writer<'_> {
     }
 
     fn drain(&mut self, touches: &TouchLog) {
-        let State { policy, entries, .. } = &mut *self.state;
+        let State { evictor, entries, .. } = &mut *self.state;
         touches.drain(|id| {
             // A touch may be older than the entry that has the id by now, or the id older than the index.
             if entries.live(id).is_some() {
-                policy.touch(id);
+                evictor.touch(id);
             }
         });
     }
@@ -541,7 +528,7 @@ impl Writer<'_> {
         self.drain_touches();
         self.expire_due(STEPS_OF_MAINTENANCE);
         self.state.entries.ring_mut().reclaim();
-        self.settle_policy_bytes();
+        self.account_for_policy();
         let chunk = self.state.entries.ring().chunk_bytes();
         self.clean_ahead(chunk);
     }

@@ -269,7 +269,7 @@
 //!   its value begins.
 //! * The lines of the next entry are prefetched after each append.
 //! * Lock, state and policy are prefetched before the lock is taken. Just after that follow the end
-//!   of the ring, the next victims, and the deferred work of the policy (`shard/ahead.rs`).
+//!   of the ring, the next victims, and the deferred work of the policy (`shard/prefetch.rs`).
 //!
 //! `prefetch.rs` has one function with one `unsafe` instruction, which the ring, the index and
 //! policies use.

@@ -95,10 +95,10 @@ impl State {
     #[inline]
     pub(super) fn prefetch_to_store(&self) {
         self.entries.ring().prefetch_tail();
-        self.policy.prefetch();
+        self.evictor.policy().prefetch();
         // It is located when the next one is announced.
-        self.entries.table().prefetch_lane(self.announced.newest());
-        let victim = self.announced.oldest();
+        self.entries.table().prefetch_lane(self.pending.announced().newest());
+        let victim = self.pending.announced().oldest();
         self.entries.table().prefetch_lane(victim.id);
         if let Some(location) = victim.location {
             self.entries.ring().prefetch_death(location);

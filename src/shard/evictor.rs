@@ -1,0 +1,328 @@
+//! The evictor: the policy of a shard, and all that is known about victims.
+//!
+//! ```text
+//!   a store  -> insert, update ---> policy
+//!   no room  -> choose ----------> policy names a victim -> the writer unlinks it
+//!                                  none that is there    -> any entry, which the policy is told to forget
+//! ```
+//!
+//! The evictor chooses and the writer removes, as a removal copies the entry for the listener first. What each store changes is
+//! apart from the rest, in [`Pending`]: it lies with the shard's lock (see [`State`](super::State)).
+//!
+//! # Invariants
+//!
+//! 1. The policy's residents are the used lanes, and the entry that is being stored: `Pending::newcomer`.
+//! 2. A policy that has panicked, or whose entries were cleared away, is replaced before it is called again: `is_outdated`.
+//! 3. The account holds `bytes` for the policy. [`Writer::account_for_policy`](super::Writer) brings that up to date once a
+//!    chunk.
+
+use core::cell::Cell;
+use core::num::NonZeroU32;
+
+use super::entries::Entries;
+use super::prefetch::Announced;
+use super::write::charge_u32;
+use crate::hash::KeyHash;
+use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, ResidentSource, Residents};
+use crate::units::EntryId;
+
+/// Victims from the policy that may be unknown before one is chosen for it.
+const MAX_UNKNOWN: usize = 8;
+
+/// What each store changes of the evictor.
+pub(super) struct Pending {
+    /// The entry that is being stored: it has an id for the policy, and no location yet.
+    newcomer: Option<Newcomer>,
+    /// The entry that is being updated, and the charge that the policy was told of already.
+    updated: Option<(EntryId, NonZeroU32)>,
+    announced: Announced,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Newcomer {
+    id: EntryId,
+    hash: KeyHash,
+    charge: u32,
+}
+
+impl Pending {
+    pub(super) fn new() -> Self {
+        Self { newcomer: None, updated: None, announced: Announced::new() }
+    }
+
+    /// Returns the victims that the policy announced last.
+    #[inline]
+    pub(super) fn announced(&self) -> &Announced {
+        &self.announced
+    }
+
+    /// Returns `true` if an entry is being stored and the policy has not evicted it.
+    #[inline]
+    pub(super) fn has_newcomer(&self) -> bool {
+        self.newcomer.is_some()
+    }
+
+    /// Ends the store of an entry. Returns `true` if the policy has not evicted it meanwhile.
+    #[inline]
+    pub(super) fn end_insert(&mut self) -> bool {
+        self.newcomer.take().is_some()
+    }
+
+    /// Ends an update: the ring has the charge that the policy was told of, or the policy is told of the former one.
+    #[inline]
+    pub(super) fn end_update(&mut self) {
+        self.updated = None;
+    }
+
+    /// Forgets what was being stored.
+    pub(super) fn clear(&mut self) {
+        self.newcomer = None;
+        self.updated = None;
+    }
+
+    /// Returns the charge that the policy was told of, for an entry whose charge in the ring is another.
+    #[inline]
+    fn charge_of(&self, id: EntryId) -> Option<u32> {
+        let newcomer = self.newcomer.map(|newcomer| (newcomer.id, newcomer.charge));
+        let pending = newcomer.or_else(|| self.updated.map(|(id, charge)| (id, charge.get())));
+        pending.and_then(|(pending, charge)| (pending == id).then_some(charge))
+    }
+}
+
+/// A choice of the [`Evictor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Victim {
+    /// The policy has forgotten this entry, which is to be unlinked. The hash is there if it is known.
+    Entry(EntryId, Option<KeyHash>),
+    /// The entry that is being stored: it will not be.
+    Newcomer,
+    /// There is no entry.
+    None,
+}
+
+/// The policy of a shard.
+pub(super) struct Evictor {
+    policy: Box<dyn EvictionPolicy>,
+    factory: PolicyFactory,
+    /// Bytes that the account holds for the policy.
+    bytes: usize,
+    /// The live bytes that the policy was told to keep to.
+    capacity: usize,
+    /// The lane that was examined last for a victim when the policy named none.
+    examined: u32,
+    /// The policy is to be replaced before it is called again.
+    is_outdated: bool,
+}
+
+impl Evictor {
+    /// An evictor with a new policy, whose bytes the account holds.
+    pub(super) fn new(policy: Box<dyn EvictionPolicy>, factory: PolicyFactory) -> Self {
+        Self { bytes: policy.bytes(), policy, factory, capacity: 0, examined: 0, is_outdated: false }
+    }
+
+    #[inline]
+    pub(super) fn policy(&self) -> &dyn EvictionPolicy {
+        &*self.policy
+    }
+
+    /// Returns the bytes that the account holds for the policy.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Notes how many bytes the account holds for the policy.
+    pub(super) fn set_bytes(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+
+    /// Returns how many bytes may be live.
+    #[inline]
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Sets how many bytes may be live, and tells the policy when that has changed.
+    pub(super) fn set_capacity(&mut self, capacity: usize) {
+        if capacity != self.capacity {
+            self.capacity = capacity;
+            self.policy.set_capacity(capacity as u64);
+        }
+    }
+
+    /// Lets the policy do what it has put off.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        self.policy.settle();
+    }
+
+    /// Tells the policy of a read.
+    #[inline]
+    pub(super) fn touch(&mut self, id: EntryId) {
+        self.policy.touch(id);
+    }
+
+    /// Tells the policy of an entry that is about to be stored.
+    #[inline]
+    pub(super) fn insert(&mut self, pending: &mut Pending, id: EntryId, hash: KeyHash, charge: u32) {
+        pending.newcomer = Some(Newcomer { id, hash, charge });
+        self.policy.insert(id, hash.get(), charge);
+    }
+
+    /// Takes an insert back for which no space was found. Returns `true` if the policy has not evicted the entry meanwhile.
+    pub(super) fn undo_insert(&mut self, pending: &mut Pending) -> bool {
+        let newcomer = pending.newcomer.take();
+        if let Some(Newcomer { id, charge, .. }) = newcomer {
+            self.policy.remove(id, charge);
+        }
+        newcomer.is_some()
+    }
+
+    /// Tells the policy of an update that is about to be stored.
+    #[inline]
+    pub(super) fn update(&mut self, pending: &mut Pending, id: EntryId, old_charge: u32, charge: u32) {
+        pending.updated = NonZeroU32::new(charge).map(|charge| (id, charge));
+        self.policy.update(id, old_charge, charge);
+    }
+
+    /// Takes an update back for which no space was found.
+    pub(super) fn undo_update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        self.policy.update(id, charge, old_charge);
+    }
+
+    /// Has the policy forget a resident that it has not chosen.
+    #[inline]
+    pub(super) fn forget(&mut self, pending: &Pending, entries: &Entries, id: EntryId) {
+        self.policy.remove(id, charge_of(pending, entries, id));
+    }
+
+    /// Chooses who leaves.
+    pub(super) fn choose(&mut self, pending: &mut Pending, entries: &Entries) -> Victim {
+        for _ in 0..MAX_UNKNOWN {
+            let hashed = Cell::new(None);
+            let source = Source { entries, pending, hashed: &hashed };
+            let Some(victim) = self.policy.evict(&mut Residents::new(&source)) else { break };
+            if pending.newcomer.is_some_and(|newcomer| newcomer.id == victim) {
+                pending.newcomer = None;
+                return Victim::Newcomer;
+            }
+            if entries.live(victim).is_some() {
+                let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
+                return Victim::Entry(victim, hash);
+            }
+        }
+        self.choose_any(pending, entries)
+    }
+
+    /// Chooses any entry: the policy names none, or none that is there.
+    #[cold]
+    fn choose_any(&mut self, pending: &Pending, entries: &Entries) -> Victim {
+        let lanes = charge_u32(entries.table().lanes());
+        for _ in 0..lanes {
+            self.examined = (self.examined + 1) % lanes;
+            let id = EntryId::new(self.examined);
+            if entries.live(id).is_some() {
+                self.forget(pending, entries, id);
+                return Victim::Entry(id, None);
+            }
+        }
+        Victim::None
+    }
+
+    /// Tells the policy of the ids in a larger index.
+    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+        self.policy.renumber(moved);
+    }
+
+    /// Returns `true` if the policy is to be replaced before it is called again.
+    #[inline]
+    pub(super) fn is_outdated(&self) -> bool {
+        self.is_outdated
+    }
+
+    /// Marks the policy as one that is to be replaced before it is called again. Runs no user code.
+    pub(super) fn set_outdated(&mut self) {
+        self.is_outdated = true;
+    }
+
+    /// Drops the policy, before another is [created](Self::create_policy): both together might be over the budget.
+    pub(super) fn drop_policy(&mut self) {
+        self.policy = Box::new(NoPolicy);
+    }
+
+    /// Creates a policy for an empty index of so many lanes.
+    pub(super) fn create_policy(&mut self, lanes: usize, max_entries: usize) {
+        self.policy = (self.factory)(PolicyContext::for_entries(lanes, max_entries, self.capacity as u64));
+        self.is_outdated = false;
+    }
+}
+
+/// Returns the charge that the policy knows a resident by.
+#[inline]
+fn charge_of(pending: &Pending, entries: &Entries, id: EntryId) -> u32 {
+    pending
+        .charge_of(id)
+        .unwrap_or_else(|| entries.live(id).map_or(0, |live| charge_u32(entries.ring().charge_at(live))))
+}
+
+/// No policy: stands where one is about to be made.
+pub(super) struct NoPolicy;
+
+impl EvictionPolicy for NoPolicy {
+    fn recency(&self) -> Recency {
+        Recency::Counted
+    }
+    fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
+    fn touch(&mut self, _id: EntryId) {}
+    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn remove(&mut self, _id: EntryId, _charge: u32) {}
+    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+        None
+    }
+    fn set_capacity(&mut self, _charge: u64) {}
+    fn renumber(&mut self, _moved: &Renumbering) {}
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// What a policy may ask about the shard's entries.
+struct Source<'a> {
+    entries: &'a Entries,
+    pending: &'a Pending,
+    /// The last resident whose hash was asked for, and that hash.
+    hashed: &'a Cell<Option<(EntryId, KeyHash)>>,
+}
+
+impl ResidentSource for Source<'_> {
+    fn visits(&self, id: EntryId) -> u8 {
+        if self.entries.live(id).is_some() { self.entries.table().visits(id) } else { 0 }
+    }
+
+    fn set_visits(&self, id: EntryId, visits: u8) {
+        if self.entries.live(id).is_some() {
+            self.entries.table().set_visits(id, visits);
+        }
+    }
+
+    fn hash(&self, id: EntryId) -> u64 {
+        let newcomer = self.pending.newcomer.filter(|newcomer| newcomer.id == id).map(|newcomer| newcomer.hash);
+        let hash = newcomer.or_else(|| self.entries.live(id).map(|live| self.entries.hash_of(live)));
+        let Some(hash) = hash else { return 0 };
+        self.hashed.set(Some((id, hash)));
+        hash.get()
+    }
+
+    fn charge(&self, id: EntryId) -> u32 {
+        charge_of(self.pending, self.entries, id)
+    }
+
+    fn expect(&self, id: EntryId) {
+        self.entries.table().prefetch_lane(id);
+        // The lane of the one before has arrived by now, and says where its header is.
+        self.pending.announced.push(id, |before| {
+            let location = self.entries.live(before)?.location();
+            self.entries.ring().prefetch_death(location);
+            Some(location)
+        });
+    }
+}
