@@ -89,9 +89,7 @@ fn store(chunks: u32) -> (Writer, Arc<Readers>) {
 impl Writer {
     /// Seals the open chunk and opens the first that is free.
     fn next_chunk(&mut self) {
-        if let Some(emptied) = self.ring.open_next(Stream::Fresh, None).expect("a free chunk") {
-            self.ring.retire(emptied);
-        }
+        assert!(self.ring.open_next(Stream::Fresh, None), "no free chunk");
     }
 
     fn write(&mut self, key: u8, value: u8, stamps: &Stamps) -> Location {
@@ -120,19 +118,13 @@ impl Writer {
         let (id, before) = self.find(key);
         let location = self.write(key, value, &Stamps::NONE);
         self.index.replace(id, location);
-        self.kill(before);
+        self.ring.kill(before);
     }
 
     fn remove(&mut self, key: u8) {
         let (id, location) = self.find(key);
         self.index.erase(id, None);
-        self.kill(location);
-    }
-
-    fn kill(&mut self, location: Location) {
-        if let Some(chunk) = self.ring.kill(location).emptied {
-            self.ring.retire(chunk);
-        }
+        self.ring.kill(location);
     }
 
     /// Takes back what has been let go.

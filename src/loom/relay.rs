@@ -17,12 +17,12 @@ fn idling(keys: &[(u8, u32)]) -> (Writer, Arc<Readers>) {
         stamps.set(Stamp::Idle, stamp);
         writer.insert_with(key, 1, &stamps);
     }
-    assert!(writer.ring.open_next(Stream::Survivors, None).is_some());
+    assert!(writer.ring.open_next(Stream::Survivors, None));
     (writer, readers)
 }
 
 impl Writer {
-    /// As `relocate_to` in `shard/space.rs`.
+    /// As `Entries::relocate`.
     fn relocate(&mut self, key: u8) {
         self.relocate_while(key, || ());
     }

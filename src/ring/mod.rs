@@ -83,14 +83,6 @@ impl Stream {
     }
 }
 
-/// What an entry's death left of its chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Death {
-    pub(crate) charge: usize,
-    /// The chunk has nothing live left and is to be retired.
-    pub(crate) emptied: Option<ChunkId>,
-}
-
 /// The writer's side of a ring. What each store writes to comes first.
 #[repr(C)]
 pub(crate) struct Ring {
@@ -338,37 +330,47 @@ impl Ring {
         if charge <= self.small_max() { self.shared.chunk_of(location) } else { self.shared.run_of(location) }
     }
 
-    /// Seals the open chunk of `stream` and opens a free one that is not in the window; `None` if none is free.
-    /// The sealed chunk is handed out if nothing in it is live: it is to be retired.
-    pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> Option<Option<ChunkId>> {
-        let next =
-            self.find(|chunk, state| state == ChunkState::Free && window.is_none_or(|window| !window.contains(chunk)))?;
-        Some(self.open_run(stream, next, 1))
+    /// Seals the open chunk of `stream` and opens a free one that is not in the window. Returns `false` if none is free.
+    pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
+        let is_free = |chunk, state| state == ChunkState::Free && window.is_none_or(|window| !window.contains(chunk));
+        let next = self.find(is_free);
+        if let Some(next) = next {
+            self.open_run(stream, next, 1);
+        }
+        next.is_some()
     }
 
-    /// Seals the open chunk, or run, of `stream`, and opens `span` chunks from `first` on, all of them free. The sealed
-    /// chunk is handed out if nothing in it is live: it is to be retired.
-    pub(crate) fn open_run(&mut self, stream: Stream, first: ChunkId, span: usize) -> Option<ChunkId> {
+    /// Seals the open chunk, or run, of `stream`, and opens `span` chunks from `first` on, all of them free.
+    pub(crate) fn open_run(&mut self, stream: Stream, first: ChunkId, span: usize) {
         self.begin_run(first, span, stream);
         let sealed = self.open[stream as usize].replace(first);
         if stream == Stream::Fresh {
             self.tail = first.index() << self.chunk_shift;
         }
         if let Some(sealed) = sealed {
-            self.set_state(sealed, ChunkState::Sealed);
+            self.seal(sealed);
         }
-        sealed.filter(|chunk| self.chunks[chunk.index()].live == 0)
     }
 
-    /// Marks the entry at a live location, which no lane points to any more, as dead.
+    /// Seals a chunk, or run, and retires it if nothing in it is live.
+    fn seal(&mut self, chunk: ChunkId) {
+        self.set_state(chunk, ChunkState::Sealed);
+        if self.chunks[chunk.index()].live == 0 {
+            self.retire(chunk);
+        }
+    }
+
+    /// Marks the entry at a live location, which no lane points to any more, as dead. Retires its chunk if that is sealed and
+    /// nothing else in it is live.
     #[inline]
-    pub(crate) fn kill(&mut self, location: Location) -> Death {
+    pub(crate) fn kill(&mut self, location: Location) {
         let charge = self.shared.arena.layout(location).charge();
         self.shared.arena.mark_dead(location);
         let chunk = self.run_at(location, charge);
         self.count_dead(chunk, charge);
-        let emptied = self.chunks[chunk.index()].live == 0 && self.chunks[chunk.index()].state == ChunkState::Sealed;
-        Death { charge, emptied: emptied.then_some(chunk) }
+        if self.chunks[chunk.index()].live == 0 && self.chunks[chunk.index()].state == ChunkState::Sealed {
+            self.retire(chunk);
+        }
     }
 
     #[inline]

@@ -39,6 +39,14 @@ impl Ring {
         self.collect_freed();
     }
 
+    /// Returns `true` if so many chunks are free, once those have been taken back that nobody holds any more.
+    pub(crate) fn has_free(&mut self, wanted: usize) -> bool {
+        if self.counts.free < wanted {
+            self.reclaim();
+        }
+        self.counts.free >= wanted
+    }
+
     /// Notes which chunks readers hold.
     pub(crate) fn look_at_slots(&mut self) {
         self.held.fill(0);

@@ -77,14 +77,13 @@ impl Ring {
         Home::of(charge, self.chunk_bytes(), self.chunks())
     }
 
-    /// Seals the runs that are being filled with large entries. Those in which nothing is live are handed out: they are to
-    /// be retired.
-    pub(crate) fn seal_large_runs(&mut self) -> [Option<ChunkId>; 2] {
-        [Stream::Large, Stream::LargeSurvivors].map(|stream| {
-            let chunk = self.open[stream as usize].take()?;
-            self.set_state(chunk, ChunkState::Sealed);
-            (self.chunks[chunk.index()].live == 0).then_some(chunk)
-        })
+    /// Seals the runs that are being filled with large entries.
+    pub(crate) fn seal_large_runs(&mut self) {
+        for stream in [Stream::Large, Stream::LargeSurvivors] {
+            if let Some(run) = self.open[stream as usize].take() {
+                self.seal(run);
+            }
+        }
     }
 
     /// The chunks that an entry takes which has them for itself.

@@ -140,14 +140,14 @@ impl Entries {
     /// Marks an entry as dead that was written and will not be published.
     #[inline]
     pub(super) fn discard(&mut self, location: Location) {
-        self.kill(location);
+        self.ring.kill(location);
     }
 
     /// Publishes what was written to `to` in the place of the entry at `from`.
     #[inline]
     pub(super) fn replace(&mut self, id: EntryId, from: Location, to: Location) {
         self.index.replace(id, to);
-        self.kill(from);
+        self.ring.kill(from);
     }
 
     /// As [`replace`](Self::replace), for the same value with other stamps: what readers do to its idle deadline meanwhile is
@@ -156,7 +156,7 @@ impl Entries {
         self.ring.begin_relocation(from, to);
         self.index.replace(id, to);
         self.ring.end_relocation(from, to);
-        self.kill(from);
+        self.ring.kill(from);
     }
 
     /// Moves an entry to the open chunk of `stream`. Returns its charge, or `None` if that has no room.
@@ -186,15 +186,7 @@ impl Entries {
         let is_displaced = self.index.may_be_displaced(id);
         let hash = is_displaced.then(|| hash.unwrap_or_else(|| self.hash_of(live)));
         self.index.erase(id, hash);
-        self.kill(location);
-    }
-
-    /// Marks an entry that no lane points to as dead, and retires its chunk if it was the last.
-    #[inline]
-    fn kill(&mut self, location: Location) {
-        if let Some(chunk) = self.ring.kill(location).emptied {
-            self.ring.retire(chunk);
-        }
+        self.ring.kill(location);
     }
 
     /// Takes all entries out. Runs no user code.

@@ -5,7 +5,7 @@
 //! of the chunks that may be live, and [`Home::of`] for the place of large entries.
 
 use super::governor;
-use super::space::{half_used_chunks, live_limit, ready_chunks};
+use super::cleaner::{half_used_chunks, live_limit, ready_chunks};
 use super::{Shard, ShardConfig, table_bytes};
 use crate::expiry::Wheel;
 use crate::index::{Index, Table};

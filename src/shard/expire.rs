@@ -135,7 +135,7 @@ impl Writer<'_> {
                 return Err(NoSpace);
             }
             self.state.deadlines.create_wheel(buckets, now.tick());
-            self.state.update_capacity();
+            self.update_capacity();
         }
         let reached = self.shard.time.reached();
         if now.tick().get() - reached.get() > u64::from(HORIZON / 2) {
@@ -158,7 +158,7 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
         let Some((id, live)) = self.state.entries.find(hash, key) else { return Presence::Absent };
-        if self.state.entries.ring().has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
+        if self.ring().has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
     }
 
     fn presence_of(&mut self, id: EntryId) -> Presence {

@@ -42,14 +42,14 @@ impl Writer<'_> {
         // A large step while there is memory that nothing uses yet: later, both tables would have to be paid for by the ring. Else
         // twice the size at most; and if that asks too much of the ring, a smaller step may not.
         let large = wanted.min(buckets * MAX_GROWTH);
-        let unused = self.state.account.left() / 4 * 3;
+        let unused = self.shard.account.left() / 4 * 3;
         let first = if self.growth_bytes(large) <= unused { large } else { wanted.min(buckets * 2) };
         let least = (buckets + buckets / 8 + 1).min(first);
         let sizes = [first, least + (first - least) / 2, least];
         if sizes.into_iter().any(|size| size > buckets && self.grow_index_to(size)) {
-            self.state.account_for_wheel();
+            self.state.deadlines.account_for_growth(&self.shard.account);
             self.account_for_policy();
-            self.state.update_capacity();
+            self.update_capacity();
         }
     }
 
@@ -79,8 +79,8 @@ impl Writer<'_> {
             return false;
         }
         // Given back also if the policy panics; or if a hasher does, the table's as well.
-        let _passing = self.state.account.lend(passing);
-        let lent = self.state.account.lend(table_bytes(wanted));
+        let _passing = self.shard.account.lend(passing);
+        let lent = self.shard.account.lend(table_bytes(wanted));
         let table = Table::new(wanted, self.state.entries.table().bits());
         table.map(|table| self.move_index(Arc::new(table), lent)).is_some()
     }
@@ -103,7 +103,7 @@ impl Writer<'_> {
         self.shard.lookup.table.replace(Arc::clone(table));
         lent.keep();
         self.shard.account.note_table(table_bytes(table.buckets()));
-        self.state.account.give_table(old.release());
+        self.shard.account.give_table(old.release());
         self.state.evictor.renumber(&moved);
         self.state.counts.index_growths += 1;
     }
@@ -115,11 +115,11 @@ impl Writer<'_> {
         let len = state.entries.len().max(1);
         let lanes = state.entries.table().lanes();
         // Saturating, as other threads may give the bytes of loads back meanwhile.
-        let known = state.evictor.bytes() + state.deadlines.bytes() + state.account.index_bytes();
-        let others = state.account.allocated().saturating_sub(known);
+        let known = state.evictor.bytes() + state.deadlines.bytes() + self.shard.account.index_bytes();
+        let others = self.shard.account.allocated().saturating_sub(known);
         let chunks =
             (state.entries.ring().chunks() - state.entries.ring().counts().absent) * state.entries.ring().chunk_bytes();
-        let spendable = state.account.budget() - others.saturating_sub(chunks);
+        let spendable = self.shard.account.budget() - others.saturating_sub(chunks);
         let charge = state.entries.ring().live_bytes() as f64 / len as f64;
         let per_lane = 64.0 / LANES as f64 + (state.evictor.bytes() + state.deadlines.bytes()) as f64 / lanes as f64;
         // The ring is never fuller than its highest target.
@@ -137,12 +137,12 @@ impl Writer<'_> {
     /// it never will, or would leave the ring fewer than `least` chunks.
     pub(super) fn take_from_ring(&mut self, bytes: usize, least: usize) -> bool {
         loop {
-            if self.state.account.take(bytes) {
+            if self.shard.account.take(bytes) {
                 return true;
             }
-            let chunk = self.state.entries.ring().chunk_bytes();
-            let missing = bytes.saturating_sub(self.state.account.left()).div_ceil(chunk);
-            let in_use = self.state.entries.ring().chunks() - self.state.entries.ring().counts().absent;
+            let chunk = self.ring().chunk_bytes();
+            let missing = bytes.saturating_sub(self.shard.account.left()).div_ceil(chunk);
+            let in_use = self.ring().chunks() - self.ring().counts().absent;
             if in_use < missing + least {
                 return false;
             }
@@ -155,9 +155,9 @@ impl Writer<'_> {
     /// Gives one chunk in use back to the system.
     fn give_chunk_back(&mut self) -> bool {
         // One is kept, or cleaning would have nowhere to put survivors.
-        let given = self.free_chunks_in_use(2) && self.state.entries.ring_mut().give_back();
+        let given = self.free_chunks_in_use(2) && self.ring_mut().give_back();
         if given {
-            self.state.account.give(self.state.entries.ring().chunk_bytes());
+            self.shard.account.give(self.ring().chunk_bytes());
         }
         given
     }
@@ -167,7 +167,7 @@ impl Writer<'_> {
         let bytes = self.state.evictor.policy().bytes();
         let known = self.state.evictor.bytes();
         if bytes < known {
-            self.state.account.give(known - bytes);
+            self.shard.account.give(known - bytes);
         } else if bytes > known && !self.take_from_ring(bytes - known, MIN_CHUNKS) {
             return;
         }

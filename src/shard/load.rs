@@ -202,7 +202,7 @@ impl Writer<'_> {
         match (present, live) {
             (Presence::Fresh(_), Some(live)) => Boarding::Present(self.shard.lookup.ring.value(live)),
             (Presence::Negative(_), Some(live)) => {
-                Boarding::Negative(Negative::from_value(self.state.entries.ring().entry(live).value))
+                Boarding::Negative(Negative::from_value(self.ring().entry(live).value))
             }
             _ if can_be_stored => self.board_flight(key, waiter),
             _ => self.no_room(),
@@ -247,7 +247,7 @@ impl Writer<'_> {
             return false;
         }
         account.note_flight(bytes);
-        self.state.update_capacity(); // The ring may have given up a chunk.
+        self.update_capacity(); // The ring may have given up a chunk.
         true
     }
 

@@ -21,6 +21,7 @@
 //! and no value holds it (`ring/chunk.rs`). A reader never waits; a writer waits for the lock, and never for a reader.
 
 mod account;
+mod cleaner;
 mod deadlines;
 mod entries;
 mod estimate;
@@ -29,6 +30,7 @@ mod expire;
 mod governor;
 mod grow;
 mod idle;
+mod large_share;
 mod load;
 mod lookup;
 mod prefetch;
@@ -43,11 +45,11 @@ use core::mem::offset_of;
 use std::sync::Arc;
 
 use account::Account;
+use cleaner::Cleaner;
 use deadlines::Deadlines;
 use entries::Entries;
 pub(crate) use estimate::PolicyBytes;
 use evictor::{Evictor, NoPolicy, Pending};
-use governor::Governor;
 pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
 pub(crate) use lookup::{Found, Guess, Lookup, Meeting};
 use prefetch::PolicyHint;
@@ -64,7 +66,7 @@ use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency};
 use crate::prefetch::LINE;
 use crate::reclaim::Kept;
 use crate::removal::Teller;
-use crate::ring::{Alignment, ChunkId, Ring};
+use crate::ring::{Alignment, Ring};
 use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
 use crate::sync::Mutex;
 use crate::units::{LANES, MAX_ARENA_BYTES};
@@ -215,31 +217,17 @@ pub(crate) struct State {
     counts: WriteCounts,
     entries: Entries,
 
-    governor: Governor,
-    /// How many bytes are to be inserted in all before cleaning ahead is worth another look.
-    clean_from: u64,
-    /// The chunk that is being cleaned, and how far that is, in bytes.
-    cleaning: Option<(ChunkId, usize)>,
-    account: Arc<Account>,
+    cleaner: Cleaner,
     evictor: Evictor,
     deadlines: Deadlines,
     /// The loads under way whose results may be stored, by key.
     flights: load::Flights,
-    /// How many chunks are to be ready for writing.
-    ready: usize,
-    large_share: runs::LargeShare,
-    /// Chunks opened for fresh entries so far.
-    opened: u64,
-    /// How many chunks were absent when that was last looked at.
-    absent_seen: usize,
-    /// How many chunks readers held when that was last looked at, ahead of need.
-    waiting_seen: usize,
 }
 
 impl State {
-    /// Accounts for the wheel that the index has grown with.
-    fn account_for_wheel(&mut self) {
-        self.deadlines.account_for_growth(&self.account);
+    /// Derives how many bytes may be live, and tells the policy when that has changed.
+    fn update_capacity(&mut self, account: &Account) {
+        self.evictor.set_capacity(self.cleaner.derive_capacity(self.entries.ring(), account));
     }
 
     /// From the lock, which lies before the state, to the end of what each store writes to.
@@ -285,20 +273,12 @@ impl Shard {
             entries: Entries::new(Arc::clone(&table), ring, config.hasher.clone(), config.shard_bits),
             pending: Pending::new(),
             evictor: Evictor::new(policy, Arc::clone(&config.factory)),
-            governor: Governor::new(),
+            cleaner: Cleaner::new(),
             deadlines: Deadlines::new(),
-            cleaning: None,
-            ready: 0,
-            large_share: runs::LargeShare::default(),
-            opened: 0,
-            absent_seen: 0,
-            waiting_seen: 0,
-            clean_from: 0,
             flights: load::Flights::default(),
             counts: WriteCounts::default(),
-            account: Arc::clone(&account),
         };
-        state.update_capacity();
+        state.update_capacity(&account);
         Ok(Self {
             hint: TableHint::new(&table),
             policy_hint: PolicyHint::new(state.evictor.policy()),
@@ -329,7 +309,7 @@ impl Shard {
     pub(crate) fn add_stats(&self, stats: &mut Stats) -> f64 {
         let state = self.state.lock();
         state.counts.add_to(stats);
-        f64::from(state.governor.target()) / f64::from(governor::FULL)
+        state.cleaner.target()
     }
 
     pub(crate) fn memory(&self) -> Memory {

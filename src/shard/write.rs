@@ -266,7 +266,7 @@ impl Writer<'_> {
             None => self.insert(order).map(|()| Stored::Inserted),
         };
         if stored.is_ok() {
-            self.after_store(self.state.entries.ring().layout(&order.draft));
+            self.after_store(self.ring().layout(&order.draft));
         }
         stored
     }
@@ -274,9 +274,8 @@ impl Writer<'_> {
     fn after_store(&mut self, layout: Layout) {
         let charge = layout.charge();
         let state = &mut *self.state;
-        let ring_bytes = state.entries.ring().chunks() * state.entries.ring().chunk_bytes();
-        if state.governor.steer(state.counts.inserted_bytes, state.counts.relocated_bytes, ring_bytes) {
-            state.update_capacity();
+        if state.cleaner.steer(state.entries.ring(), &state.counts) {
+            self.update_capacity();
         }
         self.clean_ahead(charge);
     }
@@ -284,7 +283,7 @@ impl Writer<'_> {
     fn insert(&mut self, order: &Order<'_>) -> Result<(), NoSpace> {
         let Order { hash, draft, removal } = order;
         let (hash, removal) = (*hash, *removal);
-        let layout = self.state.entries.ring().layout(draft);
+        let layout = self.ring().layout(draft);
         let charge = layout.charge();
         if !self.may_have_place(&layout) {
             return Err(NoSpace);
@@ -320,9 +319,9 @@ impl Writer<'_> {
     }
 
     fn update(&mut self, id: EntryId, order: &Order<'_>) -> Result<Stored, NoSpace> {
-        let layout = self.state.entries.ring().layout(&order.draft);
+        let layout = self.ring().layout(&order.draft);
         let charge = layout.charge();
-        let Some(old) = self.state.entries.live(id).map(|live| self.state.entries.ring().charge_at(live)) else {
+        let Some(old) = self.state.entries.live(id).map(|live| self.ring().charge_at(live)) else {
             return Err(NoSpace);
         };
         if !self.may_have_place(&layout) {
@@ -389,7 +388,7 @@ impl Writer<'_> {
         self.drain_touches();
         let present = self.find_present(hash, key);
         let id = present.id()?;
-        let found = self.state.entries.ring().entry(self.state.entries.live(id)?).value;
+        let found = self.ring().entry(self.state.entries.live(id)?).value;
         let is_negative = matches!(present, Presence::Negative(_));
         // Mostly in the same place, without a look at its bytes.
         let is_same = is_negative == was_negative && (core::ptr::eq(found, value) || found == value);
@@ -458,8 +457,8 @@ impl Writer<'_> {
         self.detach_flights();
         self.state.counts.removals += self.state.entries.len() as u64;
         self.empty();
-        let chunks = self.state.entries.ring_mut().give_all_back();
-        self.state.account.give(chunks * self.state.entries.ring().chunk_bytes());
+        let chunks = self.ring_mut().give_all_back();
+        self.shard.account.give(chunks * self.ring().chunk_bytes());
         self.renew_policy();
     }
 
@@ -467,12 +466,12 @@ impl Writer<'_> {
     fn empty(&mut self) {
         let state = &mut *self.state;
         state.entries.clear();
-        state.cleaning = None;
+        state.cleaner.give_up();
         state.pending.clear();
         state.deadlines.clear();
         state.evictor.set_outdated();
         // What a panic kept from being done.
-        self.state.account_for_wheel();
+        self.state.deadlines.account_for_growth(&self.shard.account);
         self.note_reached();
     }
 
@@ -489,7 +488,7 @@ impl Writer<'_> {
         self.state.evictor.create_policy(lanes, max_entries);
         self.shard.policy_hint.set(self.state.evictor.policy());
         self.account_for_policy();
-        self.state.update_capacity();
+        self.update_capacity();
     }
 
     /// Brings the policy up to date with what readers did.
@@ -527,9 +526,9 @@ impl Writer<'_> {
     pub(crate) fn maintain(&mut self) {
         self.drain_touches();
         self.expire_due(STEPS_OF_MAINTENANCE);
-        self.state.entries.ring_mut().reclaim();
+        self.ring_mut().reclaim();
         self.account_for_policy();
-        let chunk = self.state.entries.ring().chunk_bytes();
+        let chunk = self.ring().chunk_bytes();
         self.clean_ahead(chunk);
     }
 }

@@ -1,0 +1,302 @@
+//! The cleaner: how full the ring may be, and which chunk is emptied next.
+//!
+//! ```text
+//!   sealed chunk with the fewest live bytes -> its entries move to a chunk of survivors -> retired -> free
+//! ```
+//!
+//! A little is cleaned with each store, so that chunks are ready when they are needed. The cleaner moves entries and evicts
+//! none. Where cleaning is not enough, the writer evicts in between (`space.rs`).
+//!
+//! # Invariants
+//!
+//! 1. `cleaning` names a chunk of the ring whose cleaning has begun, or none.
+
+use super::account::Account;
+use super::entries::Entries;
+use super::governor::{self, Governor};
+use super::large_share::LargeShare;
+use crate::ring::{ChunkId, Home, Ring, Stream, Window};
+use crate::stats::WriteCounts;
+use crate::units::{EntryId, Location};
+
+/// Chunks that cleaning keeps ready, one part in this many: enough to write to while readers that the system
+/// has preempted hold some others. At least one for fresh entries and one for survivors.
+const READY_SHARE: usize = 64;
+const MIN_READY: usize = 2;
+/// Chunks' worth of bytes that are unused in the open chunks, and in the one whose entries are leaving. In a ring of
+/// few chunks fewer, as each is much of it.
+const HALF_USED: usize = 2;
+const FEW_CHUNKS: usize = 64;
+/// Bytes that are cleaned for each byte stored. Above the write amplification that the governor aims at, so
+/// that cleaning keeps up.
+const CLEAN_AHEAD: usize = 4;
+/// What it costs to look at an entry that is cleaned, in bytes of copying.
+const LOOK_COST: usize = 64;
+/// A chunk is worth cleaning if at least this part of it is dead.
+const WORTH_CLEANING: usize = 8;
+/// Chunks that are opened between two looks at what is resident of absent ones.
+const RELEASE_EVERY: u64 = 64;
+
+/// Returns how many chunks a ring of `chunks` keeps ready for small entries.
+pub(super) fn ready_chunks(chunks: usize) -> usize {
+    (chunks / READY_SHARE).max(MIN_READY)
+}
+
+/// Returns how many chunks' worth of bytes the open chunks of a ring of `usable` chunks leave unused.
+pub(super) fn half_used_chunks(usable: usize) -> usize {
+    if usable < FEW_CHUNKS { HALF_USED / 2 } else { HALF_USED }
+}
+
+/// Returns how many of a ring's bytes may be live: the target's share, and no more than what is not `unused`.
+pub(super) fn live_limit(bytes: usize, target: u32, unused: usize) -> usize {
+    #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
+    let share = (bytes as u64 * u64::from(target) / u64::from(governor::FULL)) as usize;
+    share.min(bytes.saturating_sub(unused))
+}
+
+/// What came of cleaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cleaned {
+    /// A chunk has been emptied and retired.
+    Chunk,
+    /// The bound on the work was reached.
+    Some,
+    /// There is no room for survivors.
+    Stuck,
+    /// No chunk is worth it.
+    Nothing,
+}
+
+/// The state of cleaning in a shard.
+pub(super) struct Cleaner {
+    governor: Governor,
+    large_share: LargeShare,
+    /// The chunk that is being cleaned, and how far that is, in bytes.
+    cleaning: Option<(ChunkId, usize)>,
+    /// The inserted bytes from which on cleaning ahead is worth another look.
+    clean_from: u64,
+    /// How many chunks are to be ready for writing.
+    ready: usize,
+    /// Chunks opened for fresh entries so far.
+    opened: u64,
+    /// How many chunks were absent when that was last looked at.
+    absent_seen: usize,
+    /// How many chunks readers held when that was last looked at, ahead of need.
+    waiting_seen: usize,
+}
+
+impl Cleaner {
+    pub(super) fn new() -> Self {
+        Self {
+            governor: Governor::new(),
+            large_share: LargeShare::default(),
+            cleaning: None,
+            clean_from: 0,
+            ready: 0,
+            opened: 0,
+            absent_seen: 0,
+            waiting_seen: 0,
+        }
+    }
+
+    /// Returns the live target, from 0 to 1.
+    pub(super) fn target(&self) -> f64 {
+        f64::from(self.governor.target()) / f64::from(governor::FULL)
+    }
+
+    /// Moves the live target by what has been copied lately. Returns `true` if it has changed.
+    #[inline]
+    pub(super) fn steer(&mut self, ring: &Ring, counts: &WriteCounts) -> bool {
+        self.governor.steer(counts.inserted_bytes, counts.relocated_bytes, ring.bytes())
+    }
+
+    /// Notes that entries had to be evicted because no chunk was worth cleaning.
+    pub(super) fn note_crowded(&mut self) {
+        self.governor.note_crowded();
+    }
+
+    /// Derives how many bytes may be live, and how many chunks are to be ready.
+    pub(super) fn derive_capacity(&mut self, ring: &Ring, account: &Account) -> usize {
+        let counts = ring.counts();
+        // Chunks that may be in use beside what else is allocated.
+        let usable = ring.chunks() - counts.absent + ring.whole_chunks(account.left()).min(counts.absent);
+        self.ready = ready_chunks(ring.chunks()) + ring.large_span();
+        let reserve = match ring.has_small() {
+            true => self.ready + half_used_chunks(usable),
+            // One shared run is not full, and entries that have a run for themselves need nothing.
+            false => ring.large_span(),
+        };
+        let unused = reserve * ring.chunk_bytes() + ring.unused_ends();
+        live_limit(usable * ring.chunk_bytes(), self.governor.target(), unused)
+    }
+
+    /// Notes that a large entry is to be stored. Returns where it goes.
+    pub(super) fn home_of_large(&mut self, charge: usize, ring: &Ring, counts: &WriteCounts) -> Home {
+        self.large_share.note(charge, ring, counts);
+        self.large_share.home(charge, ring, counts)
+    }
+
+    /// Does what is due once for each chunk that is opened.
+    pub(super) fn after_opening(&mut self, ring: &mut Ring, counts: &WriteCounts) {
+        self.opened += 1;
+        if self.opened % RELEASE_EVERY == 0 {
+            if !self.large_share.is_most(counts) {
+                ring.seal_large_runs();
+            }
+            let absent = ring.counts().absent;
+            // While the ring still grows, they are about to be used.
+            if absent > 0 && absent == self.absent_seen {
+                ring.release_absent();
+            }
+            self.absent_seen = absent;
+        }
+    }
+
+    /// Sees to it, little by little, that chunks are ready when they are needed: in proportion to a store of
+    /// `charge` bytes.
+    #[inline]
+    pub(super) fn clean_ahead(
+        &mut self,
+        entries: &mut Entries,
+        counts: &mut WriteCounts,
+        account: &Account,
+        charge: usize,
+    ) {
+        let chunks = entries.ring().counts();
+        // One fewer than there is room for: chunks that are about to empty by themselves are let alone.
+        let ready = (self.ready - 1).max(MIN_READY);
+        if chunks.free >= ready || free_chunks(entries.ring(), account) >= ready {
+            return;
+        }
+        // Not for those that were waiting when it was last looked: their readers may take long.
+        if entries.ring().waiting() > self.waiting_seen {
+            entries.ring_mut().reclaim();
+        } else if chunks.retired > 0 {
+            entries.ring_mut().collect_freed();
+        }
+        self.waiting_seen = entries.ring().waiting();
+        if free_chunks(entries.ring(), account) >= ready {
+            return;
+        }
+        if counts.inserted_bytes >= self.clean_from
+            && matches!(
+                self.clean(entries, counts, charge * CLEAN_AHEAD + LOOK_COST),
+                Cleaned::Nothing | Cleaned::Stuck
+            )
+        {
+            // To look again at once would show the same chunks.
+            self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
+        }
+    }
+
+    /// Cleans the emptiest chunk, up to `budget` bytes of work.
+    pub(super) fn clean(&mut self, entries: &mut Entries, counts: &mut WriteCounts, mut budget: usize) -> Cleaned {
+        let Some((chunk, mut at)) = self.cleaning.or_else(|| self.begin(entries.ring_mut())) else {
+            return Cleaned::Nothing;
+        };
+        while let Some((location, next)) = entries.ring().next_entry(chunk, at) {
+            match self.relocate(entries, counts, location, None) {
+                None => return Cleaned::Stuck,
+                Some(charge) => budget = budget.saturating_sub(charge + LOOK_COST),
+            }
+            at = next;
+            self.cleaning = Some((chunk, at));
+            if budget == 0 {
+                return Cleaned::Some;
+            }
+        }
+        self.cleaning = None;
+        entries.ring_mut().retire(chunk);
+        Cleaned::Chunk
+    }
+
+    fn begin(&mut self, ring: &mut Ring) -> Option<(ChunkId, usize)> {
+        let chunk = ring.emptiest(WORTH_CLEANING)?;
+        ring.begin_cleaning(chunk);
+        self.cleaning = Some((chunk, 0));
+        self.cleaning
+    }
+
+    /// Leaves the chunk that is being cleaned to the caller, and returns it and how far cleaning has come.
+    pub(super) fn give_up(&mut self) -> Option<(ChunkId, usize)> {
+        self.cleaning.take()
+    }
+
+    /// Leaves this chunk to the caller, if it is the one that is being cleaned.
+    pub(super) fn give_up_chunk(&mut self, chunk: ChunkId) {
+        self.cleaning = self.cleaning.filter(|&(cleaned, _)| cleaned != chunk);
+    }
+
+    /// Moves an entry that is not dead to the survivors, out of the window. Returns its charge, or `None` if there is
+    /// no chunk for it.
+    pub(super) fn relocate(
+        &self,
+        entries: &mut Entries,
+        counts: &mut WriteCounts,
+        location: Location,
+        window: Option<Window>,
+    ) -> Option<usize> {
+        let id = entries.id_at(location)?;
+        let ring = entries.ring();
+        let moved = match self.large_share.home(ring.charge_of(location), ring, counts) {
+            Home::Chunk => relocate_to_chunk(entries, id, location, window),
+            Home::Shared(span) => relocate_to_run(entries, id, location, span, window),
+            Home::Alone(span) => relocate_alone(entries, id, location, span, window),
+        };
+        if let Some(charge) = moved {
+            counts.relocated_bytes += charge as u64;
+        }
+        moved
+    }
+}
+
+/// Returns how many chunks can be written to at once.
+fn free_chunks(ring: &Ring, account: &Account) -> usize {
+    let counts = ring.counts();
+    counts.free + ring.whole_chunks(account.left()).min(counts.absent)
+}
+
+fn relocate_to_chunk(entries: &mut Entries, id: EntryId, from: Location, window: Option<Window>) -> Option<usize> {
+    let stream = entries.ring().stream_after(from);
+    entries.relocate(id, from, stream).or_else(|| {
+        entries.ring_mut().has_free(1);
+        let is_open = entries.ring_mut().open_next(stream, window);
+        // Rather among entries of another age than not at all.
+        let streams = if is_open { [stream; 3] } else { Stream::OF_CHUNKS };
+        streams.into_iter().find_map(|stream| entries.relocate(id, from, stream))
+    })
+}
+
+fn relocate_to_run(
+    entries: &mut Entries,
+    id: EntryId,
+    from: Location,
+    span: usize,
+    window: Option<Window>,
+) -> Option<usize> {
+    entries.relocate(id, from, Stream::LargeSurvivors).or_else(|| {
+        entries.ring_mut().has_free(span);
+        let ring = entries.ring();
+        let whole = ring.free_run(span, window).map(|first| (first, span));
+        let run = whole.or_else(|| ring.longest_free(window));
+        match run {
+            Some((first, span)) if span >= ring.span_alone(ring.charge_of(from)) => {
+                entries.ring_mut().open_run(Stream::LargeSurvivors, first, span);
+                entries.relocate(id, from, Stream::LargeSurvivors)
+            }
+            _ => entries.relocate(id, from, Stream::Large),
+        }
+    })
+}
+
+fn relocate_alone(
+    entries: &mut Entries,
+    id: EntryId,
+    from: Location,
+    span: usize,
+    window: Option<Window>,
+) -> Option<usize> {
+    entries.ring_mut().has_free(span);
+    let first = entries.ring().free_run(span, window)?;
+    entries.relocate_alone(id, from, first)
+}
