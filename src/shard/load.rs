@@ -1,81 +1,28 @@
 //! Loads under way, under the shard's lock: who leads, who follows, and whose result may be stored.
 //!
 //! ```text
-//!   board    -> Lead: the key's flight is in `State::flights`      -> Follow: there was one   -> there is an entry by now
+//!   board    -> Lead: the key has a flight      -> Follow: there was one   -> there is an entry by now
 //!   a write  -> takes the key's flight out: those who follow it go on, those who come later start another
 //!   complete -> stores the result if the flight is still there, and takes it out; then its followers hear of it
 //! ```
 //!
-//! A flight's place in `State::flights` is its *lease*: a result is stored only by whoever still has one. Whoever changes
-//! what a key stands for does so before the write takes the flight out, and a load that boards after that reads what was
-//! changed. So no store, removal or clearing is ever undone by an older result.
-//!
-//! # Invariants
-//!
-//! 1. A key has one flight in `State::flights` at most. Flights that were taken out may go on beside it.
-//! 2. Flights are accounted for: each with its key and its place from the moment it boards, tasks that follow from the moment
-//!    they do, until nobody refers to the flight.
+//! A flight's place among the shard's [`Flights`](super::flights::Flights) is its *lease*: a result is stored only while its
+//! flight has one. A write takes the flight of its key out after the caller has changed what the key stands for. A load that
+//! boards after that reads the change. So no store, removal or clearing is undone by an older result.
 
-use core::any::Any;
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::account::Account;
 use super::expire::Presence;
+use super::flights::{FlightBytes, KeyFlight, Ticket};
 use super::write::{Condition, Writer};
 use super::{MIN_CHUNKS, Shard};
 use crate::expiry::{Freshness, Lifetime};
-use crate::flight::{Flight, SEAT_BYTES};
 use crate::hash::KeyHash;
 use crate::removal::RemovalCause;
-use crate::ring::{Held, Value};
+use crate::ring::Held;
 use crate::stats::{LoadCount, LoadCounts, LoadEnd};
-use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, Stamp, Stamps};
-
-/// What a load brought, for all who waited for it.
-#[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    Value(Value),
-    Absent,
-    Failed(Arc<dyn Any + Send + Sync>),
-}
-
-/// A load of one key.
-pub(crate) type KeyFlight = Flight<Outcome, FlightBytes>;
-
-/// A shard's flights that may be stored, by key.
-#[derive(Debug, Default)]
-pub(super) struct Flights {
-    tree: BTreeMap<Arc<[u8]>, Arc<KeyFlight>>,
-    /// What the tree's first leaf has of the account, while it has one.
-    leaf: Option<FlightBytes>,
-}
-
-impl Flights {
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.tree.is_empty()
-    }
-
-    fn get(&self, key: &[u8]) -> Option<&Arc<KeyFlight>> {
-        self.tree.get(key)
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        self.tree.remove(key);
-        if self.tree.is_empty() {
-            self.clear();
-        }
-    }
-
-    /// Removes all, and gives the first leaf's memory back, which a tree keeps.
-    fn clear(&mut self) {
-        self.tree = BTreeMap::new();
-        self.leaf = None;
-    }
-}
 
 /// What a key stands for although there is no value. Written as the value of negative entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +51,6 @@ impl Negative {
 pub(crate) enum Waiter {
     Thread,
     Task,
-}
-
-/// What the leader of a flight is to bring back.
-#[derive(Clone, Debug)]
-pub(crate) struct Ticket {
-    pub(crate) key: Arc<[u8]>,
-    pub(crate) flight: Arc<KeyFlight>,
 }
 
 /// What became of a caller that has found nothing.
@@ -154,42 +94,8 @@ pub(crate) enum LoadResult<'a> {
     Failed(Option<Duration>),
 }
 
-/// What a flight has of the shard's account.
-#[derive(Debug)]
-pub(crate) struct FlightBytes {
-    account: Arc<Account>,
-    bytes: AtomicUsize,
-    /// Tasks that are accounted for.
-    seats: AtomicUsize,
-}
-
-/// The first leaf of the tree of flights, of eleven places.
-const FIRST_LEAF_BYTES: usize = 320;
-/// A flight's place in the tree: leaves have eleven and are at least half full, but for the first, and there are inner ones.
-const PLACE_BYTES: usize = 72;
-/// The counters of the `Arc`s of a flight and its key, and what an allocator rounds up.
-const ARC_BYTES: usize = 64;
 /// Loads under way have this part of a shard at most, so that a store that does not answer cannot empty the cache.
 const FLIGHTS_SHARE: usize = 8;
-/// Tasks that are accounted for at a time: lists of wakers begin with so many.
-const SEATS: usize = 4;
-
-impl FlightBytes {
-    /// To be given back, having been taken.
-    fn of(account: &Arc<Account>, bytes: usize) -> Self {
-        Self { account: Arc::clone(account), bytes: AtomicUsize::new(bytes), seats: AtomicUsize::new(0) }
-    }
-
-    fn needed_for(key: &[u8]) -> usize {
-        size_of::<KeyFlight>() + ARC_BYTES + PLACE_BYTES + key.len()
-    }
-}
-
-impl Drop for FlightBytes {
-    fn drop(&mut self) {
-        self.account.give_flight(self.bytes.load(Ordering::Relaxed)); // The last who refers to the flight.
-    }
-}
 
 impl Writer<'_> {
     /// Has a caller lead or follow the flight of a key, for which it has found no entry.
@@ -226,17 +132,8 @@ impl Writer<'_> {
 
     /// Begins a flight of a key that has none.
     fn begin_flight(&mut self, key: &[u8]) -> Option<Ticket> {
-        let bytes = FlightBytes::needed_for(key);
-        let leaf = if self.state.flights.is_empty() { FIRST_LEAF_BYTES } else { 0 };
-        if !self.take_for_flight(bytes + leaf) {
-            return None;
-        }
-        let (account, flights) = (&self.shard.account, &mut self.state.flights);
-        let flight = Arc::new(Flight::new(FlightBytes::of(account, bytes)));
-        let key: Arc<[u8]> = key.into();
-        flights.tree.insert(Arc::clone(&key), Arc::clone(&flight));
-        flights.leaf.get_or_insert_with(|| FlightBytes::of(account, leaf));
-        Some(Ticket { key, flight })
+        let bytes = self.state.flights.bytes_to_begin(key);
+        self.take_for_flight(bytes).then(|| self.state.flights.begin(&self.shard.account, key))
     }
 
     /// Accounts for `bytes` of a load; not for more than loads may have together.
@@ -253,15 +150,11 @@ impl Writer<'_> {
 
     /// Gives a seat to one more task that follows; whether there was the memory.
     fn take_seat(&mut self, flight: &KeyFlight) -> bool {
-        // Tasks leave at any time, but come, and have seats added, under the shard's lock alone: so the counters are Relaxed.
-        let charge = flight.charge();
-        if flight.seated() >= charge.seats.load(Ordering::Relaxed) {
-            let bytes = SEATS * SEAT_BYTES;
-            if !self.take_for_flight(bytes) {
+        if flight.seated() >= flight.charge().seats() {
+            if !self.take_for_flight(FlightBytes::MORE_SEATS) {
                 return false;
             }
-            charge.bytes.fetch_add(bytes, Ordering::Relaxed);
-            charge.seats.fetch_add(SEATS, Ordering::Relaxed);
+            flight.charge().add_seats();
         }
         flight.take_seat();
         true
@@ -331,7 +224,7 @@ impl Writer<'_> {
         result: LoadResult<'_>,
         end: LoadEnd,
     ) -> Option<Held> {
-        let held = if self.state.end_lease(ticket) {
+        let held = if self.state.flights.end_lease(ticket) {
             self.store_result(hash, &ticket.key, result)
         } else {
             self.shard.loads.add(LoadCount::Refused, u64::from(!matches!(result, LoadResult::Failed(None))));
@@ -386,17 +279,6 @@ impl Writer<'_> {
     }
 }
 
-impl super::State {
-    /// Takes a flight out, if it is there; whether it was.
-    fn end_lease(&mut self, ticket: &Ticket) -> bool {
-        let is_there = self.flights.get(&ticket.key).is_some_and(|present| Arc::ptr_eq(present, &ticket.flight));
-        if is_there {
-            self.flights.remove(&ticket.key);
-        }
-        is_there
-    }
-}
-
 impl Shard {
     pub(crate) fn loads(&self) -> &LoadCounts {
         &self.loads
@@ -407,13 +289,12 @@ impl Shard {
     pub(crate) fn end_load(&self, ticket: Option<&Ticket>, counted: LoadEnd) {
         self.loads.note(counted);
         if let Some(ticket) = ticket {
-            self.state.lock().end_lease(ticket);
+            self.state.lock().flights.end_lease(ticket);
         }
     }
 
     /// Loads under way whose results may be stored, and who waits for them.
     pub(crate) fn loads_under_way(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        (state.flights.tree.len(), state.flights.tree.values().map(|flight| flight.waiting()).sum())
+        self.state.lock().flights.under_way()
     }
 }

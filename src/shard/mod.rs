@@ -27,6 +27,7 @@ mod entries;
 mod estimate;
 mod evictor;
 mod expire;
+mod flights;
 mod governor;
 mod grow;
 mod idle;
@@ -50,7 +51,9 @@ use deadlines::Deadlines;
 use entries::Entries;
 pub(crate) use estimate::PolicyBytes;
 use evictor::{Evictor, NoPolicy, Pending};
-pub(crate) use load::{Boarding, Claim, KeyFlight, LoadResult, Negative, Outcome, Reason, Ticket, Waiter};
+use flights::Flights;
+pub(crate) use flights::{KeyFlight, Outcome, Ticket};
+pub(crate) use load::{Boarding, Claim, LoadResult, Negative, Reason, Waiter};
 pub(crate) use lookup::{Found, Guess, Lookup, Meeting};
 use prefetch::PolicyHint;
 pub(crate) use read::{Visit, is_served};
@@ -220,8 +223,7 @@ pub(crate) struct State {
     cleaner: Cleaner,
     evictor: Evictor,
     deadlines: Deadlines,
-    /// The loads under way whose results may be stored, by key.
-    flights: load::Flights,
+    flights: Flights,
 }
 
 impl State {
@@ -275,7 +277,7 @@ impl Shard {
             evictor: Evictor::new(policy, Arc::clone(&config.factory)),
             cleaner: Cleaner::new(),
             deadlines: Deadlines::new(),
-            flights: load::Flights::default(),
+            flights: Flights::default(),
             counts: WriteCounts::default(),
         };
         state.update_capacity(&account);

@@ -1,0 +1,150 @@
+//! The flights of a shard: loads under way whose results may be stored, by key, and what they have of the account.
+//!
+//! # Invariants
+//!
+//! 1. A key has one flight here at most. Flights that were taken out may go on beside it.
+//! 2. Flights are accounted for: each with its key and its place from the moment it boards, tasks that follow from the moment
+//!    they do, until nobody refers to the flight.
+//!
+//! # Synchronization
+//!
+//! The tree is for the holder of the shard's lock. A flight gives its bytes back on the thread that drops the last reference
+//! to it. Tasks leave at any time, but come, and have seats added, under the lock alone: so the counters are Relaxed.
+
+use core::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::account::Account;
+use crate::flight::{Flight, SEAT_BYTES};
+use crate::ring::Value;
+use crate::sync::{AtomicUsize, Ordering};
+
+/// The first leaf of the tree of flights, of eleven places.
+const FIRST_LEAF_BYTES: usize = 320;
+/// A flight's place in the tree: leaves have eleven and are at least half full, but for the first, and there are inner ones.
+const PLACE_BYTES: usize = 72;
+/// The counters of the `Arc`s of a flight and its key, and what an allocator rounds up.
+const ARC_BYTES: usize = 64;
+/// Tasks that are accounted for at a time: lists of wakers begin with so many.
+const SEATS: usize = 4;
+
+/// What a load brought, for all who waited for it.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Value(Value),
+    Absent,
+    Failed(Arc<dyn Any + Send + Sync>),
+}
+
+/// A load of one key.
+pub(crate) type KeyFlight = Flight<Outcome, FlightBytes>;
+
+/// A shard's flights that may be stored, by key.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    tree: BTreeMap<Arc<[u8]>, Arc<KeyFlight>>,
+    /// What the tree's first leaf has of the account, while it has one.
+    leaf: Option<FlightBytes>,
+}
+
+impl Flights {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    /// Returns the flight of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Arc<KeyFlight>> {
+        self.tree.get(key)
+    }
+
+    /// Takes the flight of a key out.
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.tree.remove(key);
+        if self.tree.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Takes all flights out, and gives the first leaf's memory back, which a tree keeps.
+    pub(super) fn clear(&mut self) {
+        self.tree = BTreeMap::new();
+        self.leaf = None;
+    }
+
+    /// Returns the bytes that the flight of one more key needs.
+    pub(super) fn bytes_to_begin(&self, key: &[u8]) -> usize {
+        FlightBytes::needed_for(key) + if self.is_empty() { FIRST_LEAF_BYTES } else { 0 }
+    }
+
+    /// Begins the flight of a key that has none. The caller has taken the [bytes](Self::bytes_to_begin) for it.
+    pub(super) fn begin(&mut self, account: &Arc<Account>, key: &[u8]) -> Ticket {
+        self.leaf.get_or_insert_with(|| FlightBytes::of(account, FIRST_LEAF_BYTES));
+        let flight = Arc::new(Flight::new(FlightBytes::of(account, FlightBytes::needed_for(key))));
+        let key: Arc<[u8]> = key.into();
+        self.tree.insert(Arc::clone(&key), Arc::clone(&flight));
+        Ticket { key, flight }
+    }
+
+    /// Takes a flight out that has come to an end. Returns `true` if it was still there.
+    pub(super) fn end_lease(&mut self, ticket: &Ticket) -> bool {
+        let is_there = self.get(&ticket.key).is_some_and(|present| Arc::ptr_eq(present, &ticket.flight));
+        if is_there {
+            self.remove(&ticket.key);
+        }
+        is_there
+    }
+
+    /// Returns how many flights there are, and how many threads and tasks wait for them.
+    pub(super) fn under_way(&self) -> (usize, usize) {
+        (self.tree.len(), self.tree.values().map(|flight| flight.waiting()).sum())
+    }
+}
+
+/// What the leader of a flight is to bring back.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) flight: Arc<KeyFlight>,
+}
+
+/// What a flight has of the shard's account.
+#[derive(Debug)]
+pub(crate) struct FlightBytes {
+    account: Arc<Account>,
+    bytes: AtomicUsize,
+    /// Tasks that are accounted for.
+    seats: AtomicUsize,
+}
+
+impl FlightBytes {
+    /// The bytes that are taken before [`add_seats`](Self::add_seats).
+    pub(super) const MORE_SEATS: usize = SEATS * SEAT_BYTES;
+
+    /// To be given back, having been taken.
+    fn of(account: &Arc<Account>, bytes: usize) -> Self {
+        Self { account: Arc::clone(account), bytes: AtomicUsize::new(bytes), seats: AtomicUsize::new(0) }
+    }
+
+    fn needed_for(key: &[u8]) -> usize {
+        size_of::<KeyFlight>() + ARC_BYTES + PLACE_BYTES + key.len()
+    }
+
+    /// Returns how many tasks are accounted for.
+    pub(super) fn seats(&self) -> usize {
+        self.seats.load(Ordering::Relaxed)
+    }
+
+    /// Accounts for some more tasks that follow.
+    pub(super) fn add_seats(&self) {
+        self.bytes.fetch_add(Self::MORE_SEATS, Ordering::Relaxed);
+        self.seats.fetch_add(SEATS, Ordering::Relaxed);
+    }
+}
+
+impl Drop for FlightBytes {
+    fn drop(&mut self) {
+        self.account.give_flight(self.bytes.load(Ordering::Relaxed)); // The last who refers to the flight.
+    }
+}
