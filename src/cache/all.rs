@@ -4,7 +4,7 @@ use super::Cache;
 use crate::expiry::Freshness;
 use crate::index::Walk;
 use crate::reclaim::Slot;
-use crate::shard::{Meeting, Met, Shard, Untold, is_served};
+use crate::shard::{Access, Meeting, Met, Shard, Untold};
 
 /// Values of one key that `keep` of [`Cache::retain`] refuses before the next one may stay. Each but the first was stored
 /// after the walk began.
@@ -54,7 +54,7 @@ impl Cache {
     /// is not seen. The entry's chunk is held during each call, as in [`view`](Self::view).
     pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
         self.for_each_met(|_, met| {
-            if is_served(met.freshness) {
+            if met.freshness.is_served() {
                 each(met.key, met.value);
             }
             Untold::default()
@@ -99,8 +99,8 @@ fn retain_met<'a>(shard: &'a Shard, met: Met<'_>, mut keep: impl FnMut(&[u8], &[
         if is_settled {
             return untold;
         }
-        refused += usize::from(is_served(freshness) || freshness == Freshness::Stale);
-        let found = shard.find_whatever(hash, key, &mut slot).map(|(found, freshness)| (found.value, freshness));
+        refused += usize::from(freshness.is_served() || freshness == Freshness::Stale);
+        let found = shard.find(hash, key, Access::Peek, &mut slot).map(|(found, freshness)| (found.value, freshness));
         (value, freshness) = found.unwrap_or((&[], Freshness::Gone));
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::expiry::{Freshness, Lifetime, Remaining};
 use crate::reclaim::Slot;
 use crate::ring::Value;
-use crate::shard::{Condition, Stored};
+use crate::shard::{Access, Condition, Stored};
 use crate::stats::Count;
 
 /// What [`Cache::get_or_stale`] found: a value, and whether it should still be used.
@@ -177,7 +177,7 @@ impl Cache {
         let target = self.target(key.as_ref());
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let found = target.shard.find_to_read(target.hash, key.as_ref(), &mut slot);
+        let found = target.shard.find_served(target.hash, key.as_ref(), Access::Read, &mut slot);
         found.inspect(|found| self.note_visit(&target, found, stripe)).is_some()
     }
 
@@ -212,7 +212,7 @@ impl Cache {
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let found = target.shard.find_any(target.hash, key.as_ref(), &mut slot);
+        let found = target.shard.find(target.hash, key.as_ref(), Access::Read, &mut slot);
         let found = found.filter(|&(_, freshness)| freshness != Freshness::Negative);
         self.note_read(&target, found.as_ref().map(|(found, _)| found), stripe);
         let (found, freshness) = found?;

@@ -4,7 +4,7 @@ use super::{Cache, Target};
 use crate::expiry::Freshness;
 use crate::reclaim::Slot;
 use crate::ring::{Held, Value};
-use crate::shard::{Boarding, Negative, Untold, Waiter};
+use crate::shard::{Access, Boarding, Negative, Untold, Waiter};
 use crate::stats::Count;
 
 /// What there is under a key for a caller that would load what there is not.
@@ -24,7 +24,7 @@ impl Cache {
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let (found, freshness) = match target.shard.find_any(target.hash, key, &mut slot) {
+        let (found, freshness) = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
             Some((found, freshness)) if freshness != Freshness::Stale => (found, freshness),
             _ => {
                 self.note_read(target, None, stripe);
@@ -44,7 +44,7 @@ impl Cache {
     pub(crate) fn look_up_stale(&self, target: &Target<'_>, key: &[u8]) -> Option<Value> {
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let (found, freshness) = target.shard.find_any(target.hash, key, &mut slot)?;
+        let (found, freshness) = target.shard.find(target.hash, key, Access::Read, &mut slot)?;
         if freshness == Freshness::Negative {
             return None;
         }

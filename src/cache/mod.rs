@@ -21,7 +21,7 @@ use crate::hash::{KeyHash, KeyHasher};
 use crate::reclaim::{BATCH, Batch, Slot};
 use crate::removal::Teller;
 use crate::ring::{Held, Value};
-use crate::shard::{Condition, Found, Guess, Shard, Stored, Visit};
+use crate::shard::{Access, Condition, Found, Guess, Shard, Stored, Visit};
 use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
@@ -205,7 +205,7 @@ impl Cache {
         let key = key.as_ref();
         let target = self.target(key);
         let mut slot = Slot::take();
-        let found = target.shard.find(target.hash, key, &mut slot)?;
+        let found = target.shard.find_served(target.hash, key, Access::Peek, &mut slot)?;
         let (Held::Pinned(value) | Held::Copied(value)) = target.shard.hold(&found);
         Some(value)
     }
@@ -215,7 +215,7 @@ impl Cache {
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         let key = key.as_ref();
         let target = self.target(key);
-        target.shard.find(target.hash, key, &mut Slot::take()).is_some()
+        target.shard.find_served(target.hash, key, Access::Peek, &mut Slot::take()).is_some()
     }
 
     /// Stores `value` under `key`, in place of the entry that is there.
@@ -388,7 +388,7 @@ impl Cache {
     fn read<R>(&self, target: &Target<'_>, key: &[u8], with: impl FnOnce(Option<&[u8]>) -> R) -> R {
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let found = target.shard.find_to_read(target.hash, key, &mut slot);
+        let found = target.shard.find_served(target.hash, key, Access::Read, &mut slot);
         self.note_read(target, found.as_ref(), stripe);
         with(found.map(|found| found.value))
     }
@@ -399,7 +399,7 @@ impl Cache {
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let Some(found) = target.shard.find_to_read(target.hash, key, &mut slot) else {
+        let Some(found) = target.shard.find_served(target.hash, key, Access::Read, &mut slot) else {
             if misses == Misses::Counted {
                 self.note_read(target, None, stripe);
             }

@@ -42,6 +42,14 @@ pub(crate) enum Freshness {
     Gone,
 }
 
+impl Freshness {
+    /// Returns `true` if plain reads see the entry.
+    #[inline]
+    pub(crate) fn is_served(self) -> bool {
+        matches!(self, Self::Fresh | Self::RefreshDue)
+    }
+}
+
 /// When an entry dies, read from its stamps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {

@@ -9,7 +9,7 @@ use std::task::Wake;
 use super::*;
 use crate::expiry::Lifetime;
 use crate::flight::{End, Flight};
-use crate::shard::{Boarding, LoadResult, Outcome, Ticket, Waiter};
+use crate::shard::{Access, Boarding, LoadResult, Outcome, Ticket, Waiter};
 use crate::stats::LoadEnd;
 
 const KEY: &[u8] = b"a";
@@ -49,7 +49,7 @@ impl Backed {
     /// What is stored.
     fn stored(&self) -> Option<u8> {
         let mut slot = Slot::take();
-        self.shard.find_to_read(hash(KEY[0]), KEY, &mut slot).map(|found| whole(found.value))
+        self.shard.find_served(hash(KEY[0]), KEY, Access::Read, &mut slot).map(|found| whole(found.value))
     }
 
     /// Loads or waits until there is something, as a caller does.

@@ -31,7 +31,7 @@ use crate::index::{Index, LocationBits, Table};
 use crate::policy::Policy;
 use crate::reclaim::{Kept, Live, Slot, WriteToken};
 use crate::ring::{Alignment, Draft, Held, Ring, RingShared, Stream, Value};
-use crate::shard::{Condition, Found, Lookup, NoShard, Shard, ShardConfig, TouchLog};
+use crate::shard::{Access, Condition, Found, Lookup, NoShard, Shard, ShardConfig, TouchLog};
 use crate::stats::LoadCounts;
 use crate::units::{EntryId, Location, Stamps, Tick};
 
@@ -192,7 +192,7 @@ fn put(shard: &Shard, key: u8, value: u8) {
 
 fn get(shard: &Shard, key: u8) -> Option<u8> {
     let mut slot = Slot::take();
-    shard.find(hash(key), &[key], &mut slot).map(|found| whole(found.value))
+    shard.find_served(hash(key), &[key], Access::Peek, &mut slot).map(|found| whole(found.value))
 }
 
 /// What most shards of models are made from. Without deadlines.

@@ -5,7 +5,6 @@
 //! shard without deadlines has no wheel, and a wheel with nothing in it never asks for the time.
 
 use super::Shard;
-use super::read::is_served;
 use super::write::{NoSpace, Order, Stored, Writer};
 use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
 use crate::hash::KeyHash;
@@ -266,7 +265,7 @@ impl Shard {
     /// How long the entry under `key` will live; `None` if reads would not find it.
     pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
         let outlook = self.outlook(hash, key, Duration::ZERO)?;
-        is_served(outlook.freshness).then_some(outlook.left)
+        outlook.freshness.is_served().then_some(outlook.left)
     }
 
     /// What is to be expected of the entry under `key`, if it is not gone. A refresh is near if it is no more than that ahead.
@@ -290,7 +289,7 @@ impl Shard {
                     return None;
                 }
                 let mut freshness = times.freshness(now.tick());
-                if stamps.set.is_negative() && is_served(freshness) {
+                if stamps.set.is_negative() && freshness.is_served() {
                     freshness = Freshness::Negative;
                 }
                 let has_failed = times.has_failed(now.tick());

@@ -18,7 +18,7 @@
 //! entry meanwhile, if nobody has taken it out.
 
 use super::Shard;
-use super::read::{Reading, is_served};
+use super::read::Access;
 use super::write::Writer;
 use crate::expiry::{CLAIMED, Freshness, Now, PERSISTENT};
 use crate::reclaim::Live;
@@ -38,7 +38,7 @@ impl Shard {
     /// How fresh an entry with stamps is, when the shard's time had `reached` some tick before it was found; `None` if it may
     /// be elsewhere by now, or another in its place. A read that counts puts the idle deadline of a fresh entry off.
     #[inline(never)]
-    pub(super) fn judge(&self, live: Live<'_>, stamps: StampsAt, reached: Tick, reading: Reading) -> Option<Freshness> {
+    pub(super) fn judge(&self, live: Live<'_>, stamps: StampsAt, reached: Tick, access: Access) -> Option<Freshness> {
         let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
         let times = self.rules.times_by(stamp, reached);
         let is_idling = stamps.set.has(Stamp::Idle);
@@ -48,19 +48,19 @@ impl Shard {
         }
         let now = self.time.now(reached);
         let mut freshness = times.freshness(now.tick());
-        if !is_served(freshness) {
+        if !freshness.is_served() {
             // What was moved ahead before the clock was read counts.
             freshness = self.rules.times_by(stamp, reached).freshness(now.tick());
         }
-        if is_idling && reading == Reading::Counts && is_served(freshness) {
+        if is_idling && access == Access::Read && freshness.is_served() {
             if let Moved::Claimed = self.move_idle(live, stamps, now, reached) {
                 freshness = Freshness::Gone;
             }
         }
         // A stamp that only writers change is right as it was when the entry was found, unless it says that the entry is over:
         // another may have come into its place before that.
-        let may_have_changed = is_idling || !is_served(freshness);
-        if stamps.set.is_negative() && is_served(freshness) {
+        let may_have_changed = is_idling || !freshness.is_served();
+        if stamps.set.is_negative() && freshness.is_served() {
             freshness = Freshness::Negative;
         }
         (!may_have_changed || !self.lookup.ring.has_left(live)).then_some(freshness)

@@ -56,7 +56,7 @@ pub(crate) use flights::{KeyFlight, Outcome, Ticket};
 pub(crate) use load::{Boarding, Claim, LoadResult, Negative, Reason, Waiter};
 pub(crate) use lookup::{Found, Guess, Lookup, Meeting};
 use prefetch::PolicyHint;
-pub(crate) use read::{Visit, is_served};
+pub(crate) use read::{Access, Visit};
 pub(crate) use touch::TouchLog;
 pub(crate) use walk::Met;
 pub(crate) use write::{Condition, Stored, Untold, Writer};

@@ -12,11 +12,13 @@ use crate::reclaim::{Batch, Holds, Slot};
 use crate::ring::{Held, Value};
 use crate::units::EntryId;
 
-/// Whether a read puts an idle deadline off.
+/// What a search is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
-    Counts,
-    Looks,
+pub(crate) enum Access {
+    /// A read: it postpones the idle deadline of a fresh entry.
+    Read,
+    /// A look that changes nothing.
+    Peek,
 }
 
 /// Whether the policy learned of a read.
@@ -59,13 +61,13 @@ impl Shard {
         self.lookup.find_guessed(guess, key, holds, place)
     }
 
-    /// The entry under `key` and how fresh it is, unless it is past its removal.
+    /// Finds the entry under `key`, and how fresh it is. One past its removal is not found.
     #[inline(always)]
-    fn find_with<'a>(
+    pub(crate) fn find<'a>(
         &'a self,
         hash: KeyHash,
         key: &[u8],
-        reading: Reading,
+        access: Access,
         slot: &'a mut Slot,
     ) -> Option<(Found<'a>, Freshness)> {
         // The time is reached before the entry is looked for: see `expiry/mod.rs`.
@@ -75,46 +77,23 @@ impl Shard {
             slot,
             || self.time.reached(),
             |live, stamps, reached| {
-                if stamps.set.is_empty() { Some(Freshness::Fresh) } else { self.judge(live, stamps, reached, reading) }
+                if stamps.set.is_empty() { Some(Freshness::Fresh) } else { self.judge(live, stamps, reached, access) }
             },
         )?;
         (found.1 != Freshness::Gone).then_some(found)
     }
 
-    /// The entry under `key`, unless it is past its deadline.
+    /// As [`find`](Self::find), of entries that plain reads see: neither negative nor past their deadline.
     #[inline(always)]
-    pub(crate) fn find<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a mut Slot) -> Option<Found<'a>> {
-        let (found, freshness) = self.find_with(hash, key, Reading::Looks, slot)?;
-        is_served(freshness).then_some(found)
-    }
-
-    /// As [`find`](Self::find), for a read that puts the entry's idle deadline off.
-    #[inline(always)]
-    pub(crate) fn find_to_read<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a mut Slot) -> Option<Found<'a>> {
-        let (found, freshness) = self.find_with(hash, key, Reading::Counts, slot)?;
-        is_served(freshness).then_some(found)
-    }
-
-    /// As [`find_to_read`](Self::find_to_read), but with negative entries and with those in their stale period, which stay as
-    /// they are.
-    #[inline(always)]
-    pub(crate) fn find_any<'a>(
+    pub(crate) fn find_served<'a>(
         &'a self,
         hash: KeyHash,
         key: &[u8],
+        access: Access,
         slot: &'a mut Slot,
-    ) -> Option<(Found<'a>, Freshness)> {
-        self.find_with(hash, key, Reading::Counts, slot)
-    }
-
-    /// As [`find_any`](Self::find_any), for one who only looks.
-    pub(crate) fn find_whatever<'a>(
-        &'a self,
-        hash: KeyHash,
-        key: &[u8],
-        slot: &'a mut Slot,
-    ) -> Option<(Found<'a>, Freshness)> {
-        self.find_with(hash, key, Reading::Looks, slot)
+    ) -> Option<Found<'a>> {
+        let (found, freshness) = self.find(hash, key, access, slot)?;
+        freshness.is_served().then_some(found)
     }
 
     /// Tells the policy that an entry was read.
@@ -151,10 +130,4 @@ impl Shard {
     pub(crate) fn copied(&self, bytes: &[u8]) -> Value {
         self.lookup.ring.copied(bytes)
     }
-}
-
-/// Whether plain reads see an entry.
-#[inline]
-pub(crate) fn is_served(freshness: Freshness) -> bool {
-    matches!(freshness, Freshness::Fresh | Freshness::RefreshDue)
 }

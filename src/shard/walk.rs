@@ -5,7 +5,7 @@
 
 use super::Shard;
 use super::lookup::Meeting;
-use super::read::Reading;
+use super::read::Access;
 use super::write::Writer;
 use crate::expiry::Freshness;
 use crate::hash::KeyHash;
@@ -56,10 +56,10 @@ impl Shard {
         if stamps.set.is_empty() {
             return met(entry.value, Freshness::Fresh);
         }
-        match self.judge(live, stamps, reached, Reading::Looks) {
+        match self.judge(live, stamps, reached, Access::Peek) {
             Some(freshness) => met(entry.value, freshness),
             // It may have been moved, replaced or taken out.
-            None => match self.find_whatever(hash, entry.key, other_slot.insert(Slot::take())) {
+            None => match self.find(hash, entry.key, Access::Peek, other_slot.insert(Slot::take())) {
                 Some((found, freshness)) => met(found.value, freshness),
                 None => met(entry.value, Freshness::Gone),
             },
