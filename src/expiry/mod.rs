@@ -1,7 +1,7 @@
 //! When entries die: lifetimes, the stamps that record them, a shard's time, and the wheel that gives space back.
 //!
 //! ```text
-//!   Lifetime --Rules::fate--> stamps in the entry's header        read by whoever finds the entry    rules.rs
+//!   Lifetime --Rules::schedule--> stamps in the entry's header        read by whoever finds the entry    rules.rs
 //!   (insert)                  +-> a tick in the wheel             asked by the next writer           wheel.rs
 //! ```
 //!
@@ -34,7 +34,7 @@ mod time;
 mod wheel;
 
 pub use lifetime::{Lifetime, Remaining};
-pub(crate) use rules::{Fate, Freshness, PERSISTENT, Rules};
+pub(crate) use rules::{Freshness, PERSISTENT, Rules, Schedule};
 pub(crate) use time::{Now, ShardTime};
 pub(crate) use wheel::Wheel;
 

@@ -22,7 +22,7 @@ pub(crate) struct Rules {
 
 /// What becomes of an entry.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fate {
+pub(crate) struct Schedule {
     pub(crate) stamps: Stamps,
     /// When it is to be removed; `None` if at no time.
     pub(crate) removal: Option<Tick>,
@@ -158,7 +158,7 @@ impl Rules {
     }
 
     /// What becomes of an entry that is inserted now, when the shard's time has reached `reached`. `chance` is from 0 to 1.
-    pub(crate) fn fate(&self, lifetime: &Lifetime, now: Now, reached: Tick, chance: f64) -> Fate {
+    pub(crate) fn schedule(&self, lifetime: &Lifetime, now: Now, reached: Tick, chance: f64) -> Schedule {
         let stale = lifetime.stale.map_or(self.stale_ticks, |stale| length(stale, PERIOD_MAX));
         let limit = reached.after(HORIZON - stale);
         let ttl = lifetime.ttl.or(self.ttl).map(|ttl| self.end_of_ttl(ttl, now, chance).min(limit));
@@ -183,17 +183,17 @@ impl Rules {
         if lifetime.is_negative {
             stamps.mark_negative();
         }
-        Fate { stamps, removal: removals.into_iter().flatten().min() }
+        Schedule { stamps, removal: removals.into_iter().flatten().min() }
     }
 
     /// What becomes of a present entry, if it expires `ttl` from now instead of what was said before.
-    pub(crate) fn fate_with_ttl(&self, present: &Stamps, ttl: Duration, now: Now, reached: Tick) -> Fate {
+    pub(crate) fn schedule_with_ttl(&self, present: &Stamps, ttl: Duration, now: Now, reached: Tick) -> Schedule {
         let stale = self.stale_ticks(present);
         let limit = reached.after(HORIZON - stale);
         let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)) }.min(limit);
         let mut stamps = *present;
         stamps.set(Stamp::Removal, storable(deadline.after(stale)).low());
-        Fate { stamps, removal: self.times(&stamps, reached).removal }
+        Schedule { stamps, removal: self.times(&stamps, reached).removal }
     }
 
     /// When an entry is to be loaded anew, so long from now.

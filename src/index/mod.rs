@@ -366,7 +366,7 @@ impl Index {
     pub(crate) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
         self.len += 1;
         self.table.set_visits(id, 0); // A reader of the lane's former entry may have been late.
-        place(&self.table, id, hash, location);
+        occupy(&self.table, id, hash, location);
     }
 
     /// Stores the location that an entry has moved to, or of the value that replaces it.
@@ -430,7 +430,7 @@ impl Index {
                 let hash = hash_of(live);
                 // The table is larger than the one that held all entries, so there is a lane.
                 let Some(to) = table.free_lane(hash) else { continue };
-                place(&table, to, hash, live.location());
+                occupy(&table, to, hash, live.location());
                 table.set_visits(to, old.visits(id));
                 moved(id, to, live);
             }
@@ -481,7 +481,7 @@ impl Index {
 
 /// Publishes an entry in a free lane and counts it in the buckets that it went past.
 #[inline]
-fn place(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
+fn occupy(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
     let mut number = table.home(hash);
     while number != id.bucket() {
         table.bucket(number).add_overflow();

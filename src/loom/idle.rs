@@ -91,7 +91,7 @@ impl Timed {
     }
 }
 
-/// Fails if a relocation does not end, or does not begin, and if `judge` does not look for the dead mark.
+/// Fails if a relocation does not end, or does not begin, and if `freshness_of` does not look for the dead mark.
 #[test]
 fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
     explore(2, || {
@@ -107,7 +107,7 @@ fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
     });
 }
 
-/// Fails if `claim` stores without looking, and if a reader takes a claimed stamp for one that is late enough.
+/// Fails if `claim_if_due` stores without looking, and if a reader takes a claimed stamp for one that is late enough.
 #[test]
 fn either_a_read_comes_first_or_the_expiry() {
     explore(4, || {
@@ -197,7 +197,7 @@ fn what_was_hit_is_there_in_the_next_tick_while_it_is_relocated() {
 
 /// The reader finds the old entry, and judges it after another read has moved the stamp of the new one.
 ///
-/// Fails if `judge` does not look for the dead mark.
+/// Fails if `freshness_of` does not look for the dead mark.
 #[test]
 fn a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry() {
     explore(2, || {
@@ -261,7 +261,7 @@ fn an_entry_that_was_made_persistent_stays_so_whoever_reads_it() {
 
 /// The reader finds the entry, and reads the clock after it was replaced and its deadline has passed.
 ///
-/// Fails if `judge` takes an entry past its deadline for what is under the key without looking for the dead mark.
+/// Fails if `freshness_of` takes an entry past its deadline for what is under the key without looking for the dead mark.
 #[test]
 fn a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed() {
     explore(2, || {

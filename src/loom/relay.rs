@@ -38,7 +38,7 @@ impl Writer {
 }
 
 impl Readers {
-    /// Moves an idle stamp on, as `judge` in `shard/idle.rs` does.
+    /// Moves an idle stamp on, as `freshness_of` in `shard/idle.rs` does.
     fn put_off(&self, key: u8, word: u32) {
         self.judge(key, |live, stamps| {
             self.ring.change_idle_stamp(live, stamps, |seen| is_later(word, seen).then_some(word));

@@ -110,14 +110,14 @@ pub(crate) struct Layout {
 /// A layout by another name: what a call returns through memory as this does not drag a layout there that is known already, as
 /// it would if both were of one type.
 #[derive(Clone, Copy)]
-pub(super) struct LayoutParts {
+pub(super) struct OutOfLineLayout {
     key: (usize, usize),
     value: (usize, usize),
     stamps: StampSet,
     charge: usize,
 }
 
-impl From<Layout> for LayoutParts {
+impl From<Layout> for OutOfLineLayout {
     #[inline]
     fn from(layout: Layout) -> Self {
         let Layout { key_start, key_len, value_start, value_len, stamps, charge } = layout;
@@ -125,9 +125,9 @@ impl From<Layout> for LayoutParts {
     }
 }
 
-impl From<LayoutParts> for Layout {
+impl From<OutOfLineLayout> for Layout {
     #[inline]
-    fn from(parts: LayoutParts) -> Self {
+    fn from(parts: OutOfLineLayout) -> Self {
         let ((key_start, key_len), (value_start, value_len)) = (parts.key, parts.value);
         Self { key_start, key_len, value_start, value_len, stamps: parts.stamps, charge: parts.charge }
     }

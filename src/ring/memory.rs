@@ -25,7 +25,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering;
 
-use super::header::{Alignment, FirstWord, Layout, LayoutParts};
+use super::header::{Alignment, FirstWord, Layout, OutOfLineLayout};
 use super::relay::Relay;
 #[cfg(bytecache_loom)]
 use super::shadow::Shadow;
@@ -176,7 +176,7 @@ impl Arena {
 
     /// The layout of an entry with a large header or stamps. Not inlined, so that readers of others do not pay for it.
     #[inline(never)]
-    fn layout_with_stamps(&self, first: FirstWord, location: Location) -> LayoutParts {
+    fn layout_with_stamps(&self, first: FirstWord, location: Location) -> OutOfLineLayout {
         if first.has_removal_alone() {
             return Layout::with_removal(first, self.alignment).into();
         }

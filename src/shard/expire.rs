@@ -5,8 +5,8 @@
 //! shard without deadlines has no wheel, and a wheel with nothing in it never asks for the time.
 
 use super::Shard;
-use super::write::{NoSpace, Order, Stored, Writer};
-use crate::expiry::{Fate, Freshness, HORIZON, Lifetime, Now, Remaining, Wheel};
+use super::write::{NewEntry, NoSpace, Stored, Writer};
+use crate::expiry::{Freshness, HORIZON, Lifetime, Now, Remaining, Schedule, Wheel};
 use crate::hash::KeyHash;
 use crate::reclaim::Slot;
 use crate::removal::RemovalCause;
@@ -93,7 +93,7 @@ impl Writer<'_> {
         let mut next: Option<Tick> = None;
         let mut has_drained = false;
         for id in (0..LANES).map(|lane| EntryId::from_lane(bucket, lane)) {
-            match self.claim(id, now) {
+            match self.claim_if_due(id, now) {
                 None => {}
                 Some(removal) if removal > now.tick() => next = Some(next.map_or(removal, |next| next.min(removal))),
                 Some(_) => {
@@ -109,12 +109,12 @@ impl Writer<'_> {
     }
 
     /// What becomes of an entry with a lifetime that is stored now. Fails if there is no room for the wheel that it needs.
-    pub(super) fn fate(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Result<Fate, NoSpace> {
+    pub(super) fn schedule(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Result<Schedule, NoSpace> {
         let rules = &self.shard.rules;
         let now = self.prepare_wheel()?;
         self.state.deadlines.prefetch(self.state.entries.table().home(hash));
         let chance = if rules.need_chance(lifetime) { self.draw(hash) } else { 0.0 };
-        Ok(rules.fate(lifetime, now, self.shard.time.reached(), chance))
+        Ok(rules.schedule(lifetime, now, self.shard.time.reached(), chance))
     }
 
     /// A number from 0 to 1, another for each key and each time; nobody can tell it in advance, unless the hasher's seed is
@@ -162,7 +162,7 @@ impl Writer<'_> {
 
     fn presence_of(&mut self, id: EntryId) -> Presence {
         let now = self.now();
-        if self.claim(id, now).is_some_and(|removal| removal <= now.tick()) {
+        if self.claim_if_due(id, now).is_some_and(|removal| removal <= now.tick()) {
             self.remove_resident(id, RemovalCause::Expired);
             return Presence::Absent;
         }
@@ -207,28 +207,29 @@ impl Writer<'_> {
         // Making the wheel may have evicted it.
         let Some(live) = self.state.entries.live(id) else { return Ok(false) };
         let present = self.state.entries.stamps(live);
-        let Fate { stamps, removal } = self.shard.rules.fate_with_ttl(&present, ttl, now, self.shard.time.reached());
+        let Schedule { stamps, removal } =
+            self.shard.rules.schedule_with_ttl(&present, ttl, now, self.shard.time.reached());
         if stamps.present() == present.present() {
             self.set_removal(id, &stamps);
             self.file(id, removal);
         } else {
             // Held, as its own bytes are copied while room is made for them.
             let (Held::Pinned(value) | Held::Copied(value)) = self.shard.lookup.ring.value(live);
-            let order = Order { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
-            return self.restore(id, &order);
+            let entry = NewEntry { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
+            return self.rewrite(id, &entry);
         }
         Ok(true)
     }
 
     /// Writes an entry again. Returns `false` if the policy has evicted it meanwhile. The listener is not told of it, unless the
     /// entry is lost.
-    fn restore(&mut self, id: EntryId, order: &Order<'_>) -> Result<bool, NoSpace> {
-        self.restored = Some(id);
-        let stored = self.place_order(order, Presence::Fresh(id));
-        self.restored = None;
+    fn rewrite(&mut self, id: EntryId, entry: &NewEntry<'_>) -> Result<bool, NoSpace> {
+        self.rewritten = Some(id);
+        let stored = self.store_entry(entry, Presence::Fresh(id));
+        self.rewritten = None;
         let is_stored = stored.map(|stored| stored == Stored::Updated);
-        if is_stored != Ok(true) && self.state.entries.find(order.hash, order.draft.key).is_none() {
-            self.note_departure(&order.draft);
+        if is_stored != Ok(true) && self.state.entries.find(entry.hash, entry.draft.key).is_none() {
+            self.note_departure(&entry.draft);
         }
         is_stored
     }

@@ -38,7 +38,13 @@ impl Shard {
     /// How fresh an entry with stamps is, when the shard's time had `reached` some tick before it was found; `None` if it may
     /// be elsewhere by now, or another in its place. A read that counts puts the idle deadline of a fresh entry off.
     #[inline(never)]
-    pub(super) fn judge(&self, live: Live<'_>, stamps: StampsAt, reached: Tick, access: Access) -> Option<Freshness> {
+    pub(super) fn freshness_of(
+        &self,
+        live: Live<'_>,
+        stamps: StampsAt,
+        reached: Tick,
+        access: Access,
+    ) -> Option<Freshness> {
         let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
         let times = self.rules.times_by(stamp, reached);
         let is_idling = stamps.set.has(Stamp::Idle);
@@ -81,7 +87,7 @@ impl Shard {
 impl Writer<'_> {
     /// When an entry is to be removed, `None` if at no time or if it is not there. If that has come, no reader can put it off
     /// any more: the entry is to be taken out.
-    pub(super) fn claim(&mut self, id: EntryId, now: Now) -> Option<Tick> {
+    pub(super) fn claim_if_due(&mut self, id: EntryId, now: Now) -> Option<Tick> {
         let live = self.state.entries.live(id)?;
         if !self.state.entries.ring().has_stamps(live) {
             return None;

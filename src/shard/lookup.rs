@@ -59,8 +59,8 @@ pub(crate) enum Meeting<T> {
 }
 
 impl Lookup {
-    /// Finds the entry under `key` that `judge` settles for, and holds it by the slot. `reached` is asked before each search, and
-    /// `judge` is told of it. Where that returns `None`, the entry has changed since it was found, and the search begins again.
+    /// Finds the entry under `key` that `check` settles for, and holds it by the slot. `reached` is asked before each search, and
+    /// `check` is told of it. Where that returns `None`, the entry has changed since it was found, and the search begins again.
     #[inline(always)]
     pub(crate) fn find<'a, T>(
         &'a self,
@@ -68,7 +68,7 @@ impl Lookup {
         key: &[u8],
         slot: &'a mut Slot,
         reached: impl Fn() -> Tick,
-        judge: impl Fn(Live<'_>, StampsAt, Tick) -> Option<T>,
+        check: impl Fn(Live<'_>, StampsAt, Tick) -> Option<T>,
     ) -> Option<(Found<'a>, T)> {
         let slot: &'a Slot = slot;
         // Ends: each round but the last follows a writer's change of the entry.
@@ -77,7 +77,7 @@ impl Lookup {
             // SAFETY: nothing that was found by this slot is left: the caller had to lend it for changing, and what was found in
             // the round before is not used any more.
             let (found, stamps) = unsafe { self.seek(hash, key, slot) }?;
-            if let Some(verdict) = judge(found.live, stamps, reached) {
+            if let Some(verdict) = check(found.live, stamps, reached) {
                 return Some((found, verdict));
             }
         }

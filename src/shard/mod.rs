@@ -194,14 +194,14 @@ pub(crate) struct Shard {
     rules: Rules,
     listener: Option<Arc<Teller>>,
     loads: Arc<LoadCounts>,
-    state: OwnLines<Mutex<State>>,
+    state: CachePadded<Mutex<State>>,
 }
 
 /// On cache lines that no field beside it shares: readers do not feel what writers write there.
 #[repr(align(64))]
-struct OwnLines<T>(T);
+struct CachePadded<T>(T);
 
-impl<T> core::ops::Deref for OwnLines<T> {
+impl<T> core::ops::Deref for CachePadded<T> {
     type Target = T;
 
     #[inline(always)]
@@ -292,7 +292,7 @@ impl Shard {
             rules: config.rules.clone(),
             listener: config.listener.clone(),
             loads: Arc::clone(&config.loads),
-            state: OwnLines(Mutex::new(state)),
+            state: CachePadded(Mutex::new(state)),
         })
     }
 

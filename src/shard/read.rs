@@ -77,7 +77,11 @@ impl Shard {
             slot,
             || self.time.reached(),
             |live, stamps, reached| {
-                if stamps.set.is_empty() { Some(Freshness::Fresh) } else { self.judge(live, stamps, reached, access) }
+                if stamps.set.is_empty() {
+                    Some(Freshness::Fresh)
+                } else {
+                    self.freshness_of(live, stamps, reached, access)
+                }
             },
         )?;
         (found.1 != Freshness::Gone).then_some(found)

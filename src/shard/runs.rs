@@ -25,7 +25,7 @@ impl Writer<'_> {
     /// Whether an entry can have a place at all, once enough has been evicted: whether there are enough adjacent chunks
     /// that nobody holds.
     #[inline]
-    pub(super) fn may_have_place(&mut self, layout: &Layout) -> bool {
+    pub(super) fn may_fit(&mut self, layout: &Layout) -> bool {
         layout.charge() <= self.ring().chunk_bytes() || self.has_window(self.ring().span_alone(layout.charge()))
     }
 
@@ -41,11 +41,11 @@ impl Writer<'_> {
 
     /// Writes an entry that is not small; `None` if no space can be had.
     #[inline(never)]
-    pub(super) fn place_large(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+    pub(super) fn write_large(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.home_of_large(layout.charge(), entries.ring(), counts) {
-            Home::Chunk => self.place_in_chunk(layout, draft),
-            Home::Alone(span) => self.place_alone(span, layout, draft),
+            Home::Chunk => self.write_to_chunk(layout, draft),
+            Home::Alone(span) => self.write_alone(span, layout, draft),
             Home::Shared(span) => {
                 if let Some(location) = self.ring_mut().append_large(layout, draft) {
                     return Some(location);
@@ -54,7 +54,7 @@ impl Writer<'_> {
                 let alone = self.ring().span_alone(layout.charge());
                 let unused = alone * self.ring().chunk_bytes() - layout.charge();
                 if self.ring().room(Stream::Large) > unused || !self.free_run(span, Purpose::SeveralEntries) {
-                    return self.place_alone(alone, layout, draft);
+                    return self.write_alone(alone, layout, draft);
                 }
                 let first = self.ring().free_run(span, None)?;
                 self.ring_mut().open_run(Stream::Large, first, span);
@@ -64,7 +64,7 @@ impl Writer<'_> {
         }
     }
 
-    fn place_alone(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+    fn write_alone(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         // First, as it may clean: between the writing and the publishing of an entry nothing may look for its lane.
         self.after_opening();
         let is_free = if span == 1 { self.free_chunk() } else { self.free_run(span, Purpose::OneEntry) };

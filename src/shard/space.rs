@@ -86,15 +86,15 @@ impl Writer<'_> {
     }
 
     /// Writes an entry to the ring; `None` if no space can be had. Other entries may have been evicted or relocated.
-    pub(super) fn place(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+    pub(super) fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         if layout.charge() > self.ring().small_max() {
-            return self.place_large(layout, draft);
+            return self.write_large(layout, draft);
         }
-        self.place_in_chunk(layout, draft)
+        self.write_to_chunk(layout, draft)
     }
 
     /// Writes an entry to the open chunk, or the next one.
-    pub(super) fn place_in_chunk(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+    pub(super) fn write_to_chunk(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         loop {
             if let Some(location) = self.ring_mut().append(Stream::Fresh, layout, draft) {
                 return Some(location);

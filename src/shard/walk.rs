@@ -37,14 +37,14 @@ impl Shard {
         other_slot: &'a mut Option<Slot>,
     ) -> Meeting<Met<'a>> {
         match self.lookup.meet(walk, hash_of, slot, || self.time.reached()) {
-            Meeting::Entry((live, hash, reached)) => Meeting::Entry(self.judge_met(live, hash, reached, other_slot)),
+            Meeting::Entry((live, hash, reached)) => Meeting::Entry(self.read_met(live, hash, reached, other_slot)),
             Meeting::Nobody => Meeting::Nobody,
             Meeting::End => Meeting::End,
         }
     }
 
     /// Judges an entry that was found in its lane, as a read does that has found it by its key.
-    fn judge_met<'a>(
+    fn read_met<'a>(
         &'a self,
         live: Live<'a>,
         hash: KeyHash,
@@ -56,7 +56,7 @@ impl Shard {
         if stamps.set.is_empty() {
             return met(entry.value, Freshness::Fresh);
         }
-        match self.judge(live, stamps, reached, Access::Peek) {
+        match self.freshness_of(live, stamps, reached, Access::Peek) {
             Some(freshness) => met(entry.value, freshness),
             // It may have been moved, replaced or taken out.
             None => match self.find(hash, entry.key, Access::Peek, other_slot.insert(Slot::take())) {

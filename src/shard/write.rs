@@ -49,7 +49,7 @@ pub(crate) struct Writer<'a> {
     /// The time, once it was asked for.
     pub(super) now: Option<Now>,
     /// The entry that is being stored anew: what it was leaves unnoticed.
-    pub(super) restored: Option<EntryId>,
+    pub(super) rewritten: Option<EntryId>,
     /// What the listener will be told of.
     departed: Option<Box<Departed>>,
     finished: bool,
@@ -101,7 +101,7 @@ impl Shard {
         state: MutexGuard<'a, State>,
         work: impl FnOnce(&mut Writer<'a>) -> R,
     ) -> (R, Untold<'a>) {
-        let mut writer = Writer { shard: self, state, now: None, restored: None, departed: None, finished: false };
+        let mut writer = Writer { shard: self, state, now: None, rewritten: None, departed: None, finished: false };
         if writer.state.evictor.is_outdated() {
             writer.renew_policy();
         }
@@ -167,7 +167,7 @@ impl State {
 
 /// An entry that is to be stored, and when it is to be removed again.
 #[derive(Clone, Copy)]
-pub(super) struct Order<'a> {
+pub(super) struct NewEntry<'a> {
     pub(super) hash: KeyHash,
     pub(super) draft: Draft<'a>,
     pub(super) removal: Option<Tick>,
@@ -189,15 +189,15 @@ impl Writer<'_> {
         let needs_time = self.shard.rules.need_time(lifetime);
         let is_over = needs_time && self.shard.rules.end_at_once(lifetime);
         // First, as making the wheel may evict what is there; so a store that is declined makes none.
-        let fate = if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition)
-        {
-            Ok(None)
-        } else {
-            self.fate(lifetime, hash).map(Some)
-        };
+        let schedule =
+            if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
+                Ok(None)
+            } else {
+                self.schedule(lifetime, hash).map(Some)
+            };
         // While what is looked for is on its way. Only where an access follows, by which the policy would do so itself; and an
         // eviction for the index's sake is to weigh the entry that came last.
-        if condition == Condition::Always && !is_over && fate.is_ok() && self.state.entries.have_room() {
+        if condition == Condition::Always && !is_over && schedule.is_ok() && self.state.entries.have_room() {
             self.state.evictor.settle();
         }
         let present = self.find_present(hash, key);
@@ -218,9 +218,10 @@ impl Writer<'_> {
         if self.shard.listener.as_ref().is_some_and(|teller| teller.refuses()) {
             return Err(self.reject(hash, key));
         }
-        let stored = fate.and_then(|fate| {
-            let (stamps, removal) = fate.as_ref().map_or((&Stamps::NONE, None), |fate| (&fate.stamps, fate.removal));
-            self.place_order(&Order { hash, draft: Draft { key, value, stamps }, removal }, present)
+        let stored = schedule.and_then(|schedule| {
+            let (stamps, removal) =
+                schedule.as_ref().map_or((&Stamps::NONE, None), |schedule| (&schedule.stamps, schedule.removal));
+            self.store_entry(&NewEntry { hash, draft: Draft { key, value, stamps }, removal }, present)
         });
         stored.map_err(|NoSpace| self.reject(hash, key))
     }
@@ -260,13 +261,13 @@ impl Writer<'_> {
     }
 
     /// Stores an entry in the place of the one that is present, if one is. Without space that one may stay.
-    pub(super) fn place_order(&mut self, order: &Order<'_>, present: Presence) -> Result<Stored, NoSpace> {
+    pub(super) fn store_entry(&mut self, entry: &NewEntry<'_>, present: Presence) -> Result<Stored, NoSpace> {
         let stored = match present.id() {
-            Some(id) => self.update(id, order),
-            None => self.insert(order).map(|()| Stored::Inserted),
+            Some(id) => self.update(id, entry),
+            None => self.insert(entry).map(|()| Stored::Inserted),
         };
         if stored.is_ok() {
-            self.after_store(self.ring().layout(&order.draft));
+            self.after_store(self.ring().layout(&entry.draft));
         }
         stored
     }
@@ -280,12 +281,12 @@ impl Writer<'_> {
         self.clean_ahead(charge);
     }
 
-    fn insert(&mut self, order: &Order<'_>) -> Result<(), NoSpace> {
-        let Order { hash, draft, removal } = order;
+    fn insert(&mut self, entry: &NewEntry<'_>) -> Result<(), NoSpace> {
+        let NewEntry { hash, draft, removal } = entry;
         let (hash, removal) = (*hash, *removal);
         let layout = self.ring().layout(draft);
         let charge = layout.charge();
-        if !self.may_have_place(&layout) {
+        if !self.may_fit(&layout) {
             return Err(NoSpace);
         }
         self.make_index_room();
@@ -299,7 +300,7 @@ impl Writer<'_> {
             self.note_departure(draft);
             return Ok(());
         }
-        let Some(location) = self.place(&layout, draft) else {
+        let Some(location) = self.write_entry(&layout, draft) else {
             let State { evictor, pending, counts, .. } = &mut *self.state;
             if !evictor.undo_insert(pending) {
                 counts.inserts += 1; // And evicted while space was sought.
@@ -318,33 +319,33 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn update(&mut self, id: EntryId, order: &Order<'_>) -> Result<Stored, NoSpace> {
-        let layout = self.ring().layout(&order.draft);
+    fn update(&mut self, id: EntryId, entry: &NewEntry<'_>) -> Result<Stored, NoSpace> {
+        let layout = self.ring().layout(&entry.draft);
         let charge = layout.charge();
         let Some(old) = self.state.entries.live(id).map(|live| self.ring().charge_at(live)) else {
             return Err(NoSpace);
         };
-        if !self.may_have_place(&layout) {
+        if !self.may_fit(&layout) {
             return Err(NoSpace);
         }
         let State { entries, evictor, pending, .. } = &mut *self.state;
         entries.table().visit(id);
         evictor.update(pending, id, charge_u32(old), charge_u32(charge));
         self.evict_down_to_fit(charge.saturating_sub(old));
-        let location = self.state.entries.live(id).is_some().then(|| self.place(&layout, &order.draft)).flatten();
+        let location = self.state.entries.live(id).is_some().then(|| self.write_entry(&layout, &entry.draft)).flatten();
         let is_there = self.state.entries.live(id).map(Live::location);
         self.state.pending.end_update();
         match (location, is_there) {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
                 self.note_departure_of(id, RemovalCause::Replaced);
-                if self.restored == Some(id) {
+                if self.rewritten == Some(id) {
                     self.state.entries.replace_rewritten(id, before, location);
                 } else {
                     self.state.entries.replace(id, before, location);
                 }
                 self.state.counts.updates += 1;
-                self.file(id, order.removal);
+                self.file(id, entry.removal);
                 Ok(Stored::Updated)
             }
             (None, Some(_)) => {
@@ -356,11 +357,11 @@ impl Writer<'_> {
                 if let Some(location) = location {
                     self.state.entries.discard(location);
                 }
-                if self.restored == Some(id) {
+                if self.rewritten == Some(id) {
                     // Readers have missed it. To be there again, in another lane, would hide it from walks.
                     return Ok(Stored::Declined);
                 }
-                self.insert(order).map(|()| Stored::Updated)
+                self.insert(entry).map(|()| Stored::Updated)
             }
         }
     }
@@ -436,7 +437,7 @@ impl Writer<'_> {
 
     #[inline]
     fn note_departure_of(&mut self, id: EntryId, cause: RemovalCause) {
-        if self.shard.listener.is_some() && self.restored != Some(id) {
+        if self.shard.listener.is_some() && self.rewritten != Some(id) {
             if let Some(live) = self.state.entries.live(id) {
                 let (entry, stamps) = self.state.entries.ring().shared().entry_with_stamps(live);
                 // There never was a value under the key of a negative entry.
