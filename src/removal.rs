@@ -1,6 +1,6 @@
 //! Why entries leave, and how the listener is told.
 //!
-//! Entries that leave under a shard's lock are copied to a [`Departed`] list, and the cache's [`Teller`] tells its listener
+//! Entries that leave under a shard's lock are copied to a [`Removals`] list, and the cache's [`Teller`] tells its listener
 //! of them once the lock is free. Without a listener nothing is copied.
 //!
 //! ```text
@@ -17,7 +17,7 @@
 //!
 //! # Invariants
 //!
-//! 1. A departed entry lies in one list, and goes out of it before the listener is called with it: it is told once.
+//! 1. An entry that has left lies in one list, and goes out of it before the listener is called with it: it is told once.
 //! 2. On one thread, one listener runs at a time.
 //! 3. Stores within a listener are refused while [`max_waiting`](Teller::refuses) bytes wait.
 
@@ -60,15 +60,15 @@ const STEP_ENTRIES: usize = 500;
 
 /// Entries that have left and that the listener has not been told of yet, in the order in which they left.
 #[derive(Debug, Default)]
-pub(crate) struct Departed {
+pub(crate) struct Removals {
     /// Keys and values, one after the other.
     bytes: Vec<u8>,
     entries: Vec<(usize, usize, RemovalCause)>,
     /// Entries that have been told, and their bytes.
-    told: (usize, usize),
+    notified: (usize, usize),
 }
 
-impl Departed {
+impl Removals {
     /// Whether it is time to tell of them.
     pub(crate) fn are_many(&self) -> bool {
         self.bytes.len() >= STEP_BYTES || self.entries.len() >= STEP_ENTRIES
@@ -82,32 +82,32 @@ impl Departed {
 
     /// Adds entries that left later, none of which has been told.
     pub(crate) fn append(&mut self, later: &Self) {
-        debug_assert_eq!(later.told, (0, 0));
+        debug_assert_eq!(later.notified, (0, 0));
         self.bytes.extend_from_slice(&later.bytes);
         self.entries.extend_from_slice(&later.entries);
     }
 
     /// Takes the next entry out.
     fn next(&mut self) -> Option<(&[u8], &[u8], RemovalCause)> {
-        let (entries, bytes) = self.told;
+        let (entries, bytes) = self.notified;
         let &(key, value, cause) = self.entries.get(entries)?;
-        self.told = (entries + 1, bytes + key + value);
+        self.notified = (entries + 1, bytes + key + value);
         let (key, value) = self.bytes[bytes..bytes + key + value].split_at(key);
         Some((key, value, cause))
     }
 
     fn is_empty(&self) -> bool {
-        self.told.0 == self.entries.len()
+        self.notified.0 == self.entries.len()
     }
 
     /// What the entries that have not been told take up.
     fn cost(&self) -> usize {
-        (self.entries.len() - self.told.0) * WAITING_OVERHEAD + self.bytes.len() - self.told.1
+        (self.entries.len() - self.notified.0) * WAITING_OVERHEAD + self.bytes.len() - self.notified.1
     }
 }
 
 /// What left through writes of the listeners that this thread calls.
-type Nested = VecDeque<(Arc<Teller>, Departed)>;
+type Nested = VecDeque<(Arc<Teller>, Removals)>;
 
 thread_local! {
     /// `Some` while the thread tells a listener. Never dropped with the thread, so that it is there in the destructors of other
@@ -124,7 +124,7 @@ pub(crate) struct Teller {
     listener: Listener,
     panics: AtomicU64,
     /// What operations have left to the next one.
-    kept: Mutex<VecDeque<Departed>>,
+    kept: Mutex<VecDeque<Removals>>,
     /// How many lists are kept.
     kept_lists: AtomicUsize,
     /// What the entries take up that wait: in `kept` and in queues of threads.
@@ -164,47 +164,47 @@ impl Teller {
 
     /// Tells the listener of what has waited and of what has left now, and then of what leaves through writes of its own. Within
     /// a listener: has the operation outside do so.
-    pub(crate) fn tell(self: &Arc<Self>, departed: Option<Departed>) {
+    pub(crate) fn tell(self: &Arc<Self>, removals: Option<Removals>) {
         match Telling::begin() {
-            Some(telling) => telling.tell(self, departed),
+            Some(telling) => telling.tell(self, removals),
             None => {
-                let Some(departed) = departed else { return };
-                self.note_waiting(&departed);
-                let entry = (Arc::clone(self), departed);
+                let Some(removals) = removals else { return };
+                self.note_waiting(&removals);
+                let entry = (Arc::clone(self), removals);
                 with_nested(|nested| nested.get_or_insert_default().push_back(entry));
             }
         }
     }
 
     /// Leaves entries to the next operation.
-    pub(crate) fn keep(&self, departed: Departed) {
-        self.note_waiting(&departed);
-        self.keep_waiting(departed);
+    pub(crate) fn keep(&self, removals: Removals) {
+        self.note_waiting(&removals);
+        self.keep_waiting(removals);
     }
 
-    fn note_waiting(&self, departed: &Departed) {
-        self.waiting_bytes.fetch_add(departed.cost(), Ordering::Relaxed); // A bound.
+    fn note_waiting(&self, removals: &Removals) {
+        self.waiting_bytes.fetch_add(removals.cost(), Ordering::Relaxed); // A bound.
     }
 
-    fn keep_waiting(&self, departed: Departed) {
+    fn keep_waiting(&self, removals: Removals) {
         let mut kept = self.kept.lock();
-        kept.push_back(departed);
+        kept.push_back(removals);
         self.kept_lists.store(kept.len(), Ordering::Relaxed); // See `keeps_some`.
     }
 
-    fn take_kept(&self) -> VecDeque<Departed> {
+    fn take_kept(&self) -> VecDeque<Removals> {
         let mut kept = self.kept.lock();
         self.kept_lists.store(0, Ordering::Relaxed); // See `keeps_some`.
         core::mem::take(&mut *kept)
     }
 
     /// Tells of entries that have waited, `most` of them at most. Returns how many.
-    fn tell_waiting(&self, departed: &mut Departed, most: usize) -> usize {
-        for told in 0..most {
-            let before = departed.cost();
-            let Some((key, value, cause)) = departed.next() else { return told };
+    fn tell_waiting(&self, removals: &mut Removals, most: usize) -> usize {
+        for notified in 0..most {
+            let before = removals.cost();
+            let Some((key, value, cause)) = removals.next() else { return notified };
             self.call(key, value, cause);
-            self.waiting_bytes.fetch_sub(before - departed.cost(), Ordering::Relaxed); // A bound.
+            self.waiting_bytes.fetch_sub(before - removals.cost(), Ordering::Relaxed); // A bound.
         }
         most
     }
@@ -246,28 +246,28 @@ impl Telling {
         })
     }
 
-    fn tell(self, teller: &Teller, departed: Option<Departed>) {
+    fn tell(self, teller: &Teller, removals: Option<Removals>) {
         if teller.keeps_some() {
             for mut kept in teller.take_kept() {
                 teller.tell_waiting(&mut kept, usize::MAX);
             }
         }
-        if let Some(mut departed) = departed {
-            while let Some((key, value, cause)) = departed.next() {
+        if let Some(mut removals) = removals {
+            while let Some((key, value, cause)) = removals.next() {
                 teller.call(key, value, cause);
             }
         }
         let mut left = MAX_NESTED;
         while left > 0 {
-            let Some((teller, mut departed)) = Self::next() else { return };
-            left -= teller.tell_waiting(&mut departed, left);
-            if !departed.is_empty() {
-                teller.keep_waiting(departed);
+            let Some((teller, mut removals)) = Self::next() else { return };
+            left -= teller.tell_waiting(&mut removals, left);
+            if !removals.is_empty() {
+                teller.keep_waiting(removals);
             }
         }
     }
 
-    fn next() -> Option<(Arc<Teller>, Departed)> {
+    fn next() -> Option<(Arc<Teller>, Removals)> {
         with_nested(|nested| nested.as_mut()?.pop_front())
     }
 }
@@ -275,8 +275,8 @@ impl Telling {
 impl Drop for Telling {
     fn drop(&mut self) {
         // One by one, as a cache may go with its teller here, and other listeners be told of that.
-        while let Some((teller, departed)) = Self::next() {
-            teller.keep_waiting(departed);
+        while let Some((teller, removals)) = Self::next() {
+            teller.keep_waiting(removals);
         }
         with_nested(Option::take);
     }
@@ -289,18 +289,18 @@ mod tests {
 
     #[test]
     fn departed_entries_come_out_once_in_their_order() {
-        let mut departed = Departed::default();
-        departed.push(b"a", b"first", RemovalCause::Evicted);
-        let mut later = Departed::default();
+        let mut removals = Removals::default();
+        removals.push(b"a", b"first", RemovalCause::Evicted);
+        let mut later = Removals::default();
         later.push(b"", b"", RemovalCause::Expired);
         later.push(b"key", b"", RemovalCause::Removed);
-        departed.append(&later);
-        let cost = departed.cost();
-        assert_eq!(departed.next(), Some((&b"a"[..], &b"first"[..], RemovalCause::Evicted)));
-        assert!(departed.cost() < cost && !departed.is_empty());
-        assert_eq!(departed.next(), Some((&b""[..], &b""[..], RemovalCause::Expired)));
-        assert_eq!(departed.next(), Some((&b"key"[..], &b""[..], RemovalCause::Removed)));
-        assert_eq!(departed.next(), None);
-        assert_eq!((departed.cost(), departed.is_empty()), (0, true));
+        removals.append(&later);
+        let cost = removals.cost();
+        assert_eq!(removals.next(), Some((&b"a"[..], &b"first"[..], RemovalCause::Evicted)));
+        assert!(removals.cost() < cost && !removals.is_empty());
+        assert_eq!(removals.next(), Some((&b""[..], &b""[..], RemovalCause::Expired)));
+        assert_eq!(removals.next(), Some((&b"key"[..], &b""[..], RemovalCause::Removed)));
+        assert_eq!(removals.next(), None);
+        assert_eq!((removals.cost(), removals.is_empty()), (0, true));
     }
 }

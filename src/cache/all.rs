@@ -4,7 +4,7 @@ use super::Cache;
 use crate::expiry::Freshness;
 use crate::index::Walk;
 use crate::reclaim::Slot;
-use crate::shard::{Access, Meeting, Met, Shard, Untold};
+use crate::shard::{Access, Meeting, Met, Notice, Shard};
 
 /// Values of one key that `keep` of [`Cache::retain`] refuses before the next one may stay. Each but the first was stored
 /// after the walk began.
@@ -57,47 +57,47 @@ impl Cache {
             if met.freshness.is_served() {
                 each(met.key, met.value);
             }
-            Untold::default()
+            Notice::default()
         });
     }
 
     /// Calls `each` with every entry, those that reads miss included. The listener is told of what has left there after the call.
-    fn for_each_met<'a>(&'a self, mut each: impl FnMut(&'a Shard, Met<'_>) -> Untold<'a>) {
+    fn for_each_met<'a>(&'a self, mut each: impl FnMut(&'a Shard, Met<'_>) -> Notice<'a>) {
         for shard in &self.inner.shards {
             let mut walk = Walk::start();
             loop {
                 let (mut slot, mut other_slot) = (Slot::take(), None);
-                let untold = match shard.meet(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
+                let notice = match shard.meet(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
                     Meeting::Entry(met) => each(shard, met),
-                    Meeting::Nobody => Untold::default(),
+                    Meeting::Nobody => Notice::default(),
                     Meeting::End => break,
                 };
                 drop((slot, other_slot));
-                drop(untold);
+                drop(notice);
             }
         }
     }
 }
 
 /// Removes an entry that a walk has met, unless it is to be kept. Returns what has left.
-fn retain_met<'a>(shard: &'a Shard, met: Met<'_>, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Untold<'a> {
+fn retain_met<'a>(shard: &'a Shard, met: Met<'_>, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Notice<'a> {
     let mut slot = Slot::take();
     let Met { hash, key, mut value, mut freshness } = met;
-    let (mut untold, mut refused) = (Untold::default(), 0);
+    let (mut notice, mut refused) = (Notice::default(), 0);
     // Ends: each round but the first follows a change of the entry by another thread.
     loop {
         let (is_settled, left) = match freshness {
             // By a clock that was read without the lock: its deadline may have been put off since.
-            Freshness::Gone => shard.write_untold(|writer| !writer.is_present(hash, key)),
+            Freshness::Gone => shard.write_with_notice(|writer| !writer.is_present(hash, key)),
             Freshness::Negative => {
-                shard.write_untold(|writer| writer.remove_if_same(hash, key, value, true) != Some(false))
+                shard.write_with_notice(|writer| writer.remove_if_same(hash, key, value, true) != Some(false))
             }
-            _ if refused == MAX_REFUSED || keep(key, value) => return untold,
-            _ => shard.write_untold(|writer| writer.remove_if_same(hash, key, value, false) != Some(false)),
+            _ if refused == MAX_REFUSED || keep(key, value) => return notice,
+            _ => shard.write_with_notice(|writer| writer.remove_if_same(hash, key, value, false) != Some(false)),
         };
-        untold.join(left);
+        notice.join(left);
         if is_settled {
-            return untold;
+            return notice;
         }
         refused += usize::from(freshness.is_served() || freshness == Freshness::Stale);
         let found = shard.find(hash, key, Access::Peek, &mut slot).map(|(found, freshness)| (found.value, freshness));

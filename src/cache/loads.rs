@@ -3,8 +3,8 @@
 use super::{Cache, Target};
 use crate::expiry::Freshness;
 use crate::reclaim::Slot;
-use crate::ring::{Held, Value};
-use crate::shard::{Access, Boarding, Negative, Untold, Waiter};
+use crate::ring::{OwnedValue, Value};
+use crate::shard::{Access, Boarding, Negative, Notice, Waiter};
 use crate::stats::Count;
 
 /// What there is under a key for a caller that would load what there is not.
@@ -56,10 +56,10 @@ impl Cache {
 
     /// Has a caller that has found nothing load, or wait. The listener hears of what had to leave when the second result is
     /// dropped, as it may ask for the same key.
-    pub(crate) fn board<'a>(&self, target: &Target<'a>, key: &[u8], waiter: Waiter) -> (Boarding, Untold<'a>) {
+    pub(crate) fn board<'a>(&self, target: &Target<'a>, key: &[u8], waiter: Waiter) -> (Boarding, Notice<'a>) {
         target.shard.prefetch_to_write(target.hash);
         let can_be_stored = self.is_storable(key);
-        target.shard.write_untold(|writer| writer.board(target.hash, key, can_be_stored, waiter))
+        target.shard.write_with_notice(|writer| writer.board(target.hash, key, can_be_stored, waiter))
     }
 
     /// Loads under way whose results may be stored, and how many threads and tasks wait for them; for [tests](crate::testing).
@@ -69,7 +69,7 @@ impl Cache {
     }
 
     /// The value that was stored, or one of its own.
-    pub(crate) fn held_or_copied(&self, held: Option<Held>, bytes: &[u8]) -> Value {
+    pub(crate) fn held_or_copied(&self, held: Option<OwnedValue>, bytes: &[u8]) -> Value {
         match held {
             Some(held) => self.held(held, Slot::take().stripe()),
             None => self.inner.shards[0].copied(bytes),

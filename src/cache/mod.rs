@@ -20,8 +20,8 @@ use crate::expiry::Lifetime;
 use crate::hash::{KeyHash, KeyHasher};
 use crate::reclaim::{BATCH, Batch, Slot};
 use crate::removal::Teller;
-use crate::ring::{Held, Value};
-use crate::shard::{Access, Condition, Found, Guess, Shard, Stored, Visit};
+use crate::ring::{OwnedValue, Value};
+use crate::shard::{Access, Condition, FoundEntry, Guess, Shard, Stored, Visit};
 use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
@@ -206,7 +206,7 @@ impl Cache {
         let target = self.target(key);
         let mut slot = Slot::take();
         let found = target.shard.find_served(target.hash, key, Access::Peek, &mut slot)?;
-        let (Held::Pinned(value) | Held::Copied(value)) = target.shard.hold(&found);
+        let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = target.shard.hold(&found);
         Some(value)
     }
 
@@ -411,7 +411,7 @@ impl Cache {
 
     /// Counts a read and tells the policy of a hit.
     #[inline(always)]
-    fn note_read(&self, target: &Target<'_>, found: Option<&Found<'_>>, stripe: u32) {
+    fn note_read(&self, target: &Target<'_>, found: Option<&FoundEntry<'_>>, stripe: u32) {
         let counts = &self.inner.counts;
         let Some(found) = found else {
             counts.add(stripe, Count::Misses, 1);
@@ -423,17 +423,17 @@ impl Cache {
 
     /// Tells the policy of a visit.
     #[inline(always)]
-    fn note_visit(&self, target: &Target<'_>, found: &Found<'_>, stripe: u32) {
+    fn note_visit(&self, target: &Target<'_>, found: &FoundEntry<'_>, stripe: u32) {
         if target.shard.visit(found, stripe) == Visit::Dropped {
             self.inner.counts.add(stripe, Count::DroppedTouches, 1);
         }
     }
 
     #[inline(always)]
-    fn held(&self, held: Held, stripe: u32) -> Value {
+    fn held(&self, held: OwnedValue, stripe: u32) -> Value {
         match held {
-            Held::Pinned(value) => value,
-            Held::Copied(value) => {
+            OwnedValue::Pinned(value) => value,
+            OwnedValue::Copied(value) => {
                 self.inner.counts.add(stripe, Count::CopiedValues, 1);
                 value
             }

@@ -16,7 +16,7 @@ use crate::cache::{Cache, LookUp, Target};
 use crate::error::BuildError;
 use crate::expiry::{Freshness, Lifetime};
 use crate::ring::Value;
-use crate::shard::{Claim, Negative, Reason, Writer};
+use crate::shard::{Negative, Reason, RefreshPermit, Writer};
 
 /// A refresh that a thread elsewhere is to run.
 type Job = Box<dyn FnOnce() + Send>;
@@ -281,32 +281,32 @@ impl<F> Shared<F> {
     #[inline]
     fn is_early(&self, target: &Target<'_>, key: &[u8]) -> bool {
         self.rules.early.is_some_and(|beta| {
-            let outlook = target.shard.outlook(target.hash, key, self.rules.retry());
-            outlook.is_some_and(|outlook| !outlook.is_refresh_near && self.cost.is_early(beta, outlook.left, chance()))
+            let status = target.shard.status(target.hash, key, self.rules.retry());
+            status.is_some_and(|status| !status.is_refresh_near && self.cost.is_early(beta, status.left, chance()))
         })
     }
 
     /// Claims the load of an entry anew; `None` if another does that, or has done it.
-    fn claim(&self, target: &Target<'_>, key: &[u8], reason: Reason) -> Option<Claim> {
+    fn permit(&self, target: &Target<'_>, key: &[u8], reason: Reason) -> Option<RefreshPermit> {
         let retry = self.rules.retry();
-        target.shard.write(|writer| writer.claim_refresh(target.hash, key, reason, retry))
+        target.shard.write(|writer| writer.permit_refresh(target.hash, key, reason, retry))
     }
 
-    /// Who is to load an entry anew that was claimed; `None` if it is another by now.
-    fn board_refresh(&self, key: &[u8], claim: Claim) -> Option<Leader> {
+    /// Who is to load an entry anew that it has a permit for; `None` if it is another by now.
+    fn board_refresh(&self, key: &[u8], permit: RefreshPermit) -> Option<Leader> {
         let target = self.cache.target(key);
-        let board = |writer: &mut Writer<'_>| writer.board_refresh(target.hash, key, claim);
-        let (ticket, untold) = target.shard.write_untold(board);
+        let board = |writer: &mut Writer<'_>| writer.board_refresh(target.hash, key, permit);
+        let (ticket, notice) = target.shard.write_with_notice(board);
         let mut leader = Leader::new(&self.cache, &target, ticket?);
-        leader.run(|| drop(untold)); // As in `take_turn`.
+        leader.run(|| drop(notice)); // As in `take_turn`.
         Some(leader)
     }
 
     /// What to answer for a key whose load has failed a moment ago.
     fn put_off<E>(&self, target: &Target<'_>, key: &[u8]) -> Option<Answer<E>> {
         self.rules.error_ttl()?;
-        let outlook = target.shard.outlook(target.hash, key, Duration::ZERO)?;
-        if outlook.freshness != Freshness::Stale || !outlook.has_failed {
+        let status = target.shard.status(target.hash, key, Duration::ZERO)?;
+        if status.freshness != Freshness::Stale || !status.has_failed {
             return None;
         }
         let value = if self.rules.serves_stale_on_error { self.cache.look_up_stale(target, key) } else { None };
@@ -374,12 +374,12 @@ impl<F> Loader<F> {
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        let Some(claim) = self.shared.claim(target, key, reason) else { return Ok(present) };
+        let Some(permit) = self.shared.permit(target, key, reason) else { return Ok(present) };
         match &self.shared.executor {
-            None => after_refresh(present, self.shared.refresh(key, claim)),
+            None => after_refresh(present, self.shared.refresh(key, permit)),
             Some(executor) => {
                 let (shared, key) = (Arc::clone(&self.shared), Arc::<[u8]>::from(key));
-                executor(Box::new(move || drop(shared.refresh(&key, claim))));
+                executor(Box::new(move || drop(shared.refresh(&key, permit))));
                 Ok(present)
             }
         }
@@ -404,13 +404,13 @@ impl<F> Shared<F> {
     }
 
     /// Loads an entry anew; `None` if that is not wanted any more.
-    fn refresh<V, E>(&self, key: &[u8], claim: Claim) -> Option<Answer<E>>
+    fn refresh<V, E>(&self, key: &[u8], permit: RefreshPermit) -> Option<Answer<E>>
     where
         F: Fn(&[u8]) -> Result<V, E>,
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        let mut leader = self.board_refresh(key, claim)?;
+        let mut leader = self.board_refresh(key, permit)?;
         let result = leader.run(|| self.run(key));
         Some(leader.finish(result, &self.rules))
     }
@@ -434,9 +434,9 @@ impl<F> AsyncLoader<F> {
         E: Send + Sync + 'static,
     {
         let key = key.as_ref();
-        let (value, claim) = self.begin(key).await?;
-        let Some(claim) = claim else { return Ok(value) };
-        let refreshing = Arc::clone(&self.shared).refresh_async(key.into(), claim);
+        let (value, permit) = self.begin(key).await?;
+        let Some(permit) = permit else { return Ok(value) };
+        let refreshing = Arc::clone(&self.shared).refresh_async(key.into(), permit);
         match &self.shared.spawner {
             None => after_refresh(value, refreshing.await),
             Some(spawner) => {
@@ -463,16 +463,16 @@ impl<F> AsyncLoader<F> {
         E: Send + Sync + 'static,
     {
         let key = key.as_ref();
-        let (value, claim) = self.begin(key).await?;
-        let refresh = claim.map(|claim| {
-            let refreshing = Arc::clone(&self.shared).refresh_async(key.into(), claim);
+        let (value, permit) = self.begin(key).await?;
+        let refresh = permit.map(|permit| {
+            let refreshing = Arc::clone(&self.shared).refresh_async(key.into(), permit);
             Refresh(Box::pin(async { drop(refreshing.await) }))
         });
         Ok((value, refresh))
     }
 
     /// The value under `key`, and the right to load it anew if it is due for that.
-    async fn begin<V, E, T>(&self, key: &[u8]) -> Result<(Value, Option<Claim>), LoadError<E>>
+    async fn begin<V, E, T>(&self, key: &[u8]) -> Result<(Value, Option<RefreshPermit>), LoadError<E>>
     where
         F: Fn(Arc<[u8]>) -> T,
         T: Future<Output = Result<V, E>>,
@@ -483,7 +483,7 @@ impl<F> AsyncLoader<F> {
         let target = shared.cache.target(key);
         match shared.find(&target, key) {
             Found::Fresh(value) => Ok((value, None)),
-            Found::Due(value, reason) => Ok((value, shared.claim(&target, key, reason))),
+            Found::Due(value, reason) => Ok((value, shared.permit(&target, key, reason))),
             Found::Negative(negative) => Err(negative.into()),
             Found::Nothing => {
                 if let Some(answer) = shared.put_off(&target, key) {
@@ -517,14 +517,14 @@ impl<F> Shared<F> {
     }
 
     /// As [`refresh`](Self::refresh), in a task.
-    async fn refresh_async<V, E, T>(self: Arc<Self>, key: Arc<[u8]>, claim: Claim) -> Option<Answer<E>>
+    async fn refresh_async<V, E, T>(self: Arc<Self>, key: Arc<[u8]>, permit: RefreshPermit) -> Option<Answer<E>>
     where
         F: Fn(Arc<[u8]>) -> T,
         T: Future<Output = Result<V, E>>,
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        let mut leader = self.board_refresh(&key, claim)?;
+        let mut leader = self.board_refresh(&key, permit)?;
         let result = run_async(&mut leader, |key| self.run_async(key)).await;
         Some(leader.finish(result, &self.rules))
     }

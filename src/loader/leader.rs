@@ -10,8 +10,8 @@ use super::{Answer, IntoLoaded, LoadError, Rules};
 use crate::cache::{Cache, Target};
 use crate::flight::End;
 use crate::hash::KeyHash;
-use crate::ring::Held;
-use crate::shard::{LoadResult, Outcome, Shard, Ticket, Untold};
+use crate::ring::OwnedValue;
+use crate::shard::{LoadResult, Notice, Outcome, Shard, Ticket};
 use crate::stats::LoadEnd;
 
 /// The leader of one flight, or one who loads without. Dropped before it has finished, it lets its followers go: they are
@@ -113,17 +113,17 @@ impl Leader {
         let cache = self.cache.clone();
         let shard = cache.shard(self.number);
         let inside = Inside::enter(&self);
-        let (answer, untold) = match result {
+        let (answer, notice) = match result {
             Ok(value) => self.conclude(shard, value, rules),
             Err(error) => {
                 let error = Arc::new(error);
-                let untold = self.conclude_failed(shard, &error, rules);
-                (Err(LoadError::Failed(error)), untold)
+                let notice = self.conclude_failed(shard, &error, rules);
+                (Err(LoadError::Failed(error)), notice)
             }
         };
         drop(inside);
         drop(self);
-        drop(untold);
+        drop(notice);
         answer
     }
 
@@ -134,7 +134,7 @@ impl Leader {
         shard: &'s Shard,
         value: V,
         rules: &Rules,
-    ) -> (Answer<E>, Untold<'s>) {
+    ) -> (Answer<E>, Notice<'s>) {
         let time = self.began.elapsed();
         self.is_inside = true; // They may panic.
         match rules.settle(value) {
@@ -144,15 +144,15 @@ impl Leader {
                     Ok(()) => LoadResult::Value(bytes, lifetime),
                     Err(_) => LoadResult::Oversized,
                 };
-                let (held, untold) = self.complete(shard, result, LoadEnd::Found(time));
+                let (held, notice) = self.complete(shard, result, LoadEnd::Found(time));
                 let value = self.cache.held_or_copied(held, bytes);
                 self.end = Some(End::Landed(Outcome::Value(value.clone())));
-                (Ok(value), untold)
+                (Ok(value), notice)
             }
             Err(lifetime) => {
-                let (_, untold) = self.complete(shard, LoadResult::Absent(lifetime), LoadEnd::Absent(time));
+                let (_, notice) = self.complete(shard, LoadResult::Absent(lifetime), LoadEnd::Absent(time));
                 self.end = Some(End::Landed(Outcome::Absent));
-                (Err(LoadError::Absent), untold)
+                (Err(LoadError::Absent), notice)
             }
         }
     }
@@ -163,12 +163,12 @@ impl Leader {
         shard: &'s Shard,
         error: &Arc<E>,
         rules: &Rules,
-    ) -> Untold<'s> {
+    ) -> Notice<'s> {
         let time = self.began.elapsed();
         self.is_inside = true;
-        let (_, untold) = self.complete(shard, LoadResult::Failed(rules.error_ttl()), LoadEnd::Failed(time));
+        let (_, notice) = self.complete(shard, LoadResult::Failed(rules.error_ttl()), LoadEnd::Failed(time));
         self.end = Some(End::Landed(Outcome::Failed(Arc::clone(error) as _)));
-        untold
+        notice
     }
 
     /// Counts a failure that is none of the key's, and has those who wait start again.
@@ -177,8 +177,8 @@ impl Leader {
     }
 
     /// The value as it was stored, if it was.
-    fn complete<'s>(&self, shard: &'s Shard, result: LoadResult<'_>, end: LoadEnd) -> (Option<Held>, Untold<'s>) {
-        shard.write_untold(|writer| match &self.ticket {
+    fn complete<'s>(&self, shard: &'s Shard, result: LoadResult<'_>, end: LoadEnd) -> (Option<OwnedValue>, Notice<'s>) {
+        shard.write_with_notice(|writer| match &self.ticket {
             Some(ticket) => writer.complete(self.hash, ticket, result, end),
             None => {
                 writer.complete_unshared(self.hash, &self.key, result, end);

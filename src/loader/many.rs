@@ -12,7 +12,7 @@ use super::{Answer, IntoLoaded, LoadError, Loaded, Turn, answer};
 use crate::cache::{Cache, LookUp};
 use crate::flight::End;
 use crate::ring::Value;
-use crate::shard::{KeyFlight, Negative, Outcome, Untold, Waiter};
+use crate::shard::{KeyFlight, Negative, Notice, Outcome, Waiter};
 
 /// The values of many keys, in order; `None` for what the loader has not found.
 type Answers<E> = Result<Vec<Option<Value>>, LoadError<E>>;
@@ -122,7 +122,7 @@ struct Batch<'c, 'a, K, W> {
     /// Keys that others load.
     follows: Vec<(usize, W)>,
     /// What the listener is still to be told. Dropped after the leaders: then it may ask for their keys.
-    departures: Untold<'c>,
+    notice: Notice<'c>,
 }
 
 impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
@@ -136,7 +136,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             pending: Vec::new(),
             leaders: Vec::new(),
             follows: Vec::new(),
-            departures: Untold::default(),
+            notice: Notice::default(),
         };
         let mut first: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
         for (number, keys) in keys.chunks(BATCH).enumerate() {
@@ -175,14 +175,14 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         let mut boarded = Ok(());
         for &index in &pending {
             let key = self.keys[index].as_ref();
-            let (turn, untold) = self.cache.take_turn_untold(&self.cache.target(key), key, waiter);
+            let (turn, notice) = self.cache.take_turn_with_notice(&self.cache.target(key), key, waiter);
             match turn {
                 Turn::Answer(answer) => boarded = self.take(index, answer),
                 Turn::Lead(leader) => self.leaders.push((index, leader)),
                 Turn::Follow(flight) => self.follows.push((index, follow(flight))),
             }
-            self.departures.join(untold);
-            if self.departures.are_many() {
+            self.notice.join(notice);
+            if self.notice.is_long() {
                 self.tell_inside();
             }
             if boarded.is_err() {
@@ -195,8 +195,8 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
 
     /// Tells the listener, which is told in turn if it asks for a key that this thread leads.
     fn tell_inside(&mut self) {
-        let Self { leaders, departures, .. } = self;
-        run_all(leaders, |(_, leader)| leader, || drop(mem::take(departures)));
+        let Self { leaders, notice, .. } = self;
+        run_all(leaders, |(_, leader)| leader, || drop(mem::take(notice)));
     }
 
     fn missing(&self) -> Vec<&'a K> {
@@ -224,32 +224,32 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
                 for ((index, leader), value) in leaders.iter_mut().zip(values) {
                     let value = value.map_or(Loaded::Absent, IntoLoaded::into_loaded);
                     let shard = self.cache.shard(leader.number());
-                    let (answer, untold) = leader.conclude(shard, value, &Rules::DEFAULT);
+                    let (answer, notice) = leader.conclude(shard, value, &Rules::DEFAULT);
                     finished = finished.and(self.take(*index, answer));
-                    self.add_departures(untold);
+                    self.add_notice(notice);
                 }
             }
             Err(error) => {
                 let error = Arc::new(error);
                 for (_, leader) in &mut leaders {
                     let shard = self.cache.shard(leader.number());
-                    let untold = leader.conclude_failed(shard, &error, &Rules::DEFAULT);
-                    self.add_departures(untold);
+                    let notice = leader.conclude_failed(shard, &error, &Rules::DEFAULT);
+                    self.add_notice(notice);
                 }
                 finished = Err(LoadError::Failed(error));
             }
         }
         drop(inside);
         drop(leaders);
-        drop(mem::take(&mut self.departures));
+        drop(mem::take(&mut self.notice));
         finished
     }
 
     /// Notes what had to leave, or tells of it if it is much.
-    fn add_departures(&mut self, untold: Untold<'c>) {
-        self.departures.join(untold);
-        if self.departures.are_many() {
-            drop(mem::take(&mut self.departures));
+    fn add_notice(&mut self, notice: Notice<'c>) {
+        self.notice.join(notice);
+        if self.notice.is_long() {
+            drop(mem::take(&mut self.notice));
         }
     }
 

@@ -41,7 +41,7 @@ use rules::Rules;
 use crate::cache::{Cache, LookUp, Misses, Target};
 use crate::flight::End;
 use crate::ring::Value;
-use crate::shard::{Boarding, KeyFlight, Outcome, Untold, Waiter};
+use crate::shard::{Boarding, KeyFlight, Notice, Outcome, Waiter};
 use crate::stats::LoadCount;
 
 type Answer<E> = Result<Value, LoadError<E>>;
@@ -224,20 +224,20 @@ impl Cache {
 
     /// What a caller is to do that has found nothing.
     fn take_turn<E>(&self, target: &Target<'_>, key: &[u8], waiter: Waiter) -> Turn<E> {
-        let (mut turn, untold) = self.take_turn_untold(target, key, waiter);
+        let (mut turn, notice) = self.take_turn_with_notice(target, key, waiter);
         if let Turn::Lead(leader) = &mut turn {
-            leader.run(|| drop(untold));
+            leader.run(|| drop(notice));
         }
         turn
     }
 
     /// As [`take_turn`](Self::take_turn), but the listener hears of what had to leave when the second result is dropped. If it
     /// asks for a key that its thread leads, it has to be told so.
-    fn take_turn_untold<'a, E>(&self, target: &Target<'a>, key: &[u8], waiter: Waiter) -> (Turn<E>, Untold<'a>) {
+    fn take_turn_with_notice<'a, E>(&self, target: &Target<'a>, key: &[u8], waiter: Waiter) -> (Turn<E>, Notice<'a>) {
         if is_inside(target, key) {
-            return (Turn::Answer(Err(LoadError::Reentrant)), Untold::default());
+            return (Turn::Answer(Err(LoadError::Reentrant)), Notice::default());
         }
-        let (boarding, untold) = self.board(target, key, waiter);
+        let (boarding, notice) = self.board(target, key, waiter);
         let turn = match boarding {
             Boarding::Present(held) => Turn::Answer(Ok(self.held_or_copied(Some(held), &[]))),
             Boarding::Negative(negative) => Turn::Answer(Err(negative.into())),
@@ -245,7 +245,7 @@ impl Cache {
             Boarding::Lead(ticket) => Turn::Lead(Leader::new(self, target, ticket)),
             Boarding::NoRoom => Turn::Lead(Leader::alone(self, target, key.into())),
         };
-        (turn, untold)
+        (turn, notice)
     }
 }
 

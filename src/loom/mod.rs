@@ -30,8 +30,8 @@ use crate::hash::{KeyHash, KeyHasher, StableHash};
 use crate::index::{Index, LocationBits, Table};
 use crate::policy::Policy;
 use crate::reclaim::{Kept, Live, Slot, WriteToken};
-use crate::ring::{Alignment, Draft, Held, Ring, RingShared, Stream, Value};
-use crate::shard::{Access, Condition, Found, Lookup, NoShard, Shard, ShardConfig, TouchLog};
+use crate::ring::{Alignment, Draft, OwnedValue, Ring, RingShared, Stream, Value};
+use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Shard, ShardConfig, TouchLog};
 use crate::stats::LoadCounts;
 use crate::units::{EntryId, Location, Stamps, Tick};
 
@@ -140,7 +140,7 @@ impl Writer {
 }
 
 impl Readers {
-    fn found<'a>(&'a self, key: u8, slot: &'a mut Slot) -> Option<Found<'a>> {
+    fn found<'a>(&'a self, key: u8, slot: &'a mut Slot) -> Option<FoundEntry<'a>> {
         self.find(hash(key), &[key], slot, || Tick::new(0), |_, _, _| Some(())).map(|(found, ())| found)
     }
 
@@ -159,8 +159,8 @@ impl Readers {
     fn value(&self, key: u8) -> Option<(Value, bool)> {
         let mut slot = Slot::take();
         Some(match self.ring.value(self.found(key, &mut slot)?.live) {
-            Held::Pinned(value) => (value, true),
-            Held::Copied(value) => (value, false),
+            OwnedValue::Pinned(value) => (value, true),
+            OwnedValue::Copied(value) => (value, false),
         })
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use header::{Alignment, Layout};
 pub(crate) use memory::{Draft, Entry, StampsAt};
 pub(crate) use runs::Home;
-pub(crate) use shared::{Held, RingShared};
+pub(crate) use shared::{OwnedValue, RingShared};
 pub use value::Value;
 
 use crate::prefetch::prefetch;

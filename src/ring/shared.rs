@@ -43,7 +43,7 @@ pub(crate) struct RingShared {
 }
 
 /// A value, and whether it had to be copied.
-pub(crate) enum Held {
+pub(crate) enum OwnedValue {
     Pinned(Value),
     Copied(Value),
 }
@@ -166,7 +166,7 @@ impl RingShared {
 
     /// The value of the entry at a live location, for as long as its holder likes.
     #[inline(always)]
-    pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> Held {
+    pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> OwnedValue {
         let data = self.arena.entry(live).value;
         let mut chunk = self.chunk_of(live.location());
         let mut word = &self.pins[chunk.index()];
@@ -181,15 +181,17 @@ impl RingShared {
                 if !self.count_as_pinned(chunk) {
                     // SAFETY: live, and the pin that was just taken is given up. The own pin outlasts `live`, so it is not the last.
                     let _ = unsafe { PinWord::unpin(NonNull::from(word)) };
-                    return Held::Copied(self.copied(data));
+                    return OwnedValue::Copied(self.copied(data));
                 }
             }
-            Pinned::Full => return Held::Copied(self.copied(data)),
+            Pinned::Full => return OwnedValue::Copied(self.copied(data)),
         }
         // From the `Arc` itself, since whoever frees the chunk makes an `Arc` of it again.
-        let Some(ring) = NonNull::new(Arc::as_ptr(self).cast_mut()) else { return Held::Copied(self.copied(data)) };
+        let Some(ring) = NonNull::new(Arc::as_ptr(self).cast_mut()) else {
+            return OwnedValue::Copied(self.copied(data));
+        };
         // SAFETY: one pin was just taken, under a live location of the chunk, in which its entry's bytes lie.
-        Held::Pinned(unsafe { Value::pinned(ring, chunk, data) })
+        OwnedValue::Pinned(unsafe { Value::pinned(ring, chunk, data) })
     }
 
     /// A value of its own with these bytes, aligned as those in the arena are.

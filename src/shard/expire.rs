@@ -10,7 +10,7 @@ use crate::expiry::{Freshness, HORIZON, Lifetime, Now, Remaining, Schedule, Whee
 use crate::hash::KeyHash;
 use crate::reclaim::Slot;
 use crate::removal::RemovalCause;
-use crate::ring::{Draft, Held};
+use crate::ring::{Draft, OwnedValue};
 use crate::units::{EntryId, LANES, Stamp, Stamps, Tick};
 use core::time::Duration;
 
@@ -213,8 +213,8 @@ impl Writer<'_> {
             self.set_removal(id, &stamps);
             self.file(id, removal);
         } else {
-            // Held, as its own bytes are copied while room is made for them.
-            let (Held::Pinned(value) | Held::Copied(value)) = self.shard.lookup.ring.value(live);
+            // OwnedValue, as its own bytes are copied while room is made for them.
+            let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = self.shard.lookup.ring.value(live);
             let entry = NewEntry { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
             return self.rewrite(id, &entry);
         }
@@ -229,7 +229,7 @@ impl Writer<'_> {
         self.rewritten = None;
         let is_stored = stored.map(|stored| stored == Stored::Updated);
         if is_stored != Ok(true) && self.state.entries.find(entry.hash, entry.draft.key).is_none() {
-            self.note_departure(&entry.draft);
+            self.note_removal(&entry.draft);
         }
         is_stored
     }
@@ -245,7 +245,7 @@ impl Writer<'_> {
 
 /// What is to be expected of an entry.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Outlook {
+pub(crate) struct Status {
     pub(crate) freshness: Freshness,
     pub(crate) left: Remaining,
     /// Whether a load of it has failed, and the next one is put off.
@@ -254,7 +254,7 @@ pub(crate) struct Outlook {
     pub(crate) is_refresh_near: bool,
 }
 
-impl Outlook {
+impl Status {
     const ENDLESS: Self =
         Self { freshness: Freshness::Fresh, left: Remaining::Forever, has_failed: false, is_refresh_near: false };
 }
@@ -265,12 +265,12 @@ const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
 impl Shard {
     /// How long the entry under `key` will live; `None` if reads would not find it.
     pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
-        let outlook = self.outlook(hash, key, Duration::ZERO)?;
-        outlook.freshness.is_served().then_some(outlook.left)
+        let status = self.status(hash, key, Duration::ZERO)?;
+        status.freshness.is_served().then_some(status.left)
     }
 
     /// What is to be expected of the entry under `key`, if it is not gone. A refresh is near if it is no more than that ahead.
-    pub(crate) fn outlook(&self, hash: KeyHash, key: &[u8], near: Duration) -> Option<Outlook> {
+    pub(crate) fn status(&self, hash: KeyHash, key: &[u8], near: Duration) -> Option<Status> {
         let mut slot = Slot::take();
         // The time is reached before the entry is looked for: see `expiry/mod.rs`.
         let found = self.lookup.find(
@@ -280,7 +280,7 @@ impl Shard {
             || self.time.reached(),
             |live, stamps, reached| {
                 if stamps.set.is_empty() {
-                    return Some(Outlook::ENDLESS);
+                    return Some(Status::ENDLESS);
                 }
                 let now = self.time.now(reached); // First: what was moved ahead before counts.
                 let times = self.rules.times_by(|stamp| self.lookup.ring.stamp_at(stamps, stamp), reached);
@@ -295,9 +295,9 @@ impl Shard {
                 }
                 let has_failed = times.has_failed(now.tick());
                 let is_refresh_near = times.is_refresh_near(now.tick(), self.rules.refresh_after(now, near));
-                Some(Outlook { freshness, left, has_failed, is_refresh_near })
+                Some(Status { freshness, left, has_failed, is_refresh_near })
             },
         );
-        found.map(|(_, outlook)| outlook).filter(|outlook| outlook.freshness != Freshness::Gone)
+        found.map(|(_, status)| status).filter(|status| status.freshness != Freshness::Gone)
     }
 }

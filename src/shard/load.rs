@@ -20,7 +20,7 @@ use super::{MIN_CHUNKS, Shard};
 use crate::expiry::{Freshness, Lifetime};
 use crate::hash::KeyHash;
 use crate::removal::RemovalCause;
-use crate::ring::Held;
+use crate::ring::OwnedValue;
 use crate::stats::{LoadCount, LoadCounts, LoadEnd};
 use crate::units::{EntryId, Stamp, Stamps};
 
@@ -60,7 +60,7 @@ pub(crate) enum Boarding {
     /// It is to wait; a task has a seat.
     Follow(Arc<KeyFlight>),
     /// There is an entry by now.
-    Present(Held),
+    Present(OwnedValue),
     Negative(Negative),
     /// There is no memory for a flight.
     NoRoom,
@@ -77,7 +77,7 @@ pub(crate) enum Reason {
 
 /// A right to load an entry anew.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim {
+pub(crate) struct RefreshPermit {
     /// When it is due again, by which the entry is known; `None` if it has no stamp for that.
     mark: Option<u32>,
 }
@@ -162,13 +162,13 @@ impl Writer<'_> {
 
     /// Has a caller load an entry anew, if that is still due and no flight does so. The entry is not due again for `retry`, so
     /// that other readers go on with what there is.
-    pub(crate) fn claim_refresh(
+    pub(crate) fn permit_refresh(
         &mut self,
         hash: KeyHash,
         key: &[u8],
         reason: Reason,
         retry: Duration,
-    ) -> Option<Claim> {
+    ) -> Option<RefreshPermit> {
         let now = self.now();
         let (id, stamps) = self.find_fresh(hash, key)?;
         let times = self.shard.rules.times(&stamps, self.shard.time.reached());
@@ -181,14 +181,14 @@ impl Writer<'_> {
             return None;
         }
         self.state.entries.set_stamp(id, Stamp::Refresh, mark.low());
-        let claim = Claim { mark: stamps.get(Stamp::Refresh).map(|_| mark.low()) };
-        self.state.flights.get(key).is_none().then_some(claim)
+        let permit = RefreshPermit { mark: stamps.get(Stamp::Refresh).map(|_| mark.low()) };
+        self.state.flights.get(key).is_none().then_some(permit)
     }
 
     /// Begins the load of an entry anew that was claimed, unless the entry is another by now or a flight is under way.
-    pub(crate) fn board_refresh(&mut self, hash: KeyHash, key: &[u8], claim: Claim) -> Option<Ticket> {
+    pub(crate) fn board_refresh(&mut self, hash: KeyHash, key: &[u8], permit: RefreshPermit) -> Option<Ticket> {
         let (_, stamps) = self.find_fresh(hash, key)?;
-        if stamps.get(Stamp::Refresh) != claim.mark || self.state.flights.get(key).is_some() {
+        if stamps.get(Stamp::Refresh) != permit.mark || self.state.flights.get(key).is_some() {
             return None;
         }
         let ticket = self.begin_flight(key)?;
@@ -223,7 +223,7 @@ impl Writer<'_> {
         ticket: &Ticket,
         result: LoadResult<'_>,
         end: LoadEnd,
-    ) -> Option<Held> {
+    ) -> Option<OwnedValue> {
         let held = if self.state.flights.end_lease(ticket) {
             self.store_result(hash, &ticket.key, result)
         } else {
@@ -248,7 +248,7 @@ impl Writer<'_> {
         self.shard.loads.note(end);
     }
 
-    fn store_result(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>) -> Option<Held> {
+    fn store_result(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>) -> Option<OwnedValue> {
         let (value, lifetime) = match result {
             LoadResult::Value(value, lifetime) => (value, lifetime),
             LoadResult::Absent(lifetime) => (Negative::Absent.value(), lifetime),

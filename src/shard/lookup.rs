@@ -33,7 +33,7 @@ pub(crate) struct Lookup {
 
 /// An entry that a reader has found, and whose chunk it holds.
 #[derive(Clone, Copy)]
-pub(crate) struct Found<'a> {
+pub(crate) struct FoundEntry<'a> {
     pub(super) lane: Lane<'a>,
     pub(crate) live: Live<'a>,
     pub(crate) value: &'a [u8],
@@ -69,7 +69,7 @@ impl Lookup {
         slot: &'a mut Slot,
         reached: impl Fn() -> Tick,
         check: impl Fn(Live<'_>, StampsAt, Tick) -> Option<T>,
-    ) -> Option<(Found<'a>, T)> {
+    ) -> Option<(FoundEntry<'a>, T)> {
         let slot: &'a Slot = slot;
         // Ends: each round but the last follows a writer's change of the entry.
         loop {
@@ -89,7 +89,7 @@ impl Lookup {
     ///
     /// Nothing that was found by means of the slot before is used any more.
     #[inline(always)]
-    unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(Found<'a>, StampsAt)> {
+    unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(FoundEntry<'a>, StampsAt)> {
         // Ends: each round but the last follows a writer's change of a lane, or of the table.
         'search: loop {
             let table = self.table.load();
@@ -101,7 +101,7 @@ impl Lookup {
                 let Some(live) = (unsafe { self.look_again(table, candidate, slot.into()) }) else { continue 'search };
                 let (entry, stamps) = self.ring.entry_with_stamps(live);
                 if is_same(entry.key, key) {
-                    return Some((Found { lane: candidate.lane(), live, value: entry.value }, stamps));
+                    return Some((FoundEntry { lane: candidate.lane(), live, value: entry.value }, stamps));
                 }
             }
             fence(Ordering::Acquire); // Pairs with the Release fence of `Buckets::release`: see the head of this file.
@@ -202,7 +202,7 @@ impl Lookup {
         key: &[u8],
         holds: &'a Holds,
         place: usize,
-    ) -> Option<Found<'a>> {
+    ) -> Option<FoundEntry<'a>> {
         let (table, candidate) = guess.0?;
         if !holds.names(place, self.ring.address_of(candidate.location())) {
             return None;
@@ -213,7 +213,7 @@ impl Lookup {
         let (entry, stamps) = self.ring.entry_with_stamps(live);
         // Stamps are judged by the time that was reached before the entry was found.
         let is_found = stamps.set.is_empty() && is_same(entry.key, key);
-        is_found.then_some(Found { lane: candidate.lane(), live, value: entry.value })
+        is_found.then_some(FoundEntry { lane: candidate.lane(), live, value: entry.value })
     }
 }
 

@@ -3,13 +3,13 @@
 //! Two dependent cache misses for a hit (bucket, entry), one for most misses; no lock, no allocation, and no
 //! shared write for a key whose visits are at their top.
 
-use super::lookup::{Found, Guess};
+use super::lookup::{FoundEntry, Guess};
 use super::{Shard, State};
 use crate::expiry::Freshness;
 use crate::hash::KeyHash;
 use crate::prefetch::prefetch_all;
 use crate::reclaim::{Batch, Holds, Slot};
-use crate::ring::{Held, Value};
+use crate::ring::{OwnedValue, Value};
 use crate::units::EntryId;
 
 /// What a search is for.
@@ -57,7 +57,7 @@ impl Shard {
         key: &[u8],
         holds: &'a Holds,
         place: usize,
-    ) -> Option<Found<'a>> {
+    ) -> Option<FoundEntry<'a>> {
         self.lookup.find_guessed(guess, key, holds, place)
     }
 
@@ -69,7 +69,7 @@ impl Shard {
         key: &[u8],
         access: Access,
         slot: &'a mut Slot,
-    ) -> Option<(Found<'a>, Freshness)> {
+    ) -> Option<(FoundEntry<'a>, Freshness)> {
         // The time is reached before the entry is looked for: see `expiry/mod.rs`.
         let found = self.lookup.find(
             hash,
@@ -95,14 +95,14 @@ impl Shard {
         key: &[u8],
         access: Access,
         slot: &'a mut Slot,
-    ) -> Option<Found<'a>> {
+    ) -> Option<FoundEntry<'a>> {
         let (found, freshness) = self.find(hash, key, access, slot)?;
         freshness.is_served().then_some(found)
     }
 
     /// Tells the policy that an entry was read.
     #[inline(always)]
-    pub(crate) fn visit(&self, found: &Found<'_>, stripe: u32) -> Visit {
+    pub(crate) fn visit(&self, found: &FoundEntry<'_>, stripe: u32) -> Visit {
         match &self.touches {
             None => {
                 found.lane.visit();
@@ -126,7 +126,7 @@ impl Shard {
 
     /// The found entry's value, for as long as its holder likes.
     #[inline(always)]
-    pub(crate) fn hold(&self, found: &Found<'_>) -> Held {
+    pub(crate) fn hold(&self, found: &FoundEntry<'_>) -> OwnedValue {
         self.lookup.ring.value(found.live)
     }
 

@@ -78,7 +78,7 @@ impl Writer<'_> {
     /// at the end.
     pub(crate) fn remove_some(&mut self, walk: &mut Walk) -> bool {
         self.drain_touches();
-        while !self.departed_are_many() {
+        while !self.removals_are_many() {
             match self.state.entries.table().step(walk) {
                 Step::End => {
                     if self.state.entries.len() == 0 {

@@ -4,16 +4,15 @@
 //! location. The policy knows the entry from the first step on, so that it may choose to evict it at once;
 //! readers know it from the last.
 
-use std::sync::Arc;
-
 use super::expire::{Presence, STEPS, STEPS_OF_MAINTENANCE};
+use super::notice::Notice;
 use super::{Shard, State, TouchLog};
 use crate::expiry::{Lifetime, Now};
 use crate::hash::KeyHash;
 use crate::index::Index;
 use crate::reclaim::Live;
-use crate::removal::{Departed, RemovalCause, Teller};
-use crate::ring::{Draft, Held, Layout};
+use crate::removal::{RemovalCause, Removals};
+use crate::ring::{Draft, Layout, OwnedValue};
 use crate::sync::MutexGuard;
 use crate::units::{EntryId, Stamps, Tick};
 
@@ -51,7 +50,7 @@ pub(crate) struct Writer<'a> {
     /// The entry that is being stored anew: what it was leaves unnoticed.
     pub(super) rewritten: Option<EntryId>,
     /// What the listener will be told of.
-    departed: Option<Box<Departed>>,
+    removals: Option<Box<Removals>>,
     finished: bool,
 }
 
@@ -76,13 +75,13 @@ impl Shard {
 
     /// Runs `work` under the lock if it is free. The listener hears of it at the next write: a reader calls this.
     pub(crate) fn try_write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> Option<R> {
-        let (result, untold) = self.write_quietly(self.state.try_lock()?, work);
-        untold.keep();
+        let (result, notice) = self.write_quietly(self.state.try_lock()?, work);
+        notice.defer();
         Some(result)
     }
 
     /// As [`write`](Self::write), but the listener hears of it when the second result is dropped.
-    pub(crate) fn write_untold<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> (R, Untold<'_>) {
+    pub(crate) fn write_with_notice<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> (R, Notice<'_>) {
         self.write_quietly(self.state.lock(), |writer| {
             writer.expire_due(STEPS);
             work(writer)
@@ -90,8 +89,8 @@ impl Shard {
     }
 
     fn write_with<'a, R>(&'a self, state: MutexGuard<'a, State>, work: impl FnOnce(&mut Writer<'a>) -> R) -> R {
-        let (result, untold) = self.write_quietly(state, work);
-        drop(untold);
+        let (result, notice) = self.write_quietly(state, work);
+        drop(notice);
         result
     }
 
@@ -100,61 +99,15 @@ impl Shard {
         &'a self,
         state: MutexGuard<'a, State>,
         work: impl FnOnce(&mut Writer<'a>) -> R,
-    ) -> (R, Untold<'a>) {
-        let mut writer = Writer { shard: self, state, now: None, rewritten: None, departed: None, finished: false };
+    ) -> (R, Notice<'a>) {
+        let mut writer = Writer { shard: self, state, now: None, rewritten: None, removals: None, finished: false };
         if writer.state.evictor.is_outdated() {
             writer.renew_policy();
         }
         let result = work(&mut writer);
         writer.finished = true;
-        let departed = writer.departed.take();
-        (result, Untold { teller: self.listener.as_ref(), departed })
-    }
-}
-
-/// Entries that have left, of which the listener is told when this is dropped: not under the lock.
-#[must_use = "the listener is told when this is dropped"]
-#[derive(Default)]
-pub(crate) struct Untold<'a> {
-    teller: Option<&'a Arc<Teller>>,
-    departed: Option<Box<Departed>>,
-}
-
-impl Untold<'_> {
-    /// Whether it is time to tell of them, although more may come.
-    pub(crate) fn are_many(&self) -> bool {
-        self.departed.as_ref().is_some_and(|departed| departed.are_many())
-    }
-
-    /// Leaves them to the next write.
-    fn keep(mut self) {
-        if let (Some(departed), Some(teller)) = (self.departed.take(), self.teller.take()) {
-            teller.keep(*departed);
-        }
-    }
-}
-
-impl<'a> Untold<'a> {
-    /// Adds what has left later, from the same cache.
-    pub(crate) fn join(&mut self, mut later: Self) {
-        self.teller = self.teller.or(later.teller.take());
-        match (&mut self.departed, later.departed.take()) {
-            (Some(departed), Some(later)) => departed.append(&later),
-            (departed @ None, later) => *departed = later,
-            (Some(_), None) => {}
-        }
-    }
-}
-
-impl Drop for Untold<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(teller) = self.teller {
-            let departed = self.departed.take();
-            if departed.is_some() || teller.keeps_some() {
-                teller.tell(departed.map(|departed| *departed));
-            }
-        }
+        let removals = writer.removals.take();
+        (result, Notice::new(self.listener.as_ref(), removals))
     }
 }
 
@@ -297,7 +250,7 @@ impl Writer<'_> {
         if !self.state.pending.has_newcomer() {
             // The policy would rather not have it.
             self.state.counts.inserts += 1;
-            self.note_departure(draft);
+            self.note_removal(draft);
             return Ok(());
         }
         let Some(location) = self.write_entry(&layout, draft) else {
@@ -314,7 +267,7 @@ impl Writer<'_> {
             self.file(id, removal);
         } else {
             self.state.entries.discard(location);
-            self.note_departure(draft);
+            self.note_removal(draft);
         }
         Ok(())
     }
@@ -338,7 +291,7 @@ impl Writer<'_> {
         match (location, is_there) {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
-                self.note_departure_of(id, RemovalCause::Replaced);
+                self.note_removal_of(id, RemovalCause::Replaced);
                 if self.rewritten == Some(id) {
                     self.state.entries.replace_rewritten(id, before, location);
                 } else {
@@ -401,7 +354,7 @@ impl Writer<'_> {
     }
 
     /// Removes the entry under `key` and hands its value out.
-    pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<Held> {
+    pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<OwnedValue> {
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
@@ -429,28 +382,28 @@ impl Writer<'_> {
 
     /// Notes an entry that was to be stored for the listener: the policy has chosen it.
     #[inline]
-    pub(super) fn note_departure(&mut self, draft: &Draft<'_>) {
+    pub(super) fn note_removal(&mut self, draft: &Draft<'_>) {
         if self.shard.listener.is_some() && !draft.stamps.present().is_negative() {
-            self.departed.get_or_insert_default().push(draft.key, draft.value, RemovalCause::Evicted);
+            self.removals.get_or_insert_default().push(draft.key, draft.value, RemovalCause::Evicted);
         }
     }
 
     #[inline]
-    fn note_departure_of(&mut self, id: EntryId, cause: RemovalCause) {
+    fn note_removal_of(&mut self, id: EntryId, cause: RemovalCause) {
         if self.shard.listener.is_some() && self.rewritten != Some(id) {
             if let Some(live) = self.state.entries.live(id) {
                 let (entry, stamps) = self.state.entries.ring().shared().entry_with_stamps(live);
                 // There never was a value under the key of a negative entry.
                 if !stamps.set.is_negative() {
-                    self.departed.get_or_insert_default().push(entry.key, entry.value, cause);
+                    self.removals.get_or_insert_default().push(entry.key, entry.value, cause);
                 }
             }
         }
     }
 
     /// Whether so much has left that it is time to tell the listener.
-    pub(super) fn departed_are_many(&self) -> bool {
-        self.departed.as_ref().is_some_and(|departed| departed.are_many())
+    pub(super) fn removals_are_many(&self) -> bool {
+        self.removals.as_ref().is_some_and(|removals| removals.are_many())
     }
 
     /// Removes all entries.
@@ -519,7 +472,7 @@ impl Writer<'_> {
     /// As [`unlink`](Self::unlink); the hash is made if it is not known.
     #[inline]
     pub(super) fn unlink_hashed(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
-        self.note_departure_of(id, cause);
+        self.note_removal_of(id, cause);
         self.state.entries.unlink(id, hash);
     }
 

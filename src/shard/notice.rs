@@ -1,0 +1,53 @@
+//! What a write tells the listener once the lock is free.
+
+use std::sync::Arc;
+
+use crate::removal::{Removals, Teller};
+
+/// Entries that a write has removed. The listener is notified of them when this is dropped, after the unlock.
+#[must_use = "the listener is notified when this is dropped"]
+#[derive(Default)]
+pub(crate) struct Notice<'a> {
+    teller: Option<&'a Arc<Teller>>,
+    removals: Option<Box<Removals>>,
+}
+
+impl<'a> Notice<'a> {
+    pub(super) fn new(teller: Option<&'a Arc<Teller>>, removals: Option<Box<Removals>>) -> Self {
+        Self { teller, removals }
+    }
+
+    /// Returns `true` if it is time to notify the listener, although more entries may come.
+    pub(crate) fn is_long(&self) -> bool {
+        self.removals.as_ref().is_some_and(|removals| removals.are_many())
+    }
+
+    /// Adds entries of the same cache that were removed later.
+    pub(crate) fn join(&mut self, mut later: Self) {
+        self.teller = self.teller.or(later.teller.take());
+        match (&mut self.removals, later.removals.take()) {
+            (Some(removals), Some(later)) => removals.append(&later),
+            (removals @ None, later) => *removals = later,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Leaves the notification to the next write.
+    pub(super) fn defer(mut self) {
+        if let (Some(removals), Some(teller)) = (self.removals.take(), self.teller.take()) {
+            teller.keep(*removals);
+        }
+    }
+}
+
+impl Drop for Notice<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(teller) = self.teller {
+            let removals = self.removals.take();
+            if removals.is_some() || teller.keeps_some() {
+                teller.tell(removals.map(|removals| *removals));
+            }
+        }
+    }
+}
