@@ -4,8 +4,8 @@
 //! wheel if entries have deadlines, and chunks. It uses the same rules as the shard itself: [`live_limit`] for the part
 //! of the chunks that may be live, and [`Home::of`] for the place of large entries.
 
-use super::governor;
 use super::cleaner::{half_used_chunks, live_limit, ready_chunks};
+use super::governor;
 use super::{Shard, ShardConfig, table_bytes};
 use crate::expiry::Wheel;
 use crate::index::{Index, Table};

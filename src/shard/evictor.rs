@@ -21,7 +21,6 @@ use core::num::NonZeroU32;
 
 use super::entries::Entries;
 use super::prefetch::Announced;
-use super::write::charge_u32;
 use crate::hash::KeyHash;
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, ResidentSource, Residents};
 use crate::units::EntryId;
@@ -163,7 +162,8 @@ impl Evictor {
 
     /// Tells the policy of an entry that is about to be stored.
     #[inline]
-    pub(super) fn insert(&mut self, pending: &mut Pending, id: EntryId, hash: KeyHash, charge: u32) {
+    pub(super) fn insert(&mut self, pending: &mut Pending, id: EntryId, hash: KeyHash, charge: usize) {
+        let charge = charge_u32(charge);
         pending.newcomer = Some(Newcomer { id, hash, charge });
         self.policy.insert(id, hash.get(), charge);
     }
@@ -179,14 +179,15 @@ impl Evictor {
 
     /// Tells the policy of an update that is about to be stored.
     #[inline]
-    pub(super) fn update(&mut self, pending: &mut Pending, id: EntryId, old_charge: u32, charge: u32) {
+    pub(super) fn update(&mut self, pending: &mut Pending, id: EntryId, old_charge: usize, charge: usize) {
+        let (old_charge, charge) = (charge_u32(old_charge), charge_u32(charge));
         pending.updated = NonZeroU32::new(charge).map(|charge| (id, charge));
         self.policy.update(id, old_charge, charge);
     }
 
     /// Takes an update back for which no space was found.
-    pub(super) fn undo_update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
-        self.policy.update(id, charge, old_charge);
+    pub(super) fn undo_update(&mut self, id: EntryId, old_charge: usize, charge: usize) {
+        self.policy.update(id, charge_u32(charge), charge_u32(old_charge));
     }
 
     /// Has the policy forget a resident that it has not chosen.
@@ -324,5 +325,14 @@ impl ResidentSource for Source<'_> {
             self.entries.ring().prefetch_death(location);
             Some(location)
         });
+    }
+}
+
+/// Charges are at most 2 GiB and a chunk, an eighth of the largest shard and what is rounded up.
+fn charge_u32(charge: usize) -> u32 {
+    debug_assert!(u32::try_from(charge).is_ok());
+    #[allow(clippy::cast_possible_truncation, reason = "see above")]
+    {
+        charge as u32
     }
 }

@@ -4,15 +4,12 @@
 //! headers tell which of them are past their removal, and the bucket is filed anew under the earliest of the others. A
 //! shard without deadlines has no wheel, and a wheel with nothing in it never asks for the time.
 
-use super::Shard;
-use super::write::{NewEntry, NoSpace, Stored, Writer};
-use crate::expiry::{Freshness, HORIZON, Lifetime, Now, Remaining, Schedule, Wheel};
+use super::space::NoSpace;
+use super::writer::Writer;
+use crate::expiry::{Freshness, HORIZON, Lifetime, Now, Schedule, Wheel};
 use crate::hash::KeyHash;
-use crate::reclaim::Slot;
 use crate::removal::RemovalCause;
-use crate::ring::{Draft, OwnedValue};
-use crate::units::{EntryId, LANES, Stamp, Stamps, Tick};
-use core::time::Duration;
+use crate::units::{EntryId, LANES, Tick};
 
 /// What a write does for entries that are due, in steps of the wheel: at most four buckets, so 48 entries.
 pub(super) const STEPS: usize = 16;
@@ -20,6 +17,9 @@ pub(super) const STEPS: usize = 16;
 pub(super) const STEPS_OF_MAINTENANCE: usize = 1024;
 /// Steps that it takes to look at a bucket, the one that hands it out included.
 const STEPS_OF_A_LOOK: usize = 4;
+
+/// With the memory that the ring gives up for a wheel it still has so many chunks.
+const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
 
 /// What there is under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +42,6 @@ impl Presence {
 }
 
 impl Writer<'_> {
-    /// The time, the same throughout one hold of the lock.
-    pub(super) fn now(&mut self) -> Now {
-        *self.now.get_or_insert_with(|| self.shard.time.now_for_writer())
-    }
-
     /// Takes out entries that are due, as long as there are steps.
     #[inline]
     pub(super) fn expire_due(&mut self, steps: usize) {
@@ -126,7 +121,7 @@ impl Writer<'_> {
 
     /// Sees to it that there is a wheel, and that a removal within the horizon can be recorded. Returns the time, or fails
     /// if there is no room for the wheel.
-    fn prepare_wheel(&mut self) -> Result<Now, NoSpace> {
+    pub(super) fn prepare_wheel(&mut self) -> Result<Now, NoSpace> {
         let now = self.now();
         if !self.state.deadlines.has_wheel() {
             let buckets = self.state.entries.table().buckets();
@@ -174,130 +169,5 @@ impl Writer<'_> {
             Some(Freshness::Stale) => Presence::Stale(id),
             Some(_) => Presence::Fresh(id),
         }
-    }
-
-    /// Sets the entry under `key` to expire after `ttl`. Returns `true` if there is one that reads find. Its idle deadline
-    /// stays. An entry without the stamp for it is written again. One that cannot get its deadline is removed.
-    pub(crate) fn set_ttl(&mut self, hash: KeyHash, key: &[u8], ttl: Duration) -> Result<bool, NoSpace> {
-        self.drain_touches();
-        let present = self.find_present(hash, key);
-        if ttl.is_zero() {
-            // What is there has come to its end, and so has what is older.
-            self.detach_flight(key);
-            if let Presence::Negative(_) = present {
-                self.remove_present(present, RemovalCause::Expired);
-            }
-        }
-        let Presence::Fresh(id) = present else { return Ok(false) };
-        if ttl.is_zero() && !self.has_stale_period(id) {
-            self.remove_resident(id, RemovalCause::Expired); // Without a wheel.
-            return Ok(true);
-        }
-        self.set_deadline(hash, key, id, ttl).map_err(|NoSpace| self.reject(hash, key))
-    }
-
-    fn has_stale_period(&self, id: EntryId) -> bool {
-        let stamps = self.state.entries.live(id).map_or(Stamps::NONE, |live| self.state.entries.stamps(live));
-        self.shard.rules.stale_ticks(&stamps) > 0
-    }
-
-    /// Sets a deadline that lies ahead, or the removal of an entry that is kept beyond it.
-    fn set_deadline(&mut self, hash: KeyHash, key: &[u8], id: EntryId, ttl: Duration) -> Result<bool, NoSpace> {
-        let now = self.prepare_wheel()?;
-        // Making the wheel may have evicted it.
-        let Some(live) = self.state.entries.live(id) else { return Ok(false) };
-        let present = self.state.entries.stamps(live);
-        let Schedule { stamps, removal } =
-            self.shard.rules.schedule_with_ttl(&present, ttl, now, self.shard.time.reached());
-        if stamps.present() == present.present() {
-            self.set_removal(id, &stamps);
-            self.file(id, removal);
-        } else {
-            // OwnedValue, as its own bytes are copied while room is made for them.
-            let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = self.shard.lookup.ring.value(live);
-            let entry = NewEntry { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
-            return self.rewrite(id, &entry);
-        }
-        Ok(true)
-    }
-
-    /// Writes an entry again. Returns `false` if the policy has evicted it meanwhile. The listener is not told of it, unless the
-    /// entry is lost.
-    fn rewrite(&mut self, id: EntryId, entry: &NewEntry<'_>) -> Result<bool, NoSpace> {
-        self.rewritten = Some(id);
-        let stored = self.store_entry(entry, Presence::Fresh(id));
-        self.rewritten = None;
-        let is_stored = stored.map(|stored| stored == Stored::Updated);
-        if is_stored != Ok(true) && self.state.entries.find(entry.hash, entry.draft.key).is_none() {
-            self.note_removal(&entry.draft);
-        }
-        is_stored
-    }
-
-    /// Takes the deadlines of the entry under `key` away; whether there was one that reads would have found.
-    pub(crate) fn persist(&mut self, hash: KeyHash, key: &[u8]) -> bool {
-        self.drain_touches();
-        let Presence::Fresh(id) = self.find_present(hash, key) else { return false };
-        self.make_persistent(id);
-        true
-    }
-}
-
-/// What is to be expected of an entry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Status {
-    pub(crate) freshness: Freshness,
-    pub(crate) left: Remaining,
-    /// Whether a load of it has failed, and the next one is put off.
-    pub(crate) has_failed: bool,
-    /// Whether its refresh is near.
-    pub(crate) is_refresh_near: bool,
-}
-
-impl Status {
-    const ENDLESS: Self =
-        Self { freshness: Freshness::Fresh, left: Remaining::Forever, has_failed: false, is_refresh_near: false };
-}
-
-/// With the memory that the ring gives up for a wheel it still has so many chunks.
-const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
-
-impl Shard {
-    /// How long the entry under `key` will live; `None` if reads would not find it.
-    pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
-        let status = self.status(hash, key, Duration::ZERO)?;
-        status.freshness.is_served().then_some(status.left)
-    }
-
-    /// What is to be expected of the entry under `key`, if it is not gone. A refresh is near if it is no more than that ahead.
-    pub(crate) fn status(&self, hash: KeyHash, key: &[u8], near: Duration) -> Option<Status> {
-        let mut slot = Slot::take();
-        // The time is reached before the entry is looked for: see `expiry/mod.rs`.
-        let found = self.lookup.find(
-            hash,
-            key,
-            &mut slot,
-            || self.time.reached(),
-            |live, stamps, reached| {
-                if stamps.set.is_empty() {
-                    return Some(Status::ENDLESS);
-                }
-                let now = self.time.now(reached); // First: what was moved ahead before counts.
-                let times = self.rules.times_by(|stamp| self.lookup.ring.stamp_at(stamps, stamp), reached);
-                let left = times.deadline().map_or(Remaining::Forever, |deadline| Remaining::For(now.until(deadline)));
-                let may_have_changed = left != Remaining::Forever || stamps.set.has(Stamp::Idle);
-                if may_have_changed && self.lookup.ring.has_left(live) {
-                    return None;
-                }
-                let mut freshness = times.freshness(now.tick());
-                if stamps.set.is_negative() && freshness.is_served() {
-                    freshness = Freshness::Negative;
-                }
-                let has_failed = times.has_failed(now.tick());
-                let is_refresh_near = times.is_refresh_near(now.tick(), self.rules.refresh_after(now, near));
-                Some(Status { freshness, left, has_failed, is_refresh_near })
-            },
-        );
-        found.map(|(_, status)| status).filter(|status| status.freshness != Freshness::Gone)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::account::Lent;
 use super::space::Evicted;
-use super::write::Writer;
+use super::writer::Writer;
 use super::{MIN_CHUNKS, State, governor, table_bytes};
 use crate::index::{Index, MAX_LOAD, Table};
 use crate::policy::Renumbering;
@@ -131,46 +131,5 @@ impl Writer<'_> {
         )]
         let entries = ((spendable as f64 / per_entry) as usize).max(len + len / MIN_GROWTH);
         Index::buckets_for(entries + 1).min(Table::max_buckets())
-    }
-
-    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if
-    /// it never will, or would leave the ring fewer than `least` chunks.
-    pub(super) fn take_from_ring(&mut self, bytes: usize, least: usize) -> bool {
-        loop {
-            if self.shard.account.take(bytes) {
-                return true;
-            }
-            let chunk = self.ring().chunk_bytes();
-            let missing = bytes.saturating_sub(self.shard.account.left()).div_ceil(chunk);
-            let in_use = self.ring().chunks() - self.ring().counts().absent;
-            if in_use < missing + least {
-                return false;
-            }
-            if !self.give_chunk_back() {
-                return false;
-            }
-        }
-    }
-
-    /// Gives one chunk in use back to the system.
-    fn give_chunk_back(&mut self) -> bool {
-        // One is kept, or cleaning would have nowhere to put survivors.
-        let given = self.free_chunks_in_use(2) && self.ring_mut().give_back();
-        if given {
-            self.shard.account.give(self.ring().chunk_bytes());
-        }
-        given
-    }
-
-    /// Accounts for what the policy has by now, as far as there is room for it.
-    pub(super) fn account_for_policy(&mut self) {
-        let bytes = self.state.evictor.policy().bytes();
-        let known = self.state.evictor.bytes();
-        if bytes < known {
-            self.shard.account.give(known - bytes);
-        } else if bytes > known && !self.take_from_ring(bytes - known, MIN_CHUNKS) {
-            return;
-        }
-        self.state.evictor.set_bytes(bytes);
     }
 }

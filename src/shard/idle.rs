@@ -19,7 +19,7 @@
 
 use super::Shard;
 use super::read::Access;
-use super::write::Writer;
+use super::writer::Writer;
 use crate::expiry::{CLAIMED, Freshness, Now, PERSISTENT};
 use crate::reclaim::Live;
 use crate::ring::StampsAt;

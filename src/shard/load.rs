@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use super::expire::Presence;
 use super::flights::{FlightBytes, KeyFlight, Ticket};
-use super::write::{Condition, Writer};
+use super::write::Condition;
+use super::writer::Writer;
 use super::{MIN_CHUNKS, Shard};
 use crate::expiry::{Freshness, Lifetime};
 use crate::hash::KeyHash;
@@ -200,19 +201,6 @@ impl Writer<'_> {
         self.drain_touches();
         let Presence::Fresh(id) = self.find_present(hash, key) else { return None };
         Some((id, self.state.entries.stamps(self.state.entries.live(id)?)))
-    }
-
-    /// Takes the flight of a key out, as what it loads may be older than what the key stands for from now on.
-    #[inline]
-    pub(super) fn detach_flight(&mut self, key: &[u8]) {
-        if !self.state.flights.is_empty() {
-            self.state.flights.remove(key);
-        }
-    }
-
-    /// Takes all flights out.
-    pub(crate) fn detach_flights(&mut self) {
-        self.state.flights.clear();
     }
 
     /// Ends the lease of a flight that has come to an end, and stores its result if it still had one. The value as it lies in

@@ -6,7 +6,7 @@
 
 use super::State;
 use super::space::{MAX_FRUITLESS, yield_to_readers};
-use super::write::Writer;
+use super::writer::Writer;
 use crate::ring::{ChunkId, Draft, Home, Layout, Ring, Stream, Window};
 use crate::units::Location;
 

@@ -6,10 +6,10 @@
 //! 3. When no chunk is left to write to, chunks that readers have let go are taken back. If that does not suffice,
 //!    the store cleans, and then evicts more, as long as a chunk can be emptied that nobody holds.
 
-use super::State;
 use super::cleaner::Cleaned;
 use super::evictor::Victim;
-use super::write::Writer;
+use super::writer::Writer;
+use super::{MIN_CHUNKS, State};
 #[cfg(bytecache_loom)]
 use crate::hash::KeyHash;
 use crate::reclaim;
@@ -25,6 +25,10 @@ const MAX_STUCK: usize = 8;
 /// Times that a store lets readers run before it gives up, when they hold all that could be emptied.
 const YIELDS: usize = 16;
 
+/// No space could be had without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoSpace;
+
 /// What came of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evicted {
@@ -35,16 +39,6 @@ pub(super) enum Evicted {
 }
 
 impl Writer<'_> {
-    #[inline]
-    pub(super) fn ring(&self) -> &Ring {
-        self.state.entries.ring()
-    }
-
-    #[inline]
-    pub(super) fn ring_mut(&mut self) -> &mut Ring {
-        self.state.entries.ring_mut()
-    }
-
     /// Derives how many bytes may be live, and tells the policy when that has changed.
     pub(super) fn update_capacity(&mut self) {
         self.state.update_capacity(&self.shard.account);
@@ -64,7 +58,7 @@ impl Writer<'_> {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         match evictor.choose(pending, entries) {
             Victim::Entry(id, hash) => {
-                self.unlink_hashed(id, hash, RemovalCause::Evicted);
+                self.unlink(id, hash, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
                 Evicted::Entry
             }
@@ -79,18 +73,10 @@ impl Writer<'_> {
     /// Evicts the entry at a location that is not marked dead.
     pub(super) fn evict_at(&mut self, location: Location) {
         if let Some(id) = self.state.entries.id_at(location) {
-            self.state.forget(id);
-            self.unlink(id, RemovalCause::Evicted);
+            self.forget(id);
+            self.unlink(id, None, RemovalCause::Evicted);
             self.state.counts.evictions += 1;
         }
-    }
-
-    /// Writes an entry to the ring; `None` if no space can be had. Other entries may have been evicted or relocated.
-    pub(super) fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
-        if layout.charge() > self.ring().small_max() {
-            return self.write_large(layout, draft);
-        }
-        self.write_to_chunk(layout, draft)
     }
 
     /// Writes an entry to the open chunk, or the next one.
@@ -200,6 +186,47 @@ impl Writer<'_> {
             self.evict_at(location);
         }
         self.ring_mut().retire(chunk);
+    }
+
+    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if
+    /// it never will, or would leave the ring fewer than `least` chunks.
+    pub(super) fn take_from_ring(&mut self, bytes: usize, least: usize) -> bool {
+        loop {
+            if self.shard.account.take(bytes) {
+                return true;
+            }
+            let chunk = self.ring().chunk_bytes();
+            let missing = bytes.saturating_sub(self.shard.account.left()).div_ceil(chunk);
+            let in_use = self.ring().chunks() - self.ring().counts().absent;
+            if in_use < missing + least {
+                return false;
+            }
+            if !self.give_chunk_back() {
+                return false;
+            }
+        }
+    }
+
+    /// Gives one chunk in use back to the system.
+    fn give_chunk_back(&mut self) -> bool {
+        // One is kept, or cleaning would have nowhere to put survivors.
+        let given = self.free_chunks_in_use(2) && self.ring_mut().give_back();
+        if given {
+            self.shard.account.give(self.ring().chunk_bytes());
+        }
+        given
+    }
+
+    /// Accounts for what the policy has by now, as far as there is room for it.
+    pub(super) fn account_for_policy(&mut self) {
+        let bytes = self.state.evictor.policy().bytes();
+        let known = self.state.evictor.bytes();
+        if bytes < known {
+            self.shard.account.give(known - bytes);
+        } else if bytes > known && !self.take_from_ring(bytes - known, MIN_CHUNKS) {
+            return;
+        }
+        self.state.evictor.set_bytes(bytes);
     }
 
     /// Relocates the entry under `key`: for models.

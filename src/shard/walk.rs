@@ -6,7 +6,7 @@
 use super::Shard;
 use super::lookup::Meeting;
 use super::read::Access;
-use super::write::Writer;
+use super::writer::Writer;
 use crate::expiry::Freshness;
 use crate::hash::KeyHash;
 use crate::index::{Step, Walk};

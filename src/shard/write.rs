@@ -4,17 +4,16 @@
 //! location. The policy knows the entry from the first step on, so that it may choose to evict it at once;
 //! readers know it from the last.
 
-use super::expire::{Presence, STEPS, STEPS_OF_MAINTENANCE};
-use super::notice::Notice;
-use super::{Shard, State, TouchLog};
-use crate::expiry::{Lifetime, Now};
+use super::State;
+use super::expire::Presence;
+use super::space::NoSpace;
+use super::writer::Writer;
+use crate::expiry::Lifetime;
 use crate::hash::KeyHash;
-use crate::index::Index;
 use crate::reclaim::Live;
-use crate::removal::{RemovalCause, Removals};
+use crate::removal::RemovalCause;
 use crate::ring::{Draft, Layout, OwnedValue};
-use crate::sync::MutexGuard;
-use crate::units::{EntryId, Stamps, Tick};
+use crate::units::{EntryId, Location, Stamps, Tick};
 
 /// On what a store depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,89 +32,6 @@ pub(crate) enum Stored {
     Expired,
     /// The condition did not hold.
     Declined,
-}
-
-/// No space could be had without waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoSpace;
-
-/// The holder of a shard's lock.
-///
-/// If user code panics while it exists, dropping it empties the shard and detaches the loads under way.
-pub(crate) struct Writer<'a> {
-    pub(super) shard: &'a Shard,
-    pub(super) state: MutexGuard<'a, State>,
-    /// The time, once it was asked for.
-    pub(super) now: Option<Now>,
-    /// The entry that is being stored anew: what it was leaves unnoticed.
-    pub(super) rewritten: Option<EntryId>,
-    /// What the listener will be told of.
-    removals: Option<Box<Removals>>,
-    finished: bool,
-}
-
-impl Drop for Writer<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.state.counts.evictions += self.state.entries.len() as u64;
-            self.detach_flights(); // What they load may be older than what was to be written.
-            self.empty();
-        }
-    }
-}
-
-impl Shard {
-    /// Runs `work` under the lock, after a bounded number of entries that are due have expired.
-    pub(crate) fn write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> R {
-        self.write_with(self.state.lock(), |writer| {
-            writer.expire_due(STEPS);
-            work(writer)
-        })
-    }
-
-    /// Runs `work` under the lock if it is free. The listener hears of it at the next write: a reader calls this.
-    pub(crate) fn try_write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> Option<R> {
-        let (result, notice) = self.write_quietly(self.state.try_lock()?, work);
-        notice.defer();
-        Some(result)
-    }
-
-    /// As [`write`](Self::write), but the listener hears of it when the second result is dropped.
-    pub(crate) fn write_with_notice<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> (R, Notice<'_>) {
-        self.write_quietly(self.state.lock(), |writer| {
-            writer.expire_due(STEPS);
-            work(writer)
-        })
-    }
-
-    fn write_with<'a, R>(&'a self, state: MutexGuard<'a, State>, work: impl FnOnce(&mut Writer<'a>) -> R) -> R {
-        let (result, notice) = self.write_quietly(state, work);
-        drop(notice);
-        result
-    }
-
-    #[inline(always)]
-    fn write_quietly<'a, R>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        work: impl FnOnce(&mut Writer<'a>) -> R,
-    ) -> (R, Notice<'a>) {
-        let mut writer = Writer { shard: self, state, now: None, rewritten: None, removals: None, finished: false };
-        if writer.state.evictor.is_outdated() {
-            writer.renew_policy();
-        }
-        let result = work(&mut writer);
-        writer.finished = true;
-        let removals = writer.removals.take();
-        (result, Notice::new(self.listener.as_ref(), removals))
-    }
-}
-
-impl State {
-    /// Has the policy forget a resident that it has not chosen.
-    pub(super) fn forget(&mut self, id: EntryId) {
-        self.evictor.forget(&self.pending, &self.entries, id);
-    }
 }
 
 /// An entry that is to be stored, and when it is to be removed again.
@@ -245,7 +161,7 @@ impl Writer<'_> {
         self.make_index_room();
         let id = self.state.entries.free_lane(hash).ok_or(NoSpace)?;
         let State { evictor, pending, .. } = &mut *self.state;
-        evictor.insert(pending, id, hash, charge_u32(charge));
+        evictor.insert(pending, id, hash, charge);
         self.evict_down_to_fit(charge);
         if !self.state.pending.has_newcomer() {
             // The policy would rather not have it.
@@ -283,7 +199,7 @@ impl Writer<'_> {
         }
         let State { entries, evictor, pending, .. } = &mut *self.state;
         entries.table().visit(id);
-        evictor.update(pending, id, charge_u32(old), charge_u32(charge));
+        evictor.update(pending, id, old, charge);
         self.evict_down_to_fit(charge.saturating_sub(old));
         let location = self.state.entries.live(id).is_some().then(|| self.write_entry(&layout, &entry.draft)).flatten();
         let is_there = self.state.entries.live(id).map(Live::location);
@@ -302,7 +218,7 @@ impl Writer<'_> {
                 Ok(Stored::Updated)
             }
             (None, Some(_)) => {
-                self.state.evictor.undo_update(id, charge_u32(old), charge_u32(charge));
+                self.state.evictor.undo_update(id, old, charge);
                 Err(NoSpace)
             }
             // The policy has chosen the old entry. What comes now is a new one.
@@ -364,134 +280,11 @@ impl Writer<'_> {
         held
     }
 
-    pub(super) fn remove_present(&mut self, present: Presence, cause: RemovalCause) {
-        if let Some(id) = present.id() {
-            self.remove_resident(id, cause);
+    /// Writes an entry to the ring. Returns `None` if no space can be had. Other entries may be evicted or relocated for it.
+    fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+        if layout.charge() > self.ring().small_max() {
+            return self.write_large(layout, draft);
         }
-    }
-
-    /// Removes an entry whose touches have been drained.
-    pub(super) fn remove_resident(&mut self, id: EntryId, cause: RemovalCause) {
-        self.state.forget(id);
-        self.unlink(id, cause);
-        match cause {
-            RemovalCause::Expired => self.state.counts.expirations += 1,
-            _ => self.state.counts.removals += 1,
-        }
-    }
-
-    /// Notes an entry that was to be stored for the listener: the policy has chosen it.
-    #[inline]
-    pub(super) fn note_removal(&mut self, draft: &Draft<'_>) {
-        if self.shard.listener.is_some() && !draft.stamps.present().is_negative() {
-            self.removals.get_or_insert_default().push(draft.key, draft.value, RemovalCause::Evicted);
-        }
-    }
-
-    #[inline]
-    fn note_removal_of(&mut self, id: EntryId, cause: RemovalCause) {
-        if self.shard.listener.is_some() && self.rewritten != Some(id) {
-            if let Some(live) = self.state.entries.live(id) {
-                let (entry, stamps) = self.state.entries.ring().shared().entry_with_stamps(live);
-                // There never was a value under the key of a negative entry.
-                if !stamps.set.is_negative() {
-                    self.removals.get_or_insert_default().push(entry.key, entry.value, cause);
-                }
-            }
-        }
-    }
-
-    /// Whether so much has left that it is time to tell the listener.
-    pub(super) fn removals_are_many(&self) -> bool {
-        self.removals.as_ref().is_some_and(|removals| removals.are_many())
-    }
-
-    /// Removes all entries.
-    pub(crate) fn clear(&mut self) {
-        self.detach_flights();
-        self.state.counts.removals += self.state.entries.len() as u64;
-        self.empty();
-        let chunks = self.ring_mut().give_all_back();
-        self.shard.account.give(chunks * self.ring().chunk_bytes());
-        self.renew_policy();
-    }
-
-    /// Empties index and ring; the policy is stale afterwards. Runs no user code: it may be called while one panics.
-    fn empty(&mut self) {
-        let state = &mut *self.state;
-        state.entries.clear();
-        state.cleaner.give_up();
-        state.pending.clear();
-        state.deadlines.clear();
-        state.evictor.set_outdated();
-        // What a panic kept from being done.
-        self.state.deadlines.account_for_growth(&self.shard.account);
-        self.note_reached();
-    }
-
-    /// Makes a policy for a shard that has been emptied.
-    fn renew_policy(&mut self) {
-        // The old one goes first: both together might be over the budget.
-        self.state.evictor.drop_policy();
-        self.account_for_policy();
-        if let Some(touches) = &self.shard.touches {
-            touches.drain(|_| {});
-        }
-        let table = self.state.entries.table();
-        let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
-        self.state.evictor.create_policy(lanes, max_entries);
-        self.shard.policy_hint.set(self.state.evictor.policy());
-        self.account_for_policy();
-        self.update_capacity();
-    }
-
-    /// Brings the policy up to date with what readers did.
-    #[inline]
-    pub(crate) fn drain_touches(&mut self) {
-        if let Some(touches) = &self.shard.touches {
-            self.drain(touches);
-        }
-    }
-
-    fn drain(&mut self, touches: &TouchLog) {
-        let State { evictor, entries, .. } = &mut *self.state;
-        touches.drain(|id| {
-            // A touch may be older than the entry that has the id by now, or the id older than the index.
-            if entries.live(id).is_some() {
-                evictor.touch(id);
-            }
-        });
-    }
-
-    /// Takes an entry, which the policy has forgotten, out of the index and the ring.
-    #[inline]
-    pub(super) fn unlink(&mut self, id: EntryId, cause: RemovalCause) {
-        self.unlink_hashed(id, None, cause);
-    }
-
-    /// As [`unlink`](Self::unlink); the hash is made if it is not known.
-    #[inline]
-    pub(super) fn unlink_hashed(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
-        self.note_removal_of(id, cause);
-        self.state.entries.unlink(id, hash);
-    }
-
-    /// Does deferred work, a bounded amount of it.
-    pub(crate) fn maintain(&mut self) {
-        self.drain_touches();
-        self.expire_due(STEPS_OF_MAINTENANCE);
-        self.ring_mut().reclaim();
-        self.account_for_policy();
-        let chunk = self.ring().chunk_bytes();
-        self.clean_ahead(chunk);
-    }
-}
-
-/// Charges are at most 2 GiB and a chunk, an eighth of the largest shard and what is rounded up.
-pub(super) fn charge_u32(charge: usize) -> u32 {
-    debug_assert!(u32::try_from(charge).is_ok());
-    #[allow(clippy::cast_possible_truncation, reason = "see above")]
-    {
-        charge as u32
+        self.write_to_chunk(layout, draft)
     }
 }

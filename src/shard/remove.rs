@@ -1,0 +1,101 @@
+//! Taking entries out of a shard: from the policy, the index and the ring, with a copy for the listener.
+
+use super::State;
+use super::expire::Presence;
+use super::touch::TouchLog;
+use super::writer::Writer;
+use crate::hash::KeyHash;
+use crate::removal::RemovalCause;
+use crate::ring::Draft;
+use crate::units::EntryId;
+
+impl Writer<'_> {
+    /// Brings the policy up to date with what readers did.
+    #[inline]
+    pub(crate) fn drain_touches(&mut self) {
+        if let Some(touches) = &self.shard.touches {
+            self.drain(touches);
+        }
+    }
+
+    fn drain(&mut self, touches: &TouchLog) {
+        let State { evictor, entries, .. } = &mut *self.state;
+        touches.drain(|id| {
+            // A touch may be older than the entry that has the id by now, or the id older than the index.
+            if entries.live(id).is_some() {
+                evictor.touch(id);
+            }
+        });
+    }
+
+    /// Takes the flight of a key out, as what it loads may be older than what the key stands for from now on.
+    #[inline]
+    pub(super) fn detach_flight(&mut self, key: &[u8]) {
+        if !self.state.flights.is_empty() {
+            self.state.flights.remove(key);
+        }
+    }
+
+    /// Takes all flights out.
+    pub(crate) fn detach_flights(&mut self) {
+        self.state.flights.clear();
+    }
+
+    /// Removes the entry that is present, if one is. Its touches have been drained.
+    pub(super) fn remove_present(&mut self, present: Presence, cause: RemovalCause) {
+        if let Some(id) = present.id() {
+            self.remove_resident(id, cause);
+        }
+    }
+
+    /// Removes an entry whose touches have been drained.
+    pub(super) fn remove_resident(&mut self, id: EntryId, cause: RemovalCause) {
+        self.forget(id);
+        self.unlink(id, None, cause);
+        match cause {
+            RemovalCause::Expired => self.state.counts.expirations += 1,
+            _ => self.state.counts.removals += 1,
+        }
+    }
+
+    /// Has the policy forget a resident that it has not chosen.
+    pub(super) fn forget(&mut self, id: EntryId) {
+        let State { evictor, pending, entries, .. } = &mut *self.state;
+        evictor.forget(pending, entries, id);
+    }
+
+    /// Takes an entry, which the policy has forgotten, out of the index and the ring. Its hash is computed if it is needed and
+    /// not given.
+    #[inline]
+    pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
+        self.note_removal_of(id, cause);
+        self.state.entries.unlink(id, hash);
+    }
+
+    /// Notes an entry for the listener that was to be stored, and that the policy has evicted before.
+    #[inline]
+    pub(super) fn note_removal(&mut self, draft: &Draft<'_>) {
+        if self.shard.listener.is_some() && !draft.stamps.present().is_negative() {
+            self.removals.get_or_insert_default().push(draft.key, draft.value, RemovalCause::Evicted);
+        }
+    }
+
+    /// Notes an entry for the listener that is about to be unlinked or replaced.
+    #[inline]
+    pub(super) fn note_removal_of(&mut self, id: EntryId, cause: RemovalCause) {
+        if self.shard.listener.is_some() && self.rewritten != Some(id) {
+            if let Some(live) = self.state.entries.live(id) {
+                let (entry, stamps) = self.state.entries.ring().shared().entry_with_stamps(live);
+                // There never was a value under the key of a negative entry.
+                if !stamps.set.is_negative() {
+                    self.removals.get_or_insert_default().push(entry.key, entry.value, cause);
+                }
+            }
+        }
+    }
+
+    /// Returns `true` if it is time to notify the listener, although more entries may leave.
+    pub(super) fn removals_are_many(&self) -> bool {
+        self.removals.as_ref().is_some_and(|removals| removals.are_many())
+    }
+}

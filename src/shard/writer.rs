@@ -1,0 +1,162 @@
+//! The writer of a shard: the holder of its lock, and what happens when the lock is taken and given back.
+//!
+//! A writer does its work by the parts of [`State`], which don't know each other. The files below are its methods. Each one
+//! calls only those before it:
+//!
+//! ```text
+//!   remove.rs     take an entry out, and note it for the listener; bring the policy up to date
+//!   space.rs      evict, clean and reclaim until there is a chunk; pay for what is beside the ring
+//!   runs.rs       the same for runs of chunks, for large entries
+//!   grow.rs       a larger index
+//!   expire.rs     take out what is due; find what is present
+//!   write.rs      store, update, remove
+//!   lifetimes.rs  change a deadline        load.rs  loads under way        walk.rs  all entries
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. If user code panics under the lock, the shard is empty when the lock is free again, and no load under way can be
+//!    stored.
+//! 2. The listener is notified after the unlock, as it may use the cache.
+
+use super::expire::{STEPS, STEPS_OF_MAINTENANCE};
+use super::notice::Notice;
+use super::{Shard, State};
+use crate::expiry::Now;
+use crate::index::Index;
+use crate::removal::Removals;
+use crate::ring::Ring;
+use crate::sync::MutexGuard;
+use crate::units::EntryId;
+
+/// The holder of a shard's lock.
+///
+/// If user code panics while it exists, dropping it empties the shard and detaches the loads under way.
+pub(crate) struct Writer<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) state: MutexGuard<'a, State>,
+    /// The time, once it was asked for.
+    now: Option<Now>,
+    /// The entry that is being written again with other stamps. What it was leaves unnoticed.
+    pub(super) rewritten: Option<EntryId>,
+    /// Entries of which the listener will be notified.
+    pub(super) removals: Option<Box<Removals>>,
+    has_finished: bool,
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        if !self.has_finished {
+            self.state.counts.evictions += self.state.entries.len() as u64;
+            self.detach_flights(); // What they load may be older than what was to be written.
+            self.empty();
+        }
+    }
+}
+
+impl Shard {
+    /// Runs `work` under the lock, after a bounded number of entries that are due have expired.
+    pub(crate) fn write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> R {
+        let (result, notice) = self.write_with_notice(work);
+        drop(notice);
+        result
+    }
+
+    /// Runs `work` under the lock if it is free. The listener is notified at the next write, as a reader calls this.
+    pub(crate) fn try_write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> Option<R> {
+        let (result, notice) = self.write_under(self.state.try_lock()?, work);
+        notice.defer();
+        Some(result)
+    }
+
+    /// As [`write`](Self::write), but the listener is notified when the second result is dropped.
+    #[inline]
+    pub(crate) fn write_with_notice<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> (R, Notice<'_>) {
+        self.write_under(self.state.lock(), |writer| {
+            writer.expire_due(STEPS);
+            work(writer)
+        })
+    }
+
+    #[inline(always)]
+    fn write_under<'a, R>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        work: impl FnOnce(&mut Writer<'a>) -> R,
+    ) -> (R, Notice<'a>) {
+        let mut writer = Writer { shard: self, state, now: None, rewritten: None, removals: None, has_finished: false };
+        if writer.state.evictor.is_outdated() {
+            writer.renew_policy();
+        }
+        let result = work(&mut writer);
+        writer.has_finished = true;
+        let removals = writer.removals.take();
+        (result, Notice::new(self.listener.as_ref(), removals))
+    }
+}
+
+impl Writer<'_> {
+    /// Returns the time, the same throughout one hold of the lock.
+    pub(super) fn now(&mut self) -> Now {
+        *self.now.get_or_insert_with(|| self.shard.time.now_for_writer())
+    }
+
+    #[inline]
+    pub(super) fn ring(&self) -> &Ring {
+        self.state.entries.ring()
+    }
+
+    #[inline]
+    pub(super) fn ring_mut(&mut self) -> &mut Ring {
+        self.state.entries.ring_mut()
+    }
+
+    /// Removes all entries.
+    pub(crate) fn clear(&mut self) {
+        self.detach_flights();
+        self.state.counts.removals += self.state.entries.len() as u64;
+        self.empty();
+        let chunks = self.ring_mut().give_all_back();
+        self.shard.account.give(chunks * self.ring().chunk_bytes());
+        self.renew_policy();
+    }
+
+    /// Empties index and ring. The policy is outdated afterwards. Runs no user code, as it may be called while one panics.
+    fn empty(&mut self) {
+        let state = &mut *self.state;
+        state.entries.clear();
+        state.cleaner.give_up();
+        state.pending.clear();
+        state.deadlines.clear();
+        state.evictor.set_outdated();
+        // What a panic kept from being done.
+        state.deadlines.account_for_growth(&self.shard.account);
+        self.note_reached();
+    }
+
+    /// Creates a policy for a shard that has been emptied.
+    fn renew_policy(&mut self) {
+        // The old one goes first: both together might be over the budget.
+        self.state.evictor.drop_policy();
+        self.account_for_policy();
+        if let Some(touches) = &self.shard.touches {
+            touches.drain(|_| {});
+        }
+        let table = self.state.entries.table();
+        let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
+        self.state.evictor.create_policy(lanes, max_entries);
+        self.shard.policy_hint.set(self.state.evictor.policy());
+        self.account_for_policy();
+        self.update_capacity();
+    }
+
+    /// Does deferred work, a bounded amount of it.
+    pub(crate) fn maintain(&mut self) {
+        self.drain_touches();
+        self.expire_due(STEPS_OF_MAINTENANCE);
+        self.ring_mut().reclaim();
+        self.account_for_policy();
+        let chunk = self.ring().chunk_bytes();
+        self.clean_ahead(chunk);
+    }
+}
