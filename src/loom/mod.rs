@@ -12,7 +12,7 @@
 //! value that a load may return. Not explored: a load that passes a later store of its thread, and memory
 //! that is freed.
 //!
-//! `docs/ordering.rs` says which pair of memory orders each model covers.
+//! `docs/internals/ordering.rs` says which pair of memory orders each model covers.
 //!
 //! # Not here
 //!

@@ -107,8 +107,10 @@ pub(crate) struct Layout {
     charge: usize,
 }
 
-/// A layout by another name: what a call returns through memory as this does not drag a layout there that is known already, as
-/// it would if both were of one type.
+/// The result of a call that returns a layout and is not inlined.
+///
+/// Such a result goes through memory. If it had the type of the inlined path's layout, that one would be kept in memory,
+/// too.
 #[derive(Clone, Copy)]
 pub(super) struct OutOfLineLayout {
     key: (usize, usize),

@@ -42,7 +42,7 @@ pub(crate) struct RingShared {
     waiting_counts: super::shadow::Counts,
 }
 
-/// A value, and whether it had to be copied.
+/// A value that its holder may keep: pinned in the ring, or a copy.
 pub(crate) enum OwnedValue {
     Pinned(Value),
     Copied(Value),

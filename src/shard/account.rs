@@ -1,13 +1,13 @@
 //! A shard's share of `max_bytes`, and what has been taken of it.
 //!
-//! Memory is taken from the account before it is allocated and given back after it was freed, in a single
-//! word: so the sum over all shards is within `max_bytes` at every instant, also for a thread that merely
-//! looks on.
+//! Memory is taken from the account before it is allocated, and given back after it was freed. The
+//! account is a single word. So the sum over all shards is within `max_bytes` at every instant,
+//! also for a thread that only observes it.
 //!
 //! # Synchronization
 //!
-//! Relaxed throughout: the word is a limit and orders nothing. Loads give back from whichever
-//! thread lets them go.
+//! Relaxed throughout: the word is a limit and orders nothing. Loads give bytes back on the thread
+//! that drops them last.
 
 use std::sync::Arc;
 
@@ -37,12 +37,12 @@ impl Account {
         self.allocated.load(Ordering::Relaxed)
     }
 
-    /// What can still be taken.
+    /// Returns the bytes that can still be taken.
     pub(crate) fn left(&self) -> usize {
         self.budget - self.allocated()
     }
 
-    /// Takes `bytes`, if they are there.
+    /// Takes `bytes`. Returns `false` if there are fewer.
     #[must_use]
     pub(crate) fn take(&self, bytes: usize) -> bool {
         // Ends: a failure means that another thread gave something back.
@@ -54,7 +54,7 @@ impl Account {
             .is_ok()
     }
 
-    /// A hold on bytes that were taken, which gives them back when it is dropped.
+    /// Returns a guard of bytes that were taken, which gives them back when it is dropped.
     pub(crate) fn lend(self: &Arc<Self>, bytes: usize) -> Lent {
         Lent { account: Arc::clone(self), bytes }
     }
@@ -96,7 +96,7 @@ impl Account {
     }
 }
 
-/// Bytes of an account that something passing has.
+/// Bytes of an account that are given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lent {
     account: Arc<Account>,
@@ -104,7 +104,7 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
-    /// Leaves the bytes taken: they are no longer something passing's.
+    /// Keeps the bytes taken.
     pub(crate) fn keep(mut self) {
         self.bytes = 0;
     }

@@ -1,11 +1,12 @@
 //! The cleaner: how full the ring may be, and which chunk is emptied next.
 //!
 //! ```text
-//!   sealed chunk with the fewest live bytes -> its entries move to a chunk of survivors -> retired -> free
+//!   sealed chunk with the fewest live bytes -> its entries move to the survivors -> retired -> free
 //! ```
 //!
-//! A little is cleaned with each store, so that chunks are ready when they are needed. The cleaner moves entries and evicts
-//! none. Where cleaning is not enough, the writer evicts in between (`space.rs`).
+//! A little is cleaned with each store, so that chunks are ready when they are needed. The cleaner
+//! moves entries and evicts none. Where cleaning is not enough, the writer evicts in between
+//! (`space.rs`).
 //!
 //! # Invariants
 //!
@@ -19,18 +20,18 @@ use crate::ring::{ChunkId, Home, Ring, Stream, Window};
 use crate::stats::WriteCounts;
 use crate::units::{EntryId, Location};
 
-/// Chunks that cleaning keeps ready, one part in this many: enough to write to while readers that the system
-/// has preempted hold some others. At least one for fresh entries and one for survivors.
+/// Chunks that cleaning keeps ready, one part in this many: enough to write to while readers that
+/// the system has preempted hold some others. At least one for fresh entries and one for survivors.
 const READY_SHARE: usize = 64;
 const MIN_READY: usize = 2;
-/// Chunks' worth of bytes that are unused in the open chunks, and in the one whose entries are leaving. In a ring of
-/// few chunks fewer, as each is much of it.
+/// Chunks' worth of bytes that are unused in the open chunks, and in the one whose entries are
+/// leaving. In a ring of few chunks fewer, as each is much of it.
 const HALF_USED: usize = 2;
 const FEW_CHUNKS: usize = 64;
-/// Bytes that are cleaned for each byte stored. Above the write amplification that the governor aims at, so
-/// that cleaning keeps up.
+/// Bytes that are cleaned for each byte stored. Above the write amplification that the governor
+/// aims at, so that cleaning keeps up.
 const CLEAN_AHEAD: usize = 4;
-/// What it costs to look at an entry that is cleaned, in bytes of copying.
+/// The cost of looking at an entry that is cleaned, in bytes of copying.
 const LOOK_COST: usize = 64;
 /// A chunk is worth cleaning if at least this part of it is dead.
 const WORTH_CLEANING: usize = 8;
@@ -54,7 +55,7 @@ pub(super) fn live_limit(bytes: usize, target: u32, unused: usize) -> usize {
     share.min(bytes.saturating_sub(unused))
 }
 
-/// What came of cleaning.
+/// The result of cleaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cleaned {
     /// A chunk has been emptied and retired.
@@ -75,13 +76,13 @@ pub(super) struct Cleaner {
     cleaning: Option<(ChunkId, usize)>,
     /// The inserted bytes from which on cleaning ahead is worth another look.
     clean_from: u64,
-    /// How many chunks are to be ready for writing.
+    /// The number of chunks that are to be ready for writing.
     ready: usize,
     /// Chunks opened for fresh entries so far.
     opened: u64,
-    /// How many chunks were absent when that was last looked at.
+    /// The number of chunks that were absent at the last check.
     absent_seen: usize,
-    /// How many chunks readers held when that was last looked at, ahead of need.
+    /// The number of chunks that readers held at the last check by `clean_ahead`.
     waiting_seen: usize,
 }
 
@@ -152,7 +153,7 @@ impl Cleaner {
         }
     }
 
-    /// Sees to it, little by little, that chunks are ready when they are needed: in proportion to a store of
+    /// Cleans a little, so that chunks are ready when they are needed: in proportion to a store of
     /// `charge` bytes.
     #[inline]
     pub(super) fn clean_ahead(
@@ -163,7 +164,8 @@ impl Cleaner {
         charge: usize,
     ) {
         let chunks = entries.ring().counts();
-        // One fewer than there is room for: chunks that are about to empty by themselves are let alone.
+        // One fewer than there is room for: chunks that are about to empty by themselves are let
+        // alone.
         let ready = (self.ready - 1).max(MIN_READY);
         if chunks.free >= ready || free_chunks(entries.ring(), account) >= ready {
             return;
@@ -217,7 +219,8 @@ impl Cleaner {
         self.cleaning
     }
 
-    /// Leaves the chunk that is being cleaned to the caller, and returns it and how far cleaning has come.
+    /// Leaves the chunk that is being cleaned to the caller, and returns it and how far cleaning
+    /// has come.
     pub(super) fn give_up(&mut self) -> Option<(ChunkId, usize)> {
         self.cleaning.take()
     }
@@ -227,8 +230,8 @@ impl Cleaner {
         self.cleaning = self.cleaning.filter(|&(cleaned, _)| cleaned != chunk);
     }
 
-    /// Moves an entry that is not dead to the survivors, out of the window. Returns its charge, or `None` if there is
-    /// no chunk for it.
+    /// Moves an entry that is not dead to the survivors, out of the window. Returns its charge, or
+    /// `None` if there is no chunk for it.
     pub(super) fn relocate(
         &self,
         entries: &mut Entries,

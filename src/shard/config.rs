@@ -1,4 +1,4 @@
-//! What a shard is made from, and how its budget is divided at first.
+//! The configuration of a shard, and how its budget is divided at first.
 
 use std::sync::Arc;
 
@@ -16,22 +16,25 @@ use crate::ring::{Alignment, Ring};
 use crate::stats::LoadCounts;
 use crate::units::{LANES, MAX_ARENA_BYTES};
 
-/// A ring has at least this many chunks, if they can be so small, and less than twice as many: fewer make space
-/// coarse, more make the unused ends of chunks cost. A shard of a little less than a power of two gets 255.
+/// A ring has at least this many chunks, if they can be so small, and less than twice as many:
+/// fewer make space coarse, more make the unused ends of chunks cost. A shard of a little less than
+/// a power of two gets 255.
 const CHUNKS: usize = 200;
 /// Smaller in models and under Miri, so that a few entries fill a chunk.
 const MIN_CHUNK_SHIFT: u32 = if cfg!(any(bytecache_loom, miri)) { 8 } else { 12 };
 const MAX_CHUNK_SHIFT: u32 = 20;
 /// Fewer chunks than this leave the cleaner no choice.
 pub(super) const MIN_CHUNKS: usize = 8;
-/// A ring has at least the chunks of so many largest entries, as chunks in use lie between free ones.
+/// A ring has at least the chunks of so many largest entries, as chunks in use lie between free
+/// ones.
 const MIN_LARGEST: usize = 2;
-/// Chunks beside those of a largest entry: to write to, to keep ready, and two that a small ring gives up for its wheel.
+/// Chunks beside those of a largest entry: to write to, to keep ready, and two that a small ring
+/// gives up for its wheel.
 const MIN_OTHERS: usize = 5;
 /// The largest budget whose arena locations can address.
 pub(crate) const MAX_SHARD_BYTES: u64 = MAX_ARENA_BYTES >> MAX_CHUNK_SHIFT << MAX_CHUNK_SHIFT;
 
-/// What a shard is made from.
+/// The configuration of a shard.
 #[derive(Clone)]
 pub(crate) struct ShardConfig {
     pub(crate) budget: usize,
@@ -49,21 +52,22 @@ pub(crate) struct ShardConfig {
 }
 
 impl ShardConfig {
+    /// Returns the binary logarithm of the size of a chunk.
     pub(super) fn chunk_shift(&self) -> u32 {
         (self.budget / CHUNKS).max(1).ilog2().clamp(MIN_CHUNK_SHIFT, MAX_CHUNK_SHIFT)
     }
 
-    /// Chunks that would fit if nothing else were needed.
+    /// Returns the number of chunks that would fit if nothing else were needed.
     pub(super) fn max_chunks(&self) -> usize {
         self.budget >> self.chunk_shift()
     }
 
-    /// Stripes and places of the touch log: under a hundredth of a small shard.
+    /// Returns the stripes and places of the touch log: under a hundredth of a small shard.
     pub(super) fn touch_log(&self) -> (usize, u32) {
         if self.budget < 1 << 20 { (1, 64) } else { (4, 128) }
     }
 
-    /// What the shard allocates whatever it holds.
+    /// Returns the bytes that the shard allocates whatever it holds.
     pub(super) fn overhead(&self) -> usize {
         let (stripes, capacity) = self.touch_log();
         size_of::<Shard>()
@@ -72,36 +76,38 @@ impl ShardConfig {
             + TouchLog::footprint(stripes, capacity)
     }
 
-    /// Chunks that the ring has to have at first, so that the largest entry fits. A growing index leaves it more: while it grows,
-    /// the policy's arrays are there twice.
+    /// Returns the number of chunks that the ring needs at first, so that the largest entry fits. A
+    /// growing index leaves it more: while it grows, the policy's arrays are there twice.
     fn min_chunks(&self) -> usize {
         let largest = self.max_entry_bytes + self.alignment.max_overhead();
         let span = largest.div_ceil(1 << self.chunk_shift());
         MIN_CHUNKS.max(MIN_LARGEST * span).max(span + MIN_OTHERS)
     }
 
-    /// Makes a policy for so many buckets.
+    /// Creates a policy for so many buckets.
     pub(super) fn policy(&self, buckets: usize) -> Box<dyn EvictionPolicy> {
         let max_entries = Index::max_len_of(buckets);
         (self.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, self.budget as u64))
     }
 
-    /// What the shard allocates beside its ring's chunks while it is empty.
+    /// Returns the bytes that the shard allocates beside its ring's chunks while it is empty.
     pub(super) fn taken(&self, buckets: usize, policy: &dyn EvictionPolicy) -> usize {
         (self.overhead() + table_bytes(buckets)).saturating_add(policy.bytes())
     }
 
-    /// The budget that is needed with so many buckets, for a ring that can hold the largest entry.
+    /// Returns the budget that is needed with so many buckets, for a ring that can hold the largest
+    /// entry.
     pub(super) fn needed(&self, buckets: usize, policy: &dyn EvictionPolicy) -> usize {
         // Policies grow with what they remember.
         let usual = self.taken(MIN_BUCKETS, &NoPolicy) + 2 * MIN_BUCKETS * LANES * 16 + 4096;
-        // Of the smallest index the chunks that are given up for a wheel suffice.
+        // The chunks that are given up for a wheel are enough for that of the smallest index.
         let wheel = if buckets == MIN_BUCKETS { 0 } else { Wheel::footprint(buckets) };
         let taken = self.taken(buckets, policy).saturating_add(wheel).max(usual);
         taken.saturating_add(self.min_chunks() << self.chunk_shift())
     }
 
-    /// Buckets to start with: for a sixteenth of the entries that are expected, or of some that are not small.
+    /// Returns the number of buckets to start with: for a sixteenth of the entries that are
+    /// expected, or of some that are not small.
     pub(super) fn first_buckets(&self) -> usize {
         let entries = match self.expected_entry_bytes {
             Some(bytes) => self.budget / bytes.saturating_add(EXPECTED_OVERHEAD),
@@ -111,5 +117,5 @@ impl ShardConfig {
     }
 }
 
-/// What an entry costs beyond key and value, roughly.
+/// The bytes that an entry costs beyond key and value, roughly.
 const EXPECTED_OVERHEAD: usize = 24;

@@ -1,12 +1,16 @@
-//! The deadlines of a shard: a timing wheel over the buckets of the index, and its part of the account.
+//! The deadlines of a shard: a timing wheel over the buckets of the index, and its part of the
+//! account.
 //!
-//! The wheel files buckets, twelve entries each, and not entries. A bucket that it hands out is searched for the entries that
-//! are due, and filed again for the others (`expire.rs`). A shard has no wheel until its first entry with a deadline comes.
+//! The wheel files buckets, twelve entries each, and not entries. A bucket that it hands out is
+//! searched for the entries that are due, and filed again for the others (`expire.rs`). A shard has
+//! no wheel until its first entry with a deadline comes.
 //!
 //! # Invariants
 //!
-//! 1. A bucket with an entry that is to be removed at some tick is filed under that tick or an earlier one.
-//! 2. The account holds `bytes` for the wheel. That is its footprint, but for the moment in which the index grows.
+//! 1. A bucket with an entry that is to be removed at some tick is filed under that tick or an
+//!    earlier one.
+//! 2. The account holds `bytes` for the wheel. That is its footprint, but for the moment in which
+//!    the index grows.
 
 use std::boxed::Box;
 
@@ -52,20 +56,23 @@ impl Deadlines {
         if self.has_wheel() { Wheel::footprint(buckets) } else { 0 }
     }
 
-    /// Creates the wheel for an index of `buckets`. The caller has taken its [footprint](Wheel::footprint) from the account.
+    /// Creates the wheel for an index of `buckets`. The caller has taken its
+    /// [footprint](Wheel::footprint) from the account.
     pub(super) fn create_wheel(&mut self, buckets: usize, now: Tick) {
         debug_assert!(self.wheel.is_none());
         self.bytes = Wheel::footprint(buckets);
         self.wheel = Some(Box::new(Wheel::new(buckets, now)));
     }
 
-    /// Returns a wheel of the same age for an index of `buckets`, with nothing filed. Its bytes are still those of this one.
+    /// Returns a wheel of the same age for an index of `buckets`, with nothing filed. Its bytes are
+    /// still those of this one.
     pub(super) fn emptied_for(&self, buckets: usize) -> Self {
         let wheel = self.wheel.as_ref().map(|wheel| Box::new(Wheel::new(buckets, wheel.elapsed())));
         Self { wheel, bytes: self.bytes, draws: self.draws }
     }
 
-    /// Takes what the wheel needs more since the index has grown, from what the growth has just given back.
+    /// Takes what the wheel needs more since the index has grown, from what the growth has just
+    /// given back.
     pub(super) fn account_for_growth(&mut self, account: &Account) {
         let bytes = self.wheel.as_ref().map_or(0, |wheel| Wheel::footprint(wheel.members()));
         if account.take(bytes - self.bytes) {
@@ -117,7 +124,8 @@ impl Deadlines {
         hash.get() ^ self.draws
     }
 
-    /// Recounts what the wheel should know, and panics where it does not. `reached` is the shard's time.
+    /// Recounts what the wheel should know, and panics where it does not. `reached` is the shard's
+    /// time.
     pub(super) fn validate(&self, entries: &Entries, rules: &Rules, reached: Tick) {
         let Some(wheel) = &self.wheel else {
             assert_eq!(self.bytes, 0);

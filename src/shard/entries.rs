@@ -4,18 +4,20 @@
 //!   hash -> lane (its number is the entry's id) -> location in the ring -> header, key, value
 //! ```
 //!
-//! Lanes change here only. The ring's chunks are opened, cleaned and retired by the [`Cleaner`](super::cleaner::Cleaner) and
-//! the writer, through [`Entries::ring_mut`].
+//! Lanes change here only. The ring's chunks are opened, cleaned and retired by the
+//! [`Cleaner`](super::cleaner::Cleaner) and the writer, through [`Entries::ring_mut`].
 //!
 //! # Invariants
 //!
-//! 1. A lane of the index points to a live entry of the ring, and each live entry has one lane. An entry that is being stored
-//!    has none until it is [published](Entries::publish); else it is [discarded](Entries::discard).
+//! 1. A lane of the index points to a live entry of the ring, and each live entry has one lane. An
+//!    entry that is being stored has none until it is [published](Entries::publish); else it is
+//!    [discarded](Entries::discard).
 //!
 //! # Synchronization
 //!
-//! All of it is for the holder of the shard's lock. Readers look at the same table and ring without it (`lookup.rs`): a
-//! change of a lane publishes the entry to them, and always comes before the dead mark on what it replaces.
+//! All of it is for the holder of the shard's lock. Readers look at the same table and ring without
+//! it (`lookup.rs`): a change of a lane publishes the entry to them, and always comes before the
+//! dead mark on what it replaces.
 
 use core::mem::offset_of;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// What each store writes to, at the start.
+    /// The bytes at the start that each store writes to.
     pub(super) const WRITTEN_BYTES: usize = offset_of!(Self, ring) + Ring::WRITTEN_BYTES;
 
     pub(super) fn new(table: Arc<Table>, ring: Ring, hasher: KeyHasher, shard_bits: u32) -> Self {
@@ -99,11 +101,13 @@ impl Entries {
         self.index.table().entries(bucket, &self.token)
     }
 
-    /// Returns the id of the entry at a location that [`Ring::next_entry`] gave, unless it has been marked dead since.
+    /// Returns the id of the entry at a location that [`Ring::next_entry`] gave, unless it has been
+    /// marked dead since.
     pub(super) fn id_at(&self, location: Location) -> Option<EntryId> {
         let hash = self.hash_of(self.ring.live_at(location, &self.token)?);
         let found = self.index.table().find_location(hash, location);
-        // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
+        // A hasher of the user's own that does not keep to its hashes must not make entries
+        // immortal.
         found.or_else(|| self.index.search(location, &self.token))
     }
 
@@ -150,8 +154,8 @@ impl Entries {
         self.ring.kill(from);
     }
 
-    /// As [`replace`](Self::replace), for the same value with other stamps: what readers do to its idle deadline meanwhile is
-    /// not lost.
+    /// As [`replace`](Self::replace), for the same value with other stamps: what readers do to its
+    /// idle deadline meanwhile is not lost.
     pub(super) fn replace_rewritten(&mut self, id: EntryId, from: Location, to: Location) {
         self.ring.begin_relocation(from, to);
         self.index.replace(id, to);
@@ -159,7 +163,8 @@ impl Entries {
         self.ring.kill(from);
     }
 
-    /// Moves an entry to the open chunk of `stream`. Returns its charge, or `None` if that has no room.
+    /// Moves an entry to the open chunk of `stream`. Returns its charge, or `None` if that has no
+    /// room.
     pub(super) fn relocate(&mut self, id: EntryId, from: Location, stream: Stream) -> Option<usize> {
         let (to, charge) = self.ring.relocate(from, stream, &self.token)?;
         self.end_relocation(id, from, to);
@@ -178,7 +183,8 @@ impl Entries {
         self.ring.end_relocation(from, to);
     }
 
-    /// Takes an entry out of the index and the ring. Its hash is computed if it is needed and not given.
+    /// Takes an entry out of the index and the ring. Its hash is computed if it is needed and not
+    /// given.
     #[inline]
     pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>) {
         let Some(live) = self.live(id) else { return };
@@ -195,8 +201,9 @@ impl Entries {
         self.ring.clear();
     }
 
-    /// Moves all lanes to a larger table, and tells `moved` of each old id, the new one, and the entry's stamps. The caller
-    /// publishes the table. If the hasher panics, the index is as it was.
+    /// Moves all lanes to a larger table, and tells `moved` of each old id, the new one, and the
+    /// entry's stamps. The caller publishes the table. If the hasher panics, the index is as it
+    /// was.
     pub(super) fn move_to(&mut self, table: Arc<Table>, mut moved: impl FnMut(EntryId, EntryId, Stamps)) {
         let Self { index, ring, hasher, shard_bits, token } = self;
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);

@@ -1,20 +1,23 @@
 //! The evictor: the policy of a shard, and all that is known about victims.
 //!
 //! ```text
-//!   a store  -> insert, update ---> policy
-//!   no room  -> choose ----------> policy names a victim -> the writer unlinks it
-//!                                  none that is there    -> any entry, which the policy is told to forget
+//!   a store   insert, update -> policy
+//!   no room   choose         -> policy names a victim -> the writer unlinks it
+//!                            -> it names none         -> any entry, which it is told to forget
 //! ```
 //!
-//! The evictor chooses and the writer removes, as a removal copies the entry for the listener first. What each store changes is
-//! apart from the rest, in [`Pending`]: it lies with the shard's lock (see [`State`](super::State)).
+//! The evictor chooses and the writer removes, as a removal copies the entry for the listener
+//! first. What each store changes is apart from the rest, in [`Pending`]: it lies with the shard's
+//! lock (see [`State`](super::State)).
 //!
 //! # Invariants
 //!
-//! 1. The policy's residents are the used lanes, and the entry that is being stored: `Pending::newcomer`.
-//! 2. A policy that has panicked, or whose entries were cleared away, is replaced before it is called again: `is_outdated`.
-//! 3. The account holds `bytes` for the policy. [`Writer::account_for_policy`](super::Writer) brings that up to date once a
-//!    chunk.
+//! 1. The policy's residents are the used lanes, and the entry that is being stored:
+//!    `Pending::newcomer`.
+//! 2. A policy that has panicked, or whose entries were cleared away, is replaced before it is
+//!    called again: `is_outdated`.
+//! 3. The account holds `bytes` for the policy. [`Writer::account_for_policy`](super::Writer)
+//!    brings that up to date once a chunk.
 
 use core::cell::Cell;
 use core::num::NonZeroU32;
@@ -28,7 +31,7 @@ use crate::units::EntryId;
 /// Victims from the policy that may be unknown before one is chosen for it.
 const MAX_UNKNOWN: usize = 8;
 
-/// What each store changes of the evictor.
+/// The part of the evictor that each store changes.
 pub(super) struct Pending {
     /// The entry that is being stored: it has an id for the policy, and no location yet.
     newcomer: Option<Newcomer>,
@@ -67,7 +70,8 @@ impl Pending {
         self.newcomer.take().is_some()
     }
 
-    /// Ends an update: the ring has the charge that the policy was told of, or the policy is told of the former one.
+    /// Ends an update: the ring has the charge that the policy was told of, or the policy is told
+    /// of the former one.
     #[inline]
     pub(super) fn end_update(&mut self) {
         self.updated = None;
@@ -79,7 +83,8 @@ impl Pending {
         self.updated = None;
     }
 
-    /// Returns the charge that the policy was told of, for an entry whose charge in the ring is another.
+    /// Returns the charge that the policy was told of, for an entry whose charge in the ring is
+    /// another.
     #[inline]
     fn charge_of(&self, id: EntryId) -> Option<u32> {
         let newcomer = self.newcomer.map(|newcomer| (newcomer.id, newcomer.charge));
@@ -91,7 +96,8 @@ impl Pending {
 /// A choice of the [`Evictor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// The policy has forgotten this entry, which is to be unlinked. The hash is there if it is known.
+    /// The policy has forgotten this entry, which is to be unlinked. The hash is there if it is
+    /// known.
     Entry(EntryId, Option<KeyHash>),
     /// The entry that is being stored: it will not be.
     Newcomer,
@@ -168,7 +174,8 @@ impl Evictor {
         self.policy.insert(id, hash.get(), charge);
     }
 
-    /// Takes an insert back for which no space was found. Returns `true` if the policy has not evicted the entry meanwhile.
+    /// Takes an insert back for which no space was found. Returns `true` if the policy has not
+    /// evicted the entry meanwhile.
     pub(super) fn undo_insert(&mut self, pending: &mut Pending) -> bool {
         let newcomer = pending.newcomer.take();
         if let Some(Newcomer { id, charge, .. }) = newcomer {
@@ -245,7 +252,8 @@ impl Evictor {
         self.is_outdated = true;
     }
 
-    /// Drops the policy, before another is [created](Self::create_policy): both together might be over the budget.
+    /// Drops the policy, before another is [created](Self::create_policy): both together might be
+    /// over the budget.
     pub(super) fn drop_policy(&mut self) {
         self.policy = Box::new(NoPolicy);
     }
@@ -286,7 +294,7 @@ impl EvictionPolicy for NoPolicy {
     }
 }
 
-/// What a policy may ask about the shard's entries.
+/// The view that a policy has of the shard's entries.
 struct Source<'a> {
     entries: &'a Entries,
     pending: &'a Pending,

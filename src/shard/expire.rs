@@ -1,8 +1,10 @@
-//! Expiry: who is due, told by the wheel, and what a store or a caller says of an entry's end.
+//! Expiry: taking out what is due, finding what is present, and scheduling what is stored.
 //!
-//! Every write to a shard first takes out what is due, a bounded amount of it: the wheel names a bucket, its entries'
-//! headers tell which of them are past their removal, and the bucket is filed anew under the earliest of the others. A
-//! shard without deadlines has no wheel, and a wheel with nothing in it never asks for the time.
+//! Every write to a shard first takes out a bounded number of entries that are due. The wheel names
+//! a bucket. The headers of its entries say which of them are past their removal. The bucket is
+//! filed again under the earliest removal of the others.
+//!
+//! A shard without deadlines has no wheel, and an empty wheel never asks for the time.
 
 use super::space::NoSpace;
 use super::writer::Writer;
@@ -11,28 +13,29 @@ use crate::hash::KeyHash;
 use crate::removal::RemovalCause;
 use crate::units::{EntryId, LANES, Tick};
 
-/// What a write does for entries that are due, in steps of the wheel: at most four buckets, so 48 entries.
+/// The steps of the wheel that a write takes: at most four buckets, so 48 entries.
 pub(super) const STEPS: usize = 16;
-/// The same for a call of `maintain`: 256 buckets at most, so 3,072 entries.
+/// The steps that a call of `maintain` takes: at most 256 buckets, so 3,072 entries.
 pub(super) const STEPS_OF_MAINTENANCE: usize = 1024;
-/// Steps that it takes to look at a bucket, the one that hands it out included.
+/// The steps that a bucket costs, including the one in which the wheel returns it.
 const STEPS_OF_A_LOOK: usize = 4;
 
-/// With the memory that the ring gives up for a wheel it still has so many chunks.
+/// The fewest chunks that the ring keeps when it gives up memory for a wheel.
 const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
 
-/// What there is under a key.
+/// The entry under a key, as a writer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     Absent,
     Fresh(EntryId),
-    /// In its stale period: reads miss it.
+    /// In its stale period. Reads miss it.
     Stale(EntryId),
-    /// Stands for what a load did not find: reads miss it.
+    /// Says that a load has found nothing. Reads miss it.
     Negative(EntryId),
 }
 
 impl Presence {
+    /// Returns the id of the entry, if there is one.
     pub(super) fn id(self) -> Option<EntryId> {
         match self {
             Self::Absent => None,
@@ -42,7 +45,7 @@ impl Presence {
 }
 
 impl Writer<'_> {
-    /// Takes out entries that are due, as long as there are steps.
+    /// Takes out entries that are due, in at most so many steps of the wheel.
     #[inline]
     pub(super) fn expire_due(&mut self, steps: usize) {
         if !self.state.deadlines.is_empty() {
@@ -60,8 +63,8 @@ impl Writer<'_> {
         self.note_reached();
     }
 
-    /// Asks the processor to fetch what will be looked at next, perhaps by the next write: the bucket after the next one, and
-    /// the headers of the next, whose lanes have arrived by now.
+    /// Prefetches what this or the next write will look at: the headers of the next bucket, whose
+    /// lanes have arrived by now, and the bucket after it.
     fn fetch_ahead(&self) {
         let [next, later] = self.state.deadlines.upcoming();
         if let Some(next) = next {
@@ -73,7 +76,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Tells readers what has been taken out.
+    /// Tells readers up to which tick entries have been taken out.
     pub(super) fn note_reached(&self) {
         if let Some(reached) = self.state.deadlines.elapsed() {
             if reached > self.shard.time.reached() {
@@ -82,7 +85,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Takes out the entries of a bucket that are due, and files it anew for the others.
+    /// Takes out the entries of a bucket that are due, and files it again for the others.
     fn expire_in(&mut self, bucket: usize, now: Now) {
         self.state.entries.prefetch_headers(bucket);
         let mut next: Option<Tick> = None;
@@ -92,7 +95,7 @@ impl Writer<'_> {
                 None => {}
                 Some(removal) if removal > now.tick() => next = Some(next.map_or(removal, |next| next.min(removal))),
                 Some(_) => {
-                    // Once, as the policy is to know what was read before it is told of removals.
+                    // Once. The policy learns of reads before it learns of removals.
                     if !core::mem::replace(&mut has_drained, true) {
                         self.drain_touches();
                     }
@@ -103,7 +106,11 @@ impl Writer<'_> {
         self.state.deadlines.file(EntryId::from_lane(bucket, 0), next);
     }
 
-    /// What becomes of an entry with a lifetime that is stored now. Fails if there is no room for the wheel that it needs.
+    /// Returns the stamps and the removal of an entry that is stored now with this lifetime.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for the wheel that it needs.
     pub(super) fn schedule(&mut self, lifetime: &Lifetime, hash: KeyHash) -> Result<Schedule, NoSpace> {
         let rules = &self.shard.rules;
         let now = self.prepare_wheel()?;
@@ -112,15 +119,19 @@ impl Writer<'_> {
         Ok(rules.schedule(lifetime, now, self.shard.time.reached(), chance))
     }
 
-    /// A number from 0 to 1, another for each key and each time; nobody can tell it in advance, unless the hasher's seed is
-    /// fixed.
+    /// Returns a number from 0 to 1 that differs for each key and each call. It cannot be predicted
+    /// unless the hasher's seed is fixed.
     fn draw(&mut self, hash: KeyHash) -> f64 {
         let seed = self.state.deadlines.next_seed(hash);
         self.state.entries.hasher().hash(&seed.to_le_bytes()).get() as f64 / u64::MAX as f64
     }
 
-    /// Sees to it that there is a wheel, and that a removal within the horizon can be recorded. Returns the time, or fails
-    /// if there is no room for the wheel.
+    /// Creates the wheel if there is none, and lets it catch up with the clock, so that any removal
+    /// within the horizon can be filed. Returns the time.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for the wheel.
     pub(super) fn prepare_wheel(&mut self) -> Result<Now, NoSpace> {
         let now = self.now();
         if !self.state.deadlines.has_wheel() {
@@ -133,8 +144,8 @@ impl Writer<'_> {
         }
         let reached = self.shard.time.reached();
         if now.tick().get() - reached.get() > u64::from(HORIZON / 2) {
-            // The clock has jumped more than a year: what lies so far back cannot wait, or what is stored now could not be told
-            // from it.
+            // The clock has jumped by more than a year. What lies so far back is taken out at once,
+            // as its stamps could not be distinguished from those of what is stored now.
             self.expire_up_to(usize::MAX);
         } else if self.state.deadlines.is_empty() {
             self.expire_up_to(0);
@@ -142,13 +153,14 @@ impl Writer<'_> {
         Ok(now)
     }
 
-    /// Sees to it that an entry is removed in time.
+    /// Files the bucket of an entry, so that it is removed in time.
     #[inline]
     pub(super) fn file(&mut self, id: EntryId, removal: Option<Tick>) {
         self.state.deadlines.file(id, removal);
     }
 
-    /// What there is under a key. An entry past its removal is taken out. Touches are to be drained before.
+    /// Returns what is present under a key. An entry past its removal is taken out. The caller has
+    /// drained the touches.
     #[inline]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
         let Some((id, live)) = self.state.entries.find(hash, key) else { return Presence::Absent };

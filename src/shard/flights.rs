@@ -1,15 +1,17 @@
-//! The flights of a shard: loads under way whose results may be stored, by key, and what they have of the account.
+//! The flights of a shard: loads under way whose results may be stored, by key, and what they have
+//! of the account.
 //!
 //! # Invariants
 //!
 //! 1. A key has one flight here at most. Flights that were taken out may go on beside it.
-//! 2. Flights are accounted for: each with its key and its place from the moment it boards, tasks that follow from the moment
-//!    they do, until nobody refers to the flight.
+//! 2. Flights are accounted for: each with its key and its place from the moment it boards, tasks
+//!    that follow from the moment they do, until nobody refers to the flight.
 //!
 //! # Synchronization
 //!
-//! The tree is for the holder of the shard's lock. A flight gives its bytes back on the thread that drops the last reference
-//! to it. Tasks leave at any time, but come, and have seats added, under the lock alone: so the counters are Relaxed.
+//! The tree is for the holder of the shard's lock. A flight gives its bytes back on the thread that
+//! drops the last reference to it. Tasks leave at any time, but come, and have seats added, under
+//! the lock alone: so the counters are Relaxed.
 
 use core::any::Any;
 use std::collections::BTreeMap;
@@ -22,14 +24,15 @@ use crate::sync::{AtomicUsize, Ordering};
 
 /// The first leaf of the tree of flights, of eleven places.
 const FIRST_LEAF_BYTES: usize = 320;
-/// A flight's place in the tree: leaves have eleven and are at least half full, but for the first, and there are inner ones.
+/// A flight's place in the tree: leaves have eleven and are at least half full, but for the first,
+/// and there are inner ones.
 const PLACE_BYTES: usize = 72;
 /// The counters of the `Arc`s of a flight and its key, and what an allocator rounds up.
 const ARC_BYTES: usize = 64;
 /// Tasks that are accounted for at a time: lists of wakers begin with so many.
 const SEATS: usize = 4;
 
-/// What a load brought, for all who waited for it.
+/// The result of a load, for all that waited for it.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Value(Value),
@@ -44,7 +47,7 @@ pub(crate) type KeyFlight = Flight<Outcome, FlightBytes>;
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     tree: BTreeMap<Arc<[u8]>, Arc<KeyFlight>>,
-    /// What the tree's first leaf has of the account, while it has one.
+    /// The bytes of the tree's first leaf, while it has one.
     leaf: Option<FlightBytes>,
 }
 
@@ -78,7 +81,8 @@ impl Flights {
         FlightBytes::needed_for(key) + if self.is_empty() { FIRST_LEAF_BYTES } else { 0 }
     }
 
-    /// Begins the flight of a key that has none. The caller has taken the [bytes](Self::bytes_to_begin) for it.
+    /// Begins the flight of a key that has none. The caller has taken the
+    /// [bytes](Self::bytes_to_begin) for it.
     pub(super) fn begin(&mut self, account: &Arc<Account>, key: &[u8]) -> Ticket {
         self.leaf.get_or_insert_with(|| FlightBytes::of(account, FIRST_LEAF_BYTES));
         let flight = Arc::new(Flight::new(FlightBytes::of(account, FlightBytes::needed_for(key))));
@@ -102,14 +106,14 @@ impl Flights {
     }
 }
 
-/// What the leader of a flight is to bring back.
+/// What the leader of a flight brings back at the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
     pub(crate) key: Arc<[u8]>,
     pub(crate) flight: Arc<KeyFlight>,
 }
 
-/// What a flight has of the shard's account.
+/// The bytes that a flight has of the shard's account.
 #[derive(Debug)]
 pub(crate) struct FlightBytes {
     account: Arc<Account>,
@@ -122,11 +126,12 @@ impl FlightBytes {
     /// The bytes that are taken before [`add_seats`](Self::add_seats).
     pub(super) const MORE_SEATS: usize = SEATS * SEAT_BYTES;
 
-    /// To be given back, having been taken.
+    /// Creates a guard of bytes that were taken, which gives them back when it is dropped.
     fn of(account: &Arc<Account>, bytes: usize) -> Self {
         Self { account: Arc::clone(account), bytes: AtomicUsize::new(bytes), seats: AtomicUsize::new(0) }
     }
 
+    /// Returns the bytes that the flight of a key needs.
     fn needed_for(key: &[u8]) -> usize {
         size_of::<KeyFlight>() + ARC_BYTES + PLACE_BYTES + key.len()
     }

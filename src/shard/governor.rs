@@ -1,10 +1,13 @@
-//! How full a ring may be: the live target.
+//! The live target: how full a ring may be.
 //!
-//! The fuller the ring, the more live bytes lie in the chunk that is cleaned next, and the more is copied for
-//! each byte stored (the *write amplification*). How much depends on the policy and the traffic: FIFO-like
-//! deaths empty whole chunks and cost nothing at 97 %, while random ones cost 1 / (1 - v) with v =
-//! e^(-(1-v)/target), 3.6 at 85 %. So the target is steered: down while the amplification of the last stretch
-//! was above its limit, up while it was far below.
+//! The fuller the ring, the more live bytes lie in the chunk that is cleaned next. So more is
+//! copied for each byte stored (the *write amplification*). That depends on the policy and the
+//! traffic. If entries die in the order in which they came, whole chunks empty, and 97 % costs
+//! nothing. If they die at random, the cost is 1 / (1 - v) with v = e^(-(1-v)/target), which is 3.6
+//! at 85 %.
+//!
+//! So the target is steered. It goes down while the amplification of the last stretch was above a
+//! limit, and up while it was below another.
 
 /// Targets are in parts of this.
 pub(crate) const FULL: u32 = 1 << 16;
@@ -20,7 +23,8 @@ const STEP_DOWN: u32 = FULL / 100;
 const STEP_UP: u32 = FULL / 400;
 /// Smaller, as it may come once for each chunk.
 const STEP_CROWDED: u32 = FULL / 2000;
-/// The write amplification above which the target goes down, and the one below which it goes up, in tenths.
+/// The write amplification above which the target goes down, and the one below which it goes up, in
+/// tenths.
 const TOO_MUCH: u64 = 28;
 const LITTLE: u64 = 24;
 
@@ -38,18 +42,20 @@ impl Governor {
         Self { target: START, inserted: 0, relocated: 0 }
     }
 
-    /// The share of the ring that may be live, in parts of [`FULL`].
+    /// Returns the share of the ring that may be live, in parts of [`FULL`].
     pub(crate) fn target(&self) -> u32 {
         self.target
     }
 
-    /// Notes that entries had to be evicted although the target was kept, because no chunk was worth cleaning.
+    /// Notes that entries had to be evicted although the target was kept, as no chunk was worth
+    /// cleaning.
     pub(crate) fn note_crowded(&mut self) {
         self.target = (self.target - STEP_CROWDED).max(LOWEST);
     }
 
-    /// Looks at the bytes that have been `inserted` and `relocated` so far, once every sixteenth of a ring of `ring_bytes`; whether
-    /// the target has changed. What a policy refuses is not inserted.
+    /// Moves the target by the bytes that have been `inserted` and `relocated` so far, once for
+    /// each sixteenth of `ring_bytes` that was inserted. Returns `true` if the target has changed.
+    /// What a policy refuses is not inserted.
     #[inline]
     pub(crate) fn steer(&mut self, inserted: u64, relocated: u64, ring_bytes: usize) -> bool {
         let stretch = inserted - self.inserted;
@@ -73,7 +79,7 @@ mod tests {
     use super::*;
 
     /// The target after long traffic with this amplification, in tenths.
-    fn settle(tenths: u64) -> f64 {
+    fn steered(tenths: u64) -> f64 {
         let mut governor = Governor::new();
         for stretch in 1..=1000 {
             governor.steer(1000 * stretch, 100 * (tenths - 10) * stretch, 16_000);
@@ -84,7 +90,7 @@ mod tests {
     #[test]
     fn the_target_follows_the_amplification_within_its_range() {
         for (tenths, target) in [(10, 0.975), (26, 0.95), (50, 0.79)] {
-            assert!((settle(tenths) - target).abs() < 0.001, "at {tenths} tenths: {}", settle(tenths));
+            assert!((steered(tenths) - target).abs() < 0.001, "at {tenths} tenths: {}", steered(tenths));
         }
     }
 }

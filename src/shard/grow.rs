@@ -1,9 +1,12 @@
-//! How the index grows, at the ring's expense: chunks are given back to the system before larger tables are
-//! made, so that the shard's budget holds at every instant.
+//! Growth of the index.
 //!
-//! While it grows, both tables, both sets of the policy's arrays and the renumbering exist. So it grows early
-//! and in large steps while there is memory that nothing uses yet, to the size that the entries seen so far
-//! will need when the shard is full; and in small ones when the ring has to pay.
+//! The ring pays for a larger table. It gives chunks back to the system before the table is
+//! allocated, so the shard's budget holds at every instant.
+//!
+//! While the index grows, both tables, both sets of the policy's arrays and the renumbering exist.
+//! So it grows early and in large steps while there is memory that nothing uses yet. The size is
+//! the one that a full shard of entries like the present ones needs. When the ring has to pay,
+//! steps are small.
 
 use std::sync::Arc;
 
@@ -17,11 +20,11 @@ use crate::units::LANES;
 
 /// The index grows to this many times its size at most, however small the first entries are.
 const MAX_GROWTH: usize = 8;
-/// It grows by one part in so many at least.
+/// It is made for at least one part in so many more entries.
 const MIN_GROWTH: usize = 32;
 
 impl Writer<'_> {
-    /// Sees to it that the index has room for one more entry.
+    /// Makes room in the index for one more entry.
     pub(super) fn make_index_room(&mut self) {
         if self.state.entries.have_room() {
             return;
@@ -34,13 +37,14 @@ impl Writer<'_> {
         }
     }
 
-    /// Replaces the index by a larger one; not if the ring cannot spare the memory.
+    /// Replaces the index by a larger one, if the ring can spare the memory.
     #[cold]
     fn grow_index(&mut self) {
         let buckets = self.state.entries.table().buckets();
         let wanted = self.wanted_buckets();
-        // A large step while there is memory that nothing uses yet: later, both tables would have to be paid for by the ring. Else
-        // twice the size at most; and if that asks too much of the ring, a smaller step may not.
+        // A large step while there is memory that nothing uses yet. Later the ring would have to
+        // pay for both tables. Else twice the size at most. If the ring cannot pay for that, a
+        // smaller step.
         let large = wanted.min(buckets * MAX_GROWTH);
         let unused = self.shard.account.left() / 4 * 3;
         let first = if self.growth_bytes(large) <= unused { large } else { wanted.min(buckets * 2) };
@@ -59,12 +63,14 @@ impl Writer<'_> {
         assert!(self.grow_index_to(self.state.entries.table().buckets() + 1), "no room for a larger index");
     }
 
-    /// What is allocated beside the present table and policy while the index grows: the new table; and what
-    /// passes, the policy's new arrays beside its old ones, and the renumbering.
+    /// Returns the bytes that are allocated beside the present table and policy while the index
+    /// grows.
     fn growth_bytes(&self, wanted: usize) -> usize {
         table_bytes(wanted) + self.passing_bytes(wanted)
     }
 
+    /// Returns the part of them that is freed afterwards: the policy's new arrays beside its old
+    /// ones, the new wheel and the renumbering.
     fn passing_bytes(&self, wanted: usize) -> usize {
         let table = self.state.entries.table();
         // A little more for what the policy rounds up.
@@ -72,13 +78,14 @@ impl Writer<'_> {
         policy + self.state.deadlines.footprint(wanted) + Renumbering::footprint(table.lanes())
     }
 
-    /// Whether there was the memory for it.
+    /// Replaces the index by one of so many buckets. Returns `false` if there is no memory for it.
     fn grow_index_to(&mut self, wanted: usize) -> bool {
         let passing = self.passing_bytes(wanted);
         if !self.take_from_ring(self.growth_bytes(wanted), MIN_CHUNKS) {
             return false;
         }
-        // Given back also if the policy panics; or if a hasher does, the table's as well.
+        // These bytes are given back also if the policy panics. Those of the table, if a hasher
+        // does.
         let _passing = self.shard.account.lend(passing);
         let lent = self.shard.account.lend(table_bytes(wanted));
         let table = Table::new(wanted, self.state.entries.table().bits());
@@ -97,7 +104,8 @@ impl Writer<'_> {
             moved_deadlines.file(to, rules.times(&stamps, reached).removal);
         });
         *deadlines = moved_deadlines;
-        // Published before the policy hears of it: if that panics, readers and the writer that empties the shard see one table.
+        // Published before the policy hears of it. If that panics, readers and the writer that
+        // empties the shard see one table.
         let table = entries.table();
         self.shard.hint.set(table);
         self.shard.lookup.table.replace(Arc::clone(table));
@@ -108,8 +116,8 @@ impl Writer<'_> {
         self.state.counts.index_growths += 1;
     }
 
-    /// Buckets for the entries that the shard will hold when it is full, if they go on as they are; a little more than now at
-    /// least. What is too many costs memory for good, what is too few another growth.
+    /// Returns the buckets that a full shard of entries like the present ones needs. At least a
+    /// little more than at present. Too many cost memory for good, too few another growth.
     fn wanted_buckets(&self) -> usize {
         let state = &*self.state;
         let len = state.entries.len().max(1);

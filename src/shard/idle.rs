@@ -1,21 +1,22 @@
-//! Idle deadlines: readers move them without the lock, and nobody who holds it loses what they did.
+//! Idle deadlines. Readers postpone them without the lock, and no writer loses that.
 //!
 //! # Synchronization
 //!
-//! The idle stamp is changed by read-modify-writes alone, so its changes come one after the other.
+//! The idle stamp is changed by read-modify-writes only, so its changes come one after the other.
 //!
-//! * *Expiry* makes a stamp whose tick has passed `CLAIMED` before the entry is taken out. Either the reader's change
-//!   comes first, and the entry lives on; or the claim does, and the read is a miss.
-//! * *Relocation* hands the stamp over from the old place to the new one, through the ring's relay (`ring/relay.rs`): at each
-//!   moment one word is in force, and what a reader does to it is not lost. A reader that finds the old entry after that sees
-//!   its dead mark, and looks for the key again. So does a reader that finds an entry past its deadline: another may have
-//!   replaced it.
-//! * An *update* replaces the entry and with it the stamp: it sets a deadline of its own, later than any read before it. When
-//!   [`set_ttl`](Writer::set_ttl) stores an entry anew, that is a relocation.
-//! * A stamp that says `NEVER` stays as it is: a reader's exchange fails, and it sees why.
+//! * *Expiry* sets a stamp whose tick has passed to `CLAIMED` before it takes the entry out. If a
+//!   reader's change comes first, the entry lives on. If the claim comes first, the read is a miss.
+//! * *Relocation* hands the stamp over from the old location to the new one, through the ring's
+//!   relay (`ring/relay.rs`). At each moment one word is in force, and no reader's change to it is
+//!   lost. A reader that finds the old entry after that sees its dead mark, and searches again. So
+//!   does a reader that finds an entry past its deadline, as another may have replaced it.
+//! * An *update* replaces the entry and with it the stamp. Its deadline is later than that of any
+//!   read before it. When [`set_ttl`](Writer::set_ttl) writes an entry again, that is a relocation.
+//! * A stamp that says `NEVER` stays as it is. A reader's exchange fails, and the reader sees why.
 //!
-//! A reader that is preempted between reading the clock and moving the stamp may move it although another one has missed the
-//! entry meanwhile, if nobody has taken it out.
+//! A reader may be preempted between reading the clock and moving the stamp. It may then move the
+//! stamp although another reader has missed the entry meanwhile, if no writer has taken the entry
+//! out.
 
 use super::Shard;
 use super::read::Access;
@@ -25,18 +26,21 @@ use crate::reclaim::Live;
 use crate::ring::StampsAt;
 use crate::units::{EntryId, Stamp, Stamps, Tick};
 
-/// What became of a reader's attempt to move an idle stamp on.
+/// The result of a reader's attempt to postpone an idle deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
-    /// It is as late as it should be.
+    /// The deadline is as late as it should be.
     Enough,
     /// The entry has expired.
     Claimed,
 }
 
 impl Shard {
-    /// How fresh an entry with stamps is, when the shard's time had `reached` some tick before it was found; `None` if it may
-    /// be elsewhere by now, or another in its place. A read that counts puts the idle deadline of a fresh entry off.
+    /// Returns how fresh an entry with stamps is. Returns `None` if it may have been moved or
+    /// replaced since it was found. A [read](Access::Read) postpones the idle deadline of a fresh
+    /// entry.
+    ///
+    /// `reached` is the shard's time before the entry was found.
     #[inline(never)]
     pub(super) fn freshness_of(
         &self,
@@ -49,13 +53,13 @@ impl Shard {
         let times = self.rules.times_by(stamp, reached);
         let is_idling = stamps.set.has(Stamp::Idle);
         if times.are_endless() {
-            // Without a look at the clock. Negative entries have an end.
+            // Without reading the clock. Negative entries have an end.
             return (!is_idling || !self.lookup.ring.has_left(live)).then_some(Freshness::Fresh);
         }
         let now = self.time.now(reached);
         let mut freshness = times.freshness(now.tick());
         if !freshness.is_served() {
-            // What was moved ahead before the clock was read counts.
+            // What was postponed before the clock was read counts.
             freshness = self.rules.times_by(stamp, reached).freshness(now.tick());
         }
         if is_idling && access == Access::Read && freshness.is_served() {
@@ -63,8 +67,8 @@ impl Shard {
                 freshness = Freshness::Gone;
             }
         }
-        // A stamp that only writers change is right as it was when the entry was found, unless it says that the entry is over:
-        // another may have come into its place before that.
+        // A stamp that only writers change is right as it was when the entry was found. If it says
+        // that the entry has ended, another may have replaced it before that.
         let may_have_changed = is_idling || !freshness.is_served();
         if stamps.set.is_negative() && freshness.is_served() {
             freshness = Freshness::Negative;
@@ -85,14 +89,14 @@ impl Shard {
 }
 
 impl Writer<'_> {
-    /// When an entry is to be removed, `None` if at no time or if it is not there. If that has come, no reader can put it off
-    /// any more: the entry is to be taken out.
+    /// Returns the tick at which an entry is to be removed, if it has one. If that has passed, the
+    /// entry is claimed: no reader can postpone it any more, and the caller takes it out.
     pub(super) fn claim_if_due(&mut self, id: EntryId, now: Now) -> Option<Tick> {
         let live = self.state.entries.live(id)?;
         if !self.state.entries.ring().has_stamps(live) {
             return None;
         }
-        // Ends: a failure means that a reader has moved the stamp ahead.
+        // Ends: a failure means that a reader has postponed the deadline.
         loop {
             let stamps = self.state.entries.stamps(live);
             let removal = self.shard.rules.times(&stamps, self.shard.time.reached()).removal?;
@@ -105,12 +109,14 @@ impl Writer<'_> {
         }
     }
 
+    /// Sets the removal of an entry to that of `stamps`.
     pub(super) fn set_removal(&mut self, id: EntryId, stamps: &Stamps) {
         if let Some(word) = stamps.get(Stamp::Removal) {
             self.state.entries.set_stamp(id, Stamp::Removal, word);
         }
     }
 
+    /// Removes the deadlines of an entry.
     pub(super) fn make_persistent(&mut self, id: EntryId) {
         for (stamp, word) in PERSISTENT {
             self.state.entries.set_stamp(id, stamp, word);

@@ -1,7 +1,7 @@
 //! How much of what a shard stores is large, and so where large entries go.
 //!
-//! Where most of it is large, large entries share runs of chunks. Elsewhere small entries fill what large ones leave of their
-//! chunks, and a run would have to be emptied of many small ones first.
+//! Where most of it is large, large entries share runs of chunks. Elsewhere small entries fill what
+//! large ones leave of their chunks, and a run would have to be emptied of many small ones first.
 
 use crate::ring::{Home, Ring};
 use crate::stats::WriteCounts;

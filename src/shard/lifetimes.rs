@@ -1,4 +1,4 @@
-//! Deadlines of entries that are present: asked for, changed and taken away.
+//! Deadlines of entries that are present: reading, changing and removing them.
 
 use core::time::Duration;
 
@@ -14,14 +14,15 @@ use crate::removal::RemovalCause;
 use crate::ring::{Draft, OwnedValue};
 use crate::units::{EntryId, Stamp, Stamps};
 
-/// What is to be expected of an entry.
+/// The state of an entry at some moment, as far as time is concerned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Status {
     pub(crate) freshness: Freshness,
+    /// The time until its deadline.
     pub(crate) left: Remaining,
-    /// Whether a load of it has failed, and the next one is put off.
+    /// `true` if a load of it has failed, and the next one is postponed.
     pub(crate) has_failed: bool,
-    /// Whether its refresh is near.
+    /// `true` if its refresh is near.
     pub(crate) is_refresh_near: bool,
 }
 
@@ -31,13 +32,14 @@ impl Status {
 }
 
 impl Shard {
-    /// How long the entry under `key` will live; `None` if reads would not find it.
+    /// Returns how long the entry under `key` will live, or `None` if reads would not find it.
     pub(crate) fn remaining(&self, hash: KeyHash, key: &[u8]) -> Option<Remaining> {
         let status = self.status(hash, key, Duration::ZERO)?;
         status.freshness.is_served().then_some(status.left)
     }
 
-    /// What is to be expected of the entry under `key`, if it is not gone. A refresh is near if it is no more than that ahead.
+    /// Returns the status of the entry under `key`, unless it is past its removal. A refresh is
+    /// near if it is no further ahead than `near`.
     pub(crate) fn status(&self, hash: KeyHash, key: &[u8], near: Duration) -> Option<Status> {
         let mut slot = Slot::take();
         // The time is reached before the entry is looked for: see `expiry/mod.rs`.
@@ -50,7 +52,7 @@ impl Shard {
                 if stamps.set.is_empty() {
                     return Some(Status::ENDLESS);
                 }
-                let now = self.time.now(reached); // First: what was moved ahead before counts.
+                let now = self.time.now(reached); // First, as what was postponed before counts.
                 let times = self.rules.times_by(|stamp| self.lookup.ring.stamp_at(stamps, stamp), reached);
                 let left = times.deadline().map_or(Remaining::Forever, |deadline| Remaining::For(now.until(deadline)));
                 let may_have_changed = left != Remaining::Forever || stamps.set.has(Stamp::Idle);
@@ -71,13 +73,16 @@ impl Shard {
 }
 
 impl Writer<'_> {
-    /// Sets the entry under `key` to expire after `ttl`. Returns `true` if there is one that reads find. Its idle deadline
-    /// stays. An entry without the stamp for it is written again. One that cannot get its deadline is removed.
+    /// Sets the entry under `key` to expire after `ttl`. Returns `true` if there is one that reads
+    /// find. Its idle deadline stays.
+    ///
+    /// An entry without the stamp for it is written again. One that cannot get its deadline is
+    /// removed.
     pub(crate) fn set_ttl(&mut self, hash: KeyHash, key: &[u8], ttl: Duration) -> Result<bool, NoSpace> {
         self.drain_touches();
         let present = self.find_present(hash, key);
         if ttl.is_zero() {
-            // What is there has come to its end, and so has what is older.
+            // The entry has ended, and so has what is older.
             self.detach_flight(key);
             if let Presence::Negative(_) = present {
                 self.remove_present(present, RemovalCause::Expired);
@@ -85,7 +90,7 @@ impl Writer<'_> {
         }
         let Presence::Fresh(id) = present else { return Ok(false) };
         if ttl.is_zero() && !self.has_stale_period(id) {
-            self.remove_resident(id, RemovalCause::Expired); // Without a wheel.
+            self.remove_resident(id, RemovalCause::Expired); // Needs no wheel.
             return Ok(true);
         }
         self.set_deadline(hash, key, id, ttl).map_err(|NoSpace| self.reject(hash, key))
@@ -96,10 +101,10 @@ impl Writer<'_> {
         self.shard.rules.stale_ticks(&stamps) > 0
     }
 
-    /// Sets a deadline that lies ahead, or the removal of an entry that is kept beyond it.
+    /// Sets a deadline in the future, or the removal of an entry with a stale period.
     fn set_deadline(&mut self, hash: KeyHash, key: &[u8], id: EntryId, ttl: Duration) -> Result<bool, NoSpace> {
         let now = self.prepare_wheel()?;
-        // Making the wheel may have evicted it.
+        // Creating the wheel may have evicted it.
         let Some(live) = self.state.entries.live(id) else { return Ok(false) };
         let present = self.state.entries.stamps(live);
         let Schedule { stamps, removal } =
@@ -108,7 +113,7 @@ impl Writer<'_> {
             self.set_removal(id, &stamps);
             self.file(id, removal);
         } else {
-            // Held, as its own bytes are copied while room is made for them.
+            // Held, as making room may evict the entry whose bytes are copied.
             let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = self.shard.lookup.ring.value(live);
             let entry = NewEntry { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
             return self.rewrite(id, &entry);
@@ -116,8 +121,8 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    /// Writes an entry again. Returns `false` if the policy has evicted it meanwhile. The listener is not told of it, unless the
-    /// entry is lost.
+    /// Writes an entry again with other stamps. Returns `false` if the policy has evicted it
+    /// meanwhile. The listener is notified only if the entry is lost.
     fn rewrite(&mut self, id: EntryId, entry: &NewEntry<'_>) -> Result<bool, NoSpace> {
         self.rewritten = Some(id);
         let stored = self.store_entry(entry, Presence::Fresh(id));
@@ -129,7 +134,8 @@ impl Writer<'_> {
         is_stored
     }
 
-    /// Takes the deadlines of the entry under `key` away; whether there was one that reads would have found.
+    /// Removes the deadlines of the entry under `key`. Returns `true` if there is one that reads
+    /// find.
     pub(crate) fn persist(&mut self, hash: KeyHash, key: &[u8]) -> bool {
         self.drain_touches();
         let Presence::Fresh(id) = self.find_present(hash, key) else { return false };

@@ -1,14 +1,17 @@
-//! Loads under way, under the shard's lock: who leads, who follows, and whose result may be stored.
+//! Loads: which caller leads and which follow, and which results may be stored.
 //!
 //! ```text
-//!   board    -> Lead: the key has a flight      -> Follow: there was one   -> there is an entry by now
-//!   a write  -> takes the key's flight out: those who follow it go on, those who come later start another
-//!   complete -> stores the result if the flight is still there, and takes it out; then its followers hear of it
+//!   board     the key has no flight   -> Lead: a flight begins
+//!             the key has a flight    -> Follow
+//!             there is an entry       -> Present, Negative
+//!   a write   takes the key's flight out: its followers go on, later callers begin another
+//!   complete  the flight is still there -> it is taken out, its result is stored, its followers wake
 //! ```
 //!
-//! A flight's place among the shard's [`Flights`](super::flights::Flights) is its *lease*: a result is stored only while its
-//! flight has one. A write takes the flight of its key out after the caller has changed what the key stands for. A load that
-//! boards after that reads the change. So no store, removal or clearing is undone by an older result.
+//! A flight's place among the shard's [`Flights`](super::flights::Flights) is its *lease*: a result
+//! is stored only while its flight has one. A write takes the flight of its key out after the
+//! caller has changed what the key stands for. A load that boards after that reads the change. So
+//! no store, removal or clearing is undone by an older result.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use crate::ring::OwnedValue;
 use crate::stats::{LoadCount, LoadCounts, LoadEnd};
 use crate::units::{EntryId, Stamp, Stamps};
 
-/// What a key stands for although there is no value. Written as the value of negative entries.
+/// The meaning of a negative entry, which is written as its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Negative {
     /// A load found nothing.
@@ -35,6 +38,7 @@ pub(crate) enum Negative {
 }
 
 impl Negative {
+    /// Returns the value of a negative entry with this meaning.
     pub(crate) fn value(self) -> &'static [u8] {
         match self {
             Self::Absent => b"",
@@ -42,23 +46,24 @@ impl Negative {
         }
     }
 
+    /// Returns the meaning of a negative entry with this value.
     pub(crate) fn from_value(value: &[u8]) -> Self {
         if value.is_empty() { Self::Absent } else { Self::Failed }
     }
 }
 
-/// Who waits if there is a flight already.
+/// The kind of caller that waits if there is a flight already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiter {
     Thread,
     Task,
 }
 
-/// What became of a caller that has found nothing.
+/// The role of a caller that has found nothing.
 pub(crate) enum Boarding {
-    /// It is to load.
+    /// It loads.
     Lead(Ticket),
-    /// It is to wait; a task has a seat.
+    /// It waits. If it is a task, it has a seat.
     Follow(Arc<KeyFlight>),
     /// There is an entry by now.
     Present(OwnedValue),
@@ -67,41 +72,44 @@ pub(crate) enum Boarding {
     NoRoom,
 }
 
-/// Why an entry is loaded anew.
+/// The reason for which an entry is loaded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// It is past its refresh.
     Due,
-    /// By chance, the likelier the nearer its deadline is; not if it is due soon anyway, or has just been claimed.
+    /// By chance, which is higher near its deadline. Not if it is due soon anyway, or if a caller
+    /// has just got the permit.
     Early,
 }
 
-/// A right to load an entry anew.
+/// The permit to load an entry again. One caller gets it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RefreshPermit {
-    /// When it is due again, by which the entry is known; `None` if it has no stamp for that.
+    /// The low half of the tick at which it is due again, by which the entry is recognized. `None`
+    /// if it has no stamp for that.
     mark: Option<u32>,
 }
 
-/// What is to be stored when a load has come to an end.
+/// What is to be stored when a load has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoadResult<'a> {
     Value(&'a [u8], Lifetime),
     /// Too large to be stored.
     Oversized,
-    /// An entry for what was not found; for no time, if the lifetime says so.
+    /// A negative entry: nothing was found. Its lifetime may be zero.
     Absent(Lifetime),
-    /// An entry for a failure, for so long; or if there is a value, a mark on that.
+    /// A negative entry that lasts so long: the load failed. If there is a value, a mark on that.
     Failed(Option<Duration>),
 }
 
-/// Loads under way have this part of a shard at most, so that a store that does not answer cannot empty the cache.
+/// Loads under way have at most this part of a shard. So a backing store that does not answer
+/// cannot empty the cache.
 const FLIGHTS_SHARE: usize = 8;
 
 impl Writer<'_> {
-    /// Has a caller lead or follow the flight of a key, for which it has found no entry.
+    /// Lets a caller that has found no entry lead or follow the flight of a key.
     ///
-    /// A key that cannot be stored has no flight: it may be as large as the cache.
+    /// A key that cannot be stored has no flight, as it may be as large as the cache.
     pub(crate) fn board(&mut self, hash: KeyHash, key: &[u8], can_be_stored: bool, waiter: Waiter) -> Boarding {
         self.drain_touches();
         let present = self.find_present(hash, key);
@@ -131,13 +139,14 @@ impl Writer<'_> {
         Boarding::NoRoom
     }
 
-    /// Begins a flight of a key that has none.
+    /// Begins the flight of a key that has none. Returns `None` if there is no memory.
     fn begin_flight(&mut self, key: &[u8]) -> Option<Ticket> {
         let bytes = self.state.flights.bytes_to_begin(key);
         self.take_for_flight(bytes).then(|| self.state.flights.begin(&self.shard.account, key))
     }
 
-    /// Accounts for `bytes` of a load; not for more than loads may have together.
+    /// Takes `bytes` for a load. Returns `false` if that is more than loads may have together, or
+    /// if the ring cannot spare it.
     fn take_for_flight(&mut self, bytes: usize) -> bool {
         let account = Arc::clone(&self.shard.account);
         if account.flight_bytes() + bytes > account.budget() / FLIGHTS_SHARE || !self.take_from_ring(bytes, MIN_CHUNKS)
@@ -149,7 +158,7 @@ impl Writer<'_> {
         true
     }
 
-    /// Gives a seat to one more task that follows; whether there was the memory.
+    /// Gives a seat to one more task that follows. Returns `false` if there is no memory.
     fn take_seat(&mut self, flight: &KeyFlight) -> bool {
         if flight.seated() >= flight.charge().seats() {
             if !self.take_for_flight(FlightBytes::MORE_SEATS) {
@@ -161,8 +170,8 @@ impl Writer<'_> {
         true
     }
 
-    /// Has a caller load an entry anew, if that is still due and no flight does so. The entry is not due again for `retry`, so
-    /// that other readers go on with what there is.
+    /// Permits a caller to load an entry again, if that is still due and no flight does so. The
+    /// entry is not due again for `retry`, so other readers go on with the present value.
     pub(crate) fn permit_refresh(
         &mut self,
         hash: KeyHash,
@@ -186,7 +195,8 @@ impl Writer<'_> {
         self.state.flights.get(key).is_none().then_some(permit)
     }
 
-    /// Begins the load of an entry anew that was claimed, unless the entry is another by now or a flight is under way.
+    /// Begins the load of an entry that has a permit, unless the entry has been replaced or a
+    /// flight is under way.
     pub(crate) fn board_refresh(&mut self, hash: KeyHash, key: &[u8], permit: RefreshPermit) -> Option<Ticket> {
         let (_, stamps) = self.find_fresh(hash, key)?;
         if stamps.get(Stamp::Refresh) != permit.mark || self.state.flights.get(key).is_some() {
@@ -203,8 +213,8 @@ impl Writer<'_> {
         Some((id, self.state.entries.stamps(self.state.entries.live(id)?)))
     }
 
-    /// Ends the lease of a flight that has come to an end, and stores its result if it still had one. The value as it lies in
-    /// the cache, if it does.
+    /// Ends the lease of a flight, and stores its result if it still had one. Returns the value as
+    /// it lies in the cache, if it does.
     pub(crate) fn complete(
         &mut self,
         hash: KeyHash,
@@ -223,8 +233,8 @@ impl Writer<'_> {
         held
     }
 
-    /// Ends a load that has no flight. Its result is not stored, as it may be older than what came meanwhile; but what had
-    /// expired when it began is older still.
+    /// Ends a load that has no flight. Its result is not stored, as it may be older than what came
+    /// meanwhile. What had expired before it began is older still, and is removed.
     pub(crate) fn complete_unshared(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>, end: LoadEnd) {
         if !matches!(result, LoadResult::Failed(_)) {
             self.drain_touches();
@@ -253,7 +263,8 @@ impl Writer<'_> {
         Some(self.shard.lookup.ring.value(live))
     }
 
-    /// Puts the next load of a key off that still has a value, as far as that has a stamp for it; whether there is a value.
+    /// Postpones the next load of a key that still has a value, if that has a stamp for it. Returns
+    /// `true` if there is a value.
     fn put_off(&mut self, hash: KeyHash, key: &[u8], retry: Duration) -> bool {
         self.drain_touches();
         match self.find_present(hash, key) {
@@ -272,8 +283,9 @@ impl Shard {
         &self.loads
     }
 
-    /// Counts a load that brings no result, and ends its lease: before its followers hear of it, or they would board it again. Runs
-    /// no user code: it may be called while one panics.
+    /// Counts a load that brings no result, and ends its lease. That comes before its followers
+    /// hear of it, as they would board it again. Runs no user code, as it may be called while one
+    /// panics.
     pub(crate) fn end_load(&self, ticket: Option<&Ticket>, counted: LoadEnd) {
         self.loads.note(counted);
         if let Some(ticket) = ticket {
@@ -281,7 +293,8 @@ impl Shard {
         }
     }
 
-    /// Loads under way whose results may be stored, and who waits for them.
+    /// Returns the number of loads whose results may be stored, and of threads and tasks that wait
+    /// for them.
     pub(crate) fn loads_under_way(&self) -> (usize, usize) {
         self.state.lock().flights.under_way()
     }

@@ -1,20 +1,24 @@
-//! From a key to its entry, while writers change both: how a search finds bytes, and keeps them.
+//! Searches without the lock: from a key to its entry, while writers change both.
 //!
-//! The only code that reads the table and the ring without the shard's lock. Models in `loom/` run it as it is.
+//! No other code reads the table and the ring without the shard's lock. Models in `loom/` run it as
+//! it is.
 //!
 //! # Synchronization
 //!
-//! A search reads lanes that may change at any time, and looks at no entry before it is held:
+//! A search reads lanes that may change at any time. It reads no entry that is not held:
 //!
-//! 1. it names the entry that a lane leads to in a slot of its thread (`reclaim/slots.rs`), which ends with a fence;
-//! 2. it looks whether the table is still the present one, and whether the lane still leads there. If either has changed, the
-//!    search begins again.
+//! 1. It names the entry that a lane leads to in a slot of its thread (`reclaim/slots.rs`). That
+//!    ends with a fence.
+//! 2. It checks that the table is still the current one, and that the lane still leads there. If
+//!    either has changed, the search begins again.
 //!
-//! From then on the entry's bytes stay as they are until the slot is dropped or names another entry. The lane may lead to a
-//! newer entry in the same place by the second look: then that one is held.
+//! From then on the entry's bytes stay as they are until the slot is dropped or names another
+//! entry. By the second step, the lane may lead to a newer entry at the same location. Then that
+//! one is held.
 //!
-//! A search that finds nothing looks whether its table is the present one before it says so: a table that was replaced may
-//! have been emptied. An Acquire fence comes before that look, and pairs with the Release fence of `Buckets::release`.
+//! A search that finds nothing checks that its table is the current one, as a table that was
+//! replaced may have been emptied. An Acquire fence comes before that check. It pairs with the
+//! Release fence of `Buckets::release`.
 
 use std::sync::Arc;
 
@@ -25,7 +29,7 @@ use crate::ring::{RingShared, StampsAt};
 use crate::sync::{Ordering, fence};
 use crate::units::{EntryId, Tick};
 
-/// What a search goes through.
+/// What a search reads.
 pub(crate) struct Lookup {
     pub(crate) table: Kept<Table>,
     pub(crate) ring: Arc<RingShared>,
@@ -39,7 +43,7 @@ pub(crate) struct FoundEntry<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// Where the entry with some hash may be: it was not looked at.
+/// A lane in which the entry with some hash may be. The entry was not read.
 #[derive(Clone, Copy)]
 pub(crate) struct Guess<'a>(Option<(&'a Table, Candidate<'a>)>);
 
@@ -47,10 +51,10 @@ impl Guess<'_> {
     pub(crate) const NONE: Self = Self(None);
 }
 
-/// Steps without an entry that a reader takes in one call, so that its slot comes free in between.
+/// The steps without an entry that a reader takes in one call. Its slot comes free in between.
 const STEPS_A_MEETING: usize = 64;
 
-/// What a walk has come to.
+/// The result of advancing a walk.
 pub(crate) enum Meeting<T> {
     Entry(T),
     /// Nothing yet.
@@ -59,8 +63,10 @@ pub(crate) enum Meeting<T> {
 }
 
 impl Lookup {
-    /// Finds the entry under `key` that `check` settles for, and holds it by the slot. `reached` is asked before each search, and
-    /// `check` is told of it. Where that returns `None`, the entry has changed since it was found, and the search begins again.
+    /// Returns the entry under `key`, held by the slot, and what `check` says of it.
+    ///
+    /// `reached` is called before each search, and `check` gets its result. If `check` returns
+    /// `None`, the entry has changed since it was found, and the search begins again.
     #[inline(always)]
     pub(crate) fn find<'a, T>(
         &'a self,
@@ -74,8 +80,8 @@ impl Lookup {
         // Ends: each round but the last follows a writer's change of the entry.
         loop {
             let reached = reached();
-            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for changing, and what was found in
-            // the round before is not used any more.
+            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for
+            // changing, and what was found in the round before is not used any more.
             let (found, stamps) = unsafe { self.seek(hash, key, slot) }?;
             if let Some(verdict) = check(found.live, stamps, reached) {
                 return Some((found, verdict));
@@ -83,21 +89,22 @@ impl Lookup {
         }
     }
 
-    /// Finds the entry under `key`, whatever its deadline, and where its stamps are.
+    /// Returns the entry under `key`, whatever its deadline, and where its stamps are.
     ///
     /// # Safety
     ///
-    /// Nothing that was found by means of the slot before is used any more.
+    /// Nothing that was found with this slot before is used any more.
     #[inline(always)]
     unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(FoundEntry<'a>, StampsAt)> {
         // Ends: each round but the last follows a writer's change of a lane, or of the table.
         'search: loop {
             let table = self.table.load();
             for candidate in table.candidates(hash) {
-                // All lines of the entry at once: where its value is depends on the first one.
+                // All lines of the entry at once, as the first one says where its value is.
                 self.ring.prefetch(candidate.location());
                 slot.hold(self.ring.address_of(candidate.location()));
-                // SAFETY: the slot names the entry, and names another only in the next round: this one's is not used then.
+                // SAFETY: the slot names the entry, and names another only in the next round: this
+                // one's is not used then.
                 let Some(live) = (unsafe { self.look_again(table, candidate, slot.into()) }) else { continue 'search };
                 let (entry, stamps) = self.ring.entry_with_stamps(live);
                 if is_same(entry.key, key) {
@@ -111,8 +118,8 @@ impl Lookup {
         }
     }
 
-    /// Goes on with a walk to the next entry, and holds it by the slot. Returns its hash, too, and what `reached` said before it
-    /// was looked for.
+    /// Advances a walk to the next entry, and holds it by the slot. Also returns its hash, and the
+    /// result of `reached` before the step.
     pub(super) fn meet<'a>(
         &'a self,
         walk: &mut Walk,
@@ -126,12 +133,12 @@ impl Lookup {
             let table = self.table.load();
             let mut next = *walk;
             let step = table.step(&mut next);
-            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for changing, and what was found in
-            // the round before is not used any more.
+            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for
+            // changing, and what was found in the round before is not used any more.
             let live = if let Step::Lane(id) = step { unsafe { self.hold_lane(table, id, slot) } } else { None };
             fence(Ordering::Acquire); // Pairs with the Release fence of `Buckets::release`, as in a search that finds nothing.
             if !self.table.is_current(table) {
-                continue; // The table may have been emptied: the step is taken again in the next one.
+                continue; // The table may have been emptied. The step is taken again in the next one.
             }
             *walk = next;
             match (step, live) {
@@ -151,7 +158,8 @@ impl Lookup {
         Meeting::Nobody
     }
 
-    /// Holds the entry in a lane. `None` if there is no entry, or if the table has been replaced.
+    /// Holds the entry in a lane. Returns `None` if there is no entry, or if the table has been
+    /// replaced.
     ///
     /// # Safety
     ///
@@ -161,7 +169,8 @@ impl Lookup {
         loop {
             let candidate = table.candidate(id)?;
             slot.hold(self.ring.address_of(candidate.location()));
-            // SAFETY: the slot names the entry, and names another only in the next round: this one's is not used then.
+            // SAFETY: the slot names the entry, and names another only in the next round: this
+            // one's is not used then.
             let live = unsafe { self.look_again(table, candidate, slot.into()) };
             if live.is_some() || !self.table.is_current(table) {
                 return live;
@@ -169,22 +178,24 @@ impl Lookup {
         }
     }
 
-    /// Looks a second time at where a search has led.
+    /// Checks that a search still leads to the same location.
     ///
     /// # Safety
     ///
-    /// `hold` is a slot that names the entry at the candidate's location, with the fence after that, and that names nothing else
-    /// for as long as the result is used.
+    /// `hold` is a slot that names the entry at the candidate's location, with the fence after
+    /// that, and that names nothing else for as long as the result is used.
     #[inline(always)]
     unsafe fn look_again<'a>(&'a self, table: &'a Table, candidate: Candidate<'a>, hold: Hold<'a>) -> Option<Live<'a>> {
         if !self.table.is_current(table) {
             return None; // Nothing would ever change in it.
         }
-        // SAFETY: the slot is as the caller says, and the table was just seen to be the present one.
+        // SAFETY: the slot is as the caller says, and the table was just seen to be the present
+        // one.
         unsafe { candidate.look_again(hold) }
     }
 
-    /// Guesses where the entry with `hash` is, asks the processor to fetch it, and names it in a slot of the batch.
+    /// Guesses the lane of the entry with `hash`, prefetches the entry, and names it in a slot of
+    /// the batch.
     #[inline(always)]
     pub(crate) fn guess(&self, hash: KeyHash, batch: &mut Batch, place: usize) -> Guess<'_> {
         let table = self.table.load();
@@ -194,7 +205,8 @@ impl Lookup {
         Guess(Some((table, candidate)))
     }
 
-    /// Finds the entry under `key` where it was guessed to be, if it is still there, has no stamps, and is held by its slot.
+    /// Returns the entry under `key` in the guessed lane, if it is still there, has no stamps, and
+    /// is held by its slot.
     #[inline(always)]
     pub(crate) fn find_guessed<'a>(
         &'a self,
@@ -207,17 +219,17 @@ impl Lookup {
         if !holds.names(place, self.ring.address_of(candidate.location())) {
             return None;
         }
-        // SAFETY: as was just seen, the slot names the entry. What it names was named before the fence, and does not change while
-        // the holds are borrowed.
+        // SAFETY: as was just seen, the slot names the entry. What it names was named before the
+        // fence, and does not change while the holds are borrowed.
         let live = unsafe { self.look_again(table, candidate, holds.into()) }?;
         let (entry, stamps) = self.ring.entry_with_stamps(live);
-        // Stamps are judged by the time that was reached before the entry was found.
+        // An entry with stamps needs the time that was reached before it was found.
         let is_found = stamps.set.is_empty() && is_same(entry.key, key);
         is_found.then_some(FoundEntry { lane: candidate.lane(), live, value: entry.value })
     }
 }
 
-/// Whether two keys are the same. Short ones, as most are, are compared in place.
+/// Returns `true` if two keys are the same. Short ones are compared in place.
 #[inline(always)]
 fn is_same(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {

@@ -1,36 +1,41 @@
 //! A shard: one ring, its index and its policy under one write lock. Readers go past the lock.
 //!
 //! ```text
-//!   readers   Lookup: table, ring      TouchLog      ShardTime        no lock, a slot of the thread
-//!               |                        |              |             read.rs  lookup.rs  idle.rs  walk.rs
-//!   ------------|------------------------|--------------|----------------------------------------------
-//!   Writer    lock -> State                                           writer.rs has the list of files
-//!               Entries      index and ring                           entries.rs
-//!               Evictor      policy, victims                          evictor.rs
-//!               Cleaner      how full the ring is, what is emptied    cleaner.rs
-//!               Deadlines    timing wheel                             deadlines.rs
-//!               Flights      loads under way                          flights.rs
+//!   readers   Lookup: table, ring     lookup.rs  read.rs  walk.rs      no lock, a slot of the thread
+//!             TouchLog                touch.rs
+//!             ShardTime               lifetimes.rs  idle.rs
+//!
+//!   writers   lock -> State
+//!               Entries               entries.rs       index and ring
+//!               Evictor               evictor.rs       policy, victims
+//!               Cleaner               cleaner.rs       how full the ring is, what is emptied
+//!               Deadlines             deadlines.rs     timing wheel
+//!               Flights               flights.rs       loads under way
+//!             Writer                  writer.rs        makes them work together: see its list of files
 //! ```
 //!
-//! A part of the state keeps its fields to itself. The cleaner and the evictor use the entries; no part knows any other.
-//! The [`Writer`] makes them work together.
+//! A part of the state keeps its fields to itself. The cleaner and the evictor use the entries; no
+//! part knows any other. The [`Writer`] makes them work together.
 //!
 //! # Invariants
 //!
-//! 1. A lane of the index points to a live entry of the ring, and each live entry has one lane (`entries.rs`).
+//! 1. A lane of the index points to a live entry of the ring, and each live entry has one lane
+//!    (`entries.rs`).
 //! 2. The policy's residents are the used lanes, and the entry that is being stored (`evictor.rs`).
 //! 3. What is allocated is accounted for, and never more than the shard's budget (`account.rs`).
-//! 4. User code (a policy, a hasher) that panics under the lock leaves an empty shard behind, and no load under way that
-//!    could be stored (`writer.rs`).
-//! 5. A bucket with an entry that is to be removed at some tick is filed under that tick or an earlier one (`deadlines.rs`).
+//! 4. User code (a policy, a hasher) that panics under the lock leaves an empty shard behind, and
+//!    no load under way that could be stored (`writer.rs`).
+//! 5. A bucket with an entry that is to be removed at some tick is filed under that tick or an
+//!    earlier one (`deadlines.rs`).
 //!
 //! [`Shard::validate`] recounts them.
 //!
 //! # Synchronization
 //!
-//! A writer publishes an entry by a Release store to its lane (`index/bucket.rs`), and moves one by another. It retires a
-//! chunk only when no lane points into it. The chunk comes back when no reader's slot names it (`reclaim/slots.rs`) and no
-//! value holds it (`ring/chunk.rs`). A reader never waits. A writer waits for the lock, and never for a reader.
+//! A writer publishes an entry by a Release store to its lane (`index/bucket.rs`), and moves one by
+//! another. It retires a chunk only when no lane points into it. The chunk comes back when no
+//! reader's slot names it (`reclaim/slots.rs`) and no value holds it (`ring/chunk.rs`). A reader
+//! never waits. A writer waits for the lock, and never for a reader.
 
 mod account;
 mod cleaner;
@@ -117,7 +122,8 @@ pub(crate) struct Shard {
     state: CachePadded<Mutex<State>>,
 }
 
-/// A value in cache lines that no field beside it shares. Readers of those fields do not feel what writers write here.
+/// A value in cache lines that no field beside it shares. Readers of those fields do not feel what
+/// writers write here.
 #[repr(align(64))]
 struct CachePadded<T>(T);
 
@@ -130,11 +136,12 @@ impl<T> core::ops::Deref for CachePadded<T> {
     }
 }
 
-/// What the shard's lock guards.
+/// The state that the shard's lock guards.
 ///
-/// What each store writes to lies in three cache lines, together with the lock, as mostly another core has them. It begins
-/// the state and ends with the first fields of the ring. All that follows is mostly in the caches of all cores. So the
-/// evictor's part of it, [`Pending`], is apart from the [`Evictor`].
+/// What each store writes to lies in three cache lines, together with the lock, as mostly another
+/// core has them. It begins the state and ends with the first fields of the ring. All that follows
+/// is mostly in the caches of all cores. So the evictor's part of it, [`Pending`], is apart from
+/// the [`Evictor`].
 #[repr(C)]
 pub(crate) struct State {
     pending: Pending,
@@ -159,14 +166,15 @@ impl State {
 
 const _: () = assert!(State::WRITTEN_BYTES <= 3 * LINE);
 
-/// Returns what a table takes of the account. All but what it [releases](Table::release) stays taken when it is replaced.
+/// Returns what a table takes of the account. All but what it [releases](Table::release) stays
+/// taken when it is replaced.
 fn table_bytes(buckets: usize) -> usize {
     Table::footprint(buckets) + Kept::<Table>::BYTES
 }
 
 impl Shard {
-    /// Returns the budget that a shard of this kind needs. If that is more than it has, one that has so much may need more
-    /// again.
+    /// Returns the budget that a shard of this kind needs. If that is more than it has, one that
+    /// has so much may need more again.
     pub(crate) fn min_budget(config: &ShardConfig) -> usize {
         config.needed(MIN_BUCKETS, &*config.policy(MIN_BUCKETS))
     }

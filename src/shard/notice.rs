@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::removal::{Removals, Teller};
 
-/// Entries that a write has removed. The listener is notified of them when this is dropped, after the unlock.
+/// Entries that a write has removed. The listener is notified of them when this is dropped, after
+/// the unlock.
 #[must_use = "the listener is notified when this is dropped"]
 #[derive(Default)]
 pub(crate) struct Notice<'a> {

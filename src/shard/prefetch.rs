@@ -1,9 +1,10 @@
-//! What a store asks the processor for before it needs it.
+//! Prefetches of a store.
 //!
-//! With more than one writer, most of what a shard's writers share was last written by another core: lock, state, policy, the
-//! end of the ring, the next victims. Each takes as long to come as a line of memory; asked for together they still come one by
-//! one, but sooner (`docs::internals::design`, "Several writers"). So a store asks for what has a fixed address before the lock is taken, for
-//! the rest after that; for what the store before it has asked for, too, as that may have been on another core.
+//! With several writers, another core has mostly written last to what they share: the lock, the
+//! state, the policy, the end of the ring, the next victims. Each line takes as long as one from
+//! memory (`docs::internals::design`, "Several writers"). A store prefetches what has a fixed address before
+//! it takes the lock, and the rest after that. The store before it may have prefetched the same
+//! lines to another core.
 
 use core::cell::Cell;
 
@@ -13,7 +14,7 @@ use crate::prefetch::prefetch_all;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, Location};
 
-/// Where the policy is, as far as a prefetch needs to know. It may be out of date at any time.
+/// The address of the policy, for prefetches only. It may be out of date at any time.
 pub(super) struct PolicyHint {
     address: AtomicUsize,
     bytes: AtomicUsize,
@@ -39,24 +40,25 @@ impl PolicyHint {
     }
 }
 
-/// So much of a policy's own object is asked for at most: a user's may be large, and what the default one writes to comes first.
+/// The most bytes of a policy's own object that are prefetched. A custom one may be large, and what
+/// the default one writes to comes first.
 const MAX_POLICY_BYTES: usize = 256;
 
-/// How many victims ahead policies announce.
+/// The number of victims that policies announce ahead.
 const AHEAD: usize = 4;
 
-/// The entries that the policy announced last as future victims: the next ones to leave, mostly.
+/// The entries that the policy announced last as future victims. They are mostly the next to leave.
 #[derive(Debug)]
 pub(super) struct Announced {
     victims: [Cell<Victim>; AHEAD],
-    /// Where the next one is noted: in the place of the one that was announced first.
+    /// The index of the one that was announced first, which the next one replaces.
     next: Cell<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Victim {
     id: EntryId,
-    /// Where it was when the one after it was announced.
+    /// Its location when the one after it was announced.
     location: Option<Location>,
 }
 
@@ -66,7 +68,7 @@ impl Announced {
         Self { victims: core::array::from_fn(|_| none()), next: Cell::new(0) }
     }
 
-    /// Notes an entry; `locate` is asked for the location of the one before.
+    /// Notes an entry, and the location of the one before, for which `locate` is called.
     #[inline]
     pub(super) fn push(&self, id: EntryId, locate: impl FnOnce(EntryId) -> Option<Location>) {
         let next = self.next.get();
@@ -77,13 +79,13 @@ impl Announced {
         self.next.set((next + 1) % AHEAD);
     }
 
-    /// The one that was announced last.
+    /// Returns the one that was announced last.
     #[inline]
     fn newest(&self) -> EntryId {
         self.victims[(self.next.get() + AHEAD - 1) % AHEAD].get().id
     }
 
-    /// The one that was announced first.
+    /// Returns the one that was announced first.
     #[inline]
     fn oldest(&self) -> Victim {
         self.victims[self.next.get()].get()
@@ -91,12 +93,12 @@ impl Announced {
 }
 
 impl State {
-    /// Asks for what a store will touch, whatever its key is.
+    /// Prefetches what a store will touch, whatever its key is.
     #[inline]
     pub(super) fn prefetch_to_store(&self) {
         self.entries.ring().prefetch_tail();
         self.evictor.policy().prefetch();
-        // It is located when the next one is announced.
+        // Its location is known when the next one is announced.
         self.entries.table().prefetch_lane(self.pending.announced().newest());
         let victim = self.pending.announced().oldest();
         self.entries.table().prefetch_lane(victim.id);

@@ -1,7 +1,7 @@
-//! What readers do: find an entry, hold its chunk, mark its visit, and hand out its bytes.
+//! Reading: finding an entry, noting the visit, and handing out its value.
 //!
-//! Two dependent cache misses for a hit (bucket, entry), one for most misses; no lock, no allocation, and no
-//! shared write for a key whose visits are at their top.
+//! A hit costs two dependent cache misses (bucket and entry), and most misses cost one. There is no
+//! lock and no allocation. A key whose visits are at their maximum causes no shared write.
 
 use super::lookup::{FoundEntry, Guess};
 use super::{Shard, State};
@@ -12,7 +12,7 @@ use crate::reclaim::{Batch, Holds, Slot};
 use crate::ring::{OwnedValue, Value};
 use crate::units::EntryId;
 
-/// What a search is for.
+/// The purpose of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// A read: it postpones the idle deadline of a fresh entry.
@@ -21,7 +21,7 @@ pub(crate) enum Access {
     Peek,
 }
 
-/// Whether the policy learned of a read.
+/// The result of telling the policy of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visit {
     Noted,
@@ -29,7 +29,7 @@ pub(crate) enum Visit {
 }
 
 impl Shard {
-    /// Asks the processor for what a writer to `hash` will touch, before the lock is taken.
+    /// Prefetches what a writer to `hash` will touch, before it takes the lock.
     #[inline]
     pub(crate) fn prefetch_to_write(&self, hash: KeyHash) {
         self.hint.prefetch_with_next(hash);
@@ -37,19 +37,19 @@ impl Shard {
         self.policy_hint.prefetch();
     }
 
-    /// Asks the processor to fetch the bucket of `hash`.
+    /// Prefetches the bucket of `hash`.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, hash: KeyHash) {
         self.hint.prefetch(hash);
     }
 
-    /// As [`Lookup::guess`].
+    /// As [`Lookup::guess`](super::Lookup::guess).
     #[inline(always)]
     pub(crate) fn guess(&self, hash: KeyHash, batch: &mut Batch, place: usize) -> Guess<'_> {
         self.lookup.guess(hash, batch, place)
     }
 
-    /// As [`Lookup::find_guessed`].
+    /// As [`Lookup::find_guessed`](super::Lookup::find_guessed).
     #[inline(always)]
     pub(crate) fn find_guessed<'a>(
         &'a self,
@@ -61,7 +61,7 @@ impl Shard {
         self.lookup.find_guessed(guess, key, holds, place)
     }
 
-    /// Finds the entry under `key`, and how fresh it is. One past its removal is not found.
+    /// Returns the entry under `key`, and how fresh it is. One past its removal is not found.
     #[inline(always)]
     pub(crate) fn find<'a>(
         &'a self,
@@ -70,7 +70,7 @@ impl Shard {
         access: Access,
         slot: &'a mut Slot,
     ) -> Option<(FoundEntry<'a>, Freshness)> {
-        // The time is reached before the entry is looked for: see `expiry/mod.rs`.
+        // The time is read before the entry is searched for: see `expiry/mod.rs`.
         let found = self.lookup.find(
             hash,
             key,
@@ -87,7 +87,8 @@ impl Shard {
         (found.1 != Freshness::Gone).then_some(found)
     }
 
-    /// As [`find`](Self::find), of entries that plain reads see: neither negative nor past their deadline.
+    /// Returns the entry under `key` if plain reads see it: if it is neither negative nor past its
+    /// deadline.
     #[inline(always)]
     pub(crate) fn find_served<'a>(
         &'a self,
@@ -113,7 +114,7 @@ impl Shard {
         }
     }
 
-    /// Drains the full log, if the lock is free, and logs the touch after it.
+    /// Drains the full log, if the lock is free, and then logs the touch.
     #[cold]
     fn touch_after_draining(&self, id: EntryId, stripe: u32) -> Visit {
         let drained = self.try_write(|writer| writer.drain_touches()).is_some();
@@ -124,13 +125,13 @@ impl Shard {
         }
     }
 
-    /// The found entry's value, for as long as its holder likes.
+    /// Returns the value of an entry, pinned or copied.
     #[inline(always)]
     pub(crate) fn hold(&self, found: &FoundEntry<'_>) -> OwnedValue {
         self.lookup.ring.value(found.live)
     }
 
-    /// A value of its own with these bytes, aligned as those of entries are.
+    /// Returns a copy of these bytes, aligned as the values of entries are.
     pub(crate) fn copied(&self, bytes: &[u8]) -> Value {
         self.lookup.ring.copied(bytes)
     }

@@ -1,4 +1,5 @@
-//! Taking entries out of a shard: from the policy, the index and the ring, with a copy for the listener.
+//! Taking entries out of a shard: from the policy, the index and the ring, with a copy for the
+//! listener.
 
 use super::State;
 use super::expire::Presence;
@@ -21,14 +22,16 @@ impl Writer<'_> {
     fn drain(&mut self, touches: &TouchLog) {
         let State { evictor, entries, .. } = &mut *self.state;
         touches.drain(|id| {
-            // A touch may be older than the entry that has the id by now, or the id older than the index.
+            // A touch may be older than the entry that has the id by now, or the id older than the
+            // index.
             if entries.live(id).is_some() {
                 evictor.touch(id);
             }
         });
     }
 
-    /// Takes the flight of a key out, as what it loads may be older than what the key stands for from now on.
+    /// Takes the flight of a key out, as what it loads may be older than what the key stands for
+    /// from now on.
     #[inline]
     pub(super) fn detach_flight(&mut self, key: &[u8]) {
         if !self.state.flights.is_empty() {
@@ -64,15 +67,16 @@ impl Writer<'_> {
         evictor.forget(pending, entries, id);
     }
 
-    /// Takes an entry, which the policy has forgotten, out of the index and the ring. Its hash is computed if it is needed and
-    /// not given.
+    /// Takes an entry, which the policy has forgotten, out of the index and the ring. Its hash is
+    /// computed if it is needed and not given.
     #[inline]
     pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
         self.note_removal_of(id, cause);
         self.state.entries.unlink(id, hash);
     }
 
-    /// Notes an entry for the listener that was to be stored, and that the policy has evicted before.
+    /// Notes an entry for the listener that was to be stored, and that the policy has evicted
+    /// before.
     #[inline]
     pub(super) fn note_removal(&mut self, draft: &Draft<'_>) {
         if self.shard.listener.is_some() && !draft.stamps.present().is_negative() {

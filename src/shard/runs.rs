@@ -1,8 +1,9 @@
-//! Room for large entries: runs of adjacent chunks, and what stands in their way.
+//! Space for large entries: runs of adjacent chunks.
 //!
-//! Where there is no run of free chunks, adjacent chunks that are cheap to empty are: the entries in them move to other
-//! places, and those for which there is none are evicted. Chunks that somebody holds cannot be emptied, and where they
-//! leave no window that is wide enough a large entry is refused before anything is evicted for it.
+//! If there is no run of free chunks, adjacent chunks that are cheap to empty are emptied. Their
+//! entries move to other chunks. Those that find no room are evicted. Chunks that a reader or a
+//! value holds cannot be emptied. If they leave no window that is wide enough, the large entry is
+//! refused before anything is evicted for it.
 
 use super::State;
 use super::space::{MAX_FRUITLESS, yield_to_readers};
@@ -10,20 +11,21 @@ use super::writer::Writer;
 use crate::ring::{ChunkId, Draft, Home, Layout, Ring, Stream, Window};
 use crate::units::Location;
 
-/// The part of a window's bytes that may live if moving them is better than evicting.
+/// The largest part of a window's bytes that may be live if moving them is to be better than
+/// evicting.
 const WORTH_EMPTYING: (usize, usize) = (7, 8);
 
-/// What a run is wanted for.
+/// The purpose of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     OneEntry,
-    /// Several, some of which will have to be moved: so another run of this length is wanted.
+    /// Some of them will have to be moved, so another run of this length is wanted.
     SeveralEntries,
 }
 
 impl Writer<'_> {
-    /// Whether an entry can have a place at all, once enough has been evicted: whether there are enough adjacent chunks
-    /// that nobody holds.
+    /// Returns `true` if the entry fits once enough has been evicted: if there are enough adjacent
+    /// chunks that nobody holds.
     #[inline]
     pub(super) fn may_fit(&mut self, layout: &Layout) -> bool {
         layout.charge() <= self.ring().chunk_bytes() || self.has_window(self.ring().span_alone(layout.charge()))
@@ -39,7 +41,7 @@ impl Writer<'_> {
         has_window(self.ring_mut()) || yield_to_readers(self.ring_mut(), has_window)
     }
 
-    /// Writes an entry that is not small; `None` if no space can be had.
+    /// Writes an entry that is not small. Returns `None` if no space can be had.
     #[inline(never)]
     pub(super) fn write_large(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
@@ -50,7 +52,8 @@ impl Writer<'_> {
                 if let Some(location) = self.ring_mut().append_large(layout, draft) {
                     return Some(location);
                 }
-                // Entries of other sizes may have the run; then this one is alone if that leaves less unused.
+                // The run may be too short for this one. It goes to a run of its own if that leaves
+                // less unused.
                 let alone = self.ring().span_alone(layout.charge());
                 let unused = alone * self.ring().chunk_bytes() - layout.charge();
                 if self.ring().room(Stream::Large) > unused || !self.free_run(span, Purpose::SeveralEntries) {
@@ -65,7 +68,8 @@ impl Writer<'_> {
     }
 
     fn write_alone(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
-        // First, as it may clean: between the writing and the publishing of an entry nothing may look for its lane.
+        // First, as it may clean. Nothing may look for the lane of an entry that is written and not
+        // published.
         self.after_opening();
         let is_free = if span == 1 { self.free_chunk() } else { self.free_run(span, Purpose::OneEntry) };
         if !is_free {
@@ -75,10 +79,10 @@ impl Writer<'_> {
         self.ring_mut().write_run(first, layout, draft)
     }
 
-    /// Sees to it that `span` adjacent chunks are free; `false` if they cannot be had without waiting.
+    /// Frees `span` adjacent chunks. Returns `false` if that needs waiting.
     fn free_run(&mut self, span: usize, purpose: Purpose) -> bool {
         let run = span * self.ring().chunk_bytes();
-        // Before what stands in the way of a shared run is evicted, so much is by the policy's choice.
+        // The policy evicts so much before entries that are in the way of a shared run are evicted.
         let (wanted, by_policy) = match purpose {
             Purpose::OneEntry => (1, 0),
             Purpose::SeveralEntries => (2, run),
@@ -97,7 +101,7 @@ impl Writer<'_> {
                 return self.has_run_in_the_end(span);
             };
             let is_worth_it = window.live() <= run / WORTH_EMPTYING.1 * WORTH_EMPTYING.0;
-            // A second one is no more than a precaution.
+            // A second run is a precaution only.
             if runs > 0 && (emptied >= MAX_FRUITLESS || !is_worth_it || self.ring().empties_by_itself(window)) {
                 return true;
             }
@@ -112,7 +116,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether `span` adjacent chunks are free, at once or when readers that are about to finish have done so.
+    /// Returns `true` if `span` adjacent chunks are free, at once or after readers that are about
+    /// to finish.
     fn has_run_in_the_end(&mut self, span: usize) -> bool {
         let has_run = |ring: &mut Ring| {
             ring.reclaim();
@@ -121,7 +126,7 @@ impl Writer<'_> {
         has_run(self.ring_mut()) || yield_to_readers(self.ring_mut(), has_run)
     }
 
-    /// Puts absent chunks to use until so many runs could be opened: they need not be adjacent, but mostly are.
+    /// Puts absent chunks to use until so many runs could be opened. They are mostly adjacent.
     fn put_to_use(&mut self, span: usize, runs: usize) {
         let chunk = self.ring().chunk_bytes();
         while self.ring().free_runs(span) < runs && self.ring().counts().absent > 0 && self.shard.account.take(chunk) {
@@ -131,7 +136,8 @@ impl Writer<'_> {
 
     /// Puts the absent chunks of a window to use, and gives others back for them.
     fn exchange_absent(&mut self, window: Window, enough: usize) {
-        // Each second round puts one to use, unless a reader has come to see what was emptied for it.
+        // Each second round puts one to use, unless a reader holds the chunk that was emptied for
+        // it.
         for _ in 0..2 * window.chunks() {
             if self.ring_mut().exchange_absent(window) {
                 continue;
@@ -151,8 +157,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Empties a sealed chunk, or run: relocates what can be moved to places outside the window, evicts the rest. While
-    /// more than `enough` bytes are live, the policy's choice is evicted first.
+    /// Empties a sealed chunk, or run. Relocates entries to chunks outside the window, and evicts
+    /// those that find no room. While more than `enough` bytes are live, the policy evicts first.
     fn vacate(&mut self, chunk: ChunkId, window: Window, enough: usize) {
         self.state.cleaner.give_up_chunk(chunk);
         self.ring_mut().begin_cleaning(chunk);

@@ -1,10 +1,15 @@
-//! Where an exact policy and a ring meet: the policy says who leaves, the ring what moves.
+//! Space for what a store writes, and memory for what lies beside the ring.
 //!
-//! 1. Entries are evicted until the live bytes and the new entry fit under the live target.
-//! 2. While fewer than two chunks are to be had, the sealed chunk with the fewest live bytes is cleaned, a
-//!    little with each store: its live entries move to the survivors' chunk, then it is retired.
-//! 3. When no chunk is left to write to, chunks that readers have let go are taken back. If that does not suffice,
-//!    the store cleans, and then evicts more, as long as a chunk can be emptied that nobody holds.
+//! The policy says which entries leave, and the ring which bytes move:
+//!
+//! 1. The policy evicts until the live bytes and the new entry fit into its capacity.
+//! 2. A little is cleaned with each store while few chunks are ready (`cleaner.rs`).
+//! 3. When no chunk is left to write to, chunks that readers have let go are taken back. If there
+//!    are none, the store cleans. If that is not enough either, the policy evicts more. This ends
+//!    when a chunk is free, or when all that could be emptied is held.
+//!
+//! What the index, the policy, the wheel and the loads need comes from the same account. If that is
+//! empty, the ring gives chunks back.
 
 use super::cleaner::Cleaned;
 use super::evictor::Victim;
@@ -18,22 +23,23 @@ use crate::ring::{Draft, Layout, Ring, Stream, Window};
 use crate::sync;
 use crate::units::Location;
 
-/// Cleanings, while a store waits for a chunk, that may end without one to spare.
+/// The number of cleanings that may yield no free chunk before a store evicts.
 pub(super) const MAX_FRUITLESS: usize = 3;
-/// Quarters of a chunk that are evicted by policy while no survivor can be moved, before those that cannot are.
+/// Quarters of a chunk that the policy evicts while no survivor can be moved. After that, the
+/// survivors are evicted.
 const MAX_STUCK: usize = 8;
-/// Times that a store lets readers run before it gives up, when they hold all that could be emptied.
+/// The number of times that a store yields to readers which hold all that could be emptied.
 const YIELDS: usize = 16;
 
 /// No space could be had without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoSpace;
 
-/// What came of an eviction.
+/// The result of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evicted {
     Entry,
-    /// The entry that is being stored: it will not be.
+    /// The entry that is being stored. It will not be.
     Newcomer,
     Nothing,
 }
@@ -93,7 +99,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Sees to it that a chunk is free, and better a second one, for survivors; `false` if that cannot be had without
+    /// Frees a chunk, and if possible a second one, for survivors. Returns `false` if that needs
     /// waiting.
     pub(super) fn free_chunk(&mut self) -> bool {
         let evictions = self.state.counts.evictions;
@@ -106,7 +112,7 @@ impl Writer<'_> {
         true
     }
 
-    /// What is done once for each chunk that is opened.
+    /// Does what is due once for each chunk that is opened.
     pub(super) fn after_opening(&mut self) {
         self.account_for_policy();
         self.update_capacity();
@@ -120,7 +126,7 @@ impl Writer<'_> {
         self.ring().shared().set_usual_entry(usual);
     }
 
-    /// Sees to it that `wanted` chunks are free; `false` if that cannot be had without waiting.
+    /// Frees chunks until `wanted` of them are free. Returns `false` if that needs waiting.
     fn free_chunks(&mut self, wanted: usize) -> bool {
         let chunk = self.ring().chunk_bytes();
         self.ring_mut().reclaim();
@@ -142,7 +148,7 @@ impl Writer<'_> {
                 if fruitless < MAX_FRUITLESS { cleaner.clean(entries, counts, usize::MAX) } else { Cleaned::Nothing };
             match cleaned {
                 Cleaned::Chunk | Cleaned::Some => fruitless += 1,
-                // The policy's choice comes first; but it may choose entries anywhere.
+                // The policy's choice comes first, although it may be anywhere in the ring.
                 Cleaned::Stuck if stuck < MAX_STUCK && self.evict_chunkful() => stuck += 1,
                 Cleaned::Stuck => self.evict_what_is_cleaned(),
                 Cleaned::Nothing if self.evict_chunkful() => fruitless = 0,
@@ -151,7 +157,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Evicts about a quarter of a chunk, so that chunks get emptier; `false` if nothing is left to evict.
+    /// Evicts about a quarter of a chunk. Returns `false` if nothing is left to evict.
     pub(super) fn evict_chunkful(&mut self) -> bool {
         let before = self.ring().live_bytes();
         let enough = before.saturating_sub(self.ring().chunk_bytes() / 4);
@@ -170,14 +176,15 @@ impl Writer<'_> {
         cleaner.clean_ahead(entries, counts, &self.shard.account, charge);
     }
 
-    /// Moves an entry that is not dead to the survivors, out of the window. Returns `false` if there is no chunk for it.
+    /// Moves an entry that is not dead to the survivors, out of the window. Returns `false` if
+    /// there is no chunk for it.
     pub(super) fn relocate(&mut self, location: Location, window: Option<Window>) -> bool {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         cleaner.relocate(entries, counts, location, window).is_some()
     }
 
-    /// Evicts the rest of the chunk that is being cleaned: less than a chunk, where evictions by policy might have
-    /// to empty the cache until any chunk is free.
+    /// Evicts the rest of the chunk that is being cleaned. That is less than a chunk. By policy,
+    /// the whole cache might have to go before any chunk is free.
     #[cold]
     fn evict_what_is_cleaned(&mut self) {
         let Some((chunk, mut at)) = self.state.cleaner.give_up() else { return };
@@ -188,8 +195,8 @@ impl Writer<'_> {
         self.ring_mut().retire(chunk);
     }
 
-    /// Takes `bytes` from the account, and chunks from the ring as long as that does not suffice; `false` if
-    /// it never will, or would leave the ring fewer than `least` chunks.
+    /// Takes `bytes` from the account. The ring gives chunks back until there are so many. Returns
+    /// `false` if it cannot, or if it would have fewer than `least` chunks left.
     pub(super) fn take_from_ring(&mut self, bytes: usize, least: usize) -> bool {
         loop {
             if self.shard.account.take(bytes) {
@@ -207,7 +214,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Gives one chunk in use back to the system.
+    /// Gives one chunk in use back to the system. Returns `false` if none can be freed.
     fn give_chunk_back(&mut self) -> bool {
         // One is kept, or cleaning would have nowhere to put survivors.
         let given = self.free_chunks_in_use(2) && self.ring_mut().give_back();
@@ -217,7 +224,7 @@ impl Writer<'_> {
         given
     }
 
-    /// Accounts for what the policy has by now, as far as there is room for it.
+    /// Accounts for what the policy has allocated by now, as far as there is memory for it.
     pub(super) fn account_for_policy(&mut self) {
         let bytes = self.state.evictor.policy().bytes();
         let known = self.state.evictor.bytes();
@@ -239,7 +246,8 @@ impl Writer<'_> {
     }
 }
 
-/// Lets readers that are about to finish do so, until `is_enough` or nothing waits for them. Returns what `is_enough` said last.
+/// Yields to readers that are about to finish, until `is_enough` or no chunk waits for them.
+/// Returns what `is_enough` said last.
 #[cold]
 pub(super) fn yield_to_readers(ring: &mut Ring, mut is_enough: impl FnMut(&mut Ring) -> bool) -> bool {
     // A thread that is a reader itself might wait for itself.

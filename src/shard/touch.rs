@@ -1,16 +1,17 @@
-//! The touch log: how readers tell an ordered policy what they read, without its lock.
+//! The touch log: reads of which an ordered policy has not yet learned.
 //!
-//! Each stripe is an array that readers fill from its beginning. Whoever holds the shard's lock drains it in
-//! order. Threads are spread over the stripes, so a single thread's touches arrive in the order of its reads,
-//! and all of them: it drains a full stripe itself.
+//! Readers log without the lock. Each stripe is an array that they fill from its beginning. The
+//! holder of the shard's lock drains it in order. A thread logs to one stripe, and drains that
+//! itself if it is full. So the touches of a single thread arrive in the order of its reads, and
+//! none is lost.
 //!
 //! # Synchronization
 //!
-//! `used` hands out places (AcqRel with [`TouchLog::drain`]'s swap and Release store). A place that a reader
-//! has taken and not yet filled is skipped; what it then holds comes one drain late, or overwrites another
-//! touch that was logged there meanwhile. A touch that is late or lost so, or of an id that names another
-//! entry by then, misplaces one entry in the policy's order and harms nothing. That is why Relaxed does for
-//! the places. It takes a drain by another thread in the middle of a push.
+//! `used` hands out places (AcqRel with [`TouchLog::drain`]'s swap and Release store). If another
+//! thread drains in the middle of a push, the place is taken and not yet filled. It is skipped. Its
+//! touch comes one drain late, or overwrites another touch that was logged there meanwhile. Such a
+//! touch is late or lost, or its id names another entry by then. That misplaces one entry in the
+//! policy's order, and harms nothing. So Relaxed is enough for the places.
 
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::EntryId;
@@ -34,12 +35,12 @@ impl TouchLog {
         Self { stripes: (0..stripes).map(|_| stripe()).collect(), capacity }
     }
 
-    /// What [`new`](Self::new) allocates.
+    /// Returns the bytes that [`new`](Self::new) allocates.
     pub(crate) fn footprint(stripes: usize, capacity: u32) -> usize {
         stripes * (size_of::<Stripe>() + capacity as usize * size_of::<AtomicU32>())
     }
 
-    /// Logs a touch; `false` if the thread's stripe is full.
+    /// Logs a touch. Returns `false` if the thread's stripe is full.
     #[inline]
     pub(crate) fn push(&self, thread: u32, id: EntryId) -> bool {
         let Stripe { used, places } = &self.stripes[thread as usize % self.stripes.len()];
@@ -57,7 +58,7 @@ impl TouchLog {
         }
     }
 
-    /// Takes all touches out, in order within each stripe. For the holder of the shard's lock.
+    /// Removes all touches, in order within each stripe. For the holder of the shard's lock.
     pub(crate) fn drain(&self, mut touch: impl FnMut(EntryId)) {
         for Stripe { used, places } in &self.stripes {
             if used.load(Ordering::Relaxed) == 0 {

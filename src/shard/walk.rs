@@ -1,7 +1,8 @@
-//! Meeting all entries of a shard, one after the other: without the lock to show them, and with it to remove them.
+//! Walks over all entries of a shard: without the lock to show them, and with it to remove them.
 //!
-//! Both go by [`Walk`], a place in the order of hashes, so they go on where they were when the index is replaced meanwhile.
-//! A reader meets one entry at a time, holds its chunk until it has been shown, and judges it as a read does.
+//! A [`Walk`] is a position in the order of hashes. So it goes on where it was if the index is
+//! replaced meanwhile. A reader meets one entry at a time, and holds its chunk until it has been
+//! shown.
 
 use super::Shard;
 use super::lookup::Meeting;
@@ -20,15 +21,16 @@ pub(crate) struct Met<'a> {
     pub(crate) hash: KeyHash,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
-    /// [`Gone`](Freshness::Gone) if reads miss it by now; then the value is that of an entry which was there.
+    /// [`Gone`](Freshness::Gone) if reads miss it by now. The value is then a former one.
     pub(crate) freshness: Freshness,
 }
 
 impl Shard {
-    /// Goes on with a walk to the next entry, those that reads miss included. Its chunk is held by one of the slots.
+    /// Advances a walk to the next entry, including those that reads miss. One of the slots holds
+    /// its chunk.
     ///
-    /// An entry that is present throughout the walk is met at least once; it is met twice only if the index is replaced
-    /// meanwhile. An update shows the former value or the next one.
+    /// An entry that is present throughout the walk is met at least once. It is met twice only if
+    /// the index is replaced meanwhile. An update shows the former value or the next one.
     pub(crate) fn meet<'a>(
         &'a self,
         walk: &mut Walk,
@@ -43,7 +45,7 @@ impl Shard {
         }
     }
 
-    /// Judges an entry that was found in its lane, as a read does that has found it by its key.
+    /// Returns what a read would see of an entry that was found by its lane.
     fn read_met<'a>(
         &'a self,
         live: Live<'a>,
@@ -58,7 +60,7 @@ impl Shard {
         }
         match self.freshness_of(live, stamps, reached, Access::Peek) {
             Some(freshness) => met(entry.value, freshness),
-            // It may have been moved, replaced or taken out.
+            // It may have been moved, replaced or removed.
             None => match self.find(hash, entry.key, Access::Peek, other_slot.insert(Slot::take())) {
                 Some((found, freshness)) => met(found.value, freshness),
                 None => met(entry.value, Freshness::Gone),
@@ -68,14 +70,15 @@ impl Shard {
 }
 
 impl Writer<'_> {
-    /// Returns `true` if there is an entry under `key`, fresh or not. One past its removal is taken out.
+    /// Returns `true` if there is an entry under `key`, fresh or not. One past its removal is
+    /// removed.
     pub(crate) fn is_present(&mut self, hash: KeyHash, key: &[u8]) -> bool {
         self.drain_touches();
         self.find_present(hash, key).id().is_some()
     }
 
-    /// Goes on with a walk and removes what it meets, until so much has left that the listener is to be told. Returns `true`
-    /// at the end.
+    /// Advances a walk and removes what it meets, until it is time to notify the listener. Returns
+    /// `true` at the end.
     pub(crate) fn remove_some(&mut self, walk: &mut Walk) -> bool {
         self.drain_touches();
         while !self.removals_are_many() {
@@ -97,7 +100,8 @@ impl Writer<'_> {
         let Some(live) = self.state.entries.live(id) else { return };
         let hash = self.state.entries.hash_of(live);
         let table = self.state.entries.table();
-        // A hasher of the user's own that does not keep to its hashes must not make entries immortal.
+        // A hasher of the user's own that does not keep to its hashes must not make entries
+        // immortal.
         let is_met = table.is_at(walk, hash) || table.find_location(hash, live.location()) != Some(id);
         if is_met {
             self.remove_resident(id, RemovalCause::Removed);

@@ -1,8 +1,13 @@
-//! What writers do, under the shard's lock.
+//! Storing, updating and removing an entry.
 //!
-//! Storing an entry: give it an id, let the policy evict until it fits, write its bytes, publish its
-//! location. The policy knows the entry from the first step on, so that it may choose to evict it at once;
-//! readers know it from the last.
+//! ```text
+//!   insert   a lane is chosen -> policy: insert -> evict -> bytes are written -> lane is published
+//!   update                       policy: update -> evict -> bytes are written -> lane is changed
+//! ```
+//!
+//! The policy knows a new entry from the first step on, so it may evict that entry at once. Readers
+//! know it from the last step on. Nothing looks for an entry's lane between the writing of its
+//! bytes and its publication.
 
 use super::State;
 use super::expire::Presence;
@@ -15,7 +20,7 @@ use crate::removal::RemovalCause;
 use crate::ring::{Draft, Layout, OwnedValue};
 use crate::units::{EntryId, Location, Stamps, Tick};
 
-/// On what a store depends.
+/// The condition of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     Always,
@@ -23,12 +28,12 @@ pub(crate) enum Condition {
     IfPresent,
 }
 
-/// What a store did.
+/// The result of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
     Inserted,
     Updated,
-    /// What came had expired already: it only displaced what was there.
+    /// The value had expired already. It only removed what was there.
     Expired,
     /// The condition did not hold.
     Declined,
@@ -43,7 +48,7 @@ pub(super) struct NewEntry<'a> {
 }
 
 impl Writer<'_> {
-    /// Stores `value` under `key`.
+    /// Stores `value` under `key`. If there is no space for it, what is older is removed.
     pub(crate) fn store(
         &mut self,
         hash: KeyHash,
@@ -53,19 +58,22 @@ impl Writer<'_> {
         lifetime: &Lifetime,
     ) -> Result<Stored, NoSpace> {
         self.state.prefetch_to_store();
-        // The policy sees what was read before the store, as the store comes after it; so with removals.
+        // The policy learns of earlier reads before it learns of the store. The same holds for
+        // removals.
         self.drain_touches();
         let needs_time = self.shard.rules.need_time(lifetime);
         let is_over = needs_time && self.shard.rules.end_at_once(lifetime);
-        // First, as making the wheel may evict what is there; so a store that is declined makes none.
+        // First, as creating the wheel may evict what is there. A store that is declined creates
+        // none.
         let schedule =
             if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
                 Ok(None)
             } else {
                 self.schedule(lifetime, hash).map(Some)
             };
-        // While what is looked for is on its way. Only where an access follows, by which the policy would do so itself; and an
-        // eviction for the index's sake is to weigh the entry that came last.
+        // Here the bucket is still on its way. Only before an access, by which the policy would
+        // settle anyway; and not if the index is full, as that eviction is to weigh the entry that
+        // came last.
         if condition == Condition::Always && !is_over && schedule.is_ok() && self.state.entries.have_room() {
             self.state.evictor.settle();
         }
@@ -76,7 +84,7 @@ impl Writer<'_> {
             _ => self.detach_flight(key),
         }
         if condition == Condition::IfPresent && !is_fresh {
-            // The caller's value is later than what is loaded, or kept beyond its deadline.
+            // The caller's value is newer than what is being loaded, or is in its stale period.
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Declined);
         }
@@ -105,14 +113,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Counts a write for which no space was found, and removes what is older than it.
+    /// Counts a write for which no space was found, and removes what is older.
     pub(super) fn reject(&mut self, hash: KeyHash, key: &[u8]) -> NoSpace {
         self.state.counts.rejected_no_space += 1;
         self.remove_older(hash, key);
         NoSpace
     }
 
-    /// Removes what is older than a value that cannot be stored. An entry that would have declined the store stays.
+    /// Removes what is older than a value that cannot be stored. An entry that would have declined
+    /// the store stays.
     pub(crate) fn refuse(&mut self, hash: KeyHash, key: &[u8], condition: Condition) {
         self.drain_touches();
         let stays = condition == Condition::IfAbsent && self.declines(hash, key, condition);
@@ -121,7 +130,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Removes the entry under `key` and detaches its flight: they are older than a write that was not done. Needs no space.
+    /// Removes the entry under `key` and detaches its flight, as they are older than a write that
+    /// failed. Needs no space.
     pub(super) fn remove_older(&mut self, hash: KeyHash, key: &[u8]) {
         self.detach_flight(key);
         self.drain_touches();
@@ -129,7 +139,8 @@ impl Writer<'_> {
         self.remove_present(present, RemovalCause::Replaced);
     }
 
-    /// Stores an entry in the place of the one that is present, if one is. Without space that one may stay.
+    /// Stores an entry instead of the one that is present, if one is. If there is no space, that
+    /// one may stay.
     pub(super) fn store_entry(&mut self, entry: &NewEntry<'_>, present: Presence) -> Result<Stored, NoSpace> {
         let stored = match present.id() {
             Some(id) => self.update(id, entry),
@@ -164,7 +175,7 @@ impl Writer<'_> {
         evictor.insert(pending, id, hash, charge);
         self.evict_down_to_fit(charge);
         if !self.state.pending.has_newcomer() {
-            // The policy would rather not have it.
+            // The policy has refused it.
             self.state.counts.inserts += 1;
             self.note_removal(draft);
             return Ok(());
@@ -221,13 +232,13 @@ impl Writer<'_> {
                 self.state.evictor.undo_update(id, old, charge);
                 Err(NoSpace)
             }
-            // The policy has chosen the old entry. What comes now is a new one.
+            // The policy has evicted the old entry. This one is new.
             (location, None) => {
                 if let Some(location) = location {
                     self.state.entries.discard(location);
                 }
                 if self.rewritten == Some(id) {
-                    // Readers have missed it. To be there again, in another lane, would hide it from walks.
+                    // Readers have missed it. In another lane, walks would not see it.
                     return Ok(Stored::Declined);
                 }
                 self.insert(entry).map(|()| Stored::Updated)
@@ -235,7 +246,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Removes the entry under `key`; whether there was one that reads would have found.
+    /// Removes the entry under `key`. Returns `true` if there was one that reads would have found.
     pub(crate) fn remove(&mut self, hash: KeyHash, key: &[u8]) -> bool {
         self.detach_flight(key);
         self.drain_touches();
@@ -244,10 +255,10 @@ impl Writer<'_> {
         matches!(present, Presence::Fresh(_))
     }
 
-    /// Removes the entry under `key`, fresh or not, if it has this `value` and is negative or not as that was. Returns `None` if
-    /// there is no entry, else whether it was removed.
+    /// Removes the entry under `key`, fresh or not, if it has this `value` and is as negative as
+    /// that was. Returns `None` if there is no entry, else `true` if it was removed.
     ///
-    /// An entry that was moved is still the same, and one that was replaced by its like is as good as the same.
+    /// An entry that was moved is the same. So is one that was replaced by an equal one.
     pub(crate) fn remove_if_same(
         &mut self,
         hash: KeyHash,
@@ -260,7 +271,7 @@ impl Writer<'_> {
         let id = present.id()?;
         let found = self.ring().entry(self.state.entries.live(id)?).value;
         let is_negative = matches!(present, Presence::Negative(_));
-        // Mostly in the same place, without a look at its bytes.
+        // Mostly it is in the same place, and its bytes are not compared.
         let is_same = is_negative == was_negative && (core::ptr::eq(found, value) || found == value);
         if is_same {
             self.detach_flight(key);
@@ -269,7 +280,7 @@ impl Writer<'_> {
         Some(is_same)
     }
 
-    /// Removes the entry under `key` and hands its value out.
+    /// Removes the entry under `key` and returns its value.
     pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<OwnedValue> {
         self.detach_flight(key);
         self.drain_touches();
@@ -280,7 +291,8 @@ impl Writer<'_> {
         held
     }
 
-    /// Writes an entry to the ring. Returns `None` if no space can be had. Other entries may be evicted or relocated for it.
+    /// Writes an entry to the ring. Returns `None` if no space can be had. Other entries may be
+    /// evicted or relocated for it.
     fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         if layout.charge() > self.ring().small_max() {
             return self.write_large(layout, draft);

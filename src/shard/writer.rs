@@ -1,7 +1,8 @@
-//! The writer of a shard: the holder of its lock, and what happens when the lock is taken and given back.
+//! The writer of a shard: the holder of its lock, and what happens when the lock is taken and given
+//! back.
 //!
-//! A writer does its work by the parts of [`State`], which don't know each other. The files below are its methods. Each one
-//! calls only those before it:
+//! A writer does its work by the parts of [`State`], which don't know each other. The files below
+//! are its methods. Each one calls only those before it:
 //!
 //! ```text
 //!   remove.rs     take an entry out, and note it for the listener; bring the policy up to date
@@ -15,8 +16,8 @@
 //!
 //! # Invariants
 //!
-//! 1. If user code panics under the lock, the shard is empty when the lock is free again, and no load under way can be
-//!    stored.
+//! 1. If user code panics under the lock, the shard is empty when the lock is free again, and no
+//!    load under way can be stored.
 //! 2. The listener is notified after the unlock, as it may use the cache.
 
 use super::expire::{STEPS, STEPS_OF_MAINTENANCE};
@@ -31,7 +32,8 @@ use crate::units::EntryId;
 
 /// The holder of a shard's lock.
 ///
-/// If user code panics while it exists, dropping it empties the shard and detaches the loads under way.
+/// If user code panics while it exists, dropping it empties the shard and detaches the loads under
+/// way.
 pub(crate) struct Writer<'a> {
     pub(super) shard: &'a Shard,
     pub(super) state: MutexGuard<'a, State>,
@@ -62,7 +64,8 @@ impl Shard {
         result
     }
 
-    /// Runs `work` under the lock if it is free. The listener is notified at the next write, as a reader calls this.
+    /// Runs `work` under the lock if it is free. The listener is notified at the next write, as a
+    /// reader calls this.
     pub(crate) fn try_write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> Option<R> {
         let (result, notice) = self.write_under(self.state.try_lock()?, work);
         notice.defer();
@@ -121,7 +124,8 @@ impl Writer<'_> {
         self.renew_policy();
     }
 
-    /// Empties index and ring. The policy is outdated afterwards. Runs no user code, as it may be called while one panics.
+    /// Empties index and ring. The policy is outdated afterwards. Runs no user code, as it may be
+    /// called while one panics.
     fn empty(&mut self) {
         let state = &mut *self.state;
         state.entries.clear();

@@ -286,7 +286,7 @@
 //!
 //! * **Instructions.** Everything for an entry without stamps is inlined into one function, and
 //!   passes nothing through memory. The rest is called. Results of such calls have types of their
-//!   own (`OutOfLineLayout`, `Judged`), or the results of the inlined path would be kept in memory for
+//!   own (`OutOfLineLayout`), or the results of the inlined path would be kept in memory for
 //!   their sake. That took 524 instructions to 364.
 //! * **The fence.** Without it, which is unsound, the first race gained nothing that could be told
 //!   from noise, and one on popular keys 5 %. Fences that only the other side pays (`membarrier`)
