@@ -6,7 +6,7 @@
 //! a store or a read-modify-write to a line that the other thread has read or written, anywhere in the run.
 //!
 //! The numbers are exact, as nothing in them hangs on who comes first: an operation that met another one midway would do the
-//! same, but for a reader that finds the touch log full or its entry replaced. `docs/design.rs` has them in a table.
+//! same, but for a reader that finds the touch log full or its entry replaced. `docs/internals/design.rs` has them in a table.
 //!
 //! # Not seen
 //!

@@ -22,7 +22,7 @@
 //!
 //! A reader loads what the time has reached (Acquire) before it looks for an entry; a writer stores it (Release) after
 //! it has taken entries out. So a reader that sees a later time does not find what was taken out before, and invariant 2
-//! holds for all that it finds. See `docs/ordering.rs`.
+//! holds for all that it finds. See `docs/internals/ordering.rs`.
 //!
 //! # Not here
 //!
