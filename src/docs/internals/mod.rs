@@ -34,12 +34,13 @@
 //!
 //! | files | contents |
 //! |---|---|
+//! | `entries.rs`, `evictor.rs`, `cleaner.rs`, `deadlines.rs`, `flights.rs` | the parts of the locked state: index and ring; the policy; emptying of chunks; the timing wheel; loads |
+//! | `writer.rs` and `write.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `grow.rs` | operations under the lock, which use the parts |
 //! | `lookup.rs`, `read.rs` | reads, without the lock |
-//! | `write.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `grow.rs` | stores, space for entries and for large ones, expiry, loads, growth of the index; with the lock |
 //! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
-//! | `account.rs`, `governor.rs`, `touch.rs` | the shard's share of `max_bytes`, its live target, its touch log |
-//! | `ahead.rs` | prefetching for stores |
-//! | `estimate.rs` | how many entries a shard will hold, without making one |
+//! | `config.rs`, `estimate.rs` | sizes of a shard, and how many entries it will hold |
+//! | `account.rs`, `governor.rs`, `large_share.rs`, `touch.rs` | the shard's part of `max_bytes`, its live target, its share of large entries, its touch log |
+//! | `notice.rs`, `prefetch.rs` | notices of removals; prefetching for stores |
 //!
 //! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `region.rs` and `prefetch.rs`.
 //!
