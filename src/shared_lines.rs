@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use crate::cache::Cache;
 use crate::clock::ManualClock;
 use crate::hash::StableHash;
-use crate::policy::{Policy, PolicyContext, Recency};
+use crate::policy::{Policy, PolicyContext, Recency, is_miss_reported};
 use crate::reclaim::Slot;
 use crate::sync::recording::{Access, Line, record};
 
@@ -284,11 +284,20 @@ fn a_value_is_two_changes_of_its_chunks_pin_word() {
 }
 
 #[test]
-fn misses_share_no_write() {
+fn misses_share_no_write_but_of_the_keys_that_a_policy_wants_to_know_of() {
+    let context = PolicyContext::new(1000, 1 << 20);
     for policy in Policy::ALL {
-        let absent = (KEYS..2 * KEYS).map(|key| [key; 2]);
-        let run = Run::of(&warm_cache(*policy), [miss; 2], absent, neighbours);
-        assert_eq!(run.costs(), [always(0, 0), always(0, 0)], "{policy}");
+        let cache = warm_cache(*policy);
+        let wants = policy.build(&context).wants_misses();
+        let is_reported = |number: &u32| wants && is_miss_reported(cache.target(&key(*number)).hash.get());
+        let (reported, others): (Vec<_>, Vec<_>) = (KEYS..3 * KEYS).partition(is_reported);
+        assert_eq!(reported.is_empty(), !wants, "{policy}");
+        // The log's count and a place. It is far from full.
+        for (numbers, cost) in [(others, always(0, 0)), (reported, always(2, 2))] {
+            let run = Run::of(&cache, [miss; 2], numbers.iter().map(|&number| [number; 2]), neighbours);
+            let nothing = if numbers.is_empty() { BTreeSet::new() } else { cost };
+            assert_eq!(run.costs(), [nothing.clone(), nothing], "{policy}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytecache::policy::{
@@ -32,6 +32,7 @@ enum Event {
     Insert { hash: u64 },
     Update,
     Capacity(u64),
+    Missed { hash: u64 },
     Victim { hash: u64 },
 }
 
@@ -68,6 +69,13 @@ impl EvictionPolicy for Recorder {
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
     }
+    fn wants_misses(&self) -> bool {
+        self.policy.wants_misses()
+    }
+    fn missed(&mut self, hash: u64) {
+        self.note(Event::Missed { hash });
+        self.policy.missed(hash);
+    }
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
         self.note(Event::Update);
         self.policy.update(id, old_charge, charge);
@@ -95,18 +103,24 @@ impl EvictionPolicy for Recorder {
     }
 }
 
-/// The policy in the simulator: hears of the capacities of the one in the cache, between the same calls.
+/// The policy in the simulator. It learns of capacities and misses when the one in the cache does, between the same calls.
 struct Twin {
     policy: Box<dyn EvictionPolicy>,
     script: Events,
+    /// What the simulator says was missed.
+    missed: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Twin {
-    /// The policy, when it has heard of all capacities up to the next call.
+    /// The policy, when it has learned of all capacities and misses up to the next call.
     fn told(&mut self) -> &mut dyn EvictionPolicy {
         let mut script = self.script.lock().unwrap();
-        while let Some(&Event::Capacity(charge)) = script.front() {
-            self.policy.set_capacity(charge);
+        while let Some(&event) = script.front() {
+            match event {
+                Event::Capacity(charge) => self.policy.set_capacity(charge),
+                Event::Missed { hash } => self.policy.missed(hash),
+                _ => break,
+            }
             script.pop_front();
         }
         &mut *self.policy
@@ -129,6 +143,12 @@ impl EvictionPolicy for Twin {
     }
     fn touch(&mut self, id: EntryId) {
         self.told().touch(id);
+    }
+    fn wants_misses(&self) -> bool {
+        self.policy.wants_misses()
+    }
+    fn missed(&mut self, hash: u64) {
+        self.missed.lock().unwrap().push(hash);
     }
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
         self.called().update(id, old_charge, charge);
@@ -179,6 +199,10 @@ struct Pair {
     simulator: Simulator,
     events: Events,
     script: Events,
+    /// What the simulator says was missed.
+    missed: Arc<Mutex<Vec<u64>>>,
+    /// How many misses were compared.
+    misses: usize,
     /// The simulator's names of the keys that were ever stored.
     names: HashMap<u32, u64>,
     charges: HashMap<u64, u32>,
@@ -206,7 +230,8 @@ impl Pair {
         let script = Events::default();
         script.lock().unwrap().append(&mut events.lock().unwrap());
         let context: PolicyContext = context.lock().unwrap().take().unwrap();
-        let twin = Twin { policy: policy.build(&context), script: Arc::clone(&script) };
+        let missed = Arc::<Mutex<Vec<u64>>>::default();
+        let twin = Twin { policy: policy.build(&context), script: Arc::clone(&script), missed: Arc::clone(&missed) };
         let simulator = Simulator::custom(|_| Box::new(twin), MAX_BYTES as u64, Unit::Bytes);
         Self {
             policy,
@@ -215,6 +240,8 @@ impl Pair {
             simulator,
             events,
             script,
+            missed,
+            misses: 0,
             names: HashMap::new(),
             charges: HashMap::new(),
         }
@@ -224,13 +251,38 @@ impl Pair {
         let hit = self.cache.get(key.to_le_bytes()).is_some();
         let name = self.names.get(&key).copied().filter(|&name| self.simulator.contains(name));
         assert_eq!(name.is_some(), hit, "key {key}");
-        if let Some(hash) = name {
-            assert!(self.simulator.request(Request { hash, charge: 1 }));
+        match (hit, self.names.get(&key)) {
+            (true, Some(&hash)) => assert!(self.simulator.request(Request { hash, charge: 1 })),
+            // The simulator has no name for a key that was never stored.
+            (false, Some(&hash)) => assert!(!self.simulator.read(hash)),
+            (_, None) => {}
         }
+    }
+
+    /// Hands what happened to the policy in the cache, in an operation on `key`, to the one in the simulator. Both were told of
+    /// the same misses, as far as their keys have names.
+    fn follow(&mut self, key: u32) -> Vec<Event> {
+        let events: Vec<_> = self.events.lock().unwrap().drain(..).collect();
+        let named: HashSet<u64> = self.names.values().copied().collect();
+        let missed = events.iter().filter_map(|event| match event {
+            Event::Missed { hash } => Some(*hash).filter(|&hash| named.contains(&unspread(hash))),
+            _ => None,
+        });
+        let missed: Vec<_> = missed.collect();
+        assert_eq!(core::mem::take(&mut *self.missed.lock().unwrap()), missed, "{}: misses", self.policy);
+        self.misses += missed.len();
+        for event in &events {
+            if let Event::Insert { hash } = event {
+                self.names.insert(key, unspread(*hash));
+            }
+        }
+        self.script.lock().unwrap().extend(&events);
+        events
     }
 
     fn remove(&mut self, key: u32) {
         let removed = self.cache.remove(key.to_le_bytes());
+        self.follow(key);
         let name = self.names.get(&key).copied();
         assert_eq!(name.is_some_and(|name| self.simulator.remove(name)), removed, "key {key}");
     }
@@ -244,12 +296,7 @@ impl Pair {
 
     fn store(&mut self, key: u32, value_len: usize) {
         self.cache.insert(key.to_le_bytes(), vec![7; value_len]).unwrap();
-        let events: Vec<_> = self.events.lock().unwrap().drain(..).collect();
-        for event in &events {
-            if let Event::Insert { hash } = event {
-                self.names.insert(key, unspread(*hash));
-            }
-        }
+        let events = self.follow(key);
         let name = self.names[&key];
         let victims: Vec<_> = events.iter().filter_map(victim).collect();
         let there = if self.simulator.contains(name) { self.charges[&name] } else { 0 };
@@ -259,7 +306,6 @@ impl Pair {
         let evicted: u64 =
             victims.iter().filter(|&&other| other != name).map(|other| u64::from(self.charges[other])).sum();
         let after = self.simulator.charge() + u64::from(charge(value_len).saturating_sub(there)) - evicted;
-        self.script.lock().unwrap().extend(&events);
         self.simulator.set_capacity(if victims.is_empty() { u64::MAX } else { after - u64::from(refused) });
         if !is_new && refused {
             // Its old value was evicted for the new one, which was then inserted: the capacity is another at each step.
@@ -327,6 +373,7 @@ fn check(policy: Policy, operations: &[Operation]) -> u64 {
         }
     }
     pair.check();
+    assert_eq!(pair.misses > 10, policy == Policy::Adaptive, "{policy}: {} misses were compared", pair.misses);
     pair.cache.stats().evictions
 }
 
@@ -349,4 +396,30 @@ proptest! {
             check(policy, &operations);
         }
     }
+}
+
+/// Returns the keys that a cache holds after writes, between which `use_again` uses an older key.
+fn held_after(policy: Policy, use_again: impl Fn(&Cache, [u8; 4])) -> Vec<u32> {
+    const KEYS: u32 = 30_000;
+    let builder = Cache::builder().max_bytes(1 << 20).shards(1).policy(policy);
+    let cache = builder.hasher(StableHash::with_seed(5)).build().unwrap();
+    for key in 0..KEYS {
+        cache.insert(key.to_le_bytes(), [0; 100]).unwrap();
+        let older = (key.saturating_sub(key % 1000)).to_le_bytes();
+        if cache.contains_key(older) {
+            use_again(&cache, older);
+        }
+    }
+    (0..KEYS).filter(|key| cache.contains_key(key.to_le_bytes())).collect()
+}
+
+#[test]
+fn a_declined_insert_if_absent_is_no_access() {
+    for &policy in Policy::ALL {
+        let unused = held_after(policy, |_, _| {});
+        let declined = held_after(policy, |cache, key| assert!(!cache.insert_if_absent(key, [1; 100]).unwrap()));
+        assert!(declined == unused, "{policy}");
+    }
+    let read = held_after(Policy::Lru, |cache, key| assert!(cache.get(key).is_some()));
+    assert!(read != held_after(Policy::Lru, |_, _| {}));
 }

@@ -245,6 +245,10 @@ impl Cache {
 
     /// Stores `value` under `key` if there is no entry. Returns `true` if it did.
     ///
+    /// A call that returns `false` is no access: it counts neither as a hit nor as a visit, and the
+    /// entry is evicted as if nobody had asked for it. Where a declined call means that the entry is
+    /// in use, read it as well.
+    ///
     /// # Errors
     ///
     /// As [`insert`](Self::insert), but an entry that is there stays. Then only a key or a value that is too large is an error,
@@ -415,6 +419,7 @@ impl Cache {
         let counts = &self.inner.counts;
         let Some(found) = found else {
             counts.add(stripe, Count::Misses, 1);
+            target.shard.note_miss(target.hash);
             return;
         };
         counts.add(stripe, Count::Hits, 1);

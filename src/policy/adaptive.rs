@@ -6,143 +6,185 @@
 //!               ( ghosts ) <-- not visited: evicted -- [ main: CLOCK ] <---+
 //! ```
 //!
-//! New keys come into a window, and what is not read there leaves. Who is missed again while its ghost is
-//! remembered comes into the main part, as in 2Q (Johnson and Shasha, VLDB 1994). Both parts are queues that go
-//! round while entries are visited, so a read only counts (CLOCK: Corbató 1968; S3-FIFO: Yang et al., SOSP 2023). What makes it
-//! good at everything is the border between the two. It is moved now and then by the sum of two logarithms:
+//! New keys enter a window, and leave it unless they are read there. A key that is missed again
+//! while its ghost is remembered enters the main part, as in 2Q (Johnson and Shasha, VLDB 1994).
+//! Both parts are queues in which visited entries go round, so a read only counts (CLOCK: Corbató
+//! 1968; S3-FIFO: Yang et al., SOSP 2023).
 //!
-//! * the **density**: how many entries were spared for a visit, by the space and time that the part had, in the window
-//!   against main. The climbers of W-TinyLFU (Einziger et al., Middleware 2018) compare hits in this way;
-//! * the **regret**: how many ghosts were missed again, by the charge that the part has evicted. ARC (Megiddo and
-//!   Modha, FAST 2003) moves its border by ghosts.
+//! The policy measures two things about the traffic:
 //!
-//! Either alone is led astray by some traffic, loops or drifting popularity, that the other one sees through.
+//! * **Where the border between the two parts should be** (`border.rs`). The climber of W-TinyLFU
+//!   (Einziger et al., Middleware 2018) compares hits by space; ARC (Megiddo and Modha, FAST 2003)
+//!   compares ghosts. Each alone is misled by some traffic, so the border follows the sum of the
+//!   two. The age of missed ghosts tells at once that the window is too small.
+//! * **Whether another round pays** for an entry that was read once (`rounds.rs`). Keys that are
+//!   read exactly once are served best by a plain queue.
 //!
-//! An entry of main that was visited in its last rounds stays for up to three rounds more without: its *level*, which is
-//! its mark in the queue.
+//! A read that misses also reports the ghost of its key. Sessions, results and ids are written once
+//! and read later, and a miss stores nothing. Only the missed reads show that the entries which
+//! left the window were wanted.
 //!
-//! While there is room nothing leaves, and everything comes into the window. What has become too much for it goes to main when
-//! room is made again, a few entries with each eviction; until that is done, main's oldest are the ones that leave.
+//! Each entry has a *level*, which is its mark in the queue: the rounds for which it stays without
+//! a visit. Visits in main raise it to three for an entry of average charge.
 //!
-//! **Charges.** A small entry costs little to keep. One that is charged a fraction of what entries are on average
-//! starts at a higher level and gains more for a visit, in proportion. Of two entries that were not visited, the window's
-//! oldest and main's, the larger leaves. A newcomer above the mean whose key is not known is refused if every entry that it
-//! would have to push out of the window was visited; it leaves a ghost, so it comes in when it is wanted again. With
-//! equal charges none of this has an effect.
+//! While there is room nothing leaves, and every new key enters the window. Once the cache is full,
+//! each eviction moves a few entries that the window cannot hold to main. Until that is done, the
+//! oldest entries of main leave.
 //!
-//! The border's rule, the levels, and the treatment of charges are this crate's own; `docs::policies` has what each
-//! is worth.
+//! **Charges.** A small entry costs little to keep. The more often an entry's charge fits into the
+//! mean charge, the higher its first level, and the more a visit adds to it. Of two entries without
+//! visits, the window's oldest and main's oldest, the larger one leaves. A newcomer above the mean
+//! whose key has no ghost is refused if every entry that it would push out of the window was
+//! visited. It leaves a ghost, so it is admitted when it is missed again. With equal charges, or
+//! with [`Favor::Bytes`], none of this has an effect.
 //!
-//! Costs 6.8 bytes for each id (3.6 of queues, 3 of ghosts, one bit), and nothing on a hit to a hot key. Operations are
-//! O(1) amortised: an eviction sends less than one entry round if charges are equal, and up to six where they vary by
-//! orders of magnitude. The wrong choice for keys that are read exactly twice in bursts (ARC), and where bytes count and not
-//! hits (S3-FIFO).
+//! The rules of the border and of rounds, the levels, and the treatment of charges are this crate's
+//! own. `docs::policies` says what each is worth.
+//!
+//! Costs 6.8 bytes for each id (3.6 of queues, 3 of ghosts, one bit), and nothing on a hit to a hot
+//! key. Operations are O(1) amortised: an eviction sends less than one entry round if charges are
+//! equal, and up to six where they vary by orders of magnitude. It is the wrong choice for keys
+//! that are read exactly twice in bursts (ARC).
 
 use core::mem::offset_of;
 
 use super::algorithm::{Algorithm, Newcomer};
+use super::border::{Asked, Border, MAIN, Part, Traffic, WINDOW};
 use super::ghost_sets::GhostSets;
 use super::id_set::IdSet;
+use super::parameter::Parameter;
 use super::queue::{Queue, Queued, Queues};
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::rounds::{Rounds, WindowMark};
+use super::{EntryId, MISSES_PER_REPORT, PolicyContext, Recency, Renumbering, Residents, is_miss_reported};
 use crate::prefetch::LINE;
 
-const WINDOW: Queue = Queue::new(0);
-const MAIN: Queue = Queue::new(1);
-
-/// The window's part of the capacity at first, and its bounds.
-const FIRST_SHARE: f64 = 0.1;
-const MIN_SHARE: f64 = 0.02;
-const MAX_SHARE: f64 = 0.95;
-/// The border is moved whenever so much of the capacity has come in.
-const STEERING_PERIOD: f64 = 0.5;
-/// By how much of the capacity it moves for a ratio of e, and at most.
-const GAIN: f64 = 0.0125;
-const MAX_STEP: f64 = 0.1;
 /// Ghosts for each four resident entries.
 const GHOSTS: usize = 7;
-/// Rounds without a visit that visits earn an entry of average charge, and any entry.
+/// The highest level that visits earn an entry of average charge, and the highest of any entry.
 const MAX_ROUNDS: u8 = 3;
 const MAX_LEVEL: u8 = Queued::MAX_MARK;
-/// An entry of so much of the mean charge or more is not treated as a small one: it would be at half of this.
+/// An entry is small if its charge fits into the mean charge, times this, at least twice.
 const SIZE_FACTOR: f64 = 1.5;
-/// The mean charge is over about so many newcomers.
-const MEMORY: f64 = 1024.0;
-/// How many entries go from the window to main with one eviction, of those that came in while there was room.
+/// Entries that one eviction moves from the window to main, of those that came in while there was
+/// room.
 const SORTED_AT_ONCE: usize = 32;
 
-/// In this order: what an insert writes to that evicts from the window, the most frequent kind, lies in three cache lines with the
-/// newcomer before it.
+/// Which hits [`Policy::Adaptive`](super::Policy::Adaptive) maximises where sizes vary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Favor {
+    /// Hits, each counted once: of two entries the smaller one stays. Written `"requests"`.
+    #[default]
+    Requests,
+    /// Bytes of the hits: sizes make no difference to which entry leaves. Written `"bytes"`.
+    Bytes,
+}
+
+impl Favor {
+    pub(super) const ALL: [Self; 2] = [Self::Requests, Self::Bytes];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+/// Parameters of [`Policy::Adaptive`](super::Policy::Adaptive).
+///
+/// ```
+/// use bytecache::Policy;
+/// use bytecache::policy::{AdaptiveConfig, Favor};
+///
+/// let policy = Policy::from(AdaptiveConfig::new().favor(Favor::Bytes));
+/// assert_eq!(policy.to_string(), "adaptive(favor=bytes)");
+/// assert_eq!("adaptive(favor=bytes)".parse::<Policy>()?, policy);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AdaptiveConfig {
+    pub(super) favor: Favor,
+}
+
+impl AdaptiveConfig {
+    /// Its words are the names of [`Favor::ALL`].
+    pub(super) const FAVOR: Parameter =
+        Parameter::word("adaptive", "favor", &[Favor::ALL[0].name(), Favor::ALL[1].name()]);
+
+    /// Returns the default parameters, which favor [`Favor::Requests`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets which hits the policy maximises.
+    #[must_use]
+    pub fn favor(mut self, favor: Favor) -> Self {
+        self.favor = favor;
+        self
+    }
+}
+
+/// The fields are in this order so that the most frequent insert, which evicts from the window,
+/// writes to three cache lines, with the newcomer before them.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Adaptive {
-    /// What came in since the border was last moved, in charge.
-    came_in: f64,
-    /// The mean charge of newcomers.
-    mean_charge: f64,
-    /// The charges of window and main, summed over what came in since the border was last moved.
-    space: [f64; 2],
-    /// How often an entry was spared while room was made for the newcomer: one of the window, or of main while there are unsorted ones.
+    traffic: Traffic,
+    /// Entries that were spared while room was made for the newcomer: of the window, or of main
+    /// while there are unsorted entries.
     spared_for_newcomer: u32,
-    /// Whether room has been made since a newcomer last took its place. While the cache fills, none is.
+    /// Fresh entries of the window whose turn came in this period. See [`Rounds`].
+    fresh_seen: u32,
+    /// Whether room has been made since the last newcomer was placed. It is not while the cache
+    /// fills.
     is_full: bool,
     window: Part,
     ghosts: GhostSets,
-    /// The marks are levels: rounds for which each entry stays without a visit.
+    /// The mark of an entry is its level in main, and a [`WindowMark`] in the window.
     queues: Queues<2>,
     main: Part,
-    /// Who is in main; the others are in the window.
+    border: Border,
+    rounds: Rounds,
+    asked: Asked,
+    /// The entries of main. The others are in the window.
     in_main: IdSet,
-    capacity: u64,
-    /// The charge that the window may have.
-    border: f64,
-    /// Main's oldest, taken out of its queue, while it is compared with the window's.
+    /// Main's oldest entry, taken out of its queue while it is compared with the window's.
     main_oldest: Option<EntryId>,
-    /// The charge of what came into the window while there was room; 0 again once the window has no more than it may.
+    /// Charge of the entries that entered the window while there was room, and are still there. 0
+    /// once the window is within the border.
     unsorted: u64,
-}
-
-/// The window or main.
-#[derive(Clone, Copy, Debug, Default)]
-struct Part {
-    entries: usize,
-    charge: u64,
-    /// The charge of those that left a ghost since the border was last moved.
-    evicted: f64,
-    /// Ghosts that were missed again.
-    missed: u32,
-    /// Entries that were spared for a visit.
-    spared: u32,
-}
-
-impl Part {
-    /// Begins to measure anew.
-    fn forget_measures(&mut self) {
-        *self = Self { entries: self.entries, charge: self.charge, ..Self::default() };
-    }
-
-    fn note_spared(&mut self) {
-        self.spared = self.spared.saturating_add(1);
-    }
+    favor: Favor,
 }
 
 impl Adaptive {
-    pub(super) fn new(context: &PolicyContext) -> Self {
+    pub(super) fn new(config: AdaptiveConfig, context: &PolicyContext) -> Self {
         Self {
-            came_in: 0.0,
-            mean_charge: 0.0,
-            space: [0.0; 2],
+            traffic: Traffic::default(),
             spared_for_newcomer: 0,
+            fresh_seen: 0,
             is_full: false,
             window: Part::default(),
             ghosts: GhostSets::new(max_ghosts(context.max_entries())),
             queues: Queues::new(context.max_entries()),
             main: Part::default(),
+            border: Border::new(context.capacity()),
+            rounds: Rounds::default(),
+            asked: Asked::default(),
             in_main: IdSet::new(context.ids()),
-            capacity: context.capacity(),
-            border: context.capacity() as f64 * FIRST_SHARE,
             main_oldest: None,
             unsorted: 0,
+            favor: config.favor,
+        }
+    }
+
+    /// Returns the charge by which an entry is treated: the mean charge where sizes make no
+    /// difference.
+    fn weight(&self, charge: u32) -> f64 {
+        match self.favor {
+            Favor::Requests => f64::from(charge),
+            Favor::Bytes => self.traffic.mean_charge,
         }
     }
 
@@ -178,10 +220,11 @@ impl Adaptive {
         self.enter(MAIN, queued, charge);
     }
 
-    /// Moves some of what the window cannot hold, and came in while there was room, to main.
+    /// Moves some of the entries that came in while there was room, and that the window cannot
+    /// hold, to main.
     fn sort(&mut self, residents: &Residents<'_>) {
         for _ in 0..SORTED_AT_ONCE {
-            if self.window.charge as f64 <= self.border.max(1.0) || self.window.entries <= 1 {
+            if self.window.charge as f64 <= self.border.charge().max(1.0) || self.window.entries <= 1 {
                 self.unsorted = 0;
             }
             if self.unsorted == 0 {
@@ -191,81 +234,56 @@ impl Adaptive {
             let Some(oldest) = self.queues.pop(WINDOW) else { return };
             let charge = residents.charge(oldest.id);
             self.unsorted = self.unsorted.saturating_sub(u64::from(charge));
-            self.move_to_main(oldest, charge);
+            let mark = WindowMark::from_bits(oldest.mark).level;
+            self.move_to_main(Queued { mark, ..oldest }, charge);
         }
     }
 
-    /// Counts what came in, and moves the border when its time has come.
+    /// Counts a newcomer, and moves the border when it is due.
     fn note_newcomer(&mut self, charge: u32) {
-        let charge = f64::from(charge);
-        let memory = if self.mean_charge == 0.0 { 1.0 } else { MEMORY };
-        self.mean_charge += (charge - self.mean_charge) / memory;
-        self.came_in += charge;
-        for (space, part) in self.space.iter_mut().zip([&self.window, &self.main]) {
-            *space += part.charge as f64 * charge;
-        }
-        if self.came_in >= STEERING_PERIOD * self.capacity as f64 {
-            self.steer();
+        let Self { traffic, window, main, border, .. } = self;
+        traffic.note(charge, window, main);
+        if border.is_due(traffic) && border.steer(traffic, window, main) {
+            self.rounds.age(&mut self.fresh_seen);
         }
         self.ghosts.set_len(max_ghosts(self.window.entries + self.main.entries + 1));
     }
 
-    fn steer(&mut self) {
-        let density = |part: &Part, space: f64| (f64::from(part.spared) + 1.0) / space.max(1.0);
-        let regret = |part: &Part| (f64::from(part.missed) + 1.0) / (part.evicted + self.mean_charge);
-        let [window, main] = self.space;
-        if main > 0.0 {
-            let gain = (density(&self.window, window) / density(&self.main, main)).ln();
-            let loss = (regret(&self.window) / regret(&self.main)).ln();
-            let step = (GAIN * (gain + loss)).clamp(-MAX_STEP, MAX_STEP);
-            self.set_border(self.border + step * self.capacity as f64);
-        }
-        self.came_in = 0.0;
-        self.space = [0.0; 2];
-        self.window.forget_measures();
-        self.main.forget_measures();
-    }
-
-    fn set_border(&mut self, border: f64) {
-        let capacity = self.capacity as f64;
-        self.border = border.clamp(capacity * MIN_SHARE, capacity * MAX_SHARE);
-    }
-
-    /// Whether the window is too large, with a newcomer in it.
+    /// Returns `true` if the window is too large with a newcomer in it.
     fn window_overflows(&self, newcomer: u32) -> bool {
-        self.window.charge as f64 + f64::from(newcomer) > self.border || self.main.entries == 0
+        self.window.charge as f64 + f64::from(newcomer) > self.border.charge() || self.main.entries == 0
     }
 
-    /// Whether a newcomer is large, and everything that it would have to push out of the window was visited (of main, while that is
-    /// where entries leave).
+    /// Returns `true` if a newcomer is large, and every entry that it would push out was visited.
+    /// It would push entries out of the window, or out of main while there are unsorted entries.
     fn is_refused(&self, newcomer: &Newcomer) -> bool {
         let left = if self.unsorted > 0 { self.main.entries } else { self.window.entries };
-        f64::from(newcomer.charge) > self.mean_charge
+        self.weight(newcomer.charge) > self.traffic.mean_charge
             && self.spared_for_newcomer as usize >= left.max(1)
             && self.window_overflows(newcomer.charge)
             && !self.ghosts.contains(newcomer.hash)
     }
 
-    /// Forgets a newcomer or an entry that leaves the window for good.
+    /// Inserts the ghost of a refused newcomer, or of an entry that the window evicts.
     fn leave_window_ghost(&mut self, hash: u64, charge: u32) {
         self.window.evicted += f64::from(charge);
         self.ghosts.insert(hash, WINDOW);
     }
 
-    /// The window's oldest that was not visited, if that has to leave for a newcomer. One that is smaller than main's
-    /// goes there.
+    /// Returns the window's oldest entry that does not stay, or `None` if the window has room for
+    /// the newcomer. An entry that is smaller than main's oldest moves to main instead.
     fn evict_window(&mut self, newcomer: u32, residents: &mut Residents<'_>) -> Option<EntryId> {
         while self.window_overflows(newcomer) {
-            let Self { queues, window, spared_for_newcomer, .. } = self;
+            let Self { queues, window, main, rounds, fresh_seen, spared_for_newcomer, .. } = self;
+            let entries = window.entries + main.entries;
             let id = queues.pop_unless(WINDOW, residents, |queued, residents| {
-                let Queued { id, mark: level } = queued;
-                let is_visited = take_visits(id, residents);
-                if is_visited {
-                    window.note_spared();
+                let visits = take_visits(queued.id, residents);
+                if visits > 0 {
+                    window.note_visited();
                 }
-                let stays_at = if is_visited { Some(level) } else { level.checked_sub(1) };
-                *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays_at.is_some()));
-                stays_at
+                let stays = rounds.judge(WindowMark::from_bits(queued.mark), visits, fresh_seen, entries);
+                *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays.is_some()));
+                stays.map(WindowMark::to_bits)
             })?;
             let charge = residents.charge(id);
             if !self.is_smaller_than_mains(charge, residents) {
@@ -278,26 +296,32 @@ impl Adaptive {
         None
     }
 
-    /// Whether main's oldest, too, was not visited, and is larger. Only asked of entries below the mean.
+    /// Returns `true` if main's oldest entry without visits is larger than this charge. An entry of
+    /// the mean charge or more is not compared.
     fn is_smaller_than_mains(&mut self, charge: u32, residents: &mut Residents<'_>) -> bool {
-        if f64::from(charge) >= self.mean_charge {
+        if self.weight(charge) >= self.traffic.mean_charge {
             return false;
         }
         self.main_oldest = self.find_mains_oldest(residents);
         self.main_oldest.is_some_and(|oldest| charge < residents.charge(oldest))
     }
 
-    /// Main's oldest that was not visited, taken out of its queue.
+    /// Takes main's oldest entry that does not stay out of its queue, and returns it.
     fn find_mains_oldest(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let Self { queues, main, mean_charge, main_oldest, unsorted, spared_for_newcomer, .. } = self;
+        let (favor, mean_charge) = (self.favor, self.traffic.mean_charge);
+        let Self { queues, main, border, main_oldest, unsorted, spared_for_newcomer, .. } = self;
         let mut stay = |queued: Queued, residents: &mut Residents<'_>| {
             let Queued { id, mark: level } = queued;
-            if !take_visits(id, residents) {
+            if take_visits(id, residents) == 0 {
                 return level.checked_sub(1);
             }
-            main.note_spared();
+            main.note_visited();
+            let class = class(favor, residents.charge(id), mean_charge);
+            if level <= class {
+                border.note_came_alive();
+            }
             *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(*unsorted > 0));
-            let gain = 1 + class(residents.charge(id), *mean_charge);
+            let gain = 1 + class;
             Some((level + gain).min(gain * MAX_ROUNDS).min(MAX_LEVEL))
         };
         if let Some(oldest) = main_oldest.take() {
@@ -310,6 +334,7 @@ impl Adaptive {
 
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         let id = self.find_mains_oldest(residents)?;
+        self.border.note_left_main();
         let (hash, charge) = (residents.hash(id), residents.charge(id));
         // Half of the keys are enough to measure by, and leave the ghosts to the window's.
         if hash >> SAMPLING_BIT & 1 == 0 {
@@ -324,24 +349,28 @@ impl Adaptive {
 /// A bit of the hash that neither a set nor a fingerprint of ghosts depends on.
 const SAMPLING_BIT: u32 = 36;
 
-/// Whether an entry was visited; it is as if it was not afterwards.
-fn take_visits(id: EntryId, residents: &mut Residents<'_>) -> bool {
-    let is_visited = residents.visits(id) > 0;
-    if is_visited {
+/// Returns the visits of an entry and sets them to 0.
+fn take_visits(id: EntryId, residents: &mut Residents<'_>) -> u8 {
+    let visits = residents.visits(id);
+    if visits > 0 {
         residents.set_visits(id, 0);
     }
-    is_visited
+    visits
 }
 
-/// How much smaller than the mean an entry is: 0 at the mean, one more for each time that it fits in there again.
-fn class(charge: u32, mean_charge: f64) -> u8 {
+/// Returns how often an entry fits into the mean charge once more: 0 at the mean, and where sizes
+/// make no difference.
+fn class(favor: Favor, charge: u32, mean_charge: f64) -> u8 {
+    if favor == Favor::Bytes {
+        return 0;
+    }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     {
         (SIZE_FACTOR * mean_charge / f64::from(charge.max(1)) - 1.0).clamp(0.0, f64::from(MAX_LEVEL - 1)) as u8
     }
 }
 
-/// Ghosts for so many entries.
+/// Returns the number of ghosts that are kept for so many entries.
 fn max_ghosts(entries: usize) -> usize {
     entries * GHOSTS / 4
 }
@@ -351,8 +380,22 @@ impl Algorithm for Adaptive {
         Recency::Counted
     }
 
+    fn wants_misses(&self) -> bool {
+        true
+    }
+
+    fn missed(&mut self, hash: u64) {
+        let Some(hash) = self.asked.note(hash) else { return };
+        if let Some((queue @ WINDOW, newer)) = self.ghosts.find_with_age(hash) {
+            self.border.note_return(queue, newer, MISSES_PER_REPORT, &self.window, self.traffic.mean_charge);
+        }
+    }
+
     fn miss(&mut self, newcomer: &Newcomer) {
         self.spared_for_newcomer = 0;
+        if is_miss_reported(newcomer.hash) {
+            self.asked.forget(newcomer.hash);
+        }
         self.prefetch(newcomer);
     }
 
@@ -377,14 +420,18 @@ impl Algorithm for Adaptive {
     fn place(&mut self, newcomer: &Newcomer) {
         let &Newcomer { id, hash, charge } = newcomer;
         self.note_newcomer(charge);
-        let level = class(charge, self.mean_charge);
-        let ghost_of = self.ghosts.take(hash);
-        if let Some(queue) = ghost_of {
-            let missed = &mut self.part(queue).missed;
-            *missed = missed.saturating_add(1);
+        let level = class(self.favor, charge, self.traffic.mean_charge);
+        let ghost = self.ghosts.take_with_age(hash);
+        if let Some((queue, newer)) = ghost {
+            self.border.note_return(queue, newer, 1, &self.window, self.traffic.mean_charge);
+            self.part(queue).note_missed();
         }
-        let returns = ghost_of == Some(WINDOW) && f64::from(charge) <= self.mean_charge;
-        self.enter(if returns { MAIN } else { WINDOW }, Queued { id, mark: level }, charge);
+        let returns =
+            ghost.is_some_and(|(queue, _)| queue == WINDOW) && self.weight(charge) <= self.traffic.mean_charge;
+        match returns {
+            true => self.enter(MAIN, Queued { id, mark: level }, charge),
+            false => self.enter(WINDOW, Queued { id, mark: WindowMark::fresh(level).to_bits() }, charge),
+        }
         let is_full = core::mem::take(&mut self.is_full);
         if !is_full && !returns {
             self.unsorted += u64::from(charge);
@@ -408,9 +455,7 @@ impl Algorithm for Adaptive {
     }
 
     fn set_capacity(&mut self, charge: u64) {
-        let share = self.border / (self.capacity as f64).max(1.0);
-        self.capacity = charge;
-        self.set_border(share * charge as f64);
+        self.border.set_capacity(charge);
     }
 
     fn renumber(&mut self, moved: &Renumbering) {
@@ -473,7 +518,8 @@ mod tests {
 
     #[test]
     fn what_was_just_used_is_hit_as_by_lru() {
-        // Three keys in sixteen are new; the others are among the last 1,200 new ones, the newest most often.
+        // Three keys in sixteen are new; the others are among the last 1,200 new ones, the newest
+        // most often.
         let keys = || {
             let (mut random, mut newest) = (1_u64, 1_u64 << 32);
             (0..200_000).map(move |_| {

@@ -45,6 +45,14 @@ pub(super) trait Algorithm: Send {
     /// The entry was read. Only for [`Recency::Ordered`].
     fn hit(&mut self, _id: EntryId) {}
 
+    /// Returns `true` if the algorithm wants to know of misses. Asked once.
+    fn wants_misses(&self) -> bool {
+        false
+    }
+
+    /// A read found nothing. Only for algorithms that want to know.
+    fn missed(&mut self, _hash: u64) {}
+
     /// The entry has another charge. An ordered algorithm counts that as a hit.
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32);
 
@@ -105,6 +113,14 @@ impl<A: Algorithm> EvictionPolicy for RoomFirst<A> {
 
     fn touch(&mut self, id: EntryId) {
         self.settled().hit(id);
+    }
+
+    fn wants_misses(&self) -> bool {
+        self.algorithm.wants_misses()
+    }
+
+    fn missed(&mut self, hash: u64) {
+        self.settled().missed(hash);
     }
 
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {

@@ -16,7 +16,9 @@
 //! bytes, so that it hardly adapts to large entries.
 //!
 //! Costs 10 bytes for each id, and 14 for each of as many ghosts; every operation is O(1) amortised. It is the
-//! wrong choice for loops a little larger than the cache, where the ghosts never come back in time. The patent on
+//! wrong choice for loops a little larger than the cache, where the ghosts never come back in time.
+//! By its definition it learns from ghosts only when their keys are stored again. Where keys are
+//! written once and read once later, and a miss stores nothing, T2 keeps what filled it first. The patent on
 //! it (US 6,996,676) was filed in 2002.
 
 use super::algorithm::{Algorithm, Newcomer};

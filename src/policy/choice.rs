@@ -6,8 +6,9 @@ use core::str::FromStr;
 use super::algorithm::{Algorithm, RoomFirst};
 use super::parameter::Parameter;
 use super::{
-    Ageing, ClockConfig, EvictionPolicy, LfuConfig, PolicyContext, S3FifoConfig, SlruConfig, TinyLfuConfig,
-    TwoQueueConfig, adaptive, arc, clock, fifo, gdsf, lfu, lru, mru, s3fifo, sieve, slru, tiny_lfu, two_queue,
+    AdaptiveConfig, Ageing, ClockConfig, EvictionPolicy, Favor, LfuConfig, PolicyContext, S3FifoConfig, SlruConfig,
+    TinyLfuConfig, TwoQueueConfig, adaptive, arc, clock, fifo, gdsf, lfu, lru, mru, s3fifo, sieve, slru, tiny_lfu,
+    two_queue,
 };
 use crate::error::ParsePolicyError;
 
@@ -110,7 +111,7 @@ impl Policy {
             Variant::S3Fifo(config) => policy(s3fifo::S3Fifo::new(config, context)),
             Variant::TinyLfu(config) => policy(tiny_lfu::TinyLfu::new(config, context)),
             Variant::Gdsf => policy(gdsf::Gdsf::new(context)),
-            Variant::Adaptive => policy(adaptive::Adaptive::new(context)),
+            Variant::Adaptive(config) => policy(adaptive::Adaptive::new(config, context)),
         }
     }
 
@@ -129,7 +130,7 @@ impl Policy {
             Self::S3Fifo => Variant::S3Fifo(S3FifoConfig::new()),
             Self::TinyLfu => Variant::TinyLfu(TinyLfuConfig::new()),
             Self::Gdsf => Variant::Gdsf,
-            Self::Adaptive => Variant::Adaptive,
+            Self::Adaptive => Variant::Adaptive(AdaptiveConfig::new()),
             Self::Tuned(Tuned(variant)) => variant,
         }
     }
@@ -156,7 +157,7 @@ enum Variant {
     S3Fifo(S3FifoConfig),
     TinyLfu(TinyLfuConfig),
     Gdsf,
-    Adaptive,
+    Adaptive(AdaptiveConfig),
 }
 
 impl Variant {
@@ -174,7 +175,7 @@ impl Variant {
             Self::S3Fifo(_) => "s3-fifo",
             Self::TinyLfu(_) => "w-tinylfu",
             Self::Gdsf => "gdsf",
-            Self::Adaptive => "adaptive",
+            Self::Adaptive(_) => "adaptive",
         }
     }
 
@@ -196,7 +197,8 @@ impl Variant {
                 (TinyLfuConfig::WINDOW, config.window_percent.to_string()),
                 (TinyLfuConfig::ADAPTIVE, config.is_adaptive.to_string()),
             ],
-            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf | Self::Adaptive => Vec::new(),
+            Self::Adaptive(config) => vec![(AdaptiveConfig::FAVOR, config.favor.name().to_owned())],
+            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf => Vec::new(),
         }
     }
 
@@ -224,7 +226,8 @@ impl Variant {
                 Self::TinyLfu(TinyLfuConfig { window_percent: number()?, ..config })
             }
             Self::TinyLfu(config) => Self::TinyLfu(config.adaptive(parameter.parse_flag(value)?)),
-            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf | Self::Adaptive => self,
+            Self::Adaptive(config) => Self::Adaptive(config.favor(Favor::ALL[parameter.parse_word(value)?])),
+            Self::Lru | Self::Arc | Self::Fifo | Self::Mru | Self::Sieve | Self::Gdsf => self,
         })
     }
 }
@@ -245,7 +248,8 @@ policy_from!(
     SlruConfig => Slru,
     ClockConfig => Clock,
     S3FifoConfig => S3Fifo,
-    TinyLfuConfig => TinyLfu
+    TinyLfuConfig => TinyLfu,
+    AdaptiveConfig => Adaptive
 );
 
 impl fmt::Display for Policy {

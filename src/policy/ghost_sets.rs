@@ -156,14 +156,33 @@ impl GhostSets {
         self.sets[set].push(Self::ghost(hash) | u16::from(queue.number()) & QUEUE);
     }
 
-    /// Forgets a hash; the queue that it was in, if it was remembered.
+    /// Forgets a hash. Returns the queue that it was in, if it was remembered.
     pub(super) fn take(&mut self, hash: u64) -> Option<Queue> {
+        self.take_with_age(hash).map(|(queue, _)| queue)
+    }
+
+    /// Forgets a hash. Returns the queue that it was in and about how many ghosts have come since, if
+    /// it was remembered.
+    pub(super) fn take_with_age(&mut self, hash: u64) -> Option<(Queue, usize)> {
         self.write_last();
         let set = self.set_of(hash);
         let (way, ghost) = Self::find(&self.sets[set], hash)?;
         self.sets[set].remove(way);
+        self.remembered(way, ghost)
+    }
+
+    /// Returns the queue that a hash was in and about how many ghosts have come since, if it is
+    /// remembered. The ghost that came last is not found.
+    pub(super) fn find_with_age(&self, hash: u64) -> Option<(Queue, usize)> {
+        let (way, ghost) = Self::find(&self.sets[self.set_of(hash)], hash)?;
+        self.remembered(way, ghost)
+    }
+
+    /// Returns the queue and the age of a ghost in a way, or `None` if that way is no longer used.
+    fn remembered(&self, way: usize, ghost: u16) -> Option<(Queue, usize)> {
         let [number, _] = (ghost & QUEUE).to_le_bytes();
-        (way < self.ways).then_some(Queue::new(number))
+        // Ghosts spread evenly: each one that came later in its set stands for one in every set.
+        (way < self.ways).then_some((Queue::new(number), way * self.sets.len()))
     }
 
     /// Whether a hash is remembered.

@@ -15,12 +15,15 @@
 //!   a new key       insert(id, hash, charge), then evict() until the entry fits; then it is visible
 //!   a known key     update(id, old, charge), then evict() until the new value fits
 //!   a read          a visit is counted (Counted) or touch(id) follows before the next call for a write (Ordered)
+//!   a miss          missed(hash) may follow before the next call for a write
 //!   a removal       remove(id, charge)
 //!   the index grew  renumber(moved)
 //!   space changed   set_capacity(charge)
 //! ```
 //!
-//! * A read that misses is not reported: the insert that follows it is the access.
+//! * A read that misses is reported to policies that want it ([`EvictionPolicy::wants_misses`]), for
+//!   some keys. Often an insert of the key follows, which is the access.
+//! * An `insert_if_absent` or a `replace` that is declined is no access: the policy does not learn of it.
 //! * `evict` may return the entry that is just being inserted: then that entry is not stored (admission
 //!   control). If that entry should not be looked at yet, as in most published algorithms, the policy keeps it
 //!   aside until the next call that is not `evict`.
@@ -135,6 +138,7 @@
 mod adaptive;
 mod algorithm;
 mod arc;
+mod border;
 mod charges;
 mod choice;
 mod clock;
@@ -150,6 +154,7 @@ mod lru;
 mod mru;
 mod parameter;
 mod queue;
+mod rounds;
 mod s3fifo;
 mod sieve;
 mod simulate;
@@ -161,6 +166,7 @@ mod two_queue;
 use core::fmt;
 use std::sync::Arc;
 
+pub use adaptive::{AdaptiveConfig, Favor};
 pub use choice::{Policy, Tuned};
 pub use clock::ClockConfig;
 pub use lfu::{Ageing, LfuConfig};
@@ -212,6 +218,55 @@ pub trait EvictionPolicy: Send {
 
     /// The entry was read. Only for [`Recency::Ordered`].
     fn touch(&mut self, id: EntryId);
+
+    /// Returns `true` if the policy wants to know of reads that find nothing. The cache asks once,
+    /// when it is built.
+    fn wants_misses(&self) -> bool {
+        false
+    }
+
+    /// A read found no entry under a key with this `hash`. Only for policies that
+    /// [want](Self::wants_misses) it.
+    ///
+    /// Called for one key in eight, chosen by its hash, before the next call for a write. Some misses
+    /// are lost where many come between two writes. Often a store of the key follows: the two calls
+    /// are one access.
+    ///
+    /// ```
+    /// use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+    /// use bytecache::policy::{Simulator, Unit};
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// /// Stores nothing, and counts misses.
+    /// struct Count(Arc<AtomicU32>);
+    ///
+    /// impl EvictionPolicy for Count {
+    ///     fn wants_misses(&self) -> bool {
+    ///         true
+    ///     }
+    ///     fn missed(&mut self, _hash: u64) {
+    ///         self.0.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    ///     // ...
+    /// #   fn recency(&self) -> Recency { Recency::Counted }
+    /// #   fn insert(&mut self, _: EntryId, _: u64, _: u32) {}
+    /// #   fn touch(&mut self, _: EntryId) {}
+    /// #   fn update(&mut self, _: EntryId, _: u32, _: u32) {}
+    /// #   fn remove(&mut self, _: EntryId, _: u32) {}
+    /// #   fn evict(&mut self, _: &mut Residents<'_>) -> Option<EntryId> { None }
+    /// #   fn set_capacity(&mut self, _: u64) {}
+    /// #   fn renumber(&mut self, _: &Renumbering) {}
+    /// #   fn bytes(&self) -> usize { 0 }
+    /// }
+    ///
+    /// let misses = Arc::new(AtomicU32::new(0));
+    /// let policy = |_: PolicyContext| -> Box<dyn EvictionPolicy> { Box::new(Count(Arc::clone(&misses))) };
+    /// let mut simulator = Simulator::custom(policy, 100, Unit::Entries);
+    /// (0..8000).for_each(|key| assert!(!simulator.read(key)));
+    /// assert!((900..1100).contains(&misses.load(Ordering::Relaxed)));
+    /// ```
+    fn missed(&mut self, _hash: u64) {}
 
     /// The entry gets a new value and takes `charge` bytes from now on, instead of `old_charge`. Counts as an access; a visit was
     /// counted before the call.
@@ -399,6 +454,18 @@ impl Renumbering {
         }
         *values = moved;
     }
+}
+
+/// Misses are reported for one key in so many. A report then stands for as many misses.
+pub(crate) const MISSES_PER_REPORT: u32 = 8;
+/// The lowest of the hash's bits that choose the keys. None of them chooses a shard, a bucket, a tag,
+/// or a set or fingerprint of ghosts.
+const REPORTED_SHIFT: u32 = 37;
+
+/// Returns `true` if misses of a key with this hash are reported.
+#[inline(always)]
+pub(crate) fn is_miss_reported(hash: u64) -> bool {
+    (hash >> REPORTED_SHIFT) % u64::from(MISSES_PER_REPORT) == 0
 }
 
 /// A share of a charge, rounded down.

@@ -6,7 +6,9 @@
 use core::cell::Cell;
 use std::collections::HashMap;
 
-use super::{EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, ResidentSource, Residents};
+use super::{
+    EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, ResidentSource, Residents, is_miss_reported,
+};
 use crate::units::MAX_IDS;
 
 /// Runs a built-in policy over requests: every one is a look-up and, if it misses, an insert.
@@ -110,6 +112,7 @@ impl Simulation {
 pub struct Simulator {
     policy: Box<dyn EvictionPolicy>,
     recency: Recency,
+    wants_misses: bool,
     capacity: u64,
     unit: Unit,
     max_ids: usize,
@@ -148,6 +151,7 @@ impl Simulator {
         let policy = policy(PolicyContext::for_entries(ids, max_entries(ids), capacity));
         Self {
             recency: policy.recency(),
+            wants_misses: policy.wants_misses(),
             policy,
             capacity,
             unit,
@@ -175,11 +179,7 @@ impl Simulator {
         self.evicted.clear();
         self.total.requests += 1;
         self.total.bytes += u64::from(request.charge);
-        if let Some(&id) = self.ids.get(&request.hash) {
-            match self.recency {
-                Recency::Counted => self.slots.visit(id),
-                Recency::Ordered => self.policy.touch(id),
-            }
+        if self.find(request.hash) {
             return true;
         }
         self.total.misses += 1;
@@ -190,6 +190,36 @@ impl Simulator {
             self.insert(request.hash, charge);
         }
         false
+    }
+
+    /// Reads a key without storing it on a miss. Returns `true` if the key was there.
+    ///
+    /// The read is no request: it does not count in [`simulation`](Self::simulation).
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// assert!(!simulator.read(1));
+    /// simulator.store(Request { hash: 1, charge: 1 });
+    /// assert!(simulator.read(1));
+    /// assert!(!simulator.read(2));
+    /// ```
+    pub fn read(&mut self, hash: u64) -> bool {
+        self.evicted.clear();
+        self.find(hash)
+    }
+
+    fn find(&mut self, key: u64) -> bool {
+        let id = self.ids.get(&key).copied();
+        match id {
+            Some(id) if self.recency == Recency::Ordered => self.policy.touch(id),
+            Some(id) => self.slots.visit(id),
+            None if self.wants_misses && is_miss_reported(spread(key)) => self.policy.missed(spread(key)),
+            None => {}
+        }
+        id.is_some()
     }
 
     /// Stores a new value under a key, of another charge maybe; whether the key was there. A value larger than the

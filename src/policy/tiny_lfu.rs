@@ -24,7 +24,8 @@
 //!
 //! Costs 22 bytes for each id, of which 8 are the sketch; every operation is O(1) amortised. It is the wrong
 //! choice for keys that are read twice, far apart, and never again, and where popularity changes faster than the
-//! sketch forgets.
+//! sketch forgets. By its definition it learns only from accesses that hit or store: where keys are
+//! written once and read once later, and a miss stores nothing, it keeps the keys that came first.
 
 use super::algorithm::{Algorithm, Newcomer};
 use super::list::Lists;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::evictor::NoPolicy;
+use super::misses::MissLog;
 use super::touch::TouchLog;
 use super::{Shard, table_bytes};
 use crate::clock::ClockSource;
@@ -62,6 +63,12 @@ impl ShardConfig {
         self.budget >> self.chunk_shift()
     }
 
+    /// Returns the places of the miss log. Batches of reads fill it, and a larger shard sees larger
+    /// batches.
+    pub(super) fn miss_places(&self) -> usize {
+        if self.budget < 1 << 20 { 31 } else { 127 }
+    }
+
     /// Returns the stripes and places of the touch log: under a hundredth of a small shard.
     pub(super) fn touch_log(&self) -> (usize, u32) {
         if self.budget < 1 << 20 { (1, 64) } else { (4, 128) }
@@ -74,6 +81,7 @@ impl ShardConfig {
             + size_of::<Account>()
             + Ring::footprint(self.max_chunks())
             + TouchLog::footprint(stripes, capacity)
+            + MissLog::footprint(self.miss_places())
     }
 
     /// Returns the number of chunks that the ring needs at first, so that the largest entry fits. A

@@ -160,6 +160,12 @@ impl Evictor {
         self.policy.settle();
     }
 
+    /// Tells the policy of a read that found nothing.
+    #[inline]
+    pub(super) fn missed(&mut self, hash: u64) {
+        self.policy.missed(hash);
+    }
+
     /// Tells the policy of a read.
     #[inline]
     pub(super) fn touch(&mut self, id: EntryId) {

@@ -53,6 +53,7 @@ mod large_share;
 mod lifetimes;
 mod load;
 mod lookup;
+mod misses;
 mod notice;
 mod prefetch;
 mod read;
@@ -79,6 +80,7 @@ use flights::Flights;
 pub(crate) use flights::{KeyFlight, Outcome, Ticket};
 pub(crate) use load::{Boarding, LoadResult, Negative, Reason, RefreshPermit, Waiter};
 pub(crate) use lookup::{FoundEntry, Guess, Lookup, Meeting};
+pub(crate) use misses::MissLog;
 pub(crate) use notice::Notice;
 use prefetch::PolicyHint;
 pub(crate) use read::{Access, Visit};
@@ -113,6 +115,8 @@ pub(crate) struct Shard {
     policy_hint: PolicyHint,
     /// Only for ordered policies.
     touches: Option<TouchLog>,
+    /// Only for policies that want to know of misses.
+    misses: Option<CachePadded<MissLog>>,
     account: Arc<Account>,
     overhead: usize,
     time: ShardTime,
@@ -201,6 +205,7 @@ impl Shard {
         account.note_table(table_bytes(buckets));
         let (stripes, places) = config.touch_log();
         let ordered = policy.recency() == Recency::Ordered;
+        let wants_misses = policy.wants_misses();
         let mut state = State {
             pending: Pending::new(),
             counts: WriteCounts::default(),
@@ -216,6 +221,7 @@ impl Shard {
             policy_hint: PolicyHint::new(state.evictor.policy()),
             lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.entries.ring().shared()) },
             touches: ordered.then(|| TouchLog::new(stripes, places)),
+            misses: wants_misses.then(|| CachePadded(MissLog::new(config.miss_places()))),
             account,
             overhead: config.overhead(),
             time: ShardTime::new(config.clock.clone()),

@@ -7,6 +7,7 @@ use super::lookup::{FoundEntry, Guess};
 use super::{Shard, State};
 use crate::expiry::Freshness;
 use crate::hash::KeyHash;
+use crate::policy::is_miss_reported;
 use crate::prefetch::prefetch_all;
 use crate::reclaim::{Batch, Holds, Slot};
 use crate::ring::{OwnedValue, Value};
@@ -111,6 +112,23 @@ impl Shard {
             }
             Some(touches) if touches.push(stripe, found.lane.id()) => Visit::Noted,
             Some(_) => self.touch_after_draining(found.lane.id(), stripe),
+        }
+    }
+
+    /// Logs that no entry was found, if the policy wants to know and the key is one of those that
+    /// are reported.
+    #[inline(always)]
+    pub(crate) fn note_miss(&self, hash: KeyHash) {
+        if is_miss_reported(hash.get()) {
+            self.log_miss(hash);
+        }
+    }
+
+    /// Not inlined, as hits would pay for it: the path that they share needs more registers.
+    #[inline(never)]
+    fn log_miss(&self, hash: KeyHash) {
+        if let Some(misses) = &self.misses {
+            misses.push(hash.get());
         }
     }
 

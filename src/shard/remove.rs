@@ -17,6 +17,10 @@ impl Writer<'_> {
         if let Some(touches) = &self.shard.touches {
             self.drain(touches);
         }
+        if let Some(misses) = &self.shard.misses {
+            let evictor = &mut self.state.evictor;
+            misses.drain(|hash| evictor.missed(hash));
+        }
     }
 
     fn drain(&mut self, touches: &TouchLog) {

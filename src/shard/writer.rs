@@ -146,6 +146,9 @@ impl Writer<'_> {
         if let Some(touches) = &self.shard.touches {
             touches.drain(|_| {});
         }
+        if let Some(misses) = &self.shard.misses {
+            misses.drain(|_| {});
+        }
         let table = self.state.entries.table();
         let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
         self.state.evictor.create_policy(lanes, max_entries);

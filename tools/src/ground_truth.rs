@@ -34,6 +34,38 @@ pub struct Cell {
     pub references: BTreeMap<String, Ratios>,
 }
 
+impl Cell {
+    /// Returns the miss ratio of the best of ten references, or `None` if the cell has none of them.
+    #[must_use]
+    pub fn best_of_ten(&self) -> Option<f64> {
+        let row = |names: &[&str]| names.iter().find_map(|&name| self.references.get(name));
+        TEN.iter().filter_map(|names| row(names)).map(|ratios| ratios.misses).min_by(f64::total_cmp)
+    }
+}
+
+/// The rows of [`Cell::best_of_ten`]. Of two names, the first that a cell has counts.
+const TEN: [&[&str]; 10] = [
+    &["lru"],
+    &["lfu"],
+    &["2q"],
+    &["arc"],
+    &["slru_20_80"],
+    &["s3fifo"],
+    &["sieve"],
+    &["lirs"],
+    &["mq", "caffeine:mq"],
+    &["caffeine:wtinylfu_climb"],
+];
+
+/// Shares of a trace's keys, in percent, at which policies are compared with the best of ten references.
+pub const COMPARED_PERCENT: [u64; 3] = [1, 5, 10];
+
+/// Returns the capacities in entries that are [`COMPARED_PERCENT`] of so many keys.
+#[must_use]
+pub fn compared_capacities(keys: u64) -> [u64; 3] {
+    COMPARED_PERCENT.map(|percent| (keys * percent + 50) / 100)
+}
+
 /// Miss ratios, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratios {

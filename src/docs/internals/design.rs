@@ -203,6 +203,7 @@
 //! | the same under an ordered policy | 2 | 2 | the count and a place of a stripe of the touch log, if the other thread has the same stripe of the four |
 //! | a [`Value`](crate::Value), in addition | 2 | 1 | its chunk's pins: when it is made and when it is dropped (the first of a chunk marks it, too) |
 //! | `contains_key`, and a miss | 0 | 0 | |
+//! | a miss of one key in eight, under a policy that wants to know of misses (the default) | 2 | 2 | the count and a place of the shard's miss log; 0 once it is full |
 //! | any counted read by a thread beyond the 63rd (fewer in caches below 1 MiB), in addition | 1 | 1 | the counters that such threads share |
 //! | update | 3 | 2 | the lock (taken, released), the bucket; that twice as long as its visits are below their maximum |
 //! | insert of a fresh key, removal | 4 | 2 | the lock, the bucket twice |

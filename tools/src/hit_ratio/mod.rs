@@ -29,11 +29,8 @@ use bytecache::policy::{Request, Unit, simulate};
 
 use crate::collection::Collection;
 use crate::command_line::Command;
-use crate::ground_truth::{Cell, Ratios};
+use crate::ground_truth::{Cell, Ratios, compared_capacities};
 use options::Options;
-
-/// Shares of the keys, in percent, at which policies are compared with the best reference.
-const COMPARED_PERCENT: [u64; 3] = [1, 5, 10];
 
 const HOW_TO_GET_TRACES: &str = "\
 BYTECACHE_TRACES names no folder: this is the generated trace, for which libCacheSim alone is the reference. So two of
@@ -63,7 +60,7 @@ impl Trace {
 
     /// Capacities of one, five and ten percent of the keys.
     fn compared_capacities(&self) -> [u64; 3] {
-        COMPARED_PERCENT.map(|percent| (self.keys * percent + 50) / 100)
+        compared_capacities(self.keys)
     }
 }
 

@@ -52,17 +52,3 @@ pub(crate) fn policies() -> Vec<Policy> {
     let tuned = PEERS.iter().map(Peers::policy).filter(|policy| !Policy::ALL.contains(policy));
     Policy::ALL.iter().copied().chain(tuned).collect()
 }
-
-/// The rows whose best every policy is compared with. Of two names, the first that a cell has counts.
-pub(crate) const TEN: [&[&str]; 10] = [
-    &["lru"],
-    &["lfu"],
-    &["2q"],
-    &["arc"],
-    &["slru_20_80"],
-    &["s3fifo"],
-    &["sieve"],
-    &["lirs"],
-    &["mq", "caffeine:mq"],
-    &["caffeine:wtinylfu_climb"],
-];

@@ -6,7 +6,7 @@ use bytecache::Policy;
 use bytecache::policy::Unit;
 
 use super::Outcome;
-use super::references::{TEN, peers_of};
+use super::references::peers_of;
 use crate::ground_truth::{COLUMNS, Cell, Ratios, written_as};
 
 /// Which ratio a table is about.
@@ -120,15 +120,11 @@ pub(crate) fn print_summary(
 ///
 /// Those of the output.
 pub(crate) fn print_excess(out: &mut impl Write, policies: &[Policy], outcomes: &[&Outcome<'_>]) -> io::Result<()> {
-    let best = |cell: &Cell| {
-        let row = |names: &[&str]| names.iter().find_map(|&name| cell.references.get(name));
-        TEN.iter().filter_map(|names| row(names)).map(|ratios| ratios.misses).min_by(f64::total_cmp)
-    };
     let head = ["policy", "cells", "mean", "lowest", "highest", "highest at"];
     let mut rows = Vec::new();
     for (index, policy) in policies.iter().enumerate() {
         let misses = outcomes.iter().map(|outcome| (outcome.ours[index].misses, outcome.cell));
-        let excess = misses.filter_map(|(ours, cell)| Some((points(ours, best(cell)?), cell)));
+        let excess = misses.filter_map(|(ours, cell)| Some((points(ours, cell.best_of_ten()?), cell)));
         let differences: Vec<_> = excess.collect();
         if let Some(spread) = Spread::of(&differences) {
             rows.push([policy.to_string(), differences.len().to_string()].into_iter().chain(spread.texts()).collect());
