@@ -29,6 +29,17 @@ const EXCEPTIONS: [(&str, &str); 1] = [("cache", "builder")];
 /// What a module may name although its floor allows more.
 const NARROW: [(&str, &[&str]); 1] = [("policy", &["units", "error", "prefetch"])];
 
+/// The parts of a shard's state, and the files of the shard that each may name.
+const PARTS: [(&str, &[&str]); 7] = [
+    ("account", &[]),
+    ("entries", &[]),
+    ("deadlines", &["account", "entries"]),
+    ("evictor", &["entries", "prefetch"]),
+    ("cleaner", &["account", "entries", "governor", "large_share"]),
+    ("flights", &["account"]),
+    ("prefetch", &[]),
+];
+
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
@@ -116,6 +127,21 @@ fn policies_know_nothing_of_entries_but_their_ids() {
         for named in named_modules(&code) {
             assert!(named == *module || allowed.contains(&named.as_str()), "{file} names {named}");
         }
+    }
+}
+
+#[test]
+fn parts_of_a_shard_do_not_know_its_writer() {
+    let files = files();
+    for (part, allowed) in PARTS {
+        let code = &files[&format!("shard/{part}.rs")];
+        for (at, _) in code.match_indices("super::") {
+            let rest = &code[at + "super::".len()..];
+            let named: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            // A module of tests names all that is above it.
+            assert!(rest.starts_with('*') || allowed.contains(&&*named), "shard/{part}.rs names {named}");
+        }
+        assert!(!has_word(code, "Writer") && !has_word(code, "State"), "shard/{part}.rs knows what is above it");
     }
 }
 

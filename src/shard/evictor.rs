@@ -350,3 +350,78 @@ fn charge_u32(charge: usize) -> u32 {
         charge as u32
     }
 }
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hash::KeyHasher;
+    use crate::index::{LocationBits, MIN_BUCKETS, Table};
+    use crate::policy::Policy;
+    use crate::ring::{Alignment, Draft, Ring, Stream};
+    use crate::units::Stamps;
+
+    /// Entries with one chunk to write to.
+    fn entries() -> Entries {
+        let mut ring = Ring::new(8, 12, Alignment::new(1).expect("an alignment")).expect("memory");
+        assert!(ring.put_to_use() && ring.open_next(Stream::Fresh, None));
+        let table = Table::new(MIN_BUCKETS, LocationBits::for_arena(ring.bytes())).expect("memory");
+        Entries::new(Arc::new(table), ring, KeyHasher::random(), 0)
+    }
+
+    fn evictor(policy: impl Fn() -> Box<dyn EvictionPolicy> + Send + Sync + 'static) -> Evictor {
+        Evictor::new(policy(), Arc::new(move |_| policy()))
+    }
+
+    fn hash(entries: &Entries, key: &[u8]) -> KeyHash {
+        entries.hasher().hash(key).within_shard(0)
+    }
+
+    /// Writes an entry and publishes it under an id, without the policy.
+    fn publish(entries: &mut Entries, id: EntryId, key: &[u8]) {
+        let draft = Draft { key, value: b"value", stamps: &Stamps::NONE };
+        let layout = entries.ring().layout(&draft);
+        let location = entries.ring_mut().append(Stream::Fresh, &layout, &draft).expect("room in the chunk");
+        let hash = hash(entries, key);
+        entries.publish(id, hash, location);
+    }
+
+    #[test]
+    fn any_entry_is_chosen_for_a_policy_that_names_none() {
+        let (mut entries, mut pending) = (entries(), Pending::new());
+        let mut evictor = evictor(|| Box::new(NoPolicy));
+        assert_eq!(evictor.choose(&mut pending, &entries), Victim::None);
+        let id = entries.free_lane(hash(&entries, b"key")).expect("a free lane");
+        publish(&mut entries, id, b"key");
+        assert_eq!(evictor.choose(&mut pending, &entries), Victim::Entry(id, None));
+    }
+
+    #[test]
+    fn an_entry_that_is_being_stored_may_be_chosen_and_then_there_is_nothing_to_undo() {
+        let (mut entries, mut pending) = (entries(), Pending::new());
+        let context = PolicyContext::new(100, 1 << 12);
+        let mut evictor = evictor(move || Policy::Mru.build(&context));
+        for key in [b"a", b"b"] {
+            let hash = hash(&entries, key);
+            let id = entries.free_lane(hash).expect("a free lane");
+            evictor.insert(&mut pending, id, hash, 16);
+            publish(&mut entries, id, key);
+            assert!(pending.end_insert());
+        }
+        let newcomer = hash(&entries, b"c");
+        let id = entries.free_lane(newcomer).expect("a free lane");
+        evictor.insert(&mut pending, id, newcomer, 16);
+        let mut victims = Vec::new();
+        while pending.has_newcomer() {
+            let victim = evictor.choose(&mut pending, &entries);
+            if let Victim::Entry(id, hash) = victim {
+                entries.unlink(id, hash);
+            }
+            victims.push(victim);
+        }
+        assert_eq!(victims.last(), Some(&Victim::Newcomer));
+        assert!(!evictor.undo_insert(&mut pending));
+    }
+}

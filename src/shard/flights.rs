@@ -153,3 +153,32 @@ impl Drop for FlightBytes {
         self.account.give_flight(self.bytes.load(Ordering::Relaxed)); // The last who refers to the flight.
     }
 }
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flight_ends_its_lease_once_and_its_bytes_go_with_it() {
+        let account = Arc::new(Account::new(1 << 20));
+        let mut flights = Flights::default();
+        let begin = |flights: &mut Flights, key| {
+            let bytes = flights.bytes_to_begin(key);
+            assert!(account.take(bytes));
+            account.note_flight(bytes);
+            flights.begin(&account, key)
+        };
+        let (first, other) = (begin(&mut flights, b"key"), begin(&mut flights, b"other"));
+        // A write takes the first one out, and the next load of its key is another flight.
+        flights.remove(b"key");
+        let second = begin(&mut flights, b"key");
+        assert!(!flights.end_lease(&first), "its result is older than the write");
+        assert!(flights.end_lease(&second) && !flights.end_lease(&second));
+        assert_eq!(flights.under_way(), (1, 0));
+        flights.clear();
+        assert!(!flights.end_lease(&other) && account.flight_bytes() > 0);
+        drop((first, second, other));
+        assert_eq!((account.flight_bytes(), account.allocated()), (0, 0));
+    }
+}

@@ -47,3 +47,27 @@ impl LargeShare {
         }
     }
 }
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::Alignment;
+
+    #[test]
+    fn large_entries_share_runs_only_where_most_of_what_is_stored_is_large() {
+        let ring = Ring::new(64, 12, Alignment::new(1).expect("an alignment")).expect("memory");
+        let charge = ring.chunk_bytes() + 40;
+        let (mut share, mut counts) = (LargeShare::default(), WriteCounts::default());
+        let mut store = |share: &mut LargeShare, small: usize, rounds: usize| {
+            for _ in 0..rounds {
+                share.note(charge, &ring, &counts);
+                counts.inserted_bytes += (charge + small) as u64;
+            }
+            share.home(charge, &ring, &counts)
+        };
+        assert!(matches!(store(&mut share, 0, 100), Home::Shared(_)));
+        assert_eq!(store(&mut share, 3 * charge, 100), Home::Alone(2));
+        assert!(matches!(store(&mut share, charge / 8, 100), Home::Shared(_)));
+    }
+}

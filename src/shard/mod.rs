@@ -162,6 +162,21 @@ impl State {
     /// From the lock, which lies before the state, to the end of what each store writes to.
     const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, entries) + Entries::WRITTEN_BYTES;
 
+    /// Prefetches what a store will touch, whatever its key is.
+    #[inline]
+    fn prefetch_to_store(&self) {
+        let (ring, table) = (self.entries.ring(), self.entries.table());
+        ring.prefetch_tail();
+        self.evictor.policy().prefetch();
+        // Its location is known when the next one is announced.
+        table.prefetch_lane(self.pending.announced().newest());
+        let victim = self.pending.announced().oldest();
+        table.prefetch_lane(victim.id);
+        if let Some(location) = victim.location {
+            ring.prefetch_death(location);
+        }
+    }
+
     /// Derives how many bytes may be live, and tells the policy when that has changed.
     fn update_capacity(&mut self, account: &Account) {
         self.evictor.set_capacity(self.cleaner.derive_capacity(self.entries.ring(), account));

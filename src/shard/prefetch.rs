@@ -8,7 +8,6 @@
 
 use core::cell::Cell;
 
-use super::State;
 use crate::policy::EvictionPolicy;
 use crate::prefetch::prefetch_all;
 use crate::sync::{AtomicUsize, Ordering};
@@ -50,21 +49,22 @@ const AHEAD: usize = 4;
 /// The entries that the policy announced last as future victims. They are mostly the next to leave.
 #[derive(Debug)]
 pub(super) struct Announced {
-    victims: [Cell<Victim>; AHEAD],
+    victims: [Cell<AnnouncedEntry>; AHEAD],
     /// The index of the one that was announced first, which the next one replaces.
     next: Cell<usize>,
 }
 
+/// An entry that the policy announced.
 #[derive(Clone, Copy, Debug)]
-struct Victim {
-    id: EntryId,
+pub(super) struct AnnouncedEntry {
+    pub(super) id: EntryId,
     /// Its location when the one after it was announced.
-    location: Option<Location>,
+    pub(super) location: Option<Location>,
 }
 
 impl Announced {
     pub(super) fn new() -> Self {
-        let none = || Cell::new(Victim { id: EntryId::new(0), location: None });
+        let none = || Cell::new(AnnouncedEntry { id: EntryId::new(0), location: None });
         Self { victims: core::array::from_fn(|_| none()), next: Cell::new(0) }
     }
 
@@ -74,37 +74,21 @@ impl Announced {
         let next = self.next.get();
         let before = &self.victims[(next + AHEAD - 1) % AHEAD];
         let known = before.get().id;
-        before.set(Victim { id: known, location: locate(known) });
-        self.victims[next].set(Victim { id, location: None });
+        before.set(AnnouncedEntry { id: known, location: locate(known) });
+        self.victims[next].set(AnnouncedEntry { id, location: None });
         self.next.set((next + 1) % AHEAD);
     }
 
     /// Returns the one that was announced last.
     #[inline]
-    fn newest(&self) -> EntryId {
+    pub(super) fn newest(&self) -> EntryId {
         self.victims[(self.next.get() + AHEAD - 1) % AHEAD].get().id
     }
 
     /// Returns the one that was announced first.
     #[inline]
-    fn oldest(&self) -> Victim {
+    pub(super) fn oldest(&self) -> AnnouncedEntry {
         self.victims[self.next.get()].get()
-    }
-}
-
-impl State {
-    /// Prefetches what a store will touch, whatever its key is.
-    #[inline]
-    pub(super) fn prefetch_to_store(&self) {
-        self.entries.ring().prefetch_tail();
-        self.evictor.policy().prefetch();
-        // Its location is known when the next one is announced.
-        self.entries.table().prefetch_lane(self.pending.announced().newest());
-        let victim = self.pending.announced().oldest();
-        self.entries.table().prefetch_lane(victim.id);
-        if let Some(location) = victim.location {
-            self.entries.ring().prefetch_death(location);
-        }
     }
 }
 
