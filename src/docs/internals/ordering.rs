@@ -249,6 +249,12 @@
 //! after it was filled again, on processors that let loads pass later stores. loom does not explore
 //! that, and it would cost a touch at worst.
 //!
+//! # The miss log: `shard/misses.rs`
+//!
+//! All accesses are Relaxed, and no model is needed: a reader stores a hash, and the holder of the
+//! lock takes it out. Nothing else is read through it. A hash may be lost, and each push is seen at
+//! most once, as one store fills a place and one empties it.
+//!
 //! # Loads: `shard/load.rs`, `flight.rs`
 //!
 //! * Leases are ordered by the shard's lock alone. A changed store is seen by every load that
