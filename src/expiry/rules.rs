@@ -1,4 +1,19 @@
-//! A cache's rules on lifetimes, and how they become stamps and are read back.
+//! The [`Rules`] of a cache for lifetimes: how a lifetime becomes stamps, and how stamps are read.
+//!
+//! ```text
+//!   insert    Lifetime + Rules --schedule--> Schedule: the stamps, and the removal for the wheel
+//!   read      stamps + Rules   --times-----> Times --freshness--> Freshness at a tick
+//! ```
+//!
+//! Lengths of time become ticks here. They are rounded up, so an entry expires late and never
+//! early. A length of zero ends at the tick that has begun.
+//!
+//! Removals and refreshes are stored as the low 32 bits of their tick. `Tick::next_with_low`
+//! returns the whole tick of a removal: the first one with these bits that is not before the tick
+//! that the shard's time has reached (`expiry/mod.rs`, invariant 2).
+//!
+//! The lowest bit of a refresh stamp records that a load has failed. Refreshes after a failure are
+//! on odd ticks, all others on even ones.
 
 use core::time::Duration;
 
@@ -8,35 +23,36 @@ use super::{CLAIMED, HORIZON, NEVER, PERIOD_MAX};
 use crate::clock::to_nanos;
 use crate::units::{LEAVING, Stamp, StampSet, Stamps, Tick, is_later};
 
-/// What an entry of a cache is subject to unless its insert says otherwise.
+/// The defaults of a cache for the lifetimes of its entries.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     ttl: Option<Duration>,
-    idle: Option<Duration>,
-    /// The part of a time to live that is left to chance, from 0 to 1.
+    time_to_idle: Option<Duration>,
+    /// The part of a time to live that is random, from 0 to 1.
     jitter: f64,
-    /// `idle` in ticks, and the stale period.
+    /// The time to idle in ticks, or 0 if there is none.
     idle_ticks: u32,
+    /// The stale period in ticks.
     stale_ticks: u32,
 }
 
-/// What becomes of an entry.
+/// The stamps and the removal of an entry that is stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     pub(crate) stamps: Stamps,
-    /// When it is to be removed; `None` if at no time.
+    /// The tick at which the entry is removed, or `None` if it has no deadline.
     pub(crate) removal: Option<Tick>,
 }
 
-/// Whether an entry is still to be served.
+/// The state of an entry at a tick: whether reads return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
     Fresh,
-    /// As fresh, but to be loaded anew.
+    /// Like `Fresh`, but past its refresh.
     RefreshDue,
     /// Past its deadline, in its stale period.
     Stale,
-    /// Stands for what a load did not find.
+    /// A negative entry.
     Negative,
     /// Past its removal.
     Gone,
@@ -50,119 +66,126 @@ impl Freshness {
     }
 }
 
-/// When an entry dies, read from its stamps.
+/// The removal, stale period and refresh of an entry, read from its stamps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) removal: Option<Tick>,
-    stale: u32,
+    stale_ticks: u32,
+    /// The low half of the tick of its refresh.
     refresh: Option<u32>,
 }
 
 impl Times {
-    /// From when on reads miss the entry.
+    /// Returns the tick from which reads miss the entry, or `None` if it has no deadline.
     pub(crate) fn deadline(&self) -> Option<Tick> {
-        self.removal.map(|removal| removal.before(self.stale))
+        self.removal.map(|removal| removal.before(self.stale_ticks))
     }
 
-    /// Whether the entry is fresh at all times.
+    /// Returns `true` if the entry is fresh at all times.
     #[inline]
     pub(crate) fn are_endless(&self) -> bool {
         self.removal.is_none() && self.refresh.is_none()
     }
 
-    /// Whether the entry is not to be loaded because that has failed.
+    /// Returns `true` if a load of the key has failed, and the next one is not due yet.
     pub(crate) fn has_failed(&self, now: Tick) -> bool {
         self.refresh.is_some_and(|refresh| refresh % 2 == FAILED && is_later(refresh, now.low()))
     }
 
-    /// Whether a refresh lies ahead, but not after `latest`.
+    /// Returns `true` if a refresh is ahead, but not after `latest`.
     pub(crate) fn is_refresh_near(&self, now: Tick, latest: Tick) -> bool {
         self.refresh.is_some_and(|refresh| is_later(refresh, now.low()) && !is_later(refresh, latest.low()))
     }
 
+    /// Returns the state of the entry at `now`. A negative entry counts as fresh here.
     #[inline]
     pub(crate) fn freshness(&self, now: Tick) -> Freshness {
         let is_refresh_due = || self.refresh.is_some_and(|refresh| is_past(refresh, now));
         match self.removal {
             Some(removal) if removal <= now => Freshness::Gone,
-            Some(removal) if removal.before(self.stale) <= now => Freshness::Stale,
+            Some(removal) if removal.before(self.stale_ticks) <= now => Freshness::Stale,
             _ if is_refresh_due() => Freshness::RefreshDue,
             _ => Freshness::Fresh,
         }
     }
 }
 
-/// Refreshes after a failure are on odd ticks, all others on even ones.
+/// The lowest bit of the tick of a refresh after a failure. Other refreshes are on even ticks.
 const FAILED: u32 = 1;
 
-/// Whether the tick with the low half `word` has come: not again until 13 months later.
+/// Returns `true` if the tick with the low half `word` has come. The answer is right for 13 months
+/// after that tick.
 fn is_past(word: u32, now: Tick) -> bool {
     !is_later(word, now.low())
 }
 
-/// The tick itself, or if its low half means something else, the next one without a meaning.
+/// Returns the tick, or the next one whose low half has no other meaning (`expiry/mod.rs`,
+/// invariant 3).
 fn storable(tick: Tick) -> Tick {
     if tick.low() >= LEAVING { tick.after(u32::MAX - LEAVING + 1) } else { tick }
 }
 
-/// A length in ticks, rounded up, at most `most`.
+/// Returns a length in ticks, rounded up, and `most` if it is longer.
 fn length(duration: Duration, most: u32) -> u32 {
     u32::try_from(ticks(to_nanos(duration))).unwrap_or(most).min(most)
 }
 
 impl Rules {
-    pub(crate) fn new(ttl: Option<Duration>, idle: Option<Duration>, stale: Duration, jitter: f64) -> Self {
+    pub(crate) fn new(ttl: Option<Duration>, time_to_idle: Option<Duration>, stale_for: Duration, jitter: f64) -> Self {
         Self {
             ttl,
-            idle,
+            time_to_idle,
             jitter,
-            idle_ticks: idle.map_or(0, |idle| length(idle, PERIOD_MAX)),
-            stale_ticks: length(stale, PERIOD_MAX),
+            idle_ticks: time_to_idle.map_or(0, |idle| length(idle, PERIOD_MAX)),
+            stale_ticks: length(stale_for, PERIOD_MAX),
         }
     }
 
     /// Returns the stamps of an entry that is stored with the cache's defaults.
     pub(crate) fn usual_stamps(&self) -> StampSet {
-        let stamps = [(Stamp::Removal, self.ttl), (Stamp::Idle, self.idle)];
+        let stamps = [(Stamp::Removal, self.ttl), (Stamp::Idle, self.time_to_idle)];
         stamps
             .into_iter()
             .filter(|(_, length)| length.is_some())
             .fold(StampSet::NONE, |set, (stamp, _)| set.with(stamp))
     }
 
-    /// Whether an entry of this lifetime needs to know the time.
+    /// Returns `true` if the clock must be read to store an entry with this lifetime.
     #[inline]
     pub(crate) fn need_time(&self, lifetime: &Lifetime) -> bool {
-        lifetime.ttl.or(self.ttl).is_some()
-            || lifetime.idle.or(self.idle).is_some()
-            || lifetime.refresh.is_some()
-            || lifetime.stale.is_some()
+        lifetime.ttl.resolve(self.ttl).is_some()
+            || lifetime.time_to_idle.resolve(self.time_to_idle).is_some()
+            || lifetime.refresh_after.is_some()
+            || lifetime.stale_for.is_some()
     }
 
-    /// Whether an entry of this lifetime has expired when it is inserted, and is not kept for a stale period.
+    /// Returns `true` if an entry with this lifetime has expired when it is inserted, and has no
+    /// stale period.
     #[inline]
     pub(crate) fn end_at_once(&self, lifetime: &Lifetime) -> bool {
         let is_zero = |length: Option<Duration>| length.is_some_and(|length| length.is_zero());
-        let has_ended = is_zero(lifetime.ttl.or(self.ttl)) || is_zero(lifetime.idle.or(self.idle));
-        has_ended && lifetime.stale.map_or(self.stale_ticks == 0, |stale| stale.is_zero())
+        let has_ended =
+            is_zero(lifetime.ttl.resolve(self.ttl)) || is_zero(lifetime.time_to_idle.resolve(self.time_to_idle));
+        has_ended && lifetime.stale_for.map_or(self.stale_ticks == 0, |stale| stale.is_zero())
     }
 
-    /// How long a present entry is kept beyond its deadline.
-    pub(crate) fn stale_ticks(&self, present: &Stamps) -> u32 {
-        present.get(Stamp::StaleLength).unwrap_or(self.stale_ticks)
+    /// Returns the stale period of an entry with these stamps, in ticks.
+    pub(crate) fn stale_ticks(&self, stamps: &Stamps) -> u32 {
+        stamps.get(Stamp::StaleLength).unwrap_or(self.stale_ticks)
     }
 
-    /// Whether a draw of chance goes into a lifetime.
+    /// Returns `true` if the deadline of an entry with this lifetime is random in part.
     pub(crate) fn need_chance(&self, lifetime: &Lifetime) -> bool {
-        self.jitter > 0.0 && lifetime.ttl.or(self.ttl).is_some()
+        self.jitter > 0.0 && lifetime.ttl.resolve(self.ttl).is_some()
     }
 
-    /// What becomes of an entry that is inserted now, when the shard's time has reached `reached`. `chance` is from 0 to 1.
+    /// Returns the schedule of an entry that is inserted at `now`. The shard's time has reached
+    /// `reached`. `chance` is a random number from 0 to 1.
     pub(crate) fn schedule(&self, lifetime: &Lifetime, now: Now, reached: Tick, chance: f64) -> Schedule {
-        let stale = lifetime.stale.map_or(self.stale_ticks, |stale| length(stale, PERIOD_MAX));
+        let stale = lifetime.stale_for.map_or(self.stale_ticks, |stale| length(stale, PERIOD_MAX));
         let limit = reached.after(HORIZON - stale);
-        let ttl = lifetime.ttl.or(self.ttl).map(|ttl| self.end_of_ttl(ttl, now, chance).min(limit));
-        let idle_ticks = lifetime.idle.or(self.idle).map(|idle| length(idle, PERIOD_MAX));
+        let ttl = lifetime.ttl.resolve(self.ttl).map(|ttl| self.end_of_ttl(ttl, now, chance).min(limit));
+        let idle_ticks = lifetime.time_to_idle.resolve(self.time_to_idle).map(|idle| length(idle, PERIOD_MAX));
         let idle = idle_ticks.map(|length| end_of_idling(length, now).min(limit));
 
         let mut stamps = Stamps::NONE;
@@ -177,7 +200,7 @@ impl Rules {
         if stale != self.stale_ticks {
             stamps.set(Stamp::StaleLength, stale);
         }
-        if let Some(refresh) = lifetime.refresh {
+        if let Some(refresh) = lifetime.refresh_after {
             stamps.set(Stamp::Refresh, self.refresh_after(now, refresh).low());
         }
         if lifetime.is_negative {
@@ -186,28 +209,31 @@ impl Rules {
         Schedule { stamps, removal: removals.into_iter().flatten().min() }
     }
 
-    /// What becomes of a present entry, if it expires `ttl` from now instead of what was said before.
-    pub(crate) fn schedule_with_ttl(&self, present: &Stamps, ttl: Duration, now: Now, reached: Tick) -> Schedule {
-        let stale = self.stale_ticks(present);
+    /// Returns the schedule of an entry that has the stamps `current`, if its time to live ends
+    /// `ttl` from now instead. Its idle stamp stays, and may end it before.
+    pub(crate) fn schedule_with_ttl(&self, current: &Stamps, ttl: Duration, now: Now, reached: Tick) -> Schedule {
+        let stale = self.stale_ticks(current);
         let limit = reached.after(HORIZON - stale);
         let deadline = if ttl.is_zero() { now.tick() } else { now.tick_after(to_nanos(ttl)) }.min(limit);
-        let mut stamps = *present;
+        let mut stamps = *current;
         stamps.set(Stamp::Removal, storable(deadline.after(stale)).low());
         Schedule { stamps, removal: self.times(&stamps, reached).removal }
     }
 
-    /// When an entry is to be loaded anew, so long from now.
+    /// Returns the tick at which an entry is due for a refresh, `refresh` from now: an even one.
     pub(crate) fn refresh_after(&self, now: Now, refresh: Duration) -> Tick {
         let tick = now.next_tick().after(length(refresh, PERIOD_MAX));
         tick.after(u32::from(tick.low() % 2 == FAILED))
     }
 
-    /// When an entry whose load has failed is to be loaded again, so long from now: no other refresh is on such a tick.
+    /// Returns the tick at which an entry whose load has failed is due again, `retry` from now: an
+    /// odd one, like no other refresh.
     pub(crate) fn refresh_after_failure(&self, now: Now, retry: Duration) -> Tick {
         let tick = now.next_tick().after(length(retry, PERIOD_MAX));
         tick.after(u32::from(tick.low() % 2 != FAILED))
     }
 
+    /// Returns the deadline of an entry with this time to live. The jitter shortens it by chance.
     fn end_of_ttl(&self, ttl: Duration, now: Now, chance: f64) -> Tick {
         if ttl.is_zero() {
             return now.tick();
@@ -224,12 +250,13 @@ impl Rules {
         now.tick_after(nanos)
     }
 
-    /// When an entry with these stamps dies. The shard's time had reached `reached` before they were read.
+    /// Returns the times of an entry with these stamps. The shard's time had reached `reached`
+    /// before the stamps were read.
     pub(crate) fn times(&self, stamps: &Stamps, reached: Tick) -> Times {
         self.times_by(|stamp| stamps.get(stamp), reached)
     }
 
-    /// As [`times`](Self::times), of stamps that are read one by one.
+    /// Like [`times`](Self::times), but reads the stamps one by one.
     #[inline]
     pub(crate) fn times_by(&self, stamp: impl Fn(Stamp) -> Option<u32>, reached: Tick) -> Times {
         let tick = |word: u32| match word {
@@ -241,38 +268,40 @@ impl Rules {
         let idle = stamp(Stamp::Idle).and_then(tick);
         Times {
             removal: removal.map_or(idle, |removal| Some(idle.map_or(removal, |idle| idle.min(removal)))),
-            stale: stamp(Stamp::StaleLength).unwrap_or(self.stale_ticks),
+            stale_ticks: stamp(Stamp::StaleLength).unwrap_or(self.stale_ticks),
             refresh: stamp(Stamp::Refresh),
         }
     }
 
-    /// The word that a read at `now` makes of an idle stamp that is `present`; `None` if it leaves it as it is. `stamp` gives
-    /// the entry's others. The shard's time had reached `reached` before.
+    /// Returns the idle stamp of an entry after a read at `now`, or `None` if the read leaves it as
+    /// it is. Its value before is `current`, and `stamp` returns the other stamps of the entry.
+    ///
+    /// The shard's time had reached `reached` before the stamps were read.
     #[inline]
     pub(crate) fn idle_after_read(
         &self,
-        present: u32,
+        current: u32,
         stamp: impl Fn(Stamp) -> Option<u32>,
         now: Now,
         reached: Tick,
     ) -> Option<u32> {
-        if present == NEVER || present == CLAIMED {
+        if current == NEVER || current == CLAIMED {
             return None;
         }
         let stale = stamp(Stamp::StaleLength).unwrap_or(self.stale_ticks);
         let length = stamp(Stamp::IdleLength).unwrap_or(self.idle_ticks);
         let removal = end_of_idling(length, now).after(stale).min(reached.after(HORIZON));
         let word = storable(removal).low();
-        is_later(word, present).then_some(word)
+        is_later(word, current).then_some(word)
     }
 }
 
-/// When an entry expires that is read now and may then be idle for `length` ticks.
+/// Returns the deadline of an entry that is read now and may be idle for `length` ticks after that.
 fn end_of_idling(length: u32, now: Now) -> Tick {
     if length == 0 { now.tick() } else { now.next_tick().after(length) }
 }
 
-/// The stamps that take an entry's deadline away.
+/// The values of the stamps that remove the deadline of an entry.
 pub(crate) const PERSISTENT: [(Stamp, u32); 2] = [(Stamp::Removal, NEVER), (Stamp::Idle, NEVER)];
 
 #[cfg(not(bytecache_loom))]
@@ -285,7 +314,7 @@ mod tests {
     use crate::expiry::ShardTime;
 
     #[test]
-    fn a_refresh_after_a_failure_is_told_from_others_until_its_time() {
+    fn a_refresh_after_a_failure_is_recognized_until_it_is_due() {
         let clock = ManualClock::new();
         let time = ShardTime::new(ClockSource::Custom(Arc::new(clock.clone())));
         let rules = Rules::new(None, None, Duration::ZERO, 0.0);

@@ -1,7 +1,27 @@
-//! A shard's time: the clock, made fit for 32-bit stamps.
+//! The time of a shard: a clock that does not go back behind the tick that it has reached.
 //!
-//! It never goes back behind what it has reached. When the clock does, the shard's time stands still there until the next
-//! writer sees it, and from then on runs on from where it was.
+//! ```text
+//!   clock    ----1000 s| 10 s ---- 26 s ---->     goes back by 990 s
+//!   skew     ----0-----| 0  | 990 s -------->     set by the first writer after that
+//!   time     ----1000 s| 1000 s -- 1016 s -->     stands still until then, and continues
+//! ```
+//!
+//! Stamps hold the low 32 bits of a tick. They can be read because the time never falls behind the
+//! tick that it has reached (`expiry/mod.rs`, invariant 2). If the clock goes back, the time stands
+//! still until the next write. The writer adds the difference to the *skew*, and the time continues
+//! from there.
+//!
+//! # Invariants
+//!
+//! 1. A reading is not before the tick in `reached` that its caller has loaded.
+//! 2. `reached` and `skew` are stored by the holder of the shard's lock only.
+//!
+//! # Synchronization
+//!
+//! `reached` is stored (Release) after the entries with earlier removals have been taken out, and
+//! loaded (Acquire) before an entry is looked for. `skew` is stored (Release) after the clock was
+//! seen to be back, and loaded (Acquire) before the clock is read. The section "A shard's time" of
+//! `docs/internals/ordering.rs` has the proofs.
 
 use core::time::Duration;
 
@@ -9,20 +29,23 @@ use crate::clock::{ClockSource, TICK};
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::Tick;
 
-#[allow(clippy::cast_possible_truncation, reason = "sixteen million")]
+#[allow(clippy::cast_possible_truncation, reason = "16 million nanoseconds")]
 const TICK_NANOS: u64 = TICK.as_nanos() as u64;
 
-/// A clock that is behind by less is not taken to have gone back: threads may read a clock of the user's own in another
-/// order than it ran.
+/// The distance up to which a clock that is behind counts as standing still, in nanoseconds.
+///
+/// Threads may read a custom clock in another order than it ran. Adding such a difference to the
+/// skew would move the time ahead of the clock.
 const SLACK_NANOS: u64 = 1_000_000_000;
 
 /// The time of one shard, for readers and writers.
 pub(crate) struct ShardTime {
     clock: ClockSource,
+    /// The most by which the clock is behind the true time, in nanoseconds.
     lag: u64,
     /// The tick that has been reached (`expiry/mod.rs`, invariant 1).
     reached: AtomicU64,
-    /// What is added to the clock because it has gone back, in nanoseconds.
+    /// The nanoseconds that are added to the clock because it has gone back.
     skew: AtomicU64,
 }
 
@@ -30,80 +53,87 @@ pub(crate) struct ShardTime {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     nanos: u64,
-    /// By how much the true time may be later.
+    /// The most by which the true time may be later, in nanoseconds.
     lag: u64,
 }
 
 impl ShardTime {
+    /// Creates a time that begins at the current reading of the clock.
     pub(crate) fn new(clock: ClockSource) -> Self {
         let lag = clock.max_lag_nanos();
         let reached = clock.nanos() / TICK_NANOS;
         Self { clock, lag, reached: AtomicU64::new(reached), skew: AtomicU64::new(0) }
     }
 
-    /// What has been reached. To be asked before an entry is looked for.
+    /// Returns the tick that the time has reached. Call it before looking for an entry.
     #[inline]
     pub(crate) fn reached(&self) -> Tick {
         // Acquire pairs with the Release of `reach`.
         Tick::new(self.reached.load(Ordering::Acquire))
     }
 
-    /// Notes that every entry whose removal lies before `tick` has been taken out. For the holder of the lock.
+    /// Records that every entry with a removal before `tick` has been taken out. Only the holder of
+    /// the shard's lock calls this.
     pub(crate) fn reach(&self, tick: Tick) {
         // Release pairs with the Acquire of `reached`: the entries' lanes are clear.
         self.reached.store(tick.get(), Ordering::Release);
     }
 
-    /// The time, which is not before `reached`.
+    /// Returns the time, which is not before `reached`.
     #[inline]
     pub(crate) fn now(&self, reached: Tick) -> Now {
-        // Acquire: the clock is read after the skew. The other way round, a clock that goes back in between would be made up
-        // for twice. Pairs with the Release of `now_for_writer`, which comes after the clock was seen to be back.
+        // Acquire pairs with the Release of `now_for_writer`, which comes after the clock was seen
+        // to be back. So the clock is read after the skew. In the other order, the reading could be
+        // from before the clock went back, and the skew from after that. Their sum would be too
+        // late.
         let skew = self.skew.load(Ordering::Acquire);
         let nanos = self.clock.nanos().saturating_add(skew);
         Now { nanos: nanos.max(nanos_at(reached)), lag: self.lag }
     }
 
-    /// The time, after making up for a clock that has gone back. For the holder of the lock.
+    /// Returns the time, after adding to the skew if the clock has gone back. Only the holder of
+    /// the shard's lock calls this.
     pub(crate) fn now_for_writer(&self) -> Now {
         let reached = nanos_at(self.reached());
-        let skew = self.skew.load(Ordering::Relaxed); // Only the lock's holder stores.
+        let skew = self.skew.load(Ordering::Relaxed); // Only the holder of the lock stores it.
         let nanos = self.clock.nanos().saturating_add(skew);
         if nanos.saturating_add(SLACK_NANOS) < reached {
-            self.skew.store(skew + (reached - nanos), Ordering::Release); // See `now`.
+            // Release pairs with the Acquire of `now`: the clock was read before this.
+            self.skew.store(skew + (reached - nanos), Ordering::Release);
         }
         Now { nanos: nanos.max(reached), lag: self.lag }
     }
 }
 
+/// Returns the time at which a tick begins, in nanoseconds.
 fn nanos_at(tick: Tick) -> u64 {
     tick.get().saturating_mul(TICK_NANOS)
 }
 
-/// A length in ticks, rounded up.
+/// Returns a length in ticks, rounded up.
 pub(super) fn ticks(nanos: u64) -> u64 {
     nanos.div_ceil(TICK_NANOS)
 }
 
 impl Now {
-    /// The last tick that has begun: what lies at or before it has come.
+    /// Returns the last tick that has begun. A deadline at or before it has passed.
     #[inline]
     pub(crate) fn tick(self) -> Tick {
         Tick::new(self.nanos / TICK_NANOS)
     }
 
-    /// The first tick that is not before the true time.
+    /// Returns the first tick that is not before the true time.
     #[inline]
     pub(super) fn next_tick(self) -> Tick {
         self.tick_after(0)
     }
 
-    /// The first tick that is `nanos` after the true time or later.
+    /// Returns the first tick that is at least `nanos` after the true time.
     pub(super) fn tick_after(self, nanos: u64) -> Tick {
         Tick::new(ticks(self.nanos.saturating_add(self.lag).saturating_add(nanos)))
     }
 
-    /// How long it is until `tick`.
+    /// Returns the time until `tick` begins, or zero if it has begun.
     pub(crate) fn until(self, tick: Tick) -> Duration {
         Duration::from_nanos(nanos_at(tick).saturating_sub(self.nanos))
     }
@@ -123,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_begin_at_their_borders_and_deadlines_are_rounded_up_to_them() {
+    fn a_tick_begins_every_16_ms_and_deadlines_are_rounded_up_to_ticks() {
         let (clock, time) = time();
         let now = || time.now(time.reached());
         for (millis, tick, next) in [(0, 0, 0), (1, 0, 1), (15, 0, 1), (16, 1, 1), (17, 1, 2)] {
@@ -138,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lag_makes_deadlines_later_and_nothing_else() {
+    fn a_lag_makes_deadlines_later_and_leaves_the_time_as_it_is() {
         struct Late;
         impl Clock for Late {
             fn now(&self) -> Duration {
@@ -154,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn time_stands_when_the_clock_goes_back_and_runs_on_once_a_writer_has_seen_it() {
+    fn time_stands_still_when_the_clock_goes_back_and_continues_after_the_next_write() {
         let (clock, time) = time();
         clock.set(Duration::from_secs(1000));
         let before = time.now_for_writer().tick();
@@ -164,7 +194,7 @@ mod tests {
         assert_eq!(time.now_for_writer().tick(), before);
         clock.set(Duration::from_secs(26));
         assert_eq!(time.now(time.reached()).tick(), before.after(1000));
-        // A second time, and by less than the slack, which only stops the time.
+        // The clock goes back again. A step back of less than the slack only stops the time.
         time.reach(time.now_for_writer().tick());
         clock.set(Duration::from_secs(10));
         assert_eq!(time.now_for_writer().tick(), before.after(1000));

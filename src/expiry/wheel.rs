@@ -1,33 +1,40 @@
-//! A hierarchical timing wheel: whose turn is it next, in constant time, for two years ahead.
+//! A hierarchical timing wheel: it finds the next bucket to check in constant time, for deadlines
+//! up to two years ahead.
 //!
 //! ```text
-//!   level 0    64 slots of a tick each          the ticks that share all but their last digit with the present one
-//!   level 1    64 slots of 64 ticks             those that share all but the last two
+//!   level 0    64 slots of a tick each     ticks that share all digits but the last with `elapsed`
+//!   level 1    64 slots of 64 ticks        ticks that share all digits but the last two
 //!   ...
 //!   level 5    64 slots of 2^30 ticks
 //! ```
 //!
-//! Its *members* are the buckets of the shard's index. A bucket is filed under the earliest removal among its twelve
-//! entries, or an earlier tick; when its turn comes, the shard looks at all of them, takes out those that are due, and
-//! files the bucket again. So the wheel costs 12 bytes for twelve entries, inserting an entry mostly finds its bucket
-//! filed already, and removing, evicting or replacing one costs nothing.
+//! The *members* of a wheel are the buckets of the shard's index. A bucket is filed under the
+//! earliest removal among its twelve entries, or under an earlier tick. When that tick comes, the
+//! shard checks all twelve entries, takes out those that are due, and files the bucket again.
+//! So the wheel takes 12 bytes for twelve entries. An insert mostly finds its bucket filed already.
+//! Removing, evicting or replacing an entry costs nothing.
 //!
-//! Ticks are numbers of base 64. A member lies on the level of the highest digit in which its tick differs from the
-//! present one, in the slot of that digit. When the present comes to a slot of a higher level, its members go down to
-//! lower ones; each does so five times at most. Empty stretches are skipped by a bit for each slot, however long they are.
+//! Ticks are numbers in base 64. A member is on the level of the highest digit in which its tick
+//! differs from `elapsed`, in the slot of that digit. When `elapsed` comes to a slot of a higher
+//! level, the members of the slot move down to lower levels. Each member moves five times at most.
+//! A bit for each slot lets the wheel skip empty stretches of any length.
 //!
-//! The idea is of Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7.
+//! The idea is from Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme
+//! 7.
 //!
 //! # Invariants
 //!
-//! 1. All lists are rings of `links`: a slot's head and its members, or a member alone if it is not filed.
-//! 2. Members of the slot that is being drained aside, a member with tick `t` lies in the slot that `t` has from
-//!    `elapsed`, and `elapsed <= t <= elapsed + u32::MAX`.
-//! 3. A slot's bit is set if and only if the slot has members.
+//! 1. All lists are circular lists of nodes in `links`: the head of a slot and its members, or a
+//!    member alone if it is not filed.
+//! 2. A member with tick `t` is in the slot of `t` as seen from `elapsed`, and
+//!    `elapsed <= t <= elapsed + u32::MAX`. The members of the slot that is being drained are
+//!    excepted.
+//! 3. The bit of a slot is set if and only if the slot has members.
 //!
 //! # Cost
 //!
-//! [`Wheel::file`] touches four links at most; [`Wheel::next_due`] does as much for each step that it is given.
+//! [`Wheel::file`] accesses four links at most. [`Wheel::next_due`] does as much for each step that
+//! it is given.
 
 use crate::prefetch::prefetch;
 use crate::units::Tick;
@@ -38,29 +45,32 @@ const LEVELS: usize = 6;
 const TOP: usize = LEVELS - 1;
 const SLOTS: usize = LEVELS << DIGIT_BITS;
 
-/// The place of a slot's head in `links`; those of members come after all heads.
+/// The node of a slot's head: an index of `links`. The nodes of members come after all heads.
 type Slot = usize;
 
+/// The neighbours of a node in its list.
 #[derive(Clone, Copy, Debug)]
 struct Link {
     prev: u32,
     next: u32,
 }
 
-/// When to look at which bucket.
+/// A timing wheel of buckets: each is filed under the tick at which it has to be checked.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     links: Vec<Link>,
     /// The low half of the tick that each member is filed under.
     ticks: Vec<u32>,
+    /// A bit for each slot that has members, a word for each level.
     occupied: [u64; LEVELS],
     elapsed: Tick,
-    /// The slot whose members are being handed out or sent down.
+    /// The slot whose members are being returned or moved down.
     draining: Option<Slot>,
+    /// The number of members that are filed.
     filed: usize,
 }
 
-/// A tick's digit on a level.
+/// Returns the digit of a tick on a level.
 fn digit(tick: Tick, level: usize) -> u32 {
     #[allow(clippy::cast_possible_truncation, reason = "a digit is below 64")]
     {
@@ -68,29 +78,29 @@ fn digit(tick: Tick, level: usize) -> u32 {
     }
 }
 
-/// How many bits a level's digit has below it.
+/// Returns the number of bits below the digit of a level.
 fn shift(level: usize) -> u32 {
     DIGIT_BITS * to_u32(level)
 }
 
-/// A slot's bit in `occupied`.
+/// Returns the bit of a slot in its word of `occupied`.
 fn bit(slot: Slot) -> u64 {
     1 << (slot % DIGITS as usize)
 }
 
-/// Levels, slots and, below `u32::MAX / 12` members, all places fit.
-fn to_u32(place: usize) -> u32 {
-    debug_assert!(u32::try_from(place).is_ok());
+/// Converts a level, slot or node. All nodes fit, as a wheel has less than `u32::MAX / 12` members.
+fn to_u32(node: usize) -> u32 {
+    debug_assert!(u32::try_from(node).is_ok());
     #[allow(clippy::cast_possible_truncation, reason = "see above")]
     {
-        place as u32
+        node as u32
     }
 }
 
 impl Wheel {
-    /// A wheel for `members`, none of which is filed.
+    /// Creates a wheel for so many `members`, none of which is filed.
     pub(crate) fn new(members: usize, now: Tick) -> Self {
-        let alone = |place| Link { prev: place, next: place };
+        let alone = |node| Link { prev: node, next: node };
         Self {
             links: (0..to_u32(SLOTS + members)).map(alone).collect(),
             ticks: vec![0; members],
@@ -101,38 +111,40 @@ impl Wheel {
         }
     }
 
-    /// Files no member any more. Allocates nothing.
+    /// Removes all members from their slots. Allocates nothing.
     pub(crate) fn clear(&mut self) {
-        (0..).zip(&mut self.links).for_each(|(place, link)| *link = Link { prev: place, next: place });
+        (0..).zip(&mut self.links).for_each(|(node, link)| *link = Link { prev: node, next: node });
         self.occupied = [0; LEVELS];
         self.draining = None;
         self.filed = 0;
     }
 
-    /// What a wheel for `members` allocates.
+    /// Returns the bytes of a wheel for so many `members`, its allocations included.
     pub(crate) fn footprint(members: usize) -> usize {
         size_of::<Self>() + (SLOTS + members) * size_of::<Link>() + members * size_of::<u32>()
     }
 
+    /// Returns the number of members, filed or not.
     pub(crate) fn members(&self) -> usize {
         self.ticks.len()
     }
 
-    /// What has been handed out: all members that were filed under ticks before this one.
+    /// Returns the tick up to which the wheel has come. All members with earlier ticks have been
+    /// returned.
     pub(crate) fn elapsed(&self) -> Tick {
         self.elapsed
     }
 
-    /// Whether no member is filed.
+    /// Returns `true` if no member is filed.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.filed == 0
     }
 
-    /// Files a member under a tick, unless it is filed under an earlier one.
+    /// Files a member under a tick, unless it is filed under that or an earlier one.
     #[inline]
     pub(crate) fn file(&mut self, member: usize, tick: Tick) {
-        let tick = tick.max(self.elapsed); // What lies before would never come.
+        let tick = tick.max(self.elapsed); // An earlier tick would never come.
         if self.is_filed(member) {
             if self.tick_of(member) <= tick {
                 return;
@@ -142,8 +154,10 @@ impl Wheel {
         self.link(member, tick);
     }
 
-    /// The next member whose tick is not after `now`; it is not filed any more. `None` if there is none, or after so
-    /// many `steps`.
+    /// Takes out the next member whose tick is not after `now`, and returns it. Returns `None` if
+    /// there is none, or if `steps` are used up.
+    ///
+    /// Each member that is returned or moved down takes one of the `steps`.
     pub(crate) fn next_due(&mut self, now: Tick, steps: &mut usize) -> Option<usize> {
         loop {
             if let Some(slot) = self.draining {
@@ -164,35 +178,37 @@ impl Wheel {
         }
     }
 
-    /// The members that are probably handed out next, for prefetching.
+    /// Returns the members that are probably returned next, for prefetching.
     pub(crate) fn upcoming(&self) -> [Option<usize>; 2] {
-        let member = |place: u32| (place as usize).checked_sub(SLOTS);
+        let member = |node: u32| (node as usize).checked_sub(SLOTS);
         let next = self.draining.and_then(|slot| member(self.links[slot].next));
         [next, next.and_then(|next| member(self.links[SLOTS + next].next))]
     }
 
-    /// Asks the processor to fetch what filing a member will look at.
+    /// Prefetches the words that filing a member accesses.
     #[inline]
     pub(crate) fn prefetch(&self, member: usize) {
         prefetch(self.ticks.as_ptr().wrapping_add(member));
         prefetch(self.links.as_ptr().wrapping_add(SLOTS + member));
     }
 
-    /// The first slot that has members, and the tick at which it begins.
+    /// Returns the first slot that has members and the tick at which it begins, or `None` if no
+    /// member is filed.
     fn next_slot(&self) -> Option<(Slot, Tick)> {
-        // A lower level's slots all come before the next slot of a higher one.
+        // All slots of a lower level come before the next slot of a higher one.
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
-        let present = digit(self.elapsed, level);
-        // Digits above are those of the present, and this one is larger, or the same on the lowest level; but on the top level,
-        // which has none above, it may have come round.
+        let current = digit(self.elapsed, level);
+        // The digits above are those of `elapsed`. This digit is larger than that of `elapsed`, or
+        // equal on the lowest level. The top level has no digits above, so it may have wrapped.
         let next = match level {
-            TOP => present + self.occupied[TOP].rotate_right(present).trailing_zeros(),
+            TOP => current + self.occupied[TOP].rotate_right(current).trailing_zeros(),
             _ => self.occupied[level].trailing_zeros(),
         };
         let above = self.elapsed.get() >> shift(level) >> DIGIT_BITS << DIGIT_BITS << shift(level);
         Some((slot(level, next % DIGITS), Tick::new(above + (u64::from(next) << shift(level)))))
     }
 
+    /// Returns the slot of a tick as seen from `elapsed` (invariant 2).
     fn slot_of(&self, tick: Tick) -> Slot {
         let differing = tick.get() ^ self.elapsed.get();
         let level = (differing.checked_ilog2().unwrap_or(0) / DIGIT_BITS) as usize;
@@ -201,8 +217,8 @@ impl Wheel {
     }
 
     fn is_filed(&self, member: usize) -> bool {
-        let place = SLOTS + member;
-        self.links[place].next as usize != place
+        let node = SLOTS + member;
+        self.links[node].next as usize != node
     }
 
     fn tick_of(&self, member: usize) -> Tick {
@@ -213,24 +229,25 @@ impl Wheel {
         (self.links[slot].next as usize).checked_sub(SLOTS)
     }
 
-    /// Adds a member that is not filed at the end of its slot.
+    /// Adds a member that is not filed to the end of the slot of `tick`.
     fn link(&mut self, member: usize, tick: Tick) {
-        let (slot, place) = (self.slot_of(tick), SLOTS + member);
+        let (slot, node) = (self.slot_of(tick), SLOTS + member);
         let last = self.links[slot].prev;
-        self.links[place] = Link { prev: last, next: to_u32(slot) };
-        self.links[last as usize].next = to_u32(place);
-        self.links[slot].prev = to_u32(place);
+        self.links[node] = Link { prev: last, next: to_u32(slot) };
+        self.links[last as usize].next = to_u32(node);
+        self.links[slot].prev = to_u32(node);
         self.occupied[slot >> DIGIT_BITS] |= bit(slot);
         self.ticks[member] = tick.low();
         self.filed += 1;
     }
 
+    /// Takes a filed member out of its slot.
     fn unlink(&mut self, member: usize) {
-        let place = SLOTS + member;
-        let Link { prev, next } = self.links[place];
+        let node = SLOTS + member;
+        let Link { prev, next } = self.links[node];
         self.links[prev as usize].next = next;
         self.links[next as usize].prev = prev;
-        self.links[place] = Link { prev: to_u32(place), next: to_u32(place) };
+        self.links[node] = Link { prev: to_u32(node), next: to_u32(node) };
         let neighbour = next as usize;
         if prev == next && neighbour < SLOTS {
             self.occupied[neighbour >> DIGIT_BITS] &= !bit(neighbour);
@@ -238,28 +255,28 @@ impl Wheel {
         self.filed -= 1;
     }
 
-    /// The tick that a member is filed under.
+    /// Returns the tick that a member is filed under, or `None` if it is not filed.
     pub(crate) fn filed_under(&self, member: usize) -> Option<Tick> {
         self.is_filed(member).then(|| self.tick_of(member))
     }
 
-    /// Recounts everything and panics where it differs.
+    /// Recounts all state, and panics if it is inconsistent.
     pub(crate) fn validate(&self) {
         let mut filed = 0;
         for slot in 0..SLOTS {
-            let mut place = self.links[slot].next as usize;
+            let mut node = self.links[slot].next as usize;
             let is_occupied = self.occupied[slot >> DIGIT_BITS] & bit(slot) != 0;
-            assert_eq!(is_occupied, place != slot, "the bit of slot {slot}");
-            while place != slot {
-                let link = self.links[place];
-                assert_eq!(self.links[link.next as usize].prev as usize, place, "links of {place}");
-                assert_eq!(self.links[link.prev as usize].next as usize, place, "links of {place}");
-                let tick = self.tick_of(place - SLOTS);
+            assert_eq!(is_occupied, node != slot, "the bit of slot {slot}");
+            while node != slot {
+                let link = self.links[node];
+                assert_eq!(self.links[link.next as usize].prev as usize, node, "links of {node}");
+                assert_eq!(self.links[link.prev as usize].next as usize, node, "links of {node}");
+                let tick = self.tick_of(node - SLOTS);
                 if self.draining != Some(slot) {
-                    assert!(tick >= self.elapsed, "a member was passed by");
+                    assert!(tick >= self.elapsed, "a member is late");
                     assert_eq!(self.slot_of(tick), slot, "{tick:?} at {:?}", self.elapsed);
                 }
-                place = link.next as usize;
+                node = link.next as usize;
                 filed += 1;
             }
         }
@@ -268,6 +285,7 @@ impl Wheel {
     }
 }
 
+/// Returns the slot of a digit on a level.
 fn slot(level: usize, digit: u32) -> Slot {
     level << DIGIT_BITS | digit as usize
 }
@@ -281,7 +299,7 @@ mod tests {
 
     use super::*;
 
-    /// Everything that is due, in the order in which it is handed out.
+    /// Returns all members that are due, in the order in which the wheel returns them.
     fn due(wheel: &mut Wheel, now: Tick) -> Vec<usize> {
         let mut steps = usize::MAX;
         let due = std::iter::from_fn(|| wheel.next_due(now, &mut steps)).collect();
@@ -317,27 +335,27 @@ mod tests {
         wheel.file(1, Tick::new(80));
         assert_eq!(due(&mut wheel, Tick::new(1000)), [0, 1]);
         assert_eq!(due(&mut wheel, Tick::new(2000)), []);
-        // What lies behind comes next.
+        // A tick that has passed is due at once.
         wheel.file(0, Tick::new(5));
         assert_eq!(due(&mut wheel, Tick::new(2001)), [0]);
     }
 
     #[test]
-    fn no_call_takes_more_steps_than_it_may_and_all_of_them_together_suffice() {
+    fn no_call_takes_more_steps_than_its_limit_and_a_linear_number_of_calls_suffices() {
         const MEMBERS: usize = 1000;
         let mut wheel = Wheel::new(MEMBERS, Tick::new(3));
         let tick = Tick::new(3 + (1 << 20));
         (0..MEMBERS).for_each(|member| wheel.file(member, tick));
-        let (mut handed_out, mut calls) = (Vec::new(), 0);
+        let (mut returned, mut calls) = (Vec::new(), 0);
         while !wheel.is_empty() {
             let mut steps = 7;
-            handed_out.extend(std::iter::from_fn(|| wheel.next_due(tick, &mut steps)));
+            returned.extend(std::iter::from_fn(|| wheel.next_due(tick, &mut steps)));
             wheel.validate();
             calls += 1;
         }
-        handed_out.sort_unstable();
-        assert_eq!(handed_out, (0..MEMBERS).collect::<Vec<_>>());
-        // Each member goes down three levels at most, and is handed out.
+        returned.sort_unstable();
+        assert_eq!(returned, (0..MEMBERS).collect::<Vec<_>>());
+        // Each member moves down three levels at most, and is returned.
         assert!(calls <= MEMBERS * 5 / 7, "{calls} calls");
     }
 
@@ -348,7 +366,7 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        // Every magnitude is as likely as any other.
+        // All magnitudes are equally likely.
         let length = |bits: u32| (0..bits, any::<u64>()).prop_map(|(bits, random)| random & ((2 << bits) - 1));
         let file = (0..40_usize, length(31))
             .prop_map(|(member, ahead)| Step::File(member, u32::try_from(ahead.max(1)).unwrap_or(u32::MAX)));
@@ -358,16 +376,16 @@ mod tests {
     }
 
     proptest! {
-        /// Against a map of ticks: nothing is early, nothing is forgotten.
+        /// Compares the wheel with a map of ticks: no member is early, and none is forgotten.
         #[test]
-        fn it_does_what_a_sorted_map_does(start in any::<u32>(), steps in steps()) {
+        fn it_returns_the_same_members_as_a_sorted_map(start in any::<u32>(), steps in steps()) {
             let mut now = Tick::new(u64::from(start));
             let mut wheel = Wheel::new(40, now);
             let mut model: BTreeMap<usize, Tick> = BTreeMap::new();
             for step in steps {
                 match step {
                     Step::File(member, ahead) => {
-                        // No farther than may be told apart from what has elapsed.
+                        // At most as far from `elapsed` as invariant 2 allows.
                         let tick = now.after(ahead).min(wheel.elapsed().after(u32::MAX)).max(wheel.elapsed().after(1));
                         wheel.file(member, tick);
                         let filed = model.entry(member).or_insert(tick);
