@@ -1,26 +1,29 @@
-//! A load in progress: one leader runs it, followers wait for its end, threads and tasks alike.
+//! A load in progress: one leader runs it, and followers wait for its end. Leaders and followers
+//! are threads or tasks.
 //!
 //! ```text
 //!   flying ----end(Landed)------> over: followers get the outcome
-//!      |   ----end(Panicked)----> over: followers are told
+//!      |   ----end(Panicked)----> over: followers get an error
 //!      +-------end(Abandoned)---> over: each follower starts again, and the first one leads
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. A flight ends once; what its end was stays.
-//! 2. A task that was told to wait has its waker among the flight's until it leaves or the flight ends.
-//! 3. No waker is called, cloned or dropped under the flight's lock: it may run the user's code, which may come back here.
+//! 1. A flight ends once, and its end does not change.
+//! 2. A task that has been told to wait has its waker in the flight's list, until the task leaves
+//!    or the flight ends.
+//! 3. No waker is called, cloned or dropped under the flight's lock. A waker may run user code,
+//!    which may use this flight.
 //!
 //! # Synchronization
 //!
-//! The lock orders all. A follower looks at the state and registers under one hold of it, so the end either is seen or
-//! finds the follower.
+//! The lock orders everything. A follower checks the state and registers under one hold of the
+//! lock. So the follower sees the end, or the end finds the follower.
 //!
 //! # Not here
 //!
-//! Keys, and which of their flights is under way: `shard/load.rs` has that under its lock. What is loaded: an outcome is
-//! any `T`.
+//! The keys of flights: `shard/load.rs` keeps them under the shard's lock. The results of loads: an
+//! outcome is any `T`.
 
 use core::future::Future;
 use core::mem;
@@ -34,67 +37,78 @@ use slab::Slab;
 
 use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, wait};
 
-/// What a flight needs for each task that waits at the same time, in bytes: while the list of wakers doubles there are the
-/// old places and twice as many others.
+/// The memory of a flight for each task that waits at the same time, in bytes.
+///
+/// While the list of wakers doubles, the old list exists beside a list that is twice as long.
 pub(crate) const SEAT_BYTES: usize = 3 * size_of::<Option<Waker>>();
 
-/// A load in progress. `C` is held until nobody refers to the flight any more.
+/// A load in progress. It keeps its charge `C` until the last reference to it is dropped.
 #[derive(Debug)]
 pub(crate) struct Flight<T, C> {
     state: Mutex<State<T>>,
-    is_over: Condvar,
-    /// Tasks that follow at present.
+    /// Threads wait on this for the end.
+    ended: Condvar,
+    /// The number of tasks that have a seat.
     seated: AtomicUsize,
     charge: C,
 }
 
 #[derive(Debug)]
 enum State<T> {
-    Flying { tasks: Slab<Waker>, threads: usize },
+    /// The wakers of tasks that wait, and the number of threads that do.
+    Flying {
+        tasks: Slab<Waker>,
+        threads: usize,
+    },
     Over(End<T>),
 }
 
-/// How a flight ended.
+/// The end of a flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End<T> {
+    /// The load has an outcome.
     Landed(T),
     /// The leader panicked.
     Panicked,
-    /// The leader was cancelled: nobody has loaded.
+    /// The leader has given up: followers have to load.
     Abandoned,
 }
 
 impl<T: Clone, C> Flight<T, C> {
+    /// Creates a flight without followers.
     pub(crate) fn new(charge: C) -> Self {
         Self {
             state: Mutex::new(State::Flying { tasks: Slab::new(), threads: 0 }),
-            is_over: Condvar::new(),
+            ended: Condvar::new(),
             seated: AtomicUsize::new(0),
             charge,
         }
     }
 
+    /// Returns the charge that the flight keeps.
     pub(crate) fn charge(&self) -> &C {
         &self.charge
     }
 
-    /// Ends the flight; the first end counts.
+    /// Ends the flight, and wakes its followers. Does nothing if the flight has ended before.
     pub(crate) fn end(&self, end: End<T>) {
         let mut state = self.state.lock();
         let State::Flying { tasks, .. } = &mut *state else { return };
         let tasks = mem::take(tasks);
         *state = State::Over(end);
         drop(state);
-        self.is_over.notify_all();
+        self.ended.notify_all();
         for (_, waker) in tasks {
-            // One that panics is no reason to leave the others waiting.
+            // A waker that panics must not leave the other tasks waiting.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 
-    /// Waits for the end, until some moment at the latest; `None` if that came first.
+    /// Blocks until the flight ends, and returns its end. Returns `None` if the time `until` comes
+    /// first.
     pub(crate) fn wait(&self, until: Option<Instant>) -> Option<End<T>> {
         let mut state = self.state.lock();
+        // Ends: the flight ends or `until` comes. Other wake-ups are spurious.
         loop {
             let threads = match &mut *state {
                 State::Over(end) => return Some(end.clone()),
@@ -104,14 +118,14 @@ impl<T: Clone, C> Flight<T, C> {
                 return None;
             }
             *threads += 1;
-            state = wait(&self.is_over, state, until);
+            state = wait(&self.ended, state, until);
             if let State::Flying { threads, .. } = &mut *state {
                 *threads -= 1;
             }
         }
     }
 
-    /// Threads and tasks that wait at present.
+    /// Returns the number of threads and tasks that wait.
     pub(crate) fn waiting(&self) -> usize {
         match &*self.state.lock() {
             State::Flying { tasks, threads } => tasks.len() + threads,
@@ -119,22 +133,24 @@ impl<T: Clone, C> Flight<T, C> {
         }
     }
 
-    /// How many tasks have a seat.
+    /// Returns the number of tasks that have a seat.
     pub(crate) fn seated(&self) -> usize {
-        self.seated.load(Ordering::Relaxed)
+        self.seated.load(Ordering::Relaxed) // A count, which orders nothing.
     }
 
-    /// Gives a seat to one more task, which then has to [`follow`](Self::follow).
+    /// Gives a seat to one more task, which has to [`follow`](Self::follow) after that.
     pub(crate) fn take_seat(&self) {
         self.seated.fetch_add(1, Ordering::Relaxed); // A count, which orders nothing.
     }
 
-    /// A future of the flight's end, for a task that has a seat, until it is dropped.
+    /// Returns a future of the flight's end, for a task that has a seat. The task gives the seat
+    /// back when it drops the future.
     pub(crate) fn follow(self: Arc<Self>) -> Follow<T, C> {
-        Follow { flight: self, place: None }
+        Follow { flight: self, registered: None }
     }
 
-    fn poll_end(&self, place: &mut Option<usize>, context: &Context<'_>) -> Poll<End<T>> {
+    /// Returns the end, or registers the waker under the key in `registered`.
+    fn poll_end(&self, registered: &mut Option<usize>, context: &Context<'_>) -> Poll<End<T>> {
         let waker = context.waker().clone();
         let mut state = self.state.lock();
         let tasks = match &mut *state {
@@ -145,10 +161,10 @@ impl<T: Clone, C> Flight<T, C> {
             }
             State::Flying { tasks, .. } => tasks,
         };
-        let replaced = match *place {
-            Some(place) => tasks.get_mut(place).map(|present| mem::replace(present, waker)),
+        let replaced = match *registered {
+            Some(key) => tasks.get_mut(key).map(|current| mem::replace(current, waker)),
             None => {
-                *place = Some(tasks.insert(waker));
+                *registered = Some(tasks.insert(waker));
                 None
             }
         };
@@ -157,24 +173,26 @@ impl<T: Clone, C> Flight<T, C> {
         Poll::Pending
     }
 
-    fn leave(&self, place: Option<usize>) {
+    /// Removes the waker with the key `registered`, and gives the seat back.
+    fn leave(&self, registered: Option<usize>) {
         let left = {
             let mut state = self.state.lock();
-            match (&mut *state, place) {
-                (State::Flying { tasks, .. }, Some(place)) => tasks.try_remove(place),
+            match (&mut *state, registered) {
+                (State::Flying { tasks, .. }, Some(key)) => tasks.try_remove(key),
                 _ => None,
             }
         };
-        self.seated.fetch_sub(1, Ordering::Relaxed);
+        self.seated.fetch_sub(1, Ordering::Relaxed); // A count, as in `take_seat`.
         drop(left);
     }
 }
 
-/// A task's wait for the end of a flight. May be dropped at any time.
+/// The wait of a task for the end of a flight. It may be dropped at any time.
 #[derive(Debug)]
 pub(crate) struct Follow<T: Clone, C> {
     flight: Arc<Flight<T, C>>,
-    place: Option<usize>,
+    /// The key of the task's waker in the flight's list, once it is there.
+    registered: Option<usize>,
 }
 
 impl<T: Clone, C> Future for Follow<T, C> {
@@ -182,13 +200,13 @@ impl<T: Clone, C> Future for Follow<T, C> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End<T>> {
         let this = &mut *self;
-        this.flight.poll_end(&mut this.place, context)
+        this.flight.poll_end(&mut this.registered, context)
     }
 }
 
 impl<T: Clone, C> Drop for Follow<T, C> {
     fn drop(&mut self) {
-        self.flight.leave(self.place);
+        self.flight.leave(self.registered);
     }
 }
 
@@ -256,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_that_left_is_not_called_and_leaves_its_seat() {
+    fn a_follower_that_left_is_not_woken_and_gives_its_seat_back() {
         let flight = flight();
         let (gone, here) = (Arc::new(Calls::default()), Arc::new(Calls::default()));
         let mut leaving = follow(&flight);
@@ -290,11 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn a_waker_that_panics_leaves_nobody_else_waiting() {
+    fn a_waker_that_panics_leaves_no_other_task_waiting() {
         struct Bad;
         impl Wake for Bad {
             fn wake(self: Arc<Self>) {
-                panic!("an executor that is gone");
+                panic!("the executor is gone");
             }
         }
         let flight = flight();
@@ -308,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_waits_no_longer_than_it_was_told_to() {
+    fn a_thread_waits_until_its_limit_and_gets_an_end_that_came_before() {
         let flight = flight();
         assert_eq!(flight.wait(Some(Instant::now() + Duration::from_millis(1))), None);
         flight.end(End::Landed(1));
@@ -316,11 +334,11 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_is_no_larger_than_is_accounted_for() {
+    fn a_seat_takes_at_most_the_bytes_that_are_counted() {
         let mut waiting: Slab<Waker> = Slab::new();
-        let places = (0..100).map(|_| waiting.insert(Waker::noop().clone())).count();
-        assert!(waiting.capacity() * size_of::<Option<Waker>>() <= 2 * places * size_of::<Option<Waker>>());
-        // A place is a waker or the number of the next free one.
+        let tasks = (0..100).map(|_| waiting.insert(Waker::noop().clone())).count();
+        assert!(waiting.capacity() * size_of::<Option<Waker>>() <= 2 * tasks * size_of::<Option<Waker>>());
+        // A slot of the slab is a waker, or the key of the next free slot.
         assert!(SEAT_BYTES >= 3 * size_of::<Waker>());
     }
 }
