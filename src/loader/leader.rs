@@ -1,4 +1,25 @@
-//! [`Leader`]: who runs a load, until it has come to an end, however that comes.
+//! [`Leader`]: the caller that runs a load, from its begin to its end.
+//!
+//! ```text
+//!   new --run the loader--> finish --> store the result --> end the flight --> notify the listener
+//!    |          | panic                                        ^
+//!    |          +------------> drop: Panicked -----------------+
+//!    +-----------------------> drop: Abandoned ----------------+
+//! ```
+//!
+//! A leader that is dropped before it has a result ends its flight. Its followers get an error if
+//! user code has panicked. Otherwise they start again.
+//!
+//! User code that runs for a load could ask for the key of that load, and would wait for itself.
+//! So each thread lists the keys that it loads. The keys of a task are in the list while the task
+//! is polled.
+//!
+//! # Invariants
+//!
+//! 1. All user code of a load runs while its key is in the list of its thread: the loader, its
+//!    future, conversions, policies, and the listener if it is notified before the flight ends.
+//! 2. A flight ends after its lease. Otherwise a follower that starts again could find the flight,
+//!    and follow it once more.
 
 use core::cell::RefCell;
 use core::future::{Future, poll_fn};
@@ -6,7 +27,8 @@ use core::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Answer, IntoLoaded, LoadError, Rules};
+use super::options::LoadOptions;
+use super::{Answer, IntoLoaded, LoadError};
 use crate::cache::{Cache, Target};
 use crate::flight::End;
 use crate::hash::KeyHash;
@@ -14,47 +36,47 @@ use crate::ring::OwnedValue;
 use crate::shard::{LoadResult, Notice, Outcome, Shard, Ticket};
 use crate::stats::LoadEnd;
 
-/// The leader of one flight, or one who loads without. Dropped before it has finished, it lets its followers go: they are
-/// told of a panic if it was in user code, and start again if not.
+/// The leader of a flight, or a caller that loads without one.
 pub(super) struct Leader {
     cache: Cache,
-    /// Which shard the key is of; kept, as a hasher of the user's own need not say the same again.
-    number: usize,
+    /// The index of the key's shard. It is kept, as a custom hasher might return another hash next
+    /// time.
+    shard_index: usize,
     hash: KeyHash,
     key: Arc<[u8]>,
-    /// `None` if others do not share the load.
+    /// The ticket of the flight, or `None` if the load is not shared.
     ticket: Option<Ticket>,
     began: Instant,
     /// User code runs, or has panicked.
-    is_inside: bool,
-    /// What the load has come to, once that is counted and stored.
+    is_in_user_code: bool,
+    /// The end of the load, once it is counted and its result is stored.
     end: Option<End<Outcome>>,
 }
 
 thread_local! {
-    /// The keys whose loaders run on this thread, the innermost last. A task's are here while it is polled.
-    static INSIDE: RefCell<Vec<Note>> = const { RefCell::new(Vec::new()) };
+    /// The keys that this thread loads, the innermost last.
+    static LOADING: RefCell<Vec<LoadingKey>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A key, and the address of its shard.
-type Note = (usize, Arc<[u8]>);
+/// The address of a shard, and a key.
+type LoadingKey = (usize, Arc<[u8]>);
 
-/// While it is there, a key's loader runs on this thread.
-#[must_use = "it ends when it is dropped"]
-pub(super) struct Inside;
+/// A guard that keeps a key in this thread's list of keys that it loads.
+#[must_use = "the key leaves the list when this is dropped"]
+pub(super) struct LoadingGuard;
 
-impl Inside {
+impl LoadingGuard {
     fn enter(leader: &Leader) -> Self {
-        let note = (address(leader.shard()), Arc::clone(&leader.key));
-        // A thread that ends has no list any more, and nothing is found in it.
-        let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(note));
+        let key = (address(leader.shard()), Arc::clone(&leader.key));
+        // A thread that ends has no list left, so `is_loading_here` finds nothing on it.
+        let _ = LOADING.try_with(|keys| keys.borrow_mut().push(key));
         Self
     }
 }
 
-impl Drop for Inside {
+impl Drop for LoadingGuard {
     fn drop(&mut self) {
-        let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
+        let _ = LOADING.try_with(|keys| keys.borrow_mut().pop());
     }
 }
 
@@ -62,14 +84,16 @@ fn address(shard: &Shard) -> usize {
     core::ptr::from_ref(shard).addr()
 }
 
-/// Whether the caller is within the loader of a key, which could not end while it waits.
-pub(super) fn is_inside(target: &Target<'_>, key: &[u8]) -> bool {
+/// Returns `true` if this thread, or the task that it polls, loads the key. Its load could not end
+/// while the caller waits for it.
+pub(super) fn is_loading_here(target: &Target<'_>, key: &[u8]) -> bool {
     let shard = address(target.shard);
-    let is_note = |note: &Note| note.0 == shard && *note.1 == *key;
-    INSIDE.try_with(|inside| inside.borrow().iter().any(is_note)).unwrap_or(false)
+    let is_same = |loading: &LoadingKey| loading.0 == shard && *loading.1 == *key;
+    LOADING.try_with(|keys| keys.borrow().iter().any(is_same)).unwrap_or(false)
 }
 
 impl Leader {
+    /// Creates the leader of a flight.
     pub(super) fn new(cache: &Cache, target: &Target<'_>, ticket: Ticket) -> Self {
         let key = Arc::clone(&ticket.key);
         let mut leader = Self::alone(cache, target, key);
@@ -77,16 +101,16 @@ impl Leader {
         leader
     }
 
-    /// One who loads without a flight.
+    /// Creates a leader without a flight.
     pub(super) fn alone(cache: &Cache, target: &Target<'_>, key: Arc<[u8]>) -> Self {
         Self {
             cache: cache.clone(),
-            number: target.number,
+            shard_index: target.number,
             hash: target.hash,
             key,
             ticket: None,
             began: Instant::now(),
-            is_inside: false,
+            is_in_user_code: false,
             end: None,
         }
     }
@@ -96,48 +120,52 @@ impl Leader {
     }
 
     fn shard(&self) -> &Shard {
-        self.cache.shard(self.number)
+        self.cache.shard(self.shard_index)
     }
 
-    /// Runs the loader, or a part of it.
+    /// Runs user code of the load: the loader, or a part of it.
     pub(super) fn run<R>(&mut self, run: impl FnOnce() -> R) -> R {
-        run_all(core::slice::from_mut(self), as_itself, run)
+        run_all(core::slice::from_mut(self), |leader| leader, run)
     }
 
-    /// Stores what the loader brought, unless the key was changed meanwhile, and tells those who wait; then the listener.
-    pub(super) fn finish<V, E>(mut self, result: Result<V, E>, rules: &Rules) -> Answer<E>
+    /// Stores the result of the loader, unless the key has changed meanwhile. Then notifies the
+    /// followers, and after them the listener.
+    pub(super) fn finish<V, E>(mut self, result: Result<V, E>, options: &LoadOptions) -> Answer<E>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
         let cache = self.cache.clone();
-        let shard = cache.shard(self.number);
-        let inside = Inside::enter(&self);
+        let shard = cache.shard(self.shard_index);
+        let guard = LoadingGuard::enter(&self);
         let (answer, notice) = match result {
-            Ok(value) => self.conclude(shard, value, rules),
+            Ok(value) => self.store_value(shard, value, options),
             Err(error) => {
                 let error = Arc::new(error);
-                let notice = self.conclude_failed(shard, &error, rules);
+                let notice = self.store_failure(shard, &error, options);
                 (Err(LoadError::Failed(error)), notice)
             }
         };
-        drop(inside);
+        drop(guard);
         drop(self);
         drop(notice);
         answer
     }
 
-    /// Stores what was loaded, unless the key was changed meanwhile. Those who wait hear of it when the leader is dropped. To be
-    /// called inside, as it runs conversions and policies of the user's own.
-    pub(super) fn conclude<'s, V: IntoLoaded, E>(
+    /// Stores a value that was loaded, unless the key has changed meanwhile. The followers are
+    /// notified when the leader is dropped.
+    ///
+    /// The caller holds a [`LoadingGuard`] of the key, as this runs conversions and custom
+    /// policies.
+    pub(super) fn store_value<'s, V: IntoLoaded, E>(
         &mut self,
         shard: &'s Shard,
         value: V,
-        rules: &Rules,
+        options: &LoadOptions,
     ) -> (Answer<E>, Notice<'s>) {
         let time = self.began.elapsed();
-        self.is_inside = true; // They may panic.
-        match rules.settle(value) {
+        self.is_in_user_code = true; // Conversions and policies may panic.
+        match options.with_lifetime(value) {
             Ok((value, lifetime)) => {
                 let bytes = value.as_ref();
                 let result = match self.cache.check_size(&self.key, bytes) {
@@ -157,26 +185,26 @@ impl Leader {
         }
     }
 
-    /// As [`conclude`](Self::conclude), for a loader that has failed.
-    pub(super) fn conclude_failed<'s, E: Send + Sync + 'static>(
+    /// Like [`store_value`](Self::store_value), but for a loader that has failed.
+    pub(super) fn store_failure<'s, E: Send + Sync + 'static>(
         &mut self,
         shard: &'s Shard,
         error: &Arc<E>,
-        rules: &Rules,
+        options: &LoadOptions,
     ) -> Notice<'s> {
         let time = self.began.elapsed();
-        self.is_inside = true;
-        let (_, notice) = self.complete(shard, LoadResult::Failed(rules.error_ttl()), LoadEnd::Failed(time));
+        self.is_in_user_code = true;
+        let (_, notice) = self.complete(shard, LoadResult::Failed(options.error_ttl()), LoadEnd::Failed(time));
         self.end = Some(End::Landed(Outcome::Failed(Arc::clone(error) as _)));
         notice
     }
 
-    /// Counts a failure that is none of the key's, and has those who wait start again.
-    pub(super) fn refuse(mut self) {
-        self.let_go(End::Abandoned, LoadEnd::Failed(self.began.elapsed()));
+    /// Counts a failure that does not concern the key, and lets the followers start again.
+    pub(super) fn give_up(mut self) {
+        self.end_without_result(End::Abandoned, LoadEnd::Failed(self.began.elapsed()));
     }
 
-    /// The value as it was stored, if it was.
+    /// Ends the lease and stores the result. Returns the value as it lies in the cache, if it does.
     fn complete<'s>(&self, shard: &'s Shard, result: LoadResult<'_>, end: LoadEnd) -> (Option<OwnedValue>, Notice<'s>) {
         shard.write_with_notice(|writer| match &self.ticket {
             Some(ticket) => writer.complete(self.hash, ticket, result, end),
@@ -187,24 +215,24 @@ impl Leader {
         })
     }
 
-    /// Ends the lease without a result.
-    fn let_go(&mut self, end: End<Outcome>, counted: LoadEnd) {
+    /// Counts the load, and ends the lease without a result.
+    fn end_without_result(&mut self, end: End<Outcome>, counted: LoadEnd) {
         self.shard().end_load(self.ticket.as_ref(), counted);
         self.end = Some(end);
     }
 
-    /// The number of the key's shard.
-    pub(super) fn number(&self) -> usize {
-        self.number
+    /// Returns the index of the key's shard.
+    pub(super) fn shard_index(&self) -> usize {
+        self.shard_index
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
         if self.end.is_none() {
-            match self.is_inside {
-                true => self.let_go(End::Panicked, LoadEnd::Failed(self.began.elapsed())),
-                false => self.let_go(End::Abandoned, LoadEnd::Cancelled),
+            match self.is_in_user_code {
+                true => self.end_without_result(End::Panicked, LoadEnd::Failed(self.began.elapsed())),
+                false => self.end_without_result(End::Abandoned, LoadEnd::Cancelled),
             }
         }
         if let (Some(end), Some(ticket)) = (self.end.take(), &self.ticket) {
@@ -213,33 +241,28 @@ impl Drop for Leader {
     }
 }
 
-/// Notes that the loaders of all of them run on this thread, until that is dropped.
-pub(super) fn enter_all<'l>(leaders: impl Iterator<Item = &'l Leader>) -> Vec<Inside> {
-    leaders.map(Inside::enter).collect()
+/// Adds the keys of all leaders to this thread's list, until the result is dropped.
+pub(super) fn enter_all<'l>(leaders: impl Iterator<Item = &'l Leader>) -> Vec<LoadingGuard> {
+    leaders.map(LoadingGuard::enter).collect()
 }
 
-/// For leaders that come alone.
-pub(super) fn as_itself(leader: &mut Leader) -> &mut Leader {
-    leader
-}
-
-/// Runs one loader, or a part of it, for several leaders.
+/// Runs user code for the loads of several leaders. `leader` returns the leader in an element.
 pub(super) fn run_all<L, R>(leaders: &mut [L], leader: fn(&mut L) -> &mut Leader, run: impl FnOnce() -> R) -> R {
-    // They are all inside or none is; inside already if this runs because they have panicked.
-    let was_inside = leaders.iter_mut().any(|each| leader(each).is_inside);
-    let mut notes = Vec::new();
+    // This is the same for all of them. It is `true` if this runs because user code has panicked.
+    let was_in_user_code = leaders.iter_mut().any(|each| leader(each).is_in_user_code);
+    let mut guards = Vec::new();
     for each in leaders.iter_mut() {
         let leader = leader(each);
-        leader.is_inside = true;
-        notes.push(Inside::enter(leader));
+        leader.is_in_user_code = true;
+        guards.push(LoadingGuard::enter(leader));
     }
     let result = run();
-    // Not if it panics.
-    leaders.iter_mut().for_each(|each| leader(each).is_inside = was_inside);
+    // After a panic it stays `true`, so the drop of the leaders reports the panic.
+    leaders.iter_mut().for_each(|each| leader(each).is_in_user_code = was_in_user_code);
     result
 }
 
-/// A loader's future, which is polled and dropped as part of its leaders' load.
+/// The future of a loader, which is polled and dropped as user code of its leaders' loads.
 struct Loading<'a, F, L> {
     future: Pin<&'a mut Option<F>>,
     leaders: &'a mut [L],
@@ -248,12 +271,12 @@ struct Loading<'a, F, L> {
 
 impl<F, L> Drop for Loading<'_, F, L> {
     fn drop(&mut self) {
-        // What it owns may ask for the key, too.
+        // Values that the future owns may ask for the key when they are dropped.
         run_all(self.leaders, self.leader, || self.future.set(None));
     }
 }
 
-/// Runs a loader in a task, for several leaders.
+/// Like [`run_all`], but for a loader in a task.
 pub(super) async fn run_all_async<F: Future, L>(
     leaders: &mut [L],
     leader: fn(&mut L) -> &mut Leader,
@@ -265,7 +288,7 @@ pub(super) async fn run_all_async<F: Future, L>(
         let Loading { future, leaders, leader } = &mut loading;
         run_all(leaders, *leader, || match future.as_mut().as_pin_mut() {
             Some(future) => future.poll(context),
-            None => unreachable!("it is dropped with `loading`"),
+            None => unreachable!("the future is dropped with `loading` only"),
         })
     })
     .await

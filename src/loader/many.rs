@@ -1,4 +1,18 @@
-//! Loading many keys in one call.
+//! Loads of many keys in one call.
+//!
+//! ```text
+//!   look all keys up --misses--> pending <------------------------------+
+//!                                  | board                              | flight given up
+//!          leads: one call of the loader --> store all --> end flights  |
+//!          follows: after that, wait for each flight -------------------+
+//! ```
+//!
+//! The call waits for others only after its own load has ended. So two calls that follow each
+//! other's keys do not wait for each other forever.
+//!
+//! Boarding and storing make entries leave. The listener is notified of the first ones before the
+//! load, and of the others after the flights have ended, or earlier if they are many. Before the
+//! flights have ended, calls of the listener for their keys are refused.
 
 use core::future::Future;
 use core::mem;
@@ -7,51 +21,65 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::leader::{Leader, enter_all, run_all, run_all_async};
-use super::rules::Rules;
-use super::{Answer, IntoLoaded, LoadError, Loaded, Turn, answer};
+use super::options::LoadOptions;
+use super::{Answer, IntoLoaded, LoadError, Loaded, Turn, follower_answer};
 use crate::cache::{Cache, LookUp};
 use crate::flight::End;
 use crate::ring::Value;
 use crate::shard::{KeyFlight, Negative, Notice, Outcome, Waiter};
 
-/// The values of many keys, in order; `None` for what the loader has not found.
+/// The values of many keys, in order, with `None` for keys that the loader has not found.
 type Answers<E> = Result<Vec<Option<Value>>, LoadError<E>>;
 
-/// Keys whose cache lines are fetched together.
+/// The number of keys whose cache lines are prefetched together.
 const BATCH: usize = 16;
 
 /// Loading many keys.
 impl Cache {
-    /// The values under `keys`, in order, `None` where there is none; `load` is called once with all keys that are missing,
-    /// and returns as many values, in order.
+    /// Returns the values under `keys`, in order. Calls `load` once with all keys that are missing,
+    /// and stores the values that it returns.
     ///
-    /// Keys that others are loading are waited for, not loaded twice; after this call's own load, so that two calls may ask
-    /// for each other's keys. Should such a load be given up, `load` is called again for what is left. A key that comes twice
-    /// is loaded once.
+    /// `load` returns as many values as it got keys, in the same order. `None` means that it found
+    /// nothing, and the call then returns `None` for that key. A key that comes twice is loaded
+    /// once.
+    ///
+    /// Keys that other callers load are not loaded twice. The call waits for them, after its own
+    /// load. So two calls may ask for each other's keys. If the load of another caller is given up,
+    /// `load` is called again for the keys that are left.
     ///
     /// ```
-    /// use bytecache::Cache;
+    /// use std::io;
+    /// use bytecache::{Cache, LoadError};
     ///
     /// let cache = Cache::new(1 << 20)?;
     /// cache.insert("1", "one")?;
     /// let values = cache.get_or_load_many(&["1", "2", "3"], |missing| {
     ///     assert_eq!(missing, [&"2", &"3"]);
-    ///     Ok::<_, std::io::Error>(vec![Some("two"), None])
-    /// });
-    /// let values = values.expect("the loader did not fail");
+    ///     Ok::<_, io::Error>(vec![Some("two"), None])
+    /// })?;
+    /// assert_eq!(values[0].as_deref(), Some(&b"one"[..]));
     /// assert_eq!(values[1].as_deref(), Some(&b"two"[..]));
     /// assert_eq!(values[2], None);
+    ///
+    /// let one_value = |_: &[&&str]| Ok::<_, io::Error>(vec![Some("four")]);
+    /// let result = cache.get_or_load_many(&["4", "5"], one_value);
+    /// assert!(matches!(result, Err(LoadError::WrongCount { keys: 2, values: 1 })));
+    /// assert!(!cache.contains_key("4"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Those of [`get_or_load`](Self::get_or_load) other than `Absent`, for all keys together; and
-    /// [`LoadError::WrongCount`]. What was loaded before that is stored.
+    /// Those of [`get_or_load`](Self::get_or_load) except `Absent`, for all keys together, and
+    /// [`LoadError::WrongCount`]. Values that were loaded before the error are stored.
+    ///
+    /// # Panics
+    ///
+    /// If `load` panics, the panic continues in this call.
     ///
     /// # Cost
     ///
-    /// As [`get_or_load`](Self::get_or_load) for each key, and a few allocations.
+    /// Like [`get_or_load`](Self::get_or_load) for each key, and a few allocations.
     pub fn get_or_load_many<K, V, E>(
         &self,
         keys: &[K],
@@ -76,11 +104,42 @@ impl Cache {
         Ok(batch.answers())
     }
 
-    /// As [`get_or_load_many`](Self::get_or_load_many), for tasks.
+    /// Like [`get_or_load_many`](Self::get_or_load_many), but for tasks, on any runtime.
+    ///
+    /// The future may be dropped at any time, like that of
+    /// [`get_or_load_async`](Self::get_or_load_async).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use bytecache::{Cache, LoadError};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("1", "one")?;
+    /// let load = async |missing: Vec<&&str>| {
+    ///     assert_eq!(missing, [&"2", &"3"]);
+    ///     Ok::<_, io::Error>(vec![Some("two"), None])
+    /// };
+    /// let values = cache.get_or_load_many_async(&["1", "2", "3"], load).await?;
+    /// assert_eq!(values[1].as_deref(), Some(&b"two"[..]));
+    /// assert_eq!(values[2], None);
+    ///
+    /// let load = async |_| Ok::<_, io::Error>(vec![Some("four")]);
+    /// let result = cache.get_or_load_many_async(&["4", "5"], load).await;
+    /// assert!(matches!(result, Err(LoadError::WrongCount { keys: 2, values: 1 })));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`get_or_load_many`](Self::get_or_load_many).
+    /// Those of [`get_or_load_many`](Self::get_or_load_many).
+    ///
+    /// # Cost
+    ///
+    /// Like [`get_or_load_many`](Self::get_or_load_many). A task that waits occupies 48 bytes of
+    /// the cache's memory for each key that it waits for.
     pub async fn get_or_load_many_async<'a, K, V, E, F>(
         &self,
         keys: &'a [K],
@@ -108,25 +167,31 @@ impl Cache {
     }
 }
 
-/// Many keys on their way to their values. `W` is how a caller waits for another's flight.
+/// The keys of a call, and the values that it has so far. `W` waits for the flight of another
+/// caller.
 struct Batch<'c, 'a, K, W> {
     cache: &'c Cache,
     keys: &'a [K],
     values: Vec<Option<Value>>,
-    /// Keys that came before, and where.
+    /// Keys that came before: their index, and the index of the first one.
     repeated: Vec<(usize, usize)>,
-    /// Keys that are neither found nor loaded yet.
+    /// Indexes of keys that are neither found nor loaded yet.
     pending: Vec<usize>,
-    /// Keys to load.
+    /// The leaders of keys to load.
     leaders: Vec<(usize, Leader)>,
-    /// Keys that others load.
+    /// The flights of keys that others load.
     follows: Vec<(usize, W)>,
-    /// What the listener is still to be told. Dropped after the leaders: then it may ask for their keys.
+    /// Entries that the listener will be notified of. This is dropped after the leaders, so the
+    /// listener may ask for their keys.
     notice: Notice<'c>,
 }
 
 impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     /// Looks all keys up.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::RecentFailure`] if a key has a negative entry that says so.
     fn new<E>(cache: &'c Cache, keys: &'a [K]) -> Result<Self, LoadError<E>> {
         let mut batch = Self {
             cache,
@@ -139,20 +204,20 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             notice: Notice::default(),
         };
         let mut first: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
-        for (number, keys) in keys.chunks(BATCH).enumerate() {
+        for (chunk, keys) in keys.chunks(BATCH).enumerate() {
             for key in keys {
                 let target = cache.target(key.as_ref());
                 target.shard.prefetch_bucket(target.hash);
             }
-            for (place, key) in keys.iter().enumerate() {
-                let (index, key) = (number * BATCH + place, key.as_ref());
+            for (offset, key) in keys.iter().enumerate() {
+                let (index, key) = (chunk * BATCH + offset, key.as_ref());
                 match cache.look_up(&cache.target(key), key) {
                     LookUp::Fresh(value) | LookUp::RefreshDue(value) => batch.values[index] = Some(value),
-                    LookUp::Negative(negative) => batch.note_negative(negative)?,
+                    LookUp::Negative(negative) => batch.take_negative(negative)?,
                     LookUp::Nothing => match first.entry(key) {
                         Entry::Occupied(first) => batch.repeated.push((index, *first.get())),
-                        Entry::Vacant(place) => {
-                            place.insert(index);
+                        Entry::Vacant(first) => {
+                            first.insert(index);
                             batch.pending.push(index);
                         }
                     },
@@ -162,14 +227,15 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         Ok(batch)
     }
 
-    fn note_negative<E>(&self, negative: Negative) -> Result<(), LoadError<E>> {
+    /// Leaves the value of a key with a negative entry at `None`.
+    fn take_negative<E>(&self, negative: Negative) -> Result<(), LoadError<E>> {
         match negative {
             Negative::Absent => Ok(()),
             Negative::Failed => Err(LoadError::RecentFailure),
         }
     }
 
-    /// Has all pending keys lead a flight, or follow one; whether there are any.
+    /// Lets every pending key lead a flight or follow one. Returns `true` if there were any.
     fn board<E>(&mut self, waiter: Waiter, follow: impl Fn(Arc<KeyFlight>) -> W) -> Result<bool, LoadError<E>> {
         let pending = mem::take(&mut self.pending);
         let mut boarded = Ok(());
@@ -183,27 +249,28 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             }
             self.notice.join(notice);
             if self.notice.is_long() {
-                self.tell_inside();
+                self.notify_while_leading();
             }
             if boarded.is_err() {
                 break;
             }
         }
-        self.tell_inside();
+        self.notify_while_leading();
         boarded.map(|()| !pending.is_empty())
     }
 
-    /// Tells the listener, which is told in turn if it asks for a key that this thread leads.
-    fn tell_inside(&mut self) {
+    /// Notifies the listener. If it asks for a key that this call leads, it gets an error.
+    fn notify_while_leading(&mut self) {
         let Self { leaders, notice, .. } = self;
         run_all(leaders, |(_, leader)| leader, || drop(mem::take(notice)));
     }
 
+    /// Returns the keys that this call has to load.
     fn missing(&self) -> Vec<&'a K> {
         self.leaders.iter().map(|&(index, _)| &self.keys[index]).collect()
     }
 
-    /// Takes what the loader has returned for the missing keys.
+    /// Stores the values that the loader has returned for the missing keys.
     fn finish<V, E>(&mut self, result: Result<Vec<Option<V>>, E>) -> Result<(), LoadError<E>>
     where
         V: IntoLoaded,
@@ -211,20 +278,21 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     {
         let mut leaders = mem::take(&mut self.leaders);
         let (keys, mut finished) = (leaders.len(), Ok(()));
-        // All are led until the last one is concluded; then those who wait hear of it, and then the listener.
-        let inside = enter_all(leaders.iter().map(|(_, leader)| leader));
+        // All keys are in the thread's list until the last one is stored. Then the followers are
+        // notified, and after them the listener.
+        let guards = enter_all(leaders.iter().map(|(_, leader)| leader));
         match result {
             Ok(values) if values.len() != keys => {
                 let values = values.len();
-                drop(inside);
-                leaders.into_iter().for_each(|(_, leader)| leader.refuse());
+                drop(guards);
+                leaders.into_iter().for_each(|(_, leader)| leader.give_up());
                 return Err(LoadError::WrongCount { keys, values });
             }
             Ok(values) => {
                 for ((index, leader), value) in leaders.iter_mut().zip(values) {
                     let value = value.map_or(Loaded::Absent, IntoLoaded::into_loaded);
-                    let shard = self.cache.shard(leader.number());
-                    let (answer, notice) = leader.conclude(shard, value, &Rules::DEFAULT);
+                    let shard = self.cache.shard(leader.shard_index());
+                    let (answer, notice) = leader.store_value(shard, value, &LoadOptions::DEFAULT);
                     finished = finished.and(self.take(*index, answer));
                     self.add_notice(notice);
                 }
@@ -232,20 +300,20 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             Err(error) => {
                 let error = Arc::new(error);
                 for (_, leader) in &mut leaders {
-                    let shard = self.cache.shard(leader.number());
-                    let notice = leader.conclude_failed(shard, &error, &Rules::DEFAULT);
+                    let shard = self.cache.shard(leader.shard_index());
+                    let notice = leader.store_failure(shard, &error, &LoadOptions::DEFAULT);
                     self.add_notice(notice);
                 }
                 finished = Err(LoadError::Failed(error));
             }
         }
-        drop(inside);
+        drop(guards);
         drop(leaders);
         drop(mem::take(&mut self.notice));
         finished
     }
 
-    /// Notes what had to leave, or tells of it if it is much.
+    /// Adds entries that the listener will be notified of. If there are many, notifies it at once.
     fn add_notice(&mut self, notice: Notice<'c>) {
         self.notice.join(notice);
         if self.notice.is_long() {
@@ -253,14 +321,15 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         }
     }
 
-    /// Takes the end of a flight that a key has followed.
+    /// Takes the end of the flight that a key has followed. If there is no result, the key is
+    /// pending again.
     fn take_end<E: Send + Sync + 'static>(
         &mut self,
         index: usize,
         end: Option<End<Outcome>>,
     ) -> Result<(), LoadError<E>> {
         let key = self.keys[index].as_ref();
-        match answer(&self.cache.target(key), end) {
+        match follower_answer(&self.cache.target(key), end) {
             Some(answer) => self.take(index, answer),
             None => {
                 self.pending.push(index);
@@ -269,6 +338,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         }
     }
 
+    /// Takes the answer for a key. An absent key has no value.
     fn take<E>(&mut self, index: usize, answer: Answer<E>) -> Result<(), LoadError<E>> {
         match answer {
             Ok(value) => self.values[index] = Some(value),
@@ -278,6 +348,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         Ok(())
     }
 
+    /// Returns the values of all keys, in order.
     fn answers(mut self) -> Vec<Option<Value>> {
         for (index, first) in self.repeated {
             self.values[index] = self.values[first].clone();

@@ -1,30 +1,40 @@
-//! Loading through the cache: one load of a key at a time, for threads and for tasks.
+//! Loads through the cache: one load of a key at a time, for threads and tasks.
 //!
 //! ```text
-//!   look up --hit--> answer
+//!   look up --hit--> return
 //!      | miss
-//!    board --Lead----> run the loader --> complete (store, if nothing changed the key) --> end the flight
-//!      |   --Follow--> wait for its end: the outcome; or, if it was abandoned, board again
-//!      +---Present---> answer
+//!    board --Lead----> run the loader --> complete: store, unless the key changed --> end flight
+//!      |   --Follow--> wait for the end: use the outcome, or board again if there is none
+//!      +---Present---> return
 //! ```
 //!
-//! Threads and tasks differ in how they run the loader and how they wait; all else is shared: `leader.rs` is the leader's
-//! part, `flight.rs` the wait, `shard/load.rs` what happens under the lock.
+//! Threads and tasks differ in how they run the loader and how they wait. They share everything
+//! else:
+//!
+//! | file | |
+//! |---|---|
+//! | `mod.rs` | loads of one key, with the loader of the call |
+//! | `many.rs` | loads of many keys in one call |
+//! | `builder.rs`, `options.rs`, `runtime.rs` | the options of a loader |
+//! | `handles.rs`, `early.rs` | loaders: refreshes, stale values |
+//! | `leader.rs` | the leader's part of a load |
+//! | `outcome.rs` | results of loaders, and of their callers |
+//! | `flight.rs`, `shard/load.rs` | waiting; decisions under the shard's lock |
 //!
 //! # Invariants
 //!
-//! 1. Who leads ends its flight, whatever happens: [`Leader`] does when it is dropped.
-//! 2. Who finds neither an entry nor a flight, under the lock, leads.
-//!
-//! # Not here
-//!
-//! Rules for all loads of a kind, and refreshing: `configured.rs`. Many keys at once: `many.rs`.
+//! 1. A leader ends its flight, however its load ends. The drop of [`Leader`] does so at the
+//!    latest.
+//! 2. A caller that finds neither an entry nor a flight, under the shard's lock, leads.
 
-mod configured;
+mod builder;
+mod early;
+mod handles;
 mod leader;
 mod many;
+mod options;
 mod outcome;
-mod rules;
+mod runtime;
 
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
@@ -33,10 +43,12 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use configured::{AsyncLoader, Loader, LoaderBuilder, Refresh};
-use leader::{Leader, as_itself, is_inside, run_all_async};
+pub use builder::LoaderBuilder;
+pub use handles::{AsyncLoader, Loader, Refresh};
+use leader::{Leader, is_loading_here, run_all_async};
+use options::LoadOptions;
 pub use outcome::{IntoLoaded, LoadError, Loaded};
-use rules::Rules;
+use runtime::{Sleep, Sleeper};
 
 use crate::cache::{Cache, LookUp, Misses, Target};
 use crate::flight::End;
@@ -44,51 +56,67 @@ use crate::ring::Value;
 use crate::shard::{Boarding, KeyFlight, Notice, Outcome, Waiter};
 use crate::stats::LoadCount;
 
+/// The result of a load for one caller.
 type Answer<E> = Result<Value, LoadError<E>>;
-
-/// A future that ends when a wait should.
-type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Makes one.
-type Sleeper = dyn Fn(Duration) -> Sleep + Send + Sync;
 
 /// Loading.
 ///
-/// One load of a key runs at a time; who asks for the key meanwhile waits for it and gets what it brings, threads and tasks
-/// alike. A load's result is stored unless the key was stored or removed, or the cache cleared, since the load began: then
-/// it only goes to those who wait. So after an invalidation that follows a change of what is loaded, nobody reads what was
-/// there before. What is promised is in [`docs::loading`](crate::docs::loading).
+/// One load of a key runs at a time. Callers that ask for the key meanwhile, threads or tasks, wait
+/// for it and get its result. The result is stored, unless the key was stored or removed, or the
+/// cache cleared, since the load began. Then only the callers that wait get it. So after a change
+/// of the store that is followed by an invalidation, no caller reads the older value. The page
+/// [`docs::loading`](crate::docs::loading) has the guarantees.
 impl Cache {
-    /// The value under `key`; if there is none, what `load` returns, which is stored.
+    /// Returns the value under `key`. If there is none, calls `load`, and stores and returns its
+    /// result.
     ///
-    /// `load` may use the cache, and load other keys. Two loads that wait for each other's keys never end: use a
-    /// [`Loader`] with a limit if yours could.
+    /// `load` may use the cache, and load other keys. Two loads that wait for each other's keys
+    /// never end. If your loads could do that, use a [`Loader`] with a
+    /// [`wait_limit`](LoaderBuilder::wait_limit).
     ///
     /// ```
-    /// use bytecache::Cache;
+    /// use std::io;
+    /// use bytecache::{Cache, LoadError};
     ///
     /// let cache = Cache::new(1 << 20)?;
-    /// let value = cache.get_or_load("answer", || Ok::<_, std::io::Error>("42"));
-    /// assert_eq!(value.as_deref().ok(), Some(&b"42"[..]));
-    /// // It is there: this loader is not called.
-    /// let value = cache.get_or_load("answer", || -> Result<&str, std::io::Error> { unreachable!() });
-    /// assert_eq!(value.as_deref().ok(), Some(&b"42"[..]));
+    /// let value = cache.get_or_load("answer", || Ok::<_, io::Error>("42"))?;
+    /// assert_eq!(value, "42");
+    ///
+    /// // The key is present, so this loader is not called.
+    /// let value = cache.get_or_load("answer", || -> Result<&str, io::Error> { unreachable!() })?;
+    /// assert_eq!(value, "42");
+    ///
+    /// let failed = cache.get_or_load("question", || Err::<&str, _>(io::Error::other("unknown")));
+    /// assert!(matches!(failed, Err(LoadError::Failed(_))));
+    /// assert!(!cache.contains_key("question"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`LoadError`]: `Failed` with what `load` returned, to all who waited, and nothing is stored; `Absent`; `Panicked` if
-    /// another's load did, which this one waited for; `Reentrant` if `load`, or what it calls, asks for its own key. If `load`
-    /// panics, the panic goes on.
+    /// * [`LoadError::Failed`] if `load` returns an error. Nothing is stored, and all callers that
+    ///   wait get the same error.
+    /// * [`LoadError::Absent`] if `load` finds nothing, or if a negative entry says so.
+    /// * [`LoadError::RecentFailure`] if a loader with an
+    ///   [`error_ttl`](LoaderBuilder::error_ttl) has recorded a failure of the key.
+    /// * [`LoadError::Panicked`] if this call waited for the load of another caller, and that load
+    ///   panicked.
+    /// * [`LoadError::Reentrant`] if `load`, or a function that it calls, asks for the key that it
+    ///   loads.
     ///
-    /// A value that cannot be stored, because it or its key is too large, is returned all the same, and counted.
+    /// A value that cannot be stored, because it or its key is too large, is returned, and counted
+    /// in the [statistics](Self::stats).
+    ///
+    /// # Panics
+    ///
+    /// If `load` panics, the panic continues in the call that runs it.
     ///
     /// # Cost
     ///
-    /// That of [`get`](Self::get) on a hit. On a miss the shard's lock, twice, and some 330 bytes and the key for as long as
-    /// the load is under way, which come out of the cache's memory, an eighth of it at most. If they are not to be had the load is
-    /// not shared, and its result not stored.
+    /// A hit costs as much as [`get`](Self::get). A miss takes the shard's lock twice. A load under
+    /// way occupies about 330 bytes and its key. They are part of the cache's memory, and all loads
+    /// together occupy at most an eighth of it. If there is no memory for a load, it is not shared,
+    /// and its result is not stored.
     #[inline]
     pub fn get_or_load<V, E>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> Result<V, E>) -> Answer<E>
     where
@@ -98,40 +126,42 @@ impl Cache {
         let key = key.as_ref();
         let target = self.target(key);
         if let Some(value) = self.read_value(&target, key, Misses::Ignored) {
-            return Ok(value); // As fast as `get`: what else there may be is looked for after that.
+            return Ok(value); // As fast as `get`. Negative entries are looked for only after a miss.
         }
         self.look_up_or_load(&target, key, load)
     }
 
-    /// As [`get_or_load`](Self::get_or_load), for tasks, on any runtime.
+    /// Like [`get_or_load`](Self::get_or_load), but for tasks, on any runtime.
     ///
-    /// The future may be dropped at any time. If it was the one that loads, another that waits goes on with its own loader.
-    /// While it is not polled, neither is its loader, and those who wait for it do so, too: do not keep one that you do not
-    /// poll.
+    /// The future may be dropped at any time. If it runs the load, another caller that waits then
+    /// loads with its own loader. While the future is not polled, its load does not continue, and
+    /// the callers that wait for it are delayed. So do not keep the future without polling it.
     ///
     /// ```
-    /// # fn block_on<T>(future: impl Future<Output = T>) -> T {
-    /// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    /// #     let mut future = std::pin::pin!(future);
-    /// #     loop {
-    /// #         if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) { return value }
-    /// #     }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use bytecache::{Cache, LoadError};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let value = cache.get_or_load_async("answer", async || Ok::<_, io::Error>("42")).await?;
+    /// assert_eq!(value, "42");
+    ///
+    /// let load = async || Err::<&str, _>(io::Error::other("unknown"));
+    /// let failed = cache.get_or_load_async("question", load).await;
+    /// assert!(matches!(failed, Err(LoadError::Failed(_))));
+    /// # Ok(())
     /// # }
-    /// # let cache = bytecache::Cache::new(1 << 20)?;
-    /// # block_on(async {
-    /// let value = cache.get_or_load_async("answer", async || Ok::<_, std::io::Error>("42")).await;
-    /// assert_eq!(value.as_deref().ok(), Some(&b"42"[..]));
-    /// # });
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`get_or_load`](Self::get_or_load).
+    /// Those of [`get_or_load`](Self::get_or_load).
     ///
     /// # Cost
     ///
-    /// As [`get_or_load`](Self::get_or_load); a task that waits takes 48 bytes of the cache's memory meanwhile.
+    /// Like [`get_or_load`](Self::get_or_load). A task that waits occupies 48 bytes of the cache's
+    /// memory.
     pub async fn get_or_load_async<V, E, F>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> F) -> Answer<E>
     where
         V: IntoLoaded,
@@ -143,10 +173,11 @@ impl Cache {
         match self.look_up(&target, key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Ok(value),
             LookUp::Negative(negative) => Err(negative.into()),
-            LookUp::Nothing => self.load_async(&target, key, |_| load(), &Rules::DEFAULT, None).await,
+            LookUp::Nothing => self.load_async(&target, key, |_| load(), &LoadOptions::DEFAULT, None).await,
         }
     }
 
+    /// Like [`get_or_load`](Self::get_or_load), after the fast look-up has missed.
     #[cold]
     fn look_up_or_load<V, E>(&self, target: &Target<'_>, key: &[u8], load: impl FnOnce() -> Result<V, E>) -> Answer<E>
     where
@@ -156,7 +187,7 @@ impl Cache {
         match self.look_up(target, key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Ok(value),
             LookUp::Negative(negative) => Err(negative.into()),
-            LookUp::Nothing => self.load(target, key, |_| load(), &Rules::DEFAULT),
+            LookUp::Nothing => self.load(target, key, |_| load(), &LoadOptions::DEFAULT),
         }
     }
 
@@ -167,37 +198,38 @@ impl Cache {
         target: &Target<'_>,
         key: &[u8],
         load: impl FnOnce(&Arc<[u8]>) -> Result<V, E>,
-        rules: &Rules,
+        options: &LoadOptions,
     ) -> Answer<E>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        let until = rules.wait_until();
-        // Ends: each round but the first follows another's load that was given up, or failed with an error of its own kind.
+        let until = options.wait_until();
+        // Ends: every round but the first comes after the load of another caller that was given up,
+        // or that failed with another type of error.
         loop {
             let end = match self.take_turn(target, key, Waiter::Thread) {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
                     let key = Arc::clone(leader.key());
                     let result = leader.run(|| load(&key));
-                    return leader.finish(result, rules);
+                    return leader.finish(result, options);
                 }
                 Turn::Follow(flight) => flight.wait(until),
             };
-            if let Some(answer) = answer(target, end) {
+            if let Some(answer) = follower_answer(target, end) {
                 return answer;
             }
         }
     }
 
-    /// As [`load`](Self::load), in a task.
+    /// Like [`load`](Self::load), but in a task.
     async fn load_async<V, E, F>(
         &self,
         target: &Target<'_>,
         key: &[u8],
         load: impl FnOnce(Arc<[u8]>) -> F,
-        rules: &Rules,
+        options: &LoadOptions,
         sleeper: Option<&Sleeper>,
     ) -> Answer<E>
     where
@@ -205,24 +237,25 @@ impl Cache {
         E: Send + Sync + 'static,
         F: Future<Output = Result<V, E>>,
     {
-        let mut patience = Patience::new(rules, sleeper);
-        // Ends: as in `load`.
+        let mut wait = TaskWait::new(options, sleeper);
+        // Ends: see `load`.
         loop {
             let end = match self.take_turn(target, key, Waiter::Task) {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
                     let result = run_async(&mut leader, load).await;
-                    return leader.finish(result, rules);
+                    return leader.finish(result, options);
                 }
-                Turn::Follow(flight) => patience.follow(flight).await,
+                Turn::Follow(flight) => wait.follow(flight).await,
             };
-            if let Some(answer) = answer(target, end) {
+            if let Some(answer) = follower_answer(target, end) {
                 return answer;
             }
         }
     }
 
-    /// What a caller is to do that has found nothing.
+    /// Returns the role of a caller that has found nothing, after notifying the listener of entries
+    /// that had to leave.
     fn take_turn<E>(&self, target: &Target<'_>, key: &[u8], waiter: Waiter) -> Turn<E> {
         let (mut turn, notice) = self.take_turn_with_notice(target, key, waiter);
         if let Turn::Lead(leader) = &mut turn {
@@ -231,10 +264,13 @@ impl Cache {
         turn
     }
 
-    /// As [`take_turn`](Self::take_turn), but the listener hears of what had to leave when the second result is dropped. If it
-    /// asks for a key that its thread leads, it has to be told so.
+    /// Like [`take_turn`](Self::take_turn), but the listener is notified when the second result is
+    /// dropped.
+    ///
+    /// If this thread leads, the notice has to be dropped within [`Leader::run`]. Otherwise a
+    /// listener that asks for the key would wait for its own thread.
     fn take_turn_with_notice<'a, E>(&self, target: &Target<'a>, key: &[u8], waiter: Waiter) -> (Turn<E>, Notice<'a>) {
-        if is_inside(target, key) {
+        if is_loading_here(target, key) {
             return (Turn::Answer(Err(LoadError::Reentrant)), Notice::default());
         }
         let (boarding, notice) = self.board(target, key, waiter);
@@ -249,25 +285,28 @@ impl Cache {
     }
 }
 
-/// What a caller is to do.
+/// The role of a caller that has found nothing.
 enum Turn<E> {
+    /// It returns this.
     Answer(Answer<E>),
+    /// It loads.
     Lead(Leader),
-    /// To wait; a task has a seat.
+    /// It waits. If it is a task, it has a seat.
     Follow(Arc<KeyFlight>),
 }
 
-/// Runs a leader's loader in a task.
+/// Runs the loader of a leader in a task.
 async fn run_async<V, E, F>(leader: &mut Leader, load: impl FnOnce(Arc<[u8]>) -> F) -> Result<V, E>
 where
     F: Future<Output = Result<V, E>>,
 {
     let key = Arc::clone(leader.key());
-    run_all_async(core::slice::from_mut(leader), as_itself, || load(key)).await
+    run_all_async(core::slice::from_mut(leader), |leader| leader, || load(key)).await
 }
 
-/// What a follower answers when a flight has ended, or its patience has; `None` if it is to start again.
-fn answer<E: Send + Sync + 'static>(target: &Target<'_>, end: Option<End<Outcome>>) -> Option<Answer<E>> {
+/// Returns the answer of a follower whose flight has ended, or `None` if it has to start again. An
+/// `end` of `None` means that the follower has waited for too long.
+fn follower_answer<E: Send + Sync + 'static>(target: &Target<'_>, end: Option<End<Outcome>>) -> Option<Answer<E>> {
     let answer = match end {
         None => {
             target.shard.loads().add(LoadCount::TimedOut, 1);
@@ -281,21 +320,22 @@ fn answer<E: Send + Sync + 'static>(target: &Target<'_>, end: Option<End<Outcome
     Some(answer)
 }
 
-/// How long a task waits for others.
-struct Patience<'a> {
+/// The wait of a task for the loads of others, up to a limit.
+struct TaskWait<'a> {
     limit: Option<Duration>,
     until: Option<Instant>,
     sleeper: Option<&'a Sleeper>,
-    /// Made with the first wait.
+    /// Created with the first wait.
     sleep: Option<Sleep>,
 }
 
-impl<'a> Patience<'a> {
-    fn new(rules: &Rules, sleeper: Option<&'a Sleeper>) -> Self {
-        Self { limit: rules.wait_limit, until: rules.wait_until(), sleeper, sleep: None }
+impl<'a> TaskWait<'a> {
+    fn new(options: &LoadOptions, sleeper: Option<&'a Sleeper>) -> Self {
+        Self { limit: options.wait_limit, until: options.wait_until(), sleeper, sleep: None }
     }
 
-    /// The end of a flight in which this task has a seat, or nothing when patience has come to its own end.
+    /// Waits for the end of a flight in which this task has a seat. Returns `None` if the limit
+    /// comes first.
     async fn follow(&mut self, flight: Arc<KeyFlight>) -> Option<End<Outcome>> {
         let mut follow = flight.follow();
         if let (None, Some(limit), Some(sleeper)) = (&self.sleep, self.limit, self.sleeper) {

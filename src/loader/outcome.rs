@@ -1,4 +1,4 @@
-//! What loaders return, and what their callers get.
+//! Results: [`Loaded`], which a loader returns, and [`LoadError`], which its callers get.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,56 +7,81 @@ use std::sync::Arc;
 use crate::expiry::Lifetime;
 use crate::shard::{Negative, Outcome};
 
-/// What a loader found: a value, with a lifetime if it is to have one of its own, or nothing.
+/// The result of a loader: a value, which may have a lifetime of its own, or nothing.
 ///
-/// A loader may also return the bytes alone, as anything that is `AsRef<[u8]>`.
+/// A loader may also return a plain value of any type that is `AsRef<[u8]>`.
 ///
 /// ```
+/// use std::io;
 /// use std::time::Duration;
 /// use bytecache::{Cache, Lifetime, LoadError, Loaded};
 ///
 /// let cache = Cache::new(1 << 20)?;
-/// let row: Option<(String, u64)> = Some(("Ada".to_string(), 60));
-/// let user = cache.get_or_load("user:1", || {
-///     Ok::<_, std::io::Error>(match row {
-///         Some((name, seconds)) => Loaded::ValueFor(name, Lifetime::new().ttl(Duration::from_secs(seconds))),
+/// let user = |row: Option<(&'static str, u64)>| {
+///     Ok::<_, io::Error>(match row {
+///         Some((name, seconds)) => {
+///             Loaded::ValueFor(name, Lifetime::new().ttl(Duration::from_secs(seconds)))
+///         }
 ///         None => Loaded::AbsentFor(Duration::from_secs(5)),
 ///     })
-/// });
-/// assert_eq!(user.as_deref().ok(), Some(&b"Ada"[..]));
+/// };
+/// assert_eq!(cache.get_or_load("user:1", || user(Some(("Ada", 60))))?, "Ada");
+/// assert!(matches!(cache.get_or_load("user:2", || user(None)), Err(LoadError::Absent)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loaded<V> {
-    /// A value that lives as long as the loader's, or the cache's, defaults say.
+    /// A value with the default lifetime of the loader, or of the cache.
     Value(V),
-    /// A value with a lifetime; what that does not say is as the defaults say.
+    /// A value with a lifetime. The defaults apply to everything that it does not set.
     ValueFor(V, Lifetime),
-    /// There is nothing under the key. Remembered as long as [`negative_ttl`](crate::LoaderBuilder::negative_ttl) says, and
-    /// not at all without a loader.
+    /// There is nothing under the key.
+    ///
+    /// The cache records that for the [`negative_ttl`](crate::LoaderBuilder::negative_ttl) of the
+    /// loader. Without a loader it does not record it.
     Absent,
-    /// There is nothing under the key, which is to be remembered for so long.
+    /// There is nothing under the key, and the cache records that for this time.
     AbsentFor(Duration),
 }
 
-/// `None` is [`Absent`](Self::Absent).
+/// Converts `None` to [`Absent`](Self::Absent).
+///
+/// ```
+/// use std::io;
+/// use bytecache::{Cache, Loaded};
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let find = |row: Option<&'static str>| Ok::<_, io::Error>(Loaded::from(row));
+/// assert_eq!(cache.get_or_load("user:1", || find(Some("Ada")))?, "Ada");
+/// assert!(cache.get_or_load("user:2", || find(None)).is_err_and(|error| error.is_absent()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl<V> From<Option<V>> for Loaded<V> {
     fn from(value: Option<V>) -> Self {
         value.map_or(Self::Absent, Self::Value)
     }
 }
 
-/// What a loader may return: bytes, or [`Loaded`]. Cannot be implemented elsewhere.
+/// The types that a loader may return: every `AsRef<[u8]>`, and [`Loaded`].
+///
+/// This trait is sealed: other crates cannot implement it.
 pub trait IntoLoaded: Sealed {
-    /// What the value's bytes are in.
+    /// The type that holds the bytes of the value.
     type Value: AsRef<[u8]>;
 
-    /// The value as what was found.
+    /// Converts this into the result of a load.
+    ///
+    /// ```
+    /// use bytecache::{IntoLoaded, Loaded};
+    ///
+    /// assert_eq!("value".into_loaded(), Loaded::Value("value"));
+    /// assert_eq!(Loaded::<&str>::Absent.into_loaded(), Loaded::Absent);
+    /// ```
     fn into_loaded(self) -> Loaded<Self::Value>;
 }
 
-/// So that the crate may add to [`IntoLoaded`].
+/// Keeps [`IntoLoaded`] sealed, so that the crate may add methods to it.
 pub trait Sealed {}
 
 impl<V: AsRef<[u8]>> Sealed for V {}
@@ -79,41 +104,84 @@ impl<V: AsRef<[u8]>> IntoLoaded for Loaded<V> {
     }
 }
 
-/// Why a load brought no value.
+/// The reason why a load returned no value. `E` is the error of the loader.
 ///
-/// Errors reach all who waited for the load, so they are shared. `E` is the loader's error.
+/// All callers that wait for a load share its error.
+///
+/// ```
+/// use std::io;
+/// use bytecache::{Cache, LoadError};
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let result = cache.get_or_load("key", || Err::<&str, _>(io::Error::other("no answer")));
+/// let message = match result {
+///     Ok(value) => format!("{value:?}"),
+///     Err(LoadError::Failed(error)) => error.to_string(),
+///     Err(error) => format!("not loaded: {error}"),
+/// };
+/// assert_eq!(message, "no answer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoadError<E> {
-    /// The loader returned an error, be it the caller's own or the one that another caller's ran.
+    /// The loader returned this error. It was the loader of this call, or of the caller that this
+    /// call waited for.
     Failed(Arc<E>),
-    /// The loader failed a moment ago, and the key is not loaded again for its [`error_ttl`](crate::LoaderBuilder::error_ttl).
+    /// The last load of the key failed, less than the
+    /// [`error_ttl`](crate::LoaderBuilder::error_ttl) ago. The loader was not called.
     RecentFailure,
-    /// The loader found nothing, now or within its negative time to live.
+    /// The loader found nothing, in this call or less than the
+    /// [`negative_ttl`](crate::LoaderBuilder::negative_ttl) ago.
     Absent,
-    /// The loader panicked in another thread or task, which this call waited for.
+    /// This call waited for another thread or task, whose loader panicked.
     Panicked,
-    /// Another's load took longer than [`wait_limit`](crate::LoaderBuilder::wait_limit). It goes on.
+    /// The load of another caller took longer than the
+    /// [`wait_limit`](crate::LoaderBuilder::wait_limit). That load goes on.
     TimedOut,
-    /// The key is being loaded by this very thread or task: waiting for it would never end.
+    /// This thread or task is loading the key already. Waiting for that load would never end.
     Reentrant,
-    /// The loader of many keys returned another number of values than it was given keys. None of them was stored.
+    /// The loader of many keys returned more or fewer values than it got keys. None of its values
+    /// was stored.
     WrongCount {
-        /// How many keys it was given.
+        /// The number of keys that the loader got.
         keys: usize,
-        /// How many values it returned.
+        /// The number of values that it returned.
         values: usize,
     },
 }
 
 impl<E> LoadError<E> {
-    /// Whether the loader said that there is nothing under the key.
+    /// Returns `true` if the loader found nothing under the key.
+    ///
+    /// ```
+    /// use std::io;
+    /// use bytecache::{Cache, Loaded};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let absent = cache.get_or_load("key", || Ok::<Loaded<&str>, io::Error>(Loaded::Absent));
+    /// assert!(absent.is_err_and(|error| error.is_absent()));
+    /// let failed = cache.get_or_load("key", || Err::<&str, _>(io::Error::other("no answer")));
+    /// assert!(failed.is_err_and(|error| !error.is_absent()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
-    /// The loader's error, if it returned one.
+    /// Returns the error of the loader, or `None` if the loader returned no error.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Loaded};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let failed = cache.get_or_load("key", || Err::<&str, _>("no answer"));
+    /// assert!(failed.is_err_and(|error| error.failure() == Some(&"no answer")));
+    /// let absent = cache.get_or_load("key", || Ok::<Loaded<&str>, &str>(Loaded::Absent));
+    /// assert!(absent.is_err_and(|error| error.failure().is_none()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn failure(&self) -> Option<&E> {
         match self {
@@ -141,17 +209,18 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "the loader failed: {error}"),
-            Self::RecentFailure => f.write_str("the loader failed a moment ago"),
+            Self::RecentFailure => f.write_str("the last load of the key failed, and its error_ttl is not over"),
             Self::Absent => f.write_str("the loader found nothing"),
-            Self::Panicked => f.write_str("the loader panicked in another thread or task"),
-            Self::TimedOut => f.write_str("the load by another thread or task took too long"),
-            Self::Reentrant => f.write_str("the loader asked for the key that it loads"),
+            Self::Panicked => f.write_str("the loader of another thread or task panicked"),
+            Self::TimedOut => f.write_str("the load of another thread or task took longer than the wait_limit"),
+            Self::Reentrant => f.write_str("the key is being loaded by this thread or task"),
             Self::WrongCount { keys, values } => write!(f, "the loader returned {values} values for {keys} keys"),
         }
     }
 }
 
-/// For errors of any kind, `Box<dyn Error>` and strings among them: so it has no source, and prints the loader's error itself.
+/// This is an error for every `E`, including `Box<dyn Error>` and strings. So it has no source, and
+/// prints the loader's error itself.
 impl<E: fmt::Debug + fmt::Display> core::error::Error for LoadError<E> {}
 
 impl<E> From<Negative> for LoadError<E> {
@@ -163,8 +232,8 @@ impl<E> From<Negative> for LoadError<E> {
     }
 }
 
-/// What a follower makes of a leader's outcome; `None` if that is an error of another type, from a call that loads the same
-/// key otherwise.
+/// Returns the answer of a follower to its leader's outcome, or `None` if that is an error of
+/// another type. Two calls may load the same key with different types of errors.
 pub(super) fn shared<E: Send + Sync + 'static>(outcome: Outcome) -> Option<super::Answer<E>> {
     match outcome {
         Outcome::Value(value) => Some(Ok(value)),

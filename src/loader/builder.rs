@@ -1,0 +1,538 @@
+//! [`LoaderBuilder`]: the options of a loader, and the checks of their values.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::IntoLoaded;
+use super::handles::{AsyncLoader, Loader, Shared};
+use super::options::LoadOptions;
+use super::runtime::{Runtime, Sleep};
+use crate::cache::Cache;
+use crate::error::BuildError;
+use crate::expiry::Lifetime;
+
+/// A builder of a [`Loader`] or an [`AsyncLoader`], from [`Cache::loader`].
+///
+/// All options have defaults.
+///
+/// ```
+/// use std::io;
+/// use std::time::Duration;
+/// use bytecache::Cache;
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let loader = cache
+///     .loader()
+///     .ttl(Duration::from_secs(60))
+///     .negative_ttl(Duration::from_secs(5))
+///     .build(|key| Ok::<_, io::Error>(key.to_ascii_uppercase()))?;
+/// assert_eq!(loader.get("key")?, "KEY");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct LoaderBuilder {
+    cache: Cache,
+    options: LoadOptions,
+    ttl: Option<Duration>,
+    refresh_after: Option<Duration>,
+    runtime: Runtime,
+}
+
+impl LoaderBuilder {
+    /// Sets the time to live of values, from the end of their load. A value that comes with a
+    /// [lifetime](super::Loaded::ValueFor) of its own keeps that.
+    ///
+    /// By default, the time to live of the cache applies. Zero is an error of
+    /// [`build`](Self::build).
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use bytecache::{BuildError, Cache, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let builder = cache.loader().ttl(Duration::from_secs(60));
+    /// let loader = builder.build(|_| Ok::<_, io::Error>("value"))?;
+    /// assert_eq!(loader.get("key")?, "value");
+    /// assert!(cache.contains_key("key"));
+    /// clock.advance(Duration::from_secs(61));
+    /// assert!(!cache.contains_key("key"));
+    ///
+    /// let error = cache.loader().ttl(Duration::ZERO).build(|_| Ok::<_, io::Error>("value")).err();
+    /// assert_eq!(error, Some(BuildError::ZeroLifetime));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self.options.lifetime = self.options.lifetime.ttl(ttl);
+        self
+    }
+
+    /// Sets how long the cache records that a load found [nothing](super::Loaded::Absent). Calls
+    /// for the key return [`LoadError::Absent`](super::LoadError::Absent) meanwhile.
+    ///
+    /// By default, that is not recorded, and each call loads again.
+    ///
+    /// The record is a negative entry: an entry without a value, which all reads except those of
+    /// loads miss. It counts in [`len`](Cache::len), and may be evicted. An insert under the key or
+    /// a removal of the key removes it.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, Loaded, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let loader = cache
+    ///     .loader()
+    ///     .negative_ttl(Duration::from_secs(5))
+    ///     .build(|_| Ok::<Loaded<&str>, io::Error>(Loaded::Absent))?;
+    /// assert!(loader.get("key").is_err_and(|error| error.is_absent()));
+    /// assert!(loader.get("key").is_err_and(|error| error.is_absent()));
+    /// assert_eq!(cache.stats().loads, 1);
+    /// clock.advance(Duration::from_secs(6));
+    /// assert!(loader.get("key").is_err_and(|error| error.is_absent()));
+    /// assert_eq!(cache.stats().loads, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.options.negative_ttl = ttl;
+        self
+    }
+
+    /// Sets how long a key is not loaded again after its load has failed.
+    ///
+    /// Calls for the key return [`LoadError::RecentFailure`](super::LoadError::RecentFailure)
+    /// meanwhile. They return a stale value instead, if there is one and
+    /// [`stale_for`](Self::stale_for) is set. The longest time is 90 days. A longer one is cut to
+    /// that.
+    ///
+    /// By default, a key without a value is loaded by each call. A value that is due for a refresh
+    /// is due again a second after an attempt that failed.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, LoadError, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let loader = cache
+    ///     .loader()
+    ///     .error_ttl(Duration::from_secs(5))
+    ///     .build(|_| Err::<String, _>(io::Error::other("the store does not answer")))?;
+    /// assert!(matches!(loader.get("key"), Err(LoadError::Failed(_))));
+    /// assert!(matches!(loader.get("key"), Err(LoadError::RecentFailure)));
+    /// clock.advance(Duration::from_secs(6));
+    /// assert!(matches!(loader.get("key"), Err(LoadError::Failed(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn error_ttl(mut self, ttl: Duration) -> Self {
+        self.options.error_ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the age from which values are refreshed. The first caller that reads such a value loads
+    /// it again, while all others get the current value.
+    ///
+    /// A thread runs the load in place, or on the [`executor`](Self::executor). A task waits for
+    /// the load, unless the [`spawner`](Self::spawner) runs it. With
+    /// [`get_then_refresh`](AsyncLoader::get_then_refresh), a task can use the value before the
+    /// load. If the load fails, the value stays until its deadline, and the refresh is tried again
+    /// after the [`error_ttl`](Self::error_ttl).
+    ///
+    /// By default, values are not refreshed. An entry takes four bytes for this. An age that is not
+    /// below the [`ttl`](Self::ttl) is an error of [`build`](Self::build).
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let version = AtomicU64::new(0);
+    /// let next_version = move |_: &[u8]| {
+    ///     Ok::<_, io::Error>(version.fetch_add(1, Ordering::Relaxed).to_string())
+    /// };
+    /// let loader = cache.loader().refresh_after(Duration::from_secs(50)).build(next_version)?;
+    /// assert_eq!(loader.get("version")?, "0");
+    /// assert_eq!(loader.get("version")?, "0");
+    /// clock.advance(Duration::from_secs(51));
+    /// assert_eq!(loader.get("version")?, "1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refresh_after(mut self, age: Duration) -> Self {
+        self.refresh_after = Some(age);
+        self.options.lifetime = self.options.lifetime.refresh_after(age);
+        self
+    }
+
+    /// Lets reads refresh values before their deadline, at random.
+    ///
+    /// A refresh is the likelier, the nearer the deadline is and the longer loads take. With a
+    /// `beta` of 1, the time from the refresh to the deadline is about that of a load. A larger
+    /// `beta` refreshes the value earlier. So one of many readers of a hot key loads it, and several
+    /// processes do so at different times. A refresh that fails or is given up is tried again like
+    /// one that is [due](Self::refresh_after).
+    ///
+    /// This is XFetch, of "Optimal Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti,
+    /// Lowenstein, VLDB 2015).
+    ///
+    /// By default, values are not refreshed early. A `beta` that is not a finite number above zero
+    /// is an error of [`build`](Self::build).
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let builder = cache.loader().ttl(Duration::from_secs(60));
+    /// let loader = builder.clone().early_refresh(1.0).build(|_| Ok::<_, io::Error>("value"))?;
+    /// assert_eq!(loader.get("key")?, "value");
+    ///
+    /// let error = builder.early_refresh(0.0).build(|_| Ok::<_, io::Error>("value")).err();
+    /// assert_eq!(error, Some(BuildError::EarlyRefresh { beta: 0.0 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Cost
+    ///
+    /// A second look-up for each hit, and four bytes for each entry.
+    pub fn early_refresh(mut self, beta: f64) -> Self {
+        self.options.early_beta = Some(beta);
+        self
+    }
+
+    /// Sets the stale period of values: how long they are kept after their deadline, for loads that
+    /// fail.
+    ///
+    /// A call returns the stale value if the load fails, if it panics in another thread or task, or
+    /// if it takes another caller longer than the [`wait_limit`](Self::wait_limit).
+    ///
+    /// By default, the stale period of the cache applies, and such calls return the error.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let is_first = AtomicBool::new(true);
+    /// let loader = cache
+    ///     .loader()
+    ///     .ttl(Duration::from_secs(60))
+    ///     .stale_for(Duration::from_secs(600))
+    ///     .build(move |_| match is_first.swap(false, Ordering::Relaxed) {
+    ///         true => Ok("value"),
+    ///         false => Err(io::Error::other("the store does not answer")),
+    ///     })?;
+    /// assert_eq!(loader.get("key")?, "value");
+    /// clock.advance(Duration::from_secs(61));
+    /// assert_eq!(loader.get("key")?, "value"); // The load failed.
+    /// clock.advance(Duration::from_secs(600));
+    /// assert!(loader.get("key").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stale_for(mut self, stale: Duration) -> Self {
+        self.options.lifetime = self.options.lifetime.stale_for(stale);
+        self.options.falls_back_to_stale = true;
+        self
+    }
+
+    /// Sets how long a call waits for the load of another caller. After that it returns
+    /// [`LoadError::TimedOut`](super::LoadError::TimedOut), and the load goes on.
+    ///
+    /// A loader for tasks needs a timer for that: its [`sleep`](Self::sleep). By default, calls
+    /// wait without a limit.
+    ///
+    /// ```
+    /// use std::{io, thread};
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, LoadError};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let builder = cache.loader().wait_limit(Duration::from_millis(10));
+    /// let loader = builder.build(|_| Ok::<_, io::Error>("value"))?;
+    /// let value = cache.get_or_load("key", || {
+    ///     // Another thread asks for the key during this load, and waits for 10 ms.
+    ///     let other = thread::scope(|scope| scope.spawn(|| loader.get("key")).join());
+    ///     assert!(matches!(other, Ok(Err(LoadError::TimedOut))));
+    ///     Ok::<_, io::Error>("value")
+    /// });
+    /// assert_eq!(value?, "value");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_limit(mut self, limit: Duration) -> Self {
+        self.options.wait_limit = Some(limit);
+        self
+    }
+
+    /// Sets the timer that wakes tasks at the end of the [`wait_limit`](Self::wait_limit), such as
+    /// `tokio::time::sleep`.
+    ///
+    /// By default there is none, and [`build_async`](Self::build_async) refuses a `wait_limit`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, LoadError};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let limit = Duration::from_millis(10);
+    /// let builder = cache.loader().wait_limit(limit).sleep(tokio::time::sleep);
+    /// let loader = builder.build_async(|_| async { Ok::<_, io::Error>("value") })?;
+    /// let value = cache.get_or_load_async("key", async || {
+    ///     // Another task asks for the key during this load, and waits for 10 ms.
+    ///     let loader = loader.clone();
+    ///     let other = tokio::spawn(async move { loader.get_async("key").await });
+    ///     assert!(matches!(other.await, Ok(Err(LoadError::TimedOut))));
+    ///     Ok::<_, io::Error>("value")
+    /// });
+    /// assert_eq!(value.await?, "value");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sleep<S, T>(mut self, sleep: S) -> Self
+    where
+        S: Fn(Duration) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.sleeper = Some(Arc::new(move |time| Box::pin(sleep(time)) as Sleep));
+        self
+    }
+
+    /// Sets the executor that runs refreshes for threads, such as a thread pool.
+    ///
+    /// The caller gets the current value, and does not wait for the load. If the executor drops a
+    /// job, the key is not refreshed this time. By default, the thread that finds an entry due runs
+    /// the load in place.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let (sender, jobs) = mpsc::channel();
+    /// let version = AtomicU64::new(0);
+    /// let loader = cache
+    ///     .loader()
+    ///     .refresh_after(Duration::from_secs(50))
+    ///     .executor(move |job| drop(sender.send(job)))
+    ///     .build(move |_| {
+    ///         Ok::<_, io::Error>(version.fetch_add(1, Ordering::Relaxed).to_string())
+    ///     })?;
+    /// assert_eq!(loader.get("version")?, "0");
+    /// clock.advance(Duration::from_secs(51));
+    /// assert_eq!(loader.get("version")?, "0");
+    /// for job in jobs.try_iter() {
+    ///     job();
+    /// }
+    /// assert_eq!(loader.get("version")?, "1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn executor(mut self, executor: impl Fn(Box<dyn FnOnce() + Send>) + Send + Sync + 'static) -> Self {
+        self.runtime.executor = Some(Arc::new(executor));
+        self
+    }
+
+    /// Sets the spawner that runs refreshes for tasks, such as `|task| drop(tokio::spawn(task))`.
+    ///
+    /// The caller gets the current value, and does not wait for the load. If the spawner drops a
+    /// task, the key is not refreshed this time. By default, the task that finds an entry due waits
+    /// for the load.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::sync::{Arc, mpsc};
+    /// use std::time::Duration;
+    /// use bytecache::{Cache, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let (sender, tasks) = mpsc::channel();
+    /// let version = AtomicU64::new(0);
+    /// let loader = cache
+    ///     .loader()
+    ///     .refresh_after(Duration::from_secs(50))
+    ///     .spawner(move |task| drop(sender.send(tokio::spawn(task))))
+    ///     .build_async(move |_| {
+    ///         let version = version.fetch_add(1, Ordering::Relaxed);
+    ///         async move { Ok::<_, io::Error>(version.to_string()) }
+    ///     })?;
+    /// assert_eq!(loader.get_async("version").await?, "0");
+    /// clock.advance(Duration::from_secs(51));
+    /// assert_eq!(loader.get_async("version").await?, "0");
+    /// for task in tasks.try_iter() {
+    ///     task.await?;
+    /// }
+    /// assert_eq!(loader.get_async("version").await?, "1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawner(
+        mut self,
+        spawner: impl Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync + 'static,
+    ) -> Self {
+        self.runtime.spawner = Some(Arc::new(spawner));
+        self
+    }
+
+    /// Creates a loader for threads. `load` gets the key, and returns the value.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let loader = cache.loader().build(|key| Ok::<_, io::Error>(key.to_ascii_uppercase()))?;
+    /// assert_eq!(loader.get("key")?, "KEY");
+    ///
+    /// let (refresh_after, ttl) = (Duration::from_secs(60), Duration::from_secs(60));
+    /// let builder = cache.loader().ttl(ttl).refresh_after(refresh_after);
+    /// let error = builder.build(|_| Ok::<_, io::Error>("value")).err();
+    /// assert_eq!(error, Some(BuildError::LateRefresh { refresh_after, ttl }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// * [`BuildError::ZeroLifetime`] if the [`ttl`](Self::ttl) is zero.
+    /// * [`BuildError::LateRefresh`] if [`refresh_after`](Self::refresh_after) is not below the
+    ///   `ttl`.
+    /// * [`BuildError::EarlyRefresh`] if the beta of [`early_refresh`](Self::early_refresh) is not
+    ///   a finite number above zero.
+    pub fn build<F, V, E>(self, load: F) -> Result<Loader<F>, BuildError>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: Send + Sync + 'static,
+    {
+        Ok(Loader::new(self.share(load)?))
+    }
+
+    /// Creates a loader for tasks. `load` gets the key, and returns a future of the value.
+    ///
+    /// The future cannot borrow from `load`. Clone what it needs:
+    /// `move |key| { let db = db.clone(); async move { db.read(&key).await } }`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use std::time::Duration;
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let loader = cache
+    ///     .loader()
+    ///     .build_async(|key| async move { Ok::<_, io::Error>(key.to_ascii_uppercase()) })?;
+    /// assert_eq!(loader.get_async("key").await?, "KEY");
+    ///
+    /// let builder = cache.loader().wait_limit(Duration::from_secs(1));
+    /// let error = builder.build_async(|_| async { Ok::<_, io::Error>("value") }).err();
+    /// assert_eq!(error, Some(BuildError::NoSleep));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), and [`BuildError::NoSleep`] if there is a
+    /// [`wait_limit`](Self::wait_limit) without a [`sleep`](Self::sleep).
+    pub fn build_async<F, T, V, E>(self, load: F) -> Result<AsyncLoader<F>, BuildError>
+    where
+        F: Fn(Arc<[u8]>) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<V, E>> + Send + 'static,
+        V: IntoLoaded + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        if self.options.wait_limit.is_some() && self.runtime.sleeper.is_none() {
+            return Err(BuildError::NoSleep);
+        }
+        Ok(AsyncLoader::new(self.share(load)?))
+    }
+
+    /// Checks the options, and combines them with the loader's function.
+    fn share<F>(self, load: F) -> Result<Shared<F>, BuildError> {
+        if self.ttl == Some(Duration::ZERO) {
+            return Err(BuildError::ZeroLifetime);
+        }
+        if let (Some(refresh_after), Some(ttl)) = (self.refresh_after, self.ttl) {
+            if refresh_after >= ttl {
+                return Err(BuildError::LateRefresh { refresh_after, ttl });
+            }
+        }
+        if let Some(beta) = self.options.early_beta.filter(|&beta| !(beta > 0.0 && beta.is_finite())) {
+            return Err(BuildError::EarlyRefresh { beta });
+        }
+        let Self { cache, mut options, runtime, .. } = self;
+        if options.early_beta.is_some() || options.error_ttl().is_some() {
+            // Entries need a stamp that delays the next load, even if `refresh_after` is not set.
+            options.lifetime = options.lifetime.or(Lifetime::new().refresh_after(Duration::MAX));
+        }
+        Ok(Shared::new(cache, options, runtime, load))
+    }
+}
+
+impl fmt::Debug for LoaderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoaderBuilder")
+            .field("cache", &self.cache)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// Returns a builder of a loader: a function that loads missing keys, with options for all of
+    /// its loads.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let squares = cache
+    ///     .loader()
+    ///     .ttl(Duration::from_secs(60))
+    ///     .refresh_after(Duration::from_secs(50))
+    ///     .stale_for(Duration::from_secs(600))
+    ///     .build(|key| {
+    ///         let number: u64 = std::str::from_utf8(key).unwrap_or_default().parse()?;
+    ///         Ok::<_, std::num::ParseIntError>((number * number).to_string())
+    ///     })?;
+    /// assert_eq!(squares.get("12")?, "144");
+    /// assert!(squares.get("twelve").is_err_and(|error| error.failure().is_some()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn loader(&self) -> LoaderBuilder {
+        LoaderBuilder {
+            cache: self.clone(),
+            options: LoadOptions::DEFAULT,
+            ttl: None,
+            refresh_after: None,
+            runtime: Runtime::default(),
+        }
+    }
+}
