@@ -50,13 +50,13 @@
 //!
 //! # Refreshing
 //!
-//! After [`refresh_after`](crate::LoaderBuilder::refresh_after) the first reader of an entry claims
-//! its refresh. It moves the time of the entry's refresh, so other readers do not even look at the
-//! lock.
+//! After [`refresh_after`](crate::LoaderBuilder::refresh_after) the first reader of an entry gets
+//! the permit to refresh it. The permit moves the time of the entry's refresh, so other readers do
+//! not even look at the lock.
 //!
 //! * The load registers when it begins: in place, on the executor, or when its future is first
 //!   polled. If the entry has left or was replaced by then, it does not begin.
-//! * If it fails or never begins, the entry is due again a second after the claim, or after the
+//! * If it fails or never begins, the entry is due again a second after the permit, or after the
 //!   [`error_ttl`](crate::LoaderBuilder::error_ttl).
 //! * A refresh in progress is not begun a second time, however long it takes.
 //! * A refresh is a load like any other. It is not stored if the key was changed meanwhile, and

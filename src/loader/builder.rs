@@ -179,9 +179,9 @@ impl LoaderBuilder {
     ///
     /// A refresh is the likelier, the nearer the deadline is and the longer loads take. With a
     /// `beta` of 1, the time from the refresh to the deadline is about that of a load. A larger
-    /// `beta` refreshes the value earlier. So one of many readers of a hot key loads it, and several
-    /// processes do so at different times. A refresh that fails or is given up is tried again like
-    /// one that is [due](Self::refresh_after).
+    /// `beta` refreshes the value earlier. So one of many readers of a hot key loads it, and
+    /// several processes do so at different times. A refresh that fails or is given up is tried
+    /// again like one that is [due](Self::refresh_after).
     ///
     /// This is XFetch, of "Optimal Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti,
     /// Lowenstein, VLDB 2015).

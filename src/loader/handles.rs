@@ -130,7 +130,7 @@ impl<F> Shared<F> {
     }
 
     /// Returns the permit to load an entry again, or `None` if another caller has it, or if the
-    /// entry is not due any more.
+    /// entry has stopped being due.
     fn permit(&self, target: &Target<'_>, key: &[u8], reason: Reason) -> Option<RefreshPermit> {
         let retry = self.options.retry();
         target.shard.write(|writer| writer.permit_refresh(target.hash, key, reason, retry))

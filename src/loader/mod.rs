@@ -314,7 +314,7 @@ fn follower_answer<E: Send + Sync + 'static>(target: &Target<'_>, end: Option<En
         }
         Some(End::Abandoned) => return None,
         Some(End::Panicked) => return Some(Err(LoadError::Panicked)),
-        Some(End::Landed(outcome)) => outcome::shared(outcome)?,
+        Some(End::Landed(outcome)) => outcome::to_answer(outcome)?,
     };
     target.shard.loads().add(LoadCount::Followers, 1);
     Some(answer)

@@ -234,7 +234,7 @@ impl<E> From<Negative> for LoadError<E> {
 
 /// Returns the answer of a follower to its leader's outcome, or `None` if that is an error of
 /// another type. Two calls may load the same key with different types of errors.
-pub(super) fn shared<E: Send + Sync + 'static>(outcome: Outcome) -> Option<super::Answer<E>> {
+pub(super) fn to_answer<E: Send + Sync + 'static>(outcome: Outcome) -> Option<super::Answer<E>> {
     match outcome {
         Outcome::Value(value) => Some(Ok(value)),
         Outcome::Absent => Some(Err(LoadError::Absent)),
