@@ -1,25 +1,34 @@
-//! Why entries leave, and how the listener is told.
+//! Why entries leave, and how the removal listener is notified of them.
 //!
-//! Entries that leave under a shard's lock are copied to a [`Removals`] list, and the cache's [`Teller`] tells its listener
-//! of them once the lock is free. Without a listener nothing is copied.
+//! Entries that leave under a shard's lock are copied to a list of [`Removals`]. When the lock is
+//! free, the [`Notifier`] of the cache calls the listener with each of them. Without a listener
+//! nothing is copied.
 //!
 //! ```text
-//!   operation    what had to wait, what left in it .......... told, all of it
-//!     listener     its own writes -> what leaves there ......... NESTED of the thread: told next, up to 1,000 entries
-//!                                                                | the rest
-//!   next write, maintain <-------------------------------------- KEPT of the teller
+//!   operation     entries that waited, entries that left in it ... listener called, all of them
+//!     listener      its own writes -> entries leave ............... NESTED queue of the thread:
+//!                                                                   called next, up to 1,000 entries
+//!                                                                 | the rest
+//!   next write, maintain <---------------------------------------- deferred lists of the notifier
 //! ```
 //!
-//! A listener that writes makes more entries leave. Telling of those within its writes would take another frame of the
-//! stack for each, without end if each call makes another entry leave. So while a listener runs on a thread, whatever leaves
-//! there, from any cache, joins that thread's queue; and the operation on the outside, which called the listener, goes through
-//! the queue when the call has returned.
+//! A listener that writes makes more entries leave. To notify of those within its writes would take
+//! another stack frame for each, without end if each call makes another entry leave. So while a
+//! listener runs on a thread, entries that leave there, from any cache, join the queue of the
+//! thread. The outermost operation, which called the listener, empties the queue when the call has
+//! returned.
 //!
 //! # Invariants
 //!
-//! 1. An entry that has left lies in one list, and goes out of it before the listener is called with it: it is told once.
+//! 1. An entry that has left is in one list. It is taken out before the listener is called with it.
+//!    So each entry is notified once.
 //! 2. On one thread, one listener runs at a time.
-//! 3. Stores within a listener are refused while [`max_waiting`](Teller::refuses) bytes wait.
+//! 3. Stores within a listener are refused while [`max_waiting_bytes`](Notifier::refuses_stores)
+//!    bytes wait.
+//!
+//! # Synchronization
+//!
+//! The deferred lists are behind a lock. The atomics are counters, bounds and hints: all Relaxed.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -29,89 +38,118 @@ use std::sync::Arc;
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 
-/// Why an entry left the cache.
+/// The reason why an entry left the cache.
+///
+/// The [removal listener](crate::CacheBuilder::on_removal) gets it with each entry.
+///
+/// ```
+/// use bytecache::{Cache, RemovalCause};
+/// use std::sync::{Arc, Mutex};
+///
+/// let causes = Arc::new(Mutex::new(vec![]));
+/// let log = Arc::clone(&causes);
+/// let cache = Cache::builder()
+///     .max_bytes(1 << 20)
+///     .on_removal(move |_key, _value, cause| log.lock().unwrap().push(cause))
+///     .build()?;
+/// cache.insert("key", "old")?;
+/// cache.insert("key", "new")?;
+/// cache.remove("key");
+/// assert_eq!(*causes.lock().unwrap(), [RemovalCause::Replaced, RemovalCause::Removed]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemovalCause {
-    /// Its time to live or its time to idle, and its stale period, came to an end.
+    /// Its time to live or its time to idle ended, and so did its stale period.
     Expired,
-    /// The eviction policy, or the want of space, chose it; or the policy would not have it at all.
+    /// The eviction policy chose it, or its space was needed. Also a new entry that the policy did
+    /// not admit.
     Evicted,
-    /// A caller removed it: `remove`, `take`, `retain` or `clear`.
+    /// A caller removed it: by `remove`, `take`, `retain` or `clear`.
     Removed,
-    /// A caller stored another value under its key, or a write to its key failed, which removes what is older.
+    /// A caller stored another value under its key. Also an entry that is removed because a write to
+    /// its key failed.
     Replaced,
 }
 
-/// A function of the user's that is told of entries that left.
+/// The removal listener of a cache: a function of the user.
 pub(crate) type Listener = Arc<dyn Fn(&[u8], &[u8], RemovalCause) + Send + Sync>;
 
-/// Entries that left through listeners' writes and that one operation tells of.
+/// The most entries that left through writes of listeners and that one operation notifies of.
 const MAX_NESTED: usize = 1_000;
-/// Bytes that may wait in any cache before stores of listeners are refused. So much is little beside a cache, and enough for
-/// what a store of average entries makes leave.
+/// Bytes that may wait in any cache before stores of listeners are refused. It is little beside a
+/// cache, and enough for the entries that a store of average size makes leave.
 const MIN_WAITING_BYTES: usize = 256 << 10;
-/// What an entry that waits takes up beside key and value: its place in a list, and mostly a list of its own.
+/// Bytes that a waiting entry takes beside key and value: its place in a list, and mostly a list of
+/// its own.
 const WAITING_OVERHEAD: usize = 128;
-/// Bytes, or entries, that an operation in several steps removes before it tells of them: copies of all might be as large as
-/// the cache. Fewer entries than one operation tells of, so that a listener which stores each elsewhere keeps up.
+/// Bytes that an operation in several steps removes before it notifies the listener: copies of all
+/// entries might be as large as the cache.
 const STEP_BYTES: usize = 256 << 10;
+/// Entries that an operation in several steps removes before it notifies the listener. Fewer than
+/// [`MAX_NESTED`], so that a listener which stores each in another cache keeps up.
 const STEP_ENTRIES: usize = 500;
 
-/// Entries that have left and that the listener has not been told of yet, in the order in which they left.
+/// Entries that have left and that the listener has not been notified of, in the order in which they
+/// left.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
     /// Keys and values, one after the other.
     bytes: Vec<u8>,
+    /// The lengths of key and value, and the cause.
     entries: Vec<(usize, usize, RemovalCause)>,
-    /// Entries that have been told, and their bytes.
-    notified: (usize, usize),
+    /// The number of entries that have been taken out, and their bytes.
+    taken: (usize, usize),
 }
 
 impl Removals {
-    /// Whether it is time to tell of them.
+    /// Returns `true` if there are so many that it is time to notify the listener.
     pub(crate) fn are_many(&self) -> bool {
         self.bytes.len() >= STEP_BYTES || self.entries.len() >= STEP_ENTRIES
     }
 
+    /// Adds a copy of an entry.
     pub(crate) fn push(&mut self, key: &[u8], value: &[u8], cause: RemovalCause) {
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
         self.entries.push((key.len(), value.len(), cause));
     }
 
-    /// Adds entries that left later, none of which has been told.
+    /// Adds entries that left later. None of them has been taken out.
     pub(crate) fn append(&mut self, later: &Self) {
-        debug_assert_eq!(later.notified, (0, 0));
+        debug_assert_eq!(later.taken, (0, 0));
         self.bytes.extend_from_slice(&later.bytes);
         self.entries.extend_from_slice(&later.entries);
     }
 
-    /// Takes the next entry out.
+    /// Takes the next entry out: its key, its value and the cause.
     fn next(&mut self) -> Option<(&[u8], &[u8], RemovalCause)> {
-        let (entries, bytes) = self.notified;
+        let (entries, bytes) = self.taken;
         let &(key, value, cause) = self.entries.get(entries)?;
-        self.notified = (entries + 1, bytes + key + value);
+        self.taken = (entries + 1, bytes + key + value);
         let (key, value) = self.bytes[bytes..bytes + key + value].split_at(key);
         Some((key, value, cause))
     }
 
     fn is_empty(&self) -> bool {
-        self.notified.0 == self.entries.len()
+        self.taken.0 == self.entries.len()
     }
 
-    /// What the entries that have not been told take up.
-    fn cost(&self) -> usize {
-        (self.entries.len() - self.notified.0) * WAITING_OVERHEAD + self.bytes.len() - self.notified.1
+    /// Returns the bytes that the remaining entries count, overhead included.
+    fn waiting_bytes(&self) -> usize {
+        (self.entries.len() - self.taken.0) * WAITING_OVERHEAD + self.bytes.len() - self.taken.1
     }
 }
 
-/// What left through writes of the listeners that this thread calls.
-type Nested = VecDeque<(Arc<Teller>, Removals)>;
+/// Entries that left through writes of the listeners that this thread calls.
+type Nested = VecDeque<(Arc<Notifier>, Removals)>;
 
 thread_local! {
-    /// `Some` while the thread tells a listener. Never dropped with the thread, so that it is there in the destructors of other
-    /// locals; it is `None` then, or a caller of listeners is still there to take it.
+    /// `Some` while the thread calls a listener.
+    ///
+    /// Not dropped with the thread, so that it exists in the destructors of other thread locals. It
+    /// is `None` by then, or a [`Notifying`] is still alive and takes it.
     static NESTED: RefCell<ManuallyDrop<Option<Nested>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
@@ -119,57 +157,58 @@ fn with_nested<R>(work: impl FnOnce(&mut Option<Nested>) -> R) -> R {
     NESTED.with(|nested| work(&mut nested.borrow_mut()))
 }
 
-/// Tells the listener of one cache.
-pub(crate) struct Teller {
+/// The listener of one cache, and the entries that wait for it.
+pub(crate) struct Notifier {
     listener: Listener,
     panics: AtomicU64,
-    /// What operations have left to the next one.
-    kept: Mutex<VecDeque<Removals>>,
-    /// How many lists are kept.
-    kept_lists: AtomicUsize,
-    /// What the entries take up that wait: in `kept` and in queues of threads.
+    /// Lists that operations have left to the next one.
+    deferred: Mutex<VecDeque<Removals>>,
+    /// The number of deferred lists.
+    deferred_lists: AtomicUsize,
+    /// Bytes of waiting entries: those in `deferred`, and those in queues of threads.
     waiting_bytes: AtomicUsize,
-    max_waiting: usize,
+    max_waiting_bytes: usize,
 }
 
-impl Teller {
+impl Notifier {
     pub(crate) fn new(listener: Listener, max_entry_bytes: usize) -> Self {
         Self {
             listener,
             panics: AtomicU64::new(0),
-            kept: Mutex::new(VecDeque::new()),
-            kept_lists: AtomicUsize::new(0),
+            deferred: Mutex::new(VecDeque::new()),
+            deferred_lists: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
-            max_waiting: max_entry_bytes.max(MIN_WAITING_BYTES),
+            max_waiting_bytes: max_entry_bytes.max(MIN_WAITING_BYTES),
         }
     }
 
-    /// Calls of the listener that have panicked.
+    /// Returns the number of calls of the listener that panicked.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed) // A counter.
     }
 
-    /// Whether a former operation has left something to be told.
+    /// Returns `true` if an earlier operation has deferred entries.
     #[inline]
-    pub(crate) fn keeps_some(&self) -> bool {
-        // Relaxed: the lists are behind their lock. A write that came after the operation sees its store.
-        self.kept_lists.load(Ordering::Relaxed) > 0
+    pub(crate) fn has_deferred(&self) -> bool {
+        // Relaxed: the lists are behind their lock. A write that comes after the operation that
+        // deferred them sees its store.
+        self.deferred_lists.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a store of the thread is one of a listener's, and too much waits to be told already.
-    pub(crate) fn refuses(&self) -> bool {
-        // Relaxed: a bound that other threads may pass by what they have just added.
-        self.waiting_bytes.load(Ordering::Relaxed) >= self.max_waiting && with_nested(|nested| nested.is_some())
+    /// Returns `true` if a store of this thread is one of a listener, and too many bytes wait.
+    pub(crate) fn refuses_stores(&self) -> bool {
+        // Relaxed: a bound. Other threads may exceed it by the entries that they are adding.
+        self.waiting_bytes.load(Ordering::Relaxed) >= self.max_waiting_bytes && with_nested(|nested| nested.is_some())
     }
 
-    /// Tells the listener of what has waited and of what has left now, and then of what leaves through writes of its own. Within
-    /// a listener: has the operation outside do so.
-    pub(crate) fn tell(self: &Arc<Self>, removals: Option<Removals>) {
-        match Telling::begin() {
-            Some(telling) => telling.tell(self, removals),
+    /// Notifies the listener of the entries that have waited, of `removals`, and then of entries
+    /// that leave through its own writes. Within a listener, leaves that to the outermost operation.
+    pub(crate) fn notify(self: &Arc<Self>, removals: Option<Removals>) {
+        match Notifying::begin() {
+            Some(notifying) => notifying.run(self, removals),
             None => {
                 let Some(removals) = removals else { return };
-                self.note_waiting(&removals);
+                self.count_waiting(&removals);
                 let entry = (Arc::clone(self), removals);
                 with_nested(|nested| nested.get_or_insert_default().push_back(entry));
             }
@@ -177,43 +216,48 @@ impl Teller {
     }
 
     /// Leaves entries to the next operation.
-    pub(crate) fn keep(&self, removals: Removals) {
-        self.note_waiting(&removals);
-        self.keep_waiting(removals);
+    pub(crate) fn defer(&self, removals: Removals) {
+        self.count_waiting(&removals);
+        self.defer_counted(removals);
     }
 
-    fn note_waiting(&self, removals: &Removals) {
-        self.waiting_bytes.fetch_add(removals.cost(), Ordering::Relaxed); // A bound.
+    fn count_waiting(&self, removals: &Removals) {
+        self.waiting_bytes.fetch_add(removals.waiting_bytes(), Ordering::Relaxed); // A bound.
     }
 
-    fn keep_waiting(&self, removals: Removals) {
-        let mut kept = self.kept.lock();
-        kept.push_back(removals);
-        self.kept_lists.store(kept.len(), Ordering::Relaxed); // See `keeps_some`.
+    /// Leaves entries that `waiting_bytes` counts already to the next operation.
+    fn defer_counted(&self, removals: Removals) {
+        let mut deferred = self.deferred.lock();
+        deferred.push_back(removals);
+        self.deferred_lists.store(deferred.len(), Ordering::Relaxed); // See `has_deferred`.
     }
 
-    fn take_kept(&self) -> VecDeque<Removals> {
-        let mut kept = self.kept.lock();
-        self.kept_lists.store(0, Ordering::Relaxed); // See `keeps_some`.
-        core::mem::take(&mut *kept)
+    fn take_deferred(&self) -> VecDeque<Removals> {
+        let mut deferred = self.deferred.lock();
+        self.deferred_lists.store(0, Ordering::Relaxed); // See `has_deferred`.
+        core::mem::take(&mut *deferred)
     }
 
-    /// Tells of entries that have waited, `most` of them at most. Returns how many.
-    fn tell_waiting(&self, removals: &mut Removals, most: usize) -> usize {
-        for notified in 0..most {
-            let before = removals.cost();
-            let Some((key, value, cause)) = removals.next() else { return notified };
+    /// Calls the listener with entries that have waited, at most `most` of them. Returns their
+    /// number.
+    fn call_with_waiting(&self, removals: &mut Removals, most: usize) -> usize {
+        for called in 0..most {
+            let before = removals.waiting_bytes();
+            let Some((key, value, cause)) = removals.next() else { return called };
             self.call(key, value, cause);
-            self.waiting_bytes.fetch_sub(before - removals.cost(), Ordering::Relaxed); // A bound.
+            self.waiting_bytes.fetch_sub(before - removals.waiting_bytes(), Ordering::Relaxed); // A bound.
         }
         most
     }
 
-    /// Calls the listener. The listener's own state is its own concern; nothing of the cache is lent to it.
+    /// Calls the listener, and counts a panic of it.
     fn call(&self, key: &[u8], value: &[u8], cause: RemovalCause) {
+        // Unwind safe: the listener borrows nothing that the cache changes. Its own state is the
+        // user's concern.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.listener)(key, value, cause))) {
             self.panics.fetch_add(1, Ordering::Relaxed); // A counter.
-            // What was thrown may panic as it is dropped, and so may what that throws, which is let be.
+            // The payload may panic as it is dropped. The payload of that panic may do so too, and
+            // is leaked.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                 core::mem::forget(payload);
             }
@@ -221,62 +265,68 @@ impl Teller {
     }
 }
 
-/// Tells of what still waits, unless a listener drops the cache.
-impl Drop for Teller {
+/// Notifies the listener of entries that still wait, unless a listener drops the cache.
+impl Drop for Notifier {
     fn drop(&mut self) {
-        if self.keeps_some() {
-            if let Some(telling) = Telling::begin() {
-                telling.tell(self, None);
+        if self.has_deferred() {
+            if let Some(notifying) = Notifying::begin() {
+                notifying.run(self, None);
             }
         }
     }
 }
 
-/// While it is there, listeners are called on this thread. What leaves meanwhile joins the thread's queue, and is kept for
-/// later operations if it is still there at the end.
-struct Telling(());
+/// The right of a thread to call listeners, of which it has one at a time.
+///
+/// While it exists, entries that leave on the thread join its queue. Entries that are still in the
+/// queue at the end are deferred to later operations.
+struct Notifying(());
 
-impl Telling {
-    /// `None` if the thread is within a listener.
+impl Notifying {
+    /// Begins to call listeners. Returns `None` within a listener.
     fn begin() -> Option<Self> {
         with_nested(|nested| {
-            let is_outside = nested.is_none();
+            let is_outermost = nested.is_none();
             nested.get_or_insert_default();
-            is_outside.then(|| Self(()))
+            is_outermost.then(|| Self(()))
         })
     }
 
-    fn tell(self, teller: &Teller, removals: Option<Removals>) {
-        if teller.keeps_some() {
-            for mut kept in teller.take_kept() {
-                teller.tell_waiting(&mut kept, usize::MAX);
+    /// Notifies of deferred entries, then of `removals`, then of up to [`MAX_NESTED`] entries of the
+    /// queue.
+    fn run(self, notifier: &Notifier, removals: Option<Removals>) {
+        if notifier.has_deferred() {
+            for mut deferred in notifier.take_deferred() {
+                notifier.call_with_waiting(&mut deferred, usize::MAX);
             }
         }
         if let Some(mut removals) = removals {
             while let Some((key, value, cause)) = removals.next() {
-                teller.call(key, value, cause);
+                notifier.call(key, value, cause);
             }
         }
         let mut left = MAX_NESTED;
         while left > 0 {
-            let Some((teller, mut removals)) = Self::next() else { return };
-            left -= teller.tell_waiting(&mut removals, left);
+            let Some((notifier, mut removals)) = Self::next() else { return };
+            left -= notifier.call_with_waiting(&mut removals, left);
             if !removals.is_empty() {
-                teller.keep_waiting(removals);
+                notifier.defer_counted(removals);
             }
         }
     }
 
-    fn next() -> Option<(Arc<Teller>, Removals)> {
+    /// Takes the next list out of the thread's queue.
+    fn next() -> Option<(Arc<Notifier>, Removals)> {
         with_nested(|nested| nested.as_mut()?.pop_front())
     }
 }
 
-impl Drop for Telling {
+impl Drop for Notifying {
     fn drop(&mut self) {
-        // One by one, as a cache may go with its teller here, and other listeners be told of that.
-        while let Some((teller, removals)) = Self::next() {
-            teller.keep_waiting(removals);
+        // One by one, with the queue in place: the last handle of a notifier may be dropped here,
+        // and with it what its listener owns. Entries that leave meanwhile join the queue.
+        while let Some((notifier, removals)) = Self::next() {
+            notifier.defer_counted(removals);
         }
         with_nested(Option::take);
     }
@@ -295,12 +345,12 @@ mod tests {
         later.push(b"", b"", RemovalCause::Expired);
         later.push(b"key", b"", RemovalCause::Removed);
         removals.append(&later);
-        let cost = removals.cost();
+        let before = removals.waiting_bytes();
         assert_eq!(removals.next(), Some((&b"a"[..], &b"first"[..], RemovalCause::Evicted)));
-        assert!(removals.cost() < cost && !removals.is_empty());
+        assert!(removals.waiting_bytes() < before && !removals.is_empty());
         assert_eq!(removals.next(), Some((&b""[..], &b""[..], RemovalCause::Expired)));
         assert_eq!(removals.next(), Some((&b"key"[..], &b""[..], RemovalCause::Removed)));
         assert_eq!(removals.next(), None);
-        assert_eq!((removals.cost(), removals.is_empty()), (0, true));
+        assert_eq!((removals.waiting_bytes(), removals.is_empty()), (0, true));
     }
 }

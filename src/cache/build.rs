@@ -1,4 +1,12 @@
-//! How a cache is made from what the builder was given.
+//! Building a cache: from the checked options to shards that fit into `max_bytes`.
+//!
+//! ```text
+//!   max_bytes = overhead                       Inner, counters of reads, of loads, notifier
+//!             + shards * (shard's budget)      index, ring, policy, wheel, flights
+//! ```
+//!
+//! The same [`ShardConfig`] answers three questions: what a shard is made from, the smallest
+//! `max_bytes` that works, and the `max_bytes` for a number of entries.
 
 use std::sync::Arc;
 
@@ -9,18 +17,19 @@ use crate::error::BuildError;
 use crate::expiry::Rules;
 use crate::hash::KeyHasher;
 use crate::policy::PolicyFactory;
-use crate::removal::{Listener, Teller};
+use crate::removal::{Listener, Notifier};
 use crate::ring::Alignment;
 use crate::shard::{NoShard, PolicyBytes, Shard, ShardConfig};
 use crate::stats::{LoadCounts, ReadCounts};
 
-/// Stripes of counters take at most this part of the memory.
+/// The stripes of counters take at most one part in so many of the memory.
 const COUNTS_SHARE: usize = 256;
+/// The largest number of stripes.
 const MAX_STRIPES: usize = 64;
-/// The two counts of an `Arc`.
+/// The two counts of an `Arc`, in bytes.
 const ARC_BYTES: usize = 16;
 
-/// What a cache is made from; the builder has checked all but the sizes.
+/// The options of a cache. The builder has checked all but the sizes.
 pub(crate) struct CacheConfig {
     pub(crate) sizes: Sizes,
     pub(crate) alignment: Alignment,
@@ -32,35 +41,35 @@ pub(crate) struct CacheConfig {
     pub(crate) listener: Option<Listener>,
 }
 
-/// How many stripes a cache of this size counts its reads in.
+/// Returns the number of stripes in which a cache of this size counts its reads.
 fn stripes(max_bytes: usize) -> usize {
     (max_bytes / COUNTS_SHARE / 64).clamp(1, MAX_STRIPES)
 }
 
-/// What a cache of this size allocates beside its shards.
+/// Returns the bytes that a cache of this size allocates beside its shards.
 fn overhead(max_bytes: usize) -> usize {
     size_of::<Inner>()
         + ReadCounts::footprint(stripes(max_bytes))
         + size_of::<LoadCounts>()
-        + size_of::<Teller>()
+        + size_of::<Notifier>()
         + 2 * ARC_BYTES
 }
 
-/// What all shards of a cache share.
+/// The state that all shards of a cache share.
 struct Shared {
     loads: Arc<LoadCounts>,
-    listener: Option<Arc<Teller>>,
+    listener: Option<Arc<Notifier>>,
 }
 
 impl Shared {
     fn new(listener: Option<&Listener>, max_entry_bytes: usize) -> Self {
-        let teller = |listener: &Listener| Arc::new(Teller::new(Arc::clone(listener), max_entry_bytes));
-        Self { loads: Arc::new(LoadCounts::new()), listener: listener.map(teller) }
+        let notifier = |listener: &Listener| Arc::new(Notifier::new(Arc::clone(listener), max_entry_bytes));
+        Self { loads: Arc::new(LoadCounts::new()), listener: listener.map(notifier) }
     }
 }
 
 impl CacheConfig {
-    /// What each of so many shards is made from.
+    /// Returns the configuration of each of so many shards.
     fn shard(&self, sizes: Sizes, shards: usize, shared: &Shared) -> ShardConfig {
         ShardConfig {
             budget: sizes.max_bytes.saturating_sub(overhead(sizes.max_bytes)) / shards,
@@ -77,11 +86,12 @@ impl CacheConfig {
         }
     }
 
-    /// The error of a cache that is too small for so many shards, if it is.
+    /// Returns the error of a cache that is too small for so many shards, or `None` if it is not.
     fn too_small(&self, sizes: Sizes, shards: usize) -> Option<BuildError> {
         let shared = Shared::new(None, 0);
         let mut min_bytes = 0;
-        // Ends: a round that needs more comes closer to the smallest size, from below, and sizes have an upper bound.
+        // Ends: each round that needs more raises `min_bytes` towards the smallest size, from below,
+        // and sizes have an upper bound.
         loop {
             let at = Sizes { max_bytes: min_bytes, ..sizes };
             let shard = self.shard(at, shards, &shared);
@@ -95,9 +105,10 @@ impl CacheConfig {
         (max_bytes < min_bytes).then_some(BuildError::TooSmall { max_bytes, min_bytes })
     }
 
-    /// Returns the smallest `max_bytes` with which a cache holds `entries` entries of this size; `usize::MAX` if there is none.
+    /// Returns the smallest `max_bytes` with which a cache holds `entries` entries of this size, or
+    /// `usize::MAX` if there is none.
     ///
-    /// The cache is only computed, not made. `sizes.max_bytes` is ignored.
+    /// The cache is computed and not built. `sizes.max_bytes` is ignored.
     pub(crate) fn bytes_for(&self, entries: usize, key_bytes: usize, value_bytes: usize) -> usize {
         let shared = Shared::new(None, 0);
         let mut policy = PolicyBytes::default();
@@ -114,7 +125,7 @@ impl CacheConfig {
             }
             shard.holds(entries.div_ceil(shards), key_bytes, value_bytes, &mut policy)
         };
-        // Ends: `high` doubles up to the largest cache, then the gap halves.
+        // Ends: `high` doubles up to the largest cache. Then the gap to `low` halves.
         let mut high = 1 << 10;
         while !suffices(high) {
             if high >= largest_max_bytes() {
@@ -130,18 +141,18 @@ impl CacheConfig {
         high
     }
 
-    /// Checks the sizes, and decides on the number of shards.
+    /// Checks the sizes and returns the number of shards.
     fn divide(&self) -> Result<usize, BuildError> {
         let sizes = self.sizes;
         sizes.check_max_bytes()?;
         sizes.divide().map_err(|error| {
-            // Where fewer shards and smaller entries would not help, that is what to say.
+            // If fewer shards and smaller entries would not help either, the cache is too small.
             let plain = Sizes { shards: None, max_entry_bytes: None, ..sizes };
             self.too_small(plain, sizes.min_shards()).unwrap_or_else(|| self.within_memory(error))
         })
     }
 
-    /// Lowers the largest number of shards that an error names to what there is memory for.
+    /// Lowers the largest number of shards in an error to one for which there is enough memory.
     fn within_memory(&self, mut error: BuildError) -> BuildError {
         if let BuildError::Shards { min, max, .. } = &mut error {
             let is_too_small = |shards| self.too_small(Sizes { shards: Some(shards), ..self.sizes }, shards).is_some();
@@ -152,7 +163,7 @@ impl CacheConfig {
         error
     }
 
-    /// Makes the shards; how many is at most `shards` if the caller has not said it.
+    /// Creates `shards` shards, or fewer if the caller has not set their number.
     fn make_shards(&self, mut shards: usize, shared: &Shared) -> Result<Box<[Shard]>, BuildError> {
         let out_of_memory = BuildError::OutOfMemory { bytes: self.sizes.max_bytes };
         loop {
@@ -160,7 +171,8 @@ impl CacheConfig {
             let made: Result<_, NoShard> = (0..shards).map(|_| Shard::new(&shard)).collect();
             match made {
                 Ok(made) => return Ok(made),
-                // With a policy that needs much. Or what works would depend on the number of cores.
+                // A policy may need much memory in each shard. An error here would depend on the
+                // number of cores, so there are fewer shards.
                 Err(NoShard::TooSmall) if self.sizes.shards.is_none() && shards > self.sizes.min_shards() => {
                     shards /= 2
                 }
@@ -172,6 +184,7 @@ impl CacheConfig {
 }
 
 impl Cache {
+    /// Builds the cache.
     pub(crate) fn from_config(config: CacheConfig) -> Result<Self, BuildError> {
         let sizes = config.sizes;
         let shared = Shared::new(config.listener.as_ref(), sizes.entry_limit());

@@ -1,4 +1,5 @@
-//! Operations that deal with how long entries live.
+//! Operations that deal with the lifetimes of entries: stores with a lifetime, changes of
+//! deadlines, and reads of stale entries.
 
 use core::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::ring::Value;
 use crate::shard::{Access, Condition, Stored};
 use crate::stats::Count;
 
-/// What [`Cache::get_or_stale`] found: a value, and whether it should still be used.
+/// The result of [`Cache::get_or_stale`]: a value, and whether it is stale or due for a refresh.
 #[derive(Clone, Debug)]
 pub struct MaybeStale {
     value: Value,
@@ -18,46 +19,113 @@ pub struct MaybeStale {
 }
 
 impl MaybeStale {
-    /// The value.
+    /// Returns the value.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("page", "<html>")?;
+    /// let page = cache.get_or_stale("page").ok_or("missing")?;
+    /// assert_eq!(*page.value(), *b"<html>");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The value.
+    /// Returns the value, and consumes the result.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Value};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("page", "<html>")?;
+    /// let page: Value = cache.get_or_stale("page").ok_or("missing")?.into_value();
+    /// assert_eq!(page, *b"<html>");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_value(self) -> Value {
         self.value
     }
 
-    /// Whether the entry is past its deadline: plain reads miss it.
+    /// Returns `true` if the entry is past its deadline. Other reads miss it.
+    ///
+    /// ```
+    /// use bytecache::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder()
+    ///     .max_bytes(1 << 20)
+    ///     .ttl(Duration::from_secs(10))
+    ///     .stale_for(Duration::from_secs(60))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// cache.insert("page", "<html>")?;
+    /// assert!(!cache.get_or_stale("page").ok_or("missing")?.is_stale());
+    /// clock.advance(Duration::from_secs(11));
+    /// assert!(cache.get_or_stale("page").ok_or("missing")?.is_stale());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.freshness == Freshness::Stale
     }
 
-    /// Whether the entry should be loaded anew: it is past its deadline, or past its [refresh](Lifetime::refresh_after).
+    /// Returns `true` if the entry should be loaded again.
+    ///
+    /// That is so if it is past its deadline, or past its [refresh](Lifetime::refresh_after).
+    ///
+    /// ```
+    /// use bytecache::{Cache, Lifetime, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let lifetime =
+    ///     Lifetime::new().ttl(Duration::from_secs(60)).refresh_after(Duration::from_secs(50));
+    /// cache.insert_with_lifetime("page", "<html>", lifetime)?;
+    /// assert!(!cache.get_or_stale("page").ok_or("missing")?.is_refresh_due());
+    /// clock.advance(Duration::from_secs(55));
+    /// let page = cache.get_or_stale("page").ok_or("missing")?;
+    /// assert!(page.is_refresh_due() && !page.is_stale());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_refresh_due(&self) -> bool {
         self.freshness != Freshness::Fresh
     }
 }
 
-/// Lifetimes.
+/// # Lifetimes
 ///
 /// An entry has a deadline if the cache has a default ([`ttl`](crate::CacheBuilder::ttl),
-/// [`time_to_idle`](crate::CacheBuilder::time_to_idle)), or if it was inserted with one. Reads miss an entry from its
-/// deadline on, and its space comes back with the next writes to its shard. What is promised, in numbers, is in
-/// [`docs::expiry`](crate::docs::expiry).
+/// [`time_to_idle`](crate::CacheBuilder::time_to_idle)), or if it was inserted with one. Reads miss
+/// an entry from its deadline on. Later writes to its shard take its space back.
+/// [`docs::expiry`](crate::docs::expiry) states the guarantees in numbers.
 impl Cache {
-    /// As [`insert`](Self::insert), but the entry expires `ttl` from now, whatever the cache's default is.
+    /// Stores `value` under `key` like [`insert`](Self::insert), to expire after `ttl`.
     ///
-    /// An entry with a `ttl` of zero has expired already: what is under `key` is removed, and a value is kept only if there
-    /// is a stale period in which it can be read. Without one it needs no space.
+    /// `ttl` replaces the default time to live of the cache. An entry with a `ttl` of zero has
+    /// expired at once: the older entry under `key` is removed. Its value is kept only if there is a
+    /// stale period in which it can be read. Without one, the call needs no space.
+    ///
+    /// # Errors
+    ///
+    /// Like [`insert`](Self::insert).
+    ///
+    /// # Cost
+    ///
+    /// Like [`insert`](Self::insert), and one read of the clock and of the bucket's place in the
+    /// timing wheel. The first entry of a shard with a deadline creates the wheel of the shard. The
+    /// ring may give up a chunk for it.
     ///
     /// ```
+    /// use bytecache::{Cache, Error, ManualClock, TICK};
     /// use std::time::Duration;
-    /// use bytecache::{Cache, ManualClock, TICK};
     ///
     /// let clock = ManualClock::new();
     /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
@@ -68,31 +136,46 @@ impl Cache {
     /// cache.insert("token", "def")?;
     /// cache.insert_with_ttl("token", "ghi", Duration::ZERO)?;
     /// assert!(cache.get("token").is_none());
+    ///
+    /// let error = cache.insert_with_ttl("token", vec![0; 1 << 20], Duration::from_secs(30));
+    /// assert!(matches!(error, Err(Error::TooLarge { .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`insert`](Self::insert).
-    ///
-    /// # Cost
-    ///
-    /// That of [`insert`](Self::insert), the clock, and a look at the bucket's place in the timing wheel. The first entry
-    /// with a deadline makes its shard's wheel, for which the ring may give up a chunk.
     pub fn insert_with_ttl(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) -> Result<(), Error> {
         self.insert_with_lifetime(key, value, Lifetime::new().ttl(ttl))
     }
 
-    /// As [`insert`](Self::insert), with a lifetime for this entry.
+    /// Stores `value` under `key` like [`insert`](Self::insert), with a lifetime of its own.
+    ///
+    /// Where `lifetime` sets nothing, the defaults of the cache apply.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Like [`insert`](Self::insert).
     ///
     /// # Cost
     ///
-    /// As [`insert_with_ttl`](Self::insert_with_ttl). The entry takes four bytes more for each of: a time to live, a time to
-    /// idle, the latter's length if it is not the default, a stale period that is not the default, a refresh.
+    /// Like [`insert_with_ttl`](Self::insert_with_ttl). The entry takes four bytes more for each of:
+    /// a time to live, a time to idle, the length of the latter if it is not the default, a stale
+    /// period that is not the default, a refresh.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Lifetime, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let minute = Duration::from_secs(60);
+    /// let session = Lifetime::new().ttl(60 * minute).time_to_idle(10 * minute);
+    /// cache.insert_with_lifetime("session", "Ada", session)?;
+    /// clock.advance(9 * minute);
+    /// assert!(cache.get("session").is_some());
+    /// clock.advance(11 * minute);
+    /// assert!(cache.get("session").is_none());
+    ///
+    /// assert!(cache.insert_with_lifetime("session", vec![0; 1 << 20], session).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn insert_with_lifetime(
         &self,
         key: impl AsRef<[u8]>,
@@ -102,11 +185,32 @@ impl Cache {
         self.store(key.as_ref(), value.as_ref(), Condition::Always, &lifetime).map(|_| ())
     }
 
-    /// As [`insert_if_absent`](Self::insert_if_absent), with a lifetime for this entry. One that has expired is absent.
+    /// Stores `value` under `key` if there is no entry, with a lifetime of its own. Returns `true` if
+    /// it was stored.
+    ///
+    /// Like [`insert_if_absent`](Self::insert_if_absent) otherwise. An expired entry counts as
+    /// absent.
     ///
     /// # Errors
     ///
-    /// As [`insert_if_absent`](Self::insert_if_absent).
+    /// Like [`insert_if_absent`](Self::insert_if_absent).
+    ///
+    /// ```
+    /// use bytecache::{Cache, Lifetime, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let lease = Lifetime::new().ttl(Duration::from_secs(10));
+    /// assert!(cache.insert_if_absent_with_lifetime("lease", "worker 1", lease)?);
+    /// assert!(!cache.insert_if_absent_with_lifetime("lease", "worker 2", lease)?);
+    /// clock.advance(Duration::from_secs(11));
+    /// assert!(cache.insert_if_absent_with_lifetime("lease", "worker 2", lease)?);
+    ///
+    /// assert!(cache.insert_if_absent_with_lifetime("lease", vec![0; 1 << 20], lease).is_err());
+    /// assert!(cache.contains_key("lease"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn insert_if_absent_with_lifetime(
         &self,
         key: impl AsRef<[u8]>,
@@ -117,11 +221,28 @@ impl Cache {
         Ok(stored != Stored::Declined)
     }
 
-    /// As [`replace`](Self::replace), with a lifetime for this entry. One that has expired is absent, and goes.
+    /// Stores `value` under `key` if there is an entry to replace, with a lifetime of its own.
+    /// Returns `true` if it was stored.
+    ///
+    /// Like [`replace`](Self::replace) otherwise. An expired entry counts as absent, and is removed.
     ///
     /// # Errors
     ///
-    /// As [`replace`](Self::replace).
+    /// Like [`replace`](Self::replace).
+    ///
+    /// ```
+    /// use bytecache::{Cache, Lifetime, Remaining};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// assert!(!cache.replace_with_lifetime("config", "{}", Lifetime::forever())?);
+    /// cache.insert("config", "{}")?;
+    /// assert!(cache.replace_with_lifetime("config", "[]", Lifetime::forever())?);
+    /// assert_eq!(cache.ttl("config"), Some(Remaining::Forever));
+    ///
+    /// let error = cache.replace_with_lifetime("config", vec![0; 1 << 20], Lifetime::forever());
+    /// assert!(error.is_err() && !cache.contains_key("config"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn replace_with_lifetime(
         &self,
         key: impl AsRef<[u8]>,
@@ -132,31 +253,64 @@ impl Cache {
         Ok(stored != Stored::Declined)
     }
 
-    /// How long the entry under `key` will live, if it is not read meanwhile; `None` if there is none, or if it is past its
-    /// deadline. Neither the policy nor the statistics learn of it, and an idle deadline stays.
+    /// Returns how long the entry under `key` will live if it is not read meanwhile.
     ///
-    /// The deadline is rounded up to whole [`TICK`](crate::TICK)s, so this may be a little more than what was asked for.
+    /// Returns `None` if there is no entry, or if it is past its deadline. The policy and the
+    /// statistics do not learn of it, and an idle deadline is not extended.
+    ///
+    /// Deadlines are rounded up to whole [`TICK`](crate::TICK)s. So the result may be a little more
+    /// than the time that was asked for.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Remaining};
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("config", "{}")?;
+    /// cache.insert_with_ttl("token", "abc", Duration::from_secs(30))?;
+    /// assert_eq!(cache.ttl("config"), Some(Remaining::Forever));
+    /// assert!(matches!(cache.ttl("token"), Some(Remaining::For(left)) if left.as_secs() <= 30));
+    /// assert_eq!(cache.ttl("other"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Remaining> {
         let target = self.target(key.as_ref());
         target.shard.remaining(target.hash, key.as_ref())
     }
 
-    /// Sets the entry under `key` to expire `ttl` from now, replacing any earlier deadline. Returns `true` if there is one.
+    /// Sets the entry under `key` to expire after `ttl`, replacing any earlier deadline. Returns
+    /// `true` if there is an entry.
     ///
-    /// Its value and its idle deadline stay. With a `ttl` of zero it has expired when this returns, which needs no space
-    /// unless a stale period keeps the value.
+    /// The value and an idle deadline stay. With a `ttl` of zero, the entry has expired when this
+    /// returns. That needs no space, unless a stale period keeps the value.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] as for [`insert`](Self::insert): only for an entry that was stored without a time to live, or if
-    /// it is the first in its shard that has one. The entry is removed then, as it must not outlive the deadline.
+    /// [`Error::Rejected`] if the entry needs space for its deadline and readers or values hold it.
+    /// Only an entry that was stored without a time to live needs space, or the first entry of its
+    /// shard with a deadline. The entry is removed then, as it must not outlive the deadline.
     ///
     /// # Cost
     ///
-    /// One shard's lock. An entry that was stored with a time to live is changed in place. Any other is written again, with
-    /// room for a deadline, which its policy and the statistics take for an update. The removal listener is not told of that.
-    /// If the policy evicts the entry meanwhile, this returns `false`.
+    /// The lock of one shard. An entry that was stored with a time to live is changed in place. Any
+    /// other is written again, with room for a deadline. The policy and the statistics count that as
+    /// an update, and the removal listener is not notified of it. If the policy evicts the entry
+    /// meanwhile, this returns `false`.
+    ///
+    /// ```
+    /// use bytecache::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// cache.insert("session", "Ada")?;
+    /// assert!(cache.set_ttl("session", Duration::from_secs(60))?);
+    /// assert!(!cache.set_ttl("other", Duration::from_secs(60))?);
+    /// clock.advance(Duration::from_secs(61));
+    /// assert!(!cache.set_ttl("session", Duration::from_secs(60))?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "expire")]
     pub fn set_ttl(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
         let target = self.target(key.as_ref());
@@ -164,15 +318,49 @@ impl Cache {
         set.map_err(|_| Error::Rejected)
     }
 
-    /// Has the entry under `key` live until it is evicted or removed: neither its time to live nor its time to idle counts
-    /// any more. Whether there is one. Changes it in place.
+    /// Removes the deadlines of the entry under `key`. Returns `true` if there is an entry.
+    ///
+    /// The entry then lives until it is evicted or removed: it has neither a time to live nor a time
+    /// to idle. It is changed in place.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Remaining};
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert_with_ttl("draft", "text", Duration::from_secs(60))?;
+    /// assert!(cache.persist("draft"));
+    /// assert_eq!(cache.ttl("draft"), Some(Remaining::Forever));
+    /// assert!(!cache.persist("other"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn persist(&self, key: impl AsRef<[u8]>) -> bool {
         let target = self.target(key.as_ref());
         target.shard.write(|writer| writer.persist(target.hash, key.as_ref()))
     }
 
-    /// Reads the entry under `key` as far as its idle deadline and the policy are concerned; whether there is one. The
-    /// statistics do not learn of it.
+    /// Marks the entry under `key` as read, and extends its idle deadline. Returns `true` if there is
+    /// an entry.
+    ///
+    /// The policy learns of it, like of any read. The statistics do not.
+    ///
+    /// ```
+    /// use bytecache::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let idle = Duration::from_secs(60);
+    /// let cache =
+    ///     Cache::builder().max_bytes(1 << 20).time_to_idle(idle).clock(clock.clone()).build()?;
+    /// cache.insert("session", "Ada")?;
+    /// clock.advance(Duration::from_secs(50));
+    /// assert!(cache.touch("session"));
+    /// clock.advance(Duration::from_secs(50));
+    /// assert!(cache.contains_key("session"));
+    /// assert!(!cache.touch("other"));
+    /// assert_eq!(cache.stats().hits, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn touch(&self, key: impl AsRef<[u8]>) -> bool {
         let target = self.target(key.as_ref());
         let mut slot = Slot::take();
@@ -181,15 +369,15 @@ impl Cache {
         found.inspect(|found| self.note_visit(&target, found, stripe)).is_some()
     }
 
-    /// As [`get`](Self::get), but an entry past its deadline is found, too, during its
-    /// [stale period](crate::CacheBuilder::stale_for).
+    /// Returns the value under `key` like [`get`](Self::get), also if its entry is stale.
     ///
-    /// Reading a stale entry does not prolong its life. It counts as a hit, and among
-    /// [`stale_hits`](crate::Stats::stale_hits).
+    /// An entry is stale past its deadline, for its
+    /// [stale period](crate::CacheBuilder::stale_for). Reading a stale entry does not extend its
+    /// life. It counts as a hit, and in [`stale_hits`](crate::Stats::stale_hits).
     ///
     /// ```
-    /// use std::time::Duration;
     /// use bytecache::{Cache, ManualClock};
+    /// use std::time::Duration;
     ///
     /// let clock = ManualClock::new();
     /// let cache = Cache::builder()
@@ -201,9 +389,12 @@ impl Cache {
     /// cache.insert("page", "<html>")?;
     /// clock.advance(Duration::from_secs(11));
     /// assert!(cache.get("page").is_none());
-    /// let page = cache.get_or_stale("page").expect("stale for a minute");
+    /// let page = cache.get_or_stale("page").ok_or("missing")?;
     /// assert!(page.is_stale());
     /// assert_eq!(*page.value(), *b"<html>");
+    ///
+    /// clock.advance(Duration::from_secs(61));
+    /// assert!(cache.get_or_stale("page").is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -219,6 +410,6 @@ impl Cache {
         if freshness == Freshness::Stale {
             self.inner.counts.add(stripe, Count::StaleHits, 1);
         }
-        Some(MaybeStale { value: self.held(target.shard.hold(&found), stripe), freshness })
+        Some(MaybeStale { value: self.count_copy(target.shard.hold(&found), stripe), freshness })
     }
 }

@@ -1,22 +1,29 @@
-//! How `max_bytes` is divided into shards, and the largest entry that follows.
+//! [`Sizes`]: the division of `max_bytes` into shards, and the largest entry that follows.
 //!
-//! What fits depends on what the caller says and on nothing else. The number of cores decides how many shards there
-//! are where the caller leaves that open.
+//! ```text
+//!   max_bytes / shards = one shard >= 8 entries of the limit, <= MAX_SHARD_BYTES
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The largest entry depends on the caller's options only. The number of cores decides the
+//!    number of shards where the caller does not set it, and nothing else.
+//! 2. The number of shards is a power of two, and at most [`MAX_SHARDS`].
 
 use crate::error::BuildError;
 use crate::shard::MAX_SHARD_BYTES;
 
-/// The most shards that a cache can have.
+/// The largest number of shards.
 const MAX_SHARDS: usize = 1 << 12;
 /// The largest cache, in bytes.
 const MAX_BYTES: u64 = MAX_SHARDS as u64 * MAX_SHARD_BYTES;
-/// An entry may be as large as this part of its shard.
+/// An entry takes at most one part in so many of its shard.
 const ENTRY_SHARE: usize = 8;
-/// The largest entry by default, in bytes, where the cache is large enough.
+/// The default limit for an entry, in bytes, if an eighth of the cache is not less.
 const DEFAULT_ENTRY_BYTES: usize = 512 << 10;
-/// By default no shard is smaller than this, in bytes: an entry of the default limit fits into any.
+/// The smallest shard by default, in bytes: an entry of the default limit fits into it.
 const MIN_DEFAULT_SHARD_BYTES: usize = ENTRY_SHARE * DEFAULT_ENTRY_BYTES;
-/// Shards for each core, by default: with so many, writers seldom meet.
+/// The default number of shards for each core: with so many, writers seldom meet.
 const SHARDS_PER_CORE: usize = 4;
 
 /// Returns the largest `max_bytes` of a cache.
@@ -24,37 +31,38 @@ pub(super) fn largest_max_bytes() -> usize {
     usize::try_from(MAX_BYTES).unwrap_or(usize::MAX)
 }
 
-/// What the caller says about sizes.
+/// The options of the caller that concern sizes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) max_bytes: usize,
     pub(crate) shards: Option<usize>,
     pub(crate) max_entry_bytes: Option<usize>,
-    /// Cores of the machine.
+    /// The number of cores that threads may run on.
     pub(crate) cores: usize,
 }
 
 impl Sizes {
-    /// The largest key and value together, in bytes. Does not depend on the number of cores.
+    /// Returns the limit for key and value together, in bytes. It does not depend on the number of
+    /// cores.
     pub(super) fn entry_limit(&self) -> usize {
         let share = self.max_bytes / self.shards.unwrap_or(1).max(1) / ENTRY_SHARE;
         self.max_entry_bytes.unwrap_or(share.min(DEFAULT_ENTRY_BYTES))
     }
 
-    /// The fewest shards whose arenas can be addressed. `max_bytes` has been checked.
+    /// Returns the fewest shards whose arenas can be addressed. `max_bytes` has been checked.
     pub(super) fn min_shards(&self) -> usize {
         let shards = (self.max_bytes as u64).div_ceil(MAX_SHARD_BYTES).max(1);
         usize::try_from(shards).map_or(MAX_SHARDS, usize::next_power_of_two)
     }
 
-    /// The most shards that can each hold an entry of the limit that the caller has set.
+    /// Returns the most shards that can each hold eight entries of the limit that the caller has set.
     pub(super) fn max_shards(&self) -> usize {
         let Some(bytes) = self.max_entry_bytes else { return MAX_SHARDS };
         let most = self.max_bytes / bytes.max(1) / ENTRY_SHARE;
         (1 << most.max(1).ilog2()).min(MAX_SHARDS)
     }
 
-    /// Checks what the caller says, and decides on the number of shards.
+    /// Checks the caller's options and returns the number of shards.
     pub(super) fn divide(&self) -> Result<usize, BuildError> {
         let min = self.min_shards();
         if let Some(max_entry_bytes) = self.max_entry_bytes {
@@ -71,7 +79,7 @@ impl Sizes {
         }
     }
 
-    /// Refuses more bytes than the most shards can address.
+    /// Returns an error if `max_bytes` is more than the largest number of shards can address.
     pub(super) fn check_max_bytes(&self) -> Result<(), BuildError> {
         if self.max_bytes as u64 <= MAX_BYTES {
             return Ok(());
@@ -79,6 +87,7 @@ impl Sizes {
         Err(BuildError::TooManyBytes { max_bytes: self.max_bytes, largest: largest_max_bytes() })
     }
 
+    /// Returns the number of shards for these cores, or fewer if they would be too small.
     fn default_shards(&self) -> usize {
         let wanted = self.cores.saturating_mul(SHARDS_PER_CORE).min(MAX_SHARDS).next_power_of_two();
         let affordable = (self.max_bytes / MIN_DEFAULT_SHARD_BYTES).max(1);
@@ -112,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_the_same_for_any_number_of_cores() {
+    fn the_largest_entry_is_the_same_for_any_number_of_cores() {
         let sizes_of_caches =
             (16..47).flat_map(|shift| [1 << shift, (1 << shift) + 1, (5 << shift) / 4, (7 << shift) / 4]);
         for max_bytes in sizes_of_caches.filter(|&bytes: &usize| bytes as u64 <= MAX_BYTES) {

@@ -173,7 +173,7 @@ impl Leader {
                     Err(_) => LoadResult::Oversized,
                 };
                 let (held, notice) = self.complete(shard, result, LoadEnd::Found(time));
-                let value = self.cache.held_or_copied(held, bytes);
+                let value = self.cache.stored_or_copied(held, bytes);
                 self.end = Some(End::Landed(Outcome::Value(value.clone())));
                 (Ok(value), notice)
             }

@@ -275,7 +275,7 @@ impl Cache {
         }
         let (boarding, notice) = self.board(target, key, waiter);
         let turn = match boarding {
-            Boarding::Present(held) => Turn::Answer(Ok(self.held_or_copied(Some(held), &[]))),
+            Boarding::Present(held) => Turn::Answer(Ok(self.stored_or_copied(Some(held), &[]))),
             Boarding::Negative(negative) => Turn::Answer(Err(negative.into())),
             Boarding::Follow(flight) => Turn::Follow(flight),
             Boarding::Lead(ticket) => Turn::Lead(Leader::new(self, target, ticket)),

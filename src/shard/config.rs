@@ -12,7 +12,7 @@ use crate::expiry::{Rules, Wheel};
 use crate::hash::KeyHasher;
 use crate::index::{Index, MIN_BUCKETS, Table};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory};
-use crate::removal::Teller;
+use crate::removal::Notifier;
 use crate::ring::{Alignment, Ring};
 use crate::stats::LoadCounts;
 use crate::units::{LANES, MAX_ARENA_BYTES};
@@ -48,7 +48,7 @@ pub(crate) struct ShardConfig {
     pub(crate) factory: PolicyFactory,
     pub(crate) rules: Rules,
     pub(crate) clock: ClockSource,
-    pub(crate) listener: Option<Arc<Teller>>,
+    pub(crate) listener: Option<Arc<Notifier>>,
     pub(crate) loads: Arc<LoadCounts>,
 }
 

@@ -94,7 +94,7 @@ use crate::index::{LocationBits, MIN_BUCKETS, Table, TableHint};
 use crate::policy::Recency;
 use crate::prefetch::LINE;
 use crate::reclaim::Kept;
-use crate::removal::Teller;
+use crate::removal::Notifier;
 use crate::ring::Ring;
 use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
 use crate::sync::Mutex;
@@ -121,7 +121,7 @@ pub(crate) struct Shard {
     overhead: usize,
     time: ShardTime,
     rules: Rules,
-    listener: Option<Arc<Teller>>,
+    listener: Option<Arc<Notifier>>,
     loads: Arc<LoadCounts>,
     state: CachePadded<Mutex<State>>,
 }

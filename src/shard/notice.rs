@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use crate::removal::{Removals, Teller};
+use crate::removal::{Notifier, Removals};
 
 /// Entries that a write has removed. The listener is notified of them when this is dropped, after
 /// the unlock.
 #[must_use = "the listener is notified when this is dropped"]
 #[derive(Default)]
 pub(crate) struct Notice<'a> {
-    teller: Option<&'a Arc<Teller>>,
+    notifier: Option<&'a Arc<Notifier>>,
     removals: Option<Box<Removals>>,
 }
 
 impl<'a> Notice<'a> {
-    pub(super) fn new(teller: Option<&'a Arc<Teller>>, removals: Option<Box<Removals>>) -> Self {
-        Self { teller, removals }
+    pub(super) fn new(notifier: Option<&'a Arc<Notifier>>, removals: Option<Box<Removals>>) -> Self {
+        Self { notifier, removals }
     }
 
     /// Returns `true` if it is time to notify the listener, although more entries may come.
@@ -25,7 +25,7 @@ impl<'a> Notice<'a> {
 
     /// Adds entries of the same cache that were removed later.
     pub(crate) fn join(&mut self, mut later: Self) {
-        self.teller = self.teller.or(later.teller.take());
+        self.notifier = self.notifier.or(later.notifier.take());
         match (&mut self.removals, later.removals.take()) {
             (Some(removals), Some(later)) => removals.append(&later),
             (removals @ None, later) => *removals = later,
@@ -35,8 +35,8 @@ impl<'a> Notice<'a> {
 
     /// Leaves the notification to the next write.
     pub(super) fn defer(mut self) {
-        if let (Some(removals), Some(teller)) = (self.removals.take(), self.teller.take()) {
-            teller.keep(*removals);
+        if let (Some(removals), Some(notifier)) = (self.removals.take(), self.notifier.take()) {
+            notifier.defer(*removals);
         }
     }
 }
@@ -44,10 +44,10 @@ impl<'a> Notice<'a> {
 impl Drop for Notice<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(teller) = self.teller {
+        if let Some(notifier) = self.notifier {
             let removals = self.removals.take();
-            if removals.is_some() || teller.keeps_some() {
-                teller.tell(removals.map(|removals| *removals));
+            if removals.is_some() || notifier.has_deferred() {
+                notifier.notify(removals.map(|removals| *removals));
             }
         }
     }

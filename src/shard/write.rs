@@ -92,7 +92,7 @@ impl Writer<'_> {
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Expired);
         }
-        if self.shard.listener.as_ref().is_some_and(|teller| teller.refuses()) {
+        if self.shard.listener.as_ref().is_some_and(|notifier| notifier.refuses_stores()) {
             return Err(self.reject(hash, key));
         }
         let stored = schedule.and_then(|schedule| {

@@ -46,7 +46,7 @@
 //!
 //! # The way of an operation
 //!
-//! * **A read** (`cache/mod.rs`): hash the key, choose the shard, and search its index
+//! * **A read** (`cache/read.rs`): hash the key, choose the shard, and search its index
 //!   (`shard/lookup.rs`). Publish the entry in a slot (`reclaim/slots.rs`), and check the lane
 //!   again. Compare the key, and read the bytes (`ring/memory.rs`).
 //! * **An insert** (`shard/write.rs`): take the lock, tell the policy, evict until the entry fits

@@ -273,8 +273,8 @@
 //!   passes the budget in the one order of its changes. The memory behind it is handed over by
 //!   other means. `index` and `flights` are parts of it, for reports.
 //! * The counters of loads are Relaxed, and shared by all shards of a cache.
-//! * A teller's `waiting_bytes` (`removal.rs`) is a bound, Relaxed: each list that it counts is
-//!   behind a lock, or a thread's own. So is `kept_lists`, by which a write sees whether there is
+//! * A notifier's `waiting_bytes` (`removal.rs`) is a bound, Relaxed: each list that it counts is
+//!   behind a lock, or a thread's own. So is `deferred_lists`, by which a write sees whether there is
 //!   anything to take: it sees what an earlier write has left.
 //! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has
 //!   its number. The mutex around the free numbers passes a stripe from a thread that has ended to

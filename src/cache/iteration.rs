@@ -1,0 +1,177 @@
+//! Operations on all entries: [`clear`](Cache::clear), [`retain`](Cache::retain) and
+//! [`for_each`](Cache::for_each).
+//!
+//! A walk visits the buckets of one shard after the other. The caller's closure runs without a
+//! lock, while a slot holds the chunk of the entry that it sees.
+//!
+//! ```text
+//!   walk      -> meets an entry: key, value, freshness        no lock, its chunk is held
+//!     closure -> keeps it                                      next entry
+//!             -> removes it: lock, is it still this value?
+//!                  yes -> removed, unlock, listener            next entry
+//!                  no  -> read again, closure again            at most 16 times
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. An entry that is present throughout a walk is met, also if the index of its shard grows.
+//! 2. An entry is removed only under the lock, and only if it still has the value that the closure
+//!    has seen.
+//! 3. The listener is notified after the slots of the walk are free, and under no lock.
+
+use super::Cache;
+use crate::expiry::Freshness;
+use crate::index::Walk;
+use crate::reclaim::Slot;
+use crate::shard::{Access, Meeting, Met, Notice, Shard};
+
+/// How many values of one key `keep` of [`Cache::retain`] refuses before the next one may stay.
+/// Each but the first was stored after the walk began.
+const MAX_REFUSED: usize = 16;
+
+/// # All entries
+impl Cache {
+    /// Removes all entries. Entries that other threads store meanwhile may stay.
+    ///
+    /// The results of loads in progress are not stored.
+    ///
+    /// # Cost
+    ///
+    /// One pass over the index. The bytes of the entries are not touched, unless there is a
+    /// [removal listener](crate::CacheBuilder::on_removal).
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("a", "1")?;
+    /// cache.insert("b", "2")?;
+    /// cache.clear();
+    /// assert!(cache.is_empty() && cache.get("a").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "invalidate_all")]
+    pub fn clear(&self) {
+        for shard in &self.inner.shards {
+            if self.inner.listener.is_some() {
+                clear_step_by_step(shard);
+            } else {
+                shard.write(|writer| writer.clear());
+            }
+        }
+    }
+
+    /// Removes the entries for which `keep` returns `false`. `keep` gets the key and the value.
+    ///
+    /// Every entry that is present when the call begins, and stays, is shown to `keep`. So when the
+    /// call returns, no read finds a value that was stored before it and that `keep` refuses. This
+    /// also holds if an index grows, or if other threads move, update or remove entries meanwhile.
+    ///
+    /// No lock is held while `keep` runs. If an entry is replaced between the call of `keep` and its
+    /// removal, `keep` is called with the new value, up to 16 times. Entries that are stored
+    /// meanwhile may not be seen. If the index of a shard grows meanwhile, a few entries may be seen
+    /// twice.
+    ///
+    /// Entries in their [stale period](crate::CacheBuilder::stale_for) are shown to `keep`, too.
+    /// Negative entries, which record that a key has [no value](crate::Loaded::Absent), are
+    /// removed. The results of loads in progress are not stored.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("user:1", "Ada")?;
+    /// cache.insert("page:1", "<html>")?;
+    /// cache.retain(|key, _value| !key.starts_with(b"page:"));
+    /// assert!(cache.contains_key("user:1") && !cache.contains_key("page:1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        // `keep` cannot be asked about values that are still being loaded.
+        self.inner.shards.iter().for_each(|shard| shard.write(|writer| writer.detach_flights()));
+        self.for_each_met(|shard, met| retain_met(shard, met, &mut keep));
+    }
+
+    /// Calls `each` with the key and the value of every entry, shard by shard.
+    ///
+    /// The policy and the statistics do not learn of it. Expired entries are not seen.
+    ///
+    /// The iteration is weakly consistent. No lock is held while `each` runs. Every entry that is
+    /// present throughout is seen. Entries that are stored or leave meanwhile may be seen or not. If
+    /// the index of a shard grows meanwhile, a few entries may be seen twice. The chunk of the entry
+    /// is held during each call, like in [`view`](Self::view).
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("a", "1")?;
+    /// cache.insert("b", "22")?;
+    /// let mut entries = vec![];
+    /// cache.for_each(|key, value| entries.push((key.to_vec(), value.len())));
+    /// entries.sort();
+    /// assert_eq!(entries, [(b"a".to_vec(), 1), (b"b".to_vec(), 2)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        self.for_each_met(|_, met| {
+            if met.freshness.is_served() {
+                each(met.key, met.value);
+            }
+            Notice::default()
+        });
+    }
+
+    /// Calls `each` with every entry, also with those that reads miss. After each call, the listener
+    /// is notified of the entries that the call has removed.
+    fn for_each_met<'a>(&'a self, mut each: impl FnMut(&'a Shard, Met<'_>) -> Notice<'a>) {
+        for shard in &self.inner.shards {
+            let mut walk = Walk::start();
+            loop {
+                let (mut slot, mut other_slot) = (Slot::take(), None);
+                let notice = match shard.meet(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
+                    Meeting::Entry(met) => each(shard, met),
+                    Meeting::Nobody => Notice::default(),
+                    Meeting::End => break,
+                };
+                drop((slot, other_slot));
+                drop(notice);
+            }
+        }
+    }
+}
+
+/// Removes an entry that a walk has met, unless `keep` returns `true`. Returns the removed entries.
+fn retain_met<'a>(shard: &'a Shard, met: Met<'_>, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Notice<'a> {
+    let mut slot = Slot::take();
+    let Met { hash, key, mut value, mut freshness } = met;
+    let (mut notice, mut refused) = (Notice::default(), 0);
+    // Ends: each round but the first follows a change of the entry by another thread.
+    loop {
+        let (is_settled, removed) = match freshness {
+            // The clock was read without the lock: the deadline may have been extended since.
+            Freshness::Gone => shard.write_with_notice(|writer| !writer.is_present(hash, key)),
+            Freshness::Negative => {
+                shard.write_with_notice(|writer| writer.remove_if_same(hash, key, value, true) != Some(false))
+            }
+            _ if refused == MAX_REFUSED || keep(key, value) => return notice,
+            _ => shard.write_with_notice(|writer| writer.remove_if_same(hash, key, value, false) != Some(false)),
+        };
+        notice.join(removed);
+        if is_settled {
+            return notice;
+        }
+        refused += usize::from(freshness.is_served() || freshness == Freshness::Stale);
+        let found = shard.find(hash, key, Access::Peek, &mut slot).map(|(found, freshness)| (found.value, freshness));
+        (value, freshness) = found.unwrap_or((&[], Freshness::Gone));
+    }
+}
+
+/// Removes all entries of a shard, and notifies the listener of some at a time. Copies of all might
+/// be as large as the cache.
+fn clear_step_by_step(shard: &Shard) {
+    shard.write(|writer| writer.detach_flights());
+    let mut walk = Walk::start();
+    // Ends: each step but the last removes entries, and the walk only moves on.
+    while !shard.write(|writer| writer.remove_some(&mut walk)) {}
+}
