@@ -1,4 +1,7 @@
-//! [`CacheBuilder`]: every option, and the checks on it.
+//! [`CacheBuilder`]: the options of a cache, and the checks on them.
+//!
+//! [`CacheBuilder::build`] checks all options that do not concern sizes. The sizes depend on each
+//! other and on the policy: `cache/sizes.rs` and `cache/build.rs` check them.
 
 use core::hash::BuildHasher;
 use core::time::Duration;
@@ -14,9 +17,10 @@ use crate::policy::{EvictionPolicy, Policy, PolicyContext, PolicyFactory};
 use crate::removal::{Listener, RemovalCause};
 use crate::ring::Alignment;
 
-/// Options for a [`Cache`], from [`Cache::builder`].
+/// The options of a [`Cache`]. [`Cache::builder`] returns them.
 ///
-/// Only [`max_bytes`](Self::max_bytes) has to be set.
+/// Only [`max_bytes`](Self::max_bytes) has to be set. Errors are reported by
+/// [`build`](Self::build).
 ///
 /// ```
 /// use bytecache::{Cache, Policy};
@@ -70,29 +74,46 @@ impl Default for CacheBuilder {
 }
 
 impl CacheBuilder {
-    /// The limit on everything that the cache allocates, in bytes: entries, index, policy, counters.
+    /// Sets the limit on everything that the cache allocates, in bytes: entries, index, policy and
+    /// counters.
     ///
-    /// Works from 64 KiB up. Memory is taken as entries come in, so an empty cache is small.
+    /// It has no default. 64 KiB always suffice with a built-in policy. Memory is taken as entries
+    /// come in, so an empty cache is small.
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let cache = Cache::builder().max_bytes(1 << 20).build()?;
+    /// assert!(cache.memory().allocated < 1 << 20);
+    /// assert_eq!(Cache::builder().build().unwrap_err(), BuildError::NoMaxBytes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
-    /// Sets the largest entry, key and value together, in bytes: from 1 to an eighth of `max_bytes`, or of a
-    /// shard where 16 GiB are not enough for all.
+    /// Sets the size of the largest entry, key and value together, in bytes.
     ///
-    /// By default an eighth of `max_bytes`, 512 KiB at most; with a [number of shards](Self::shards) an eighth of one, 512
-    /// KiB at most. It does not depend on the number of cores.
+    /// It is from 1 to an eighth of `max_bytes`, or to an eighth of a shard if `max_bytes` is more
+    /// than the 16 GiB of one shard. The default is an eighth of `max_bytes`, and at most 512 KiB.
+    /// With a [number of shards](Self::shards), it is an eighth of a shard, and at most 512 KiB. It
+    /// does not depend on the number of cores.
     ///
-    /// Every shard holds at least eight entries of this size, so a larger limit leaves fewer shards.
+    /// Every shard holds at least eight entries of this size, so a larger limit leaves fewer
+    /// shards.
     ///
     /// ```
-    /// use bytecache::Cache;
+    /// use bytecache::{BuildError, Cache};
     ///
     /// assert_eq!(Cache::new(64 << 20)?.max_entry_bytes(), 512 << 10);
     /// let cache = Cache::builder().max_bytes(64 << 20).max_entry_bytes(2 << 20).build()?;
     /// cache.insert("image", vec![0; (2 << 20) - 5])?;
     /// assert!(cache.insert("image", vec![0; (2 << 20) - 4]).is_err());
+    ///
+    /// let error = Cache::builder().max_bytes(1 << 20).max_entry_bytes(1 << 18).build().unwrap_err();
+    /// let expected = BuildError::MaxEntryBytes { max_entry_bytes: 1 << 18, largest: 1 << 17 };
+    /// assert_eq!(error, expected);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
@@ -100,28 +121,71 @@ impl CacheBuilder {
         self
     }
 
-    /// How many parts the cache is divided into, each with its own write lock: a power of two.
+    /// Sets the number of shards, each with a write lock of its own: a power of two.
     ///
-    /// More shards let more writers work at once; but each has its own share of the memory, an entry is at
-    /// most an eighth of it, and small shares are evicted from less evenly. With one shard and one thread the
-    /// cache behaves exactly as its policy. By default four for each core, but none smaller than 4 MiB or than eight of the
-    /// [largest entries](Self::max_entry_bytes).
+    /// More shards let more writers work at once. But each shard has its own share of the memory:
+    /// an entry is at most an eighth of it, and keys are not divided quite evenly. With one shard
+    /// and one thread, the cache behaves exactly as its policy.
+    ///
+    /// The default is four for each core. No shard is smaller by default than 4 MiB or than eight
+    /// of the [largest entries](Self::max_entry_bytes).
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let cache = Cache::builder().max_bytes(64 << 20).shards(8).build()?;
+    /// assert_eq!(cache.shards(), 8);
+    /// let error = Cache::builder().max_bytes(64 << 20).shards(6).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::Shards { shards: 6, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
     }
 
-    /// Which entries leave when space is wanted. [`Policy::Adaptive`] by default.
+    /// Sets the policy, which chooses the entries to evict. The default is [`Policy::Adaptive`].
+    ///
+    /// The policy may also be parsed from a text, with its parameters.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Policy};
+    ///
+    /// let lru = Cache::builder().max_bytes(1 << 20).policy(Policy::Lru).build()?;
+    /// let policy = "s3-fifo(small=20)".parse()?;
+    /// let s3_fifo = Cache::builder().max_bytes(1 << 20).policy(policy).build()?;
+    /// assert!(lru.is_empty() && s3_fifo.is_empty());
+    /// assert!("s3-fifo(small=200)".parse::<Policy>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn policy(mut self, policy: Policy) -> Self {
         self.factory = Arc::new(move |context| policy.build(&context));
         self
     }
 
-    /// A policy of your own, in place of a built-in one: see [`EvictionPolicy`].
+    /// Sets a custom policy instead of a built-in one: see [`EvictionPolicy`].
     ///
-    /// `policy` is called once for each shard, and again whenever a shard has been emptied by [`Cache::clear`]
-    /// or by a panic of its policy. Policies are made, used and dropped under a shard's lock: they must not use
-    /// the cache.
+    /// `policy` is called once for each shard, and again whenever a shard has been emptied by
+    /// [`Cache::clear`] or by a panic of its policy. Policies are created, used and dropped under
+    /// the lock of a shard: they must not use the cache.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Policy};
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// // Counts the policies that are created, and builds LRU for each shard.
+    /// let created = Arc::new(AtomicUsize::new(0));
+    /// let counter = Arc::clone(&created);
+    /// let builder = Cache::builder().max_bytes(16 << 20).shards(4).custom_policy(move |context| {
+    ///     counter.fetch_add(1, Ordering::Relaxed);
+    ///     Policy::Lru.build(&context)
+    /// });
+    /// let cache = builder.build()?;
+    /// cache.insert("key", "value")?;
+    /// assert!(created.load(Ordering::Relaxed) >= 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn custom_policy(
         mut self,
         policy: impl Fn(PolicyContext) -> Box<dyn EvictionPolicy> + Send + Sync + 'static,
@@ -130,121 +194,272 @@ impl CacheBuilder {
         self
     }
 
-    /// How large entries will be, key and value together, in bytes. Only a hint for the first size of the
-    /// index, which spares it from growing while the cache fills.
+    /// Sets the expected mean size of entries, key and value together, in bytes.
+    ///
+    /// It is a hint for the first size of the index. With it, the index need not grow while the
+    /// cache fills. Entries of any other size work as well.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let builder = Cache::builder().max_bytes(1 << 20).shards(1);
+    /// let cache = builder.clone().expected_entry_bytes(100).build()?;
+    /// let without_hint = builder.build()?;
+    /// for key in 0..5_000_u32 {
+    ///     cache.insert(key.to_le_bytes(), [0; 96])?;
+    ///     without_hint.insert(key.to_le_bytes(), [0; 96])?;
+    /// }
+    /// assert_eq!(cache.stats().index_growths, 0);
+    /// assert!(without_hint.stats().index_growths > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn expected_entry_bytes(mut self, bytes: usize) -> Self {
         self.expected_entry_bytes = Some(bytes);
         self
     }
 
-    /// The alignment of values in memory: 1 (the default), 8 or 16 bytes, so that archives (of rkyv, say) can
-    /// be read in place. Costs up to as many bytes for each entry.
+    /// Sets the alignment of values in memory: 1 (the default), 8 or 16 bytes.
     ///
-    /// It is that of every [`Value`](crate::Value) of the cache: copies and the results of loads that were not stored, too.
+    /// Aligned archives, for example of rkyv, can be read in place. An alignment of `bytes` costs
+    /// up to as many bytes for each entry. It applies to every [`Value`](crate::Value) of the
+    /// cache, to copies and results of loads that were not stored, too.
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let cache = Cache::builder().max_bytes(1 << 20).value_alignment(16).build()?;
+    /// cache.insert("archive", [7; 40])?;
+    /// let value = cache.get("archive").ok_or("missing")?;
+    /// assert_eq!(value.as_ptr().addr() % 16, 0);
+    ///
+    /// let error = Cache::builder().max_bytes(1 << 20).value_alignment(4).build().unwrap_err();
+    /// assert_eq!(error, BuildError::Alignment { alignment: 4 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn value_alignment(mut self, bytes: usize) -> Self {
         self.alignment = bytes;
         self
     }
 
-    /// The hasher for keys. By default ahash with seeds that are random for each cache, so that nobody can
-    /// choose keys that collide.
+    /// Sets the hasher of keys.
     ///
-    /// Its result is mixed once more, so a weak one will do; but it must give the same hash for the same
-    /// bytes.
+    /// The default is ahash with random seeds for each cache, so that nobody can choose keys that
+    /// collide. The result of a custom hasher is mixed once more, so a weak one suffices. It must
+    /// return the same hash for the same bytes.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    /// use std::collections::hash_map::RandomState;
+    ///
+    /// let cache = Cache::builder().max_bytes(1 << 20).hasher(RandomState::new()).build()?;
+    /// cache.insert("key", "value")?;
+    /// assert!(cache.contains_key("key"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hasher<S: BuildHasher + Send + Sync + 'static>(mut self, hasher: S) -> Self {
         self.hasher = Some(KeyHasher::custom(hasher));
         self
     }
 
-    /// How long after it was inserted an entry expires, unless its insert says otherwise. By default never.
+    /// Sets the default time to live: the time from the insert of an entry to its deadline.
     ///
-    /// Costs four bytes for each entry, and a byte or two for the [timing wheel](crate::docs::expiry). Lengths
-    /// beyond two years are cut to that.
+    /// An insert with a lifetime of its own may set another. By default there is none. Times beyond
+    /// two years are cut to that. Zero is an error.
+    ///
+    /// # Cost
+    ///
+    /// Four bytes for each entry, and a byte or two for the [timing wheel](crate::docs::expiry).
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let ttl = Duration::from_secs(60);
+    /// let cache = Cache::builder().max_bytes(1 << 20).ttl(ttl).clock(clock.clone()).build()?;
+    /// cache.insert("page", "<html>")?;
+    /// clock.advance(Duration::from_secs(61));
+    /// assert!(cache.get("page").is_none());
+    ///
+    /// let error = Cache::builder().max_bytes(1 << 20).ttl(Duration::ZERO).build().unwrap_err();
+    /// assert_eq!(error, BuildError::ZeroLifetime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// How long after it was last read an entry expires, unless its insert says otherwise. By default never.
+    /// Sets the default time to idle: the time from the last read of an entry to its deadline.
     ///
-    /// With a time to live as well, what comes first counts. Costs four bytes for each entry, and one write to its
-    /// header by the first read in each [`TICK`](crate::TICK). Lengths beyond half a year are cut to that.
+    /// An insert with a lifetime of its own may set another. By default there is none. If an entry
+    /// also has a time to live, the earlier deadline counts. Times beyond half a year are cut to
+    /// that. Zero is an error.
+    ///
+    /// # Cost
+    ///
+    /// Four bytes for each entry. The first read in each [`TICK`](crate::TICK) writes to the header
+    /// of the entry.
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let idle = Duration::from_secs(60);
+    /// let builder = Cache::builder().max_bytes(1 << 20);
+    /// let cache = builder.clone().time_to_idle(idle).clock(clock.clone()).build()?;
+    /// cache.insert("session", "Ada")?;
+    /// clock.advance(Duration::from_secs(50));
+    /// assert!(cache.get("session").is_some());
+    /// clock.advance(Duration::from_secs(50));
+    /// assert!(cache.get("session").is_some());
+    /// clock.advance(Duration::from_secs(61));
+    /// assert!(cache.get("session").is_none());
+    ///
+    /// let error = builder.time_to_idle(Duration::ZERO).build().unwrap_err();
+    /// assert_eq!(error, BuildError::ZeroLifetime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn time_to_idle(mut self, idle: Duration) -> Self {
         self.time_to_idle = Some(idle);
         self
     }
 
-    /// Draws each time to live at random between `(1 - fraction) * ttl` and `ttl`, so that entries that were inserted
-    /// together do not expire together, and are not all loaded anew at the same moment. By default 0.
+    /// Sets the fraction by which times to live vary at random, from 0 (the default) to 1.
     ///
-    /// Applies to the times to live of inserts, the default and those of single entries; not to
-    /// [`set_ttl`](Cache::set_ttl).
+    /// Each time to live is drawn between `(1 - fraction) * ttl` and `ttl`. So entries that were
+    /// inserted together do not expire together, and are not all loaded again at once.
+    ///
+    /// It applies to the times to live of inserts: to the default and to those of single entries.
+    /// It does not apply to [`set_ttl`](Cache::set_ttl).
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache, Remaining};
+    /// use std::time::Duration;
+    ///
+    /// let builder = Cache::builder().max_bytes(1 << 20).ttl(Duration::from_secs(100));
+    /// let cache = builder.clone().ttl_jitter(0.5).build()?;
+    /// cache.insert("page", "<html>")?;
+    /// let left = cache.ttl("page");
+    /// assert!(matches!(left, Some(Remaining::For(left)) if (49..=100).contains(&left.as_secs())));
+    ///
+    /// let error = builder.ttl_jitter(1.5).build().unwrap_err();
+    /// assert_eq!(error, BuildError::Jitter { fraction: 1.5 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ttl_jitter(mut self, fraction: f64) -> Self {
         self.ttl_jitter = fraction;
         self
     }
 
-    /// How long entries stay readable by [`get_or_stale`](Cache::get_or_stale) after they have expired, unless their insert
-    /// says otherwise. By default not at all, at most for half a year. They take up space for as long, and may be evicted as
-    /// others may.
+    /// Sets the default stale period: how long after its deadline
+    /// [`get_or_stale`](Cache::get_or_stale) still returns an entry.
+    ///
+    /// An insert with a lifetime of its own may set another. By default it is zero, and it is at
+    /// most half a year. A stale entry takes up space for as long, and may be evicted like any
+    /// other.
+    ///
+    /// ```
+    /// use bytecache::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder()
+    ///     .max_bytes(1 << 20)
+    ///     .ttl(Duration::from_secs(10))
+    ///     .stale_for(Duration::from_secs(60))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// cache.insert("page", "<html>")?;
+    /// clock.advance(Duration::from_secs(11));
+    /// assert!(cache.get("page").is_none() && cache.get_or_stale("page").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stale_for(mut self, stale: Duration) -> Self {
         self.stale_for = stale;
         self
     }
 
-    /// The clock that lifetimes go by: [`SystemClock`](crate::SystemClock) by default,
-    /// [`ManualClock`](crate::ManualClock) in tests.
+    /// Sets the clock of lifetimes.
+    ///
+    /// The default is [`SystemClock`](crate::SystemClock). Tests use
+    /// [`ManualClock`](crate::ManualClock).
+    ///
+    /// ```
+    /// use bytecache::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// cache.insert_with_ttl("token", "abc", Duration::from_secs(3_600))?;
+    /// clock.advance(Duration::from_secs(3_601));
+    /// assert!(cache.get("token").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = ClockSource::Custom(Arc::new(clock));
         self
     }
 
-    /// Calls `listener` with the key, the value and the cause of every entry that leaves.
+    /// Sets the removal listener: it is called with the key, the value and the cause of every entry
+    /// that leaves.
     ///
-    /// It is called by the thread whose operation made the entry leave, after the shard's lock is free and before the
-    /// operation returns; so it may use the cache, and what it does slows that operation down. Entries of
-    /// one operation come in the order in which they left; operations of several threads may overtake each other. A
-    /// panic in it is caught and counted ([`Stats::listener_panics`](crate::Stats::listener_panics)).
+    /// The thread whose operation made the entry leave calls it, after the lock of the shard is
+    /// free and before the operation returns. So the listener may use the cache, and it delays that
+    /// operation. Entries of one operation come in the order in which they left. Operations of
+    /// several threads may overtake each other. A panic of the listener is caught and counted
+    /// ([`Stats::listener_panics`](crate::Stats::listener_panics)).
+    ///
+    /// The listener is not notified of entries that are present when the cache is dropped, and of
+    /// those that a shard loses when its policy panics. An expired entry leaves when its space is
+    /// taken back: at a later write to its shard, or in [`maintain`](Cache::maintain).
     ///
     /// # Listeners that write
     ///
-    /// A listener may write to this cache, and to others. Entries that leave through its writes have left when these return.
-    /// Their listeners are not called within the listener, but after it has returned, by the operation on the outside: first
-    /// with everything that left in that operation, then with at most 1,000 entries that left through listeners' writes, in
-    /// the order in which they left. So the stack stays bounded, and the operation ends.
+    /// A listener may write to this cache and to others. Entries that leave through its writes have
+    /// left when the writes return. Their listeners are called after the listener has returned, by
+    /// the outermost operation. So the stack stays bounded, and the operation ends. It notifies:
     ///
-    /// What remains waits for the next write to the cache, or for [`maintain`](Cache::maintain), which tells of all of it. Each
-    /// entry is told of once. [`clear`](Cache::clear), [`retain`](Cache::retain), `maintain` and loads tell in several steps: each
-    /// counts as an operation. What still waits when the last handle is dropped is told then, unless a listener drops it.
+    /// 1. of everything that left in the operation itself;
+    /// 2. of at most 1,000 entries that left through writes of listeners, in the order in which
+    ///    they left.
     ///
-    /// While entries of 256 KiB wait, or of [`max_entry_bytes`](Cache::max_entry_bytes) if that is more, a store by a listener
-    /// returns [`Error::Rejected`](crate::Error::Rejected) and removes what is under its key. Each entry
-    /// counts 128 bytes beside key and value. Removals by listeners are not limited.
+    /// Further entries wait for the next write to the cache, or for [`maintain`](Cache::maintain),
+    /// which notifies of all of them. Each entry is notified once. [`clear`](Cache::clear),
+    /// [`retain`](Cache::retain), `maintain` and loads notify in several steps, and each step
+    /// counts as an operation. Entries that still wait when the last handle is dropped are notified
+    /// then, unless a listener drops it.
     ///
-    /// A handle of the cache that the listener owns keeps the cache, and the listener with it, for good: let it have one that
-    /// can be taken away.
+    /// While entries of 256 KiB wait, a store by a listener returns
+    /// [`Error::Rejected`](crate::Error::Rejected), and removes the entry under its key. The limit
+    /// is [`max_entry_bytes`](Cache::max_entry_bytes) if that is more. Each entry counts 128 bytes
+    /// beside key and value. Removals by listeners are not limited.
     ///
-    /// Not told are entries that are there when the cache is dropped, and those that a shard loses when its policy panics.
-    /// An entry that has expired leaves when its space is taken back: at a later write to its shard, or in
-    /// [`maintain`](Cache::maintain).
+    /// A listener that owns a handle of its cache keeps both alive forever. Give it a handle that
+    /// can be taken away, such as a `Mutex<Option<Cache>>`.
     ///
     /// # Cost
     ///
-    /// Keys and values are copied as they leave, to memory beyond `max_bytes` that is freed when they have been told.
+    /// Keys and values are copied as they leave. The copies are memory beyond `max_bytes`, which is
+    /// freed after the call of the listener.
     ///
     /// ```
-    /// use std::sync::{Arc, Mutex};
     /// use bytecache::{Cache, RemovalCause};
+    /// use std::sync::{Arc, Mutex};
     ///
     /// let seen = Arc::new(Mutex::new(Vec::new()));
     /// let log = Arc::clone(&seen);
     /// let cache = Cache::builder()
     ///     .max_bytes(1 << 20)
-    ///     .on_removal(move |key, value, cause| log.lock().unwrap().push((key.to_vec(), value.to_vec(), cause)))
+    ///     .on_removal(move |key, value, cause| {
+    ///         log.lock().unwrap().push((key.to_vec(), value.to_vec(), cause));
+    ///     })
     ///     .build()?;
     /// cache.insert("key", "old")?;
     /// cache.insert("key", "new")?;
-    /// assert_eq!(*seen.lock().unwrap(), [(b"key".to_vec(), b"old".to_vec(), RemovalCause::Replaced)]);
+    /// let replaced = (b"key".to_vec(), b"old".to_vec(), RemovalCause::Replaced);
+    /// assert_eq!(*seen.lock().unwrap(), [replaced]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_removal(mut self, listener: impl Fn(&[u8], &[u8], RemovalCause) + Send + Sync + 'static) -> Self {
@@ -252,25 +467,40 @@ impl CacheBuilder {
         self
     }
 
-    /// Makes the cache.
+    /// Builds the cache.
     ///
     /// # Errors
     ///
-    /// * [`BuildError::NoMaxBytes`] if no size was set, [`BuildError::TooSmall`] if it is too small, which
-    ///   names the smallest; [`BuildError::TooManyBytes`] if it is above 64 TiB less 4 GiB;
-    /// * [`BuildError::MaxEntryBytes`] if the largest entry is of no bytes or above an eighth of `max_bytes`;
-    /// * [`BuildError::Shards`] if their number is not a power of two, above 4096, leaves more than 16 GiB to one, or too little
-    ///   for eight of the largest entries that were asked for: it names the smallest and largest number;
-    /// * [`BuildError::Alignment`] if it is none of 1, 8 and 16;
-    /// * [`BuildError::ZeroLifetime`] if the time to live or to idle is zero; [`BuildError::Jitter`] if the jitter is not
-    ///   a number from 0 to 1;
+    /// * [`BuildError::NoMaxBytes`] if `max_bytes` is not set;
+    /// * [`BuildError::TooSmall`] if `max_bytes` is too small: it names the smallest;
+    /// * [`BuildError::TooManyBytes`] if `max_bytes` is above 64 TiB less 4 GiB;
+    /// * [`BuildError::MaxEntryBytes`] if the largest entry has no bytes, or more than an eighth of
+    ///   `max_bytes`;
+    /// * [`BuildError::Shards`] if the number of shards is not a power of two, is above 4,096,
+    ///   leaves more than 16 GiB to one, or leaves too little for eight of the largest entries that
+    ///   were asked for: it names the smallest and the largest number;
+    /// * [`BuildError::Alignment`] if the alignment is none of 1, 8 and 16;
+    /// * [`BuildError::ZeroLifetime`] if the time to live or to idle is zero;
+    /// * [`BuildError::Jitter`] if the jitter is not a number from 0 to 1;
     /// * [`BuildError::OutOfMemory`] if the system refuses the address space.
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let builder = Cache::builder().shards(4);
+    /// let cache = match builder.clone().max_bytes(1_000).build() {
+    ///     Err(BuildError::TooSmall { min_bytes, .. }) => builder.max_bytes(min_bytes).build()?,
+    ///     other => other?,
+    /// };
+    /// assert_eq!(cache.shards(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn build(self) -> Result<Cache, BuildError> {
         self.build_for(cores())
     }
 
-    /// Returns the [`max_bytes`](Self::max_bytes) with which a cache of this builder holds `entries`
-    /// entries.
+    /// Returns the [`max_bytes`](Self::max_bytes) with which a cache of this builder holds
+    /// `entries` entries.
     ///
     /// Each entry has a key of `key_bytes` bytes and a value of `value_bytes` bytes. For entries of
     /// several sizes, pass the means. The result accounts for:
@@ -280,21 +510,21 @@ impl CacheBuilder {
     /// * the index, the policy, the timing wheel, and the fixed part of each [shard](Self::shards);
     /// * chunks that are kept free, and bytes at the ends of chunks that no entry fits.
     ///
-    /// It does not account for lifetimes of single entries, loads under way, and values that callers
-    /// hold. The default number of shards depends on the number of cores: set
+    /// It does not account for lifetimes of single entries, loads under way, and values that
+    /// callers hold. The default number of shards depends on the number of cores: set
     /// [`shards`](Self::shards) to get the same result on every machine.
     ///
-    /// A full cache of this size holds `entries` entries within 3 % if its shards have 1 MiB or more,
-    /// and within 4 % if the entries are larger than 4 KiB. Smaller shards may hold fewer. Keys are
-    /// not divided evenly between shards: see [`docs::sizing`](crate::docs::sizing).
+    /// A full cache of this size holds `entries` entries within 3 % if its shards have 1 MiB or
+    /// more, and within 4 % if the entries are larger than 4 KiB. Smaller shards may hold fewer.
+    /// Keys are not divided evenly between shards: see [`docs::sizing`](crate::docs::sizing).
     ///
     /// Returns `usize::MAX` if no cache of this builder can hold so many entries of this size. The
     /// builder's own `max_bytes` is ignored.
     ///
     /// # Cost
     ///
-    /// Creates a few policies of up to 49,152 ids to measure them, also
-    /// [custom ones](Self::custom_policy).
+    /// Creates a few policies of up to 49,152 ids to measure them. This also holds for
+    /// [custom policies](Self::custom_policy).
     ///
     /// ```
     /// use bytecache::Cache;
@@ -316,13 +546,13 @@ impl CacheBuilder {
         }
     }
 
-    /// As [`build`](Self::build), on a machine of so many cores.
+    /// Builds the cache like [`build`](Self::build), but for a machine with `cores` cores.
     fn build_for(self, cores: usize) -> Result<Cache, BuildError> {
         let max_bytes = self.max_bytes.ok_or(BuildError::NoMaxBytes)?;
         Cache::from_config(self.config(max_bytes, cores)?)
     }
 
-    /// Checks everything but the sizes.
+    /// Checks all options but the sizes.
     fn config(self, max_bytes: usize, cores: usize) -> Result<CacheConfig, BuildError> {
         let alignment = Alignment::new(self.alignment).ok_or(BuildError::Alignment { alignment: self.alignment })?;
         if [self.ttl, self.time_to_idle].contains(&Some(Duration::ZERO)) {
@@ -368,159 +598,4 @@ impl core::fmt::Debug for CacheBuilder {
 
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Error;
-    use crate::policy::{EntryId, Recency, Renumbering, Residents};
-
-    const CORES: [usize; 7] = [1, 2, 3, 8, 32, 64, 256];
-
-    /// Checks that entries of the limit can be stored and larger ones not, and returns the limit.
-    fn largest_that_fits(builder: &CacheBuilder, cores: usize) -> usize {
-        let said = format!("{builder:?}, {cores} cores");
-        let mut limits = [(0, false), (300, false), (0, true)].map(|(key_len, has_ttl)| {
-            // A new cache each time: what readers of other tests hold up does not matter to it.
-            let cache = builder.clone().build_for(cores).unwrap_or_else(|error| panic!("{said}: {error}"));
-            let max = cache.max_entry_bytes();
-            let key = vec![7; key_len.min(max)];
-            let store = |value: &[u8]| match has_ttl {
-                true => cache.insert_with_ttl(&key, value, Duration::from_secs(60)),
-                false => cache.insert(&key, value),
-            };
-            let value = vec![8; max - key.len()];
-            store(&value).unwrap_or_else(|error| panic!("{said}: {error}"));
-            assert!(cache.peek(&key).is_some_and(|found| found == value), "{said}: {max}, {key_len}, {has_ttl}");
-            let error = store(&vec![8; value.len() + 1]).unwrap_err();
-            assert_eq!(error, Error::TooLarge { bytes: max + 1, max }, "{said}");
-            max
-        });
-        limits.sort_unstable();
-        assert_eq!(limits[0], limits[2]);
-        limits[0]
-    }
-
-    fn builder(max_bytes: usize, policy: Policy, alignment: usize, hint: Option<usize>) -> CacheBuilder {
-        let builder = CacheBuilder::default().max_bytes(max_bytes).policy(policy).value_alignment(alignment);
-        match hint {
-            Some(bytes) => builder.expected_entry_bytes(bytes),
-            None => builder,
-        }
-    }
-
-    #[test]
-    fn the_same_entries_fit_on_any_number_of_cores() {
-        for max_bytes in [64 << 10, 65_537, 99_999, 1 << 20, (4 << 20) - 1, 4 << 20, 5 << 20, 8 << 20, (33 << 20) + 7] {
-            for (number, &policy) in Policy::ALL.iter().enumerate() {
-                for hint in [None, Some(0), Some(1), Some(100), Some(usize::MAX)] {
-                    for alignment in [1, 8, 16] {
-                        let cores = CORES[(number + alignment) % CORES.len()];
-                        let max = largest_that_fits(&builder(max_bytes, policy, alignment, hint), cores);
-                        assert_eq!(max, (max_bytes / 8).min(512 << 10), "{max_bytes} bytes");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn large_caches_take_the_same_entries_on_any_number_of_cores() {
-        for max_bytes in [100 << 20, (1 << 30) + 12_345] {
-            for cores in CORES {
-                for max_entry_bytes in [None, Some(1), Some(100_000), Some(3 << 20), Some(100 << 17)] {
-                    let mut builder = builder(max_bytes, Policy::default(), 16, None);
-                    builder.max_entry_bytes = max_entry_bytes;
-                    let max = largest_that_fits(&builder, cores);
-                    assert_eq!(max, max_entry_bytes.unwrap_or(512 << 10), "{cores} cores");
-                }
-            }
-        }
-    }
-
-    /// LRU that says that it takes more memory than it does.
-    struct Heavy {
-        lru: Box<dyn EvictionPolicy>,
-        ids: usize,
-        bytes: usize,
-        bytes_for_each_id: usize,
-    }
-
-    impl EvictionPolicy for Heavy {
-        fn recency(&self) -> Recency {
-            self.lru.recency()
-        }
-        fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
-            self.lru.insert(id, hash, charge);
-        }
-        fn touch(&mut self, id: EntryId) {
-            self.lru.touch(id);
-        }
-        fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
-            self.lru.update(id, old_charge, charge);
-        }
-        fn remove(&mut self, id: EntryId, charge: u32) {
-            self.lru.remove(id, charge);
-        }
-        fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-            self.lru.evict(residents)
-        }
-        fn set_capacity(&mut self, charge: u64) {
-            self.lru.set_capacity(charge);
-        }
-        fn renumber(&mut self, moved: &Renumbering) {
-            self.ids = moved.ids();
-            self.lru.renumber(moved);
-        }
-        fn bytes(&self) -> usize {
-            (self.lru.bytes() + self.ids * self.bytes_for_each_id).saturating_add(self.bytes)
-        }
-    }
-
-    fn with_heavy_policy(max_bytes: usize, bytes: usize, bytes_for_each_id: usize) -> CacheBuilder {
-        CacheBuilder::default().max_bytes(max_bytes).custom_policy(move |context| {
-            Box::new(Heavy { lru: Policy::Lru.build(&context), ids: context.ids(), bytes, bytes_for_each_id })
-        })
-    }
-
-    #[test]
-    fn a_policy_leaves_room_for_the_largest_entry_or_is_refused() {
-        for bytes in (0..5 << 20).step_by(100_000) {
-            let builder = with_heavy_policy(5 << 20, bytes, 0);
-            match builder.clone().build() {
-                Ok(_) => assert_eq!(largest_that_fits(&builder, 1), 512 << 10, "{bytes} bytes"),
-                Err(error) => {
-                    assert!(bytes > 3 << 20 && matches!(error, BuildError::TooSmall { .. }), "{error}")
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_index_that_grows_leaves_room_for_the_largest_entry() {
-        for bytes_for_each_id in [0, 30, 100, 300] {
-            let cache = with_heavy_policy(1 << 20, 0, bytes_for_each_id).build().unwrap();
-            let most = (0..50_000_u32).map(|key| {
-                // Rejected while readers of other tests hold up what is to be used again.
-                let _ = cache.insert(key.to_le_bytes(), []);
-                cache.len()
-            });
-            assert!(most.max() > Some(400_000 / (50 + bytes_for_each_id)), "{bytes_for_each_id}: it does not grow");
-            let value = vec![7; 128 << 10];
-            let placed = (0..1_000).any(|_| cache.insert("", &value).is_ok());
-            assert!(placed && cache.contains_key(""), "{bytes_for_each_id}: {:?}", cache.memory());
-            cache.validate();
-        }
-    }
-
-    #[test]
-    fn a_policy_that_needs_much_has_fewer_shards_and_one_that_needs_too_much_is_the_same_error_on_any_number_of_cores()
-    {
-        for cores in CORES {
-            assert_eq!(largest_that_fits(&with_heavy_policy(64 << 20, 20 << 20, 0), cores), 512 << 10);
-            for (bytes, least) in [(70 << 20, 70 << 20), (usize::MAX, 1 << 46)] {
-                let error = with_heavy_policy(64 << 20, bytes, 0).build_for(cores).unwrap_err();
-                let BuildError::TooSmall { min_bytes, .. } = error else { panic!("{error}") };
-                assert!(min_bytes > least && (bytes == usize::MAX || min_bytes < least + (1 << 22)), "{error}");
-            }
-        }
-    }
-}
+mod tests;

@@ -5,11 +5,11 @@
 //! nothing is copied.
 //!
 //! ```text
-//!   operation     entries that waited, entries that left in it ... listener called, all of them
-//!     listener      its own writes -> entries leave ............... NESTED queue of the thread:
-//!                                                                   called next, up to 1,000 entries
-//!                                                                 | the rest
-//!   next write, maintain <---------------------------------------- deferred lists of the notifier
+//!   operation    entries that waited, entries that left in it ...... notified, all of them
+//!     listener     its own writes -> entries leave ................. NESTED queue of the thread:
+//!                                                                    notified next, up to 1,000
+//!                                                                  | the rest
+//!   next write, maintain <----------------------------------------- deferred lists of the notifier
 //! ```
 //!
 //! A listener that writes makes more entries leave. To notify of those within its writes would take
@@ -68,8 +68,8 @@ pub enum RemovalCause {
     Evicted,
     /// A caller removed it: by `remove`, `take`, `retain` or `clear`.
     Removed,
-    /// A caller stored another value under its key. Also an entry that is removed because a write to
-    /// its key failed.
+    /// A caller stored another value under its key. Also an entry that is removed because a write
+    /// to its key failed.
     Replaced,
 }
 
@@ -91,8 +91,8 @@ const STEP_BYTES: usize = 256 << 10;
 /// [`MAX_NESTED`], so that a listener which stores each in another cache keeps up.
 const STEP_ENTRIES: usize = 500;
 
-/// Entries that have left and that the listener has not been notified of, in the order in which they
-/// left.
+/// Entries that have left and that the listener has not been notified of, in the order in which
+/// they left.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
     /// Keys and values, one after the other.
@@ -202,7 +202,8 @@ impl Notifier {
     }
 
     /// Notifies the listener of the entries that have waited, of `removals`, and then of entries
-    /// that leave through its own writes. Within a listener, leaves that to the outermost operation.
+    /// that leave through its own writes. Within a listener, leaves that to the outermost
+    /// operation.
     pub(crate) fn notify(self: &Arc<Self>, removals: Option<Removals>) {
         match Notifying::begin() {
             Some(notifying) => notifying.run(self, removals),
@@ -292,8 +293,8 @@ impl Notifying {
         })
     }
 
-    /// Notifies of deferred entries, then of `removals`, then of up to [`MAX_NESTED`] entries of the
-    /// queue.
+    /// Notifies of deferred entries, then of `removals`, then of up to [`MAX_NESTED`] entries of
+    /// the queue.
     fn run(self, notifier: &Notifier, removals: Option<Removals>) {
         if notifier.has_deferred() {
             for mut deferred in notifier.take_deferred() {

@@ -1,20 +1,45 @@
-//! Counters, and what a cache tells of itself.
+//! Counters of a cache, and the reports that are made from them: [`Stats`] and [`Memory`].
 //!
-//! Reads count in stripes: a thread adds to a cache line of its own with a plain load and store, so that
-//! counting costs a reader no locked instruction and no shared line. Threads beyond the number of stripes
-//! share the last one and add atomically. Writes count under their shard's lock, in [`WriteCounts`].
+//! ```text
+//!   reads    stripe 0 | stripe 1 | ... | last stripe      one cache line each: ReadCounts
+//!            thread 0   thread 1         all other threads
+//!   writes   a struct in each shard, under its lock       WriteCounts
+//!   loads    one array for the cache                      LoadCounts
+//! ```
+//!
+//! A thread counts its reads in a stripe of its own, with a plain load and store. So counting needs
+//! no locked instruction and no shared cache line. Threads beyond the number of stripes share the
+//! last one, and add atomically.
+//!
+//! # Invariants
+//!
+//! 1. At most one living thread owns each stripe but the last.
 //!
 //! # Synchronization
 //!
-//! All counters are Relaxed: they order nothing, and a sum over them is as of no single instant.
+//! All counters are Relaxed, as they order nothing. A sum over them is not a snapshot of one
+//! instant.
 
 use core::time::Duration;
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// What a cache has counted since it was built: see [`Cache::stats`](crate::Cache::stats).
+/// The counters of a cache since it was built. [`Cache::stats`](crate::Cache::stats) returns them.
 ///
-/// Counters are read one after the other while the cache goes on, so they need not add up to the last one.
+/// Counters are read one after the other while other threads change them. So sums of them may be
+/// off by the operations in progress.
+///
+/// ```
+/// use bytecache::Cache;
+///
+/// let cache = Cache::new(1 << 20)?;
+/// cache.insert("a", "1")?;
+/// cache.insert("a", "2")?;
+/// cache.remove("a");
+/// let stats = cache.stats();
+/// assert_eq!((stats.inserts, stats.updates, stats.removals), (1, 1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -23,78 +48,112 @@ pub struct Stats {
     pub hits: u64,
     /// Reads that did not find their key.
     pub misses: u64,
-    /// Entries stored under a key that was not there.
+    /// Entries stored under a key that had no entry.
     pub inserts: u64,
-    /// Entries stored in the place of another with the same key.
+    /// Entries stored in place of another entry with the same key.
     pub updates: u64,
-    /// Entries that a caller removed: by `remove`, `take`, `retain` or `clear`, by inserting one that had expired already, or
-    /// by a write that failed.
+    /// Entries that a caller removed: by `remove`, `take`, `retain` or `clear`, by an insert with a
+    /// lifetime of zero, or by a write that failed.
     pub removals: u64,
-    /// Entries that left because the eviction policy, or the want of space, chose them.
+    /// Entries that left because the eviction policy chose them, or because their space was needed.
     pub evictions: u64,
-    /// Entries that were taken out after their deadline, and their stale period, had passed. One that has expired and was
-    /// not taken out yet is a miss to readers already.
+    /// Entries that were removed after their deadline and their stale period. Reads miss an entry
+    /// from its deadline on, before it is counted here.
     pub expirations: u64,
-    /// Reads of an entry past its deadline: by [`get_or_stale`](crate::Cache::get_or_stale), which are among `hits`, and by a
-    /// [`Loader`](crate::Loader) whose load had failed, which are not.
+    /// Reads of an entry past its deadline. Those by
+    /// [`get_or_stale`](crate::Cache::get_or_stale) are also in `hits`. Those by a
+    /// [`Loader`](crate::Loader) whose load failed are not.
     pub stale_hits: u64,
-    /// Loads that came to an end: the loader returned or panicked. With [`get_or_load_many`](crate::Cache::get_or_load_many)
-    /// each key is one.
+    /// Loads that ended: the loader returned or panicked. Each key of
+    /// [`get_or_load_many`](crate::Cache::get_or_load_many) counts as one.
     pub loads: u64,
-    /// Among `loads`, those that returned an error or panicked.
+    /// Loads among `loads` that returned an error or panicked.
     pub load_failures: u64,
-    /// Among `loads`, those that found nothing.
+    /// Loads among `loads` that found no value.
     pub loads_not_found: u64,
-    /// Loads that were given up before the loader returned, mostly of tasks that were dropped; not among `loads`.
+    /// Loads that were given up before the loader returned, mostly because their task was dropped.
+    /// They are not in `loads`.
     pub load_cancellations: u64,
-    /// Among `loads`, those whose result was refused because the key was stored or removed meanwhile.
+    /// Loads among `loads` whose result was discarded because the key was stored or removed
+    /// meanwhile.
     pub discarded_loads: u64,
-    /// Loads of keys whose entry was there and due to be loaded anew; those that failed included.
+    /// Loads of keys whose entry was present and due to be loaded again, including those that
+    /// failed.
     pub refreshes: u64,
-    /// Calls that waited for the load of another and got what it brought.
+    /// Calls that waited for the load of another call and got its result.
     pub followers: u64,
-    /// Calls that waited for the load of another for longer than their [limit](crate::LoaderBuilder::wait_limit).
+    /// Calls that waited for the load of another call for longer than their
+    /// [limit](crate::LoaderBuilder::wait_limit).
     pub load_timeouts: u64,
-    /// Loads that others did not share, and whose result was not stored, for want of memory.
+    /// Loads that were not shared, and whose result was not stored, for lack of memory.
     pub unshared_loads: u64,
-    /// Among `hits`, loads that were spared because an earlier one had found nothing, or failed.
+    /// Reads among `hits` that were answered by an earlier load: it had found no value, or failed.
     pub negative_hits: u64,
-    /// How long `loads` took.
+    /// The times that `loads` took.
     pub load_times: LoadTimes,
     /// Calls of the removal listener that panicked.
     pub listener_panics: u64,
-    /// Inserts refused with [`Error::KeyTooLong`](crate::Error::KeyTooLong), and loaded values that were not stored for
-    /// the same reason.
+    /// Inserts that returned [`Error::KeyTooLong`](crate::Error::KeyTooLong), and loaded values
+    /// that were not stored for the same reason.
     pub rejected_key_too_long: u64,
-    /// Inserts refused with [`Error::TooLarge`](crate::Error::TooLarge), and loaded values that were not stored for the
-    /// same reason.
+    /// Inserts that returned [`Error::TooLarge`](crate::Error::TooLarge), and loaded values that
+    /// were not stored for the same reason.
     pub rejected_too_large: u64,
-    /// Writes refused with [`Error::Rejected`](crate::Error::Rejected), and results of loads that were not stored for the
-    /// same reason.
+    /// Writes that returned [`Error::Rejected`](crate::Error::Rejected), and results of loads that
+    /// were not stored for the same reason.
     pub rejected_no_space: u64,
-    /// Charges of all entries stored, in bytes.
+    /// Charges of all stored entries, in bytes.
     pub inserted_bytes: u64,
-    /// Charges of entries that were copied to free their chunk, in bytes.
+    /// Charges of entries that were relocated to free their chunk, in bytes.
     pub relocated_bytes: u64,
-    /// Reads that the policy did not learn of, because their shard's touch log was full and its lock taken.
+    /// Reads that the policy did not learn of, because the touch log of their shard was full and
+    /// its lock was taken.
     pub dropped_touches: u64,
-    /// Values handed out as copies, because as many chunks were pinned as may be.
+    /// Values that were copies, because the limit on pinned chunks was reached.
     pub copied_values: u64,
-    /// Times that a shard's index was replaced by a larger one.
+    /// Replacements of a shard's index by a larger one.
     pub index_growths: u64,
-    /// The share of the rings that live entries may fill at present, from 0 to 1, on average over the shards.
+    /// The share of the rings that live entries may fill at present, from 0 to 1: the mean over the
+    /// shards.
     pub live_target: f64,
 }
 
 impl Stats {
-    /// Hits among reads, from 0 to 1; 0 before the first read.
+    /// Returns the share of hits among the reads, from 0 to 1. It is 0 before the first read.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// assert_eq!(cache.stats().hit_ratio(), 0.0);
+    /// cache.insert("a", "1")?;
+    /// for key in ["a", "a", "a", "b"] {
+    ///     cache.view(key, |_value| ());
+    /// }
+    /// assert_eq!(cache.stats().hit_ratio(), 0.75);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
         let reads = self.hits + self.misses;
         if reads == 0 { 0.0 } else { self.hits as f64 / reads as f64 }
     }
 
-    /// Bytes written to the rings for each byte stored, from 1 on; 1 before the first insert.
+    /// Returns the bytes written to the rings for each byte stored: 1 or more.
+    ///
+    /// It is 1 if no entry was relocated, and before the first insert.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// assert_eq!(cache.stats().write_amplification(), 1.0);
+    /// for key in 0..100_000_u32 {
+    ///     cache.insert(key.to_le_bytes(), [0; 100])?;
+    /// }
+    /// assert!(cache.stats().write_amplification() >= 1.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn write_amplification(&self) -> f64 {
         if self.inserted_bytes == 0 {
@@ -104,34 +163,46 @@ impl Stats {
     }
 }
 
-/// Where a cache's memory is: see [`Cache::memory`](crate::Cache::memory). All in bytes.
+/// The memory of a cache, in bytes. [`Cache::memory`](crate::Cache::memory) returns it.
+///
+/// ```
+/// use bytecache::Cache;
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let memory = cache.memory();
+/// let parts = memory.chunks + memory.index + memory.policy + memory.wheels + memory.flights;
+/// assert_eq!(memory.allocated, parts + memory.overhead);
+/// assert!(memory.allocated <= memory.max);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// The limit: what the builder was given.
+    /// The limit, as the builder got it.
     pub max: usize,
-    /// Everything that the cache has allocated; at no instant more than `max`.
-    /// The sum of `chunks`, `index`, `policy`, `wheels`, `flights` and `overhead` (which are read a moment later).
+    /// Everything that the cache has allocated: never more than `max`. It is the sum of `chunks`,
+    /// `index`, `policy`, `wheels`, `flights` and `overhead`, if no other thread writes meanwhile.
     pub allocated: usize,
-    /// Chunks of the rings that have been put to use, whatever state they are in.
+    /// Chunks of the rings that have been put to use, in any state.
     pub chunks: usize,
-    /// Index tables; those that were replaced count only where the system does not take their memory back.
+    /// Tables of the indexes. A replaced table counts only if the system does not take its memory
+    /// back.
     pub index: usize,
-    /// What the policies keep for each entry, and ghosts.
+    /// State of the policies: for each entry, and for ghosts.
     pub policy: usize,
-    /// Loads under way, their keys and the tasks that wait for them.
+    /// Loads in progress, their keys and the tasks that wait for them.
     pub flights: usize,
-    /// Timing wheels, which a shard has from its first entry with a deadline on.
+    /// Timing wheels. A shard has one from its first entry with a deadline on.
     pub wheels: usize,
-    /// The fixed rest: shards, chunk tables, counters, touch logs.
+    /// The fixed part: shards, chunk tables, counters, touch logs.
     pub overhead: usize,
-    /// Charges of the present entries: header, key and value, rounded up. Part of `chunks`.
+    /// Charges of present entries: header, key and value, rounded up. Part of `chunks`.
     pub live: usize,
-    /// Bytes of entries that have left, not yet cleaned away. Part of `chunks`.
+    /// Bytes of entries that have left and have not been cleaned. Part of `chunks`.
     pub dead: usize,
-    /// Chunks that wait until no reader can see them. Part of `chunks`.
+    /// Retired chunks, which wait until no reader can see them. Part of `chunks`.
     pub retired: usize,
-    /// Chunks that [`Value`](crate::Value)s hold. Part of `chunks`.
+    /// Chunks that [`Value`](crate::Value)s pin. Part of `chunks`.
     pub pinned: usize,
 }
 
@@ -152,7 +223,8 @@ impl Memory {
     }
 }
 
-/// What a shard counts under its lock. What each insert counts comes first.
+/// The counters of a shard, under its lock. The counters of an insert come first, on one cache
+/// line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct WriteCounts {
@@ -181,7 +253,17 @@ impl WriteCounts {
     }
 }
 
-/// How long loads took: see [`Stats::load_times`].
+/// The times that loads took: their sum and a histogram. See [`Stats::load_times`].
+///
+/// ```
+/// use bytecache::Cache;
+///
+/// let cache = Cache::new(1 << 20)?;
+/// cache.get_or_load("a", || Ok::<_, std::io::Error>("1"))?;
+/// let times = cache.stats().load_times;
+/// assert_eq!(times.histogram().map(|(_bound, count)| count).sum::<u64>(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadTimes {
     total_nanos: u64,
@@ -189,29 +271,53 @@ pub struct LoadTimes {
 }
 
 impl LoadTimes {
-    /// The last one has no upper bound.
+    /// The number of classes of the histogram. The last one has no upper bound.
     const CLASSES: usize = 14;
 
-    /// The sum over all loads.
+    /// Returns the sum of the times of all loads.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// assert_eq!(cache.stats().load_times.total(), Duration::ZERO);
+    /// let sum = || Ok::<_, std::io::Error>((0..100_000_u64).sum::<u64>().to_le_bytes());
+    /// cache.get_or_load("sum", sum)?;
+    /// let stats = cache.stats();
+    /// let mean = stats.load_times.total() / u32::try_from(stats.loads)?;
+    /// assert!(mean <= stats.load_times.total());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn total(&self) -> Duration {
         Duration::from_nanos(self.total_nanos)
     }
 
-    /// A histogram: upper bounds, of which each is four times the one before, from 1 us to 16.8 s, and how many loads took
-    /// less than that and not less than the bound before. The last one has no bound, and says [`Duration::MAX`].
+    /// Returns a histogram: each item is an upper bound, and the number of loads below it.
+    ///
+    /// A load is counted once, below the smallest bound that is longer than it took. The bounds go
+    /// from 1 us to 16.8 s, each four times the one before. The last item has no bound: it is
+    /// [`Duration::MAX`].
     ///
     /// ```
-    /// # let cache = bytecache::Cache::new(1 << 20)?;
+    /// use bytecache::Cache;
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
     /// let times = cache.stats().load_times;
-    /// let slow: u64 = times.histogram().filter(|(bound, _)| bound.as_secs() >= 1).map(|(_, count)| count).sum();
-    /// assert_eq!(slow, 0);
+    /// let bounds: Vec<Duration> = times.histogram().map(|(bound, _count)| bound).collect();
+    /// assert_eq!(bounds[..2], [Duration::from_micros(1), Duration::from_micros(4)]);
+    /// assert_eq!(bounds.last(), Some(&Duration::MAX));
+    /// let slow = times.histogram().filter(|(bound, _count)| bound.as_secs() >= 1);
+    /// assert_eq!(slow.map(|(_bound, count)| count).sum::<u64>(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn histogram(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         self.counts.iter().enumerate().map(|(class, &count)| (Self::bound(class), count))
     }
 
+    /// Returns the upper bound of a class.
     fn bound(class: usize) -> Duration {
         match u32::try_from(class) {
             Ok(power) if class + 1 < Self::CLASSES => Duration::from_micros(4_u64.pow(power)),
@@ -219,13 +325,13 @@ impl LoadTimes {
         }
     }
 
-    /// The class of a load that took so long.
+    /// Returns the class of a load that took `time`.
     fn class(time: Duration) -> usize {
         (0..Self::CLASSES - 1).find(|&class| time < Self::bound(class)).unwrap_or(Self::CLASSES - 1)
     }
 }
 
-/// How a load ended, as far as it is counted.
+/// How a load ended, for the counters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoadEnd {
     Found(Duration),
@@ -234,10 +340,11 @@ pub(crate) enum LoadEnd {
     Cancelled,
 }
 
-/// What is counted of loads, by all shards together: a load costs more than the line that they share.
+/// The counters of loads, shared by all shards: a load costs more than a shared cache line.
 #[derive(Debug)]
 pub(crate) struct LoadCounts([AtomicU64; LoadCount::KINDS + LoadTimes::CLASSES]);
 
+/// A counter of loads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoadCount {
     Refused,
@@ -269,6 +376,7 @@ impl LoadCounts {
         self.0[count as usize].load(Ordering::Relaxed)
     }
 
+    /// Counts a load that has ended.
     pub(crate) fn note(&self, end: LoadEnd) {
         let time = match end {
             LoadEnd::Cancelled => return self.add(LoadCount::Cancellations, 1),
@@ -303,7 +411,7 @@ impl LoadCounts {
     }
 }
 
-/// What is counted outside of the locks.
+/// A counter that is changed outside of the locks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Count {
     Hits,
@@ -320,7 +428,7 @@ impl Count {
     const KINDS: usize = 8;
 }
 
-/// One thread's counters, alone on their cache line.
+/// The counters of one thread, alone on their cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Stripe([AtomicU64; Count::KINDS]);
@@ -332,13 +440,13 @@ pub(crate) struct ReadCounts {
 }
 
 impl ReadCounts {
-    /// Counters with `stripes` stripes, at least one.
+    /// Creates counters with `stripes` stripes, at least one.
     pub(crate) fn new(stripes: usize) -> Self {
         let stripe = || Stripe(core::array::from_fn(|_| AtomicU64::new(0)));
         Self { stripes: (0..stripes.max(1)).map(|_| stripe()).collect() }
     }
 
-    /// What [`new`](Self::new) allocates.
+    /// Returns the bytes that [`new`](Self::new) allocates.
     pub(crate) fn footprint(stripes: usize) -> usize {
         stripes.max(1) * size_of::<Stripe>()
     }
@@ -351,7 +459,7 @@ impl ReadCounts {
             return self.add_shared(count, amount);
         }
         let counter = &self.stripes[own].0[count as usize];
-        // No other living thread has this stripe, so nothing is added between the two.
+        // Invariant 1: no other thread adds between the load and the store.
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
     }
 
@@ -360,6 +468,7 @@ impl ReadCounts {
         self.stripes[self.stripes.len() - 1].0[count as usize].fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// Returns the sum over all stripes.
     pub(crate) fn sum(&self, count: Count) -> u64 {
         self.stripes.iter().map(|stripe| stripe.0[count as usize].load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }

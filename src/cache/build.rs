@@ -90,8 +90,8 @@ impl CacheConfig {
     fn too_small(&self, sizes: Sizes, shards: usize) -> Option<BuildError> {
         let shared = Shared::new(None, 0);
         let mut min_bytes = 0;
-        // Ends: each round that needs more raises `min_bytes` towards the smallest size, from below,
-        // and sizes have an upper bound.
+        // Ends: each round that needs more raises `min_bytes` towards the smallest size, from
+        // below, and sizes have an upper bound.
         loop {
             let at = Sizes { max_bytes: min_bytes, ..sizes };
             let shard = self.shard(at, shards, &shared);

@@ -64,13 +64,13 @@ impl Cache {
     /// Removes the entries for which `keep` returns `false`. `keep` gets the key and the value.
     ///
     /// Every entry that is present when the call begins, and stays, is shown to `keep`. So when the
-    /// call returns, no read finds a value that was stored before it and that `keep` refuses. This
+    /// call returns, no read finds a value that was stored before and that `keep` refuses. This
     /// also holds if an index grows, or if other threads move, update or remove entries meanwhile.
     ///
-    /// No lock is held while `keep` runs. If an entry is replaced between the call of `keep` and its
-    /// removal, `keep` is called with the new value, up to 16 times. Entries that are stored
-    /// meanwhile may not be seen. If the index of a shard grows meanwhile, a few entries may be seen
-    /// twice.
+    /// No lock is held while `keep` runs. If an entry is replaced between the call of `keep` and
+    /// its removal, `keep` is called with the new value, up to 16 times. Entries that are stored
+    /// meanwhile may not be seen. If the index of a shard grows meanwhile, a few entries may be
+    /// seen twice.
     ///
     /// Entries in their [stale period](crate::CacheBuilder::stale_for) are shown to `keep`, too.
     /// Negative entries, which record that a key has [no value](crate::Loaded::Absent), are
@@ -97,9 +97,9 @@ impl Cache {
     /// The policy and the statistics do not learn of it. Expired entries are not seen.
     ///
     /// The iteration is weakly consistent. No lock is held while `each` runs. Every entry that is
-    /// present throughout is seen. Entries that are stored or leave meanwhile may be seen or not. If
-    /// the index of a shard grows meanwhile, a few entries may be seen twice. The chunk of the entry
-    /// is held during each call, like in [`view`](Self::view).
+    /// present throughout is seen. Entries that are stored or leave meanwhile may be seen or not.
+    /// If the index of a shard grows meanwhile, a few entries may be seen twice. The chunk of the
+    /// entry is held during each call, as in [`view`](Self::view).
     ///
     /// ```
     /// use bytecache::Cache;
@@ -122,8 +122,8 @@ impl Cache {
         });
     }
 
-    /// Calls `each` with every entry, also with those that reads miss. After each call, the listener
-    /// is notified of the entries that the call has removed.
+    /// Calls `each` with every entry, also with those that reads miss. After each call, the
+    /// listener is notified of the entries that the call has removed.
     fn for_each_met<'a>(&'a self, mut each: impl FnMut(&'a Shard, Met<'_>) -> Notice<'a>) {
         for shard in &self.inner.shards {
             let mut walk = Walk::start();

@@ -110,8 +110,8 @@ impl Cache {
     /// Stores `value` under `key` like [`insert`](Self::insert), to expire after `ttl`.
     ///
     /// `ttl` replaces the default time to live of the cache. An entry with a `ttl` of zero has
-    /// expired at once: the older entry under `key` is removed. Its value is kept only if there is a
-    /// stale period in which it can be read. Without one, the call needs no space.
+    /// expired at once: the older entry under `key` is removed. `value` is kept only if there
+    /// is a stale period in which it can be read. Without one, the call needs no space.
     ///
     /// # Errors
     ///
@@ -155,9 +155,9 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// Like [`insert_with_ttl`](Self::insert_with_ttl). The entry takes four bytes more for each of:
-    /// a time to live, a time to idle, the length of the latter if it is not the default, a stale
-    /// period that is not the default, a refresh.
+    /// Like [`insert_with_ttl`](Self::insert_with_ttl). The entry takes four bytes more for each
+    /// of: a time to live, a time to idle, the length of the latter if it is not the default, a
+    /// stale period that is not the default, a refresh.
     ///
     /// ```
     /// use bytecache::{Cache, Lifetime, ManualClock};
@@ -185,8 +185,8 @@ impl Cache {
         self.store(key.as_ref(), value.as_ref(), Condition::Always, &lifetime).map(|_| ())
     }
 
-    /// Stores `value` under `key` if there is no entry, with a lifetime of its own. Returns `true` if
-    /// it was stored.
+    /// Stores `value` under `key` if there is no entry, with a lifetime of its own. Returns `true`
+    /// if it was stored.
     ///
     /// Like [`insert_if_absent`](Self::insert_if_absent) otherwise. An expired entry counts as
     /// absent.
@@ -224,7 +224,8 @@ impl Cache {
     /// Stores `value` under `key` if there is an entry to replace, with a lifetime of its own.
     /// Returns `true` if it was stored.
     ///
-    /// Like [`replace`](Self::replace) otherwise. An expired entry counts as absent, and is removed.
+    /// Like [`replace`](Self::replace) otherwise. An expired entry counts as absent, and is
+    /// removed.
     ///
     /// # Errors
     ///
@@ -294,8 +295,8 @@ impl Cache {
     /// # Cost
     ///
     /// The lock of one shard. An entry that was stored with a time to live is changed in place. Any
-    /// other is written again, with room for a deadline. The policy and the statistics count that as
-    /// an update, and the removal listener is not notified of it. If the policy evicts the entry
+    /// other is written again, with room for a deadline. The policy and the statistics count that
+    /// as an update, and the removal listener is not notified of it. If the policy evicts the entry
     /// meanwhile, this returns `false`.
     ///
     /// ```
@@ -320,8 +321,8 @@ impl Cache {
 
     /// Removes the deadlines of the entry under `key`. Returns `true` if there is an entry.
     ///
-    /// The entry then lives until it is evicted or removed: it has neither a time to live nor a time
-    /// to idle. It is changed in place.
+    /// The entry then lives until it is evicted or removed: it has neither a time to live nor a
+    /// time to idle. It is changed in place.
     ///
     /// ```
     /// use bytecache::{Cache, Remaining};
@@ -339,8 +340,8 @@ impl Cache {
         target.shard.write(|writer| writer.persist(target.hash, key.as_ref()))
     }
 
-    /// Marks the entry under `key` as read, and extends its idle deadline. Returns `true` if there is
-    /// an entry.
+    /// Marks the entry under `key` as read, and extends its idle deadline. Returns `true` if there
+    /// is an entry.
     ///
     /// The policy learns of it, like of any read. The statistics do not.
     ///

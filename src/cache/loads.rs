@@ -1,7 +1,7 @@
 //! The parts of the cache that loaders use: looking up, joining a load, and counting values.
 //!
-//! A loader first looks a key up. If it finds nothing, it boards the flight of the key in its shard:
-//! it becomes the leader, which loads, or a follower, which waits.
+//! A loader first looks a key up. If it finds nothing, it boards the flight of the key in its
+//! shard: it becomes the leader, which loads, or a follower, which waits.
 
 use super::{Cache, Target};
 use crate::expiry::Freshness;

@@ -63,9 +63,9 @@ impl Cache {
     /// use bytecache::Cache;
     ///
     /// let cache = Cache::new(1 << 20)?;
-    /// cache.insert("counter", 7_u64.to_le_bytes())?;
-    /// let counter = cache.view("counter", |bytes| bytes.try_into().map(u64::from_le_bytes));
-    /// assert_eq!(counter, Some(Ok(7)));
+    /// cache.insert("scores", [3, 1, 2])?;
+    /// let best = cache.view("scores", |scores| scores.iter().copied().max());
+    /// assert_eq!(best, Some(Some(3)));
     /// assert_eq!(cache.view("other", <[u8]>::len), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -55,7 +55,8 @@ impl Sizes {
         usize::try_from(shards).map_or(MAX_SHARDS, usize::next_power_of_two)
     }
 
-    /// Returns the most shards that can each hold eight entries of the limit that the caller has set.
+    /// Returns the most shards that can each hold eight entries of the limit that the caller has
+    /// set.
     pub(super) fn max_shards(&self) -> usize {
         let Some(bytes) = self.max_entry_bytes else { return MAX_SHARDS };
         let most = self.max_bytes / bytes.max(1) / ENTRY_SHARE;
