@@ -111,7 +111,8 @@ impl CacheBuilder {
     /// cache.insert("image", vec![0; (2 << 20) - 5])?;
     /// assert!(cache.insert("image", vec![0; (2 << 20) - 4]).is_err());
     ///
-    /// let error = Cache::builder().max_bytes(1 << 20).max_entry_bytes(1 << 18).build().unwrap_err();
+    /// let builder = Cache::builder().max_bytes(1 << 20).max_entry_bytes(1 << 18);
+    /// let error = builder.build().unwrap_err();
     /// let expected = BuildError::MaxEntryBytes { max_entry_bytes: 1 << 18, largest: 1 << 17 };
     /// assert_eq!(error, expected);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

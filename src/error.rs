@@ -1,8 +1,8 @@
-//! The errors of the cache: [`Error`] of its operations, [`BuildError`] of its options, and [`ParsePolicyError`] of a
-//! policy's name.
+//! The errors of the cache: [`Error`] of its operations, [`BuildError`] of its options, and
+//! [`ParsePolicyError`] of a policy's name.
 //!
-//! Each carries the value that was refused and the limit that it broke, for a caller to act upon. The errors of loads
-//! are [`LoadError`](crate::LoadError)s.
+//! An error has the value that was refused and the limit that it exceeded, so that a caller can act
+//! upon it. The errors of loads are [`LoadError`](crate::LoadError)s.
 
 use core::fmt;
 use core::time::Duration;
@@ -14,10 +14,12 @@ use core::time::Duration;
 ///
 /// # The entry under the key
 ///
-/// A write that fails removes the entry under its key: that entry is older than the value that was to be stored. Reads
-/// miss the key afterwards, and the result of a load of the key that is under way is not stored.
-/// An [`insert_if_absent`](crate::Cache::insert_if_absent) that fails leaves an entry that is fresh. It removes only
-/// one that is kept beyond its deadline.
+/// A write that fails removes the entry under its key: that entry is older than the value that was
+/// to be stored. Reads miss the key afterwards. The result of a load of the key that is in progress
+/// is not stored.
+///
+/// An [`insert_if_absent`](crate::Cache::insert_if_absent) that fails leaves an entry that is
+/// fresh. It removes only one that is kept beyond its deadline.
 ///
 /// ```
 /// use bytecache::{Cache, Error};
@@ -26,7 +28,7 @@ use core::time::Duration;
 /// cache.insert("page", "<html>")?;
 /// let error = cache.insert("page", [b'a'; 2_000]).unwrap_err();
 /// assert_eq!(error, Error::TooLarge { bytes: 2_004, max: 1_000 });
-/// assert!(cache.get("page").is_none(), "the older page is gone");
+/// assert!(cache.get("page").is_none(), "the older page is removed");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +36,8 @@ use core::time::Duration;
 pub enum Error {
     /// The key is longer than a key can be.
     ///
-    /// Returned by every operation that stores a value. No entry can be under such a key, so the cache is unchanged.
+    /// Returned by every operation that stores a value. No entry can be under such a key, so the
+    /// cache is unchanged.
     KeyTooLong {
         /// The length of the key, in bytes.
         bytes: usize,
@@ -43,8 +46,8 @@ pub enum Error {
     },
     /// Key and value together are larger than an entry of this cache can be.
     ///
-    /// Returned by every operation that stores a value, also where its condition does not hold. The entry under the key
-    /// is removed; `insert_if_absent` leaves one that is fresh.
+    /// Returned by every operation that stores a value, even if its condition does not hold. The
+    /// entry under the key is removed; `insert_if_absent` leaves one that is fresh.
     TooLarge {
         /// The size of key and value together, in bytes.
         bytes: usize,
@@ -53,9 +56,10 @@ pub enum Error {
     },
     /// Readers and held [`Value`](crate::Value)s occupy the space that the entry needs.
     ///
-    /// Returned by every operation that stores a value, and by `set_ttl` if the entry needs space for its first
-    /// deadline. Also returned by a store within a [removal listener](crate::CacheBuilder::on_removal) while too many
-    /// entries wait for their listeners. The entry under the key is removed. The same operation can succeed later.
+    /// Returned by every operation that stores a value, and by `set_ttl` if the entry needs space
+    /// for its first deadline. Also returned by a store within a
+    /// [removal listener](crate::CacheBuilder::on_removal) while too many entries wait for their
+    /// listeners. The entry under the key is removed. The same operation can succeed later.
     Rejected,
 }
 
@@ -101,7 +105,8 @@ impl core::error::Error for Error {}
 pub enum BuildError {
     /// `max_bytes` is too small for the policy and the number of shards.
     ///
-    /// Returned by [`Cache::new`](crate::Cache::new) and [`CacheBuilder::build`](crate::CacheBuilder::build).
+    /// Returned by [`Cache::new`](crate::Cache::new) and
+    /// [`CacheBuilder::build`](crate::CacheBuilder::build).
     TooSmall {
         /// The `max_bytes` that was asked for.
         max_bytes: usize,
@@ -117,19 +122,20 @@ pub enum BuildError {
         /// The largest `max_bytes` of any cache.
         largest: usize,
     },
-    /// `max_entry_bytes` is zero, or above an eighth of the cache (of a shard, where 16 GiB do not hold all entries).
+    /// `max_entry_bytes` is zero, or above an eighth of the cache. If the cache is larger than the
+    /// 16 GiB of one shard, it is above an eighth of a shard.
     ///
     /// Returned by `CacheBuilder::build`.
     MaxEntryBytes {
         /// The `max_entry_bytes` that was asked for.
         max_entry_bytes: usize,
-        /// The largest that works with this `max_bytes`.
+        /// The largest value that works with this `max_bytes`.
         largest: usize,
     },
-    /// The number of shards is no power of two, or is outside of the range that the sizes allow.
+    /// The number of shards is not a power of two, or is outside of the range that the sizes allow.
     ///
-    /// A cache has at most 4,096 shards. Each holds at most 16 GiB and at least eight entries of `max_entry_bytes`.
-    /// Returned by `CacheBuilder::build`.
+    /// A cache has at most 4,096 shards. Each holds at most 16 GiB and at least eight entries of
+    /// `max_entry_bytes`. Returned by `CacheBuilder::build`.
     Shards {
         /// The number that was asked for.
         shards: usize,
@@ -151,23 +157,24 @@ pub enum BuildError {
     NoMaxBytes,
     /// The default time to live or time to idle is zero, so no entry would ever be found.
     ///
-    /// Returned by `CacheBuilder::build` and by the `build` methods of [`LoaderBuilder`](crate::LoaderBuilder).
+    /// Returned by `CacheBuilder::build` and by the `build` methods of
+    /// [`LoaderBuilder`](crate::LoaderBuilder).
     ZeroLifetime,
-    /// The jitter of times to live is no number from 0 to 1.
+    /// The jitter of times to live is not a number from 0 to 1.
     ///
     /// Returned by `CacheBuilder::build`.
     Jitter {
         /// The fraction that was asked for.
         fraction: f64,
     },
-    /// The beta of early refreshes is no finite number above 0.
+    /// The beta of early refreshes is not a finite number above 0.
     ///
     /// Returned by the `build` methods of `LoaderBuilder`.
     EarlyRefresh {
         /// The beta that was asked for.
         beta: f64,
     },
-    /// Values would be refreshed only after they have expired.
+    /// The time to a refresh is not less than the time to live, so values would expire first.
     ///
     /// Returned by the `build` methods of `LoaderBuilder`.
     LateRefresh {
@@ -176,7 +183,7 @@ pub enum BuildError {
         /// Their time to live.
         ttl: Duration,
     },
-    /// A loader of tasks has a limit on waiting, but was given no way to sleep.
+    /// A loader for tasks has a limit on waiting, but no function to sleep.
     ///
     /// Returned by [`LoaderBuilder::build_async`](crate::LoaderBuilder::build_async).
     NoSleep,
@@ -249,7 +256,7 @@ impl fmt::Display for BuildError {
 
 impl core::error::Error for BuildError {}
 
-/// The reason why a text names no [`Policy`](crate::Policy).
+/// The reason why a text cannot be parsed as a [`Policy`](crate::Policy).
 ///
 /// Returned by `"...".parse::<Policy>()`.
 ///
@@ -257,7 +264,8 @@ impl core::error::Error for BuildError {}
 /// use bytecache::{ParsePolicyError, Policy};
 ///
 /// let error = "s3-fifo(small=200)".parse::<Policy>().unwrap_err();
-/// assert_eq!(error.to_string(), "small of s3-fifo is \"200\", but it must be a number from 0 to 100");
+/// let expected = "small of s3-fifo is \"200\", but it must be a number from 0 to 100";
+/// assert_eq!(error.to_string(), expected);
 /// let error = "random".parse::<Policy>().unwrap_err();
 /// assert_eq!(error, ParsePolicyError::UnknownPolicy { name: "random".to_owned() });
 /// ```
@@ -266,17 +274,17 @@ impl core::error::Error for BuildError {}
 pub enum ParsePolicyError {
     /// No built-in policy has this name.
     ///
-    /// Returned when the name is not that of a policy of [`Policy::ALL`](crate::Policy::ALL), or the text is not of the
-    /// form `name(parameter=value,...)`.
+    /// Returned when the name is not that of a policy of [`Policy::ALL`](crate::Policy::ALL), or
+    /// the text is not of the form `name(parameter=value,...)`.
     UnknownPolicy {
-        /// The text that was to be parsed.
+        /// The text.
         name: String,
     },
     /// The policy has no parameter of this name.
     UnknownParameter {
         /// The name of the policy.
         policy: &'static str,
-        /// The name that is not known.
+        /// The unknown name.
         parameter: String,
         /// The names of the parameters that the policy has.
         known: Vec<&'static str>,
@@ -287,7 +295,7 @@ pub enum ParsePolicyError {
         policy: &'static str,
         /// The name of the parameter.
         parameter: &'static str,
-        /// The value, as it was written.
+        /// The value, as it was given.
         value: String,
         /// The values that the parameter takes, in words: "a number from 0 to 100".
         range: String,
@@ -313,6 +321,7 @@ impl fmt::Display for ParsePolicyError {
 
 impl core::error::Error for ParsePolicyError {}
 
+/// Writes that a parameter of a policy is out of its range.
 fn write_out_of_range(
     f: &mut fmt::Formatter<'_>,
     policy: &str,

@@ -1,4 +1,5 @@
-//! From a key to its shard, bucket and tag; and the hash that outlives a process.
+//! Hashing of keys: from a key to its shard, bucket and tag, and a hash that is the same
+//! everywhere.
 //!
 //! ```text
 //!   63 ......... 64-s | 63-s .......... | 31 .... 16 | 15 ... 8 | 7 ... 0
@@ -6,10 +7,15 @@
 //!                     | the top down    |            |          |
 //! ```
 //!
-//! Bucket, extra and tag are read from the hash with the shard's bits shifted out, from bits that do not
-//! overlap as long as a shard has fewer than 2^32 buckets. The default hasher is ahash with random seeds for
-//! each cache, so that nobody can choose keys that collide. A hasher of the user's own is mixed once more:
-//! the bits above ask more of a hash than a `HashMap` does.
+//! Bucket, extra and tag are read from the hash after the bits of the shard have been shifted out.
+//! The default hasher is ahash with random seeds for each cache, so that nobody can choose keys
+//! that collide. The result of a custom hasher is mixed once more: the fields above demand more of
+//! a hash than a `HashMap` does.
+//!
+//! # Invariants
+//!
+//! 1. The fields do not overlap if a shard has fewer than 2^32 buckets.
+//! 2. A tag is never 0.
 
 use core::any::Any;
 use core::fmt;
@@ -18,37 +24,40 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
-/// The hash of a key, as all of one cache sees it.
+/// The hash of a key in one cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
+    /// Returns the hash with these bits.
     pub(crate) fn new(bits: u64) -> Self {
         Self(bits)
     }
 
+    /// Returns the bits of the hash.
     pub(crate) fn get(self) -> u64 {
         self.0
     }
 
-    /// The shard among `2^shard_bits`.
+    /// Returns the number of the shard, among `2^shard_bits`.
     #[inline]
     pub(crate) fn shard(self, shard_bits: u32) -> usize {
-        // Two shifts, because one by 64 is no shift at all.
+        // Two shifts, because a shift by 64 would overflow.
         #[allow(clippy::cast_possible_truncation, reason = "at most 16 bits are left")]
         {
             ((self.0 >> 1) >> (63 - shard_bits)) as usize
         }
     }
 
-    /// The hash with the shard's bits shifted out: what a shard of `2^shard_bits` goes by.
+    /// Returns the hash for use within a shard: without the bits of the shard.
     #[inline]
     pub(crate) fn within_shard(self, shard_bits: u32) -> Self {
         // The tag stays where it is.
         Self((self.0 << shard_bits) & !0xff | (self.0 & 0xff))
     }
 
-    /// The home bucket among `buckets`, by a high multiply. Grows with the hash for any number of buckets.
+    /// Returns the home bucket among `buckets`: the high half of a product. It grows with the hash,
+    /// for any number of buckets.
     #[inline]
     pub(crate) fn bucket(self, buckets: usize) -> usize {
         #[allow(clippy::cast_possible_truncation, reason = "the product's top half is below `buckets`")]
@@ -57,21 +66,21 @@ impl KeyHash {
         }
     }
 
-    /// The smallest hash whose home among `buckets` is `bucket` or a later one; `None` if there is none.
+    /// Returns the smallest hash whose home among `buckets` is `bucket` or a later one, or `None`
+    /// if there is none.
     pub(crate) fn first_in(bucket: usize, buckets: usize) -> Option<Self> {
         let first = ((bucket as u128) << 64).div_ceil(buckets as u128);
         u64::try_from(first).ok().map(Self)
     }
 
-    /// More of the hash, which neither the shard, the bucket nor the tag takes up: for the index to tell keys
-    /// apart by.
+    /// Returns 16 more bits of the hash, by which the index distinguishes keys.
     #[inline]
     pub(crate) fn extra(self) -> u16 {
         let [_, _, low, high, ..] = self.0.to_le_bytes();
         u16::from_le_bytes([low, high])
     }
 
-    /// Never 0, which marks a free lane.
+    /// Returns the tag. It is never 0, which marks a free lane.
     #[inline]
     pub(crate) fn tag(self) -> u8 {
         let [tag, ..] = self.0.to_le_bytes();
@@ -79,23 +88,25 @@ impl KeyHash {
     }
 }
 
-/// A hasher of the user's own, its type forgotten.
+/// A custom hasher, with its type erased.
 type HashFn = Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>;
 
-/// Hashes keys for one cache.
+/// The hasher of one cache.
 #[derive(Clone)]
 pub(crate) enum KeyHasher {
     Ahash(ahash::RandomState),
-    /// Hashed in one go, which is many times faster than its piecewise state.
+    /// Hashes a key in one call, which is many times faster than its incremental state.
     Stable(StableHash),
     Custom(HashFn),
 }
 
 impl KeyHasher {
+    /// Creates the default hasher, with random seeds.
     pub(crate) fn random() -> Self {
         Self::Ahash(ahash::RandomState::new())
     }
 
+    /// Returns the hasher that uses `hasher`.
     pub(crate) fn custom<S: BuildHasher + Send + Sync + 'static>(hasher: S) -> Self {
         if let Some(stable) = (&hasher as &dyn Any).downcast_ref::<StableHash>() {
             return Self::Stable(*stable);
@@ -131,9 +142,10 @@ impl fmt::Debug for KeyHasher {
     }
 }
 
-/// Spreads what a weak hasher left together over all 64 bits: a folded multiply.
+/// Spreads the result of a weak hasher over all 64 bits, by a folded multiply.
 fn mix(hash: u64) -> u64 {
-    // An odd constant without structure (the golden ratio), so that no bit of the input is lost.
+    // The first constant is the golden ratio, which has no structure. The second one is odd, so
+    // that the low half of the product keeps all bits of the input.
     let product = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
     #[allow(clippy::cast_possible_truncation, reason = "both halves are folded together")]
     {
@@ -141,10 +153,10 @@ fn mix(hash: u64) -> u64 {
     }
 }
 
-/// A hasher with a fixed seed: xxh3, the same on every machine and in every process.
+/// A hasher with a fixed seed: xxh3, which is the same on every machine and in every process.
 ///
-/// A cache that is built with it places and evicts the same entries in every run, which suits tests and replays of
-/// traces. For keys that others choose, keep the default, whose seeds cannot be guessed.
+/// A cache with this hasher places and evicts the same entries in every run. That suits tests and
+/// replays of traces. For keys that others choose, keep the default, whose seeds cannot be guessed.
 ///
 /// ```
 /// use bytecache::{Cache, StableHash};
@@ -160,13 +172,34 @@ pub struct StableHash {
 }
 
 impl StableHash {
-    /// The hasher with this seed.
+    /// Returns the hasher with this seed.
+    ///
+    /// ```
+    /// use bytecache::StableHash;
+    ///
+    /// let hasher = StableHash::with_seed(7);
+    /// assert_eq!(hasher, StableHash::with_seed(7));
+    /// assert_ne!(hasher.hash_bytes(b"key"), StableHash::with_seed(8).hash_bytes(b"key"));
+    /// ```
     #[must_use]
     pub const fn with_seed(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The 64-bit xxh3 hash of `bytes`.
+    /// Returns the 64-bit xxh3 hash of `bytes`.
+    ///
+    /// ```
+    /// use bytecache::StableHash;
+    /// use std::hash::{BuildHasher, Hasher};
+    ///
+    /// let hasher = StableHash::with_seed(0);
+    /// assert_eq!(hasher.hash_bytes(b""), 0x2d06_8005_38d3_94c2);
+    ///
+    /// // The incremental state has the same result.
+    /// let mut state = hasher.build_hasher();
+    /// state.write(b"key");
+    /// assert_eq!(state.finish(), hasher.hash_bytes(b"key"));
+    /// ```
     #[must_use]
     pub fn hash_bytes(&self, bytes: &[u8]) -> u64 {
         xxh3_64_with_seed(bytes, self.seed)
@@ -181,7 +214,17 @@ impl BuildHasher for StableHash {
     }
 }
 
-/// The state of a [`StableHash`] that is fed piece by piece.
+/// The incremental state of a [`StableHash`].
+///
+/// ```
+/// use bytecache::{StableHash, StableHasher};
+/// use std::hash::{BuildHasher, Hasher};
+///
+/// let mut state: StableHasher = StableHash::with_seed(7).build_hasher();
+/// state.write(b"user:");
+/// state.write(b"1");
+/// assert_eq!(state.finish(), StableHash::with_seed(7).hash_bytes(b"user:1"));
+/// ```
 pub struct StableHasher(Box<Xxh3>);
 
 impl core::hash::Hasher for StableHasher {
@@ -229,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_hasher_of_the_users_own_still_spreads_over_shards() {
+    fn the_hashes_of_a_weak_custom_hasher_spread_over_shards() {
         #[derive(Clone)]
         struct Length;
         struct State(u64);
@@ -257,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_stable_hash_is_the_same_in_every_process() {
-        // The value is xxh3's own, from its reference implementation: XXH3_64bits("", seed 0).
+        // From the reference implementation of xxh3: XXH3_64bits("", seed 0).
         assert_eq!(StableHash::with_seed(0).hash_bytes(b""), 0x2d06_8005_38d3_94c2);
         let mut state = StableHash::with_seed(9).build_hasher();
         state.write(b"key");

@@ -110,7 +110,7 @@
 //! use std::io::Error;
 //! use std::time::Duration;
 //!
-//! /// A store that knows one user.
+//! /// A store with one user.
 //! fn read_user(id: &[u8]) -> Result<Option<String>, Error> {
 //!     Ok((id == b"1").then(|| "Ada".to_string()))
 //! }
@@ -121,7 +121,7 @@
 //!     .ttl(Duration::from_secs(600))
 //!     .refresh_after(Duration::from_secs(540)) // The first reader after nine minutes loads again.
 //!     .negative_ttl(Duration::from_secs(30)) // "There is no such user" is remembered, too.
-//!     .stale_for(Duration::from_secs(3600)) // If a load fails, the older value serves for an hour.
+//!     .stale_for(Duration::from_secs(3600)) // If a load fails, the older value is returned.
 //!     .wait_limit(Duration::from_secs(2))
 //!     .build(|id| read_user(id).map(Loaded::from))?;
 //!
@@ -133,12 +133,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`docs::loading`] says what followers get when a loader fails, panics, stalls or is dropped.
+//! [`docs::loading`] lists what followers get when a loader fails, panics, stalls or is dropped.
 //!
 //! # Choosing a policy
 //!
 //! Keep the default, [`Policy::Adaptive`], unless your own requests show that another one is
-//! better. [`policy::simulate`] counts what a policy misses, without a cache. The program
+//! better. [`policy::simulate`] counts the misses of a policy, without a cache. The program
 //! `bytecache-tools` of the repository does it for request traces. [`docs::policies`] has a table
 //! of what suits which traffic.
 //!
@@ -156,7 +156,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! To write a policy of your own, see [`policy`] and [`CacheBuilder::custom_policy`].
+//! To write a custom policy, see [`policy`] and [`CacheBuilder::custom_policy`].
 //!
 //! # When a store fails
 //!

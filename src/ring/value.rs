@@ -1,4 +1,16 @@
-//! [`Value`]: the bytes of an entry, held in place.
+//! [`Value`]: the bytes of an entry, pinned in place, or a copy of them.
+//!
+//! ```text
+//!   Value { data, owner: Chunk }  --pin-->  chunk of a ring   | ... | header | key | value | ... |
+//!         { data } -------------------------------------------------------------->
+//!   Value { data, owner: Copy }   --count-> Arc<[u8]>         | padding | bytes |
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. `data` lies in the memory that `owner` keeps. Nobody writes or frees these bytes while
+//!    `owner` has its pin or its count.
+//! 2. A pinned chunk keeps its ring.
 
 use core::borrow::Borrow;
 use core::cmp::Ordering;
@@ -15,18 +27,21 @@ use super::shared::RingShared;
 
 /// The value of an entry, without a copy.
 ///
-/// It holds one pin on the chunk that the entry lies in: the bytes stay as they are while it lives, even when
-/// the entry is replaced, removed or evicted, and even when the cache is dropped. The chunk cannot be reused
-/// meanwhile, so hold values for as long as you read them and not as a store. At most a quarter of a shard's
-/// chunks can be held so; beyond that [`Cache::get`](crate::Cache::get) hands out copies, which look the
-/// same.
+/// A value pins the chunk of its entry. The bytes do not change while it lives, even if the entry
+/// is replaced, removed or evicted, or if the cache is dropped.
+///
+/// The chunk cannot be reused meanwhile. So keep values while you read them, and copy what you keep
+/// for long. Values pin at most a quarter of a shard's chunks. Beyond that,
+/// [`Cache::get`](crate::Cache::get) returns copies, which behave the same.
+///
+/// A value dereferences to `[u8]`. It compares, orders and hashes like its bytes.
 ///
 /// ```
 /// use bytecache::Cache;
 ///
 /// let cache = Cache::new(1 << 20)?;
 /// cache.insert("k", "first")?;
-/// let value = cache.get("k").expect("just inserted");
+/// let value = cache.get("k").ok_or("missing")?;
 /// cache.insert("k", "second")?;
 /// drop(cache);
 /// assert_eq!(value, *b"first");
@@ -35,38 +50,41 @@ use super::shared::RingShared;
 ///
 /// # Cost
 ///
-/// Making, cloning and dropping one is an atomic addition to a counter of its chunk. A copy costs an
-/// allocation.
+/// Creating, cloning and dropping a value are one atomic addition each, to a counter of its chunk.
+/// A copy needs an allocation.
 pub struct Value {
     data: NonNull<[u8]>,
     owner: Owner,
 }
 
-/// What keeps the bytes of a value.
+/// The owner of the bytes of a value.
 enum Owner {
     /// One pin on the chunk.
     Chunk { ring: NonNull<RingShared>, chunk: ChunkId },
-    /// An allocation that the bytes lie in.
+    /// The allocation that the bytes lie in.
     Copy(Arc<[u8]>),
 }
 
 // SAFETY:
-// * the bytes are not written while the owner's pin or count is held, by any thread;
+// * invariant 1: no thread writes to the bytes while the owner's pin or count is held;
 // * `RingShared` and `Arc<[u8]>` may be used from and dropped on any thread.
 unsafe impl Send for Value {}
-// SAFETY: as above; a `&Value` gives reading access to the bytes, and `clone`, which is atomic.
+// SAFETY: like `Send`. A `&Value` gives read access to the bytes, and `clone`, which is atomic.
 unsafe impl Sync for Value {}
 
 impl Value {
+    /// Returns a value that takes over one pin on `chunk`.
+    ///
     /// # Safety
     ///
-    /// * One pin on `chunk` of `ring` is handed over, and the chunk's own pin was there when it was taken;
-    /// * `data` lies in that chunk and was live then.
+    /// * The caller hands over one pin on `chunk` of `ring`. The chunk's own pin was present when
+    ///   it was taken.
+    /// * `data` lies in that chunk, and was live then.
     pub(super) unsafe fn pinned(ring: NonNull<RingShared>, chunk: ChunkId, data: &[u8]) -> Self {
         Self { data: NonNull::from(data), owner: Owner::Chunk { ring, chunk } }
     }
 
-    /// A value that no cache has, aligned as those of a ring are.
+    /// Returns a value with a copy of `data`, aligned like the values of a ring.
     pub(super) fn copied(data: &[u8], alignment: Alignment) -> Self {
         let most_padding = alignment.bytes() - 1;
         if most_padding == 0 {
@@ -76,25 +94,37 @@ impl Value {
         let mut copy: Arc<[u8]> = repeat_n(0, data.len() + most_padding).collect();
         let start = copy.as_ptr().addr().wrapping_neg() % alignment.bytes();
         let place = start..start + data.len();
-        // There is one handle so far, so this copies in place.
+        // There is one handle so far, so `make_mut` does not clone.
         Arc::make_mut(&mut copy)[place.clone()].copy_from_slice(data);
         Self { data: NonNull::from(&copy[place]), owner: Owner::Copy(copy) }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("user:1", "Ada")?;
+    /// let value = cache.get("user:1").ok_or("missing")?;
+    /// let name: &[u8] = value.as_slice();
+    /// assert_eq!(name, b"Ada");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         self.note_read();
-        // SAFETY: initialised bytes in an arena or an `Arc`, which nobody writes or frees while `owner` holds them.
+        // SAFETY: initialised bytes in an arena or an `Arc`. By invariant 1, nobody writes or frees
+        // them while `self` is borrowed.
         unsafe { self.data.as_ref() }
     }
 
-    /// Tells loom of a read, which must not meet a write.
+    /// Reports a read to loom. It must not overlap with a write.
     #[cfg(bytecache_loom)]
     fn note_read(&self) {
         if let Owner::Chunk { ring, .. } = self.owner {
-            // SAFETY: a pinned chunk keeps the ring.
+            // SAFETY: invariant 2.
             unsafe { ring.as_ref() }.arena.note_read_at(self.data);
         }
     }
@@ -104,12 +134,13 @@ impl Value {
     fn note_read(&self) {}
 }
 
+/// Pins the chunk once more, or copies the bytes if the chunk's counter is full.
 impl Clone for Value {
     fn clone(&self) -> Self {
         let owner = match &self.owner {
             Owner::Copy(copy) => Owner::Copy(Arc::clone(copy)),
             &Owner::Chunk { ring, chunk } => {
-                // SAFETY: a pinned chunk keeps the ring: it is a live `RingShared`.
+                // SAFETY: by invariant 2, it is a live `RingShared`.
                 let shared = unsafe { ring.as_ref() };
                 if !shared.pin_again(chunk) {
                     return shared.copied(self);
@@ -126,7 +157,7 @@ impl Drop for Value {
     fn drop(&mut self) {
         self.note_read();
         if let Owner::Chunk { ring, chunk } = self.owner {
-            // SAFETY: the pin that this value holds is given up here, once; until then it keeps the ring.
+            // SAFETY: the pin of this value is given up here, once. Until then it keeps the ring.
             unsafe { RingShared::unpin(ring, chunk) };
         }
     }
@@ -147,14 +178,15 @@ impl AsRef<[u8]> for Value {
     }
 }
 
-/// `Eq`, `Ord` and `Hash` of a value are those of its bytes, so a map with values as keys can be searched by bytes.
+/// Lets a map with values as keys be searched by bytes: `Eq`, `Ord` and `Hash` are those of the
+/// bytes.
 impl Borrow<[u8]> for Value {
     fn borrow(&self) -> &[u8] {
         self
     }
 }
 
-/// Prints the bytes as a byte string: `b"caf\xc3\xa9"`.
+/// Writes the bytes as a byte string: `b"caf\xc3\xa9"`.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "b\"{}\"", self.escape_ascii())
@@ -229,14 +261,14 @@ impl PartialEq<&str> for Value {
     }
 }
 
-/// Copies the value's bytes.
+/// Copies the bytes.
 impl From<Value> for Vec<u8> {
     fn from(value: Value) -> Self {
         value.to_vec()
     }
 }
 
-/// The value's bytes without a copy: the `Bytes` holds the pin.
+/// Converts the value without a copy: the `Bytes` keeps the pin.
 #[cfg(feature = "bytes")]
 #[cfg_attr(docsrs, doc(cfg(feature = "bytes")))]
 impl From<Value> for bytes::Bytes {
