@@ -1,4 +1,8 @@
-//! A policy of one's own, beside two that come with the crate: `cargo run --release --example custom_policy`.
+//! A custom eviction policy, compared with two built-in ones.
+//!
+//! ```sh
+//! cargo run --release --example custom_policy
+//! ```
 
 use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
 use bytecache::{Cache, CacheBuilder, Policy};
@@ -6,10 +10,10 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::Zipf;
 
-/// Evicts any entry, whichever it is.
+/// Evicts an entry at random.
 struct Random {
     residents: Vec<EntryId>,
-    /// Where each id is in `residents`.
+    /// The position of each id in `residents`.
     places: Vec<usize>,
     random: SmallRng,
 }
@@ -20,6 +24,7 @@ impl Random {
         Self { residents, places: vec![0; context.ids()], random: SmallRng::seed_from_u64(1) }
     }
 
+    /// Takes an id out of both lists.
     fn forget(&mut self, id: EntryId) {
         let place = self.places[id.index()];
         self.residents.swap_remove(place);
@@ -31,7 +36,7 @@ impl Random {
 
 impl EvictionPolicy for Random {
     fn recency(&self) -> Recency {
-        Recency::Counted // The cheaper one, for a policy that asks for neither.
+        Recency::Counted // The cheaper kind, for a policy that ignores reads.
     }
 
     fn insert(&mut self, id: EntryId, _hash: u64, _charge: u32) {
@@ -59,7 +64,7 @@ impl EvictionPolicy for Random {
     fn set_capacity(&mut self, _charge: u64) {}
 
     fn renumber(&mut self, moved: &Renumbering) {
-        // All memory is taken here, so that what `bytes` says changes only when the index grows.
+        // All memory is allocated here, so that `bytes` changes only when the index grows.
         let mut residents = Vec::with_capacity(moved.ids());
         let mut places = vec![0; moved.ids()];
         for id in self.residents.iter().filter_map(|&old| moved.get(old)) {
@@ -74,7 +79,7 @@ impl EvictionPolicy for Random {
     }
 }
 
-/// The share of hits when popular keys are asked for again and again.
+/// Returns the hit ratio for requests in which few keys are popular.
 fn hit_ratio(builder: CacheBuilder) -> Result<f64, Box<dyn std::error::Error>> {
     let cache = builder.max_bytes(1 << 20).shards(1).build()?;
     let mut random = SmallRng::seed_from_u64(2);

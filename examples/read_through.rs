@@ -1,4 +1,5 @@
-//! Reading through the cache with threads: one load of a key at a time, whatever happens to it.
+//! A read-through cache for threads: one load of a key at a time, and what its callers get when the
+//! store has no value, changes, or fails.
 //!
 //! ```sh
 //! cargo run --example read_through
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use bytecache::{Cache, LoadError, Loaded};
 
-/// A slow store, which is out of order at times.
+/// A slow store, which is down at times.
 #[derive(Default)]
 struct Store {
     rows: Mutex<HashMap<String, String>>,
@@ -45,22 +46,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     store.write("user:1", "Ada");
     let cache = Cache::new(16 << 20)?;
 
-    // The rules, once.
+    // The loader has the rules of all loads.
     let users = {
         let store = Arc::clone(&store);
         cache
             .loader()
             .ttl(Duration::from_millis(200))
-            .negative_ttl(Duration::from_millis(100)) // "There is no such user" is an answer, too.
-            .stale_for(Duration::from_secs(60)) // While the store is down, what there was.
-            .wait_limit(Duration::from_secs(1)) // For one who waits for another's load.
+            .negative_ttl(Duration::from_millis(100)) // "There is no such user" is remembered, too.
+            .stale_for(Duration::from_secs(60)) // While the store is down, the older value.
+            .wait_limit(Duration::from_secs(1)) // For callers that wait for the load of another.
             .build(move |key| {
                 let key = std::str::from_utf8(key).map_err(std::io::Error::other)?;
                 store.read(key).map(Loaded::from)
             })?
     };
 
-    // Thirty-two threads ask at once: one of them reads the store.
+    // Thirty-two threads read at once. One of them loads from the store.
     thread::scope(|scope| {
         for _ in 0..32 {
             scope.spawn(|| assert_eq!(users.get("user:1").as_deref().ok(), Some(&b"Ada"[..])));
@@ -68,27 +69,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     println!("32 threads, {} read of the store", store.reads.load(Ordering::Relaxed));
 
-    // What is not there is not looked for again and again.
+    // A key without a value is loaded once. The result is remembered.
     for _ in 0..10 {
         assert!(matches!(users.get("user:2"), Err(LoadError::Absent)));
     }
-    println!("10 questions for nobody, {} read", store.reads.load(Ordering::Relaxed) - 1);
+    println!("10 reads of an absent user, {} read of the store", store.reads.load(Ordering::Relaxed) - 1);
 
-    // Write to the store, then remove: no load that began before is stored after it.
+    // Write to the store first, then remove: the result of an earlier load is not stored after that.
     store.write("user:1", "Ada Lovelace");
     cache.remove("user:1");
     println!("after a change: {}", String::from_utf8_lossy(&users.get("user:1")?));
 
-    // The value has expired and the store is down: the old value answers.
+    // The value has expired and the store is down: the load returns the older value.
     store.is_down.store(true, Ordering::Relaxed);
     thread::sleep(Duration::from_millis(300));
     println!("while the store is down: {}", String::from_utf8_lossy(&users.get("user:1")?));
     match users.get("user:3") {
-        Err(LoadError::Failed(error)) => println!("of another there is only the error: {error}"),
+        Err(LoadError::Failed(error)) => println!("a user that is not cached: {error}"),
         other => return Err(format!("{other:?}").into()),
     }
 
-    // Many keys in one call: the loader gets those that are missing.
+    // Many keys in one call: the loader gets the keys that are missing.
     let answers = cache.get_or_load_many(&["user:7", "user:8"], |missing| {
         Ok::<_, std::io::Error>(missing.iter().map(|key| Some(format!("row of {key}"))).collect())
     })?;
@@ -96,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let stats = cache.stats();
     println!(
-        "{} loads ({} failed, {} found nothing), {} callers were spared one by waiting and {} by what is remembered",
+        "{} loads ({} failed, {} found nothing); {} callers waited for one, {} used a remembered result",
         stats.loads, stats.load_failures, stats.loads_not_found, stats.followers, stats.negative_hits
     );
     Ok(())

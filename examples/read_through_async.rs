@@ -1,10 +1,10 @@
-//! Reading through the cache with tasks: a thousand of them ask for fifty keys of a slow store, on tokio.
+//! A read-through cache for tasks: a thousand tasks on tokio read fifty keys of a slow store.
 //!
 //! ```sh
 //! cargo run --example read_through_async
 //! ```
 //!
-//! Nothing here but `tokio::` is tokio's: the cache needs no runtime of its own and knows none.
+//! The cache works with any runtime. Only the lines with `tokio::` depend on this one.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .loader()
             .ttl(Duration::from_secs(600))
             .refresh_after(Duration::from_secs(300))
-            .spawner(|refresh| drop(tokio::spawn(refresh))) // Who finds a page due answers at once.
+            .spawner(|refresh| drop(tokio::spawn(refresh))) // A refresh does not delay its caller.
             .wait_limit(Duration::from_secs(5))
             .sleep(tokio::time::sleep)
             .build_async(move |key| {
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{TASKS} tasks, {KEYS} keys, {} reads of the store", reads.load(Ordering::Relaxed));
 
-    // A task that is dropped in the middle of its load does not hold up the others.
+    // If a task is dropped during its load, another one loads.
     let dropped = cache.get_or_load_async("slow", async || {
         tokio::time::sleep(Duration::from_secs(3600)).await;
         Ok::<_, std::io::Error>("never")
@@ -75,6 +75,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let error: Result<_, LoadError<String>> =
         cache.get_or_load_async("broken", async || Err::<String, _>("no such page".to_string())).await;
-    println!("an error reaches all who waited: {}", error.err().map(|error| error.to_string()).unwrap_or_default());
+    println!("an error is returned to all callers: {}", error.err().map(|error| error.to_string()).unwrap_or_default());
     Ok(())
 }

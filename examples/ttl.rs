@@ -1,6 +1,10 @@
-//! Entries that die on time: `cargo run --example ttl`.
+//! Entries that expire: times to live, times to idle, stale periods, and changes of deadlines.
 //!
-//! A clock that is turned by hand makes an hour pass at once; a service leaves `.clock(..)` out.
+//! ```sh
+//! cargo run --example ttl
+//! ```
+//!
+//! A `ManualClock` makes an hour pass at once. A service omits `.clock(..)`.
 
 use std::time::Duration;
 
@@ -9,10 +13,11 @@ use bytecache::{Cache, Lifetime, ManualClock, Remaining, RemovalCause};
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Prints how long each entry will live.
 fn show(cache: &Cache, keys: &[&str]) {
     for key in keys {
         let left = match cache.ttl(key) {
-            None => "gone".to_owned(),
+            None => "absent".to_owned(),
             Some(Remaining::Forever) => "no deadline".to_owned(),
             Some(Remaining::For(left)) => format!("{left:.1?} left"),
         };
@@ -25,12 +30,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cache = Cache::builder()
         .max_bytes(16 << 20)
         .ttl(10 * MINUTE)
-        // Entries that were stored together do not expire together: each lives for 9 to 10 minutes.
+        // Each entry lives for 9 to 10 minutes, so entries that were stored together do not expire
+        // together.
         .ttl_jitter(0.1)
         .stale_for(MINUTE)
         .on_removal(|key, _, cause| {
             if cause == RemovalCause::Expired {
-                println!("  ({} has expired, and its space is back)", key.escape_ascii());
+                println!("  ({} has expired, and its space is free)", key.escape_ascii());
             }
         })
         .clock(clock.clone())
@@ -39,7 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("Stored:");
     cache.insert("page", "<html>")?;
     cache.insert_with_ttl("token", "abc", 30 * SECOND)?;
-    // A session: an hour at most, ten minutes without a read, and not a second beyond.
+    // A session lives for an hour at most, and for ten minutes without a read. It has no stale
+    // period.
     let session = Lifetime::new().ttl(60 * MINUTE).time_to_idle(10 * MINUTE).stale_for(Duration::ZERO);
     cache.insert_with_lifetime("session", "Ada", session)?;
     cache.insert_with_lifetime("config", "{}", Lifetime::forever())?;
@@ -49,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("\nAfter 31 seconds:");
     clock.advance(31 * SECOND);
     show(&cache, &keys);
-    // Reads miss the token, but for another minute it is there for those who can make do with it.
+    // Reads miss the token. `get_or_stale` returns it for another minute.
     if let Some(found) = cache.get_or_stale("token") {
         println!("  token, stale: {}, is {}", found.is_stale(), found.value().escape_ascii());
     }
@@ -59,10 +66,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock.advance(MINUTE);
         assert!(cache.get("session").is_some());
     }
-    cache.maintain(); // The next insert would do as well.
+    cache.maintain(); // Removes expired entries. The next insert would do so, too.
     show(&cache, &keys);
 
-    println!("\nWithout a rewrite of any value:");
+    println!("\nAfter changes of the deadlines:");
     cache.set_ttl("page", 5 * SECOND)?;
     cache.persist("session");
     show(&cache, &keys);
@@ -71,6 +78,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     clock.advance(60 * MINUTE);
     cache.maintain();
     show(&cache, &keys);
-    println!("\n{} entries expired, {} are there.", cache.stats().expirations, cache.len());
+    println!("\n{} entries expired, {} are present.", cache.stats().expirations, cache.len());
     Ok(())
 }

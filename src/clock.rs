@@ -13,6 +13,20 @@ use std::sync::Arc;
 
 /// The unit of deadlines: 16 ms. An entry lives at least as long as was asked for, rounded up to
 /// the next tick.
+///
+/// ```
+/// use bytecache::{Cache, ManualClock, TICK};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::new();
+/// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+/// cache.insert_with_ttl("key", "value", Duration::from_millis(20))?;
+/// clock.advance(Duration::from_millis(20));
+/// assert!(cache.contains_key("key"));
+/// clock.advance(TICK);
+/// assert!(!cache.contains_key("key"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const TICK: Duration = Duration::from_millis(16);
 
 /// A source of time, for [`CacheBuilder::clock`](crate::CacheBuilder::clock).

@@ -12,6 +12,21 @@ use crate::shard::{Access, Condition, Stored};
 use crate::stats::Count;
 
 /// The result of [`Cache::get_or_stale`]: a value, and whether it is stale or due for a refresh.
+///
+/// ```
+/// use bytecache::{Cache, Lifetime, ManualClock};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::new();
+/// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+/// let lifetime = Lifetime::new().ttl(Duration::from_secs(10)).stale_for(Duration::from_secs(60));
+/// cache.insert_with_lifetime("page", "<html>", lifetime)?;
+/// clock.advance(Duration::from_secs(11));
+/// let page = cache.get_or_stale("page").ok_or("missing")?;
+/// assert!(page.is_stale() && page.is_refresh_due());
+/// assert_eq!(page.into_value(), *b"<html>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MaybeStale {
     value: Value,
