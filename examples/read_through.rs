@@ -75,7 +75,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("10 reads of an absent user, {} read of the store", store.reads.load(Ordering::Relaxed) - 1);
 
-    // Write to the store first, then remove: the result of an earlier load is not stored after that.
+    // Write to the store first, then remove: the result of an earlier load is not stored after
+    // that.
     store.write("user:1", "Ada Lovelace");
     cache.remove("user:1");
     println!("after a change: {}", String::from_utf8_lossy(&users.get("user:1")?));
