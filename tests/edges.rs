@@ -103,10 +103,10 @@ fn entries_of_every_size_share_a_cache_and_none_is_rejected_without_readers() {
         for max_bytes in [64 << 10, 1 << 20] {
             let cache = cache(max_bytes, *policy);
             let max = cache.max_entry_bytes() - 8;
-            let mut state = 7_usize;
+            let mut state = 7_u64;
             for number in 0..6_000_usize {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let random = state >> 33;
+                let random = usize::try_from(state >> 33).unwrap();
                 // Every power of two is as likely as any other, and so is the largest.
                 let size = (1 << (random % 18)) + random % 61;
                 let len = if random % 97 == 0 { max } else { size.min(max) };
@@ -217,7 +217,7 @@ fn a_hasher_without_memory_corrupts_nothing_and_ends() {
             let value = [&key.to_le_bytes()[..], &bytes(key, len)].concat();
             let _ = cache.insert(key.to_le_bytes(), value);
             let (asked, answer) = (number * 7 % 300, number * 11 % 300);
-            cache.view(asked.to_le_bytes(), |value| assert_eq!(value[..8], asked.to_le_bytes()));
+            cache.view(asked.to_le_bytes(), |value| assert_eq!(value[..size_of::<usize>()], asked.to_le_bytes()));
             cache.remove(answer.to_le_bytes());
             if let Some(value) = cache.get(asked.to_le_bytes()).filter(|_| held.len() < 20) {
                 held.push((asked, value));
@@ -225,13 +225,13 @@ fn a_hasher_without_memory_corrupts_nothing_and_ends() {
             let memory = cache.memory();
             assert!(memory.allocated <= memory.max);
         }
-        cache.for_each(|key, value| assert_eq!(key, &value[..8]));
+        cache.for_each(|key, value| assert_eq!(key, &value[..key.len()]));
         cache.retain(|key, _| key[0] % 2 == 0);
         cache.clear();
         assert!(cache.is_empty());
         cache.validate();
         for (key, value) in held {
-            assert_eq!(value[..8], key.to_le_bytes());
+            assert_eq!(value[..size_of::<usize>()], key.to_le_bytes());
         }
     }
 }
@@ -420,10 +420,10 @@ fn with_one_shard_and_thread_the_victims_are_the_least_recently_used() {
             }
             order.insert(stamp, key);
         };
-        let mut state = 1_usize;
+        let mut state = 1_u64;
         for stamp in 0..30_000 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let key = (state >> 33) % 6_000;
+            let key = usize::try_from(state >> 33).unwrap() % 6_000;
             let name = key.to_le_bytes();
             let is_there = cache.contains_key(name);
             match (state >> 20) % 4 {

@@ -146,7 +146,8 @@ fn an_index_that_grows_leaves_room_for_the_largest_entry() {
 fn a_large_policy_gets_fewer_shards_and_a_too_large_one_the_same_error_on_any_number_of_cores() {
     for cores in CORES {
         assert_eq!(largest_that_fits(&with_heavy_policy(64 << 20, 20 << 20, 0), cores), 512 << 10);
-        for (bytes, least) in [(70 << 20, 70 << 20), (usize::MAX, 1 << 46)] {
+        let largest = usize::try_from(1_u64 << 46).unwrap_or(usize::MAX - 1);
+        for (bytes, least) in [(70 << 20, 70 << 20), (usize::MAX, largest)] {
             let error = with_heavy_policy(64 << 20, bytes, 0).build_for(cores).unwrap_err();
             let BuildError::TooSmall { min_bytes, .. } = error else { panic!("{error}") };
             assert!(min_bytes > least && (bytes == usize::MAX || min_bytes < least + (1 << 22)), "{error}");

@@ -92,14 +92,15 @@ impl CacheConfig {
         let mut min_bytes = 0;
         // Ends: each round that needs more raises `min_bytes` towards the smallest size, from
         // below, and sizes have an upper bound.
+        // Where every size is below that bound, sizes end at `usize::MAX`.
         loop {
             let at = Sizes { max_bytes: min_bytes, ..sizes };
             let shard = self.shard(at, shards, &shared);
             let needed = Shard::min_budget(&shard);
-            if needed <= shard.budget || at.check_max_bytes().is_err() {
+            if needed <= shard.budget || at.check_max_bytes().is_err() || min_bytes == usize::MAX {
                 break;
             }
-            min_bytes = needed.saturating_mul(shards).saturating_add(overhead(min_bytes)).max(min_bytes + 1);
+            min_bytes = needed.saturating_mul(shards).saturating_add(overhead(min_bytes)).max(min_bytes.saturating_add(1));
         }
         let max_bytes = sizes.max_bytes;
         (max_bytes < min_bytes).then_some(BuildError::TooSmall { max_bytes, min_bytes })
