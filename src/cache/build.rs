@@ -100,7 +100,8 @@ impl CacheConfig {
             if needed <= shard.budget || at.check_max_bytes().is_err() || min_bytes == usize::MAX {
                 break;
             }
-            min_bytes = needed.saturating_mul(shards).saturating_add(overhead(min_bytes)).max(min_bytes.saturating_add(1));
+            min_bytes =
+                needed.saturating_mul(shards).saturating_add(overhead(min_bytes)).max(min_bytes.saturating_add(1));
         }
         let max_bytes = sizes.max_bytes;
         (max_bytes < min_bytes).then_some(BuildError::TooSmall { max_bytes, min_bytes })

@@ -1,4 +1,4 @@
-//! Chunks: their states, and the pins that keep one from being reused.
+//! Chunks: their states, and the pins that keep a chunk from being reused.
 //!
 //! ```text
 //!             open               seal               retire              no slot names it,
@@ -10,20 +10,22 @@
 //!
 //! # Invariants
 //!
-//! 1. A chunk's pin word counts the values that point into it; its top bit is the ring's own pin.
-//! 2. Values pin a chunk only while a slot names it or the write lock is held, from a live location: never one whose own
-//!    pin is gone. A copy of a value pins what that value has pinned already.
-//! 3. Whoever brings the word to zero, and nobody else, marks the chunk freed. Only then may its bytes be
-//!    written again.
-//! 4. A chunk whose own pin is gone and that values hold owns one count of the ring's `Arc`. The thread that frees the chunk
-//!    drops it: chunks outlive the cache while they are pinned.
+//! 1. A chunk's pin word counts the values that point into the chunk. Its top bit is the ring's own
+//!    pin.
+//! 2. A value pins a chunk from a live location only, while a slot names the chunk or the write
+//!    lock is held. So the ring's own pin is still there. A copy of a value pins the chunk that
+//!    this value has pinned already.
+//! 3. The thread that brings the word to zero, and no other thread, marks the chunk freed. Only
+//!    then may its bytes be written again.
+//! 4. A chunk that values hold without the ring's own pin owns one count of the ring's `Arc`. The
+//!    thread that frees the chunk drops this count. So pinned chunks outlive the cache.
 //!
 //! # Synchronization
 //!
-//! * [`PinWord::unpin`] (Release) pairs with the Acquire fence of the thread that finds the word at zero: all
-//!   reads of the chunk happen before it is freed.
-//! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire): they happen before the next write,
-//!   too.
+//! * [`PinWord::unpin`] (Release) pairs with the Acquire fence of the thread that finds the word at
+//!   zero. So all reads of the chunk happen before it is freed.
+//! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire). So these reads also
+//!   happen before the next write to the chunk.
 
 use core::ptr::NonNull;
 
@@ -41,10 +43,10 @@ impl ChunkId {
     }
 }
 
-/// What a chunk is used for. Known to the holder of the write lock alone.
+/// The use of a chunk. Only the holder of the write lock knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChunkState {
-    /// Not put to use: its memory is not counted.
+    /// Not in use. Its memory is not counted.
     Absent,
     Free,
     /// Being filled with fresh entries, or with survivors of cleaned chunks.
@@ -52,47 +54,48 @@ pub(super) enum ChunkState {
     Sealed,
     /// Being emptied by the cleaner.
     Cleaning,
-    /// Empty, and not yet known to be out of every reader's sight.
+    /// Empty. Readers may still see it.
     Retired,
-    /// One of the adjacent chunks that are used as one, and not the first of them.
+    /// A chunk of a run of adjacent chunks, but not the first one.
     Run,
 }
 
-/// What the holder of the write lock knows of a chunk: side by side, as an append or a death looks at all of it.
+/// The state of a chunk that the holder of the write lock keeps. An append, or the death of an
+/// entry, uses all of these fields, so they lie side by side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunk {
-    /// The charges of its live entries.
+    /// The sum of the charges of its live entries.
     pub(super) live: u32,
-    /// How far it has been written.
+    /// Bytes that have been written, from its start on.
     pub(super) fill: u32,
     pub(super) state: ChunkState,
-    /// What it was last opened for.
+    /// The stream that it was last opened for.
     pub(super) stream: Stream,
 }
 
 impl Chunk {
-    /// Bytes of entries that are dead.
+    /// Returns the bytes of dead entries.
     pub(super) fn dead(&self) -> usize {
         (self.fill - self.live) as usize
     }
 }
 
-/// Adjacent chunks that are to make room for a run.
+/// Adjacent chunks that are emptied to make room for a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(super) first: ChunkId,
     pub(super) span: u32,
-    /// Bytes that would have to be moved.
+    /// Bytes to be moved to empty it.
     pub(super) live: usize,
 }
 
 impl Window {
-    /// How many chunks are in it.
+    /// Returns the number of its chunks.
     pub(crate) fn chunks(self) -> usize {
         self.span as usize
     }
 
-    /// Bytes that would have to be moved to empty it.
+    /// Returns the bytes that have to be moved to empty it.
     pub(crate) fn live(self) -> usize {
         self.live
     }
@@ -104,31 +107,33 @@ impl Window {
 
 /// The top bit of the pin word: the ring's own pin.
 const OWN: u64 = 1 << 63;
-/// The mark: how many chunks were counted as pinned with the first value; 0 again when a recount finds no value left.
-/// In the word itself, so that what is taken off the count is what was added, whatever the chunk is used for by then.
+/// The mark: the number of chunks that were counted as pinned with the first value. It is 0 again
+/// when a recount finds no value left. The number is part of the word, so the same number is
+/// subtracted as was added, even if the chunk has been put to another use.
 const MARK: u64 = 0x7fff_ffff << MARK_SHIFT;
 const MARK_SHIFT: u32 = 32;
-/// Values may not come near the mark.
+/// The largest number of values. More would reach into the bits of the mark.
 const VALUES_MAX: u64 = 1 << 31;
 
-/// What became of an attempt to pin a chunk.
+/// The result of an attempt to pin a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pinned {
-    /// The chunk is counted among the pinned ones.
+    /// The chunk is counted as pinned.
     Marked,
-    /// It is not: the caller must have it counted and [`mark`](PinWord::mark) it, or give the pin up.
+    /// The chunk is not counted yet. The caller must have it counted and [`mark`](PinWord::mark)
+    /// it, or give the pin up.
     Unmarked,
-    /// So many values hold it that no pin could be had.
+    /// The number of values is at its limit, so there is no pin.
     Full,
 }
 
-/// Whether a pin that ended was the last.
+/// Whether the pin that ended was the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unpinned {
     StillHeld,
     /// The caller must free the chunk.
     Last {
-        /// So many chunks are counted as pinned.
+        /// The number of chunks that are counted as pinned.
         marked: u32,
     },
 }
@@ -138,9 +143,10 @@ pub(super) enum Unpinned {
 #[repr(align(64))]
 pub(super) struct PinWord {
     word: AtomicU64,
-    /// How many adjacent chunks are used and freed with this one, which is the first of its run.
+    /// The number of adjacent chunks in the run that starts with this one. They are used and freed
+    /// together.
     span: AtomicU32,
-    /// How many chunks before this one its run begins.
+    /// The number of chunks between the first chunk of its run and this one.
     back: AtomicU32,
 }
 
@@ -150,32 +156,37 @@ impl PinWord {
     }
 
     pub(super) fn span(&self) -> u32 {
-        self.span.load(Ordering::Relaxed) // Set before the chunk's first location was published.
+        // Relaxed: set before the chunk's first location was published.
+        self.span.load(Ordering::Relaxed)
     }
 
-    /// For the holder of the write lock, while nothing in the chunk is live.
+    /// Sets the number of chunks in the run. For the holder of the write lock, while nothing in the
+    /// chunk is live.
     pub(super) fn set_span(&self, chunks: u32) {
-        self.span.store(chunks, Ordering::Relaxed); // As above.
+        self.span.store(chunks, Ordering::Relaxed); // Relaxed: like in `span`.
     }
 
     #[inline]
     pub(super) fn back(&self) -> u32 {
-        self.back.load(Ordering::Relaxed) // As `span`.
+        self.back.load(Ordering::Relaxed) // Relaxed: like in `span`.
     }
 
-    /// For the holder of the write lock, while nothing in the chunk is live.
+    /// Sets the distance to the first chunk of the run. For the holder of the write lock, while
+    /// nothing in the chunk is live.
     pub(super) fn set_back(&self, chunks: u32) {
-        self.back.store(chunks, Ordering::Relaxed); // As above.
+        self.back.store(chunks, Ordering::Relaxed); // Relaxed: like in `span`.
     }
 
-    /// Adds a value's pin. The caller holds a live location in the chunk.
+    /// Adds the pin of a value. The caller has a live location in the chunk.
     #[inline]
     pub(super) fn pin(&self) -> Pinned {
-        // Relaxed: the location was loaded with Acquire, and the own pin cannot be dropped before this hold ends.
+        // Relaxed: the location was loaded with Acquire, and the ring's own pin cannot be dropped
+        // before the caller's hold ends.
         let before = self.word.fetch_add(1, Ordering::Relaxed);
         debug_assert!(before & OWN != 0, "pinned without a live location");
         if before & !(OWN | MARK) >= VALUES_MAX {
-            self.word.fetch_sub(1, Ordering::Relaxed); // The own pin is there: this is not the last.
+            // Not the last pin: the ring's own is still there.
+            self.word.fetch_sub(1, Ordering::Relaxed);
             Pinned::Full
         } else if before & MARK != 0 {
             Pinned::Marked
@@ -184,15 +195,18 @@ impl PinWord {
         }
     }
 
-    /// Marks a pinned chunk as counted, for `chunks` chunks; `false` if another thread did so first.
+    /// Marks a pinned chunk as counted, with `chunks` chunks. Returns `false` if another thread has
+    /// already marked it.
     pub(super) fn mark(&self, chunks: u32) -> bool {
-        // Relaxed: the mark orders nothing. While the chunk is pinned, all threads mark it with the same number.
+        // Relaxed: the mark orders nothing. While the chunk is pinned, all threads mark it with the
+        // same number.
         self.word.fetch_or(u64::from(chunks) << MARK_SHIFT, Ordering::Relaxed) & MARK == 0
     }
 
-    /// Adds a pin for a copy of a value that holds one; `false` if the count is at its end.
+    /// Adds a pin for a copy of a value. Returns `false` if the number of values is at its limit.
     pub(super) fn pin_again(&self) -> bool {
-        let before = self.word.fetch_add(1, Ordering::Relaxed); // As for `Arc::clone`: a pin is held already.
+        // Relaxed: a pin is held already, as in `Arc::clone`.
+        let before = self.word.fetch_add(1, Ordering::Relaxed);
         if before & !(OWN | MARK) < VALUES_MAX {
             return true;
         }
@@ -200,10 +214,11 @@ impl PinWord {
         false
     }
 
-    /// Takes the mark off, if the caller's pin is the only value's. Returns how many chunks were counted with it, or 0.
+    /// Removes the mark if the caller's pin is the only one of a value. Returns the number of
+    /// chunks that were counted with it, or 0.
     #[cold]
     pub(super) fn unmark_last(&self) -> u32 {
-        // Relaxed, and one attempt: as in `unmark`.
+        // Relaxed, and a single attempt, for the reasons in `unmark`.
         let seen = self.word.load(Ordering::Relaxed);
         let is_last = seen & !(OWN | MARK) == 1 && seen & MARK != 0;
         let rest = seen & !MARK;
@@ -211,22 +226,27 @@ impl PinWord {
         if unmarked { marked(seen) } else { 0 }
     }
 
-    /// Ends a value's pin.
+    /// Ends the pin of a value.
     ///
     /// # Safety
     ///
-    /// `this` is live, and the caller gives up one pin that it holds. When the pin is gone another thread may free the memory.
+    /// * `this` is live.
+    /// * The caller has a pin, and gives it up with this call. Once the pin is gone, another thread
+    ///   may free the memory.
     #[inline]
     pub(super) unsafe fn unpin(this: NonNull<Self>) -> Unpinned {
-        // SAFETY: a field of a live value.
+        // SAFETY: `this` is live, so the address of its field is in bounds.
         let word = unsafe { &raw const (*this.as_ptr()).word };
-        // SAFETY: live until the pin is gone. The borrow is of the atomic alone, as that of `Arc`'s count is: its memory may be
-        // freed by another thread as soon as this one has subtracted.
-        let before = unsafe { &*word }.fetch_sub(1, Ordering::Release); // Release pairs with the fence in `ended`.
+        // Release: pairs with the fence in `ended`.
+        // SAFETY:
+        // * the word is live until the pin is gone;
+        // * the borrow covers the atomic only. Another thread may free its memory as soon as this
+        //   thread has subtracted, as with the count of an `Arc`.
+        let before = unsafe { &*word }.fetch_sub(1, Ordering::Release);
         Self::ended(before - 1)
     }
 
-    /// Ends the ring's own pin, when no slot names the chunk any more.
+    /// Ends the ring's own pin. No slot names the chunk any more.
     pub(super) fn drop_own(&self) -> Unpinned {
         Self::ended(self.word.fetch_sub(OWN, Ordering::Release) - OWN)
     }
@@ -236,24 +256,27 @@ impl PinWord {
         if after & !MARK != 0 {
             return Unpinned::StillHeld;
         }
-        // Acquire pairs with the Release of every pin that ended before: their reads are over.
+        // Acquire: pairs with the Release of every pin that has ended. Their reads are over.
         fence(Ordering::Acquire);
         Unpinned::Last { marked: marked(after) }
     }
 
-    /// Makes a freed chunk's word new. For the thread that found it at zero.
+    /// Resets the word of a freed chunk. For the thread that found it at zero.
     pub(super) fn renew(&self) {
-        self.word.store(OWN, Ordering::Relaxed); // Nobody looks before `FreedSet::mark`, which is a Release.
+        // Relaxed: no thread loads it before `FreedSet::mark` (Release).
+        self.word.store(OWN, Ordering::Relaxed);
     }
 
     pub(super) fn has_values(&self) -> bool {
-        // Acquire pairs with the Release of `unpin`, for a ring that is dropped.
+        // Acquire: pairs with the Release of `unpin`, when a ring is dropped.
         self.word.load(Ordering::Acquire) & !(OWN | MARK) != 0
     }
 
-    /// Takes the mark off a chunk that no value holds; how many chunks were counted with it, or 0.
+    /// Removes the mark of a chunk that no value holds. Returns the number of chunks that were
+    /// counted with it, or 0.
     pub(super) fn unmark(&self) -> u32 {
-        // Relaxed: as in `pin`. One attempt: a failure means that a value has just come or gone.
+        // Relaxed: the mark orders nothing. A single attempt is enough: if it fails, another thread
+        // has added or ended a pin.
         let seen = self.word.load(Ordering::Relaxed);
         let is_idle = seen & !MARK == OWN;
         let unmarked = is_idle && self.word.compare_exchange(seen, OWN, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -261,7 +284,7 @@ impl PinWord {
     }
 }
 
-/// How many chunks are counted with a pin word.
+/// Returns the number of chunks that are counted with a pin word.
 fn marked(word: u64) -> u32 {
     #[allow(clippy::cast_possible_truncation, reason = "the mark has 31 bits")]
     {
@@ -269,7 +292,7 @@ fn marked(word: u64) -> u32 {
     }
 }
 
-/// The chunks that have been freed and that the ring has not yet taken back: a bit for each.
+/// The chunks that have been freed and that the ring has not taken back: a bit for each.
 #[derive(Debug)]
 pub(super) struct FreedSet(Box<[AtomicU64]>);
 
@@ -279,17 +302,17 @@ impl FreedSet {
     }
 
     pub(super) fn mark(&self, chunk: ChunkId) {
-        // Release pairs with the Acquire of `take`.
+        // Release: pairs with the Acquire of `take`.
         self.0[chunk.index() / 64].fetch_or(1 << (chunk.index() % 64), Ordering::Release);
     }
 
-    /// Takes all freed chunks out of the set.
+    /// Removes all freed chunks from the set, and calls `each` with every one.
     pub(super) fn take(&self, mut each: impl FnMut(ChunkId)) {
         for (index, word) in (0..).zip(&self.0) {
             if word.load(Ordering::Relaxed) == 0 {
-                continue; // A bit that comes a moment later is seen the next time.
+                continue; // Relaxed: a bit that this load misses is taken the next time.
             }
-            // Acquire pairs with the Release of `mark`.
+            // Acquire: pairs with the Release of `mark`.
             let mut bits = word.swap(0, Ordering::Acquire);
             while bits != 0 {
                 each(ChunkId(index * 64 + bits.trailing_zeros()));
@@ -305,7 +328,7 @@ mod tests {
     use super::*;
 
     fn unpin(word: &PinWord) -> Unpinned {
-        // SAFETY: live, and with one pin that the test has taken.
+        // SAFETY: the word is live, and the test gives up a pin that it has taken.
         unsafe { PinWord::unpin(NonNull::from(word)) }
     }
 

@@ -1,21 +1,25 @@
-//! How an entry lies in its chunk.
+//! The layout of an entry in its chunk.
 //!
 //! ```text
-//!   small   | flags 8 | key length 8 | value length 16 |                                  stamps | key | pad | value | pad
-//!   large   | flags 8 |      0       |       0         | key length 32 | value length 32 | stamps | key | pad | value | pad
+//!   small   | flags 8 | key length 8 | value length 16 | stamps | key | pad | value | pad
+//!   large   | flags 8 | 0 (24 bits) | key length 32 | value length 32 |
+//!                                                      stamps | key | pad | value | pad
 //! ```
 //!
-//! The first word is atomic, because the holder of the write lock marks an entry dead in it while readers
-//! look at the lengths. So are the stamps, a word for each that the flags name, since they change in place. The
-//! lengths of a large header never change. The highest flag is no stamp's: it says that the entry is negative. Entries start, and their charges end, at multiples of the
-//! granule (4 bytes, or the alignment of values if that is more); the pad before the value is empty unless
-//! values are aligned.
+//! The flags name the stamps that follow, a word for each. The highest flag belongs to no stamp: it
+//! marks the entry as negative. The lengths of a large header never change.
+//!
+//! The first word is atomic: the holder of the write lock marks an entry dead in it while readers
+//! load the lengths. The stamps are atomic because they change in place.
+//!
+//! Entries start, and their charges end, at multiples of the granule: 4 bytes, or the alignment of
+//! values if that is larger. The pad before the value is empty unless values are aligned.
 
 use crate::units::{LOCATION_UNIT, Stamp, StampSet};
 
 const FLAG_LARGE: u32 = 1 << 24;
 const FLAG_DEAD: u32 = 1 << 25;
-/// Where the bits are that say which stamps there are.
+/// Position of the bits that say which stamps the entry has.
 const STAMPS_SHIFT: u32 = 26;
 const _: () = assert!(STAMPS_SHIFT + StampSet::BITS <= u32::BITS, "the flags have room for all stamps");
 const LENGTHS: u32 = FLAG_LARGE - 1;
@@ -23,7 +27,7 @@ const KEY_SHIFT: u32 = 16;
 const SMALL_KEY_MAX: usize = 0xff;
 const SMALL_VALUE_MAX: usize = 0xffff;
 
-/// Bytes of the two headers, stamps aside.
+/// Bytes of the two headers, without the stamps.
 const SMALL_HEADER: usize = 4;
 pub(super) const LARGE_HEADER: usize = 12;
 const STAMP_BYTES: usize = size_of::<u32>();
@@ -33,13 +37,14 @@ const STAMP_BYTES: usize = size_of::<u32>();
 pub(super) struct FirstWord(pub(super) u32);
 
 impl FirstWord {
-    /// Whether the header is small and has no stamps.
+    /// Returns `true` if the header is small and has no stamps.
     #[inline]
     pub(super) fn is_plain(self) -> bool {
         self.0 & !(LENGTHS | FLAG_DEAD) == 0
     }
 
-    /// Whether the header is small and has the one stamp that most entries with a deadline have.
+    /// Returns `true` if the header is small and its only stamp is the removal. Most entries with a
+    /// deadline have such a header.
     #[inline]
     pub(super) fn has_removal_alone(self) -> bool {
         self.0 & !(LENGTHS | FLAG_DEAD) == StampSet::REMOVAL.bits() << STAMPS_SHIFT
@@ -63,40 +68,41 @@ impl FirstWord {
         Self(self.0 | FLAG_DEAD)
     }
 
-    /// The lengths in a small header.
+    /// Returns the lengths of key and value in a small header.
     #[inline]
     pub(super) fn small_lengths(self) -> (usize, usize) {
         (((self.0 >> KEY_SHIFT) & 0xff) as usize, (self.0 & 0xffff) as usize)
     }
 }
 
-/// The alignment of values, and what follows from it.
+/// The alignment of values, and the sizes that follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alignment(usize);
 
 impl Alignment {
-    /// 1, 8 or 16; nothing else.
+    /// Creates an alignment of 1, 8 or 16 bytes. Returns `None` for other numbers.
     pub(crate) fn new(alignment: usize) -> Option<Self> {
         matches!(alignment, 1 | 8 | 16).then_some(Self(alignment))
     }
 
-    /// What the address of a value is a multiple of.
+    /// Returns the number that divides the address of every value.
     pub(super) fn bytes(self) -> usize {
         self.0
     }
 
-    /// What every entry's start and charge is a multiple of.
+    /// Returns the number that divides the start and the charge of every entry.
     pub(crate) fn granule(self) -> usize {
         self.0.max(LOCATION_UNIT)
     }
 
-    /// What an entry can need beyond key and value.
+    /// Returns the most bytes that an entry needs beyond its key and value.
     pub(crate) fn max_overhead(self) -> usize {
         LARGE_HEADER + Stamp::ALL.len() * STAMP_BYTES + (self.0 - 1) + (self.granule() - 1)
     }
 }
 
-/// Where the parts of one entry lie, in bytes from its start: the key before the value, and both within the charge.
+/// Where the parts of an entry lie, in bytes from its start. The key comes before the value, and
+/// both are within the charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(super) key_start: usize,
@@ -109,8 +115,8 @@ pub(crate) struct Layout {
 
 /// The result of a call that returns a layout and is not inlined.
 ///
-/// Such a result goes through memory. If it had the type of the inlined path's layout, that one would be kept in memory,
-/// too.
+/// Such a result goes through memory. With the type [`Layout`], the layout of the inlined path
+/// would be kept in memory, too.
 #[derive(Clone, Copy)]
 pub(super) struct OutOfLineLayout {
     key: (usize, usize),
@@ -136,7 +142,7 @@ impl From<OutOfLineLayout> for Layout {
 }
 
 impl Layout {
-    /// The layout of an entry to be written. The lengths must fit 32 bits.
+    /// Returns the layout of an entry to be written. The lengths must fit 32 bits.
     #[inline]
     pub(super) fn of(key_len: usize, value_len: usize, stamps: StampSet, alignment: Alignment) -> Self {
         let small = key_len <= SMALL_KEY_MAX && value_len <= SMALL_VALUE_MAX;
@@ -144,21 +150,21 @@ impl Layout {
         Self::with_header(header, key_len, value_len, stamps, alignment)
     }
 
-    /// The layout that a small header without stamps tells.
+    /// Returns the layout that a small header without stamps describes.
     #[inline]
     pub(super) fn plain(first: FirstWord, alignment: Alignment) -> Self {
         let (key, value) = first.small_lengths();
         Self::with_header(SMALL_HEADER, key, value, StampSet::NONE, alignment)
     }
 
-    /// The layout that a small header with a removal and no other stamp tells.
+    /// Returns the layout that a small header with a removal and no other stamp describes.
     #[inline]
     pub(super) fn with_removal(first: FirstWord, alignment: Alignment) -> Self {
         let (key, value) = first.small_lengths();
         Self::with_header(SMALL_HEADER, key, value, StampSet::REMOVAL, alignment)
     }
 
-    /// The layout that a header tells; `lengths` are those of a large one.
+    /// Returns the layout that any header describes. `lengths` returns those of a large header.
     #[inline]
     pub(super) fn any(first: FirstWord, lengths: impl FnOnce() -> (usize, usize), alignment: Alignment) -> Self {
         let (header, (key, value)) =
@@ -169,7 +175,7 @@ impl Layout {
     #[inline]
     fn with_header(header: usize, key_len: usize, value_len: usize, stamps: StampSet, alignment: Alignment) -> Self {
         let key_start = header + stamps.len() * STAMP_BYTES;
-        // Alignments are powers of two; rounding by masks keeps divisions out of the read path.
+        // Alignments are powers of two. Rounding by masks keeps divisions out of the read path.
         let value_start = (key_start + key_len + alignment.0 - 1) & !(alignment.0 - 1);
         let granule = alignment.granule();
         debug_assert!(key_start + key_len <= value_start);
@@ -183,18 +189,19 @@ impl Layout {
         }
     }
 
-    /// Returns the charge of an entry with such a key, value and stamps. The lengths must fit 32 bits.
+    /// Returns the charge of an entry with such a key, value and stamps. The lengths must fit 32
+    /// bits.
     pub(crate) fn charge_for(key_len: usize, value_len: usize, stamps: StampSet, alignment: Alignment) -> usize {
         Self::of(key_len, value_len, stamps, alignment).charge
     }
 
-    /// Bytes that the entry takes in its ring.
+    /// Returns the bytes that the entry takes in its ring.
     #[inline]
     pub(crate) fn charge(&self) -> usize {
         self.charge
     }
 
-    /// The header's words; only the first counts when it is small.
+    /// Returns the words of the header. A small header has only the first one.
     pub(super) fn words(&self) -> (FirstWord, u32, u32) {
         #[allow(clippy::cast_possible_truncation, reason = "the ring admits no entry of 4 GiB")]
         let (key, value) = (self.key_len as u32, self.value_len as u32);
@@ -206,13 +213,13 @@ impl Layout {
         }
     }
 
-    /// Where the stamps begin.
+    /// Returns where the stamps begin, in bytes from the start of the entry.
     #[inline]
     pub(super) fn stamps_start(&self) -> usize {
         self.key_start - self.stamps.len() * STAMP_BYTES
     }
 
-    /// Where a stamp is, if the entry has it.
+    /// Returns where a stamp is, or `None` if the entry does not have it.
     #[inline]
     pub(super) fn stamp_at(&self, stamp: Stamp) -> Option<usize> {
         let at = self.stamps_start() + self.stamps.before(stamp) * STAMP_BYTES;
@@ -228,7 +235,7 @@ mod tests {
         Layout::of(key, value, StampSet::NONE, alignment)
     }
 
-    /// The layout that is read back from a written one.
+    /// Returns the layout that is read back from the header of `layout`.
     fn read_back(layout: &Layout) -> Layout {
         let (first, key, value) = layout.words();
         assert_eq!(first.as_dead().is_plain(), first.is_plain());

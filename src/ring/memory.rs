@@ -1,23 +1,28 @@
-//! A shard's arena: the bytes themselves, and every raw access to them.
+//! A shard's arena: the bytes of its entries, and every raw access to them.
 //!
 //! # Invariants
 //!
-//! 1. Every byte of the arena is initialised at all times: it starts as zero and is only written with bytes.
-//! 2. An access beyond the arena's end panics; it never happens.
-//! 3. Bytes are written only by the holder of the shard's write lock, and only where no [`Live`] location
-//!    points to (bytes past a chunk's fill mark). The exceptions are an entry's first word and its stamps, which
-//!    are always accessed atomically.
+//! 1. Every byte of the arena is initialised at all times. It starts as zero, and only bytes are
+//!    written to it.
+//! 2. No access goes beyond the arena's end. Such an access would panic.
+//! 3. Only the holder of the shard's write lock writes bytes, and only where no [`Live`] location
+//!    points to: past the fill mark of a chunk. The exceptions are an entry's first word and its
+//!    stamps, which are always accessed atomically.
 //!
 //! # Synchronization
 //!
-//! Key and value bytes are written before their location is published (Release, in the index) and read after
-//! it was loaded (Acquire). They are overwritten only after the chunk's pins have come to zero (see
-//! `chunk.rs`). The first word's lengths never change, so their loads are Relaxed. Its dead mark is for readers that change a
-//! stamp: it is stored with Release after the lane has changed, which pairs with the fence of their next hold. Changes of a stamp are
-//! AcqRel and its loads Acquire: see [`Arena::set_stamp`], and `relay.rs` for the idle stamp.
+//! * Key and value bytes are written before their location is published (Release, in the index) and
+//!   read after it was loaded (Acquire). They are overwritten only after the chunk's pins have
+//!   reached zero (see `chunk.rs`).
+//! * The lengths in the first word never change, so their loads are Relaxed.
+//! * The dead mark in the first word is for readers that change a stamp. It is stored with Release
+//!   after the lane has changed. This pairs with the fence of the reader's next hold.
+//! * Changes of a stamp are AcqRel, and its loads are Acquire: see [`Arena::set_stamp`], and
+//!   `relay.rs` for the idle stamp.
 //!
-//! In models a word is an atomic of loom's own, behind the same function and with the same orders, and a cell for each
-//! location unit reports any access that these rules do not order (`shadow.rs`).
+//! In models, a word is one of loom's own atomics, behind the same function and with the same
+//! orders. A cell for each location unit reports any access that these rules do not order
+//! (`shadow.rs`).
 
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -36,7 +41,8 @@ use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
 
-/// The lines of an entry that a prefetch asks for at most: the processor sees a longer copy coming by itself.
+/// The most lines of an entry that a prefetch asks for. The processor detects a longer copy by
+/// itself.
 pub(super) const PREFETCH_LINES: usize = 6;
 
 /// A word of a header: the first of an entry, or a stamp.
@@ -54,28 +60,31 @@ pub(super) struct Arena {
     shadow: Shadow,
 }
 
-// SAFETY: the arena owns its region; all access to the bytes follows invariant 3, whichever thread it comes from.
+// SAFETY:
+// * the arena owns its region;
+// * all access to the bytes follows invariant 3, on any thread.
 unsafe impl Send for Arena {}
-// SAFETY: as above.
+// SAFETY: see `Send`.
 unsafe impl Sync for Arena {}
 
-/// The parts of an entry that is in the arena.
+/// The parts of an entry in the arena.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
 }
 
-/// Where the stamps of an entry are.
+/// Which stamps an entry has, and where they are.
 #[derive(Clone, Copy)]
 pub(crate) struct StampsAt {
     pub(crate) set: StampSet,
-    /// From the start of the arena.
+    /// The offset of the first stamp from the start of the arena.
     offset: usize,
 }
 
 impl StampsAt {
-    /// Where a stamp is, from the start of the arena.
+    /// Returns the offset of a stamp from the start of the arena, or `None` if the entry does not
+    /// have it.
     #[inline]
     pub(super) fn offset_of(self, stamp: Stamp) -> Option<usize> {
         self.set.has(stamp).then(|| self.offset + self.set.before(stamp) * size_of::<u32>())
@@ -91,7 +100,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Arena {
-    /// An arena of `bytes` zero bytes, or `None` if the system refuses them.
+    /// Creates an arena of `bytes` zero bytes. Returns `None` if the system refuses the memory.
     pub(super) fn new(bytes: usize, alignment: Alignment) -> Option<Self> {
         let mut region = Region::zeroed(bytes, Filling::InOrder)?;
         Some(Self {
@@ -105,13 +114,13 @@ impl Arena {
         })
     }
 
-    /// The addresses of the arena.
+    /// Returns the addresses of the arena.
     pub(super) fn addresses(&self) -> Range<usize> {
         let start = self.base.addr().get();
         start..start + self.bytes
     }
 
-    /// The address of the entry at `location`.
+    /// Returns the address of the entry at `location`.
     #[inline(always)]
     pub(super) fn address_of(&self, location: Location) -> usize {
         self.base.addr().get() + location.offset()
@@ -121,24 +130,26 @@ impl Arena {
         self.alignment
     }
 
-    /// The address of `offset`, from which at least `len` bytes follow in the arena.
+    /// Returns the address of `offset`. Panics unless at least `len` bytes of the arena follow.
     #[inline]
     fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
         assert!(offset <= self.bytes && len <= self.bytes - offset, "access beyond the arena");
-        // SAFETY: `offset` is at most the length of the allocation that `base` starts (just checked).
+        // SAFETY: `offset` was just checked to be at most the length of the allocation that starts
+        // at `base`.
         unsafe { self.base.add(offset) }
     }
 
-    /// The atomic word at `offset`: the first of an entry, or a stamp.
+    /// Returns the atomic word at `offset`: the first of an entry, or a stamp.
     #[cfg(not(bytecache_loom))]
     #[inline]
     pub(super) fn word(&self, offset: usize) -> Word<'_> {
         let word = self.at(offset, size_of::<u32>()).cast::<u32>();
         assert!(word.is_aligned(), "a word between words");
         // SAFETY:
-        // * the word lies in the arena, is initialised (invariants 1 and 2) and aligned (just checked);
-        // * first words of entries and stamps are only ever accessed atomically while they are such (invariant 3), and the
-        //   arena outlives the borrow.
+        // * the word lies in the arena and is initialised (invariants 1 and 2);
+        // * it was just checked to be aligned;
+        // * first words and stamps are only accessed atomically while they are such (invariant 3);
+        // * the arena outlives the borrow.
         unsafe { AtomicU32::from_ptr(word.as_ptr()) }
     }
 
@@ -147,7 +158,8 @@ impl Arena {
         self.shadow.word(offset)
     }
 
-    /// Writes a word where nothing is live: Relaxed, as the location is published with Release after this.
+    /// Writes a word where nothing is live. Relaxed: the location is published with Release after
+    /// this.
     #[cfg(not(bytecache_loom))]
     #[inline]
     fn write_word(&self, offset: usize, word: u32) {
@@ -164,7 +176,7 @@ impl Arena {
         self.word(location.offset())
     }
 
-    /// The layout of the entry at `location`.
+    /// Returns the layout of the entry at `location`.
     #[inline]
     pub(super) fn layout(&self, location: Location) -> Layout {
         let first = FirstWord(self.first_word(location).load(Ordering::Relaxed));
@@ -174,7 +186,8 @@ impl Arena {
         self.layout_with_stamps(first, location).into()
     }
 
-    /// The layout of an entry with a large header or stamps. Not inlined, so that readers of others do not pay for it.
+    /// Returns the layout of an entry with a large header or stamps. Not inlined, so that readers
+    /// of other entries do not pay for it.
     #[inline(never)]
     fn layout_with_stamps(&self, first: FirstWord, location: Location) -> OutOfLineLayout {
         if first.has_removal_alone() {
@@ -186,46 +199,52 @@ impl Arena {
     #[cold]
     fn large_lengths(&self, location: Location) -> (usize, usize) {
         let words = self.at(location.offset() + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
-        // SAFETY: two aligned, initialised words in the arena, which never change while the entry is there.
+        // SAFETY:
+        // * the two words are in the arena, initialised (invariant 1) and aligned;
+        // * they never change while the entry is there.
         let [key, value] = unsafe { words.read() };
         (key as usize, value as usize)
     }
 
-    /// Whether the entry at `location` has stamps.
+    /// Returns `true` if the entry at `location` has stamps.
     #[inline]
     pub(super) fn has_stamps(&self, location: Location) -> bool {
         !FirstWord(self.first_word(location).load(Ordering::Relaxed)).stamps().is_empty()
     }
 
-    /// Whether the entry at `location` was marked dead. For the holder of the write lock.
+    /// Returns `true` if the entry at `location` is marked dead. For the holder of the write lock.
     pub(super) fn is_dead(&self, location: Location) -> bool {
         FirstWord(self.first_word(location).load(Ordering::Relaxed)).is_dead()
     }
 
-    /// Whether a live entry was marked dead: a reader that sees it sees the lane as it was afterwards.
+    /// Returns `true` if a live entry has been marked dead. A reader that sees the mark finds the
+    /// changed lane when it searches again.
     #[inline]
     pub(super) fn has_left(&self, live: Live<'_>) -> bool {
-        // Relaxed: what a reader found by now is not used if there is a mark. It searches again, and the fence of its next hold
-        // pairs with the Release of `mark_dead`: the lane that it sees then is not the old one.
+        // Relaxed: if the mark is set, the reader uses nothing that it has found so far, and
+        // searches again. The fence of its next hold pairs with the Release of `mark_dead`. So its
+        // second look at the lane does not find the dead entry.
         FirstWord(self.first_word(live.location()).load(Ordering::Relaxed)).is_dead()
     }
 
-    /// Marks the entry at `location` dead: no lane points to it any more. For the holder of the write lock.
+    /// Marks the entry at `location` dead. No lane points to it any more. For the holder of the
+    /// write lock.
     #[inline]
     pub(super) fn mark_dead(&self, location: Location) {
         let word = self.first_word(location);
-        // Only the lock's holder stores here once the entry is published, so nothing comes in between.
+        // Once the entry is published, only the holder of the lock stores to this word. So no other
+        // store comes between this load and the next store.
         let first = FirstWord(word.load(Ordering::Relaxed));
-        word.store(first.as_dead().0, Ordering::Release); // See `has_left`.
+        word.store(first.as_dead().0, Ordering::Release); // Release: see `has_left`.
     }
 
-    /// The entry at a live location.
+    /// Returns the entry at a live location.
     #[inline]
     pub(super) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
         self.entry_with_stamps(live).0
     }
 
-    /// The entry at a live location, and where its stamps are.
+    /// Returns the entry at a live location, and where its stamps are.
     #[inline(always)]
     pub(super) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt) {
         let layout = self.layout(live.location());
@@ -233,15 +252,21 @@ impl Arena {
         self.note_read(start, layout.charge());
         let whole = self.at(start, layout.charge());
         // SAFETY:
-        // * `whole` is where a live entry starts, and the result is bound to `'a`, as the hold of `live` is;
-        // * the key lies within the charge (see `Layout`), all of which is in the arena (just checked).
+        // * `whole` is the start of an entry that was live when `live` was made;
+        // * the result is bound to `'a`, like the hold of `live`;
+        // * the key lies within the charge (see `Layout`), which was just checked to be in the
+        //   arena.
         let key = unsafe { self.part(whole, layout.key_start, layout.key_len) };
-        // SAFETY: as for the key; the value lies within the charge, too.
+        // SAFETY:
+        // * the entry and the lifetime are those of the key;
+        // * the value lies within the charge (see `Layout`), which was just checked to be in the
+        //   arena.
         let value = unsafe { self.part(whole, layout.value_start, layout.value_len) };
         (Entry { key, value }, StampsAt { set: layout.stamps, offset: start + layout.stamps_start() })
     }
 
-    /// A stamp of a live entry at this moment. An idle stamp is any word if the entry has [left](Self::has_left).
+    /// Returns the current word of a stamp of a live entry, or `None` if the entry does not have
+    /// the stamp. The idle stamp may be any word if the entry has [left](Self::has_left).
     #[inline]
     pub(super) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
         let offset = stamps.offset_of(stamp)?;
@@ -249,7 +274,7 @@ impl Arena {
         Some(if stamp == Stamp::Idle { self.idle_stamp(offset) } else { self.word(offset).load(Ordering::Acquire) })
     }
 
-    /// All stamps of a live entry at this moment.
+    /// Returns the current stamps of a live entry.
     pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
         let mut stamps = Stamps::NONE;
         let (_, at) = self.entry_with_stamps(live);
@@ -264,37 +289,44 @@ impl Arena {
         stamps
     }
 
-    /// Changes a stamp of a live entry from `seen` to `word`; `false` if it is not `seen`, or the entry has none. For the holder
-    /// of the write lock.
+    /// Changes a stamp of a live entry from `seen` to `word`. Returns `false` if the stamp is not
+    /// `seen`, or if the entry does not have it. For the holder of the write lock.
     pub(super) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
         let start = live.location().offset();
         let at = self.layout(live.location()).stamp_at(stamp);
         at.is_some_and(|at| {
             let stamp = self.word(start + at);
-            stamp.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Relaxed).is_ok() // See `relay.rs`.
+            // AcqRel: see `relay.rs`.
+            stamp.compare_exchange(seen, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
     }
 
-    /// Sets a stamp of a live entry; `false` if the entry has none of this kind. For the holder of the write lock.
+    /// Sets a stamp of a live entry. Returns `false` if the entry does not have it. For the holder
+    /// of the write lock.
     pub(super) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
         let at = self.layout(live.location()).stamp_at(stamp);
-        // A swap, as readers' exchanges are: all changes of a stamp read the one before. Release pairs with the Acquire of
-        // `stamp_at`: who sees the change sees also what was written before it.
+        // A swap, like the exchanges of readers: each change of a stamp reads the one before it.
+        // Release: pairs with the Acquire of `stamp_at`. A thread that sees the change also sees
+        // all that was written before it.
         at.map(|at| self.word(live.location().offset() + at).swap(word, Ordering::AcqRel)).is_some()
     }
 
-    /// The key or the value of an entry.
+    /// Returns the key or the value of an entry.
     ///
     /// # Safety
     ///
-    /// * `entry` is where an entry starts that was live when its `Live` was made, and what is returned is not used beyond the
-    ///   hold of that: until then nobody writes to its key and value (invariant 3);
-    /// * `at` and `len` are those of its key or its value, within its charge, and all of that is in the arena.
+    /// * `entry` is the start of an entry that was live when its `Live` was made.
+    /// * The result is not used after the hold of that `Live` ends. Until then no thread writes to
+    ///   the key or the value (invariant 3).
+    /// * `at` and `len` are those of the key or the value, within the entry's charge.
+    /// * The whole charge is in the arena.
     #[inline(always)]
     unsafe fn part(&self, entry: NonNull<u8>, at: usize, len: usize) -> &[u8] {
-        // SAFETY: `at` is in the arena, as the caller says.
+        // SAFETY: `at` is in the arena, by the caller's duty.
         let start = unsafe { entry.add(at) };
-        // SAFETY: `len` bytes from there are in the arena, initialised (invariant 1), and not written to, as the caller says.
+        // SAFETY:
+        // * the `len` bytes are in the arena, by the caller's duty, and initialised (invariant 1);
+        // * no thread writes to them while the result is used, by the caller's duty.
         unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }
     }
 
@@ -309,7 +341,9 @@ impl Arena {
         let (first, key_word, value_word) = layout.words();
         if first.is_large() {
             let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
-            // SAFETY: two aligned words in the arena, past the fill mark of the open chunk (invariant 3).
+            // SAFETY:
+            // * the two words are in the arena and aligned;
+            // * they are past the fill mark of the open chunk (invariant 3).
             unsafe { words.write([key_word, value_word]) };
         }
         if !first.is_plain() {
@@ -331,12 +365,14 @@ impl Arena {
     fn copy_in(&self, offset: usize, bytes: &[u8]) {
         let to = self.at(offset, bytes.len());
         // SAFETY:
-        // * the target is in the arena and past the fill mark of the open chunk: nobody reads or writes it (invariant 3);
-        // * `bytes` is a borrow from outside that range: the arena hands out only live bytes.
+        // * the target is in the arena, past the fill mark of the open chunk: no thread reads or
+        //   writes it (invariant 3);
+        // * `bytes` borrows from outside that range: the arena hands out live bytes only.
         unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
     }
 
-    /// Copies the entry at `from` to `to`, where nothing is live, and begins its relocation. For the holder of the write lock.
+    /// Copies the entry at `from` to `to`, where nothing is live, and begins its relocation. For
+    /// the holder of the write lock.
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
         let layout = self.layout(from.location());
         let entry = self.entry(from);
@@ -350,11 +386,12 @@ impl Arena {
         self.prefetch_from(location.offset(), lines);
     }
 
-    /// Asks the processor to fetch lines from `offset` on, at most [`PREFETCH_LINES`]; they may be beyond the arena.
+    /// Asks the processor to fetch `lines` lines from `offset` on, but at most [`PREFETCH_LINES`].
+    /// They may be beyond the arena.
     #[inline]
     pub(super) fn prefetch_from(&self, offset: usize, lines: usize) {
         let start = self.base.as_ptr().wrapping_add(offset);
-        // The bound is known when this is compiled, so that it becomes a branch for each line, and no loop.
+        // The bound is a constant, so the compiler emits a branch for each line and no loop.
         for line in 0..PREFETCH_LINES {
             if line >= lines {
                 return;
@@ -363,17 +400,21 @@ impl Arena {
         }
     }
 
-    /// Asks the system for pages of a kind, for what is touched from now on.
+    /// Asks the system for pages of a kind. They apply to memory that is touched after this call.
     pub(super) fn ask_for_pages(&self, pages: Pages) {
         self.region.ask_for_pages(pages);
     }
 
-    /// Gives the memory of `range` back to the system, where it can be. Nothing in it may be live.
+    /// Gives the memory of `range` back to the system, where the system can take it. Nothing in the
+    /// range may be live.
     pub(super) fn release(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.bytes, "range beyond the arena");
         self.note_write(range.start, range.len());
-        // SAFETY: the range holds nothing live, and no slot or value holds its chunks (the ring gives back only what is free or what
-        // nobody pins), so nobody reads it before it is written again; zero keeps invariant 1.
+        // SAFETY:
+        // * the range holds nothing live, and no slot or value holds its chunks: the ring gives
+        //   back only chunks that are free, or that no thread pins;
+        // * so no thread reads the range before it is written again;
+        // * zero bytes keep invariant 1.
         let _ = unsafe { self.region.release(range) };
     }
 

@@ -1,24 +1,28 @@
-//! A shard's bytes: fixed chunks, filled at the tail, cleaned and reused in rotation.
+//! A shard's bytes: fixed chunks that are filled at the tail, cleaned and reused in rotation.
 //!
 //! ```text
 //!   arena   | sealed | open: tail -> .... | free | retired | sealed | survivors -> .. | absent |
 //! ```
 //!
-//! Fresh entries go to one open chunk and the survivors of cleaned chunks to another, so that old entries
-//! gather where they rarely have to move again. Large entries go to runs of adjacent chunks (`runs.rs`).
+//! Fresh entries go to one open chunk, and the survivors of cleaned chunks to another. So old
+//! entries gather in chunks that rarely have to be cleaned again. Large entries go to runs of
+//! adjacent chunks (`runs.rs`).
 //!
 //! # Invariants
 //!
-//! 1. `live(run) <= fill(run) <= bytes(run)`, and the sum of `live` is the ring's charge. A run counts at its first
-//!    chunk.
-//! 2. A chunk is written only while open, by the holder of the shard's lock, past its fill mark.
-//! 3. The bytes at a published location stay as they are until its chunk's pins reach zero.
+//! 1. `live(run) <= fill(run) <= bytes(run)`, and the sum of `live` is the ring's charge. A run
+//!    counts at its first chunk.
+//! 2. A chunk is written only while it is open, by the holder of the shard's lock, past its fill
+//!    mark.
+//! 3. The bytes at a published location stay as they are until the pins of its chunk reach zero.
 //! 4. A chunk is retired only when no index lane points into it.
-//! 5. Whenever chunks are cleaned, the entries that are not marked dead are those that index lanes point to.
+//! 5. While chunks are cleaned, the entries without a dead mark are exactly those that index lanes
+//!    point to.
 //!
 //! # Not here
 //!
-//! Hashes, policies and time; who leaves and what moves (`shard/space.rs`). The ring moves lengths and bytes.
+//! Hashes, policies and time. `shard/space.rs` decides which entries leave and which are relocated.
+//! The ring moves lengths and bytes.
 
 mod chunk;
 mod header;
@@ -47,26 +51,26 @@ use crate::reclaim::{Live, WriteToken};
 use crate::region::Pages;
 use crate::units::{Location, MAX_ARENA_BYTES};
 
-/// Which open chunk an entry goes to: by how often it has been relocated, so that each chunk's entries die at
-/// similar times.
+/// Which open chunk an entry goes to. It depends on how often the entry has been relocated, so that
+/// the entries of a chunk die at similar times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
-    /// What callers insert.
+    /// Entries that callers insert.
     Fresh,
-    /// What was relocated out of a fresh chunk.
+    /// Entries that were relocated out of a fresh chunk.
     Survivors,
-    /// What was relocated again.
+    /// Entries that were relocated again.
     Elders,
-    /// What callers insert, if it goes to a run.
+    /// Entries that callers insert and that go to a run.
     Large,
-    /// What was relocated and goes to a run.
+    /// Entries that were relocated and go to a run.
     LargeSurvivors,
 }
 
 impl Stream {
     const COUNT: usize = 5;
     const ALL: [Self; Self::COUNT] = [Self::Fresh, Self::Survivors, Self::Elders, Self::Large, Self::LargeSurvivors];
-    /// Those whose runs are single chunks.
+    /// The streams whose runs are single chunks.
     pub(crate) const OF_CHUNKS: [Self; 3] = [Self::Fresh, Self::Survivors, Self::Elders];
 
     #[inline]
@@ -74,7 +78,7 @@ impl Stream {
         matches!(self, Self::Large | Self::LargeSurvivors)
     }
 
-    /// Where the entries of a chunk of this stream are relocated to, unless they go to a run.
+    /// Returns the stream that entries of this stream are relocated to, unless they go to a run.
     fn next(self) -> Self {
         match self {
             Self::Fresh | Self::Large | Self::LargeSurvivors => Self::Survivors,
@@ -83,28 +87,30 @@ impl Stream {
     }
 }
 
-/// The writer's side of a ring. What each store writes to comes first.
+/// The writer's side of a ring. The fields that each store writes to come first.
 #[repr(C)]
 pub(crate) struct Ring {
     live_bytes: usize,
-    /// Where in the arena the next fresh entry will begin, if a chunk is open that has room for it. For prefetching only.
+    /// The offset in the arena of the next fresh entry, if an open chunk has room for it. For
+    /// prefetching only.
     tail: usize,
     shared: Arc<RingShared>,
     chunks: Vec<Chunk>,
     chunk_shift: u32,
     open: [Option<ChunkId>; Stream::COUNT],
-    /// Bytes at the ends of sealed chunks that were too few for the next entry.
+    /// Bytes at the ends of sealed chunks. They were too few for the next entry.
     unused_ends: usize,
     counts: ChunkCounts,
-    /// What the system was asked for.
+    /// The pages that the system was asked for.
     pages: Pages,
-    /// Retired chunks, and first chunks of retired runs, that readers may still see. Never longer than there are chunks.
+    /// Retired chunks, and first chunks of retired runs, that readers may still see. Never longer
+    /// than the number of chunks.
     waiting: Vec<ChunkId>,
-    /// The chunks that slots named when [`reclaim`](Self::reclaim) looked: a bit for each.
+    /// The chunks that slots named at the last [`reclaim`](Self::reclaim): a bit for each.
     held: Box<[u64]>,
 }
 
-/// How many chunks are in which state.
+/// The number of chunks in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChunkCounts {
     pub(crate) absent: usize,
@@ -113,10 +119,11 @@ pub(crate) struct ChunkCounts {
 }
 
 impl Ring {
-    /// What each store writes to, at the start.
+    /// Bytes at the start that each store writes to.
     pub(crate) const WRITTEN_BYTES: usize = offset_of!(Self, shared);
 
-    /// A ring of `chunks` chunks of `2^chunk_shift` bytes, all absent; `None` if the system refuses the memory.
+    /// Creates a ring of `chunks` chunks of `2^chunk_shift` bytes, all absent. Returns `None` if
+    /// the system refuses the memory.
     pub(crate) fn new(chunks: u32, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
         debug_assert!(u64::from(chunks) << chunk_shift <= MAX_ARENA_BYTES);
         let count = chunks as usize;
@@ -135,7 +142,7 @@ impl Ring {
         })
     }
 
-    /// What a ring of so many chunks allocates beside its chunks.
+    /// Returns the bytes that a ring of `chunks` chunks allocates beside its chunks.
     pub(crate) fn footprint(chunks: usize) -> usize {
         let lists = chunks * size_of::<ChunkId>() + chunks.div_ceil(64) * size_of::<u64>();
         RingShared::footprint(chunks) + chunks * size_of::<Chunk>() + lists
@@ -149,12 +156,12 @@ impl Ring {
         1 << self.chunk_shift
     }
 
-    /// How many chunks `bytes` suffice for.
+    /// Returns the number of whole chunks in `bytes` bytes.
     pub(crate) fn whole_chunks(&self, bytes: usize) -> usize {
         bytes >> self.chunk_shift
     }
 
-    /// The size of the arena.
+    /// Returns the size of the arena in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.chunks() << self.chunk_shift
     }
@@ -167,22 +174,23 @@ impl Ring {
         self.counts
     }
 
-    /// Retired chunks and runs that readers may still see, as opposed to those that only values hold.
+    /// Returns the number of retired chunks and runs that readers may still see. Chunks that only
+    /// values hold are not among them.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The sum of the charges of all live entries.
+    /// Returns the sum of the charges of all live entries.
     pub(crate) fn live_bytes(&self) -> usize {
         self.live_bytes
     }
 
-    /// Bytes at the ends of sealed chunks that nothing is written to.
+    /// Returns the unused bytes at the ends of sealed chunks.
     pub(crate) fn unused_ends(&self) -> usize {
         self.unused_ends
     }
 
-    /// Bytes that dead entries and the unused ends of sealed chunks take.
+    /// Returns the bytes of dead entries and of the unused ends of sealed chunks.
     pub(crate) fn dead_bytes(&self) -> usize {
         let filled: usize = (0..)
             .map(ChunkId)
@@ -200,7 +208,7 @@ impl Ring {
         self.shared.pinned_chunks() << self.chunk_shift
     }
 
-    /// The layout of an entry that is to be written.
+    /// Returns the layout of an entry to be written.
     #[inline]
     pub(crate) fn layout(&self, draft: &Draft<'_>) -> Layout {
         Layout::of(draft.key.len(), draft.value.len(), draft.stamps.present(), self.shared.arena.alignment())
@@ -211,27 +219,30 @@ impl Ring {
         self.shared.entry(live)
     }
 
-    /// Whether the entry at a live location has stamps.
+    /// Returns `true` if the entry at a live location has stamps.
     #[inline]
     pub(crate) fn has_stamps(&self, live: Live<'_>) -> bool {
         self.shared.arena.has_stamps(live.location())
     }
 
-    /// The charge of the entry at a live location.
+    /// Returns the charge of the entry at a live location.
     #[inline]
     pub(crate) fn charge_at(&self, live: Live<'_>) -> usize {
         self.shared.arena.layout(live.location()).charge()
     }
 
-    /// Asks the processor for what the next append of a fresh entry writes to, as far as entries usually reach.
+    /// Asks the processor to fetch the lines that the next append of a fresh entry writes to, as
+    /// far as entries usually reach.
     #[inline]
     pub(crate) fn prefetch_tail(&self) {
-        // Not by the chunk's fill, as another core mostly has what is known of the chunk.
+        // The offset is stored apart from the chunk's fill, because the chunk's state is mostly in
+        // another core's cache.
         prefetch(self.chunks.as_ptr().wrapping_add(self.tail >> self.chunk_shift));
         self.shared.prefetch_tail(self.tail);
     }
 
-    /// Asks the processor for what the death of the entry at `location` writes to. Any location will do.
+    /// Asks the processor to fetch the lines that the death of the entry at `location` writes to.
+    /// Any location is allowed.
     #[inline]
     pub(crate) fn prefetch_death(&self, location: Location) {
         if let Some(chunk) = self.chunks.get(self.shared.chunk_of(location).index()) {
@@ -240,7 +251,8 @@ impl Ring {
         self.shared.prefetch_header(location);
     }
 
-    /// Appends an entry to the open chunk of `stream`; `None` if there is none or it has no room.
+    /// Appends an entry to the open chunk of `stream`. Returns `None` if no chunk is open or the
+    /// open one has no room.
     #[inline(always)]
     pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let location = self.take_room(stream, layout.charge())?;
@@ -252,9 +264,10 @@ impl Ring {
         Some(location)
     }
 
-    /// Copies the entry at a location that is not dead to the open chunk of a stream, and counts it dead where it
-    /// was. Where it is now, and its charge; `None` if there is no room. The new location is to be published at once, and then
-    /// the relocation [ended](Self::end_relocation).
+    /// Copies an entry that is not dead to the open chunk of a stream, and counts it dead at its
+    /// old location. Returns its new location and its charge, or `None` if there is no room. The
+    /// caller publishes the new location at once, and then [ends](Self::end_relocation) the
+    /// relocation.
     pub(crate) fn relocate(
         &mut self,
         location: Location,
@@ -267,7 +280,7 @@ impl Ring {
         Some((to, charge))
     }
 
-    /// Copies an entry to where room was taken for it, and counts it dead where it was.
+    /// Copies an entry to the room that was taken for it, and counts it dead at its old location.
     fn copy_to(&mut self, location: Location, to: Location, charge: usize, token: &WriteToken) {
         if let Some(live) = self.live_at(location, token) {
             self.shared.arena.relocate(live, to);
@@ -275,13 +288,13 @@ impl Ring {
         self.count_dead(self.run_at(location, charge), charge);
     }
 
-    /// Begins a relocation of an entry that is stored anew, before the new location is published.
+    /// Begins the relocation of an entry that is stored anew, before the new location is published.
     pub(crate) fn begin_relocation(&self, from: Location, to: Location) {
         self.shared.arena.begin_relocation(from, to);
     }
 
-    /// Ends a relocation, after the new location was published: the old entry is marked dead, and nothing that a reader did
-    /// to it is lost.
+    /// Ends a relocation, after the new location was published. The old entry is marked dead, and
+    /// no change that a reader made to it is lost.
     pub(crate) fn end_relocation(&self, from: Location, to: Location) {
         self.shared.arena.end_relocation(from, to);
     }
@@ -300,14 +313,14 @@ impl Ring {
         Some(location)
     }
 
-    /// The bytes of an open chunk, or run, of a stream.
+    /// Returns the bytes of an open chunk, or run, of a stream.
     #[inline]
     fn room_of(&self, stream: Stream, chunk: usize) -> usize {
-        // What goes to single chunks does not look further.
+        // Streams of single chunks do not look up the span.
         if stream.is_large() { self.run_bytes(ChunkId(to_u32(chunk))) } else { self.chunk_bytes() }
     }
 
-    /// Bytes that can still be appended to a stream's open chunk, or run.
+    /// Returns the bytes that can still be appended to the open chunk, or run, of a stream.
     pub(crate) fn room(&self, stream: Stream) -> usize {
         let room = |chunk: ChunkId| self.room_of(stream, chunk.index()) - self.chunks[chunk.index()].fill as usize;
         self.open_chunk(stream).map_or(0, room)
@@ -318,19 +331,20 @@ impl Ring {
         self.open[stream as usize]
     }
 
-    /// The stream that the entry at a location is relocated to, unless it goes to a run.
+    /// Returns the stream that the entry at a location is relocated to, unless it goes to a run.
     pub(crate) fn stream_after(&self, location: Location) -> Stream {
         self.chunks[self.shared.run_of(location).index()].stream.next()
     }
 
-    /// The first chunk of the run that the entry at a location, of this charge, lies in.
+    /// Returns the first chunk of the run with the entry at a location, which has this charge.
     #[inline]
     fn run_at(&self, location: Location, charge: usize) -> ChunkId {
-        // What is small lies in single chunks, and does not look further.
+        // Small entries lie in single chunks, so the run is not looked up.
         if charge <= self.small_max() { self.shared.chunk_of(location) } else { self.shared.run_of(location) }
     }
 
-    /// Seals the open chunk of `stream` and opens a free one that is not in the window. Returns `false` if none is free.
+    /// Seals the open chunk of `stream` and opens a free one outside the window. Returns `false` if
+    /// there is none.
     pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
         let is_free = |chunk, state| state == ChunkState::Free && window.is_none_or(|window| !window.contains(chunk));
         let next = self.find(is_free);
@@ -340,7 +354,8 @@ impl Ring {
         next.is_some()
     }
 
-    /// Seals the open chunk, or run, of `stream`, and opens `span` chunks from `first` on, all of them free.
+    /// Seals the open chunk, or run, of `stream`, and opens `span` chunks from `first` on. All of
+    /// them are free.
     pub(crate) fn open_run(&mut self, stream: Stream, first: ChunkId, span: usize) {
         self.begin_run(first, span, stream);
         let sealed = self.open[stream as usize].replace(first);
@@ -352,7 +367,7 @@ impl Ring {
         }
     }
 
-    /// Seals a chunk, or run, and retires it if nothing in it is live.
+    /// Seals a chunk, or run. Retires it if nothing in it is live.
     fn seal(&mut self, chunk: ChunkId) {
         self.set_state(chunk, ChunkState::Sealed);
         if self.chunks[chunk.index()].live == 0 {
@@ -360,8 +375,8 @@ impl Ring {
         }
     }
 
-    /// Marks the entry at a live location, which no lane points to any more, as dead. Retires its chunk if that is sealed and
-    /// nothing else in it is live.
+    /// Marks the entry at a live location dead. No lane points to it any more. Retires its chunk if
+    /// it is sealed and nothing else in it is live.
     #[inline]
     pub(crate) fn kill(&mut self, location: Location) {
         let charge = self.shared.arena.layout(location).charge();
@@ -379,20 +394,20 @@ impl Ring {
         self.live_bytes -= charge;
     }
 
-    /// Where the first entry of a chunk is.
+    /// Returns the location of the first entry of a chunk.
     pub(crate) fn start_of(&self, chunk: ChunkId) -> Option<Location> {
         Location::from_offset(chunk.index() << self.chunk_shift)
     }
 
-    /// Takes a sealed chunk for cleaning, or one whose cleaning has begun.
+    /// Marks a sealed chunk as being cleaned. The chunk may already be marked.
     pub(crate) fn begin_cleaning(&mut self, chunk: ChunkId) {
         let state = self.chunks[chunk.index()].state;
         assert!(matches!(state, ChunkState::Sealed | ChunkState::Cleaning), "only sealed chunks are cleaned");
         self.set_state(chunk, ChunkState::Cleaning);
     }
 
-    /// The first entry at or after `from` bytes into the chunk that is not marked dead, and where the one
-    /// after it starts.
+    /// Returns the first entry without a dead mark at or after `from` bytes into the chunk, and the
+    /// start of the entry after it. Returns `None` at the end of the chunk.
     pub(crate) fn next_entry(&self, chunk: ChunkId, from: usize) -> Option<(Location, usize)> {
         let start = chunk.index() << self.chunk_shift;
         let mut at = from;
@@ -406,12 +421,16 @@ impl Ring {
         None
     }
 
-    /// The entry at a location that [`next_entry`](Self::next_entry) gave, unless it has been marked dead since.
+    /// Returns the entry at a location that came from [`next_entry`](Self::next_entry), or `None`
+    /// if it has been marked dead since.
     pub(crate) fn live_at<'a>(&'a self, location: Location, token: &'a WriteToken) -> Option<Live<'a>> {
         if self.shared.arena.is_dead(location) {
             return None;
         }
-        // SAFETY: under the shard's lock an entry that is written and not dead has a lane that points to it (invariant 5).
+        // SAFETY:
+        // * the token proves the shard's lock, and under it an entry that is written and not dead
+        //   has a lane that points to it (invariant 5);
+        // * the ring has published the location: its bytes were written before.
         Some(unsafe { Live::new(location, token.into()) })
     }
 
@@ -444,7 +463,8 @@ impl Ring {
         self.run_bytes(chunk) - self.chunks[chunk.index()].fill as usize
     }
 
-    /// Recounts everything and panics where it differs; `locations` are those of all lanes of the index.
+    /// Recounts everything, and panics where a count differs. `locations` are those of all lanes of
+    /// the index.
     pub(crate) fn validate(&self, locations: &[Location]) {
         let mut live = vec![0; self.chunks()];
         for &location in locations {
@@ -489,7 +509,8 @@ impl Drop for Ring {
             .zip(&self.chunks)
             .filter(|(_, chunk)| !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired));
         for chunk in filled.map(|(id, _)| id).chain(self.waiting.iter().copied()) {
-            // No reader is left, so a chunk without values gets none any more, and its own pin need not end.
+            // No reader is left, so a chunk without values gets no more of them. Its own pin need
+            // not end.
             if self.shared.pins[chunk.index()].has_values() {
                 self.shared.drop_own(chunk);
             }
@@ -498,7 +519,8 @@ impl Drop for Ring {
     }
 }
 
-/// Charges, fills and chunk numbers of one ring fit 32 bits: a chunk is at most 1 MiB, a run at most 2 GiB and a chunk.
+/// Converts a charge, a fill or the number of a chunk. They fit 32 bits in one ring: a chunk has at
+/// most 1 MiB, and a run at most 2 GiB and a chunk.
 #[inline]
 fn to_u32(number: usize) -> u32 {
     debug_assert!(u32::try_from(number).is_ok());

@@ -1,7 +1,20 @@
-//! How chunks come and go: given up, looked for in readers' slots, taken back, given to the system and put to use again.
+//! The reuse of chunks: retire, check the readers' slots, take back, release to the system, and put
+//! to use again.
 //!
-//! A chunk in which nothing is live is *retired*. It waits until no reader's slot names it; then the ring's own pin on it ends,
-//! and the last value frees it, if one holds it. Only free chunks are written to, or given back.
+//! A chunk in which nothing is live is *retired*. It waits until no reader's slot names it. Then
+//! the ring's own pin ends. If values still hold the chunk, the last one frees it. Only free chunks
+//! are written to, or given back to the system.
+//!
+//! ```text
+//!   nothing live     no slot names it      no value pins it
+//!   retire  -------> reclaim  -----------> freed -- collect_freed --> free -- give_back --> absent
+//!                                                                     ^                       |
+//!                                                                     +------ put_to_use -----+
+//! ```
+//!
+//! # Not here
+//!
+//! The states and pins of a chunk: `chunk.rs`. The protocol of the slots: `reclaim/slots.rs`.
 
 use std::sync::Arc;
 
@@ -11,7 +24,8 @@ use crate::reclaim;
 use crate::region::{HUGE_EARNED, Pages};
 
 impl Ring {
-    /// Gives up an emptied chunk, or run of chunks. It is free again when no reader and no value holds it.
+    /// Retires an empty chunk, or run of chunks. It is free again when no reader and no value holds
+    /// it.
     pub(crate) fn retire(&mut self, chunk: ChunkId) {
         assert!(self.chunks[chunk.index()].live == 0, "a chunk with live entries was retired");
         for chunk in chunk.0..chunk.0 + self.shared.pins[chunk.index()].span() {
@@ -22,13 +36,13 @@ impl Ring {
 
     /// Takes back the retired chunks that neither a reader nor a value holds.
     ///
-    /// One look at the slots of all threads, however many chunks wait.
+    /// The slots of all threads are scanned once, however many chunks wait.
     pub(crate) fn reclaim(&mut self) {
         if !self.waiting.is_empty() {
             self.look_at_slots();
             let (held, shared) = (&self.held, &self.shared);
             self.waiting.retain(|&chunk| {
-                // A slot names the chunk in which the entry begins.
+                // A slot names the chunk in which its entry begins.
                 let is_held = is_held(held, chunk, shared.pins[chunk.index()].span());
                 if !is_held {
                     shared.drop_own(chunk);
@@ -39,7 +53,8 @@ impl Ring {
         self.collect_freed();
     }
 
-    /// Returns `true` if so many chunks are free, once those have been taken back that nobody holds any more.
+    /// Returns `true` if at least `wanted` chunks are free. Chunks that nobody holds any more are
+    /// taken back first if too few are free.
     pub(crate) fn has_free(&mut self, wanted: usize) -> bool {
         if self.counts.free < wanted {
             self.reclaim();
@@ -47,7 +62,7 @@ impl Ring {
         self.counts.free >= wanted
     }
 
-    /// Notes which chunks readers hold.
+    /// Notes which chunks readers' slots name.
     pub(crate) fn look_at_slots(&mut self) {
         self.held.fill(0);
         let arena = self.shared.arena.addresses();
@@ -69,7 +84,8 @@ impl Ring {
         });
     }
 
-    /// Puts an absent chunk to use; `false` if there is none. The caller has accounted for its memory.
+    /// Puts an absent chunk to use. Returns `false` if there is none. The caller has accounted for
+    /// its memory.
     pub(crate) fn put_to_use(&mut self) -> bool {
         let absent = self.find(|_, state| state == ChunkState::Absent);
         if let Some(chunk) = absent {
@@ -92,13 +108,13 @@ impl Ring {
             }
         }
         self.release_absent();
-        // To be earned again.
+        // Huge pages have to be earned again.
         self.pages = Pages::Small;
         self.shared.arena.ask_for_pages(Pages::Small);
         free
     }
 
-    /// Gives the memory of a free chunk back to the system; `false` if none is free.
+    /// Gives the memory of a free chunk back to the system. Returns `false` if none is free.
     pub(crate) fn give_back(&mut self) -> bool {
         let Some(chunk) = self.chunks.iter().rposition(|chunk| chunk.state == ChunkState::Free) else {
             return false;
@@ -113,7 +129,8 @@ impl Ring {
         self.set_state(chunk, ChunkState::Absent);
     }
 
-    /// Gives the memory of absent chunks back that came along with their neighbours': a huge page is resident as a whole.
+    /// Gives back the memory of absent chunks that became resident with their neighbours: a huge
+    /// page is resident as a whole.
     pub(crate) fn release_absent(&self) {
         let absent = |&chunk: &usize| self.chunks[chunk].state == ChunkState::Absent;
         let mut chunk = 0;
@@ -129,7 +146,7 @@ impl Ring {
         self.live_bytes = 0;
         for chunk in 0..self.chunks() {
             self.chunks[chunk].live = 0;
-            // Retiring the first chunk of a run retires those behind it.
+            // Retiring the first chunk of a run also retires the other ones.
             if !matches!(self.chunks[chunk].state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
                 self.retire(ChunkId(to_u32(chunk)));
             }
@@ -138,7 +155,7 @@ impl Ring {
     }
 }
 
-/// Whether a slot named one of the `span` chunks from `first` on.
+/// Returns `true` if a slot named one of the `span` chunks from `first` on.
 pub(super) fn is_held(held: &[u64], first: ChunkId, span: u32) -> bool {
     (first.0..first.0 + span).any(|chunk| held[chunk as usize / 64] & (1 << (chunk % 64)) != 0)
 }

@@ -5,11 +5,16 @@
 //!   entries    | entry      | entry      | entry      | rest |
 //! ```
 //!
-//! An entry that would leave much of a chunk unused goes to a run. Either it has the run for itself, or the run is as
-//! long as several of its size fill well. A run is opened, sealed, cleaned, retired and freed as a chunk is, and its
-//! first chunk has its counts, its state and its pins. A single chunk is a run of one.
+//! An entry that would leave much of a chunk unused goes to a run. It either has the run for
+//! itself, or shares a run whose length suits several entries of its size. A run is opened, sealed,
+//! cleaned, retired and freed like a chunk. Its first chunk has its counts, its state and its pins.
+//! A single chunk is a run of one.
 //!
 //! Entries of up to an eighth of a chunk are never in a run of several chunks.
+//!
+//! # Not here
+//!
+//! The choice of the window to empty, and the relocation of its entries: `shard/runs.rs`.
 
 use super::chunk::{Chunk, ChunkId, ChunkState, Window};
 use super::header::Layout;
@@ -19,31 +24,33 @@ use super::{Ring, Stream, to_u32};
 use crate::reclaim::WriteToken;
 use crate::units::Location;
 
-/// The part of a chunk, or run, that may stay unused at its end where a longer run could do better.
+/// One part in so many of a chunk, or run, may stay unused at its end. If more would, longer runs
+/// are considered.
 const MAX_UNUSED: usize = 8;
-/// Lengths of runs that are considered, from the shortest that holds an entry.
+/// The number of longer runs that are considered, after the shortest that holds an entry.
 const MAX_LONGER: usize = 10;
-/// Runs of the same length that are in use, but not full of live entries: one being filled, one that survivors go to,
-/// and one being emptied.
+/// Runs of the same length that are in use, but not full of live entries: one that is being filled,
+/// one for survivors, and one that is being emptied.
 const RUNS_IN_FLUX: usize = 3;
-/// The part of what is dead in all runs that a run has which empties by itself.
+/// The share of all dead bytes in runs from which on a run is left to empty by itself.
 const MOST_DEAD: (usize, usize) = (3, 4);
-/// Costs are in parts of this.
+/// The unit of costs: this many are a whole run.
 const WHOLE: u64 = 1 << 12;
 
 /// Where entries of one size go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// To a chunk, with others.
+    /// A chunk, with other entries.
     Chunk,
-    /// To a run of so many chunks, with others of about its size.
+    /// A run of so many chunks, with other entries of about this size.
     Shared(usize),
-    /// To a run of so many chunks, alone.
+    /// A run of so many chunks, alone.
     Alone(usize),
 }
 
 impl Home {
-    /// Returns where entries of one charge go in a ring of `chunks` chunks, so that as little as possible is unused.
+    /// Returns where entries of this charge go in a ring of `chunks` chunks. The choice leaves as
+    /// little unused as possible.
     pub(crate) fn of(charge: usize, chunk_bytes: usize, chunks: usize) -> Self {
         if chunk_bytes % charge <= chunk_bytes / MAX_UNUSED && charge <= chunk_bytes {
             return if chunk_bytes / charge == 1 { Self::Alone(1) } else { Self::Chunk };
@@ -66,13 +73,13 @@ impl Home {
 }
 
 impl Ring {
-    /// The largest charge of entries that are in single chunks only.
+    /// Returns the largest charge of entries that are only in single chunks.
     #[inline]
     pub(crate) fn small_max(&self) -> usize {
         self.chunk_bytes() / MAX_UNUSED
     }
 
-    /// Returns where entries of this charge go, so that as little as possible is unused.
+    /// Returns where entries of this charge go. The choice leaves as little unused as possible.
     pub(crate) fn home(&self, charge: usize) -> Home {
         Home::of(charge, self.chunk_bytes(), self.chunks())
     }
@@ -86,27 +93,28 @@ impl Ring {
         }
     }
 
-    /// The chunks that an entry takes which has them for itself.
+    /// Returns the number of chunks that an entry takes if it has them for itself.
     pub(crate) fn span_alone(&self, charge: usize) -> usize {
         charge.div_ceil(self.chunk_bytes())
     }
 
-    /// The charge of an entry that is not marked dead.
+    /// Returns the charge of an entry that is not marked dead.
     pub(crate) fn charge_of(&self, location: Location) -> usize {
         self.shared.arena.layout(location).charge()
     }
 
-    /// Whether a chunk is open for entries that share single chunks.
+    /// Returns `true` if a chunk is open for entries that share single chunks.
     pub(crate) fn has_small(&self) -> bool {
         Stream::OF_CHUNKS.into_iter().any(|stream| self.open_chunk(stream).is_some())
     }
 
-    /// The length of the run that is being filled with large entries; 0 if there is none.
+    /// Returns the length of the run that is being filled with large entries, or 0 if there is
+    /// none.
     pub(crate) fn large_span(&self) -> usize {
         self.open_chunk(Stream::Large).map_or(0, |chunk| self.shared.pins[chunk.index()].span() as usize)
     }
 
-    /// Whether there are `span` adjacent chunks that nobody holds.
+    /// Returns `true` if there are `span` adjacent chunks that nobody holds.
     pub(crate) fn could_be_freed(&self, span: usize) -> bool {
         let mut length = 0;
         let mut at = 0;
@@ -117,22 +125,24 @@ impl Ring {
         length >= span
     }
 
-    /// The first of `span` adjacent chunks that are all free and outside the window.
+    /// Returns the first of `span` adjacent chunks that are all free and outside the window.
     pub(crate) fn free_run(&self, span: usize, window: Option<Window>) -> Option<ChunkId> {
         self.free_stretches(window).find(|&(_, length)| length >= span).map(|(first, _)| first)
     }
 
-    /// The longest of the stretches of free chunks outside the window, and its length.
+    /// Returns the first chunk and the length of the longest stretch of free chunks outside the
+    /// window.
     pub(crate) fn longest_free(&self, window: Option<Window>) -> Option<(ChunkId, usize)> {
         self.free_stretches(window).max_by_key(|&(_, length)| length)
     }
 
-    /// How many runs of `span` chunks could be opened at once.
+    /// Returns the number of runs of `span` chunks that could be opened at once.
     pub(crate) fn free_runs(&self, span: usize) -> usize {
         self.free_stretches(None).map(|(_, length)| length / span).sum()
     }
 
-    /// All stretches of free chunks: their first ones and their lengths.
+    /// Returns all stretches of free chunks outside the window: their first chunks and their
+    /// lengths.
     fn free_stretches(&self, window: Option<Window>) -> impl Iterator<Item = (ChunkId, usize)> + '_ {
         let is_free = move |&chunk: &usize| {
             let is_outside = window.is_none_or(|window| !window.contains(ChunkId(to_u32(chunk))));
@@ -146,13 +156,13 @@ impl Ring {
         })
     }
 
-    /// The bytes of a run, by its first chunk.
+    /// Returns the bytes of the run that starts with `first`.
     #[inline]
     pub(super) fn run_bytes(&self, first: ChunkId) -> usize {
         (self.shared.pins[first.index()].span() as usize) << self.chunk_shift
     }
 
-    /// Opens `span` chunks from `first` on, all of them free, as one run that is filled.
+    /// Opens `span` chunks from `first` on as one run. All of them are free.
     pub(super) fn begin_run(&mut self, first: ChunkId, span: usize, stream: Stream) {
         for (back, chunk) in (first.index()..first.index() + span).enumerate() {
             assert_eq!(self.chunks[chunk].state, ChunkState::Free, "a run is made of free chunks");
@@ -176,20 +186,22 @@ impl Ring {
         Some(location)
     }
 
-    /// Writes an entry to a run of its own that starts at `first`, all of whose chunks are free.
+    /// Writes an entry to a run of its own that starts at `first`. All of its chunks are free.
     pub(crate) fn write_run(&mut self, first: ChunkId, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let location = self.take_run(first, layout.charge())?;
         self.shared.arena.write(location, layout, draft);
         Some(location)
     }
 
-    /// Appends a large entry to the run that is being filled; `None` if there is none or it has no room.
+    /// Appends a large entry to the run that is being filled. Returns `None` if there is no such
+    /// run or it has no room.
     #[inline(never)]
     pub(crate) fn append_large(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         self.append(Stream::Large, layout, draft)
     }
 
-    /// As [`relocate`](Self::relocate), but to a run of its own.
+    /// Like [`relocate`](Self::relocate), but copies the entry to a run of its own that starts at
+    /// `first`.
     pub(crate) fn relocate_alone(
         &mut self,
         location: Location,
@@ -202,9 +214,9 @@ impl Ring {
         Some((to, charge))
     }
 
-    /// The adjacent chunks, at least `span` and not all of them free, that are the cheapest to empty: with the fewest
-    /// live bytes, and none that is retired or held. Readers hold what they did at the last
-    /// [`look_at_slots`](Self::look_at_slots).
+    /// Returns the adjacent chunks that are the cheapest to empty: those with the fewest live
+    /// bytes. There are at least `span` of them, not all free, and none is retired or held. Readers
+    /// count with the chunks that they held at the last [`look_at_slots`](Self::look_at_slots).
     pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
         let mut best: Option<Window> = None;
         let (mut start, mut live) = (0, 0);
@@ -216,7 +228,7 @@ impl Ring {
                 None => (start, live) = (end, 0),
             }
             at = end;
-            // No more of them than it takes.
+            // The window has no more chunks than it needs.
             while start < end && end - start - self.length_at(start) >= span {
                 live -= self.cost_of_emptying(start).unwrap_or(0);
                 start += self.length_at(start);
@@ -228,8 +240,9 @@ impl Ring {
         best
     }
 
-    /// Whether a run has most of what is dead in all runs: entries die in the order in which they came, and the next
-    /// ones to die are in it as well. To wait costs less than to move them.
+    /// Returns `true` if a run has most of the dead bytes of all runs. Entries die in the order in
+    /// which they came, so the next ones to die are in this run, too. Waiting for them costs less
+    /// than relocating them.
     pub(super) fn run_empties_by_itself(&self, first: ChunkId) -> bool {
         let is_sealed = |chunk: &&Chunk| chunk.state == ChunkState::Sealed;
         let Some(run) = Some(&self.chunks[first.index()]).filter(is_sealed) else { return false };
@@ -237,12 +250,12 @@ impl Ring {
         self.shared.pins[first.index()].span() > 1 && run.dead() >= in_all() / MOST_DEAD.1 * MOST_DEAD.0
     }
 
-    /// As [`run_empties_by_itself`](Self::run_empties_by_itself), of a window that is a run.
+    /// Returns `true` if a window is a run that [empties by itself](Self::run_empties_by_itself).
     pub(crate) fn empties_by_itself(&self, window: Window) -> bool {
         self.run_empties_by_itself(window.first)
     }
 
-    /// How many chunks go together with the one at `chunk`, which no run reaches across.
+    /// Returns the number of chunks in the run that starts at `chunk`, or 1 if no run does.
     fn length_at(&self, chunk: usize) -> usize {
         match self.chunks[chunk].state {
             ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning => self.shared.pins[chunk].span() as usize,
@@ -250,26 +263,28 @@ impl Ring {
         }
     }
 
-    /// How many bytes would have to be moved to empty the run that starts at `chunk`; `None` if it cannot be emptied.
+    /// Returns the bytes to be relocated to empty the run that starts at `chunk`. Returns `None` if
+    /// it cannot be emptied.
     fn cost_of_emptying(&self, chunk: usize) -> Option<usize> {
         match self.chunks[chunk].state {
             ChunkState::Free => Some(0),
-            // Another chunk has to be emptied and given back for it.
+            // Another chunk has to be emptied and given back in exchange.
             ChunkState::Absent => Some(self.chunk_bytes()),
             ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning if self.is_run_held(chunk) => None,
-            // What it has room for would be lost.
+            // Its remaining room would be lost.
             ChunkState::Open => Some(self.run_bytes(ChunkId(to_u32(chunk)))),
             ChunkState::Sealed | ChunkState::Cleaning => Some(self.chunks[chunk].live as usize),
             ChunkState::Retired | ChunkState::Run => None,
         }
     }
 
-    /// Whether there are absent chunks in a window.
+    /// Returns `true` if there are absent chunks in a window.
     pub(crate) fn absent_in(&self, window: Window) -> bool {
         self.find(|chunk, state| state == ChunkState::Absent && window.contains(chunk)).is_some()
     }
 
-    /// Puts an absent chunk of a window to use, and gives a free one outside back for it; `false` if there are none.
+    /// Puts an absent chunk of a window to use, and gives a free one outside back in exchange.
+    /// Returns `false` if there is no such pair.
     pub(crate) fn exchange_absent(&mut self, window: Window) -> bool {
         let absent = self.find(|chunk, state| state == ChunkState::Absent && window.contains(chunk));
         let free = self.find(|chunk, state| state == ChunkState::Free && !window.contains(chunk));
@@ -279,21 +294,23 @@ impl Ring {
         true
     }
 
-    /// Whether a value, or a reader when that was last looked at, holds the run that starts at `chunk`.
+    /// Returns `true` if a value holds the run that starts at `chunk`, or a reader did at the last
+    /// look at the slots.
     fn is_run_held(&self, chunk: usize) -> bool {
         let pins = &self.shared.pins[chunk];
         pins.has_values() || is_held(&self.held, ChunkId(to_u32(chunk)), pins.span())
     }
 
-    /// The sealed chunk, or run, with the smallest part of it live, among those that no value holds and of which at
-    /// least one part in `share` is dead. The unused end of a chunk is not dead: copying what lives elsewhere would
-    /// leave another end.
+    /// Returns the sealed chunk, or run, with the smallest live share. No value holds it, and at
+    /// least one part in `share` of it is dead. The unused end of a chunk does not count as dead:
+    /// relocating its live entries would leave another unused end.
     pub(crate) fn emptiest(&self, share: usize) -> Option<ChunkId> {
         let is_worth_it = |id, chunk: &Chunk| chunk.dead() * share >= self.run_bytes(id);
         self.emptiest_of(is_worth_it).filter(|&id| !self.run_empties_by_itself(id))
     }
 
-    /// The sealed chunk, or run, with the smallest part of it live that no value holds, of those that are wanted.
+    /// Returns the sealed chunk, or run, with the smallest live share, among those that are wanted
+    /// and that no value holds.
     fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Option<ChunkId> {
         let sealed = (0..).map(ChunkId).zip(&self.chunks).filter(|(_, chunk)| chunk.state == ChunkState::Sealed);
         sealed
@@ -302,12 +319,12 @@ impl Ring {
             .map(|(id, _)| id)
     }
 
-    /// The sealed chunk, or run, outside a window with the smallest part of it live.
+    /// Returns the sealed chunk, or run, outside a window with the smallest live share.
     pub(crate) fn emptiest_outside(&self, window: Window) -> Option<ChunkId> {
         self.emptiest_of(|id, _| !window.contains(id))
     }
 
-    /// The first chunk, or run, of a window that has to be emptied. It is sealed if it was open.
+    /// Returns the first chunk, or run, of a window that has to be emptied. Seals it if it is open.
     pub(crate) fn next_in_window(&mut self, window: Window) -> Option<ChunkId> {
         let states = [ChunkState::Open, ChunkState::Sealed, ChunkState::Cleaning];
         let mut chunks = (window.first.0..window.first.0 + window.span).map(ChunkId);

@@ -1,11 +1,14 @@
-//! What stands in for an arena's memory in models: loom does not see accesses to raw memory.
+//! The stand-in for an arena's memory in models. loom does not see accesses to raw memory.
 //!
-//! * A *word* of a header (an entry's first word, a stamp) is an atomic of loom's own. It is made where an entry is written
-//!   and goes where its bytes are written again; an access beyond that time fails the model.
-//! * All other bytes keep lying in the arena. A *cell* for each location unit reports accesses that nothing orders.
+//! * A *word* of a header (an entry's first word, or a stamp) is one of loom's own atomics. It is
+//!   made when an entry is written, and removed when its bytes are written again. An access after
+//!   that fails the model.
+//! * All other bytes stay in the arena. A *cell* for each location unit reports accesses that
+//!   nothing orders.
 //!
-//! Nothing here has an order of its own: those of the words are the ones that `memory.rs` and `relay.rs` name. The words have
-//! no witness (`sync.rs`): the models see every weaker order without, in a quarter of the schedules.
+//! No code in this file adds an order. The orders of the words are those in `memory.rs` and
+//! `relay.rs`. The words have no witness (`sync.rs`): without one, the models find every weaker
+//! order in a quarter of the schedules.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -31,14 +34,14 @@ impl Deref for Word<'_> {
     }
 }
 
-/// The counts of a ring's `Arc` that chunks without a pin of the ring's own keep for their last value. Loom does not see the
-/// counts of the `Arc` itself.
+/// The counts of a ring's `Arc` that retired chunks keep for their last value. loom does not see
+/// the counts of the `Arc` itself.
 #[derive(Default)]
 pub(super) struct Counts(AtomicU32);
 
 impl Counts {
     pub(super) fn put(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed); // Relaxed, here and below: it is the count alone that matters.
+        self.0.fetch_add(1, Ordering::Relaxed); // Relaxed, here and below: only the number matters.
     }
 
     pub(super) fn take(&self) {
@@ -54,9 +57,9 @@ pub(super) struct Shadow(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    /// By the numbers of location units.
+    /// Keys are the numbers of location units.
     cells: BTreeMap<usize, UnsafeCell<()>>,
-    /// By their offsets.
+    /// Keys are offsets.
     words: BTreeMap<usize, Arc<AtomicU32>>,
 }
 
@@ -65,19 +68,19 @@ impl Shadow {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The word at `offset`.
+    /// Returns the word at `offset`. Panics if there is none.
     pub(super) fn word(&self, offset: usize) -> Word<'_> {
         let atomic = self.memory().words.get(&offset).map(Arc::clone);
         Word { atomic: atomic.expect("a word that was written, and not overwritten since"), arena: PhantomData }
     }
 
-    /// Makes a word, of which the bytes have been noted as written.
+    /// Makes a word whose bytes have been noted as written.
     pub(super) fn write_word(&self, offset: usize, word: u32) {
         let before = self.memory().words.insert(offset, Arc::new(AtomicU32::new(word)));
         assert!(before.is_none(), "a word that is written twice");
     }
 
-    /// Notes that bytes are read.
+    /// Notes a read of bytes.
     pub(super) fn read(&self, start: usize, len: usize) {
         self.memory().cells.range(units(start, len)).for_each(|(_, cell)| cell.with(|_| ()));
     }
@@ -86,7 +89,7 @@ impl Shadow {
     pub(super) fn write(&self, start: usize, len: usize) {
         let memory = &mut *self.memory();
         for unit in units(start, len) {
-            // A cell counts as written where it was made.
+            // A new cell counts as written by the thread that makes it.
             memory.cells.entry(unit).or_insert_with(|| UnsafeCell::new(())).with_mut(|_| ());
             memory.words.remove(&(unit * LOCATION_UNIT));
         }

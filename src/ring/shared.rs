@@ -1,9 +1,14 @@
 //! The part of a ring that readers and values share: the arena, and the pins of its chunks.
 //!
+//! A value pins the chunk of its entry. Values may pin at most a quarter of the chunks, so a *mark*
+//! in each pin word says which chunks are counted. Marks are not always removed with the last
+//! value: a reader that finds the limit reached *recounts*, and removes the marks of chunks that no
+//! value holds.
+//!
 //! # Synchronization
 //!
-//! See `chunk.rs` for the pin protocol and `memory.rs` for the bytes. The number of pinned chunks is a
-//! Relaxed counter: it bounds them and orders nothing.
+//! The protocol of the pins is in `chunk.rs`, and that of the bytes in `memory.rs`. The number of
+//! pinned chunks is a Relaxed counter: it bounds them and orders nothing.
 
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -18,25 +23,27 @@ use crate::reclaim::Live;
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::{Location, Stamp, Stamps};
 
-/// Chunks that a reader looks at which finds as many marked as may be, again.
+/// The number of chunks that a reader examines if the limit of marked chunks is reached, and not
+/// for the first time.
 const LOOKS: usize = 4;
 
-/// An arena in chunks. Lives as long as its ring or any value that points into it.
+/// An arena in chunks. It lives as long as its ring or any value that points into it.
 pub(crate) struct RingShared {
     pub(super) arena: Arena,
     chunk_shift: u32,
     pub(super) pins: Box<[PinWord]>,
     pub(super) freed: FreedSet,
-    /// Chunks that are marked as pinned, and how many may be.
+    /// The number of chunks that are marked as pinned, and its limit.
     pinned: AtomicU32,
     pinned_max: u32,
-    /// Not 0 from the moment that as many chunks were marked as may be: values take the marks off with them from then on.
+    /// Not 0 once the limit was reached: from then on values remove the marks themselves.
     is_crowded: AtomicU32,
-    /// Not 0 from the moment that the ring is being dropped: what values free from then on goes back to the system.
+    /// Not 0 once the ring is being dropped: from then on the memory of freed chunks goes back to
+    /// the system.
     is_orphan: AtomicU32,
-    /// Where the next look at marks goes on.
+    /// The chunk at which the next recount begins.
     recount_at: AtomicU32,
-    /// Cache lines that an entry usually spans.
+    /// The number of cache lines that an entry usually spans.
     usual_lines: AtomicU32,
     #[cfg(bytecache_loom)]
     waiting_counts: super::shadow::Counts,
@@ -67,53 +74,57 @@ impl RingShared {
         })
     }
 
-    /// What a ring of so many chunks allocates beside its arena.
+    /// Returns the bytes that a ring of `chunks` chunks allocates beside its arena.
     pub(super) fn footprint(chunks: usize) -> usize {
         size_of::<Self>() + chunks * size_of::<PinWord>() + chunks.div_ceil(64) * size_of::<u64>()
     }
 
-    /// The entry at a live location.
+    /// Returns the entry at a live location.
     #[inline]
     pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
         self.arena.entry(live)
     }
 
-    /// The entry at a live location, and where its stamps are.
+    /// Returns the entry at a live location, and where its stamps are.
     #[inline(always)]
     pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt) {
         self.arena.entry_with_stamps(live)
     }
 
-    /// A stamp of a live entry, at this moment.
+    /// Returns the current word of a stamp of a live entry, or `None` if the entry does not have
+    /// it.
     #[inline]
     pub(crate) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
         self.arena.stamp_at(stamps, stamp)
     }
 
-    /// All stamps of a live entry, at this moment.
+    /// Returns the current stamps of a live entry.
     pub(crate) fn stamps(&self, live: Live<'_>) -> Stamps {
         self.arena.stamps(live)
     }
 
-    /// Whether the entry at a live location is not there any more: it may be elsewhere.
+    /// Returns `true` if the entry at a live location has been marked dead. It may have been
+    /// relocated.
     #[inline]
     pub(crate) fn has_left(&self, live: Live<'_>) -> bool {
         self.arena.has_left(live)
     }
 
-    /// Changes a stamp of the entry at a live location from `seen` to `word`; `false` if it is another by now. For the holder of
-    /// the write lock.
+    /// Changes a stamp of the entry at a live location from `seen` to `word`. Returns `false` if
+    /// the stamp is not `seen`, or if the entry does not have it. For the holder of the write lock.
     pub(crate) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
         self.arena.exchange_stamp(live, stamp, seen, word)
     }
 
-    /// Changes the idle stamp of the entry at a live location to what `next` makes of it, unless that is nothing. For readers.
+    /// Changes the idle stamp of the entry at a live location to the result of `next`, or leaves it
+    /// if that is `None`. For readers.
     #[inline]
     pub(crate) fn change_idle_stamp(&self, live: Live<'_>, stamps: StampsAt, next: impl FnMut(u32) -> Option<u32>) {
         self.arena.change_idle_stamp(live, stamps, next);
     }
 
-    /// Sets a stamp of the entry at a live location; `false` if it has none of this kind. For the holder of the write lock.
+    /// Sets a stamp of the entry at a live location. Returns `false` if the entry does not have it.
+    /// For the holder of the write lock.
     pub(crate) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
         self.arena.set_stamp(live, stamp, word)
     }
@@ -124,31 +135,36 @@ impl RingShared {
         self.arena.prefetch(location, self.usual_lines.load(Ordering::Relaxed) as usize);
     }
 
-    /// Asks the processor to fetch the header of the entry at `location`, and a short key after it.
+    /// Asks the processor to fetch the header of the entry at `location`, with a short key after
+    /// it.
     #[inline]
     pub(crate) fn prefetch_header(&self, location: Location) {
         self.arena.prefetch(location, 1);
         self.arena.prefetch_from(location.offset() + LINE / 2, 1);
     }
 
-    /// Asks for the lines after an entry at `location`: the next one will be written there.
+    /// Asks the processor to fetch the lines after an entry at `location`, where the next entry
+    /// will be written.
     #[inline]
     pub(super) fn prefetch_after(&self, location: Location, charge: usize) {
         self.arena.prefetch_from(location.offset() + charge + LINE, self.usual_lines.load(Ordering::Relaxed) as usize);
     }
 
-    /// Asks for the lines that an entry is about to be written to, from `offset` on.
+    /// Asks the processor to fetch the lines from `offset` on that an entry is about to be written
+    /// to.
     #[inline]
     pub(super) fn prefetch_tail(&self, offset: usize) {
         self.arena.prefetch_from(offset, self.usual_lines.load(Ordering::Relaxed) as usize);
     }
 
-    /// Notes what entries usually take, for prefetching. For the holder of the write lock.
+    /// Notes the bytes that an entry usually takes, for prefetching. For the holder of the write
+    /// lock.
     pub(crate) fn set_usual_entry(&self, bytes: usize) {
-        // An entry that starts anywhere in a line reaches into one more, on average, than its bytes fill.
+        // An entry may start anywhere in a line. On average it reaches into one line more than its
+        // bytes fill.
         #[allow(clippy::cast_possible_truncation, reason = "at most PREFETCH_LINES")]
         let lines = (bytes / LINE + 1).min(PREFETCH_LINES) as u32;
-        self.usual_lines.store(lines, Ordering::Relaxed); // Only a hint.
+        self.usual_lines.store(lines, Ordering::Relaxed); // Relaxed: only a hint.
     }
 
     #[inline]
@@ -157,20 +173,21 @@ impl RingShared {
         ChunkId((location.offset() >> self.chunk_shift) as u32)
     }
 
-    /// The first chunk of the run that the entry at a location lies in: the one that its values pin.
+    /// Returns the first chunk of the run with the entry at a location: the one that its values
+    /// pin.
     #[inline]
     pub(super) fn run_of(&self, location: Location) -> ChunkId {
         let chunk = self.chunk_of(location);
         ChunkId(chunk.0 - self.pins[chunk.index()].back())
     }
 
-    /// The value of the entry at a live location, for as long as its holder likes.
+    /// Returns the value of the entry at a live location. The caller may keep it beyond the hold.
     #[inline(always)]
     pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> OwnedValue {
         let data = self.arena.entry(live).value;
         let mut chunk = self.chunk_of(live.location());
         let mut word = &self.pins[chunk.index()];
-        // As `run_of`, but that most entries lie in single chunks, whose word is at hand.
+        // The same as `run_of`. Most entries lie in single chunks, whose word is already loaded.
         if word.back() > 0 {
             chunk = self.run_of(live.location());
             word = &self.pins[chunk.index()];
@@ -179,33 +196,40 @@ impl RingShared {
             Pinned::Marked => {}
             Pinned::Unmarked => {
                 if !self.count_as_pinned(chunk) {
-                    // SAFETY: live, and the pin that was just taken is given up. The own pin outlasts `live`, so it is not the last.
+                    // SAFETY:
+                    // * the word is live, as `self` is;
+                    // * the caller's pin is the one that was just taken. It is not the last: the
+                    //   ring's own pin outlasts `live`.
                     let _ = unsafe { PinWord::unpin(NonNull::from(word)) };
                     return OwnedValue::Copied(self.copied(data));
                 }
             }
             Pinned::Full => return OwnedValue::Copied(self.copied(data)),
         }
-        // From the `Arc` itself, since whoever frees the chunk makes an `Arc` of it again.
+        // The pointer comes from the `Arc` itself, because the thread that frees the chunk makes an
+        // `Arc` from it.
         let Some(ring) = NonNull::new(Arc::as_ptr(self).cast_mut()) else {
             return OwnedValue::Copied(self.copied(data));
         };
-        // SAFETY: one pin was just taken, under a live location of the chunk, in which its entry's bytes lie.
+        // SAFETY:
+        // * one pin was just taken, while the chunk's own pin was there;
+        // * `data` was live then, and lies in that chunk.
         OwnedValue::Pinned(unsafe { Value::pinned(ring, chunk, data) })
     }
 
-    /// A value of its own with these bytes, aligned as those in the arena are.
+    /// Returns a value with its own copy of these bytes, aligned like values in the arena.
     #[inline(never)]
     pub(crate) fn copied(&self, data: &[u8]) -> Value {
         Value::copied(data, self.arena.alignment())
     }
 
-    /// Counts a chunk that has just been pinned; `false` if as many are pinned as may be.
+    /// Counts a chunk that has just been pinned. Returns `false` if the limit of pinned chunks is
+    /// reached.
     #[cold]
     fn count_as_pinned(&self, chunk: ChunkId) -> bool {
         let word = &self.pins[chunk.index()];
         let span = word.span();
-        // Ends: each round but the last takes a mark away.
+        // Ends: each round but the last removes a mark.
         while !self.reserve(span) {
             let looks = if self.is_crowded.swap(1, Ordering::Relaxed) == 0 { self.pins.len() } else { LOOKS };
             if !self.recount(looks) {
@@ -213,10 +237,10 @@ impl RingShared {
             }
         }
         if !word.mark(span) {
-            self.pinned.fetch_sub(span, Ordering::Relaxed); // Another thread counted it.
+            self.pinned.fetch_sub(span, Ordering::Relaxed); // Another thread has counted the chunk.
         }
-        // Hints, all of them: marks that stay without a value cost a look later, and one that is missing lets one chunk more be
-        // pinned.
+        // Relaxed: these are hints. A mark that stays without a value costs a look later. A missing
+        // mark lets one more chunk be pinned.
         if self.is_crowded.load(Ordering::Relaxed) != 0 && self.pinned.load(Ordering::Relaxed) <= self.pinned_max / 2 {
             self.is_crowded.store(0, Ordering::Relaxed);
         }
@@ -224,7 +248,7 @@ impl RingShared {
     }
 
     fn reserve(&self, span: u32) -> bool {
-        // Ends: a failure means that another thread's change went through.
+        // Ends: a failure means that another thread's change succeeded.
         self.pinned
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pinned| {
                 (pinned + span <= self.pinned_max).then_some(pinned + span)
@@ -232,10 +256,12 @@ impl RingShared {
             .is_ok()
     }
 
-    /// Looks at so many chunks, and takes the marks off those that are no longer pinned. Returns `true` if there were any.
+    /// Examines `looks` chunks, and removes the marks of those that no value holds. Returns `true`
+    /// if there were any.
     ///
-    /// All are looked at when as many are marked as may be, once. From then on values take the marks off themselves, and a few
-    /// looks find what they have missed: so a reader that cannot pin learns it at the cost of a few cache lines.
+    /// The first time that the limit is reached, all chunks are examined. From then on values
+    /// remove the marks themselves, and a few looks find the marks that values have missed. So a
+    /// reader that cannot pin pays for a few cache lines only.
     fn recount(&self, looks: usize) -> bool {
         let mut found = false;
         let chunks = self.pins.len();
@@ -252,7 +278,7 @@ impl RingShared {
         found
     }
 
-    /// Chunks that values hold at this moment, retired ones included.
+    /// Returns the number of chunks that values hold, including retired ones.
     pub(super) fn pinned_chunks(&self) -> usize {
         self.pins.iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()
     }
@@ -261,14 +287,15 @@ impl RingShared {
         self.pins[chunk.index()].pin_again()
     }
 
-    /// Ends one value's pin.
+    /// Ends the pin of one value.
     ///
     /// # Safety
     ///
-    /// `ring` is live, and the caller gives up one pin on `chunk` that it holds.
+    /// * `ring` is live.
+    /// * The caller has a pin on `chunk`, and gives it up with this call.
     #[inline]
     pub(super) unsafe fn unpin(ring: NonNull<Self>, chunk: ChunkId) {
-        // SAFETY: live by the caller's duty, and until the pin is gone.
+        // SAFETY: `ring` is live by the caller's duty, and stays so until the pin is gone.
         let shared = unsafe { ring.as_ref() };
         let word = &shared.pins[chunk.index()];
         if shared.is_crowded.load(Ordering::Relaxed) != 0 {
@@ -277,10 +304,15 @@ impl RingShared {
                 shared.pinned.fetch_sub(marked, Ordering::Relaxed);
             }
         }
-        // SAFETY: the word is live, and the pin is the caller's. No borrow of the ring is used after this.
+        // SAFETY:
+        // * the word is live, as the ring is until the pin is gone;
+        // * the pin is the caller's to give up, by its duty.
+        //
+        // No borrow of the ring is used after this.
         let ended = unsafe { PinWord::unpin(NonNull::from(word)) };
         if let Unpinned::Last { marked } = ended {
-            // SAFETY: the pins have come to zero here, so the count of the retired chunk is ours (chunk.rs, 3 and 4).
+            // SAFETY: this thread has brought the pins to zero, so the chunk's count of the `Arc`
+            // is its own to drop (chunk.rs, invariants 3 and 4).
             let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
             #[cfg(bytecache_loom)]
             ring.waiting_counts.take();
@@ -294,9 +326,10 @@ impl RingShared {
         Arc::clone(self)
     }
 
-    /// Ends the ring's own pin on a chunk in which nothing can be found and that no slot names.
+    /// Ends the ring's own pin on a chunk without live entries that no slot names.
     pub(super) fn drop_own(self: &Arc<Self>, chunk: ChunkId) {
-        // Before the pin is gone, a count of the `Arc` is there for the value that is last (chunk.rs, 4).
+        // Before the pin ends, the count of the `Arc` is there for the last value (chunk.rs,
+        // invariant 4).
         let count = self.count_for_last_value();
         match self.pins[chunk.index()].drop_own() {
             Unpinned::Last { marked } => {
@@ -308,15 +341,15 @@ impl RingShared {
         }
     }
 
-    /// Notes that the ring is being dropped: only values are left.
+    /// Notes that the ring is being dropped, so that only values are left.
     pub(super) fn outlives_ring(&self) {
         self.is_orphan.store(1, Ordering::Relaxed);
     }
 
-    /// Gives the memory of all chunks back to the system that no value holds. For the ring's drop.
+    /// Gives the memory of all chunks that no value holds back to the system. For the ring's drop.
     pub(super) fn release_unpinned(&self) {
         if self.pinned_chunks() == 0 {
-            return; // All of it goes in the next moment.
+            return; // The whole arena is about to be freed.
         }
         let (mut first, mut chunk) = (0, 0);
         while let Some(word) = self.pins.get(chunk) {
@@ -330,26 +363,29 @@ impl RingShared {
         self.release(ChunkId(to_u32(first)), to_u32(chunk - first));
     }
 
-    /// Gives the memory of chunks back to the system, in which nothing is live and that nobody holds.
+    /// Gives the memory of chunks back to the system. Nothing in them is live, and nobody holds
+    /// them.
     fn release(&self, first: ChunkId, count: u32) {
         let start = first.index() << self.chunk_shift;
         self.arena.release(start..start + ((count as usize) << self.chunk_shift));
     }
 
-    /// The address of the entry at `location`: by it, a reader's slot names the entry's chunk.
+    /// Returns the address of the entry at `location`. A reader's slot names the entry's chunk by
+    /// it.
     #[inline(always)]
     pub(crate) fn address_of(&self, location: Location) -> usize {
         self.arena.address_of(location)
     }
 
-    /// Hands a chunk without pins back to its ring.
+    /// Returns a chunk without pins to its ring.
     fn free(&self, chunk: ChunkId, marked: u32) {
         let span = self.pins[chunk.index()].span();
         if marked > 0 {
             self.pinned.fetch_sub(marked, Ordering::Relaxed);
         }
         self.pins[chunk.index()].renew();
-        // Relaxed: if this and the ring's drop miss each other, the chunk's memory goes with the last value.
+        // Relaxed: if this load misses the store of the ring's drop, the memory is freed with the
+        // last value.
         if self.is_orphan.load(Ordering::Relaxed) != 0 {
             self.release(chunk, span);
         }
