@@ -535,7 +535,8 @@ mod tests {
         for entry in 0..40 {
             assert_eq!(find(&index, all(0), entry).is_some(), entry % 2 == 1);
         }
-        let token = WriteToken::new();
+        // SAFETY: the test's only token, and no other thread has the index.
+        let token = unsafe { WriteToken::new() };
         index.validate(&token, |_| all(0));
     }
 
@@ -545,7 +546,8 @@ mod tests {
         let mut index = filled(100, 10, spread);
         let visited = find(&index, spread(7), 7).unwrap();
         index.table().set_visits(visited, 2);
-        let token = WriteToken::new();
+        // SAFETY: the test's only token, and no other thread has the index.
+        let token = unsafe { WriteToken::new() };
         let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
         let mut moves = std::collections::HashMap::new();
         index.move_to(table(13), &token, |_| {}, hash_of, |from, to, _| assert_eq!(moves.insert(from, to), None));

@@ -136,7 +136,9 @@ mod tests {
         hash_of: impl Fn(usize) -> KeyHash,
         mut each: impl FnMut(&mut Index, usize),
     ) -> HashMap<usize, u32> {
-        let (mut walk, token, mut met) = (Walk::start(), WriteToken::new(), HashMap::new());
+        // SAFETY: no other thread has the index.
+        let token = unsafe { WriteToken::new() };
+        let (mut walk, mut met) = (Walk::start(), HashMap::new());
         loop {
             let table = Arc::clone(index.table());
             match table.step(&mut walk) {
@@ -180,7 +182,9 @@ mod tests {
                 let mut index = Index::new(table(first));
                 let entries = Index::max_len_of(first);
                 (0..entries).for_each(|number| insert(&mut index, number, spread(number)));
-                let (mut count, token) = (0, WriteToken::new());
+                // SAFETY: no other thread has the index.
+                let token = unsafe { WriteToken::new() };
+                let mut count = 0;
                 let times = met(&mut index, spread, |index, _| {
                     count += 1;
                     let larger = if count == stop { second } else { third };

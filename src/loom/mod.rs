@@ -81,7 +81,9 @@ fn store(chunks: u32) -> (Writer, Arc<Readers>) {
     let table = Arc::new(Table::new(1, LocationBits::for_arena(ring.bytes())).unwrap());
     (0..chunks).for_each(|_| assert!(ring.put_to_use()));
     let readers = Readers { table: Kept::new(Arc::clone(&table)), ring: Arc::clone(ring.shared()) };
-    let mut writer = Writer { index: Index::new(table), ring, token: WriteToken::new() };
+    // SAFETY: the model has one writer, which stands for the holder of the lock and is not shared.
+    let token = unsafe { WriteToken::new() };
+    let mut writer = Writer { index: Index::new(table), ring, token };
     writer.next_chunk();
     (writer, Arc::new(readers))
 }

@@ -50,9 +50,10 @@ impl Readers {
     }
 
     /// What `look` makes of the entry that a search settles for.
-    fn judge<R>(&self, key: u8, look: impl Fn(Live<'_>, StampsAt) -> R) -> R {
+    fn judge<R>(&self, key: u8, look: impl Fn(Live<'_>, StampsAt<'_>) -> R) -> R {
         let mut slot = Slot::take();
-        let judge = |live: Live<'_>, stamps, _| Some(look(live, stamps)).filter(|_| !self.ring.has_left(live));
+        let judge =
+            |live: Live<'_>, stamps: StampsAt<'_>, _| Some(look(live, stamps)).filter(|_| !self.ring.has_left(live));
         let found = self.find(hash(key), &[key], &mut slot, || Tick::new(0), judge);
         found.expect("present throughout").1
     }

@@ -47,8 +47,12 @@ use epochs::Pin;
 pub(crate) struct WriteToken(());
 
 impl WriteToken {
-    /// To be called once for each shard, for the state that its lock guards.
-    pub(crate) fn new() -> Self {
+    /// Creates the token of a shard.
+    ///
+    /// # Safety
+    ///
+    /// This is called once for each shard, for the state that its lock guards.
+    pub(crate) unsafe fn new() -> Self {
         Self(())
     }
 }

@@ -24,6 +24,7 @@
 //! orders. A cell for each location unit reports any access that these rules do not order
 //! (`shadow.rs`).
 
+use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::NonNull;
 #[cfg(not(bytecache_loom))]
@@ -74,15 +75,17 @@ pub(crate) struct Entry<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// Which stamps an entry has, and where they are.
+/// Which stamps a live entry has, and where they are.
 #[derive(Clone, Copy)]
-pub(crate) struct StampsAt {
+pub(crate) struct StampsAt<'a> {
     pub(crate) set: StampSet,
     /// The offset of the first stamp from the start of the arena.
     offset: usize,
+    /// The entry keeps its place for as long as its [`Live`].
+    of: PhantomData<Live<'a>>,
 }
 
-impl StampsAt {
+impl StampsAt<'_> {
     /// Returns the offset of a stamp from the start of the arena, or `None` if the entry does not
     /// have it.
     #[inline]
@@ -246,7 +249,7 @@ impl Arena {
 
     /// Returns the entry at a live location, and where its stamps are.
     #[inline(always)]
-    pub(super) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt) {
+    pub(super) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
         let layout = self.layout(live.location());
         let start = live.location().offset();
         self.note_read(start, layout.charge());
@@ -262,13 +265,14 @@ impl Arena {
         // * the value lies within the charge (see `Layout`), which was just checked to be in the
         //   arena.
         let value = unsafe { self.part(whole, layout.value_start, layout.value_len) };
-        (Entry { key, value }, StampsAt { set: layout.stamps, offset: start + layout.stamps_start() })
+        let offset = start + layout.stamps_start();
+        (Entry { key, value }, StampsAt { set: layout.stamps, offset, of: PhantomData })
     }
 
     /// Returns the current word of a stamp of a live entry, or `None` if the entry does not have
     /// the stamp. The idle stamp may be any word if the entry has [left](Self::has_left).
     #[inline]
-    pub(super) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
+    pub(super) fn stamp_at(&self, stamps: StampsAt<'_>, stamp: Stamp) -> Option<u32> {
         let offset = stamps.offset_of(stamp)?;
         // Acquire: see `relay.rs` for the idle stamp, and `set_stamp` for the others.
         Some(if stamp == Stamp::Idle { self.idle_stamp(offset) } else { self.word(offset).load(Ordering::Acquire) })
@@ -405,15 +409,17 @@ impl Arena {
         self.region.ask_for_pages(pages);
     }
 
-    /// Gives the memory of `range` back to the system, where the system can take it. Nothing in the
-    /// range may be live.
-    pub(super) fn release(&self, range: Range<usize>) {
+    /// Gives the memory of `range` back to the system, where the system can take it.
+    ///
+    /// # Safety
+    ///
+    /// * Nothing in the range is live, or no reader is left.
+    /// * No slot and no value holds the chunks of the range.
+    pub(super) unsafe fn release(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.bytes, "range beyond the arena");
         self.note_write(range.start, range.len());
         // SAFETY:
-        // * the range holds nothing live, and no slot or value holds its chunks: the ring gives
-        //   back only chunks that are free, or that no thread pins;
-        // * so no thread reads the range before it is written again;
+        // * no thread reads the range before it is written again, by the caller's duties;
         // * zero bytes keep invariant 1.
         let _ = unsafe { self.region.release(range) };
     }

@@ -515,7 +515,8 @@ impl Drop for Ring {
                 self.shared.drop_own(chunk);
             }
         }
-        self.shared.release_unpinned();
+        // SAFETY: this is the ring's drop. Readers borrow the shard, which is dropped with the ring.
+        unsafe { self.shared.release_unpinned() };
     }
 }
 

@@ -143,7 +143,12 @@ impl Arena {
     /// `None`. For readers: if the entry has [left](Arena::has_left), the caller searches for it
     /// again.
     #[inline]
-    pub(super) fn change_idle_stamp(&self, live: Live<'_>, stamps: StampsAt, mut next: impl FnMut(u32) -> Option<u32>) {
+    pub(super) fn change_idle_stamp(
+        &self,
+        live: Live<'_>,
+        stamps: StampsAt<'_>,
+        mut next: impl FnMut(u32) -> Option<u32>,
+    ) {
         let Some(offset) = stamps.offset_of(Stamp::Idle) else { return };
         let word = self.word(offset);
         // Ends: a failure means that another thread has moved the stamp on, or that another word is

@@ -123,9 +123,13 @@ impl Ring {
         true
     }
 
+    /// Gives the memory of a free chunk back to the system.
     pub(super) fn make_absent(&mut self, chunk: ChunkId) {
+        assert_eq!(self.chunks[chunk.index()].state, ChunkState::Free, "only free chunks are given back");
         let start = chunk.index() << self.chunk_shift;
-        self.shared.arena.release(start..start + self.chunk_bytes());
+        // SAFETY: a free chunk was retired, so that nothing in it is live, and then freed: no slot
+        // named it, and its last pin has ended.
+        unsafe { self.shared.arena.release(start..start + self.chunk_bytes()) };
         self.set_state(chunk, ChunkState::Absent);
     }
 
@@ -136,7 +140,9 @@ impl Ring {
         let mut chunk = 0;
         while let Some(first) = (chunk..self.chunks()).find(absent) {
             chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
-            self.shared.arena.release(first << self.chunk_shift..chunk << self.chunk_shift);
+            // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no slot or
+            // value holds them.
+            unsafe { self.shared.arena.release(first << self.chunk_shift..chunk << self.chunk_shift) };
         }
     }
 

@@ -87,14 +87,14 @@ impl RingShared {
 
     /// Returns the entry at a live location, and where its stamps are.
     #[inline(always)]
-    pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt) {
+    pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
         self.arena.entry_with_stamps(live)
     }
 
     /// Returns the current word of a stamp of a live entry, or `None` if the entry does not have
     /// it.
     #[inline]
-    pub(crate) fn stamp_at(&self, stamps: StampsAt, stamp: Stamp) -> Option<u32> {
+    pub(crate) fn stamp_at(&self, stamps: StampsAt<'_>, stamp: Stamp) -> Option<u32> {
         self.arena.stamp_at(stamps, stamp)
     }
 
@@ -119,7 +119,7 @@ impl RingShared {
     /// Changes the idle stamp of the entry at a live location to the result of `next`, or leaves it
     /// if that is `None`. For readers.
     #[inline]
-    pub(crate) fn change_idle_stamp(&self, live: Live<'_>, stamps: StampsAt, next: impl FnMut(u32) -> Option<u32>) {
+    pub(crate) fn change_idle_stamp(&self, live: Live<'_>, stamps: StampsAt<'_>, next: impl FnMut(u32) -> Option<u32>) {
         self.arena.change_idle_stamp(live, stamps, next);
     }
 
@@ -346,28 +346,42 @@ impl RingShared {
         self.is_orphan.store(1, Ordering::Relaxed);
     }
 
-    /// Gives the memory of all chunks that no value holds back to the system. For the ring's drop.
-    pub(super) fn release_unpinned(&self) {
+    /// Gives the memory of all chunks that no value holds back to the system.
+    ///
+    /// # Safety
+    ///
+    /// The ring is being dropped: no reader is left.
+    pub(super) unsafe fn release_unpinned(&self) {
         if self.pinned_chunks() == 0 {
             return; // The whole arena is about to be freed.
         }
+        let release = |first: usize, end: usize| {
+            // SAFETY: no reader is left, by the caller's duty, and no value holds these chunks. Without
+            // a reader, none gets another value.
+            unsafe { self.release(ChunkId(to_u32(first)), to_u32(end - first)) };
+        };
         let (mut first, mut chunk) = (0, 0);
         while let Some(word) = self.pins.get(chunk) {
             let next = chunk + word.span() as usize;
             if word.has_values() {
-                self.release(ChunkId(to_u32(first)), to_u32(chunk - first));
+                release(first, chunk);
                 first = next;
             }
             chunk = next;
         }
-        self.release(ChunkId(to_u32(first)), to_u32(chunk - first));
+        release(first, chunk);
     }
 
-    /// Gives the memory of chunks back to the system. Nothing in them is live, and nobody holds
-    /// them.
-    fn release(&self, first: ChunkId, count: u32) {
+    /// Gives the memory of chunks back to the system.
+    ///
+    /// # Safety
+    ///
+    /// * Nothing in the chunks is live, or no reader is left.
+    /// * No slot and no value holds them.
+    unsafe fn release(&self, first: ChunkId, count: u32) {
         let start = first.index() << self.chunk_shift;
-        self.arena.release(start..start + ((count as usize) << self.chunk_shift));
+        // SAFETY: the caller's duties are the same.
+        unsafe { self.arena.release(start..start + ((count as usize) << self.chunk_shift)) };
     }
 
     /// Returns the address of the entry at `location`. A reader's slot names the entry's chunk by
@@ -387,7 +401,9 @@ impl RingShared {
         // Relaxed: if this load misses the store of the ring's drop, the memory is freed with the
         // last value.
         if self.is_orphan.load(Ordering::Relaxed) != 0 {
-            self.release(chunk, span);
+            // SAFETY: the ring is being dropped or gone, so no reader is left. This thread has found the pins at zero, so
+            // no value holds the chunk.
+            unsafe { self.release(chunk, span) };
         }
         for chunk in chunk.0..chunk.0 + span {
             self.freed.mark(ChunkId(chunk));

@@ -43,7 +43,10 @@ impl Entries {
     pub(super) const WRITTEN_BYTES: usize = offset_of!(Self, ring) + Ring::WRITTEN_BYTES;
 
     pub(super) fn new(table: Arc<Table>, ring: Ring, hasher: KeyHasher, shard_bits: u32) -> Self {
-        Self { index: Index::new(table), ring, hasher, shard_bits, token: WriteToken::new() }
+        // SAFETY: a shard has one `Entries`, in the state that its lock guards, and lends the token to
+        // nobody else: the field is private, and borrows of it end within the methods of this type.
+        let token = unsafe { WriteToken::new() };
+        Self { index: Index::new(table), ring, hasher, shard_bits, token }
     }
 
     #[inline]

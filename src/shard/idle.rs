@@ -45,7 +45,7 @@ impl Shard {
     pub(super) fn freshness_of(
         &self,
         live: Live<'_>,
-        stamps: StampsAt,
+        stamps: StampsAt<'_>,
         reached: Tick,
         access: Access,
     ) -> Option<Freshness> {
@@ -77,7 +77,7 @@ impl Shard {
     }
 
     #[inline]
-    fn move_idle(&self, live: Live<'_>, stamps: StampsAt, now: Now, reached: Tick) -> Moved {
+    fn move_idle(&self, live: Live<'_>, stamps: StampsAt<'_>, now: Now, reached: Tick) -> Moved {
         let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
         let mut moved = Moved::Enough;
         self.lookup.ring.change_idle_stamp(live, stamps, |seen| {

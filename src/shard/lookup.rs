@@ -74,7 +74,7 @@ impl Lookup {
         key: &[u8],
         slot: &'a mut Slot,
         reached: impl Fn() -> Tick,
-        check: impl Fn(Live<'_>, StampsAt, Tick) -> Option<T>,
+        check: impl Fn(Live<'_>, StampsAt<'_>, Tick) -> Option<T>,
     ) -> Option<(FoundEntry<'a>, T)> {
         let slot: &'a Slot = slot;
         // Ends: each round but the last follows a writer's change of the entry.
@@ -95,7 +95,7 @@ impl Lookup {
     ///
     /// Nothing that was found with this slot before is used any more.
     #[inline(always)]
-    unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(FoundEntry<'a>, StampsAt)> {
+    unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(FoundEntry<'a>, StampsAt<'a>)> {
         // Ends: each round but the last follows a writer's change of a lane, or of the table.
         'search: loop {
             let table = self.table.load();
