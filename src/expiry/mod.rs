@@ -52,8 +52,8 @@ pub(crate) const HORIZON: u32 = u32::MAX - (1 << 28);
 
 /// The longest time to idle, stale period and time to refresh, in ticks: half a year.
 ///
-/// So an idle deadline with its stale period is within the horizon, even if the shard's time has
-/// reached a tick that is a year behind.
+/// So an idle deadline with its stale period is within the horizon. That holds even if the shard's
+/// time has only reached a tick that is a year behind.
 const PERIOD_MAX: u32 = HORIZON / 4;
 
 /// The value of a stamp for an event that never comes.

@@ -215,8 +215,8 @@ impl LoaderBuilder {
     /// Sets the stale period of values: how long they are kept after their deadline, for loads that
     /// fail.
     ///
-    /// A call returns the stale value if the load fails, if it panics in another thread or task, or
-    /// if it takes another caller longer than the [`wait_limit`](Self::wait_limit).
+    /// A call returns the stale value if the load fails, or panics in another thread or task. It
+    /// also does so if another caller loads for longer than the [`wait_limit`](Self::wait_limit).
     ///
     /// By default, the stale period of the cache applies, and such calls return the error.
     ///

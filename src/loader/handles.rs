@@ -502,6 +502,29 @@ impl<F> Shared<F> {
 /// A future that loads an entry again, from [`AsyncLoader::get_then_refresh`].
 ///
 /// The load begins when the future is first polled. Dropping the future cancels the load.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::io;
+/// use std::time::Duration;
+/// use bytecache::{Cache, ManualClock};
+///
+/// let clock = ManualClock::new();
+/// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+/// let builder = cache.loader().refresh_after(Duration::from_secs(50));
+/// let loader = builder.build_async(|_| async { Ok::<_, io::Error>("value") })?;
+/// loader.get_async("key").await?;
+/// clock.advance(Duration::from_secs(51));
+/// let (value, refresh) = loader.get_then_refresh("key").await?;
+/// assert_eq!(value, "value");
+/// if let Some(refresh) = refresh {
+///     tokio::spawn(refresh).await?;
+/// }
+/// assert_eq!(cache.stats().refreshes, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Refresh(Task);
 

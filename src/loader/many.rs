@@ -10,9 +10,9 @@
 //! The call waits for others only after its own load has ended. So two calls that follow each
 //! other's keys do not wait for each other forever.
 //!
-//! Boarding and storing make entries leave. The listener is notified of the first ones before the
-//! load, and of the others after the flights have ended, or earlier if they are many. Before the
-//! flights have ended, calls of the listener for their keys are refused.
+//! Boarding and storing make entries leave. The listener is notified of the first kind before the
+//! load. It is notified of the second kind after the flights have ended, or earlier if they are
+//! many. Before the flights have ended, calls of the listener for their keys are refused.
 
 use core::future::Future;
 use core::mem;

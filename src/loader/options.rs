@@ -11,8 +11,8 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The longest `error_ttl`: half of the longest time to refresh.
 ///
-/// So a refresh that a failure has delayed counts as near, and one that lies half a year ahead,
-/// because it was never asked for, does not.
+/// So a refresh that a failure has delayed counts as near. Entries that are never refreshed have
+/// theirs half a year ahead, which does not count as near.
 const LONGEST_RETRY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The options of loads, as [`LoaderBuilder`](super::LoaderBuilder) sets them.
