@@ -3,7 +3,7 @@
 //!
 //! A [`Cache`] holds serialized entries in preallocated byte rings. It suits services that keep
 //! many small entries in a fixed amount of memory. It does not suit values that are Rust objects,
-//! which would have to be serialized for each read.
+//! which would be deserialized for each read.
 //!
 //! # Quick start
 //!
@@ -55,15 +55,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Value`] keeps the bytes that it was read from, also after its key is removed or replaced.
-//! Memory that values hold cannot be reused, so copy what you keep for long: see
-//! [`docs::limitations`].
+//! A [`Value`] keeps its bytes after its key is removed or replaced. Memory that values hold cannot
+//! be reused. Copy the bytes that you keep for long: see [`docs::limitations`].
 //!
 //! # Expiry
 //!
 //! The builder sets defaults: [`ttl`](CacheBuilder::ttl),
-//! [`time_to_idle`](CacheBuilder::time_to_idle), jitter and stale periods.
-//! [`insert_with_ttl`](Cache::insert_with_ttl) and
+//! [`time_to_idle`](CacheBuilder::time_to_idle), [`ttl_jitter`](CacheBuilder::ttl_jitter) and
+//! [`stale_for`](CacheBuilder::stale_for). [`insert_with_ttl`](Cache::insert_with_ttl) and
 //! [`insert_with_lifetime`](Cache::insert_with_lifetime) set them for one entry. [`ManualClock`]
 //! moves time in tests.
 //!
@@ -140,7 +139,7 @@
 //! Keep the default, [`Policy::Adaptive`], unless your own requests show that another one is
 //! better. [`policy::simulate`] counts the misses of a policy, without a cache. The program
 //! `bytecache-tools` of the repository does it for request traces. [`docs::policies`] has a table
-//! of what suits which traffic.
+//! of policies and the traffic that each suits.
 //!
 //! ```
 //! use bytecache::policy::{Request, Unit, simulate};
@@ -158,26 +157,56 @@
 //!
 //! To write a custom policy, see [`policy`] and [`CacheBuilder::custom_policy`].
 //!
-//! # When a store fails
+//! # When an insert fails
 //!
-//! A store returns an [`Error`] if the entry is too large, or if readers and values hold the space
-//! that it needs. A write that fails removes the older entry under its key: reads then miss it, and
-//! never return the older value.
+//! A method that stores a value returns an [`Error`] if it did not store it:
+//!
+//! | error | reason | remedy |
+//! |---|---|---|
+//! | [`KeyTooLong`](Error::KeyTooLong) | the key has more than 65,535 bytes | use a shorter key |
+//! | [`TooLarge`](Error::TooLarge) | key and value exceed [`max_entry_bytes`](Cache::max_entry_bytes) | set a [larger limit](CacheBuilder::max_entry_bytes) |
+//! | [`Rejected`](Error::Rejected) | readers and values hold the space | drop values; the same call can succeed later |
+//!
+//! A write that fails removes the older entry under its key. Reads then miss the key, and never
+//! return the older value. So a service that can load the value again may ignore the error.
 //!
 //! ```
+//! use bytecache::Error;
+//!
 //! # let cache = bytecache::Cache::new(1 << 20)?;
 //! cache.insert("key", "old")?;
 //! let too_large = vec![0; cache.max_entry_bytes()];
-//! assert!(cache.insert("key", too_large).is_err());
+//! assert!(matches!(cache.insert("key", too_large), Err(Error::TooLarge { .. })));
 //! assert!(cache.get("key").is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Size and statistics
+//!
+//! [`CacheBuilder::bytes_for`] computes `max_bytes` for a number of entries. [`Cache::stats`]
+//! returns counters, and [`Cache::memory`] a breakdown of the memory.
+//!
+//! ```
+//! use bytecache::Cache;
+//!
+//! // 10,000 entries with keys of 24 bytes and values of 200 bytes.
+//! let builder = Cache::builder().shards(2);
+//! let max_bytes = builder.bytes_for(10_000, 24, 200);
+//! let cache = builder.max_bytes(max_bytes).build()?;
+//!
+//! cache.insert("key", "value")?;
+//! cache.get("key");
+//! cache.get("another key");
+//! assert_eq!(cache.stats().hit_ratio(), 0.5);
+//! assert!(cache.memory().allocated <= max_bytes);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Where to read on
 //!
-//! * [`docs::sizing`]: how large `max_bytes` has to be;
+//! * [`docs::sizing`]: the size that a cache needs;
 //! * [`docs::policies`], [`docs::expiry`], [`docs::loading`]: each subject in full;
-//! * [`docs::limitations`]: what the cache does not do;
+//! * [`docs::limitations`]: the limits of the cache, and workarounds;
 //! * [`docs::coming_from`]: for users of moka and quick_cache;
 //! * [`docs::glossary`]: the words of this documentation;
 //! * [`docs::internals`]: how it works.
@@ -186,7 +215,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `bytes` | `bytes::Bytes: From<Value>`, without a copy |
+//! | `bytes` | `Bytes::from(value)`: makes a `bytes::Bytes` of a [`Value`] without a copy. It holds memory of the cache, as the value did. |
 //!
 //! All features are off by default.
 

@@ -1,6 +1,7 @@
 //! Coming from moka or quick_cache: their methods, ours, and what behaves differently.
 //!
-//! Compared with moka 0.12.16 and quick_cache 0.6.24 (0.7.0 has the same methods in these tables).
+//! The tables are for moka 0.12.16 and quick_cache 0.6.24. The methods of quick_cache 0.7.0 in
+//! these tables are the same.
 //!
 //! # The main difference
 //!
@@ -11,8 +12,8 @@
 //! In return, `max_bytes` is a hard limit on all memory of the cache. There is no weigher. Reads
 //! take no lock, and an entry has no allocation of its own.
 //!
-//! Keep the other crate if values are not worth serializing: `Arc`s that are shared, connections,
-//! anything with a destructor.
+//! Keep the other crate if values cannot be serialized cheaply, such as shared `Arc`s, connections,
+//! and types with a destructor.
 //!
 //! # From moka
 //!
@@ -42,13 +43,14 @@
 //! | `run_pending_tasks` | [`maintain`](crate::Cache::maintain) |
 //! | `future::Cache` | the same [`Cache`](crate::Cache); only loads have `async` forms |
 //!
-//! What behaves differently:
+//! Differences in behaviour:
 //!
 //! * **Loads are called loads.** `get_with` of moka loads a missing value: that is `get_or_load`
 //!   here. `view` calls a closure with the bytes of a present value, and never loads.
 //! * **Effects are immediate.** moka records reads and writes in channels, and applies them in
 //!   maintenance tasks. So its counts lag, and it may exceed its capacity for a while. Here each
-//!   insert evicts before it returns, and `len` is exact at some moment of the call.
+//!   insert evicts before it returns, and each shard's part of `len` is exact at some moment of the
+//!   call.
 //! * **Inserts can fail.** An entry may be too large, or readers may hold the space that it needs.
 //!   A failed insert removes the older entry of its key.
 //! * **A handle holds memory.** A [`Value`](crate::Value) keeps the chunk of its entry. Drop it
@@ -58,8 +60,8 @@
 //! * **`retain` acts at once** and takes time in proportion to the number of entries.
 //!   `invalidate_entries_if` returns at once and removes entries later.
 //! * **A listener that panics is called again.** moka stops calling it. The listener here gets
-//!   borrowed bytes, is called before the operation returns, and hears of expired entries when
-//!   their space is taken back.
+//!   borrowed bytes, before the operation returns. It is notified of expired entries when their
+//!   space is taken back.
 //! * **Deadlines are multiples of 16 ms,** and at most two years away. moka allows 1,000 years.
 //!
 //! # From quick_cache
@@ -86,7 +88,7 @@
 //! | `Lifecycle::is_pinned` | none: no entry can be kept from eviction |
 //! | `unsync::Cache` | none: use one shard |
 //!
-//! What behaves differently:
+//! Differences in behaviour:
 //!
 //! * **Entries can expire.** quick_cache has no lifetimes.
 //! * **No closure runs under a lock.** The closure of quick_cache's `entry` runs under the lock of

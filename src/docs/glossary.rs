@@ -23,15 +23,24 @@
 //! | stale | past its deadline, and kept for its stale period |
 //! | negative entry | an entry that records that the store has no value for its key |
 //! | refresh | a load of a key whose entry is present and due to be loaded again |
-//! | value | a [`Value`](crate::Value): a handle of the bytes of one entry, without a copy |
+//! | value | the bytes stored under a key; also a [`Value`](crate::Value), which is a handle of them |
 //! | removal listener | the closure of the caller that is notified of each entry that leaves |
 //! | steady state | a full cache in which each insert evicts about as much as it stores |
+//! | write | an operation that stores, changes or removes an entry |
+//! | store | the database or service that values are loaded from; as a verb: to put an entry into the cache |
+//! | loader | the closure of the caller that fetches a missing value from the store |
+//! | leader, follower | the caller that runs a load, and one that waits for it |
+//! | invalidate | to remove or replace an entry, or to clear the cache, after the store has changed |
+//! | cache-aside | a use of a cache: read; on a miss, fetch from the store and insert |
+//! | bare policy | a policy that runs in the simulator, without a cache |
+//! | miss ratio | the share of requests that were misses |
+//! | chunk | the unit in which a shard's memory is reused |
 //!
 //! # For readers of the source
 //!
 //! | word | meaning |
 //! |---|---|
-//! | ring | the memory of one shard's entries |
+//! | ring | the memory of one shard's entries, divided into chunks |
 //! | charge | bytes that an entry occupies in its ring |
 //! | chunk | the unit in which ring space is opened, sealed, cleaned, retired and reused |
 //! | run | adjacent chunks that are used as one, for large entries |
@@ -52,6 +61,8 @@
 //! | slot | a word of a thread in which a reader publishes a hold |
 //! | pin | a value's count on its chunk; an epoch pin protects the list of threads' records |
 //! | stamp | a word of an entry's header that holds a time |
+//! | removal (of an entry with deadlines) | the end of its lifetime and its stale period, from which its space may be taken back |
+//! | touch log, miss log | hashes or ids that readers leave for the policy, without a lock |
+//! | survivors | live entries that were relocated |
 //! | timing wheel | the structure that finds entries whose deadline has passed |
 //! | flight | one load in progress |
-//! | leader, follower | the caller that runs a load, and one that waits for it |

@@ -1,15 +1,18 @@
-//! Loading through the cache: the guarantees, their cost, and how it works.
+//! Loading through the cache: guarantees, cost and mechanism.
+//!
+//! The *store* is the database or service that a loader reads. The caller that runs a load is its
+//! *leader*, and callers that wait for it are its *followers*.
 //!
 //! # Guarantees
 //!
-//! * **One load.** At any time at most one caller, a thread or a task, runs a loader for a key
-//!   whose result may be stored. Callers that ask for the key meanwhile wait for it. A hit does not
-//!   take part in this.
-//! * **Never stale.** A result is not stored if, since its load began, its key was written or
-//!   removed, or the cache was cleared. Then the result goes to the callers that already wait, and
+//! * **One load.** For each key, at most one caller at a time runs a loader whose result may be
+//!   stored. The caller is a thread or a task. Other callers that ask for the key wait for it. A
+//!   hit waits for nothing.
+//! * **Never stale.** A result is not stored if its key was written or removed after its load
+//!   began, or if the cache was cleared. Then the result goes to the callers that already wait, and
 //!   later callers load again. So *write to the store, then `remove` or `insert`*: no call that
 //!   begins after that returns the older value.
-//! * **No one is left waiting.** Whatever happens to a leader, its followers are notified at once:
+//! * **No one is left waiting.** When a leader ends in any way, its followers are notified at once:
 //!
 //! | the leader | its followers get | stored |
 //! |---|---|---|
@@ -29,19 +32,20 @@
 //! # Which writes invalidate a load
 //!
 //! * `insert` and the other inserts, also if they fail. An `insert_if_absent` that finds an entry
-//!   does not.
+//!   does not invalidate.
 //! * `replace`, also if there was nothing to replace: its caller has a newer value. It then removes
 //!   a stale or negative entry of the key.
 //! * `remove` and `take`, also of an absent key. `set_ttl` to zero, or if it fails. `clear`.
 //! * `retain`, for all keys, as it cannot ask about values that are still being loaded. It also
 //!   removes negative entries.
 //!
-//! Evictions and deadlines do not invalidate a load. An entry with a time to live of zero has
-//! expired, but is kept for its stale period, and a load that fails may return it. `remove` the
-//! entry if that must not happen.
+//! Evictions and deadlines do not invalidate a load. An insert with a time to live of zero keeps
+//! its value for the stale period. A load that fails may return that value. Use `remove` if that
+//! must not happen.
 //!
-//! Two callers that write to the store and then `insert` at the same time may insert in another
-//! order than they wrote. Where that can happen, `remove` instead, or have one writer for each key.
+//! Two callers may write to the store and then `insert` at the same time. Their inserts may then
+//! come in another order than their writes. If that can happen, use `remove` instead, or have one
+//! writer for each key.
 //!
 //! # Errors of several types
 //!
@@ -52,19 +56,19 @@
 //!
 //! After [`refresh_after`](crate::LoaderBuilder::refresh_after) the first reader of an entry gets
 //! the permit to refresh it. The permit moves the time of the entry's refresh, so other readers do
-//! not even look at the lock.
+//! not try to take the lock.
 //!
-//! * The load registers when it begins: in place, on the executor, or when its future is first
-//!   polled. If the entry has left or was replaced by then, it does not begin.
+//! * The load begins in place, on the executor, or when its future is first polled. It does not
+//!   begin if the entry has left or was replaced by then.
 //! * If it fails or never begins, the entry is due again a second after the permit, or after the
 //!   [`error_ttl`](crate::LoaderBuilder::error_ttl).
 //! * A refresh in progress is not begun a second time, however long it takes.
 //! * A refresh is a load like any other. It is not stored if the key was changed meanwhile, and
 //!   callers that find the key absent follow it.
 //!
-//! The `error_ttl` uses the same stamp if there is a value: its lowest bit then records that a load
-//! has failed. So entries of a loader have this stamp, four bytes, if the loader refreshes in any
-//! way or has an `error_ttl`. Other entries have none, and their loads are not delayed.
+//! If there is a value, the `error_ttl` uses the stamp of the refresh: its lowest bit records that
+//! a load has failed. So entries of a loader have this stamp, four bytes, if the loader refreshes
+//! in any way or has an `error_ttl`. Other entries have none, and their loads are not delayed.
 //!
 //! [`early_refresh`](crate::LoaderBuilder::early_refresh) draws a random number for each read, by
 //! the formula of XFetch (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
@@ -77,19 +81,19 @@
 //! threads that lock two mutexes in different orders. A `wait_limit` ends that.
 //!
 //! Only a load of the very same key is detected, on the thread that runs the loader or in its task.
-//! A load that the loader has another thread or task make is not. A loader may run other tasks on
-//! its own thread, with an executor of its own. Their calls for its key are refused, although they
-//! could wait.
+//! A load that the loader starts on another thread or task is not detected. A loader may run other
+//! tasks on its own thread, with an executor of its own. Their calls for its key return
+//! `Reentrant`, although they could wait.
 //!
 //! `get_or_load` blocks its thread: use `get_or_load_async` in a task. A thread that waits for a
-//! task's load needs that task to be polled elsewhere. A task that holds a loading future, and does
-//! not poll it while it awaits something else, delays all its followers.
+//! task's load blocks forever if only this thread polls that task. A task may hold a loading future
+//! without polling it. That delays all followers of the load.
 //!
 //! # Cost
 //!
 //! `cargo bench --bench loading`, 2 cores of an AMD EPYC (Zen 5), entries of 128 bytes, one thread,
-//! medians of 21 rounds in turns. The hits are of 2,000 entries. The misses are of new keys, by a
-//! loader that returns at once, and evict others:
+//! medians of 21 interleaved rounds. Hits read one of 2,000 entries. Misses load new keys, with a
+//! loader that returns at once, and evict other entries:
 //!
 //! | | ns |
 //! |---|---:|
@@ -103,10 +107,10 @@
 //! | `get_or_load_many`, a load of 16 keys, for each key | 947 |
 //! | `get_or_load_async`, a load | 960 |
 //!
-//! A load in progress takes about 330 bytes and its key, and a waiting task 48.
-//! `tests/allocations.rs` compares that with the allocator. An entry takes four bytes more if its
-//! loader refreshes in any way or has an `error_ttl`. A negative entry takes its key, header and
-//! deadline.
+//! A load in progress takes about 330 bytes and its key, and a waiting task 48 bytes.
+//! `tests/allocations.rs` compares these numbers with the allocator's. An entry takes four bytes
+//! more if its loader refreshes in any way or has an `error_ttl`. A negative entry takes its key,
+//! header and deadline.
 //!
 //! # How it works
 //!
@@ -114,18 +118,19 @@
 //! for threads and a list of wakers for tasks (`flight.rs`). A shard keeps its flights in a tree,
 //! by key, under its own lock (`shard/load.rs`).
 //!
-//! An entry of that tree is the *lease*, as memcache's users call it (Nishtala et al., "Scaling
-//! Memcache at Facebook", NSDI 2013). A write to a key removes its flight from the tree. A leader
-//! stores its result if its flight is still there, under the same hold of the lock. So a load needs
-//! no tokens, no tombstones for removed keys, and no order of its own between threads. A write pays
-//! for one look at an empty tree.
+//! A flight in that tree acts as a *lease* in memcache (Nishtala et al., "Scaling Memcache at
+//! Facebook", NSDI 2013). A write to a key removes its flight from the tree. A leader takes the
+//! lock, and stores its result if its flight is still in the tree. So a load needs no tokens, no
+//! tombstones for removed keys, and no memory orders of its own. If nothing is being loaded, a
+//! write only checks that the tree is empty.
 //!
-//! A caller that finds nothing looks once more under the lock before it leads. Otherwise a caller
-//! that was preempted after its first look would load a value that another caller has just stored.
+//! A caller that finds nothing searches again under the lock before it becomes the leader.
+//! Otherwise, a caller that was preempted after its first search could load a value that another
+//! caller has just stored.
 //!
-//! The loader runs in the calling thread or task and never elsewhere. There is no executor, and the
-//! loader of a task may borrow from it. So a leader that is dropped cannot be finished by another,
-//! which starts its own load instead.
+//! `get_or_load` and its variants run the loader in the calling thread or task. They have no
+//! executor, so the loader may borrow from the caller. A load whose future is dropped cannot be
+//! continued by a follower, which starts its own load instead.
 //!
 //! A negative entry is an entry without a value, with a mark in its header. All reads except those
 //! of loads treat it as a miss. Policies treat it like any other entry. The removal listener is not

@@ -4,11 +4,11 @@
 //!
 //! * [`policies`]: which eviction policy to choose, and how each compares with published
 //!   references;
-//! * [`sizing`]: how many bytes a cache needs for its entries;
+//! * [`sizing`]: the bytes that a cache needs for its entries;
 //! * [`expiry`]: lifetimes, their accuracy and their cost;
 //! * [`loading`]: one load for each key, whose result is never stale;
-//! * [`limitations`]: what the cache does not do, and what to do about it;
-//! * [`coming_from`]: how the methods of moka and quick_cache map to this crate;
+//! * [`limitations`]: the limits of the cache, and workarounds;
+//! * [`coming_from`]: the methods of moka and quick_cache, and their counterparts here;
 //! * [`glossary`]: the words that these pages use.
 //!
 //! # For readers of the source

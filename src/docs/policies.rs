@@ -16,24 +16,26 @@
 //! | `gdsf` | the most hits where sizes vary much | byte hit ratio; it costs O(log n) | is logged | 26.0 |
 //! | `arc` | databases, mixed recency and frequency | loops | is logged | 24.3 |
 //! | `2q` | blocks and databases | keys that come back once, soon | is logged | 17.2 |
-//! | `slru` | what LRU is used for, with scans | pure recency | is logged | 10.0 |
+//! | `slru` | recency with scans | pure recency | is logged | 10.0 |
 //! | `lfu` | popularity that hardly changes | anything else | is logged | 16.0 |
-//! | `lru` | pure recency; to compare with another cache | scans, loops | is logged | 8.0 |
+//! | `lru` | pure recency; comparisons with another cache | scans, loops | is logged | 8.0 |
 //! | `clock` | LRU with cheap hits | scans, loops | counts | 3.6 |
 //! | `fifo` | the least memory; a baseline | | counts | 3.6 |
 //! | `mru` | a loop over more than fits | everything else | is logged | 8.0 |
 //!
-//! A hit that *counts* adds to two bits beside the entry, at most three times, and then costs
-//! nothing. A hit that *is logged* writes to a log of the shard, which writers read later. A full
-//! index uses 85 % of its ids. `cargo bench --bench policies` prints these bytes, and the time that
-//! each policy takes.
+//! A hit that *counts* adds to a counter of two bits in the index. Once the counter is at its
+//! maximum of three, a hit writes nothing. A hit that *is logged* writes to a log of the shard,
+//! which writers read later. An *id* is a place for an entry in the index. A full index uses 85 %
+//! of its ids. `cargo bench --bench policies` prints these bytes, and the time that each policy
+//! takes.
 //!
 //! # Against the references
 //!
 //! The tables compare our policies, as [`policy::simulate`](crate::policy::simulate) runs them,
 //! with libCacheSim 0.3.5 and Caffeine's simulator (August 2026), on seven public traces.
-//! `BYTECACHE_TRACES=DIR cargo run --release -p bytecache-tools -- hit-ratio` prints all of it.
-//! `tools/tests/reference.rs` checks it.
+//! `BYTECACHE_TRACES=DIR cargo run --release -p bytecache-tools -- hit-ratio` prints all figures,
+//! and `tools/tests/reference.rs` checks them. A *cell* is a trace at one capacity. Points are
+//! percentage points of the miss ratio.
 //!
 //! | policy | capacity in entries | in bytes (12 cells) |
 //! |---|---|---|
@@ -46,7 +48,7 @@
 //! | `s3-fifo` | within 0.4 points of Caffeine above 100 entries, on average 0.05 less: ghosts are kept in sets. With exact ones it was equal in 28 of 45 cells, and within 0.05 points in the others | 1.4 points less to 0.9 more |
 //! | `w-tinylfu` | at most 0.4 points more than Caffeine's adaptive one, on average 1.0 less: the window is steered in another way. With a fixed window 0.7 less to 0.6 more | with a fixed window 5.7 points less to 0.4 more: a candidate that wins is not compared with further victims |
 //!
-//! Percent of requests missed, for capacities of 1, 5 and 10 % of a trace's keys, in entries. For
+//! Requests missed in percent, for capacities of 1, 5 and 10 % of a trace's keys, in entries. For
 //! S3-FIFO and W-TinyLFU the reference is in brackets (`caffeine:s3fifo`,
 //! `caffeine:wtinylfu_climb`). The best of ten references is the lowest of LRU, LFU, 2Q, ARC, SLRU,
 //! S3-FIFO, SIEVE, LIRS, MQ and Caffeine's adaptive W-TinyLFU.
@@ -75,11 +77,11 @@
 //! | twitter52_a | 7,177 | 24.63 | 26.44 | 21.41 | 23.30 | 23.90 | 27.09 | 88.98 | 24.74 | 23.13 | 21.39 (21.38) | 21.52 (22.40) | 23.07 | 20.99 | 21.38 s3-fifo |
 //! | twitter52_a | 14,354 | 20.68 | 22.25 | 19.22 | 19.97 | 20.37 | 23.02 | 84.36 | 20.74 | 19.73 | 18.76 (18.77) | 18.99 (20.76) | 19.72 | 18.44 | 18.76 s3-fifo |
 //!
-//! On average `adaptive` misses 0.08 points more than the best of ten in each cell, at worst 3.10.
-//! For W-TinyLFU it is 0.7 and 3.4, for S3-FIFO 1.1 and 8.5, for 2Q 2.3 and 9.9, for ARC 2.4 and
-//! 9.6, and for LRU 6.5 and 19.1.
+//! On average, `adaptive` misses 0.08 points more than the best of ten in a cell, and 3.10 more at
+//! worst. W-TinyLFU misses 0.7 points more (3.4 at worst), S3-FIFO 1.1 (8.5) and 2Q 2.3 (9.9). ARC
+//! misses 2.4 points more (9.6) and LRU 6.5 (19.1).
 //!
-//! Percent of requests / percent of bytes missed, for capacities in bytes:
+//! Requests missed in percent / bytes missed in percent, for capacities in bytes:
 //!
 //! | trace | bytes | lru | 2q | arc | sieve | s3-fifo | w-tinylfu | gdsf | adaptive | adaptive(favor=bytes) |
 //! |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
@@ -99,14 +101,22 @@
 //!
 //! # What the default is made of
 //!
-//! The table shows the worth of each part of [`Policy::Adaptive`](crate::Policy::Adaptive),
-//! measured on a prototype of it. The prototype moved its border only gradually, and kept every
-//! visited entry of the window for another round:
+//! [`Policy::Adaptive`](crate::Policy::Adaptive) keeps two queues of entries:
+//!
+//! * New entries enter the *window*, and stay there while they are read. A key that is missed again
+//!   soon after its eviction enters *main*. *Ghosts* remember evicted keys.
+//! * An entry of main has a *level*: the rounds through its queue for which it stays without a
+//!   read. Small entries start at higher levels.
+//! * The *border* between the two moves. The part grows that has more visited entries for its space
+//!   (*density*), and whose ghosts are missed more often (*regret*).
+//!
+//! The table shows the effect of each part, measured on a prototype. The prototype moved its border
+//! only gradually, and kept every visited entry of the window for another round:
 //!
 //! * *cells*, *at worst*: points missed more than the best of ten, on average and at worst over the
 //!   21 cells above;
-//! * *synthetic*: points missed more than the best of LRU, S3-FIFO, ARC, 2Q and LFU, over 74
-//!   synthetic cells (Zipf, drifting and in phases, loops, scans, recency, bursts);
+//! * *synthetic*: points missed more than the best of LRU, S3-FIFO, ARC, 2Q and LFU. The 74
+//!   synthetic cells have Zipf (also drifting and in phases), loops, scans, recency and bursts;
 //! * *bytes*: the mean of the 12 cells in bytes.
 //!
 //! | variant | cells | at worst | synthetic | bytes |
@@ -117,40 +127,42 @@
 //! | border by regret alone | 0.29 | 3.3 | 0.10 | 58.32 |
 //! | a plain FIFO for a window | 0.42 | 2.5 | 1.69 | 58.10 |
 //! | no levels in main | 0.43 | 4.3 | 0.04 | 58.72 |
-//! | ghosts that only teach | 5.63 | 17.9 | 4.12 | 57.96 |
+//! | ghosts only move the border | 5.63 | 17.9 | 4.12 | 57.96 |
 //! | one ghost for each entry | 0.54 | 6.8 | -0.82 | 57.51 |
-//! | no comparison of the larger | -0.01 | 2.9 | -0.56 | 57.81 |
-//! | all hits seen, not only visits counted | -0.11 | 2.8 | -0.59 | 57.63 |
+//! | no comparison of charges between window and main | -0.01 | 2.9 | -0.56 | 57.81 |
+//! | every hit is seen, instead of a count up to three | -0.11 | 2.8 | -0.59 | 57.63 |
 //!
-//! A count-min sketch in place of half the ghosts did no better (0.07, -0.61, 57.45), and took as
-//! much memory. The constants were chosen on these traces, with the synthetic ones as a check.
-//! Neighbouring constants do about as well. The policy is weakest on synthetic keys that are read
-//! exactly twice in a short time: 8 points behind ARC at worst.
+//! A count-min sketch in place of half the ghosts did no better (cells 0.07, synthetic -0.61, bytes
+//! 57.45), and took as much memory. The constants were chosen on these traces, and checked on the
+//! synthetic ones. Neighbouring constants do about as well. The policy is weakest on synthetic keys
+//! that are read exactly twice in a short time. There it misses up to 8 points more than ARC.
 //!
-//! A second candidate was an S3-FIFO whose small queue grows and shrinks by its newest ghosts, and
-//! which watches its admissions to the main queue. It was as good on the cells above (0.03, 2.95,
-//! 57.48) and worse on larger caches: 6.0 points behind LIRS on `lirs_multi3`, where this one is
-//! 4.0 behind.
+//! Another design was an S3-FIFO whose newest ghosts resize its small queue, and which measures its
+//! admissions to the main queue. It was as good on the cells above (0.03, at worst 2.95, bytes
+//! 57.48) and worse on larger caches. On `lirs_multi3` it misses 6.0 points more than LIRS, and
+//! `adaptive` 4.0 more.
 //!
 //! # Keys that are read once
 //!
-//! Sessions, results and ids are written once and read once, some time later. The default finds such
-//! keys as often as the better of LRU and S3-FIFO, once three times what fits has gone through with
-//! reads among the writes. Where reads begin only after many writes, it needs nine times what fits.
-//! `tests/later_reads.rs` holds both. In shards of a few hundred entries, too few misses are reported
-//! to rely on.
+//! Sessions, results and ids are often written once and read once, some time later. The default
+//! needs some traffic to adapt to such keys. Then it finds them about as often as the better of LRU
+//! and S3-FIFO. If reads are mixed with the writes, it adapts while three times as many entries are
+//! written as fit. If reads begin only after many writes, it takes nine times as many.
+//! `tests/later_reads.rs` checks both. Shards of a few hundred entries report too few misses for
+//! this.
 //!
-//! W-TinyLFU and ARC have this weakness by their definitions. They learn from hits and from keys that
-//! are stored again, so they keep the keys that came first where a miss stores nothing.
+//! W-TinyLFU and ARC do not adapt to such keys, by their definitions. They learn from hits and from
+//! keys that are stored again. If a miss stores nothing, they keep the keys that came first.
 //!
 //! # In a cache
 //!
 //! With one shard and one thread a cache evicts the entries that the bare policy evicts, in the
-//! same order (`tests/exact_policies.rs`). More shards divide keys unevenly, and capacities change
-//! with the ring. The table shows the cost on `twitter52_a`, in caches whose entries take about 1 %
-//! of the trace's bytes. It compares the percent missed by the cache with the percent missed by one
-//! bare policy with as many live bytes. `BYTECACHE_TRACES=DIR cargo test --release -p
-//! bytecache-tools --test cache_loss -- --nocapture` prints it.
+//! same order (`tests/exact_policies.rs`). Several shards divide keys unevenly, and their
+//! capacities vary with the space in the ring. The table shows the cost on `twitter52_a`, in caches
+//! whose entries take about 1 % of the trace's bytes, or 5 % with the largest `max_bytes`. It
+//! compares the misses of the cache with those of one bare policy with as many live bytes.
+//! `BYTECACHE_TRACES=DIR cargo test --release -p bytecache-tools --test cache_loss -- --nocapture`
+//! prints it.
 //!
 //! | policy | shards | max_bytes | live | cache % | bare policy % | loss |
 //! |---|---:|---:|---:|---:|---:|---:|
@@ -194,6 +206,7 @@
 //! | adaptive | 16 | 700000 | 355004 | 28.00 | 26.47 | +1.53 |
 //! | adaptive | 16 | 2000000 | 1242880 | 21.20 | 20.70 | +0.51 |
 //!
-//! Sixteen shards of 700,000 bytes hold about two hundred entries each, as many as their indexes have
-//! room for. Policies that prefer small entries run out of ids there before they run out of bytes.
-//! Where the cache misses less, several small caches suit the trace better than a large one.
+//! A cache of 700,000 bytes in sixteen shards holds about two hundred entries in each, as many as
+//! their indexes have room for. There, policies that prefer small entries run out of ids before
+//! they run out of bytes. A negative loss means that the trace suits several small caches better
+//! than a large one.

@@ -1,4 +1,4 @@
-//! How large a cache has to be.
+//! The size that a cache needs for its entries.
 //!
 //! [`max_bytes`](crate::CacheBuilder::max_bytes) is a limit on everything that the cache allocates.
 //! Part of it is not available to keys and values. This page says which part.
@@ -24,10 +24,10 @@
 //! # Ok::<(), bytecache::BuildError>(())
 //! ```
 //!
-//! A full cache of this size holds a million entries, within 3 %. With entries larger than 4 KiB,
-//! which come in runs of chunks, it is within 4 %. `tests/sizing.rs` checks every policy, entries
-//! of 32 to 20,000 bytes, one and several shards, with and without a time to live. Shards below
-//! 1 MiB may hold fewer.
+//! A full cache of this size holds a million entries, within 3 %. The result is within 4 % for
+//! entries larger than 4 KiB, which may share runs of chunks. `tests/sizing.rs` checks every
+//! policy, entries of 32 to 20,000 bytes, one and several shards, with and without a time to live.
+//! Shards below 1 MiB may hold fewer.
 //!
 //! For entries of several sizes, pass the mean length of the keys and the mean length of the
 //! values. The result is then an estimate. A size-aware policy (`adaptive`, `gdsf`) keeps more
@@ -35,8 +35,8 @@
 //!
 //! # The formula
 //!
-//! An entry takes in its ring, rounded up to 4 bytes or to the [alignment of
-//! values](crate::CacheBuilder::value_alignment):
+//! An entry takes its *charge* in its ring. The charge is rounded up to 4 bytes, or to the
+//! [alignment of values](crate::CacheBuilder::value_alignment):
 //!
 //! ```text
 //! charge  =  header + 4 x stamps + key + padding + value
@@ -44,11 +44,12 @@
 //!
 //! * The header has 4 bytes. It has 12 if the key is longer than 255 bytes or the value longer than
 //!   65,535.
-//! * Each of these is a stamp: a time to live, a time to idle, a time to idle or a stale period
-//!   other than the cache's, a time to refresh.
+//! * A stamp has 4 bytes and records a time. An entry has one for its time to live, one for its
+//!   time to idle and one for its refresh. It has one more for each of its time to idle and stale
+//!   period that differs from the cache's.
 //! * The padding before the value is empty unless values are aligned.
 //!
-//! Outside its ring, an entry costs in a full shard:
+//! Outside its ring, an entry of a full shard costs:
 //!
 //! | | bytes for each entry |
 //! |---|---|
@@ -56,17 +57,16 @@
 //! | policy | 4 to 31: the [bytes for each id](super::policies), divided by 0.85 |
 //! | timing wheel, if entries have deadlines | 1.2 |
 //!
-//! The index grows in steps. So index, policy and wheel may be a few percent larger than the table
-//! says.
+//! The index grows in steps, so index, policy and wheel may be a few percent larger.
 //!
 //! A ring cannot be full of live entries:
 //!
-//! * At most 97.5 % of it is live. The cache lowers that down to 79 % where entries leave in an
-//!   order that makes it copy many others.
+//! * At most 97.5 % of it is live. The cache lowers this limit, to 79 % at worst, if it has to copy
+//!   many entries to free chunks.
 //! * Some chunks are kept free: one in 64 and two more. A chunk is 1/400 to 1/200 of the shard, and
 //!   at least 4 KiB.
-//! * The end of each chunk that is too short for an entry is unused. Large entries use runs of
-//!   chunks, so that little is lost.
+//! * The end of a chunk is unused if the next entry does not fit there. Large entries use runs of
+//!   chunks, which lose less.
 //!
 //! Each shard has a fixed part of 20 to 25 KiB. It is smaller below 1 MiB, and larger above 400
 //! MiB, where a shard has more than 400 chunks. The cache itself takes 7 KiB or less.
@@ -84,12 +84,12 @@
 //!
 //! # Several shards
 //!
-//! Keys are divided between shards by their hashes, and not evenly. Of `n` entries for each shard
-//! on average, a shard gets `n` plus or minus the square root of `n`. The fullest of many shards
-//! has about `n + 3 * sqrt(n)`.
+//! Hashes divide keys between shards, and not evenly. Of `n` entries for each shard on average, a
+//! shard gets `n` plus or minus the square root of `n`. The fullest of many shards has about `n + 3
+//! * sqrt(n)`.
 //!
-//! `bytes_for` computes the size at which a cache that is *filled* holds the number of entries. If
-//! none of a fixed set of keys may be evicted, the fullest shard has to hold its part. Ask for more
+//! `bytes_for` computes the size at which a *full* cache holds the number of entries. To keep a
+//! fixed set of keys without evictions, the fullest shard has to hold its part. Ask for more
 //! entries then:
 //!
 //! ```
@@ -98,13 +98,13 @@
 //! assert_eq!(to_ask_for.round(), 1_008_485.0);
 //! ```
 //!
-//! An entry may still be evicted at any time. A cache is no store.
+//! An entry may still be evicted at any time: a cache is not a database.
 //!
 //! # Measuring it
 //!
-//! * [`Cache::memory`](crate::Cache::memory) says where the bytes are: live entries, index, policy,
-//!   wheels, overhead.
+//! * [`Cache::memory`](crate::Cache::memory) returns the bytes of each part: live entries, index,
+//!   policy, wheels, overhead.
 //! * [`Stats::evictions`](crate::Stats::evictions) stays 0 as long as everything fits.
 //! * `cargo run --release -p bytecache-tools -- simulate TRACE` prints the miss ratio of every
-//!   policy at several sizes, for requests that you recorded. The largest size that still pays is
-//!   usually smaller than the working set.
+//!   policy at several sizes, for requests that you recorded. Beyond some size, more memory hardly
+//!   lowers the miss ratio. That size is usually smaller than the working set.
