@@ -1,4 +1,4 @@
-//! How the cache works: the map of the source, and pages on design and memory orders.
+//! The map of the source, and pages on design and memory orders.
 //!
 //! * [`design`]: the parts, how they work together, and the reasons for them;
 //! * [`ordering`]: every pair of memory orders, and the model that checks it.
@@ -15,6 +15,7 @@
 //! | | `loader/` | loads by threads and tasks, loaders with rules, loads of many keys |
 //! | | `docs/` | these pages |
 //! | | `loom/`, `shared_lines.rs` | tests: schedules of threads, and writes to shared cache lines |
+//! | | `testing.rs` | access to the state of a cache for integration tests |
 //! | 4 | `cache/` | routing of each operation to its shard; division into shards; operations on all entries |
 //! | 3 | `shard/` | one ring, index, policy and timing wheel behind one lock |
 //! | 2 | `ring/` | bytes of entries: chunks, headers, pins of values |
@@ -22,8 +23,8 @@
 //! | | `policy/` | eviction policies and their simulator |
 //! | | `expiry/` | lifetimes, stamps, the timing wheel |
 //! | | `flight.rs` | one load in progress |
-//! | 1 | `units.rs` | numbers that cross borders of modules: locations, ids, stamps, ticks |
-//! | | `reclaim/` | slots of readers, kept tables |
+//! | 1 | `units.rs` | numbers that several modules use: locations, ids, stamps, ticks |
+//! | | `reclaim/` | slots of readers, replaced tables that are kept |
 //! | | `region.rs` | memory from the system |
 //! | | `removal.rs` | calls of the removal listener |
 //! | | `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `prefetch.rs`, `sync.rs` | errors, hashes, clocks, counters, prefetching, atomics and locks |
@@ -39,12 +40,14 @@
 //! | `lookup.rs`, `read.rs` | reads, without the lock |
 //! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
 //! | `config.rs`, `estimate.rs` | sizes of a shard, and how many entries it will hold |
-//! | `account.rs`, `governor.rs`, `large_share.rs`, `touch.rs` | the shard's part of `max_bytes`, its live target, its share of large entries, its touch log |
+//! | `account.rs`, `governor.rs`, `large_share.rs` | the shard's part of `max_bytes`, its live target, its share of large entries |
+//! | `touch.rs`, `misses.rs` | the touch log and the miss log |
 //! | `notice.rs`, `prefetch.rs` | notices of removals; prefetching for stores |
 //!
-//! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `region.rs` and `prefetch.rs`.
+//! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `region.rs` and `prefetch.rs`
+//! only.
 //!
-//! # The way of an operation
+//! # The path of an operation
 //!
 //! * **A read** (`cache/read.rs`): hash the key, choose the shard, and search its index
 //!   (`shard/lookup.rs`). Publish the entry in a slot (`reclaim/slots.rs`), and check the lane
@@ -53,7 +56,7 @@
 //!   (`shard/space.rs`), append it to a chunk (`ring/mod.rs`), and publish its location
 //!   (`index/mod.rs`).
 //! * **A load** (`loader/`): look for the key, become leader or follower (`shard/load.rs`), run the
-//!   loader, and store its result if the flight is still registered.
+//!   loader, and store its result if the flight is still in the shard's tree.
 
 pub mod design;
 pub mod ordering;

@@ -1,12 +1,12 @@
 //! Memory orders, pair by pair.
 //!
-//! For each atomic, this page names the operations that pair, states what both sides may conclude,
-//! and says why Relaxed is enough where it is used. It names the model in `src/loom/` that was seen
-//! to fail when the order was weakened.
+//! For each atomic, this page names the operations that pair, and states what both sides may
+//! conclude. Where Relaxed is used, it says why that is enough. It also names the model in
+//! `src/loom/` that fails when the order is weakened.
 //!
-//! Three things have an order of their own and are not listed: everything that a shard's lock
-//! guards (its mutex), lists of threads' records (`crossbeam-epoch`), and the last count of a ring
-//! or table (`Arc`).
+//! Three things are not listed, since other code orders them. The mutex of a shard orders
+//! everything that it guards. `crossbeam-epoch` orders lists of threads' records. `Arc` orders the
+//! last count of a ring or table.
 //!
 //! # The life of an entry's bytes
 //!
@@ -20,8 +20,8 @@
 //!
 //! At `a`: the Acquire fence of `ended`, the Release of `mark`, the Acquire of `take`.
 //!
-//! Each arrow is one of the pairs below. Without any of them, a reader may see bytes of another
-//! entry. The models show that, with the exceptions that the sections name.
+//! Each arrow is one of the pairs below. If one of them is missing, a reader may see bytes of
+//! another entry. The models show that, with the exceptions that the sections name.
 //!
 //! # Slots: `reclaim/slots.rs`, `shard/lookup.rs`
 //!
@@ -31,11 +31,11 @@
 //!
 //! | operation | order | pairs with, and why |
 //! |---|---|---|
-//! | `Slot::hold`, `Batch::name` | Release store, then a SeqCst fence | The fence of `for_each_hold`. One of the two fences comes first. If it is the reader's, the writer sees the slot. If it is the writer's, the reader's second look sees the changed lane, or another table. Release: a scan that sees this entry in the slot knows that the reads under the former one are over. |
-//! | the second look: `Kept::is_current`, then `Bucket::live_again` | Acquire | The table, as lanes of a replaced one prove nothing. The lane, whose Release made the entry's bytes visible. It may be a newer entry in the same place, which is held as well as the first one would be. |
+//! | `Slot::hold`, `Batch::name` | Release store, then a SeqCst fence | The fence of `for_each_hold`. One of the two fences comes first. If it is the reader's, the writer sees the slot. If it is the writer's, the reader's second look sees the changed lane, or another table. Release: a scan that sees this entry in the slot knows that the reads of the slot's former entry are over. |
+//! | the second look: `Kept::is_current`, then `Bucket::live_again` | Acquire | The table: lanes of a replaced one prove nothing. The lane: its Release made the entry's bytes visible. It may lead to a newer entry in the same place, which the slot holds just as well. |
 //! | clearing: `Slot::drop`, `Holds::clear_next` | Release | The loads of `for_each_hold`: the reads are over before the chunk is written to. |
 //! | `for_each_hold` | SeqCst fence, then Acquire loads | Both of the above. |
-//! | the list of records, `has_batch` | stored before a slot that they lead to, loaded after the scan's fence | If a scan does not see them, its fence came before the reader's. So Relaxed is enough for `has_batch`. |
+//! | the list of records, `has_batch` | stored before a slot that they lead to, loaded after the scan's fence | If a scan does not see them, its fence came before the reader's fence. So Relaxed is enough for `has_batch`. |
 //! | `Record::used` | Relaxed | Used by the record's owner alone. Another thread gets the record by the registry's lock. |
 //! | a search that finds nothing | Acquire fence, then `is_current` | The Release fence of `Buckets::release`, or the system's clearing of pages: a reader that sees a lane cleared this way also sees the next table. |
 //!
@@ -49,39 +49,39 @@
 //!
 //! # The index: `index/bucket.rs`, `index/mod.rs`
 //!
-//! Tags, locations and overflow counts are stored only by the holder of the shard's lock. So its
-//! own loads are Relaxed and exact.
+//! Tags, locations and overflow counts are stored only by the holder of the shard's lock. So the
+//! holder's loads can be Relaxed, and are exact.
 //!
 //! | atomic | stores | loads | conclusion |
 //! |---|---|---|---|
 //! | location | `set_location`, `move_location`, Release | `live_again`, Acquire | A reader that gets a location sees all bytes of its entry. If it gets an older location, that entry was present when its slot was set. |
-//! | location, at first sight | with the location | `word`, Relaxed | It only says which entry to hold and prefetch. Nothing is read before the second look. |
+//! | location, at the first look | with the location | `word`, Relaxed | It only says which entry to hold and prefetch. Nothing is read before the second look. |
 //! | location's hash bits | with the location | `word`, Relaxed | They decide whether to look. They do not change while a key stays in its lane. |
 //! | location, cleared | `clear_location`, `wipe` | `live_again`, Acquire | There are no bytes to be seen, so any order is enough. The fences ensure that a later second look sees the lane cleared. |
-//! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint. The key is compared, whichever lane it leads to. A new tag with an old location gives the key of another entry, or none. So does an old tag with a new location. |
+//! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint, since the key is compared in any case. A new tag with an old location leads to the key of another entry, or to none. So does an old tag with a new location. |
 //! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every entry that is present throughout the search: it was counted before it was published, and stays counted until it is erased. |
-//! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They choose victims and guard nothing. |
+//! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They only help to choose victims. |
 //! | `TableHint` | `set`, Relaxed | `prefetch`, Relaxed | Addresses that are prefetched and never read. Any mixture of old and new ones works. |
 //!
 //! A key that is present throughout a search is found. Its tag was stored before the search began,
 //! and does not change while the key stays. An update changes the location from one entry of the
 //! key to the next, in a single store. If the entry that is found has expired, the reader searches
 //! again in case it was replaced meanwhile. A thread that has seen the newer value does not see the
-//! older one again, as loads of one atomic by one thread never go back.
+//! older one again: loads of one atomic by one thread never go back.
 //!
-//! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket, shows their
+//! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket, visits their
 //! entries, and then checks whether the bucket has overflowed. An entry that is present throughout
-//! has its tag, and is counted, at each of these moments, in each table. A table that was replaced
-//! may have been emptied. So each step ends like a search that finds nothing, by an Acquire fence
-//! and a check that its table is current. Where an entry seems to be over, it is looked up by its
-//! key, like in a read.
+//! has its tag in a lane, and is counted as overflowed if it was displaced. Both hold in each
+//! table. A table that was replaced may have been emptied. So each step ends like a search that
+//! finds nothing, by an Acquire fence and a check that its table is current. An entry that seems to
+//! have left is searched by its key, as in a read.
 //!
 //! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
 //! `publishing::a_key_that_is_updated_is_never_absent`.
 //!
 //! For `get_many`: `publishing::what_a_guess_finds_is_not_older_than_what_was_read_since` and
 //! `publishing::a_guess_in_a_table_that_was_replaced_since_is_not_believed`. They fail if a guess
-//! is believed for its table or its lane alone.
+//! is accepted after a check of only its table, or only its lane.
 //!
 //! For `clear`: `publishing::bytes_stay_while_a_reader_looks_at_them_and_the_shard_is_cleared`. It
 //! fails if the ring is cleared before the index.
@@ -92,8 +92,8 @@
 //!   pointer sees the whole table, with all entries that were moved to it. Writers hold the shard's
 //!   lock, which orders them.
 //! * Replaced tables are kept as long as the shard, so a search needs no hold on its table. Their
-//!   pages go back to the system at once, and read as free lanes from then on. A search believes a
-//!   table only if it is current after the search.
+//!   pages go back to the system at once, and then read as free lanes. A search accepts its result
+//!   only if its table is still current after the search.
 //!
 //! Models: `growth::a_key_is_found_while_its_table_is_replaced_and_cleared`,
 //! `growth::an_entry_that_leaves_after_its_table_was_replaced_is_not_read`.
@@ -101,34 +101,34 @@
 //! # The list of records: `Published` in `reclaim/mod.rs`
 //!
 //! `crossbeam-epoch` frees a replaced list when no scan can see it any more. `replace` (AcqRel)
-//! pairs with `load` (Acquire): a scan sees whole records. No model relies on the epochs, whose
-//! stand-in drops nothing.
+//! pairs with `load` (Acquire): a scan sees whole records. The models do not test the epochs: their
+//! substitute under loom frees nothing.
 //!
 //! # Pins of chunks: `ring/chunk.rs`, `ring/shared.rs`
 //!
 //! The word of a chunk has the ring's own pin, the mark, and the number of values. Every change but
-//! `renew` is a read-modify-write. So all of them see each other in one order, and a Release in it
-//! reaches every later Acquire (a *release sequence*).
+//! `renew` is a read-modify-write. So the changes are in one order, and a Release in it reaches
+//! every later Acquire (a *release sequence*).
 //!
 //! | operation | order | pairs with, and why |
 //! |---|---|---|
-//! | `pin` | Relaxed | The location was loaded with Acquire, so the bytes are visible. The own pin cannot end while a slot holds the entry or the lock is held, so the word is not zero. |
+//! | `pin` | Relaxed | The location was loaded with Acquire, so the bytes are visible. The ring's own pin cannot end while a slot holds the entry or the lock is held, so the word is not zero. |
 //! | `pin_again` | Relaxed | A pin is held already, as in `Arc::clone`. |
 //! | `unpin` | Release | The fence in `ended`: this value's reads happen before the chunk is freed, by any thread. |
-//! | `drop_own` | Release | The same fence. It passes on what the scan of the slots has gathered: reads that never took a value. |
-//! | `ended`, at zero | Acquire fence | Only the thread that found zero needs it. No other thread changes the word then: values come from live locations, marks from values. |
+//! | `drop_own` | Release | The same fence. It also passes on what the scan of the slots has acquired: the ends of reads that never took a value. |
+//! | `ended`, at zero | Acquire fence | Only the thread that found zero needs it. No other thread changes the word then: pins come from live locations, and marks from pins. |
 //! | `renew` | Relaxed store | No thread loads the word before the chunk is in the freed set, which is a Release. |
-//! | `mark`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. They follow each other in the one order of the word. |
+//! | `mark`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. The order of the word's changes includes them. |
 //! | `has_values` | Acquire | `unpin`: a ring that is dropped frees its memory after the reads of values that have ended. Elsewhere it is a hint. |
 //! | `span`, `back` | Relaxed | Stored under the lock before the chunk's first location is published. Loaded by holders of a pin or a location, or by the thread that frees the chunk. |
 //!
-//! The thread that brings the word to zero has a count of the ring's `Arc`. `drop_own` makes one
-//! before it ends the own pin, so the last value finds it, on any thread. Models count these counts
-//! (`ring/shadow.rs`, `Counts`), as loom does not see those of the `Arc`.
+//! The thread that brings the word to zero owns a count of the ring's `Arc`. `drop_own` adds that
+//! count before it ends the ring's own pin, so the last value finds it, on any thread. loom does
+//! not see the counts of the `Arc`, so models track them in `Counts` of `ring/shadow.rs`.
 //!
 //! * `FreedSet::mark` (Release) pairs with the swap in `take` (Acquire): the pin word is new, and
 //!   all reads of the chunk happen before the next bytes are written. The load before the swap is
-//!   Relaxed: a bit that it misses is taken the next time.
+//!   Relaxed: a bit that it does not see is taken the next time.
 //! * `pinned` is a Relaxed counter. It bounds how many chunks values may hold. An addition comes
 //!   before its subtraction because the pin word orders the two.
 //! * `is_crowded`, `is_orphan`, `recount_at` and `usual_lines` are Relaxed hints.
@@ -149,13 +149,14 @@
 //! changes. The lock's holder stores it while readers load the lengths, so the word is atomic.
 //!
 //! * `mark_dead` (Release) comes after the lane has changed. `has_left` loads the mark with
-//!   Relaxed. A reader that finds it searches again, and the fence of its next hold pairs with
-//!   `mark_dead`. So its second look at the lane does not find the dead entry again. With a weaker
-//!   store it might, over and over. Only readers of stamps check the mark.
+//!   Relaxed. A reader that finds the mark searches again, and the fence of its next hold pairs
+//!   with `mark_dead`. So its second look at the lane does not find the dead entry again. With a
+//!   Relaxed store, the reader might find it any number of times. Only readers of stamps check the
+//!   mark.
 //!
-//! In models an entry's words are loom's own atomics, behind the functions that ship
-//! (`ring/shadow.rs`). The bytes around them have cells. An access to a cell that the pairs above
-//! do not order fails a model.
+//! In models, an entry's words are loom's own atomics, behind the same functions
+//! (`ring/shadow.rs`). The other bytes are loom's cells. A model fails if the pairs above do not
+//! order an access to a cell.
 //!
 //! Model: `idle::an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry`.
 //!
@@ -166,23 +167,23 @@
 //! one order. Only the idle stamp is also changed by readers.
 //!
 //! * `set_stamp` (the Release half) pairs with `stamp_at` and `idle_stamp` (Acquire). A thread that
-//!   sees a changed deadline sees all that was written before: a later read of another key does not
-//!   go back behind that.
+//!   sees a changed deadline sees all that was written before the change, also in its later reads
+//!   of other keys.
 //!
-//! An entry may be relocated while readers change its idle stamp. `relay.rs` hands the stamp over.
-//! At each moment one word is in force: the stamp at the old place, the relay, or the stamp at the
-//! new place.
+//! An entry may be relocated while readers change its idle stamp. The *relay* (`relay.rs`) holds
+//! the stamp meanwhile. At each moment one word is in force: the stamp at the old place, the relay,
+//! or the stamp at the new place.
 //!
 //! | operation | order | pairs with, and why |
 //! |---|---|---|
-//! | the relay is opened | Release store | Its load (Acquire): a reader that finds another entry's stamp in the relay finds its own entry dead, or arrived. |
+//! | the relay is opened | Release store | Its load (Acquire): a reader that finds another entry's stamp in the relay finds its own entry dead, or in its new place. |
 //! | the old stamp becomes `LEAVING` | AcqRel exchange | Release: a reader that loads `LEAVING` (Acquire) finds the relay opened. Acquire: earlier changes by readers are passed on. |
 //! | the relay is changed | AcqRel exchange | Its load, and its closing. |
 //! | the relay is closed | AcqRel | Release, after the old entry was marked dead: a reader that finds it closed finds the mark. Acquire: the last change of the relay is passed on. |
 //! | the new stamp is no longer `ARRIVING` | AcqRel exchange | `idle_stamp`: it passes on the change that the closing took over. |
 //! | `ARRIVING` is stored | Relaxed | The location is published with Release after it. |
 //! | a stamp is loaded again, after the relay | Relaxed load | The load of the relay has synchronized with its change, if there was one. |
-//! | turns are counted | Relaxed load | Under the lock. |
+//! | turns (uses of the relay) are counted | Relaxed load | Under the lock. |
 //!
 //! A reader that has found any entry past its deadline checks the dead mark as well: another entry
 //! may have taken its place before the deadline.
@@ -192,10 +193,10 @@
 //!
 //! Models of the relay, each of which was seen to fail:
 //!
-//! | model | weakened |
+//! | model | fails with this weakened |
 //! |---|---|
 //! | `relay::a_reader_sees_its_change_of_a_stamp_that_is_on_its_way` | the Release of `LEAVING` and of the closing, the loads of the stamp and of the relay; no check of the dead mark |
-//! | `relay::a_change_counts_for_its_own_entry_while_others_are_relocated` | the opening; no second look at `ARRIVING`, no turns, one word for `LEAVING` and `ARRIVING` |
+//! | `relay::a_change_counts_for_its_own_entry_while_others_are_relocated` | the opening; or no second look at `ARRIVING`, no turns, one word for both `LEAVING` and `ARRIVING` |
 //! | `relay::a_reader_sees_the_stamp_of_its_own_entry_while_others_are_relocated` | no second look by a reader that only loads |
 //! | `relay::who_sees_a_change_sees_what_was_done_before_it` | the Acquire of `LEAVING` and of the closing, the load of a stamp that is in the relay |
 //! | `relay::who_sees_a_stamp_that_has_arrived_sees_what_was_done_before_it_was_changed` | the exchange that ends `ARRIVING` |
@@ -217,16 +218,18 @@
 //!
 //! # A shard's time: `expiry/time.rs`
 //!
-//! Stamps hold the low half of a tick. A reader completes it from the time that its shard has
-//! *reached*, which lies before every removal that is still to come.
+//! Stamps hold the low half of a tick. A reader completes it with the time that its shard has
+//! *reached*. An entry's *removal* is the tick from which its space may be taken back. The reached
+//! time lies before the removals of all entries that are present.
 //!
 //! * `reach` (Release), after entries were removed, pairs with `reached` (Acquire), before a
-//!   search. A reader that sees the later time does not find an entry whose removal lies before it.
-//!   It would take that removal for one four billion ticks ahead. A reader that sees an older time
-//!   and finds a newer entry is right as long as the two are less than 50 days apart.
+//!   search. A reader that sees the later time does not find an entry whose removal lies before
+//!   that time. Otherwise the reader would take the removal for one that is four billion ticks
+//!   ahead. A reader may see an older time and find a newer entry. It is right as long as the two
+//!   are less than 50 days apart.
 //! * `skew` is stored (Release) after the clock was seen to have gone back, and loaded (Acquire)
-//!   before the clock is read. With the new skew, the clock is read as it is since it went back.
-//!   With the old one, the time is early, and `reached` stands in for it.
+//!   before the clock is read. With the new skew, the reader also sees the clock after its move
+//!   back. With the old skew, the time is too early, and `reached` takes its place.
 //!
 //! Models: `idle::an_entry_that_is_being_taken_out_is_not_found_alive`,
 //! `idle::a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed`. No model covers
@@ -235,8 +238,9 @@
 //! # The touch log: `shard/touch.rs`
 //!
 //! * `push` adds to `used` (AcqRel). `drain` stores 0 in it (Release) after it has emptied the
-//!   places: a place is filled after it was emptied.
-//! * `drain` first swaps the capacity in (AcqRel): from then on pushes find the stripe full.
+//!   places: so a place is filled only after it was emptied.
+//! * `drain` first swaps the capacity into `used` (AcqRel): from then on, pushes find the stripe
+//!   full.
 //! * Places are Relaxed. A thread may take a place, and fill it only after a drain has passed. Its
 //!   touch then comes one drain late, or takes the place of one that came after that drain. Each id
 //!   is swapped out, so a touch arrives at most once.
@@ -245,37 +249,37 @@
 //!
 //! Models: `touches::touches_that_meet_no_drain_all_arrive`,
 //! `touches::a_touch_arrives_at_most_once_however_often_the_log_is_drained`. They need each step to
-//! be one read-modify-write, and none of the orders. The orders keep a place from being emptied
-//! after it was filled again, on processors that let loads pass later stores. loom does not explore
-//! that, and it would cost a touch at worst.
+//! be one read-modify-write, and pass with weaker orders. The orders keep a place from being
+//! emptied after it was filled again, on processors that reorder a load and a later store. loom
+//! does not explore that. The fault would lose a touch at worst.
 //!
 //! # The miss log: `shard/misses.rs`
 //!
-//! All accesses are Relaxed, and no model is needed: a reader stores a hash, and the holder of the
-//! lock takes it out. Nothing else is read through it. A hash may be lost, and each push is seen at
-//! most once, as one store fills a place and one empties it.
+//! All accesses are Relaxed, and no model is needed. A reader stores a hash, and the holder of the
+//! lock takes it out. No other memory depends on the hash. A hash may be lost. Each push is seen at
+//! most once, since one store fills a place and one empties it.
 //!
 //! # Loads: `shard/load.rs`, `flight.rs`
 //!
-//! * Leases are ordered by the shard's lock alone. A changed store is seen by every load that
-//!   registers after the write that followed the change. A load that registered before it finds its
-//!   flight gone when it comes to store.
-//! * A flight's own lock orders its end and its followers. A task registers under the same hold of
-//!   that lock under which it has found no end.
-//! * `seated`, `seats` and `bytes` are Relaxed: seats are taken under the shard's lock, and given
-//!   up at any time.
+//! * The shard's lock alone orders leases. A caller changes the database, and then writes the key.
+//!   A load that registers after this write reads the changed database. A load that registered
+//!   before finds its flight gone, and does not store its result.
+//! * A flight's own lock orders its end and its followers. A task takes this lock, checks that the
+//!   load has not ended, and registers before it releases the lock.
+//! * `seated`, `seats` and `bytes` are Relaxed. Places for waiting tasks are taken under the
+//!   shard's lock, and may be given up at any time.
 //!
-//! Models: all of `loads`.
+//! Models: all in `src/loom/loads.rs`.
 //!
 //! # Counters: `shard/account.rs`, `stats.rs`
 //!
-//! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed. It never
-//!   passes the budget in the one order of its changes. The memory behind it is handed over by
-//!   other means. `index` and `flights` are parts of it, for reports.
+//! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed. In the
+//!   order of its changes, it never exceeds the budget. It does not order accesses to the memory
+//!   that it counts. `index` and `flights` are parts of it, for reports.
 //! * The counters of loads are Relaxed, and shared by all shards of a cache.
-//! * A notifier's `waiting_bytes` (`removal.rs`) is a bound, Relaxed: each list that it counts is
-//!   behind a lock, or a thread's own. So is `deferred_lists`, by which a write sees whether there is
-//!   anything to take: it sees what an earlier write has left.
+//! * `waiting_bytes` (`removal.rs`) is a Relaxed bound: each list that it counts is behind a lock,
+//!   or owned by one thread. `deferred_lists` is Relaxed, too. It tells a write whether earlier writes
+//!   have left notices to take.
 //! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has
-//!   its number. The mutex around the free numbers passes a stripe from a thread that has ended to
-//!   the next. The last stripe is shared, and uses atomic additions.
+//!   its number. The mutex of the free numbers orders the last use of a stripe by an ended thread
+//!   and the first use by the next thread. The last stripe is shared, and uses atomic additions.
