@@ -120,7 +120,7 @@
 //!     .ttl(Duration::from_secs(600))
 //!     .refresh_after(Duration::from_secs(540)) // The first reader after nine minutes loads again.
 //!     .negative_ttl(Duration::from_secs(30)) // "There is no such user" is remembered, too.
-//!     .stale_for(Duration::from_secs(3600)) // A failed load returns the older value for an hour.
+//!     .stale_for(Duration::from_secs(3600)) // A failed load returns the older value.
 //!     .wait_limit(Duration::from_secs(2))
 //!     .build(|id| read_user(id).map(Loaded::from))?;
 //!

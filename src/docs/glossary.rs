@@ -34,7 +34,6 @@
 //! | cache-aside | a use of a cache: read; on a miss, fetch from the store and insert |
 //! | bare policy | a policy that runs in the simulator, without a cache |
 //! | miss ratio | the share of requests that were misses |
-//! | chunk | the unit in which a shard's memory is reused |
 //!
 //! # For readers of the source
 //!
@@ -59,7 +58,7 @@
 //! | reclaim | to get a retired chunk back once no reader can see it |
 //! | hold | what keeps a chunk from being reused while a reader reads it |
 //! | slot | a word of a thread in which a reader publishes a hold |
-//! | pin | a value's count on its chunk; an epoch pin protects the list of threads' records |
+//! | pin | a [`Value`](crate::Value)'s count on its chunk; an epoch pin protects the list of threads' records |
 //! | stamp | a word of an entry's header that holds a time |
 //! | removal (of an entry with deadlines) | the end of its lifetime and its stale period, from which its space may be taken back |
 //! | touch log, miss log | hashes or ids that readers leave for the policy, without a lock |

@@ -72,9 +72,9 @@
 //! * S3-FIFO and the default remember evicted keys as *ghosts*. When the index grows, they forget
 //!   some ghosts, and the others age faster. That happens while the cache fills, and rarely later.
 //! * The default may evict a new entry at once. It does so if the entry is larger than the mean,
-//!   and every entry that would have to leave its queue of new entries was read. GDSF also evicts
-//!   new entries, by its definition. The insert returns `Ok`, since an entry may be evicted at any
-//!   time. If the key comes back soon, the default keeps it.
+//!   and if all entries that would make room in its queue of new entries were read. GDSF also
+//!   evicts new entries, by its definition. The insert returns `Ok`, since an entry may be evicted
+//!   at any time. If the key comes back soon, the default keeps it.
 //! * The default favours small entries. So it has more hits, and misses more bytes than S3-FIFO
 //!   does.
 //!
@@ -86,11 +86,11 @@
 //! * The removal listener is notified of an expired entry when its space is taken back, not at its
 //!   deadline.
 //! * Each move ahead of the clock counts, even one that makes up for a move back. Entries that were
-//!   inserted before both may expire early by as much.
+//!   inserted before both moves may expire early by as much.
 //! * After the clock jumps ahead, writes catch up with the removal of expired entries. Until they
 //!   have, a time to live of more than half a year may be cut, to half a year at worst.
 //! * In a shard that is not written to, entries with a time to idle expire two years after the last
-//!   write, however often they are read.
+//!   write, even if they are read.
 //! * A [refresh](crate::Lifetime::refresh_after) that has been due for more than 13 months is not
 //!   due for the next 13.
 //!
@@ -130,9 +130,9 @@
 //!
 //! The crate is tested on 64-bit Linux on x86-64. All measurements are from there.
 //!
-//! It should work on other 64-bit systems of the standard library, such as Linux on AArch64, macOS,
-//! Windows, FreeBSD and Android. It should also work on 32-bit systems with 64-bit atomics, and
-//! compiles for 32-bit x86 Linux. Nothing of this is tested. The differences are:
+//! It is expected to work on other 64-bit systems of the standard library, such as Linux on
+//! AArch64, macOS, Windows, FreeBSD and Android. The same holds for 32-bit systems with 64-bit
+//! atomics. It compiles for 32-bit x86 Linux. Nothing of this is tested. The differences are:
 //!
 //! * Huge pages are used on Linux only, and prefetching on x86-64 only.
 //! * Three kinds of memory are given back to the system only on Linux and Android, by

@@ -20,9 +20,9 @@
 //! | returns [`Loaded::Absent`](crate::Loaded::Absent) | [`LoadError::Absent`](crate::LoadError::Absent) | a negative entry, for the negative time to live |
 //! | returns an error | [`LoadError::Failed`](crate::LoadError::Failed), the same error | nothing, or the failure for the [`error_ttl`](crate::LoaderBuilder::error_ttl) |
 //! | panics; the panic goes on in the leader | [`LoadError::Panicked`](crate::LoadError::Panicked) | nothing |
-//! | is a future that is dropped | nothing: the first follower loads, with its own loader | |
-//! | takes longer than a follower's [`wait_limit`](crate::LoaderBuilder::wait_limit) | [`LoadError::TimedOut`](crate::LoadError::TimedOut), and the load goes on | |
-//! | asks for its own key | [`LoadError::Reentrant`](crate::LoadError::Reentrant), itself | |
+//! | is a future that is dropped | no result: the first follower loads, with its own loader | nothing |
+//! | takes longer than a follower's [`wait_limit`](crate::LoaderBuilder::wait_limit) | [`LoadError::TimedOut`](crate::LoadError::TimedOut), and the load goes on | as above, later |
+//! | asks for its own key; that call returns [`LoadError::Reentrant`](crate::LoadError::Reentrant) | the result of the load | as above |
 //!
 //! * **Bounded memory.** Loads in progress, their keys, and waiting tasks count against
 //!   `max_bytes`. They are [`Memory::flights`](crate::Memory::flights), at most an eighth of each

@@ -3,7 +3,7 @@
 //! ```text
 //!   key     hash -> shard, bucket, tag
 //!                     |
-//!   reader  bucket (one line) -> slot, fence -> entry in the ring -> compare keys -> closure, copy, Value
+//!   reader  bucket (one line) -> slot, fence -> entry in the ring -> compare keys -> value
 //!                     ^                           ^
 //!   writer  lock -> policy: victims         ring: moves, retired chunks -> slots -> values -> free
 //! ```
@@ -56,7 +56,7 @@
 //! write. Fresh entries go to one open chunk, the first *stream*. Relocated entries go to a second
 //! stream, and entries that are relocated again to a third. So a chunk holds entries of similar
 //! age, which leave at similar times. On Zipf 0.9 traffic with S3-FIFO, the ring is 91 % live with
-//! the third stream and 88 % without it, for the same amount of copying.
+//! the third stream and 88 % without it. The amount of copying is the same.
 //!
 //! A governor sets the largest live share of the ring. It is at most 97.5 %, and falls to 79 % as
 //! the bytes copied for each byte stored approach 3.
@@ -223,11 +223,10 @@
 //!
 //! Two threads that insert into one cache are hardly faster together than one alone. With a cache
 //! for each they are twice as fast. An insert with an eviction touches about 24 cache lines that
-//! other writers write. These are the lines of the new entry (5), the victim (2), buckets (4),
-//! ghosts (2), queues (3), chunks (2), the shard (3) and the policy (3). Half of them were last
-//! written by the other core. Prefetching them together does not make them free: each such line
-//! took a core 28 ns, however many it had requested. So the number of lines matters, and the moment
-//! of the request.
+//! other writers write. The new entry has 5 of them and the victim 2. Buckets have 4, ghosts 2,
+//! queues 3, chunks 2, the shard's state 3 and the policy 3. Half of them were last written by the
+//! other core. Prefetching them together does not make them free: each such line took a core 28 ns,
+//! however many it had requested. So the number of lines matters, and the moment of the request.
 //!
 //! * **Few lines.** The words that each insert writes come first in `State`, `Ring`, `WriteCounts`,
 //!   the default policy and its queues. They take three lines in the state and three in the policy,
