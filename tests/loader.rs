@@ -95,6 +95,11 @@ fn a_builder_refuses_rules_that_make_no_sense() {
     assert_eq!(kind(cache.loader().ttl(Duration::ZERO)), BuildError::ZeroLifetime);
     let (refresh_after, ttl) = (2 * SECOND, 2 * SECOND);
     assert_eq!(kind(cache.loader().ttl(ttl).refresh_after(ttl)), BuildError::LateRefresh { refresh_after, ttl });
+    // A loader without a time to live of its own has the cache's.
+    let (with_ttl, _) = timed(|builder| builder.ttl(ttl));
+    assert_eq!(kind(with_ttl.loader().refresh_after(ttl)), BuildError::LateRefresh { refresh_after, ttl });
+    assert!(with_ttl.loader().refresh_after(ttl - SECOND).build(|_| value("")).is_ok());
+    assert!(with_ttl.loader().ttl(2 * ttl).refresh_after(ttl).build(|_| value("")).is_ok());
     let sleepless = cache.loader().wait_limit(SECOND).build_async(|_| async { value("") });
     assert_eq!(sleepless.unwrap_err(), BuildError::NoSleep);
     for beta in [0.0, -1.0, f64::NAN, f64::INFINITY] {

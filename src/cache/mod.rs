@@ -30,6 +30,7 @@ mod sizes;
 mod write;
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
 pub(crate) use build::CacheConfig;
@@ -51,7 +52,7 @@ pub(crate) const MAX_KEY_BYTES: usize = u16::MAX as usize;
 /// A concurrent cache from bytes to bytes.
 ///
 /// Entries lie in preallocated rings, and `max_bytes` limits everything that the cache allocates.
-/// Reads take no lock.
+/// Reads take no lock, except that a thread registers itself under one at its first read.
 ///
 /// A `Cache` is a handle: clones share the entries. The memory is freed when the last handle, and
 /// the last [`Value`](crate::Value) that was read, have been dropped.
@@ -316,6 +317,11 @@ impl Cache {
         for shard in &self.inner.shards {
             shard.validate();
         }
+    }
+
+    /// Returns the time to live of entries that are stored without one of their own.
+    pub(crate) fn default_ttl(&self) -> Option<Duration> {
+        self.inner.shards.first().and_then(|shard| shard.rules.default_ttl())
     }
 
     /// Returns the hash of `key` and its shard.

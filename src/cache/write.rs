@@ -114,7 +114,7 @@ impl Cache {
     /// Removes the entry under `key`. Returns `true` if there was one.
     ///
     /// Values that were read before keep their bytes. The result of a load of the key that is in
-    /// progress is not stored.
+    /// progress is not stored, even if this returns `false`.
     ///
     /// ```
     /// use bytecache::Cache;

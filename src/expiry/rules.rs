@@ -141,6 +141,11 @@ impl Rules {
         }
     }
 
+    /// Returns the time to live of entries that are stored without one of their own.
+    pub(crate) fn default_ttl(&self) -> Option<Duration> {
+        self.ttl
+    }
+
     /// Returns the stamps of an entry that is stored with the cache's defaults.
     pub(crate) fn usual_stamps(&self) -> StampSet {
         let stamps = [(Stamp::Removal, self.ttl), (Stamp::Idle, self.time_to_idle)];

@@ -49,6 +49,8 @@ impl LoaderBuilder {
     /// By default, the time to live of the cache applies. Zero is an error of
     /// [`build`](Self::build).
     ///
+    /// The cache's [`ttl_jitter`](crate::CacheBuilder::ttl_jitter) applies to it.
+    ///
     /// ```
     /// use std::io;
     /// use std::time::Duration;
@@ -219,6 +221,9 @@ impl LoaderBuilder {
     /// also does so if another caller loads for longer than the [`wait_limit`](Self::wait_limit).
     ///
     /// By default, the stale period of the cache applies, and such calls return the error.
+    ///
+    /// [`CacheBuilder::stale_for`](crate::CacheBuilder::stale_for) keeps entries in the same way, for
+    /// [`get_or_stale`](crate::Cache::get_or_stale).
     ///
     /// ```
     /// use std::io;
@@ -419,7 +424,7 @@ impl LoaderBuilder {
     ///
     /// * [`BuildError::ZeroLifetime`] if the [`ttl`](Self::ttl) is zero.
     /// * [`BuildError::LateRefresh`] if [`refresh_after`](Self::refresh_after) is not below the
-    ///   `ttl`.
+    ///   `ttl`, or below the cache's own if the loader has none.
     /// * [`BuildError::EarlyRefresh`] if the beta of [`early_refresh`](Self::early_refresh) is not
     ///   a finite number above zero.
     pub fn build<F, V, E>(self, load: F) -> Result<Loader<F>, BuildError>
@@ -478,7 +483,8 @@ impl LoaderBuilder {
         if self.ttl == Some(Duration::ZERO) {
             return Err(BuildError::ZeroLifetime);
         }
-        if let (Some(refresh_after), Some(ttl)) = (self.refresh_after, self.ttl) {
+        let ttl = self.ttl.or_else(|| self.cache.default_ttl());
+        if let (Some(refresh_after), Some(ttl)) = (self.refresh_after, ttl) {
             if refresh_after >= ttl {
                 return Err(BuildError::LateRefresh { refresh_after, ttl });
             }

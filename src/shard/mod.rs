@@ -120,7 +120,7 @@ pub(crate) struct Shard {
     account: Arc<Account>,
     overhead: usize,
     time: ShardTime,
-    rules: Rules,
+    pub(crate) rules: Rules,
     listener: Option<Arc<Notifier>>,
     loads: Arc<LoadCounts>,
     state: CachePadded<Mutex<State>>,
