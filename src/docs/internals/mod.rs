@@ -44,7 +44,8 @@
 //! | `touch.rs`, `misses.rs` | the touch log and the miss log |
 //! | `notice.rs`, `prefetch.rs` | notices of removals; prefetching for stores |
 //!
-//! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `region.rs` and `prefetch.rs`
+//! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs`
+//! and `prefetch.rs`
 //! only.
 //!
 //! # The path of an operation
