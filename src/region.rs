@@ -1,48 +1,53 @@
 //! Zeroed memory for arenas and index tables: mapped where the system can, plain otherwise.
 //!
-//! The only file that names `memmap2`. Mapped memory is anonymous and private, starts at a 2-MiB border when
-//! it is large enough to gain from huge pages, and asks for them when it has earned them (`madvise(MADV_HUGEPAGE)` on Linux;
-//! elsewhere the advice does not exist and is left out); what is left after the last whole one lies in small pages. It counts
-//! against the process only as it is touched, a whole page at a time.
+//! This is the only file that names `memmap2`. Mapped memory is anonymous and private. It counts
+//! against the process only once it is touched, a page at a time.
 //!
-//! Plain memory serves where mapping fails or would waste most of a page.
+//! A mapping that is large enough to gain from huge pages starts at a 2-MiB border. It asks for
+//! huge pages when it has earned them, by `madvise(MADV_HUGEPAGE)` on Linux. Other systems do not
+//! have this advice, so it is left out. The bytes after the last whole huge page lie in small
+//! pages.
+//!
+//! Plain memory is used where mapping fails or would waste most of a page.
 //!
 //! # Not here
 //!
-//! What the bytes mean, and every access to them: `ring/memory.rs` and `index/bucket.rs`.
+//! The meaning of the bytes, and every access to them: `ring/memory.rs` and `index/bucket.rs`.
 
 use core::ops::Range;
 use std::sync::LazyLock;
 
 use memmap2::MmapMut;
 
-/// Where huge pages begin and end.
+/// The size of a huge page, in bytes.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// In which order a region's bytes are first written to.
+/// The order in which the bytes of a region are first written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filling {
-    /// From the beginning on, and perhaps not all of them.
+    /// From the start on, and perhaps not all of them.
     InOrder,
-    /// Anywhere, and soon everywhere.
+    /// In any order, and soon all of them.
     AtRandom,
 }
 
-/// The pages that a region is made of.
+/// The kind of pages of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pages {
     Small,
     Huge,
 }
 
-/// A region that is filled in order has earned huge pages when so many of its bytes are in use. The page that is being filled is
-/// resident before it is used: half as much again at most.
+/// Bytes in use from which on a region that is filled in order has earned huge pages. The page that
+/// is being filled is resident before all of it is used. That adds half of this size at most.
 pub(crate) const HUGE_EARNED: usize = 2 * HUGE_PAGE;
 
 impl Filling {
-    /// From this size on a region is mapped rather than taken from the allocator. No arena is smaller, so what an arena has not
-    /// been written to, or has given back, takes no memory: rounding to pages costs under an eighth then. Tables are mapped as
-    /// soon as they fill a page, as a replaced one keeps its addresses, and gives its memory back.
+    /// Returns the size from which on a region is mapped instead of allocated.
+    ///
+    /// No arena is smaller, so parts of an arena that are unwritten or given back take no memory.
+    /// Rounding to pages then costs less than an eighth. Tables are mapped from one page on,
+    /// because a replaced table keeps its addresses and gives its memory back.
     fn mapped_from(self) -> usize {
         match self {
             Self::InOrder => 32 << 10,
@@ -50,8 +55,11 @@ impl Filling {
         }
     }
 
-    /// From this size on a region may ask for huge pages. In order, it does so when it has earned them ([`HUGE_EARNED`]). At
-    /// random, all pages are soon resident anyway. `small` and `uniform` of `benches/compare` measure what it is worth.
+    /// Returns the size from which on a region may ask for huge pages.
+    ///
+    /// A region that is filled in order asks when it has earned them ([`HUGE_EARNED`]). All pages
+    /// of a region that is filled at random are soon resident anyway. `small` and `uniform` of
+    /// `benches/compare` measure the gain.
     fn huge_from(self) -> usize {
         match self {
             Self::InOrder => 4 * HUGE_PAGE,
@@ -63,11 +71,11 @@ impl Filling {
 /// Models and Miri do not map memory.
 const IS_INTERPRETED: bool = cfg!(any(bytecache_loom, miri));
 
-/// What a mapping is rounded up to. Systems with larger pages map more than is counted, by under a page for
-/// each region.
+/// The unit that mappings are rounded up to, in bytes. On systems with larger pages, each region
+/// maps up to a page more than is counted.
 const PAGE: usize = 4 << 10;
 
-/// The largest page that the system may have.
+/// The largest page that the system may have, in bytes.
 const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
 
 /// One cache line: the unit of plain regions, for its alignment.
@@ -79,9 +87,9 @@ impl Line {
     pub(crate) const BYTES: usize = 64;
 }
 
-/// Zeroed bytes, aligned to cache lines (to pages when mapped), at a fixed address until dropped.
+/// Zeroed bytes at a fixed address until dropped. Aligned to cache lines, or to pages if mapped.
 pub(crate) enum Region {
-    /// The region starts so far into the mapping, and nothing comes after it.
+    /// The region starts `start` bytes into the mapping. Nothing follows it.
     Mapped {
         map: MmapMut,
         start: usize,
@@ -91,12 +99,12 @@ pub(crate) enum Region {
 }
 
 impl Region {
-    /// What [`zeroed`](Self::zeroed) allocates for `bytes`.
+    /// Returns the bytes that [`zeroed`](Self::zeroed) allocates for `bytes`.
     pub(crate) fn footprint(bytes: usize, filling: Filling) -> usize {
         if bytes >= filling.mapped_from() { bytes.next_multiple_of(PAGE) } else { bytes.next_multiple_of(Line::BYTES) }
     }
 
-    /// At least `bytes` zero bytes, or `None` if the system refuses them.
+    /// Creates a region of at least `bytes` zero bytes. Returns `None` if the system refuses them.
     pub(crate) fn zeroed(bytes: usize, filling: Filling) -> Option<Self> {
         if bytes >= filling.mapped_from() && !IS_INTERPRETED {
             if let Some(mapped) = Self::mapped(bytes, filling) {
@@ -114,7 +122,8 @@ impl Region {
         if bytes < filling.huge_from() {
             return MmapMut::map_anon(bytes).ok().map(|map| Self::Mapped { map, start: 0, bytes });
         }
-        // Address space costs nothing, so one huge page more lets the region start on a border.
+        // Address space costs nothing. With one more huge page of it, the region can start on a
+        // border.
         let mut map = MmapMut::map_anon(bytes.checked_add(HUGE_PAGE)?).ok()?;
         let misaligned = map.as_mut_ptr().addr() % HUGE_PAGE;
         let start = (HUGE_PAGE - misaligned) % HUGE_PAGE;
@@ -125,8 +134,8 @@ impl Region {
         Some(region)
     }
 
-    /// Asks the system for pages of a kind, for what is touched from now on. Without effect on regions that gain nothing from
-    /// huge ones, and where the system has none.
+    /// Asks the system for pages of a kind. They apply to memory that is touched after this call.
+    /// Has no effect on regions that gain nothing from huge pages, and on systems without them.
     pub(crate) fn ask_for_pages(&self, pages: Pages) {
         #[cfg(target_os = "linux")]
         if let Self::Mapped { map, start, bytes } = self {
@@ -135,7 +144,7 @@ impl Region {
                     Pages::Huge => memmap2::Advice::HugePage,
                     Pages::Small => memmap2::Advice::NoHugePage,
                 };
-                // Refused where the kernel has no huge pages: small ones serve then.
+                // The kernel refuses this where it has no huge pages. Small pages are used then.
                 let _ = map.advise_range(advice, *start, *bytes);
             }
         }
@@ -143,7 +152,7 @@ impl Region {
         let _ = pages;
     }
 
-    /// The first byte. Valid until the region is dropped.
+    /// Returns the address of the first byte. It is valid until the region is dropped.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         match self {
             Self::Mapped { map, start, .. } => map.as_mut_ptr().wrapping_add(*start),
@@ -151,49 +160,57 @@ impl Region {
         }
     }
 
-    /// Gives the memory of a range back to the system: its whole pages read as zero from then on. Returns `false`, and leaves it as
-    /// it is, if the region is plain or the system cannot; and `false` if the range was not made of whole pages.
+    /// Gives the memory of a range back to the system. Its whole pages read as zero from then on.
+    ///
+    /// Returns `false` if the region is plain or the system cannot take the memory: then all bytes
+    /// stay as they are. Also returns `false` if the range was not made of whole pages.
     ///
     /// # Safety
     ///
-    /// Nobody minds if the bytes become zero: they hold nothing, or are accessed as atomics for which zero is right.
+    /// The bytes of the range may become zero: they hold nothing, or are accessed as atomics for
+    /// which zero is valid.
     pub(crate) unsafe fn release(&self, range: Range<usize>) -> bool {
         let Self::Mapped { map, start, bytes } = self else { return false };
-        // The system would widen the range to whole pages, and what lies there may be in use. Nothing follows a region's last.
+        // The system would widen the range to whole pages, whose other bytes may be in use. The
+        // last page of a region holds nothing else.
         let end = if range.end < *bytes { range.end / MAX_PAGE * MAX_PAGE } else { range.end };
         let pages = range.start.next_multiple_of(MAX_PAGE)..end;
         if pages.is_empty() || !can_release() {
             return false;
         }
-        // SAFETY: the pages lie in the mapping, and their bytes may become zero, as the caller says.
+        // SAFETY:
+        // * the range lies in the mapping and is made of whole pages;
+        // * its bytes may become zero, by the caller's duty.
         let is_released = unsafe { release_pages(map, start + pages.start..start + pages.end) };
         is_released && pages == range
     }
 }
 
-/// Gives pages of a mapping back to the system. Returns `false` if it refuses.
+/// Gives pages of a mapping back to the system. Returns `false` if the system refuses.
 ///
 /// # Safety
 ///
-/// The range lies in the mapping, is made of whole pages, and nobody minds if its bytes become zero.
+/// * The range lies in the mapping, and is made of whole pages.
+/// * Its bytes may become zero.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 unsafe fn release_pages(map: &MmapMut, range: Range<usize>) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller's duties are the same.
     unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) }.is_ok()
 }
 
-/// Other systems take the advice without clearing the pages.
+/// Returns `false`: other systems accept the advice without clearing the pages.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 unsafe fn release_pages(_map: &MmapMut, _range: Range<usize>) -> bool {
     false
 }
 
-/// Whether pages that are given back read as zero: some emulations of Linux take the advice and keep what was there. Tried once.
+/// Returns `true` if pages that are given back read as zero. Some emulations of Linux accept the
+/// advice and keep the bytes. Tried once.
 fn can_release() -> bool {
     static CAN_RELEASE: LazyLock<bool> = LazyLock::new(|| {
         let Ok(mut map) = MmapMut::map_anon(MAX_PAGE) else { return false };
         map[0] = 1;
-        // SAFETY: all of a mapping of one page, whose bytes nobody borrows.
+        // SAFETY: the range is a whole mapping of one page, whose bytes are not borrowed.
         let is_released = unsafe { release_pages(&map, 0..MAX_PAGE) };
         is_released && map[0] == 0
     });
@@ -224,17 +241,17 @@ mod tests {
         let bytes = 4 * MAX_PAGE + 100;
         let start = region.as_mut_ptr();
         let write = |at: usize| {
-            // SAFETY: within the region, of which there is no borrow.
+            // SAFETY: the byte is within the region, which is not borrowed.
             unsafe { start.wrapping_add(at).write(7) };
         };
         let read = |at: usize| {
-            // SAFETY: as above.
+            // SAFETY: the byte is within the region, which is not borrowed.
             unsafe { start.wrapping_add(at).read() }
         };
         let all = [0, MAX_PAGE - 1, MAX_PAGE, 2 * MAX_PAGE - 1, 2 * MAX_PAGE, 3 * MAX_PAGE, bytes - 1];
         let left = |region: &Region, range: Range<usize>| {
             all.into_iter().for_each(write);
-            // SAFETY: bytes of no borrow.
+            // SAFETY: the bytes are not borrowed, and may become zero.
             let whole = unsafe { region.release(range) };
             (whole, all.map(|at| read(at) == 7))
         };

@@ -1,13 +1,13 @@
-//! The switch between the real primitives, loom's, and those that unit tests watch.
+//! The switch between the real primitives, loom's, and those that unit tests observe.
 //!
-//! Words that threads share go through these names. So the models in `loom/` run the code that ships,
-//! and `shared_lines.rs` counts its writes. There are four exceptions:
+//! Words that threads share go through these names. So the models in `loom/` run the code that
+//! ships, and `shared_lines.rs` counts its writes. There are four exceptions:
 //!
-//! * an entry's first word and its stamps, which lie in raw memory (`ring/memory.rs`). Models replace
-//!   them by loom's atomics (`ring/shadow.rs`);
+//! * an entry's first word and its stamps, which lie in raw memory (`ring/memory.rs`). Models
+//!   replace them by loom's atomics (`ring/shadow.rs`);
 //! * `Record::used` (`reclaim/slots.rs`), which only the owner of the record accesses;
 //! * the time of a `ManualClock` (`clock.rs`), which no model uses;
-//! * words inside of dependencies and of `Arc`.
+//! * words inside dependencies and inside `Arc`.
 //!
 //! | build | atomics | locks |
 //! |---|---|---|
@@ -32,7 +32,7 @@ mod imp {
     #[cfg(test)]
     pub(crate) use super::witnessed::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
-    /// Waits to be notified, until some moment at the latest. May return for no reason.
+    /// Waits to be notified, but no longer than `until`. May return without a reason.
     pub(crate) fn wait<'a, T>(
         condvar: &Condvar,
         mut guard: MutexGuard<'a, T>,
@@ -57,12 +57,13 @@ mod imp {
     use super::witnessed::Access;
     pub(crate) use super::witnessed::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
-    /// Where an atomic's accesses take turns.
+    /// A word that puts the accesses of an atomic in turns.
     ///
-    /// loom looks for schedules that swap two accesses of which one is a store, and compares a store only
-    /// with the access just before it: a thread that loads and then stores would hide what others loaded
-    /// earlier. Here each access is a read-modify-write of a word of its own as well, so that none is hidden.
-    /// It is Relaxed and orders nothing.
+    /// loom looks for schedules that swap two accesses of which one is a store. It compares a store
+    /// only with the access just before it. A thread that loads and then stores would therefore
+    /// hide earlier loads by other threads. With the witness, each access is also a
+    /// read-modify-write of a separate word, so none is hidden. The witness is Relaxed and orders
+    /// nothing.
     #[derive(Debug)]
     pub(super) struct Witness(loom::sync::atomic::AtomicUsize);
 
@@ -104,7 +105,7 @@ mod imp {
     }
 }
 
-/// What the operations of a thread do to the cache lines of shared words.
+/// Records the accesses of a thread to the cache lines of shared words.
 #[cfg(all(test, not(bytecache_loom)))]
 pub(crate) mod recording {
     use std::cell::RefCell;
@@ -118,11 +119,11 @@ pub(crate) mod recording {
     pub(crate) struct Line(usize);
 
     thread_local! {
-        /// Set while a recording is on.
+        /// `Some` during a recording.
         static RECORD: RefCell<Option<Vec<(Line, Access)>>> = const { RefCell::new(None) };
     }
 
-    /// Runs `work` and returns the accesses of this thread to shared words meanwhile, in order.
+    /// Runs `work`. Returns the accesses of this thread to shared words during it, in order.
     pub(crate) fn record(work: impl FnOnce()) -> Vec<(Line, Access)> {
         RECORD.set(Some(Vec::new()));
         work();
@@ -131,7 +132,8 @@ pub(crate) mod recording {
 
     fn note<T>(word: &T, access: Access) {
         let line = Line(core::ptr::from_ref(word).addr() / LINE);
-        // A cache may be used in the destructor of another local, when the record is gone: nobody asks for it then.
+        // A cache may be used in the destructor of another local, after the record was destroyed.
+        // Nothing asks for these accesses.
         let _ = RECORD.try_with(|record| {
             if let Some(accesses) = &mut *record.borrow_mut() {
                 accesses.push((line, access));
@@ -139,7 +141,7 @@ pub(crate) mod recording {
         });
     }
 
-    /// Tells the record of an access. Takes no space, so that words are as large as they are without.
+    /// Notes accesses in the record. Takes no space, so words are as large as without it.
     #[derive(Debug)]
     pub(super) struct Witness;
 
@@ -154,7 +156,7 @@ pub(crate) mod recording {
         }
     }
 
-    /// A mutex whose locking is recorded as two changes of the line that it begins in: the unlocking is one, too.
+    /// A mutex whose lock and unlock are each recorded as a change of the line that it begins in.
     #[derive(Debug)]
     #[repr(transparent)]
     pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
@@ -177,7 +179,7 @@ pub(crate) mod recording {
     }
 }
 
-/// Atomics that tell a witness of each access before they make it.
+/// Atomics that note each access before they make it.
 #[cfg(any(test, bytecache_loom))]
 mod witnessed {
     #[cfg(bytecache_loom)]
@@ -191,12 +193,13 @@ mod witnessed {
     #[cfg(not(bytecache_loom))]
     use super::recording::Witness;
 
-    /// How a word is accessed.
+    /// The kind of an access to a word.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Access {
         Load,
         Store,
-        /// A read-modify-write, whether or not it comes to the writing: the core needs the line for itself either way.
+        /// A read-modify-write, even one that does not store in the end: the core takes the line
+        /// for itself either way.
         Change,
     }
 

@@ -1,28 +1,32 @@
 //! The bucket, one cache line, and the table of buckets.
 //!
 //! ```text
-//!  0..12   tag[12]       u8 each: 0 = free, else 8 bits of the hash; accessed as one u64 and one u32
+//!  0..12   tag[12]       u8 each: 0 = free, else 8 bits of the hash; one u64 and one u32
 //! 12..15   visits[3]     u8 each: 2-bit visit counters of four lanes
 //! 15       overflow      u8: how many entries overflowed past this bucket
-//! 16..64   location[12]  u32 each, 0 = none; the bits that locations of this arena do not need hold more of the hash
+//! 16..64   location[12]  u32 each: 0 = none; the bits that locations of this arena do not need
+//!                        hold more of the hash
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. Tags, locations and the overflow count are stored only by the holder of the shard's lock.
-//! 2. A location is stored only after all bytes of its entry were written, and replaced or cleared before its
-//!    chunk is retired.
-//! 3. A lane whose tag is not 0 keeps its key until the tag is 0 again: an update stores another location in
-//!    the same lane.
+//! 1. Only the holder of the shard's lock stores tags, locations and the overflow count.
+//! 2. A location is stored only after all bytes of its entry were written. It is replaced or
+//!    cleared before its chunk is retired.
+//! 3. A lane whose tag is not 0 keeps its key until the tag is 0 again. An update stores another
+//!    location in the same lane.
 //!
 //! # Synchronization
 //!
-//! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live_again`] (Acquire): the entry's bytes are visible.
-//! * Tags are Relaxed. A reader that sees a new tag with an old location, or the other way round, compares
-//!   another entry's key and finds it different, or an entry that was there when the read began.
-//! * The overflow count is Relaxed, like the tags. It is raised before the entry that it counts is published.
-//! * Visits are Relaxed loads and stores, by readers and by the lock's holder: counts may be lost or come a
-//!   moment late, and guard nothing. With one thread they are exact.
+//! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live_again`] (Acquire). So a reader
+//!   that gets a location sees the bytes of its entry.
+//! * Tags are Relaxed. A reader may see a new tag with an old location, or an old tag with a new
+//!   location. It compares the key, and either finds another key, or an entry that was present when
+//!   the read began.
+//! * The overflow count is Relaxed, like the tags. It is raised before the entry that it counts is
+//!   published.
+//! * Visits are Relaxed loads and stores, by readers and by the holder of the lock. Visits may be
+//!   lost or come late, and guard nothing. With one thread they are exact.
 
 use core::ptr::NonNull;
 
@@ -38,10 +42,10 @@ use crate::units::{LANES, LOCATION_UNIT, Location};
 
 const LOW_LANES: usize = 8;
 const VISIT_BITS: u32 = 2;
-/// The lanes that share a byte of visits.
+/// The number of lanes whose visits share a byte.
 const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;
 
-/// The most that a visit counter holds.
+/// The largest value of a visit counter.
 const VISITS_MAX: u8 = (1 << VISIT_BITS) - 1;
 
 const _: () = assert!(LANES % VISIT_LANES == 0, "visit counters tile their bytes");
@@ -58,18 +62,19 @@ pub(super) struct Bucket {
     locations: [AtomicU32; LANES],
 }
 
-/// How the words of locations are divided: an arena of less than 16 GiB leaves their top bits to the hash.
+/// The division of a location word. An arena of less than 16 GiB leaves the top bits of the word to
+/// the hash.
 ///
-/// Eight bits of tag would have every eleventh search for a key that is not there look at another entry,
-/// which is a cache miss.
+/// With eight bits of tag alone, every eleventh search for an absent key would examine another
+/// entry, which is a cache miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocationBits(u32);
 
 impl LocationBits {
-    /// For locations in an arena of `bytes`.
+    /// Returns the division for locations in an arena of `bytes` bytes.
     pub(crate) fn for_arena(bytes: usize) -> Self {
         let units = (bytes / LOCATION_UNIT) as u64 + 1;
-        // At least as many as leave 16 bits, which is all that there is of the hash.
+        // The location takes at least half of the word: there are only 16 more bits of the hash.
         Self((u64::BITS - units.leading_zeros()).clamp(u32::BITS - u16::BITS, u32::BITS))
     }
 
@@ -83,16 +88,16 @@ impl LocationBits {
         word & self.mask()
     }
 
-    /// The hash's part of a word, where it lies.
+    /// Returns the bits of the hash in a word, in their place.
     #[inline]
     pub(super) fn extra(self, word: u32) -> u32 {
         word & !self.mask()
     }
 
-    /// The part of `extra` for which there is room, where it lies.
+    /// Returns the bits of `extra` that a word has room for, in their place.
     #[inline]
     pub(super) fn kept(self, extra: u16) -> u32 {
-        // Shifted to the top first: the location may take all bits.
+        // Shifted to the top first, because the location may take all bits.
         (u32::from(extra) << u16::BITS) & !self.mask()
     }
 
@@ -108,11 +113,11 @@ impl LocationBits {
     }
 }
 
-/// The tags of a bucket, as they were read.
+/// The tags of a bucket, as they were loaded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tags(u64, u32);
 
-/// A set of lanes: one bit each.
+/// A set of lanes, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lanes(u16);
 
@@ -131,18 +136,20 @@ impl Iterator for Lanes {
 }
 
 impl Tags {
-    /// The lanes with this tag.
+    /// Returns the lanes with this tag.
     #[inline]
     pub(super) fn matching(self, tag: u8) -> Lanes {
         Lanes(self.equal_to(tag) & ((1 << LANES) - 1))
     }
 
-    /// A bit for each lane with this tag, and perhaps others above them.
+    /// Returns a bit for each lane with this tag. Bits above the lanes may be set, too.
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
     #[inline(always)]
     fn equal_to(self, tag: u8) -> u16 {
         use core::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
-        // SAFETY: there is SSE2, which these instructions belong to; they work on registers alone.
+        // SAFETY:
+        // * the processor has SSE2, which these instructions belong to;
+        // * they work on registers alone.
         #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one reason for all")]
         #[allow(clippy::cast_possible_wrap, reason = "the instructions have signed types for any bits")]
         let mask = unsafe {
@@ -161,7 +168,7 @@ impl Tags {
         self.equal_by_words(tag)
     }
 
-    /// As [`equal_to`](Self::equal_to), on any machine.
+    /// Like [`equal_to`](Self::equal_to), but for any processor.
     #[cfg(any(all(test, not(bytecache_loom)), not(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))))]
     #[inline]
     fn equal_by_words(self, tag: u8) -> u16 {
@@ -170,25 +177,25 @@ impl Tags {
         low | high << LOW_LANES
     }
 
-    /// The lanes that are free.
+    /// Returns the free lanes.
     #[inline]
     pub(super) fn free(self) -> Lanes {
         self.matching(0)
     }
 
-    /// The lanes that are not.
+    /// Returns the used lanes.
     #[inline]
     pub(super) fn used(self) -> Lanes {
         Lanes(!self.free().0 & ((1 << LANES) - 1))
     }
 }
 
-/// A bit for each byte that is zero, in the order of the bytes' significance.
+/// Returns a bit for each byte that is zero, from the least significant byte on.
 #[cfg(any(all(test, not(bytecache_loom)), not(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))))]
 #[inline]
 fn zero_bytes(word: u64) -> u16 {
     const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    // The top bit of each byte of `word` that is zero; exact, as no carry leaves a byte.
+    // The top bit of each zero byte of `word`. Exact, as no carry leaves a byte.
     let zero = !(((word & LOW_BITS) + LOW_BITS) | word | LOW_BITS);
     // The multiply gathers bits 7, 15, .. 63 in the top byte.
     ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
@@ -214,7 +221,7 @@ impl Bucket {
     /// Stores a lane's tag. For the holder of the lock.
     #[inline]
     pub(super) fn set_tag(&self, lane: usize, tag: u8) {
-        // Plain load and store: only the lock's holder stores tags.
+        // A plain load and store: only the holder of the lock stores tags.
         let Tags(low, high) = self.tags();
         if lane < LOW_LANES {
             let shift = lane * 8;
@@ -227,29 +234,33 @@ impl Bucket {
         }
     }
 
-    /// A lane's location and part of the hash, as a reader first sees them.
+    /// Returns the location of a lane and its bits of the hash, as a reader first sees them.
     #[inline]
     pub(super) fn word(&self, lane: usize) -> u32 {
-        // Relaxed: a reader looks again (`live_again`) before it reads what the location leads to. The key's lane has the same
-        // bits of the hash as long as the key is there.
+        // Relaxed: a reader loads the lane again (`live_again`) before it reads the entry. The bits
+        // of the hash in a key's lane stay the same while the key is there.
         self.locations[lane].load(Ordering::Relaxed)
     }
 
-    /// The entry in a lane. For the holder of the lock.
+    /// Returns the entry in a lane. For the holder of the lock.
     #[inline]
     pub(super) fn live<'a>(&'a self, lane: usize, bits: LocationBits, token: &'a WriteToken) -> Option<Live<'a>> {
-        let word = self.locations[lane].load(Ordering::Relaxed); // Only the lock's holder stores.
+        // Relaxed: only the holder of the lock stores.
+        let word = self.locations[lane].load(Ordering::Relaxed);
         let location = Location::from_word(bits.location(word))?;
-        // SAFETY: a lane points to the location while the lock is held; the ring had published it (invariant 2).
+        // SAFETY:
+        // * the token proves the lock, and a lane points to the location;
+        // * the ring had published the location (invariant 2).
         Some(unsafe { Live::new(location, token.into()) })
     }
 
-    /// The entry at `location`, if a lane points to it still.
+    /// Returns the entry at `location`, or `None` if the lane does not point to it any more.
     ///
     /// # Safety
     ///
-    /// * `hold` is a slot that names the entry at `location`, and names nothing else for as long as the result is used;
-    /// * this bucket's table was the present one at some moment after the slot named the entry.
+    /// * `hold` is a slot that names the entry at `location`. It names nothing else while the
+    ///   result is used.
+    /// * This bucket's table was the current one at some moment after the slot named the entry.
     #[inline(always)]
     pub(super) unsafe fn live_again<'a>(
         &'a self,
@@ -258,39 +269,43 @@ impl Bucket {
         location: Location,
         hold: Hold<'a>,
     ) -> Option<Live<'a>> {
-        // Acquire pairs with the Release of `set_location`.
+        // Acquire: pairs with the Release of `set_location`.
         let word = self.locations[lane].load(Ordering::Acquire);
         if bits.location(word) != location.to_word() {
             return None;
         }
         // SAFETY:
-        // * the slot names the entry, as the caller says, and a lane of the table, which was the present one after that, points
-        //   there: so the writer that changes the lane looks at the slot before it reuses the chunk;
-        // * the ring had published the location (invariant 2), which was read with Acquire.
+        // * the slot names the entry, by the caller's duty;
+        // * after that, a lane of a table that was current points to the entry. So the writer that
+        //   changes the lane checks the slot before it reuses the chunk;
+        // * the ring had published the location (invariant 2), which was loaded with Acquire.
         Some(unsafe { Live::new(location, hold) })
     }
 
     /// Publishes an entry whose bytes are written. For the holder of the lock.
     #[inline]
     pub(super) fn set_location(&self, lane: usize, bits: LocationBits, location: Location, extra: u16) {
-        // Release pairs with the Acquire of `live_again`.
+        // Release: pairs with the Acquire of `live_again`.
         self.locations[lane].store(bits.word(location, extra), Ordering::Release);
     }
 
-    /// Publishes where a lane's entry has moved to, or the one that replaces it. For the holder of the lock.
+    /// Publishes the new location of a lane's entry, or the location of the entry that replaces it.
+    /// For the holder of the lock.
     #[inline]
     pub(super) fn move_location(&self, lane: usize, bits: LocationBits, location: Location) {
-        let word = self.locations[lane].load(Ordering::Relaxed); // Only the lock's holder stores.
-        self.locations[lane].store(bits.moved(word, location), Ordering::Release); // As `set_location`.
+        // Relaxed: only the holder of the lock stores.
+        let word = self.locations[lane].load(Ordering::Relaxed);
+        // Release: pairs with the Acquire of `live_again`.
+        self.locations[lane].store(bits.moved(word, location), Ordering::Release);
     }
 
-    /// Takes the entry out of a lane. For the holder of the lock.
+    /// Removes the entry from a lane. For the holder of the lock.
     #[inline]
     pub(super) fn clear_location(&self, lane: usize) {
-        self.locations[lane].store(0, Ordering::Relaxed); // Publishes nothing.
+        self.locations[lane].store(0, Ordering::Relaxed); // Relaxed: publishes nothing.
     }
 
-    /// Where a lane's visits are: the byte, and the shift in it.
+    /// Returns the byte with the visits of a lane, and their shift in it.
     #[inline]
     fn visits_at(&self, lane: usize) -> (&AtomicU8, u32) {
         #[allow(clippy::cast_possible_truncation, reason = "below VISIT_LANES")]
@@ -304,14 +319,14 @@ impl Bucket {
         (byte.load(Ordering::Relaxed) >> shift) & VISITS_MAX
     }
 
-    /// Counts a visit, unless the counter is at its top: then nothing is written.
+    /// Counts a visit. Writes nothing if the counter is at its maximum.
     #[inline]
     pub(super) fn visit(&self, lane: usize) {
         let (byte, shift) = self.visits_at(lane);
         let seen = byte.load(Ordering::Relaxed);
         if (seen >> shift) & VISITS_MAX < VISITS_MAX {
-            // Load and store, not one step: what another thread counts in between in these four lanes is lost, which is less than
-            // the locked instruction would cost every reader.
+            // A load and a store, not one step. A visit that another thread counts in these four
+            // lanes in between is lost. That costs less than a locked instruction in every read.
             byte.store(seen + (1 << shift), Ordering::Relaxed);
         }
     }
@@ -321,11 +336,11 @@ impl Bucket {
         let seen = byte.load(Ordering::Relaxed);
         let wanted = seen & !(VISITS_MAX << shift) | visits.min(VISITS_MAX) << shift;
         if seen != wanted {
-            byte.store(wanted, Ordering::Relaxed); // As in `visit`.
+            byte.store(wanted, Ordering::Relaxed); // A load and a store, for the reason in `visit`.
         }
     }
 
-    /// Whether entries whose search passes here may lie in the next bucket.
+    /// Returns `true` if entries whose search passes here may lie in the next bucket.
     #[inline]
     pub(super) fn has_overflowed(&self) -> bool {
         self.overflow() > 0
@@ -336,9 +351,11 @@ impl Bucket {
         self.overflow.store(self.overflow().saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Takes one such entry off the count, which stays once it has reached its end. For the holder of the lock.
+    /// Subtracts one such entry from the count. A count that has reached its maximum stays there.
+    /// For the holder of the lock.
     pub(super) fn remove_overflow(&self) {
-        // Not below 0: a hasher that does not keep to its hashes must not turn the count into a large one.
+        // Never below 0: with a hasher whose hashes change, the count must not wrap around to a
+        // large one.
         let overflow = self.overflow();
         if (1..u8::MAX).contains(&overflow) {
             self.overflow.store(overflow - 1, Ordering::Relaxed);
@@ -364,23 +381,23 @@ impl Bucket {
     }
 }
 
-/// Whether a table whose memory is given back is used any more.
+/// Whether a table is used after its memory is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     GoesOn,
     HasEnded,
 }
 
-/// The memory of a table: buckets, all free at first.
+/// The memory of a table: its buckets. They are all free at first.
 pub(super) struct Buckets {
     first: NonNull<Bucket>,
     count: usize,
     memory: Memory,
 }
 
-/// What the buckets lie in.
+/// The owner of the memory.
 enum Memory {
-    /// Zeroed memory is a bucket already.
+    /// Zeroed memory is a valid bucket.
     #[cfg(not(bytecache_loom))]
     Region(Region),
     /// loom's atomics are made one by one.
@@ -388,22 +405,23 @@ enum Memory {
     Made(#[expect(dead_code, reason = "keeps the memory")] Vec<Bucket>),
 }
 
-// SAFETY: a table of atomics that owns its memory.
+// SAFETY: the table consists of atomics, and owns its memory.
 unsafe impl Send for Buckets {}
-// SAFETY: as above.
+// SAFETY: the table consists of atomics, and owns its memory.
 unsafe impl Sync for Buckets {}
 
 impl Buckets {
-    /// What [`new`](Self::new) allocates.
+    /// Returns the bytes that [`new`](Self::new) allocates.
     pub(super) fn footprint(count: usize) -> usize {
         Region::footprint(count * 64, Filling::AtRandom)
     }
 
-    /// `count` free buckets, or `None` if the system refuses the memory.
+    /// Creates `count` free buckets. Returns `None` if the system refuses the memory.
     #[cfg(not(bytecache_loom))]
     pub(super) fn new(count: usize) -> Option<Self> {
         let mut region = Region::zeroed(count.checked_mul(size_of::<Bucket>())?, Filling::AtRandom)?;
-        // Regions start on a cache line, as buckets do, and zero bytes are a bucket with all lanes free.
+        // Regions start on a cache line, like buckets. Zero bytes are a bucket whose lanes are all
+        // free.
         let first = NonNull::new(region.as_mut_ptr().cast())?;
         Some(Self { first, count, memory: Memory::Region(region) })
     }
@@ -417,25 +435,30 @@ impl Buckets {
     #[inline]
     pub(super) fn as_slice(&self) -> &[Bucket] {
         // SAFETY:
-        // * `first` starts `count` buckets that live in `memory`, which is not touched otherwise while `self` lives;
-        // * they are initialised: made so, or zero bytes, which are valid atomics;
+        // * `first` is the start of `count` buckets in `memory`, which no other code accesses while
+        //   `self` lives;
+        // * the buckets are initialised: they were made, or are zero bytes, which are valid
+        //   atomics;
         // * they are shared only as atomics.
         unsafe { core::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 
-    /// Gives the memory back to the system, where it can be: all lanes are free then. Returns the bytes of the footprint that
-    /// this frees. For a table that was replaced or is cleared, by the holder of the lock.
+    /// Gives the memory back to the system, where the system can take it. All lanes are free then.
+    /// Returns the bytes of the footprint that this frees. For a table that was replaced or is
+    /// being cleared, by the holder of the lock.
     pub(super) fn release(&self, usage: Use) -> usize {
         match &self.memory {
-            // As stores of zero and a fence: when it returns, no processor sees what was there before, and a reader that sees
-            // zero sees also what this thread had stored until then.
+            // The call has the effect of stores of zero and a fence. When it returns, no processor
+            // sees the former bytes. A reader that sees zero also sees all that this thread had
+            // stored before.
             #[cfg(not(bytecache_loom))]
             Memory::Region(region) => {
                 if usage == Use::HasEnded {
-                    // A late visit brings no more than a small page back.
+                    // A late visit makes no more than a small page resident again.
                     region.ask_for_pages(Pages::Small);
                 }
-                // SAFETY: the memory is only accessed as atomics, for all of which zero is valid and means a free lane.
+                // SAFETY: the memory is only accessed as atomics. Zero is valid for all of them,
+                // and means a free lane.
                 if unsafe { region.release(0..self.count * size_of::<Bucket>()) } {
                     Self::footprint(self.count)
                 } else {
@@ -452,7 +475,7 @@ impl Buckets {
         }
     }
 
-    /// Asks the processor to fetch a bucket and the one before it. Any number will do.
+    /// Asks the processor to fetch a bucket and the one before it. Any number is allowed.
     #[inline]
     pub(super) fn prefetch_pair(&self, bucket: usize) {
         let address = self.first.as_ptr().wrapping_add(bucket);
@@ -460,13 +483,14 @@ impl Buckets {
         prefetch(address.wrapping_sub(1));
     }
 
-    /// Where the buckets are, for a prefetch by those who do not hold the table.
+    /// Returns the address of the buckets, for prefetching without a hold on the table.
     pub(super) fn address(&self) -> usize {
         self.first.as_ptr().expose_provenance()
     }
 }
 
-/// Asks the processor to fetch the line of the bucket with this number in a table at `address`, which may be gone.
+/// Asks the processor to fetch the line of the bucket with this number, in a table at `address`.
+/// The table may be gone.
 #[inline]
 pub(super) fn prefetch_at(address: usize, bucket: usize) {
     prefetch(core::ptr::without_provenance::<Bucket>(address.wrapping_add(bucket * LINE)));

@@ -1,23 +1,25 @@
-//! From a hash to an entry's location, in one cache line for most keys.
+//! The index: from a hash to an entry's location, in one cache line for most keys.
 //!
-//! A table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket, or, if that is full, in one of
-//! the next; each bucket on the way counts the entries that went past it, so a search stops where that count
-//! is 0. At a load of 0.85 about one entry in seventeen is displaced, and an entry costs 6.3 bytes.
+//! An index is a table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket or, if that
+//! is full, in one of the next. Each bucket on the way counts the entries that went past it, so a
+//! search stops where this count is 0. At a load of 0.85, about one entry in seventeen is
+//! displaced, and an entry costs 6.3 bytes.
 //!
-//! The lane is the entry's id for policies. It changes only when the table is replaced by a larger one.
+//! The lane is the entry's id for policies. It changes only when a larger table replaces this one.
 //!
 //! # Invariants
 //!
-//! 1. Between an entry's home bucket and its own, every bucket's overflow count includes it (or is at its
-//!    end).
+//! 1. The overflow count of every bucket between an entry's home bucket and its own includes the
+//!    entry, or is at its maximum.
 //! 2. `len` lanes are used, never more than `max_len`.
 //!
 //! # Synchronization
 //!
-//! Readers see a whole table through [`Kept`](crate::reclaim::Kept), lanes as `bucket.rs` says. A key that is present
-//! throughout a search is found: its lane's tag does not change. A reader that searches a table which was replaced finds
-//! what was there at that time, or nothing once its memory was given back. So it believes neither: it looks whether the
-//! table is still the present one, and else searches again.
+//! Readers see a whole table through [`Kept`](crate::reclaim::Kept), and lanes as `bucket.rs` says.
+//! A search finds a key that is present throughout, because the tag of its lane does not change. In
+//! a table that was replaced, a reader finds the entries of that time, or nothing once its memory
+//! was given back. So it believes neither result: it checks whether the table is still the current
+//! one, and otherwise searches again.
 //!
 //! # Not here
 //!
@@ -37,10 +39,11 @@ use crate::reclaim::{Hold, Live, WriteToken};
 use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, LANES, Location, MAX_IDS};
 
-/// The largest share of lanes that may be used. Beyond it searches past the home bucket become common.
+/// The largest share of lanes that may be used. With more, searches beyond the home bucket become
+/// common.
 pub(crate) const MAX_LOAD: f64 = 0.85;
 
-/// The fewest buckets that a table has.
+/// The fewest buckets of a table.
 pub(crate) const MIN_BUCKETS: usize = 4;
 
 /// A table of buckets, shared with readers.
@@ -50,24 +53,25 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// What a table of `buckets` allocates.
+    /// Returns the bytes that a table of `buckets` buckets allocates.
     pub(crate) fn footprint(buckets: usize) -> usize {
         Buckets::footprint(buckets)
     }
 
-    /// The most buckets whose lanes still have ids.
+    /// Returns the most buckets whose lanes all have ids.
     pub(crate) fn max_buckets() -> usize {
         MAX_IDS / LANES
     }
 
-    /// A table of free lanes, or `None` if the system refuses the memory.
+    /// Creates a table of free lanes. Returns `None` if the system refuses the memory.
     pub(crate) fn new(buckets: usize, bits: LocationBits) -> Option<Self> {
         debug_assert!(buckets <= Self::max_buckets());
         Some(Self { buckets: Buckets::new(buckets)?, bits })
     }
 
-    /// Gives the memory of a table that was replaced back to the system, where it can be. Returns how many bytes of the
-    /// footprint are free now. Readers that still search it find nothing.
+    /// Gives the memory of a table that was replaced back to the system, where the system can take
+    /// it. Returns the bytes of the footprint that this frees. Readers that still search the table
+    /// find nothing.
     pub(crate) fn release(&self) -> usize {
         self.buckets.release(Use::HasEnded)
     }
@@ -89,7 +93,7 @@ impl Table {
         &self.buckets.as_slice()[number]
     }
 
-    /// The bucket in which a search for `hash` begins.
+    /// Returns the bucket in which a search for `hash` begins.
     #[inline]
     pub(crate) fn home(&self, hash: KeyHash) -> usize {
         hash.bucket(self.buckets())
@@ -100,7 +104,7 @@ impl Table {
         if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
     }
 
-    /// Returns the lanes in which the entry with `hash` may be. Keys are compared by the caller.
+    /// Returns the lanes in which the entry with `hash` may be. The caller compares the keys.
     #[inline(always)]
     pub(crate) fn candidates(&self, hash: KeyHash) -> Candidates<'_> {
         let number = self.home(hash);
@@ -108,7 +112,7 @@ impl Table {
         Candidates { table: self, hash, number, bucket, lanes: bucket.tags().matching(hash.tag()), passed: 0 }
     }
 
-    /// The entry at `location`, if its hash is `hash`.
+    /// Returns the id of the entry at `location`, or `None` if it does not have this hash.
     #[inline]
     pub(crate) fn find_location(&self, hash: KeyHash, location: Location) -> Option<EntryId> {
         self.candidates(hash).find(|candidate| candidate.location() == location).map(|candidate| candidate.lane().id())
@@ -128,7 +132,7 @@ impl Table {
         self.bucket(id.bucket()).set_visits(id.lane(), visits);
     }
 
-    /// The entry with an id, if there is one. Any id will do.
+    /// Returns the entry with an id, or `None` if there is none. Any id is allowed.
     #[inline]
     pub(crate) fn live<'a>(&'a self, id: EntryId, token: &'a WriteToken) -> Option<Live<'a>> {
         self.buckets.as_slice().get(id.bucket())?.live(id.lane(), self.bits, token)
@@ -146,13 +150,14 @@ impl Table {
         None
     }
 
-    /// Asks the processor to fetch what erasing the entry with this id will look at. Any id will do.
+    /// Asks the processor to fetch the lines that the erasure of the entry with this id needs. Any
+    /// id is allowed.
     #[inline]
     pub(crate) fn prefetch_lane(&self, id: EntryId) {
         self.buckets.prefetch_pair(id.bucket());
     }
 
-    /// The entries of one bucket.
+    /// Returns the entries of one bucket.
     pub(crate) fn entries<'a>(
         &'a self,
         bucket: usize,
@@ -187,7 +192,7 @@ impl Lane<'_> {
     }
 }
 
-/// A lane that a search has led to, and the location that it named then. What is there now is another question.
+/// A lane that a search has found, with its location at that time. The lane may have changed since.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'a> {
     lane: Lane<'a>,
@@ -195,7 +200,8 @@ pub(crate) struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// `None` if the word names no location: the entry was erased after the lane's tag was read.
+    /// Returns `None` if the word has no location: the entry was erased after the tag of the lane
+    /// was loaded.
     #[inline(always)]
     fn in_lane(lane: Lane<'a>, word: u32) -> Option<Self> {
         Some(Self { lane, location: Location::from_word(lane.bits.location(word))? })
@@ -211,12 +217,14 @@ impl<'a> Candidate<'a> {
         self.location
     }
 
-    /// Looks at the lane again, and returns the entry if it is still where the search has found it.
+    /// Loads the lane again. Returns the entry, or `None` if it is not where the search has found
+    /// it any more.
     ///
     /// # Safety
     ///
-    /// * `hold` is a slot that names the entry at this location, and names nothing else for as long as the result is used;
-    /// * the table was the present one at some moment after the slot named the entry.
+    /// * `hold` is a slot that names the entry at this location. It names nothing else while the
+    ///   result is used.
+    /// * The table was the current one at some moment after the slot named the entry.
     #[inline(always)]
     pub(crate) unsafe fn look_again(self, hold: Hold<'a>) -> Option<Live<'a>> {
         let Lane { bucket, bits, lane, .. } = self.lane;
@@ -224,22 +232,23 @@ impl<'a> Candidate<'a> {
         unsafe { bucket.live_again(lane, bits, self.location, hold) }
     }
 
-    /// The entry that the lane points to. For the holder of the lock, since the search.
+    /// Returns the entry that the lane points to. The caller has held the lock since the search.
     #[inline]
     pub(crate) fn live(self, token: &'a WriteToken) -> Option<Live<'a>> {
         self.lane.bucket.live(self.lane.lane, self.lane.bits, token)
     }
 }
 
-/// A search through the buckets in which an entry with some hash may be. See [`Table::candidates`].
+/// A search through the buckets in which the entry with some hash may be. See
+/// [`Table::candidates`].
 pub(crate) struct Candidates<'a> {
     table: &'a Table,
     hash: KeyHash,
-    /// The bucket that is being searched, and the lanes of it that are left.
+    /// The bucket that is being searched, and its lanes that are left.
     number: usize,
     bucket: &'a Bucket,
     lanes: Lanes,
-    /// Buckets that have been searched before.
+    /// The number of buckets that have been searched.
     passed: usize,
 }
 
@@ -261,7 +270,7 @@ impl<'a> Iterator for Candidates<'a> {
                 }
             }
             self.passed += 1;
-            // Ends after every bucket was searched once, however the overflow counts may be.
+            // Ends after every bucket was searched once, even if the overflow counts are wrong.
             if !self.bucket.has_overflowed() || self.passed >= table.buckets() {
                 return None;
             }
@@ -272,7 +281,7 @@ impl<'a> Iterator for Candidates<'a> {
     }
 }
 
-/// Where the present table is, as far as a prefetch needs to know. It may be out of date at any time.
+/// The place of the current table, for prefetching. It may be out of date at any time.
 pub(crate) struct TableHint {
     address: AtomicUsize,
     buckets: AtomicUsize,
@@ -286,7 +295,7 @@ impl TableHint {
     }
 
     pub(crate) fn set(&self, table: &Table) {
-        // Relaxed: a prefetch of another line than the right one is merely useless.
+        // Relaxed: a prefetch of a wrong line is merely useless.
         self.address.store(table.buckets.address(), Ordering::Relaxed);
         self.buckets.store(table.buckets(), Ordering::Relaxed);
     }
@@ -298,7 +307,8 @@ impl TableHint {
         bucket::prefetch_at(self.address.load(Ordering::Relaxed), hash.bucket(buckets));
     }
 
-    /// As [`prefetch`](Self::prefetch), with the bucket after it: whoever looks for a key that is not there often goes on to that.
+    /// Like [`prefetch`](Self::prefetch), but also fetches the next bucket. A search for an absent
+    /// key often reaches it.
     #[inline]
     pub(crate) fn prefetch_with_next(&self, hash: KeyHash) {
         let (address, buckets) = (self.address.load(Ordering::Relaxed), self.buckets.load(Ordering::Relaxed));
@@ -308,7 +318,7 @@ impl TableHint {
     }
 }
 
-/// The writer's side of an index. All of it is for the holder of the shard's lock.
+/// The writer's side of an index. For the holder of the shard's lock.
 pub(crate) struct Index {
     table: Arc<Table>,
     len: usize,
@@ -331,13 +341,13 @@ impl Index {
         self.len
     }
 
-    /// Whether there is room for one more entry.
+    /// Returns `true` if there is room for one more entry.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.len < self.max_len
     }
 
-    /// The most entries that a table of so many buckets may have.
+    /// Returns the most entries that a table of so many buckets may have.
     pub(crate) fn max_len_of(buckets: usize) -> usize {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the number of lanes")]
         {
@@ -345,7 +355,7 @@ impl Index {
         }
     }
 
-    /// The fewest buckets for so many entries.
+    /// Returns the fewest buckets for so many entries.
     pub(crate) fn buckets_for(entries: usize) -> usize {
         let mut buckets = entries / LANES + 1;
         while Self::max_len_of(buckets) < entries {
@@ -354,8 +364,8 @@ impl Index {
         buckets.max(MIN_BUCKETS)
     }
 
-    /// The lane that a new entry would get. It stays free until [`publish`](Self::publish), whatever is
-    /// erased meanwhile.
+    /// Returns the lane that the next entry with this hash would get. It stays free until
+    /// [`publish`](Self::publish), even if other entries are erased in between.
     #[inline]
     pub(crate) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
         self.table.free_lane(hash)
@@ -365,17 +375,19 @@ impl Index {
     #[inline]
     pub(crate) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
         self.len += 1;
-        self.table.set_visits(id, 0); // A reader of the lane's former entry may have been late.
+        // A late reader may have counted a visit to the lane's former entry.
+        self.table.set_visits(id, 0);
         occupy(&self.table, id, hash, location);
     }
 
-    /// Stores the location that an entry has moved to, or of the value that replaces it.
+    /// Stores the new location of an entry, or the location of the entry that replaces it.
     #[inline]
     pub(crate) fn replace(&mut self, id: EntryId, location: Location) {
         self.table.bucket(id.bucket()).move_location(id.lane(), self.table.bits, location);
     }
 
-    /// Whether an entry may lie past its home bucket, so that [`erase`](Self::erase) needs its hash.
+    /// Returns `true` if an entry may lie beyond its home bucket. Then [`erase`](Self::erase) needs
+    /// its hash.
     #[inline]
     pub(crate) fn may_be_displaced(&self, id: EntryId) -> bool {
         let own = id.bucket();
@@ -383,7 +395,8 @@ impl Index {
         self.table.bucket(before).has_overflowed()
     }
 
-    /// Frees an entry's lane. `hash` must be there if the entry [may be displaced](Self::may_be_displaced).
+    /// Frees an entry's lane. `hash` must be given if the entry [may be
+    /// displaced](Self::may_be_displaced).
     #[inline]
     pub(crate) fn erase(&mut self, id: EntryId, hash: Option<KeyHash>) {
         self.len -= 1;
@@ -401,7 +414,8 @@ impl Index {
         bucket.set_visits(id.lane(), 0);
     }
 
-    /// Frees all lanes, by way of the system where that can take the table's memory back.
+    /// Frees all lanes. Gives the table's memory back to the system if the system can take it, and
+    /// wipes the buckets otherwise.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
         if self.table.buckets.release(Use::GoesOn) == 0 {
@@ -409,10 +423,11 @@ impl Index {
         }
     }
 
-    /// Moves all entries to a larger table; the caller publishes it.
+    /// Moves all entries to a larger table. The caller publishes it.
     ///
-    /// `prefetch` is told which entries come next, `hash_of` must give each one's hash, `moved` is told where
-    /// each id went, and its entry. If one of them panics, the index is as it was.
+    /// `prefetch` is called with the entries that come next. `hash_of` returns the hash of an
+    /// entry. `moved` is called with the old id, the new id and the entry. If one of them panics,
+    /// the index is unchanged.
     pub(crate) fn move_to(
         &mut self,
         table: Arc<Table>,
@@ -428,7 +443,7 @@ impl Index {
             }
             for (id, live) in old.entries(bucket, token) {
                 let hash = hash_of(live);
-                // The table is larger than the one that held all entries, so there is a lane.
+                // There is a free lane: the table is larger than the one that held all entries.
                 let Some(to) = table.free_lane(hash) else { continue };
                 occupy(&table, to, hash, live.location());
                 table.set_visits(to, old.visits(id));
@@ -439,14 +454,15 @@ impl Index {
         self.table = table;
     }
 
-    /// The id of the entry at a location, from a look at every lane: for when its hash does not lead to it.
+    /// Returns the id of the entry at a location, or `None` if no lane points to it. Examines every
+    /// lane: for entries that their hash does not lead to.
     #[cold]
     pub(crate) fn search(&self, location: Location, token: &WriteToken) -> Option<EntryId> {
         let mut entries = (0..self.table.buckets()).flat_map(|bucket| self.table.entries(bucket, token));
         entries.find(|(_, live)| live.location() == location).map(|(id, _)| id)
     }
 
-    /// Recounts everything and panics where it differs. Returns all locations.
+    /// Recounts everything, and panics where a count differs. Returns all locations.
     pub(crate) fn validate(&self, token: &WriteToken, hash_of: impl Fn(Live<'_>) -> KeyHash) -> Vec<Location> {
         let mut locations = Vec::new();
         let mut overflow = vec![0_u32; self.table.buckets()];
@@ -479,7 +495,7 @@ impl Index {
     }
 }
 
-/// Publishes an entry in a free lane and counts it in the buckets that it went past.
+/// Publishes an entry in a free lane, and counts it in the buckets that it went past.
 #[inline]
 fn occupy(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
     let mut number = table.home(hash);
@@ -509,7 +525,7 @@ mod tests {
         Location::from_offset(number * 4).unwrap()
     }
 
-    /// Entries whose hash is their location's number in the top bits and a tag that is the same for all.
+    /// Returns an index of entries with these hashes, at the locations of their numbers.
     fn filled(entries: usize, buckets: usize, hash_of: impl Fn(usize) -> KeyHash) -> Index {
         let mut index = Index::new(table(buckets));
         for entry in 0..entries {
@@ -525,7 +541,8 @@ mod tests {
 
     #[test]
     fn entries_that_share_home_and_tag_overflow_and_come_back() {
-        let all = |_: usize| hash(u64::MAX); // The last bucket: overflow wraps round to the first.
+        // The last bucket, so that overflow wraps around to the first.
+        let all = |_: usize| hash(u64::MAX);
         let mut index = filled(40, 4, all);
         assert_eq!((0..40).filter(|&entry| find(&index, all(0), entry).is_some()).count(), 40);
         for entry in (0..40).step_by(2) {

@@ -1,33 +1,38 @@
 //! A walk through the entries of a table, home bucket by home bucket.
 //!
-//! Tables of any size keep the order of hashes, as a home bucket comes from a high multiply. So the place of a walk is a
-//! hash, and the walk goes on from there when another table takes the place of the one that it began in.
+//! Home buckets come from a high multiply, so tables of any size keep the order of hashes. The
+//! place of a walk is therefore a hash. The walk goes on from there when another table replaces the
+//! one in which it began.
 //!
 //! ```text
 //!   from            the walk's place: entries with smaller hashes have been passed
 //!     |  home  |    the hashes from there to the next home bucket
-//!        [home] -> [next] -> [next]   buckets in which their entries may lie, as far as the overflow counts lead
+//!        [home] -> [next] -> [next]   buckets in which their entries may lie: the overflow counts
+//!                                     say how far
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. An entry that is present throughout the walk is met: with its home, in whichever bucket it lies.
-//! 2. Without another table, no lane is met twice. With one, the walk begins the home again at which it was.
+//! 1. A walk shows every entry that is present throughout, together with its home bucket, in
+//!    whichever bucket the entry lies.
+//! 2. While the table stays the same, no lane is shown twice. When the table is replaced, the walk
+//!    begins its current home bucket again.
 //!
 //! # Synchronization
 //!
-//! As for a search: the tag, the location and the overflow counts of an entry that is present throughout do not change in
-//! one table. A table is told from the next one by its size, as an index is never replaced by one of the same size.
+//! The same as for a search: in one table, the tag, the location and the overflow counts of an
+//! entry that is present throughout do not change. A walk recognises the next table by its size, as
+//! an index is never replaced by one of the same size.
 
 use super::bucket::Lanes;
 use super::{Candidate, Lane, Table};
 use crate::hash::KeyHash;
 use crate::units::EntryId;
 
-/// How far a walk has come.
+/// The place of a walk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Walk {
-    /// The smallest hash that has not been passed, `None` at the end.
+    /// The smallest hash that has not been passed. `None` at the end.
     from: Option<KeyHash>,
     stop: Option<Stop>,
 }
@@ -38,18 +43,18 @@ struct Stop {
     /// The size of the table.
     buckets: usize,
     number: usize,
-    /// Buckets from the home on that have been passed.
+    /// The number of buckets that have been passed, from the home bucket on.
     passed: usize,
-    /// Lanes that are still to be met.
+    /// Lanes that are still to be shown.
     lanes: Lanes,
 }
 
-/// What a step of a walk led to.
+/// The result of a step of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A lane whose entry is to be met, if the walk [is at](Table::is_at) its home.
+    /// A lane whose entry is to be shown, if the walk [is at](Table::is_at) its home bucket.
     Lane(EntryId),
-    /// Another bucket.
+    /// The walk has moved on to another bucket.
     Onward,
     End,
 }
@@ -73,7 +78,7 @@ impl Table {
             return Step::Lane(EntryId::from_lane(stop.number, lane));
         }
         let passed = stop.passed + 1;
-        // Ends after every bucket was passed once, however the overflow counts may be.
+        // Ends after every bucket was passed once, even if the overflow counts are wrong.
         if self.bucket(stop.number).has_overflowed() && passed < self.buckets() {
             walk.stop = Some(self.stop(self.next(stop.number), passed));
         } else {
@@ -86,19 +91,20 @@ impl Table {
         Stop { buckets: self.buckets(), number, passed, lanes: self.bucket(number).tags().used() }
     }
 
-    /// Whether an entry with this hash is to be met where a walk has come to.
+    /// Returns `true` if an entry with this hash is to be shown at the place of a walk.
     pub(crate) fn is_at(&self, walk: &Walk, hash: KeyHash) -> bool {
         walk.from.is_some_and(|from| hash.get() >= from.get() && self.home(hash) == self.home(from))
     }
 
-    /// Where the entries are that a walk is about to come to.
+    /// Returns the entries that a walk is about to show, as candidates.
     pub(crate) fn ahead(&self, walk: &Walk) -> impl Iterator<Item = Candidate<'_>> {
         let stop = walk.stop.filter(|stop| stop.buckets == self.buckets());
         let ids = stop.into_iter().flat_map(|stop| stop.lanes.map(move |lane| EntryId::from_lane(stop.number, lane)));
         ids.filter_map(|id| self.candidate(id))
     }
 
-    /// Where the entry with an id is, for a reader; `None` if there is none.
+    /// Returns the lane of an id and its location, for a reader. Returns `None` if there is no
+    /// entry.
     pub(crate) fn candidate(&self, id: EntryId) -> Option<Candidate<'_>> {
         let bucket = self.bucket(id.bucket());
         let lane = Lane { bucket, bits: self.bits, number: id.bucket(), lane: id.lane() };
@@ -130,7 +136,7 @@ mod tests {
         index.publish(id, hash, Location::from_offset(number * 4).unwrap());
     }
 
-    /// How often a walk meets each entry; `each` may change the index after each.
+    /// Returns how often a walk shows each entry. `each` may change the index after each.
     fn met(
         index: &mut Index,
         hash_of: impl Fn(usize) -> KeyHash,
@@ -194,7 +200,8 @@ mod tests {
                 });
                 assert_eq!(times.len(), entries, "from {first} to {second} and {third} buckets");
                 let twice = times.values().filter(|&&times| times > 1).count();
-                // Two homes at most are begun again, and no more of them than had been met by then.
+                // At most two home buckets are begun again, with the entries that had been shown by
+                // then.
                 assert!(twice <= 2 * 30 && times.values().sum::<u32>() as usize <= entries + 60);
             }
         }
@@ -209,7 +216,8 @@ mod tests {
             let location = Location::from_offset(number * 4).unwrap();
             index.table().find_location(same_home(number), location)
         };
-        // Each that is met goes, with one that comes much later: overflow counts fall, and the others stay to be met.
+        // Each entry that is shown is removed, together with one that comes much later. So overflow
+        // counts fall, and the other entries must still be shown.
         let met = met(&mut index, same_home, |index, entry| {
             for gone in [entry, 199 - entry / 2] {
                 if let Some(id) = find(index, gone) {

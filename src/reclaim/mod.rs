@@ -1,32 +1,34 @@
-//! Reclamation: when may bytes that a reader could still see be overwritten?
+//! Reclamation: when bytes that a reader may still see can be overwritten.
 //!
 //! ```text
-//!   what                   who may still see it                       comes back
-//!   chunks of rings        readers whose slots name them (slots.rs)   when no slot does, and no value pins them
-//!   replaced tables        anybody, for as long as the shard lives    their pages at once, their addresses never
-//!   lists of records       writers that look at the slots             after a grace period (epochs.rs)
+//!   memory            who may still see it                   when it is free again
+//!   chunks of rings   readers whose slots name them          when no slot names them
+//!                     (slots.rs)                             and no value pins them
+//!   replaced tables   any thread, while the shard lives      pages at once, addresses never
+//!   lists of records  writers that scan the slots            after a grace period (epochs.rs)
 //! ```
 //!
-//! Two proofs are handed out from here. [`Hold`] says that its owner keeps bytes from being overwritten: those of one chunk
-//! by a [`Slot`], or those of a shard by its write lock ([`WriteToken`]). [`Live`] is a location together with the hold under
-//! which it was read.
+//! This module hands out two proofs. A [`Hold`] proves that bytes are not overwritten: those of one
+//! chunk by a [`Slot`], or those of a shard by its write lock ([`WriteToken`]). A [`Live`] is a
+//! location together with the hold under which it was loaded.
 //!
 //! # Invariants
 //!
-//! 1. What a deferred call lets go was unlinked before the call was deferred: a pin that starts later cannot
-//!    reach it.
-//! 2. A [`Live`] is made only of what an index lane points to, under the hold that it names.
-//! 3. A shard's [`WriteToken`] is reachable only by the holder of its lock.
+//! 1. A value that a deferred call drops was unlinked before the call was deferred. So a pin that
+//!    starts later cannot reach it.
+//! 2. A [`Live`] is made only for a location that an index lane points to, under the hold that it
+//!    names.
+//! 3. Only the holder of a shard's lock can reach its [`WriteToken`].
 //!
 //! # Synchronization
 //!
-//! [`Kept::load`] and [`Kept::is_current`] (Acquire) pair with [`Kept::replace`] (Release), and [`Published::load`] (Acquire)
-//! with [`Published::replace`] (AcqRel).
-//! The protocol of the slots is in `slots.rs`.
+//! * [`Kept::replace`] (Release) pairs with [`Kept::load`] and [`Kept::is_current`] (Acquire).
+//! * [`Published::replace`] (AcqRel) pairs with [`Published::load`] (Acquire).
+//! * The protocol of the slots is in `slots.rs`.
 //!
 //! # Not here
 //!
-//! Who holds a chunk beyond a call: the pins of `ring/chunk.rs`.
+//! Holds on a chunk beyond a call: the pins of `ring/chunk.rs`.
 
 mod epochs;
 mod slots;
@@ -42,7 +44,7 @@ use crate::sync::{AtomicPtr, Mutex, Ordering};
 use crate::units::Location;
 use epochs::Pin;
 
-/// Proof of a shard's write lock: it lies in the locked state, and nowhere else.
+/// Proof of a shard's write lock. It lies in the state that the lock guards, and nowhere else.
 #[derive(Debug)]
 pub(crate) struct WriteToken(());
 
@@ -57,8 +59,8 @@ impl WriteToken {
     }
 }
 
-/// Proof that for `'a` bytes are not overwritten: those of the shard whose lock is held, or those of the chunk that a slot
-/// names.
+/// Proof that bytes are not overwritten during `'a`: those of the shard whose lock is held, or
+/// those of the chunk that a slot names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold<'a>(PhantomData<&'a ()>);
 
@@ -91,12 +93,15 @@ pub(crate) struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
+    /// Creates the proof that the entry at `location` stays readable.
+    ///
     /// # Safety
     ///
-    /// * `hold` is the shard's lock, and a lane points to `location`; or `hold` is a slot that names the entry at `location`,
-    ///   and after that a lane of the present table was seen to point there, with Acquire;
-    /// * a slot names nothing else for as long as the result is used;
-    /// * the ring had published the location: all its bytes were written before.
+    /// * Either `hold` is the shard's lock, and a lane points to `location`. Or `hold` is a slot that
+    ///   names the entry at `location`, and after that a lane of the current table was seen, with
+    ///   Acquire, to point there.
+    /// * A slot names nothing else while the result is used.
+    /// * The ring had published the location: all its bytes were written before.
     #[inline]
     pub(crate) unsafe fn new(location: Location, hold: Hold<'a>) -> Self {
         Self { location, _hold: hold }
@@ -108,42 +113,48 @@ impl<'a> Live<'a> {
     }
 }
 
-/// A shared value that readers load at any time and a writer replaces. The replaced ones are kept as long as this lives.
+/// A shared value that readers load at any time and a writer replaces. Replaced values are kept as
+/// long as the `Kept`.
 pub(crate) struct Kept<T> {
-    /// The last of `all`.
+    /// Points to the last value of `all`.
     current: AtomicPtr<T>,
     all: Mutex<Vec<Arc<T>>>,
 }
 
 impl<T> Kept<T> {
-    /// What each value takes, itself and its two counts included. The list of them grows by doubling.
+    /// Bytes that each value takes, with its two counts and its place in the list. The place counts
+    /// twice, as the list grows by doubling.
     pub(crate) const BYTES: usize = size_of::<T>() + 2 * size_of::<usize>() + 2 * size_of::<Arc<T>>();
 
     pub(crate) fn new(value: Arc<T>) -> Self {
         Self { current: AtomicPtr::new(Arc::as_ptr(&value).cast_mut()), all: Mutex::new(vec![value]) }
     }
 
-    /// Returns the present value. It stays where it is also when it is replaced.
+    /// Returns the current value. It stays at its address after it is replaced.
     #[inline]
     pub(crate) fn load(&self) -> &T {
-        // Acquire pairs with the Release of `replace`: the value was complete before it was published.
+        // Acquire: pairs with the Release of `replace`. The value was complete before it was
+        // published.
         let current = self.current.load(Ordering::Acquire);
-        // SAFETY: the pointer is that of an `Arc` in `all`, which loses none while `self` lives, and the result borrows `self`.
+        // SAFETY:
+        // * the pointer is that of an `Arc` in `all`, which loses none while `self` lives;
+        // * the result borrows `self`.
         unsafe { &*current }
     }
 
     /// Returns `true` if `value` has not been replaced.
     #[inline]
     pub(crate) fn is_current(&self, value: &T) -> bool {
-        // Acquire pairs with the Release of `replace`, as in `load`.
+        // Acquire: pairs with the Release of `replace`, like in `load`.
         ptr::eq(self.current.load(Ordering::Acquire), value)
     }
 
-    /// Publishes `value` in the place of the present one. For one thread at a time.
+    /// Publishes `value` in place of the current one. For one thread at a time.
     pub(crate) fn replace(&self, value: Arc<T>) {
         let current = Arc::as_ptr(&value).cast_mut();
         self.all.lock().push(value);
-        self.current.store(current, Ordering::Release); // See `load`.
+        // Release: pairs with the Acquire of `load`.
+        self.current.store(current, Ordering::Release);
     }
 }
 
@@ -153,9 +164,10 @@ impl<T> fmt::Debug for Kept<T> {
     }
 }
 
-/// A shared value that is loaded without a lock and replaced as a whole; a replaced one goes after a grace period.
+/// A shared value that is loaded without a lock and replaced as a whole. A replaced value is
+/// dropped after a grace period.
 struct Published<T> {
-    /// From `Arc::into_raw`; the count that belongs to it is held here.
+    /// From `Arc::into_raw`. The `Published` owns the count that belongs to it.
     current: AtomicPtr<T>,
     owned: PhantomData<Arc<T>>,
 }
@@ -165,22 +177,26 @@ impl<T: Send + Sync + 'static> Published<T> {
         Self { current: AtomicPtr::new(Arc::into_raw(value).cast_mut()), owned: PhantomData }
     }
 
-    /// Returns the present value, for as long as the pin is held.
+    /// Returns the current value, for as long as the pin is held.
     #[inline]
     fn load<'a>(&'a self, _pin: &'a Pin) -> &'a T {
-        // Acquire pairs with the AcqRel swap of `replace`: the value was complete before it was published.
+        // Acquire: pairs with the AcqRel swap of `replace`. The value was complete before it was
+        // published.
         let current = self.current.load(Ordering::Acquire);
         // SAFETY:
-        // * the pointer came from `Arc::into_raw`, in `new` or `replace`, and its count is let go of only after a grace
-        //   period that began when it was no longer to be loaded (invariant 1): this pin prevents its end;
-        // * `drop` needs `&mut self`, which the borrow for 'a excludes.
+        // * the pointer came from `Arc::into_raw`, in `new` or `replace`;
+        // * its count is dropped only after a grace period that began when the pointer could no
+        //   longer be loaded (invariant 1). This pin keeps the grace period from ending;
+        // * `drop` needs `&mut self`, which the borrow for `'a` excludes.
         unsafe { &*current }
     }
 
-    /// Publishes `value`, and drops the one before after a grace period.
+    /// Publishes `value`. Drops the former value after a grace period.
     fn replace(&self, value: Arc<T>, pin: &Pin) {
         let old = self.current.swap(Arc::into_raw(value).cast_mut(), Ordering::AcqRel);
-        // SAFETY: the pointer came from `Arc::into_raw` and the swap took it out of reach, so its count is ours.
+        // SAFETY:
+        // * the pointer came from `Arc::into_raw`;
+        // * the swap has taken it out of reach, so its count belongs to this call.
         let old = unsafe { Arc::from_raw(old.cast_const()) };
         pin.defer(move || drop(old));
     }
@@ -188,8 +204,11 @@ impl<T: Send + Sync + 'static> Published<T> {
 
 impl<T> Drop for Published<T> {
     fn drop(&mut self) {
-        let current = self.current.swap(ptr::null_mut(), Ordering::Relaxed); // `&mut self`: no other thread is left.
-        // SAFETY: as in `replace`; nobody can load any more.
+        // Relaxed: `&mut self`, so no other thread is left.
+        let current = self.current.swap(ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY:
+        // * the pointer came from `Arc::into_raw`, in `new` or `replace`;
+        // * the swap has taken it out of reach, and no thread can load any more.
         drop(unsafe { Arc::from_raw(current.cast_const()) });
     }
 }
@@ -200,9 +219,10 @@ impl<T> fmt::Debug for Published<T> {
     }
 }
 
-// SAFETY: it is an `Arc<T>` behind an atomic; sharing it hands out `&T` and moving it may drop a `T` elsewhere.
+// SAFETY: it is an `Arc<T>` behind an atomic. Sharing it hands out `&T`, and moving it may drop a
+// `T` on another thread.
 unsafe impl<T: Send + Sync> Send for Published<T> {}
-// SAFETY: as above.
+// SAFETY: see `Send`.
 unsafe impl<T: Send + Sync> Sync for Published<T> {}
 
 #[cfg(not(bytecache_loom))]
@@ -224,7 +244,7 @@ mod tests {
         });
         assert_eq!((*seen, Arc::strong_count(&values[0])), (1, 2));
         drop(reader);
-        // Each call moves the epoch on, unless another thread of this process is pinned for the moment.
+        // Each call advances the epoch, unless another thread of this process is pinned.
         while Arc::strong_count(&values[0]) > 1 {
             epochs::pin().defer(|| {});
             std::thread::yield_now();

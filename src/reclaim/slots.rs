@@ -1,40 +1,47 @@
 //! Slots: how a reader keeps the bytes that it reads from being overwritten.
 //!
-//! Hazard pointers (Michael, 2004) with a chunk as the unit. A thread has a [`Record`], which every writer can read. A reader
-//! stores the address of an entry in a slot of its record, and clears the slot when it has finished. A writer that wants to
-//! reuse chunks looks at all slots of all records: a chunk that a slot names stays as it is.
+//! These are hazard pointers (Michael, 2004) with a chunk as the unit. A thread has a [`Record`]
+//! that every writer can read. A reader stores the address of an entry in a slot of its record, and
+//! clears the slot when it has finished. A writer that wants to reuse chunks scans all slots of all
+//! records. It leaves a chunk alone if a slot names an entry in it.
 //!
 //! ```text
-//!   record   | used, has_batch, stripe, slots[6] | batch[16] ........ |       one cache line, then two
+//!   record   | used, has_batch, stripe, slots[6] | batch[16] ........ |   one cache line, then two
 //! ```
 //!
-//! A reader that stops anywhere, in a closure or in the middle of a search, holds up what its slots name and nothing else.
+//! A reader may stop anywhere, in a closure or in the middle of a search. It delays the reuse of
+//! the chunks that its slots name, and of nothing else.
 //!
 //! # Invariants
 //!
-//! 1. A record has one owner at a time: a thread, or a single read where a thread's own record cannot serve. Only the owner
-//!    stores to it.
-//! 2. A record changes hands with all its slots clear, under the registry's lock.
-//! 3. Every record that is owned is in the registry's list.
+//! 1. A record has one owner at a time: a thread, or a single read that cannot use the record of
+//!    its thread. Only the owner stores to the record.
+//! 2. A record changes owners with all its slots clear, under the registry's lock.
+//! 3. Every record with an owner is in the registry's list.
 //!
 //! # Synchronization
 //!
 //! ```text
-//!   reader   finds a location in a lane --- names it in a slot --- fence --- looks at the lane again --- reads --- clears
-//!   writer   changes the lane ---------------------------------- fence --- looks at the slots --- reuses the chunk
+//!   reader   finds a location in a lane -- names it in a slot -- fence -- loads the lane again
+//!            -- reads -- clears the slot
+//!   writer   changes the lane -- fence -- scans the slots -- reuses the chunk
 //! ```
 //!
-//! Both fences are SeqCst, so one of them comes first. If the reader's does, the writer sees the slot and leaves the chunk
-//! alone. If the writer's does, the reader sees the changed lane and searches again.
+//! Both fences are SeqCst, so one of them comes first. If the reader's fence comes first, the
+//! writer sees the slot and leaves the chunk alone. If the writer's fence comes first, the reader
+//! sees the changed lane and searches again.
 //!
-//! * [`Slot::hold`] (Release) and the clearing of a slot (Release) pair with the loads in [`for_each_hold`] (Acquire): a
-//!   writer that finds a slot clear, or naming another entry, knows that the reads under the former hold are over.
-//! * The list of records and `has_batch` are stored before a slot that they lead to, and read after the writer's fence. If the
-//!   writer does not see them, its fence came first.
+//! * [`Slot::hold`] (Release) and the clearing of a slot (Release) pair with the loads in
+//!   [`for_each_hold`] (Acquire). So a writer that finds a slot clear, or naming another entry,
+//!   knows that the reads under the former hold are over.
+//! * The list of records and `has_batch` are stored before a slot that they lead to, and loaded
+//!   after the writer's fence. If the writer does not see them, its fence came first. Then the
+//!   reader sees the changed lane.
 //!
 //! # Not here
 //!
-//! What a reader looks at again: `shard/read.rs`. Who holds a chunk beyond a call: the pins of `ring/chunk.rs`.
+//! The second look of a reader: `shard/lookup.rs`. Holds on a chunk beyond a call: the pins of
+//! `ring/chunk.rs`.
 
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32 as OwnersWord;
@@ -44,27 +51,28 @@ use super::Published;
 use super::epochs;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence};
 
-/// Slots of a thread for reads of single keys. Reads that are nested deeper, in closures of others, register anew.
+/// The slots of a thread for reads of single keys. A read that is nested deeper, in closures of
+/// callers, registers a record of its own.
 const SLOTS: usize = if cfg!(bytecache_loom) { 2 } else { 6 };
 
-/// Keys that are read together, each with a slot.
+/// The number of keys that are read together, each with a slot.
 pub(crate) const BATCH: usize = if cfg!(bytecache_loom) { 2 } else { 16 };
 
-/// Records without an owner that the list may have before it is made shorter.
+/// The number of records without an owner from which on the list is made shorter.
 const SPARE_RECORDS: usize = 32;
 
 /// The bit of `Record::used` for its batch.
 const BATCH_IN_USE: u32 = 1 << 31;
 
-/// The slots of a thread. Two lines are fetched as one by some processors.
+/// The slots of a thread. Aligned to two lines, because some processors fetch these together.
 #[repr(C, align(128))]
 struct Record {
-    /// Which of `slots` are in use, a bit each, and whether `batch` is. For the owner alone, which is why it is no word of
-    /// `sync.rs`.
+    /// A bit for each of `slots` that is in use, and one for `batch`. Only the owner accesses it,
+    /// so it is not a word of `sync.rs`.
     used: OwnersWord,
-    /// Not 0 from the first use of `batch` on: until then nobody looks there.
+    /// Not 0 from the first use of `batch` on. Until then no scan loads `batch`.
     has_batch: AtomicU32,
-    /// The counters that belong to the record's owner: no other record has this number.
+    /// The number of the owner's counters. No other record has this number.
     stripe: u32,
     slots: [AtomicUsize; SLOTS],
     batch: [AtomicUsize; BATCH],
@@ -87,15 +95,15 @@ impl Record {
     /// Returns which slots are in use.
     #[inline(always)]
     fn used(&self) -> u32 {
-        self.used.load(Ordering::Relaxed) // Of the owner's own stores.
+        self.used.load(Ordering::Relaxed) // Relaxed: only the owner stores.
     }
 
     #[inline(always)]
     fn set_used(&self, used: u32) {
-        self.used.store(used, Ordering::Relaxed); // As above.
+        self.used.store(used, Ordering::Relaxed); // Relaxed: only the owner loads.
     }
 
-    /// Takes a slot that is not in use, if there is one.
+    /// Takes a slot that is not in use. Returns `None` if there is none.
     #[inline(always)]
     fn take_slot(&self) -> Option<Slot> {
         let used = self.used();
@@ -106,7 +114,7 @@ impl Record {
     }
 }
 
-/// All records, and those that nobody owns.
+/// All records, and those without an owner.
 struct Registry {
     list: Published<Vec<Arc<Record>>>,
     spare: Mutex<Spare>,
@@ -117,7 +125,7 @@ struct Spare {
     records: Vec<Arc<Record>>,
     /// Numbers of records that were dropped.
     stripes: Vec<u32>,
-    /// The lowest number that was never used.
+    /// The lowest number that no record has had.
     next_stripe: u32,
 }
 
@@ -126,7 +134,7 @@ impl Registry {
         Self { list: Published::new(Arc::default()), spare: Mutex::new(Spare::default()) }
     }
 
-    /// Returns a record that nobody else owns, with all its slots clear.
+    /// Returns a record without another owner, with all its slots clear.
     fn register(&self) -> Arc<Record> {
         let mut spare = self.spare.lock();
         if let Some(record) = spare.records.pop() {
@@ -175,12 +183,14 @@ mod globals {
         pub(super) static PARTICIPANT: Participant = Participant(REGISTRY.register());
     }
 
-    /// A thread's record, which it owns until its locals are destroyed. The list keeps it beyond that while slots are in use.
+    /// The record of a thread, which owns it until the thread's locals are destroyed. The list
+    /// keeps the record beyond that while slots are in use.
     pub(super) struct Participant(pub(super) Arc<Record>);
 
     impl Drop for Participant {
         fn drop(&mut self) {
-            // Not if the process ends from inside a closure of a read: the slots stay in use, and nobody else gets the record.
+            // Slots are in use if the process ends from inside a closure of a read. They stay in
+            // use, and no other thread gets the record.
             if self.0.used() == 0 {
                 REGISTRY.unregister(Arc::clone(&self.0));
             }
@@ -204,7 +214,8 @@ mod globals {
         pub(super) static PARTICIPANT: Participant = Participant(registry().register());
     }
 
-    /// A thread's record. Those of threads that have ended stay in the list until the model ends.
+    /// The record of a thread. Records of threads that have ended stay in the list until the model
+    /// ends.
     pub(super) struct Participant(pub(super) Arc<Record>);
 
     pub(super) fn registry() -> &'static Registry {
@@ -214,21 +225,22 @@ mod globals {
 
 use globals::{PARTICIPANT, registry};
 
-/// A slot of this thread's, in use until it is dropped.
+/// A slot of this thread, in use until it is dropped.
 ///
-/// While it names an entry that its reader has found and looked at again, the bytes of that entry stay as they are.
+/// While the slot names an entry that its reader has found and looked up again, the bytes of that
+/// entry stay as they are.
 pub(crate) struct Slot {
     record: NonNull<Record>,
-    /// One of the record's slots, and its bit.
+    /// One of the record's slots, and its bit in `used`.
     word: NonNull<AtomicUsize>,
     mask: u32,
-    /// Whether the record serves this slot alone.
+    /// Whether the record serves only this slot.
     is_alone: bool,
 }
 
 impl Slot {
-    /// Takes a slot. Never waits, but for the registry's lock when the thread has no record yet, has none any more because its
-    /// locals are being destroyed, or has all of its slots in use.
+    /// Takes a slot. Waits for nothing but the registry's lock. It needs the lock if the thread has
+    /// no record yet, if its locals are being destroyed, or if all its slots are in use.
     #[inline(always)]
     pub(crate) fn take() -> Self {
         match PARTICIPANT.try_with(|participant| participant.0.take_slot()) {
@@ -239,11 +251,12 @@ impl Slot {
 
     #[cold]
     fn take_alone() -> Self {
-        // Ends at once: a record that nobody owns has all its slots clear.
+        // Ends in the first round: a record without an owner has all its slots clear.
         loop {
             let record = registry().register();
             if let Some(mut slot) = record.take_slot() {
-                // `give_up_record` drops the count that this keeps. By its pointer, as a reference does not lead to the counts.
+                // This keeps a count, which `give_up_record` drops. The pointer comes from the
+                // `Arc`, because a reference does not reach the counts.
                 slot.record = NonNull::new(Arc::into_raw(record).cast_mut()).unwrap_or(slot.record);
                 slot.is_alone = true;
                 return slot;
@@ -253,40 +266,44 @@ impl Slot {
 
     #[inline(always)]
     fn record(&self) -> &Record {
-        // SAFETY: this slot is in use, and as long as it is,
-        // * the thread's record is there: slots live on frames (a slot is not `Send`, and a cache keeps none), and a thread's
-        //   locals are destroyed after those have ended. Where the process ends from inside a frame they are destroyed before, but
-        //   the list keeps a record whose slots are in use;
-        // * a record that serves this slot alone is kept by the count that `take_alone` has left to `drop`.
+        // SAFETY: this slot is in use. Until it is dropped,
+        // * the record of the thread exists. Slots live on frames (a slot is not `Send`, and a
+        //   cache keeps none), and a thread's locals are destroyed after its frames have ended. If
+        //   the process ends from inside a frame, the locals are destroyed first, but the list
+        //   keeps a record whose slots are in use;
+        // * a record that serves only this slot is kept by the count that `take_alone` has left to
+        //   `drop`.
         unsafe { self.record.as_ref() }
     }
 
     #[inline(always)]
     fn word(&self) -> &AtomicUsize {
-        // SAFETY: a part of the record, which is there as long as this slot is in use (see `record`).
+        // SAFETY: the word is part of the record, which exists while this slot is in use (see
+        // `record`).
         unsafe { self.word.as_ref() }
     }
 
-    /// Returns the number of this thread's counters, which no other thread uses at the moment.
+    /// Returns the number of this thread's counters. No other living thread uses it.
     #[inline(always)]
     pub(crate) fn stripe(&self) -> u32 {
         self.record().stripe
     }
 
-    /// Names an entry by its address. If a lane that is looked at after this still leads to the entry, its bytes stay as they are
-    /// until the slot is dropped, or names another.
+    /// Names an entry by its address. If a lane that is loaded after this still leads to the entry,
+    /// its bytes stay as they are until the slot is dropped or names another entry.
     #[inline(always)]
     pub(crate) fn hold(&self, address: usize) {
-        // Release pairs with the Acquire of `for_each_hold`: the reads under the former hold are over.
+        // Release: pairs with the Acquire of `for_each_hold`. The reads under the former hold are
+        // over.
         self.word().store(address, Ordering::Release);
-        fence(Ordering::SeqCst); // Pairs with the fence of `for_each_hold`: see the head of this file.
+        fence(Ordering::SeqCst); // Pairs with the fence of `for_each_hold`: see the module.
     }
 }
 
 impl Drop for Slot {
     #[inline(always)]
     fn drop(&mut self) {
-        // Release pairs with the Acquire of `for_each_hold`: the reads under the hold are over.
+        // Release: pairs with the Acquire of `for_each_hold`. The reads under the hold are over.
         self.word().store(0, Ordering::Release);
         let record = self.record();
         record.set_used(record.used() ^ self.mask);
@@ -299,21 +316,25 @@ impl Drop for Slot {
 impl Slot {
     #[cold]
     fn give_up_record(&self) {
-        // SAFETY: the pointer came from an `Arc` whose count `take_alone` has left to this slot, which is being dropped.
+        // SAFETY:
+        // * the pointer came from `Arc::into_raw` in `take_alone`;
+        // * `take_alone` has left its count to this slot, which is being dropped.
         let record = unsafe { Arc::from_raw(self.record.as_ptr().cast_const()) };
         registry().unregister(record);
     }
 }
 
-/// The slots of this thread for keys that are read together, in use until it is dropped. They are being given their names.
+/// The slots of this thread for keys that are read together, in use until the batch is dropped. In
+/// this state they are being named.
 pub(crate) struct Batch {
     record: NonNull<Record>,
-    /// How many slots are clear, from the first on.
+    /// The number of slots that are clear, from the first on.
     cleared: usize,
 }
 
 impl Batch {
-    /// Takes the slots; `None` if a call further up this thread has them, or the thread's locals are being destroyed.
+    /// Takes the slots. Returns `None` if a call further up in this thread has them, or if the
+    /// thread's locals are being destroyed.
     #[inline]
     pub(crate) fn take() -> Option<Self> {
         let own = PARTICIPANT.try_with(|participant| {
@@ -321,7 +342,7 @@ impl Batch {
             let used = record.used();
             (used & BATCH_IN_USE == 0).then(|| {
                 record.set_used(used | BATCH_IN_USE);
-                // Relaxed: ordered before the slots of the batch by the fence of `hold`.
+                // Relaxed: the fence of `hold` orders it before the reader's second look.
                 record.has_batch.store(1, Ordering::Relaxed);
                 Self { record: NonNull::from(record), cleared: 0 }
             })
@@ -331,33 +352,36 @@ impl Batch {
 
     #[inline(always)]
     fn record(&self) -> &Record {
-        // SAFETY: as for a thread's own record in `Slot::record`.
+        // SAFETY: the batch is in use, so the record of the thread exists, for the reasons in
+        // `Slot::record`.
         unsafe { self.record.as_ref() }
     }
 
-    /// Names an entry by its address, as [`Slot::hold`] does but for the fence.
+    /// Names an entry by its address, like [`Slot::hold`], but without the fence.
     #[inline(always)]
     pub(crate) fn name(&mut self, number: usize, address: usize) {
-        self.record().batch[number].store(address, Ordering::Release); // As in `Slot::hold`.
+        // Release: as in `Slot::hold`.
+        self.record().batch[number].store(address, Ordering::Release);
     }
 
-    /// Ends the naming: lanes that are looked at after this and still lead to what is named keep its bytes as they are.
+    /// Ends the naming. If a lane that is loaded after this still leads to a named entry, the bytes
+    /// of that entry stay as they are.
     #[inline(always)]
     pub(crate) fn hold(self) -> Holds {
-        fence(Ordering::SeqCst); // As in `Slot::hold`.
+        fence(Ordering::SeqCst); // Pairs with the fence of `for_each_hold`.
         Holds(self)
     }
 
     #[inline(always)]
     fn clear_next(&mut self) {
         if let Some(slot) = self.record().batch.get(self.cleared) {
-            slot.store(0, Ordering::Release); // As in `Slot::drop`.
+            slot.store(0, Ordering::Release); // Release: as in `Slot::drop`.
             self.cleared += 1;
         }
     }
 }
 
-/// The slots of a [`Batch`], with the names that they were given.
+/// The slots of a [`Batch`] after they were named.
 pub(crate) struct Holds(Batch);
 
 impl Holds {
@@ -367,14 +391,14 @@ impl Holds {
         self.0.record().stripe
     }
 
-    /// Returns `true` if a slot names the entry at an address.
+    /// Returns `true` if the slot `number` names the entry at an address.
     #[inline(always)]
     pub(crate) fn names(&self, number: usize, address: usize) -> bool {
-        // Relaxed: of this thread's own stores.
+        // Relaxed: only this thread stores.
         self.0.record().batch.get(number).is_some_and(|slot| slot.load(Ordering::Relaxed) == address)
     }
 
-    /// Ends the hold of the first slot that has not been cleared.
+    /// Ends the hold of the first slot that is not clear.
     #[inline(always)]
     pub(crate) fn clear_next(&mut self) {
         self.0.clear_next();
@@ -394,12 +418,12 @@ impl Drop for Batch {
 
 /// Calls `each` with every address that a slot names, of any thread and any cache.
 ///
-/// What the caller has unlinked before this call and no slot names is out of every reader's sight.
+/// No reader can see memory that the caller unlinked before this call and that no slot names.
 pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
-    // Pairs with the fence of `Slot::hold`: see the head of this file.
+    // Pairs with the fence of `Slot::hold`: see the module.
     fence(Ordering::SeqCst);
     let mut look = |slot: &AtomicUsize| {
-        // Acquire pairs with the Release of `Slot::hold` and of the clearing.
+        // Acquire: pairs with the Release of `Slot::hold` and of the clearing.
         let address = slot.load(Ordering::Acquire);
         if address != 0 {
             each(address);
@@ -408,14 +432,14 @@ pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
     let pin = epochs::pin();
     for record in registry().list.load(&pin) {
         record.slots.iter().for_each(&mut look);
-        // Relaxed: the fence above orders it, as it does the list.
+        // Relaxed: the fence above orders this load, like that of the list.
         if record.has_batch.load(Ordering::Relaxed) != 0 {
             record.batch.iter().for_each(&mut look);
         }
     }
 }
 
-/// Returns `true` if this thread is in the middle of a read, so that it may wait for itself.
+/// Returns `true` if this thread is in the middle of a read. Then it may wait for itself.
 pub(crate) fn thread_is_reading() -> bool {
     PARTICIPANT.try_with(|participant| participant.0.used() != 0).unwrap_or(true)
 }
@@ -425,7 +449,8 @@ pub(crate) fn thread_is_reading() -> bool {
 mod tests {
     use super::*;
 
-    /// The addresses from `first` to `last` that slots name. Other tests read caches meanwhile, elsewhere in memory.
+    /// Returns the addresses from `first` to `last` that slots name. Other tests read caches at the
+    /// same time, elsewhere in memory.
     fn held(first: usize, last: usize) -> Vec<usize> {
         let mut held = Vec::new();
         for_each_hold(|address| held.extend((first..=last).contains(&address).then_some(address)));
@@ -456,7 +481,7 @@ mod tests {
             .collect();
         assert!(thread_is_reading());
         assert_eq!(held(11, 99), (11..11 + 3 * SLOTS).collect::<Vec<_>>());
-        // Each has counters of its own, but those that share the thread's record.
+        // Each slot has counters of its own, except those that share the thread's record.
         let mut stripes: Vec<u32> = slots.iter().map(Slot::stripe).collect();
         stripes.dedup();
         assert_eq!(stripes.len(), 1 + 2 * SLOTS);
@@ -494,7 +519,7 @@ mod tests {
         thread_local!(static LOCAL: ReadsLate = const { ReadsLate });
         for registers_first in [true, false] {
             let thread = std::thread::spawn(move || {
-                // Locals are destroyed in the order in which they were first used, or the other way round.
+                // The order in which locals are destroyed depends on the order of their first uses.
                 let uses: [fn(); 2] = [|| drop(Slot::take()), || LOCAL.with(|_| ())];
                 uses[usize::from(!registers_first)]();
                 uses[usize::from(registers_first)]();

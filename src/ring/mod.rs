@@ -515,7 +515,7 @@ impl Drop for Ring {
                 self.shared.drop_own(chunk);
             }
         }
-        // SAFETY: this is the ring's drop. Readers borrow the shard, which is dropped with the ring.
+        // SAFETY: the ring's shard is being dropped. Readers borrow the shard, so none is left.
         unsafe { self.shared.release_unpinned() };
     }
 }
