@@ -1,20 +1,25 @@
 //! Shared writes: how often an operation writes to a cache line that other threads use.
 //!
-//! A line that one core writes and another one uses has to travel between them each time. That is what keeps operations from
-//! running side by side, and a clock shows it only on a machine with many cores; so it is counted. Two threads call
-//! operations in turns, and every access that they make to a word of `sync.rs` is recorded with its line. A *shared write* is
-//! a store or a read-modify-write to a line that the other thread has read or written, anywhere in the run.
+//! A line that one core writes and another one uses travels between them each time. This keeps
+//! operations from running in parallel. A clock shows it only on a machine with many cores, so
+//! these tests count it. Two threads call operations in turns. Every access that they make to a
+//! word of `sync.rs` is recorded with its line. A *shared write* is a store or a read-modify-write
+//! to a line that the other thread has read or written, anywhere in the run.
 //!
-//! The numbers are exact, as nothing in them hangs on who comes first: an operation that met another one midway would do the
-//! same, but for a reader that finds the touch log full or its entry replaced. `docs/internals/design.rs` has them in a table.
+//! The numbers are exact, as they do not depend on the order of the threads. An operation that met
+//! another one midway would do the same, except for a reader that finds the touch log full or its
+//! entry replaced. `docs/internals/design.rs` has the numbers in a table.
 //!
-//! # Not seen
+//! # Not counted
 //!
-//! * An entry's first word and its stamps (`ring/memory.rs`). Readers only load them, but for an idle stamp, which a read moves
-//!   on once a tick. Writers mark the entry dead that they replace or remove.
-//! * What is not atomic: entries' bytes, the handle, and what lies behind a shard's lock, nine lines and the policy's and ring's
-//!   own, which only its holders use. The lock is seen: it changes its line when it is taken and when it is let go.
-//! * The counts of an `Arc`. Reads change none; writes do when they retire a chunk or replace a table.
+//! * An entry's first word and its stamps (`ring/memory.rs`). Readers only load them, except for an
+//!   idle stamp, which a read changes once a tick. Writers mark the entry dead that they replace or
+//!   remove.
+//! * Memory that is not atomic: entries' bytes, the handle, and the state behind a shard's lock.
+//!   The state is nine lines and those of the policy and the ring, which only the holder of the
+//!   lock uses. The lock itself is counted: locking and unlocking each change its line.
+//! * The counts of an `Arc`. Reads change none. Writes change them when they retire a chunk or
+//!   replace a table.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc;
@@ -35,12 +40,13 @@ type Accesses = Vec<(Line, Access)>;
 
 /// Threads with lower numbers have counters of their own in any cache of a megabyte or more.
 const OWN_STRIPES: u32 = 63;
-/// Stripes of the touch log of a shard of a megabyte or more, over which threads are spread by their numbers.
+/// Stripes of the touch log of a shard of a megabyte or more. The numbers of threads spread them
+/// over the stripes.
 const TOUCH_STRIPES: u32 = 4;
 
-/// A thread that does as it is told.
+/// A thread that runs the jobs it is sent.
 struct Worker {
-    /// No other living thread has it.
+    /// No other living thread has this number.
     number: u32,
     jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
     thread: thread::JoinHandle<()>,
@@ -58,11 +64,11 @@ impl Worker {
         Self { number: number.recv().unwrap(), jobs, thread }
     }
 
-    /// Two whose numbers fit.
+    /// Creates two workers whose numbers fit.
     fn hire_two(fits: fn(u32, u32) -> bool) -> [Self; 2] {
         let mut others: Vec<Self> = Vec::new();
-        // Those that do not fit are kept, so that the next one has another number. Tests that run beside this one have numbers
-        // as well, and give them back.
+        // Workers that do not fit are kept for a while, so that the next one has another number.
+        // Tests that run beside this one have numbers, too, and give them back.
         for _ in 0..500 {
             let worker = Self::hire();
             if let Some(at) = others.iter().position(|other| fits(other.number, worker.number)) {
@@ -76,13 +82,13 @@ impl Worker {
         panic!("no two threads have numbers that fit");
     }
 
-    /// Gives its number back.
+    /// Ends the thread, which gives its number back.
     fn dismiss(self) {
         drop(self.jobs);
         self.thread.join().unwrap();
     }
 
-    /// What `operation` does to shared words on this thread.
+    /// Returns the accesses of `operation` to shared words on this thread.
     fn record(&self, operation: Operation, cache: &Cache, key: &[u8]) -> Accesses {
         let (answer, accesses) = mpsc::channel();
         let (cache, key) = (cache.clone(), key.to_vec());
@@ -92,42 +98,44 @@ impl Worker {
     }
 }
 
-/// With counters of their own, which lie side by side, and different stripes of touch logs.
+/// Returns `true` if both threads have counters of their own, which lie side by side, and different
+/// stripes of touch logs.
 fn neighbours(a: u32, b: u32) -> bool {
     a.max(b) < OWN_STRIPES && a.abs_diff(b) == 1
 }
 
-/// With counters of their own, and the same stripe of touch logs.
+/// Returns `true` if both threads have counters of their own, and the same stripe of touch logs.
 fn companions(a: u32, b: u32) -> bool {
     a.max(b) < OWN_STRIPES && a % TOUCH_STRIPES == b % TOUCH_STRIPES
 }
 
-/// The shared writes of one call, and the lines that they went to.
+/// The shared writes of one call, and the number of their lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
     writes: usize,
     lines: usize,
 }
 
-/// What every call of a thread costs, when it is the same for all.
+/// Returns the costs of a thread whose calls all cost the same.
 fn always(writes: usize, lines: usize) -> BTreeSet<Cost> {
     BTreeSet::from([Cost { writes, lines }])
 }
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// What each call of two threads did to shared words.
+/// The accesses of each call of two threads to shared words.
 struct Run([Vec<Accesses>; 2]);
 
 impl Run {
-    /// Two threads that fit call an operation each, in turns: both with the first pair of keys, then with the next.
+    /// Runs two threads that fit. They call an operation each, in turns: both with the first pair
+    /// of keys, then with the next.
     fn of(
         cache: &Cache,
         operations: [Operation; 2],
         keys: impl IntoIterator<Item = [u32; 2]>,
         fits: fn(u32, u32) -> bool,
     ) -> Self {
-        // One run at a time, or they would keep low numbers from each other.
+        // One run at a time: runs would keep low numbers from each other.
         let _turn = TURN.lock();
         let threads = Worker::hire_two(fits);
         let mut calls = [Vec::new(), Vec::new()];
@@ -140,14 +148,14 @@ impl Run {
         Self(calls)
     }
 
-    /// For each call of a thread, its shared writes.
+    /// Returns the shared writes of each call of a thread.
     fn shared(&self, thread: usize) -> impl Iterator<Item = Accesses> {
         let used: BTreeSet<Line> = self.0[1 - thread].iter().flatten().map(|&(line, _)| line).collect();
         let is_shared = move |&(line, access): &(Line, Access)| access != Access::Load && used.contains(&line);
         self.0[thread].iter().map(move |call| call.iter().copied().filter(&is_shared).collect())
     }
 
-    /// What the calls of each thread cost.
+    /// Returns the costs of the calls of each thread.
     fn costs(&self) -> [BTreeSet<Cost>; 2] {
         [0, 1].map(|thread| {
             let lines = |call: &Accesses| call.iter().map(|&(line, _)| line).collect::<BTreeSet<_>>().len();
@@ -160,15 +168,15 @@ fn key(number: u32) -> Vec<u8> {
     format!("key-{number:06}").into_bytes()
 }
 
-/// The keys that are there. So few that neither a touch log nor a chunk comes to its end.
+/// The number of keys that are present. So few that no touch log and no chunk is filled.
 const KEYS: u32 = 24;
 
-/// The same keys for both threads.
+/// Returns the same keys for both threads.
 fn same_keys() -> impl Iterator<Item = [u32; 2]> {
     (0..KEYS).map(|key| [key; 2])
 }
 
-/// With an index so large that none of the few keys share a bucket.
+/// Creates a cache whose index is so large that no two of the few keys share a bucket.
 fn cache(policy: Policy) -> Cache {
     let builder = Cache::builder().max_bytes(8 << 20).shards(4).expected_entry_bytes(64);
     let cache = builder.policy(policy).hasher(StableHash::with_seed(0)).clock(ManualClock::new()).build().unwrap();
@@ -176,7 +184,8 @@ fn cache(policy: Policy) -> Cache {
     cache
 }
 
-/// After three visits to each entry, of which ordered policies have learned, and the first value of each chunk.
+/// Creates a cache after three visits to each entry, which ordered policies have applied, and the
+/// first value of each chunk.
 fn warm_cache(policy: Policy) -> Cache {
     let cache = cache(policy);
     for number in 0..KEYS {
@@ -199,7 +208,7 @@ fn get_into(cache: &Cache, key: &[u8]) {
     assert!(cache.get_into(key, &mut Vec::new()));
 }
 
-/// Two batches.
+/// Reads two batches.
 fn get_many(cache: &Cache, key: &[u8]) {
     cache.get_many(&[key; 20], |_, value| assert!(value.is_some()));
 }
@@ -258,7 +267,8 @@ fn a_visit_below_the_top_writes_to_its_bucket() {
     for policy in policies(Recency::Counted) {
         let cache = cache(policy);
         let costs = || Run::of(&cache, [view; 2], same_keys(), neighbours).costs();
-        // Two visits of the three, then the last one, which falls to the first thread.
+        // The first two of three visits, one by each thread. Then the last one, by the first
+        // thread.
         assert_eq!(costs(), [always(1, 1), always(1, 1)], "{policy}");
         assert_eq!(costs(), [always(1, 1), always(0, 0)], "{policy}");
         assert_eq!(costs(), [always(0, 0), always(0, 0)], "{policy}");
@@ -304,14 +314,15 @@ fn misses_share_no_write_but_of_the_keys_that_a_policy_wants_to_know_of() {
 #[test]
 fn a_hit_of_an_ordered_policy_writes_to_its_stripe_of_the_touch_log() {
     for policy in policies(Recency::Ordered) {
-        // The stripe's count and a place, which lie in different lines; and the pin word of a value.
+        // The stripe's count and a place, which lie in different lines. With `get`, also the pin
+        // word, twice.
         let run = Run::of(&warm_cache(policy), [view; 2], same_keys(), companions);
         assert_eq!(run.costs(), [always(2, 2), always(2, 2)], "{policy}");
         let run = Run::of(&warm_cache(policy), [get; 2], same_keys(), companions);
         assert_eq!(run.costs(), [always(4, 3), always(4, 3)], "{policy}");
 
-        // Threads with different stripes do not meet at the counts. Their places may lie next to what others use, as the
-        // allocator has it.
+        // Threads with different stripes do not meet at the counts. Their places may share lines
+        // with other memory, as the allocator decides.
         let run = Run::of(&warm_cache(policy), [view; 2], same_keys(), neighbours);
         let shared = [0, 1].map(|thread| run.shared(thread).flatten().filter(|call| call.1 == Access::Change).count());
         assert_eq!(shared, [0, 0], "{policy}");
@@ -323,7 +334,7 @@ fn threads_without_counters_of_their_own_share_the_last_ones() {
     let cache = Cache::builder().max_bytes(64 << 10).shards(1).hasher(StableHash::with_seed(0)).build().unwrap();
     (0..KEYS).for_each(|number| insert(&cache, &key(number)));
     (0..3 * KEYS).for_each(|number| get(&cache, &key(number % KEYS)));
-    // Four stripes, as many as are a 256th of the cache.
+    // Four stripes, because a cache of this size spends a 256th of its memory on them.
     let run = Run::of(&cache, [view; 2], same_keys(), |a, b| a.min(b) >= 3);
     assert_eq!(run.costs(), [always(1, 1), always(1, 1)]);
 }
@@ -331,14 +342,14 @@ fn threads_without_counters_of_their_own_share_the_last_ones() {
 #[test]
 fn a_write_shares_the_lock_and_its_bucket() {
     for policy in Policy::ALL {
-        // An update: locking, the location, unlocking.
+        // An update writes the lock, the location and the lock again.
         for update in [insert, insert_with_ttl] {
             let cache = warm_cache(*policy);
             (0..3 * KEYS).for_each(|number| update(&cache, &key(number % KEYS)));
             let run = Run::of(&cache, [update; 2], same_keys(), companions);
             assert_eq!(run.costs(), [always(3, 2), always(3, 2)], "{policy}");
         }
-        // The tag as well, when the key was not there or is not to be.
+        // An insert of an absent key, or a removal, also writes the tag.
         let fresh = (KEYS..2 * KEYS).map(|key| [key; 2]);
         let run = Run::of(&warm_cache(*policy), [insert, remove], fresh, companions);
         assert_eq!(run.costs(), [always(4, 2), always(4, 2)], "{policy}");
@@ -350,7 +361,8 @@ fn a_write_to_an_ordered_policy_shares_what_readers_have_logged() {
     for policy in policies(Recency::Ordered) {
         let cache = warm_cache(policy);
         (0..3 * KEYS).for_each(|number| insert(&cache, &key(number % KEYS)));
-        // Of the stripe that was used, the count, twice, and the touch; and the location. The reader does not see the lock.
+        // Shared are the count of the stripe, twice, the touch, and the location. The reader does
+        // not use the lock.
         let run = Run::of(&cache, [view, insert], same_keys(), companions);
         assert_eq!(run.costs(), [always(2, 2), always(4, 3)], "{policy}");
     }
@@ -362,7 +374,7 @@ fn a_write_shares_nothing_with_readers_of_other_buckets() {
         let keys = || (0..KEYS / 2).map(|key| [key, KEYS / 2 + key]);
         let run = Run::of(&warm_cache(policy), [insert, view], keys(), neighbours);
         assert_eq!(run.costs(), [always(0, 0), always(0, 0)], "{policy}");
-        // But the location with those of the same one.
+        // But readers of the same bucket share the location.
         let run = Run::of(&warm_cache(policy), [insert, view], same_keys(), neighbours);
         assert_eq!(run.costs(), [always(1, 1), always(0, 0)], "{policy}");
     }
@@ -378,7 +390,7 @@ fn a_get_that_may_pin_no_more_chunks_looks_at_few_of_them() {
         let accesses = record(|| get(&cache, &key(number))).len();
         assert!(accesses < 50, "{accesses} accesses to words of a ring of 256 chunks");
     }
-    // Marks go with the values.
+    // Marks are removed with the values.
     drop(held);
     let copied = cache.stats().copied_values;
     (0..20_000).for_each(|number| drop(cache.get(key(number))));

@@ -12,7 +12,7 @@
 //! | build | atomics | locks |
 //! |---|---|---|
 //! | any but these two | the standard library's | `parking_lot`'s |
-//! | unit tests | the same, with a witness that takes no space | the same, with a note of each locking |
+//! | unit tests | the same, with a witness that takes no space | the same, noting each locking |
 //! | `bytecache_loom` | loom's, with a witness that makes them take turns | loom's |
 
 #[cfg(not(bytecache_loom))]

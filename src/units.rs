@@ -1,35 +1,43 @@
 //! The numbers that cross module borders, each in a type of its own.
 //!
-//! A location and an entry id are both `u32`, and a mix-up of the two would read another entry's
-//! bytes: the types keep them apart. The types convert between forms of a number, keep sets of
-//! stamps, and compare and add ticks that wrap around. The meaning of the numbers is decided
-//! elsewhere: in `expiry/` for stamps and ticks, in `ring/` and `index/` for locations and ids.
+//! A location and an entry id are both `u32`. Mixing them up would read the bytes of another entry,
+//! so the types keep them apart. The types convert between forms of a number, keep sets of stamps,
+//! and compare and add ticks that wrap around.
+//!
+//! # Not here
+//!
+//! The meaning of the numbers: `expiry/` for stamps and ticks, `ring/` and `index/` for locations
+//! and ids.
 
 use core::num::NonZeroU32;
 
-/// Lanes in one index bucket; an entry's id is `bucket * LANES + lane`.
+/// Lanes in one index bucket. An entry's id is `bucket * LANES + lane`.
 pub(crate) const LANES: usize = 12;
 
-/// The bits of an id: policies keep something of their own in the others.
+/// The bits of an id. Policies use the other bits of a word for their own data.
 pub(crate) const ID_BITS: u32 = 28;
 
-/// Every id is below this, so a shard has at most so many lanes: 228 million entries.
+/// The limit of ids: every id is below it. So a shard has at most so many lanes, or 228 million
+/// entries.
 pub(crate) const MAX_IDS: usize = 1 << ID_BITS;
 
-/// Bytes that one step of a [`Location`] stands for.
+/// Bytes in one step of a [`Location`].
 pub(crate) const LOCATION_UNIT: usize = 4;
 
-/// The largest arena that locations can address, in bytes: one step short of 16 GiB, because 0 means "none".
+/// The largest arena that locations can address, in bytes. It is one step short of 16 GiB, because
+/// 0 means "none".
 pub(crate) const MAX_ARENA_BYTES: u64 = (u32::MAX as u64 - 1) * LOCATION_UNIT as u64;
 
 /// Where an entry starts in its shard's arena.
 ///
-/// Counted in units of [`LOCATION_UNIT`] bytes from 1, so that 0 can stand for "no entry" in the index.
+/// The unit is [`LOCATION_UNIT`] bytes. Counting starts from 1, so that 0 means "no entry" in the
+/// index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Location(NonZeroU32);
 
 impl Location {
-    /// The location `offset` bytes into the arena, if it is a multiple of the unit and addressable.
+    /// Returns the location `offset` bytes into the arena. Returns `None` if `offset` is not a
+    /// multiple of the unit or cannot be addressed.
     pub(crate) fn from_offset(offset: usize) -> Option<Self> {
         if offset % LOCATION_UNIT != 0 {
             return None;
@@ -38,48 +46,82 @@ impl Location {
         Some(Self(NonZeroU32::new(units.checked_add(1)?)?))
     }
 
-    /// Bytes from the start of the arena.
+    /// Returns the bytes from the start of the arena.
     #[inline]
     pub(crate) fn offset(self) -> usize {
         (self.0.get() - 1) as usize * LOCATION_UNIT
     }
 
-    /// The word that the index stores.
+    /// Returns the word that the index stores.
     #[inline]
     pub(crate) fn to_word(self) -> u32 {
         self.0.get()
     }
 
-    /// Reads a word of the index back; 0 is "no entry".
+    /// Returns the location in a word of the index, or `None` for 0, which means "no entry".
     #[inline]
     pub(crate) fn from_word(word: u32) -> Option<Self> {
         NonZeroU32::new(word).map(Self)
     }
 }
 
-/// The name of a resident entry for eviction policies: a dense number below
+/// The id of a resident entry for eviction policies: a number below
 /// [`PolicyContext::ids`](crate::policy::PolicyContext::ids).
 ///
-/// An id stays with its entry, whatever happens to the bytes, until the entry leaves or the index grows
-/// (see [`EvictionPolicy::renumber`](crate::policy::EvictionPolicy::renumber)). After that it may name another entry.
+/// An id stays with its entry when the bytes of the entry move or change. It is free again when the
+/// entry leaves, and changes when the index grows (see
+/// [`EvictionPolicy::renumber`](crate::policy::EvictionPolicy::renumber)). After that it may name
+/// another entry.
+///
+/// ```
+/// use bytecache::policy::EntryId;
+///
+/// // An array of a policy, with an element for each id.
+/// let mut visits = vec![0_u8; 100];
+/// let id = EntryId::new(7);
+/// visits[id.index()] += 1;
+/// assert_eq!(visits[7], 1);
+/// assert_eq!(id.get(), 7);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId(u32);
 
 impl EntryId {
-    /// The id with the given number.
+    /// Creates the id with the given number.
+    ///
+    /// ```
+    /// use bytecache::policy::EntryId;
+    ///
+    /// assert_eq!(EntryId::new(7).get(), 7);
+    /// ```
     #[must_use]
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
-    /// The number, for indexing arrays of [`PolicyContext::ids`](crate::policy::PolicyContext::ids) elements.
+    /// Returns the number, as the index into an array of
+    /// [`PolicyContext::ids`](crate::policy::PolicyContext::ids) elements.
+    ///
+    /// ```
+    /// use bytecache::policy::EntryId;
+    ///
+    /// let charges = [40_u32, 80, 120];
+    /// assert_eq!(charges[EntryId::new(2).index()], 120);
+    /// ```
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The number as it was given to [`new`](Self::new).
+    /// Returns the number that was given to [`new`](Self::new).
+    ///
+    /// ```
+    /// use bytecache::policy::EntryId;
+    ///
+    /// assert_eq!(EntryId::new(7).get(), 7);
+    /// assert!(EntryId::new(7) < EntryId::new(8));
+    /// ```
     #[inline]
     #[must_use]
     pub const fn get(self) -> u32 {
@@ -104,22 +146,24 @@ impl EntryId {
     }
 }
 
-/// A word of an entry's header that says when something happens to the entry. Unlike everything else in an entry it may
-/// change in place.
+/// A word of an entry's header that holds a time, or a length of time. Unlike all other parts of an
+/// entry, it may change in place.
 ///
-/// `expiry/` gives the words their meaning. The ring keeps them, and copies them when it relocates an
-/// entry.
+/// `expiry/` gives the words their meaning. The ring keeps them, and copies them when it relocates
+/// an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stamp {
-    /// When the entry is removed, unless it is idle for too long before.
+    /// The time at which the entry is removed, unless it is idle for too long before.
     Removal,
-    /// When the entry is removed for having been idle. The only one that readers change.
+    /// The time at which the entry is removed for having been idle. The only stamp that readers
+    /// change.
     Idle,
     /// How long the entry may be idle, if not as long as the cache's default.
     IdleLength,
-    /// How long the entry is there beyond its deadline, if not as long as the cache's default.
+    /// How long the entry is kept beyond its deadline, if not as long as the cache's default.
     StaleLength,
-    /// When the entry is to be loaded anew; whether that has failed is in its lowest bit.
+    /// The time at which the entry is to be loaded again. The lowest bit says whether that load has
+    /// failed.
     Refresh,
 }
 
@@ -127,14 +171,16 @@ impl Stamp {
     pub(crate) const ALL: [Self; 5] = [Self::Removal, Self::Idle, Self::IdleLength, Self::StaleLength, Self::Refresh];
 }
 
-/// In an idle stamp: the entry is being relocated from here, and its stamp is in the ring's relay.
+/// In an idle stamp: the entry is being relocated from this place, and its stamp is in the ring's
+/// relay.
 pub(crate) const LEAVING: u32 = u32::MAX - 3;
 
-/// In an idle stamp: the entry is being relocated to here, and its stamp is in the ring's relay.
+/// In an idle stamp: the entry is being relocated to this place, and its stamp is in the ring's
+/// relay.
 pub(crate) const ARRIVING: u32 = u32::MAX - 2;
 
-/// Which stamps an entry has: a bit for each, the first one lowest. The highest bit says that the entry is *negative*: it
-/// stands for what a load did not find.
+/// The stamps that an entry has: a bit for each, the first one lowest. The highest bit says that
+/// the entry is *negative*: it records that the store has no value for the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StampSet(u8);
 
@@ -176,10 +222,11 @@ impl StampSet {
         Self(self.0 | 1 << stamp as u8)
     }
 
-    /// How many stamps there are.
+    /// Returns the number of stamps.
     #[inline]
     pub(crate) fn len(self) -> usize {
-        // Not every processor that the crate is built for has an instruction for it, and readers need it.
+        // A table, as not every processor that the crate is built for has an instruction for this,
+        // and readers need it.
         const LENS: [u8; 1 << Stamp::ALL.len()] = {
             let mut lens = [0; 1 << Stamp::ALL.len()];
             let mut set = 1;
@@ -192,7 +239,7 @@ impl StampSet {
         LENS[usize::from(self.0) % LENS.len()].into()
     }
 
-    /// How many of the set come before `stamp`.
+    /// Returns the number of stamps in the set that come before `stamp`.
     #[inline]
     pub(crate) fn before(self, stamp: Stamp) -> usize {
         Self(self.0 & ((1 << stamp as u8) - 1)).len()
@@ -209,7 +256,7 @@ impl StampSet {
     }
 }
 
-/// An entry's stamps, as they are to be or as they were at some moment.
+/// The stamps of an entry, to be written or as they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamps {
     present: StampSet,
@@ -224,7 +271,7 @@ impl Stamps {
         self.present
     }
 
-    /// Says that the entry is negative.
+    /// Marks the entry as negative.
     pub(crate) fn mark_negative(&mut self) {
         self.present = StampSet(self.present.0 | StampSet::NEGATIVE);
     }
@@ -241,15 +288,17 @@ impl Stamps {
     }
 }
 
-/// Whether of two stamps, or low halves of ticks, the first one is later: right if they lie less than 2^31 ticks apart.
+/// Returns `true` if the first of two stamps, or low halves of ticks, is later. The result is right
+/// if they are less than 2^31 ticks apart.
 #[inline]
 pub(crate) fn is_later(word: u32, than: u32) -> bool {
     word != than && word.wrapping_sub(than) < 1 << (u32::BITS - 1)
 }
 
-/// A moment in a shard's time, in steps of 16 ms.
+/// A point in a shard's time, in steps of 16 ms.
 ///
-/// Stamps hold the low half of one: the other half is known, as no stamp lies far from its shard's time.
+/// Stamps hold the low half of one. The high half follows from the shard's time, because no stamp
+/// is far from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u64);
 
@@ -273,7 +322,7 @@ impl Tick {
         Self(self.0.saturating_sub(ticks as u64))
     }
 
-    /// The low half.
+    /// Returns the low half.
     #[inline]
     pub(crate) fn low(self) -> u32 {
         #[allow(clippy::cast_possible_truncation, reason = "the half that is wanted")]
@@ -282,7 +331,7 @@ impl Tick {
         }
     }
 
-    /// The first moment from `self` on with the low half `low`.
+    /// Returns the first tick from `self` on with the low half `low`.
     #[inline]
     pub(crate) fn next_with_low(self, low: u32) -> Self {
         self.after(low.wrapping_sub(self.low()))

@@ -1,12 +1,14 @@
-//! A chunk's life under readers and values: pinned, retired, freed once, written again.
+//! A chunk's life under readers and values: it is pinned, retired, freed once, and written again.
 
 use super::*;
 use crate::reclaim::Batch;
 
-/// The counts of the ring's `Arc` while nothing is retired: the writer's and the readers'.
+/// The counts of the ring's `Arc` while no chunk is retired: one each for the writer and the
+/// readers.
 const COUNTS: usize = 2;
 
-/// A ring of four chunks, all but one of them open or sealed; key `a` lies alone in the first.
+/// Returns a ring of four chunks, of which all but one are open or sealed. Key `a` lies alone in
+/// the first.
 fn one_entry() -> (Writer, Arc<Readers>) {
     let (mut writer, readers) = store(4);
     writer.insert(b'a', 1);
@@ -20,7 +22,7 @@ fn one_entry() -> (Writer, Arc<Readers>) {
 }
 
 impl Writer {
-    /// Fills the first chunk anew, if it can be had; whether it could.
+    /// Fills the first chunk again if it is free. Returns `true` if it was.
     fn try_reuse(&mut self) -> bool {
         let is_free = self.ring.counts().free > 0;
         if is_free {
@@ -29,7 +31,8 @@ impl Writer {
         is_free
     }
 
-    /// Removes the only entry and writes to its chunk again, if it can be had, while the reader is at it.
+    /// Removes the only entry while the reader runs, and writes to its chunk again if the chunk is
+    /// free.
     fn remove_and_reuse(&mut self, reader: thread::JoinHandle<()>, readers: &Arc<Readers>) {
         self.remove(b'a');
         self.collect();
@@ -38,14 +41,15 @@ impl Writer {
         self.assert_freed_once(reused, readers);
     }
 
-    /// When nobody holds anything any more: the first chunk comes back, unless it did before.
+    /// Checks, when nobody holds anything any more, that the first chunk comes back, unless it did
+    /// before.
     fn assert_freed_once(&mut self, reused: bool, readers: &Arc<Readers>) {
         self.collect();
         assert_eq!(self.ring.counts().free, usize::from(!reused), "the chunk came back twice, or not at all");
         if !reused {
             self.fill_free_chunk();
         }
-        // It works like any other.
+        // The chunk works like any other.
         let (value, pinned) = readers.value(b'x').unwrap();
         assert!(pinned && whole(&value) == 0xff);
         drop(value);
@@ -56,8 +60,8 @@ impl Writer {
     }
 }
 
-/// Fails if `Ring::reclaim` does not look at the slots, if the search does not look at the lane again, if either fence is
-/// left out, and if the clearing of a slot is Relaxed.
+/// Fails if `Ring::reclaim` does not scan the slots, if the search does not load the lane again, if
+/// either fence is missing, or if the clearing of a slot is Relaxed.
 #[test]
 fn bytes_stay_while_a_slot_names_them() {
     explore(3, || {
@@ -70,9 +74,11 @@ fn bytes_stay_while_a_slot_names_them() {
     });
 }
 
-/// A slot that names one entry after another, of which the first leaves, and its chunk is used again.
+/// A slot names one entry and then another. The first entry is removed, and its chunk is used
+/// again.
 ///
-/// Fails if the store of `Slot::hold` is Relaxed: a slot that shows its second name says that the reads under the first are over.
+/// Fails if the store of `Slot::hold` is Relaxed: a slot with its second name says that the reads
+/// under the first are over.
 #[test]
 fn a_slot_that_names_another_entry_has_let_the_former_go() {
     explore(3, || {
@@ -90,7 +96,7 @@ fn a_slot_that_names_another_entry_has_let_the_former_go() {
                         assert_eq!(whole(found.value), 1);
                     }
                 }
-                // Not cleared before the writer has looked.
+                // Not cleared before the writer has scanned it.
                 std::mem::forget(slot);
             })
         };
@@ -103,10 +109,10 @@ fn a_slot_that_names_another_entry_has_let_the_former_go() {
     });
 }
 
-/// Two keys that are read together.
+/// Two keys are read together.
 ///
-/// Fails if the fence of `Batch::hold` is left out, if `Holds::clear_next` is Relaxed, if `find_guessed` does not look at the
-/// lane again, and if the scan leaves batches out.
+/// Fails if the fence of `Batch::hold` is missing, if `Holds::clear_next` is Relaxed, if
+/// `find_guessed` does not load the lane again, or if the scan leaves batches out.
 #[test]
 fn bytes_stay_while_a_batch_names_them() {
     explore(3, || {
@@ -130,9 +136,9 @@ fn bytes_stay_while_a_batch_names_them() {
     });
 }
 
-/// Fails if `PinWord::unpin` or `FreedSet::mark` is Relaxed, if the Acquire of `FreedSet::take` or the
-/// fence in `PinWord::ended` is missing, if the own pin is dropped without a grace period, and if
-/// `RingShared::unpin` or `drop_own` mistakes the count of the ring's `Arc`.
+/// Fails if `PinWord::unpin` or `FreedSet::mark` is Relaxed, if the Acquire of `FreedSet::take` or
+/// the fence in `PinWord::ended` is missing, if the own pin is dropped without a scan of the slots,
+/// or if `RingShared::unpin` or `drop_own` miscounts the ring's `Arc`.
 #[test]
 fn bytes_stay_while_a_value_holds_them() {
     explore(3, || {
@@ -151,7 +157,7 @@ fn bytes_stay_while_a_value_holds_them() {
     });
 }
 
-/// The chunk is freed by a thread that holds a value, after a thread that did not hold one has read it.
+/// A thread with a value frees the chunk after a thread without a value has read it.
 ///
 /// Fails if `PinWord::drop_own` is Relaxed.
 #[test]
@@ -175,9 +181,11 @@ fn a_value_that_frees_the_chunk_waits_for_readers_without_values() {
     });
 }
 
-/// While a thread recounts, a run of two chunks that it looks at is freed, and one of them used and pinned again.
+/// While a thread recounts, a run of two chunks that it examines is freed, and one of them is used
+/// and pinned again.
 ///
-/// Fails if a recount takes off what the chunk spanned when it looked, rather than what was counted.
+/// Fails if a recount subtracts the span that the chunk has at that time, instead of the number
+/// that was counted.
 #[test]
 fn a_recount_takes_off_what_was_counted() {
     explore(2, || {
@@ -229,19 +237,19 @@ fn chunks_that_are_freed_at_once_all_come_back() {
     });
 }
 
-/// Fails if `Ring::drop` hands no count of itself over to the values that are left.
+/// Fails if `Ring::drop` does not hand a count of itself over to the remaining values.
 #[test]
 fn values_outlive_the_ring_and_let_it_go_once() {
     explore(3, || drop_ring_under_values(|_| {}));
 }
 
-/// As above, but that the chunk is retired when the ring goes.
+/// Like the model above, but the chunk is retired when the ring is dropped.
 #[test]
 fn values_in_a_retired_chunk_outlive_the_ring() {
     explore(3, || drop_ring_under_values(|writer| writer.remove(b'a')));
 }
 
-/// Drops the ring while another thread lets go of a value in it.
+/// Drops the ring while another thread drops a value in it.
 fn drop_ring_under_values(before: impl FnOnce(&mut Writer)) {
     let (mut writer, readers) = one_entry();
     let (value, pinned) = readers.value(b'a').unwrap();
@@ -259,10 +267,11 @@ fn drop_ring_under_values(before: impl FnOnce(&mut Writer)) {
     assert_eq!(ring.strong_count(), 0, "the ring was not let go");
 }
 
-/// Two threads take values of one chunk at once, and let them go, while two chunks may be pinned.
-/// Afterwards two can be, no more.
+/// Two threads take and drop values of one chunk at once, while two chunks may be pinned.
+/// Afterwards two chunks can be pinned, and no more.
 ///
-/// Fails if both threads count the chunk, if a recount finds none, or takes one that is still held.
+/// Fails if both threads count the chunk, or if a recount finds none, or removes the mark of one
+/// that is still held.
 #[test]
 fn pinned_chunks_are_counted_once() {
     explore(3, || {
@@ -286,9 +295,9 @@ fn pinned_chunks_are_counted_once() {
     });
 }
 
-/// One chunk may be pinned. It is freed, or not, while another thread wants its place.
+/// One chunk may be pinned. It may be freed while another thread wants to pin a second one.
 ///
-/// Fails if a chunk that is freed stays counted.
+/// Fails if a freed chunk stays counted.
 #[test]
 fn a_freed_chunk_is_not_counted_as_pinned() {
     explore(3, || {

@@ -1,4 +1,4 @@
-//! An idle deadline that a reader moves on, while its entry expires, is updated, or is relocated.
+//! An idle deadline that a reader extends while its entry expires, is updated, or is relocated.
 
 use core::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::sync::AtomicU32;
 
 /// The time to idle, in ticks.
 const IDLE: u32 = 10;
-/// Schedules of models with three threads: a few seconds' worth, of several minutes for all.
+/// Schedules of models with three threads. They take a few seconds, and all schedules several
+/// minutes.
 const SCHEDULES: usize = 10_000;
 
 struct Timed {
@@ -17,7 +18,7 @@ struct Timed {
     clock: Arc<TickClock>,
 }
 
-/// A clock that loom sees, so that it puts readings before and after the moves.
+/// A clock that loom sees. It explores readings before and after each change of the time.
 struct TickClock(AtomicU32);
 
 impl Clock for TickClock {
@@ -26,7 +27,7 @@ impl Clock for TickClock {
     }
 }
 
-/// A shard in which key `a` was stored at tick 0 with value 1.
+/// Returns a shard in which key `a` was stored at tick 0 with value 1.
 fn timed() -> Arc<Timed> {
     let clock = Arc::new(TickClock(AtomicU32::new(0)));
     let config = ShardConfig {
@@ -54,7 +55,7 @@ impl Timed {
         stored.expect("space");
     }
 
-    /// Reads key `a` at the present tick.
+    /// Reads key `a` at the current tick.
     fn read(&self) -> Option<u8> {
         let mut slot = Slot::take();
         self.shard.find_served(hash(b'a'), b"a", Access::Read, &mut slot).map(|found| whole(found.value))
@@ -68,7 +69,7 @@ impl Timed {
         self.shard.write(|writer| writer.relocate_key(hash(key), &[key]));
     }
 
-    /// Expires what is due at `tick`.
+    /// Sets the time to `tick`, and removes the entries that have expired.
     fn expire_at(&self, tick: u32) {
         self.set_tick(tick);
         self.shard.write(|_| ());
@@ -91,7 +92,8 @@ impl Timed {
     }
 }
 
-/// Fails if a relocation does not end, or does not begin, and if `freshness_of` does not look for the dead mark.
+/// Fails if a relocation does not end, if it does not begin, or if `freshness_of` does not check
+/// the dead mark.
 #[test]
 fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
     explore(2, || {
@@ -107,7 +109,8 @@ fn a_read_counts_although_the_entry_is_relocated_meanwhile() {
     });
 }
 
-/// Fails if `claim_if_due` stores without looking, and if a reader takes a claimed stamp for one that is late enough.
+/// Fails if `claim_if_due` stores without comparing, or if a reader takes a claimed stamp for one
+/// that is late enough.
 #[test]
 fn either_a_read_comes_first_or_the_expiry() {
     explore(4, || {
@@ -122,7 +125,7 @@ fn either_a_read_comes_first_or_the_expiry() {
     });
 }
 
-/// Fails as the first one and the next one do.
+/// Fails for the reasons of the first model and of the one before this.
 #[test]
 fn a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry() {
     explore(1, || {
@@ -137,7 +140,7 @@ fn a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry() {
     });
 }
 
-/// Two readers, of which one may move the old stamp and the other the new one.
+/// Two readers: one may change the old stamp, and the other the new one.
 #[test]
 fn the_later_of_two_reads_counts() {
     explore_some(2, SCHEDULES, || {
@@ -154,7 +157,8 @@ fn the_later_of_two_reads_counts() {
     });
 }
 
-/// A reader that finds the stamp late enough may have that from another, which has changed the old one in vain.
+/// A reader may find the stamp late enough because of another reader, whose change of the old stamp
+/// was lost.
 ///
 /// Fails if a relocation does not begin.
 #[test]
@@ -175,9 +179,11 @@ fn what_one_reader_saw_of_another_is_not_lost_in_a_relocation() {
     });
 }
 
-/// One thread reads the entry in the last tick before its deadline, where it was or where it is, and again in the next tick.
+/// One thread reads the entry in the last tick before its deadline, at its old or new place, and
+/// again in the next tick.
 ///
-/// Fails if a relocation takes over what readers did to the old place only once the new one is published.
+/// Fails if a relocation takes over the changes of the old stamp only after the new place is
+/// published.
 #[test]
 fn what_was_hit_is_there_in_the_next_tick_while_it_is_relocated() {
     explore(1, || {
@@ -195,9 +201,10 @@ fn what_was_hit_is_there_in_the_next_tick_while_it_is_relocated() {
     });
 }
 
-/// The reader finds the old entry, and judges it after another read has moved the stamp of the new one.
+/// The reader finds the old entry. It checks the entry's freshness after another read has changed
+/// the stamp of the new one.
 ///
-/// Fails if `freshness_of` does not look for the dead mark.
+/// Fails if `freshness_of` does not check the dead mark.
 #[test]
 fn a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry() {
     explore(2, || {
@@ -211,7 +218,7 @@ fn a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry() {
     });
 }
 
-/// Fails if an entry that is stored anew is not treated as one that is relocated.
+/// Fails if an entry that is stored anew is not treated like one that is relocated.
 #[test]
 fn a_read_counts_although_set_ttl_stores_the_entry_anew() {
     explore(2, || {
@@ -226,7 +233,7 @@ fn a_read_counts_although_set_ttl_stores_the_entry_anew() {
     });
 }
 
-/// A reader that finds the former entry dead finds the one in its place.
+/// A reader that finds the former entry dead finds the entry in its place.
 ///
 /// Fails if `mark_dead` is Relaxed.
 #[test]
@@ -259,9 +266,11 @@ fn an_entry_that_was_made_persistent_stays_so_whoever_reads_it() {
     });
 }
 
-/// The reader finds the entry, and reads the clock after it was replaced and its deadline has passed.
+/// The reader finds the entry. It reads the clock after the entry was replaced and its deadline has
+/// passed.
 ///
-/// Fails if `freshness_of` takes an entry past its deadline for what is under the key without looking for the dead mark.
+/// Fails if `freshness_of` takes an entry past its deadline for the entry under the key without
+/// checking the dead mark.
 #[test]
 fn a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed() {
     explore(2, || {
@@ -274,11 +283,11 @@ fn a_key_whose_entry_is_replaced_before_its_deadline_is_never_missed() {
     });
 }
 
-/// The entry's deadline has passed, and so has the time that the writer notes: a reader that sees the new time must not take
-/// the entry's stamp for one that lies ahead of it.
+/// The entry's deadline has passed, and so has the time that the writer notes. A reader that sees
+/// the later time must not take the entry's stamp for one that lies ahead of it.
 ///
-/// Fails if `ShardTime::reach` or `ShardTime::reached` is Relaxed, and if a reader asks for the time reached only after it has
-/// found an entry.
+/// Fails if `ShardTime::reach` or `ShardTime::reached` is Relaxed, or if a reader loads the time
+/// reached only after it has found an entry.
 #[test]
 fn an_entry_that_is_being_taken_out_is_not_found_alive() {
     explore(2, || {
@@ -294,8 +303,8 @@ fn an_entry_that_is_being_taken_out_is_not_found_alive() {
     });
 }
 
-/// What one thread has done before is seen by another that sees it change a deadline. A write to another shard might have been
-/// among it. The deadline is an idle one or not.
+/// A thread that sees another one's change of a deadline also sees everything that this thread did
+/// before. A write to another shard might be among it. The deadline is an idle one or another.
 ///
 /// Fails if `set_stamp`, or the load in `stamp_at` or `idle_stamp`, is Relaxed.
 #[test]

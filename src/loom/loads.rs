@@ -1,4 +1,4 @@
-//! Loads that meet invalidations and each other.
+//! Loads that run while keys are invalidated, and while other loads run.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -14,7 +14,7 @@ use crate::stats::LoadEnd;
 
 const KEY: &[u8] = b"a";
 
-/// A shard, and what it stands before: a version.
+/// A shard, and the store behind it: a version.
 struct Backed {
     shard: Shard,
     version: AtomicUsize,
@@ -32,7 +32,7 @@ impl Backed {
         self.shard.write(|writer| writer.board(hash(KEY[0]), KEY, true, Waiter::Thread))
     }
 
-    /// Reads the version, as a leader does.
+    /// Reads the version, like a leader does.
     fn load(&self) -> u8 {
         self.loads.fetch_add(1, Ordering::Relaxed);
         // Relaxed: only the shard's lock orders the load and the invalidation.
@@ -46,13 +46,13 @@ impl Backed {
         ticket.flight.end(End::Landed(Outcome::Absent));
     }
 
-    /// What is stored.
+    /// Returns the stored version.
     fn stored(&self) -> Option<u8> {
         let mut slot = Slot::take();
         self.shard.find_served(hash(KEY[0]), KEY, Access::Read, &mut slot).map(|found| whole(found.value))
     }
 
-    /// Loads or waits until there is something, as a caller does.
+    /// Loads or waits until the key is present, like a caller does.
     fn get(&self) {
         while self.stored().is_none() {
             match self.board() {
@@ -70,9 +70,10 @@ impl Backed {
     }
 }
 
-/// A load, and an invalidation that follows a change of what is loaded.
+/// A load, and an invalidation after a change of the store.
 ///
-/// Fails if `remove` (or `clear`) does not take the flight out, and if `complete` stores without a lease.
+/// Fails if `remove` (or `clear`) does not remove the flight, or if `complete` stores without a
+/// lease.
 fn a_load_races_with(forget: fn(&Shard)) {
     explore(3, move || {
         let backed = backed();
@@ -102,9 +103,9 @@ fn a_load_that_began_before_a_clearing_is_not_stored_after_it() {
     a_load_races_with(|shard| shard.write(|writer| writer.clear()));
 }
 
-/// Two callers that find nothing.
+/// Two callers that miss.
 ///
-/// Fails if `board` does not look for an entry again, and if it does not look for a flight.
+/// Fails if `board` does not check for an entry again, or if it does not check for a flight.
 #[test]
 fn of_two_callers_one_loads() {
     explore(3, || {
@@ -120,9 +121,10 @@ fn of_two_callers_one_loads() {
     });
 }
 
-/// A leader gives up while another caller comes.
+/// A leader gives up while another caller arrives.
 ///
-/// Fails if the flight ends before it is taken out: then who follows boards the same one again, without end.
+/// Fails if the flight ends before it is removed: then a follower boards the same flight again,
+/// without end.
 #[test]
 fn who_follows_a_leader_that_gives_up_leads() {
     explore(3, || {
@@ -132,7 +134,7 @@ fn who_follows_a_leader_that_gives_up_leads() {
             let backed = Arc::clone(&backed);
             thread::spawn(move || backed.get())
         };
-        // As a leader does that is dropped.
+        // A leader that is dropped does the same.
         backed.shard.end_load(Some(&ticket), LoadEnd::Cancelled);
         ticket.flight.end(End::Abandoned);
         follower.join().unwrap();
@@ -142,7 +144,7 @@ fn who_follows_a_leader_that_gives_up_leads() {
 
 type Plain = Arc<Flight<u8, ()>>;
 
-/// Fails if `end` does not notify threads, or does so before the end is there to be seen.
+/// Fails if `end` does not notify threads, or notifies them before the end is visible.
 #[test]
 fn a_thread_that_waits_sees_the_end() {
     explore(4, || {
@@ -165,7 +167,8 @@ impl Wake for Woken {
     }
 }
 
-/// Fails if a task registers under another hold of the lock than it has looked under, and if `end` does not call wakers.
+/// Fails if a task registers under another hold of the lock than the one under which it found no
+/// end, or if `end` does not call wakers.
 #[test]
 fn a_task_that_was_told_to_wait_is_woken() {
     explore(4, || {
@@ -191,7 +194,7 @@ fn a_task_that_was_told_to_wait_is_woken() {
     });
 }
 
-/// Fails if a follower that leaves takes another's place among those who are woken.
+/// Fails if a follower that leaves takes another's place among the tasks to wake.
 #[test]
 fn a_task_that_leaves_takes_no_other_with_it() {
     explore(4, || {

@@ -1,22 +1,22 @@
-//! Models: short programs on the code that ships, of which loom explores the schedules.
+//! Models: short programs on the code that ships. loom explores their schedules.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg bytecache_loom" cargo test --lib --release loom
 //! ```
 //!
-//! Two things stand in for the real ones: the epochs (`reclaim/epochs.rs`, `mod model`), and the arena's memory, which loom
-//! cannot see (`ring/shadow.rs`). Headers' words are atomics of loom's own behind the functions that ship; all other bytes have
-//! cells, which report an access that nothing orders.
+//! Two parts are stand-ins: the epochs (`reclaim/epochs.rs`, `mod model`), and the arena's memory,
+//! which loom cannot see (`ring/shadow.rs`). The words of headers are loom's own atomics, behind
+//! the functions that ship. All other bytes have cells, which report an access that nothing orders.
 //!
-//! Each model says what it was seen to fail at. All schedules with a few preemptions are explored, and every
-//! value that a load may return. Not explored: a load that passes a later store of its thread, and memory
-//! that is freed.
+//! Each model says which faults it was seen to detect. loom explores all schedules with a few
+//! preemptions, and every value that a load may return. It does not explore a load that passes a
+//! later store of its thread, nor memory that is freed.
 //!
 //! `docs/internals/ordering.rs` says which pair of memory orders each model covers.
 //!
 //! # Not here
 //!
-//! What one thread can see: unit tests, next to the code.
+//! Behaviour that one thread can see: unit tests, next to the code.
 
 use std::sync::{Arc, Weak};
 
@@ -35,13 +35,14 @@ use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Shard, ShardC
 use crate::stats::LoadCounts;
 use crate::units::{EntryId, Location, Stamps, Tick};
 
-/// Explores all schedules with at most so many switches away from a thread that could go on: two to four show
-/// every fault that was tried, within seconds.
+/// Explores all schedules with at most `preemptions` switches away from a thread that could go on.
+/// Two to four detect every fault that was tried, within seconds.
 fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     explore_some(preemptions, usize::MAX, model);
 }
 
-/// As [`explore`], but no more than so many schedules: for models of three threads, of which all take minutes.
+/// Like [`explore`], but explores at most `schedules` schedules. For models of three threads, of
+/// which all schedules take minutes.
 fn explore_some(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -54,10 +55,10 @@ fn explore_some(preemptions: usize, schedules: usize, model: impl Fn() + Send + 
 const CHUNK_SHIFT: u32 = 6;
 const VALUE_BYTES: usize = 11;
 
-/// What readers share: the searching part of a shard, as it ships.
+/// The part that readers share: the searching part of a shard, as it ships.
 type Readers = Lookup;
 
-/// What the holder of a shard's lock has. Its steps come in the order of `shard/write.rs`.
+/// The data of the holder of a shard's lock. Its steps come in the order of `shard/write.rs`.
 struct Writer {
     index: Index,
     ring: Ring,
@@ -74,7 +75,7 @@ fn bytes(value: u8) -> [u8; VALUE_BYTES] {
     [value; VALUE_BYTES]
 }
 
-/// A table of one bucket, and a ring of which `chunks` are put to use.
+/// Returns a table of one bucket, and a ring whose `chunks` chunks are in use.
 fn store(chunks: u32) -> (Writer, Arc<Readers>) {
     drop(Slot::take()); // This thread registers here.
     let mut ring = Ring::new(chunks, CHUNK_SHIFT, Alignment::new(1).unwrap()).unwrap();
@@ -89,7 +90,7 @@ fn store(chunks: u32) -> (Writer, Arc<Readers>) {
 }
 
 impl Writer {
-    /// Seals the open chunk and opens the first that is free.
+    /// Seals the open chunk, and opens the first free one.
     fn next_chunk(&mut self) {
         assert!(self.ring.open_next(Stream::Fresh, None), "no free chunk");
     }
@@ -129,12 +130,12 @@ impl Writer {
         self.ring.kill(location);
     }
 
-    /// Takes back what has been let go.
+    /// Takes back chunks that nobody holds any more.
     fn collect(&mut self) {
         self.ring.reclaim();
     }
 
-    /// Opens a free chunk and fills it. Bytes that somebody may still read are not to be among it.
+    /// Opens a free chunk and fills it. Fails if somebody can still read its former bytes.
     fn fill_free_chunk(&mut self) {
         self.next_chunk();
         b"wxyz".iter().for_each(|&key| self.insert(key, 0xff));
@@ -146,18 +147,18 @@ impl Readers {
         self.find(hash(key), &[key], slot, || Tick::new(0), |_, _, _| Some(())).map(|(found, ())| found)
     }
 
-    /// The value under `key`, in place, at two moments of a hold.
+    /// Returns the value under `key`, after reading it twice under one hold.
     fn view(&self, key: u8) -> Option<u8> {
         let mut slot = Slot::take();
         let found = self.found(key, &mut slot)?;
         let first = whole(found.value);
         thread::yield_now();
-        // Another access, for loom to see.
+        // A second access, for loom to see.
         assert_eq!(self.ring.entry(found.live).value, bytes(first));
         Some(first)
     }
 
-    /// The value under `key`, held; with whether it is pinned.
+    /// Returns a [`Value`] of `key`, and whether it is pinned.
     fn value(&self, key: u8) -> Option<(Value, bool)> {
         let mut slot = Slot::take();
         Some(match self.ring.value(self.found(key, &mut slot)?.live) {
@@ -167,13 +168,13 @@ impl Readers {
     }
 }
 
-/// Reads a whole value, whose bytes are all the same.
+/// Reads a whole value and returns its byte. All bytes of a value are the same.
 fn whole(value: &[u8]) -> u8 {
     assert!(value.len() == VALUE_BYTES && value.iter().all(|&byte| byte == value[0]), "a torn value: {value:?}");
     value[0]
 }
 
-/// An empty shard of as few chunks as a shard has.
+/// Creates an empty shard with as few chunks as a shard has.
 fn small_shard(config: &ShardConfig) -> Arc<Shard> {
     drop(Slot::take()); // This thread registers here.
     let mut budget = Shard::min_budget(config);
@@ -197,7 +198,7 @@ fn get(shard: &Shard, key: u8) -> Option<u8> {
     shard.find_served(hash(key), &[key], Access::Peek, &mut slot).map(|found| whole(found.value))
 }
 
-/// What most shards of models are made from. Without deadlines.
+/// Returns the configuration of most shards of models. Without deadlines.
 fn config() -> ShardConfig {
     ShardConfig {
         budget: 1 << 16,
@@ -223,11 +224,12 @@ mod relay;
 mod growth {
     use super::*;
 
-    /// A key that is updated after its table was replaced, and one that is not, are found in either table.
+    /// Two keys are found in either table: one that is updated after its table was replaced, and
+    /// one that is not.
     ///
-    /// Fails if `Kept::replace` or `Kept::load` is Relaxed, if a search does not look at the table again before it reads or
-    /// before it misses, if the fence of `Buckets::release` or of a search that misses is left out, and if
-    /// `Bucket::move_location` or `Bucket::live_again` is Relaxed.
+    /// Fails if `Kept::replace` or `Kept::load` is Relaxed, if a search does not check the table
+    /// again before it reads or before it misses, if the fence of `Buckets::release` or of a search
+    /// that misses is missing, or if `Bucket::move_location` or `Bucket::live_again` is Relaxed.
     #[test]
     fn a_key_is_found_while_its_table_is_replaced_and_cleared() {
         explore(3, || {
@@ -252,9 +254,10 @@ mod growth {
         });
     }
 
-    /// A reader that has found an entry in a table which is replaced then does not read it after its chunk was used again.
+    /// A reader finds an entry in a table that is then replaced. It does not read the entry after
+    /// its chunk was used again.
     ///
-    /// Fails if the second look does not ask whether the table is the present one.
+    /// Fails if the second look does not check whether the table is the current one.
     #[test]
     fn an_entry_that_leaves_after_its_table_was_replaced_is_not_read() {
         explore(3, || {
@@ -302,7 +305,7 @@ mod touches {
         thread::spawn(move || log.push(0, id))
     }
 
-    /// Fails if `TouchLog::push` takes a place with a load and a store.
+    /// Fails if `TouchLog::push` takes a place with a load and a store, not one step.
     #[test]
     fn touches_that_meet_no_drain_all_arrive() {
         explore(3, || {

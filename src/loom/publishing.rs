@@ -9,7 +9,7 @@ fn shard() -> Arc<Shard> {
     shard
 }
 
-/// Fails if `Bucket::set_location`, `Bucket::move_location` or `Bucket::live` is Relaxed.
+/// Fails if `Bucket::set_location`, `Bucket::move_location` or `Bucket::live_again` is Relaxed.
 #[test]
 fn an_entry_is_seen_whole_or_not_at_all() {
     explore(3, || {
@@ -30,8 +30,8 @@ fn an_entry_is_seen_whole_or_not_at_all() {
     });
 }
 
-/// Fails if an update frees the lane for a moment, if `Bucket::move_location` or `Bucket::live` is
-/// Relaxed, and if the moved location loses the lane's part of the hash.
+/// Fails if an update frees the lane in between, if `Bucket::move_location` or `Bucket::live_again`
+/// is Relaxed, or if the moved location loses the lane's bits of the hash.
 #[test]
 fn a_key_that_is_updated_is_never_absent() {
     explore(3, || {
@@ -49,9 +49,11 @@ fn a_key_that_is_updated_is_never_absent() {
     });
 }
 
-/// A reader of many keys guesses where an entry is, and looks at it after others have read and written it.
+/// A reader of many keys guesses where an entry is. It reads the entry after others have read and
+/// written it.
 ///
-/// Fails if `find_guessed` does not look at the lane again. What the look at the table is for, `growth` shows.
+/// Fails if `find_guessed` does not load the lane again. The check of the table is covered by
+/// `growth`.
 fn a_guess_is_followed_after(changes: fn(&Shard)) {
     explore(2, move || {
         let shard = shard();
@@ -76,7 +78,7 @@ fn what_a_guess_finds_is_not_older_than_what_was_read_since() {
     a_guess_is_followed_after(|shard| put(shard, b'a', 2));
 }
 
-/// Fails if `find_guessed` does not make sure that the slot names the entry.
+/// Fails if `find_guessed` does not check that the slot names the entry.
 #[test]
 fn a_guess_is_not_believed_without_the_slot_that_names_it() {
     explore(0, || {
@@ -99,7 +101,7 @@ fn a_guess_in_a_table_that_was_replaced_since_is_not_believed() {
     });
 }
 
-/// The chunk of an entry is written again as soon as it can be had, after all entries were removed.
+/// All entries are removed, and the chunk of an entry is written again as soon as it is free.
 ///
 /// Fails if `empty` clears the ring before the index.
 #[test]

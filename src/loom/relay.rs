@@ -1,15 +1,16 @@
-//! Idle stamps that readers change while their entries are relocated: `ring/relay.rs` under a ring and an index, without a
-//! shard, so that three threads can be explored. The models of `idle.rs` run whole shards.
+//! Idle stamps that readers change while their entries are relocated. `ring/relay.rs` runs under a
+//! ring and an index, without a shard, so that three threads can be explored. The models of
+//! `idle.rs` run whole shards.
 
 use super::*;
 use crate::ring::StampsAt;
 use crate::units::{Stamp, is_later};
 
-/// The idle stamps of keys `a` and `b` at first.
+/// The first idle stamps of keys `a` and `b`.
 const EARLY: u32 = 10;
 const OTHER: u32 = 5;
 
-/// A ring with keys and their idle stamps, in which a chunk is open for survivors.
+/// Returns a ring with keys and their idle stamps, in which a chunk is open for survivors.
 fn idling(keys: &[(u8, u32)]) -> (Writer, Arc<Readers>) {
     let (mut writer, readers) = store(8);
     for &(key, stamp) in keys {
@@ -22,12 +23,13 @@ fn idling(keys: &[(u8, u32)]) -> (Writer, Arc<Readers>) {
 }
 
 impl Writer {
-    /// As `Entries::relocate`.
+    /// Relocates a key, like `Entries::relocate`.
     fn relocate(&mut self, key: u8) {
         self.relocate_while(key, || ());
     }
 
-    /// Does `meanwhile` after the new location is published, before the stamp arrives there.
+    /// Relocates a key. Calls `meanwhile` after the new location is published, before the stamp is
+    /// stored there.
     fn relocate_while(&mut self, key: u8, meanwhile: impl FnOnce()) {
         let (id, from) = self.find(key);
         let (to, _) = self.ring.relocate(from, Stream::Survivors, &self.token).expect("room");
@@ -38,7 +40,7 @@ impl Writer {
 }
 
 impl Readers {
-    /// Moves an idle stamp on, as `freshness_of` in `shard/idle.rs` does.
+    /// Extends an idle stamp, like `freshness_of` in `shard/idle.rs`.
     fn put_off(&self, key: u8, word: u32) {
         self.judge(key, |live, stamps| {
             self.ring.change_idle_stamp(live, stamps, |seen| is_later(word, seen).then_some(word));
@@ -49,7 +51,7 @@ impl Readers {
         self.judge(key, |_, stamps| self.ring.stamp_at(stamps, Stamp::Idle).expect("a stamp"))
     }
 
-    /// What `look` makes of the entry that a search settles for.
+    /// Returns the result of `look` for the entry that a search returns in the end.
     fn judge<R>(&self, key: u8, look: impl Fn(Live<'_>, StampsAt<'_>) -> R) -> R {
         let mut slot = Slot::take();
         let judge =
@@ -64,10 +66,10 @@ impl Readers {
     }
 }
 
-/// A reader sees its own change at once, wherever the entry is, and so does everybody in the end.
+/// A reader sees its own change at once, wherever the entry is. In the end every thread sees it.
 ///
-/// Fails if the stamp is taken over only when the new location is published, or only before; and if a reader takes a stamp that
-/// is leaving for the entry's, or does not look for the dead mark.
+/// Fails if the stamp is taken over only when the new location is published, or only before; or if
+/// a reader takes a leaving stamp for the entry's, or does not check the dead mark.
 #[test]
 fn a_reader_sees_its_change_of_a_stamp_that_is_on_its_way() {
     explore(3, || {
@@ -82,7 +84,7 @@ fn a_reader_sees_its_change_of_a_stamp_that_is_on_its_way() {
     });
 }
 
-/// Two readers, of which the second one may have found the other place.
+/// Two readers: the second one may have found the other place.
 ///
 /// Fails if the cleaner or a reader stores a stamp without comparing.
 #[test]
@@ -98,10 +100,12 @@ fn the_later_of_two_changes_counts() {
     });
 }
 
-/// The relay serves the next relocation, of the same entry or of another, while a reader takes it for the former one's.
+/// The relay serves the next relocation, of the same entry or of another one, while a reader takes
+/// it for the former one's.
 ///
-/// Fails if a reader does not make sure whose stamp it is about to change in the relay, in either way; if `LEAVING` and
-/// `ARRIVING` are one word; if turns are not counted; and if opening the relay is Relaxed.
+/// Fails if a reader does not check whose stamp it is about to change in the relay, in either way;
+/// if `LEAVING` and `ARRIVING` are one word; if turns are not counted; or if opening the relay is
+/// Relaxed.
 #[test]
 fn a_change_counts_for_its_own_entry_while_others_are_relocated() {
     while_two_are_relocated(20, |readers| {
@@ -110,15 +114,16 @@ fn a_change_counts_for_its_own_entry_while_others_are_relocated() {
     });
 }
 
-/// As above, for one that only looks.
+/// Like the model above, but the reader only loads.
 ///
-/// Fails if a reader does not make sure whose stamp it has loaded from the relay.
+/// Fails if a reader does not check whose stamp it has loaded from the relay.
 #[test]
 fn a_reader_sees_the_stamp_of_its_own_entry_while_others_are_relocated() {
     while_two_are_relocated(EARLY, |readers| assert_eq!(readers.idle_stamp(b'a'), EARLY));
 }
 
-/// Runs `read` while key `a` is relocated and then another, or the same again. What the idle stamp of `a` is at last.
+/// Runs `read` while key `a` is relocated, and then another key or the same one again. `at_last` is
+/// the final idle stamp of `a`.
 fn while_two_are_relocated(at_last: u32, read: fn(&Readers)) {
     for next in *b"ab" {
         explore(1, move || {
@@ -132,11 +137,11 @@ fn while_two_are_relocated(at_last: u32, read: fn(&Readers)) {
     }
 }
 
-/// What one thread has done before it reads an entry is seen by another that sees that it was read. A write to another shard
-/// might have been among it.
+/// A thread that sees that an entry was read also sees everything that the reading thread did
+/// before. A write to another shard might be among it.
 ///
-/// Fails if `LEAVING`, the closing, or a load of a stamp or of the relay is Relaxed. The exchanges of readers are not among them:
-/// the fence of a reader's hold comes before.
+/// Fails if `LEAVING`, the closing, or a load of a stamp or of the relay is Relaxed. The exchanges
+/// of readers may be Relaxed: the fence of a reader's hold comes before them.
 #[test]
 fn who_sees_a_change_sees_what_was_done_before_it() {
     explore(1, || {
@@ -160,7 +165,7 @@ fn who_sees_a_change_sees_what_was_done_before_it() {
     });
 }
 
-/// As above, for a change that the cleaner takes from the relay to the new place.
+/// Like the model above, but the cleaner takes the change from the relay to the new place.
 ///
 /// Fails if the exchange in `end_relocation` is Relaxed.
 #[test]

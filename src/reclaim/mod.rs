@@ -97,9 +97,9 @@ impl<'a> Live<'a> {
     ///
     /// # Safety
     ///
-    /// * Either `hold` is the shard's lock, and a lane points to `location`. Or `hold` is a slot that
-    ///   names the entry at `location`, and after that a lane of the current table was seen, with
-    ///   Acquire, to point there.
+    /// * Either `hold` is the shard's lock, and a lane points to `location`. Or `hold` is a slot
+    ///   that names the entry at `location`, and after that a lane of the current table was seen,
+    ///   with Acquire, to point there.
     /// * A slot names nothing else while the result is used.
     /// * The ring had published the location: all its bytes were written before.
     #[inline]

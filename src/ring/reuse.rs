@@ -140,8 +140,8 @@ impl Ring {
         let mut chunk = 0;
         while let Some(first) = (chunk..self.chunks()).find(absent) {
             chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
-            // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no slot or
-            // value holds them.
+            // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no
+            // slot or value holds them.
             unsafe { self.shared.arena.release(first << self.chunk_shift..chunk << self.chunk_shift) };
         }
     }

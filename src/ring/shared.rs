@@ -356,8 +356,8 @@ impl RingShared {
             return; // The whole arena is about to be freed.
         }
         let release = |first: usize, end: usize| {
-            // SAFETY: no reader is left, by the caller's duty, and no value holds these chunks. Without
-            // a reader, none gets another value.
+            // SAFETY: no reader is left, by the caller's duty, and no value holds these chunks.
+            // Without a reader, none gets another value.
             unsafe { self.release(ChunkId(to_u32(first)), to_u32(end - first)) };
         };
         let (mut first, mut chunk) = (0, 0);
@@ -401,8 +401,8 @@ impl RingShared {
         // Relaxed: if this load misses the store of the ring's drop, the memory is freed with the
         // last value.
         if self.is_orphan.load(Ordering::Relaxed) != 0 {
-            // SAFETY: the ring is being dropped or gone, so no reader is left. This thread has found the pins at zero, so
-            // no value holds the chunk.
+            // SAFETY: the ring is being dropped or gone, so no reader is left. This thread has
+            // found the pins at zero, so no value holds the chunk.
             unsafe { self.release(chunk, span) };
         }
         for chunk in chunk.0..chunk.0 + span {
