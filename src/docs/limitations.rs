@@ -128,11 +128,12 @@
 //!
 //! # Platforms
 //!
-//! The crate is tested on 64-bit Linux on x86-64. All measurements are from there.
+//! The crate is tested on 64-bit Linux on x86-64. All measurements are from there. Parts of the
+//! tests also run on 32-bit x86 Linux, in CI where its libraries are there.
 //!
 //! It is expected to work on other 64-bit systems of the standard library, such as Linux on
-//! AArch64, macOS, Windows, FreeBSD and Android. The same holds for 32-bit systems with 64-bit
-//! atomics. It compiles for 32-bit x86 Linux. Nothing of this is tested. The differences are:
+//! AArch64, macOS, Windows, FreeBSD and Android. The same holds for other 32-bit systems with
+//! 64-bit atomics. None of these is tested. The differences are:
 //!
 //! * Huge pages are used on Linux only, and prefetching on x86-64 only.
 //! * Three kinds of memory are given back to the system only on Linux and Android, by

@@ -45,8 +45,7 @@
 //! | `notice.rs`, `prefetch.rs` | notices of removals; prefetching for stores |
 //!
 //! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs`
-//! and `prefetch.rs`
-//! only.
+//! and `prefetch.rs` only.
 //!
 //! # The path of an operation
 //!
