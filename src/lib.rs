@@ -219,6 +219,7 @@
 //!
 //! All features are off by default.
 
+#![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;

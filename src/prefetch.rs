@@ -5,6 +5,8 @@
 //! the program sees. So it is safe for any address, even one that has been freed or was never
 //! mapped.
 
+#![allow(unsafe_code, reason = "the processor prefetches by an intrinsic")]
+
 /// Bytes in a cache line, for prefetching.
 pub(crate) const LINE: usize = 64;
 

@@ -14,6 +14,8 @@
 //!
 //! The meaning of the bytes, and every access to them: `ring/memory.rs` and `index/bucket.rs`.
 
+#![allow(unsafe_code, reason = "memory comes from the system")]
+
 use core::ops::Range;
 use std::sync::LazyLock;
 

@@ -146,16 +146,6 @@ fn parts_of_a_shard_do_not_know_its_writer() {
 }
 
 #[test]
-fn unsafe_code_is_in_few_files() {
-    for (file, code) in files() {
-        let may = ["ring/", "index/", "reclaim/"].iter().any(|folder| file.starts_with(folder))
-            || ["region.rs", "prefetch.rs", "shard/entries.rs", "shard/lookup.rs"].contains(&&*file);
-        // Lint names have the word in them, not as a word.
-        assert!(may || !has_word(&code, "unsafe"), "{file} has unsafe code");
-    }
-}
-
-#[test]
 fn one_file_knows_each_foreign_crate_of_the_lower_floors() {
     let users = |name: &str| -> Vec<String> {
         files().into_iter().filter(|(_, code)| has_word(code, name)).map(|(file, _)| file).collect()

@@ -25,6 +25,8 @@
 //!
 //! Keys: the caller compares those of the candidates.
 
+#![allow(unsafe_code, reason = "a lane makes a hold into a live location")]
+
 mod bucket;
 mod walk;
 

@@ -18,6 +18,8 @@
 //!
 //! Behaviour that one thread can see: unit tests, next to the code.
 
+#![allow(unsafe_code, reason = "models make the token of a lock")]
+
 use std::sync::{Arc, Weak};
 
 use loom::model::Builder;

@@ -30,6 +30,8 @@
 //!
 //! Holds on a chunk beyond a call: the pins of `ring/chunk.rs`.
 
+#![allow(unsafe_code, reason = "slots and tables are shared by address")]
+
 mod epochs;
 mod slots;
 

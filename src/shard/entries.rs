@@ -19,6 +19,8 @@
 //! it (`lookup.rs`): a change of a lane publishes the entry to them, and always comes before the
 //! dead mark on what it replaces.
 
+#![allow(unsafe_code, reason = "the token of the lock is made for the state that the lock guards")]
+
 use core::mem::offset_of;
 use std::sync::Arc;
 

@@ -58,7 +58,7 @@ impl Writer<'_> {
     }
 
     /// Lets the index grow by one bucket: for models.
-    #[cfg(bytecache_loom)]
+    #[cfg(all(test, bytecache_loom))]
     pub(crate) fn grow(&mut self) {
         assert!(self.grow_index_to(self.state.entries.table().buckets() + 1), "no room for a larger index");
     }

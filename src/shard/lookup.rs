@@ -20,6 +20,8 @@
 //! replaced may have been emptied. An Acquire fence comes before that check. It pairs with the
 //! Release fence of `Buckets::release`.
 
+#![allow(unsafe_code, reason = "a reader makes a hold into a live location")]
+
 use std::sync::Arc;
 
 use crate::hash::KeyHash;

@@ -248,7 +248,7 @@ impl Shard {
     }
 
     /// Returns what readers go through: for models.
-    #[cfg(bytecache_loom)]
+    #[cfg(all(test, bytecache_loom))]
     pub(crate) fn lookup(&self) -> &Lookup {
         &self.lookup
     }

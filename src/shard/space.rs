@@ -237,7 +237,7 @@ impl Writer<'_> {
     }
 
     /// Relocates the entry under `key`: for models.
-    #[cfg(bytecache_loom)]
+    #[cfg(all(test, bytecache_loom))]
     pub(crate) fn relocate_key(&mut self, hash: KeyHash, key: &[u8]) {
         if let Some((_, live)) = self.state.entries.find(hash, key) {
             let location = live.location();

@@ -44,8 +44,8 @@
 //! | `touch.rs`, `misses.rs` | the touch log and the miss log |
 //! | `notice.rs`, `prefetch.rs` | notices of removals; prefetching for stores |
 //!
-//! `unsafe` is in `ring/`, `index/`, `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs`
-//! and `prefetch.rs` only.
+//! `unsafe` is denied at the root. It is allowed, each with its reason, in `ring/`, `index/`,
+//! `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs` and `prefetch.rs`.
 //!
 //! # The path of an operation
 //!
