@@ -15,7 +15,7 @@ use super::cleaner::Cleaned;
 use super::evictor::Victim;
 use super::writer::Writer;
 use super::{MIN_CHUNKS, State};
-#[cfg(bytecache_loom)]
+#[cfg(all(test, bytecache_loom))]
 use crate::hash::KeyHash;
 use crate::reclaim;
 use crate::removal::RemovalCause;
