@@ -12,7 +12,7 @@
 //!
 //! # Not here
 //!
-//! The meaning of the bytes, and every access to them: `ring/memory.rs` and `index/bucket.rs`.
+//! The meaning of the bytes, and every access to them: `ring/arena.rs` and `index/bucket.rs`.
 
 #![allow(unsafe_code, reason = "memory comes from the system")]
 

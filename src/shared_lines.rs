@@ -12,7 +12,7 @@
 //!
 //! # Not counted
 //!
-//! * An entry's first word and its stamps (`ring/memory.rs`). Readers only load them, except for an
+//! * An entry's first word and its stamps (`ring/arena.rs`). Readers only load them, except for an
 //!   idle stamp, which a read changes once a tick. Writers mark the entry dead that they replace or
 //!   remove.
 //! * Memory that is not atomic: entries' bytes, the handle, and the state behind a shard's lock.

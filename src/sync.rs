@@ -3,7 +3,7 @@
 //! Words that threads share go through these names. So the models in `loom/` run the code that
 //! ships, and `shared_lines.rs` counts its writes. There are four exceptions:
 //!
-//! * an entry's first word and its stamps, which lie in raw memory (`ring/memory.rs`). Models
+//! * an entry's first word and its stamps, which lie in raw memory (`ring/arena.rs`). Models
 //!   replace them by loom's atomics (`ring/shadow.rs`);
 //! * `Record::used` (`reclaim/slots.rs`), which only the owner of the record accesses;
 //! * the time of a `ManualClock` (`clock.rs`), which no model uses;

@@ -26,9 +26,9 @@
 
 #![allow(unsafe_code, reason = "bytes of entries are read while other threads write beside them")]
 
+mod arena;
 mod chunk;
 mod header;
-mod memory;
 mod relay;
 mod reuse;
 mod runs;
@@ -40,10 +40,10 @@ mod value;
 use core::mem::offset_of;
 use std::sync::Arc;
 
+pub(crate) use arena::{Draft, Entry, StampsAt};
 use chunk::{Chunk, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use header::{Alignment, Layout};
-pub(crate) use memory::{Draft, Entry, StampsAt};
 pub(crate) use runs::Home;
 pub(crate) use shared::{OwnedValue, RingShared};
 pub use value::Value;

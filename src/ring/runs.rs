@@ -16,9 +16,9 @@
 //!
 //! The choice of the window to empty, and the relocation of its entries: `shard/runs.rs`.
 
+use super::arena::Draft;
 use super::chunk::{Chunk, ChunkId, ChunkState, Window};
 use super::header::Layout;
-use super::memory::Draft;
 use super::reuse::is_held;
 use super::{Ring, Stream, to_u32};
 use crate::reclaim::WriteToken;

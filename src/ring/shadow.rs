@@ -6,7 +6,7 @@
 //! * All other bytes stay in the arena. A *cell* for each location unit reports accesses that
 //!   nothing orders.
 //!
-//! No code in this file adds an order. The orders of the words are those in `memory.rs` and
+//! No code in this file adds an order. The orders of the words are those in `arena.rs` and
 //! `relay.rs`. The words have no witness (`sync.rs`): without one, the models find every weaker
 //! order in a quarter of the schedules.
 

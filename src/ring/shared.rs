@@ -7,15 +7,15 @@
 //!
 //! # Synchronization
 //!
-//! The protocol of the pins is in `chunk.rs`, and that of the bytes in `memory.rs`. The number of
+//! The protocol of the pins is in `chunk.rs`, and that of the bytes in `arena.rs`. The number of
 //! pinned chunks is a Relaxed counter: it bounds them and orders nothing.
 
 use core::ptr::NonNull;
 use std::sync::Arc;
 
+use super::arena::{Arena, Entry, PREFETCH_LINES, StampsAt};
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
-use super::memory::{Arena, Entry, PREFETCH_LINES, StampsAt};
 use super::to_u32;
 use super::value::Value;
 use crate::prefetch::LINE;

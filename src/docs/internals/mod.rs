@@ -51,7 +51,7 @@
 //!
 //! * **A read** (`cache/read.rs`): hash the key, choose the shard, and search its index
 //!   (`shard/lookup.rs`). Publish the entry in a slot (`reclaim/slots.rs`), and check the lane
-//!   again. Compare the key, and read the bytes (`ring/memory.rs`).
+//!   again. Compare the key, and read the bytes (`ring/arena.rs`).
 //! * **An insert** (`shard/write.rs`): take the lock, tell the policy, evict until the entry fits
 //!   (`shard/space.rs`), append it to a chunk (`ring/mod.rs`), and publish its location
 //!   (`index/mod.rs`).

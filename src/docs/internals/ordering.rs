@@ -142,7 +142,7 @@
 //!
 //! No model covers the Acquire of `has_values`: loom does not see memory that is freed.
 //!
-//! # An entry's first word: `ring/memory.rs`
+//! # An entry's first word: `ring/arena.rs`
 //!
 //! The first word has lengths and flags. Like the other bytes, it is written before the location is
 //! published and read after the location was loaded. So Relaxed is enough. Later only the dead mark
@@ -160,7 +160,7 @@
 //!
 //! Model: `idle::an_update_sets_the_deadline_whatever_a_reader_does_to_the_former_entry`.
 //!
-//! # Stamps: `ring/memory.rs`, `ring/relay.rs`, `shard/idle.rs`
+//! # Stamps: `ring/arena.rs`, `ring/relay.rs`, `shard/idle.rs`
 //!
 //! Stamps are deadlines and other times. They are written before the location is published. Later
 //! they change only by read-modify-write (AcqRel), so the changes of one stamp follow each other in
