@@ -27,16 +27,11 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::NonNull;
-#[cfg(not(bytecache_loom))]
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering;
 
 use super::header::{Alignment, FirstWord, Layout, OutOfLineLayout};
 use super::relay::Relay;
-#[cfg(bytecache_loom)]
-use super::shadow::Shadow;
-#[cfg(bytecache_loom)]
-pub(super) use super::shadow::Word;
+use super::shadow::{Shadow, Word};
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
@@ -46,10 +41,6 @@ use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
 /// itself.
 pub(super) const PREFETCH_LINES: usize = 6;
 
-/// A word of a header: the first of an entry, or a stamp.
-#[cfg(not(bytecache_loom))]
-pub(super) type Word<'a> = &'a AtomicU32;
-
 /// The memory of one shard's ring.
 pub(super) struct Arena {
     base: NonNull<u8>,
@@ -57,7 +48,6 @@ pub(super) struct Arena {
     alignment: Alignment,
     region: Region,
     pub(super) relay: Relay,
-    #[cfg(bytecache_loom)]
     shadow: Shadow,
 }
 
@@ -112,8 +102,7 @@ impl Arena {
             alignment,
             region,
             relay: Relay::new(),
-            #[cfg(bytecache_loom)]
-            shadow: Shadow::default(),
+            shadow: Shadow::new(),
         })
     }
 
@@ -142,36 +131,32 @@ impl Arena {
         unsafe { self.base.add(offset) }
     }
 
-    /// Returns the atomic word at `offset`: the first of an entry, or a stamp.
-    #[cfg(not(bytecache_loom))]
+    /// Returns the memory of the word at `offset`: the first of an entry, or a stamp.
     #[inline]
-    pub(super) fn word(&self, offset: usize) -> Word<'_> {
+    fn word_memory(&self, offset: usize) -> NonNull<u32> {
         let word = self.at(offset, size_of::<u32>()).cast::<u32>();
         assert!(word.is_aligned(), "a word between words");
+        word
+    }
+
+    /// Returns the atomic word at `offset`: the first of an entry, or a stamp.
+    #[inline]
+    pub(super) fn word(&self, offset: usize) -> Word<'_> {
         // SAFETY:
-        // * the word lies in the arena and is initialised (invariants 1 and 2);
-        // * it was just checked to be aligned;
+        // * the word lies in the arena, is initialised (invariants 1 and 2) and aligned;
         // * first words and stamps are only accessed atomically while they are such (invariant 3);
         // * the arena outlives the borrow.
-        unsafe { AtomicU32::from_ptr(word.as_ptr()) }
+        unsafe { self.shadow.word(offset, self.word_memory(offset)) }
     }
 
-    #[cfg(bytecache_loom)]
-    pub(super) fn word(&self, offset: usize) -> Word<'_> {
-        self.shadow.word(offset)
-    }
-
-    /// Writes a word where nothing is live. Relaxed: the location is published with Release after
-    /// this.
-    #[cfg(not(bytecache_loom))]
+    /// Writes a word where nothing is live.
     #[inline]
     fn write_word(&self, offset: usize, word: u32) {
-        self.word(offset).store(word, Ordering::Relaxed);
-    }
-
-    #[cfg(bytecache_loom)]
-    fn write_word(&self, offset: usize, word: u32) {
-        self.shadow.write_word(offset, word);
+        // SAFETY:
+        // * the word lies in the arena, is initialised (invariants 1 and 2) and aligned;
+        // * it is only accessed atomically from here on, as it becomes a first word or a stamp
+        //   (invariant 3).
+        unsafe { self.shadow.write_word(offset, self.word_memory(offset), word) };
     }
 
     #[inline]
@@ -252,7 +237,7 @@ impl Arena {
     pub(super) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
         let layout = self.layout(live.location());
         let start = live.location().offset();
-        self.note_read(start, layout.charge());
+        self.shadow.read(start, layout.charge());
         let whole = self.at(start, layout.charge());
         // SAFETY:
         // * `whole` is the start of an entry that was live when `live` was made;
@@ -341,7 +326,7 @@ impl Arena {
         assert!(key.len() == layout.key_len && value.len() == layout.value_len, "another entry's layout");
         assert!(stamps.present() == layout.stamps, "another entry's layout");
         let start = location.offset();
-        self.note_write(start, layout.charge());
+        self.shadow.write(start, layout.charge());
         let (first, key_word, value_word) = layout.words();
         if first.is_large() {
             let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
@@ -417,34 +402,16 @@ impl Arena {
     /// * No slot and no value holds the chunks of the range.
     pub(super) unsafe fn release(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.bytes, "range beyond the arena");
-        self.note_write(range.start, range.len());
+        self.shadow.write(range.start, range.len());
         // SAFETY:
         // * no thread reads the range before it is written again, by the caller's duties;
         // * zero bytes keep invariant 1.
         let _ = unsafe { self.region.release(range) };
     }
 
-    #[cfg(bytecache_loom)]
-    fn note_read(&self, start: usize, len: usize) {
-        self.shadow.read(start, len);
-    }
-
-    #[cfg(bytecache_loom)]
-    fn note_write(&self, start: usize, len: usize) {
-        self.shadow.write(start, len);
-    }
-
     /// Notes that bytes of the arena were read through a pointer.
-    #[cfg(bytecache_loom)]
+    #[inline(always)]
     pub(super) fn note_read_at(&self, data: NonNull<[u8]>) {
-        self.note_read(data.addr().get() - self.base.addr().get(), data.len());
+        self.shadow.read(data.addr().get() - self.base.addr().get(), data.len());
     }
-
-    #[cfg(not(bytecache_loom))]
-    #[inline(always)]
-    fn note_read(&self, _start: usize, _len: usize) {}
-
-    #[cfg(not(bytecache_loom))]
-    #[inline(always)]
-    fn note_write(&self, _start: usize, _len: usize) {}
 }

@@ -32,7 +32,6 @@ mod header;
 mod relay;
 mod reuse;
 mod runs;
-#[cfg(bytecache_loom)]
 mod shadow;
 mod shared;
 mod value;

@@ -40,7 +40,8 @@
 //! All changes of the words in force are AcqRel, and their loads are Acquire. A thread that sees
 //! that an entry was read also sees all that the reader had seen and done before.
 
-use super::arena::{Arena, StampsAt, Word};
+use super::arena::{Arena, StampsAt};
+use super::shadow::Word;
 use crate::reclaim::Live;
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::{ARRIVING, LEAVING, Location, Stamp};

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::arena::{Arena, Entry, PREFETCH_LINES, StampsAt};
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
+use super::shadow::Counts;
 use super::to_u32;
 use super::value::Value;
 use crate::prefetch::LINE;
@@ -45,8 +46,8 @@ pub(crate) struct RingShared {
     recount_at: AtomicU32,
     /// The number of cache lines that an entry usually spans.
     usual_lines: AtomicU32,
-    #[cfg(bytecache_loom)]
-    waiting_counts: super::shadow::Counts,
+    /// Counts of the ring's `Arc` that retired chunks keep: for models.
+    waiting_counts: Counts,
 }
 
 /// A value that its holder may keep: pinned in the ring, or a copy.
@@ -69,8 +70,7 @@ impl RingShared {
             is_orphan: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
             usual_lines: AtomicU32::new(1),
-            #[cfg(bytecache_loom)]
-            waiting_counts: super::shadow::Counts::default(),
+            waiting_counts: Counts::new(),
         })
     }
 
@@ -314,14 +314,12 @@ impl RingShared {
             // SAFETY: this thread has brought the pins to zero, so the chunk's count of the `Arc`
             // is its own to drop (chunk.rs, invariants 3 and 4).
             let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
-            #[cfg(bytecache_loom)]
             ring.waiting_counts.take();
             ring.free(chunk, marked);
         }
     }
 
     fn count_for_last_value(self: &Arc<Self>) -> Arc<Self> {
-        #[cfg(bytecache_loom)]
         self.waiting_counts.put();
         Arc::clone(self)
     }
@@ -333,7 +331,6 @@ impl RingShared {
         let count = self.count_for_last_value();
         match self.pins[chunk.index()].drop_own() {
             Unpinned::Last { marked } => {
-                #[cfg(bytecache_loom)]
                 self.waiting_counts.take();
                 self.free(chunk, marked);
             }

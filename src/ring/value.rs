@@ -120,18 +120,14 @@ impl Value {
         unsafe { self.data.as_ref() }
     }
 
-    /// Reports a read to loom. It must not overlap with a write.
-    #[cfg(bytecache_loom)]
+    /// Reports a read to models, in which it must not overlap with a write.
+    #[inline(always)]
     fn note_read(&self) {
         if let Owner::Chunk { ring, .. } = self.owner {
             // SAFETY: invariant 2.
             unsafe { ring.as_ref() }.arena.note_read_at(self.data);
         }
     }
-
-    #[cfg(not(bytecache_loom))]
-    #[inline(always)]
-    fn note_read(&self) {}
 }
 
 /// Pins the chunk once more, or copies the bytes if the chunk's counter is full.
