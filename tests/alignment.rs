@@ -1,4 +1,6 @@
 //! Values start at multiples of the cache's alignment, wherever they lie, also where the allocator aligns nothing by itself.
+//!
+//! A binary of its own, for its global allocator.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

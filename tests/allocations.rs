@@ -1,6 +1,6 @@
 //! What the cache takes from the allocator: within its limit, and nothing at all where it says so.
 //!
-//! Counts for each thread, so that the harness does not count; and one test at a time, as calls that one thread has deferred
+//! A binary of its own, for its global allocator. Counts for each thread, so that the harness does not count; and one test at a time, as calls that one thread has deferred
 //! may be run by any other.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -8,12 +8,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::Future;
 use std::hint::black_box;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy, StableHash};
+
+mod support;
+use support::alone;
 
 /// The system's allocator, with counters.
 struct Counting;
@@ -48,11 +50,6 @@ fn signed(bytes: usize) -> isize {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Runs `work` and returns its allocations, and the most bytes that were live in it beyond those before.
 fn counted<R>(work: impl FnOnce() -> R) -> (R, usize, usize) {

@@ -1,4 +1,4 @@
-//! The floors of the crate: a module names only what lies below it.
+//! The floors of the crate: a module names only what lies below it. A binary of its own: it reads sources and runs no cache.
 //!
 //! ```text
 //!   6  lib

@@ -1,4 +1,4 @@
-//! Resident memory follows the limit. Alone in its process, so that nothing else is measured.
+//! Resident memory follows the limit. A binary of its own, as it measures its process, and starts it again for each test.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Miri interprets them with its own schedules and with loads that return older values, and reports undefined behaviour.
-//! Elsewhere they run more rounds, and show little that `stress.rs` does not.
+//! Elsewhere they run more rounds, and show little that `stress` does not. A binary of its own, as Miri is slow.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::sync::Arc;

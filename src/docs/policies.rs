@@ -157,7 +157,7 @@
 //! # In a cache
 //!
 //! With one shard and one thread a cache evicts the entries that the bare policy evicts, in the
-//! same order (`tests/exact_policies.rs`). Several shards divide keys unevenly, and their
+//! same order (`tests/policy/exact.rs`). Several shards divide keys unevenly, and their
 //! capacities vary with the space in the ring. The table shows the cost on `twitter52_a`. The
 //! entries of the caches take about 1 % of the trace's bytes, or 5 % with the largest `max_bytes`.
 //! It compares the misses of the cache with those of one bare policy with as many live bytes.

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! A full cache of this size holds a million entries, within 3 %. The result is within 4 % for
-//! entries larger than 4 KiB, which may share runs of chunks. `tests/sizing.rs` checks every
+//! entries larger than 4 KiB, which may share runs of chunks. `tests/memory/sizing.rs` checks every
 //! policy, entries of 32 to 20,000 bytes, one and several shards, with and without a time to live.
 //! Shards below 1 MiB may hold fewer.
 //!

@@ -1,0 +1,8 @@
+//! Memory: the limit, entries of every size, and the size that a number of entries needs.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod limit;
+mod sizes;
+mod sizing;
+#[path = "../support/mod.rs"]
+mod support;

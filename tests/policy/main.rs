@@ -1,0 +1,10 @@
+//! Policies: against models of them, inside a cache, and misbehaving.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod exact;
+mod later_reads;
+mod misbehaving;
+mod models;
+mod suite;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,335 @@
+//! Loads under contention: against a store whose values have versions, nothing older is ever read after an invalidation; and
+//! tasks that are polled, dropped and woken in any order.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use bytecache::testing::Inspect;
+use bytecache::{AsyncLoader, Cache, LoadError, Loaded, ManualClock, Value};
+
+use crate::support::{Gate, Hand, alone, block_on};
+
+const KEYS: usize = 8;
+
+/// What the cache stands before. A version only grows.
+#[derive(Default)]
+struct Store {
+    versions: [AtomicU64; KEYS],
+    /// The version that some invalidation has followed.
+    settled: [AtomicU64; KEYS],
+}
+
+fn random(state: &mut u64) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize
+}
+
+impl Store {
+    fn read(&self, key: usize) -> u64 {
+        let version = self.versions[key].load(Ordering::SeqCst);
+        thread::yield_now(); // So that the version ages on its way to the cache.
+        version
+    }
+
+    /// What must have been settled before a read begins.
+    fn settled(&self, key: usize) -> u64 {
+        self.settled[key].load(Ordering::SeqCst)
+    }
+
+    /// Writes a new version and then has the cache forget the old one, in one of many ways.
+    fn change(&self, cache: &Cache, key: usize, way: usize) {
+        let version = self.versions[key].fetch_add(1, Ordering::SeqCst) + 1;
+        let name = name(key);
+        match way % 8 {
+            0 if !is_nothing(version) => cache.insert(name, entry(version)).unwrap(),
+            0 | 1 => drop(cache.remove(name)),
+            2 => drop(cache.take(name)),
+            3 => cache.clear(),
+            4 => cache.retain(|_, _| false),
+            5 => {
+                cache.insert_with_ttl(name, entry(version), Duration::ZERO).unwrap();
+                cache.remove(name); // Or it would be stale.
+            }
+            // A declined replacement tells that there is nothing older, and has to keep what is under way out.
+            6 if !is_nothing(version) => drop(cache.replace(name, entry(version)).unwrap()),
+            _ => cache.retain(|key, _| key != name),
+        }
+        self.settled[key].fetch_max(version, Ordering::SeqCst);
+    }
+
+    /// Checks what a call returned that began when `settled` was.
+    #[track_caller]
+    fn check(&self, key: usize, answer: Result<Value, LoadError<String>>, settled: u64) {
+        match answer {
+            Ok(value) => assert!(version_of(&value) >= settled, "{} was read after {settled}", version_of(&value)),
+            Err(LoadError::Absent) => {
+                let latest = self.versions[key].load(Ordering::SeqCst);
+                let was_nothing = (settled..=latest).any(is_nothing);
+                assert!(was_nothing, "nothing was read after {settled}, with {latest} the latest version");
+            }
+            Err(LoadError::Failed(_) | LoadError::RecentFailure | LoadError::Panicked) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Versions in which there is nothing under a key.
+fn is_nothing(version: u64) -> bool {
+    version % 4 == 3
+}
+
+fn name(key: usize) -> [u8; 1] {
+    [key.try_into().unwrap()]
+}
+
+/// A version as a value of some length.
+fn entry(version: u64) -> Vec<u8> {
+    version.to_le_bytes().repeat(1 + (version % 5) as usize)
+}
+
+fn version_of(value: &[u8]) -> u64 {
+    let mut words = value.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+    let version = words.next().unwrap();
+    assert!(words.all(|word| word == version), "torn");
+    version
+}
+
+fn run(cache: &Cache, steps: usize) {
+    let store = Arc::new(Store::default());
+    // A version of whatever is stored, or an error, or a panic.
+    let load = {
+        let store = Arc::clone(&store);
+        move |key: usize, chance: usize| match chance % 16 {
+            0 => Err("down".to_string()),
+            1 => panic!("the loader does"),
+            _ => Ok(match store.read(key) {
+                version if is_nothing(version) => Loaded::AbsentFor(Duration::from_secs(60)),
+                version => Loaded::Value(entry(version)),
+            }),
+        }
+    };
+    let tick = Duration::from_millis(16);
+    let rules = cache.loader().ttl(3 * tick).refresh_after(tick).stale_for(10 * tick).error_ttl(tick);
+    let loader = {
+        let (load, count) = (load.clone(), AtomicUsize::new(0));
+        rules.build(move |key| load(key[0].into(), count.fetch_add(1, Ordering::Relaxed))).unwrap()
+    };
+    thread::scope(|scope| {
+        for seed in 0..4_usize {
+            let (store, load, loader) = (&store, &load, &loader);
+            scope.spawn(move || {
+                let mut state = seed as u64;
+                for _ in 0..steps {
+                    let (key, way, chance) = (random(&mut state) % KEYS, random(&mut state), random(&mut state));
+                    if chance % 5 == 0 {
+                        // Each key is changed by one thread alone: two that insert at once may do so in another order than they
+                        // have written to the store.
+                        store.change(cache, key / 4 * 4 + seed, way);
+                        continue;
+                    }
+                    let settled = store.settled(key);
+                    let call = || match way % 5 {
+                        0 => Some(cache.get_or_load(name(key), || load(key, chance))),
+                        1 => Some(block_on(cache.get_or_load_async(name(key), async || load(key, chance)))),
+                        2 => {
+                            let many = cache.get_or_load_many(&[name(key), name((key + 1) % KEYS)], |missing| {
+                                let load = |key: &&[u8; 1]| load(key[0].into(), chance).map(Some);
+                                missing.iter().map(load).collect::<Result<Vec<_>, _>>()
+                            });
+                            Some(many.and_then(|mut values| values.swap_remove(0).ok_or(LoadError::Absent)))
+                        }
+                        3 => Some(loader.get(name(key))),
+                        _ => cache.get(name(key)).map(Ok),
+                    };
+                    if let Ok(Some(answer)) = catch_unwind(AssertUnwindSafe(call)) {
+                        store.check(key, answer, settled);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(cache.loads_under_way(), (0, 0));
+    assert_eq!(cache.memory().flights, 0);
+    cache.validate();
+}
+
+#[test]
+fn no_read_that_follows_an_invalidation_is_of_an_older_version() {
+    let _alone = alone();
+    std::panic::set_hook(Box::new(|panic| {
+        if panic.payload().downcast_ref() != Some(&"the loader does") {
+            eprintln!("{panic}");
+        }
+    }));
+    let cache = Cache::builder().max_bytes(256 << 10).shards(2).build().unwrap();
+    run(&cache, 30_000);
+    let stats = cache.stats();
+    assert!(stats.discarded_loads > 100 && stats.followers > 100 && stats.load_failures > 100, "{stats:?}");
+    let cache = Cache::builder().max_bytes(256 << 10).shards(1).on_removal(|_, _, _| {}).build().unwrap();
+    run(&cache, 10_000);
+}
+
+type Loading = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+
+/// A loader whose loads wait at gates, one after the other.
+struct Gated {
+    cache: Cache,
+    clock: ManualClock,
+    gates: Arc<std::sync::Mutex<Vec<Gate>>>,
+    running: Arc<[AtomicUsize; KEYS]>,
+    epochs: Arc<[AtomicUsize; KEYS]>,
+}
+
+/// One of a key's loads, counted while it runs.
+struct Running(Arc<[AtomicUsize; KEYS]>, usize);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0[self.1].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Gated {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        let cache = Cache::builder().max_bytes(1 << 20).shards(1).clock(clock.clone()).build().unwrap();
+        Self { cache, clock, gates: Arc::default(), running: Arc::default(), epochs: Arc::default() }
+    }
+
+    fn loader(&self) -> AsyncLoader<impl Fn(Arc<[u8]>) -> Loading + use<>> {
+        let (gates, running, epochs) = (Arc::clone(&self.gates), Arc::clone(&self.running), Arc::clone(&self.epochs));
+        let load = move |key: Arc<[u8]>| -> Loading {
+            let (gates, running, epochs) = (Arc::clone(&gates), Arc::clone(&running), Arc::clone(&epochs));
+            Box::pin(async move {
+                let key = usize::from(key[0]);
+                let epoch = epochs[key].load(Ordering::Relaxed) as u64;
+                running[key].fetch_add(1, Ordering::Relaxed);
+                let _running = Running(running, key);
+                let gate = Gate::new();
+                gates.lock().unwrap().push(gate.clone());
+                gate.await;
+                match epoch % 7 {
+                    3 => Err("down".to_string()),
+                    4 => panic!("the loader does"),
+                    _ => Ok(entry(epoch)),
+                }
+            })
+        };
+        self.cache.loader().refresh_after(Duration::from_secs(10)).build_async(load).unwrap()
+    }
+}
+
+/// A task, and the epoch of its key when it began.
+struct Asking<'a> {
+    task: Hand<'a, Result<Value, LoadError<String>>>,
+    epoch: u64,
+    /// How often it had been woken when it was last polled.
+    seen_wakes: Option<usize>,
+}
+
+impl Asking<'_> {
+    fn can_go_on(&self) -> bool {
+        self.seen_wakes.is_none_or(|seen| self.task.wakes() > seen)
+    }
+}
+
+#[test]
+fn tasks_that_are_polled_dropped_and_woken_in_any_order_get_what_is_right_and_leave_nothing() {
+    let _alone = alone();
+    for seed in 0..200 {
+        let mut state = seed;
+        let gated = Gated::new();
+        let loader = gated.loader();
+        let mut asking: Vec<Asking<'_>> = Vec::new();
+        for _ in 0..400 {
+            let chance = random(&mut state);
+            let pick = random(&mut state) % asking.len().max(1);
+            match chance % 10 {
+                0..3 => {
+                    let key = random(&mut state) % KEYS;
+                    let epoch = gated.epochs[key].load(Ordering::Relaxed) as u64;
+                    let loader = loader.clone();
+                    let task = Hand::new(async move { loader.get_async(name(key)).await });
+                    asking.push(Asking { task, epoch, seen_wakes: None });
+                }
+                // Some are never polled, some without having been woken.
+                3..6 if !asking.is_empty() => poll_one(&mut asking, pick),
+                6 if !asking.is_empty() => drop(asking.swap_remove(pick)),
+                7 => {
+                    let mut gates = gated.gates.lock().unwrap();
+                    if !gates.is_empty() {
+                        let gate = random(&mut state) % gates.len();
+                        gates.swap_remove(gate).open();
+                    }
+                }
+                8 => {
+                    let key = random(&mut state) % KEYS;
+                    gated.epochs[key].fetch_add(1, Ordering::Relaxed);
+                    gated.cache.remove(name(key));
+                }
+                _ => gated.clock.advance(Duration::from_secs(1)),
+            }
+        }
+        // All gates open: whoever was woken gets to the end, and then nobody is left.
+        let mut rounds = 0;
+        while !asking.is_empty() {
+            gated.gates.lock().unwrap().drain(..).for_each(|gate| gate.open());
+            let at = asking.iter().position(Asking::can_go_on);
+            let at = at.expect("some task can go on");
+            poll_one(&mut asking, at);
+            rounds += 1;
+            assert!(rounds < 100_000, "they wait for each other");
+        }
+        assert!(gated.running.iter().all(|running| running.load(Ordering::Relaxed) == 0));
+        assert_eq!(gated.cache.loads_under_way(), (0, 0));
+        assert_eq!(gated.cache.memory().flights, 0);
+        gated.cache.validate();
+    }
+}
+
+fn poll_one(asking: &mut Vec<Asking<'_>>, at: usize) {
+    let Asking { task, epoch, seen_wakes } = &mut asking[at];
+    *seen_wakes = Some(task.wakes());
+    match catch_unwind(AssertUnwindSafe(|| task.poll())) {
+        Ok(Poll::Pending) => return,
+        Ok(Poll::Ready(Ok(value))) => assert!(version_of(&value) >= *epoch),
+        Ok(Poll::Ready(Err(LoadError::Failed(_) | LoadError::Panicked))) => {}
+        Ok(Poll::Ready(Err(other))) => panic!("{other:?}"),
+        Err(_) => {}
+    }
+    asking.swap_remove(at);
+}
+
+#[test]
+fn of_tasks_on_a_runtime_that_ask_for_few_keys_each_key_is_loaded_once_for_each_invalidation() {
+    let _alone = alone();
+    const TASKS: usize = 2_000;
+    let cache = Cache::builder().max_bytes(16 << 20).build().unwrap();
+    let loads = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|task| {
+                let (cache, loads) = (cache.clone(), Arc::clone(&loads));
+                tokio::spawn(async move {
+                    let load = async || {
+                        loads.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        Ok::<_, String>(entry(7))
+                    };
+                    cache.get_or_load_async(name(task % KEYS), load).await.unwrap()
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(version_of(&task.await.unwrap()), 7);
+        }
+    });
+    assert_eq!(loads.load(Ordering::Relaxed), KEYS);
+    assert_eq!(cache.loads_under_way(), (0, 0));
+}
