@@ -16,6 +16,7 @@ use crate::hash::KeyHasher;
 use crate::policy::{EvictionPolicy, Policy, PolicyContext, PolicyFactory};
 use crate::removal::{Listener, RemovalCause};
 use crate::ring::Alignment;
+use crate::shard::Options;
 
 /// The options of a [`Cache`]. [`Cache::builder`] returns them.
 ///
@@ -564,12 +565,14 @@ impl CacheBuilder {
         }
         Ok(CacheConfig {
             sizes: Sizes { max_bytes, shards: self.shards, max_entry_bytes: self.max_entry_bytes, cores },
-            alignment,
-            expected_entry_bytes: self.expected_entry_bytes,
-            hasher: self.hasher.unwrap_or_else(KeyHasher::random),
-            factory: self.factory,
-            rules: Rules::new(self.ttl, self.time_to_idle, self.stale_for, self.ttl_jitter),
-            clock: self.clock,
+            options: Options {
+                alignment,
+                expected_entry_bytes: self.expected_entry_bytes,
+                hasher: self.hasher.unwrap_or_else(KeyHasher::random),
+                factory: self.factory,
+                rules: Rules::new(self.ttl, self.time_to_idle, self.stale_for, self.ttl_jitter),
+                clock: self.clock,
+            },
             listener: self.listener,
         })
     }

@@ -12,14 +12,9 @@ use std::sync::Arc;
 
 use super::sizes::{Sizes, largest_max_bytes};
 use super::{Cache, Inner};
-use crate::clock::ClockSource;
 use crate::error::BuildError;
-use crate::expiry::Rules;
-use crate::hash::KeyHasher;
-use crate::policy::PolicyFactory;
 use crate::removal::{Listener, Notifier};
-use crate::ring::Alignment;
-use crate::shard::{NoShard, PolicyBytes, Shard, ShardConfig};
+use crate::shard::{NoShard, Options, PolicyBytes, Shard, ShardConfig};
 use crate::stats::{LoadCounts, ReadCounts};
 
 /// The stripes of counters take at most one part in so many of the memory.
@@ -32,12 +27,7 @@ const ARC_BYTES: usize = 16;
 /// The options of a cache. The builder has checked all but the sizes.
 pub(crate) struct CacheConfig {
     pub(crate) sizes: Sizes,
-    pub(crate) alignment: Alignment,
-    pub(crate) expected_entry_bytes: Option<usize>,
-    pub(crate) hasher: KeyHasher,
-    pub(crate) factory: PolicyFactory,
-    pub(crate) rules: Rules,
-    pub(crate) clock: ClockSource,
+    pub(crate) options: Options,
     pub(crate) listener: Option<Listener>,
 }
 
@@ -75,12 +65,7 @@ impl CacheConfig {
             budget: sizes.max_bytes.saturating_sub(overhead(sizes.max_bytes)) / shards,
             max_entry_bytes: sizes.entry_limit(),
             shard_bits: shards.ilog2(),
-            alignment: self.alignment,
-            expected_entry_bytes: self.expected_entry_bytes,
-            hasher: self.hasher.clone(),
-            factory: Arc::clone(&self.factory),
-            rules: self.rules.clone(),
-            clock: self.clock.clone(),
+            options: self.options.clone(),
             listener: shared.listener.clone(),
             loads: Arc::clone(&shared.loads),
         }
@@ -192,7 +177,7 @@ impl Cache {
         let shared = Shared::new(config.listener.as_ref(), sizes.entry_limit());
         let shards = config.make_shards(config.divide()?, &shared)?;
         let inner = Inner {
-            hasher: config.hasher,
+            hasher: config.options.hasher,
             shard_bits: shards.len().ilog2(),
             shards,
             counts: ReadCounts::new(stripes(sizes.max_bytes)),

@@ -30,11 +30,9 @@ impl Clock for TickClock {
 /// Returns a shard in which key `a` was stored at tick 0 with value 1.
 fn timed() -> Arc<Timed> {
     let clock = Arc::new(TickClock(AtomicU32::new(0)));
-    let config = ShardConfig {
-        rules: Rules::new(None, Some(TICK * IDLE), Duration::ZERO, 0.0),
-        clock: ClockSource::Custom(clock.clone()),
-        ..config()
-    };
+    let mut config = config();
+    config.options.rules = Rules::new(None, Some(TICK * IDLE), Duration::ZERO, 0.0);
+    config.options.clock = ClockSource::Custom(clock.clone());
     let timed = Timed { shard: small_shard(&config), clock };
     timed.put(1);
     Arc::new(timed)

@@ -33,7 +33,7 @@ use crate::index::{Index, LocationBits, Table};
 use crate::policy::Policy;
 use crate::reclaim::{Kept, Live, Slot, WriteToken};
 use crate::ring::{Alignment, Draft, OwnedValue, Ring, RingShared, Stream, Value};
-use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Shard, ShardConfig, TouchLog};
+use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Options, Shard, ShardConfig, TouchLog};
 use crate::stats::LoadCounts;
 use crate::units::{EntryId, Location, Stamps, Tick};
 
@@ -206,12 +206,14 @@ fn config() -> ShardConfig {
         budget: 1 << 16,
         max_entry_bytes: 1 << 13,
         shard_bits: 0,
-        alignment: Alignment::new(1).unwrap(),
-        expected_entry_bytes: None,
-        hasher: KeyHasher::custom(HASHER),
-        factory: Arc::new(|context| Policy::S3Fifo.build(&context)),
-        rules: Rules::default(),
-        clock: ClockSource::System,
+        options: Options {
+            alignment: Alignment::new(1).unwrap(),
+            expected_entry_bytes: None,
+            hasher: KeyHasher::custom(HASHER),
+            factory: Arc::new(|context| Policy::S3Fifo.build(&context)),
+            rules: Rules::default(),
+            clock: ClockSource::System,
+        },
         listener: None,
         loads: Arc::new(LoadCounts::new()),
     }

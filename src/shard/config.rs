@@ -35,6 +35,17 @@ const MIN_OTHERS: usize = 5;
 /// The largest budget whose arena locations can address.
 pub(crate) const MAX_SHARD_BYTES: u64 = MAX_ARENA_BYTES >> MAX_CHUNK_SHIFT << MAX_CHUNK_SHIFT;
 
+/// What the caller decides for every shard alike.
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) alignment: Alignment,
+    pub(crate) expected_entry_bytes: Option<usize>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) factory: PolicyFactory,
+    pub(crate) rules: Rules,
+    pub(crate) clock: ClockSource,
+}
+
 /// The configuration of a shard.
 #[derive(Clone)]
 pub(crate) struct ShardConfig {
@@ -42,12 +53,7 @@ pub(crate) struct ShardConfig {
     /// The largest sum of key and value, in bytes.
     pub(crate) max_entry_bytes: usize,
     pub(crate) shard_bits: u32,
-    pub(crate) alignment: Alignment,
-    pub(crate) expected_entry_bytes: Option<usize>,
-    pub(crate) hasher: KeyHasher,
-    pub(crate) factory: PolicyFactory,
-    pub(crate) rules: Rules,
-    pub(crate) clock: ClockSource,
+    pub(crate) options: Options,
     pub(crate) listener: Option<Arc<Notifier>>,
     pub(crate) loads: Arc<LoadCounts>,
 }
@@ -87,7 +93,7 @@ impl ShardConfig {
     /// Returns the number of chunks that the ring needs at first, so that the largest entry fits. A
     /// growing index leaves it more: while it grows, the policy's arrays are there twice.
     fn min_chunks(&self) -> usize {
-        let largest = self.max_entry_bytes + self.alignment.max_overhead();
+        let largest = self.max_entry_bytes + self.options.alignment.max_overhead();
         let span = largest.div_ceil(1 << self.chunk_shift());
         MIN_CHUNKS.max(MIN_LARGEST * span).max(span + MIN_OTHERS)
     }
@@ -95,7 +101,7 @@ impl ShardConfig {
     /// Creates a policy for so many buckets.
     pub(super) fn policy(&self, buckets: usize) -> Box<dyn EvictionPolicy> {
         let max_entries = Index::max_len_of(buckets);
-        (self.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, self.budget as u64))
+        (self.options.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, self.budget as u64))
     }
 
     /// Returns the bytes that the shard allocates beside its ring's chunks while it is empty.
@@ -117,7 +123,7 @@ impl ShardConfig {
     /// Returns the number of buckets to start with: for a sixteenth of the entries that are
     /// expected, or of some that are not small.
     pub(super) fn first_buckets(&self) -> usize {
-        let entries = match self.expected_entry_bytes {
+        let entries = match self.options.expected_entry_bytes {
             Some(bytes) => self.budget / bytes.saturating_add(EXPECTED_OVERHEAD),
             None => self.budget / 16_384,
         };

@@ -52,8 +52,8 @@ impl ShardConfig {
         if !is_storable || entries > Index::max_len_of(Table::max_buckets()) {
             return false;
         }
-        let stamps = self.rules.usual_stamps();
-        let charge = Layout::charge_for(key_len, value_len, stamps, self.alignment);
+        let stamps = self.options.rules.usual_stamps();
+        let charge = Layout::charge_for(key_len, value_len, stamps, self.options.alignment);
         let buckets = Index::buckets_for(entries / INDEX_USE * 100 + entries % INDEX_USE).min(Table::max_buckets());
         let wheel = if stamps.is_empty() { 0 } else { Wheel::footprint(buckets) };
         let replaced = Table::footprint(buckets).min(REPLACED_BYTES);

@@ -71,7 +71,7 @@ use std::sync::Arc;
 use account::Account;
 use cleaner::Cleaner;
 use config::MIN_CHUNKS;
-pub(crate) use config::{MAX_SHARD_BYTES, ShardConfig};
+pub(crate) use config::{MAX_SHARD_BYTES, Options, ShardConfig};
 use deadlines::Deadlines;
 use entries::Entries;
 pub(crate) use estimate::PolicyBytes;
@@ -214,7 +214,7 @@ impl Shard {
         };
         #[allow(clippy::cast_possible_truncation, reason = "at most 16 GiB in chunks of 4 KiB or more")]
         let chunks = (account.left() >> config.chunk_shift()) as u32;
-        let ring = Ring::new(chunks, config.chunk_shift(), config.alignment).ok_or(NoShard::OutOfMemory)?;
+        let ring = Ring::new(chunks, config.chunk_shift(), config.options.alignment).ok_or(NoShard::OutOfMemory)?;
         let bits = LocationBits::for_arena(ring.bytes());
         let table = Arc::new(Table::new(buckets, bits).ok_or(NoShard::OutOfMemory)?);
         account.note_table(table_bytes(buckets));
@@ -224,9 +224,9 @@ impl Shard {
         let mut state = State {
             pending: Pending::new(),
             counts: WriteCounts::default(),
-            entries: Entries::new(Arc::clone(&table), ring, config.hasher.clone(), config.shard_bits),
+            entries: Entries::new(Arc::clone(&table), ring, config.options.hasher.clone(), config.shard_bits),
             cleaner: Cleaner::new(),
-            evictor: Evictor::new(policy, Arc::clone(&config.factory)),
+            evictor: Evictor::new(policy, Arc::clone(&config.options.factory)),
             deadlines: Deadlines::new(),
             flights: Flights::default(),
         };
@@ -239,8 +239,8 @@ impl Shard {
             misses: wants_misses.then(|| CachePadded(MissLog::new(config.miss_places()))),
             account,
             overhead: config.overhead(),
-            time: ShardTime::new(config.clock.clone()),
-            rules: config.rules.clone(),
+            time: ShardTime::new(config.options.clock.clone()),
+            rules: config.options.rules.clone(),
             listener: config.listener.clone(),
             loads: Arc::clone(&config.loads),
             state: CachePadded(Mutex::new(state)),
