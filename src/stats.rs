@@ -340,27 +340,39 @@ pub(crate) enum LoadEnd {
     Cancelled,
 }
 
+/// Defines the kinds of a counter, and how many there are.
+macro_rules! kinds {
+    ($(#[$meta:meta])* $name:ident { $($kind:ident,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) enum $name {
+            $($kind,)*
+        }
+
+        impl $name {
+            const KINDS: usize = [$(Self::$kind),*].len();
+        }
+    };
+}
+
 /// The counters of loads, shared by all shards: a load costs more than a shared cache line.
 #[derive(Debug)]
 pub(crate) struct LoadCounts([AtomicU64; LoadCount::KINDS + LoadTimes::CLASSES]);
 
-/// A counter of loads.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum LoadCount {
-    Refused,
-    Refreshes,
-    Unshared,
-    Followers,
-    TimedOut,
-    Loads,
-    Failures,
-    Absences,
-    Cancellations,
-    Nanos,
-}
-
-impl LoadCount {
-    const KINDS: usize = 10;
+kinds! {
+    /// A counter of loads.
+    LoadCount {
+        Refused,
+        Refreshes,
+        Unshared,
+        Followers,
+        TimedOut,
+        Loads,
+        Failures,
+        Absences,
+        Cancellations,
+        Nanos,
+    }
 }
 
 impl LoadCounts {
@@ -411,21 +423,18 @@ impl LoadCounts {
     }
 }
 
-/// A counter that is changed outside of the locks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Count {
-    Hits,
-    Misses,
-    DroppedTouches,
-    CopiedValues,
-    StaleHits,
-    KeyTooLong,
-    TooLarge,
-    NegativeHits,
-}
-
-impl Count {
-    const KINDS: usize = 8;
+kinds! {
+    /// A counter that is changed outside of the locks.
+    Count {
+        Hits,
+        Misses,
+        DroppedTouches,
+        CopiedValues,
+        StaleHits,
+        KeyTooLong,
+        TooLarge,
+        NegativeHits,
+    }
 }
 
 /// The counters of one thread, alone on their cache line.
