@@ -21,12 +21,38 @@ pub(crate) const ID_BITS: u32 = 28;
 /// entries.
 pub(crate) const MAX_IDS: usize = 1 << ID_BITS;
 
+/// The largest share of a table's lanes that entries may use, in percent. Beyond it, searches past
+/// the home bucket become common.
+pub(crate) const MAX_LOAD_PERCENT: usize = 85;
+
+/// The bits of an entry's visit counter.
+pub(crate) const VISIT_BITS: u32 = 2;
+
+/// The most visits that are counted for an entry.
+pub(crate) const MAX_VISITS: u8 = (1 << VISIT_BITS) - 1;
+
 /// Bytes in one step of a [`Location`].
 pub(crate) const LOCATION_UNIT: usize = 4;
 
 /// The largest arena that locations can address, in bytes. It is one step short of 16 GiB, because
 /// 0 means "none".
 pub(crate) const MAX_ARENA_BYTES: u64 = (u32::MAX as u64 - 1) * LOCATION_UNIT as u64;
+
+/// Returns how many of `ids` may be in use.
+pub(crate) fn max_entries(ids: usize) -> usize {
+    // In two parts, as the product may not fit.
+    ids / 100 * MAX_LOAD_PERCENT + ids % 100 * MAX_LOAD_PERCENT / 100
+}
+
+/// Converts a number of which the caller knows that it fits 32 bits, such as an id, a chunk or a charge.
+#[inline]
+pub(crate) fn to_u32(number: usize) -> u32 {
+    debug_assert!(u32::try_from(number).is_ok());
+    #[allow(clippy::cast_possible_truncation, reason = "the caller's duty")]
+    {
+        number as u32
+    }
+}
 
 /// Where an entry starts in its shard's arena.
 ///

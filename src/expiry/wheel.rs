@@ -37,7 +37,7 @@
 //! it is given.
 
 use crate::prefetch::prefetch;
-use crate::units::Tick;
+use crate::units::{Tick, to_u32};
 
 const DIGIT_BITS: u32 = 6;
 const DIGITS: u32 = 1 << DIGIT_BITS;
@@ -86,15 +86,6 @@ fn shift(level: usize) -> u32 {
 /// Returns the bit of a slot in its word of `occupied`.
 fn bit(slot: Slot) -> u64 {
     1 << (slot % DIGITS as usize)
-}
-
-/// Converts a level, slot or node. All nodes fit, as a wheel has less than `u32::MAX / 12` members.
-fn to_u32(node: usize) -> u32 {
-    debug_assert!(u32::try_from(node).is_ok());
-    #[allow(clippy::cast_possible_truncation, reason = "see above")]
-    {
-        node as u32
-    }
 }
 
 impl Wheel {

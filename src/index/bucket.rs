@@ -38,15 +38,11 @@ use crate::region::{Filling, Region};
 #[cfg(bytecache_loom)]
 use crate::sync::fence;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use crate::units::{LANES, LOCATION_UNIT, Location};
+use crate::units::{LANES, LOCATION_UNIT, Location, MAX_VISITS, VISIT_BITS};
 
 const LOW_LANES: usize = 8;
-const VISIT_BITS: u32 = 2;
 /// The number of lanes whose visits share a byte.
 const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;
-
-/// The largest value of a visit counter.
-const VISITS_MAX: u8 = (1 << VISIT_BITS) - 1;
 
 const _: () = assert!(LANES % VISIT_LANES == 0, "visit counters tile their bytes");
 #[cfg(not(bytecache_loom))]
@@ -316,7 +312,7 @@ impl Bucket {
     #[inline]
     pub(super) fn visits(&self, lane: usize) -> u8 {
         let (byte, shift) = self.visits_at(lane);
-        (byte.load(Ordering::Relaxed) >> shift) & VISITS_MAX
+        (byte.load(Ordering::Relaxed) >> shift) & MAX_VISITS
     }
 
     /// Counts a visit. Writes nothing if the counter is at its maximum.
@@ -324,7 +320,7 @@ impl Bucket {
     pub(super) fn visit(&self, lane: usize) {
         let (byte, shift) = self.visits_at(lane);
         let seen = byte.load(Ordering::Relaxed);
-        if (seen >> shift) & VISITS_MAX < VISITS_MAX {
+        if (seen >> shift) & MAX_VISITS < MAX_VISITS {
             // A load and a store, not one step. A visit that another thread counts in these four
             // lanes in between is lost. That costs less than a locked instruction in every read.
             byte.store(seen + (1 << shift), Ordering::Relaxed);
@@ -334,7 +330,7 @@ impl Bucket {
     pub(super) fn set_visits(&self, lane: usize, visits: u8) {
         let (byte, shift) = self.visits_at(lane);
         let seen = byte.load(Ordering::Relaxed);
-        let wanted = seen & !(VISITS_MAX << shift) | visits.min(VISITS_MAX) << shift;
+        let wanted = seen & !(MAX_VISITS << shift) | visits.min(MAX_VISITS) << shift;
         if seen != wanted {
             byte.store(wanted, Ordering::Relaxed); // A load and a store, for the reason in `visit`.
         }
@@ -543,7 +539,7 @@ mod tests {
         let bucket = Bucket::new();
         for lane in 0..LANES {
             (0..5).for_each(|_| bucket.visit(lane));
-            assert_eq!(bucket.visits(lane), VISITS_MAX);
+            assert_eq!(bucket.visits(lane), MAX_VISITS);
         }
         assert!(!bucket.has_overflowed());
         bucket.set_visits(5, 1);

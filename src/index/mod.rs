@@ -39,11 +39,7 @@ pub(crate) use walk::{Step, Walk};
 use crate::hash::KeyHash;
 use crate::reclaim::{Hold, Live, WriteToken};
 use crate::sync::{AtomicUsize, Ordering};
-use crate::units::{EntryId, LANES, Location, MAX_IDS};
-
-/// The largest share of lanes that may be used. With more, searches beyond the home bucket become
-/// common.
-pub(crate) const MAX_LOAD: f64 = 0.85;
+use crate::units::{EntryId, LANES, Location, MAX_IDS, max_entries};
 
 /// The fewest buckets of a table.
 pub(crate) const MIN_BUCKETS: usize = 4;
@@ -351,10 +347,7 @@ impl Index {
 
     /// Returns the most entries that a table of so many buckets may have.
     pub(crate) fn max_len_of(buckets: usize) -> usize {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the number of lanes")]
-        {
-            ((buckets * LANES) as f64 * MAX_LOAD) as usize
-        }
+        max_entries(buckets * LANES)
     }
 
     /// Returns the fewest buckets for so many entries.

@@ -25,14 +25,12 @@ use super::options::LoadOptions;
 use super::{Answer, IntoLoaded, LoadError, Loaded, Turn, follower_answer};
 use crate::cache::{Cache, LookUp};
 use crate::flight::End;
+use crate::reclaim::BATCH;
 use crate::ring::Value;
 use crate::shard::{KeyFlight, Negative, Notice, Outcome, Waiter};
 
 /// The values of many keys, in order, with `None` for keys that the loader has not found.
 type Answers<E> = Result<Vec<Option<Value>>, LoadError<E>>;
-
-/// The number of keys whose cache lines are prefetched together.
-const BATCH: usize = 16;
 
 /// Loading many keys.
 impl Cache {

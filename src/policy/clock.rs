@@ -14,6 +14,7 @@ use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
 use crate::error::BuildError;
+use crate::units::MAX_VISITS;
 
 const ALL: Queue = Queue::new(0);
 
@@ -30,7 +31,7 @@ impl Default for ClockConfig {
 }
 
 impl ClockConfig {
-    pub(super) const CHANCES: Parameter = Parameter::number("clock", "chances", 1..=3);
+    pub(super) const CHANCES: Parameter = Parameter::number("clock", "chances", 1..=MAX_VISITS);
 
     /// One chance.
     #[must_use]

@@ -335,14 +335,11 @@ impl<const N: usize> Ghosts<N> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simulate::spread;
     use super::*;
     use proptest::prelude::*;
 
     const QUEUES: [Queue; 2] = [Queue::new(0), Queue::new(1)];
-
-    fn spread(number: u64) -> u64 {
-        number.wrapping_add(1).wrapping_mul(0xd6e8_feb8_6659_fd93)
-    }
 
     /// Queue, key, charge; from the oldest to the newest.
     type Model = Vec<(usize, u64, u32)>;

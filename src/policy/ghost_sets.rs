@@ -206,13 +206,10 @@ impl GhostSets {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simulate::spread;
     use super::*;
 
     const QUEUES: [Queue; 2] = [Queue::new(0), Queue::new(1)];
-
-    fn spread(number: u64) -> u64 {
-        number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
 
     fn found(ghosts: &mut GhostSets, range: core::ops::Range<u64>) -> usize {
         range.filter(|&number| ghosts.take(spread(number)).is_some()).count()

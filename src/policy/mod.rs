@@ -171,6 +171,7 @@ pub use choice::{Policy, Tuned};
 pub use clock::ClockConfig;
 pub use lfu::{Ageing, LfuConfig};
 pub use s3fifo::S3FifoConfig;
+pub(crate) use simulate::MAX_UNKNOWN;
 pub use simulate::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
 pub use slru::SlruConfig;
 pub use tiny_lfu::TinyLfuConfig;

@@ -25,7 +25,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{EntryId, Renumbering, Residents};
-use crate::units::{ID_BITS, MAX_IDS};
+use crate::units::{ID_BITS, MAX_IDS, to_u32};
 
 const NONE: u32 = u32::MAX;
 /// How far ahead victims are announced.
@@ -462,15 +462,6 @@ impl<const N: usize> Queues<N> {
             assert_eq!(self.ids(queue).len() + holes, self.len(queue), "holes were counted wrongly");
         }
         ids.len()
-    }
-}
-
-/// Blocks and their ids are fewer than the ids of a table, which fit 32 bits.
-fn to_u32(number: usize) -> u32 {
-    debug_assert!(u32::try_from(number).is_ok());
-    #[allow(clippy::cast_possible_truncation, reason = "see above")]
-    {
-        number as u32
     }
 }
 

@@ -26,6 +26,7 @@ use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
 use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
+use crate::units::MAX_VISITS;
 
 const SMALL: Queue = Queue::new(0);
 const MAIN: Queue = Queue::new(1);
@@ -45,7 +46,7 @@ impl Default for S3FifoConfig {
 
 impl S3FifoConfig {
     pub(super) const SMALL: Parameter = Parameter::number("s3-fifo", "small", 0..=100);
-    pub(super) const VISITS: Parameter = Parameter::number("s3-fifo", "visits", 1..=3);
+    pub(super) const VISITS: Parameter = Parameter::number("s3-fifo", "visits", 1..=MAX_VISITS);
 
     /// 10 % small, promoted at two visits.
     #[must_use]

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::{
     EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, ResidentSource, Residents, is_miss_reported,
 };
-use crate::units::MAX_IDS;
+use crate::units::{MAX_IDS, MAX_LOAD_PERCENT, MAX_VISITS, max_entries};
 
 /// Runs a built-in policy over requests: every one is a look-up and, if it misses, an insert.
 ///
@@ -131,10 +131,8 @@ pub struct Simulator {
 
 /// Ids to start with, at most: growing is cheap.
 const MAX_FIRST_IDS: u64 = 1 << 14;
-/// Entries use so much of the ids at most, in percent, as in a cache.
-const MAX_LOAD: usize = 85;
 /// Victims from the policy that may be unknown before one is chosen for it.
-const MAX_UNKNOWN: usize = 8;
+pub(crate) const MAX_UNKNOWN: usize = 8;
 
 impl Simulator {
     /// A simulator of a built-in policy; `capacity` as for [`simulate`].
@@ -147,7 +145,7 @@ impl Simulator {
     #[must_use]
     pub fn custom(policy: impl FnOnce(PolicyContext) -> Box<dyn EvictionPolicy>, capacity: u64, unit: Unit) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "far below any usize")]
-        let ids = (capacity.min(MAX_FIRST_IDS) as usize + 1) * 100 / MAX_LOAD + 1;
+        let ids = (capacity.min(MAX_FIRST_IDS) as usize + 1) * 100 / MAX_LOAD_PERCENT + 1;
         let policy = policy(PolicyContext::for_entries(ids, max_entries(ids), capacity));
         Self {
             recency: policy.recency(),
@@ -408,11 +406,6 @@ impl Simulator {
     }
 }
 
-/// How many of the ids may be in use.
-fn max_entries(ids: usize) -> usize {
-    ids * MAX_LOAD / 100
-}
-
 impl core::fmt::Debug for Simulator {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Simulator")
@@ -432,7 +425,7 @@ fn id_of(number: usize) -> EntryId {
 
 /// Spreads keys that were numbered over all bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), which
 /// takes different keys to different hashes.
-fn spread(key: u64) -> u64 {
+pub(super) fn spread(key: u64) -> u64 {
     let mut bits = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -490,9 +483,6 @@ impl ResidentSource for Slots {
 
     fn expect(&self, _id: EntryId) {}
 }
-
-/// The most visits that are counted for an entry.
-const MAX_VISITS: u8 = 3;
 
 #[cfg(test)]
 mod tests {

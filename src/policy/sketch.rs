@@ -125,11 +125,8 @@ impl Sketch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simulate::spread;
     use super::*;
-
-    fn spread(number: u64) -> u64 {
-        number.wrapping_add(1).wrapping_mul(0xd6e8_feb8_6659_fd93)
-    }
 
     #[test]
     fn a_key_is_never_seen_less_often_than_it_was() {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ParsePolicyError;
+use crate::units::MAX_VISITS;
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl ResidentSource for Entries {
         self.0.borrow()[&id.get()].2
     }
     fn set_visits(&self, id: EntryId, visits: u8) {
-        self.0.borrow_mut().get_mut(&id.get()).unwrap().2 = visits.min(3);
+        self.0.borrow_mut().get_mut(&id.get()).unwrap().2 = visits.min(MAX_VISITS);
     }
     fn hash(&self, id: EntryId) -> u64 {
         self.0.borrow()[&id.get()].0

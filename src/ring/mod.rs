@@ -50,7 +50,7 @@ pub use value::Value;
 use crate::prefetch::prefetch;
 use crate::reclaim::{Live, WriteToken};
 use crate::region::Pages;
-use crate::units::{Location, MAX_ARENA_BYTES};
+use crate::units::{Location, MAX_ARENA_BYTES, to_u32};
 
 /// Which open chunk an entry goes to. It depends on how often the entry has been relocated, so that
 /// the entries of a chunk die at similar times.
@@ -518,16 +518,5 @@ impl Drop for Ring {
         }
         // SAFETY: the ring's shard is being dropped. Readers borrow the shard, so none is left.
         unsafe { self.shared.release_unpinned() };
-    }
-}
-
-/// Converts a charge, a fill or the number of a chunk. They fit 32 bits in one ring: a chunk has at
-/// most 1 MiB, and a run at most 2 GiB and a chunk.
-#[inline]
-fn to_u32(number: usize) -> u32 {
-    debug_assert!(u32::try_from(number).is_ok());
-    #[allow(clippy::cast_possible_truncation, reason = "see above")]
-    {
-        number as u32
     }
 }

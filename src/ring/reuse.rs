@@ -19,9 +19,10 @@
 use std::sync::Arc;
 
 use super::chunk::{ChunkId, ChunkState};
-use super::{Ring, Stream, to_u32};
+use super::{Ring, Stream};
 use crate::reclaim;
 use crate::region::{HUGE_EARNED, Pages};
+use crate::units::to_u32;
 
 impl Ring {
     /// Retires an empty chunk, or run of chunks. It is free again when no reader and no value holds

@@ -20,9 +20,9 @@ use super::arena::Draft;
 use super::chunk::{Chunk, ChunkId, ChunkState, Window};
 use super::header::Layout;
 use super::reuse::is_held;
-use super::{Ring, Stream, to_u32};
+use super::{Ring, Stream};
 use crate::reclaim::WriteToken;
-use crate::units::Location;
+use crate::units::{Location, to_u32};
 
 /// One part in so many of a chunk, or run, may stay unused at its end. If more would, longer runs
 /// are considered.

@@ -17,12 +17,11 @@ use super::arena::{Arena, Entry, PREFETCH_LINES, StampsAt};
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
 use super::shadow::Counts;
-use super::to_u32;
 use super::value::Value;
 use crate::prefetch::LINE;
 use crate::reclaim::Live;
 use crate::sync::{AtomicU32, Ordering};
-use crate::units::{Location, Stamp, Stamps};
+use crate::units::{Location, Stamp, Stamps, to_u32};
 
 /// The number of chunks that a reader examines if the limit of marked chunks is reached, and not
 /// for the first time.

@@ -25,11 +25,10 @@ use core::num::NonZeroU32;
 use super::entries::Entries;
 use super::prefetch::Announced;
 use crate::hash::KeyHash;
-use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency, Renumbering, ResidentSource, Residents};
+use crate::policy::{
+    EvictionPolicy, MAX_UNKNOWN, PolicyContext, PolicyFactory, Recency, Renumbering, ResidentSource, Residents,
+};
 use crate::units::EntryId;
-
-/// Victims from the policy that may be unknown before one is chosen for it.
-const MAX_UNKNOWN: usize = 8;
 
 /// The part of the evictor that each store changes.
 pub(super) struct Pending {

@@ -14,9 +14,9 @@ use super::account::Lent;
 use super::space::Evicted;
 use super::writer::Writer;
 use super::{MIN_CHUNKS, State, governor, table_bytes};
-use crate::index::{Index, MAX_LOAD, Table};
+use crate::index::{Index, Table};
 use crate::policy::Renumbering;
-use crate::units::LANES;
+use crate::units::{LANES, MAX_LOAD_PERCENT};
 
 /// The index grows to this many times its size at most, however small the first entries are.
 const MAX_GROWTH: usize = 8;
@@ -131,7 +131,7 @@ impl Writer<'_> {
         let charge = state.entries.ring().live_bytes() as f64 / len as f64;
         let per_lane = 64.0 / LANES as f64 + (state.evictor.bytes() + state.deadlines.bytes()) as f64 / lanes as f64;
         // The ring is never fuller than its highest target.
-        let per_entry = charge / governor::HIGHEST_SHARE + per_lane / MAX_LOAD;
+        let per_entry = charge / governor::HIGHEST_SHARE + per_lane * 100.0 / MAX_LOAD_PERCENT as f64;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
