@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, StableHash, Value};
 
-use crate::support::alone;
+use crate::support::{alone, assert_counts_add_up};
 
 fn cache(max_bytes: usize, policy: Policy) -> Cache {
     let builder = Cache::builder().max_bytes(max_bytes).shards(1).policy(policy);
@@ -20,11 +20,6 @@ fn cache(max_bytes: usize, policy: Policy) -> Cache {
 /// Bytes that depend on `seed` and on their place.
 fn bytes(seed: usize, len: usize) -> Vec<u8> {
     (0..len).map(|place| seed.wrapping_mul(31).wrapping_add(place * 7 + place / 251).to_le_bytes()[0]).collect()
-}
-
-fn assert_counts_add_up(cache: &Cache) {
-    let stats = cache.stats();
-    assert_eq!(stats.inserts - stats.removals - stats.evictions, cache.len() as u64, "{stats:?}");
 }
 
 // Lengths.

@@ -6,16 +6,7 @@ use std::thread;
 use bytecache::testing::Inspect;
 use bytecache::{BuildError, Cache, Memory, Policy, Value};
 
-use crate::support::alone;
-
-fn build(max_bytes: usize, shards: usize, policy: Policy) -> Cache {
-    Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).build().unwrap()
-}
-
-fn random(state: &mut u64) -> usize {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (*state >> 33) as usize
-}
+use crate::support::{alone, build, random};
 
 /// Lengths of values.
 #[derive(Clone, Copy, Debug)]

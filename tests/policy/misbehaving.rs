@@ -8,7 +8,7 @@ use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbe
 use bytecache::testing::Inspect;
 use bytecache::{Cache, StableHash};
 
-use crate::support::alone;
+use crate::support::{alone, assert_counts_add_up};
 
 const SHARDS: usize = 4;
 /// The shard that all operations of a test lead to.
@@ -262,13 +262,6 @@ fn works(cache: &Cache) {
     cache.clear();
     assert!(cache.is_empty());
     cache.validate();
-}
-
-/// What was stored and what left add up to what is there.
-fn assert_counts_add_up(cache: &Cache) {
-    let stats = cache.stats();
-    let there = stats.inserts - stats.removals - stats.evictions;
-    assert_eq!(there, cache.len() as u64, "{stats:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytecache::testing::Inspect;
 use bytecache::{AsyncLoader, Cache, LoadError, Loaded, ManualClock, Value};
 
-use crate::support::{Gate, Hand, alone, block_on};
+use crate::support::{Gate, Hand, alone, block_on, random};
 
 const KEYS: usize = 8;
 
@@ -22,11 +22,6 @@ struct Store {
     versions: [AtomicU64; KEYS],
     /// The version that some invalidation has followed.
     settled: [AtomicU64; KEYS],
-}
-
-fn random(state: &mut u64) -> usize {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (*state >> 33) as usize
 }
 
 impl Store {

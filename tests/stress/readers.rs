@@ -6,11 +6,7 @@ use std::thread::{self, JoinHandle};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, Value};
 
-use crate::support::alone;
-
-fn build(max_bytes: usize, policy: Policy) -> Cache {
-    Cache::builder().max_bytes(max_bytes).shards(1).policy(policy).build().unwrap()
-}
+use crate::support::{alone, build};
 
 fn value(key: u32, len: usize) -> Vec<u8> {
     key.to_le_bytes().into_iter().cycle().take(len).collect()
@@ -100,7 +96,7 @@ fn a_blocked_reader_refuses_nothing_to_any_writer() {
     let _alone = alone();
     for &policy in Policy::ALL {
         for (max_bytes, len) in [(64 << 10, 50), (64 << 10, 6_000), (1 << 20, 200), (1 << 20, 60_000)] {
-            let cache = build(max_bytes, policy);
+            let cache = build(max_bytes, 1, policy);
             let count = u32::try_from(max_bytes / (len + 10) * 3 + 10).unwrap();
             insert(&cache, 0..count / 3, len);
             let key = (0..count / 3).rev().find(|key| cache.contains_key(key.to_le_bytes())).unwrap();
@@ -155,7 +151,7 @@ fn a_closure_that_does_not_return_holds_up_no_cache_whatever_called_it() {
     ];
     let _alone = alone();
     for call in calls {
-        let (cache, other) = (build(1 << 20, Policy::default()), build(1 << 20, Policy::Lru));
+        let (cache, other) = (build(1 << 20, 1, Policy::default()), build(1 << 20, 1, Policy::Lru));
         insert(&cache, 0..1_000, 100);
         let (release, released) = channel::<()>();
         let (enter, entered) = channel();
@@ -186,7 +182,7 @@ fn a_closure_that_does_not_return_holds_up_no_cache_whatever_called_it() {
 fn readers_that_are_blocked_in_many_chunks_cost_those_chunks_alone() {
     const READERS: u32 = 24;
     let _alone = alone();
-    let cache = build(1 << 20, Policy::default());
+    let cache = build(1 << 20, 1, Policy::default());
     insert(&cache, 0..20_000, 100);
     let present: Vec<u32> = (0..20_000).filter(|key: &u32| cache.contains_key(key.to_le_bytes())).collect();
     let (full, step) = (cache.len(), present.len() / READERS as usize);
@@ -226,7 +222,7 @@ fn many_more_threads_than_cores_are_refused_nothing() {
 #[test]
 fn an_insert_inside_a_closure_is_stored_and_never_waits_for_itself() {
     let _alone = alone();
-    let cache = build(64 << 10, Policy::S3Fifo);
+    let cache = build(64 << 10, 1, Policy::S3Fifo);
     cache.insert(0_u32.to_le_bytes(), value(0, 100)).unwrap();
     let outcome = cache.view(0_u32.to_le_bytes(), |bytes| {
         let outcome = insert(&cache, 1..5_000, 100);
@@ -259,7 +255,7 @@ fn values_stay_while_reads_are_nested_in_closures_of_reads() {
         });
     }
     let _alone = alone();
-    let cache = build(256 << 10, Policy::Fifo);
+    let cache = build(256 << 10, 1, Policy::Fifo);
     insert(&cache, 0..20, 100);
     read(&cache, 19);
     cache.validate();
@@ -284,7 +280,7 @@ fn a_cache_can_be_used_while_a_threads_locals_are_destroyed() {
     let _alone = alone();
     // The thread's own record is destroyed before or after the local that reads.
     for reads_first in [true, false] {
-        let cache = build(64 << 10, Policy::Lru);
+        let cache = build(64 << 10, 1, Policy::Lru);
         insert(&cache, 0..10, 100);
         let thread = thread::spawn({
             let cache = cache.clone();
@@ -307,7 +303,7 @@ fn values_pin_at_most_a_quarter_of_the_chunks_and_are_right_copies_beyond() {
     let _alone = alone();
     for &policy in Policy::ALL {
         for (max_bytes, len) in [(64 << 10, 50), (64 << 10, 5_000), (1 << 20, 700), (1 << 20, 30_000)] {
-            let cache = build(max_bytes, policy);
+            let cache = build(max_bytes, 1, policy);
             let count = u32::try_from(2 * max_bytes / len).unwrap();
             insert(&cache, 0..count, len);
             let held = hold_everything(&cache, 0..count);
@@ -339,7 +335,7 @@ fn values_pin_at_most_a_quarter_of_the_chunks_and_are_right_copies_beyond() {
 #[test]
 fn values_that_were_let_go_make_way_for_others() {
     let _alone = alone();
-    let cache = build(1 << 20, Policy::Lru);
+    let cache = build(1 << 20, 1, Policy::Lru);
     insert(&cache, 0..4_000, 200);
     for _ in 0..20 {
         // One value at a time, from every chunk in turn: never more than one chunk is pinned.
@@ -355,7 +351,7 @@ fn values_that_were_let_go_make_way_for_others() {
 fn a_blocked_reader_and_every_value_that_can_be_held_stop_no_writer() {
     let _alone = alone();
     for &policy in Policy::ALL {
-        let cache = build(256 << 10, policy);
+        let cache = build(256 << 10, 1, policy);
         insert(&cache, 0..2_000, 150);
         let key = (0..2_000_u32).rev().find(|key| cache.contains_key(key.to_le_bytes())).unwrap();
         let blocked = Blocked::on(&cache, key);
@@ -388,7 +384,7 @@ fn a_blocked_reader_and_every_value_that_can_be_held_stop_no_writer() {
 #[test]
 fn the_index_grows_while_a_reader_is_blocked_and_old_tables_take_next_to_nothing() {
     let _alone = alone();
-    let cache = build(8 << 20, Policy::S3Fifo);
+    let cache = build(8 << 20, 1, Policy::S3Fifo);
     cache.insert(0_u32.to_le_bytes(), value(0, 30)).unwrap();
     let blocked = Blocked::on(&cache, 0);
     let outcome = insert(&cache, 1..20_000, 4);
@@ -407,7 +403,7 @@ fn values_of_a_dropped_cache_stay_whole_while_another_takes_its_place() {
     let _alone = alone();
     let mut held = Vec::new();
     for round in 0..30_u32 {
-        let cache = build(64 << 10, Policy::Lru);
+        let cache = build(64 << 10, 1, Policy::Lru);
         for key in 0..500_u32 {
             cache.insert(key.to_le_bytes(), value(key + round, 70)).unwrap();
         }
@@ -430,7 +426,7 @@ fn a_process_may_end_inside_a_closure_of_a_read() {
         }
         return;
     };
-    let cache = build(64 << 10, Policy::Lru);
+    let cache = build(64 << 10, 1, Policy::Lru);
     cache.insert("key", "value").unwrap();
     match call.to_str().unwrap() {
         "view" => cache.view("key", |_| std::process::exit(7)).unwrap(),

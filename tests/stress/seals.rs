@@ -9,7 +9,7 @@ use std::thread;
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, StableHash, Value};
 
-use crate::support::alone;
+use crate::support::{alone, build};
 
 /// Work is multiplied by this.
 fn effort() -> usize {
@@ -246,10 +246,6 @@ fn stress(cache: &Cache, threads: u32, keys: u32, steps: usize) {
     assert_eq!(cache.memory().pinned, 0);
     let memory = cache.memory();
     assert_eq!(memory.allocated, memory.chunks + memory.index + memory.policy + memory.overhead);
-}
-
-fn build(max_bytes: usize, shards: usize, policy: Policy) -> Cache {
-    Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).build().unwrap()
 }
 
 #[test]

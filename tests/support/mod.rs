@@ -10,12 +10,30 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, CacheBuilder, ManualClock};
+use bytecache::{Cache, CacheBuilder, ManualClock, Policy};
 
 /// One test at a time: readers of any cache in the process can hold up the memory of all, and inserts may be rejected then.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A cache with nothing but a size, shards and a policy.
+pub(crate) fn build(max_bytes: usize, shards: usize, policy: Policy) -> Cache {
+    Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).build().unwrap()
+}
+
+/// Returns the next number of a sequence that `state` stands for: 31 random bits.
+pub(crate) fn random(state: &mut u64) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize
+}
+
+/// Checks that entries came and left as counted, in a cache without deadlines.
+#[track_caller]
+pub(crate) fn assert_counts_add_up(cache: &Cache) {
+    let stats = cache.stats();
+    assert_eq!(stats.inserts - stats.removals - stats.evictions, cache.len() as u64, "{stats:?}");
 }
 
 /// A cache of 1 MiB in one shard, and its clock.
