@@ -148,7 +148,7 @@
 //! needs some traffic to adapt to such keys. Then it finds them about as often as the better of LRU
 //! and S3-FIFO. If reads are mixed with the writes, it adapts while three times as many entries are
 //! written as fit. If reads begin only after many writes, it takes nine times as many.
-//! `tests/later_reads.rs` checks both. Shards of a few hundred entries report too few misses for
+//! `tests/policy/later_reads.rs` checks both. Shards of a few hundred entries report too few misses for
 //! this.
 //!
 //! W-TinyLFU and ARC do not adapt to such keys, by their definitions. They learn from hits and from
