@@ -21,7 +21,7 @@ pub(super) const STEPS_OF_MAINTENANCE: usize = 1024;
 const STEPS_OF_A_LOOK: usize = 4;
 
 /// The fewest chunks that the ring keeps when it gives up memory for a wheel.
-const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
+pub(super) const MIN_CHUNKS_WITH_WHEEL: usize = super::MIN_CHUNKS - 2;
 
 /// The entry under a key, as a writer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

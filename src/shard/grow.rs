@@ -11,9 +11,11 @@
 use std::sync::Arc;
 
 use super::account::Lent;
+use super::expire::MIN_CHUNKS_WITH_WHEEL;
 use super::space::Evicted;
 use super::writer::Writer;
 use super::{MIN_CHUNKS, State, governor, table_bytes};
+use crate::expiry::Wheel;
 use crate::index::{Index, Table};
 use crate::policy::Renumbering;
 use crate::units::{LANES, MAX_LOAD_PERCENT};
@@ -22,6 +24,8 @@ use crate::units::{LANES, MAX_LOAD_PERCENT};
 const MAX_GROWTH: usize = 8;
 /// It is made for at least one part in so many more entries.
 const MIN_GROWTH: usize = 32;
+/// The bytes by which a policy's arrays may be larger than in proportion, as it rounds sizes up.
+const POLICY_ROUNDING: usize = 1024;
 
 impl Writer<'_> {
     /// Makes room in the index for one more entry.
@@ -73,15 +77,29 @@ impl Writer<'_> {
     /// ones, the new wheel and the renumbering.
     fn passing_bytes(&self, wanted: usize) -> usize {
         let table = self.state.entries.table();
-        // A little more for what the policy rounds up.
-        let policy = self.state.evictor.bytes() / table.buckets() * wanted + self.state.evictor.bytes() / 16 + 1024;
+        let policy =
+            self.state.evictor.bytes() / table.buckets() * wanted + self.state.evictor.bytes() / 16 + POLICY_ROUNDING;
         policy + self.state.deadlines.footprint(wanted) + Renumbering::footprint(table.lanes())
+    }
+
+    /// Returns `true` if a first entry with a deadline still finds room for its wheel once the index
+    /// has so many buckets. Only in the smallest shards it may not.
+    fn leaves_room_for_wheel(&self, wanted: usize) -> bool {
+        if self.state.deadlines.has_wheel() {
+            return true;
+        }
+        let ring = self.ring();
+        let in_use = ring.chunks() - ring.counts().absent;
+        let needed = MIN_CHUNKS_WITH_WHEEL * ring.chunk_bytes() + Wheel::footprint(wanted);
+        let policy = self.state.evictor.bytes() / self.state.entries.table().buckets() * wanted;
+        let more = table_bytes(wanted) + policy.saturating_sub(self.state.evictor.bytes()) + POLICY_ROUNDING;
+        self.shard.account.left() + in_use * ring.chunk_bytes() >= needed + more
     }
 
     /// Replaces the index by one of so many buckets. Returns `false` if there is no memory for it.
     fn grow_index_to(&mut self, wanted: usize) -> bool {
         let passing = self.passing_bytes(wanted);
-        if !self.take_from_ring(self.growth_bytes(wanted), MIN_CHUNKS) {
+        if !self.leaves_room_for_wheel(wanted) || !self.take_from_ring(self.growth_bytes(wanted), MIN_CHUNKS) {
             return false;
         }
         // These bytes are given back also if the policy panics. Those of the table, if a hasher
