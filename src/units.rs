@@ -184,9 +184,9 @@ pub(crate) enum Stamp {
     /// The time at which the entry is removed for having been idle. The only stamp that readers
     /// change.
     Idle,
-    /// How long the entry may be idle, if not as long as the cache's default.
+    /// The time to idle of the entry, if it is not the cache's default.
     IdleLength,
-    /// How long the entry is kept beyond its deadline, if not as long as the cache's default.
+    /// The stale period of the entry, if it is not the cache's default.
     StaleLength,
     /// The time at which the entry is to be loaded again. The lowest bit says whether that load has
     /// failed.
