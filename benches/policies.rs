@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use bytecache::Policy;
 use bytecache::policy::{
-    EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -173,18 +173,15 @@ impl EvictionPolicy for Ring {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
-    fn insert(&mut self, id: EntryId, _hash: u64, _charge: u32) {
-        self.ids.push_back(id);
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.ids.push_back(newcomer.id);
     }
-    fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
     fn remove(&mut self, id: EntryId, _charge: u32) {
         self.ids.retain(|&resident| resident != id);
     }
-    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         self.ids.pop_front()
     }
-    fn set_capacity(&mut self, _charge: u64) {}
     fn renumber(&mut self, moved: &Renumbering) {
         self.ids.iter_mut().for_each(|id| *id = moved.get(*id).expect("a resident has a number"));
     }

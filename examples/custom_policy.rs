@@ -1,10 +1,6 @@
-//! A custom eviction policy, compared with two built-in ones.
-//!
-//! ```sh
-//! cargo run --release --example custom_policy
-//! ```
+//! A custom policy, beside two built-in ones: `cargo run --release --example custom_policy`.
 
-use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 use bytecache::{Cache, CacheBuilder, Policy};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -13,7 +9,7 @@ use rand_distr::Zipf;
 /// Evicts an entry at random.
 struct Random {
     residents: Vec<EntryId>,
-    /// The position of each id in `residents`.
+    /// The index in `residents` of each id.
     places: Vec<usize>,
     random: SmallRng,
 }
@@ -24,7 +20,6 @@ impl Random {
         Self { residents, places: vec![0; context.ids()], random: SmallRng::seed_from_u64(1) }
     }
 
-    /// Takes an id out of both lists.
     fn forget(&mut self, id: EntryId) {
         let place = self.places[id.index()];
         self.residents.swap_remove(place);
@@ -35,24 +30,16 @@ impl Random {
 }
 
 impl EvictionPolicy for Random {
-    fn recency(&self) -> Recency {
-        Recency::Counted // The cheaper kind, for a policy that ignores reads.
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.places[newcomer.id.index()] = self.residents.len();
+        self.residents.push(newcomer.id);
     }
-
-    fn insert(&mut self, id: EntryId, _hash: u64, _charge: u32) {
-        self.places[id.index()] = self.residents.len();
-        self.residents.push(id);
-    }
-
-    fn touch(&mut self, _id: EntryId) {}
-
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
     fn remove(&mut self, id: EntryId, _charge: u32) {
         self.forget(id);
     }
 
-    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         if self.residents.is_empty() {
             return None;
         }
@@ -61,10 +48,8 @@ impl EvictionPolicy for Random {
         Some(victim)
     }
 
-    fn set_capacity(&mut self, _charge: u64) {}
-
     fn renumber(&mut self, moved: &Renumbering) {
-        // All memory is allocated here, so that `bytes` changes only when the index grows.
+        // All memory is allocated here, so `bytes` changes only when the index grows.
         let mut residents = Vec::with_capacity(moved.ids());
         let mut places = vec![0; moved.ids()];
         for id in self.residents.iter().filter_map(|&old| moved.get(old)) {
@@ -79,7 +64,7 @@ impl EvictionPolicy for Random {
     }
 }
 
-/// Returns the hit ratio for requests in which few keys are popular.
+/// Returns the share of hits among requests of which a few keys get most.
 fn hit_ratio(builder: CacheBuilder) -> Result<f64, Box<dyn std::error::Error>> {
     let cache = builder.max_bytes(1 << 20).shards(1).build()?;
     let mut random = SmallRng::seed_from_u64(2);

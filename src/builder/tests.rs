@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Error;
-use crate::policy::{EntryId, Recency, Renumbering, Residents};
+use crate::policy::{EntryId, Newcomer, Recency, Renumbering, Residents};
 
 const CORES: [usize; 7] = [1, 2, 3, 8, 32, 64, 256];
 
@@ -79,8 +79,8 @@ impl EvictionPolicy for Heavy {
     fn recency(&self) -> Recency {
         self.lru.recency()
     }
-    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
-        self.lru.insert(id, hash, charge);
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.lru.insert(newcomer);
     }
     fn touch(&mut self, id: EntryId) {
         self.lru.touch(id);
@@ -91,8 +91,8 @@ impl EvictionPolicy for Heavy {
     fn remove(&mut self, id: EntryId, charge: u32) {
         self.lru.remove(id, charge);
     }
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        self.lru.evict(residents)
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.lru.evict(newcomer, residents)
     }
     fn set_capacity(&mut self, charge: u64) {
         self.lru.set_capacity(charge);

@@ -48,14 +48,15 @@
 
 use core::mem::offset_of;
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::border::{Asked, Border, MAIN, Part, Traffic, WINDOW};
 use super::ghost_sets::GhostSets;
 use super::id_set::IdSet;
 use super::parameter::Parameter;
 use super::queue::{Queue, Queued, Queues};
 use super::rounds::{Rounds, WindowMark};
-use super::{EntryId, MISSES_PER_REPORT, PolicyContext, Recency, Renumbering, Residents, is_miss_reported};
+use super::{
+    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Renumbering, Residents, is_miss_reported,
+};
 use crate::prefetch::LINE;
 
 /// Ghosts for each four resident entries.
@@ -127,9 +128,9 @@ impl AdaptiveConfig {
 }
 
 /// The fields are in this order so that the most frequent insert, which evicts from the window,
-/// writes to three cache lines, with the newcomer before them.
+/// writes to three cache lines.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct Adaptive {
     traffic: Traffic,
     /// Entries that were spared while room was made for the newcomer: of the window, or of main
@@ -375,11 +376,7 @@ fn max_ghosts(entries: usize) -> usize {
     entries * GHOSTS / 4
 }
 
-impl Algorithm for Adaptive {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-
+impl EvictionPolicy for Adaptive {
     fn wants_misses(&self) -> bool {
         true
     }
@@ -391,15 +388,15 @@ impl Algorithm for Adaptive {
         }
     }
 
-    fn miss(&mut self, newcomer: &Newcomer) {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
         self.spared_for_newcomer = 0;
         if is_miss_reported(newcomer.hash) {
             self.asked.forget(newcomer.hash);
         }
-        self.prefetch(newcomer);
+        self.prefetch_insert(newcomer);
     }
 
-    fn prefetch(&self, newcomer: &Newcomer) {
+    fn prefetch_insert(&self, newcomer: &Newcomer) {
         self.ghosts.prefetch_to_take(newcomer.hash);
     }
 
@@ -417,7 +414,7 @@ impl Algorithm for Adaptive {
         from_window.or_else(|| self.evict_main(residents))
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         let &Newcomer { id, hash, charge } = newcomer;
         self.note_newcomer(charge);
         let level = class(self.favor, charge, self.traffic.mean_charge);
@@ -481,8 +478,7 @@ impl Algorithm for Adaptive {
     }
 }
 
-const _: () =
-    assert!(size_of::<Option<Newcomer>>() + offset_of!(Adaptive, queues) + Queues::<2>::ENDS_BYTES <= 3 * LINE);
+const _: () = assert!(offset_of!(Adaptive, queues) + Queues::<2>::ENDS_BYTES <= 3 * LINE);
 
 #[cfg(test)]
 mod tests {

@@ -21,11 +21,10 @@
 //! written once and read once later, and a miss stores nothing, T2 keeps what filled it first. The patent on
 //! it (US 6,996,676) was filed in 2002.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::ghost::Ghosts;
 use super::list::Lists;
 use super::queue::Queue;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 const T1: Queue = Queue::new(0);
 const T2: Queue = Queue::new(1);
@@ -86,12 +85,12 @@ impl Arc {
     }
 }
 
-impl Algorithm for Arc {
+impl EvictionPolicy for Arc {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn miss(&mut self, newcomer: &Newcomer) {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
         let ghost = self.ghosts.take(newcomer.hash);
         self.came_from = ghost.map(|ghost| ghost.queue);
         match ghost {
@@ -100,7 +99,7 @@ impl Algorithm for Arc {
         }
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         self.lists.move_to_newest(T2, id);
     }
 
@@ -117,14 +116,14 @@ impl Algorithm for Arc {
         Some(victim)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         let list = if self.came_from.take().is_some() { T2 } else { T1 };
         self.lists.push_newest(list, newcomer.id, newcomer.charge);
     }
 
     fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.lists.set_charge(id, charge);
-        self.hit(id);
+        self.touch(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

@@ -3,7 +3,6 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::algorithm::{Algorithm, RoomFirst};
 use super::parameter::Parameter;
 use super::{
     AdaptiveConfig, Ageing, ClockConfig, EvictionPolicy, Favor, LfuConfig, PolicyContext, S3FifoConfig, SlruConfig,
@@ -95,23 +94,20 @@ impl Policy {
     /// A policy object for one shard, for a policy of your own that is made of this one.
     #[must_use]
     pub fn build(self, context: &PolicyContext) -> Box<dyn EvictionPolicy> {
-        fn policy(algorithm: impl Algorithm + 'static) -> Box<dyn EvictionPolicy> {
-            Box::new(RoomFirst::new(algorithm))
-        }
         match self.variant() {
-            Variant::Lru => policy(lru::Lru::new(context)),
-            Variant::Lfu(config) => policy(lfu::Lfu::new(config, context)),
-            Variant::TwoQueue(config) => policy(two_queue::TwoQueue::new(config, context)),
-            Variant::Arc => policy(arc::Arc::new(context)),
-            Variant::Slru(config) => policy(slru::Slru::new(config, context)),
-            Variant::Fifo => policy(fifo::Fifo::new(context)),
-            Variant::Mru => policy(mru::Mru::new(context)),
-            Variant::Clock(config) => policy(clock::Clock::new(config, context)),
-            Variant::Sieve => policy(sieve::Sieve::new(context)),
-            Variant::S3Fifo(config) => policy(s3fifo::S3Fifo::new(config, context)),
-            Variant::TinyLfu(config) => policy(tiny_lfu::TinyLfu::new(config, context)),
-            Variant::Gdsf => policy(gdsf::Gdsf::new(context)),
-            Variant::Adaptive(config) => policy(adaptive::Adaptive::new(config, context)),
+            Variant::Lru => Box::new(lru::Lru::new(context)),
+            Variant::Lfu(config) => Box::new(lfu::Lfu::new(config, context)),
+            Variant::TwoQueue(config) => Box::new(two_queue::TwoQueue::new(config, context)),
+            Variant::Arc => Box::new(arc::Arc::new(context)),
+            Variant::Slru(config) => Box::new(slru::Slru::new(config, context)),
+            Variant::Fifo => Box::new(fifo::Fifo::new(context)),
+            Variant::Mru => Box::new(mru::Mru::new(context)),
+            Variant::Clock(config) => Box::new(clock::Clock::new(config, context)),
+            Variant::Sieve => Box::new(sieve::Sieve::new(context)),
+            Variant::S3Fifo(config) => Box::new(s3fifo::S3Fifo::new(config, context)),
+            Variant::TinyLfu(config) => Box::new(tiny_lfu::TinyLfu::new(config, context)),
+            Variant::Gdsf => Box::new(gdsf::Gdsf::new(context)),
+            Variant::Adaptive(config) => Box::new(adaptive::Adaptive::new(config, context)),
         }
     }
 

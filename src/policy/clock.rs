@@ -9,10 +9,9 @@
 //! Costs 3.6 bytes for each id, and nothing on a hit to a key whose bit is set; operations are O(1) amortised. It
 //! is close to LRU, which it replaces where reads must stay cheap, and has LRU's weakness: a scan empties it.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 use crate::error::BuildError;
 use crate::units::MAX_VISITS;
 
@@ -62,11 +61,7 @@ impl Clock {
     }
 }
 
-impl Algorithm for Clock {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-
+impl EvictionPolicy for Clock {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         let chances = self.chances;
         self.queue.pop_unless(ALL, residents, |queued, residents| {
@@ -76,11 +71,9 @@ impl Algorithm for Clock {
         })
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.queue.push(ALL, newcomer.id);
     }
-
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
     fn remove(&mut self, id: EntryId, _charge: u32) {
         self.queue.remove(ALL, id);

@@ -5,9 +5,8 @@
 //! Costs 3.6 bytes for each id, as nothing ever moves; every operation is O(1) amortised. The baseline of the
 //! literature: it misses more than any policy that looks at reads, except on loops and scans, where nothing helps.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::queue::{Queue, Queues};
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 
 const ALL: Queue = Queue::new(0);
 
@@ -22,21 +21,15 @@ impl Fifo {
     }
 }
 
-impl Algorithm for Fifo {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-
+impl EvictionPolicy for Fifo {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         self.queue.announce(ALL, residents);
         self.queue.pop(ALL).map(|queued| queued.id)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.queue.push(ALL, newcomer.id);
     }
-
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
     fn remove(&mut self, id: EntryId, _charge: u32) {
         self.queue.remove(ALL, id);

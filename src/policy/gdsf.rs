@@ -12,10 +12,9 @@
 //! Costs 26 bytes for each id, and O(log n) for every access and eviction: a binary heap. By far the best for the
 //! ratio of hits where sizes vary much, and the wrong choice where bytes count, not hits: large entries hardly stay.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::charges::Charges;
 use super::heap::Heap;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 /// What 1 is in a priority.
 const ONE: u64 = 1 << 32;
@@ -52,16 +51,16 @@ impl Gdsf {
     }
 }
 
-impl Algorithm for Gdsf {
+impl EvictionPolicy for Gdsf {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn miss(&mut self, newcomer: &Newcomer) {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
         self.newcomer = self.priority(1, newcomer.charge);
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         let frequency = self.frequencies[id.index()].saturating_add(1);
         self.frequencies[id.index()] = frequency;
         self.heap.set(id, self.priority(frequency, self.charges.get(id)));
@@ -78,7 +77,7 @@ impl Algorithm for Gdsf {
         Some(victim)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.charges.set(newcomer.id, newcomer.charge);
         self.frequencies[newcomer.id.index()] = 1;
         self.heap.set(newcomer.id, self.newcomer);
@@ -86,7 +85,7 @@ impl Algorithm for Gdsf {
 
     fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.charges.set(id, charge);
-        self.hit(id);
+        self.touch(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

@@ -25,10 +25,9 @@
 //! ageing a hit may pass several steps. It is the wrong choice where popularity changes fast and for scans, and
 //! the best where it is stable.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::list::{Links, List};
 use super::parameter::Parameter;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 /// No step.
 const NONE: u32 = u32::MAX;
@@ -167,12 +166,12 @@ impl Lfu {
     }
 }
 
-impl Algorithm for Lfu {
+impl EvictionPolicy for Lfu {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         let step = self.step(id);
         let rank = self.rank_after(id, self.ladder.steps[step as usize].rank);
         self.ladder.steps[step as usize].list.remove(&mut self.links, id);
@@ -191,7 +190,7 @@ impl Algorithm for Lfu {
         Some(victim)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.entries += 1;
         if let Some(count) = self.counts.get_mut(newcomer.id.index()) {
             *count = 0;
@@ -199,10 +198,6 @@ impl Algorithm for Lfu {
         let rank = self.rank_after(newcomer.id, 0);
         self.put(newcomer.id, rank, NONE);
         self.count_access();
-    }
-
-    fn update(&mut self, id: EntryId, _old_charge: u32, _charge: u32) {
-        self.hit(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

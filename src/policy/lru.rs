@@ -7,9 +7,8 @@
 //! Costs 8 bytes for each id; every operation is O(1). It is exact, and the wrong choice where keys are read
 //! once in long scans: each of them pushes out an entry that is wanted.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::list::OneList;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 #[derive(Debug)]
 pub(super) struct Lru {
@@ -22,12 +21,12 @@ impl Lru {
     }
 }
 
-impl Algorithm for Lru {
+impl EvictionPolicy for Lru {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         self.entries.move_to_newest(id);
     }
 
@@ -40,12 +39,8 @@ impl Algorithm for Lru {
         Some(victim)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.entries.push_newest(newcomer.id);
-    }
-
-    fn update(&mut self, id: EntryId, _old_charge: u32, _charge: u32) {
-        self.hit(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

@@ -1,72 +1,83 @@
-//! Eviction policies: the built-in ones, what each would do with your traffic, and how to write another.
+//! Eviction policies: the built-in ones, a simulator for all of them, and the trait to write
+//! another.
 //!
-//! A policy decides which entry leaves when space is wanted. [`Policy`] names the built-in ones; which to choose
-//! is in [`docs::policies`](crate::docs::policies). [`simulate`] shows what any of them would miss, without a cache.
-//! The rest of this page is for those who write their own.
+//! A policy decides which entry leaves when space is needed. [`Policy`] names the built-in ones.
+//! [`docs::policies`](crate::docs::policies) says which to choose. [`simulate`] counts what any of
+//! them would miss, without a cache. The rest of this page is for authors of a policy: they
+//! implement [`EvictionPolicy`], as the built-in ones do.
 //!
-//! Each shard has its own policy object, which is only called under that shard's lock. It knows entries by
-//! [`EntryId`], the 64-bit hash of their key, and their *charge* (the bytes that they take in the ring), never by
-//! their bytes.
+//! Each shard has its own policy object, which is only called under that shard's lock. It knows
+//! entries by [`EntryId`], by the 64-bit hash of their key, and by their *charge*: the bytes that
+//! they take in the ring. It never sees their bytes.
 //!
 //! # The order of calls
 //!
+//! The order is that of the papers: a new key makes room first, then it gets its place.
+//!
 //! ```text
-//!   a store begins  prefetch(), settle(), mostly
-//!   a new key       insert(id, hash, charge), then evict() until the entry fits; then it is visible
-//!   a known key     update(id, old, charge), then evict() until the new value fits
-//!   a read          a visit is counted (Counted) or touch(id) follows before the next call for a write (Ordered)
-//!   a miss          missed(hash) may follow before the next call for a write
+//!   a new key x     prepare_insert(x), then evict(Some(x)) until x fits. Now readers find x.
+//!   the next call   insert(x)
+//!   a known key     update(id, old, charge), then evict(None) until the new value fits
+//!   a read          a visit is counted (Counted), or touch(id) follows before the next write (Ordered)
+//!   a miss          missed(hash) may follow before the next write
 //!   a removal       remove(id, charge)
-//!   the index grew  renumber(moved)
-//!   space changed   set_capacity(charge)
+//!   a larger index  renumber(moved)
+//!   other space     set_capacity(charge)
 //! ```
 //!
+//! * `insert(x)` comes late: just before the next `prepare_insert`, `touch`, `update`, `missed` or
+//!   `renumber`, and before `remove(x)`. By then the memory that it needs has been
+//!   [prefetched](EvictionPolicy::prefetch_insert). Until then there may be `set_capacity`, `remove`
+//!   of other entries, and `evict(Some(x))`.
+//! * A policy *refuses* `x` by returning its id from `evict(Some(x))`. Then `x` is not stored, or it
+//!   leaves if it was, and no `insert(x)` follows.
+//! * If `evict(Some(x))` returns `None`, `insert(x)` follows at once, then `evict(None)`.
+//! * `evict(None)` is also called when nothing is stored, because the ring needs room.
 //! * A read that misses is reported to policies that want it ([`EvictionPolicy::wants_misses`]), for
-//!   some keys. Often an insert of the key follows, which is the access.
-//! * An `insert_if_absent` or a `replace` that is declined is no access: the policy does not learn of it.
-//! * `evict` may return the entry that is just being inserted: then that entry is not stored (admission
-//!   control). If that entry should not be looked at yet, as in most published algorithms, the policy keeps it
-//!   aside until the next call that is not `evict`.
-//! * `evict` may also be called when nothing is inserted, because the ring needs room.
-//! * An insert for which no space is found ends with `remove`; an update with an `update` that takes it back, and a `remove`.
-//! * An id that `evict` returns and that is not resident is ignored; a policy that returns nothing useful
-//!   while entries are there has one chosen for it, which it learns of through `remove`.
+//!   some keys. Often a store of the key follows: the two calls are one access.
+//! * An `insert_if_absent` or a `replace` that is declined is no access. The policy is not notified.
+//! * An insert for which no space is found ends with `insert` and `remove`. Such an update ends with
+//!   an `update` that takes it back, and a `remove`.
+//! * An id that `evict` returns and that is not resident is ignored. If a policy names no resident
+//!   while there are some, the cache chooses one and calls `remove` for it.
 //!
-//! # What may be assumed
+//! # What a policy may assume
 //!
-//! * Ids are below [`PolicyContext::ids`], and [`Renumbering::ids`] after the index has grown. So arrays that are
-//!   indexed by them need no checks. Fewer of them are resident at a time: [`PolicyContext::max_entries`].
-//! * `insert` names an id that is not resident; `touch`, `update` and `remove` name one that is. An id is free for
-//!   another entry after `remove` named it or `evict` returned it.
-//! * The hash of a key never changes. Its bits are well mixed, but for the lowest eight.
-//! * A charge is at least 4, and at most a fifth of the shard. The sum of all charges is within the capacity, unless
-//!   that was just lowered. `update`, `remove` and [`Residents::charge`] name what was said of the entry last, so a policy that
-//!   only needs charges then need not keep them.
-//! * `renumber` gives every resident its new id. No resident keeps its old one, except by chance: all arrays
-//!   are to be moved ([`Renumbering::apply`]).
+//! * Ids are below [`PolicyContext::ids`], and below [`Renumbering::ids`] after the index has grown.
+//!   Arrays that are indexed by ids need no checks. At most [`PolicyContext::max_entries`] ids are
+//!   resident at a time.
+//! * `prepare_insert` names an id that is not resident. `touch`, `update` and `remove` name one that
+//!   is. An id is free for another entry after `remove` named it or `evict` returned it.
+//! * The hash of a key never changes. Its bits are well mixed, except for the lowest eight.
+//! * A charge is at least 4, and at most a fifth of the shard. The sum of all charges is within the
+//!   capacity, unless that was just lowered. `update`, `remove` and [`Residents::charge`] repeat the
+//!   charge that was named last, so a policy that only needs it then need not keep it.
+//! * `renumber` gives every resident a new id. No resident keeps its old one, except by chance, so
+//!   all arrays have to be moved ([`Renumbering::apply`]).
 //! * Calls come one at a time, from any thread.
 //!
-//! What is asked of a policy in return: constant time on average, as all writers to the shard wait for it; memory
-//! only for what [`EvictionPolicy::bytes`] says; and that it leaves the cache alone.
+//! In return a policy takes constant time on average, as all writers to the shard wait for it. It
+//! reports its memory in [`EvictionPolicy::bytes`], and does not use the cache.
 //!
 //! # Trying it out
 //!
-//! [`simulate_custom`] runs a policy over requests, [`Simulator::custom`] step by step;
-//! [`Simulator::validate`] calls [`EvictionPolicy::validate`]. With one shard and one thread the cache does the same
-//! as the simulator. In the cache, `CacheBuilder::custom_policy` takes it; a policy of your own is called as the
-//! built-in ones are, and is as fast. [`Policy::build`] makes a built-in one that yours can wrap.
+//! [`simulate_custom`] runs a policy over requests, and [`Simulator::custom`] step by step.
+//! [`Simulator::validate`] calls [`EvictionPolicy::validate`]. With one shard and one thread the
+//! cache does the same as the simulator. `CacheBuilder::custom_policy` makes a cache with a custom
+//! policy. Calls to it cost what calls to a built-in one cost. [`Policy::build`] makes a built-in
+//! policy that a custom one can wrap.
 //!
 //! # A complete policy
 //!
-//! Evicts at random; here once in the simulator and once in a cache.
+//! This one evicts at random, here once in the simulator and once in a cache.
 //!
 //! ```
-//! use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+//! use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 //! use bytecache::policy::{Request, Unit, simulate_custom};
 //!
 //! struct Random {
 //!     residents: Vec<EntryId>,
-//!     /// Where each id is in `residents`.
+//!     /// The index in `residents` of each id.
 //!     places: Vec<u32>,
 //!     state: u64,
 //! }
@@ -75,37 +86,27 @@
 //!     fn new(context: &PolicyContext) -> Self {
 //!         Self { residents: Vec::new(), places: vec![0; context.ids()], state: 1 }
 //!     }
+//! }
 //!
-//!     fn forget(&mut self, id: EntryId) {
+//! impl EvictionPolicy for Random {
+//!     fn insert(&mut self, newcomer: &Newcomer) {
+//!         self.places[newcomer.id.index()] = self.residents.len() as u32;
+//!         self.residents.push(newcomer.id);
+//!     }
+//!     fn remove(&mut self, id: EntryId, _charge: u32) {
 //!         let place = self.places[id.index()] as usize;
 //!         self.residents.swap_remove(place);
 //!         if let Some(moved) = self.residents.get(place) {
 //!             self.places[moved.index()] = place as u32;
 //!         }
 //!     }
-//! }
-//!
-//! impl EvictionPolicy for Random {
-//!     fn recency(&self) -> Recency {
-//!         Recency::Counted // The cheaper one, for a policy that asks for neither.
-//!     }
-//!     fn insert(&mut self, id: EntryId, _hash: u64, _charge: u32) {
-//!         self.places[id.index()] = self.residents.len() as u32;
-//!         self.residents.push(id);
-//!     }
-//!     fn touch(&mut self, _id: EntryId) {}
-//!     fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
-//!     fn remove(&mut self, id: EntryId, _charge: u32) {
-//!         self.forget(id);
-//!     }
-//!     fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+//!     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
 //!         self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
 //!         let place = (self.state >> 33) as usize % self.residents.len().max(1);
 //!         let victim = *self.residents.get(place)?;
-//!         self.forget(victim);
+//!         self.remove(victim, 0);
 //!         Some(victim)
 //!     }
-//!     fn set_capacity(&mut self, _charge: u64) {}
 //!     fn renumber(&mut self, moved: &Renumbering) {
 //!         let mut places = vec![0; moved.ids()];
 //!         for (place, id) in self.residents.iter_mut().enumerate() {
@@ -136,8 +137,8 @@
 //! ```
 
 mod adaptive;
-mod algorithm;
 mod arc;
+mod arrival;
 mod border;
 mod charges;
 mod choice;
@@ -154,6 +155,8 @@ mod lru;
 mod mru;
 mod parameter;
 mod queue;
+mod renumbering;
+mod residents;
 mod rounds;
 mod s3fifo;
 mod sieve;
@@ -163,13 +166,16 @@ mod slru;
 mod tiny_lfu;
 mod two_queue;
 
-use core::fmt;
 use std::sync::Arc;
 
 pub use adaptive::{AdaptiveConfig, Favor};
+pub(crate) use arrival::{Arrival, Evicted};
 pub use choice::{Policy, Tuned};
 pub use clock::ClockConfig;
 pub use lfu::{Ageing, LfuConfig};
+pub use renumbering::Renumbering;
+pub(crate) use residents::ResidentSource;
+pub use residents::Residents;
 pub use s3fifo::S3FifoConfig;
 pub(crate) use simulate::MAX_UNKNOWN;
 pub use simulate::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
@@ -180,61 +186,81 @@ pub use two_queue::TwoQueueConfig;
 pub use crate::units::EntryId;
 use crate::units::MAX_IDS;
 
-/// How a policy learns of reads.
+/// How a policy is notified of reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recency {
-    /// Readers count up to three visits in two bits beside the entry, which [`Residents`] shows. A hot entry
-    /// costs them nothing.
+    /// Readers count up to three visits in two bits beside the entry, which [`Residents`] shows. A
+    /// read of an entry with three visits writes nothing.
     Counted,
-    /// Every read is reported through [`EvictionPolicy::touch`], in order. With one thread none is lost.
+    /// Every read is reported through [`EvictionPolicy::touch`], in order. With one thread none is
+    /// lost.
     Ordered,
 }
 
-/// Decides which entry leaves. See the [module](self) for the order of calls.
+/// A key that comes in, and its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Newcomer {
+    /// The id of the entry, from `prepare_insert` on.
+    pub id: EntryId,
+    /// The hash of the key. It is the same whenever the key comes back, so ghosts are found by it.
+    pub hash: u64,
+    /// The bytes that the entry takes.
+    pub charge: u32,
+}
+
+/// Decides which entry leaves. The [module](self) describes the order of calls.
 ///
-/// All methods run under a shard's lock: they should take constant time, and must not use the cache. If one
-/// panics, its shard is emptied, the panic goes on in the thread that wrote to it, and a policy made anew
-/// serves the shard from then on.
+/// A policy has to implement [`insert`](Self::insert), [`evict`](Self::evict),
+/// [`remove`](Self::remove), [`renumber`](Self::renumber) and [`bytes`](Self::bytes). One that moves
+/// entries when they are read also implements [`recency`](Self::recency) and
+/// [`touch`](Self::touch).
+///
+/// All methods run under a shard's lock. They should take constant time, and must not use the cache.
+/// If one panics, its shard is emptied, the panic continues in the thread that wrote to it, and a
+/// new policy object serves the shard from then on.
 pub trait EvictionPolicy: Send {
-    /// How this policy learns of reads. Asked once.
-    fn recency(&self) -> Recency;
+    /// Returns how this policy is notified of reads: by default [`Recency::Counted`]. The cache asks
+    /// once, when it is built.
+    fn recency(&self) -> Recency {
+        Recency::Counted
+    }
 
-    /// A new key comes in under `id`. `hash` is the same whenever the key comes back, so ghosts are looked up by it.
-    fn insert(&mut self, id: EntryId, hash: u64, charge: u32);
-
-    /// A store begins. A policy may ask the processor for the memory of what it has put off: the thread that put it off may have
-    /// asked for that already, but on another core. A policy that wraps another one hands it on.
+    /// Announces a new key. Room for its entry is made next, and [`insert`](Self::insert) follows
+    /// once it is stored. By default nothing happens.
     ///
-    /// Called before most of the stores, and before touches that precede them. Only a hint: whether it is called must make no
-    /// difference.
-    fn prefetch(&self) {}
+    /// A policy with ghosts looks for that of the key here if the ghost has an effect on the victims.
+    fn prepare_insert(&mut self, _newcomer: &Newcomer) {}
 
-    /// A key is about to be looked for, to be stored: its memory takes a moment to come. What the policy has put off until the next
-    /// call can be done meanwhile.
+    /// Prefetches the memory that [`insert`](Self::insert) will touch. By default nothing happens.
     ///
-    /// Called before some of the stores. Whether it is must make no difference to who is evicted. A policy that wraps another one
-    /// hands it on.
-    fn settle(&mut self) {}
+    /// The thread that stored the newcomer may have prefetched it already, but to another core.
+    /// Called before most of the stores, while a newcomer waits for its place. Only a hint: it must
+    /// make no difference whether it is called.
+    fn prefetch_insert(&self, _newcomer: &Newcomer) {}
 
-    /// The entry was read. Only for [`Recency::Ordered`].
-    fn touch(&mut self, id: EntryId);
+    /// Adds a new entry: it is resident, and there was room for it.
+    fn insert(&mut self, newcomer: &Newcomer);
 
-    /// Returns `true` if the policy wants to know of reads that find nothing. The cache asks once,
-    /// when it is built.
+    /// Notifies the policy of a read of the entry. Only for [`Recency::Ordered`].
+    fn touch(&mut self, _id: EntryId) {}
+
+    /// Returns `true` if the policy wants to be notified of reads that find nothing: by default
+    /// `false`. The cache asks once, when it is built.
     fn wants_misses(&self) -> bool {
         false
     }
 
-    /// A read found no entry under a key with this `hash`. Only for policies that
-    /// [want](Self::wants_misses) it.
+    /// Notifies the policy that a read found no entry under a key with this `hash`. Only for
+    /// policies that [want](Self::wants_misses) it.
     ///
     /// Called for one key in eight, chosen by its hash, before the next call for a write. Some misses
     /// are lost where many come between two writes. Often a store of the key follows: the two calls
     /// are one access.
     ///
     /// ```
-    /// use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
     /// use bytecache::policy::{Simulator, Unit};
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -250,13 +276,9 @@ pub trait EvictionPolicy: Send {
     ///         self.0.fetch_add(1, Ordering::Relaxed);
     ///     }
     ///     // ...
-    /// #   fn recency(&self) -> Recency { Recency::Counted }
-    /// #   fn insert(&mut self, _: EntryId, _: u64, _: u32) {}
-    /// #   fn touch(&mut self, _: EntryId) {}
-    /// #   fn update(&mut self, _: EntryId, _: u32, _: u32) {}
+    /// #   fn insert(&mut self, _: &Newcomer) {}
     /// #   fn remove(&mut self, _: EntryId, _: u32) {}
-    /// #   fn evict(&mut self, _: &mut Residents<'_>) -> Option<EntryId> { None }
-    /// #   fn set_capacity(&mut self, _: u64) {}
+    /// #   fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> { None }
     /// #   fn renumber(&mut self, _: &Renumbering) {}
     /// #   fn bytes(&self) -> usize { 0 }
     /// }
@@ -269,32 +291,40 @@ pub trait EvictionPolicy: Send {
     /// ```
     fn missed(&mut self, _hash: u64) {}
 
-    /// The entry gets a new value and takes `charge` bytes from now on, instead of `old_charge`. Counts as an access; a visit was
-    /// counted before the call.
-    fn update(&mut self, id: EntryId, old_charge: u32, charge: u32);
+    /// Notifies the policy of a new value for the entry, which takes `charge` bytes instead of
+    /// `old_charge`. Counts as an access: a visit was counted before the call. By default the entry
+    /// is [touched](Self::touch).
+    fn update(&mut self, id: EntryId, _old_charge: u32, _charge: u32) {
+        self.touch(id);
+    }
 
-    /// The entry, which took `charge` bytes, was removed or has expired: it leaves no ghost.
+    /// Forgets the entry, which took `charge` bytes. It was removed or has expired, so it leaves no
+    /// ghost.
     fn remove(&mut self, id: EntryId, charge: u32);
 
-    /// Names the next victim, and forgets it. `None` if there is none.
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId>;
+    /// Chooses the next victim, forgets it, and returns it. Returns `None` if no entry was inserted.
+    ///
+    /// With a `newcomer`, room is made for that, or it is stored and not inserted yet. A policy
+    /// refuses it by returning its id.
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId>;
 
-    /// The entries' charges may add up to `charge` bytes from now on. What is too much is evicted by later calls.
-    fn set_capacity(&mut self, charge: u64);
+    /// Sets the sum of charges that entries may have, in bytes. If they have more, later calls evict
+    /// them. By default nothing happens.
+    fn set_capacity(&mut self, _charge: u64) {}
 
-    /// The index grew: every resident has another id, and there are more of them.
+    /// Gives every resident its new id, of which there are more. The index has grown.
     fn renumber(&mut self, moved: &Renumbering);
 
-    /// What the policy has allocated, in bytes. Should change in [`renumber`](Self::renumber) only: it counts
-    /// against `max_bytes`.
+    /// Returns the bytes that the policy has allocated. They count against `max_bytes`, so they
+    /// should change in [`renumber`](Self::renumber) only.
     fn bytes(&self) -> usize;
 
-    /// Recounts what the policy keeps, and panics where it contradicts itself. For tests; checks nothing unless it
-    /// is implemented.
+    /// Recounts the state of the policy, and panics if it contradicts itself. For tests. By default
+    /// nothing is checked.
     fn validate(&self) {}
 }
 
-/// What a policy is made for: one shard of a cache.
+/// The shard that a policy is made for.
 #[derive(Clone, Debug)]
 pub struct PolicyContext {
     ids: usize,
@@ -303,159 +333,50 @@ pub struct PolicyContext {
 }
 
 impl PolicyContext {
-    /// A shard of so many ids, all of which may be resident, whose entries may be charged `capacity` together: for tests of a
-    /// policy. At most 2^28 ids.
+    /// Creates the context of a shard of `ids` ids, at most 2^28, all of which may be resident. Their
+    /// entries may be charged `capacity` together. For tests of a policy.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{PolicyContext, Recency};
+    ///
+    /// let context = PolicyContext::new(1000, 1 << 20);
+    /// assert_eq!((context.ids(), context.max_entries(), context.capacity()), (1000, 1000, 1 << 20));
+    /// assert_eq!(Policy::Lru.build(&context).recency(), Recency::Ordered);
+    /// ```
     #[must_use]
     pub fn new(ids: usize, capacity: u64) -> Self {
         Self::for_entries(ids.min(MAX_IDS), ids, capacity)
     }
 
-    /// As [`new`](Self::new), where fewer than all ids are resident at a time.
+    /// Like [`new`](Self::new), but fewer than all ids are resident at a time.
     pub(crate) fn for_entries(ids: usize, max_entries: usize, capacity: u64) -> Self {
         Self { ids, max_entries: max_entries.min(ids), capacity }
     }
 
-    /// Every id is below this number, until [`EvictionPolicy::renumber`] says otherwise.
+    /// Returns the number of ids. Every id is below it, until [`EvictionPolicy::renumber`] says
+    /// otherwise.
     #[must_use]
     pub fn ids(&self) -> usize {
         self.ids
     }
 
-    /// At most so many ids are resident at a time, the entry that is being inserted included, until
-    /// [`EvictionPolicy::renumber`] says otherwise. In a cache that is 85 % of all ids.
+    /// Returns the most ids that are resident at a time, the entry that is being inserted included,
+    /// until [`EvictionPolicy::renumber`] says otherwise. In a cache that is 85 % of all ids.
     #[must_use]
     pub fn max_entries(&self) -> usize {
         self.max_entries
     }
 
-    /// The charge that entries may add up to at first, in bytes.
+    /// Returns the sum of charges that entries may have at first, in bytes.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
 }
 
-/// Makes a policy object for a shard; the user's own or a built-in one.
+/// Makes the policy object of a shard, a custom or a built-in one.
 pub(crate) type PolicyFactory = Arc<dyn Fn(PolicyContext) -> Box<dyn EvictionPolicy> + Send + Sync>;
-
-/// What only the shard knows of its entries.
-pub struct Residents<'a> {
-    source: &'a dyn ResidentSource,
-}
-
-/// Where [`Residents`] gets its answers. Ids that are not resident have no visits, no hash and no charge.
-pub(crate) trait ResidentSource {
-    fn visits(&self, id: EntryId) -> u8;
-    fn set_visits(&self, id: EntryId, visits: u8);
-    fn hash(&self, id: EntryId) -> u64;
-    fn charge(&self, id: EntryId) -> u32;
-    fn expect(&self, id: EntryId);
-}
-
-impl<'a> Residents<'a> {
-    pub(crate) fn new(source: &'a dyn ResidentSource) -> Self {
-        Self { source }
-    }
-
-    /// How often the entry was read since its visits were last set, from 0 to 3. For [`Recency::Counted`].
-    #[must_use]
-    pub fn visits(&self, id: EntryId) -> u8 {
-        self.source.visits(id)
-    }
-
-    /// Sets the entry's visits; more than 3 are 3.
-    pub fn set_visits(&mut self, id: EntryId, visits: u8) {
-        self.source.set_visits(id, visits);
-    }
-
-    /// The hash of the entry's key, as [`EvictionPolicy::insert`] got it. Reads the key.
-    #[must_use]
-    pub fn hash(&self, id: EntryId) -> u64 {
-        self.source.hash(id)
-    }
-
-    /// The entry's charge in bytes, as `insert` or `update` said it last. Reads the entry's header.
-    #[must_use]
-    pub fn charge(&self, id: EntryId) -> u32 {
-        self.source.charge(id)
-    }
-
-    /// Says that `id` will probably be evicted soon, so that its cache lines can be fetched. Only a hint.
-    pub fn expect(&self, id: EntryId) {
-        self.source.expect(id);
-    }
-}
-
-impl fmt::Debug for Residents<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Residents").finish_non_exhaustive()
-    }
-}
-
-/// In the place of a new number: no table has so many lanes.
-const NOT_RESIDENT: u32 = u32::MAX;
-
-/// Where the ids of all residents went when the index grew.
-#[derive(Debug)]
-pub struct Renumbering {
-    /// The new number of each old id, or `NOT_RESIDENT`.
-    moves: Vec<u32>,
-    ids: usize,
-    max_entries: usize,
-}
-
-impl Renumbering {
-    /// No resident, at first; `old_ids` of them to `ids` new ones, of which `max_entries` may be resident.
-    pub(crate) fn new(old_ids: usize, ids: usize, max_entries: usize) -> Self {
-        Self { moves: vec![NOT_RESIDENT; old_ids], ids, max_entries }
-    }
-
-    /// What a renumbering of so many old ids allocates.
-    pub(crate) fn footprint(old_ids: usize) -> usize {
-        old_ids * size_of::<u32>()
-    }
-
-    pub(crate) fn set(&mut self, old: EntryId, new: EntryId) {
-        self.moves[old.index()] = new.get();
-    }
-
-    /// The new id of the resident that had the id `old`; `None` for one that was not resident.
-    pub fn get(&self, old: EntryId) -> Option<EntryId> {
-        let new = self.moves.get(old.index()).copied();
-        new.filter(|&new| new != NOT_RESIDENT).map(EntryId::new)
-    }
-
-    /// Every new id is below this number.
-    #[must_use]
-    pub fn ids(&self) -> usize {
-        self.ids
-    }
-
-    /// At most so many of the new ids are resident at a time: see [`PolicyContext::max_entries`].
-    #[must_use]
-    pub fn max_entries(&self) -> usize {
-        self.max_entries
-    }
-
-    /// Moves the values of an array that is indexed by ids to the new ids. Those of no resident are defaults.
-    ///
-    /// ```
-    /// # use bytecache::policy::Renumbering;
-    /// fn renumber(counts: &mut Vec<u8>, moved: &Renumbering) {
-    ///     moved.apply(counts);
-    ///     assert_eq!(counts.len(), moved.ids());
-    /// }
-    /// ```
-    pub fn apply<T: Copy + Default>(&self, values: &mut Vec<T>) {
-        let mut moved = vec![T::default(); self.ids];
-        for (&new, &value) in self.moves.iter().zip(values.iter()) {
-            if new != NOT_RESIDENT {
-                moved[new as usize] = value;
-            }
-        }
-        *values = moved;
-    }
-}
 
 /// Misses are reported for one key in so many. A report then stands for as many misses.
 pub(crate) const MISSES_PER_REPORT: u32 = 8;
@@ -469,7 +390,7 @@ pub(crate) fn is_miss_reported(hash: u64) -> bool {
     (hash >> REPORTED_SHIFT) % u64::from(MISSES_PER_REPORT) == 0
 }
 
-/// A share of a charge, rounded down.
+/// Returns a share of a charge, rounded down.
 fn percent_of(charge: u64, percent: u8) -> u64 {
     // In this order, as the product might not fit.
     charge / 100 * u64::from(percent) + charge % 100 * u64::from(percent) / 100

@@ -7,9 +7,8 @@
 //! Costs 8 bytes for each id; every operation is O(1). It is right for a loop over more keys than the cache
 //! holds, where LRU hits nothing, and wrong for almost everything else.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::list::OneList;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 #[derive(Debug)]
 pub(super) struct Mru {
@@ -22,12 +21,12 @@ impl Mru {
     }
 }
 
-impl Algorithm for Mru {
+impl EvictionPolicy for Mru {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         self.entries.move_to_newest(id);
     }
 
@@ -37,12 +36,8 @@ impl Algorithm for Mru {
         Some(victim)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.entries.push_newest(newcomer.id);
-    }
-
-    fn update(&mut self, id: EntryId, _old_charge: u32, _charge: u32) {
-        self.hit(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

@@ -19,12 +19,11 @@
 //! It is the wrong choice for block traces whose reuse comes just after an entry has left the small queue,
 //! and for loops a little larger than the cache.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::ghost_sets::GhostSets;
 use super::id_set::IdSet;
 use super::parameter::Parameter;
 use super::queue::{Queue, Queues};
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
 use crate::units::MAX_VISITS;
 
@@ -77,7 +76,7 @@ impl S3FifoConfig {
 
 /// What each insert writes to comes first.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct S3Fifo {
     small_charge: u64,
     entries: usize,
@@ -151,16 +150,12 @@ fn max_ghosts(entries: usize) -> usize {
     entries * 9 / 10
 }
 
-impl Algorithm for S3Fifo {
-    fn recency(&self) -> Recency {
-        Recency::Counted
+impl EvictionPolicy for S3Fifo {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
+        self.prefetch_insert(newcomer);
     }
 
-    fn miss(&mut self, newcomer: &Newcomer) {
-        self.prefetch(newcomer);
-    }
-
-    fn prefetch(&self, newcomer: &Newcomer) {
+    fn prefetch_insert(&self, newcomer: &Newcomer) {
         self.ghosts.prefetch_to_take(newcomer.hash);
     }
 
@@ -171,7 +166,7 @@ impl Algorithm for S3Fifo {
         Some(victim)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         let &Newcomer { id, hash, charge } = newcomer;
         self.entries += 1;
         if self.ghosts.take(hash).is_some() {

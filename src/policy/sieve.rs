@@ -13,9 +13,8 @@
 //! Costs 8 bytes for each id, and nothing on a hit to a visited key; operations are O(1) amortised. Excellent on
 //! web and key-value traffic; the wrong choice for block traces and for scans, which strip the marks.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::list::OneList;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 
 #[derive(Debug)]
 pub(super) struct Sieve {
@@ -38,11 +37,7 @@ impl Sieve {
     }
 }
 
-impl Algorithm for Sieve {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-
+impl EvictionPolicy for Sieve {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         let mut id = self.hand.or(self.entries.oldest())?;
         // Ends: a second round meets the marks that it cleared itself, unless readers set them as fast.
@@ -62,11 +57,9 @@ impl Algorithm for Sieve {
         Some(id)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.entries.push_newest(newcomer.id);
     }
-
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
     fn remove(&mut self, id: EntryId, _charge: u32) {
         self.unlink(id);

@@ -7,7 +7,8 @@ use core::cell::Cell;
 use std::collections::HashMap;
 
 use super::{
-    EntryId, EvictionPolicy, Policy, PolicyContext, Recency, Renumbering, ResidentSource, Residents, is_miss_reported,
+    Arrival, EntryId, Evicted, EvictionPolicy, Newcomer, Policy, PolicyContext, Recency, Renumbering, ResidentSource,
+    Residents, is_miss_reported,
 };
 use crate::units::{MAX_IDS, MAX_LOAD_PERCENT, MAX_VISITS, max_entries};
 
@@ -111,6 +112,7 @@ impl Simulation {
 /// ```
 pub struct Simulator {
     policy: Box<dyn EvictionPolicy>,
+    arrival: Arrival,
     recency: Recency,
     wants_misses: bool,
     capacity: u64,
@@ -151,6 +153,7 @@ impl Simulator {
             recency: policy.recency(),
             wants_misses: policy.wants_misses(),
             policy,
+            arrival: Arrival::new(),
             capacity,
             unit,
             max_ids: MAX_IDS,
@@ -184,7 +187,7 @@ impl Simulator {
         self.total.missed_bytes += u64::from(request.charge);
         let charge = self.charge_of(request);
         if self.fits(charge) {
-            self.policy.settle();
+            self.arrival.settle(&mut *self.policy);
             self.insert(request.hash, charge);
         }
         false
@@ -212,9 +215,15 @@ impl Simulator {
     fn find(&mut self, key: u64) -> bool {
         let id = self.ids.get(&key).copied();
         match id {
-            Some(id) if self.recency == Recency::Ordered => self.policy.touch(id),
+            Some(id) if self.recency == Recency::Ordered => {
+                self.arrival.settle(&mut *self.policy);
+                self.policy.touch(id);
+            }
             Some(id) => self.slots.visit(id),
-            None if self.wants_misses && is_miss_reported(spread(key)) => self.policy.missed(spread(key)),
+            None if self.wants_misses && is_miss_reported(spread(key)) => {
+                self.arrival.settle(&mut *self.policy);
+                self.policy.missed(spread(key));
+            }
             None => {}
         }
         id.is_some()
@@ -229,7 +238,7 @@ impl Simulator {
         if !self.fits(charge) {
             return found.is_some();
         }
-        self.policy.settle();
+        self.arrival.settle(&mut *self.policy);
         let Some(id) = found else {
             self.insert(request.hash, charge);
             return false;
@@ -239,7 +248,7 @@ impl Simulator {
         self.policy.update(id, old, charge);
         // As a cache does, which keeps the old value until there is room for the new one.
         self.updated = Some((id, old));
-        self.make_room(charge.saturating_sub(old), None);
+        self.make_room(charge.saturating_sub(old));
         self.updated = None;
         if self.ids.contains_key(&request.hash) {
             self.charge = self.charge - u64::from(old) + u64::from(charge);
@@ -253,7 +262,7 @@ impl Simulator {
     pub fn remove(&mut self, hash: u64) -> bool {
         self.evicted.clear();
         let Some(&id) = self.ids.get(&hash) else { return false };
-        self.policy.remove(id, self.slots.get(id).charge);
+        self.arrival.remove(&mut *self.policy, id, self.slots.get(id).charge);
         self.forget(id);
         true
     }
@@ -331,8 +340,9 @@ impl Simulator {
     fn insert(&mut self, key: u64, charge: u32) {
         let Some(id) = self.take_id() else { return };
         *self.slots.get_mut(id) = Slot { key, charge, visits: Cell::new(0), is_used: true };
-        self.policy.insert(id, spread(key), charge);
-        if self.make_room(charge, Some(id)) {
+        self.arrival.begin(&mut *self.policy, Newcomer { id, hash: spread(key), charge });
+        if self.make_room(charge) {
+            self.arrival.end();
             self.ids.insert(key, id);
             self.charge += u64::from(charge);
         } else {
@@ -341,30 +351,37 @@ impl Simulator {
         }
     }
 
-    /// Evicts until `charge` more fits; `false` if the newcomer was refused.
-    fn make_room(&mut self, charge: u32, newcomer: Option<EntryId>) -> bool {
+    /// Evicts until `charge` more fits. Returns `false` if the newcomer was refused.
+    fn make_room(&mut self, charge: u32) -> bool {
         while self.charge + u64::from(charge) > self.capacity {
-            let Some(victim) = self.evict() else { return true };
-            self.evicted.push(self.slots.get(victim).key);
-            if Some(victim) == newcomer {
-                return false;
+            match self.evict() {
+                None => return true,
+                Some(Evicted::Newcomer(refused)) => {
+                    self.evicted.push(self.slots.get(refused).key);
+                    return false;
+                }
+                Some(Evicted::Resident(victim)) => {
+                    self.evicted.push(self.slots.get(victim).key);
+                    self.forget(victim);
+                }
             }
-            self.forget(victim);
         }
         true
     }
 
-    /// The policy's victim, or one in its place if it names none.
-    fn evict(&mut self) -> Option<EntryId> {
+    /// Returns the policy's victim, or one in its place if the policy names none.
+    fn evict(&mut self) -> Option<Evicted> {
         for _ in 0..MAX_UNKNOWN {
-            let Some(victim) = self.policy.evict(&mut Residents::new(&self.slots)) else { break };
-            if self.slots.entry(victim).is_some() {
-                return Some(victim);
+            let residents = &mut Residents::new(&self.slots);
+            match self.arrival.evict(&mut *self.policy, residents) {
+                None => break,
+                Some(Evicted::Resident(victim)) if self.slots.entry(victim).is_none() => {}
+                evicted => return evicted,
             }
         }
         let stray = self.ids.values().copied().min()?;
-        self.policy.remove(stray, self.slots.get(stray).charge);
-        Some(stray)
+        self.arrival.remove(&mut *self.policy, stray, self.slots.get(stray).charge);
+        Some(Evicted::Resident(stray))
     }
 
     fn forget(&mut self, id: EntryId) {
@@ -379,7 +396,8 @@ impl Simulator {
     /// The id of a new entry. `None` if no more are to be had and nothing can be evicted for one.
     fn take_id(&mut self) -> Option<EntryId> {
         if self.ids.len() >= max_entries(self.slots.0.len()) && !self.grow() {
-            let victim = self.evict()?;
+            // No entry is being stored yet.
+            let Evicted::Resident(victim) = self.evict()? else { return None };
             self.evicted.push(self.slots.get(victim).key);
             self.forget(victim);
         }
@@ -401,6 +419,7 @@ impl Simulator {
             moved.set(id, id);
         }
         self.slots.0.resize(ids, Slot::default());
+        self.arrival.settle(&mut *self.policy);
         self.policy.renumber(&moved);
         true
     }

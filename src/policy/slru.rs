@@ -18,11 +18,10 @@
 //! Costs 10 bytes for each id; every operation is O(1). It is the wrong choice for pure recency, where a key's
 //! two reads have to meet in the small list, and where what was popular stays protected for long.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::list::Lists;
 use super::parameter::Parameter;
 use super::queue::Queue;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
 
 const PROBATION: Queue = Queue::new(0);
@@ -82,12 +81,12 @@ impl Slru {
     }
 }
 
-impl Algorithm for Slru {
+impl EvictionPolicy for Slru {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         self.lists.move_to_newest(PROTECTED, id);
         self.demote();
     }
@@ -96,13 +95,13 @@ impl Algorithm for Slru {
         self.lists.evict_oldest(PROBATION, residents).or_else(|| self.lists.evict_oldest(PROTECTED, residents))
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.lists.push_newest(PROBATION, newcomer.id, newcomer.charge);
     }
 
     fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.lists.set_charge(id, charge);
-        self.hit(id);
+        self.touch(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

@@ -107,6 +107,7 @@ impl ResidentSource for Entries {
 /// A policy driven as a shard drives it.
 struct Driver {
     policy: Box<dyn EvictionPolicy>,
+    arrival: Arrival,
     entries: Entries,
     ids: HashMap<u64, EntryId>,
     free: Vec<EntryId>,
@@ -122,7 +123,7 @@ impl Driver {
     fn new(policy: Policy) -> Self {
         let policy = policy.build(&PolicyContext::new(IDS, CAPACITY));
         let free = (0..IDS).map(id).collect();
-        Self { policy, entries: Entries::default(), ids: HashMap::new(), free, all_ids: IDS }
+        Self { policy, arrival: Arrival::new(), entries: Entries::default(), ids: HashMap::new(), free, all_ids: IDS }
     }
 
     fn used(&self) -> u64 {
@@ -132,7 +133,10 @@ impl Driver {
     fn read(&mut self, key: u64) {
         match (self.ids.get(&key), self.policy.recency()) {
             (Some(&id), Recency::Counted) => self.entries.set_visits(id, self.entries.visits(id) + 1),
-            (Some(&id), Recency::Ordered) => self.policy.touch(id),
+            (Some(&id), Recency::Ordered) => {
+                self.arrival.settle(&mut *self.policy);
+                self.policy.touch(id);
+            }
             (None, _) => (),
         }
     }
@@ -143,20 +147,24 @@ impl Driver {
         if let Some(&id) = self.ids.get(&key) {
             self.entries.set_visits(id, self.entries.visits(id) + 1);
             let old_charge = core::mem::replace(&mut self.entries.0.borrow_mut().get_mut(&id.get()).unwrap().1, charge);
+            self.arrival.settle(&mut *self.policy);
             self.policy.update(id, old_charge, charge);
         } else {
             let id = self.free.pop().unwrap();
             self.ids.insert(key, id);
             self.entries.0.borrow_mut().insert(id.get(), (hash, charge, 0));
-            self.policy.insert(id, hash, charge);
+            self.arrival.begin(&mut *self.policy, Newcomer { id, hash, charge });
         }
         let mut victims = Vec::new();
         while self.used() > CAPACITY {
-            let victim = self.policy.evict(&mut Residents::new(&self.entries)).unwrap();
+            let residents = &mut Residents::new(&self.entries);
+            let (Evicted::Resident(victim) | Evicted::Newcomer(victim)) =
+                self.arrival.evict(&mut *self.policy, residents).unwrap();
             let key = *self.ids.iter().find(|&(_, &id)| id == victim).unwrap().0;
             self.forget(key);
             victims.push(key);
         }
+        self.arrival.end();
         victims
     }
 
@@ -170,7 +178,7 @@ impl Driver {
 
     fn remove(&mut self, key: u64) {
         if let Some((id, charge)) = self.forget(key) {
-            self.policy.remove(id, charge);
+            self.arrival.remove(&mut *self.policy, id, charge);
         }
     }
 
@@ -186,6 +194,7 @@ impl Driver {
             *from = to;
         }
         self.all_ids = all_ids;
+        self.arrival.settle(&mut *self.policy);
         self.policy.renumber(&moved);
     }
 }

@@ -27,12 +27,11 @@
 //! sketch forgets. By its definition it learns only from accesses that hit or store: where keys are
 //! written once and read once later, and a miss stores nothing, it keeps the keys that came first.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::list::Lists;
 use super::parameter::Parameter;
 use super::queue::Queue;
 use super::sketch::Sketch;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
 
 const WINDOW: Queue = Queue::new(0);
@@ -194,12 +193,12 @@ impl TinyLfu {
     }
 }
 
-impl Algorithm for TinyLfu {
+impl EvictionPolicy for TinyLfu {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn miss(&mut self, newcomer: &Newcomer) {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
         self.has_admitted = false;
         #[allow(clippy::cast_possible_truncation, reason = "the top half is left")]
         {
@@ -230,7 +229,7 @@ impl Algorithm for TinyLfu {
         Some(victim)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         let charge = u64::from(newcomer.charge);
         // What is too much because the window has become smaller is evicted next; what just makes room is not.
         self.shed(WINDOW, self.window_max, charge, Lists::move_to_oldest);
@@ -238,7 +237,7 @@ impl Algorithm for TinyLfu {
         self.lists.push_newest(WINDOW, newcomer.id, newcomer.charge);
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         self.sketch.record(self.hash_of(id));
         let list = self.lists.list_of(id);
         self.lists.move_to_newest(if list == WINDOW { WINDOW } else { PROTECTED }, id);
@@ -251,7 +250,7 @@ impl Algorithm for TinyLfu {
     fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.has_admitted = false;
         self.lists.set_charge(id, charge);
-        self.hit(id);
+        self.touch(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

@@ -18,12 +18,11 @@
 //! the wrong choice where keys come back within a short time, or only once, after they have left A1in: the first
 //! return is always a miss.
 
-use super::algorithm::{Algorithm, Newcomer};
 use super::ghost::Ghosts;
 use super::list::Lists;
 use super::parameter::Parameter;
 use super::queue::Queue;
-use super::{EntryId, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
 
 const A1_IN: Queue = Queue::new(0);
@@ -104,16 +103,16 @@ fn max_ghosts(config: TwoQueueConfig, ids: usize) -> usize {
     ids * usize::from(config.out_percent) / 100
 }
 
-impl Algorithm for TwoQueue {
+impl EvictionPolicy for TwoQueue {
     fn recency(&self) -> Recency {
         Recency::Ordered
     }
 
-    fn miss(&mut self, newcomer: &Newcomer) {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
         self.is_known = self.a1_out.take(newcomer.hash).is_some();
     }
 
-    fn hit(&mut self, id: EntryId) {
+    fn touch(&mut self, id: EntryId) {
         if self.lists.list_of(id) == AM {
             self.lists.move_to_newest(AM, id);
         }
@@ -130,14 +129,14 @@ impl Algorithm for TwoQueue {
         self.lists.evict_oldest(AM, residents)
     }
 
-    fn place(&mut self, newcomer: &Newcomer) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         let list = if self.is_known { AM } else { A1_IN };
         self.lists.push_newest(list, newcomer.id, newcomer.charge);
     }
 
     fn update(&mut self, id: EntryId, _old_charge: u32, charge: u32) {
         self.lists.set_charge(id, charge);
-        self.hit(id);
+        self.touch(id);
     }
 
     fn remove(&mut self, id: EntryId, _charge: u32) {

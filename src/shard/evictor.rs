@@ -13,7 +13,7 @@
 //! # Invariants
 //!
 //! 1. The policy's residents are the used lanes, and the entry that is being stored:
-//!    `Pending::newcomer`.
+//!    `Pending::arrival`.
 //! 2. A policy that has panicked, or whose entries were cleared away, is replaced before it is
 //!    called again: `is_outdated`.
 //! 3. The account holds `bytes` for the policy. [`Writer::account_for_policy`](super::Writer)
@@ -26,29 +26,24 @@ use super::entries::Entries;
 use super::prefetch::Announced;
 use crate::hash::KeyHash;
 use crate::policy::{
-    EvictionPolicy, MAX_UNKNOWN, PolicyContext, PolicyFactory, Recency, Renumbering, ResidentSource, Residents,
+    Arrival, Evicted, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, Renumbering, ResidentSource,
+    Residents,
 };
 use crate::units::EntryId;
 
 /// The part of the evictor that each store changes.
 pub(super) struct Pending {
-    /// The entry that is being stored: it has an id for the policy, and no location yet.
-    newcomer: Option<Newcomer>,
+    /// The entry that came last, until it has its place in the policy. While it is being stored it
+    /// has an id for the policy, and no location yet.
+    arrival: Arrival,
     /// The entry that is being updated, and the charge that the policy was told of already.
     updated: Option<(EntryId, NonZeroU32)>,
     announced: Announced,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Newcomer {
-    id: EntryId,
-    hash: KeyHash,
-    charge: u32,
-}
-
 impl Pending {
     pub(super) fn new() -> Self {
-        Self { newcomer: None, updated: None, announced: Announced::new() }
+        Self { arrival: Arrival::new(), updated: None, announced: Announced::new() }
     }
 
     /// Returns the victims that the policy announced last.
@@ -60,13 +55,13 @@ impl Pending {
     /// Returns `true` if an entry is being stored and the policy has not evicted it.
     #[inline]
     pub(super) fn has_newcomer(&self) -> bool {
-        self.newcomer.is_some()
+        self.arrival.being_stored().is_some()
     }
 
     /// Ends the store of an entry. Returns `true` if the policy has not evicted it meanwhile.
     #[inline]
     pub(super) fn end_insert(&mut self) -> bool {
-        self.newcomer.take().is_some()
+        self.arrival.end()
     }
 
     /// Ends an update: the ring has the charge that the policy was told of, or the policy is told
@@ -76,9 +71,9 @@ impl Pending {
         self.updated = None;
     }
 
-    /// Forgets what was being stored.
+    /// Forgets the entry that came last and the one that is being updated.
     pub(super) fn clear(&mut self) {
-        self.newcomer = None;
+        self.arrival = Arrival::new();
         self.updated = None;
     }
 
@@ -86,9 +81,9 @@ impl Pending {
     /// another.
     #[inline]
     fn charge_of(&self, id: EntryId) -> Option<u32> {
-        let newcomer = self.newcomer.map(|newcomer| (newcomer.id, newcomer.charge));
-        let pending = newcomer.or_else(|| self.updated.map(|(id, charge)| (id, charge.get())));
-        pending.and_then(|(pending, charge)| (pending == id).then_some(charge))
+        let newcomer = self.arrival.being_stored().map(|newcomer| (newcomer.id, newcomer.charge));
+        let in_store = newcomer.or_else(|| self.updated.map(|(id, charge)| (id, charge.get())));
+        in_store.and_then(|(in_store, charge)| (in_store == id).then_some(charge))
     }
 }
 
@@ -153,40 +148,43 @@ impl Evictor {
         }
     }
 
-    /// Lets the policy do what it has put off.
+    /// Gives the entry that came last its place in the policy.
     #[inline]
-    pub(super) fn settle(&mut self) {
-        self.policy.settle();
+    pub(super) fn settle(&mut self, pending: &Pending) {
+        pending.arrival.settle(&mut *self.policy);
+    }
+
+    /// Prefetches what [`settle`](Self::settle) will touch.
+    #[inline]
+    pub(super) fn prefetch(&self, pending: &Pending) {
+        pending.arrival.prefetch(&*self.policy);
     }
 
     /// Tells the policy of a read that found nothing.
     #[inline]
-    pub(super) fn missed(&mut self, hash: u64) {
+    pub(super) fn missed(&mut self, pending: &Pending, hash: u64) {
+        self.settle(pending);
         self.policy.missed(hash);
     }
 
     /// Tells the policy of a read.
     #[inline]
-    pub(super) fn touch(&mut self, id: EntryId) {
+    pub(super) fn touch(&mut self, pending: &Pending, id: EntryId) {
+        self.settle(pending);
         self.policy.touch(id);
     }
 
     /// Tells the policy of an entry that is about to be stored.
     #[inline]
     pub(super) fn insert(&mut self, pending: &mut Pending, id: EntryId, hash: KeyHash, charge: usize) {
-        let charge = charge_u32(charge);
-        pending.newcomer = Some(Newcomer { id, hash, charge });
-        self.policy.insert(id, hash.get(), charge);
+        let newcomer = Newcomer { id, hash: hash.get(), charge: charge_u32(charge) };
+        pending.arrival.begin(&mut *self.policy, newcomer);
     }
 
     /// Takes an insert back for which no space was found. Returns `true` if the policy has not
     /// evicted the entry meanwhile.
-    pub(super) fn undo_insert(&mut self, pending: &mut Pending) -> bool {
-        let newcomer = pending.newcomer.take();
-        if let Some(Newcomer { id, charge, .. }) = newcomer {
-            self.policy.remove(id, charge);
-        }
-        newcomer.is_some()
+    pub(super) fn undo_insert(&mut self, pending: &Pending) -> bool {
+        pending.arrival.cancel(&mut *self.policy)
     }
 
     /// Tells the policy of an update that is about to be stored.
@@ -194,33 +192,37 @@ impl Evictor {
     pub(super) fn update(&mut self, pending: &mut Pending, id: EntryId, old_charge: usize, charge: usize) {
         let (old_charge, charge) = (charge_u32(old_charge), charge_u32(charge));
         pending.updated = NonZeroU32::new(charge).map(|charge| (id, charge));
+        self.settle(pending);
         self.policy.update(id, old_charge, charge);
     }
 
     /// Takes an update back for which no space was found.
-    pub(super) fn undo_update(&mut self, id: EntryId, old_charge: usize, charge: usize) {
+    pub(super) fn undo_update(&mut self, pending: &Pending, id: EntryId, old_charge: usize, charge: usize) {
+        self.settle(pending);
         self.policy.update(id, charge_u32(charge), charge_u32(old_charge));
     }
 
     /// Has the policy forget a resident that it has not chosen.
     #[inline]
     pub(super) fn forget(&mut self, pending: &Pending, entries: &Entries, id: EntryId) {
-        self.policy.remove(id, charge_of(pending, entries, id));
+        let charge = charge_of(pending, entries, id);
+        pending.arrival.remove(&mut *self.policy, id, charge);
     }
 
     /// Chooses who leaves.
-    pub(super) fn choose(&mut self, pending: &mut Pending, entries: &Entries) -> Victim {
+    pub(super) fn choose(&mut self, pending: &Pending, entries: &Entries) -> Victim {
         for _ in 0..MAX_UNKNOWN {
             let hashed = Cell::new(None);
             let source = Source { entries, pending, hashed: &hashed };
-            let Some(victim) = self.policy.evict(&mut Residents::new(&source)) else { break };
-            if pending.newcomer.is_some_and(|newcomer| newcomer.id == victim) {
-                pending.newcomer = None;
-                return Victim::Newcomer;
-            }
-            if entries.live(victim).is_some() {
-                let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
-                return Victim::Entry(victim, hash);
+            match pending.arrival.evict(&mut *self.policy, &mut Residents::new(&source)) {
+                None => break,
+                Some(Evicted::Newcomer(_)) => return Victim::Newcomer,
+                Some(Evicted::Resident(victim)) => {
+                    if entries.live(victim).is_some() {
+                        let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
+                        return Victim::Entry(victim, hash);
+                    }
+                }
             }
         }
         self.choose_any(pending, entries)
@@ -242,7 +244,8 @@ impl Evictor {
     }
 
     /// Tells the policy of the ids in a larger index.
-    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+    pub(super) fn renumber(&mut self, pending: &Pending, moved: &Renumbering) {
+        self.settle(pending);
         self.policy.renumber(moved);
     }
 
@@ -282,17 +285,11 @@ fn charge_of(pending: &Pending, entries: &Entries, id: EntryId) -> u32 {
 pub(super) struct NoPolicy;
 
 impl EvictionPolicy for NoPolicy {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-    fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
-    fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn insert(&mut self, _newcomer: &Newcomer) {}
     fn remove(&mut self, _id: EntryId, _charge: u32) {}
-    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
-    fn set_capacity(&mut self, _charge: u64) {}
     fn renumber(&mut self, _moved: &Renumbering) {}
     fn bytes(&self) -> usize {
         0
@@ -319,7 +316,8 @@ impl ResidentSource for Source<'_> {
     }
 
     fn hash(&self, id: EntryId) -> u64 {
-        let newcomer = self.pending.newcomer.filter(|newcomer| newcomer.id == id).map(|newcomer| newcomer.hash);
+        let newcomer = self.pending.arrival.being_stored().filter(|newcomer| newcomer.id == id);
+        let newcomer = newcomer.map(|newcomer| KeyHash::new(newcomer.hash));
         let hash = newcomer.or_else(|| self.entries.live(id).map(|live| self.entries.hash_of(live)));
         let Some(hash) = hash else { return 0 };
         self.hashed.set(Some((id, hash)));

@@ -130,7 +130,8 @@ impl Writer<'_> {
         lent.keep();
         self.shard.account.note_table(table_bytes(table.buckets()));
         self.shard.account.give_table(old.release());
-        self.state.evictor.renumber(&moved);
+        let State { evictor, pending, .. } = &mut *self.state;
+        evictor.renumber(pending, &moved);
         self.state.counts.index_growths += 1;
     }
 

@@ -167,7 +167,7 @@ impl State {
     fn prefetch_to_store(&self) {
         let (ring, table) = (self.entries.ring(), self.entries.table());
         ring.prefetch_tail();
-        self.evictor.policy().prefetch();
+        self.evictor.prefetch(&self.pending);
         // Its location is known when the next one is announced.
         table.prefetch_lane(self.pending.announced().newest());
         let victim = self.pending.announced().oldest();

@@ -18,18 +18,18 @@ impl Writer<'_> {
             self.drain(touches);
         }
         if let Some(misses) = &self.shard.misses {
-            let evictor = &mut self.state.evictor;
-            misses.drain(|hash| evictor.missed(hash));
+            let State { evictor, pending, .. } = &mut *self.state;
+            misses.drain(|hash| evictor.missed(pending, hash));
         }
     }
 
     fn drain(&mut self, touches: &TouchLog) {
-        let State { evictor, entries, .. } = &mut *self.state;
+        let State { evictor, pending, entries, .. } = &mut *self.state;
         touches.drain(|id| {
             // A touch may be older than the entry that has the id by now, or the id older than the
             // index.
             if entries.live(id).is_some() {
-                evictor.touch(id);
+                evictor.touch(pending, id);
             }
         });
     }

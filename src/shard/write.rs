@@ -75,7 +75,8 @@ impl Writer<'_> {
         // settle anyway; and not if the index is full, as that eviction is to weigh the entry that
         // came last.
         if condition == Condition::Always && !is_over && schedule.is_ok() && self.state.entries.have_room() {
-            self.state.evictor.settle();
+            let State { evictor, pending, .. } = &mut *self.state;
+            evictor.settle(pending);
         }
         let present = self.find_present(hash, key);
         let is_fresh = matches!(present, Presence::Fresh(_));
@@ -229,7 +230,8 @@ impl Writer<'_> {
                 Ok(Stored::Updated)
             }
             (None, Some(_)) => {
-                self.state.evictor.undo_update(id, old, charge);
+                let State { evictor, pending, .. } = &mut *self.state;
+                evictor.undo_update(pending, id, old, charge);
                 Err(NoSpace)
             }
             // The policy has evicted the old entry. This one is new.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytecache::policy::{EntryId, EvictionPolicy, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, ManualClock, Policy, RemovalCause, StableHash, TICK};
 
@@ -209,17 +209,11 @@ fn panics_of_a_listener_are_caught_and_counted() {
 struct Never;
 
 impl EvictionPolicy for Never {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-    fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
-    fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn insert(&mut self, _newcomer: &Newcomer) {}
     fn remove(&mut self, _id: EntryId, _charge: u32) {}
-    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
-    fn set_capacity(&mut self, _charge: u64) {}
     fn renumber(&mut self, _moved: &Renumbering) {}
     fn bytes(&self) -> usize {
         0

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytecache::policy::{EntryId, EvictionPolicy, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{
     BuildError, Cache, CacheBuilder, Clock, Lifetime, ManualClock, Policy, Remaining, StableHash, SystemClock, TICK,
@@ -755,19 +755,13 @@ struct Panicking {
 }
 
 impl EvictionPolicy for Panicking {
-    fn recency(&self) -> Recency {
-        Recency::Counted
-    }
-    fn insert(&mut self, _id: EntryId, _hash: u64, _charge: u32) {}
-    fn touch(&mut self, _id: EntryId) {}
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
+    fn insert(&mut self, _newcomer: &Newcomer) {}
     fn remove(&mut self, _id: EntryId, _charge: u32) {
         assert!(!self.in_remove.load(Ordering::Relaxed), "on purpose");
     }
-    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
-    fn set_capacity(&mut self, _charge: u64) {}
     fn renumber(&mut self, _moved: &Renumbering) {
         assert!(!self.in_renumber.load(Ordering::Relaxed), "on purpose");
     }

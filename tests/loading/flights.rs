@@ -656,23 +656,17 @@ fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
 #[test]
 fn a_policy_that_panics_while_a_result_is_stored_is_a_panic_of_the_load() {
     let _alone = alone();
-    use bytecache::policy::{EntryId, EvictionPolicy, Recency};
-    use bytecache::policy::{Renumbering, Residents};
+    use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
     struct Bad;
     impl EvictionPolicy for Bad {
-        fn recency(&self) -> Recency {
-            Recency::Counted
+        fn prepare_insert(&mut self, newcomer: &Newcomer) {
+            assert!(newcomer.charge < 1000, "the policy does not like it");
         }
-        fn insert(&mut self, _: EntryId, _: u64, charge: u32) {
-            assert!(charge < 1000, "the policy does not like it");
-        }
-        fn touch(&mut self, _: EntryId) {}
-        fn update(&mut self, _: EntryId, _: u32, _: u32) {}
+        fn insert(&mut self, _: &Newcomer) {}
         fn remove(&mut self, _: EntryId, _: u32) {}
-        fn evict(&mut self, _: &mut Residents<'_>) -> Option<EntryId> {
+        fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
             None
         }
-        fn set_capacity(&mut self, _: u64) {}
         fn renumber(&mut self, _: &Renumbering) {}
         fn bytes(&self) -> usize {
             0

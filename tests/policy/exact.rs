@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytecache::policy::{
-    EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
 };
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy, StableHash};
@@ -49,16 +49,16 @@ impl EvictionPolicy for Recorder {
     fn recency(&self) -> Recency {
         self.policy.recency()
     }
-    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
-        self.note(Event::Insert { hash });
-        self.hashes.insert(id, hash);
-        self.policy.insert(id, hash, charge);
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
+        self.note(Event::Insert { hash: newcomer.hash });
+        self.hashes.insert(newcomer.id, newcomer.hash);
+        self.policy.prepare_insert(newcomer);
     }
-    fn settle(&mut self) {
-        self.policy.settle();
+    fn prefetch_insert(&self, newcomer: &Newcomer) {
+        self.policy.prefetch_insert(newcomer);
     }
-    fn prefetch(&self) {
-        self.policy.prefetch();
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.policy.insert(newcomer);
     }
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
@@ -77,8 +77,8 @@ impl EvictionPolicy for Recorder {
     fn remove(&mut self, id: EntryId, charge: u32) {
         self.policy.remove(id, charge);
     }
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let victim = self.policy.evict(residents)?;
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        let victim = self.policy.evict(newcomer, residents)?;
         self.note(Event::Victim { hash: self.hashes[&victim] });
         Some(victim)
     }
@@ -101,6 +101,8 @@ impl EvictionPolicy for Recorder {
 struct Twin {
     policy: Box<dyn EvictionPolicy>,
     script: Events,
+    /// The newcomer that has no place yet.
+    waiting: Option<Newcomer>,
     /// What the simulator says was missed.
     missed: Arc<Mutex<Vec<u64>>>,
 }
@@ -112,7 +114,13 @@ impl Twin {
         while let Some(&event) = script.front() {
             match event {
                 Event::Capacity(charge) => self.policy.set_capacity(charge),
-                Event::Missed { hash } => self.policy.missed(hash),
+                Event::Missed { hash } => {
+                    // In the cache, too, the newcomer gets its place before that.
+                    if let Some(newcomer) = self.waiting.take() {
+                        self.policy.insert(&newcomer);
+                    }
+                    self.policy.missed(hash);
+                }
                 _ => break,
             }
             script.pop_front();
@@ -132,8 +140,15 @@ impl EvictionPolicy for Twin {
     fn recency(&self) -> Recency {
         self.policy.recency()
     }
-    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
-        self.called().insert(id, hash, charge);
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
+        self.called().prepare_insert(newcomer);
+        self.waiting = Some(*newcomer);
+    }
+    fn insert(&mut self, _newcomer: &Newcomer) {
+        self.told();
+        if let Some(newcomer) = self.waiting.take() {
+            self.policy.insert(&newcomer);
+        }
     }
     fn touch(&mut self, id: EntryId) {
         self.told().touch(id);
@@ -150,8 +165,10 @@ impl EvictionPolicy for Twin {
     fn remove(&mut self, id: EntryId, charge: u32) {
         self.told().remove(id, charge);
     }
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        self.called().evict(residents)
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        let victim = self.called().evict(newcomer, residents);
+        self.waiting.take_if(|waiting| Some(waiting.id) == victim);
+        victim
     }
     fn set_capacity(&mut self, _charge: u64) {}
     fn renumber(&mut self, _moved: &Renumbering) {
@@ -225,7 +242,12 @@ impl Pair {
         script.lock().unwrap().append(&mut events.lock().unwrap());
         let context: PolicyContext = context.lock().unwrap().take().unwrap();
         let missed = Arc::<Mutex<Vec<u64>>>::default();
-        let twin = Twin { policy: policy.build(&context), script: Arc::clone(&script), missed: Arc::clone(&missed) };
+        let twin = Twin {
+            policy: policy.build(&context),
+            script: Arc::clone(&script),
+            waiting: None,
+            missed: Arc::clone(&missed),
+        };
         let simulator = Simulator::custom(|_| Box::new(twin), MAX_BYTES as u64, Unit::Bytes);
         Self {
             policy,

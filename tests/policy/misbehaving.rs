@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, StableHash};
 
@@ -20,6 +20,7 @@ const PANIC: &str = "the policy has panicked";
 enum Method {
     New,
     Recency,
+    PrepareInsert,
     Insert,
     Touch,
     Update,
@@ -95,11 +96,15 @@ impl EvictionPolicy for Queue {
         self.recency
     }
 
-    fn insert(&mut self, id: EntryId, _hash: u64, charge: u32) {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
+        self.fuse.blow(Method::PrepareInsert);
+        assert!(newcomer.id.index() < self.ids && newcomer.charge > 0);
+        self.first.get_or_insert(newcomer.id);
+    }
+
+    fn insert(&mut self, newcomer: &Newcomer) {
         self.fuse.blow(Method::Insert);
-        assert!(id.index() < self.ids && charge > 0);
-        self.first.get_or_insert(id);
-        self.residents.push_back((id, charge));
+        self.residents.push_back((newcomer.id, newcomer.charge));
         assert!(self.residents.len() <= self.max_entries);
     }
 
@@ -119,7 +124,7 @@ impl EvictionPolicy for Queue {
         self.forget(id, charge);
     }
 
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         self.fuse.blow(Method::Evict);
         let known = |&(id, charge): &(EntryId, u32)| {
             assert_eq!(residents.charge(id), charge);
@@ -127,7 +132,9 @@ impl EvictionPolicy for Queue {
         };
         match self.choice {
             Choice::Oldest => self.residents.pop_front().as_ref().map(known),
-            Choice::Newest => self.residents.pop_back().as_ref().map(known),
+            Choice::Newest => {
+                newcomer.map(|newcomer| newcomer.id).or_else(|| self.residents.pop_back().as_ref().map(known))
+            }
             Choice::Nobody => None,
             Choice::Strangers => {
                 let id = EntryId::new(if self.residents.len() % 2 == 0 {
@@ -208,7 +215,7 @@ fn provoke(cache: &Cache, method: Method, step: usize) {
         // A full log is drained by the reader that fills it, without any store.
         Method::Touch => assert!(cache.get(known).is_some()),
         Method::New => cache.clear(),
-        Method::Insert | Method::Evict | Method::SetCapacity | Method::Renumber => {
+        Method::PrepareInsert | Method::Insert | Method::Evict | Method::SetCapacity | Method::Renumber => {
             insert(cache, &keys(true).nth(10 + step).unwrap());
         }
         Method::Recency => unreachable!("asked once, before there is a cache"),
@@ -262,6 +269,12 @@ fn works(cache: &Cache) {
     cache.clear();
     assert!(cache.is_empty());
     cache.validate();
+}
+
+#[test]
+fn a_panic_in_prepare_insert_empties_only_its_shard() {
+    let _alone = alone();
+    a_panic_empties_only_its_shard(Recency::Counted, Method::PrepareInsert);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytecache::Policy;
 use bytecache::policy::{
-    EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -128,7 +128,7 @@ impl Subject {
                 CUSTOM => Box::new(Queue::default()),
                 name => name.parse::<Policy>().unwrap().build(&context),
             };
-            Box::new(Watched { policy, charges: vec![None; context.ids()] })
+            Box::new(Watched { policy, charges: vec![None; context.ids()], waiting: None })
         };
         Simulator::custom(watched, capacity, unit)
     }
@@ -143,23 +143,17 @@ impl EvictionPolicy for Queue {
         Recency::Ordered
     }
 
-    fn insert(&mut self, id: EntryId, _hash: u64, _charge: u32) {
-        self.0.push_back(id);
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.0.push_back(newcomer.id);
     }
-
-    fn touch(&mut self, _id: EntryId) {}
-
-    fn update(&mut self, _id: EntryId, _old_charge: u32, _charge: u32) {}
 
     fn remove(&mut self, id: EntryId, _charge: u32) {
         self.0.retain(|&other| other != id);
     }
 
-    fn evict(&mut self, _residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         self.0.pop_front()
     }
-
-    fn set_capacity(&mut self, _charge: u64) {}
 
     fn renumber(&mut self, moved: &Renumbering) {
         self.0.iter_mut().for_each(|id| *id = moved.get(*id).unwrap());
@@ -170,11 +164,13 @@ impl EvictionPolicy for Queue {
     }
 }
 
-/// A policy that is held to name residents only, and that is told of their charges rightly.
+/// A policy that names residents only, and that is called in the order of the contract, with the right charges.
 struct Watched {
     policy: Box<dyn EvictionPolicy>,
     /// The charge of each id that is resident.
     charges: Vec<Option<u32>>,
+    /// The newcomer that has no place yet.
+    waiting: Option<Newcomer>,
 }
 
 impl EvictionPolicy for Watched {
@@ -182,35 +178,45 @@ impl EvictionPolicy for Watched {
         self.policy.recency()
     }
 
-    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
-        self.charges[id.index()] = Some(charge);
-        self.policy.insert(id, hash, charge);
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
+        assert_eq!(self.waiting.replace(*newcomer), None, "the newcomer before it has no place");
+        self.charges[newcomer.id.index()] = Some(newcomer.charge);
+        self.policy.prepare_insert(newcomer);
     }
 
-    fn settle(&mut self) {
-        self.policy.settle();
+    fn prefetch_insert(&self, newcomer: &Newcomer) {
+        assert_eq!(self.waiting.as_ref(), Some(newcomer));
+        self.policy.prefetch_insert(newcomer);
     }
 
-    fn prefetch(&self) {
-        self.policy.prefetch();
+    fn insert(&mut self, newcomer: &Newcomer) {
+        assert_eq!(self.waiting.take().as_ref(), Some(newcomer));
+        self.policy.insert(newcomer);
     }
 
     fn touch(&mut self, id: EntryId) {
+        assert_eq!(self.waiting, None);
         self.policy.touch(id);
     }
 
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        assert_eq!(self.waiting, None);
         assert_eq!(self.charges[id.index()].replace(charge), Some(old_charge));
         self.policy.update(id, old_charge, charge);
     }
 
     fn remove(&mut self, id: EntryId, charge: u32) {
+        assert!(self.waiting.is_none_or(|waiting| waiting.id != id));
         assert_eq!(self.charges[id.index()].take(), Some(charge));
         self.policy.remove(id, charge);
     }
 
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let victim = self.policy.evict(residents).expect("somebody is named while there is anybody");
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        assert_eq!(newcomer, self.waiting.as_ref());
+        let victim = self.policy.evict(newcomer, residents);
+        assert!(victim.is_some() || newcomer.is_some(), "none is named while there is a resident");
+        let victim = victim?;
+        self.waiting.take_if(|waiting| waiting.id == victim);
         assert_eq!(self.charges[victim.index()].take(), Some(residents.charge(victim)), "a stranger is named");
         Some(victim)
     }
@@ -220,6 +226,7 @@ impl EvictionPolicy for Watched {
     }
 
     fn renumber(&mut self, moved: &Renumbering) {
+        assert_eq!(self.waiting, None);
         moved.apply(&mut self.charges);
         self.policy.renumber(moved);
     }

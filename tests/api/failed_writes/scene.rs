@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytecache::policy::{EntryId, EvictionPolicy, PolicyContext, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, Lifetime, LoadError, Loaded, ManualClock, Policy, RemovalCause, Value};
 
@@ -47,7 +47,7 @@ struct Awkward {
     /// Whether an entry that is updated is the next victim.
     evicts_updated: bool,
     updated: Option<EntryId>,
-    /// Whether it panics when a store begins.
+    /// Whether it panics when an entry gets its place.
     panics: Arc<AtomicBool>,
 }
 
@@ -55,13 +55,13 @@ impl EvictionPolicy for Awkward {
     fn recency(&self) -> Recency {
         self.policy.recency()
     }
-    fn insert(&mut self, id: EntryId, hash: u64, charge: u32) {
+    fn prepare_insert(&mut self, newcomer: &Newcomer) {
         self.more = (self.more + 64).min(self.most);
-        self.policy.insert(id, hash, charge);
+        self.policy.prepare_insert(newcomer);
     }
-    fn settle(&mut self) {
+    fn insert(&mut self, newcomer: &Newcomer) {
         assert!(!self.panics.load(Ordering::Relaxed), "on purpose");
-        self.policy.settle();
+        self.policy.insert(newcomer);
     }
     fn touch(&mut self, id: EntryId) {
         self.policy.touch(id);
@@ -73,12 +73,12 @@ impl EvictionPolicy for Awkward {
     fn remove(&mut self, id: EntryId, charge: u32) {
         self.policy.remove(id, charge);
     }
-    fn evict(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         if let Some(id) = self.updated.take() {
             self.policy.remove(id, residents.charge(id));
             return Some(id);
         }
-        self.policy.evict(residents)
+        self.policy.evict(newcomer, residents)
     }
     fn set_capacity(&mut self, charge: u64) {
         self.policy.set_capacity(charge);
@@ -96,7 +96,7 @@ fn awkward(context: &PolicyContext, most: usize, evicts_updated: bool) -> Awkwar
     Awkward { policy, more: 0, most, evicts_updated, updated: None, panics: Arc::default() }
 }
 
-/// LRU that panics when a store begins, once that is wanted.
+/// LRU that panics when the entry that came last gets its place, once that is wanted.
 pub(crate) fn panicking(context: &PolicyContext, panics: &Arc<AtomicBool>) -> Box<dyn EvictionPolicy> {
     Box::new(Awkward { panics: Arc::clone(panics), ..awkward(context, 0, false) })
 }

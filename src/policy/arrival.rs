@@ -1,0 +1,137 @@
+//! The newcomer between the search for its room and its place in the policy.
+//!
+//! A shard and the simulator call a policy through an [`Arrival`], so both call in the same order.
+//! The newcomer gets its place late: when the next access begins. By then the memory that this
+//! touches has been prefetched, and the memory of the next access is on its way.
+//!
+//! ```text
+//!   begin(x)      insert(w), the newcomer before x, if it waits; then prepare_insert(x)
+//!   evict() ...   evict(Some(x)) until there is room
+//!   end()         x is stored, and waits
+//!   settle()      insert(x)
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Each `prepare_insert(x)` is followed by one `insert(x)`, unless the policy evicts `x` first.
+//! 2. `evict` gets the newcomer until it has its place.
+
+use core::cell::Cell;
+
+use super::{EntryId, EvictionPolicy, Newcomer, Residents};
+
+/// The entry that came last, while it is being stored or waits for its place.
+///
+/// The flags are cells, as a policy asks for the newcomer's charge while it evicts.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    newcomer: Newcomer,
+    /// Room is being made for the newcomer.
+    is_being_stored: Cell<bool>,
+    /// The policy has not inserted the newcomer.
+    is_waiting: Cell<bool>,
+}
+
+impl Arrival {
+    pub(crate) fn new() -> Self {
+        let newcomer = Newcomer { id: EntryId::new(0), hash: 0, charge: 0 };
+        Self { newcomer, is_being_stored: Cell::new(false), is_waiting: Cell::new(false) }
+    }
+
+    /// Announces a key that comes in. The newcomer before it gets its place.
+    #[inline]
+    pub(crate) fn begin(&mut self, policy: &mut dyn EvictionPolicy, newcomer: Newcomer) {
+        self.settle(policy);
+        self.newcomer = newcomer;
+        self.is_being_stored.set(true);
+        self.is_waiting.set(true);
+        policy.prepare_insert(&self.newcomer);
+    }
+
+    /// Gives the newcomer its place, if it waits for that.
+    #[inline]
+    pub(crate) fn settle(&self, policy: &mut dyn EvictionPolicy) {
+        if self.is_waiting.replace(false) {
+            policy.insert(&self.newcomer);
+        }
+    }
+
+    /// Prefetches what [`settle`](Self::settle) will touch.
+    #[inline]
+    pub(crate) fn prefetch(&self, policy: &dyn EvictionPolicy) {
+        if let Some(newcomer) = self.waiting() {
+            policy.prefetch_insert(newcomer);
+        }
+    }
+
+    /// Asks the policy for a victim. The newcomer, too, may be one.
+    #[inline]
+    pub(crate) fn evict(&self, policy: &mut dyn EvictionPolicy, residents: &mut Residents<'_>) -> Option<Evicted> {
+        let victim = match policy.evict(self.waiting(), residents) {
+            Some(victim) => victim,
+            None => self.evict_last(policy, residents)?,
+        };
+        if victim == self.newcomer.id {
+            self.is_waiting.set(false);
+            if self.is_being_stored.replace(false) {
+                return Some(Evicted::Newcomer(victim));
+            }
+        }
+        Some(Evicted::Resident(victim))
+    }
+
+    /// Asks for a victim when nothing but the newcomer is left: it leaves like any other entry.
+    #[cold]
+    fn evict_last(&self, policy: &mut dyn EvictionPolicy, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.waiting()?;
+        self.settle(policy);
+        policy.evict(None, residents)
+    }
+
+    /// Has the policy forget an entry. The newcomer gets its place before that, so that it leaves
+    /// no more behind than others.
+    #[inline]
+    pub(crate) fn remove(&self, policy: &mut dyn EvictionPolicy, id: EntryId, charge: u32) {
+        if id == self.newcomer.id {
+            self.settle(policy);
+        }
+        policy.remove(id, charge);
+    }
+
+    /// Ends the store of the newcomer. Returns `true` if the policy has not evicted it meanwhile.
+    #[inline]
+    pub(crate) fn end(&self) -> bool {
+        self.is_being_stored.replace(false)
+    }
+
+    /// Takes the store of the newcomer back. Returns `true` if the policy has not evicted it
+    /// meanwhile.
+    pub(crate) fn cancel(&self, policy: &mut dyn EvictionPolicy) -> bool {
+        let was_being_stored = self.is_being_stored.replace(false);
+        if was_being_stored {
+            self.remove(policy, self.newcomer.id, self.newcomer.charge);
+        }
+        was_being_stored
+    }
+
+    /// Returns the newcomer while room is made for it, or `None` if no entry is being stored.
+    #[inline]
+    pub(crate) fn being_stored(&self) -> Option<&Newcomer> {
+        self.is_being_stored.get().then_some(&self.newcomer)
+    }
+
+    /// Returns the newcomer that has no place yet.
+    #[inline]
+    fn waiting(&self) -> Option<&Newcomer> {
+        self.is_waiting.get().then_some(&self.newcomer)
+    }
+}
+
+/// A victim that the policy has named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evicted {
+    /// An entry that the policy takes for a resident.
+    Resident(EntryId),
+    /// The entry that is being stored.
+    Newcomer(EntryId),
+}

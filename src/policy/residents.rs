@@ -1,0 +1,67 @@
+//! [`Residents`]: the answers that a policy gets about the entries of its shard.
+
+use core::fmt;
+
+use super::EntryId;
+
+/// The entries of a shard, as [`EvictionPolicy::evict`](super::EvictionPolicy::evict) may ask for
+/// them: their visits, hashes and charges.
+///
+/// An id that is not resident has no visits, the hash 0 and the charge 0.
+pub struct Residents<'a> {
+    source: &'a dyn ResidentSource,
+}
+
+/// The source of the answers of [`Residents`]. Ids that are not resident have no visits, no hash
+/// and no charge.
+pub(crate) trait ResidentSource {
+    fn visits(&self, id: EntryId) -> u8;
+    fn set_visits(&self, id: EntryId, visits: u8);
+    fn hash(&self, id: EntryId) -> u64;
+    fn charge(&self, id: EntryId) -> u32;
+    fn expect(&self, id: EntryId);
+}
+
+impl<'a> Residents<'a> {
+    pub(crate) fn new(source: &'a dyn ResidentSource) -> Self {
+        Self { source }
+    }
+
+    /// Returns how often the entry was read since its visits were last set, from 0 to 3. For
+    /// [`Recency::Counted`](super::Recency::Counted).
+    #[must_use]
+    pub fn visits(&self, id: EntryId) -> u8 {
+        self.source.visits(id)
+    }
+
+    /// Sets the entry's visits. A number above 3 counts as 3.
+    pub fn set_visits(&mut self, id: EntryId, visits: u8) {
+        self.source.set_visits(id, visits);
+    }
+
+    /// Returns the hash of the entry's key: [`Newcomer::hash`](super::Newcomer::hash). Reads the
+    /// key.
+    #[must_use]
+    pub fn hash(&self, id: EntryId) -> u64 {
+        self.source.hash(id)
+    }
+
+    /// Returns the entry's charge in bytes, as `insert` or `update` named it last. Reads the
+    /// entry's header.
+    #[must_use]
+    pub fn charge(&self, id: EntryId) -> u32 {
+        self.source.charge(id)
+    }
+
+    /// Announces that `id` will probably be evicted soon, so that its cache lines are prefetched.
+    /// Only a hint.
+    pub fn expect(&self, id: EntryId) {
+        self.source.expect(id);
+    }
+}
+
+impl fmt::Debug for Residents<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Residents").finish_non_exhaustive()
+    }
+}
