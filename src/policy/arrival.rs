@@ -51,7 +51,8 @@ impl Arrival {
     /// Gives the newcomer its place, if it waits for that.
     #[inline]
     pub(crate) fn settle(&self, policy: &mut dyn EvictionPolicy) {
-        if self.is_waiting.replace(false) {
+        if self.is_waiting.get() {
+            self.is_waiting.set(false);
             policy.insert(&self.newcomer);
         }
     }

@@ -136,52 +136,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod adaptive;
-mod arc;
+mod algorithms;
 mod arrival;
-mod border;
-mod charges;
-mod choice;
-mod clock;
-mod fifo;
-mod gdsf;
-mod ghost;
-mod ghost_sets;
-mod heap;
-mod id_set;
-mod lfu;
-mod list;
-mod lru;
-mod mru;
+mod built_in;
 mod parameter;
-mod queue;
 mod renumbering;
 mod residents;
-mod rounds;
-mod s3fifo;
-mod sieve;
 mod simulate;
-mod sketch;
-mod slru;
-mod tiny_lfu;
-mod two_queue;
+mod structures;
 
 use std::sync::Arc;
 
-pub use adaptive::{AdaptiveConfig, Favor};
+pub use algorithms::{
+    AdaptiveConfig, Ageing, ClockConfig, Favor, LfuConfig, Policy, S3FifoConfig, SlruConfig, TinyLfuConfig, Tuned,
+    TwoQueueConfig,
+};
 pub(crate) use arrival::{Arrival, Evicted};
-pub use choice::{Policy, Tuned};
-pub use clock::ClockConfig;
-pub use lfu::{Ageing, LfuConfig};
 pub use renumbering::Renumbering;
 pub(crate) use residents::ResidentSource;
 pub use residents::Residents;
-pub use s3fifo::S3FifoConfig;
 pub(crate) use simulate::MAX_UNKNOWN;
 pub use simulate::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
-pub use slru::SlruConfig;
-pub use tiny_lfu::TinyLfuConfig;
-pub use two_queue::TwoQueueConfig;
 
 pub use crate::units::EntryId;
 use crate::units::MAX_IDS;

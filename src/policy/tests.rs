@@ -1,4 +1,5 @@
-//! Traces worked out by hand, S3-FIFO's among them, and renumbering: what only a shard does to a policy.
+//! The test of a policy by a trace that was worked out by hand, and renumbering, which only a shard
+//! does to a policy.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -37,51 +38,6 @@ pub(super) fn follow_charged(policy: impl Into<Policy>, capacity: u64, steps: &[
         }
         simulator.validate();
     }
-}
-
-#[test]
-fn s3_fifo_on_a_hand_worked_trace() {
-    use Outcome::{Evicts, Hit, Miss};
-    let mut steps: Vec<_> = (0..10).map(|key| (key, Miss)).collect();
-    steps.extend([
-        (0, Hit),
-        (0, Hit),
-        (1, Hit),
-        // The small queue's share is 1, and it holds all. 0 was visited twice and goes to main; for 1 once is not
-        // enough.
-        (10, Evicts(&[1])),
-        (11, Evicts(&[2])),
-        // 1 is a ghost: it comes back straight to main, at the expense of the small queue's oldest.
-        (1, Evicts(&[3])),
-        // Small 4 to 11, main 0 1: small goes on being evicted from while it is over its share.
-        (20, Evicts(&[4])),
-        (21, Evicts(&[5])),
-        (22, Evicts(&[6])),
-        (0, Hit),
-        (1, Hit),
-    ]);
-    follow(Policy::S3Fifo, 10, &steps);
-    // The small queue's share is 2. Small | main, each from the oldest to the newest.
-    follow(
-        S3FifoConfig::new().small_percent(50).unwrap().promotion_visits(1).unwrap(),
-        4,
-        &[
-            (1, Miss),
-            (2, Miss),
-            (3, Miss),
-            (4, Miss),
-            (1, Hit),
-            (2, Hit),
-            (5, Evicts(&[3])), // 4 5 | 1 2
-            (1, Hit),
-            (6, Evicts(&[4])), // 5 6 | 1 2
-            (5, Hit),
-            (7, Evicts(&[2])), // 6 7 | 5 1: 5 was promoted, 1 went round
-            (3, Evicts(&[6])), // 7 | 5 1 3
-            (2, Evicts(&[5])), // 7 2 | 1 3: main leaves no ghosts
-            (8, Evicts(&[7])), // 2 8 | 1 3
-        ],
-    );
 }
 
 /// What only a shard knows of its entries: hash, charge and visits of each id.

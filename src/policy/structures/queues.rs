@@ -24,7 +24,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{EntryId, Renumbering, Residents};
+use super::QueueId;
+use crate::policy::{EntryId, Renumbering, Residents};
 use crate::units::{ID_BITS, MAX_IDS, to_u32};
 
 const NONE: u32 = u32::MAX;
@@ -36,49 +37,16 @@ const CLOSING_STEPS: usize = 48;
 /// An id has at most three visits, and may be spared once more than that.
 const MAX_ROUNDS: usize = 4;
 
-/// Which of a policy's queues or lists: it has up to four. An enum, so that an `Option` of one takes no more space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub(super) enum Queue {
-    First,
-    Second,
-    Third,
-    Fourth,
-}
-
-impl Queue {
-    const ALL: [Self; Self::MAX as usize] = [Self::First, Self::Second, Self::Third, Self::Fourth];
-    pub(super) const MAX: u8 = 4;
-
-    /// The queue with a number below [`MAX`](Self::MAX).
-    pub(super) const fn new(number: u8) -> Self {
-        Self::ALL[number as usize]
-    }
-
-    pub(super) fn index(self) -> usize {
-        self as usize
-    }
-
-    pub(super) fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The first `count` queues.
-    pub(super) fn first(count: usize) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().take(count)
-    }
-}
-
 /// An id in a queue, and its mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Queued {
-    pub(super) id: EntryId,
+pub(crate) struct Queued {
+    pub(crate) id: EntryId,
     /// At most [`MAX_MARK`](Self::MAX_MARK).
-    pub(super) mark: u8,
+    pub(crate) mark: u8,
 }
 
 impl Queued {
-    pub(super) const MAX_MARK: u8 = (1 << (u32::BITS - ID_BITS)) - 1;
+    pub(crate) const MAX_MARK: u8 = (1 << (u32::BITS - ID_BITS)) - 1;
 
     fn from_place(place: u32) -> Self {
         let [mark, ..] = (place >> ID_BITS).to_le_bytes();
@@ -105,7 +73,7 @@ fn id_of(place: u32) -> EntryId {
 /// `N` queues that share a pool of blocks. What pushes and pops write to comes first.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Queues<const N: usize> {
+pub(crate) struct Queues<const N: usize> {
     newer: [Part; N],
     older: [Part; N],
     places: Vec<u32>,
@@ -171,10 +139,10 @@ impl<const N: usize> Queues<N> {
     const SPARE_BLOCKS: u32 = N as u32;
 
     /// What pushes and pops mostly write to, at the start.
-    pub(super) const ENDS_BYTES: usize = N * size_of::<Part>();
+    pub(crate) const ENDS_BYTES: usize = N * size_of::<Part>();
 
     /// Queues that can hold `max_ids` together.
-    pub(super) fn new(max_ids: usize) -> Self {
+    pub(crate) fn new(max_ids: usize) -> Self {
         // Small pools get small blocks, as each queue leaves up to four partly used.
         let block_len = (max_ids / 256).next_power_of_two().clamp(8, 1024);
         let max_holes = max_ids / 16 + 8;
@@ -193,7 +161,7 @@ impl<const N: usize> Queues<N> {
             is_closing: [false; N],
             max_holes,
         };
-        for queue in Queue::first(N) {
+        for queue in QueueId::first(N) {
             for age in [Age::Older, Age::Newer] {
                 let block = queues.take_block();
                 *queues.part_mut(queue, age) = Part::starting_with(block);
@@ -202,21 +170,21 @@ impl<const N: usize> Queues<N> {
         queues
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         let holes = self.holes.iter().flatten().flatten();
         let holes: usize =
             holes.map(|holes| size_of::<Holes>() + holes.capacity() * (size_of::<(EntryId, u64)>() + 1) * 8 / 7).sum();
         self.places.capacity() * size_of::<u32>() + self.next_block.capacity() * size_of::<u32>() + holes
     }
 
-    fn part(&self, queue: Queue, age: Age) -> &Part {
+    fn part(&self, queue: QueueId, age: Age) -> &Part {
         match age {
             Age::Older => &self.older[queue.index()],
             Age::Newer => &self.newer[queue.index()],
         }
     }
 
-    fn part_mut(&mut self, queue: Queue, age: Age) -> &mut Part {
+    fn part_mut(&mut self, queue: QueueId, age: Age) -> &mut Part {
         match age {
             Age::Older => &mut self.older[queue.index()],
             Age::Newer => &mut self.newer[queue.index()],
@@ -224,7 +192,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Places in a queue, holes included.
-    fn len(&self, queue: Queue) -> usize {
+    fn len(&self, queue: QueueId) -> usize {
         self.older[queue.index()].len() + self.newer[queue.index()].len()
     }
 
@@ -234,13 +202,13 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Whether the place of an id is a hole.
-    fn is_hole(&self, queue: Queue, age: Age, id: EntryId, position: u64) -> bool {
+    fn is_hole(&self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         let holes = &self.holes[queue.index()][age as usize];
         holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
     }
 
     /// As [`is_hole`](Self::is_hole), of a place that is left behind: it is not counted any more.
-    fn was_hole(&mut self, queue: Queue, age: Age, id: EntryId, position: u64) -> bool {
+    fn was_hole(&mut self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         let Some(holes) = &mut self.holes[queue.index()][age as usize] else { return false };
         let Some(&tail) = holes.get(&id) else { return false };
         if position >= tail {
@@ -261,7 +229,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Adds an id that is in no queue.
-    pub(super) fn push(&mut self, queue: Queue, queued: impl Into<Queued>) {
+    pub(crate) fn push(&mut self, queue: QueueId, queued: impl Into<Queued>) {
         let place = queued.into().to_place();
         self.close_some_holes();
         if !self.push_place(queue, Age::Newer, place, Self::SPARE_BLOCKS) {
@@ -272,7 +240,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Adds a place at the tail of a part; `false` if that would leave fewer than `spare` free blocks.
-    fn push_place(&mut self, queue: Queue, age: Age, place: u32, spare: u32) -> bool {
+    fn push_place(&mut self, queue: QueueId, age: Age, place: u32, spare: u32) -> bool {
         let Part { tail, tail_block, .. } = *self.part(queue, age);
         if is_in_next_block(tail, self.block_shift) {
             if self.free_blocks <= spare {
@@ -289,12 +257,12 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Takes the oldest id out.
-    pub(super) fn pop(&mut self, queue: Queue) -> Option<Queued> {
+    pub(crate) fn pop(&mut self, queue: QueueId) -> Option<Queued> {
         self.pop_from(queue, Age::Older).or_else(|| self.pop_from(queue, Age::Newer))
     }
 
     #[inline]
-    fn pop_from(&mut self, queue: Queue, age: Age) -> Option<Queued> {
+    fn pop_from(&mut self, queue: QueueId, age: Age) -> Option<Queued> {
         // Ends: each round takes a place out.
         loop {
             let (place, position) = self.pop_place(queue, age)?;
@@ -305,7 +273,7 @@ impl<const N: usize> Queues<N> {
     }
 
     #[inline]
-    fn pop_place(&mut self, queue: Queue, age: Age) -> Option<(u32, u64)> {
+    fn pop_place(&mut self, queue: QueueId, age: Age) -> Option<(u32, u64)> {
         let Part { head, tail, head_block: emptied, .. } = *self.part(queue, age);
         if head == tail {
             return None;
@@ -322,7 +290,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// The id that is `ahead` places behind the head, if it is in the head's block and not a hole.
-    pub(super) fn peek(&self, queue: Queue, ahead: u32) -> Option<EntryId> {
+    pub(crate) fn peek(&self, queue: QueueId, ahead: u32) -> Option<EntryId> {
         let age = if self.part(queue, Age::Older).len() > 0 { Age::Older } else { Age::Newer };
         let part = self.part(queue, age);
         let position = part.head + u64::from(ahead);
@@ -335,7 +303,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Has the lines fetched that the eviction of a later id of the queue will touch.
-    pub(super) fn announce(&self, queue: Queue, residents: &Residents<'_>) {
+    pub(crate) fn announce(&self, queue: QueueId, residents: &Residents<'_>) {
         if let Some(id) = self.peek(queue, LOOKAHEAD) {
             residents.expect(id);
         }
@@ -345,9 +313,9 @@ impl<const N: usize> Queues<N> {
     ///
     /// `stay` should take something from the ids that it lets stay. If it never comes to an end, because readers give
     /// as fast, one leaves in spite of it after four rounds.
-    pub(super) fn pop_unless(
+    pub(crate) fn pop_unless(
         &mut self,
-        queue: Queue,
+        queue: QueueId,
         residents: &mut Residents<'_>,
         mut stay: impl FnMut(Queued, &mut Residents<'_>) -> Option<u8>,
     ) -> Option<EntryId> {
@@ -362,7 +330,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Makes a hole of an id that is in `queue`.
-    pub(super) fn remove(&mut self, queue: Queue, id: EntryId) {
+    pub(crate) fn remove(&mut self, queue: QueueId, id: EntryId) {
         // It may be in either part; in the other one it makes holes of nothing.
         for age in [Age::Older, Age::Newer] {
             let part = *self.part(queue, age);
@@ -383,7 +351,7 @@ impl<const N: usize> Queues<N> {
         if self.is_closing == [false; N] {
             return;
         }
-        for queue in Queue::first(N) {
+        for queue in QueueId::first(N) {
             if self.is_closing[queue.index()] {
                 self.close_holes(queue, CLOSING_STEPS);
             }
@@ -392,14 +360,14 @@ impl<const N: usize> Queues<N> {
 
     /// Closes all holes.
     fn close_all_holes(&mut self) {
-        for queue in Queue::first(N) {
+        for queue in QueueId::first(N) {
             self.close_holes(queue, usize::MAX);
             self.close_holes(queue, usize::MAX); // What was the older part had holes as well.
         }
     }
 
     /// Moves up to `steps` places from the newer part to the older one, but for the holes.
-    fn close_holes(&mut self, queue: Queue, steps: usize) {
+    fn close_holes(&mut self, queue: QueueId, steps: usize) {
         for _ in 0..steps {
             let Some((place, position)) = self.pop_place(queue, Age::Newer) else { break };
             if !self.was_hole(queue, Age::Newer, id_of(place), position) {
@@ -417,9 +385,9 @@ impl<const N: usize> Queues<N> {
     }
 
     /// The queues with the residents' new ids, and room for as many as there may be. Ids that are not resident are left out.
-    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let mut queues = Self::new(moved.max_entries());
-        for queue in Queue::first(N) {
+        for queue in QueueId::first(N) {
             while let Some(queued) = self.pop(queue) {
                 if let Some(id) = moved.get(queued.id) {
                     queues.push(queue, Queued { id, ..queued });
@@ -430,7 +398,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// The ids of a queue, from the oldest to the newest.
-    pub(super) fn ids(&self, queue: Queue) -> Vec<EntryId> {
+    pub(crate) fn ids(&self, queue: QueueId) -> Vec<EntryId> {
         let mut ids = Vec::new();
         for age in [Age::Older, Age::Newer] {
             let part = self.part(queue, age);
@@ -449,15 +417,15 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Checks that no id is queued twice, and that no block is lost; how many ids are queued.
-    pub(super) fn validate(&self) -> usize {
-        let ids: Vec<_> = Queue::first(N).flat_map(|queue| self.ids(queue)).collect();
+    pub(crate) fn validate(&self) -> usize {
+        let ids: Vec<_> = QueueId::first(N).flat_map(|queue| self.ids(queue)).collect();
         let different: HashSet<_> = ids.iter().collect();
         assert_eq!(different.len(), ids.len(), "an id is queued twice");
         let next = |&block: &u32| self.next_block.get(block as usize).copied();
         let free: HashSet<_> =
             core::iter::successors(Some(self.free_block), next).take(self.free_blocks as usize).collect();
         assert_eq!(free.len(), self.free_blocks as usize, "a block is free twice");
-        for queue in Queue::first(N) {
+        for queue in QueueId::first(N) {
             let holes = self.hole_counts[queue.index()];
             assert_eq!(self.ids(queue).len() + holes, self.len(queue), "holes were counted wrongly");
         }
@@ -480,7 +448,7 @@ mod tests {
         let mut queues = Queues::<2>::new(max_ids as usize);
         let mut model = [VecDeque::new(), VecDeque::new()];
         for (operation, number) in operations {
-            let queue = Queue::new(operation % 2);
+            let queue = QueueId::new(operation % 2);
             let at = model.iter().position(|ids: &VecDeque<u32>| ids.contains(&number));
             match (operation, at) {
                 (4, _) => assert_eq!(queues.pop(queue).map(|queued| queued.id.get()), model[queue.index()].pop_front()),
@@ -489,12 +457,12 @@ mod tests {
                     model[queue.index()].push_back(number);
                 }
                 (_, Some(at)) => {
-                    queues.remove(Queue::first(2).nth(at).unwrap(), id(number));
+                    queues.remove(QueueId::first(2).nth(at).unwrap(), id(number));
                     model[at].retain(|&other| other != number);
                 }
             }
         }
-        for queue in Queue::first(2) {
+        for queue in QueueId::first(2) {
             let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(|queued| queued.id.get()).collect();
             assert_eq!(ids, Vec::from(model[queue.index()].clone()));
         }
@@ -503,7 +471,7 @@ mod tests {
     #[test]
     fn holes_are_closed_a_bounded_number_at_a_time() {
         const IDS: u32 = 100_000;
-        let queue = Queue::new(0);
+        let queue = QueueId::new(0);
         let mut queues = Queues::<1>::new(IDS as usize);
         (0..IDS).for_each(|number| queues.push(queue, id(number)));
         let mut most = 0;
@@ -523,7 +491,7 @@ mod tests {
     #[test]
     fn holes_of_one_id_are_closed_as_those_of_many_are() {
         const IDS: u32 = 20_000;
-        let queue = Queue::new(0);
+        let queue = QueueId::new(0);
         let mut queues = Queues::<1>::new(IDS as usize);
         (0..IDS).for_each(|number| queues.push(queue, id(number)));
         let mut most = 0;

@@ -7,16 +7,20 @@
 //! Costs 8 bytes for each id; every operation is O(1). It is right for a loop over more keys than the cache
 //! holds, where LRU hits nothing, and wrong for almost everything else.
 
-use super::list::OneList;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::built_in::{BuiltIn, NoParameters};
+use crate::policy::structures::OneList;
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 #[derive(Debug)]
-pub(super) struct Mru {
+pub(crate) struct Mru {
     entries: OneList,
 }
 
-impl Mru {
-    pub(super) fn new(context: &PolicyContext) -> Self {
+impl BuiltIn for Mru {
+    const NAME: &'static str = "mru";
+    type Config = NoParameters;
+
+    fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
         Self { entries: OneList::new(context.ids()) }
     }
 }
@@ -59,9 +63,9 @@ impl EvictionPolicy for Mru {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn mru_on_a_hand_worked_trace() {

@@ -3,11 +3,11 @@
 //! 20 bytes for each id; a change is O(log n), the lowest is at hand. Of equals the one is lower whose priority
 //! was set first.
 
-use super::{EntryId, Renumbering};
+use crate::policy::{EntryId, Renumbering};
 
 /// The ids in it, by priority.
 #[derive(Debug)]
-pub(super) struct Heap {
+pub(crate) struct Heap {
     /// No id is lower than its parent, which is at `(place - 1) / 2`.
     order: Vec<EntryId>,
     /// For each id that is in the heap.
@@ -18,7 +18,7 @@ pub(super) struct Heap {
 }
 
 impl Heap {
-    pub(super) fn new(ids: usize) -> Self {
+    pub(crate) fn new(ids: usize) -> Self {
         Self {
             order: Vec::with_capacity(ids),
             places: vec![ABSENT; ids],
@@ -28,19 +28,19 @@ impl Heap {
         }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.order.capacity() * size_of::<EntryId>()
             + (self.places.capacity() + self.stamps.capacity()) * size_of::<u32>()
             + self.priorities.capacity() * size_of::<u64>()
     }
 
     /// The lowest id and its priority.
-    pub(super) fn lowest(&self) -> Option<(EntryId, u64)> {
+    pub(crate) fn lowest(&self) -> Option<(EntryId, u64)> {
         self.order.first().map(|&id| (id, self.priorities[id.index()]))
     }
 
     /// Gives an id a priority; adds it if it is not there.
-    pub(super) fn set(&mut self, id: EntryId, priority: u64) {
+    pub(crate) fn set(&mut self, id: EntryId, priority: u64) {
         if self.next_stamp == u32::MAX {
             self.restamp();
         }
@@ -55,7 +55,7 @@ impl Heap {
     }
 
     /// Takes an id that is there out.
-    pub(super) fn remove(&mut self, id: EntryId) {
+    pub(crate) fn remove(&mut self, id: EntryId) {
         let place = self.places[id.index()] as usize;
         self.places[id.index()] = ABSENT;
         self.order.swap_remove(place);
@@ -113,7 +113,7 @@ impl Heap {
         self.next_stamp = (0..).nth(ids.len()).unwrap_or(u32::MAX);
     }
 
-    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let mut order = Vec::with_capacity(moved.ids());
         order.extend(self.order.iter().filter_map(|&id| moved.get(id)));
         self.order = order;
@@ -130,7 +130,7 @@ impl Heap {
     }
 
     /// Checks every id's place and order.
-    pub(super) fn validate(&self) {
+    pub(crate) fn validate(&self) {
         for (place, id) in self.order.iter().enumerate() {
             assert_eq!(self.places[id.index()] as usize, place);
             assert!(place == 0 || self.key((place - 1) / 2) < self.key(place), "a parent is above its child");

@@ -46,18 +46,20 @@
 //! equal, and up to six where they vary by orders of magnitude. It is the wrong choice for keys
 //! that are read exactly twice in bursts (ARC).
 
+mod border;
+mod rounds;
+
 use core::mem::offset_of;
 
-use super::border::{Asked, Border, MAIN, Part, Traffic, WINDOW};
-use super::ghost_sets::GhostSets;
-use super::id_set::IdSet;
-use super::parameter::Parameter;
-use super::queue::{Queue, Queued, Queues};
-use super::rounds::{Rounds, WindowMark};
-use super::{
+use crate::policy::built_in::{BuiltIn, Parameters};
+use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::structures::{GhostSets, IdSet, QueueId, Queued, Queues};
+use crate::policy::{
     EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Renumbering, Residents, is_miss_reported,
 };
 use crate::prefetch::LINE;
+use border::{Asked, Border, MAIN, Part, Traffic, WINDOW};
+use rounds::{Rounds, WindowMark};
 
 /// Ghosts for each four resident entries.
 const GHOSTS: usize = 7;
@@ -70,7 +72,7 @@ const SIZE_FACTOR: f64 = 1.5;
 /// room.
 const SORTED_AT_ONCE: usize = 32;
 
-/// Which hits [`Policy::Adaptive`](super::Policy::Adaptive) maximises where sizes vary.
+/// Which hits [`Policy::Adaptive`](crate::Policy::Adaptive) maximises where sizes vary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Favor {
@@ -82,9 +84,9 @@ pub enum Favor {
 }
 
 impl Favor {
-    pub(super) const ALL: [Self; 2] = [Self::Requests, Self::Bytes];
+    const ALL: [Self; 2] = [Self::Requests, Self::Bytes];
 
-    pub(super) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Bytes => "bytes",
@@ -92,7 +94,7 @@ impl Favor {
     }
 }
 
-/// Parameters of [`Policy::Adaptive`](super::Policy::Adaptive).
+/// Parameters of [`Policy::Adaptive`](crate::Policy::Adaptive).
 ///
 /// ```
 /// use bytecache::Policy;
@@ -105,13 +107,12 @@ impl Favor {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AdaptiveConfig {
-    pub(super) favor: Favor,
+    favor: Favor,
 }
 
 impl AdaptiveConfig {
     /// Its words are the names of [`Favor::ALL`].
-    pub(super) const FAVOR: Parameter =
-        Parameter::word("adaptive", "favor", &[Favor::ALL[0].name(), Favor::ALL[1].name()]);
+    const FAVOR: Parameter = Parameter::word(Adaptive::NAME, "favor", &[Favor::ALL[0].name(), Favor::ALL[1].name()]);
 
     /// Returns the default parameters, which favor [`Favor::Requests`].
     #[must_use]
@@ -127,11 +128,21 @@ impl AdaptiveConfig {
     }
 }
 
+impl Parameters for AdaptiveConfig {
+    fn values(self) -> Vec<(Parameter, String)> {
+        vec![(Self::FAVOR, self.favor.name().to_owned())]
+    }
+
+    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
+        Ok(self.favor(Favor::ALL[parameter.parse_word(value)?]))
+    }
+}
+
 /// The fields are in this order so that the most frequent insert, which evicts from the window,
 /// writes to three cache lines.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(super) struct Adaptive {
+pub(crate) struct Adaptive {
     traffic: Traffic,
     /// Entries that were spared while room was made for the newcomer: of the window, or of main
     /// while there are unsorted entries.
@@ -160,26 +171,6 @@ pub(super) struct Adaptive {
 }
 
 impl Adaptive {
-    pub(super) fn new(config: AdaptiveConfig, context: &PolicyContext) -> Self {
-        Self {
-            traffic: Traffic::default(),
-            spared_for_newcomer: 0,
-            fresh_seen: 0,
-            is_full: false,
-            window: Part::default(),
-            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
-            queues: Queues::new(context.max_entries()),
-            main: Part::default(),
-            border: Border::new(context.capacity()),
-            rounds: Rounds::default(),
-            asked: Asked::default(),
-            in_main: IdSet::new(context.ids()),
-            main_oldest: None,
-            unsorted: 0,
-            favor: config.favor,
-        }
-    }
-
     /// Returns the charge by which an entry is treated: the mean charge where sizes make no
     /// difference.
     fn weight(&self, charge: u32) -> f64 {
@@ -189,15 +180,15 @@ impl Adaptive {
         }
     }
 
-    fn queue_of(&self, id: EntryId) -> Queue {
+    fn queue_of(&self, id: EntryId) -> QueueId {
         if self.in_main.contains(id) { MAIN } else { WINDOW }
     }
 
-    fn part(&mut self, queue: Queue) -> &mut Part {
+    fn part(&mut self, queue: QueueId) -> &mut Part {
         if queue == WINDOW { &mut self.window } else { &mut self.main }
     }
 
-    fn enter(&mut self, queue: Queue, queued: Queued, charge: u32) {
+    fn enter(&mut self, queue: QueueId, queued: Queued, charge: u32) {
         if queue == MAIN {
             self.in_main.insert(queued.id);
         }
@@ -207,7 +198,7 @@ impl Adaptive {
     }
 
     /// Forgets an entry that has left its queue.
-    fn leave(&mut self, queue: Queue, id: EntryId, charge: u32) {
+    fn leave(&mut self, queue: QueueId, id: EntryId, charge: u32) {
         if queue == MAIN {
             self.in_main.remove(id);
         }
@@ -376,6 +367,31 @@ fn max_ghosts(entries: usize) -> usize {
     entries * GHOSTS / 4
 }
 
+impl BuiltIn for Adaptive {
+    const NAME: &'static str = "adaptive";
+    type Config = AdaptiveConfig;
+
+    fn new(config: AdaptiveConfig, context: &PolicyContext) -> Self {
+        Self {
+            traffic: Traffic::default(),
+            spared_for_newcomer: 0,
+            fresh_seen: 0,
+            is_full: false,
+            window: Part::default(),
+            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
+            queues: Queues::new(context.max_entries()),
+            main: Part::default(),
+            border: Border::new(context.capacity()),
+            rounds: Rounds::default(),
+            asked: Asked::default(),
+            in_main: IdSet::new(context.ids()),
+            main_oldest: None,
+            unsorted: 0,
+            favor: config.favor,
+        }
+    }
+}
+
 impl EvictionPolicy for Adaptive {
     fn wants_misses(&self) -> bool {
         true
@@ -482,7 +498,7 @@ const _: () = assert!(offset_of!(Adaptive, queues) + Queues::<2>::ENDS_BYTES <= 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Policy, Request, Simulator, Unit, simulate};
+    use crate::policy::{Policy, Request, Simulator, Unit, simulate};
 
     fn request(simulator: &mut Simulator, hash: u64, charge: u32) -> bool {
         let is_hit = simulator.request(Request { hash, charge });

@@ -5,18 +5,22 @@
 //! Costs 3.6 bytes for each id, as nothing ever moves; every operation is O(1) amortised. The baseline of the
 //! literature: it misses more than any policy that looks at reads, except on loops and scans, where nothing helps.
 
-use super::queue::{Queue, Queues};
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
+use crate::policy::built_in::{BuiltIn, NoParameters};
+use crate::policy::structures::{QueueId, Queues};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 
-const ALL: Queue = Queue::new(0);
+const ALL: QueueId = QueueId::new(0);
 
 #[derive(Debug)]
-pub(super) struct Fifo {
+pub(crate) struct Fifo {
     queue: Queues<1>,
 }
 
-impl Fifo {
-    pub(super) fn new(context: &PolicyContext) -> Self {
+impl BuiltIn for Fifo {
+    const NAME: &'static str = "fifo";
+    type Config = NoParameters;
+
+    fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
         Self { queue: Queues::new(context.max_entries()) }
     }
 }
@@ -50,9 +54,9 @@ impl EvictionPolicy for Fifo {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn fifo_on_a_hand_worked_trace() {

@@ -18,19 +18,19 @@
 //! Costs 10 bytes for each id; every operation is O(1). It is the wrong choice for pure recency, where a key's
 //! two reads have to meet in the small list, and where what was popular stays protected for long.
 
-use super::list::Lists;
-use super::parameter::Parameter;
-use super::queue::Queue;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
+use crate::policy::built_in::{BuiltIn, Parameters};
+use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::structures::{Lists, QueueId};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 
-const PROBATION: Queue = Queue::new(0);
-const PROTECTED: Queue = Queue::new(1);
+const PROBATION: QueueId = QueueId::new(0);
+const PROTECTED: QueueId = QueueId::new(1);
 
-/// Parameters of [`Policy::Slru`](super::Policy::Slru).
+/// Parameters of [`Policy::Slru`](crate::Policy::Slru).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlruConfig {
-    pub(super) protected_percent: u8,
+    protected_percent: u8,
 }
 
 impl Default for SlruConfig {
@@ -40,7 +40,7 @@ impl Default for SlruConfig {
 }
 
 impl SlruConfig {
-    pub(super) const PROTECTED: Parameter = Parameter::number("slru", "protected", 0..=100);
+    const PROTECTED: Parameter = Parameter::number(Slru::NAME, "protected", 0..=100);
 
     /// 80 % protected.
     #[must_use]
@@ -59,25 +59,40 @@ impl SlruConfig {
     }
 }
 
+impl Parameters for SlruConfig {
+    fn values(self) -> Vec<(Parameter, String)> {
+        vec![(Self::PROTECTED, self.protected_percent.to_string())]
+    }
+
+    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
+        Ok(Self { protected_percent: parameter.parse_number(value)? })
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Slru {
+pub(crate) struct Slru {
     lists: Lists<2>,
     protected_percent: u8,
     protected_max: u64,
 }
 
 impl Slru {
-    pub(super) fn new(config: SlruConfig, context: &PolicyContext) -> Self {
-        let protected_max = percent_of(context.capacity(), config.protected_percent);
-        Self { lists: Lists::new(context.ids()), protected_percent: config.protected_percent, protected_max }
-    }
-
     /// Sends protected entries back to probation while there are too many.
     fn demote(&mut self) {
         while self.lists.charge(PROTECTED) > self.protected_max && self.lists.len(PROTECTED) > 1 {
             let Some(oldest) = self.lists.oldest(PROTECTED) else { return };
             self.lists.move_to_newest(PROBATION, oldest);
         }
+    }
+}
+
+impl BuiltIn for Slru {
+    const NAME: &'static str = "slru";
+    type Config = SlruConfig;
+
+    fn new(config: SlruConfig, context: &PolicyContext) -> Self {
+        let protected_max = percent_of(context.capacity(), config.protected_percent);
+        Self { lists: Lists::new(context.ids()), protected_percent: config.protected_percent, protected_max }
     }
 }
 
@@ -129,9 +144,9 @@ impl EvictionPolicy for Slru {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
     use super::*;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn slru_on_a_hand_worked_trace() {

@@ -7,16 +7,20 @@
 //! Costs 8 bytes for each id; every operation is O(1). It is exact, and the wrong choice where keys are read
 //! once in long scans: each of them pushes out an entry that is wanted.
 
-use super::list::OneList;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::built_in::{BuiltIn, NoParameters};
+use crate::policy::structures::OneList;
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 #[derive(Debug)]
-pub(super) struct Lru {
+pub(crate) struct Lru {
     entries: OneList,
 }
 
-impl Lru {
-    pub(super) fn new(context: &PolicyContext) -> Self {
+impl BuiltIn for Lru {
+    const NAME: &'static str = "lru";
+    type Config = NoParameters;
+
+    fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
         Self { entries: OneList::new(context.ids()) }
     }
 }
@@ -62,9 +66,9 @@ impl EvictionPolicy for Lru {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn lru_on_a_hand_worked_trace() {

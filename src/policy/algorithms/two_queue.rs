@@ -18,22 +18,21 @@
 //! the wrong choice where keys come back within a short time, or only once, after they have left A1in: the first
 //! return is always a miss.
 
-use super::ghost::Ghosts;
-use super::list::Lists;
-use super::parameter::Parameter;
-use super::queue::Queue;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
+use crate::policy::built_in::{BuiltIn, Parameters};
+use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::structures::{GhostQueues, Lists, QueueId};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 
-const A1_IN: Queue = Queue::new(0);
-const AM: Queue = Queue::new(1);
-const A1_OUT: Queue = Queue::new(0);
+const A1_IN: QueueId = QueueId::new(0);
+const AM: QueueId = QueueId::new(1);
+const A1_OUT: QueueId = QueueId::new(0);
 
-/// Parameters of [`Policy::TwoQueue`](super::Policy::TwoQueue).
+/// Parameters of [`Policy::TwoQueue`](crate::Policy::TwoQueue).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TwoQueueConfig {
-    pub(super) in_percent: u8,
-    pub(super) out_percent: u8,
+    in_percent: u8,
+    out_percent: u8,
 }
 
 impl Default for TwoQueueConfig {
@@ -43,8 +42,8 @@ impl Default for TwoQueueConfig {
 }
 
 impl TwoQueueConfig {
-    pub(super) const IN: Parameter = Parameter::number("2q", "in", 0..=100);
-    pub(super) const OUT: Parameter = Parameter::number("2q", "out", 0..=200);
+    const IN: Parameter = Parameter::number(TwoQueue::NAME, "in", 0..=100);
+    const OUT: Parameter = Parameter::number(TwoQueue::NAME, "out", 0..=200);
 
     /// Kin 25 %, Kout 50 %.
     #[must_use]
@@ -73,23 +72,45 @@ impl TwoQueueConfig {
     }
 }
 
+impl Parameters for TwoQueueConfig {
+    fn values(self) -> Vec<(Parameter, String)> {
+        vec![(Self::IN, self.in_percent.to_string()), (Self::OUT, self.out_percent.to_string())]
+    }
+
+    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
+        let percent = parameter.parse_number(value)?;
+        Ok(if *parameter == Self::IN {
+            Self { in_percent: percent, ..self }
+        } else {
+            Self { out_percent: percent, ..self }
+        })
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct TwoQueue {
+pub(crate) struct TwoQueue {
     config: TwoQueueConfig,
     lists: Lists<2>,
-    a1_out: Ghosts<1>,
+    a1_out: GhostQueues<1>,
     k_in: u64,
     k_out: u64,
     /// Whether the newcomer was in A1out.
     is_known: bool,
 }
 
-impl TwoQueue {
-    pub(super) fn new(config: TwoQueueConfig, context: &PolicyContext) -> Self {
+fn max_ghosts(config: TwoQueueConfig, ids: usize) -> usize {
+    ids * usize::from(config.out_percent) / 100
+}
+
+impl BuiltIn for TwoQueue {
+    const NAME: &'static str = "2q";
+    type Config = TwoQueueConfig;
+
+    fn new(config: TwoQueueConfig, context: &PolicyContext) -> Self {
         let mut policy = Self {
             config,
             lists: Lists::new(context.ids()),
-            a1_out: Ghosts::new(max_ghosts(config, context.ids())),
+            a1_out: GhostQueues::new(max_ghosts(config, context.ids())),
             k_in: 0,
             k_out: 0,
             is_known: false,
@@ -97,10 +118,6 @@ impl TwoQueue {
         policy.set_capacity(context.capacity());
         policy
     }
-}
-
-fn max_ghosts(config: TwoQueueConfig, ids: usize) -> usize {
-    ids * usize::from(config.out_percent) / 100
 }
 
 impl EvictionPolicy for TwoQueue {
@@ -167,9 +184,9 @@ impl EvictionPolicy for TwoQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn two_queue_on_a_hand_worked_trace() {

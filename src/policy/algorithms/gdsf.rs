@@ -12,15 +12,15 @@
 //! Costs 26 bytes for each id, and O(log n) for every access and eviction: a binary heap. By far the best for the
 //! ratio of hits where sizes vary much, and the wrong choice where bytes count, not hits: large entries hardly stay.
 
-use super::charges::Charges;
-use super::heap::Heap;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::built_in::{BuiltIn, NoParameters};
+use crate::policy::structures::{Charges, Heap};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 /// What 1 is in a priority.
 const ONE: u64 = 1 << 32;
 
 #[derive(Debug)]
-pub(super) struct Gdsf {
+pub(crate) struct Gdsf {
     heap: Heap,
     charges: Charges,
     frequencies: Vec<u32>,
@@ -31,16 +31,6 @@ pub(super) struct Gdsf {
 }
 
 impl Gdsf {
-    pub(super) fn new(context: &PolicyContext) -> Self {
-        Self {
-            heap: Heap::new(context.ids()),
-            charges: Charges::new(context.ids()),
-            frequencies: vec![0; context.ids()],
-            age: 0,
-            newcomer: 0,
-        }
-    }
-
     fn priority(&self, frequency: u32, charge: u32) -> u64 {
         self.age.saturating_add(u64::from(frequency) * ONE / u64::from(charge.max(1)))
     }
@@ -48,6 +38,21 @@ impl Gdsf {
     fn forget(&mut self, id: EntryId) {
         self.heap.remove(id);
         self.charges.clear(id);
+    }
+}
+
+impl BuiltIn for Gdsf {
+    const NAME: &'static str = "gdsf";
+    type Config = NoParameters;
+
+    fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
+        Self {
+            heap: Heap::new(context.ids()),
+            charges: Charges::new(context.ids()),
+            frequencies: vec![0; context.ids()],
+            age: 0,
+            newcomer: 0,
+        }
     }
 }
 
@@ -109,9 +114,9 @@ impl EvictionPolicy for Gdsf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow_charged;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow_charged;
 
     #[test]
     fn gdsf_on_a_hand_worked_trace() {

@@ -13,7 +13,7 @@
 //! How many ways of a set count can be chosen at any time, so the number of ghosts follows the number of
 //! entries.
 
-use super::queue::Queue;
+use super::QueueId;
 use crate::prefetch::prefetch;
 
 const WAYS: usize = 32;
@@ -23,9 +23,9 @@ const QUEUE: u16 = 1;
 /// A bounded memory of hashes, oldest forgotten first. What each new one writes to comes first.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct GhostSets {
+pub(crate) struct GhostSets {
     /// Remembered last, and written to its set when that has been fetched.
-    last: Option<(u64, Queue)>,
+    last: Option<(u64, QueueId)>,
     /// Ways in which a ghost is still found.
     ways: usize,
     sets: Box<[Set]>,
@@ -85,18 +85,18 @@ impl Set {
 
 impl GhostSets {
     /// Room for at least `max` ghosts.
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let sets = vec![Set::EMPTY; max.div_ceil(WAYS).max(1)].into_boxed_slice();
         Self { last: None, ways: WAYS, sets }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         size_of_val(&*self.sets)
     }
 
     /// Keeps about `ghosts` of the newest from now on, as far as there is room.
     #[inline]
-    pub(super) fn set_len(&mut self, ghosts: usize) {
+    pub(crate) fn set_len(&mut self, ghosts: usize) {
         // Mostly the ways need not change, which is seen without a division.
         let sets = self.sets.len();
         if ghosts > sets * self.ways || ghosts <= sets * (self.ways - 1) {
@@ -105,7 +105,7 @@ impl GhostSets {
     }
 
     /// Makes room for at least `max` ghosts. Most of those that are remembered stay so, and age faster for a while.
-    pub(super) fn resize(&mut self, max: usize) {
+    pub(crate) fn resize(&mut self, max: usize) {
         self.write_last();
         let mut resized = Self { ways: self.ways, ..Self::new(max) };
         let sets = resized.sets.len();
@@ -136,7 +136,7 @@ impl GhostSets {
     }
 
     /// Asks for what [`take`](Self::take) will touch.
-    pub(super) fn prefetch_to_take(&self, hash: u64) {
+    pub(crate) fn prefetch_to_take(&self, hash: u64) {
         self.prefetch(hash);
         if let Some((last, _)) = self.last {
             self.prefetch(last);
@@ -144,7 +144,7 @@ impl GhostSets {
     }
 
     /// Remembers a hash as the newest, and that it was in one of the first two queues.
-    pub(super) fn insert(&mut self, hash: u64, queue: Queue) {
+    pub(crate) fn insert(&mut self, hash: u64, queue: QueueId) {
         self.write_last();
         self.prefetch(hash);
         self.last = Some((hash, queue));
@@ -157,13 +157,13 @@ impl GhostSets {
     }
 
     /// Forgets a hash. Returns the queue that it was in, if it was remembered.
-    pub(super) fn take(&mut self, hash: u64) -> Option<Queue> {
+    pub(crate) fn take(&mut self, hash: u64) -> Option<QueueId> {
         self.take_with_age(hash).map(|(queue, _)| queue)
     }
 
     /// Forgets a hash. Returns the queue that it was in and about how many ghosts have come since, if
     /// it was remembered.
-    pub(super) fn take_with_age(&mut self, hash: u64) -> Option<(Queue, usize)> {
+    pub(crate) fn take_with_age(&mut self, hash: u64) -> Option<(QueueId, usize)> {
         self.write_last();
         let set = self.set_of(hash);
         let (way, ghost) = Self::find(&self.sets[set], hash)?;
@@ -173,20 +173,20 @@ impl GhostSets {
 
     /// Returns the queue that a hash was in and about how many ghosts have come since, if it is
     /// remembered. The ghost that came last is not found.
-    pub(super) fn find_with_age(&self, hash: u64) -> Option<(Queue, usize)> {
+    pub(crate) fn find_with_age(&self, hash: u64) -> Option<(QueueId, usize)> {
         let (way, ghost) = Self::find(&self.sets[self.set_of(hash)], hash)?;
         self.remembered(way, ghost)
     }
 
     /// Returns the queue and the age of a ghost in a way, or `None` if that way is no longer used.
-    fn remembered(&self, way: usize, ghost: u16) -> Option<(Queue, usize)> {
+    fn remembered(&self, way: usize, ghost: u16) -> Option<(QueueId, usize)> {
         let [number, _] = (ghost & QUEUE).to_le_bytes();
         // Ghosts spread evenly: each one that came later in its set stands for one in every set.
-        (way < self.ways).then_some((Queue::new(number), way * self.sets.len()))
+        (way < self.ways).then_some((QueueId::new(number), way * self.sets.len()))
     }
 
     /// Whether a hash is remembered.
-    pub(super) fn contains(&self, hash: u64) -> bool {
+    pub(crate) fn contains(&self, hash: u64) -> bool {
         self.last.is_some_and(|(last, _)| last == hash)
             || Self::find(&self.sets[self.set_of(hash)], hash).is_some_and(|(way, _)| way < self.ways)
     }
@@ -209,7 +209,7 @@ mod tests {
     use super::super::simulate::spread;
     use super::*;
 
-    const QUEUES: [Queue; 2] = [Queue::new(0), Queue::new(1)];
+    const QUEUES: [QueueId; 2] = [QueueId::new(0), QueueId::new(1)];
 
     fn found(ghosts: &mut GhostSets, range: core::ops::Range<u64>) -> usize {
         range.filter(|&number| ghosts.take(spread(number)).is_some()).count()

@@ -1,40 +1,40 @@
 //! A set of ids: one bit for each that there is.
 
-use super::{EntryId, Renumbering};
+use crate::policy::{EntryId, Renumbering};
 
 const BITS: usize = u64::BITS as usize;
 
 #[derive(Debug)]
-pub(super) struct IdSet(Vec<u64>);
+pub(crate) struct IdSet(Vec<u64>);
 
 impl IdSet {
-    pub(super) fn new(ids: usize) -> Self {
+    pub(crate) fn new(ids: usize) -> Self {
         Self(vec![0; ids.div_ceil(BITS)])
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.0.capacity() * size_of::<u64>()
     }
 
-    pub(super) fn contains(&self, id: EntryId) -> bool {
+    pub(crate) fn contains(&self, id: EntryId) -> bool {
         let (word, bit) = place_of(id);
         self.0[word] & bit != 0
     }
 
-    pub(super) fn insert(&mut self, id: EntryId) {
+    pub(crate) fn insert(&mut self, id: EntryId) {
         let (word, bit) = place_of(id);
         self.0[word] |= bit;
     }
 
     /// Takes an id out; whether it was there.
-    pub(super) fn remove(&mut self, id: EntryId) -> bool {
+    pub(crate) fn remove(&mut self, id: EntryId) -> bool {
         let (word, bit) = place_of(id);
         let was_there = self.0[word] & bit != 0;
         self.0[word] &= !bit;
         was_there
     }
 
-    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let mut renumbered = Self::new(moved.ids());
         for (number, &word) in (0..).zip(&self.0) {
             let mut left = word;
@@ -50,7 +50,7 @@ impl IdSet {
     }
 
     /// How many ids are in the set. Goes through all of it.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 }

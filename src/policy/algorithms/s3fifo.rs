@@ -19,22 +19,21 @@
 //! It is the wrong choice for block traces whose reuse comes just after an entry has left the small queue,
 //! and for loops a little larger than the cache.
 
-use super::ghost_sets::GhostSets;
-use super::id_set::IdSet;
-use super::parameter::Parameter;
-use super::queue::{Queue, Queues};
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
+use crate::policy::built_in::{BuiltIn, Parameters};
+use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::structures::{GhostSets, IdSet, QueueId, Queues};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, percent_of};
 use crate::units::MAX_VISITS;
 
-const SMALL: Queue = Queue::new(0);
-const MAIN: Queue = Queue::new(1);
+const SMALL: QueueId = QueueId::new(0);
+const MAIN: QueueId = QueueId::new(1);
 
-/// Parameters of [`Policy::S3Fifo`](super::Policy::S3Fifo).
+/// Parameters of [`Policy::S3Fifo`](crate::Policy::S3Fifo).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct S3FifoConfig {
-    pub(super) small_percent: u8,
-    pub(super) promotion_visits: u8,
+    small_percent: u8,
+    promotion_visits: u8,
 }
 
 impl Default for S3FifoConfig {
@@ -44,8 +43,8 @@ impl Default for S3FifoConfig {
 }
 
 impl S3FifoConfig {
-    pub(super) const SMALL: Parameter = Parameter::number("s3-fifo", "small", 0..=100);
-    pub(super) const VISITS: Parameter = Parameter::number("s3-fifo", "visits", 1..=MAX_VISITS);
+    const SMALL: Parameter = Parameter::number(S3Fifo::NAME, "small", 0..=100);
+    const VISITS: Parameter = Parameter::number(S3Fifo::NAME, "visits", 1..=MAX_VISITS);
 
     /// 10 % small, promoted at two visits.
     #[must_use]
@@ -74,10 +73,25 @@ impl S3FifoConfig {
     }
 }
 
+impl Parameters for S3FifoConfig {
+    fn values(self) -> Vec<(Parameter, String)> {
+        vec![(Self::SMALL, self.small_percent.to_string()), (Self::VISITS, self.promotion_visits.to_string())]
+    }
+
+    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
+        let number = parameter.parse_number(value)?;
+        Ok(if *parameter == Self::SMALL {
+            Self { small_percent: number, ..self }
+        } else {
+            Self { promotion_visits: number, ..self }
+        })
+    }
+}
+
 /// What each insert writes to comes first.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(super) struct S3Fifo {
+pub(crate) struct S3Fifo {
     small_charge: u64,
     entries: usize,
     main_entries: usize,
@@ -90,19 +104,6 @@ pub(super) struct S3Fifo {
 }
 
 impl S3Fifo {
-    pub(super) fn new(config: S3FifoConfig, context: &PolicyContext) -> Self {
-        Self {
-            small_charge: 0,
-            entries: 0,
-            main_entries: 0,
-            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
-            queues: Queues::new(context.max_entries()),
-            in_main: IdSet::new(context.ids()),
-            small_target: percent_of(context.capacity(), config.small_percent),
-            config,
-        }
-    }
-
     fn enter_main(&mut self, id: EntryId) {
         self.in_main.insert(id);
         self.main_entries += 1;
@@ -148,6 +149,24 @@ impl S3Fifo {
 /// Ghosts for so many entries: nine tenths of them.
 fn max_ghosts(entries: usize) -> usize {
     entries * 9 / 10
+}
+
+impl BuiltIn for S3Fifo {
+    const NAME: &'static str = "s3-fifo";
+    type Config = S3FifoConfig;
+
+    fn new(config: S3FifoConfig, context: &PolicyContext) -> Self {
+        Self {
+            small_charge: 0,
+            entries: 0,
+            main_entries: 0,
+            ghosts: GhostSets::new(max_ghosts(context.max_entries())),
+            queues: Queues::new(context.max_entries()),
+            in_main: IdSet::new(context.ids()),
+            small_target: percent_of(context.capacity(), config.small_percent),
+            config,
+        }
+    }
 }
 
 impl EvictionPolicy for S3Fifo {
@@ -207,5 +226,57 @@ impl EvictionPolicy for S3Fifo {
         let main = self.queues.ids(MAIN);
         assert!(main.iter().all(|&id| self.in_main.contains(id)));
         assert_eq!((main.len(), self.in_main.len()), (self.main_entries, self.main_entries));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
+
+    #[test]
+    fn s3_fifo_on_a_hand_worked_trace() {
+        let mut steps: Vec<_> = (0..10).map(|key| (key, Miss)).collect();
+        steps.extend([
+            (0, Hit),
+            (0, Hit),
+            (1, Hit),
+            // The small queue's share is 1, and it holds all. 0 was visited twice and goes to main; for 1 once is not
+            // enough.
+            (10, Evicts(&[1])),
+            (11, Evicts(&[2])),
+            // 1 is a ghost: it comes back straight to main, at the expense of the small queue's oldest.
+            (1, Evicts(&[3])),
+            // Small 4 to 11, main 0 1: small goes on being evicted from while it is over its share.
+            (20, Evicts(&[4])),
+            (21, Evicts(&[5])),
+            (22, Evicts(&[6])),
+            (0, Hit),
+            (1, Hit),
+        ]);
+        follow(Policy::S3Fifo, 10, &steps);
+        // The small queue's share is 2. Small | main, each from the oldest to the newest.
+        follow(
+            S3FifoConfig::new().small_percent(50).unwrap().promotion_visits(1).unwrap(),
+            4,
+            &[
+                (1, Miss),
+                (2, Miss),
+                (3, Miss),
+                (4, Miss),
+                (1, Hit),
+                (2, Hit),
+                (5, Evicts(&[3])), // 4 5 | 1 2
+                (1, Hit),
+                (6, Evicts(&[4])), // 5 6 | 1 2
+                (5, Hit),
+                (7, Evicts(&[2])), // 6 7 | 5 1: 5 was promoted, 1 went round
+                (3, Evicts(&[6])), // 7 | 5 1 3
+                (2, Evicts(&[5])), // 7 2 | 1 3: main leaves no ghosts
+                (8, Evicts(&[7])), // 2 8 | 1 3
+            ],
+        );
     }
 }

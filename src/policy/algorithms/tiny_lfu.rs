@@ -27,16 +27,15 @@
 //! sketch forgets. By its definition it learns only from accesses that hit or store: where keys are
 //! written once and read once later, and a miss stores nothing, it keeps the keys that came first.
 
-use super::list::Lists;
-use super::parameter::Parameter;
-use super::queue::Queue;
-use super::sketch::Sketch;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 use crate::error::BuildError;
+use crate::policy::built_in::{BuiltIn, Parameters};
+use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::structures::{Lists, QueueId, Sketch};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
 
-const WINDOW: Queue = Queue::new(0);
-const PROBATION: Queue = Queue::new(1);
-const PROTECTED: Queue = Queue::new(2);
+const WINDOW: QueueId = QueueId::new(0);
+const PROBATION: QueueId = QueueId::new(1);
+const PROTECTED: QueueId = QueueId::new(2);
 
 /// Protected entries may take so much of the main part, as in the paper.
 const PROTECTED_PERCENT: u8 = 80;
@@ -49,11 +48,11 @@ const HALVING_PERIOD: u64 = 10;
 const WARM: u8 = 6;
 const LENIENCE: u32 = 128;
 
-/// Parameters of [`Policy::TinyLfu`](super::Policy::TinyLfu).
+/// Parameters of [`Policy::TinyLfu`](crate::Policy::TinyLfu).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TinyLfuConfig {
-    pub(super) window_percent: u8,
-    pub(super) is_adaptive: bool,
+    window_percent: u8,
+    is_adaptive: bool,
 }
 
 impl Default for TinyLfuConfig {
@@ -63,8 +62,8 @@ impl Default for TinyLfuConfig {
 }
 
 impl TinyLfuConfig {
-    pub(super) const WINDOW: Parameter = Parameter::number("w-tinylfu", "window", 1..=99);
-    pub(super) const ADAPTIVE: Parameter = Parameter::flag("w-tinylfu", "adaptive");
+    const WINDOW: Parameter = Parameter::number(TinyLfu::NAME, "window", 1..=99);
+    const ADAPTIVE: Parameter = Parameter::flag(TinyLfu::NAME, "adaptive");
 
     /// A window of 1 %, which adapts.
     #[must_use]
@@ -90,8 +89,22 @@ impl TinyLfuConfig {
     }
 }
 
+impl Parameters for TinyLfuConfig {
+    fn values(self) -> Vec<(Parameter, String)> {
+        vec![(Self::WINDOW, self.window_percent.to_string()), (Self::ADAPTIVE, self.is_adaptive.to_string())]
+    }
+
+    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
+        Ok(if *parameter == Self::WINDOW {
+            Self { window_percent: parameter.parse_number(value)?, ..self }
+        } else {
+            self.adaptive(parameter.parse_flag(value)?)
+        })
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct TinyLfu {
+pub(crate) struct TinyLfu {
     lists: Lists<3>,
     sketch: Sketch,
     /// The top half of the hash of each id.
@@ -108,23 +121,6 @@ pub(super) struct TinyLfu {
 }
 
 impl TinyLfu {
-    pub(super) fn new(config: TinyLfuConfig, context: &PolicyContext) -> Self {
-        let mut policy = Self {
-            lists: Lists::new(context.ids()),
-            sketch: Sketch::new(context.ids() * COUNTERS),
-            hashes: vec![0; context.ids()],
-            capacity: context.capacity(),
-            window_percent: config.window_percent.into(),
-            window_max: 0,
-            protected_max: 0,
-            has_admitted: false,
-            climber: config.is_adaptive.then(Climber::new),
-            random: 1,
-        };
-        policy.divide();
-        policy
-    }
-
     /// Divides the capacity. What is rounded goes to the window, as one of nothing would take nobody in.
     fn divide(&mut self) {
         #[allow(clippy::cast_possible_truncation, reason = "a part of the capacity")]
@@ -135,15 +131,15 @@ impl TinyLfu {
 
     /// How many entries fit, if those to come are charged what the present ones are.
     fn expected_entries(&self) -> u64 {
-        let entries: usize = Queue::first(3).map(|list| self.lists.len(list)).sum();
-        let charge: u64 = Queue::first(3).map(|list| self.lists.charge(list)).sum();
+        let entries: usize = QueueId::first(3).map(|list| self.lists.len(list)).sum();
+        let charge: u64 = QueueId::first(3).map(|list| self.lists.charge(list)).sum();
         let usual_charge = charge / entries.max(1) as u64;
         self.capacity / usual_charge.max(1)
     }
 
     /// Moves the oldest of a list that has more than `max` to probation, to the end that `to` says. They are hardly
     /// more than `most` together, so a limit that has become much smaller is reached in many short steps.
-    fn shed(&mut self, list: Queue, max: u64, most: u64, to: fn(&mut Lists<3>, Queue, EntryId)) {
+    fn shed(&mut self, list: QueueId, max: u64, most: u64, to: fn(&mut Lists<3>, QueueId, EntryId)) {
         let goal = self.lists.charge(list).saturating_sub(most).max(max);
         while self.lists.charge(list) > goal {
             let Some(oldest) = self.lists.oldest(list) else { return };
@@ -184,12 +180,34 @@ impl TinyLfu {
     }
 
     /// Tells the climber of an access, and where its hit was.
-    fn climb(&mut self, hit: Option<Queue>) {
+    fn climb(&mut self, hit: Option<QueueId>) {
         let Some(climber) = &mut self.climber else { return };
         if let Some(window_percent) = climber.note(hit, self.window_percent) {
             self.window_percent = window_percent;
             self.divide();
         }
+    }
+}
+
+impl BuiltIn for TinyLfu {
+    const NAME: &'static str = "w-tinylfu";
+    type Config = TinyLfuConfig;
+
+    fn new(config: TinyLfuConfig, context: &PolicyContext) -> Self {
+        let mut policy = Self {
+            lists: Lists::new(context.ids()),
+            sketch: Sketch::new(context.ids() * COUNTERS),
+            hashes: vec![0; context.ids()],
+            capacity: context.capacity(),
+            window_percent: config.window_percent.into(),
+            window_max: 0,
+            protected_max: 0,
+            has_admitted: false,
+            climber: config.is_adaptive.then(Climber::new),
+            random: 1,
+        };
+        policy.divide();
+        policy
     }
 }
 
@@ -321,7 +339,7 @@ impl Climber {
     }
 
     /// Counts an access; where the border is to be from now on, once in a period.
-    fn note(&mut self, hit: Option<Queue>, window_percent: f64) -> Option<f64> {
+    fn note(&mut self, hit: Option<QueueId>, window_percent: f64) -> Option<f64> {
         self.accesses += 1;
         match hit {
             Some(WINDOW) => self.window_hits += 1,
@@ -354,9 +372,9 @@ impl Climber {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn w_tiny_lfu_on_a_hand_worked_trace() {

@@ -9,15 +9,15 @@
 //!    either.
 //! 2. The links of an id in no list are meaningless.
 
-use super::charges::Charges;
-use super::queue::Queue;
-use super::{EntryId, Renumbering, Residents};
+use super::Charges;
+use super::QueueId;
+use crate::policy::{EntryId, Renumbering, Residents};
 
 const NONE: u32 = u32::MAX;
 
 /// The links of all ids.
 #[derive(Debug)]
-pub(super) struct Links(Vec<Link>);
+pub(crate) struct Links(Vec<Link>);
 
 #[derive(Clone, Copy, Debug)]
 struct Link {
@@ -26,11 +26,11 @@ struct Link {
 }
 
 impl Links {
-    pub(super) fn new(ids: usize) -> Self {
+    pub(crate) fn new(ids: usize) -> Self {
         Self(vec![Link { prev: NONE, next: NONE }; ids])
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.0.capacity() * size_of::<Link>()
     }
 
@@ -45,32 +45,32 @@ impl Links {
 
 /// A queue, from its oldest to its newest id.
 #[derive(Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     oldest: u32,
     newest: u32,
 }
 
 impl List {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { oldest: NONE, newest: NONE }
     }
 
-    pub(super) fn oldest(&self) -> Option<EntryId> {
+    pub(crate) fn oldest(&self) -> Option<EntryId> {
         (self.oldest != NONE).then_some(EntryId::new(self.oldest))
     }
 
-    pub(super) fn newest(&self) -> Option<EntryId> {
+    pub(crate) fn newest(&self) -> Option<EntryId> {
         (self.newest != NONE).then_some(EntryId::new(self.newest))
     }
 
     /// The id that comes after `id`, towards the newest.
-    pub(super) fn newer(&self, links: &Links, id: EntryId) -> Option<EntryId> {
+    pub(crate) fn newer(&self, links: &Links, id: EntryId) -> Option<EntryId> {
         let next = links.get(id.get()).next;
         (next != NONE).then_some(EntryId::new(next))
     }
 
     /// Adds an id that is in no list at the newest end.
-    pub(super) fn push_newest(&mut self, links: &mut Links, id: EntryId) {
+    pub(crate) fn push_newest(&mut self, links: &mut Links, id: EntryId) {
         let id = id.get();
         *links.at(id) = Link { prev: self.newest, next: NONE };
         match self.newest {
@@ -81,7 +81,7 @@ impl List {
     }
 
     /// Adds an id that is in no list at the oldest end.
-    pub(super) fn push_oldest(&mut self, links: &mut Links, id: EntryId) {
+    pub(crate) fn push_oldest(&mut self, links: &mut Links, id: EntryId) {
         let id = id.get();
         *links.at(id) = Link { prev: NONE, next: self.oldest };
         match self.oldest {
@@ -92,7 +92,7 @@ impl List {
     }
 
     /// Moves all of another list's ids to the newest end.
-    pub(super) fn append(&mut self, links: &mut Links, other: &mut Self) {
+    pub(crate) fn append(&mut self, links: &mut Links, other: &mut Self) {
         let other = core::mem::replace(other, Self::new());
         if other.oldest == NONE {
             return;
@@ -108,7 +108,7 @@ impl List {
     }
 
     /// Takes an id of this list out.
-    pub(super) fn remove(&mut self, links: &mut Links, id: EntryId) {
+    pub(crate) fn remove(&mut self, links: &mut Links, id: EntryId) {
         let Link { prev, next } = links.get(id.get());
         match prev {
             NONE => self.oldest = next,
@@ -121,7 +121,7 @@ impl List {
     }
 
     /// Makes an id of this list the newest.
-    pub(super) fn move_to_newest(&mut self, links: &mut Links, id: EntryId) {
+    pub(crate) fn move_to_newest(&mut self, links: &mut Links, id: EntryId) {
         if self.newest != id.get() {
             self.remove(links, id);
             self.push_newest(links, id);
@@ -129,12 +129,12 @@ impl List {
     }
 
     /// The ids, from the oldest to the newest.
-    pub(super) fn ids<'a>(&'a self, links: &'a Links) -> impl Iterator<Item = EntryId> + 'a {
+    pub(crate) fn ids<'a>(&'a self, links: &'a Links) -> impl Iterator<Item = EntryId> + 'a {
         core::iter::successors(self.oldest(), |&id| self.newer(links, id))
     }
 
     /// Checks that the links lead through the list both ways; how many ids it has.
-    pub(super) fn validate(&self, links: &Links) -> usize {
+    pub(crate) fn validate(&self, links: &Links) -> usize {
         let mut before = NONE;
         let mut count = 0;
         for id in self.ids(links) {
@@ -148,7 +148,7 @@ impl List {
     }
 
     /// The list with the residents' new ids, in links made for them. Ids that are not resident are left out.
-    pub(super) fn renumber(&self, old: &Links, links: &mut Links, moved: &Renumbering) -> Self {
+    pub(crate) fn renumber(&self, old: &Links, links: &mut Links, moved: &Renumbering) -> Self {
         let mut list = Self::new();
         for id in self.ids(old).filter_map(|id| moved.get(id)) {
             list.push_newest(links, id);
@@ -159,51 +159,51 @@ impl List {
 
 /// One list with links of its own: the queue of a policy that has no other.
 #[derive(Debug)]
-pub(super) struct OneList {
+pub(crate) struct OneList {
     links: Links,
     list: List,
 }
 
 impl OneList {
-    pub(super) fn new(ids: usize) -> Self {
+    pub(crate) fn new(ids: usize) -> Self {
         Self { links: Links::new(ids), list: List::new() }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.links.allocated()
     }
 
-    pub(super) fn oldest(&self) -> Option<EntryId> {
+    pub(crate) fn oldest(&self) -> Option<EntryId> {
         self.list.oldest()
     }
 
-    pub(super) fn newest(&self) -> Option<EntryId> {
+    pub(crate) fn newest(&self) -> Option<EntryId> {
         self.list.newest()
     }
 
-    pub(super) fn newer(&self, id: EntryId) -> Option<EntryId> {
+    pub(crate) fn newer(&self, id: EntryId) -> Option<EntryId> {
         self.list.newer(&self.links, id)
     }
 
-    pub(super) fn push_newest(&mut self, id: EntryId) {
+    pub(crate) fn push_newest(&mut self, id: EntryId) {
         self.list.push_newest(&mut self.links, id);
     }
 
-    pub(super) fn move_to_newest(&mut self, id: EntryId) {
+    pub(crate) fn move_to_newest(&mut self, id: EntryId) {
         self.list.move_to_newest(&mut self.links, id);
     }
 
-    pub(super) fn remove(&mut self, id: EntryId) {
+    pub(crate) fn remove(&mut self, id: EntryId) {
         self.list.remove(&mut self.links, id);
     }
 
-    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let mut links = Links::new(moved.ids());
         self.list = self.list.renumber(&self.links, &mut links, moved);
         self.links = links;
     }
 
-    pub(super) fn validate(&self) {
+    pub(crate) fn validate(&self) {
         self.list.validate(&self.links);
     }
 }
@@ -212,7 +212,7 @@ impl OneList {
 ///
 /// 10 bytes for each id.
 #[derive(Debug)]
-pub(super) struct Lists<const N: usize> {
+pub(crate) struct Lists<const N: usize> {
     links: Links,
     charges: Charges,
     lists: [List; N],
@@ -227,7 +227,7 @@ struct Held {
 }
 
 impl<const N: usize> Lists<N> {
-    pub(super) fn new(ids: usize) -> Self {
+    pub(crate) fn new(ids: usize) -> Self {
         Self {
             links: Links::new(ids),
             charges: Charges::new(ids),
@@ -236,47 +236,47 @@ impl<const N: usize> Lists<N> {
         }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.links.allocated() + self.charges.allocated()
     }
 
     /// How many entries a list has.
-    pub(super) fn len(&self, list: Queue) -> usize {
+    pub(crate) fn len(&self, list: QueueId) -> usize {
         self.held[list.index()].entries
     }
 
     /// What the entries of a list are charged together.
-    pub(super) fn charge(&self, list: Queue) -> u64 {
+    pub(crate) fn charge(&self, list: QueueId) -> u64 {
         self.held[list.index()].charge
     }
 
-    pub(super) fn charge_of(&self, id: EntryId) -> u32 {
+    pub(crate) fn charge_of(&self, id: EntryId) -> u32 {
         self.charges.get(id)
     }
 
     /// The list that an id is in.
-    pub(super) fn list_of(&self, id: EntryId) -> Queue {
+    pub(crate) fn list_of(&self, id: EntryId) -> QueueId {
         self.charges.queue(id)
     }
 
-    pub(super) fn oldest(&self, list: Queue) -> Option<EntryId> {
+    pub(crate) fn oldest(&self, list: QueueId) -> Option<EntryId> {
         self.lists[list.index()].oldest()
     }
 
     /// Adds an id that is in no list at the newest end.
-    pub(super) fn push_newest(&mut self, list: Queue, id: EntryId, charge: u32) {
+    pub(crate) fn push_newest(&mut self, list: QueueId, id: EntryId, charge: u32) {
         self.enter(list, id, charge);
         self.lists[list.index()].push_newest(&mut self.links, id);
     }
 
     /// Takes an id out of its list.
-    pub(super) fn remove(&mut self, id: EntryId) {
+    pub(crate) fn remove(&mut self, id: EntryId) {
         self.leave(id);
         self.charges.clear(id);
     }
 
     /// Makes an id the newest of a list, from wherever it is.
-    pub(super) fn move_to_newest(&mut self, list: Queue, id: EntryId) {
+    pub(crate) fn move_to_newest(&mut self, list: QueueId, id: EntryId) {
         if self.list_of(id) == list {
             self.lists[list.index()].move_to_newest(&mut self.links, id);
         } else {
@@ -286,21 +286,21 @@ impl<const N: usize> Lists<N> {
     }
 
     /// Makes an id the oldest of a list, from wherever it is.
-    pub(super) fn move_to_oldest(&mut self, list: Queue, id: EntryId) {
+    pub(crate) fn move_to_oldest(&mut self, list: QueueId, id: EntryId) {
         self.leave(id);
         self.enter(list, id, self.charge_of(id));
         self.lists[list.index()].push_oldest(&mut self.links, id);
     }
 
     /// Takes the oldest id out of a list, and announces the one after it.
-    pub(super) fn evict_oldest(&mut self, list: Queue, residents: &Residents<'_>) -> Option<EntryId> {
+    pub(crate) fn evict_oldest(&mut self, list: QueueId, residents: &Residents<'_>) -> Option<EntryId> {
         let id = self.oldest(list)?;
         self.evict(id, residents);
         Some(id)
     }
 
     /// Takes an id out of its list, and announces the one after it.
-    pub(super) fn evict(&mut self, id: EntryId, residents: &Residents<'_>) {
+    pub(crate) fn evict(&mut self, id: EntryId, residents: &Residents<'_>) {
         if let Some(next) = self.lists[self.list_of(id).index()].newer(&self.links, id) {
             residents.expect(next);
         }
@@ -308,13 +308,13 @@ impl<const N: usize> Lists<N> {
     }
 
     /// Gives an id another charge where it is.
-    pub(super) fn set_charge(&mut self, id: EntryId, charge: u32) {
+    pub(crate) fn set_charge(&mut self, id: EntryId, charge: u32) {
         let held = &mut self.held[self.charges.queue(id).index()];
         held.charge = held.charge - u64::from(self.charges.get(id)) + u64::from(charge);
         self.charges.set(id, charge);
     }
 
-    fn enter(&mut self, list: Queue, id: EntryId, charge: u32) {
+    fn enter(&mut self, list: QueueId, id: EntryId, charge: u32) {
         self.charges.set(id, charge);
         self.charges.set_queue(id, list);
         let held = &mut self.held[list.index()];
@@ -330,7 +330,7 @@ impl<const N: usize> Lists<N> {
         held.charge -= u64::from(self.charges.get(id));
     }
 
-    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let mut links = Links::new(moved.ids());
         for list in &mut self.lists {
             *list = list.renumber(&self.links, &mut links, moved);
@@ -340,8 +340,8 @@ impl<const N: usize> Lists<N> {
     }
 
     /// Recounts what each list holds, and panics where it differs.
-    pub(super) fn validate(&self) {
-        for list in Queue::first(N) {
+    pub(crate) fn validate(&self) {
+        for list in QueueId::first(N) {
             let held = Held {
                 entries: self.lists[list.index()].validate(&self.links),
                 charge: self.ids(list).map(|id| u64::from(self.charge_of(id))).sum(),
@@ -351,7 +351,7 @@ impl<const N: usize> Lists<N> {
         }
     }
 
-    fn ids(&self, list: Queue) -> impl Iterator<Item = EntryId> + '_ {
+    fn ids(&self, list: QueueId) -> impl Iterator<Item = EntryId> + '_ {
         self.lists[list.index()].ids(&self.links)
     }
 }
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn lists_know_what_they_hold_wherever_ids_move() {
-        let [old, young] = [Queue::new(0), Queue::new(1)];
+        let [old, young] = [QueueId::new(0), QueueId::new(1)];
         let mut lists = Lists::<2>::new(4);
         for (id, charge) in [(0, 10), (1, 70_000), (2, 30)] {
             lists.push_newest(young, EntryId::new(id), charge);

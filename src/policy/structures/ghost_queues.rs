@@ -19,11 +19,11 @@
 //! 1. A ghost lies between its queue's head and the ring's tail, and the index finds it.
 //! 2. No two ghosts have the same fingerprint.
 
-use super::queue::Queue;
+use super::QueueId;
 
 const CHARGE_BITS: u32 = 24;
 const MAX_CHARGE: u32 = (1 << CHARGE_BITS) - 1;
-const QUEUE_BITS: u32 = Queue::MAX.ilog2();
+const QUEUE_BITS: u32 = QueueId::MAX.ilog2();
 const FINGERPRINT_SHIFT: u32 = CHARGE_BITS + QUEUE_BITS;
 
 /// A place of the ring: a ghost, or 0 for a hole.
@@ -33,7 +33,7 @@ struct Ghost(u64);
 impl Ghost {
     const HOLE: Self = Self(0);
 
-    fn new(hash: u64, charge: u32, queue: Queue) -> Self {
+    fn new(hash: u64, charge: u32, queue: QueueId) -> Self {
         let charge = u64::from(charge.min(MAX_CHARGE));
         Self(Self::fingerprint(hash) << FINGERPRINT_SHIFT | charge << QUEUE_BITS | u64::from(queue.number()))
     }
@@ -52,23 +52,23 @@ impl Ghost {
         self.0 >> QUEUE_BITS & u64::from(MAX_CHARGE)
     }
 
-    fn queue(self) -> Queue {
+    fn queue(self) -> QueueId {
         let [low, ..] = self.0.to_le_bytes();
-        Queue::new(low % Queue::MAX)
+        QueueId::new(low % QueueId::MAX)
     }
 }
 
 /// What was known of a key that has come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Remembered<const N: usize> {
-    pub(super) queue: Queue,
+pub(crate) struct Remembered<const N: usize> {
+    pub(crate) queue: QueueId,
     /// The charge of all ghosts of each queue, while this one was among them.
-    pub(super) charges: [u64; N],
+    pub(crate) charges: [u64; N],
 }
 
 /// `N` queues of ghosts.
 #[derive(Debug)]
-pub(super) struct Ghosts<const N: usize> {
+pub(crate) struct GhostQueues<const N: usize> {
     ring: Vec<Ghost>,
     /// The places in use go from the head to before the tail. They count on for ever; the ring repeats.
     head: u64,
@@ -94,9 +94,9 @@ struct Sweep {
 /// Places that a sweep reads for each ghost that comes in: it is done before a part of the ring's slack is used up.
 const SWEEP_STEPS: usize = 32;
 
-impl<const N: usize> Ghosts<N> {
+impl<const N: usize> GhostQueues<N> {
     /// Room for `max` ghosts in all.
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let max = max.max(1);
         Self {
             ring: vec![Ghost::HOLE; max + max / 8 + 8],
@@ -111,12 +111,12 @@ impl<const N: usize> Ghosts<N> {
         }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.ring.capacity() * size_of::<Ghost>() + self.index.capacity() * size_of::<u32>()
     }
 
     /// The charge of all ghosts of a queue.
-    pub(super) fn charge(&self, queue: Queue) -> u64 {
+    pub(crate) fn charge(&self, queue: QueueId) -> u64 {
         self.charges[queue.index()]
     }
 
@@ -126,17 +126,17 @@ impl<const N: usize> Ghosts<N> {
 
     /// Remembers a key as the newest of a queue. If there is no room, the oldest of this queue, or of another, is
     /// forgotten for it.
-    pub(super) fn push(&mut self, queue: Queue, hash: u64, charge: u32) {
+    pub(crate) fn push(&mut self, queue: QueueId, hash: u64, charge: u32) {
         self.take(hash);
         if self.len() == self.max && !self.pop(queue) {
-            let _other = Queue::first(N).any(|other| self.pop(other));
+            let _other = QueueId::first(N).any(|other| self.pop(other));
         }
         self.make_place();
         self.append(Ghost::new(hash, charge, queue));
     }
 
     /// Forgets a key; what was known of it.
-    pub(super) fn take(&mut self, hash: u64) -> Option<Remembered<N>> {
+    pub(crate) fn take(&mut self, hash: u64) -> Option<Remembered<N>> {
         let fingerprint = Ghost::fingerprint(hash);
         let at = self.find(fingerprint)?;
         let remembered = Remembered { queue: self.at(at)?.queue(), charges: self.charges };
@@ -145,7 +145,7 @@ impl<const N: usize> Ghosts<N> {
     }
 
     /// Forgets the oldest of a queue; `false` if it has none.
-    pub(super) fn pop(&mut self, queue: Queue) -> bool {
+    pub(crate) fn pop(&mut self, queue: QueueId) -> bool {
         if self.counts[queue.index()] == 0 {
             return false;
         }
@@ -162,14 +162,14 @@ impl<const N: usize> Ghosts<N> {
     }
 
     /// Forgets the oldest of a queue until its charge is at most `charge`.
-    pub(super) fn trim(&mut self, queue: Queue, charge: u64) {
+    pub(crate) fn trim(&mut self, queue: QueueId, charge: u64) {
         while self.charge(queue) > charge {
             self.pop(queue);
         }
     }
 
     /// Makes room for another number of ghosts; the newest are kept.
-    pub(super) fn set_max(&mut self, max: usize) {
+    pub(crate) fn set_max(&mut self, max: usize) {
         let old = core::mem::replace(self, Self::new(max));
         let ghosts = (old.head..old.tail).map(|place| old.ghost(place)).filter(|&ghost| ghost != Ghost::HOLE);
         for ghost in ghosts.skip(old.len().saturating_sub(self.max)) {
@@ -314,7 +314,7 @@ impl<const N: usize> Ghosts<N> {
     }
 
     /// Recounts everything, and panics where it differs.
-    pub(super) fn validate(&self) {
+    pub(crate) fn validate(&self) {
         let mut charges = [0; N];
         let mut counts = [0; N];
         for (place, ghost) in (self.head..self.tail).map(|place| (place, self.ghost(place))) {
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const QUEUES: [Queue; 2] = [Queue::new(0), Queue::new(1)];
+    const QUEUES: [QueueId; 2] = [QueueId::new(0), QueueId::new(1)];
 
     /// Queue, key, charge; from the oldest to the newest.
     type Model = Vec<(usize, u64, u32)>;
@@ -355,7 +355,7 @@ mod tests {
             operations in prop::collection::vec((0..6_u8, 0..2_usize, 0..20_u64, 0..50_u32), 1..400),
         ) {
             let mut max = max;
-            let mut ghosts = Ghosts::<2>::new(max);
+            let mut ghosts = GhostQueues::<2>::new(max);
             let mut model = Model::new();
             for (operation, queue, key, size) in operations {
                 let oldest = |model: &Model, queue| model.iter().position(|ghost| ghost.0 == queue);
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_charge_that_is_too_large_to_remember_counts_the_same_both_ways() {
-        let mut ghosts = Ghosts::<1>::new(4);
+        let mut ghosts = GhostQueues::<1>::new(4);
         ghosts.push(QUEUES[0], spread(1), u32::MAX);
         assert_eq!(ghosts.charge(QUEUES[0]), u64::from(MAX_CHARGE));
         assert!(ghosts.take(spread(1)).is_some());

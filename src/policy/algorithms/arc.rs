@@ -21,39 +21,28 @@
 //! written once and read once later, and a miss stores nothing, T2 keeps what filled it first. The patent on
 //! it (US 6,996,676) was filed in 2002.
 
-use super::ghost::Ghosts;
-use super::list::Lists;
-use super::queue::Queue;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::built_in::{BuiltIn, NoParameters};
+use crate::policy::structures::{GhostQueues, Lists, QueueId};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
-const T1: Queue = Queue::new(0);
-const T2: Queue = Queue::new(1);
+const T1: QueueId = QueueId::new(0);
+const T2: QueueId = QueueId::new(1);
 /// The ghosts of `T1` and of `T2`.
-const B1: Queue = T1;
-const B2: Queue = T2;
+const B1: QueueId = T1;
+const B2: QueueId = T2;
 
 #[derive(Debug)]
-pub(super) struct Arc {
+pub(crate) struct Arc {
     lists: Lists<2>,
-    ghosts: Ghosts<2>,
+    ghosts: GhostQueues<2>,
     capacity: u64,
     /// The charge that T1 may have.
     p: f64,
     /// In which of the ghost lists the newcomer was.
-    came_from: Option<Queue>,
+    came_from: Option<QueueId>,
 }
 
 impl Arc {
-    pub(super) fn new(context: &PolicyContext) -> Self {
-        Self {
-            lists: Lists::new(context.ids()),
-            ghosts: Ghosts::new(context.ids()),
-            capacity: context.capacity(),
-            p: 0.0,
-            came_from: None,
-        }
-    }
-
     fn l1(&self) -> u64 {
         self.lists.charge(T1) + self.ghosts.charge(B1)
     }
@@ -63,7 +52,7 @@ impl Arc {
     }
 
     /// Cases II and III: a ghost's return moves p.
-    fn adapt(&mut self, list: Queue, [b1, b2]: [u64; 2], charge: u32) {
+    fn adapt(&mut self, list: QueueId, [b1, b2]: [u64; 2], charge: u32) {
         let ratio = |other: u64, own: u64| (other as f64 / own.max(1) as f64).max(1.0) * f64::from(charge);
         self.p = match list {
             B1 => f64::min(self.p + ratio(b2, b1), self.capacity as f64),
@@ -78,10 +67,25 @@ impl Arc {
     }
 
     /// REPLACE of the paper: the list that gives an entry up.
-    fn list_to_replace(&self) -> Queue {
+    fn list_to_replace(&self) -> QueueId {
         let t1 = self.lists.charge(T1) as f64;
         let is_too_large = t1 > self.p || (self.came_from == Some(B2) && t1 == self.p);
         if self.lists.len(T2) == 0 || (self.lists.len(T1) > 0 && is_too_large) { T1 } else { T2 }
+    }
+}
+
+impl BuiltIn for Arc {
+    const NAME: &'static str = "arc";
+    type Config = NoParameters;
+
+    fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
+        Self {
+            lists: Lists::new(context.ids()),
+            ghosts: GhostQueues::new(context.ids()),
+            capacity: context.capacity(),
+            p: 0.0,
+            came_from: None,
+        }
     }
 }
 
@@ -154,9 +158,9 @@ impl EvictionPolicy for Arc {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn arc_on_a_hand_worked_trace() {

@@ -9,32 +9,32 @@
 
 use std::collections::HashMap;
 
-use super::queue::Queue;
-use super::{EntryId, Renumbering};
+use super::QueueId;
+use crate::policy::{EntryId, Renumbering};
 
-const QUEUE_BITS: u32 = Queue::MAX.ilog2();
+const QUEUE_BITS: u32 = QueueId::MAX.ilog2();
 const QUEUE: u16 = (1 << QUEUE_BITS) - 1;
 /// In the place of a charge that is in the map.
 const LARGE: u16 = u16::MAX >> QUEUE_BITS;
 
 /// The charge and the queue of each id.
 #[derive(Debug)]
-pub(super) struct Charges {
+pub(crate) struct Charges {
     words: Vec<u16>,
     large: HashMap<EntryId, u32, ahash::RandomState>,
 }
 
 impl Charges {
-    pub(super) fn new(ids: usize) -> Self {
+    pub(crate) fn new(ids: usize) -> Self {
         Self { words: vec![0; ids], large: HashMap::default() }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.words.capacity() * size_of::<u16>() + self.large.capacity() * (size_of::<(EntryId, u32)>() + 1) * 8 / 7
     }
 
     #[inline]
-    pub(super) fn get(&self, id: EntryId) -> u32 {
+    pub(crate) fn get(&self, id: EntryId) -> u32 {
         match self.words[id.index()] >> QUEUE_BITS {
             LARGE => self.large_charge(id),
             small => u32::from(small),
@@ -46,19 +46,19 @@ impl Charges {
         self.large.get(&id).copied().unwrap_or(0)
     }
 
-    pub(super) fn queue(&self, id: EntryId) -> Queue {
+    pub(crate) fn queue(&self, id: EntryId) -> QueueId {
         let [number, _] = (self.words[id.index()] & QUEUE).to_le_bytes();
-        Queue::new(number)
+        QueueId::new(number)
     }
 
-    pub(super) fn set_queue(&mut self, id: EntryId, queue: Queue) {
+    pub(crate) fn set_queue(&mut self, id: EntryId, queue: QueueId) {
         let word = &mut self.words[id.index()];
         *word = *word & !QUEUE | u16::from(queue.number());
     }
 
     /// Sets the charge of an id, whatever it was.
     #[inline]
-    pub(super) fn set(&mut self, id: EntryId, charge: u32) {
+    pub(crate) fn set(&mut self, id: EntryId, charge: u32) {
         let word = &mut self.words[id.index()];
         match u16::try_from(charge) {
             Ok(small) if small < LARGE && *word >> QUEUE_BITS != LARGE => *word = small << QUEUE_BITS | *word & QUEUE,
@@ -80,14 +80,14 @@ impl Charges {
 
     /// Forgets an id.
     #[inline]
-    pub(super) fn clear(&mut self, id: EntryId) {
+    pub(crate) fn clear(&mut self, id: EntryId) {
         let word = core::mem::take(&mut self.words[id.index()]);
         if word >> QUEUE_BITS == LARGE {
             self.large.remove(&id);
         }
     }
 
-    pub(super) fn renumber(&mut self, moved: &Renumbering) {
+    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let old = core::mem::replace(self, Self::new(moved.ids()));
         for id in (0..).map(EntryId::new).take(old.words.len()) {
             if let Some(to) = moved.get(id) {
@@ -107,7 +107,7 @@ mod tests {
         let mut charges = Charges::new(4);
         let id = EntryId::new(2);
         for charge in [0, 4, 16_382, 16_383, 65_536, u32::MAX] {
-            for queue in Queue::first(4) {
+            for queue in QueueId::first(4) {
                 charges.set(id, charge);
                 assert_eq!(charges.get(id), charge);
                 charges.set_queue(id, queue);
@@ -125,7 +125,7 @@ mod tests {
         let mut charges = Charges::new(2);
         for (id, charge, queue) in [(0, 70_000, 1), (1, 8, 3)] {
             charges.set(EntryId::new(id), charge);
-            charges.set_queue(EntryId::new(id), Queue::new(queue));
+            charges.set_queue(EntryId::new(id), QueueId::new(queue));
         }
         let mut moved = Renumbering::new(2, 4, 4);
         moved.set(EntryId::new(0), EntryId::new(3));

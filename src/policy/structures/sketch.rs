@@ -11,7 +11,7 @@
 //! that the sketch forgets: TinyLFU's reset.
 
 /// The most that a counter counts.
-pub(super) const MAX_FREQUENCY: u8 = 15;
+pub(crate) const MAX_FREQUENCY: u8 = 15;
 const WORDS: usize = 8;
 const ROWS: usize = 4;
 /// In each nibble, all bits but the highest; and the lowest bit.
@@ -20,7 +20,7 @@ const ODD: u64 = 0x1111_1111_1111_1111;
 
 /// The counters.
 #[derive(Debug)]
-pub(super) struct Sketch {
+pub(crate) struct Sketch {
     blocks: Vec<Block>,
     /// Increments since the last halving, and how many lead to the next.
     recorded: u64,
@@ -42,23 +42,23 @@ impl Block {
 
 impl Sketch {
     /// A sketch of at least `counters`.
-    pub(super) fn new(counters: usize) -> Self {
+    pub(crate) fn new(counters: usize) -> Self {
         let blocks = counters.div_ceil(WORDS * 16).max(1);
         Self { blocks: vec![Block([0; WORDS]); blocks], recorded: 0, period: u64::MAX }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.blocks.capacity() * size_of::<Block>()
     }
 
     /// Halves all counters after so many increments from now on, but not before there was one for each word: what a
     /// halving costs is paid for then, however small the cache has become.
-    pub(super) fn set_period(&mut self, increments: u64) {
+    pub(crate) fn set_period(&mut self, increments: u64) {
         self.period = increments.max((self.blocks.len() * WORDS) as u64);
     }
 
     /// Makes it a sketch of at least `counters`, which remembers what it has recorded.
-    pub(super) fn resize(&mut self, counters: usize) {
+    pub(crate) fn resize(&mut self, counters: usize) {
         let old = core::mem::replace(&mut self.blocks, Self::new(counters).blocks);
         let count = self.blocks.len();
         for (at, block) in self.blocks.iter_mut().enumerate() {
@@ -86,7 +86,7 @@ impl Sketch {
     }
 
     /// How often `hash` was recorded lately, at most [`MAX_FREQUENCY`].
-    pub(super) fn frequency(&self, hash: u64) -> u8 {
+    pub(crate) fn frequency(&self, hash: u64) -> u8 {
         let Block(words) = &self.blocks[self.block_of(hash)];
         let counts = Self::places(hash).map(|(word, shift)| words[word] >> shift & 15);
         let [least, ..] = counts.into_iter().min().unwrap_or(0).to_le_bytes();
@@ -94,7 +94,7 @@ impl Sketch {
     }
 
     /// Records an access.
-    pub(super) fn record(&mut self, hash: u64) {
+    pub(crate) fn record(&mut self, hash: u64) {
         let block = self.block_of(hash);
         let Block(words) = &mut self.blocks[block];
         let mut is_counted = false;

@@ -34,10 +34,10 @@
 //! A miss is learned of when its key is stored again. A read that misses and is followed by no
 //! store is learned of through [`Asked`].
 
-use super::queue::Queue;
+use crate::policy::structures::QueueId;
 
-pub(super) const WINDOW: Queue = Queue::new(0);
-pub(super) const MAIN: Queue = Queue::new(1);
+pub(super) const WINDOW: QueueId = QueueId::new(0);
+pub(super) const MAIN: QueueId = QueueId::new(1);
 
 /// The window's first share of the capacity, and the bounds of its share.
 const FIRST_SHARE: f64 = 0.1;
@@ -195,7 +195,7 @@ impl Border {
     }
 
     /// Counts `misses` of a ghost of `queue`, after which about `newer` other ghosts came.
-    pub(super) fn note_return(&mut self, queue: Queue, newer: usize, misses: u32, window: &Part, mean_charge: f64) {
+    pub(super) fn note_return(&mut self, queue: QueueId, newer: usize, misses: u32, window: &Part, mean_charge: f64) {
         let age = newer as f64 * mean_charge + self.trip * window.charge as f64;
         if age <= (NEAR * self.capacity).max(self.trip * window.charge as f64) {
             self.near[queue.index()] = self.near[queue.index()].saturating_add(misses);

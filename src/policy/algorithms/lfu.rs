@@ -25,9 +25,10 @@
 //! ageing a hit may pass several steps. It is the wrong choice where popularity changes fast and for scans, and
 //! the best where it is stable.
 
-use super::list::{Links, List};
-use super::parameter::Parameter;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::built_in::{BuiltIn, Parameters};
+use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::structures::{Links, List};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
 /// No step.
 const NONE: u32 = u32::MAX;
@@ -37,7 +38,7 @@ const HALVING_PERIOD: usize = 10;
 const MIN_STEPS: usize = 64;
 const IDS_PER_STEP: usize = 8;
 
-/// What [`Policy::Lfu`](super::Policy::Lfu) does against entries that were popular long ago.
+/// What [`Policy::Lfu`](crate::Policy::Lfu) does against entries that were popular long ago.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ageing {
@@ -51,9 +52,9 @@ pub enum Ageing {
 }
 
 impl Ageing {
-    pub(super) const ALL: [Self; 3] = [Self::None, Self::Halving, Self::Dynamic];
+    const ALL: [Self; 3] = [Self::None, Self::Halving, Self::Dynamic];
 
-    pub(super) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Halving => "halving",
@@ -62,16 +63,16 @@ impl Ageing {
     }
 }
 
-/// Parameters of [`Policy::Lfu`](super::Policy::Lfu).
+/// Parameters of [`Policy::Lfu`](crate::Policy::Lfu).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LfuConfig {
-    pub(super) ageing: Ageing,
+    ageing: Ageing,
 }
 
 impl LfuConfig {
     /// Its words are the names of [`Ageing::ALL`].
-    pub(super) const AGEING: Parameter =
-        Parameter::word("lfu", "ageing", &[Ageing::ALL[0].name(), Ageing::ALL[1].name(), Ageing::ALL[2].name()]);
+    const AGEING: Parameter =
+        Parameter::word(Lfu::NAME, "ageing", &[Ageing::ALL[0].name(), Ageing::ALL[1].name(), Ageing::ALL[2].name()]);
 
     /// With halving.
     #[must_use]
@@ -87,8 +88,18 @@ impl LfuConfig {
     }
 }
 
+impl Parameters for LfuConfig {
+    fn values(self) -> Vec<(Parameter, String)> {
+        vec![(Self::AGEING, self.ageing.name().to_owned())]
+    }
+
+    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
+        Ok(self.ageing(Ageing::ALL[parameter.parse_word(value)?]))
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Lfu {
+pub(crate) struct Lfu {
     ageing: Ageing,
     links: Links,
     ladder: Ladder,
@@ -103,20 +114,6 @@ pub(super) struct Lfu {
 }
 
 impl Lfu {
-    pub(super) fn new(config: LfuConfig, context: &PolicyContext) -> Self {
-        let counted = if config.ageing == Ageing::Dynamic { context.ids() } else { 0 };
-        Self {
-            ageing: config.ageing,
-            links: Links::new(context.ids()),
-            ladder: Ladder::new(context.ids()),
-            step_of: vec![NONE; context.ids()],
-            counts: vec![0; counted],
-            age: 0,
-            entries: 0,
-            accesses: 0,
-        }
-    }
-
     /// Counts an access, which may halve all ranks.
     fn count_access(&mut self) {
         self.accesses += 1;
@@ -163,6 +160,25 @@ impl Lfu {
             self.ladder.release(known);
         }
         step
+    }
+}
+
+impl BuiltIn for Lfu {
+    const NAME: &'static str = "lfu";
+    type Config = LfuConfig;
+
+    fn new(config: LfuConfig, context: &PolicyContext) -> Self {
+        let counted = if config.ageing == Ageing::Dynamic { context.ids() } else { 0 };
+        Self {
+            ageing: config.ageing,
+            links: Links::new(context.ids()),
+            ladder: Ladder::new(context.ids()),
+            step_of: vec![NONE; context.ids()],
+            counts: vec![0; counted],
+            age: 0,
+            entries: 0,
+            accesses: 0,
+        }
     }
 }
 
@@ -372,9 +388,9 @@ impl Ladder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Outcome::{self, Evicts, Hit, Miss};
-    use super::super::tests::follow;
     use super::*;
+    use crate::policy::tests::Outcome::{self, Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn lfu_on_a_hand_worked_trace() {

@@ -13,27 +13,33 @@
 //! Costs 8 bytes for each id, and nothing on a hit to a visited key; operations are O(1) amortised. Excellent on
 //! web and key-value traffic; the wrong choice for block traces and for scans, which strip the marks.
 
-use super::list::OneList;
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
+use crate::policy::built_in::{BuiltIn, NoParameters};
+use crate::policy::structures::OneList;
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 
 #[derive(Debug)]
-pub(super) struct Sieve {
+pub(crate) struct Sieve {
     entries: OneList,
     /// Where the next search begins; at the oldest if it is nowhere.
     hand: Option<EntryId>,
 }
 
 impl Sieve {
-    pub(super) fn new(context: &PolicyContext) -> Self {
-        Self { entries: OneList::new(context.ids()), hand: None }
-    }
-
     /// Takes an entry out; a hand on it moves on.
     fn unlink(&mut self, id: EntryId) {
         if self.hand == Some(id) {
             self.hand = self.entries.newer(id);
         }
         self.entries.remove(id);
+    }
+}
+
+impl BuiltIn for Sieve {
+    const NAME: &'static str = "sieve";
+    type Config = NoParameters;
+
+    fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
+        Self { entries: OneList::new(context.ids()), hand: None }
     }
 }
 
@@ -81,9 +87,9 @@ impl EvictionPolicy for Sieve {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
-    use super::super::{Policy, Request, Simulator, Unit};
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
+    use crate::policy::{Policy, Request, Simulator, Unit};
 
     #[test]
     fn sieve_on_the_example_of_its_authors() {

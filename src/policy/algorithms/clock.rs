@@ -9,18 +9,19 @@
 //! Costs 3.6 bytes for each id, and nothing on a hit to a key whose bit is set; operations are O(1) amortised. It
 //! is close to LRU, which it replaces where reads must stay cheap, and has LRU's weakness: a scan empties it.
 
-use super::parameter::Parameter;
-use super::queue::{Queue, Queues};
-use super::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 use crate::error::BuildError;
+use crate::policy::built_in::{BuiltIn, Parameters};
+use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::structures::{QueueId, Queues};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 use crate::units::MAX_VISITS;
 
-const ALL: Queue = Queue::new(0);
+const ALL: QueueId = QueueId::new(0);
 
-/// Parameters of [`Policy::Clock`](super::Policy::Clock).
+/// Parameters of [`Policy::Clock`](crate::Policy::Clock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClockConfig {
-    pub(super) chances: u8,
+    chances: u8,
 }
 
 impl Default for ClockConfig {
@@ -30,7 +31,7 @@ impl Default for ClockConfig {
 }
 
 impl ClockConfig {
-    pub(super) const CHANCES: Parameter = Parameter::number("clock", "chances", 1..=MAX_VISITS);
+    const CHANCES: Parameter = Parameter::number(Clock::NAME, "chances", 1..=MAX_VISITS);
 
     /// One chance.
     #[must_use]
@@ -49,14 +50,27 @@ impl ClockConfig {
     }
 }
 
+impl Parameters for ClockConfig {
+    fn values(self) -> Vec<(Parameter, String)> {
+        vec![(Self::CHANCES, self.chances.to_string())]
+    }
+
+    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
+        Ok(Self { chances: parameter.parse_number(value)? })
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     queue: Queues<1>,
     chances: u8,
 }
 
-impl Clock {
-    pub(super) fn new(config: ClockConfig, context: &PolicyContext) -> Self {
+impl BuiltIn for Clock {
+    const NAME: &'static str = "clock";
+    type Config = ClockConfig;
+
+    fn new(config: ClockConfig, context: &PolicyContext) -> Self {
         Self { queue: Queues::new(context.max_entries()), chances: config.chances }
     }
 }
@@ -94,10 +108,10 @@ impl EvictionPolicy for Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
-    use super::super::tests::Outcome::{Evicts, Hit, Miss};
-    use super::super::tests::follow;
     use super::*;
+    use crate::policy::Policy;
+    use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
+    use crate::policy::tests::follow;
 
     #[test]
     fn clock_on_a_hand_worked_trace() {
