@@ -136,3 +136,107 @@ pub(crate) enum Evicted {
     /// The entry that is being stored.
     Newcomer(EntryId),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Renumbering, ResidentSource};
+    use super::*;
+
+    /// Notes its calls, and evicts what it is told to.
+    #[derive(Default)]
+    struct Recorder {
+        calls: Vec<String>,
+        victims: Vec<Option<u32>>,
+    }
+
+    impl EvictionPolicy for Recorder {
+        fn prepare_insert(&mut self, newcomer: &Newcomer) {
+            self.calls.push(format!("prepare {}", newcomer.id.get()));
+        }
+        fn insert(&mut self, newcomer: &Newcomer) {
+            self.calls.push(format!("insert {}", newcomer.id.get()));
+        }
+        fn remove(&mut self, id: EntryId, _charge: u32) {
+            self.calls.push(format!("remove {}", id.get()));
+        }
+        fn evict(&mut self, newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
+            self.calls.push(format!("evict {:?}", newcomer.map(|newcomer| newcomer.id.get())));
+            self.victims.pop().flatten().map(EntryId::new)
+        }
+        fn renumber(&mut self, _moved: &Renumbering) {}
+        fn bytes(&self) -> usize {
+            0
+        }
+    }
+
+    struct NoResidents;
+
+    impl ResidentSource for NoResidents {
+        fn visits(&self, _id: EntryId) -> u8 {
+            0
+        }
+        fn set_visits(&self, _id: EntryId, _visits: u8) {}
+        fn hash(&self, _id: EntryId) -> u64 {
+            0
+        }
+        fn charge(&self, _id: EntryId) -> u32 {
+            0
+        }
+        fn expect(&self, _id: EntryId) {}
+    }
+
+    fn newcomer(id: u32) -> Newcomer {
+        Newcomer { id: EntryId::new(id), hash: 0, charge: 8 }
+    }
+
+    fn evict(arrival: &Arrival, policy: &mut Recorder, victims: &[Option<u32>]) -> Option<Evicted> {
+        policy.victims = victims.iter().rev().copied().collect();
+        arrival.evict(policy, &mut Residents::new(&NoResidents))
+    }
+
+    #[test]
+    fn a_newcomer_gets_its_place_when_the_next_access_begins() {
+        let (mut arrival, mut policy) = (Arrival::new(), Recorder::default());
+        arrival.begin(&mut policy, newcomer(1));
+        assert!(arrival.end() && arrival.being_stored().is_none());
+        arrival.begin(&mut policy, newcomer(2));
+        assert_eq!(evict(&arrival, &mut policy, &[Some(1)]), Some(Evicted::Resident(EntryId::new(1))));
+        assert!(arrival.end());
+        arrival.remove(&mut policy, EntryId::new(3), 8);
+        arrival.settle(&mut policy);
+        arrival.settle(&mut policy);
+        let calls = ["prepare 1", "insert 1", "prepare 2", "evict Some(2)", "remove 3", "insert 2"];
+        assert_eq!(policy.calls, calls);
+    }
+
+    #[test]
+    fn a_refused_newcomer_gets_no_place() {
+        let (mut arrival, mut policy) = (Arrival::new(), Recorder::default());
+        arrival.begin(&mut policy, newcomer(1));
+        assert_eq!(evict(&arrival, &mut policy, &[Some(1)]), Some(Evicted::Newcomer(EntryId::new(1))));
+        assert!(!arrival.end() && !arrival.cancel(&mut policy));
+        arrival.begin(&mut policy, newcomer(2));
+        assert!(arrival.end());
+        // It is resident, and leaves like any other entry.
+        assert_eq!(evict(&arrival, &mut policy, &[Some(2)]), Some(Evicted::Resident(EntryId::new(2))));
+        arrival.settle(&mut policy);
+        assert_eq!(policy.calls, ["prepare 1", "evict Some(1)", "prepare 2", "evict Some(2)"]);
+    }
+
+    #[test]
+    fn a_newcomer_that_is_the_only_entry_gets_its_place_and_may_be_evicted() {
+        let (mut arrival, mut policy) = (Arrival::new(), Recorder::default());
+        arrival.begin(&mut policy, newcomer(1));
+        assert_eq!(evict(&arrival, &mut policy, &[None, Some(1)]), Some(Evicted::Newcomer(EntryId::new(1))));
+        assert_eq!(policy.calls, ["prepare 1", "evict Some(1)", "insert 1", "evict None"]);
+    }
+
+    #[test]
+    fn an_insert_that_is_taken_back_is_inserted_and_removed() {
+        let (mut arrival, mut policy) = (Arrival::new(), Recorder::default());
+        arrival.begin(&mut policy, newcomer(1));
+        assert!(arrival.cancel(&mut policy) && !arrival.end());
+        arrival.settle(&mut policy);
+        assert_eq!(policy.calls, ["prepare 1", "insert 1", "remove 1"]);
+    }
+}

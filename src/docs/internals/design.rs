@@ -93,11 +93,13 @@
 //! Policies with counted visits read two bits beside the location. Ordered policies get touches
 //! through a log. Readers write to it without a lock, and a writer drains it before any decision.
 //!
-//! Most algorithms are defined in the other order: they make room first, and then place the new
-//! entry. The difference matters. If CLOCK placed the new entry first, its hand could reach that
-//! entry and evict it. One adaptor (`policy/algorithm.rs`) converts between the orders for all
-//! built-in policies. So each file reads like its paper. Most policies agree with their references
+//! Calls come in the order of the papers: room is made first, then the new entry takes its place.
+//! The order matters. A clock that had the new entry in its queue already could evict it when its
+//! hand comes round. So each file reads like its paper. Most policies agree with their references
 //! request by request: [`policies`](super::super::policies) lists the differences.
+//!
+//! The new entry gets its place late, when the next access begins (`policy/arrival.rs`). By then the
+//! memory that this touches has been prefetched, and the bucket of the next key is on its way.
 //!
 //! There are two kinds of ghosts. 2Q and ARC are defined by exact queues of ghosts, which cost 14
 //! bytes a ghost. S3-FIFO and the default use sets of 16-bit fingerprints, which cost 2 bytes a
@@ -265,14 +267,15 @@
 //! The cost of an operation is the number of lines that it waits for.
 //!
 //! * The bucket is prefetched before the slot is taken (reads) or before the lock (writes). Writes
-//!   also prefetch the next bucket, where the search for a new key often continues. Meanwhile the
-//!   policy does its deferred work.
+//!   also prefetch the next bucket, where the search for a new key often goes on. The last
+//!   entry gets its place in the policy meanwhile.
 //! * An eviction's lines are prefetched four victims ahead.
 //! * All lines of an entry are prefetched once its tag has matched, since only the first line tells
 //!   where the value begins.
 //! * The lines of the next entry are prefetched after each append.
 //! * Lock, state and policy are prefetched before the lock is taken. Just after that follow the end
-//!   of the ring, the next victims, and the deferred work of the policy (`shard/prefetch.rs`).
+//!   of the ring, the next victims, and the place of the last entry in the policy
+//!   (`shard/prefetch.rs`).
 //!
 //! `prefetch.rs` has one function with one `unsafe` instruction. The ring, the index and policies
 //! use it.

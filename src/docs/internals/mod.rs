@@ -44,6 +44,16 @@
 //! | `touch.rs`, `misses.rs` | the touch log and the miss log |
 //! | `notice.rs`, `prefetch.rs` | notices of removals; prefetching for stores |
 //!
+//! In `policy/`:
+//!
+//! | files | contents |
+//! |---|---|
+//! | `mod.rs`, `residents.rs`, `renumbering.rs` | the contract of a policy |
+//! | `structures/` | what policies are made of: queues, lists, ghosts, a heap, a sketch |
+//! | `algorithms/` | the built-in policies, and the table of all of them |
+//! | `built_in.rs`, `parameter.rs` | policies by name, with their parameters |
+//! | `arrival.rs`, `simulate.rs` | the order of calls around a new entry; the simulator |
+//!
 //! `unsafe` is denied at the root. It is allowed, each with its reason, in `ring/`, `index/`,
 //! `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs` and `prefetch.rs`.
 //!
