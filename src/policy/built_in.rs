@@ -52,8 +52,8 @@ macro_rules! policies {
     ($($(#[$meta:meta])* $variant:ident $(($config:ident))? => $algorithm:ty,)*) => {
         /// A policy that comes with the crate.
         ///
-        /// The name alone stands for the parameters of the literature. A policy's configuration sets
-        /// others, and turns into a `Policy`. Each prints as a string that parses to the same:
+        /// The name alone stands for the parameters of the literature. A policy's configuration
+        /// sets others, and turns into a `Policy`. Each prints as a string that parses to the same:
         ///
         /// ```
         /// use bytecache::Policy;
@@ -203,13 +203,13 @@ impl FromStr for Policy {
     type Err = ParsePolicyError;
 
     /// Parses the text that [`Display`](fmt::Display) prints, in any case: a
-    /// [`name`](Policy::name), perhaps with parameters in brackets. Some or all of these may be left
-    /// out, and they may be in any order. Hyphens in the name may be left out.
+    /// [`name`](Policy::name), perhaps with parameters in brackets. Some or all of these may be
+    /// left out, and they may be in any order. Hyphens in the name may be left out.
     ///
     /// # Errors
     ///
-    /// * [`ParsePolicyError::PolicyParameter`] if a parameter cannot have its value. The error names
-    ///   the values that it can have.
+    /// * [`ParsePolicyError::PolicyParameter`] if a parameter cannot have its value. The error
+    ///   names the values that it can have.
     /// * [`ParsePolicyError::UnknownParameter`] if the policy has no parameter of a name. The error
     ///   names those that there are.
     /// * [`ParsePolicyError::UnknownPolicy`] for any other text.

@@ -18,7 +18,7 @@
 //!   a new key x     prepare_insert(x), then evict(Some(x)) until x fits. Now readers find x.
 //!   the next call   insert(x)
 //!   a known key     update(id, old, charge), then evict(None) until the new value fits
-//!   a read          a visit is counted (Counted), or touch(id) follows before the next write (Ordered)
+//!   a read          a visit is counted (Counted), or touch(id) follows (Ordered)
 //!   a miss          missed(hash) may follow before the next write
 //!   a removal       remove(id, charge)
 //!   a larger index  renumber(moved)
@@ -27,31 +27,32 @@
 //!
 //! * `insert(x)` comes late: just before the next `prepare_insert`, `touch`, `update`, `missed` or
 //!   `renumber`, and before `remove(x)`. By then the memory that it needs has been
-//!   [prefetched](EvictionPolicy::prefetch_insert). Until then there may be `set_capacity`, `remove`
-//!   of other entries, and `evict(Some(x))`.
-//! * A policy *refuses* `x` by returning its id from `evict(Some(x))`. Then `x` is not stored, or it
-//!   leaves if it was, and no `insert(x)` follows.
+//!   [prefetched](EvictionPolicy::prefetch_insert). Until then there may be `set_capacity`,
+//!   `remove` of other entries, and `evict(Some(x))`.
+//! * A policy *refuses* `x` by returning its id from `evict(Some(x))`. Then `x` is not stored, or
+//!   it leaves if it was, and no `insert(x)` follows.
 //! * If `evict(Some(x))` returns `None`, `insert(x)` follows at once, then `evict(None)`.
 //! * `evict(None)` is also called when nothing is stored, because the ring needs room.
-//! * A read that misses is reported to policies that want it ([`EvictionPolicy::wants_misses`]), for
-//!   some keys. Often a store of the key follows: the two calls are one access.
-//! * An `insert_if_absent` or a `replace` that is declined is no access. The policy is not notified.
-//! * An insert for which no space is found ends with `insert` and `remove`. Such an update ends with
-//!   an `update` that takes it back, and a `remove`.
+//! * A read that misses is reported to policies that want it ([`EvictionPolicy::wants_misses`]),
+//!   for some keys. Often a store of the key follows: the two calls are one access.
+//! * An `insert_if_absent` or a `replace` that is declined is no access. The policy is not
+//!   notified.
+//! * An insert for which no space is found ends with `insert` and `remove`. Such an update ends
+//!   with an `update` that takes it back, and a `remove`.
 //! * An id that `evict` returns and that is not resident is ignored. If a policy names no resident
 //!   while there are some, the cache chooses one and calls `remove` for it.
 //!
 //! # What a policy may assume
 //!
-//! * Ids are below [`PolicyContext::ids`], and below [`Renumbering::ids`] after the index has grown.
-//!   Arrays that are indexed by ids need no checks. At most [`PolicyContext::max_entries`] ids are
-//!   resident at a time.
-//! * `prepare_insert` names an id that is not resident. `touch`, `update` and `remove` name one that
-//!   is. An id is free for another entry after `remove` named it or `evict` returned it.
+//! * Ids are below [`PolicyContext::ids`], and below [`Renumbering::ids`] after the index has
+//!   grown. Arrays that are indexed by ids need no checks. At most [`PolicyContext::max_entries`]
+//!   ids are resident at a time.
+//! * `prepare_insert` names an id that is not resident. `touch`, `update` and `remove` name one
+//!   that is. An id is free for another entry after `remove` named it or `evict` returned it.
 //! * The hash of a key never changes. Its bits are well mixed, except for the lowest eight.
 //! * A charge is at least 4, and at most a fifth of the shard. The sum of all charges is within the
-//!   capacity, unless that was just lowered. `update`, `remove` and [`Residents::charge`] repeat the
-//!   charge that was named last, so a policy that only needs it then need not keep it.
+//!   capacity, unless that was just lowered. `update`, `remove` and [`Residents::charge`] repeat
+//!   the charge that was named last, so a policy that only needs it then need not keep it.
 //! * `renumber` gives every resident a new id. No resident keeps its old one, except by chance, so
 //!   all arrays have to be moved ([`Renumbering::apply`]).
 //! * Calls come one at a time, from any thread.
@@ -120,9 +121,9 @@
 //!     }
 //! }
 //!
-//! // Of a loop over four keys, random eviction keeps some until they come again.
-//! let requests = (0..10_000).map(|step| Request { hash: step % 4, charge: 1 });
-//! let simulation = simulate_custom(|context| Box::new(Random::new(&context)), 3, Unit::Entries, requests);
+//! // Of a loop over four keys, random eviction keeps some until they come again. let requests =
+//! (0..10_000).map(|step| Request { hash: step % 4, charge: 1 }); let simulation =
+//! simulate_custom(|context| Box::new(Random::new(&context)), 3, Unit::Entries, requests);
 //! assert!((0.2..0.8).contains(&simulation.miss_ratio()));
 //!
 //! let cache = bytecache::Cache::builder()
@@ -188,16 +189,16 @@ pub struct Newcomer {
 /// Decides which entry leaves. The [module](self) describes the order of calls.
 ///
 /// A policy has to implement [`insert`](Self::insert), [`evict`](Self::evict),
-/// [`remove`](Self::remove), [`renumber`](Self::renumber) and [`bytes`](Self::bytes). One that moves
-/// entries when they are read also implements [`recency`](Self::recency) and
+/// [`remove`](Self::remove), [`renumber`](Self::renumber) and [`bytes`](Self::bytes). One that
+/// moves entries when they are read also implements [`recency`](Self::recency) and
 /// [`touch`](Self::touch).
 ///
-/// All methods run under a shard's lock. They should take constant time, and must not use the cache.
-/// If one panics, its shard is emptied, the panic continues in the thread that wrote to it, and a
-/// new policy object serves the shard from then on.
+/// All methods run under a shard's lock. They should take constant time, and must not use the
+/// cache. If one panics, its shard is emptied, the panic continues in the thread that wrote to it,
+/// and a new policy object serves the shard from then on.
 pub trait EvictionPolicy: Send {
-    /// Returns how this policy is notified of reads: by default [`Recency::Counted`]. The cache asks
-    /// once, when it is built.
+    /// Returns how this policy is notified of reads: by default [`Recency::Counted`]. The cache
+    /// asks once, when it is built.
     fn recency(&self) -> Recency {
         Recency::Counted
     }
@@ -205,7 +206,8 @@ pub trait EvictionPolicy: Send {
     /// Announces a new key. Room for its entry is made next, and [`insert`](Self::insert) follows
     /// once it is stored. By default nothing happens.
     ///
-    /// A policy with ghosts looks for that of the key here if the ghost has an effect on the victims.
+    /// A policy with ghosts looks for that of the key here if the ghost has an effect on the
+    /// victims.
     fn prepare_insert(&mut self, _newcomer: &Newcomer) {}
 
     /// Prefetches the memory that [`insert`](Self::insert) will touch. By default nothing happens.
@@ -230,9 +232,9 @@ pub trait EvictionPolicy: Send {
     /// Notifies the policy that a read found no entry under a key with this `hash`. Only for
     /// policies that [want](Self::wants_misses) it.
     ///
-    /// Called for one key in eight, chosen by its hash, before the next call for a write. Some misses
-    /// are lost where many come between two writes. Often a store of the key follows: the two calls
-    /// are one access.
+    /// Called for one key in eight, chosen by its hash, before the next call for a write. Some
+    /// misses are lost where many come between two writes. Often a store of the key follows: the
+    /// two calls are one access.
     ///
     /// ```
     /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
@@ -258,10 +260,10 @@ pub trait EvictionPolicy: Send {
     /// #   fn bytes(&self) -> usize { 0 }
     /// }
     ///
-    /// let misses = Arc::new(AtomicU32::new(0));
-    /// let policy = |_: PolicyContext| -> Box<dyn EvictionPolicy> { Box::new(Count(Arc::clone(&misses))) };
-    /// let mut simulator = Simulator::custom(policy, 100, Unit::Entries);
-    /// (0..8000).for_each(|key| assert!(!simulator.read(key)));
+    /// let misses = Arc::new(AtomicU32::new(0)); let policy = |_: PolicyContext| -> Box<dyn
+    /// EvictionPolicy> { Box::new(Count(Arc::clone(&misses))) }; let mut simulator =
+    /// Simulator::custom(policy, 100, Unit::Entries); (0..8000).for_each(|key|
+    /// assert!(!simulator.read(key)));
     /// assert!((900..1100).contains(&misses.load(Ordering::Relaxed)));
     /// ```
     fn missed(&mut self, _hash: u64) {}
@@ -277,14 +279,15 @@ pub trait EvictionPolicy: Send {
     /// ghost.
     fn remove(&mut self, id: EntryId, charge: u32);
 
-    /// Chooses the next victim, forgets it, and returns it. Returns `None` if no entry was inserted.
+    /// Chooses the next victim, forgets it, and returns it. Returns `None` if no entry was
+    /// inserted.
     ///
     /// With a `newcomer`, room is made for that, or it is stored and not inserted yet. A policy
     /// refuses it by returning its id.
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId>;
 
-    /// Sets the sum of charges that entries may have, in bytes. If they have more, later calls evict
-    /// them. By default nothing happens.
+    /// Sets the sum of charges that entries may have, in bytes. If they have more, later calls
+    /// evict them. By default nothing happens.
     fn set_capacity(&mut self, _charge: u64) {}
 
     /// Gives every resident its new id, of which there are more. The index has grown.
@@ -308,15 +311,15 @@ pub struct PolicyContext {
 }
 
 impl PolicyContext {
-    /// Creates the context of a shard of `ids` ids, at most 2^28, all of which may be resident. Their
-    /// entries may be charged `capacity` together. For tests of a policy.
+    /// Creates the context of a shard of `ids` ids, at most 2^28, all of which may be resident.
+    /// Their entries may be charged `capacity` together. For tests of a policy.
     ///
     /// ```
     /// use bytecache::Policy;
     /// use bytecache::policy::{PolicyContext, Recency};
     ///
-    /// let context = PolicyContext::new(1000, 1 << 20);
-    /// assert_eq!((context.ids(), context.max_entries(), context.capacity()), (1000, 1000, 1 << 20));
+    /// let context = PolicyContext::new(1000, 1 << 20); assert_eq!((context.ids(),
+    /// context.max_entries(), context.capacity()), (1000, 1000, 1 << 20));
     /// assert_eq!(Policy::Lru.build(&context).recency(), Recency::Ordered);
     /// ```
     #[must_use]
@@ -355,8 +358,8 @@ pub(crate) type PolicyFactory = Arc<dyn Fn(PolicyContext) -> Box<dyn EvictionPol
 
 /// Misses are reported for one key in so many. A report then stands for as many misses.
 pub(crate) const MISSES_PER_REPORT: u32 = 8;
-/// The lowest of the hash's bits that choose the keys. None of them chooses a shard, a bucket, a tag,
-/// or a set or fingerprint of ghosts.
+/// The lowest of the hash's bits that choose the keys. None of them chooses a shard, a bucket, a
+/// tag, or a set or fingerprint of ghosts.
 const REPORTED_SHIFT: u32 = 37;
 
 /// Returns `true` if misses of a key with this hash are reported.

@@ -1,6 +1,7 @@
-//! [`Parameter`]: what a number or word that tunes a policy is called, and which values it takes.
+//! [`Parameter`]: the name of a number or word that tunes a policy, and the values that it takes.
 //!
-//! Each is declared once, beside the configuration that it belongs to: the setter and the parser both ask it.
+//! Each is declared once, beside the configuration that it belongs to. The setter and the parser
+//! both use it.
 
 use core::ops::RangeInclusive;
 
@@ -8,7 +9,7 @@ use crate::error::{BuildError, ParsePolicyError};
 
 /// A parameter of a policy.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parameter {
+pub(crate) struct Parameter {
     policy: &'static str,
     name: &'static str,
     takes: Values,
@@ -23,7 +24,7 @@ enum Values {
 
 /// A value that a parameter does not take.
 #[derive(Debug)]
-pub(super) struct OutOfRange {
+pub(crate) struct OutOfRange {
     policy: &'static str,
     parameter: &'static str,
     value: String,
@@ -43,42 +44,42 @@ impl From<OutOfRange> for ParsePolicyError {
 }
 
 impl Parameter {
-    /// A parameter that takes the numbers of `range`.
-    pub(super) const fn number(policy: &'static str, name: &'static str, range: RangeInclusive<u8>) -> Self {
+    /// Creates a parameter that takes the numbers of `range`.
+    pub(crate) const fn number(policy: &'static str, name: &'static str, range: RangeInclusive<u8>) -> Self {
         Self { policy, name, takes: Values::Numbers(range) }
     }
 
-    /// A parameter that takes one of `words`.
-    pub(super) const fn word(policy: &'static str, name: &'static str, words: &'static [&'static str]) -> Self {
+    /// Creates a parameter that takes one of `words`.
+    pub(crate) const fn word(policy: &'static str, name: &'static str, words: &'static [&'static str]) -> Self {
         Self { policy, name, takes: Values::Words(words) }
     }
 
-    /// A parameter that is true or false.
-    pub(super) const fn flag(policy: &'static str, name: &'static str) -> Self {
+    /// Creates a parameter that is true or false.
+    pub(crate) const fn flag(policy: &'static str, name: &'static str) -> Self {
         Self::word(policy, name, &["false", "true"])
     }
 
-    /// What it is called in texts.
-    pub(super) fn name(&self) -> &'static str {
+    /// Returns the name of the parameter in texts.
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
     /// Returns `number` if it is in range.
-    pub(super) fn check(&self, number: u8) -> Result<u8, OutOfRange> {
+    pub(crate) fn check(&self, number: u8) -> Result<u8, OutOfRange> {
         match &self.takes {
             Values::Numbers(range) if range.contains(&number) => Ok(number),
             _ => Err(self.out_of_range(&number.to_string())),
         }
     }
 
-    /// Reads a number that is in range.
-    pub(super) fn parse_number(&self, text: &str) -> Result<u8, OutOfRange> {
+    /// Parses a number that is in range.
+    pub(crate) fn parse_number(&self, text: &str) -> Result<u8, OutOfRange> {
         let number = text.parse().map_err(|_| self.out_of_range(text))?;
         self.check(number)
     }
 
-    /// Reads a word: returns which of them it is.
-    pub(super) fn parse_word(&self, text: &str) -> Result<usize, OutOfRange> {
+    /// Parses a word, and returns its index among the words.
+    pub(crate) fn parse_word(&self, text: &str) -> Result<usize, OutOfRange> {
         let place = match self.takes {
             Values::Words(words) => words.iter().position(|word| *word == text),
             Values::Numbers(_) => None,
@@ -86,8 +87,8 @@ impl Parameter {
         place.ok_or_else(|| self.out_of_range(text))
     }
 
-    /// Reads a flag.
-    pub(super) fn parse_flag(&self, text: &str) -> Result<bool, OutOfRange> {
+    /// Parses a flag.
+    pub(crate) fn parse_flag(&self, text: &str) -> Result<bool, OutOfRange> {
         Ok(self.parse_word(text)? == 1)
     }
 

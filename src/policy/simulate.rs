@@ -1,7 +1,7 @@
-//! A policy without a cache: what it would hit and miss.
+//! A simulator: the hits and misses of a policy, without a cache.
 //!
-//! The simulator calls a policy as a shard does and keeps what only a shard knows: charges, visits and hashes. It
-//! stores no bytes.
+//! The simulator calls a policy as a shard does, through an [`Arrival`]. It keeps what only a shard
+//! knows: charges, visits and hashes. It stores no bytes.
 
 use core::cell::Cell;
 use std::collections::HashMap;
@@ -12,13 +12,14 @@ use super::{
 };
 use crate::units::{MAX_IDS, MAX_LOAD_PERCENT, MAX_VISITS, max_entries};
 
-/// Runs a built-in policy over requests: every one is a look-up and, if it misses, an insert.
+/// Runs a built-in policy over requests, and returns the counts of its misses. Every request is a
+/// look-up and, if it misses, an insert.
 ///
-/// `capacity` is in the unit that `unit` says. All misses count, those of keys that come for the first time
-/// too. A request that is larger than the capacity is a miss and changes nothing.
+/// `capacity` is in the unit that `unit` names. All misses count, those of keys that come for the
+/// first time too. A request that is larger than the capacity is a miss and changes nothing.
 ///
-/// With one thread and one shard a cache does the same, as far as its capacity is the same. As there, at most 228 million entries
-/// are kept.
+/// With one thread and one shard a cache does the same, as far as its capacity is the same. Like a
+/// shard, the simulator keeps at most 228 million entries.
 ///
 /// ```
 /// use bytecache::Policy;
@@ -38,7 +39,16 @@ pub fn simulate(policy: &Policy, capacity: u64, unit: Unit, requests: impl IntoI
     Simulator::new(policy, capacity, unit).run(requests)
 }
 
-/// As [`simulate`], for a policy of your own: `policy` makes it.
+/// Runs a custom policy over requests: like [`simulate`], but `policy` makes the policy.
+///
+/// ```
+/// use bytecache::Policy;
+/// use bytecache::policy::{Request, Unit, simulate, simulate_custom};
+///
+/// let requests = || (0..100).map(|step| Request { hash: step % 4, charge: 1 }); let custom =
+/// simulate_custom(|context| Policy::Mru.build(&context), 3, Unit::Entries, requests());
+/// assert_eq!(custom, simulate(&Policy::Mru, 3, Unit::Entries, requests()));
+/// ```
 #[must_use]
 pub fn simulate_custom(
     policy: impl FnOnce(PolicyContext) -> Box<dyn EvictionPolicy>,
@@ -49,54 +59,54 @@ pub fn simulate_custom(
     Simulator::custom(policy, capacity, unit).run(requests)
 }
 
-/// A key that is asked for, and what its entry is charged.
+/// A key that is requested, and the charge of its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Stands for the key: equal hashes are equal keys. Any numbers that tell keys apart will do, for they are
-    /// hashed once more.
+    /// The hash that stands for the key: equal hashes are equal keys. Any numbers that tell keys
+    /// apart will do, as they are hashed once more.
     pub hash: u64,
-    /// In bytes. A resident entry keeps the charge that it came with.
+    /// The bytes that the entry takes. A resident entry keeps the charge that it came with.
     pub charge: u32,
 }
 
-/// What a capacity counts.
+/// The unit of a capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
-    /// Entries, whatever they are charged.
+    /// The number of entries. Their charges make no difference.
     Entries,
     /// The charges of the entries.
     Bytes,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Simulation {
-    /// All requests.
+    /// The number of requests.
     pub requests: u64,
-    /// Those that were not hits.
+    /// The number of requests that were not hits.
     pub misses: u64,
-    /// The charges of all requests.
+    /// The sum of the charges of all requests.
     pub bytes: u64,
-    /// The charges of those that were not hits.
+    /// The sum of the charges of requests that were not hits.
     pub missed_bytes: u64,
 }
 
 impl Simulation {
-    /// Misses for each request, from 0 to 1; 0 if there was none.
+    /// Returns the misses for each request, from 0 to 1, or 0 if there was no request.
     #[must_use]
     pub fn miss_ratio(&self) -> f64 {
         self.misses as f64 / self.requests.max(1) as f64
     }
 
-    /// Bytes missed for each byte requested, from 0 to 1; 0 if there was none.
+    /// Returns the bytes missed for each byte requested, from 0 to 1, or 0 if there was no request.
     #[must_use]
     pub fn byte_miss_ratio(&self) -> f64 {
         self.missed_bytes as f64 / self.bytes.max(1) as f64
     }
 }
 
-/// Runs a policy step by step: what [`simulate`] is made of.
+/// Runs a policy step by step. [`simulate`] is made of it.
 ///
 /// ```
 /// use bytecache::Policy;
@@ -119,31 +129,32 @@ pub struct Simulator {
     unit: Unit,
     max_ids: usize,
     slots: Slots,
-    /// Ids that are not in use; those above `fresh` have never been.
+    /// Ids that are not in use. Those from `fresh` on have never been.
     free: Vec<EntryId>,
     fresh: usize,
     ids: HashMap<u64, EntryId, ahash::RandomState>,
     charge: u64,
-    /// The entry that is being updated, and what it was charged before: that counts until there is room for what it is charged now.
+    /// The entry that is being updated, and its old charge, which counts until there is room for
+    /// the new one.
     updated: Option<(EntryId, u32)>,
     /// The keys that left during the last operation.
     evicted: Vec<u64>,
     total: Simulation,
 }
 
-/// Ids to start with, at most: growing is cheap.
+/// The most ids to start with. Growing is cheap.
 const MAX_FIRST_IDS: u64 = 1 << 14;
 /// Victims from the policy that may be unknown before one is chosen for it.
 pub(crate) const MAX_UNKNOWN: usize = 8;
 
 impl Simulator {
-    /// A simulator of a built-in policy; `capacity` as for [`simulate`].
+    /// Creates a simulator of a built-in policy. `capacity` is in the unit that `unit` names.
     #[must_use]
     pub fn new(policy: &Policy, capacity: u64, unit: Unit) -> Self {
         Self::custom(|context| policy.build(&context), capacity, unit)
     }
 
-    /// A simulator of the policy that `policy` makes.
+    /// Creates a simulator of the policy that `policy` makes.
     #[must_use]
     pub fn custom(policy: impl FnOnce(PolicyContext) -> Box<dyn EvictionPolicy>, capacity: u64, unit: Unit) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "far below any usize")]
@@ -175,7 +186,7 @@ impl Simulator {
         self.total
     }
 
-    /// Looks a key up, and inserts it if it is not there; whether it was.
+    /// Looks a key up, and inserts it if it is not there. Returns `true` if it was there.
     pub fn request(&mut self, request: Request) -> bool {
         self.evicted.clear();
         self.total.requests += 1;
@@ -229,8 +240,8 @@ impl Simulator {
         id.is_some()
     }
 
-    /// Stores a new value under a key, of another charge maybe; whether the key was there. A value larger than the
-    /// capacity changes nothing.
+    /// Stores a new value under a key, perhaps of another charge. Returns `true` if the key was
+    /// there. A value larger than the capacity changes nothing.
     pub fn store(&mut self, request: Request) -> bool {
         self.evicted.clear();
         let charge = self.charge_of(request);
@@ -258,7 +269,7 @@ impl Simulator {
         true
     }
 
-    /// Removes a key; whether it was there.
+    /// Removes a key. Returns `true` if it was there.
     pub fn remove(&mut self, hash: u64) -> bool {
         self.evicted.clear();
         let Some(&id) = self.ids.get(&hash) else { return false };
@@ -267,59 +278,60 @@ impl Simulator {
         true
     }
 
-    /// Sets another capacity. What is too much leaves with the next operations.
+    /// Sets the capacity. If there are more entries, later operations evict them.
     pub fn set_capacity(&mut self, capacity: u64) {
         self.capacity = capacity;
         self.policy.set_capacity(capacity);
     }
 
-    /// The keys that the last operation evicted, in order; the key itself is among them if the policy refused it.
+    /// Returns the keys that the last operation evicted, in order. The key itself is among them if
+    /// the policy refused it.
     #[must_use]
     pub fn evicted(&self) -> &[u64] {
         &self.evicted
     }
 
-    /// Whether a key is there; not an access.
+    /// Returns `true` if a key is there. This is no access.
     #[must_use]
     pub fn contains(&self, hash: u64) -> bool {
         self.ids.contains_key(&hash)
     }
 
-    /// How many entries are there.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether no entry is there.
+    /// Returns `true` if there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// The charges of all entries, in the unit of the capacity.
+    /// Returns the sum of the charges of all entries, in the unit of the capacity.
     #[must_use]
     pub fn charge(&self) -> u64 {
         self.charge
     }
 
-    /// What the requests came to so far.
+    /// Returns the counts of the requests so far.
     #[must_use]
     pub fn simulation(&self) -> Simulation {
         self.total
     }
 
-    /// What the policy has allocated, in bytes, and for how many ids.
+    /// Returns the bytes that the policy has allocated, and the number of ids that they are for.
     #[must_use]
     pub fn policy_bytes(&self) -> (usize, usize) {
         (self.policy.bytes(), self.slots.0.len())
     }
 
-    /// Has the policy check itself. For tests.
+    /// Calls [`EvictionPolicy::validate`], and recounts the charges. For tests.
     ///
     /// # Panics
     ///
-    /// If what the policy knows contradicts itself, or entries take more than the capacity.
+    /// Panics if the policy's state contradicts itself, or if the charges do not add up.
     pub fn validate(&self) {
         self.policy.validate();
         let charges = self.ids.values().map(|&id| u64::from(self.slots.get(id).charge));
@@ -393,7 +405,8 @@ impl Simulator {
         self.free.push(id);
     }
 
-    /// The id of a new entry. `None` if no more are to be had and nothing can be evicted for one.
+    /// Returns the id of a new entry, or `None` if there are no more and nothing can be evicted for
+    /// one.
     fn take_id(&mut self) -> Option<EntryId> {
         if self.ids.len() >= max_entries(self.slots.0.len()) && !self.grow() {
             // No entry is being stored yet.
@@ -407,7 +420,8 @@ impl Simulator {
         }))
     }
 
-    /// Twice as many ids, if there may be so many. Those in use stay what they are.
+    /// Doubles the number of ids, if there may be more. Returns `true` if there are more. Ids in
+    /// use do not change.
     fn grow(&mut self) -> bool {
         let old_ids = self.slots.0.len();
         let ids = (old_ids * 2).min(self.max_ids);
@@ -442,16 +456,16 @@ fn id_of(number: usize) -> EntryId {
     EntryId::new(number as u32)
 }
 
-/// Spreads keys that were numbered over all bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014), which
-/// takes different keys to different hashes.
-pub(super) fn spread(key: u64) -> u64 {
+/// Spreads keys that were numbered over all bits: the finalizer of SplitMix64 (Steele, Lea and
+/// Flood 2014), which takes different keys to different hashes.
+pub(crate) fn spread(key: u64) -> u64 {
     let mut bits = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ bits >> 31
 }
 
-/// What a shard would know of each id.
+/// What a shard would know of each id: the source of [`Residents`].
 struct Slots(Vec<Slot>);
 
 #[derive(Clone, Default)]
@@ -471,7 +485,7 @@ impl Slots {
         &mut self.0[id.index()]
     }
 
-    /// The slot of an id that is in use.
+    /// Returns the slot of an id, or `None` if it is not in use.
     fn entry(&self, id: EntryId) -> Option<&Slot> {
         self.0.get(id.index()).filter(|slot| slot.is_used)
     }

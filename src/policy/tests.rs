@@ -192,7 +192,8 @@ fn assert_same_victims(policy: Policy, more: usize, operations: &[Operation]) {
                 newest = key;
             }
             Operation::Renumber => {
-                // Renumbering gives the newcomer its place, as an access does: here both have it before.
+                // Renumbering gives the newcomer its place, as an access does: here both have it
+                // before.
                 for driver in both {
                     driver.write(newest, 1);
                     driver.write(newest, 1);

@@ -387,12 +387,12 @@ mod tests {
 
     #[test]
     fn any_entry_is_chosen_for_a_policy_that_names_none() {
-        let (mut entries, mut pending) = (entries(), Pending::new());
+        let (mut entries, pending) = (entries(), Pending::new());
         let mut evictor = evictor(|| Box::new(NoPolicy));
-        assert_eq!(evictor.choose(&mut pending, &entries), Victim::None);
+        assert_eq!(evictor.choose(&pending, &entries), Victim::None);
         let id = entries.free_lane(hash(&entries, b"key")).expect("a free lane");
         publish(&mut entries, id, b"key");
-        assert_eq!(evictor.choose(&mut pending, &entries), Victim::Entry(id, None));
+        assert_eq!(evictor.choose(&pending, &entries), Victim::Entry(id, None));
     }
 
     #[test]
@@ -412,13 +412,13 @@ mod tests {
         evictor.insert(&mut pending, id, newcomer, 16);
         let mut victims = Vec::new();
         while pending.has_newcomer() {
-            let victim = evictor.choose(&mut pending, &entries);
+            let victim = evictor.choose(&pending, &entries);
             if let Victim::Entry(id, hash) = victim {
                 entries.unlink(id, hash);
             }
             victims.push(victim);
         }
         assert_eq!(victims.last(), Some(&Victim::Newcomer));
-        assert!(!evictor.undo_insert(&mut pending));
+        assert!(!evictor.undo_insert(&pending));
     }
 }

@@ -15,7 +15,7 @@ fn policies_parse_from_their_names_in_any_case_and_print_them() {
         assert_eq!(policy.name().to_uppercase().parse(), Ok(*policy));
         assert_eq!(format!("{policy:>10}").len(), 10);
     }
-    for unknown in ["", "lru ", "random", "lru(", "(small=1)"] {
+    for unknown in ["", "lru ", "no-policy", "lru(", "(small=1)"] {
         let error = unknown.parse::<Policy>().unwrap_err();
         assert_eq!(error, ParsePolicyError::UnknownPolicy { name: unknown.to_owned() });
         assert!(error.to_string().contains(unknown));

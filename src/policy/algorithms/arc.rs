@@ -1,25 +1,28 @@
-//! ARC, the adaptive replacement cache: Megiddo and Modha, "ARC: a self-tuning, low overhead replacement cache",
-//! FAST 2003.
+//! ARC, the adaptive replacement cache: Megiddo and Modha, "ARC: a self-tuning, low overhead
+//! replacement cache", FAST 2003.
 //!
 //! ```text
-//!   ( B1 ghosts ) <- oldest [ T1: seen once ] newest | newest [ T2: seen more often ] oldest -> ( B2 ghosts )
-//!                           |<----- p ----->|  the part of the capacity that T1 may have
+//!   ( B1 ) <- oldest [ T1: seen once ] newest | newest [ T2: seen more often ] oldest -> ( B2 )
+//!   ghosts           |<----- p ----->|  the part of the capacity that T1 may have      ghosts
 //! ```
 //!
-//! T1 and T2 are LRU lists of residents, B1 and B2 remember whom they lost. A hit takes an entry to T2. A miss of a
-//! key in B1 says that T1 is too small and raises p, one in B2 lowers it; either key comes into T2. T1 and B1
-//! together remember at most one capacity, all four at most two.
+//! T1 and T2 are LRU lists of residents. B1 and B2 are the ghosts of each. A hit moves an entry to
+//! T2. A miss of a key in B1 shows that T1 is too small, and raises p. One in B2 lowers p. Either
+//! key enters T2. T1 and B1 together hold at most one capacity, all four at most two.
 //!
-//! Where the paper leaves a choice: p is a real number (with an integer the OLTP trace at 1,000 pages gives
-//! 39.06 % instead of 38.95 %; the paper prints 38.93 %). Sizes are charges, and a ghost's return moves p by the
-//! returning charge times the ratio of the ghost lists. libCacheSim moves it by the ratio alone, that is by single
-//! bytes, so that it hardly adapts to large entries.
+//! Where the paper leaves a choice:
 //!
-//! Costs 10 bytes for each id, and 14 for each of as many ghosts; every operation is O(1) amortised. It is the
-//! wrong choice for loops a little larger than the cache, where the ghosts never come back in time.
-//! By its definition it learns from ghosts only when their keys are stored again. Where keys are
-//! written once and read once later, and a miss stores nothing, T2 keeps what filled it first. The patent on
-//! it (US 6,996,676) was filed in 2002.
+//! * p is a real number. With an integer, the OLTP trace at 1,000 pages gives 39.06 % instead of
+//!   38.95 %. The paper prints 38.93 %.
+//! * Sizes are charges. A ghost's return moves p by the returning charge times the ratio of the
+//!   ghost lists. libCacheSim moves it by the ratio alone, which is single bytes, so it hardly
+//!   adapts to large entries.
+//!
+//! Costs 10 bytes for each id, and 14 for each of as many ghosts. Every operation is O(1)
+//! amortised. It is the wrong choice for loops a little larger than the cache, where the ghosts
+//! never come back in time. By its definition it learns from ghosts only when their keys are stored
+//! again. Where keys are written once and read once later, and a miss stores nothing, T2 keeps the
+//! entries that filled it first. The patent on it (US 6,996,676) was filed in 2002.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{GhostQueues, Lists, QueueId};
@@ -38,7 +41,7 @@ pub(crate) struct Arc {
     capacity: u64,
     /// The charge that T1 may have.
     p: f64,
-    /// In which of the ghost lists the newcomer was.
+    /// The ghost list that the newcomer was in.
     came_from: Option<QueueId>,
 }
 
@@ -51,7 +54,7 @@ impl Arc {
         self.lists.charge(T2) + self.ghosts.charge(B2)
     }
 
-    /// Cases II and III: a ghost's return moves p.
+    /// Moves p as a ghost returns: cases II and III.
     fn adapt(&mut self, list: QueueId, [b1, b2]: [u64; 2], charge: u32) {
         let ratio = |other: u64, own: u64| (other as f64 / own.max(1) as f64).max(1.0) * f64::from(charge);
         self.p = match list {
@@ -60,13 +63,13 @@ impl Arc {
         };
     }
 
-    /// Case IV: what is remembered makes room for a key of which nothing was.
+    /// Forgets ghosts to make room for a key that has none: case IV.
     fn forget_oldest_ghosts(&mut self, charge: u64) {
         while self.l1() + charge > self.capacity && self.ghosts.pop(B1) {}
         while self.l1() + self.l2() + charge > 2 * self.capacity && self.ghosts.pop(B2) {}
     }
 
-    /// REPLACE of the paper: the list that gives an entry up.
+    /// Returns the list that an entry leaves: REPLACE of the paper.
     fn list_to_replace(&self) -> QueueId {
         let t1 = self.lists.charge(T1) as f64;
         let is_too_large = t1 > self.p || (self.came_from == Some(B2) && t1 == self.p);
@@ -108,7 +111,7 @@ impl EvictionPolicy for Arc {
     }
 
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
-        // Case IV A: where T1 takes up all of L1, its oldest is not remembered.
+        // Case IV A: where T1 takes up all of L1, its oldest entry leaves no ghost.
         let charge = newcomer.filter(|_| self.came_from.is_none()).map_or(0, |newcomer| u64::from(newcomer.charge));
         if self.l1() + charge > self.capacity && self.lists.len(T1) > 0 {
             return self.lists.evict_oldest(T1, residents);
@@ -181,7 +184,7 @@ mod tests {
                 (4, Evicts(&[2])),  // 5 6 | 3 4, ( | 1 2 ), 2
                 (1, Evicts(&[5])),  // 6 | 3 4 1, ( 5 | 2 ), 1
                 (2, Evicts(&[6])),  // | 3 4 1 2, ( 5 6 | ), 0: T1 is 1 and over p
-                (7, Evicts(&[3])),  // 7 | 4 1 2, ( 5 6 | 3 ), 0: T1 has nobody to give
+                (7, Evicts(&[3])),  // 7 | 4 1 2, ( 5 6 | 3 ), 0: T1 has no entry to give
                 (5, Evicts(&[4])),  // 7 | 1 2 5, ( 6 | 3 4 ), 1
                 (6, Evicts(&[1])),  // 7 | 2 5 6, ( | 3 4 1 ), 3: B2 is twice B1, while 6 is in it
                 (8, Evicts(&[2])),  // 7 8 | 5 6, ( | 3 4 1 2 ), 3
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_a_t1_that_is_all_of_l1_is_forgotten() {
+    fn an_entry_that_leaves_a_t1_that_is_all_of_l1_leaves_no_ghost() {
         follow(
             Policy::Arc,
             2,

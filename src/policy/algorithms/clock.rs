@@ -1,13 +1,15 @@
 //! CLOCK, or second chance: Corbató, "A paging experiment with the Multics system", 1968.
 //!
-//! One queue. A read sets the entry's reference bit. The oldest entry leaves if its bit is clear; else the bit
-//! is cleared and the entry goes round once more, as the newest. The bit of a new entry is clear.
+//! One queue. A read sets the entry's reference bit. If the bit of the oldest entry is clear, it is
+//! evicted. If not, the bit is cleared and the entry goes round once more, as the newest. The bit
+//! of a new entry is clear.
 //!
-//! With more than one chance (generalised CLOCK: Smith, ACM TODS 1978) the bit is a counter up to that number,
-//! and a round takes one from it.
+//! With more than one chance (generalised CLOCK: Smith, ACM TODS 1978) the bit is a counter up to
+//! that number, and each round takes one from it.
 //!
-//! Costs 3.6 bytes for each id, and nothing on a hit to a key whose bit is set; operations are O(1) amortised. It
-//! is close to LRU, which it replaces where reads must stay cheap, and has LRU's weakness: a scan empties it.
+//! Costs 3.6 bytes for each id, and nothing on a hit to a key whose bit is set. Operations are O(1)
+//! amortised. It is close to LRU, which it replaces where reads must stay cheap. It has LRU's
+//! weakness, and is the wrong choice for scans: a scan empties it.
 
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
@@ -33,7 +35,7 @@ impl Default for ClockConfig {
 impl ClockConfig {
     const CHANCES: Parameter = Parameter::number(Clock::NAME, "chances", 1..=MAX_VISITS);
 
-    /// One chance.
+    /// Returns the default parameters: one chance.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -43,7 +45,7 @@ impl ClockConfig {
     ///
     /// # Errors
     ///
-    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    /// Returns [`BuildError::PolicyParameter`] for any other number.
     pub fn chances(mut self, chances: u8) -> Result<Self, BuildError> {
         self.chances = Self::CHANCES.check(chances)?;
         Ok(self)

@@ -1,9 +1,10 @@
-//! First in, first out.
+//! FIFO, first in, first out.
 //!
-//! One queue. Who came in first leaves first, whatever was read; an update changes nothing but the value.
+//! One queue. The entry that came in first leaves first. Reads and updates change nothing.
 //!
-//! Costs 3.6 bytes for each id, as nothing ever moves; every operation is O(1) amortised. The baseline of the
-//! literature: it misses more than any policy that looks at reads, except on loops and scans, where nothing helps.
+//! Costs 3.6 bytes for each id, as nothing ever moves. Every operation is O(1) amortised. It is the
+//! baseline of the literature. It is the wrong choice where some keys are read more than others: it
+//! misses more than any policy that looks at reads, except on loops and scans, where nothing helps.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{QueueId, Queues};

@@ -1,22 +1,27 @@
-//! GreedyDual-Size with frequency: Cherkasova, "Improving WWW proxies performance with Greedy-Dual-Size-Frequency
-//! caching policy", HP Labs 1998.
+//! GDSF, GreedyDual-Size with frequency: Cherkasova, "Improving WWW proxies performance with
+//! Greedy-Dual-Size-Frequency caching policy", HP Labs 1998.
 //!
-//! Each entry has a priority `H = L + frequency / charge`; the lowest leaves, and `L`, the age of the cache, becomes
-//! its priority. A read raises the frequency and computes `H` with the present `L`. So small entries stay before
-//! large ones, popular ones before others, and what was popular ages as `L` goes on.
+//! Each entry has a priority `H = L + frequency / charge`. The entry with the lowest priority is
+//! evicted, and `L`, the age of the cache, becomes its priority. A read raises the frequency and
+//! computes `H` with the current `L`. So small entries stay before large ones, and popular ones
+//! before others. Entries that were popular age as `L` grows.
 //!
-//! Where the paper leaves a choice: the newcomer is compared like all others, and is refused if its priority is the
-//! lowest, as in libCacheSim; of equals the one goes that was used longest ago. Priorities are fixed-point
-//! numbers, as `L` grows for ever.
+//! Where the paper leaves a choice:
 //!
-//! Costs 26 bytes for each id, and O(log n) for every access and eviction: a binary heap. By far the best for the
-//! ratio of hits where sizes vary much, and the wrong choice where bytes count, not hits: large entries hardly stay.
+//! * The newcomer is compared like all others. It is refused if its priority is the lowest, as in
+//!   libCacheSim.
+//! * Of entries with equal priorities, the one leaves that was used longest ago.
+//! * Priorities are fixed-point numbers, as `L` grows for ever.
+//!
+//! Costs 26 bytes for each id, and O(log n) for every access and eviction: a binary heap. It is by
+//! far the best for the ratio of hits where sizes vary much. It is the wrong choice where bytes
+//! count, not hits: large entries hardly stay.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{Charges, Heap};
 use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
 
-/// What 1 is in a priority.
+/// 1 as a priority.
 const ONE: u64 = 1 << 32;
 
 #[derive(Debug)]
@@ -24,9 +29,9 @@ pub(crate) struct Gdsf {
     heap: Heap,
     charges: Charges,
     frequencies: Vec<u32>,
-    /// L of the paper.
+    /// L of the paper, the age of the cache.
     age: u64,
-    /// The newcomer's priority, by the age at which it was missed.
+    /// The newcomer's priority, from the age at which it was announced.
     newcomer: u64,
 }
 
@@ -120,7 +125,8 @@ mod tests {
 
     #[test]
     fn gdsf_on_a_hand_worked_trace() {
-        // Keys and priorities, in the order in which they leave, and L. Halves and quarters have no rounding.
+        // Keys and priorities, in the order in which they leave, and L. Halves and quarters are not
+        // rounded.
         follow_charged(
             Policy::Gdsf,
             8,

@@ -1,29 +1,31 @@
-//! Least frequently used, in constant time: Shah, Mitra and Matani, "An O(1) algorithm for implementing the LFU cache
-//! eviction scheme", 2010. Its remedies against old heroes: halving, as in TinyLFU (Einziger et al. 2017), and
-//! LFU with dynamic ageing (Arlitt, Cherkasova, Dilley, Friedrich and Jin, "Evaluating content management techniques
-//! for web proxy caches", 2000).
+//! LFU, least frequently used, in constant time: Shah, Mitra and Matani, "An O(1) algorithm for
+//! implementing the LFU cache eviction scheme", 2010. Two remedies against entries that were
+//! popular long ago: halving, as in TinyLFU (Einziger et al. 2017), and LFU with dynamic ageing
+//! (Arlitt, Cherkasova, Dilley, Friedrich and Jin, "Evaluating content management techniques for
+//! web proxy caches", 2000).
 //!
 //! ```text
-//!   steps    [ 1: e - f - g ] - [ 2: c - d ] - [ 7: b ] - [ 9: a ]      a list of entries for each rank
+//!   steps    [ 1: e - f - g ] - [ 2: c - d ] - [ 7: b ] - [ 9: a ]      a list for each rank
 //!              oldest newest
 //! ```
 //!
-//! Every entry stands on the step of its rank, which is how often it was used while resident: once for coming in,
-//! once for each hit. The lowest step's oldest entry leaves: of equals the one that has stood there longest. A hit
-//! takes an entry one step up.
+//! Every entry stands on the step of its rank: how often it was used while resident, once for
+//! coming in and once for each hit. The oldest entry of the lowest step is evicted: of equals the
+//! one that has stood there longest. A hit moves an entry one step up.
 //!
-//! * With [`Ageing::Halving`] (the default) all ranks are halved every so many accesses: steps 2k and 2k + 1
-//!   become one, the entries of the lower before those of the higher.
-//! * With [`Ageing::Dynamic`] the rank is the count plus `L`, the rank of the last victim: what is not used for
-//!   long is overtaken by what comes in.
-//! * With [`Ageing::None`] counts only grow, and what was popular once never leaves: for comparisons.
+//! * With [`Ageing::Halving`] (the default) all ranks are halved after so many accesses. Steps 2k
+//!   and 2k + 1 become one, the entries of the lower step before those of the higher.
+//! * With [`Ageing::Dynamic`] the rank is the count plus `L`, the rank of the last victim. New
+//!   entries overtake those that are not used for long.
+//! * With [`Ageing::None`] counts only grow, and an entry that was popular once never leaves. For
+//!   comparisons.
 //!
-//! Steps that are merged are not written into each entry: the lower one's number is kept as an alias until the
-//! last entry that knows it has looked.
+//! When two steps become one, the entries of the merged step are not written to. Its number stays
+//! as an alias until the last entry that has it was looked up.
 //!
-//! Costs 16 bytes for each id, 20 with dynamic ageing. O(1) amortised; with dynamic
-//! ageing a hit may pass several steps. It is the wrong choice where popularity changes fast and for scans, and
-//! the best where it is stable.
+//! Costs 16 bytes for each id, 20 with dynamic ageing. O(1) amortised, but with dynamic ageing a
+//! hit may pass several steps. It is the best choice where popularity is stable, and the wrong one
+//! where it changes fast, and for scans.
 
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
@@ -34,17 +36,18 @@ use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, R
 const NONE: u32 = u32::MAX;
 /// Accesses between two halvings, for each resident entry.
 const HALVING_PERIOD: usize = 10;
-/// Steps that there is room for from the beginning. More are allocated if ranks differ more than is usual.
+/// Steps that are allocated at first, at least, and one more for each so many ids. More are
+/// allocated if ranks differ more than usual.
 const MIN_STEPS: usize = 64;
 const IDS_PER_STEP: usize = 8;
 
-/// What [`Policy::Lfu`](crate::Policy::Lfu) does against entries that were popular long ago.
+/// The remedy of [`Policy::Lfu`](crate::Policy::Lfu) against entries that were popular long ago.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ageing {
-    /// Nothing.
+    /// No remedy: counts only grow.
     None,
-    /// All counts are halved whenever there were ten times as many accesses as there are entries.
+    /// All counts are halved after ten times as many accesses as there are entries.
     #[default]
     Halving,
     /// LFU-DA: an entry's count starts where the last victim's ended.
@@ -74,7 +77,7 @@ impl LfuConfig {
     const AGEING: Parameter =
         Parameter::word(Lfu::NAME, "ageing", &[Ageing::ALL[0].name(), Ageing::ALL[1].name(), Ageing::ALL[2].name()]);
 
-    /// With halving.
+    /// Returns the default parameters: counts are halved.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -103,11 +106,11 @@ pub(crate) struct Lfu {
     ageing: Ageing,
     links: Links,
     ladder: Ladder,
-    /// For each id its step, or the alias of one.
+    /// The step of each id, or the alias of one.
     step_of: Vec<u32>,
-    /// How often each id was used; only with dynamic ageing, where the rank does not tell.
+    /// The number of uses of each id. Only with dynamic ageing, where the rank does not tell it.
     counts: Vec<u32>,
-    /// The rank of the last victim; only with dynamic ageing.
+    /// The rank of the last victim. Only with dynamic ageing.
     age: u64,
     entries: usize,
     accesses: usize,
@@ -123,7 +126,7 @@ impl Lfu {
         }
     }
 
-    /// The rank of an id that is used once more, after `rank`.
+    /// Counts a use of an id, and returns the rank that follows `rank`.
     fn rank_after(&mut self, id: EntryId, rank: u64) -> u64 {
         match self.counts.get_mut(id.index()) {
             Some(count) => {
@@ -134,8 +137,8 @@ impl Lfu {
         }
     }
 
-    /// Puts an id that is in no list on the step of a rank, which is above the step `below` or, if that is `NONE`,
-    /// anywhere.
+    /// Puts an id that is in no list on the step of a rank. That is above the step `below`, or
+    /// anywhere if `below` is `NONE`.
     fn put(&mut self, id: EntryId, rank: u64, below: u32) {
         let step = self.ladder.step_of_rank(rank, below);
         self.ladder.steps[step as usize].list.push_newest(&mut self.links, id);
@@ -150,7 +153,7 @@ impl Lfu {
         self.entries -= 1;
     }
 
-    /// The step that an id stands on.
+    /// Returns the step that an id stands on.
     fn step(&mut self, id: EntryId) -> u32 {
         let known = self.step_of[id.index()];
         let step = self.ladder.resolve(known);
@@ -261,7 +264,7 @@ impl EvictionPolicy for Lfu {
 struct Ladder {
     steps: Vec<Step>,
     lowest: u32,
-    /// The first of the steps that are not in use, which are linked by `above`.
+    /// The first step that is not in use. These steps are linked by `above`.
     free: u32,
 }
 
@@ -274,7 +277,7 @@ struct Step {
     merged_into: u32,
     below: u32,
     above: u32,
-    /// Entries and aliases that name this step. It is in use as long as there is one.
+    /// Number of entries and aliases that name this step. At 0 it is not in use.
     known_to: u32,
 }
 
@@ -285,13 +288,14 @@ impl Ladder {
         ladder
     }
 
-    /// Makes room for as many steps as are usual, so that a hit does not have to: entries share most of them.
+    /// Allocates as many steps as are usual, so that a hit does not have to. Entries share most
+    /// steps.
     fn reserve(&mut self, ids: usize) {
         let usual = MIN_STEPS + ids / IDS_PER_STEP;
         self.steps.reserve_exact(usual.saturating_sub(self.steps.len()));
     }
 
-    /// The steps from the lowest to the highest.
+    /// Returns the steps from the lowest to the highest.
     fn ascending(&self) -> impl Iterator<Item = u32> + '_ {
         let in_use = |step: u32| (step != NONE).then_some(step);
         core::iter::successors(in_use(self.lowest), move |&step| in_use(self.steps[step as usize].above))
@@ -304,7 +308,8 @@ impl Ladder {
         step
     }
 
-    /// The step of a rank, looked for from the step `from` upwards; it is made if there is none.
+    /// Returns the step of a rank, searching from the step `from` upwards. Creates it if there is
+    /// none.
     fn step_of_rank(&mut self, rank: u64, from: u32) -> u32 {
         let (mut below, mut above) = match from {
             NONE => (NONE, self.lowest),
@@ -322,7 +327,7 @@ impl Ladder {
         step
     }
 
-    /// Makes two steps neighbours; `NONE` is beyond either end.
+    /// Makes two steps neighbours. `NONE` is beyond either end.
     fn link(&mut self, below: u32, above: u32) {
         match below {
             NONE => self.lowest = above,
@@ -350,7 +355,7 @@ impl Ladder {
         free
     }
 
-    /// Somebody does not name a step any more. One that nobody names is free.
+    /// Notes that an entry or an alias no longer names a step. A step without any becomes free.
     fn release(&mut self, step: u32) {
         let mut next = step;
         while next != NONE {
@@ -414,8 +419,9 @@ mod tests {
         );
     }
 
-    /// A hero of 16 hits, then one that comes up; after 20 accesses to two entries counts are halved.
-    fn a_hero_grows_old() -> Vec<(u64, Outcome)> {
+    /// An entry of 16 hits, then another with fewer. After 20 accesses to two entries counts are
+    /// halved.
+    fn a_popular_entry_grows_old() -> Vec<(u64, Outcome)> {
         let mut steps = vec![(1, Miss)];
         steps.extend((0..8).map(|_| (1, Hit))); // 1:9, and 9 accesses
         steps.extend([(2, Miss), (2, Hit), (2, Hit)]); // 2:3 1:9
@@ -426,10 +432,10 @@ mod tests {
     }
 
     #[test]
-    fn a_hero_of_old_leaves_when_counts_are_halved() {
-        let steps = [a_hero_grows_old(), vec![(3, Evicts(&[1]))]].concat();
+    fn an_entry_that_was_popular_long_ago_leaves_when_counts_are_halved() {
+        let steps = [a_popular_entry_grows_old(), vec![(3, Evicts(&[1]))]].concat();
         follow(LfuConfig::new().ageing(Ageing::Halving), 2, &steps);
-        let steps = [a_hero_grows_old(), vec![(3, Evicts(&[2]))]].concat();
+        let steps = [a_popular_entry_grows_old(), vec![(3, Evicts(&[2]))]].concat();
         follow(LfuConfig::new().ageing(Ageing::None), 2, &steps);
     }
 

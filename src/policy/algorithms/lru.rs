@@ -1,11 +1,11 @@
-//! Least recently used: Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies",
-//! 1970.
+//! LRU, least recently used: Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage
+//! hierarchies", 1970.
 //!
-//! One list. An access moves the entry to its newest end, the oldest is evicted; nothing is asked of an entry
-//! but its id, so any charges will do.
+//! One list. An access moves the entry to the newest end, and the oldest entry is evicted. Charges
+//! make no difference.
 //!
-//! Costs 8 bytes for each id; every operation is O(1). It is exact, and the wrong choice where keys are read
-//! once in long scans: each of them pushes out an entry that is wanted.
+//! Costs 8 bytes for each id. Every operation is O(1). It is exact, and the wrong choice where keys
+//! are read once in long scans: each of them pushes out an entry that is wanted.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::OneList;

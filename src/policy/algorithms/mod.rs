@@ -42,7 +42,8 @@ super::built_in::policies! {
     Clock(ClockConfig) => clock::Clock,
     /// A hand that sifts a queue. `"sieve"`.
     Sieve => sieve::Sieve,
-    /// Three FIFO queues: a small one that one-hit wonders soon leave, a main one, and ghosts. `"s3-fifo"`.
+    /// Three FIFO queues: a small one that one-hit wonders soon leave, a main one, and ghosts.
+    /// `"s3-fifo"`.
     S3Fifo(S3FifoConfig) => s3fifo::S3Fifo,
     /// W-TinyLFU: a window, and admission by frequency. `"w-tinylfu"`.
     TinyLfu(TinyLfuConfig) => tiny_lfu::TinyLfu,

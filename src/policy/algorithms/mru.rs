@@ -1,11 +1,11 @@
-//! Most recently used: Chou and DeWitt, "An evaluation of buffer management strategies for relational database
-//! systems", VLDB 1985.
+//! MRU, most recently used: Chou and DeWitt, "An evaluation of buffer management strategies for
+//! relational database systems", VLDB 1985.
 //!
-//! One list, as for LRU, but evicted from its newest end: who was read last goes first. What comes in when the
-//! cache is full takes the place of what was used just before, and the rest stays for ever.
+//! One list, as for LRU, but its newest entry is evicted. In a full cache, an entry that comes in
+//! takes the place of the one that was used just before. The others stay for ever.
 //!
-//! Costs 8 bytes for each id; every operation is O(1). It is right for a loop over more keys than the cache
-//! holds, where LRU hits nothing, and wrong for almost everything else.
+//! Costs 8 bytes for each id. Every operation is O(1). It is right for a loop over more keys than
+//! the cache holds, where LRU hits nothing. It is the wrong choice for almost everything else.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::OneList;

@@ -1,23 +1,28 @@
-//! S3-FIFO: Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023.
+//! S3-FIFO: Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction",
+//! SOSP 2023.
 //!
 //! ```text
-//!   new key -----------> small (10 %) --- two visits or more ---> main (90 %) --+
-//!   new key, a ghost ------------------------------------------>   ^            | visited: round again, one visit less
-//!                            |  fewer: evicted, a ghost is left    +------------+
-//!                            v                                     |  not visited: evicted, no ghost
+//!   new key --------> [ small, 10 % ] -- two visits or more --> [ main, 90 % ] --+
+//!   new key, a ghost -----------------------------------------> ^  |             | visited: again,
+//!                         | fewer visits                        |  | no visit    | one visit less
+//!                         v                                     |  v             |
+//!                      evicted, leaves a ghost                  |  evicted       |
+//!                                                               +----------------+
 //! ```
 //!
-//! The small queue is evicted from while it holds more than its share, else the main one. A read counts a
-//! visit, up to three, and moves nothing. Visits start anew on the way from small to main. There are as many
-//! ghosts as nine tenths of the entries.
+//! Small is evicted while it holds more than its share, else main. A read counts a visit, up to
+//! three, and moves nothing. Visits start at 0 again on the way from small to main. There are as
+//! many ghosts as nine tenths of the entries.
 //!
-//! Where the paper leaves a choice: promoted at two visits (its pseudo code; its text says one); shares in
-//! bytes of charge, and an entry larger than the small queue's share is taken all the same; ghosts by number.
-//! The ghosts are approximate, see `ghost.rs`.
+//! Where the paper leaves a choice:
 //!
-//! Costs 5.3 bytes for each id: 3.6 of queues, 1.5 of ghosts, one bit. Operations are O(1) amortised.
-//! It is the wrong choice for block traces whose reuse comes just after an entry has left the small queue,
-//! and for loops a little larger than the cache.
+//! * An entry is promoted at two visits, as in the paper's pseudo code. Its text says one.
+//! * Shares are in charge. An entry larger than small's share is admitted all the same.
+//! * Ghosts are limited by number. They are approximate: see `GhostSets`.
+//!
+//! Costs 5.3 bytes for each id: 3.6 of queues, 1.5 of ghosts, one bit. Operations are O(1)
+//! amortised. It is the wrong choice for block traces whose reuse comes just after an entry has
+//! left small, and for loops a little larger than the cache.
 
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
@@ -46,7 +51,7 @@ impl S3FifoConfig {
     const SMALL: Parameter = Parameter::number(S3Fifo::NAME, "small", 0..=100);
     const VISITS: Parameter = Parameter::number(S3Fifo::NAME, "visits", 1..=MAX_VISITS);
 
-    /// 10 % small, promoted at two visits.
+    /// Returns the default parameters: 10 % small, promoted at two visits.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -56,7 +61,7 @@ impl S3FifoConfig {
     ///
     /// # Errors
     ///
-    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    /// Returns [`BuildError::PolicyParameter`] for any other number.
     pub fn small_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.small_percent = Self::SMALL.check(percent)?;
         Ok(self)
@@ -66,7 +71,7 @@ impl S3FifoConfig {
     ///
     /// # Errors
     ///
-    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    /// Returns [`BuildError::PolicyParameter`] for any other number.
     pub fn promotion_visits(mut self, visits: u8) -> Result<Self, BuildError> {
         self.promotion_visits = Self::VISITS.check(visits)?;
         Ok(self)
@@ -88,7 +93,7 @@ impl Parameters for S3FifoConfig {
     }
 }
 
-/// What each insert writes to comes first.
+/// The fields that each insert writes to come first.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct S3Fifo {
@@ -97,7 +102,7 @@ pub(crate) struct S3Fifo {
     main_entries: usize,
     ghosts: GhostSets,
     queues: Queues<2>,
-    /// Who is in main; the others are in small.
+    /// The entries of main. The others are in small.
     in_main: IdSet,
     small_target: u64,
     config: S3FifoConfig,
@@ -110,7 +115,7 @@ impl S3Fifo {
         self.queues.push(MAIN, id);
     }
 
-    /// Forgets an entry that is in no queue any more.
+    /// Forgets an entry that has left its queue.
     fn forget(&mut self, id: EntryId, charge: u32) {
         if self.in_main.remove(id) {
             self.main_entries -= 1;
@@ -146,7 +151,7 @@ impl S3Fifo {
     }
 }
 
-/// Ghosts for so many entries: nine tenths of them.
+/// Returns the number of ghosts for so many entries: nine tenths of them.
 fn max_ghosts(entries: usize) -> usize {
     entries * 9 / 10
 }
@@ -243,13 +248,13 @@ mod tests {
             (0, Hit),
             (0, Hit),
             (1, Hit),
-            // The small queue's share is 1, and it holds all. 0 was visited twice and goes to main; for 1 once is not
-            // enough.
+            // The small queue's share is 1, and it holds all. 0 was visited twice and goes to main.
+            // 1 was visited once, which is not enough.
             (10, Evicts(&[1])),
             (11, Evicts(&[2])),
-            // 1 is a ghost: it comes back straight to main, at the expense of the small queue's oldest.
+            // 1 is a ghost: it enters main, and the small queue's oldest leaves for it.
             (1, Evicts(&[3])),
-            // Small 4 to 11, main 0 1: small goes on being evicted from while it is over its share.
+            // Small 4 to 11, main 0 1: small is evicted while it is over its share.
             (20, Evicts(&[4])),
             (21, Evicts(&[5])),
             (22, Evicts(&[6])),

@@ -1,17 +1,19 @@
-//! SIEVE: Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is simpler than LRU: an efficient turn-key eviction
-//! algorithm for web caches", NSDI 2024.
+//! SIEVE: Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is simpler than LRU: an efficient turn-key
+//! eviction algorithm for web caches", NSDI 2024.
 //!
 //! ```text
 //!   newest [ C ] [ B* ] [ A* ] [ . ] [ . ] oldest       * visited
-//!                         ^ hand: walks from the oldest to the newest; clears A, clears B, evicts C, begins again
+//!                         ^ hand: walks from the oldest to the newest;
+//!                           clears A, clears B, evicts C, begins again
 //! ```
 //!
-//! One list in the order of insertion. A read marks the entry as visited. A hand walks over the list, clears the
-//! marks that it finds, and evicts the first entry without one. Unlike CLOCK it leaves the survivors where they
-//! are, so new entries are judged soon after they came in.
+//! One list in the order of insertion. A read marks the entry as visited. A hand walks over the
+//! list, clears the marks that it finds, and evicts the first entry without one. Unlike CLOCK it
+//! leaves the survivors where they are, so new entries are examined soon after they came in.
 //!
-//! Costs 8 bytes for each id, and nothing on a hit to a visited key; operations are O(1) amortised. Excellent on
-//! web and key-value traffic; the wrong choice for block traces and for scans, which strip the marks.
+//! Costs 8 bytes for each id, and nothing on a hit to a visited key. Operations are O(1) amortised.
+//! It is excellent on web and key-value traffic. It is the wrong choice for block traces and for
+//! scans, which clear the marks.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::OneList;
@@ -20,12 +22,12 @@ use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumberin
 #[derive(Debug)]
 pub(crate) struct Sieve {
     entries: OneList,
-    /// Where the next search begins; at the oldest if it is nowhere.
+    /// The entry at which the next search begins: the oldest one if this is `None`.
     hand: Option<EntryId>,
 }
 
 impl Sieve {
-    /// Takes an entry out; a hand on it moves on.
+    /// Removes an entry. A hand on it moves to the next newer one.
     fn unlink(&mut self, id: EntryId) {
         if self.hand == Some(id) {
             self.hand = self.entries.newer(id);
@@ -46,7 +48,8 @@ impl BuiltIn for Sieve {
 impl EvictionPolicy for Sieve {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         let mut id = self.hand.or(self.entries.oldest())?;
-        // Ends: a second round meets the marks that it cleared itself, unless readers set them as fast.
+        // Ends: a second round finds the marks that it cleared itself, unless readers set them as
+        // fast. Then the rounds run out.
         let mut rounds_left = 2;
         while residents.visits(id) > 0 && rounds_left > 0 {
             residents.set_visits(id, 0);
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn sieve_on_the_example_of_its_authors() {
-        // A is 1, B is 2 ...; from the oldest to the newest; a star is a visit, the hand is before ^.
+        // A is 1, B is 2 ..., from the oldest to the newest. A star is a visit, and ^ the hand.
         follow(
             Policy::Sieve,
             7,

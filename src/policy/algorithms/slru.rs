@@ -1,5 +1,5 @@
-//! Segmented LRU: Karedla, Love and Wherry, "Caching strategies to improve disk system performance", IEEE
-//! Computer 1994.
+//! SLRU, segmented LRU: Karedla, Love and Wherry, "Caching strategies to improve disk system
+//! performance", IEEE Computer 1994.
 //!
 //! ```text
 //!   miss -> [ probation: LRU ] -- hit --> [ protected: LRU, at most 80 % ] <- hit
@@ -7,16 +7,21 @@
 //!               v                  +--------------------+
 //! ```
 //!
-//! Two LRU lists. A new entry comes into probation; a hit takes it to protected, whose oldest go back to the
-//! newest end of probation. Only probation is evicted from, so what was read once is gone before what was read
-//! twice. Probation has no limit of its own: it is what protected leaves.
+//! Two LRU lists. A new entry enters probation. A hit moves it to protected, whose oldest entries
+//! return to the newest end of probation. Probation is evicted first, so an entry that was read
+//! once leaves before one that was read twice. Probation has no limit of its own: it has the space
+//! that protected leaves.
 //!
-//! Where the paper leaves a choice: the limit is 80 % of the capacity by default, in charge, and one entry that
-//! is larger than it stays protected alone. libCacheSim differs while its cache is filling: it puts new entries
-//! into protected then.
+//! Where the paper leaves a choice:
 //!
-//! Costs 10 bytes for each id; every operation is O(1). It is the wrong choice for pure recency, where a key's
-//! two reads have to meet in the small list, and where what was popular stays protected for long.
+//! * The limit is 80 % of the capacity by default, in charge. One entry that is larger than the
+//!   limit stays protected alone.
+//! * New entries enter probation while the cache fills, too. libCacheSim puts them into protected
+//!   then.
+//!
+//! Costs 10 bytes for each id. Every operation is O(1). It is the wrong choice for pure recency,
+//! where both reads of a key have to fall into the short time in probation, and where popularity
+//! changes: entries stay protected for long.
 
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
@@ -42,7 +47,7 @@ impl Default for SlruConfig {
 impl SlruConfig {
     const PROTECTED: Parameter = Parameter::number(Slru::NAME, "protected", 0..=100);
 
-    /// 80 % protected.
+    /// Returns the default parameters: 80 % protected.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -52,7 +57,7 @@ impl SlruConfig {
     ///
     /// # Errors
     ///
-    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    /// Returns [`BuildError::PolicyParameter`] for any other number.
     pub fn protected_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.protected_percent = Self::PROTECTED.check(percent)?;
         Ok(self)
@@ -77,7 +82,7 @@ pub(crate) struct Slru {
 }
 
 impl Slru {
-    /// Sends protected entries back to probation while there are too many.
+    /// Moves protected entries back to probation while there are too many.
     fn demote(&mut self) {
         while self.lists.charge(PROTECTED) > self.protected_max && self.lists.len(PROTECTED) > 1 {
             let Some(oldest) = self.lists.oldest(PROTECTED) else { return };

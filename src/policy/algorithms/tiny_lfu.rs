@@ -1,31 +1,36 @@
-//! W-TinyLFU: Einziger, Friedman and Manes, "TinyLFU: a highly efficient cache admission policy", ACM TOS 2017;
-//! its window adapts, as in Einziger, Eytan, Friedman and Manes, "Adaptive software cache management", Middleware
-//! 2018, though by another signal.
+//! W-TinyLFU: Einziger, Friedman and Manes, "TinyLFU: a highly efficient cache admission policy",
+//! ACM TOS 2017. Its window adapts, as in Einziger, Eytan, Friedman and Manes, "Adaptive software
+//! cache management", Middleware 2018, but by another signal.
 //!
 //! ```text
-//!   miss -> [ window: LRU, 1 % at first ] -- oldest: candidate --> [ main: probation: LRU <-> protected: LRU, 80 % ]
-//!                     who was seen more often lately, candidate or probation's oldest, stays
+//!   miss -> [ window: LRU, 1 % at first ] -- oldest: candidate -> [ main: SLRU, 80 % protected ]
+//!             the candidate or main's next victim stays, whichever was seen more often lately
 //! ```
 //!
-//! New entries come into a window. Who falls out of it must have been seen more often lately than the main part's
-//! next victim to take its place; how often is asked of a sketch that has counted all accesses (`sketch.rs`). The
-//! main part is a segmented LRU. Now and then a popular candidate is let in against the rule, so that nobody can
-//! keep keys out by making the sketch's counts of others large.
+//! New entries enter a window. An entry that leaves it is a candidate. It enters main if it was
+//! seen more often lately than main's next victim, and is evicted otherwise. A sketch that counts
+//! all accesses tells how often (`Sketch`). Main is a segmented LRU. Now and then a popular
+//! candidate is admitted against the rule. Otherwise a client could keep keys out for ever by
+//! raising the counts of others.
 //!
-//! The second paper's hill climber moves the border between window and main, sees whether the ratio of hits rises,
-//! and goes on or turns round: it takes every change of the traffic for its own doing. Here the border moves
-//! towards the part that had more hits for its size, which a single period shows (`Climber`). Over the reference
-//! traces that misses 0.6 points less.
+//! The second paper's hill climber moves the border between window and main, checks whether the
+//! ratio of hits rises, and goes on or turns round. It takes every change of the traffic for its
+//! own doing. Here the border moves towards the part that had more hits for its size, which a
+//! single period shows (`Climber`). Over the reference traces that misses 0.6 points less.
 //!
-//! Where the papers leave a choice: shares are of the charge, and the window's is rounded up. A candidate that wins
-//! opens the main part for all that the newcomer needs: further victims are compared with nobody (comparing them misses
-//! 0.4 points more over the traces with sizes). A newcomer larger than the window stays in it alone until the next
-//! comes. A part that is to become smaller gives entries up little by little, as others are used.
+//! Where the papers leave a choice:
 //!
-//! Costs 22 bytes for each id, of which 8 are the sketch; every operation is O(1) amortised. It is the wrong
-//! choice for keys that are read twice, far apart, and never again, and where popularity changes faster than the
-//! sketch forgets. By its definition it learns only from accesses that hit or store: where keys are
-//! written once and read once later, and a miss stores nothing, it keeps the keys that came first.
+//! * Shares are of the charge, and the window's is rounded up.
+//! * A candidate that wins opens main for all the room that the newcomer needs. Further victims are
+//!   not compared. Comparing them misses 0.4 points more over the traces with sizes.
+//! * A newcomer larger than the window stays in it alone until the next one comes.
+//! * A part whose share has become smaller gives up a few entries at each access.
+//!
+//! Costs 22 bytes for each id, of which 8 are the sketch. Every operation is O(1) amortised. It is
+//! the wrong choice for keys that are read twice, far apart, and never again, and where popularity
+//! changes faster than the sketch forgets. By its definition it learns only from accesses that hit
+//! or store. Where keys are written once and read once later, and a miss stores nothing, it keeps
+//! the keys that came first.
 
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
@@ -37,14 +42,15 @@ const WINDOW: QueueId = QueueId::new(0);
 const PROBATION: QueueId = QueueId::new(1);
 const PROTECTED: QueueId = QueueId::new(2);
 
-/// Protected entries may take so much of the main part, as in the paper.
+/// The share of main that protected entries may take, as in the paper.
 const PROTECTED_PERCENT: u8 = 80;
-/// Counters of the sketch for each id: four for each of the four that a key has, as in Caffeine.
+/// Counters of the sketch for each id: four for each of a key's four counters, as in Caffeine.
 const COUNTERS: usize = 16;
-/// Accesses between two halvings of the sketch for each entry that fits: the paper's ratio of sample and cache.
+/// Accesses between two halvings of the sketch for each entry that fits: the paper's ratio of
+/// sample and cache.
 const HALVING_PERIOD: u64 = 10;
-/// A candidate that was seen so often is admitted against the rule once in `LENIENCE` times, as in Caffeine: a key
-/// that shares its counters with a hot one must not be unbeatable for ever.
+/// A candidate that was seen so often is admitted against the rule once in `LENIENCE` times, as in
+/// Caffeine. Otherwise a victim that shares its counters with a hot key would stay for ever.
 const WARM: u8 = 6;
 const LENIENCE: u32 = 128;
 
@@ -65,7 +71,7 @@ impl TinyLfuConfig {
     const WINDOW: Parameter = Parameter::number(TinyLfu::NAME, "window", 1..=99);
     const ADAPTIVE: Parameter = Parameter::flag(TinyLfu::NAME, "adaptive");
 
-    /// A window of 1 %, which adapts.
+    /// Returns the default parameters: a window of 1 %, which adapts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -75,7 +81,7 @@ impl TinyLfuConfig {
     ///
     /// # Errors
     ///
-    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    /// Returns [`BuildError::PolicyParameter`] for any other number.
     pub fn window_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.window_percent = Self::WINDOW.check(percent)?;
         Ok(self)
@@ -110,18 +116,23 @@ pub(crate) struct TinyLfu {
     /// The top half of the hash of each id.
     hashes: Vec<u32>,
     capacity: u64,
-    /// The window's part of the capacity. From it follow the charges that window and protected may have.
+    /// The window's part of the capacity. It determines the next two fields.
     window_percent: f64,
+    /// The charge that the window may have.
+    /// The charge that the window may have.
     window_max: u64,
+    /// The charge that protected entries may have.
+    /// The charge that protected entries may have.
     protected_max: u64,
-    /// Whether a candidate has won since the newcomer came: the rest of the room is made without comparing.
+    /// A candidate has won since the newcomer came. The rest of the room is made without comparing.
     has_admitted: bool,
     climber: Option<Climber>,
     random: u32,
 }
 
 impl TinyLfu {
-    /// Divides the capacity. What is rounded goes to the window, as one of nothing would take nobody in.
+    /// Divides the capacity. The window's share is rounded up, as an empty window would admit
+    /// nothing.
     fn divide(&mut self) {
         #[allow(clippy::cast_possible_truncation, reason = "a part of the capacity")]
         let main = (self.capacity as f64 * (100.0 - self.window_percent) / 100.0) as u64;
@@ -129,7 +140,7 @@ impl TinyLfu {
         self.protected_max = percent_of(self.capacity.saturating_sub(self.window_max), PROTECTED_PERCENT);
     }
 
-    /// How many entries fit, if those to come are charged what the present ones are.
+    /// Returns how many entries fit, if later ones have the mean charge of the current ones.
     fn expected_entries(&self) -> u64 {
         let entries: usize = QueueId::first(3).map(|list| self.lists.len(list)).sum();
         let charge: u64 = QueueId::first(3).map(|list| self.lists.charge(list)).sum();
@@ -137,8 +148,9 @@ impl TinyLfu {
         self.capacity / usual_charge.max(1)
     }
 
-    /// Moves the oldest of a list that has more than `max` to probation, to the end that `to` says. They are hardly
-    /// more than `most` together, so a limit that has become much smaller is reached in many short steps.
+    /// Moves the oldest entries of a list that has more than `max` to probation, to the end that
+    /// `to` says. Together they have hardly more than `most`, so a limit that has become much
+    /// smaller is reached in many short steps.
     fn shed(&mut self, list: QueueId, max: u64, most: u64, to: fn(&mut Lists<3>, QueueId, EntryId)) {
         let goal = self.lists.charge(list).saturating_sub(most).max(max);
         while self.lists.charge(list) > goal {
@@ -155,7 +167,7 @@ impl TinyLfu {
         u64::from(self.hashes[id.index()]) << 32
     }
 
-    /// Who is to leave the window for the newcomer.
+    /// Returns the entry that leaves the window for the newcomer, or `None` if there is room.
     fn candidate(&self, newcomer: Option<&Newcomer>) -> Option<EntryId> {
         let charge = newcomer.map_or(0, |newcomer| u64::from(newcomer.charge));
         if self.lists.charge(WINDOW) + charge > self.window_max { self.lists.oldest(WINDOW) } else { None }
@@ -165,13 +177,14 @@ impl TinyLfu {
         [PROBATION, PROTECTED, WINDOW].into_iter().find_map(|list| self.lists.oldest(list))
     }
 
-    /// Whether the candidate was seen more often than the victim.
+    /// Returns `true` if the candidate was seen more often than the victim, or by leniency.
     fn is_admitted(&mut self, candidate: EntryId, victim: EntryId) -> bool {
         let frequency = self.frequency(candidate);
         frequency > self.frequency(victim) || (frequency >= WARM && self.is_lenient())
     }
 
-    /// Xorshift (Marsaglia 2003), from a fixed seed, so that runs can be repeated.
+    /// Returns `true` once in `LENIENCE` times. Xorshift (Marsaglia 2003) from a fixed seed, so
+    /// that runs can be repeated.
     fn is_lenient(&mut self) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
@@ -179,7 +192,7 @@ impl TinyLfu {
         self.random % LENIENCE == 0
     }
 
-    /// Tells the climber of an access, and where its hit was.
+    /// Notifies the climber of an access, and of the list of its hit.
     fn climb(&mut self, hit: Option<QueueId>) {
         let Some(climber) = &mut self.climber else { return };
         if let Some(window_percent) = climber.note(hit, self.window_percent) {
@@ -249,7 +262,8 @@ impl EvictionPolicy for TinyLfu {
 
     fn insert(&mut self, newcomer: &Newcomer) {
         let charge = u64::from(newcomer.charge);
-        // What is too much because the window has become smaller is evicted next; what just makes room is not.
+        // Entries beyond a window that has become smaller are evicted next. Those that make room
+        // for the newcomer are not.
         self.shed(WINDOW, self.window_max, charge, Lists::move_to_oldest);
         self.shed(WINDOW, self.window_max.saturating_sub(charge), charge, Lists::move_to_newest);
         self.lists.push_newest(WINDOW, newcomer.id, newcomer.charge);
@@ -259,7 +273,7 @@ impl EvictionPolicy for TinyLfu {
         self.sketch.record(self.hash_of(id));
         let list = self.lists.list_of(id);
         self.lists.move_to_newest(if list == WINDOW { WINDOW } else { PROTECTED }, id);
-        // Twice what may have come in, or a limit that has become smaller would never be reached.
+        // Twice the charge that may have come in, or a smaller limit would never be reached.
         let most = 2 * u64::from(self.lists.charge_of(id));
         self.shed(PROTECTED, self.protected_max, most, Lists::move_to_newest);
         self.climb(Some(list));
@@ -298,34 +312,39 @@ impl EvictionPolicy for TinyLfu {
 
 /// Moves the border between window and main.
 ///
-/// Once in a period it compares what the two parts earn: hits for each percent of the capacity. The part that earns
-/// more grows, the faster the more the two differ. Where next to nothing is hit there is nothing to compare, and
-/// little to lose: then the border wanders to and fro, until some place is better.
+/// Once in a period it compares the hits of the two parts for each percent of the capacity. The
+/// part that has more grows, the faster the more the two differ. Where next to nothing is hit,
+/// there is nothing to compare and little to lose. Then the border wanders to and fro, until some
+/// place is better.
 #[derive(Debug)]
 struct Climber {
     window_hits: u64,
     main_hits: u64,
     accesses: u64,
     period: u64,
-    /// Where the border wanders.
+    /// The direction in which the border wanders.
     is_window_to_grow: bool,
 }
 
 impl Climber {
-    /// Accesses in a period for each entry that fits. With ten, as in the paper, 0.15 points more are missed on the
-    /// reference traces; with one, 0.13, as the border follows every burst of hits.
+    /// Accesses in a period for each entry that fits. With ten, as in the paper, 0.15 points more
+    /// are missed on the reference traces. With one it is 0.13, as the border follows every burst
+    /// of hits.
     const PERIOD: u64 = 4;
-    /// By how many percent of the capacity the border moves where one part earns e times what the other does, and
-    /// when it wanders. Half of that misses as much on the reference traces, twice of it 0.1 points more.
+    /// The percent of the capacity by which the border moves where one part has e times the other's
+    /// hits, and when it wanders. Half of that misses as much on the reference traces, twice of it
+    /// 0.1 points more.
     const GAIN: f64 = 3.0;
-    /// What each part is credited with beside its hits, of the accesses. A part must be large enough to have hits
-    /// before it can show what it is worth: the fewer the other one has, the larger it may become on credit. Four
-    /// times as much credit misses 0.1 points more on the reference traces.
+    /// Hits that each part is credited with, as a share of the accesses. A part must be large
+    /// enough to have hits before it can show its worth. The fewer the other one has, the larger it
+    /// may become on credit. Four times as much credit misses 0.1 points more on the reference
+    /// traces.
     const CREDIT: f64 = 1.0 / 256.0;
-    /// Below this ratio of hits the border wanders. Where every key comes just twice, farther apart than the window
-    /// holds, main has up to 1.7 % by chance, and a larger window 50 %.
+    /// The ratio of hits below which the border wanders. Where every key comes just twice, farther
+    /// apart than the window holds, main has up to 1.7 % by chance, and a larger window 50 %.
     const NEXT_TO_NOTHING: f64 = 0.02;
-    /// Bounds of the window, in percent. Either part must stay large enough for its hits to be counted.
+    /// Bounds of the window, in percent. Either part must stay large enough for its hits to be
+    /// counted.
     const MIN: f64 = 1.0;
     const MAX: f64 = 80.0;
 
@@ -338,7 +357,7 @@ impl Climber {
         self.period = entries.saturating_mul(Self::PERIOD);
     }
 
-    /// Counts an access; where the border is to be from now on, once in a period.
+    /// Counts an access. Once in a period, returns the new border.
     fn note(&mut self, hit: Option<QueueId>, window_percent: f64) -> Option<f64> {
         self.accesses += 1;
         match hit {
@@ -378,8 +397,8 @@ mod tests {
 
     #[test]
     fn w_tiny_lfu_on_a_hand_worked_trace() {
-        // The window holds one, and two may be protected. Window | probation | protected, each from the oldest to
-        // the newest, and how often keys were seen that matter.
+        // The window holds one, and two may be protected. Window | probation | protected, each from
+        // the oldest to the newest, and how often the keys that matter were seen.
         follow(
             Policy::TinyLfu,
             4,

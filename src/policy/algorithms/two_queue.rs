@@ -1,22 +1,25 @@
-//! 2Q, the full version: Johnson and Shasha, "2Q: a low overhead high performance buffer management replacement
-//! algorithm", VLDB 1994.
+//! 2Q, the full version: Johnson and Shasha, "2Q: a low overhead high performance buffer management
+//! replacement algorithm", VLDB 1994.
 //!
 //! ```text
-//!   miss ------------> [ A1in: FIFO, 25 % ] -- oldest: evicted --> ( A1out: ghosts, 50 % ) --> forgotten
-//!   miss, in A1out --> [ Am: LRU ] -- oldest: evicted, not remembered
+//!   miss ------------> [ A1in: FIFO, 25 % ] -- oldest: evicted --> ( A1out: ghosts, 50 % )
+//!   miss, in A1out --> [ Am: LRU ] -- oldest: evicted, leaves no ghost
 //! ```
 //!
-//! A new entry comes into A1in, where hits change nothing: reads that follow the first one closely say little.
-//! Room is made by A1in while it holds more than its share Kin, else by Am. Who is missed again while its ghost is
-//! in A1out was wanted for longer, and comes into Am.
+//! A new entry enters A1in, where hits change nothing: reads soon after the first one say little.
+//! A1in is evicted while it holds more than its share Kin, else Am. A key that is missed again
+//! while its ghost is in A1out was wanted for longer, and enters Am.
 //!
-//! Where the paper leaves a choice: Kin and Kout are shares of the capacity in charge (that of the former entry
-//! for a ghost); an entry larger than Kin is taken all the same; a returning key leaves A1out before room is made
-//! for it.
+//! Where the paper leaves a choice:
 //!
-//! Costs 10 bytes for each id, and 14 for each of half as many ghosts; every operation is O(1) amortised. It is
-//! the wrong choice where keys come back within a short time, or only once, after they have left A1in: the first
-//! return is always a miss.
+//! * Kin and Kout are shares of the capacity in charge. A ghost counts with the charge of its
+//!   entry.
+//! * An entry larger than Kin is admitted all the same.
+//! * A returning key leaves A1out before room is made for it.
+//!
+//! Costs 10 bytes for each id, and 14 for each of half as many ghosts. Every operation is O(1)
+//! amortised. It is the wrong choice where keys come back within a short time, or only once, after
+//! they have left A1in: the first return is always a miss.
 
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
@@ -45,7 +48,7 @@ impl TwoQueueConfig {
     const IN: Parameter = Parameter::number(TwoQueue::NAME, "in", 0..=100);
     const OUT: Parameter = Parameter::number(TwoQueue::NAME, "out", 0..=200);
 
-    /// Kin 25 %, Kout 50 %.
+    /// Returns the default parameters: Kin 25 %, Kout 50 %.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -55,17 +58,18 @@ impl TwoQueueConfig {
     ///
     /// # Errors
     ///
-    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    /// Returns [`BuildError::PolicyParameter`] for any other number.
     pub fn in_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.in_percent = Self::IN.check(percent)?;
         Ok(self)
     }
 
-    /// Sets Kout: how much the ghosts' entries were charged together, in percent of the capacity, from 0 to 200.
+    /// Sets Kout: the sum of the charges of the ghosts' entries, in percent of the capacity, from 0
+    /// to 200.
     ///
     /// # Errors
     ///
-    /// [`BuildError::PolicyParameter`](crate::BuildError::PolicyParameter) for any other number.
+    /// Returns [`BuildError::PolicyParameter`] for any other number.
     pub fn out_percent(mut self, percent: u8) -> Result<Self, BuildError> {
         self.out_percent = Self::OUT.check(percent)?;
         Ok(self)
@@ -94,7 +98,7 @@ pub(crate) struct TwoQueue {
     a1_out: GhostQueues<1>,
     k_in: u64,
     k_out: u64,
-    /// Whether the newcomer was in A1out.
+    /// The newcomer was in A1out.
     is_known: bool,
 }
 

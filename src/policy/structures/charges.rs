@@ -4,8 +4,8 @@
 //!   u16   charge 14 bits | queue 2 bits
 //! ```
 //!
-//! A charge that does not fit is kept in a map beside the words: it is of an entry of 16 KiB or more, against
-//! which its place in the map is small.
+//! A charge that does not fit is kept in a map beside the words: it is of an entry of 16 KiB or
+//! more, against which its place in the map is small.
 
 use std::collections::HashMap;
 

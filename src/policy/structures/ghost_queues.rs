@@ -1,18 +1,19 @@
 //! Ghosts: what is remembered of entries that were evicted, in exact queues.
 //!
 //! ```text
-//!   ring    | hole | B1 k | B2 x | hole | B1 y | ...     u64 each: fingerprint 38 | charge 24 | queue 2
+//!   ring    | hole | B1 k | B2 x | hole | B1 y | ...     u64: fingerprint 38 | charge 24 | queue 2
 //!   index   fingerprint -> place in the ring, + 1        u32 each, open addressing
 //! ```
 //!
-//! Up to four queues share one ring: a ghost is added at its tail, whatever its queue, and forgotten by its key
-//! or because it is its queue's oldest. Each queue has a head of its own that walks over what is not its own.
-//! When the ring is almost used up, a sweep closes its holes, a little with each ghost that comes in, so nothing
-//! ever waits for all of it. O(1) amortised; 14.4 bytes for each ghost that there is room for.
+//! Up to four queues share one ring: a ghost is added at its tail, whatever its queue, and
+//! forgotten by its key or because it is its queue's oldest. Each queue has a head of its own that
+//! walks over what is not its own. When the ring is almost used up, a sweep closes its holes, a
+//! little with each ghost that comes in, so nothing ever waits for all of it. O(1) amortised; 14.4
+//! bytes for each ghost that there is room for.
 //!
-//! A key is known by 38 bits of its hash beside those that its place in the index stands for: of a million
-//! look-ups among a million ghosts about four find a ghost that is another key's. A charge of 16 MiB or more is
-//! remembered as 16 MiB.
+//! A key is known by 38 bits of its hash beside those that its place in the index stands for: of a
+//! million look-ups among a million ghosts about four find a ghost that is another key's. A charge
+//! of 16 MiB or more is remembered as 16 MiB.
 //!
 //! # Invariants
 //!
@@ -70,7 +71,8 @@ pub(crate) struct Remembered<const N: usize> {
 #[derive(Debug)]
 pub(crate) struct GhostQueues<const N: usize> {
     ring: Vec<Ghost>,
-    /// The places in use go from the head to before the tail. They count on for ever; the ring repeats.
+    /// The places in use go from the head to before the tail. They count on for ever; the ring
+    /// repeats.
     head: u64,
     tail: u64,
     /// No ghost of the queue lies before this place.
@@ -91,7 +93,8 @@ struct Sweep {
     written: u64,
 }
 
-/// Places that a sweep reads for each ghost that comes in: it is done before a part of the ring's slack is used up.
+/// Places that a sweep reads for each ghost that comes in: it is done before a part of the ring's
+/// slack is used up.
 const SWEEP_STEPS: usize = 32;
 
 impl<const N: usize> GhostQueues<N> {
@@ -124,8 +127,8 @@ impl<const N: usize> GhostQueues<N> {
         self.counts.iter().sum()
     }
 
-    /// Remembers a key as the newest of a queue. If there is no room, the oldest of this queue, or of another, is
-    /// forgotten for it.
+    /// Remembers a key as the newest of a queue. If there is no room, the oldest of this queue, or
+    /// of another, is forgotten for it.
     pub(crate) fn push(&mut self, queue: QueueId, hash: u64, charge: u32) {
         self.take(hash);
         if self.len() == self.max && !self.pop(queue) {

@@ -1,17 +1,18 @@
 //! Ghosts at 2 bytes each: fingerprints of the entries that were evicted last, in sets.
 //!
 //! ```text
-//!   set     32 ghosts, newest first: one cache line. A ghost goes to the front and pushes the oldest one out.
+//!   set     32 ghosts, newest first: one cache line. A new ghost pushes the oldest one out.
 //!   ghost   u16: fingerprint 15 | queue 1
 //! ```
 //!
-//! A set-associative queue: a hash chooses its set, and each set is a FIFO of its own. That costs 2 bytes for
-//! each ghost and one line for each operation, against the 14 of an exact queue (`ghost.rs`). The price: a
-//! ghost's lifetime varies with how many ghosts its set happens to get, by about a sixth, and one look-up in
-//! 1,000 finds a ghost that is another key's.
+//! A set-associative queue: a hash chooses its set, and each set is a FIFO of its own. That costs 2
+//! bytes for each ghost and one line for each operation, against the 14 of an exact queue
+//! ([`GhostQueues`](super::GhostQueues)). The price: a ghost's lifetime varies with how many ghosts
+//! its set happens to get, by about a sixth, and one look-up in 1,000 finds a ghost that is another
+//! key's.
 //!
-//! How many ways of a set count can be chosen at any time, so the number of ghosts follows the number of
-//! entries.
+//! How many ways of a set count can be chosen at any time, so the number of ghosts follows the
+//! number of entries.
 
 use super::QueueId;
 use crate::prefetch::prefetch;
@@ -31,7 +32,8 @@ pub(crate) struct GhostSets {
     sets: Box<[Set]>,
 }
 
-/// Ghosts in the order of the words and, in a word, from the lowest bits up: newest first; 0 is none.
+/// Ghosts in the order of the words and, in a word, from the lowest bits up: newest first; 0 is
+/// none.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Set([u64; WAYS / PER_WORD]);
@@ -104,7 +106,8 @@ impl GhostSets {
         }
     }
 
-    /// Makes room for at least `max` ghosts. Most of those that are remembered stay so, and age faster for a while.
+    /// Makes room for at least `max` ghosts. Most of those that are remembered stay so, and age
+    /// faster for a while.
     pub(crate) fn resize(&mut self, max: usize) {
         self.write_last();
         let mut resized = Self { ways: self.ways, ..Self::new(max) };
@@ -125,7 +128,8 @@ impl GhostSets {
 
     /// The ghost of a hash, in the first queue.
     fn ghost(hash: u64) -> u16 {
-        // Not the high bits, which choose the set, nor the lowest, which a shard repeats; 0 stands for none.
+        // Not the high bits, which choose the set, nor the lowest, which a shard repeats; 0 stands
+        // for none.
         let [_, _, low, high, ..] = hash.to_le_bytes();
         (u16::from_le_bytes([low, high]) & !QUEUE).max(QUEUE + 1)
     }
@@ -161,8 +165,8 @@ impl GhostSets {
         self.take_with_age(hash).map(|(queue, _)| queue)
     }
 
-    /// Forgets a hash. Returns the queue that it was in and about how many ghosts have come since, if
-    /// it was remembered.
+    /// Forgets a hash. Returns the queue that it was in and about how many ghosts have come since,
+    /// if it was remembered.
     pub(crate) fn take_with_age(&mut self, hash: u64) -> Option<(QueueId, usize)> {
         self.write_last();
         let set = self.set_of(hash);

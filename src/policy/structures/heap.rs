@@ -1,7 +1,7 @@
 //! A priority queue over ids: a binary heap in which every id knows its place.
 //!
-//! 20 bytes for each id; a change is O(log n), the lowest is at hand. Of equals the one is lower whose priority
-//! was set first.
+//! 20 bytes for each id; a change is O(log n), the lowest is at hand. Of equals the one is lower
+//! whose priority was set first.
 
 use crate::policy::{EntryId, Renumbering};
 

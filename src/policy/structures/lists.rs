@@ -1,12 +1,12 @@
 //! Doubly linked lists over entry ids: the queues of ordered policies.
 //!
-//! One pair of links for each id, shared by all lists of a policy: an id is in one list at a time, so two
-//! queues cost no more than one. 8 bytes for each id; every operation is O(1).
+//! One pair of links for each id, shared by all lists of a policy: an id is in one list at a time,
+//! so two queues cost no more than one. 8 bytes for each id; every operation is O(1).
 //!
 //! # Invariants
 //!
-//! 1. `next` of an id in a list leads towards the newest end, `prev` towards the oldest; `NONE` beyond
-//!    either.
+//! 1. `next` of an id in a list leads towards the newest end, `prev` towards the oldest; `NONE`
+//!    beyond either.
 //! 2. The links of an id in no list are meaningless.
 
 use super::Charges;
@@ -147,7 +147,8 @@ impl List {
         count
     }
 
-    /// The list with the residents' new ids, in links made for them. Ids that are not resident are left out.
+    /// The list with the residents' new ids, in links made for them. Ids that are not resident are
+    /// left out.
     pub(crate) fn renumber(&self, old: &Links, links: &mut Links, moved: &Renumbering) -> Self {
         let mut list = Self::new();
         for id in self.ids(old).filter_map(|id| moved.get(id)) {

@@ -5,16 +5,17 @@
 //!   queue   head block -> block -> tail block  popped at the head, pushed at the tail
 //! ```
 //!
-//! A linked list over ids costs a cache miss for each neighbour; a queue's next ids lie side by side, so what
-//! will be evicted next can be fetched ahead. The price is that an id in the middle cannot be unlinked: its
-//! place becomes a *hole* that is skipped when the head reaches it. Holes are remembered by id and by the
-//! tail at the time, since the id may soon be queued again.
+//! A linked list over ids costs a cache miss for each neighbour; a queue's next ids lie side by
+//! side, so what will be evicted next can be fetched ahead. The price is that an id in the middle
+//! cannot be unlinked: its place becomes a *hole* that is skipped when the head reaches it. Holes
+//! are remembered by id and by the tail at the time, since the id may soon be queued again.
 //!
 //! An id leaves four bits of its place over: a policy's *mark*, which goes with it for nothing.
 //!
-//! When holes are many, they are closed little by little. A queue is in two parts, an *older* one that is popped and a
-//! *newer* one that is pushed to; each push or removal moves some ids from the newer part to the end of the older one, and
-//! leaves their holes behind, until nothing is left to move. Then the older part takes the place of the newer one.
+//! When holes are many, they are closed little by little. A queue is in two parts, an *older* one
+//! that is popped and a *newer* one that is pushed to; each push or removal moves some ids from the
+//! newer part to the end of the older one, and leaves their holes behind, until nothing is left to
+//! move. Then the older part takes the place of the newer one.
 //!
 //! # Invariants
 //!
@@ -31,8 +32,8 @@ use crate::units::{ID_BITS, MAX_IDS, to_u32};
 const NONE: u32 = u32::MAX;
 /// How far ahead victims are announced.
 const LOOKAHEAD: u32 = 4;
-/// Places that are looked at for each push or removal while holes are closed: so many that all are before holes are twice as
-/// many as when it began.
+/// Places that are looked at for each push or removal while holes are closed: so many that all are
+/// before holes are twice as many as when it began.
 const CLOSING_STEPS: usize = 48;
 /// An id has at most three visits, and may be spared once more than that.
 const MAX_ROUNDS: usize = 4;
@@ -99,7 +100,8 @@ enum Age {
     Newer,
 }
 
-/// A part of a queue. Positions count all ids that ever went through it, from 0 at the start of its first block.
+/// A part of a queue. Positions count all ids that ever went through it, from 0 at the start of its
+/// first block.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     head: u64,
@@ -133,8 +135,8 @@ fn is_in_next_block(position: u64, block_shift: u32) -> bool {
 }
 
 impl<const N: usize> Queues<N> {
-    /// Blocks that only [`close_holes`](Self::close_holes) may use: one for each queue, as each may need one before
-    /// its newer part has left another, and those before it may keep theirs.
+    /// Blocks that only [`close_holes`](Self::close_holes) may use: one for each queue, as each may
+    /// need one before its newer part has left another, and those before it may keep theirs.
     #[allow(clippy::cast_possible_truncation, reason = "there are at most four queues")]
     const SPARE_BLOCKS: u32 = N as u32;
 
@@ -239,7 +241,8 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Adds a place at the tail of a part; `false` if that would leave fewer than `spare` free blocks.
+    /// Adds a place at the tail of a part; `false` if that would leave fewer than `spare` free
+    /// blocks.
     fn push_place(&mut self, queue: QueueId, age: Age, place: u32, spare: u32) -> bool {
         let Part { tail, tail_block, .. } = *self.part(queue, age);
         if is_in_next_block(tail, self.block_shift) {
@@ -309,10 +312,11 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Pops ids until one is not to stay; the others go round, to the tail, with the mark that `stay` returns.
+    /// Pops ids until one is not to stay; the others go round, to the tail, with the mark that
+    /// `stay` returns.
     ///
-    /// `stay` should take something from the ids that it lets stay. If it never comes to an end, because readers give
-    /// as fast, one leaves in spite of it after four rounds.
+    /// `stay` should take something from the ids that it lets stay. If it never comes to an end,
+    /// because readers give as fast, one leaves in spite of it after four rounds.
     pub(crate) fn pop_unless(
         &mut self,
         queue: QueueId,
@@ -371,7 +375,8 @@ impl<const N: usize> Queues<N> {
         for _ in 0..steps {
             let Some((place, position)) = self.pop_place(queue, Age::Newer) else { break };
             if !self.was_hole(queue, Age::Newer, id_of(place), position) {
-                // By the time that the queue's spare block is full, the newer part's head has left a block.
+                // By the time that the queue's spare block is full, the newer part's head has left
+                // a block.
                 let pushed = self.push_place(queue, Age::Older, place, 0);
                 assert!(pushed, "an id would be lost to the policy");
             }
@@ -384,7 +389,8 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// The queues with the residents' new ids, and room for as many as there may be. Ids that are not resident are left out.
+    /// The queues with the residents' new ids, and room for as many as there may be. Ids that are
+    /// not resident are left out.
     pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let mut queues = Self::new(moved.max_entries());
         for queue in QueueId::first(N) {

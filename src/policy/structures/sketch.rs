@@ -1,14 +1,15 @@
-//! How often keys were seen lately, about: a count-min sketch (Cormode and Muthukrishnan, 2005) of 4-bit counters
-//! that are halved from time to time, as in TinyLFU (Einziger, Friedman and Manes, ACM TOS 2017).
+//! How often keys were seen lately, about: a count-min sketch (Cormode and Muthukrishnan, 2005) of
+//! 4-bit counters that are halved from time to time, as in TinyLFU (Einziger, Friedman and Manes,
+//! ACM TOS 2017).
 //!
 //! ```text
 //!   table   | block | block | ...     a block: one cache line of 8 words of 16 counters
 //!   key     one block; in it four counters, each in a pair of words of its own
 //! ```
 //!
-//! A key's frequency is the least of its four counters, which other keys can only raise. All of them are in one
-//! cache line. When ten times as many accesses have been recorded as there are entries, every counter is halved, so
-//! that the sketch forgets: TinyLFU's reset.
+//! A key's frequency is the least of its four counters, which other keys can only raise. All of
+//! them are in one cache line. When ten times as many accesses have been recorded as there are
+//! entries, every counter is halved, so that the sketch forgets: TinyLFU's reset.
 
 /// The most that a counter counts.
 pub(crate) const MAX_FREQUENCY: u8 = 15;
@@ -51,8 +52,8 @@ impl Sketch {
         self.blocks.capacity() * size_of::<Block>()
     }
 
-    /// Halves all counters after so many increments from now on, but not before there was one for each word: what a
-    /// halving costs is paid for then, however small the cache has become.
+    /// Halves all counters after so many increments from now on, but not before there was one for
+    /// each word: what a halving costs is paid for then, however small the cache has become.
     pub(crate) fn set_period(&mut self, increments: u64) {
         self.period = increments.max((self.blocks.len() * WORDS) as u64);
     }
@@ -77,7 +78,8 @@ impl Sketch {
 
     /// For each row the word in the block, and how far the counter is shifted in it.
     fn places(hash: u64) -> [(usize, u32); ROWS] {
-        // The block is chosen by the high bits, so these come from a product with other ones on top.
+        // The block is chosen by the high bits, so these come from a product with other ones on
+        // top.
         let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         core::array::from_fn(|row| {
             let byte = mixed.to_le_bytes()[row];
@@ -110,7 +112,8 @@ impl Sketch {
         }
     }
 
-    /// What was lost by rounding had been recorded, too: a quarter of the odd counters, as each key has four.
+    /// What was lost by rounding had been recorded, too: a quarter of the odd counters, as each key
+    /// has four.
     fn halve(&mut self) {
         let mut odd = 0;
         for Block(words) in &mut self.blocks {

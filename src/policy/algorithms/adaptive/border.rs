@@ -14,9 +14,9 @@
 //! agree. The age of a ghost that is missed tells how large a window would have kept the entry:
 //!
 //! ```text
-//!   age at the miss, in capacities    0 ........ window ........ 0.9 ... 1.1 ................. forgotten
-//!                                     a hit      near: a larger          far: no window is large enough,
-//!                                                window has it           but main can keep some of them
+//!   age at the miss,     0 ........ window ........ 0.9 ... 1.1 ................. forgotten
+//!   in capacities        a hit      near: a larger          far: no window is large enough,
+//!                                   window has it           but main can keep some of them
 //! ```
 //!
 //! * Many *near* misses of the window's ghosts and few of main's: the window grows, in one or two
