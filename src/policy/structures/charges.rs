@@ -1,11 +1,11 @@
-//! What each id is charged, and which queue it is in: 2 bytes for each id.
+//! The charge of each id, and the queue that it is in: 2 bytes for each id.
 //!
 //! ```text
 //!   u16   charge 14 bits | queue 2 bits
 //! ```
 //!
-//! A charge that does not fit is kept in a map beside the words: it is of an entry of 16 KiB or
-//! more, against which its place in the map is small.
+//! A charge that does not fit is kept in a map beside the words. Its entry has 16 KiB or more, so
+//! its place in the map is small against that.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::policy::{EntryId, Renumbering};
 
 const QUEUE_BITS: u32 = QueueId::MAX.ilog2();
 const QUEUE: u16 = (1 << QUEUE_BITS) - 1;
-/// In the place of a charge that is in the map.
+/// Stands for a charge that is in the map.
 const LARGE: u16 = u16::MAX >> QUEUE_BITS;
 
 /// The charge and the queue of each id.
@@ -56,7 +56,7 @@ impl Charges {
         *word = *word & !QUEUE | u16::from(queue.number());
     }
 
-    /// Sets the charge of an id, whatever it was.
+    /// Sets the charge of an id.
     #[inline]
     pub(crate) fn set(&mut self, id: EntryId, charge: u32) {
         let word = &mut self.words[id.index()];
@@ -66,7 +66,7 @@ impl Charges {
         }
     }
 
-    /// As [`set`](Self::set), where the charge is large, or was.
+    /// Like [`set`](Self::set), but for a charge that is large, or was.
     #[cold]
     fn set_large(&mut self, id: EntryId, charge: u32) {
         let queue = self.words[id.index()] & QUEUE;

@@ -1,19 +1,21 @@
-//! Ghosts: what is remembered of entries that were evicted, in exact queues.
+//! Exact queues of ghosts: the hashes and charges of entries that were evicted.
 //!
 //! ```text
 //!   ring    | hole | B1 k | B2 x | hole | B1 y | ...     u64: fingerprint 38 | charge 24 | queue 2
 //!   index   fingerprint -> place in the ring, + 1        u32 each, open addressing
 //! ```
 //!
-//! Up to four queues share one ring: a ghost is added at its tail, whatever its queue, and
-//! forgotten by its key or because it is its queue's oldest. Each queue has a head of its own that
-//! walks over what is not its own. When the ring is almost used up, a sweep closes its holes, a
-//! little with each ghost that comes in, so nothing ever waits for all of it. O(1) amortised; 14.4
-//! bytes for each ghost that there is room for.
+//! Up to four queues share one ring. A ghost of any queue is added at its tail. It is forgotten by
+//! its key, or because it is its queue's oldest. Each queue has a head of its own that skips the
+//! ghosts of others. When the ring is almost used up, a sweep closes its holes, a few with each
+//! ghost that comes in, so no call waits for all of it.
 //!
-//! A key is known by 38 bits of its hash beside those that its place in the index stands for: of a
-//! million look-ups among a million ghosts about four find a ghost that is another key's. A charge
-//! of 16 MiB or more is remembered as 16 MiB.
+//! Every operation is O(1) amortised. A queue costs 14.4 bytes for each ghost that there is room
+//! for.
+//!
+//! A key is known by 38 bits of its hash, and by those that its place in the index stands for. Of a
+//! million look-ups among a million ghosts, about four find a ghost of another key. A charge of 16
+//! MiB or more is remembered as 16 MiB.
 //!
 //! # Invariants
 //!
@@ -39,12 +41,13 @@ impl Ghost {
         Self(Self::fingerprint(hash) << FINGERPRINT_SHIFT | charge << QUEUE_BITS | u64::from(queue.number()))
     }
 
-    /// Never 0, so that no ghost is a hole. A product's top bits depend on all bits of the hash.
+    /// Returns the fingerprint of a hash. It is never 0, so that no ghost is a hole. A product's
+    /// top bits depend on all bits of the hash.
     fn fingerprint(hash: u64) -> u64 {
         (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> FINGERPRINT_SHIFT).max(1)
     }
 
-    /// The fingerprint.
+    /// Returns the fingerprint.
     fn known_by(self) -> u64 {
         self.0 >> FINGERPRINT_SHIFT
     }
@@ -59,7 +62,7 @@ impl Ghost {
     }
 }
 
-/// What was known of a key that has come back.
+/// The queue of a key that has come back, and the charges at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered<const N: usize> {
     pub(crate) queue: QueueId,
@@ -71,7 +74,7 @@ pub(crate) struct Remembered<const N: usize> {
 #[derive(Debug)]
 pub(crate) struct GhostQueues<const N: usize> {
     ring: Vec<Ghost>,
-    /// The places in use go from the head to before the tail. They count on for ever; the ring
+    /// The places in use go from the head to before the tail. They count on for ever, and the ring
     /// repeats.
     head: u64,
     tail: u64,
@@ -84,7 +87,8 @@ pub(crate) struct GhostQueues<const N: usize> {
     max: usize,
 }
 
-/// Closes holes from the tail to the head: what was read is written again without its holes.
+/// A sweep that closes holes from the tail to the head: it writes the ghosts that it has read
+/// again, without holes between them.
 #[derive(Clone, Copy, Debug)]
 struct Sweep {
     /// Places before this one have not been read.
@@ -93,12 +97,12 @@ struct Sweep {
     written: u64,
 }
 
-/// Places that a sweep reads for each ghost that comes in: it is done before a part of the ring's
+/// Places that a sweep reads for each ghost that comes in. It ends before a part of the ring's
 /// slack is used up.
 const SWEEP_STEPS: usize = 32;
 
 impl<const N: usize> GhostQueues<N> {
-    /// Room for `max` ghosts in all.
+    /// Creates queues with room for `max` ghosts in all.
     pub(crate) fn new(max: usize) -> Self {
         let max = max.max(1);
         Self {
@@ -118,7 +122,7 @@ impl<const N: usize> GhostQueues<N> {
         self.ring.capacity() * size_of::<Ghost>() + self.index.capacity() * size_of::<u32>()
     }
 
-    /// The charge of all ghosts of a queue.
+    /// Returns the charge of all ghosts of a queue.
     pub(crate) fn charge(&self, queue: QueueId) -> u64 {
         self.charges[queue.index()]
     }
@@ -127,8 +131,8 @@ impl<const N: usize> GhostQueues<N> {
         self.counts.iter().sum()
     }
 
-    /// Remembers a key as the newest of a queue. If there is no room, the oldest of this queue, or
-    /// of another, is forgotten for it.
+    /// Adds a key as the newest of a queue. If there is no room, the oldest of this queue is
+    /// forgotten, or the oldest of another.
     pub(crate) fn push(&mut self, queue: QueueId, hash: u64, charge: u32) {
         self.take(hash);
         if self.len() == self.max && !self.pop(queue) {
@@ -138,7 +142,7 @@ impl<const N: usize> GhostQueues<N> {
         self.append(Ghost::new(hash, charge, queue));
     }
 
-    /// Forgets a key; what was known of it.
+    /// Forgets a key. Returns its queue, or `None` if it is not there.
     pub(crate) fn take(&mut self, hash: u64) -> Option<Remembered<N>> {
         let fingerprint = Ghost::fingerprint(hash);
         let at = self.find(fingerprint)?;
@@ -147,7 +151,7 @@ impl<const N: usize> GhostQueues<N> {
         Some(remembered)
     }
 
-    /// Forgets the oldest of a queue; `false` if it has none.
+    /// Forgets the oldest of a queue. Returns `false` if it has none.
     pub(crate) fn pop(&mut self, queue: QueueId) -> bool {
         if self.counts[queue.index()] == 0 {
             return false;
@@ -171,7 +175,7 @@ impl<const N: usize> GhostQueues<N> {
         }
     }
 
-    /// Makes room for another number of ghosts; the newest are kept.
+    /// Sets the number of ghosts that there is room for. The newest are kept.
     pub(crate) fn set_max(&mut self, max: usize) {
         let old = core::mem::replace(self, Self::new(max));
         let ghosts = (old.head..old.tail).map(|place| old.ghost(place)).filter(|&ghost| ghost != Ghost::HOLE);
@@ -184,7 +188,7 @@ impl<const N: usize> GhostQueues<N> {
         self.ring[self.slot(place)]
     }
 
-    /// Where a place is in the ring.
+    /// Returns the index in the ring of a place.
     fn slot(&self, place: u64) -> usize {
         #[allow(clippy::cast_possible_truncation, reason = "the remainder is below the ring's length")]
         {
@@ -199,7 +203,7 @@ impl<const N: usize> GhostQueues<N> {
         }
     }
 
-    /// Sees to it that there is a free place.
+    /// Makes sure that there is a free place.
     fn make_place(&mut self) {
         if self.sweep.is_none() {
             while self.head < self.tail && self.ghost(self.head) == Ghost::HOLE {
@@ -219,7 +223,7 @@ impl<const N: usize> GhostQueues<N> {
         }
     }
 
-    /// Reads one place more; `false` at the end.
+    /// Reads one more place. Returns `false` at the end.
     fn sweep_on(&mut self) -> bool {
         let Some(Sweep { read, written }) = &mut self.sweep else { return false };
         if *read == self.head {
@@ -273,7 +277,7 @@ impl<const N: usize> GhostQueues<N> {
         self.charges[ghost.queue().index()] -= ghost.charge();
         self.counts[ghost.queue().index()] -= 1;
         self.index[at] = 0;
-        // Those that were displaced past this slot move up, so that no search for them ends here.
+        // Ghosts that were displaced past this slot move up, so that no search for them ends here.
         let mut free = at;
         let mut next = self.after(at);
         while let Some(displaced) = self.at(next) {
@@ -285,7 +289,7 @@ impl<const N: usize> GhostQueues<N> {
         }
     }
 
-    /// Where the index has a fingerprint.
+    /// Returns the slot of the index that has a fingerprint.
     fn find(&self, fingerprint: u64) -> Option<usize> {
         let mut at = self.home(fingerprint);
         while self.at(at)?.known_by() != fingerprint {
@@ -294,7 +298,8 @@ impl<const N: usize> GhostQueues<N> {
         Some(at)
     }
 
-    /// The ghost that the index has at `at`; some slots are always free.
+    /// Returns the ghost that the index has at `at`, or `None` for a free slot. Some slots are
+    /// always free.
     fn at(&self, at: usize) -> Option<Ghost> {
         let place = (self.index[at] as usize).checked_sub(1)?;
         Some(self.ring[place])
@@ -311,7 +316,7 @@ impl<const N: usize> GhostQueues<N> {
         if at + 1 == self.index.len() { 0 } else { at + 1 }
     }
 
-    /// Steps from one slot on to another.
+    /// Returns the number of steps from one slot on to another.
     fn distance(&self, from: usize, to: usize) -> usize {
         if to >= from { to - from } else { to + self.index.len() - from }
     }
@@ -344,7 +349,7 @@ mod tests {
 
     const QUEUES: [QueueId; 2] = [QueueId::new(0), QueueId::new(1)];
 
-    /// Queue, key, charge; from the oldest to the newest.
+    /// Queue, key and charge, from the oldest to the newest.
     type Model = Vec<(usize, u64, u32)>;
 
     fn charge(model: &Model, queue: usize) -> u64 {

@@ -6,13 +6,12 @@
 //! ```
 //!
 //! A set-associative queue: a hash chooses its set, and each set is a FIFO of its own. That costs 2
-//! bytes for each ghost and one line for each operation, against the 14 of an exact queue
-//! ([`GhostQueues`](super::GhostQueues)). The price: a ghost's lifetime varies with how many ghosts
-//! its set happens to get, by about a sixth, and one look-up in 1,000 finds a ghost that is another
-//! key's.
+//! bytes for each ghost, against the 14 of an exact queue ([`GhostQueues`](super::GhostQueues)),
+//! and one cache line for each operation. In return a ghost's lifetime varies with the number of
+//! ghosts that its set gets, by about a sixth. One look-up in 1,000 finds a ghost of another key.
 //!
-//! How many ways of a set count can be chosen at any time, so the number of ghosts follows the
-//! number of entries.
+//! The number of ways in use can be set at any time, so the number of ghosts follows the number of
+//! entries.
 
 use super::QueueId;
 use crate::prefetch::prefetch;
@@ -21,19 +20,20 @@ const WAYS: usize = 32;
 /// The bit of a ghost that is its queue's number.
 const QUEUE: u16 = 1;
 
-/// A bounded memory of hashes, oldest forgotten first. What each new one writes to comes first.
+/// A bounded memory of hashes. The oldest is forgotten first. The fields that each new one writes
+/// to come first.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct GhostSets {
-    /// Remembered last, and written to its set when that has been fetched.
+    /// The hash that was inserted last. It is written to its set once that has been prefetched.
     last: Option<(u64, QueueId)>,
     /// Ways in which a ghost is still found.
     ways: usize,
     sets: Box<[Set]>,
 }
 
-/// Ghosts in the order of the words and, in a word, from the lowest bits up: newest first; 0 is
-/// none.
+/// Ghosts in the order of the words and, in a word, from the lowest bits up. The newest comes
+/// first. 0 is none.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Set([u64; WAYS / PER_WORD]);
@@ -48,7 +48,7 @@ const TOPS: u64 = EACH << (u16::BITS - 1);
 impl Set {
     const EMPTY: Self = Self([0; WAYS / PER_WORD]);
 
-    /// Adds a ghost in front of all others; the last one is forgotten.
+    /// Adds a ghost in front of all others. The last one is forgotten.
     fn push(&mut self, ghost: u16) {
         let mut carried = u64::from(ghost);
         for word in &mut self.0 {
@@ -56,7 +56,7 @@ impl Set {
         }
     }
 
-    /// The ghosts, newest first.
+    /// Returns the ghosts, newest first.
     fn ghosts(&self) -> [u16; WAYS] {
         core::array::from_fn(|way| {
             let [low, high, ..] = (self.0[way / PER_WORD] >> (u16::BITS as usize * (way % PER_WORD))).to_le_bytes();
@@ -64,7 +64,8 @@ impl Set {
         })
     }
 
-    /// Whether one of the ghosts is `wanted`, but for its queue. Without a branch for each.
+    /// Returns `true` if one of the ghosts equals `wanted` except for its queue. Without a branch
+    /// for each.
     fn has(&self, wanted: u16) -> bool {
         let (wanted, fingerprints) = (EACH * u64::from(wanted), !(EACH * u64::from(QUEUE)));
         let found = self.0.iter().fold(0, |found, word| {
@@ -75,7 +76,7 @@ impl Set {
         found != 0
     }
 
-    /// Takes the ghost in a way out.
+    /// Removes the ghost in a way.
     fn remove(&mut self, way: usize) {
         let mut ghosts = self.ghosts();
         ghosts.copy_within(way + 1.., way);
@@ -86,7 +87,7 @@ impl Set {
 }
 
 impl GhostSets {
-    /// Room for at least `max` ghosts.
+    /// Creates a memory with room for at least `max` ghosts.
     pub(crate) fn new(max: usize) -> Self {
         let sets = vec![Set::EMPTY; max.div_ceil(WAYS).max(1)].into_boxed_slice();
         Self { last: None, ways: WAYS, sets }
@@ -96,24 +97,23 @@ impl GhostSets {
         size_of_val(&*self.sets)
     }
 
-    /// Keeps about `ghosts` of the newest from now on, as far as there is room.
+    /// Sets the number of ghosts that are kept, about, as far as there is room.
     #[inline]
     pub(crate) fn set_len(&mut self, ghosts: usize) {
-        // Mostly the ways need not change, which is seen without a division.
+        // Mostly the ways need not change, which this finds out without a division.
         let sets = self.sets.len();
         if ghosts > sets * self.ways || ghosts <= sets * (self.ways - 1) {
             self.ways = ghosts.div_ceil(sets).clamp(1, WAYS);
         }
     }
 
-    /// Makes room for at least `max` ghosts. Most of those that are remembered stay so, and age
-    /// faster for a while.
+    /// Makes room for at least `max` ghosts. Most ghosts are kept, and age faster for a while.
     pub(crate) fn resize(&mut self, max: usize) {
         self.write_last();
         let mut resized = Self { ways: self.ways, ..Self::new(max) };
         let sets = resized.sets.len();
         for (at, set) in resized.sets.iter_mut().enumerate() {
-            // The hashes of a set were in this one, mostly.
+            // Most hashes of a set were in this one.
             *set = self.sets[at * self.sets.len() / sets];
         }
         *self = resized;
@@ -126,20 +126,20 @@ impl GhostSets {
         }
     }
 
-    /// The ghost of a hash, in the first queue.
+    /// Returns the ghost of a hash, in the first queue.
     fn ghost(hash: u64) -> u16 {
-        // Not the high bits, which choose the set, nor the lowest, which a shard repeats; 0 stands
+        // Not the high bits, which choose the set, nor the lowest, which a shard repeats. 0 stands
         // for none.
         let [_, _, low, high, ..] = hash.to_le_bytes();
         (u16::from_le_bytes([low, high]) & !QUEUE).max(QUEUE + 1)
     }
 
-    /// Asks for the set that a hash belongs to.
+    /// Prefetches the set of a hash.
     fn prefetch(&self, hash: u64) {
         prefetch(&raw const self.sets[self.set_of(hash)]);
     }
 
-    /// Asks for what [`take`](Self::take) will touch.
+    /// Prefetches the memory that [`take`](Self::take) will touch.
     pub(crate) fn prefetch_to_take(&self, hash: u64) {
         self.prefetch(hash);
         if let Some((last, _)) = self.last {
@@ -147,7 +147,7 @@ impl GhostSets {
         }
     }
 
-    /// Remembers a hash as the newest, and that it was in one of the first two queues.
+    /// Inserts a hash as the newest, with its queue, which is one of the first two.
     pub(crate) fn insert(&mut self, hash: u64, queue: QueueId) {
         self.write_last();
         self.prefetch(hash);
@@ -182,20 +182,21 @@ impl GhostSets {
         self.remembered(way, ghost)
     }
 
-    /// Returns the queue and the age of a ghost in a way, or `None` if that way is no longer used.
+    /// Returns the queue and the age of a ghost in a way, or `None` if that way is not in use.
     fn remembered(&self, way: usize, ghost: u16) -> Option<(QueueId, usize)> {
         let [number, _] = (ghost & QUEUE).to_le_bytes();
         // Ghosts spread evenly: each one that came later in its set stands for one in every set.
         (way < self.ways).then_some((QueueId::new(number), way * self.sets.len()))
     }
 
-    /// Whether a hash is remembered.
+    /// Returns `true` if a hash is remembered.
     pub(crate) fn contains(&self, hash: u64) -> bool {
         self.last.is_some_and(|(last, _)| last == hash)
             || Self::find(&self.sets[self.set_of(hash)], hash).is_some_and(|(way, _)| way < self.ways)
     }
 
-    /// The way that a hash is in, be it one in which it is not found any more, and the ghost there.
+    /// Returns the way that a hash is in, and the ghost there. The way may be one that is not in
+    /// use.
     #[inline]
     fn find(set: &Set, hash: u64) -> Option<(usize, u16)> {
         let wanted = Self::ghost(hash);

@@ -1,16 +1,16 @@
 //! A priority queue over ids: a binary heap in which every id knows its place.
 //!
-//! 20 bytes for each id; a change is O(log n), the lowest is at hand. Of equals the one is lower
-//! whose priority was set first.
+//! Costs 20 bytes for each id. A change is O(log n), reading the lowest is O(1). Of equals the one
+//! is lower whose priority was set first.
 
 use crate::policy::{EntryId, Renumbering};
 
-/// The ids in it, by priority.
+/// Ids by priority.
 #[derive(Debug)]
 pub(crate) struct Heap {
     /// No id is lower than its parent, which is at `(place - 1) / 2`.
     order: Vec<EntryId>,
-    /// For each id that is in the heap.
+    /// The index in `order` of each id, or `ABSENT`.
     places: Vec<u32>,
     priorities: Vec<u64>,
     stamps: Vec<u32>,
@@ -34,12 +34,12 @@ impl Heap {
             + self.priorities.capacity() * size_of::<u64>()
     }
 
-    /// The lowest id and its priority.
+    /// Returns the lowest id and its priority.
     pub(crate) fn lowest(&self) -> Option<(EntryId, u64)> {
         self.order.first().map(|&id| (id, self.priorities[id.index()]))
     }
 
-    /// Gives an id a priority; adds it if it is not there.
+    /// Sets the priority of an id. Adds the id if it is not there.
     pub(crate) fn set(&mut self, id: EntryId, priority: u64) {
         if self.next_stamp == u32::MAX {
             self.restamp();
@@ -54,7 +54,7 @@ impl Heap {
         self.sift(id);
     }
 
-    /// Takes an id that is there out.
+    /// Removes an id that is there.
     pub(crate) fn remove(&mut self, id: EntryId) {
         let place = self.places[id.index()] as usize;
         self.places[id.index()] = ABSENT;
@@ -102,7 +102,7 @@ impl Heap {
         children.min_by_key(|&child| self.key(child))
     }
 
-    /// Numbers the stamps anew in the same order.
+    /// Renumbers the stamps in the same order.
     #[cold]
     fn restamp(&mut self) {
         let mut ids = self.order.clone();
@@ -123,7 +123,7 @@ impl Heap {
         for place in 0..self.order.len() {
             self.put(place, self.order[place]);
         }
-        // In case that not all were resident.
+        // Not all ids may have been resident.
         for place in 0..self.order.len() {
             self.sift(self.order[place]);
         }
@@ -139,7 +139,7 @@ impl Heap {
     }
 }
 
-/// In the place of the place of an id that is not in the heap.
+/// The place of an id that is not in the heap.
 const ABSENT: u32 = u32::MAX;
 
 #[cfg(test)]

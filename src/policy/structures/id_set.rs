@@ -26,7 +26,7 @@ impl IdSet {
         self.0[word] |= bit;
     }
 
-    /// Takes an id out; whether it was there.
+    /// Removes an id. Returns `true` if it was there.
     pub(crate) fn remove(&mut self, id: EntryId) -> bool {
         let (word, bit) = place_of(id);
         let was_there = self.0[word] & bit != 0;
@@ -49,13 +49,13 @@ impl IdSet {
         *self = renumbered;
     }
 
-    /// How many ids are in the set. Goes through all of it.
+    /// Returns the number of ids in the set. Goes through all of it.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 }
 
-/// The word of an id, and its bit there.
+/// Returns the word of an id, and its bit there.
 #[inline]
 fn place_of(id: EntryId) -> (usize, u64) {
     (id.index() / BITS, 1 << (id.index() % BITS))

@@ -1,7 +1,7 @@
 //! Doubly linked lists over entry ids: the queues of ordered policies.
 //!
-//! One pair of links for each id, shared by all lists of a policy: an id is in one list at a time,
-//! so two queues cost no more than one. 8 bytes for each id; every operation is O(1).
+//! All lists of a policy share one pair of links for each id. An id is in one list at a time, so
+//! two lists cost no more than one. They cost 8 bytes for each id. Every operation is O(1).
 //!
 //! # Invariants
 //!
@@ -63,7 +63,7 @@ impl List {
         (self.newest != NONE).then_some(EntryId::new(self.newest))
     }
 
-    /// The id that comes after `id`, towards the newest.
+    /// Returns the id after `id`, towards the newest.
     pub(crate) fn newer(&self, links: &Links, id: EntryId) -> Option<EntryId> {
         let next = links.get(id.get()).next;
         (next != NONE).then_some(EntryId::new(next))
@@ -107,7 +107,7 @@ impl List {
         self.newest = other.newest;
     }
 
-    /// Takes an id of this list out.
+    /// Removes an id of this list.
     pub(crate) fn remove(&mut self, links: &mut Links, id: EntryId) {
         let Link { prev, next } = links.get(id.get());
         match prev {
@@ -128,12 +128,12 @@ impl List {
         }
     }
 
-    /// The ids, from the oldest to the newest.
+    /// Returns the ids, from the oldest to the newest.
     pub(crate) fn ids<'a>(&'a self, links: &'a Links) -> impl Iterator<Item = EntryId> + 'a {
         core::iter::successors(self.oldest(), |&id| self.newer(links, id))
     }
 
-    /// Checks that the links lead through the list both ways; how many ids it has.
+    /// Checks that the links lead through the list both ways. Returns the number of ids.
     pub(crate) fn validate(&self, links: &Links) -> usize {
         let mut before = NONE;
         let mut count = 0;
@@ -147,8 +147,8 @@ impl List {
         count
     }
 
-    /// The list with the residents' new ids, in links made for them. Ids that are not resident are
-    /// left out.
+    /// Returns the list with the residents' new ids, in links made for them. Ids that are not
+    /// resident are left out.
     pub(crate) fn renumber(&self, old: &Links, links: &mut Links, moved: &Renumbering) -> Self {
         let mut list = Self::new();
         for id in self.ids(old).filter_map(|id| moved.get(id)) {
@@ -209,9 +209,10 @@ impl OneList {
     }
 }
 
-/// `N` lists that know how much each of them holds: the queues of a policy that has several.
+/// `N` lists, with the number of entries and the charge of each: the queues of a policy that has
+/// several.
 ///
-/// 10 bytes for each id.
+/// Costs 10 bytes for each id.
 #[derive(Debug)]
 pub(crate) struct Lists<const N: usize> {
     links: Links,
@@ -220,7 +221,7 @@ pub(crate) struct Lists<const N: usize> {
     held: [Held; N],
 }
 
-/// What a list holds.
+/// The entries and the charge of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Held {
     entries: usize,
@@ -241,12 +242,12 @@ impl<const N: usize> Lists<N> {
         self.links.allocated() + self.charges.allocated()
     }
 
-    /// How many entries a list has.
+    /// Returns the number of entries of a list.
     pub(crate) fn len(&self, list: QueueId) -> usize {
         self.held[list.index()].entries
     }
 
-    /// What the entries of a list are charged together.
+    /// Returns the charge of all entries of a list.
     pub(crate) fn charge(&self, list: QueueId) -> u64 {
         self.held[list.index()].charge
     }
@@ -255,7 +256,7 @@ impl<const N: usize> Lists<N> {
         self.charges.get(id)
     }
 
-    /// The list that an id is in.
+    /// Returns the list that an id is in.
     pub(crate) fn list_of(&self, id: EntryId) -> QueueId {
         self.charges.queue(id)
     }
@@ -270,13 +271,13 @@ impl<const N: usize> Lists<N> {
         self.lists[list.index()].push_newest(&mut self.links, id);
     }
 
-    /// Takes an id out of its list.
+    /// Removes an id from its list.
     pub(crate) fn remove(&mut self, id: EntryId) {
         self.leave(id);
         self.charges.clear(id);
     }
 
-    /// Makes an id the newest of a list, from wherever it is.
+    /// Makes an id of any list the newest of `list`.
     pub(crate) fn move_to_newest(&mut self, list: QueueId, id: EntryId) {
         if self.list_of(id) == list {
             self.lists[list.index()].move_to_newest(&mut self.links, id);
@@ -286,21 +287,21 @@ impl<const N: usize> Lists<N> {
         }
     }
 
-    /// Makes an id the oldest of a list, from wherever it is.
+    /// Makes an id of any list the oldest of `list`.
     pub(crate) fn move_to_oldest(&mut self, list: QueueId, id: EntryId) {
         self.leave(id);
         self.enter(list, id, self.charge_of(id));
         self.lists[list.index()].push_oldest(&mut self.links, id);
     }
 
-    /// Takes the oldest id out of a list, and announces the one after it.
+    /// Removes the oldest id from a list, and announces the one after it.
     pub(crate) fn evict_oldest(&mut self, list: QueueId, residents: &Residents<'_>) -> Option<EntryId> {
         let id = self.oldest(list)?;
         self.evict(id, residents);
         Some(id)
     }
 
-    /// Takes an id out of its list, and announces the one after it.
+    /// Removes an id from its list, and announces the one after it.
     pub(crate) fn evict(&mut self, id: EntryId, residents: &Residents<'_>) {
         if let Some(next) = self.lists[self.list_of(id).index()].newer(&self.links, id) {
             residents.expect(next);
@@ -308,7 +309,7 @@ impl<const N: usize> Lists<N> {
         self.remove(id);
     }
 
-    /// Gives an id another charge where it is.
+    /// Sets the charge of an id where it is.
     pub(crate) fn set_charge(&mut self, id: EntryId, charge: u32) {
         let held = &mut self.held[self.charges.queue(id).index()];
         held.charge = held.charge - u64::from(self.charges.get(id)) + u64::from(charge);
@@ -340,7 +341,7 @@ impl<const N: usize> Lists<N> {
         self.charges.renumber(moved);
     }
 
-    /// Recounts what each list holds, and panics where it differs.
+    /// Recounts each list, and panics where a count differs.
     pub(crate) fn validate(&self) {
         for list in QueueId::first(N) {
             let held = Held {

@@ -5,17 +5,18 @@
 //!   queue   head block -> block -> tail block  popped at the head, pushed at the tail
 //! ```
 //!
-//! A linked list over ids costs a cache miss for each neighbour; a queue's next ids lie side by
-//! side, so what will be evicted next can be fetched ahead. The price is that an id in the middle
-//! cannot be unlinked: its place becomes a *hole* that is skipped when the head reaches it. Holes
-//! are remembered by id and by the tail at the time, since the id may soon be queued again.
+//! A linked list over ids costs a cache miss for each neighbour. The next ids of a queue lie side
+//! by side, so the next victims can be prefetched. In return an id in the middle cannot be
+//! unlinked. Its place becomes a *hole* that is skipped when the head reaches it. Holes are
+//! remembered by id and by the tail at the time, as the id may soon be queued again.
 //!
-//! An id leaves four bits of its place over: a policy's *mark*, which goes with it for nothing.
+//! An id leaves four bits of its place over. They hold a *mark* of the policy, which costs no
+//! memory.
 //!
-//! When holes are many, they are closed little by little. A queue is in two parts, an *older* one
-//! that is popped and a *newer* one that is pushed to; each push or removal moves some ids from the
-//! newer part to the end of the older one, and leaves their holes behind, until nothing is left to
-//! move. Then the older part takes the place of the newer one.
+//! Many holes are closed little by little. A queue has two parts, an *older* one that is popped and
+//! a *newer* one that is pushed to. Each push or removal moves some ids from the newer part to the
+//! end of the older one, without their holes. Once the newer part is empty, the older part takes
+//! its place.
 //!
 //! # Invariants
 //!
@@ -30,12 +31,12 @@ use crate::policy::{EntryId, Renumbering, Residents};
 use crate::units::{ID_BITS, MAX_IDS, to_u32};
 
 const NONE: u32 = u32::MAX;
-/// How far ahead victims are announced.
+/// The number of places by which victims are announced ahead.
 const LOOKAHEAD: u32 = 4;
-/// Places that are looked at for each push or removal while holes are closed: so many that all are
-/// before holes are twice as many as when it began.
+/// Places that are examined for each push or removal while holes are closed. With so many, all are
+/// examined before the holes have doubled.
 const CLOSING_STEPS: usize = 48;
-/// An id has at most three visits, and may be spared once more than that.
+/// The most rounds of an id: one for each of its three visits, and one more.
 const MAX_ROUNDS: usize = 4;
 
 /// An id in a queue, and its mark.
@@ -66,12 +67,12 @@ impl From<EntryId> for Queued {
     }
 }
 
-/// The id in a place.
+/// Returns the id in a place.
 fn id_of(place: u32) -> EntryId {
     EntryId::new(place & (u32::MAX >> (u32::BITS - ID_BITS)))
 }
 
-/// `N` queues that share a pool of blocks. What pushes and pops write to comes first.
+/// `N` queues that share a pool of blocks. The fields that pushes and pops write to come first.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Queues<const N: usize> {
@@ -86,14 +87,14 @@ pub(crate) struct Queues<const N: usize> {
     block_shift: u32,
     /// The holes of the older and newer part of each queue, from its first removal on.
     holes: [[Option<Box<Holes>>; 2]; N],
-    /// How many places of each queue are holes.
+    /// The number of holes of each queue.
     hole_counts: [usize; N],
-    /// Whether holes are being closed, for each queue.
+    /// The queues whose holes are being closed.
     is_closing: [bool; N],
     max_holes: usize,
 }
 
-/// Which part of a queue.
+/// One of the two parts of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
     Older,
@@ -124,12 +125,12 @@ impl Part {
     }
 }
 
-/// Where a position is in its block.
+/// Returns the index of a position in its block.
 fn offset_in_block(position: u64, block_shift: u32) -> usize {
     usize::try_from(position & ((1 << block_shift) - 1)).unwrap_or(usize::MAX)
 }
 
-/// Whether a position is the first of another block than the one before it.
+/// Returns `true` if a position is in another block than the one before it.
 fn is_in_next_block(position: u64, block_shift: u32) -> bool {
     position > 0 && offset_in_block(position, block_shift) == 0
 }
@@ -140,10 +141,10 @@ impl<const N: usize> Queues<N> {
     #[allow(clippy::cast_possible_truncation, reason = "there are at most four queues")]
     const SPARE_BLOCKS: u32 = N as u32;
 
-    /// What pushes and pops mostly write to, at the start.
+    /// Bytes at the start that pushes and pops mostly write to.
     pub(crate) const ENDS_BYTES: usize = N * size_of::<Part>();
 
-    /// Queues that can hold `max_ids` together.
+    /// Creates queues that can hold `max_ids` together.
     pub(crate) fn new(max_ids: usize) -> Self {
         // Small pools get small blocks, as each queue leaves up to four partly used.
         let block_len = (max_ids / 256).next_power_of_two().clamp(8, 1024);
@@ -193,23 +194,24 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Places in a queue, holes included.
+    /// Returns the number of places in a queue, holes included.
     fn len(&self, queue: QueueId) -> usize {
         self.older[queue.index()].len() + self.newer[queue.index()].len()
     }
 
-    /// Where in the pool a position is that lies in `block`.
+    /// Returns the index in the pool of a position that lies in `block`.
     fn place_index(&self, block: u32, position: u64) -> usize {
         ((block as usize) << self.block_shift) + offset_in_block(position, self.block_shift)
     }
 
-    /// Whether the place of an id is a hole.
+    /// Returns `true` if the place of an id is a hole.
     fn is_hole(&self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         let holes = &self.holes[queue.index()][age as usize];
         holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
     }
 
-    /// As [`is_hole`](Self::is_hole), of a place that is left behind: it is not counted any more.
+    /// Like [`is_hole`](Self::is_hole), but for a place that is left behind: a hole is no longer
+    /// counted.
     fn was_hole(&mut self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         let Some(holes) = &mut self.holes[queue.index()][age as usize] else { return false };
         let Some(&tail) = holes.get(&id) else { return false };
@@ -221,7 +223,7 @@ impl<const N: usize> Queues<N> {
         true
     }
 
-    /// Takes a block from the free ones, of which there is at least one.
+    /// Removes a block from the free ones, of which there is at least one.
     fn take_block(&mut self) -> u32 {
         let block = self.free_block;
         self.free_block = self.next_block[block as usize];
@@ -241,8 +243,8 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Adds a place at the tail of a part; `false` if that would leave fewer than `spare` free
-    /// blocks.
+    /// Adds a place at the tail of a part. Returns `false` if that would leave fewer than `spare`
+    /// free blocks.
     fn push_place(&mut self, queue: QueueId, age: Age, place: u32, spare: u32) -> bool {
         let Part { tail, tail_block, .. } = *self.part(queue, age);
         if is_in_next_block(tail, self.block_shift) {
@@ -259,7 +261,7 @@ impl<const N: usize> Queues<N> {
         true
     }
 
-    /// Takes the oldest id out.
+    /// Removes the oldest id, and returns it.
     pub(crate) fn pop(&mut self, queue: QueueId) -> Option<Queued> {
         self.pop_from(queue, Age::Older).or_else(|| self.pop_from(queue, Age::Newer))
     }
@@ -292,7 +294,8 @@ impl<const N: usize> Queues<N> {
         Some((place, head))
     }
 
-    /// The id that is `ahead` places behind the head, if it is in the head's block and not a hole.
+    /// Returns the id that is `ahead` places behind the head, or `None` if that is a hole or in
+    /// another block than the head.
     pub(crate) fn peek(&self, queue: QueueId, ahead: u32) -> Option<EntryId> {
         let age = if self.part(queue, Age::Older).len() > 0 { Age::Older } else { Age::Newer };
         let part = self.part(queue, age);
@@ -305,18 +308,19 @@ impl<const N: usize> Queues<N> {
         (!self.is_hole(queue, age, id, position)).then_some(id)
     }
 
-    /// Has the lines fetched that the eviction of a later id of the queue will touch.
+    /// Announces a later id of the queue, so that the lines which its eviction will touch are
+    /// prefetched.
     pub(crate) fn announce(&self, queue: QueueId, residents: &Residents<'_>) {
         if let Some(id) = self.peek(queue, LOOKAHEAD) {
             residents.expect(id);
         }
     }
 
-    /// Pops ids until one is not to stay; the others go round, to the tail, with the mark that
-    /// `stay` returns.
+    /// Pops ids until `stay` returns `None` for one, and returns that. The others go round, to the
+    /// tail, with the mark that `stay` returns.
     ///
-    /// `stay` should take something from the ids that it lets stay. If it never comes to an end,
-    /// because readers give as fast, one leaves in spite of it after four rounds.
+    /// `stay` should take a visit from each id that stays. If readers add visits as fast, an id
+    /// leaves all the same after four rounds.
     pub(crate) fn pop_unless(
         &mut self,
         queue: QueueId,
@@ -333,9 +337,9 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Makes a hole of an id that is in `queue`.
+    /// Removes an id that is in `queue`: its place becomes a hole.
     pub(crate) fn remove(&mut self, queue: QueueId, id: EntryId) {
-        // It may be in either part; in the other one it makes holes of nothing.
+        // It may be in either part. In the other one this makes no holes.
         for age in [Age::Older, Age::Newer] {
             let part = *self.part(queue, age);
             if part.len() > 0 {
@@ -349,7 +353,7 @@ impl<const N: usize> Queues<N> {
         self.close_some_holes();
     }
 
-    /// Closes holes of the queues that have many, a bounded number.
+    /// Closes a bounded number of holes, in the queues that have many.
     #[inline]
     fn close_some_holes(&mut self) {
         if self.is_closing == [false; N] {
@@ -370,7 +374,7 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Moves up to `steps` places from the newer part to the older one, but for the holes.
+    /// Moves up to `steps` places from the newer part to the older one, without the holes.
     fn close_holes(&mut self, queue: QueueId, steps: usize) {
         for _ in 0..steps {
             let Some((place, position)) = self.pop_place(queue, Age::Newer) else { break };
@@ -389,8 +393,8 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// The queues with the residents' new ids, and room for as many as there may be. Ids that are
-    /// not resident are left out.
+    /// Moves the residents to their new ids, in queues with room for as many as there may be. Ids
+    /// that are not resident are left out.
     pub(crate) fn renumber(&mut self, moved: &Renumbering) {
         let mut queues = Self::new(moved.max_entries());
         for queue in QueueId::first(N) {
@@ -403,7 +407,7 @@ impl<const N: usize> Queues<N> {
         *self = queues;
     }
 
-    /// The ids of a queue, from the oldest to the newest.
+    /// Returns the ids of a queue, from the oldest to the newest.
     pub(crate) fn ids(&self, queue: QueueId) -> Vec<EntryId> {
         let mut ids = Vec::new();
         for age in [Age::Older, Age::Newer] {
@@ -422,7 +426,7 @@ impl<const N: usize> Queues<N> {
         ids
     }
 
-    /// Checks that no id is queued twice, and that no block is lost; how many ids are queued.
+    /// Checks that no id is queued twice, and that no block is lost. Returns the number of ids.
     pub(crate) fn validate(&self) -> usize {
         let ids: Vec<_> = QueueId::first(N).flat_map(|queue| self.ids(queue)).collect();
         let different: HashSet<_> = ids.iter().collect();

@@ -1,21 +1,21 @@
-//! How often keys were seen lately, about: a count-min sketch (Cormode and Muthukrishnan, 2005) of
-//! 4-bit counters that are halved from time to time, as in TinyLFU (Einziger, Friedman and Manes,
-//! ACM TOS 2017).
+//! A count-min sketch (Cormode and Muthukrishnan, 2005): about how often keys were seen lately. Its
+//! 4-bit counters are halved from time to time, as in TinyLFU (Einziger, Friedman and Manes, ACM
+//! TOS 2017).
 //!
 //! ```text
 //!   table   | block | block | ...     a block: one cache line of 8 words of 16 counters
 //!   key     one block; in it four counters, each in a pair of words of its own
 //! ```
 //!
-//! A key's frequency is the least of its four counters, which other keys can only raise. All of
-//! them are in one cache line. When ten times as many accesses have been recorded as there are
-//! entries, every counter is halved, so that the sketch forgets: TinyLFU's reset.
+//! A key's frequency is the least of its four counters, which other keys can only raise. All four
+//! are in one cache line. After so many accesses as its user sets, every counter is halved, so that
+//! the sketch forgets: TinyLFU's reset.
 
-/// The most that a counter counts.
+/// The highest count of a counter.
 pub(crate) const MAX_FREQUENCY: u8 = 15;
 const WORDS: usize = 8;
 const ROWS: usize = 4;
-/// In each nibble, all bits but the highest; and the lowest bit.
+/// All bits but the highest of each nibble, and the lowest bit of each.
 const LOW_BITS: u64 = 0x7777_7777_7777_7777;
 const ODD: u64 = 0x1111_1111_1111_1111;
 
@@ -23,7 +23,7 @@ const ODD: u64 = 0x1111_1111_1111_1111;
 #[derive(Debug)]
 pub(crate) struct Sketch {
     blocks: Vec<Block>,
-    /// Increments since the last halving, and how many lead to the next.
+    /// Increments since the last halving, and the number that leads to the next.
     recorded: u64,
     period: u64,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Sketch {
 struct Block([u64; WORDS]);
 
 impl Block {
-    /// The larger of both, counter by counter.
+    /// Returns the larger of both, counter by counter.
     fn max(&self, other: &Self) -> Self {
         let nibble = |word: u64, at: u32| word >> (4 * at) & 15;
         let larger = |a: u64, b: u64| (0..16).map(|at| nibble(a, at).max(nibble(b, at)) << (4 * at)).sum();
@@ -42,7 +42,7 @@ impl Block {
 }
 
 impl Sketch {
-    /// A sketch of at least `counters`.
+    /// Creates a sketch of at least `counters` counters.
     pub(crate) fn new(counters: usize) -> Self {
         let blocks = counters.div_ceil(WORDS * 16).max(1);
         Self { blocks: vec![Block([0; WORDS]); blocks], recorded: 0, period: u64::MAX }
@@ -52,18 +52,18 @@ impl Sketch {
         self.blocks.capacity() * size_of::<Block>()
     }
 
-    /// Halves all counters after so many increments from now on, but not before there was one for
-    /// each word: what a halving costs is paid for then, however small the cache has become.
+    /// Sets the number of increments after which all counters are halved. It is at least one for
+    /// each word, so that a halving is amortised in a small cache, too.
     pub(crate) fn set_period(&mut self, increments: u64) {
         self.period = increments.max((self.blocks.len() * WORDS) as u64);
     }
 
-    /// Makes it a sketch of at least `counters`, which remembers what it has recorded.
+    /// Resizes the sketch to at least `counters` counters. It keeps its counts.
     pub(crate) fn resize(&mut self, counters: usize) {
         let old = core::mem::replace(&mut self.blocks, Self::new(counters).blocks);
         let count = self.blocks.len();
         for (at, block) in self.blocks.iter_mut().enumerate() {
-            // The hashes of this block were in these, mostly in one.
+            // The hashes of this block were in these blocks, mostly in one.
             let before = at * old.len() / count..((at + 1) * old.len()).div_ceil(count);
             *block = old[before].iter().fold(*block, |block, other| block.max(other));
         }
@@ -76,7 +76,7 @@ impl Sketch {
         }
     }
 
-    /// For each row the word in the block, and how far the counter is shifted in it.
+    /// Returns the word in the block for each row, and the counter's shift in the word.
     fn places(hash: u64) -> [(usize, u32); ROWS] {
         // The block is chosen by the high bits, so these come from a product with other ones on
         // top.
@@ -87,7 +87,7 @@ impl Sketch {
         })
     }
 
-    /// How often `hash` was recorded lately, at most [`MAX_FREQUENCY`].
+    /// Returns about how often `hash` was recorded lately, at most [`MAX_FREQUENCY`].
     pub(crate) fn frequency(&self, hash: u64) -> u8 {
         let Block(words) = &self.blocks[self.block_of(hash)];
         let counts = Self::places(hash).map(|(word, shift)| words[word] >> shift & 15);
