@@ -1,4 +1,4 @@
-//! [`Policy`](super::Policy): the built-in policies by name, with their parameters.
+//! [`Policy`]: the built-in policies by name, with their parameters.
 //!
 //! Each policy's file has its name and its parameters ([`BuiltIn`], [`Parameters`]). The table in
 //! `algorithms/mod.rs` lists the policies. `policies!` makes the enum of that table. This file

@@ -73,8 +73,8 @@
 //! This one evicts at random, here once in the simulator and once in a cache.
 //!
 //! ```
-//! use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
-//! use bytecache::policy::{Request, Unit, simulate_custom};
+//! use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering};
+//! use bytecache::policy::{Request, Residents, Unit, simulate_custom};
 //!
 //! struct Random {
 //!     residents: Vec<EntryId>,
@@ -101,8 +101,8 @@
 //!             self.places[moved.index()] = place as u32;
 //!         }
 //!     }
-//!     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
-//!         self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+//!     fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
+//!         self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(1);
 //!         let place = (self.state >> 33) as usize % self.residents.len().max(1);
 //!         let victim = *self.residents.get(place)?;
 //!         self.remove(victim, 0);
@@ -117,18 +117,20 @@
 //!         self.places = places;
 //!     }
 //!     fn bytes(&self) -> usize {
-//!         self.residents.capacity() * size_of::<EntryId>() + self.places.capacity() * size_of::<u32>()
+//!         // Each is four bytes long.
+//!         4 * (self.residents.capacity() + self.places.capacity())
 //!     }
 //! }
 //!
-//! // Of a loop over four keys, random eviction keeps some until they come again. let requests =
-//! (0..10_000).map(|step| Request { hash: step % 4, charge: 1 }); let simulation =
-//! simulate_custom(|context| Box::new(Random::new(&context)), 3, Unit::Entries, requests);
+//! // Of a loop over four keys, random eviction keeps some until they come again.
+//! let requests = (0..10_000).map(|step| Request { hash: step % 4, charge: 1 });
+//! let random = |context| -> Box<dyn EvictionPolicy> { Box::new(Random::new(&context)) };
+//! let simulation = simulate_custom(random, 3, Unit::Entries, requests);
 //! assert!((0.2..0.8).contains(&simulation.miss_ratio()));
 //!
 //! let cache = bytecache::Cache::builder()
 //!     .max_bytes(1 << 20)
-//!     .custom_policy(|context| Box::new(Random::new(&context)))
+//!     .custom_policy(random)
 //!     .build()?;
 //! for key in 0..100_000_u32 {
 //!     cache.insert(key.to_le_bytes(), b"value")?;
@@ -143,7 +145,7 @@ mod built_in;
 mod parameter;
 mod renumbering;
 mod residents;
-mod simulate;
+mod simulator;
 mod structures;
 
 use std::sync::Arc;
@@ -156,8 +158,8 @@ pub(crate) use arrival::{Arrival, Evicted};
 pub use renumbering::Renumbering;
 pub(crate) use residents::ResidentSource;
 pub use residents::Residents;
-pub(crate) use simulate::MAX_UNKNOWN;
-pub use simulate::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
+pub(crate) use simulator::MAX_UNKNOWN;
+pub use simulator::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
 
 pub use crate::units::EntryId;
 use crate::units::MAX_IDS;
@@ -237,8 +239,8 @@ pub trait EvictionPolicy: Send {
     /// two calls are one access.
     ///
     /// ```
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
-    /// use bytecache::policy::{Simulator, Unit};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering};
+    /// use bytecache::policy::{Residents, Simulator, Unit};
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicU32, Ordering};
     ///
@@ -255,15 +257,17 @@ pub trait EvictionPolicy: Send {
     ///     // ...
     /// #   fn insert(&mut self, _: &Newcomer) {}
     /// #   fn remove(&mut self, _: EntryId, _: u32) {}
-    /// #   fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> { None }
+    /// #   fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
+    /// #       None
+    /// #   }
     /// #   fn renumber(&mut self, _: &Renumbering) {}
     /// #   fn bytes(&self) -> usize { 0 }
     /// }
     ///
-    /// let misses = Arc::new(AtomicU32::new(0)); let policy = |_: PolicyContext| -> Box<dyn
-    /// EvictionPolicy> { Box::new(Count(Arc::clone(&misses))) }; let mut simulator =
-    /// Simulator::custom(policy, 100, Unit::Entries); (0..8000).for_each(|key|
-    /// assert!(!simulator.read(key)));
+    /// let misses = Arc::new(AtomicU32::new(0));
+    /// let count = Count(Arc::clone(&misses));
+    /// let mut simulator = Simulator::custom(|_| Box::new(count), 100, Unit::Entries);
+    /// (0..8000).for_each(|key| assert!(!simulator.read(key)));
     /// assert!((900..1100).contains(&misses.load(Ordering::Relaxed)));
     /// ```
     fn missed(&mut self, _hash: u64) {}

@@ -8,6 +8,40 @@ use super::EntryId;
 /// them: their visits, hashes and charges.
 ///
 /// An id that is not resident has no visits, the hash 0 and the charge 0.
+///
+/// ```
+/// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents, Unit};
+/// use bytecache::policy::{Request, simulate_custom};
+///
+/// /// Evicts the entry with the fewest visits, and of these the largest. Slow, as it asks for all.
+/// #[derive(Default)]
+/// struct FewestVisits(Vec<EntryId>);
+///
+/// impl EvictionPolicy for FewestVisits {
+///     fn evict(
+///         &mut self,
+///         _newcomer: Option<&Newcomer>,
+///         residents: &mut Residents<'_>,
+///     ) -> Option<EntryId> {
+///         let wanted = |&id: &EntryId| (residents.visits(id), u32::MAX - residents.charge(id));
+///         let victim = self.0.iter().copied().min_by_key(wanted)?;
+///         self.remove(victim, residents.charge(victim));
+///         self.0.iter().for_each(|&id| residents.set_visits(id, residents.visits(id) / 2));
+///         Some(victim)
+///     }
+///     // ...
+/// #   fn insert(&mut self, newcomer: &Newcomer) { self.0.push(newcomer.id); }
+/// #   fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
+/// #   fn renumber(&mut self, _: &Renumbering) {}
+/// #   fn bytes(&self) -> usize { 0 }
+/// }
+///
+/// let requests = [(1, 10), (1, 10), (2, 40), (3, 10), (4, 50), (1, 10)];
+/// let requests = requests.map(|(hash, charge)| Request { hash, charge });
+/// let policy = |_| -> Box<dyn EvictionPolicy> { Box::new(FewestVisits::default()) };
+/// let simulation = simulate_custom(policy, 100, Unit::Bytes, requests);
+/// assert_eq!(simulation.misses, 4); // 2 leaves for 4.
+/// ```
 pub struct Residents<'a> {
     source: &'a dyn ResidentSource,
 }

@@ -52,7 +52,7 @@
 //! | `structures/` | what policies are made of: queues, lists, ghosts, a heap, a sketch |
 //! | `algorithms/` | the built-in policies, and the table of all of them |
 //! | `built_in.rs`, `parameter.rs` | policies by name, with their parameters |
-//! | `arrival.rs`, `simulate.rs` | the order of calls around a new entry; the simulator |
+//! | `arrival.rs`, `simulator.rs` | the order of calls around a new entry; the simulator |
 //!
 //! `unsafe` is denied at the root. It is allowed, each with its reason, in `ring/`, `index/`,
 //! `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs` and `prefetch.rs`.

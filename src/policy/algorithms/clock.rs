@@ -36,12 +36,29 @@ impl ClockConfig {
     const CHANCES: Parameter = Parameter::number(Clock::NAME, "chances", 1..=MAX_VISITS);
 
     /// Returns the default parameters: one chance.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::ClockConfig;
+    ///
+    /// assert_eq!(Policy::from(ClockConfig::new()), Policy::Clock);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets how many rounds reads can earn an entry: from 1 to 3.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::ClockConfig;
+    ///
+    /// let policy = Policy::from(ClockConfig::new().chances(2)?);
+    /// assert_eq!(policy.to_string(), "clock(chances=2)");
+    /// assert!(ClockConfig::new().chances(4).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -78,12 +78,27 @@ impl LfuConfig {
         Parameter::word(Lfu::NAME, "ageing", &[Ageing::ALL[0].name(), Ageing::ALL[1].name(), Ageing::ALL[2].name()]);
 
     /// Returns the default parameters: counts are halved.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::LfuConfig;
+    ///
+    /// assert_eq!(Policy::from(LfuConfig::new()), Policy::Lfu);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets how counts age.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Ageing, LfuConfig};
+    ///
+    /// let policy = Policy::from(LfuConfig::new().ageing(Ageing::Dynamic));
+    /// assert_eq!(policy.to_string(), "lfu(ageing=dynamic)");
+    /// ```
     #[must_use]
     pub fn ageing(mut self, ageing: Ageing) -> Self {
         self.ageing = ageing;

@@ -52,12 +52,29 @@ impl S3FifoConfig {
     const VISITS: Parameter = Parameter::number(S3Fifo::NAME, "visits", 1..=MAX_VISITS);
 
     /// Returns the default parameters: 10 % small, promoted at two visits.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::S3FifoConfig;
+    ///
+    /// assert_eq!(Policy::from(S3FifoConfig::new()), Policy::S3Fifo);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets how much of the capacity the small queue keeps, in percent: from 0 to 100.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::S3FifoConfig;
+    ///
+    /// let policy = Policy::from(S3FifoConfig::new().small_percent(20)?);
+    /// assert_eq!(policy.to_string(), "s3-fifo(small=20,visits=2)");
+    /// assert!(S3FifoConfig::new().small_percent(101).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -68,6 +85,16 @@ impl S3FifoConfig {
     }
 
     /// Sets how many visits take an entry from small to main: from 1 to 3.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::S3FifoConfig;
+    ///
+    /// let policy = Policy::from(S3FifoConfig::new().promotion_visits(1)?);
+    /// assert_eq!(policy.to_string(), "s3-fifo(small=10,visits=1)");
+    /// assert!(S3FifoConfig::new().promotion_visits(0).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -48,12 +48,29 @@ impl SlruConfig {
     const PROTECTED: Parameter = Parameter::number(Slru::NAME, "protected", 0..=100);
 
     /// Returns the default parameters: 80 % protected.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::SlruConfig;
+    ///
+    /// assert_eq!(Policy::from(SlruConfig::new()), Policy::Slru);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets how much of the capacity the protected list may take, in percent: from 0 to 100.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::SlruConfig;
+    ///
+    /// let policy = Policy::from(SlruConfig::new().protected_percent(50)?);
+    /// assert_eq!(policy.to_string(), "slru(protected=50)");
+    /// assert!(SlruConfig::new().protected_percent(101).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

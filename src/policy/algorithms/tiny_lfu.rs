@@ -72,12 +72,29 @@ impl TinyLfuConfig {
     const ADAPTIVE: Parameter = Parameter::flag(TinyLfu::NAME, "adaptive");
 
     /// Returns the default parameters: a window of 1 %, which adapts.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::TinyLfuConfig;
+    ///
+    /// assert_eq!(Policy::from(TinyLfuConfig::new()), Policy::TinyLfu);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets how much of the capacity the window may take at first, in percent: from 1 to 99.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::TinyLfuConfig;
+    ///
+    /// let policy = Policy::from(TinyLfuConfig::new().window_percent(20)?);
+    /// assert_eq!(policy.to_string(), "w-tinylfu(window=20,adaptive=true)");
+    /// assert!(TinyLfuConfig::new().window_percent(0).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -88,6 +105,14 @@ impl TinyLfuConfig {
     }
 
     /// Sets whether the window adapts.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::TinyLfuConfig;
+    ///
+    /// let policy = Policy::from(TinyLfuConfig::new().adaptive(false));
+    /// assert_eq!(policy.to_string(), "w-tinylfu(window=1,adaptive=false)");
+    /// ```
     #[must_use]
     pub fn adaptive(mut self, is_adaptive: bool) -> Self {
         self.is_adaptive = is_adaptive;

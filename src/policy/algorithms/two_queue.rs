@@ -49,12 +49,29 @@ impl TwoQueueConfig {
     const OUT: Parameter = Parameter::number(TwoQueue::NAME, "out", 0..=200);
 
     /// Returns the default parameters: Kin 25 %, Kout 50 %.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::TwoQueueConfig;
+    ///
+    /// assert_eq!(Policy::from(TwoQueueConfig::new()), Policy::TwoQueue);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets Kin: how much of the capacity A1in keeps, in percent, from 0 to 100.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::TwoQueueConfig;
+    ///
+    /// let policy = Policy::from(TwoQueueConfig::new().in_percent(10)?);
+    /// assert_eq!(policy.to_string(), "2q(in=10,out=50)");
+    /// assert!(TwoQueueConfig::new().in_percent(101).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -66,6 +83,16 @@ impl TwoQueueConfig {
 
     /// Sets Kout: the sum of the charges of the ghosts' entries, in percent of the capacity, from 0
     /// to 200.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::TwoQueueConfig;
+    ///
+    /// let policy = Policy::from(TwoQueueConfig::new().out_percent(100)?);
+    /// assert_eq!(policy.to_string(), "2q(in=25,out=100)");
+    /// assert!(TwoQueueConfig::new().out_percent(201).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -343,8 +343,8 @@ impl<const N: usize> GhostQueues<N> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulate::spread;
     use super::*;
+    use crate::policy::simulator::spread;
     use proptest::prelude::*;
 
     const QUEUES: [QueueId; 2] = [QueueId::new(0), QueueId::new(1)];

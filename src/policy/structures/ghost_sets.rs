@@ -211,8 +211,8 @@ impl GhostSets {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulate::spread;
     use super::*;
+    use crate::policy::simulator::spread;
 
     const QUEUES: [QueueId; 2] = [QueueId::new(0), QueueId::new(1)];
 

@@ -128,8 +128,8 @@ impl Sketch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulate::spread;
     use super::*;
+    use crate::policy::simulator::spread;
 
     #[test]
     fn a_key_is_never_seen_less_often_than_it_was() {

@@ -115,12 +115,27 @@ impl AdaptiveConfig {
     const FAVOR: Parameter = Parameter::word(Adaptive::NAME, "favor", &[Favor::ALL[0].name(), Favor::ALL[1].name()]);
 
     /// Returns the default parameters, which favor [`Favor::Requests`].
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::AdaptiveConfig;
+    ///
+    /// assert_eq!(Policy::from(AdaptiveConfig::new()), Policy::Adaptive);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets which hits the policy maximises.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{AdaptiveConfig, Favor};
+    ///
+    /// let policy = Policy::from(AdaptiveConfig::new().favor(Favor::Bytes));
+    /// assert_eq!(policy.to_string(), "adaptive(favor=bytes)");
+    /// ```
     #[must_use]
     pub fn favor(mut self, favor: Favor) -> Self {
         self.favor = favor;

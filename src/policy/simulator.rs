@@ -94,12 +94,28 @@ pub struct Simulation {
 
 impl Simulation {
     /// Returns the misses for each request, from 0 to 1, or 0 if there was no request.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Unit, simulate};
+    ///
+    /// let requests = [1, 1, 2, 1].map(|hash| Request { hash, charge: 1 });
+    /// assert_eq!(simulate(&Policy::Lru, 2, Unit::Entries, requests).miss_ratio(), 0.5);
+    /// ```
     #[must_use]
     pub fn miss_ratio(&self) -> f64 {
         self.misses as f64 / self.requests.max(1) as f64
     }
 
     /// Returns the bytes missed for each byte requested, from 0 to 1, or 0 if there was no request.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Unit, simulate};
+    ///
+    /// let requests = [(1, 30), (1, 30), (2, 60)].map(|(hash, charge)| Request { hash, charge });
+    /// assert_eq!(simulate(&Policy::Lru, 100, Unit::Bytes, requests).byte_miss_ratio(), 0.75);
+    /// ```
     #[must_use]
     pub fn byte_miss_ratio(&self) -> f64 {
         self.missed_bytes as f64 / self.bytes.max(1) as f64
@@ -149,12 +165,28 @@ pub(crate) const MAX_UNKNOWN: usize = 8;
 
 impl Simulator {
     /// Creates a simulator of a built-in policy. `capacity` is in the unit that `unit` names.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Simulator, Unit};
+    ///
+    /// assert!(Simulator::new(&Policy::Lru, 1 << 20, Unit::Bytes).is_empty());
+    /// ```
     #[must_use]
     pub fn new(policy: &Policy, capacity: u64, unit: Unit) -> Self {
         Self::custom(|context| policy.build(&context), capacity, unit)
     }
 
     /// Creates a simulator of the policy that `policy` makes.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Simulator, Unit};
+    ///
+    /// let sieve = |context| Policy::Sieve.build(&context);
+    /// let simulator = Simulator::custom(sieve, 100, Unit::Entries);
+    /// assert_eq!(simulator.len(), 0);
+    /// ```
     #[must_use]
     pub fn custom(policy: impl FnOnce(PolicyContext) -> Box<dyn EvictionPolicy>, capacity: u64, unit: Unit) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "far below any usize")]
@@ -187,6 +219,15 @@ impl Simulator {
     }
 
     /// Looks a key up, and inserts it if it is not there. Returns `true` if it was there.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// assert!(!simulator.request(Request { hash: 1, charge: 1 }));
+    /// assert!(simulator.request(Request { hash: 1, charge: 1 }));
+    /// ```
     pub fn request(&mut self, request: Request) -> bool {
         self.evicted.clear();
         self.total.requests += 1;
@@ -242,6 +283,16 @@ impl Simulator {
 
     /// Stores a new value under a key, perhaps of another charge. Returns `true` if the key was
     /// there. A value larger than the capacity changes nothing.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 100, Unit::Bytes);
+    /// assert!(!simulator.store(Request { hash: 1, charge: 10 }));
+    /// assert!(simulator.store(Request { hash: 1, charge: 30 }));
+    /// assert_eq!(simulator.charge(), 30);
+    /// ```
     pub fn store(&mut self, request: Request) -> bool {
         self.evicted.clear();
         let charge = self.charge_of(request);
@@ -270,6 +321,15 @@ impl Simulator {
     }
 
     /// Removes a key. Returns `true` if it was there.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// simulator.request(Request { hash: 1, charge: 10 });
+    /// assert!(simulator.remove(1) && !simulator.remove(1));
+    /// ```
     pub fn remove(&mut self, hash: u64) -> bool {
         self.evicted.clear();
         let Some(&id) = self.ids.get(&hash) else { return false };
@@ -279,6 +339,17 @@ impl Simulator {
     }
 
     /// Sets the capacity. If there are more entries, later operations evict them.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// (1..=2).for_each(|hash| _ = simulator.request(Request { hash, charge: 1 }));
+    /// simulator.set_capacity(1);
+    /// simulator.request(Request { hash: 3, charge: 1 });
+    /// assert_eq!(simulator.evicted(), [1, 2]);
+    /// ```
     pub fn set_capacity(&mut self, capacity: u64) {
         self.capacity = capacity;
         self.policy.set_capacity(capacity);
@@ -286,42 +357,107 @@ impl Simulator {
 
     /// Returns the keys that the last operation evicted, in order. The key itself is among them if
     /// the policy refused it.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// (1..=3).for_each(|hash| _ = simulator.request(Request { hash, charge: 1 }));
+    /// assert_eq!(simulator.evicted(), [1]);
+    /// ```
     #[must_use]
     pub fn evicted(&self) -> &[u64] {
         &self.evicted
     }
 
     /// Returns `true` if a key is there. This is no access.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// simulator.request(Request { hash: 1, charge: 10 });
+    /// assert!(simulator.contains(1) && !simulator.contains(2));
+    /// ```
     #[must_use]
     pub fn contains(&self, hash: u64) -> bool {
         self.ids.contains_key(&hash)
     }
 
     /// Returns the number of entries.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// simulator.request(Request { hash: 1, charge: 10 });
+    /// assert_eq!(simulator.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
     /// Returns `true` if there are no entries.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// assert!(simulator.is_empty());
+    /// simulator.request(Request { hash: 1, charge: 10 });
+    /// assert!(!simulator.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
     /// Returns the sum of the charges of all entries, in the unit of the capacity.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// simulator.request(Request { hash: 1, charge: 10 });
+    /// assert_eq!(simulator.charge(), 1); // Each entry counts as one.
+    /// ```
     #[must_use]
     pub fn charge(&self) -> u64 {
         self.charge
     }
 
     /// Returns the counts of the requests so far.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// simulator.request(Request { hash: 1, charge: 10 });
+    /// simulator.read(2);
+    /// assert_eq!(simulator.simulation().requests, 1);
+    /// ```
     #[must_use]
     pub fn simulation(&self) -> Simulation {
         self.total
     }
 
     /// Returns the bytes that the policy has allocated, and the number of ids that they are for.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Simulator, Unit};
+    ///
+    /// let simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// let (bytes, ids) = simulator.policy_bytes();
+    /// assert_eq!(bytes, 8 * ids);
+    /// ```
     #[must_use]
     pub fn policy_bytes(&self) -> (usize, usize) {
         (self.policy.bytes(), self.slots.0.len())
@@ -332,6 +468,15 @@ impl Simulator {
     /// # Panics
     ///
     /// Panics if the policy's state contradicts itself, or if the charges do not add up.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// let mut simulator = Simulator::new(&Policy::Lru, 2, Unit::Entries);
+    /// simulator.request(Request { hash: 1, charge: 10 });
+    /// simulator.validate();
+    /// ```
     pub fn validate(&self) {
         self.policy.validate();
         let charges = self.ids.values().map(|&id| u64::from(self.slots.get(id).charge));
