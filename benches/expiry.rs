@@ -15,11 +15,11 @@
 //! | both | both |
 //! | dying | a time to live that ends before they would be evicted: every insert takes out another that has expired |
 //!
-//! After these the clocks, and a million entries that expire at once: how long the longest call took while their space was
-//! taken back.
+//! After these the clocks, and a million entries that expire at once: how long the longest call
+//! took while their space was taken back.
 //!
-//! All rows run in turn, round after round, so that what else the machine does meets them alike. Each number is the median of
-//! the rounds. What fills the caches is not measured.
+//! All rows run in turn, round after round, so that what else the machine does meets them alike.
+//! Each number is the median of the rounds. What fills the caches is not measured.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -30,7 +30,8 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// With the key and a header 132 bytes: entries with and without a deadline straddle cache lines alike.
+/// With the key and a header 132 bytes: entries with and without a deadline straddle cache lines
+/// alike.
 const VALUE: [u8; 104] = [0x5a; 104];
 const KEY_BYTES: usize = 24;
 /// Inserts for each tick of the row whose entries die.
@@ -68,7 +69,8 @@ struct Row {
 }
 
 fn builder(entries: usize) -> CacheBuilder {
-    // The index and the policy take about 24 bytes for each entry, the wheel and the deadlines up to 12.
+    // The index and the policy take about 24 bytes for each entry, the wheel and the deadlines up
+    // to 12.
     let max_bytes = (entries * (KEY_BYTES + VALUE.len() + 40) * 5 / 4).max(1 << 20);
     Cache::builder().max_bytes(max_bytes).shards(1).expected_entry_bytes(KEY_BYTES + VALUE.len())
 }

@@ -12,8 +12,9 @@
 //! | load of 16 | the same, sixteen keys a call, for each key |
 //! | load, async | the same, by a future that is ready at once |
 //!
-//! The hits are of 2,000 entries, which are in the processor's caches. All rows run in turn, round after round; each number is
-//! the median of the rounds, and so is each ratio, which is taken within a round. What fills the caches is not measured.
+//! The hits are of 2,000 entries, which are in the processor's caches. All rows run in turn, round
+//! after round; each number is the median of the rounds, and so is each ratio, which is taken
+//! within a round. What fills the caches is not measured.
 
 use std::convert::Infallible;
 use std::hint::black_box;

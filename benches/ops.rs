@@ -1,7 +1,8 @@
 //! What each operation costs in one thread: `cargo bench --bench ops`.
 //!
-//! Each with entries of 24-byte keys and values of 16, 256 and 4096 bytes, once resident in the processor's caches and once far
-//! beyond them. `cargo bench --bench ops -- get_hit/4096/far` fills only the cache that it needs.
+//! Each with entries of 24-byte keys and values of 16, 256 and 4096 bytes, once resident in the
+//! processor's caches and once far beyond them. `cargo bench --bench ops -- get_hit/4096/far` fills
+//! only the cache that it needs.
 
 use std::cell::OnceCell;
 use std::hint::black_box;
@@ -117,7 +118,8 @@ impl Store {
         })
     }
 
-    /// A cache that has been full for a while, and the number of the next key that it does not know.
+    /// A cache that has been full for a while, and the number of the next key that it does not
+    /// know.
     fn full(&self) -> (Cache, usize) {
         let cache = self.build(1);
         let mut next = 0;

@@ -8,12 +8,13 @@
 //! | bytes/id | what the policy has allocated after the mixture, for each id of the index |
 //! | bytes/entry | the same for each entry of an index as full as it may be |
 //!
-//! Policies run alone, in a simulator: no bytes are stored and nothing is locked. The simulator itself takes time, to
-//! find a key in a hash table and to keep its books. The row `(none)` shows how much: its policy is a ring of ids
-//! that a hit does nothing to. That time is not subtracted from the others', as waits for memory overlap.
+//! Policies run alone, in a simulator: no bytes are stored and nothing is locked. The simulator
+//! itself takes time, to find a key in a hash table and to keep its books. The row `(none)` shows
+//! how much: its policy is a ring of ids that a hit does nothing to. That time is not subtracted
+//! from the others', as waits for memory overlap.
 //!
-//! All policies run in turn, round after round, so that what else the machine does meets them alike. Each number is
-//! the median of the rounds. What fills and warms the caches is not measured.
+//! All policies run in turn, round after round, so that what else the machine does meets them
+//! alike. Each number is the median of the rounds. What fills and warms the caches is not measured.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -33,7 +34,8 @@ const MAX_LOAD: f64 = 0.85;
 const ZIPF_EXPONENT: f64 = 0.9;
 /// Keys of the mixture for each entry that fits.
 const KEYS_PER_ENTRY: u64 = 10;
-/// Requests for each entry before anything is measured: a clock's hand has gone round, ghosts are all there.
+/// Requests for each entry before anything is measured: a clock's hand has gone round, ghosts are
+/// all there.
 const WARMING_PER_ENTRY: u64 = 5;
 /// Keys from here on are not in the mixture.
 const FIRST_UNKNOWN: u64 = 1 << 40;

@@ -331,7 +331,7 @@ impl LoadTimes {
     }
 }
 
-/// How a load ended, for the counters.
+/// The end of a load, for the counters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoadEnd {
     Found(Duration),

@@ -1,4 +1,5 @@
-//! Values start at multiples of the cache's alignment, wherever they lie, also where the allocator aligns nothing by itself.
+//! Values start at multiples of the cache's alignment, wherever they lie, also where the allocator
+//! aligns nothing by itself.
 //!
 //! A binary of its own, for its global allocator.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
@@ -25,7 +26,8 @@ fn larger(layout: Layout) -> Layout {
     Layout::from_size_align(layout.size() + SHIFT, 16).unwrap_or(layout)
 }
 
-// SAFETY: a shifted allocation lies within one of `System` that has as many bytes more, and is freed as that.
+// SAFETY: a shifted allocation lies within one of `System` that has as many bytes more, and is
+// freed as that.
 unsafe impl GlobalAlloc for Unaligned {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !is_shifted(layout) {

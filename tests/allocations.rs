@@ -1,7 +1,8 @@
 //! What the cache takes from the allocator: within its limit, and nothing at all where it says so.
 //!
-//! A binary of its own, for its global allocator. Counts for each thread, so that the harness does not count; and one test at a time, as calls that one thread has deferred
-//! may be run by any other.
+//! A binary of its own, for its global allocator. Counts for each thread, so that the harness does
+//! not count; and one test at a time, as calls that one thread has deferred may be run by any
+//! other.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -51,7 +52,8 @@ fn signed(bytes: usize) -> isize {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `work` and returns its allocations, and the most bytes that were live in it beyond those before.
+/// Runs `work` and returns its allocations, and the most bytes that were live in it beyond those
+/// before.
 fn counted<R>(work: impl FnOnce() -> R) -> (R, usize, usize) {
     let (calls, live) = (CALLS.get(), LIVE_BYTES.get());
     MOST_BYTES.set(live);
@@ -61,7 +63,8 @@ fn counted<R>(work: impl FnOnce() -> R) -> (R, usize, usize) {
 
 /// Regions from this size on are mapped, and not seen by the allocator (`src/region.rs`).
 const MAPPED_FROM: usize = 64 << 10;
-/// What each thread registers once, which belongs to no cache: its record, and what the epochs keep for it.
+/// What each thread registers once, which belongs to no cache: its record, and what the epochs keep
+/// for it.
 const THREAD: usize = 8 << 10;
 
 /// A cache whose entries have no deadlines, or both of them.
@@ -72,7 +75,8 @@ fn build(max_bytes: usize, shards: usize, policy: Policy, deadlines: bool) -> Ca
     builder.hasher(StableHash::with_seed(1)).build().unwrap()
 }
 
-/// All policies without deadlines; and with them one of each kind: of queues, of a list, of large arrays, the default.
+/// All policies without deadlines; and with them one of each kind: of queues, of a list, of large
+/// arrays, the default.
 fn all_kinds() -> impl Iterator<Item = (Policy, bool)> {
     let with_deadlines = [Policy::S3Fifo, Policy::Lru, Policy::Arc, Policy::Adaptive].map(|policy| (policy, true));
     Policy::ALL.iter().map(|&policy| (policy, false)).chain(with_deadlines)
@@ -82,7 +86,8 @@ fn key(number: u32) -> [u8; 4] {
     number.wrapping_mul(0x9e37_79b1).to_le_bytes()
 }
 
-/// Fills a cache with entries of nothing but a key and a byte: index and policy grow as far as they can.
+/// Fills a cache with entries of nothing but a key and a byte: index and policy grow as far as they
+/// can.
 fn fill(cache: &Cache, keys: u32) {
     for number in 0..keys {
         cache.insert(key(number), [1]).unwrap();
@@ -99,7 +104,8 @@ fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, (policy, deadlin
             counted(|| (first..first + STEP).for_each(|number| cache.insert(key(number), [1]).unwrap()));
         let heap = (LIVE_BYTES.get() - before).unsigned_abs().max(more);
         let memory = cache.memory();
-        // Arenas and tables that are mapped are taken as counted; those of a shard as large as this are.
+        // Arenas and tables that are mapped are taken as counted; those of a shard as large as this
+        // are.
         let chunks = if max_bytes / shards >= 2 * MAPPED_FROM { memory.chunks } else { 0 };
         let index = if memory.index / shards >= MAPPED_FROM { memory.index } else { 0 };
         assert!(

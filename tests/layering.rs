@@ -1,4 +1,5 @@
-//! The floors of the crate: a module names only what lies below it. A binary of its own: it reads sources and runs no cache.
+//! The floors of the crate: a module names only what lies below it. A binary of its own: it reads
+//! sources and runs no cache.
 //!
 //! ```text
 //!   6  lib
@@ -68,7 +69,8 @@ fn files() -> BTreeMap<String, String> {
     paths.iter().map(|path| (name(path), code(path))).collect()
 }
 
-/// The module at the top that a file belongs to: `ring` for `ring/chunk.rs`, `units` for `units.rs`.
+/// The module at the top that a file belongs to: `ring` for `ring/chunk.rs`, `units` for
+/// `units.rs`.
 fn module_of(file: &str) -> &str {
     file.split('/').next().unwrap().trim_end_matches(".rs")
 }

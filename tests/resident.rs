@@ -1,4 +1,5 @@
-//! Resident memory follows the limit. A binary of its own, as it measures its process, and starts it again for each test.
+//! Resident memory follows the limit. A binary of its own, as it measures its process, and starts
+//! it again for each test.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -13,7 +14,8 @@ const SLACK: usize = MAX_BYTES / 10 + (8 << 20);
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
-    // Pages have 4 KiB on x86-64; on systems with larger ones the numbers are too small, and the test too easy.
+    // Pages have 4 KiB on x86-64; on systems with larger ones the numbers are too small, and the
+    // test too easy.
     pages * 4096
 }
 
@@ -24,8 +26,9 @@ fn fill(cache: &Cache, bytes: usize, value_len: usize) {
     }
 }
 
-/// Has glibc map large allocations, such as a policy's arrays, and give them back at once. It would keep up to 32 MiB
-/// of what was freed for the next ones, and whose that is cannot be seen from outside.
+/// Has glibc map large allocations, such as a policy's arrays, and give them back at once. It would
+/// keep up to 32 MiB of what was freed for the next ones, and whose that is cannot be seen from
+/// outside.
 const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
 
 /// Whether this is a process of the test's own. If not, the test has run in one by now.
@@ -52,11 +55,13 @@ fn resident_memory_follows_the_limit() {
     if !is_alone("resident_memory_follows_the_limit") {
         return;
     }
-    // One for each kind of memory: links, links and exact ghosts, steps, a sketch, a heap, queues and sets of ghosts.
+    // One for each kind of memory: links, links and exact ghosts, steps, a sketch, a heap, queues
+    // and sets of ghosts.
     let kinds =
         [Policy::Lru, Policy::Arc, Policy::Lfu, Policy::TinyLfu, Policy::Gdsf, Policy::S3Fifo, Policy::Adaptive];
     for policy in kinds {
-        // After larger entries, the smallest: index and policy grow at the expense of a ring that was full.
+        // After larger entries, the smallest: index and policy grow at the expense of a ring that
+        // was full.
         for value_lens in [&[100_000][..], &[1_000, 1]] {
             let before = resident();
             let cache = Cache::builder().max_bytes(MAX_BYTES).policy(policy).build().unwrap();

@@ -1,11 +1,13 @@
-//! Short programs of a few threads on small caches: what every part of the crate does with memory, for Miri.
+//! Short programs of a few threads on small caches: what every part of the crate does with memory,
+//! for Miri.
 //!
 //! ```text
 //! MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-many-seeds=0..8" cargo +nightly miri test --test threads
 //! ```
 //!
-//! Miri interprets them with its own schedules and with loads that return older values, and reports undefined behaviour.
-//! Elsewhere they run more rounds, and show little that `stress` does not. A binary of its own, as Miri is slow.
+//! Miri interprets them with its own schedules and with loads that return older values, and reports
+//! undefined behaviour. Elsewhere they run more rounds, and show little that `stress` does not. A
+//! binary of its own, as Miri is slow.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::sync::Arc;

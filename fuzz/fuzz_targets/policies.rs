@@ -1,4 +1,5 @@
-//! Any policy, with any parameters, driven by any operations: it checks itself, and keeps to its capacity.
+//! Any policy, with any parameters, driven by any operations: it checks itself, and keeps to its
+//! capacity.
 #![no_main]
 
 use std::collections::HashMap;

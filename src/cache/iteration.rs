@@ -25,8 +25,8 @@ use crate::index::Walk;
 use crate::reclaim::Slot;
 use crate::shard::{Access, Meeting, Met, Notice, Shard};
 
-/// How many values of one key `keep` of [`Cache::retain`] refuses before the next one may stay.
-/// Each but the first was stored after the walk began.
+/// The number of values of one key that `keep` of [`Cache::retain`] refuses before the next may
+/// stay. Each but the first was stored after the walk began.
 const MAX_REFUSED: usize = 16;
 
 /// # All entries

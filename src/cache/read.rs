@@ -10,7 +10,7 @@ use crate::ring::{OwnedValue, Value};
 use crate::shard::{Access, FoundEntry, Guess, Visit};
 use crate::stats::Count;
 
-/// Whether a read that finds nothing counts as a miss.
+/// The choice whether a read that finds nothing counts as a miss.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Misses {
     Counted,

@@ -148,8 +148,8 @@
 //! needs some traffic to adapt to such keys. Then it finds them about as often as the better of LRU
 //! and S3-FIFO. If reads are mixed with the writes, it adapts while three times as many entries are
 //! written as fit. If reads begin only after many writes, it takes nine times as many.
-//! `tests/policy/later_reads.rs` checks both. Shards of a few hundred entries report too few misses for
-//! this.
+//! `tests/policy/later_reads.rs` checks both. Shards of a few hundred entries report too few misses
+//! for this.
 //!
 //! W-TinyLFU and ARC do not adapt to such keys, by their definitions. They learn from hits and from
 //! keys that are stored again. If a miss stores nothing, they keep the keys that came first.

@@ -377,7 +377,7 @@ impl Bucket {
     }
 }
 
-/// Whether a table is used after its memory is given back.
+/// The use of a table after its memory is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     GoesOn,

@@ -222,8 +222,8 @@ impl LoaderBuilder {
     ///
     /// By default, the stale period of the cache applies, and such calls return the error.
     ///
-    /// [`CacheBuilder::stale_for`](crate::CacheBuilder::stale_for) keeps entries in the same way, for
-    /// [`get_or_stale`](crate::Cache::get_or_stale).
+    /// [`CacheBuilder::stale_for`](crate::CacheBuilder::stale_for) keeps entries in the same way,
+    /// for [`get_or_stale`](crate::Cache::get_or_stale).
     ///
     /// ```
     /// use std::io;

@@ -164,7 +164,7 @@ pub use simulator::{Request, Simulation, Simulator, Unit, simulate, simulate_cus
 pub use crate::units::EntryId;
 use crate::units::MAX_IDS;
 
-/// How a policy is notified of reads.
+/// The way in which a policy is notified of reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recency {

@@ -610,7 +610,7 @@ pub(crate) fn spread(key: u64) -> u64 {
     bits ^ bits >> 31
 }
 
-/// What a shard would know of each id: the source of [`Residents`].
+/// The facts that a shard would know of each id: the source of [`Residents`].
 struct Slots(Vec<Slot>);
 
 #[derive(Clone, Default)]

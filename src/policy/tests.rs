@@ -10,7 +10,7 @@ use super::*;
 use crate::error::ParsePolicyError;
 use crate::units::MAX_VISITS;
 
-/// What a request comes to.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Hit,
@@ -26,7 +26,7 @@ pub(super) fn follow(policy: impl Into<Policy>, capacity: u64, steps: &[(u64, Ou
     follow_charged(policy, capacity, &steps);
 }
 
-/// As [`follow`], of keys and charges.
+/// Like [`follow`], but each step also has a charge.
 pub(super) fn follow_charged(policy: impl Into<Policy>, capacity: u64, steps: &[(u64, u32, Outcome)]) {
     let mut simulator = Simulator::new(&policy.into(), capacity, Unit::Bytes);
     for (step, &(hash, charge, ref expected)) in steps.iter().enumerate() {
@@ -40,7 +40,7 @@ pub(super) fn follow_charged(policy: impl Into<Policy>, capacity: u64, steps: &[
     }
 }
 
-/// What only a shard knows of its entries: hash, charge and visits of each id.
+/// Facts about entries that only a shard knows: hash, charge and visits of each id.
 #[derive(Default)]
 struct Entries(RefCell<HashMap<u32, (u64, u32, u8)>>);
 
@@ -97,7 +97,7 @@ impl Driver {
         }
     }
 
-    /// Who leaves for it.
+    /// Inserts or updates a key, and returns the keys that leave for it.
     fn write(&mut self, key: u64, charge: u32) -> Vec<u64> {
         let hash = (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if let Some(&id) = self.ids.get(&key) {

@@ -234,7 +234,7 @@ pub(crate) struct Slot {
     /// One of the record's slots, and its bit in `used`.
     word: NonNull<AtomicUsize>,
     mask: u32,
-    /// Whether the record serves only this slot.
+    /// `true` if the record serves only this slot.
     is_alone: bool,
 }
 

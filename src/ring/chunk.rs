@@ -127,7 +127,7 @@ pub(super) enum Pinned {
     Full,
 }
 
-/// Whether the pin that ended was the last one.
+/// The state of a chunk after a pin has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unpinned {
     StillHeld,

@@ -107,8 +107,8 @@ mod model {
         }
     }
 
-    /// The counts of a ring's `Arc` that retired chunks keep for their last value. loom does not see
-    /// the counts of the `Arc` itself.
+    /// The counts of a ring's `Arc` that retired chunks keep for their last value. loom does not
+    /// see the counts of the `Arc` itself.
     #[derive(Default)]
     pub(in crate::ring) struct Counts(AtomicU32);
 

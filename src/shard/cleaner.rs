@@ -43,12 +43,14 @@ pub(super) fn ready_chunks(chunks: usize) -> usize {
     (chunks / READY_SHARE).max(MIN_READY)
 }
 
-/// Returns how many chunks' worth of bytes the open chunks of a ring of `usable` chunks leave unused.
+/// Returns how many chunks' worth of bytes the open chunks of a ring of `usable` chunks leave
+/// unused.
 pub(super) fn half_used_chunks(usable: usize) -> usize {
     if usable < FEW_CHUNKS { HALF_USED / 2 } else { HALF_USED }
 }
 
-/// Returns how many of a ring's bytes may be live: the target's share, and no more than what is not `unused`.
+/// Returns how many of a ring's bytes may be live: the target's share, and no more than what is not
+/// `unused`.
 pub(super) fn live_limit(bytes: usize, target: u32, unused: usize) -> usize {
     #[allow(clippy::cast_possible_truncation, reason = "a part of the ring's bytes")]
     let share = (bytes as u64 * u64::from(target) / u64::from(governor::FULL)) as usize;

@@ -35,7 +35,7 @@ const MIN_OTHERS: usize = 5;
 /// The largest budget whose arena locations can address.
 pub(crate) const MAX_SHARD_BYTES: u64 = MAX_ARENA_BYTES >> MAX_CHUNK_SHIFT << MAX_CHUNK_SHIFT;
 
-/// What the caller decides for every shard alike.
+/// The options that are the same for every shard.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) alignment: Alignment,

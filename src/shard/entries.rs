@@ -45,8 +45,9 @@ impl Entries {
     pub(super) const WRITTEN_BYTES: usize = offset_of!(Self, ring) + Ring::WRITTEN_BYTES;
 
     pub(super) fn new(table: Arc<Table>, ring: Ring, hasher: KeyHasher, shard_bits: u32) -> Self {
-        // SAFETY: a shard has one `Entries`, in the state that its lock guards, and lends the token to
-        // nobody else: the field is private, and borrows of it end within the methods of this type.
+        // SAFETY: a shard has one `Entries`, in the state that its lock guards, and lends the token
+        // to nobody else: the field is private, and borrows of it end within the methods of this
+        // type.
         let token = unsafe { WriteToken::new() };
         Self { index: Index::new(table), ring, hasher, shard_bits, token }
     }
@@ -159,8 +160,8 @@ impl Entries {
         self.ring.kill(from);
     }
 
-    /// As [`replace`](Self::replace), for the same value with other stamps: what readers do to its
-    /// idle deadline meanwhile is not lost.
+    /// Like [`replace`](Self::replace), but for the same value with other stamps. Changes that
+    /// readers make to its idle deadline meanwhile are not lost.
     pub(super) fn replace_rewritten(&mut self, id: EntryId, from: Location, to: Location) {
         self.ring.begin_relocation(from, to);
         self.index.replace(id, to);

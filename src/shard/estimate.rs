@@ -1,8 +1,9 @@
 //! How many entries of one size a shard will hold, computed without making the shard.
 //!
-//! The estimate adds up what a full shard allocates: its fixed parts, an index and a policy for so many entries, the
-//! wheel if entries have deadlines, and chunks. It uses the same rules as the shard itself: [`live_limit`] for the part
-//! of the chunks that may be live, and [`Home::of`] for the place of large entries.
+//! The estimate adds up what a full shard allocates: its fixed parts, an index and a policy for so
+//! many entries, the wheel if entries have deadlines, and chunks. It uses the same rules as the
+//! shard itself: [`live_limit`] for the part of the chunks that may be live, and [`Home::of`] for
+//! the place of large entries.
 
 use super::cleaner::{half_used_chunks, live_limit, ready_chunks};
 use super::governor;
@@ -11,17 +12,20 @@ use crate::expiry::Wheel;
 use crate::index::{Index, Table};
 use crate::ring::{Home, Layout};
 
-/// The share of an index's room that is used when a shard is full, in percent: the index grows in steps, to a little more than
-/// it needs.
+/// The share of an index's room that is used when a shard is full, in percent: the index grows in
+/// steps, to a little more than it needs.
 const INDEX_USE: usize = 97;
-/// Policies of up to so many buckets are made to learn what they allocate. For more the line through two of these is followed.
+/// Policies of up to so many buckets are made to learn what they allocate. For more the line
+/// through two of these is followed.
 const SAMPLED_BUCKETS: usize = 4096;
-/// Bytes of small tables that were replaced while the index grew, at most: tables below a page are not given back.
+/// Bytes of small tables that were replaced while the index grew, at most: tables below a page are
+/// not given back.
 const REPLACED_BYTES: usize = 4096;
-/// Chunks' worth of the bytes of runs that are shared and not full: the one being filled, and the one being emptied.
+/// Chunks' worth of the bytes of runs that are shared and not full: the one being filled, and the
+/// one being emptied.
 const RUNS_NOT_FULL: usize = 2;
 
-/// What a policy allocates, for any number of buckets.
+/// The bytes that a policy allocates, for any number of buckets.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyBytes {
     /// The numbers of buckets asked for so far, and the bytes.
@@ -46,7 +50,8 @@ impl PolicyBytes {
 }
 
 impl ShardConfig {
-    /// Returns `true` if a full shard holds `entries` entries with such a key and value, all with the default lifetime.
+    /// Returns `true` if a full shard holds `entries` entries with such a key and value, all with
+    /// the default lifetime.
     pub(crate) fn holds(&self, entries: usize, key_len: usize, value_len: usize, policy: &mut PolicyBytes) -> bool {
         let is_storable = key_len.checked_add(value_len).is_some_and(|bytes| bytes <= self.max_entry_bytes);
         if !is_storable || entries > Index::max_len_of(Table::max_buckets()) {

@@ -106,7 +106,7 @@ impl Flights {
     }
 }
 
-/// What the leader of a flight brings back at the end.
+/// The ticket with which the leader of a flight ends it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
     pub(crate) key: Arc<[u8]>,

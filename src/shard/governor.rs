@@ -55,7 +55,7 @@ impl Governor {
 
     /// Moves the target by the bytes that have been `inserted` and `relocated` so far, once for
     /// each sixteenth of `ring_bytes` that was inserted. Returns `true` if the target has changed.
-    /// What a policy refuses is not inserted.
+    /// Entries that a policy refuses are not inserted.
     #[inline]
     pub(crate) fn steer(&mut self, inserted: u64, relocated: u64, ring_bytes: usize) -> bool {
         let stretch = inserted - self.inserted;

@@ -82,8 +82,8 @@ impl Writer<'_> {
         policy + self.state.deadlines.footprint(wanted) + Renumbering::footprint(table.lanes())
     }
 
-    /// Returns `true` if a first entry with a deadline still finds room for its wheel once the index
-    /// has so many buckets. Only in the smallest shards it may not.
+    /// Returns `true` if a first entry with a deadline still finds room for its wheel once the
+    /// index has so many buckets. Only in the smallest shards it may not.
     fn leaves_room_for_wheel(&self, wanted: usize) -> bool {
         if self.state.deadlines.has_wheel() {
             return true;

@@ -90,7 +90,7 @@ pub(crate) struct RefreshPermit {
     mark: Option<u32>,
 }
 
-/// What is to be stored when a load has ended.
+/// The entry that is to be stored when a load has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoadResult<'a> {
     Value(&'a [u8], Lifetime),

@@ -31,7 +31,7 @@ use crate::ring::{RingShared, StampsAt};
 use crate::sync::{Ordering, fence};
 use crate::units::{EntryId, Tick};
 
-/// What a search reads.
+/// The parts of a shard that a search reads.
 pub(crate) struct Lookup {
     pub(crate) table: Kept<Table>,
     pub(crate) ring: Arc<RingShared>,
@@ -165,7 +165,7 @@ impl Lookup {
     ///
     /// # Safety
     ///
-    /// As for [`seek`](Self::seek).
+    /// The same as for [`seek`](Self::seek).
     unsafe fn hold_lane<'a>(&'a self, table: &'a Table, id: EntryId, slot: &'a Slot) -> Option<Live<'a>> {
         // Ends: each round but the first follows a writer's change of the lane.
         loop {

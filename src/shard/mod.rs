@@ -142,10 +142,10 @@ impl<T> core::ops::Deref for CachePadded<T> {
 
 /// The state that the shard's lock guards.
 ///
-/// What each store writes to lies in three cache lines, together with the lock, as mostly another
-/// core has them. It begins the state and ends with the first fields of the ring. All that follows
-/// is mostly in the caches of all cores. So the evictor's part of it, [`Pending`], is apart from
-/// the [`Evictor`].
+/// The words that each store writes lie in three cache lines, together with the lock, as another
+/// core mostly has these lines. It begins the state and ends with the first fields of the ring. All
+/// that follows is mostly in the caches of all cores. So the evictor's part of it, [`Pending`], is
+/// apart from the [`Evictor`].
 #[repr(C)]
 pub(crate) struct State {
     pending: Pending,

@@ -44,13 +44,14 @@ impl Shard {
         self.hint.prefetch(hash);
     }
 
-    /// As [`Lookup::guess`](super::Lookup::guess).
+    /// Guesses where an entry is: see [`Lookup::guess`](super::Lookup::guess).
     #[inline(always)]
     pub(crate) fn guess(&self, hash: KeyHash, batch: &mut Batch, place: usize) -> Guess<'_> {
         self.lookup.guess(hash, batch, place)
     }
 
-    /// As [`Lookup::find_guessed`](super::Lookup::find_guessed).
+    /// Finds an entry where it was guessed: see
+    /// [`Lookup::find_guessed`](super::Lookup::find_guessed).
     #[inline(always)]
     pub(crate) fn find_guessed<'a>(
         &'a self,

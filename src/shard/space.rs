@@ -136,7 +136,7 @@ impl Writer<'_> {
         self.free_chunks_in_use(wanted)
     }
 
-    /// As [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
+    /// Like [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
     pub(super) fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
         let (mut fruitless, mut stuck) = (0, 0);
         loop {
@@ -169,7 +169,7 @@ impl Writer<'_> {
         true
     }
 
-    /// As [`Cleaner::clean_ahead`](super::cleaner::Cleaner::clean_ahead).
+    /// Cleans ahead: see [`Cleaner::clean_ahead`](super::cleaner::Cleaner::clean_ahead).
     #[inline]
     pub(super) fn clean_ahead(&mut self, charge: usize) {
         let State { cleaner, entries, counts, .. } = &mut *self.state;

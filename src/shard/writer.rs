@@ -72,7 +72,7 @@ impl Shard {
         Some(result)
     }
 
-    /// As [`write`](Self::write), but the listener is notified when the second result is dropped.
+    /// Like [`write`](Self::write), but the listener is notified when the second result is dropped.
     #[inline]
     pub(crate) fn write_with_notice<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> (R, Notice<'_>) {
         self.write_under(self.state.lock(), |writer| {

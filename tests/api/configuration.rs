@@ -1,4 +1,5 @@
-//! What the builder, the policies' parameters and the sizes accept, and what they say about everything else.
+//! What the builder, the policies' parameters and the sizes accept, and what they say about
+//! everything else.
 
 use bytecache::policy::{Ageing, ClockConfig, LfuConfig, S3FifoConfig, SlruConfig, TinyLfuConfig, TwoQueueConfig};
 use bytecache::testing::Inspect;

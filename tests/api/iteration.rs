@@ -1,5 +1,5 @@
-//! `for_each`, `retain` and `clear` while the index grows and other threads go on: what is there throughout is met, what reads
-//! miss is not shown.
+//! `for_each`, `retain` and `clear` while the index grows and other threads go on: what is there
+//! throughout is met, what reads miss is not shown.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -151,8 +151,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Runs `work` while other threads insert, update and remove what is no concern of it. Its argument is to be called in the
-/// middle: it waits until the index has grown meanwhile.
+/// Runs `work` while other threads insert, update and remove what is no concern of it. Its argument
+/// is to be called in the middle: it waits until the index has grown meanwhile.
 fn beside_others(cache: &Cache, work: impl FnOnce(&dyn Fn())) {
     let (has_begun, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -270,7 +270,8 @@ fn nothing_that_has_expired_is_shown_while_another_thread_takes_it_out() {
 fn nothing_in_its_stale_period_is_shown_while_another_thread_moves_it() {
     let _alone = alone();
     let (cache, clock) = timed(|builder| builder.stale_for(2 * HOUR).policy(Policy::Lru));
-    // Side by side with others, whose updates leave their chunks half empty: these are cleaned then.
+    // Side by side with others, whose updates leave their chunks half empty: these are cleaned
+    // then.
     for key in 0..3_600_u32 {
         cache.insert_with_lifetime(key.to_le_bytes(), [7; 100], Lifetime::new().ttl(Duration::from_secs(1))).unwrap();
         cache.insert((1_000_000 + key).to_le_bytes(), [8; 100]).unwrap();

@@ -1,4 +1,5 @@
-//! Listeners that use caches: the stack stays bounded, each operation ends, and each entry that left is told of once.
+//! Listeners that use caches: the stack stays bounded, each operation ends, and each entry that
+//! left is told of once.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -111,7 +112,8 @@ impl Listened {
     }
 }
 
-/// Runs a test with a stack on which a listener within a listener within a listener soon has no place.
+/// Runs a test with a stack on which a listener within a listener within a listener soon has no
+/// place.
 fn with_small_stack(test: impl FnOnce() + Send + 'static) {
     thread::Builder::new().stack_size(512 << 10).spawn(test).unwrap().join().unwrap();
 }
@@ -193,7 +195,8 @@ fn stores_of_a_listener_are_rejected_when_too_much_waits_and_what_is_older_goes(
         most = listened.waiting().max(most);
     }
     assert!(refused.load(Ordering::SeqCst) > 0);
-    // 256 KiB in all, of which each takes more than its 109 bytes; and what the last store made leave.
+    // 256 KiB in all, of which each takes more than its 109 bytes; and what the last store made
+    // leave.
     assert!((500..2_500).contains(&most), "{most} wait");
     listened.assert_told_once();
 }

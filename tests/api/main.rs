@@ -1,4 +1,5 @@
-//! The cache as its callers see it: types, configuration, the ends of every range, listeners, iteration, random operations.
+//! The cache as its callers see it: types, configuration, the ends of every range, listeners,
+//! iteration, random operations.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod configuration;

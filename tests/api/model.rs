@@ -1,4 +1,5 @@
-//! Operations that proptest draws, against a map: the fuzz target `operations` gives the same model others.
+//! Operations that proptest draws, against a map: the fuzz target `operations` gives the same model
+//! others.
 
 use bytecache::Policy;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
-//! What the removal listener is told: everything that leaves, once, with its cause, and never under a lock.
+//! What the removal listener is told: everything that leaves, once, with its cause, and never under
+//! a lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

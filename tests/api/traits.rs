@@ -46,7 +46,8 @@ const _: () = {
     is_send::<Simulator>();
 };
 
-/// Polls each kind of future that the API returns: [`Hand`] takes only those that other threads can be given.
+/// Polls each kind of future that the API returns: [`Hand`] takes only those that other threads can
+/// be given.
 #[test]
 fn futures_can_be_sent_to_other_threads() {
     let _alone = alone();

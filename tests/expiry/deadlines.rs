@@ -500,8 +500,8 @@ fn a_million_entries_with_one_deadline_go_step_by_step() {
 fn a_deadline_costs_eight_bytes_at_most() {
     let _alone = alone();
     const ENTRIES: u32 = 400_000;
-    // What the cache has allocated but the chunks that are not live, for each entry. The index may have more room than it
-    // needs; it is the same in both.
+    // What the cache has allocated but the chunks that are not live, for each entry. The index may
+    // have more room than it needs; it is the same in both.
     let cost = |options: fn(CacheBuilder) -> CacheBuilder| {
         let builder = builder().max_bytes(128 << 20).expected_entry_bytes(60);
         let cache = options(builder).build().unwrap();
@@ -738,7 +738,8 @@ fn with_the_system_clock_entries_come_and_go_in_real_time() {
     let cache = builder().build().unwrap();
     cache.insert_with_ttl("key", "value", 5 * TICK).unwrap();
     let inserted = std::time::Instant::now();
-    // Reads as fast as it can, so the last one that found the entry was at most this long after it was inserted.
+    // Reads as fast as it can, so the last one that found the entry was at most this long after it
+    // was inserted.
     while cache.contains_key("key") {}
     assert!(inserted.elapsed() >= 5 * TICK, "died after {:?}", inserted.elapsed());
     cache.insert_with_ttl("key", "value", YEAR).unwrap();

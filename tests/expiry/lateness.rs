@@ -1,4 +1,5 @@
-//! How late what is promised of deadlines may come true, to the nanosecond: the table of `docs::expiry`.
+//! How late what is promised of deadlines may come true, to the nanosecond: the table of
+//! `docs::expiry`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,7 +124,8 @@ fn first_moment(
     after
 }
 
-/// The least and the most by which a promise comes late, with a clock that lags by at most `max_lag`.
+/// The least and the most by which a promise comes late, with a clock that lags by at most
+/// `max_lag`.
 fn lateness(promise: &Promise, max_lag: Duration) -> (Duration, Duration) {
     let (mut least, mut most) = (Duration::MAX, Duration::ZERO);
     // What is asked for, and when: around the borders of ticks, where what is rounded has its ends.
@@ -134,7 +136,8 @@ fn lateness(promise: &Promise, max_lag: Duration) -> (Duration, Duration) {
             for phase in [Duration::ZERO, max_lag, max_lag * 2] {
                 for (lag_of_store, lag_of_read) in [(Duration::ZERO, max_lag), (max_lag, Duration::ZERO)] {
                     let clock = Lagging::new(max_lag);
-                    // So that either the clock's reading is at a border, or the latest moment that it may stand for.
+                    // So that either the clock's reading is at a border, or the latest moment that
+                    // it may stand for.
                     let stored = TICK * start + part + max_lag + (TICK * 10 - phase);
                     clock.set(stored, lag_of_store);
                     let builder = Cache::builder().max_bytes(64 << 10).clock(clock.clone());

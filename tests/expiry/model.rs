@@ -1,5 +1,5 @@
-//! Random operations and clock steps against a naive map of deadlines: nobody dies early, nobody answers late, and what has
-//! died takes no space.
+//! Random operations and clock steps against a naive map of deadlines: nobody dies early, nobody
+//! answers late, and what has died takes no space.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,7 +34,8 @@ enum Operation {
     InsertWithLifetime(u16, Option<Micros>, Option<Micros>, Option<Micros>),
     InsertIfAbsent(u16, Micros),
     InsertForever(u16),
-    /// Stores what is larger than an entry may be: in any case, if there is no entry, if there is one.
+    /// Stores what is larger than an entry may be: in any case, if there is no entry, if there is
+    /// one.
     InsertTooLarge(u16),
     InsertTooLargeIfAbsent(u16),
     ReplaceTooLarge(u16, Micros),

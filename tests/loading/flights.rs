@@ -1,4 +1,5 @@
-//! Loading: one load of a key at a time, whatever becomes of those who lead and follow it, and of the key meanwhile.
+//! Loading: one load of a key at a time, whatever becomes of those who lead and follow it, and of
+//! the key meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -516,7 +517,8 @@ fn a_listener_may_ask_for_any_key_while_many_are_landed() {
         *handle.lock().unwrap() = Some(cache.clone());
         let keys: Vec<_> = (0..40_u8).map(|key| [key]).collect();
         let answer = cache.get_or_load_many(&keys, |missing| {
-            // Expired, they leave while the keys land, so many that the listener hears of some before all have.
+            // Expired, they leave while the keys land, so many that the listener hears of some
+            // before all have.
             for dying in 0..1_200_u32 {
                 cache.insert_with_ttl(dying.to_le_bytes(), [7; 500], SECOND).unwrap();
             }

@@ -449,7 +449,8 @@ fn a_task_refreshes_in_place_or_by_a_spawner_or_after_it_answered() {
 fn hot_keys_are_refreshed_early_the_likelier_the_nearer_their_deadline() {
     let _alone = alone();
     let (cache, clock) = timed(|builder| builder);
-    // Loads take a millisecond or more, by the system's clock; so with a beta of 25, 25 ms early on average or more.
+    // Loads take a millisecond or more, by the system's clock; so with a beta of 25, 25 ms early on
+    // average or more.
     let load = |_: &[u8]| {
         thread::sleep(Duration::from_millis(1));
         value("value")
@@ -763,7 +764,8 @@ fn a_call_of_many_keys_lands_its_own_before_it_waits_for_those_of_another_call()
         })
     };
     assert!(first.poll().is_pending());
-    // The second one has `c` under way, and needs `a` of the first one. The third one waits for both.
+    // The second one has `c` under way, and needs `a` of the first one. The third one waits for
+    // both.
     let second = {
         let (cache, ready) = (cache.clone(), ready.clone());
         thread::spawn(move || {

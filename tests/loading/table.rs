@@ -1,5 +1,5 @@
-//! Every pair of what becomes of a load's leader and who follows it, times what happens to the key meanwhile: what all get,
-//! what is stored, what is counted, and that nothing is left.
+//! Every pair of what becomes of a load's leader and who follows it, times what happens to the key
+//! meanwhile: what all get, what is stored, what is counted, and that nothing is left.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

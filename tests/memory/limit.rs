@@ -37,7 +37,8 @@ fn work(cache: &Cache, sizes: Sizes, seed: u64, steps: usize) {
     for step in 0..steps {
         let number = random(&mut state);
         let key = u32::try_from(number % 50_000).unwrap().to_le_bytes();
-        // With many threads, one that was interrupted may hold space up for a moment: such an insert is rejected.
+        // With many threads, one that was interrupted may hold space up for a moment: such an
+        // insert is rejected.
         let _ = cache.insert(key, &buffer[..sizes.value_len(number, step, max)]);
         match number % 701 {
             0..10 => held.extend(cache.get(key)),
@@ -216,7 +217,8 @@ fn the_smallest_entries_fill_the_cache_as_well_as_others() {
         }
         let memory = cache.memory();
         let used = memory.live + memory.index + memory.policy + memory.overhead;
-        // While the index grows, the policy's arrays are there twice: these have so much for each id that it stops earlier.
+        // While the index grows, the policy's arrays are there twice: these have so much for each
+        // id that it stops earlier.
         let is_heavy = matches!(policy, Policy::Lfu | Policy::TwoQueue | Policy::Arc | Policy::Gdsf);
         let least = if is_heavy { memory.max / 5 * 3 } else { memory.max / 4 * 3 };
         assert!(used > least, "{policy}: {} entries, the index has stopped growing: {memory:?}", cache.len());

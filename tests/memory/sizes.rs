@@ -1,4 +1,5 @@
-//! Entries of every size, from one byte to the largest: what they leave unused, and where they find a place.
+//! Entries of every size, from one byte to the largest: what they leave unused, and where they find
+//! a place.
 #![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use rand::{Rng, SeedableRng};
 
 use crate::support::alone;
 
-/// Sizes spread evenly over their orders of magnitude, so that runs of chunks and small entries get in each other's way.
+/// Sizes spread evenly over their orders of magnitude, so that runs of chunks and small entries get
+/// in each other's way.
 fn mixed(policy: Policy, max_bytes: usize) {
     let cache = Cache::builder().max_bytes(max_bytes).shards(1).policy(policy).hasher(StableHash::with_seed(3));
     let cache = cache.build().unwrap();
@@ -34,7 +36,8 @@ fn mixed(policy: Policy, max_bytes: usize) {
     let full = &lives[lives.len() / 4..];
     let live = full.iter().sum::<usize>() / full.len();
     assert!(stats.evictions > 500, "{policy} was never full: {stats:?}");
-    // The smallest shard has a dozen chunks, a large entry takes three of them, and GDSF's arrays are as much.
+    // The smallest shard has a dozen chunks, a large entry takes three of them, and GDSF's arrays
+    // are as much.
     let least_live = if max_bytes == 64 << 10 { max_bytes / 5 } else { max_bytes / 5 * 2 };
     assert!(live > least_live, "{policy}: only {live} of {max_bytes} bytes are live");
     assert!(stats.write_amplification() < 3.0, "{stats:?}");
@@ -177,7 +180,8 @@ fn entries_of_half_a_chunk_and_more_are_kept_without_much_copying() {
     }
 }
 
-/// A full cache of small entries, whose evictions are counted, and values that keep some of its chunks.
+/// A full cache of small entries, whose evictions are counted, and values that keep some of its
+/// chunks.
 struct Held {
     cache: Cache,
     /// Entries that the listener was told of.
@@ -203,7 +207,8 @@ impl Held {
         // For an index that never grows, so that all chunks are in use.
         let cache = builder.expected_entry_bytes(100).on_removal(listener).build().unwrap();
         cache.insert(0_u64.to_le_bytes(), [7; 150]).unwrap();
-        // The first entry lies at the beginning of the first chunk, after a header of 4 bytes and a key of 8.
+        // The first entry lies at the beginning of the first chunk, after a header of 4 bytes and a
+        // key of 8.
         let first = cache.get(0_u64.to_le_bytes()).unwrap().as_ptr().addr() - 12;
         let keys = 10_600..15_000_u64;
         for key in 1..keys.end {

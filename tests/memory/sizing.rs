@@ -1,4 +1,5 @@
-//! `CacheBuilder::bytes_for`: a cache of the size that it returns holds as many entries as were asked for.
+//! `CacheBuilder::bytes_for`: a cache of the size that it returns holds as many entries as were
+//! asked for.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ struct Load {
 }
 
 impl Load {
-    /// Returns how many entries a cache of the computed size holds on average, once it has been filled twice.
+    /// Returns how many entries a cache of the computed size holds on average, once it has been
+    /// filled twice.
     fn entries_held(self, builder: &CacheBuilder) -> f64 {
         let max_bytes = builder.bytes_for(self.entries, self.key_bytes, self.value_bytes);
         let builder = builder.clone().max_bytes(max_bytes).hasher(StableHash::with_seed(3));

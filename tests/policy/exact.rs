@@ -1,8 +1,10 @@
-//! With one shard and one thread the cache behaves as the bare policy: the same hits, the same victims in the same order.
+//! With one shard and one thread the cache behaves as the bare policy: the same hits, the same
+//! victims in the same order.
 //!
-//! Each policy runs twice. In the cache, inside a recorder that notes whom it evicts and what capacities it is told; and in a
-//! simulator, which only hears of the operations. The space that a ring needs may ask for a victim earlier than the capacity
-//! does, so the simulator is asked for as many as the cache was; who they are is up to it.
+//! Each policy runs twice. In the cache, inside a recorder that notes whom it evicts and what
+//! capacities it is told; and in a simulator, which only hears of the operations. The space that a
+//! ring needs may ask for a victim earlier than the capacity does, so the simulator is asked for as
+//! many as the cache was; who they are is up to it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -97,7 +99,8 @@ impl EvictionPolicy for Recorder {
     }
 }
 
-/// The policy in the simulator. It learns of capacities and misses when the one in the cache does, between the same calls.
+/// The policy in the simulator. It learns of capacities and misses when the one in the cache does,
+/// between the same calls.
 struct Twin {
     policy: Box<dyn EvictionPolicy>,
     script: Events,
@@ -182,8 +185,8 @@ impl EvictionPolicy for Twin {
     }
 }
 
-/// What the simulator's mixing takes to `hash`, so that its policy sees the hashes of the cache's: ghosts and sketches
-/// depend on them. Undoes the finalizer of SplitMix64 step by step.
+/// What the simulator's mixing takes to `hash`, so that its policy sees the hashes of the cache's:
+/// ghosts and sketches depend on them. Undoes the finalizer of SplitMix64 step by step.
 fn unspread(hash: u64) -> u64 {
     let unshift = |bits: u64, by: u32| bits ^ bits >> by ^ bits >> (2 * by) ^ bits.checked_shr(3 * by).unwrap_or(0);
     let mut bits = unshift(hash, 31).wrapping_mul(0x3196_42b2_d24d_8ec3);
@@ -275,8 +278,8 @@ impl Pair {
         }
     }
 
-    /// Hands what happened to the policy in the cache, in an operation on `key`, to the one in the simulator. Both were told of
-    /// the same misses, as far as their keys have names.
+    /// Hands what happened to the policy in the cache, in an operation on `key`, to the one in the
+    /// simulator. Both were told of the same misses, as far as their keys have names.
     fn follow(&mut self, key: u32) -> Vec<Event> {
         let events: Vec<_> = self.events.lock().unwrap().drain(..).collect();
         let named: HashSet<u64> = self.names.values().copied().collect();
@@ -317,14 +320,16 @@ impl Pair {
         let victims: Vec<_> = events.iter().filter_map(victim).collect();
         let there = if self.simulator.contains(name) { self.charges[&name] } else { 0 };
         self.charges.insert(name, charge(value_len));
-        // The least capacity with which a simulator evicts as much. A newcomer that is refused was too much.
+        // The least capacity with which a simulator evicts as much. A newcomer that is refused was
+        // too much.
         let (is_new, refused) = (there == 0, victims.contains(&name));
         let evicted: u64 =
             victims.iter().filter(|&&other| other != name).map(|other| u64::from(self.charges[other])).sum();
         let after = self.simulator.charge() + u64::from(charge(value_len).saturating_sub(there)) - evicted;
         self.simulator.set_capacity(if victims.is_empty() { u64::MAX } else { after - u64::from(refused) });
         if !is_new && refused {
-            // Its old value was evicted for the new one, which was then inserted: the capacity is another at each step.
+            // Its old value was evicted for the new one, which was then inserted: the capacity is
+            // another at each step.
             self.is_over = true;
             return;
         }

@@ -1,7 +1,7 @@
 //! What every policy owes a cache, whatever it prefers: one line for each policy.
 //!
-//! The policies run in a [`Simulator`], and are [`Watched`] on the way: whom they name is resident, and they name
-//! somebody as long as there is anybody.
+//! The policies run in a [`Simulator`], and are [`Watched`] on the way: whom they name is resident,
+//! and they name somebody as long as there is anybody.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -164,7 +164,8 @@ impl EvictionPolicy for Queue {
     }
 }
 
-/// A policy that names residents only, and that is called in the order of the contract, with the right charges.
+/// A policy that names residents only, and that is called in the order of the contract, with the
+/// right charges.
 struct Watched {
     policy: Box<dyn EvictionPolicy>,
     /// The charge of each id that is resident.
@@ -388,8 +389,8 @@ fn an_entry_larger_than_any_share_is_admitted(subject: Subject) {
     }
 }
 
-/// In one of two simulators a key is removed and comes back; in the other a new key comes in its place. Nobody
-/// else notices.
+/// In one of two simulators a key is removed and comes back; in the other a new key comes in its
+/// place. Nobody else notices.
 fn a_removed_key_comes_back_as_one_never_seen(subject: Subject) {
     const REMOVED: u64 = 1000;
     const NEW: u64 = 2000;

@@ -1,5 +1,5 @@
-//! Deadlines under many threads: while a clock runs, entries are replaced, relocated, read and expire, and none is served late
-//! or missed early.
+//! Deadlines under many threads: while a clock runs, entries are replaced, relocated, read and
+//! expire, and none is served late or missed early.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -74,7 +74,8 @@ fn write(shared: &Shared, writer: u32) {
         if random.random_bool(0.2) {
             thread::yield_now();
         }
-        // Nobody else writes to this key, so it is there, unless its time was over when it was looked for.
+        // Nobody else writes to this key, so it is there, unless its time was over when it was
+        // looked for.
         let is_there = shared.cache.contains_key(key);
         assert!(is_there || shared.clock.now() >= now + length, "an entry died before its time");
         if is_idle && random.random_bool(0.1) {
@@ -90,7 +91,8 @@ fn write(shared: &Shared, writer: u32) {
 fn read(shared: &Shared, reader: u32, writers: u32) {
     let mut random = SmallRng::seed_from_u64(u64::from(reader) << 32);
     let mut hits = 0;
-    // Once all is written the clock stands still, so a reader that had no turn before finds the entries that are left.
+    // Once all is written the clock stands still, so a reader that had no turn before finds the
+    // entries that are left.
     while !shared.is_over.load(Ordering::Relaxed) || hits == 0 {
         let key = random.random_range(0..writers * KEYS_OF_A_WRITER).to_le_bytes();
         let before = shared.clock.now();

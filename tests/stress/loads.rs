@@ -1,5 +1,5 @@
-//! Loads under contention: against a store whose values have versions, nothing older is ever read after an invalidation; and
-//! tasks that are polled, dropped and woken in any order.
+//! Loads under contention: against a store whose values have versions, nothing older is ever read
+//! after an invalidation; and tasks that are polled, dropped and woken in any order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -50,7 +50,8 @@ impl Store {
                 cache.insert_with_ttl(name, entry(version), Duration::ZERO).unwrap();
                 cache.remove(name); // Or it would be stale.
             }
-            // A declined replacement tells that there is nothing older, and has to keep what is under way out.
+            // A declined replacement tells that there is nothing older, and has to keep what is
+            // under way out.
             6 if !is_nothing(version) => drop(cache.replace(name, entry(version)).unwrap()),
             _ => cache.retain(|key, _| key != name),
         }
@@ -122,8 +123,8 @@ fn run(cache: &Cache, steps: usize) {
                 for _ in 0..steps {
                     let (key, way, chance) = (random(&mut state) % KEYS, random(&mut state), random(&mut state));
                     if chance % 5 == 0 {
-                        // Each key is changed by one thread alone: two that insert at once may do so in another order than they
-                        // have written to the store.
+                        // Each key is changed by one thread alone: two that insert at once may do
+                        // so in another order than they have written to the store.
                         store.change(cache, key / 4 * 4 + seed, way);
                         continue;
                     }

@@ -1,4 +1,5 @@
-//! Writers never wait for readers, however long those hold what they read; and readers cost them what they hold, no more.
+//! Writers never wait for readers, however long those hold what they read; and readers cost them
+//! what they hold, no more.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -105,7 +106,8 @@ fn a_blocked_reader_refuses_nothing_to_any_writer() {
             let outcome = insert(&cache, count / 3..count, len);
             assert_eq!(outcome.rejected, 0, "{policy} {max_bytes} {len}: {outcome:?}");
             assert_right(&cache);
-            // What the reader holds is a chunk, or the run of chunks of its entry: much of a ring of fourteen chunks.
+            // What the reader holds is a chunk, or the run of chunks of its entry: much of a ring
+            // of fourteen chunks.
             assert!(
                 cache.len() * 10 / 7 + 3 >= before,
                 "{policy} {max_bytes} {len}: {} entries of {before}",

@@ -1,4 +1,5 @@
-//! Many threads on small caches: nothing is torn, no key has another's value, and nobody sees the past.
+//! Many threads on small caches: nothing is torn, no key has another's value, and nobody sees the
+//! past.
 //!
 //! `BYTECACHE_STRESS=n` multiplies the work. Made to run under AddressSanitizer as well.
 
@@ -284,7 +285,8 @@ fn four_threads_on_a_single_shard() {
 #[test]
 fn readers_of_hot_keys_never_miss_while_these_are_updated_and_everything_else_is_churned() {
     let _alone = alone();
-    // Two hot keys among cold ones, each updated all the time: an update must not make its key absent for an instant.
+    // Two hot keys among cold ones, each updated all the time: an update must not make its key
+    // absent for an instant.
     let cache = Cache::builder().max_bytes(1 << 20).shards(1).policy(Policy::Lru).build().unwrap();
     let hot = [1_u32, 2];
     for key in hot {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, ManualClock, Policy};
 
-/// One test at a time: readers of any cache in the process can hold up the memory of all, and inserts may be rejected then.
+/// One test at a time: readers of any cache in the process can hold up the memory of all, and
+/// inserts may be rejected then.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,6 +1,8 @@
-//! Any operations against a map: the cache may forget, but it never lies, answers nothing late, and its state always adds up.
+//! Any operations against a map: the cache may forget, but it never lies, answers nothing late, and
+//! its state always adds up.
 //!
-//! Proptest draws the operations in `tests/api/model.rs`, libFuzzer in `fuzz/fuzz_targets/operations.rs`.
+//! Proptest draws the operations in `tests/api/model.rs`, libFuzzer in
+//! `fuzz/fuzz_targets/operations.rs`.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -123,7 +125,8 @@ fn key_of(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes[..4].try_into().unwrap())
 }
 
-/// What was stored under a key, and when it must have expired: for its time to live, and its time to idle.
+/// What was stored under a key, and when it must have expired: for its time to live, and its time
+/// to idle.
 struct Known {
     value: Vec<u8>,
     ttl: Option<Duration>,

@@ -5,8 +5,9 @@
 //!   DIR/groundtruth.csv    see `ground_truth`
 //! ```
 //!
-//! One collection is part of this package: a generated trace, with `references/groundtruth.csv`. Recorded traces are
-//! in the folder that the environment variable `BYTECACHE_TRACES` names. README.md says where they come from.
+//! One collection is part of this package: a generated trace, with `references/groundtruth.csv`.
+//! Recorded traces are in the folder that the environment variable `BYTECACHE_TRACES` names.
+//! README.md says where they come from.
 
 use std::error::Error;
 use std::fs::File;

@@ -69,11 +69,13 @@ impl<T> Command<T> {
     }
 }
 
-/// Runs the command that the arguments after the program's name ask for. Reports a failure on standard error.
+/// Runs the command that the arguments after the program's name ask for. Reports a failure on
+/// standard error.
 ///
 /// Returns the exit code of the process: 2 for wrong arguments, 1 for any other failure.
 ///
-/// The command `replay` measures the memory of the process, so it has to run before a second thread starts.
+/// The command `replay` measures the memory of the process, so it has to run before a second thread
+/// starts.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(arguments.into_iter().collect()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! The command `generate`: writes the generated mixture to a file, for programs that cannot make it themselves.
+//! The command `generate`: writes the generated mixture to a file, for programs that cannot make it
+//! themselves.
 
 use std::error::Error;
 use std::ffi::OsString;

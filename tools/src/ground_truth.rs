@@ -5,9 +5,9 @@
 //!   lirs_multi3,fifo,entries,75,30241,0.94993552,
 //! ```
 //!
-//! Every request is a look-up and, on a miss, an insert; all misses count. Rows whose policy is named plainly are
-//! libCacheSim's, those with `caffeine:` are of Caffeine's simulator. Byte miss ratios stand with capacities in bytes
-//! only.
+//! Every request is a look-up and, on a miss, an insert; all misses count. Rows whose policy is
+//! named plainly are libCacheSim's, those with `caffeine:` are of Caffeine's simulator. Byte miss
+//! ratios stand with capacities in bytes only.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -35,7 +35,8 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Returns the miss ratio of the best of ten references, or `None` if the cell has none of them.
+    /// Returns the miss ratio of the best of ten references, or `None` if the cell has none of
+    /// them.
     #[must_use]
     pub fn best_of_ten(&self) -> Option<f64> {
         let row = |names: &[&str]| names.iter().find_map(|&name| self.references.get(name));
@@ -57,7 +58,8 @@ const TEN: [&[&str]; 10] = [
     &["caffeine:wtinylfu_climb"],
 ];
 
-/// Shares of a trace's keys, in percent, at which policies are compared with the best of ten references.
+/// Shares of a trace's keys, in percent, at which policies are compared with the best of ten
+/// references.
 pub const COMPARED_PERCENT: [u64; 3] = [1, 5, 10];
 
 /// Returns the capacities in entries that are [`COMPARED_PERCENT`] of so many keys.

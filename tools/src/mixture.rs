@@ -8,14 +8,14 @@
 //! | 10 % | scans: runs over neighbouring keys from a random start, of 1/100 to 1/10 of the range, one after the other | n / 20 |
 //! | 10 % | one-hit wonders: keys that are never asked for again | n / 10 |
 //!
-//! The runs of a scan are spread among the other requests. Sizes are nearly log-normal with median 150
-//! and mean 310 bytes. A key keeps its size, and no size exceeds 256 KiB.
+//! The runs of a scan are spread among the other requests. Sizes are nearly log-normal with median
+//! 150 and mean 310 bytes. A key keeps its size, and no size exceeds 256 KiB.
 //!
 //! # The same everywhere
 //!
-//! The same count and seed give the same requests on every machine: `references/groundtruth.csv` depends on it.
-//! So there is no logarithm and no power here, whose last digit differs between systems. Integers, and the square
-//! roots and quotients of IEEE 754, are exact.
+//! The same count and seed give the same requests on every machine: `references/groundtruth.csv`
+//! depends on it. So there is no logarithm and no power here, whose last digit differs between
+//! systems. Integers, and the square roots and quotients of IEEE 754, are exact.
 
 use crate::trace::{Operation, Trace, TraceBuilder, mix};
 
@@ -75,7 +75,8 @@ impl Random {
     }
 }
 
-/// Ranks that are drawn by popularity: the weight of rank r, counted from 1, is r to the power of -7/8.
+/// Ranks that are drawn by popularity: the weight of rank r, counted from 1, is r to the power of
+/// -7/8.
 struct Zipf {
     /// For each rank the sum of the weights up to it.
     sums: Vec<u64>,

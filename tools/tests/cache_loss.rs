@@ -1,7 +1,9 @@
-//! What a cache loses against the bare policy: its several shards, and capacities that move with the ring.
+//! What a cache loses against the bare policy: its several shards, and capacities that move with
+//! the ring.
 //!
-//! Replays the trace `twitter52_a` at one percent of its bytes and more, when the folder that `BYTECACHE_TRACES` names has it, and
-//! prints a table. README.md says where traces come from. Debug builds run a few policies, release builds all.
+//! Replays the trace `twitter52_a` at one percent of its bytes and more, when the folder that
+//! `BYTECACHE_TRACES` names has it, and prints a table. README.md says where traces come from.
+//! Debug builds run a few policies, release builds all.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -10,18 +12,19 @@ use bytecache::{Cache, Policy, StableHash};
 use bytecache_tools::collection::Collection;
 
 const TRACE: &str = "twitter52_a";
-/// Caches by their shards and bytes, and what they may lose, in points of the miss ratio. The entries of
-/// the first two take about one percent of the working set, in bytes.
+/// Caches by their shards and bytes, and what they may lose, in points of the miss ratio. The
+/// entries of the first two take about one percent of the working set, in bytes.
 ///
-/// Sixteen shards of the second size are just large enough to work. Their index holds about two hundred
-/// entries each and has no room to grow, so policies that prefer small entries run out of ids before
-/// they run out of bytes. The bare policy has as many ids as it likes.
+/// Sixteen shards of the second size are just large enough to work. Their index holds about two
+/// hundred entries each and has no room to grow, so policies that prefer small entries run out of
+/// ids before they run out of bytes. The bare policy has as many ids as it likes.
 const CACHES: [(usize, usize, f64); 3] = [(1, 420_000, 1.0), (16, 700_000, 2.0), (16, 2_000_000, 1.0)];
 
 /// Requests between two looks at how many bytes are live.
 const LOOK_EVERY: usize = 1_000;
 
-/// The charge of an entry, as the documentation has it: header, key of 8 bytes and value, rounded up to 4.
+/// The charge of an entry, as the documentation has it: header, key of 8 bytes and value, rounded
+/// up to 4.
 fn charge(value_len: u32) -> u32 {
     let header = if value_len <= 65_535 { 4 } else { 12 };
     (header + 8 + value_len).next_multiple_of(4)

@@ -107,7 +107,8 @@ fn replay_counts_the_misses_of_a_trace() {
         "tiny.csv: 4 requests, 3 keys, 0.2 kB distinct; cache of 65.5 kB, 1 shard, 1 thread"
     );
     for policy in ["lru", "arc"] {
-        // Three of four requests and 160 of 260 bytes are missed, and three entries are there at the end.
+        // Three of four requests and 160 of 260 bytes are missed, and three entries are there at
+        // the end.
         let cells = row(&table, policy);
         assert_eq!((&cells[..4], cells[5]), (&[policy, "4", "0.7500", "0.6154"][..], "3"));
     }

@@ -1,5 +1,6 @@
-//! What the default policy may miss on the recorded traces: `cargo test --release -p bytecache-tools --test
-//! default_policy`. The bounds are means over all traces, so debug builds skip them.
+//! What the default policy may miss on the recorded traces: `cargo test --release -p
+//! bytecache-tools --test default_policy`. The bounds are means over all traces, so debug builds
+//! skip them.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,7 +1,8 @@
-//! With one shard and one thread, `Policy::Lru` is LRU to the request: the same misses as a model that holds as many bytes.
+//! With one shard and one thread, `Policy::Lru` is LRU to the request: the same misses as a model
+//! that holds as many bytes.
 //!
-//! Runs on the generated trace, and on the trace `twitter52_a` when `BYTECACHE_TRACES` names a folder of traces. README.md
-//! says where they come from.
+//! Runs on the generated trace, and on the trace `twitter52_a` when `BYTECACHE_TRACES` names a
+//! folder of traces. README.md says where they come from.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 

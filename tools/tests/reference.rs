@@ -1,8 +1,9 @@
 //! The policies against published implementations of them, in the cells of `groundtruth.csv`.
 //!
-//! Runs on the generated trace, for which libCacheSim alone is the reference. Where `BYTECACHE_TRACES` names a folder of
-//! recorded traces, it runs on them too; README.md says where they come from. A debug build compares the short ones, which
-//! takes seconds; `cargo test --release -p bytecache-tools --test reference` compares all.
+//! Runs on the generated trace, for which libCacheSim alone is the reference. Where
+//! `BYTECACHE_TRACES` names a folder of recorded traces, it runs on them too; README.md says where
+//! they come from. A debug build compares the short ones, which takes seconds; `cargo test
+//! --release -p bytecache-tools --test reference` compares all.
 //!
 //! | policy | held to |
 //! |---|---|
@@ -12,8 +13,8 @@
 //! | S3-FIFO | the range of three implementations, widened by half a point, in entries |
 //! | W-TinyLFU | at most one point more misses, in entries: its sketch depends on the hash |
 //!
-//! Not here: with capacities in bytes libCacheSim refuses what is larger than a share of them, or, for ARC, moves
-//! its target by single bytes. The command `hit-ratio` shows how far apart that is.
+//! Not here: with capacities in bytes libCacheSim refuses what is larger than a share of them, or,
+//! for ARC, moves its target by single bytes. The command `hit-ratio` shows how far apart that is.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -87,7 +88,8 @@ fn compare(policy: &str, unit: Unit, expected: Expected, demands: impl Fn(&Cell)
     println!("{policy}, {unit:?}: {met} ratios as demanded");
 }
 
-/// Simulates `policy` in each cell of the unit that demands something of it, and returns how many demands were met.
+/// Simulates `policy` in each cell of the unit that demands something of it, and returns how many
+/// demands were met.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
-//! The least that a byte cache could do for one operation: what is left without a policy, and for reads without locks. A read
-//! asks for nothing ahead of its turn, so who does may be faster.
+//! The least that a byte cache could do for one operation: what is left without a policy, and for
+//! reads without locks. A read asks for nothing ahead of its turn, so who does may be faster.
 //!
 //! ```text
 //!   hash --> line of the index (64 B): 8 slots of tag:16 | location:48

@@ -1,9 +1,11 @@
 //! What each contender hits on real traces when all are equally large in memory.
 //!
-//! The folder that `BYTECACHE_TRACES` names has traces as the library's tests use them (`NAME.trc.zst`). Every request is a read,
-//! and an insert after a miss; values have 256 bytes. What a contender is told as its limit is sought so that its process is as
-//! large as asked for, to a few percent: a fifth of all keys and values of the trace. The bound is Belady's optimum for that
-//! many bytes of keys and values with nothing beside them: a cache without overhead that knows the future.
+//! The folder that `BYTECACHE_TRACES` names has traces as the library's tests use them
+//! (`NAME.trc.zst`). Every request is a read, and an insert after a miss; values have 256 bytes.
+//! What a contender is told as its limit is sought so that its process is as large as asked for, to
+//! a few percent: a fifth of all keys and values of the trace. The bound is Belady's optimum for
+//! that many bytes of keys and values with nothing beside them: a cache without overhead that knows
+//! the future.
 
 use crate::contenders;
 use crate::output::{HIT_RATIOS, Output};

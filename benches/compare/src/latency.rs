@@ -1,10 +1,11 @@
 //! How long single operations take, the slowest included.
 //!
-//! The work is `aside`: reads, and an insert after each miss. Each operation is timed by itself, which costs the clock's 20 to
-//! 30 ns. All contenders live in this process, and are measured in turn, slice by slice, as in a race; the first round is
-//! dropped. Before every slice, who takes a lifetime with an insert gets 100,000 entries that expire in the course of it: the
-//! others are spared that, as the column `expiring` says (moka would need an object that it asks about every insert). A slice is
-//! two seconds long at least, since one of them counts in seconds.
+//! The work is `aside`: reads, and an insert after each miss. Each operation is timed by itself,
+//! which costs the clock's 20 to 30 ns. All contenders live in this process, and are measured in
+//! turn, slice by slice, as in a race; the first round is dropped. Before every slice, who takes a
+//! lifetime with an insert gets 100,000 entries that expire in the course of it: the others are
+//! spared that, as the column `expiring` says (moka would need an object that it asks about every
+//! insert). A slice is two seconds long at least, since one of them counts in seconds.
 
 use crate::contenders;
 use crate::output::{LATENCY, Output};
@@ -138,7 +139,8 @@ fn slice(work: &Work, runner: &mut Runner, samples: &[Arc<[u32]>], length: Durat
     sum
 }
 
-/// Goes through the requests until `stop`, over and over; or once, if that is set from the beginning.
+/// Goes through the requests until `stop`, over and over; or once, if that is set from the
+/// beginning.
 fn run(racer: &dyn Racer, work: &Work, samples: &[u32], stop: &AtomicBool, times: &mut Times) {
     let once = stop.load(Relaxed);
     let mut out = Vec::with_capacity(work.value_len);

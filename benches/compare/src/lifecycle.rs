@@ -1,7 +1,8 @@
 //! How long a cache takes to start, to be cleared and to be dropped, full of small entries.
 //!
-//! Each contender has a process of its own. *First read* is the time from before the cache is made until an entry that was
-//! stored in it has been read. Then it is filled, cleared, filled again and dropped.
+//! Each contender has a process of its own. *First read* is the time from before the cache is made
+//! until an entry that was stored in it has been read. Then it is filled, cleared, filled again and
+//! dropped.
 
 use crate::contenders;
 use crate::output::{LIFECYCLE, Output};
@@ -50,7 +51,8 @@ fn measure_elsewhere(name: &str, entries: usize) -> Option<[u64; 3]> {
     numbers.try_into().ok()
 }
 
-/// Measures one contender and prints nanoseconds: first read, clear (0 if it has no such call), drop.
+/// Measures one contender and prints nanoseconds: first read, clear (0 if it has no such call),
+/// drop.
 pub fn run_cell(name: &str, entries: usize) {
     let max_bytes = entries * (crate::works::KEY_LEN + VALUE_LEN + OVERHEAD_BYTES);
     let mut work = Work::bounded("lifecycle", Kind::Insert, Skew::Uniform, entries, VALUE_LEN, max_bytes);

@@ -5,14 +5,15 @@
 //!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full] [--out DIR]
 //! ```
 //!
-//! `--race` takes the names of the works (`works.rs`), `scaling`, `latency`, `memory`, `hit-ratio` and `lifecycle`; `--scale 4`
-//! divides the number of keys by four; `--full` runs every race. Without `--race` and `--full` there are three races of
-//! four rounds. `scaling` has as many threads as there are cores, whatever `--threads` says; its parts
-//! have names as well (`scaling-writes-zipf`).
+//! `--race` takes the names of the works (`works.rs`), `scaling`, `latency`, `memory`, `hit-ratio`
+//! and `lifecycle`; `--scale 4` divides the number of keys by four; `--full` runs every race.
+//! Without `--race` and `--full` there are three races of four rounds. `scaling` has as many
+//! threads as there are cores, whatever `--threads` says; its parts have names as well
+//! (`scaling-writes-zipf`).
 //!
-//! The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to files, with all numbers as CSV and
-//! pictures of the races (`output.rs`).
-//! Every race runs in a process of its own, so that none inherits another's heap.
+//! The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to files, with
+//! all numbers as CSV and pictures of the races (`output.rs`). Every race runs in a process of its
+//! own, so that none inherits another's heap.
 
 mod contenders;
 mod floor;
@@ -41,7 +42,8 @@ use works::Work;
 /// The races that run when none is asked for.
 const DEFAULT_RACES: [&str; 3] = ["hot", "aside", "insert"];
 
-/// How often everybody is measured, and in [`DEFAULT_RACES`]: few enough for all of them to take less than five minutes.
+/// How often everybody is measured, and in [`DEFAULT_RACES`]: few enough for all of them to take
+/// less than five minutes.
 const ROUNDS: usize = 10;
 const DEFAULT_RACES_ROUNDS: usize = 4;
 
@@ -175,7 +177,8 @@ fn own_program() -> PathBuf {
     std::env::current_exe().expect("the path of this program")
 }
 
-/// Runs the one race that this process is for, or each of those that are asked for in a process of its own.
+/// Runs the one race that this process is for, or each of those that are asked for in a process of
+/// its own.
 fn run(options: &Options) -> ExitCode {
     if options.is_part {
         options.races.iter().for_each(|race| run_one(race, options));

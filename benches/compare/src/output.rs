@@ -6,7 +6,8 @@
 //! | `races.csv`, `scaling.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`, `lifecycle.csv` | a row for each contender of each table |
 //! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
 //!
-//! Every race runs in a process of its own, so rows are appended; the first process begins the files.
+//! Every race runs in a process of its own, so rows are appended; the first process begins the
+//! files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

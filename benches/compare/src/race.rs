@@ -1,10 +1,10 @@
 //! How contenders are measured against each other.
 //!
 //! All contenders of a race live in this process, filled. They are measured in turn, slice by
-//! slice, once with each number of threads, and in another order in each round. Noise
-//! that lasts longer than a round hits everybody, so the ratios are taken within a round and their
-//! median is reported. The first round is dropped. Within a round everybody gets the same requests,
-//! which are new in every round. A slice begins when its threads have worked for a while, so that the
+//! slice, once with each number of threads, and in another order in each round. Noise that lasts
+//! longer than a round hits everybody, so the ratios are taken within a round and their median is
+//! reported. The first round is dropped. Within a round everybody gets the same requests, which are
+//! new in every round. A slice begins when its threads have worked for a while, so that the
 //! processor's caches hold what is theirs; after it the race waits for what goes on behind it.
 //!
 //! A slice is one call through [`Racer`], so no operation inside it is dispatched dynamically.
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 /// Operations between two looks at the stop flag.
 const BLOCK: usize = 64;
 
-/// Inserts after which a contender that is filled does what it has put off. The shortest queue of them holds twice as many, and
-/// an entry that finds it full is dropped.
+/// Inserts after which a contender that is filled does what it has put off. The shortest queue of
+/// them holds twice as many, and an entry that finds it full is dropped.
 const INSERTS_UNTIL_SETTLED: u64 = 1 << 16;
 
 /// How long the threads of a slice work before it begins.
@@ -393,7 +393,8 @@ fn run_blocks(racer: &dyn Racer, kind: Kind, seat: &mut Seat, blocks: usize) {
     });
 }
 
-/// Sees that hits return the value that belongs to their key, and that there are any. The floor of writes cannot be asked.
+/// Sees that hits return the value that belongs to their key, and that there are any. The floor of
+/// writes cannot be asked.
 ///
 /// # Panics
 ///

@@ -1,10 +1,12 @@
 //! How speeds grow with the number of threads.
 //!
-//! Reads, half reads and half updates, and updates only; each of uniform and of Zipf keys. All keys are there and all fit. The
-//! numbers of threads are powers of two up to the cores of this machine, but one and two in any case. The speed-up is the speed
-//! of the most threads over that of one, taken within a round.
+//! Reads, half reads and half updates, and updates only; each of uniform and of Zipf keys. All keys
+//! are there and all fit. The numbers of threads are powers of two up to the cores of this machine,
+//! but one and two in any case. The speed-up is the speed of the most threads over that of one,
+//! taken within a round.
 //!
-//! Each of the six tables is a race of its own ([`PARTS`]); the race `scaling` stands for all of them.
+//! Each of the six tables is a race of its own ([`PARTS`]); the race `scaling` stands for all of
+//! them.
 
 use crate::contenders;
 use crate::output::{Output, SCALING};
@@ -36,7 +38,8 @@ const THREADS: [usize; 5] = [1, 2, 4, 8, 16];
 /// Threads that are measured even if there are fewer cores.
 const LEAST_THREADS: usize = 2;
 
-/// A hit ratio below this, where everything fits, is mentioned: the speed is partly that of misses then.
+/// A hit ratio below this, where everything fits, is mentioned: the speed is partly that of misses
+/// then.
 const FULL_HIT_RATIO: f64 = 0.9995;
 
 /// The races that `name` stands for.
@@ -66,7 +69,8 @@ fn thread_counts(cores: usize) -> Vec<usize> {
     THREADS.into_iter().filter(|&threads| threads <= cores.max(LEAST_THREADS)).collect()
 }
 
-/// Everybody but the floors. Where only writes count, bytecache is there with a fixed number of shards too.
+/// Everybody but the floors. Where only writes count, bytecache is there with a fixed number of
+/// shards too.
 fn racing(names: &[&'static str], kind: Kind) -> Vec<&'static str> {
     let mut racing: Vec<&str> = names.iter().copied().filter(|name| !contenders::is_floor(name)).collect();
     if let Some(place) = racing.iter().position(|&name| name == "bytecache")

@@ -98,8 +98,8 @@
 //! hand comes round. So each file reads like its paper. Most policies agree with their references
 //! request by request: [`policies`](super::super::policies) lists the differences.
 //!
-//! The new entry gets its place late, when the next access begins (`policy/arrival.rs`). By then the
-//! memory that this touches has been prefetched, and the bucket of the next key is on its way.
+//! The new entry gets its place late, when the next access begins (`policy/arrival.rs`). By then
+//! the memory that this touches has been prefetched, and the bucket of the next key is on its way.
 //!
 //! There are two kinds of ghosts. 2Q and ARC are defined by exact queues of ghosts, which cost 14
 //! bytes a ghost. S3-FIFO and the default use sets of 16-bit fingerprints, which cost 2 bytes a

@@ -278,8 +278,8 @@
 //!   that it counts. `index` and `flights` are parts of it, for reports.
 //! * The counters of loads are Relaxed, and shared by all shards of a cache.
 //! * `waiting_bytes` (`removal.rs`) is a Relaxed bound: each list that it counts is behind a lock,
-//!   or owned by one thread. `deferred_lists` is Relaxed, too. It tells a write whether earlier writes
-//!   have left notices to take.
+//!   or owned by one thread. `deferred_lists` is Relaxed, too. It tells a write whether earlier
+//!   writes have left notices to take.
 //! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has
 //!   its number. The mutex of the free numbers orders the last use of a stripe by an ended thread
 //!   and the first use by the next thread. The last stripe is shared, and uses atomic additions.

@@ -112,8 +112,8 @@ impl Sketch {
         }
     }
 
-    /// What was lost by rounding had been recorded, too: a quarter of the odd counters, as each key
-    /// has four.
+    /// The counts that rounding loses had been recorded, too: a quarter of the odd counters, as
+    /// each key has four.
     fn halve(&mut self) {
         let mut odd = 0;
         for Block(words) in &mut self.blocks {

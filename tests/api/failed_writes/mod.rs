@@ -1,5 +1,6 @@
-//! Every operation that stores, times every error that can occur in it, times what there is under the key: a write that
-//! was asked for and not done leaves nothing older, neither an entry nor a load that could bring it back.
+//! Every operation that stores, times every error that can occur in it, times what there is under
+//! the key: a write that was asked for and not done leaves nothing older, neither an entry nor a
+//! load that could bring it back.
 
 mod scene;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -155,7 +156,8 @@ fn check_all(failure: Failure, presents: &[Present]) {
     for operation in Operation::ALL.into_iter().filter(|operation| operation.can_meet(failure)) {
         for &present in presents {
             check(operation, failure, present, false);
-            // What is known to be nothing is not loaded, and a refresh needs a mark, which needs a wheel.
+            // What is known to be nothing is not loaded, and a refresh needs a mark, which needs a
+            // wheel.
             let can_be_loading = match present {
                 Present::Negative => false,
                 Present::Fresh => failure != Failure::NoWheel,

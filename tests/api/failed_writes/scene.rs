@@ -108,7 +108,8 @@ fn fill(cache: &Cache) {
     assert!(cache.stats().evictions > 0, "the cache is not full");
 }
 
-/// A cache with a policy that has taken all memory but the fewest chunks that a ring keeps, so that there is none for a wheel.
+/// A cache with a policy that has taken all memory but the fewest chunks that a ring keeps, so that
+/// there is none for a wheel.
 pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Cache {
     /// For a load under way, and less than a chunk.
     const SPARE: usize = 2048;
@@ -130,7 +131,8 @@ pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Ca
 fn full(options: impl Fn(usize) -> CacheBuilder) -> Cache {
     let sizes = (1 << 20..).step_by(512);
     let caches = sizes.map(|max_bytes| {
-        // With its index made at once, so that the ring has no chunks that it had to give up for it.
+        // With its index made at once, so that the ring has no chunks that it had to give up for
+        // it.
         let cache = options(max_bytes).expected_entry_bytes(60).build().unwrap();
         cache.insert_with_ttl("another", "value", HOUR).unwrap();
         fill(&cache);

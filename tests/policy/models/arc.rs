@@ -45,7 +45,8 @@ impl Arc {
         self.t2.charge() + self.b2.charge()
     }
 
-    /// Case IV: ghosts are forgotten so that `charge` more fits into L1, and into both directories together.
+    /// Case IV: ghosts are forgotten so that `charge` more fits into L1, and into both directories
+    /// together.
     fn forget(&mut self, charge: u64) {
         while self.l1() + charge > self.capacity && self.b1.pop_oldest().is_some() {}
         while self.l1() + self.l2() + charge > 2 * self.capacity && self.b2.pop_oldest().is_some() {}

@@ -1,7 +1,8 @@
-//! Least frequently used, with the ageings of the literature. Of equals the one goes that was used longest ago.
+//! Least frequently used, with the ageings of the literature. Of equals the one goes that was used
+//! longest ago.
 //!
-//! Halving: Einziger, Friedman and Manes, "TinyLFU", ACM TOS 2017. Dynamic: Arlitt et al., "Evaluating content
-//! management techniques for web proxy caches", 2000.
+//! Halving: Einziger, Friedman and Manes, "TinyLFU", ACM TOS 2017. Dynamic: Arlitt et al.,
+//! "Evaluating content management techniques for web proxy caches", 2000.
 
 use bytecache::policy::{Ageing, LfuConfig};
 use proptest::prelude::*;

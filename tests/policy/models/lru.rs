@@ -1,4 +1,5 @@
-//! LRU: Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal
+//! LRU: Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies", IBM
+//! Systems Journal
 //! 1970. MRU, from the other end: Chou and DeWitt, VLDB 1985.
 
 use bytecache::Policy;

@@ -1,13 +1,16 @@
-//! Policies against naive models of them: the same hits and the same victims in the same order, whatever is asked.
+//! Policies against naive models of them: the same hits and the same victims in the same order,
+//! whatever is asked.
 //!
-//! The models are written from the papers. Where a paper speaks of pages, all of one size, shares are charges here.
-//! What they leave to [`Reference`] is the order of things: a look-up comes first; on a miss ghosts are looked up,
-//! then room is made, then the newcomer takes its place; an update is an access, and room is made after it; a
-//! removal leaves no ghost; what is larger than the capacity changes nothing.
+//! The models are written from the papers. Where a paper speaks of pages, all of one size, shares
+//! are charges here. What they leave to [`Reference`] is the order of things: a look-up comes
+//! first; on a miss ghosts are looked up, then room is made, then the newcomer takes its place; an
+//! update is an access, and room is made after it; a removal leaves no ghost; what is larger than
+//! the capacity changes nothing.
 //!
-//! The ghosts of 2Q and ARC are limited by charge, in the policies by the number of ids as well. A simulator has
-//! ids for as many entries as its first capacity says. Traces begin with the largest capacity that they may set,
-//! and charges are 10 on average, so that this second limit is never met.
+//! The ghosts of 2Q and ARC are limited by charge, in the policies by the number of ids as well. A
+//! simulator has ids for as many entries as its first capacity says. Traces begin with the largest
+//! capacity that they may set, and charges are 10 on average, so that this second limit is never
+//! met.
 
 mod arc;
 mod clock;
@@ -251,7 +254,8 @@ impl<M: Model> Pair<M> {
         }
     }
 
-    /// Stores the newcomer once more. The policies leave open whether it has its place before the next access.
+    /// Stores the newcomer once more. The policies leave open whether it has its place before the
+    /// next access.
     fn settle(&mut self) {
         let newcomer = self.newcomer.take();
         if let Some(Request { hash, charge }) = newcomer.filter(|new| self.reference.residents.contains_key(&new.hash))

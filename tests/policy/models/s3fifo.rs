@@ -1,8 +1,8 @@
 //! Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023.
 //!
-//! The policy's ghosts are approximate where one set does not hold all of them. These caches are so small that one
-//! set does, and no two of their keys have the same fingerprint: then the ghosts are a queue, of which the newest
-//! are found.
+//! The policy's ghosts are approximate where one set does not hold all of them. These caches are so
+//! small that one set does, and no two of their keys have the same fingerprint: then the ghosts are
+//! a queue, of which the newest are found.
 
 use bytecache::Policy;
 use bytecache::policy::{S3FifoConfig, Unit};

@@ -1,4 +1,5 @@
-//! Karedla, Love and Wherry, "Caching strategies to improve disk system performance", IEEE Computer 1994.
+//! Karedla, Love and Wherry, "Caching strategies to improve disk system performance", IEEE Computer
+//! 1994.
 
 use bytecache::Policy;
 use bytecache::policy::SlruConfig;

@@ -10,9 +10,11 @@
 //!
 //! * the miss ratio of each policy in each cell, with its reference beside it;
 //! * how often the two are equal, and how far apart they are;
-//! * how far each policy is behind the best of ten references, at one, five and ten percent of a trace's keys.
+//! * how far each policy is behind the best of ten references, at one, five and ten percent of a
+//!   trace's keys.
 //!
-//! Policies are simulated: no bytes are stored, so that the capacity is exactly the reference's. Nothing is timed.
+//! Policies are simulated: no bytes are stored, so that the capacity is exactly the reference's.
+//! Nothing is timed.
 
 mod options;
 mod references;

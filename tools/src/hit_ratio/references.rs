@@ -3,7 +3,8 @@
 use bytecache::Policy;
 use bytecache::policy::Unit;
 
-/// The rows that do what a policy does, or come nearest. Where there are several, the first that a cell has counts.
+/// The rows that do what a policy does, or come nearest. Where there are several, the first that a
+/// cell has counts.
 struct Peers {
     policy: &'static str,
     in_entries: &'static [&'static str],

@@ -80,7 +80,8 @@ pub(crate) fn print_ratios(
     print_table(out, &format!("Percent missed, {} (of the reference; `=`: the same)", measure.title()), head, rows)
 }
 
-/// Prints a row for each policy that has a reference: how often they are equal, and how far apart they are.
+/// Prints a row for each policy that has a reference: how often they are equal, and how far apart
+/// they are.
 ///
 /// # Errors
 ///
@@ -134,7 +135,8 @@ pub(crate) fn print_excess(out: &mut impl Write, policies: &[Policy], outcomes: 
     print_table(out, title, head.map(str::to_owned).to_vec(), rows)
 }
 
-/// How many percent of the requests, or bytes, are missed more than by the reference; 0 if it is the same number.
+/// How many percent of the requests, or bytes, are missed more than by the reference; 0 if it is
+/// the same number.
 fn points(ours: f64, reference: f64) -> f64 {
     if written_as(reference).contains(&ours) { 0.0 } else { (ours - reference) * 100.0 }
 }

@@ -35,8 +35,8 @@ mod glibc {
     /// As in glibc's `malloc.h`.
     pub(super) const M_ARENA_MAX: c_int = -8;
 
-    // SAFETY: the signatures are those of `malloc.h`, where `size_t` is `usize`. Both functions take
-    // every argument and synchronize with the allocator's other functions.
+    // SAFETY: the signatures are those of `malloc.h`, where `size_t` is `usize`. Both functions
+    // take every argument and synchronize with the allocator's other functions.
     unsafe extern "C" {
         pub(super) safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
         pub(super) safe fn malloc_trim(kept_bytes: usize) -> c_int;

@@ -9,8 +9,8 @@
 //!        10        100   entries
 //! ```
 //!
-//! Between two capacities a curve is a straight line. Curves that meet in a cell take turns from column to column, so
-//! that none hides another.
+//! Between two capacities a curve is a straight line. Curves that meet in a cell take turns from
+//! column to column, so that none hides another.
 
 use std::iter::once;
 
@@ -22,7 +22,8 @@ use super::results::{Results, Rule, amount};
 const WIDTH: usize = 92;
 /// Lines of the curves.
 const HEIGHT: usize = 26;
-/// Lines from one label of the scale to the next: five steps, of whole percents as the range is of tens.
+/// Lines from one label of the scale to the next: five steps, of whole percents as the range is of
+/// tens.
 const LINES_BETWEEN_LABELS: usize = 5;
 const MARGIN: usize = 7;
 
@@ -84,7 +85,8 @@ fn turn(symbols: &[char], column: usize) -> char {
     symbols.get(column % symbols.len().max(1)).copied().unwrap_or(' ')
 }
 
-/// The line below the curves with a mark at each capacity, and as many amounts as there is space for.
+/// The line below the curves with a mark at each capacity, and as many amounts as there is space
+/// for.
 fn axis(capacities: &[u64], places: &[usize], unit: Unit) -> [String; 2] {
     let marks = (0..WIDTH).map(|column| if places.contains(&column) { '+' } else { '-' });
     let mut amounts = " ".repeat(MARGIN);
@@ -99,7 +101,8 @@ fn axis(capacities: &[u64], places: &[usize], unit: Unit) -> [String; 2] {
     [format!("{:6}+{}", "", marks.collect::<String>()), amounts]
 }
 
-/// A symbol for each rule: the first character of its name that is free, else any that is; `?` when all are taken.
+/// A symbol for each rule: the first character of its name that is free, else any that is; `?` when
+/// all are taken.
 fn symbols(rules: &[Rule]) -> Vec<char> {
     let mut symbols = Vec::new();
     for rule in rules {

@@ -2,8 +2,8 @@
 //!
 //! # Synchronization
 //!
-//! Cells are independent and deterministic. Threads take the number of the next one from a counter until there is
-//! none, and hand over their results as they end.
+//! Cells are independent and deterministic. Threads take the number of the next one from a counter
+//! until there is none, and hand over their results as they end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

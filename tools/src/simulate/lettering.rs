@@ -10,8 +10,8 @@
 //!   8 +       +
 //! ```
 //!
-//! `plotters` draws text into bitmaps with the system's fonts, which take fontconfig and freetype to build. Its
-//! estimates of widths need neither, and letters are scaled to them.
+//! `plotters` draws text into bitmaps with the system's fonts, which take fontconfig and freetype
+//! to build. Its estimates of widths need neither, and letters are scaled to them.
 
 use plotters::backend::BitMapBackend;
 use plotters::style::{RGBAColor, ShapeStyle};

@@ -1,4 +1,5 @@
-//! Which policy, and how much memory, for my traffic? Policies at many capacities, over request traces.
+//! Which policy, and how much memory, for my traffic? Policies at many capacities, over request
+//! traces.
 //!
 //! ```sh
 //! bytecache-tools simulate trace.trc.zst more.csv
@@ -8,20 +9,21 @@
 //! bytecache-tools simulate --help
 //! ```
 //!
-//! For each trace: a table of miss ratios, policies by capacities, with the best of each column marked; in bytes
-//! a table of byte miss ratios too; and the miss-ratio curves as a chart. Where a curve becomes flat, more memory buys
-//! little.
+//! For each trace: a table of miss ratios, policies by capacities, with the best of each column
+//! marked; in bytes a table of byte miss ratios too; and the miss-ratio curves as a chart. Where a
+//! curve becomes flat, more memory buys little.
 //!
 //! | unit | an entry takes | last row |
 //! |---|---|---|
 //! | entries | 1 | `optimum`: Belady's MIN, the fewest misses of a cache that stores whatever it misses |
 //! | bytes | the size that the trace says | `bound`: no policy misses less, and maybe none comes near (PFOO-L) |
 //!
-//! A cache that may refuse what it misses can do as well as `optimum` with one entry more, and no better. Sizes in
-//! traces are those of values: a cache takes keys and some bytes an entry besides, which `replay` shows.
+//! A cache that may refuse what it misses can do as well as `optimum` with one entry more, and no
+//! better. Sizes in traces are those of values: a cache takes keys and some bytes an entry besides,
+//! which `replay` shows.
 //!
-//! Ratios are of look-ups, cold misses included, from an empty cache on. Stores and removals of a trace are done, and
-//! not counted. Nothing depends on the number of threads.
+//! Ratios are of look-ups, cold misses included, from an empty cache on. Stores and removals of a
+//! trace are done, and not counted. Nothing depends on the number of threads.
 
 mod capacity;
 mod chart;

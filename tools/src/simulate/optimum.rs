@@ -8,18 +8,19 @@
 //!                                                of the trace are hits
 //! ```
 //!
-//! * MIN (Belady 1966; Mattson 1970 proves it optimal) is exact where every entry takes the same and every miss is
-//!   stored.
-//! * With different charges the optimum is NP-hard. The bound is PFOO-L (Berger, Beckmann and Harchol-Balter 2018): it
-//!   lets the cache be fuller at one time for being emptier at another. The interval that reaches the limit counts
-//!   as a whole.
+//! * MIN (Belady 1966; Mattson 1970 proves it optimal) is exact where every entry takes the same
+//!   and every miss is stored.
+//! * With different charges the optimum is NP-hard. The bound is PFOO-L (Berger, Beckmann and
+//!   Harchol-Balter 2018): it lets the cache be fuller at one time for being emptier at another.
+//!   The interval that reaches the limit counts as a whole.
 //!
-//! A look-up that follows a store or a removal of its key is no use of the entry before: that interval is left out.
+//! A look-up that follows a store or a removal of its key is no use of the entry before: that
+//! interval is left out.
 //!
 //! # Cost
 //!
-//! MIN: a step in a tree of at most `capacity` numbers for each request and capacity. The bound: two sorts, then
-//! a pass for each capacity.
+//! MIN: a step in a tree of at most `capacity` numbers for each request and capacity. The bound:
+//! two sorts, then a pass for each capacity.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -49,7 +50,8 @@ impl<'a> Optimum<'a> {
         }
     }
 
-    /// The fewest misses, and the fewest missed bytes, of caches of this capacity. MIN does not count bytes.
+    /// The fewest misses, and the fewest missed bytes, of caches of this capacity. MIN does not
+    /// count bytes.
     pub(crate) fn at(&self, capacity: u64) -> Simulation {
         match self {
             Self::Exact(lookahead) => lookahead.simulate(capacity),
@@ -81,8 +83,8 @@ impl<'a> Lookahead<'a> {
         Self { requests, next_use }
     }
 
-    /// Runs MIN. An entry is known by its next use, which no other has; one without is evicted before all others, so
-    /// only the room that it takes until then has to be found.
+    /// Runs MIN. An entry is known by its next use, which no other has; one without is evicted
+    /// before all others, so only the room that it takes until then has to be found.
     fn simulate(&self, capacity: u64) -> Simulation {
         let mut total = Simulation::default();
         let mut uses = BTreeSet::new();
@@ -169,8 +171,8 @@ impl Bound {
     }
 }
 
-/// All intervals. An entry keeps the charge that it was stored with, by which request is the policy's doing: so the
-/// smallest of the key so far is taken.
+/// All intervals. An entry keeps the charge that it was stored with, by which request is the
+/// policy's doing: so the smallest of the key so far is taken.
 fn intervals(workload: &Workload<'_>) -> Vec<Interval> {
     let Lookahead { requests, next_use } = Lookahead::new(workload.requests());
     let mut smallest = HashMap::new();
@@ -246,7 +248,8 @@ mod tests {
 
     #[test]
     fn a_loop_that_is_one_too_long_misses_once_in_so_many_requests_as_fit() {
-        // 0 1 2 miss; 3 evicts 2; 0 1 hit; 2 evicts 1; 3 0 hit; 1 evicts 0; 2 3 hit; 0 evicts 3; 1 2 hit.
+        // 0 1 2 miss; 3 evicts 2; 0 1 hit; 2 evicts 1; 3 0 hit; 1 evicts 0; 2 3 hit; 0 evicts 3; 1
+        // 2 hit.
         let keys: Vec<_> = (0..15).map(|step| step % 4).collect();
         assert_eq!(misses(&keys, 3), 3 + 4);
     }
@@ -320,7 +323,8 @@ mod tests {
         let requests =
             [(1, FETCH), (1, delete), (1, FETCH), (1, store), (1, FETCH), (2, store), (2, FETCH), (1, FETCH)];
         let trace = trace(requests.map(|(key, operation)| (key, 1, operation)));
-        // The second look-up follows a removal. With room for one, the last finds that 2 has taken it.
+        // The second look-up follows a removal. With room for one, the last finds that 2 has taken
+        // it.
         let simulated = |capacity| at(&trace, Unit::Entries, capacity);
         assert_eq!((simulated(1).requests, simulated(1).misses, simulated(2).misses), (5, 3, 2));
         assert_eq!(at(&trace, Unit::Bytes, 2).misses, 2);

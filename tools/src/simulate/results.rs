@@ -72,7 +72,8 @@ pub(crate) fn amount(count: u64, unit: Unit) -> String {
 }
 
 impl Results {
-    /// The smallest and the largest miss ratio in percent, widened to multiples of ten that are apart.
+    /// The smallest and the largest miss ratio in percent, widened to multiples of ten that are
+    /// apart.
     pub(crate) fn percent_range(&self) -> (f64, f64) {
         let percents = || self.rows.iter().flat_map(|row| &row.runs).map(|run| run.miss_ratio() * 100.0);
         let low = (percents().fold(100.0, f64::min) / 10.0).floor() * 10.0;

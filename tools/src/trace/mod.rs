@@ -14,8 +14,8 @@
 //!
 //! # Not here
 //!
-//! Files and their formats: `format`, `binary`, `text`. Times to live are checked where a format has
-//! them, and dropped: a trace is replayed faster than it was recorded.
+//! Files and their formats: `format`, `binary`, `text`. Times to live are checked where a format
+//! has them, and dropped: a trace is replayed faster than it was recorded.
 
 pub(crate) mod binary;
 pub(crate) mod format;
@@ -59,7 +59,8 @@ impl Request {
     }
 }
 
-/// Returns a number whose bits all depend on all bits of `number`: no two numbers give the same (splitmix64).
+/// Returns a number whose bits all depend on all bits of `number`: no two numbers give the same
+/// (splitmix64).
 pub(crate) fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,5 @@
-//! moka and quick_cache for the works that load: with keys that their calls make from a borrowed one on a miss, which have
-//! to be `Vec`s for that.
+//! moka and quick_cache for the works that load: with keys that their calls make from a borrowed
+//! one on a miss, which have to be `Vec`s for that.
 
 use super::quick_cache::{ByteCache, byte_cache};
 use super::{Contender, copy_into};

@@ -43,13 +43,14 @@ pub trait Contender: Send + Sync + 'static {
         hits
     }
 
-    /// As [`get_into`](Self::get_into), by the call that would load the value; false if it was not there. Only asked of those who
-    /// [take part](takes_part).
+    /// As [`get_into`](Self::get_into), by the call that would load the value; false if it was not
+    /// there. Only asked of those who [take part](takes_part).
     fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
         unreachable!("it has no such call: {key:?}, {out:?}")
     }
 
-    /// Stores an entry that expires after `ttl`; false from those who have no lifetimes for single entries.
+    /// Stores an entry that expires after `ttl`; false from those who have no lifetimes for single
+    /// entries.
     fn insert_expiring(&self, _key: &[u8], _value: &[u8], _ttl: Duration) -> bool {
         false
     }
@@ -86,7 +87,8 @@ pub const NAMES: [&str; 15] = [
 pub const DEFAULT_NAMES: [&str; 9] =
     ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "stretto", "lru", "floor"];
 
-/// Whether `name` takes part in works of this kind. The floor knows reads and inserts only; not everybody can load.
+/// Whether `name` takes part in works of this kind. The floor knows reads and inserts only; not
+/// everybody can load.
 pub fn takes_part(name: &str, kind: Kind) -> bool {
     match kind {
         Kind::Load => ["bytecache", "quick_cache", "moka"].iter().any(|loads| name.starts_with(loads)),
@@ -97,7 +99,8 @@ pub fn takes_part(name: &str, kind: Kind) -> bool {
     }
 }
 
-/// Whether `name` keeps its limit as fast as entries come in. The floor has none, and stretto falls behind ([why](stretto)).
+/// Whether `name` keeps its limit as fast as entries come in. The floor has none, and stretto falls
+/// behind ([why](stretto)).
 pub fn evicts(name: &str) -> bool {
     !is_floor(name) && name != "stretto"
 }

@@ -5,7 +5,8 @@ use crate::works::{Kind, Work};
 use ::segcache::{Policy, Value};
 use std::time::Duration;
 
-/// Bytes of a segment, the crate's default; and in a heap that would have few of them, so that eviction has a choice.
+/// Bytes of a segment, the crate's default; and in a heap that would have few of them, so that
+/// eviction has a choice.
 const SEGMENT_BYTES: usize = 1 << 20;
 const FEW_SEGMENTS: usize = 64;
 const SMALL_SEGMENT_BYTES: usize = 128 << 10;

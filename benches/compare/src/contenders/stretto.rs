@@ -1,19 +1,22 @@
-//! stretto: TinyLFU admission and sampled LFU behind locked hash tables. A read returns a guard on the value, so the value
-//! needs no count of its own and is a `Box<[u8]>`.
+//! stretto: TinyLFU admission and sampled LFU behind locked hash tables. A read returns a guard on
+//! the value, so the value needs no count of its own and is a `Box<[u8]>`.
 //!
 //! It stores two 64-bit hashes in place of the key and compares nothing else.
 //!
-//! An insert is in its table at once. One thread of its own admits it later or takes it out again, and another counts the
-//! reads: in races of fewer threads than cores they have cores for themselves.
+//! An insert is in its table at once. One thread of its own admits it later or takes it out again,
+//! and another counts the reads: in races of fewer threads than cores they have cores for
+//! themselves.
 //!
 //! # Not where entries are evicted
 //!
-//! Each eviction goes through all entries to draw five of them (`SampledLFU::fill_sample` in 0.9.0): 10 us with 1,000 entries,
-//! 0.1 ms with 10,000, 3 ms with 400,000. Up to 131,000 inserts wait for that in a queue, and their entries are in the cache
-//! meanwhile; an insert that finds the queue full is dropped. With room for 25,000 entries and new keys coming in as fast as
-//! it takes them it held 156,000. So it hit 0.76 to 0.84 in `aside --scale 16`, where moka hit 0.66, and it took 93 s to come
-//! to rest before it could be measured; the full `aside` has room for 16 times as many entries. Waiting after every few inserts
-//! keeps the limit, but a replay of `hit-ratio` takes minutes to an hour then. That is no race against caches that keep it.
+//! Each eviction goes through all entries to draw five of them (`SampledLFU::fill_sample` in
+//! 0.9.0): 10 us with 1,000 entries, 0.1 ms with 10,000, 3 ms with 400,000. Up to 131,000 inserts
+//! wait for that in a queue, and their entries are in the cache meanwhile; an insert that finds the
+//! queue full is dropped. With room for 25,000 entries and new keys coming in as fast as it takes
+//! them it held 156,000. So it hit 0.76 to 0.84 in `aside --scale 16`, where moka hit 0.66, and it
+//! took 93 s to come to rest before it could be measured; the full `aside` has room for 16 times as
+//! many entries. Waiting after every few inserts keeps the limit, but a replay of `hit-ratio` takes
+//! minutes to an hour then. That is no race against caches that keep it.
 //!
 //! Where everything fits it is filled with pauses (`race::fill`) and then keeps every entry.
 
@@ -27,7 +30,8 @@ use std::time::Duration;
 /// Counters for each entry that fits, as its documentation recommends.
 const COUNTERS_PER_ENTRY: usize = 10;
 
-/// The key as a type of its own: it hashes as a slice does and costs no allocation, since the cache does not keep it.
+/// The key as a type of its own: it hashes as a slice does and costs no allocation, since the cache
+/// does not keep it.
 type Key = [u8; KEY_LEN];
 type Value = Box<[u8]>;
 

@@ -111,7 +111,7 @@ impl Part {
     }
 }
 
-/// What came in since the last gradual move. Every insert writes to it.
+/// The charge that came in since the last gradual move. Every insert writes to it.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     pub(super) came_in: f64,
@@ -153,7 +153,7 @@ pub(super) struct Border {
     left_main: u32,
     /// Shares of near misses at the two looks before, the later one first.
     near_before: [f64; 2],
-    /// What came in since a sign that main is of use.
+    /// The charge that came in since a sign that main is of use.
     quiet: f64,
     /// `came_in` at the last look.
     looked_at: f64,

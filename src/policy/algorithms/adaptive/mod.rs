@@ -164,8 +164,8 @@ pub(crate) struct Adaptive {
     spared_for_newcomer: u32,
     /// Fresh entries of the window whose turn came in this period. See [`Rounds`].
     fresh_seen: u32,
-    /// Whether room has been made since the last newcomer was placed. It is not while the cache
-    /// fills.
+    /// `true` if room has been made since the last newcomer was placed. While the cache fills, none
+    /// is.
     is_full: bool,
     window: Part,
     ghosts: GhostSets,
