@@ -1,4 +1,8 @@
-//! A custom policy, beside two built-in ones: `cargo run --release --example custom_policy`.
+//! A custom eviction policy, compared with two built-in ones.
+//!
+//! ```sh
+//! cargo run --release --example custom_policy
+//! ```
 
 use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
 use bytecache::{Cache, CacheBuilder, Policy};
@@ -9,7 +13,7 @@ use rand_distr::Zipf;
 /// Evicts an entry at random.
 struct Random {
     residents: Vec<EntryId>,
-    /// The index in `residents` of each id.
+    /// The position of each id in `residents`.
     places: Vec<usize>,
     random: SmallRng,
 }
@@ -20,6 +24,7 @@ impl Random {
         Self { residents, places: vec![0; context.ids()], random: SmallRng::seed_from_u64(1) }
     }
 
+    /// Takes an id out of both lists.
     fn forget(&mut self, id: EntryId) {
         let place = self.places[id.index()];
         self.residents.swap_remove(place);
@@ -49,7 +54,7 @@ impl EvictionPolicy for Random {
     }
 
     fn renumber(&mut self, moved: &Renumbering) {
-        // All memory is allocated here, so `bytes` changes only when the index grows.
+        // All memory is allocated here, so that `bytes` changes only when the index grows.
         let mut residents = Vec::with_capacity(moved.ids());
         let mut places = vec![0; moved.ids()];
         for id in self.residents.iter().filter_map(|&old| moved.get(old)) {
@@ -64,7 +69,7 @@ impl EvictionPolicy for Random {
     }
 }
 
-/// Returns the share of hits among requests of which a few keys get most.
+/// Returns the hit ratio for requests in which few keys are popular.
 fn hit_ratio(builder: CacheBuilder) -> Result<f64, Box<dyn std::error::Error>> {
     let cache = builder.max_bytes(1 << 20).shards(1).build()?;
     let mut random = SmallRng::seed_from_u64(2);

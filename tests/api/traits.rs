@@ -186,7 +186,7 @@ fn fail(max_bytes: usize, key_len: usize, policy: &str) -> Result<(), Box<dyn St
 #[test]
 fn a_boxed_error_is_of_the_type_of_what_failed() {
     assert!(fail(1 << 20, 1, "lru").is_ok());
-    assert!(fail(1 << 20, 1, "random").unwrap_err().is::<ParsePolicyError>());
+    assert!(fail(1 << 20, 1, "no-policy").unwrap_err().is::<ParsePolicyError>());
     assert!(fail(1_000, 1, "lru").unwrap_err().is::<BuildError>());
     assert!(fail(1 << 20, 70_000, "lru").unwrap_err().is::<Error>());
 }

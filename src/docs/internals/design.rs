@@ -93,10 +93,10 @@
 //! Policies with counted visits read two bits beside the location. Ordered policies get touches
 //! through a log. Readers write to it without a lock, and a writer drains it before any decision.
 //!
-//! Calls come in the order of the papers: room is made first, then the new entry takes its place.
-//! The order matters. A clock that had the new entry in its queue already could evict it when its
-//! hand comes round. So each file reads like its paper. Most policies agree with their references
-//! request by request: [`policies`](super::super::policies) lists the differences.
+//! Calls come in the order of the papers: room is made first, then the new entry gets its place.
+//! The order matters. If CLOCK placed the new entry first, its hand could reach that entry and
+//! evict it. So each file reads like its paper. Most policies agree with their references request
+//! by request: [`policies`](super::super::policies) lists the differences.
 //!
 //! The new entry gets its place late, when the next access begins (`policy/arrival.rs`). By then
 //! the memory that this touches has been prefetched, and the bucket of the next key is on its way.
@@ -267,8 +267,8 @@
 //! The cost of an operation is the number of lines that it waits for.
 //!
 //! * The bucket is prefetched before the slot is taken (reads) or before the lock (writes). Writes
-//!   also prefetch the next bucket, where the search for a new key often goes on. The last
-//!   entry gets its place in the policy meanwhile.
+//!   also prefetch the next bucket, where the search for a new key often continues. Meanwhile the
+//!   last entry gets its place in the policy.
 //! * An eviction's lines are prefetched four victims ahead.
 //! * All lines of an entry are prefetched once its tag has matched, since only the first line tells
 //!   where the value begins.

@@ -49,8 +49,8 @@ super::built_in::policies! {
     TinyLfu(TinyLfuConfig) => tiny_lfu::TinyLfu,
     /// GreedyDual-Size with frequency: small entries rather than large ones. `"gdsf"`.
     Gdsf => gdsf::Gdsf,
-    /// An S3-FIFO that measures itself: no fixed parameters, and small entries rather than large
-    /// ones. The default. `"adaptive"`.
+    /// Two CLOCKs, a window and a main part. The border between them moves by measurement, and
+    /// small entries stay rather than large ones. The default. `"adaptive"`.
     #[default]
     Adaptive(AdaptiveConfig) => adaptive::Adaptive,
 }
