@@ -7,14 +7,17 @@
 //!                     | the top down    |            |          |
 //! ```
 //!
-//! Bucket, extra and tag are read from the hash after the bits of the shard have been shifted out.
+//! The bits of the shard are shifted out before the bucket and the extra bits are read. The tag is
+//! not shifted.
 //! The default hasher is ahash with random seeds for each cache, so that nobody can choose keys
 //! that collide. The result of a custom hasher is mixed once more: the fields above demand more of
 //! a hash than a `HashMap` does.
 //!
 //! # Invariants
 //!
-//! 1. The fields do not overlap if a shard has fewer than 2^32 buckets.
+//! 1. The fields do not overlap if a cache has at most 256 shards, and a shard fewer than 2^32
+//!    buckets. With more shards, up to four bits of the tag are extra bits as well. Then the index
+//!    compares a few more keys.
 //! 2. A tag is never 0.
 
 use core::any::Any;

@@ -27,8 +27,8 @@ pub(crate) fn prefetch<T>(address: *const T) {
 
 /// Like [`prefetch`], but for all lines of `bytes` bytes from `start` on.
 ///
-/// There are instructions that ask for a line to be written. Not every processor that this is
-/// compiled for has them, and where they exist nothing was faster with them.
+/// Also for lines that will be written: not every processor that this is compiled for has a
+/// prefetch for writes.
 #[inline]
 pub(crate) fn prefetch_all<T>(start: *const T, bytes: usize) {
     // A `while` loop: a stepped range takes twice the instructions.

@@ -44,8 +44,7 @@ pub(crate) fn max_entries(ids: usize) -> usize {
     ids / 100 * MAX_LOAD_PERCENT + ids % 100 * MAX_LOAD_PERCENT / 100
 }
 
-/// Converts a number that fits 32 bits, such as an id, a chunk or a
-/// charge.
+/// Converts a number that fits 32 bits, such as an id, a chunk or a charge.
 #[inline]
 pub(crate) fn to_u32(number: usize) -> u32 {
     debug_assert!(u32::try_from(number).is_ok());

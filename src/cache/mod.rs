@@ -332,7 +332,7 @@ impl Cache {
         Target { shard: &self.inner.shards[number], hash: hash.within_shard(self.inner.shard_bits), number }
     }
 
-    /// Returns the shard with the number of a target.
+    /// Returns the shard with this number. See [`Target::number`].
     pub(crate) fn shard(&self, number: usize) -> &Shard {
         &self.inner.shards[number]
     }

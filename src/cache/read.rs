@@ -114,8 +114,8 @@ impl Cache {
     /// The value is `None` if there is no entry. Each value was the current one at some time during
     /// the call. Every key counts as a read for the policy and for the statistics.
     ///
-    /// While `each` runs, it holds the chunks of the keys that are still to come among sixteen.
-    /// Like the closure of [`view`](Self::view), it may use the cache.
+    /// Keys are read sixteen at a time. While `each` runs, the chunks of the remaining keys of the
+    /// sixteen are held. Like the closure of [`view`](Self::view), `each` may use the cache.
     ///
     /// # Cost
     ///
@@ -199,7 +199,7 @@ impl Cache {
         target.shard.find_served(target.hash, key, Access::Peek, &mut Slot::take()).is_some()
     }
 
-    /// Reads the keys of a batch. Each chunk is held from the guess of its entry until `each` has
+    /// Reads the keys of a batch. The chunk of an entry is held from its guess until `each` has
     /// returned.
     #[inline(always)]
     fn read_batch(

@@ -54,14 +54,14 @@
 //! | live, dead | of bytes in the ring: of a present entry, or of one that has left |
 //! | relocate | to copy a live entry out of a chunk |
 //! | clean | to empty a chunk by relocating its entries |
-//! | retire | to give up a chunk that has been cleaned |
+//! | retire | to give up a chunk in which nothing is live |
 //! | reclaim | to get a retired chunk back once no reader can see it |
 //! | hold | what keeps a chunk from being reused while a reader reads it |
 //! | slot | a word of a thread in which a reader publishes a hold |
 //! | pin | a [`Value`](crate::Value)'s count on its chunk; an epoch pin protects the list of threads' records |
 //! | stamp | a word of an entry's header that holds a time |
 //! | removal (of an entry with deadlines) | the end of its lifetime and its stale period, from which its space may be taken back |
-//! | touch log, miss log | hashes or ids that readers leave for the policy, without a lock |
+//! | touch log, miss log | ids of read entries, and hashes of missed keys, that readers leave for the policy, without a lock |
 //! | survivors | live entries that were relocated |
 //! | timing wheel | the structure that finds entries whose deadline has passed |
 //! | flight | one load in progress |

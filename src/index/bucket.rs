@@ -18,11 +18,12 @@
 //!
 //! # Synchronization
 //!
-//! * [`Bucket::set_location`] (Release) pairs with [`Bucket::live_again`] (Acquire). So a reader
-//!   that gets a location sees the bytes of its entry.
+//! * [`Bucket::set_location`] and [`Bucket::move_location`] (Release) pair with
+//!   [`Bucket::live_again`] (Acquire). So a reader that gets a location sees the bytes of its
+//!   entry.
 //! * Tags are Relaxed. A reader may see a new tag with an old location, or an old tag with a new
-//!   location. It compares the key, and either finds another key, or an entry that was present when
-//!   the read began.
+//!   location. It compares the key. Either the key is another one, or the entry was present at some
+//!   time during the read.
 //! * The overflow count is Relaxed, like the tags. It is raised before the entry that it counts is
 //!   published.
 //! * Visits are Relaxed loads and stores, by readers and by the holder of the lock. Visits may be

@@ -16,10 +16,11 @@
 //! # Synchronization
 //!
 //! Readers see a whole table through [`Kept`](crate::reclaim::Kept), and lanes as `bucket.rs` says.
-//! A search finds a key that is present throughout, because the tag of its lane does not change. In
-//! a table that was replaced, a reader finds the entries of that time, or nothing once its memory
-//! was given back. So it believes neither result: it checks whether the table is still the current
-//! one, and otherwise searches again.
+//! A search finds a key that is present throughout, because the tag of its lane does not change.
+//!
+//! A table that was replaced shows entries of an earlier time, or none once its memory was given
+//! back. So a reader accepts no result of such a table: it checks that its table is still the
+//! current one, and otherwise searches again.
 //!
 //! # Not here
 //!

@@ -22,7 +22,8 @@ use super::{EntryId, EvictionPolicy, Newcomer, Residents};
 
 /// The entry that came last, while it is being stored or waits for its place.
 ///
-/// The flags are cells, as a policy asks for the newcomer's charge while it evicts.
+/// The flags are cells, because a policy may ask for the newcomer's charge while it evicts, which
+/// borrows the arrival.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     newcomer: Newcomer,
@@ -105,7 +106,7 @@ impl Arrival {
         self.is_being_stored.replace(false)
     }
 
-    /// Takes the store of the newcomer back. Returns `true` if the policy has not evicted it
+    /// Takes back the store of the newcomer. Returns `true` if the policy has not evicted it
     /// meanwhile.
     pub(crate) fn cancel(&self, policy: &mut dyn EvictionPolicy) -> bool {
         let was_being_stored = self.is_being_stored.replace(false);

@@ -322,8 +322,9 @@ impl PolicyContext {
     /// use bytecache::Policy;
     /// use bytecache::policy::{PolicyContext, Recency};
     ///
-    /// let context = PolicyContext::new(1000, 1 << 20); assert_eq!((context.ids(),
-    /// context.max_entries(), context.capacity()), (1000, 1000, 1 << 20));
+    /// let context = PolicyContext::new(1000, 1 << 20);
+    /// assert_eq!((context.ids(), context.max_entries()), (1000, 1000));
+    /// assert_eq!(context.capacity(), 1 << 20);
     /// assert_eq!(Policy::Lru.build(&context).recency(), Recency::Ordered);
     /// ```
     #[must_use]

@@ -45,8 +45,9 @@ pub fn simulate(policy: &Policy, capacity: u64, unit: Unit, requests: impl IntoI
 /// use bytecache::Policy;
 /// use bytecache::policy::{Request, Unit, simulate, simulate_custom};
 ///
-/// let requests = || (0..100).map(|step| Request { hash: step % 4, charge: 1 }); let custom =
-/// simulate_custom(|context| Policy::Mru.build(&context), 3, Unit::Entries, requests());
+/// let requests = || (0..100).map(|step| Request { hash: step % 4, charge: 1 });
+/// let mru = |context| Policy::Mru.build(&context);
+/// let custom = simulate_custom(mru, 3, Unit::Entries, requests());
 /// assert_eq!(custom, simulate(&Policy::Mru, 3, Unit::Entries, requests()));
 /// ```
 #[must_use]

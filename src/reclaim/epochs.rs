@@ -1,8 +1,8 @@
 //! Grace periods for values behind a pointer that is replaced: the list of threads' records.
 //!
 //! This is the only file that names `crossbeam_epoch`. The crate has a collector of its own, so
-//! that pins of other crates do not delay it. Only writers pin, while they scan the list. No
-//! closure of a caller runs under a pin.
+//! that pins of other crates do not delay it. A thread pins only while it scans or replaces the
+//! list of records. No closure of a caller runs under a pin.
 //!
 //! # Synchronization
 //!

@@ -5,7 +5,7 @@
 //!   chunks of rings   readers whose slots name them          when no slot names them
 //!                     (slots.rs)                             and no value pins them
 //!   replaced tables   any thread, while the shard lives      pages at once, addresses never
-//!   lists of records  writers that scan the slots            after a grace period (epochs.rs)
+//!   lists of records  threads that scan or replace them      after a grace period (epochs.rs)
 //! ```
 //!
 //! This module hands out two proofs. A [`Hold`] proves that bytes are not overwritten: those of one

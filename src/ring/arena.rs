@@ -6,8 +6,9 @@
 //!    written to it.
 //! 2. No access goes beyond the arena's end. Such an access would panic.
 //! 3. Only the holder of the shard's write lock writes bytes, and only where no [`Live`] location
-//!    points to: past the fill mark of a chunk. The exceptions are an entry's first word and its
-//!    stamps, which are always accessed atomically.
+//!    points: into room that was just taken in a chunk. The exceptions are an entry's first word
+//!    and its stamps, which are always accessed atomically. Memory that is given back to the system
+//!    becomes zero: [`Arena::release`] has its own duties.
 //!
 //! # Synchronization
 //!
@@ -332,7 +333,7 @@ impl Arena {
             let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
             // SAFETY:
             // * the two words are in the arena and aligned;
-            // * they are past the fill mark of the open chunk (invariant 3).
+            // * they are in room that was just taken: nothing in it is live (invariant 3).
             unsafe { words.write([key_word, value_word]) };
         }
         if !first.is_plain() {
@@ -354,8 +355,8 @@ impl Arena {
     fn copy_in(&self, offset: usize, bytes: &[u8]) {
         let to = self.at(offset, bytes.len());
         // SAFETY:
-        // * the target is in the arena, past the fill mark of the open chunk: no thread reads or
-        //   writes it (invariant 3);
+        // * the target is in the arena, in room that was just taken: no thread reads or writes it
+        //   (invariant 3);
         // * `bytes` borrows from outside that range: the arena hands out live bytes only.
         unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
     }

@@ -1,11 +1,13 @@
 //! Chunks: their states, and the pins that keep a chunk from being reused.
 //!
 //! ```text
-//!             open               seal               retire              no slot names it,
-//!   free ------------> open ------------> sealed ------------> retired    all values dropped
-//!    ^ ^                                                           |             |
-//!    | +-- put_to_use -- absent                                    +-------------+
-//!    +------------------------------- collect_freed <--------------+
+//!   absent -- put_to_use --> free -- open --> open -- seal --> sealed -- retire --> retired
+//!      ^                      |  ^                              |                      |   ^
+//!      +----- give_back ------+  |                              +-- begin_cleaning     |   |
+//!                                |                                    v                |   |
+//!                                |                                 cleaning -- retire -+---+
+//!                                |                                                     |
+//!                                +--- collect_freed: no slot names it, no value pins it
 //! ```
 //!
 //! # Invariants
@@ -15,15 +17,15 @@
 //! 2. A value pins a chunk from a live location only, while a slot names the chunk or the write
 //!    lock is held. So the ring's own pin is still there. A copy of a value pins the chunk that
 //!    this value has pinned already.
-//! 3. The thread that brings the word to zero, and no other thread, marks the chunk freed. Only
-//!    then may its bytes be written again.
+//! 3. The thread that ends the last pin, and no other thread, marks the chunk freed. Only then may
+//!    its bytes be written again.
 //! 4. A chunk that values hold without the ring's own pin owns one count of the ring's `Arc`. The
 //!    thread that frees the chunk drops this count. So pinned chunks outlive the cache.
 //!
 //! # Synchronization
 //!
-//! * [`PinWord::unpin`] (Release) pairs with the Acquire fence of the thread that finds the word at
-//!   zero. So all reads of the chunk happen before it is freed.
+//! * [`PinWord::unpin`] and [`PinWord::drop_own`] (Release) pair with the Acquire fence of the
+//!   thread that ends the last pin. So all reads of the chunk happen before it is freed.
 //! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire). So these reads also
 //!   happen before the next write to the chunk.
 
@@ -248,6 +250,7 @@ impl PinWord {
 
     /// Ends the ring's own pin. No slot names the chunk any more.
     pub(super) fn drop_own(&self) -> Unpinned {
+        // Release: pairs with the fence in `ended`.
         Self::ended(self.word.fetch_sub(OWN, Ordering::Release) - OWN)
     }
 
@@ -261,9 +264,10 @@ impl PinWord {
         Unpinned::Last { marked: marked(after) }
     }
 
-    /// Resets the word of a freed chunk. For the thread that found it at zero.
+    /// Resets the word of a freed chunk. For the thread that ended the last pin.
     pub(super) fn renew(&self) {
-        // Relaxed: no thread loads it before `FreedSet::mark` (Release).
+        // Relaxed: no thread pins the chunk before `FreedSet::mark` (Release). A recount may load
+        // the word earlier, and finds no mark to remove.
         self.word.store(OWN, Ordering::Relaxed);
     }
 

@@ -12,8 +12,8 @@
 //!
 //! 1. `live(run) <= fill(run) <= bytes(run)`, and the sum of `live` is the ring's charge. A run
 //!    counts at its first chunk.
-//! 2. A chunk is written only while it is open, by the holder of the shard's lock, past its fill
-//!    mark.
+//! 2. Only the holder of the shard's lock writes entries, into room that was just taken: past the
+//!    former fill mark of a chunk or run.
 //! 3. The bytes at a published location stay as they are until the pins of its chunk reach zero.
 //! 4. A chunk is retired only when no index lane points into it.
 //! 5. While chunks are cleaned, the entries without a dead mark are exactly those that index lanes
@@ -376,8 +376,8 @@ impl Ring {
         }
     }
 
-    /// Marks the entry at a live location dead. No lane points to it any more. Retires its chunk if
-    /// it is sealed and nothing else in it is live.
+    /// Marks a written entry dead. No lane points to it, or none ever did. Retires its chunk if it
+    /// is sealed and nothing else in it is live.
     #[inline]
     pub(crate) fn kill(&mut self, location: Location) {
         let charge = self.shared.arena.layout(location).charge();

@@ -310,8 +310,8 @@ impl RingShared {
         // No borrow of the ring is used after this.
         let ended = unsafe { PinWord::unpin(NonNull::from(word)) };
         if let Unpinned::Last { marked } = ended {
-            // SAFETY: this thread has brought the pins to zero, so the chunk's count of the `Arc`
-            // is its own to drop (chunk.rs, invariants 3 and 4).
+            // SAFETY: this thread has ended the last pin, so the chunk's count of the `Arc` is its
+            // own to drop (`chunk.rs`, invariants 3 and 4).
             let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
             ring.waiting_counts.take();
             ring.free(chunk, marked);
@@ -325,7 +325,7 @@ impl RingShared {
 
     /// Ends the ring's own pin on a chunk without live entries that no slot names.
     pub(super) fn drop_own(self: &Arc<Self>, chunk: ChunkId) {
-        // Before the pin ends, the count of the `Arc` is there for the last value (chunk.rs,
+        // Before the pin ends, the count of the `Arc` is there for the last value (`chunk.rs`,
         // invariant 4).
         let count = self.count_for_last_value();
         match self.pins[chunk.index()].drop_own() {
@@ -398,7 +398,7 @@ impl RingShared {
         // last value.
         if self.is_orphan.load(Ordering::Relaxed) != 0 {
             // SAFETY: the ring is being dropped or gone, so no reader is left. This thread has
-            // found the pins at zero, so no value holds the chunk.
+            // ended the last pin, so no value holds the chunk.
             unsafe { self.release(chunk, span) };
         }
         for chunk in chunk.0..chunk.0 + span {

@@ -6,8 +6,8 @@
 //!
 //! # Synchronization
 //!
-//! Relaxed throughout: the word is a limit and orders nothing. Loads give bytes back on the thread
-//! that drops them last.
+//! Relaxed throughout: the word is a limit and orders nothing. The bytes of a flight are given back
+//! without the shard's lock, by the thread that drops it last.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The cleaner: how full the ring may be, and which chunk is emptied next.
 //!
 //! ```text
-//!   sealed chunk with the fewest live bytes -> its entries move to the survivors -> retired -> free
+//!   sealed chunk with the fewest live bytes -> its entries are relocated -> retired -> free
 //! ```
 //!
 //! A little is cleaned with each store, so that chunks are ready when they are needed. The cleaner
@@ -20,22 +20,23 @@ use crate::ring::{ChunkId, Home, Ring, Stream, Window};
 use crate::stats::WriteCounts;
 use crate::units::{EntryId, Location};
 
-/// Chunks that cleaning keeps ready, one part in this many: enough to write to while readers that
-/// the system has preempted hold some others. At least one for fresh entries and one for survivors.
+/// Cleaning keeps one chunk in this many ready for writing. So writers can go on while preempted
+/// readers hold other chunks.
 const READY_SHARE: usize = 64;
+/// The fewest chunks that are kept ready: one for fresh entries and one for survivors.
 const MIN_READY: usize = 2;
-/// Chunks' worth of bytes that are unused in the open chunks, and in the one whose entries are
-/// leaving. In a ring of few chunks fewer, as each is much of it.
+/// The bytes that open chunks and the chunk that is being cleaned leave unused, in chunks. A ring
+/// of less than [`FEW_CHUNKS`] reserves half of that, as a chunk is a large part of it.
 const HALF_USED: usize = 2;
 const FEW_CHUNKS: usize = 64;
-/// Bytes that are cleaned for each byte stored. Above the write amplification that the governor
-/// aims at, so that cleaning keeps up.
+/// Bytes that are cleaned for each byte stored. This is more than the write amplification that the
+/// governor aims at, so that cleaning keeps up.
 const CLEAN_AHEAD: usize = 4;
 /// The cost of looking at an entry that is cleaned, in bytes of copying.
 const LOOK_COST: usize = 64;
 /// A chunk is worth cleaning if at least this part of it is dead.
 const WORTH_CLEANING: usize = 8;
-/// Chunks that are opened between two looks at what is resident of absent ones.
+/// Chunks that are opened between two releases of memory that absent chunks still have.
 const RELEASE_EVERY: u64 = 64;
 
 /// Returns how many chunks a ring of `chunks` keeps ready for small entries.
@@ -166,13 +167,14 @@ impl Cleaner {
         charge: usize,
     ) {
         let chunks = entries.ring().counts();
-        // One fewer than there is room for: chunks that are about to empty by themselves are let
-        // alone.
+        // One fewer than the capacity leaves room for, so that chunks which are about to empty by
+        // themselves are not cleaned.
         let ready = (self.ready - 1).max(MIN_READY);
         if chunks.free >= ready || free_chunks(entries.ring(), account) >= ready {
             return;
         }
-        // Not for those that were waiting when it was last looked: their readers may take long.
+        // The slots are scanned only for chunks that were retired since the last scan: the readers
+        // of the others may take long.
         if entries.ring().waiting() > self.waiting_seen {
             entries.ring_mut().reclaim();
         } else if chunks.retired > 0 {
@@ -188,7 +190,7 @@ impl Cleaner {
                 Cleaned::Nothing | Cleaned::Stuck
             )
         {
-            // To look again at once would show the same chunks.
+            // Until more is stored, a search would find the same chunks.
             self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
         }
     }
@@ -266,7 +268,7 @@ fn relocate_to_chunk(entries: &mut Entries, id: EntryId, from: Location, window:
     entries.relocate(id, from, stream).or_else(|| {
         entries.ring_mut().has_free(1);
         let is_open = entries.ring_mut().open_next(stream, window);
-        // Rather among entries of another age than not at all.
+        // Entries of another age are better neighbours than no chunk at all.
         let streams = if is_open { [stream; 3] } else { Stream::OF_CHUNKS };
         streams.into_iter().find_map(|stream| entries.relocate(id, from, stream))
     })

@@ -4,8 +4,8 @@
 //!   hash -> lane (its number is the entry's id) -> location in the ring -> header, key, value
 //! ```
 //!
-//! Lanes change here only. The ring's chunks are opened, cleaned and retired by the
-//! [`Cleaner`](super::cleaner::Cleaner) and the writer, through [`Entries::ring_mut`].
+//! Only this file changes locations in lanes. The [`Cleaner`](super::cleaner::Cleaner) and the
+//! writer open, clean and retire the ring's chunks, through [`Entries::ring_mut`].
 //!
 //! # Invariants
 //!
@@ -45,9 +45,9 @@ impl Entries {
     pub(super) const WRITTEN_BYTES: usize = offset_of!(Self, ring) + Ring::WRITTEN_BYTES;
 
     pub(super) fn new(table: Arc<Table>, ring: Ring, hasher: KeyHasher, shard_bits: u32) -> Self {
-        // SAFETY: a shard has one `Entries`, in the state that its lock guards, and lends the token
-        // to nobody else: the field is private, and borrows of it end within the methods of this
-        // type.
+        // SAFETY: a shard has one `Entries`, in the state that its lock guards. The field is
+        // private. Its borrows, and each `Live` made with them, borrow this `Entries`, so they end
+        // before the lock is free.
         let token = unsafe { WriteToken::new() };
         Self { index: Index::new(table), ring, hasher, shard_bits, token }
     }
@@ -88,7 +88,7 @@ impl Entries {
         self.hasher.hash(self.ring.entry(live).key).within_shard(self.shard_bits)
     }
 
-    /// Returns the entry with an id, if there is one. Any id will do.
+    /// Returns the entry with an id, or `None` if there is none. Any id is allowed.
     #[inline]
     pub(super) fn live(&self, id: EntryId) -> Option<Live<'_>> {
         self.index.table().live(id, &self.token)
@@ -112,8 +112,8 @@ impl Entries {
     pub(super) fn id_at(&self, location: Location) -> Option<EntryId> {
         let hash = self.hash_of(self.ring.live_at(location, &self.token)?);
         let found = self.index.table().find_location(hash, location);
-        // A hasher of the user's own that does not keep to its hashes must not make entries
-        // immortal.
+        // With a custom hasher whose hashes change, the entry must still be found, or it could
+        // never be evicted.
         found.or_else(|| self.index.search(location, &self.token))
     }
 

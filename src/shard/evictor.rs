@@ -114,7 +114,7 @@ pub(super) struct Evictor {
 }
 
 impl Evictor {
-    /// An evictor with a new policy, whose bytes the account holds.
+    /// Creates the evictor of a new policy, whose bytes the account holds.
     pub(super) fn new(policy: Box<dyn EvictionPolicy>, factory: PolicyFactory) -> Self {
         Self { bytes: policy.bytes(), policy, factory, capacity: 0, examined: 0, is_outdated: false }
     }
@@ -181,7 +181,7 @@ impl Evictor {
         pending.arrival.begin(&mut *self.policy, newcomer);
     }
 
-    /// Takes an insert back for which no space was found. Returns `true` if the policy has not
+    /// Takes back an insert for which no space was found. Returns `true` if the policy has not
     /// evicted the entry meanwhile.
     pub(super) fn undo_insert(&mut self, pending: &Pending) -> bool {
         pending.arrival.cancel(&mut *self.policy)
@@ -196,7 +196,7 @@ impl Evictor {
         self.policy.update(id, old_charge, charge);
     }
 
-    /// Takes an update back for which no space was found.
+    /// Takes back an update for which no space was found.
     pub(super) fn undo_update(&mut self, pending: &Pending, id: EntryId, old_charge: usize, charge: usize) {
         self.settle(pending);
         self.policy.update(id, charge_u32(charge), charge_u32(old_charge));
@@ -339,7 +339,8 @@ impl ResidentSource for Source<'_> {
     }
 }
 
-/// Charges are at most 2 GiB and a chunk, an eighth of the largest shard and what is rounded up.
+/// Converts a charge. It always fits: key and value are at most an eighth of the largest shard,
+/// which is 2 GiB, and the rest is less than a chunk.
 fn charge_u32(charge: usize) -> u32 {
     debug_assert!(u32::try_from(charge).is_ok());
     #[allow(clippy::cast_possible_truncation, reason = "see above")]

@@ -95,7 +95,7 @@ impl Writer<'_> {
                 None => {}
                 Some(removal) if removal > now.tick() => next = Some(next.map_or(removal, |next| next.min(removal))),
                 Some(_) => {
-                    // Once. The policy learns of reads before it learns of removals.
+                    // Once: the policy learns of reads before it learns of removals.
                     if !core::mem::replace(&mut has_drained, true) {
                         self.drain_touches();
                     }
@@ -144,8 +144,8 @@ impl Writer<'_> {
         }
         let reached = self.shard.time.reached();
         if now.tick().get() - reached.get() > u64::from(HORIZON / 2) {
-            // The clock has jumped by more than a year. What lies so far back is taken out at once,
-            // as its stamps could not be distinguished from those of what is stored now.
+            // The clock has jumped by more than a year. All entries that are due are taken out at
+            // once, as their stamps could not be distinguished from those of new entries.
             self.expire_up_to(usize::MAX);
         } else if self.state.deadlines.is_empty() {
             self.expire_up_to(0);

@@ -10,8 +10,8 @@
 //! # Synchronization
 //!
 //! The tree is for the holder of the shard's lock. A flight gives its bytes back on the thread that
-//! drops the last reference to it. Tasks leave at any time, but come, and have seats added, under
-//! the lock alone: so the counters are Relaxed.
+//! drops the last reference to it. Tasks may leave at any time. They join, and seats are added,
+//! only under the lock. So the counters are Relaxed.
 
 use core::any::Any;
 use std::collections::BTreeMap;
@@ -150,7 +150,8 @@ impl FlightBytes {
 
 impl Drop for FlightBytes {
     fn drop(&mut self) {
-        self.account.give_flight(self.bytes.load(Ordering::Relaxed)); // The last who refers to the flight.
+        // Relaxed: no other reference to the flight is left.
+        self.account.give_flight(self.bytes.load(Ordering::Relaxed));
     }
 }
 

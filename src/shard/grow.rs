@@ -22,9 +22,9 @@ use crate::units::{LANES, MAX_LOAD_PERCENT};
 
 /// The index grows to this many times its size at most, however small the first entries are.
 const MAX_GROWTH: usize = 8;
-/// It is made for at least one part in so many more entries.
+/// The index grows by at least one part in so many of its entries.
 const MIN_GROWTH: usize = 32;
-/// The bytes by which a policy's arrays may be larger than in proportion, as it rounds sizes up.
+/// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
 const POLICY_ROUNDING: usize = 1024;
 
 impl Writer<'_> {
@@ -46,9 +46,8 @@ impl Writer<'_> {
     fn grow_index(&mut self) {
         let buckets = self.state.entries.table().buckets();
         let wanted = self.wanted_buckets();
-        // A large step while there is memory that nothing uses yet. Later the ring would have to
-        // pay for both tables. Else twice the size at most. If the ring cannot pay for that, a
-        // smaller step.
+        // While there is unused memory, one large step: later the ring would have to pay for both
+        // tables. Otherwise at most twice the size, and less if the ring cannot pay for that.
         let large = wanted.min(buckets * MAX_GROWTH);
         let unused = self.shard.account.left() / 4 * 3;
         let first = if self.growth_bytes(large) <= unused { large } else { wanted.min(buckets * 2) };
@@ -102,8 +101,8 @@ impl Writer<'_> {
         if !self.leaves_room_for_wheel(wanted) || !self.take_from_ring(self.growth_bytes(wanted), MIN_CHUNKS) {
             return false;
         }
-        // These bytes are given back also if the policy panics. Those of the table, if a hasher
-        // does.
+        // The guards give the bytes back on a panic: the first one if the policy panics, both if a
+        // hasher does.
         let _passing = self.shard.account.lend(passing);
         let lent = self.shard.account.lend(table_bytes(wanted));
         let table = Table::new(wanted, self.state.entries.table().bits());

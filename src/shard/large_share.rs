@@ -6,9 +6,9 @@
 use crate::ring::{Home, Ring};
 use crate::stats::WriteCounts;
 
-/// The part of what is stored that large entries are where they share runs.
+/// Large entries share runs where they are at least this part of the bytes that are stored.
 const MOSTLY_LARGE: (u64, u64) = (3, 4);
-/// A stretch over which that is looked at is this part of the ring.
+/// That part is measured over one part in so many of the ring's bytes.
 const STRETCH_SHARE: u64 = 4;
 
 /// Weighs the large entries among those that are stored.

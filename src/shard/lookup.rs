@@ -1,7 +1,7 @@
 //! Searches without the lock: from a key to its entry, while writers change both.
 //!
-//! No other code reads the table and the ring without the shard's lock. Models in `loom/` run it as
-//! it is.
+//! No other code searches a table without the shard's lock. Models in `loom/` run this code as it
+//! is.
 //!
 //! # Synchronization
 //!
@@ -53,13 +53,14 @@ impl Guess<'_> {
     pub(crate) const NONE: Self = Self(None);
 }
 
-/// The steps without an entry that a reader takes in one call. Its slot comes free in between.
+/// The most steps that one call of [`Lookup::meet`] takes without an entry. The slot is free
+/// between calls.
 const STEPS_A_MEETING: usize = 64;
 
 /// The result of advancing a walk.
 pub(crate) enum Meeting<T> {
     Entry(T),
-    /// Nothing yet.
+    /// No entry in the steps of this call.
     Nobody,
     End,
 }
@@ -82,8 +83,8 @@ impl Lookup {
         // Ends: each round but the last follows a writer's change of the entry.
         loop {
             let reached = reached();
-            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for
-            // changing, and what was found in the round before is not used any more.
+            // SAFETY: `slot` was borrowed mutably, so nothing that it found before this call is in
+            // use. The result of the round before was dropped.
             let (found, stamps) = unsafe { self.seek(hash, key, slot) }?;
             if let Some(verdict) = check(found.live, stamps, reached) {
                 return Some((found, verdict));
@@ -102,18 +103,20 @@ impl Lookup {
         'search: loop {
             let table = self.table.load();
             for candidate in table.candidates(hash) {
-                // All lines of the entry at once, as the first one says where its value is.
+                // All lines of the entry at once. Otherwise the header must arrive before the
+                // address of the value is known.
                 self.ring.prefetch(candidate.location());
                 slot.hold(self.ring.address_of(candidate.location()));
-                // SAFETY: the slot names the entry, and names another only in the next round: this
-                // one's is not used then.
+                // SAFETY: the slot names the entry, with a fence after that. It names another one
+                // only in the next round, in which this result is not used.
                 let Some(live) = (unsafe { self.look_again(table, candidate, slot.into()) }) else { continue 'search };
                 let (entry, stamps) = self.ring.entry_with_stamps(live);
                 if is_same(entry.key, key) {
                     return Some((FoundEntry { lane: candidate.lane(), live, value: entry.value }, stamps));
                 }
             }
-            fence(Ordering::Acquire); // Pairs with the Release fence of `Buckets::release`: see the head of this file.
+            // Acquire: pairs with the Release fence of `Buckets::release`, see the module.
+            fence(Ordering::Acquire);
             if self.table.is_current(table) {
                 return None;
             }
@@ -135,12 +138,13 @@ impl Lookup {
             let table = self.table.load();
             let mut next = *walk;
             let step = table.step(&mut next);
-            // SAFETY: nothing that was found by this slot is left: the caller had to lend it for
-            // changing, and what was found in the round before is not used any more.
+            // SAFETY: `slot` was borrowed mutably, so nothing that it found before this call is in
+            // use. The result of the round before was dropped.
             let live = if let Step::Lane(id) = step { unsafe { self.hold_lane(table, id, slot) } } else { None };
-            fence(Ordering::Acquire); // Pairs with the Release fence of `Buckets::release`, as in a search that finds nothing.
+            // Acquire: pairs with the Release fence of `Buckets::release`, see the module.
+            fence(Ordering::Acquire);
             if !self.table.is_current(table) {
-                continue; // The table may have been emptied. The step is taken again in the next one.
+                continue; // The table may have been emptied. The next round takes the step again.
             }
             *walk = next;
             match (step, live) {
@@ -171,8 +175,8 @@ impl Lookup {
         loop {
             let candidate = table.candidate(id)?;
             slot.hold(self.ring.address_of(candidate.location()));
-            // SAFETY: the slot names the entry, and names another only in the next round: this
-            // one's is not used then.
+            // SAFETY: the slot names the entry, with a fence after that. It names another one only
+            // in the next round, in which this result is not used.
             let live = unsafe { self.look_again(table, candidate, slot.into()) };
             if live.is_some() || !self.table.is_current(table) {
                 return live;
@@ -189,10 +193,11 @@ impl Lookup {
     #[inline(always)]
     unsafe fn look_again<'a>(&'a self, table: &'a Table, candidate: Candidate<'a>, hold: Hold<'a>) -> Option<Live<'a>> {
         if !self.table.is_current(table) {
-            return None; // Nothing would ever change in it.
+            return None; // Writers do not change lanes of a replaced table, so they prove nothing.
         }
-        // SAFETY: the slot is as the caller says, and the table was just seen to be the present
-        // one.
+        // SAFETY:
+        // * the duties for the slot are the caller's;
+        // * the table was just seen to be the current one, after the slot named the entry.
         unsafe { candidate.look_again(hold) }
     }
 
@@ -221,8 +226,8 @@ impl Lookup {
         if !holds.names(place, self.ring.address_of(candidate.location())) {
             return None;
         }
-        // SAFETY: as was just seen, the slot names the entry. What it names was named before the
-        // fence, and does not change while the holds are borrowed.
+        // SAFETY: the slot was just seen to name the entry. It was named before the fence of
+        // `Batch::hold`, and names nothing else while the holds are borrowed.
         let live = unsafe { self.look_again(table, candidate, holds.into()) }?;
         let (entry, stamps) = self.ring.entry_with_stamps(live);
         // An entry with stamps needs the time that was reached before it was found.

@@ -1,8 +1,8 @@
 //! A shard: one ring, its index and its policy under one write lock. Readers go past the lock.
 //!
 //! ```text
-//!   readers   Lookup: table, ring     lookup.rs  read.rs  walk.rs      no lock, a slot of the thread
-//!             TouchLog                touch.rs
+//!   readers   Lookup: table, ring     lookup.rs  read.rs  walk.rs   no lock, a slot of the thread
+//!             TouchLog, MissLog       touch.rs  misses.rs
 //!             ShardTime               lifetimes.rs  idle.rs
 //!
 //!   writers   lock -> State
@@ -11,11 +11,12 @@
 //!               Cleaner               cleaner.rs       how full the ring is, what is emptied
 //!               Deadlines             deadlines.rs     timing wheel
 //!               Flights               flights.rs       loads under way
-//!             Writer                  writer.rs        makes them work together: see its list of files
+//!             Writer                  writer.rs        makes them work together: see its list
 //! ```
 //!
-//! A part of the state keeps its fields to itself. The cleaner and the evictor use the entries; no
-//! part knows any other. The [`Writer`] makes them work together.
+//! A part of the state keeps its fields to itself. The cleaner, the evictor and the deadlines use
+//! the entries. Otherwise no part knows another: the [`Writer`] makes them work together.
+//! `tests/layering.rs` checks that.
 //!
 //! # Invariants
 //!
@@ -142,10 +143,10 @@ impl<T> core::ops::Deref for CachePadded<T> {
 
 /// The state that the shard's lock guards.
 ///
-/// The words that each store writes lie in three cache lines, together with the lock, as another
-/// core mostly has these lines. It begins the state and ends with the first fields of the ring. All
-/// that follows is mostly in the caches of all cores. So the evictor's part of it, [`Pending`], is
-/// apart from the [`Evictor`].
+/// Each store writes to the lock, and to the fields from the start of the state to the first ones
+/// of the ring. They fill three cache lines, which mostly come from another core. The fields after
+/// them are mostly read, so all cores have them in their caches. Each store changes [`Pending`], so
+/// it is apart from the [`Evictor`].
 #[repr(C)]
 pub(crate) struct State {
     pending: Pending,
@@ -168,7 +169,7 @@ impl State {
         let (ring, table) = (self.entries.ring(), self.entries.table());
         ring.prefetch_tail();
         self.evictor.prefetch(&self.pending);
-        // Its location is known when the next one is announced.
+        // Only its lane: its location is known when the next victim is announced.
         table.prefetch_lane(self.pending.announced().newest());
         let victim = self.pending.announced().oldest();
         table.prefetch_lane(victim.id);
@@ -192,8 +193,8 @@ fn table_bytes(buckets: usize) -> usize {
 }
 
 impl Shard {
-    /// Returns the budget that a shard of this kind needs. If that is more than it has, one that
-    /// has so much may need more again.
+    /// Returns the budget that a shard of this kind needs at least. The result depends on
+    /// `config.budget`: a shard with a larger budget may need more.
     pub(crate) fn min_budget(config: &ShardConfig) -> usize {
         config.needed(MIN_BUCKETS, &*config.policy(MIN_BUCKETS))
     }

@@ -1,8 +1,8 @@
 //! Prefetches of a store.
 //!
-//! With several writers, another core has mostly written last to what they share: the lock, the
-//! state, the policy, the end of the ring, the next victims. Each line takes as long as one from
-//! memory (`docs::internals::design`, "Several writers"). A store prefetches what has a fixed
+//! With several writers, the lines that they share were mostly last written by another core: the
+//! lock, the state, the policy, the end of the ring, the next victims. Each takes as long as a line
+//! from memory (`docs::internals::design`, "Several writers"). A store prefetches what has a fixed
 //! address before it takes the lock, and the rest after that. The store before it may have
 //! prefetched the same lines to another core.
 

@@ -1,7 +1,8 @@
 //! Reading: finding an entry, noting the visit, and handing out its value.
 //!
-//! A hit costs two dependent cache misses (bucket and entry), and most misses cost one. There is no
-//! lock and no allocation. A key whose visits are at their maximum causes no shared write.
+//! A read that finds its entry fetches two lines from memory, one after the other: the bucket, then
+//! the entry. Most reads that find nothing fetch one. There is no lock and no allocation. Under a
+//! policy that counts visits, a read of a key with the most visits writes to no shared line.
 
 use super::lookup::{FoundEntry, Guess};
 use super::{Shard, State};
@@ -72,7 +73,7 @@ impl Shard {
         access: Access,
         slot: &'a mut Slot,
     ) -> Option<(FoundEntry<'a>, Freshness)> {
-        // The time is read before the entry is searched for: see `expiry/mod.rs`.
+        // The reached time is loaded before the search: see `expiry/mod.rs`.
         let found = self.lookup.find(
             hash,
             key,
@@ -116,7 +117,7 @@ impl Shard {
         }
     }
 
-    /// Logs that no entry was found, if the policy wants to know and the key is one of those that
+    /// Logs a read that found nothing, if the policy wants misses and this key is one of those that
     /// are reported.
     #[inline(always)]
     pub(crate) fn note_miss(&self, hash: KeyHash) {
@@ -125,7 +126,8 @@ impl Shard {
         }
     }
 
-    /// Not inlined, as hits would pay for it: the path that they share needs more registers.
+    /// Logs a miss. Not inlined, as hits would pay for it: the path that they share needs more
+    /// registers.
     #[inline(never)]
     fn log_miss(&self, hash: KeyHash) {
         if let Some(misses) = &self.misses {
@@ -133,7 +135,7 @@ impl Shard {
         }
     }
 
-    /// Drains the full log, if the lock is free, and then logs the touch.
+    /// Drains the logs, if the lock is free, and then logs the touch.
     #[cold]
     fn touch_after_draining(&self, id: EntryId, stripe: u32) -> Visit {
         let drained = self.try_write(|writer| writer.drain_touches()).is_some();

@@ -26,16 +26,16 @@ impl Writer<'_> {
     fn drain(&mut self, touches: &TouchLog) {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         touches.drain(|id| {
-            // A touch may be older than the entry that has the id by now, or the id older than the
-            // index.
+            // The id may belong to another entry by now, or to none: entries leave, and a larger
+            // index gives them other ids.
             if entries.live(id).is_some() {
                 evictor.touch(pending, id);
             }
         });
     }
 
-    /// Takes the flight of a key out, as what it loads may be older than what the key stands for
-    /// from now on.
+    /// Detaches the flight of a key, so that its result is not stored. The result may be older than
+    /// this write.
     #[inline]
     pub(super) fn detach_flight(&mut self, key: &[u8]) {
         if !self.state.flights.is_empty() {
@@ -43,7 +43,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Takes all flights out.
+    /// Detaches all flights.
     pub(crate) fn detach_flights(&mut self) {
         self.state.flights.clear();
     }
@@ -79,8 +79,7 @@ impl Writer<'_> {
         self.state.entries.unlink(id, hash);
     }
 
-    /// Notes an entry for the listener that was to be stored, and that the policy has evicted
-    /// before.
+    /// Notes an entry for the listener that the policy evicted before it was published.
     #[inline]
     pub(super) fn note_removal(&mut self, draft: &Draft<'_>) {
         if self.shard.listener.is_some() && !draft.stamps.present().is_negative() {

@@ -19,7 +19,7 @@ const WORTH_EMPTYING: (usize, usize) = (7, 8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     OneEntry,
-    /// Some of them will have to be moved, so another run of this length is wanted.
+    /// Some of its entries will have to be relocated, so a second run of this length is wanted.
     SeveralEntries,
 }
 
@@ -68,8 +68,8 @@ impl Writer<'_> {
     }
 
     fn write_alone(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
-        // First, as it may clean. Nothing may look for the lane of an entry that is written and not
-        // published.
+        // Before the entry is written, as this may clean. Cleaning looks up lanes, and an entry has
+        // none until it is published.
         self.after_opening();
         let is_free = if span == 1 { self.free_chunk() } else { self.free_run(span, Purpose::OneEntry) };
         if !is_free {
@@ -82,7 +82,7 @@ impl Writer<'_> {
     /// Frees `span` adjacent chunks. Returns `false` if that needs waiting.
     fn free_run(&mut self, span: usize, purpose: Purpose) -> bool {
         let run = span * self.ring().chunk_bytes();
-        // The policy evicts so much before entries that are in the way of a shared run are evicted.
+        // The policy evicts this many bytes before entries in the way of a shared run are evicted.
         let (wanted, by_policy) = match purpose {
             Purpose::OneEntry => (1, 0),
             Purpose::SeveralEntries => (2, run),

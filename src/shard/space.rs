@@ -28,7 +28,7 @@ pub(super) const MAX_FRUITLESS: usize = 3;
 /// Quarters of a chunk that the policy evicts while no survivor can be moved. After that, the
 /// survivors are evicted.
 const MAX_STUCK: usize = 8;
-/// The number of times that a store yields to readers which hold all that could be emptied.
+/// The number of times that a store yields to readers that hold all chunks which could be freed.
 const YIELDS: usize = 16;
 
 /// No space could be had without waiting.
@@ -183,8 +183,8 @@ impl Writer<'_> {
         cleaner.relocate(entries, counts, location, window).is_some()
     }
 
-    /// Evicts the rest of the chunk that is being cleaned. That is less than a chunk. By policy,
-    /// the whole cache might have to go before any chunk is free.
+    /// Evicts the remaining entries of the chunk that is being cleaned, which frees it. If the
+    /// policy chose, it might have to evict almost everything before any chunk is empty.
     #[cold]
     fn evict_what_is_cleaned(&mut self) {
         let Some((chunk, mut at)) = self.state.cleaner.give_up() else { return };
@@ -216,7 +216,7 @@ impl Writer<'_> {
 
     /// Gives one chunk in use back to the system. Returns `false` if none can be freed.
     fn give_chunk_back(&mut self) -> bool {
-        // One is kept, or cleaning would have nowhere to put survivors.
+        // Two are freed and one is kept. Otherwise cleaning would have no place for survivors.
         let given = self.free_chunks_in_use(2) && self.ring_mut().give_back();
         if given {
             self.shard.account.give(self.ring().chunk_bytes());
@@ -224,7 +224,8 @@ impl Writer<'_> {
         given
     }
 
-    /// Accounts for what the policy has allocated by now, as far as there is memory for it.
+    /// Accounts for the memory that the policy has allocated. If there is too little for all of it,
+    /// the account stays as it is.
     pub(super) fn account_for_policy(&mut self) {
         let bytes = self.state.evictor.policy().bytes();
         let known = self.state.evictor.bytes();

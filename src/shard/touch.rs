@@ -1,9 +1,9 @@
 //! The touch log: reads of which an ordered policy has not yet learned.
 //!
 //! Readers log without the lock. Each stripe is an array that they fill from its beginning. The
-//! holder of the shard's lock drains it in order. A thread logs to one stripe, and drains that
-//! itself if it is full. So the touches of a single thread arrive in the order of its reads, and
-//! none is lost.
+//! holder of the shard's lock drains it in order. A thread logs to one stripe. If the stripe is
+//! full, the thread drains the log itself, or drops the touch if another thread has the lock. So
+//! with one thread, touches arrive in the order of its reads, and none is lost.
 //!
 //! # Synchronization
 //!
@@ -45,7 +45,7 @@ impl TouchLog {
     pub(crate) fn push(&self, thread: u32, id: EntryId) -> bool {
         let Stripe { used, places } = &self.stripes[thread as usize % self.stripes.len()];
         if used.load(Ordering::Relaxed) >= self.capacity {
-            return false; // Seen without writing to the line, so that a full log costs readers little.
+            return false; // Without a write to the line, so that a full log costs readers little.
         }
         // AcqRel pairs with the Release store of `drain`: a place is filled after it was emptied.
         let place = used.fetch_add(1, Ordering::AcqRel);

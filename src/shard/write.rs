@@ -1,13 +1,14 @@
 //! Storing, updating and removing an entry.
 //!
 //! ```text
-//!   insert   a lane is chosen -> policy: insert -> evict -> bytes are written -> lane is published
-//!   update                       policy: update -> evict -> bytes are written -> lane is changed
+//!   insert   choose a lane -> policy: prepare_insert -> evict -> write bytes -> publish the lane
+//!   update                    policy: update         -> evict -> write bytes -> change the lane
 //! ```
 //!
-//! The policy knows a new entry from the first step on, so it may evict that entry at once. Readers
-//! know it from the last step on. Nothing looks for an entry's lane between the writing of its
-//! bytes and its publication.
+//! The policy learns of a new entry before room is made, so it may evict that entry at once. It
+//! inserts the entry when the next access begins (`policy/arrival.rs`). Readers find the entry from
+//! the last step on. Nothing looks for its lane between the writing of its bytes and its
+//! publication.
 
 use super::State;
 use super::expire::Presence;
@@ -63,17 +64,17 @@ impl Writer<'_> {
         self.drain_touches();
         let needs_time = self.shard.rules.need_time(lifetime);
         let is_over = needs_time && self.shard.rules.end_at_once(lifetime);
-        // First, as creating the wheel may evict what is there. A store that is declined creates
-        // none.
+        // Before the present entry is looked up, as creating the wheel may evict it. A store that
+        // is declined creates no wheel.
         let schedule =
             if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
                 Ok(None)
             } else {
                 self.schedule(lifetime, hash).map(Some)
             };
-        // Here the bucket is still on its way. Only before an access, by which the policy would
-        // settle anyway; and not if the index is full, as that eviction is to weigh the entry that
-        // came last.
+        // The last newcomer gets its place while the bucket is being fetched. Only where the policy
+        // would settle it next in any case. Not if the index is full: the eviction that makes room
+        // in it is to compare the newcomer with the others.
         if condition == Condition::Always && !is_over && schedule.is_ok() && self.state.entries.have_room() {
             let State { evictor, pending, .. } = &mut *self.state;
             evictor.settle(pending);
@@ -85,7 +86,7 @@ impl Writer<'_> {
             _ => self.detach_flight(key),
         }
         if condition == Condition::IfPresent && !is_fresh {
-            // The caller's value is newer than what is being loaded, or is in its stale period.
+            // The caller's value is newer than a load in progress, and than a stale entry.
             self.remove_present(present, RemovalCause::Replaced);
             return Ok(Stored::Declined);
         }
@@ -184,7 +185,7 @@ impl Writer<'_> {
         let Some(location) = self.write_entry(&layout, draft) else {
             let State { evictor, pending, counts, .. } = &mut *self.state;
             if !evictor.undo_insert(pending) {
-                counts.inserts += 1; // And evicted while space was sought.
+                counts.inserts += 1; // The policy evicted it while space was made.
             }
             return Err(NoSpace);
         };

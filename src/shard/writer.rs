@@ -1,8 +1,8 @@
 //! The writer of a shard: the holder of its lock, and what happens when the lock is taken and given
 //! back.
 //!
-//! A writer does its work by the parts of [`State`], which don't know each other. The files below
-//! are its methods. Each one calls only those before it:
+//! A writer does its work by the parts of [`State`]. The files below are its methods. Each one
+//! calls only those before it:
 //!
 //! ```text
 //!   remove.rs     take an entry out, and note it for the listener; bring the policy up to date
@@ -39,7 +39,8 @@ pub(crate) struct Writer<'a> {
     pub(super) state: MutexGuard<'a, State>,
     /// The time, once it was asked for.
     now: Option<Now>,
-    /// The entry that is being written again with other stamps. What it was leaves unnoticed.
+    /// The entry that is being written again with other stamps. The listener is not notified of
+    /// its former state.
     pub(super) rewritten: Option<EntryId>,
     /// Entries of which the listener will be notified.
     pub(super) removals: Option<Box<Removals>>,
@@ -50,7 +51,7 @@ impl Drop for Writer<'_> {
     fn drop(&mut self) {
         if !self.has_finished {
             self.state.counts.evictions += self.state.entries.len() as u64;
-            self.detach_flights(); // What they load may be older than what was to be written.
+            self.detach_flights(); // Their results may be older than the write that panicked.
             self.empty();
         }
     }
@@ -133,7 +134,7 @@ impl Writer<'_> {
         state.pending.clear();
         state.deadlines.clear();
         state.evictor.set_outdated();
-        // What a panic kept from being done.
+        // A panic while the index grew may have left this undone.
         state.deadlines.account_for_growth(&self.shard.account);
         self.note_reached();
     }

@@ -117,12 +117,12 @@
 //! | `unpin` | Release | The fence in `ended`: this value's reads happen before the chunk is freed, by any thread. |
 //! | `drop_own` | Release | The same fence. It also passes on what the scan of the slots has acquired: the ends of reads that never took a value. |
 //! | `ended`, at zero | Acquire fence | Only the thread that found zero needs it. No other thread changes the word then: pins come from live locations, and marks from pins. |
-//! | `renew` | Relaxed store | No thread loads the word before the chunk is in the freed set, which is a Release. |
+//! | `renew` | Relaxed store | No thread pins the chunk before it is in the freed set, which is a Release. A recount may load the word earlier, and finds no mark to remove. |
 //! | `mark`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. The order of the word's changes includes them. |
 //! | `has_values` | Acquire | `unpin`: a ring that is dropped frees its memory after the reads of values that have ended. Elsewhere it is a hint. |
 //! | `span`, `back` | Relaxed | Stored under the lock before the chunk's first location is published. Loaded by holders of a pin or a location, or by the thread that frees the chunk. |
 //!
-//! The thread that brings the word to zero owns a count of the ring's `Arc`. `drop_own` adds that
+//! The thread that ends the last pin owns a count of the ring's `Arc`. `drop_own` adds that
 //! count before it ends the ring's own pin, so the last value finds it, on any thread. loom does
 //! not see the counts of the `Arc`, so models track them in `Counts` of `ring/shadow.rs`.
 //!
