@@ -272,7 +272,7 @@ impl Slot {
         //   the process ends from inside a frame, the locals are destroyed first, but the list
         //   keeps a record whose slots are in use;
         // * a record that serves only this slot is kept by the count that `take_alone` has left to
-        //   `drop`.
+        //   `give_up_record`.
         unsafe { self.record.as_ref() }
     }
 

@@ -1,13 +1,13 @@
 //! The live target: how full a ring may be.
 //!
-//! The fuller the ring, the more live bytes lie in the chunk that is cleaned next. So more is
-//! copied for each byte stored (the *write amplification*). That depends on the policy and the
-//! traffic. If entries die in the order in which they came, whole chunks empty, and 97 % costs
-//! nothing. If they die at random, the cost is 1 / (1 - v) with v = e^(-(1-v)/target), which is 3.6
-//! at 85 %.
+//! The fuller the ring, the more live bytes lie in the chunk that is cleaned next, and have to be
+//! relocated. The bytes written for each byte stored, relocations included, are the *write
+//! amplification*. It depends on the policy and the traffic. If entries die in the order in which
+//! they came, whole chunks empty, and it stays at 1 even with a target of 97 %. If they die at
+//! random, it is 1 / (1 - v) with v = e^(-(1-v)/target), which is 3.6 at 85 %.
 //!
-//! So the target is steered. It goes down while the amplification of the last stretch was above a
-//! limit, and up while it was below another.
+//! So the target is steered. It goes down if the amplification of the last stretch was above a
+//! limit, and up if it was below another.
 
 /// Targets are in parts of this.
 pub(crate) const FULL: u32 = 1 << 16;
@@ -21,7 +21,7 @@ pub(crate) const HIGHEST_SHARE: f64 = HIGHEST as f64 / FULL as f64;
 const LOWEST: u32 = FULL * 79 / 100;
 const STEP_DOWN: u32 = FULL / 100;
 const STEP_UP: u32 = FULL / 400;
-/// Smaller, as it may come once for each chunk.
+/// The step down if entries had to be evicted. Small, as it may come once for each chunk.
 const STEP_CROWDED: u32 = FULL / 2000;
 /// The write amplification above which the target goes down, and the one below which it goes up, in
 /// tenths.

@@ -59,7 +59,7 @@
 //! the third stream and 88 % without it. The amount of copying is the same.
 //!
 //! A governor sets the largest live share of the ring. It is at most 97.5 %, and falls to 79 % as
-//! the bytes copied for each byte stored approach 3.
+//! the bytes written for each byte stored, relocations included, approach 3.
 //!
 //! ## Runs
 //!
