@@ -144,24 +144,9 @@ fn while_two_are_relocated(at_last: u32, read: fn(&Readers)) {
 /// of readers may be Relaxed: the fence of a reader's hold comes before them.
 #[test]
 fn who_sees_a_change_sees_what_was_done_before_it() {
-    explore(1, || {
-        let (mut writer, readers) = idling(&[(b'a', EARLY)]);
-        let done = Arc::new(AtomicUsize::new(0));
-        let first = {
-            let done = Arc::clone(&done);
-            readers.spawn(move |readers| {
-                done.store(1, Ordering::Relaxed);
-                readers.put_off(b'a', 20);
-            })
-        };
-        let second = readers.spawn(move |readers| {
-            if readers.idle_stamp(b'a') == 20 {
-                assert_eq!(done.load(Ordering::Relaxed), 1);
-            }
-        });
+    a_change_is_seen_with_what_was_done_before(|writer, changing| {
         writer.relocate(b'a');
-        first.join().unwrap();
-        second.join().unwrap();
+        changing.join().unwrap();
     });
 }
 
@@ -170,22 +155,30 @@ fn who_sees_a_change_sees_what_was_done_before_it() {
 /// Fails if the exchange in `end_relocation` is Relaxed.
 #[test]
 fn who_sees_a_stamp_that_has_arrived_sees_what_was_done_before_it_was_changed() {
-    explore(1, || {
+    a_change_is_seen_with_what_was_done_before(|writer, changing| {
+        writer.relocate_while(b'a', || changing.join().unwrap());
+    });
+}
+
+/// Runs `relocate` while one thread does something and then changes the stamp of `a`, and another
+/// looks at that stamp.
+fn a_change_is_seen_with_what_was_done_before(relocate: fn(&mut Writer, thread::JoinHandle<()>)) {
+    explore(1, move || {
         let (mut writer, readers) = idling(&[(b'a', EARLY)]);
         let done = Arc::new(AtomicUsize::new(0));
-        let first = {
+        let changing = {
             let done = Arc::clone(&done);
             readers.spawn(move |readers| {
                 done.store(1, Ordering::Relaxed);
                 readers.put_off(b'a', 20);
             })
         };
-        let second = readers.spawn(move |readers| {
+        let looking = readers.spawn(move |readers| {
             if readers.idle_stamp(b'a') == 20 {
                 assert_eq!(done.load(Ordering::Relaxed), 1);
             }
         });
-        writer.relocate_while(b'a', || first.join().unwrap());
-        second.join().unwrap();
+        relocate(&mut writer, changing);
+        looking.join().unwrap();
     });
 }
