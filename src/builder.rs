@@ -520,8 +520,8 @@ impl CacheBuilder {
     /// more, and within 4 % if the entries are larger than 4 KiB. Smaller shards may hold fewer.
     /// Keys are not divided evenly between shards: see [`docs::sizing`](crate::docs::sizing).
     ///
-    /// Returns `usize::MAX` if no cache of this builder can hold so many entries of this size. The
-    /// builder's own `max_bytes` is ignored.
+    /// Returns `usize::MAX` if no cache of this builder can hold `entries` entries of this size.
+    /// The builder's own `max_bytes` is ignored.
     ///
     /// # Cost
     ///
@@ -536,7 +536,7 @@ impl CacheBuilder {
     /// assert!((28 << 20..36 << 20).contains(&max_bytes));
     /// let cache = builder.max_bytes(max_bytes).build()?;
     ///
-    /// // No cache can hold so many.
+    /// // No cache can hold that many entries.
     /// assert_eq!(Cache::builder().bytes_for(usize::MAX, 24, 256), usize::MAX);
     /// # Ok::<(), bytecache::BuildError>(())
     /// ```

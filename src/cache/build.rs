@@ -17,7 +17,7 @@ use crate::removal::{Listener, Notifier};
 use crate::shard::{NoShard, Options, PolicyBytes, Shard, ShardConfig};
 use crate::stats::{LoadCounts, ReadCounts};
 
-/// The stripes of counters take at most one part in so many of the memory.
+/// The divisor of the memory that gives the most bytes for stripes of counters.
 const COUNTS_SHARE: usize = 256;
 /// The largest number of stripes.
 const MAX_STRIPES: usize = 64;
@@ -59,7 +59,7 @@ impl Shared {
 }
 
 impl CacheConfig {
-    /// Returns the configuration of each of so many shards.
+    /// Returns the configuration of each of `shards` shards.
     fn shard(&self, sizes: Sizes, shards: usize, shared: &Shared) -> ShardConfig {
         ShardConfig {
             budget: sizes.max_bytes.saturating_sub(overhead(sizes.max_bytes)) / shards,
@@ -71,7 +71,7 @@ impl CacheConfig {
         }
     }
 
-    /// Returns the error of a cache that is too small for so many shards, or `None` if it is not.
+    /// Returns the error of a cache that is too small for `shards` shards, or `None` if it is not.
     fn too_small(&self, sizes: Sizes, shards: usize) -> Option<BuildError> {
         let shared = Shared::new(None, 0);
         let mut min_bytes = 0;

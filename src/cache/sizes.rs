@@ -17,13 +17,13 @@ use crate::shard::MAX_SHARD_BYTES;
 const MAX_SHARDS: usize = 1 << 12;
 /// The largest cache, in bytes.
 const MAX_BYTES: u64 = MAX_SHARDS as u64 * MAX_SHARD_BYTES;
-/// An entry takes at most one part in so many of its shard.
+/// The divisor of a shard that gives its largest entry.
 const ENTRY_SHARE: usize = 8;
 /// The default limit for an entry, in bytes, if an eighth of the cache is not less.
 const DEFAULT_ENTRY_BYTES: usize = 512 << 10;
 /// The smallest shard by default, in bytes: an entry of the default limit fits into it.
 const MIN_DEFAULT_SHARD_BYTES: usize = ENTRY_SHARE * DEFAULT_ENTRY_BYTES;
-/// The default number of shards for each core: with so many, writers seldom meet.
+/// The default number of shards for each core: with this many, writers seldom meet.
 const SHARDS_PER_CORE: usize = 4;
 
 /// Returns the largest `max_bytes` of a cache.

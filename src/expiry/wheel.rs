@@ -89,7 +89,7 @@ fn bit(slot: Slot) -> u64 {
 }
 
 impl Wheel {
-    /// Creates a wheel for so many `members`, none of which is filed.
+    /// Creates a wheel for `members` members, none of which is filed.
     pub(crate) fn new(members: usize, now: Tick) -> Self {
         let alone = |node| Link { prev: node, next: node };
         Self {
@@ -110,7 +110,7 @@ impl Wheel {
         self.filed = 0;
     }
 
-    /// Returns the bytes of a wheel for so many `members`, its allocations included.
+    /// Returns the bytes of a wheel for `members` members, its allocations included.
     pub(crate) fn footprint(members: usize) -> usize {
         size_of::<Self>() + (SLOTS + members) * size_of::<Link>() + members * size_of::<u32>()
     }

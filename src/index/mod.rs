@@ -346,12 +346,12 @@ impl Index {
         self.len < self.max_len
     }
 
-    /// Returns the most entries that a table of so many buckets may have.
+    /// Returns the most entries that a table of `buckets` buckets may have.
     pub(crate) fn max_len_of(buckets: usize) -> usize {
         max_entries(buckets * LANES)
     }
 
-    /// Returns the fewest buckets for so many entries.
+    /// Returns the fewest buckets for `entries` entries.
     pub(crate) fn buckets_for(entries: usize) -> usize {
         let mut buckets = entries / LANES + 1;
         while Self::max_len_of(buckets) < entries {

@@ -2,7 +2,7 @@
 
 use super::EntryId;
 
-/// In the place of a new number: no table has so many lanes.
+/// In the place of a new number: no table has this many lanes.
 const NOT_RESIDENT: u32 = u32::MAX;
 
 /// The new ids of all residents, after the index has grown.

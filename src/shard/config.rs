@@ -98,7 +98,7 @@ impl ShardConfig {
         MIN_CHUNKS.max(MIN_LARGEST * span).max(span + MIN_OTHERS)
     }
 
-    /// Creates a policy for so many buckets.
+    /// Creates a policy for `buckets` buckets.
     pub(super) fn policy(&self, buckets: usize) -> Box<dyn EvictionPolicy> {
         let max_entries = Index::max_len_of(buckets);
         (self.options.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, self.budget as u64))

@@ -45,7 +45,7 @@ impl Presence {
 }
 
 impl Writer<'_> {
-    /// Takes out entries that are due, in at most so many steps of the wheel.
+    /// Takes out entries that are due, in at most `steps` steps of the wheel.
     #[inline]
     pub(super) fn expire_due(&mut self, steps: usize) {
         if !self.state.deadlines.is_empty() {

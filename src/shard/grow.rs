@@ -82,7 +82,7 @@ impl Writer<'_> {
     }
 
     /// Returns `true` if a first entry with a deadline still finds room for its wheel once the
-    /// index has so many buckets. Only in the smallest shards it may not.
+    /// index has `wanted` buckets. Only in the smallest shards it may not.
     fn leaves_room_for_wheel(&self, wanted: usize) -> bool {
         if self.state.deadlines.has_wheel() {
             return true;
@@ -95,7 +95,7 @@ impl Writer<'_> {
         self.shard.account.left() + in_use * ring.chunk_bytes() >= needed + more
     }
 
-    /// Replaces the index by one of so many buckets. Returns `false` if there is no memory for it.
+    /// Replaces the index by one of `wanted` buckets. Returns `false` if there is no memory for it.
     fn grow_index_to(&mut self, wanted: usize) -> bool {
         let passing = self.passing_bytes(wanted);
         if !self.leaves_room_for_wheel(wanted) || !self.take_from_ring(self.growth_bytes(wanted), MIN_CHUNKS) {

@@ -32,12 +32,12 @@ pub(crate) struct MissLog {
 }
 
 impl MissLog {
-    /// Creates an empty log with room for so many misses between two writes.
+    /// Creates an empty log with room for `places` misses between two writes.
     pub(crate) fn new(places: usize) -> Self {
         Self { used: AtomicU32::new(0), places: (0..places).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// Returns the bytes that a log with so many places allocates.
+    /// Returns the bytes that a log with `places` places allocates.
     pub(crate) const fn footprint(places: usize) -> usize {
         places * size_of::<AtomicU64>()
     }

@@ -1,7 +1,7 @@
 //! When this process has nothing left to do.
 //!
 //! A contender with threads of its own goes on for a while after a slice. That would slow down
-//! whoever is measured next.
+//! the contender that is measured next.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// Operations between two looks at the stop flag.
 const BLOCK: usize = 64;
 
-/// Inserts after which a contender that is filled does what it has put off. The shortest queue of
+/// Inserts after which a contender that is filled does its deferred work. The shortest queue of
 /// them holds twice as many, and an entry that finds it full is dropped.
 const INSERTS_UNTIL_SETTLED: u64 = 1 << 16;
 

@@ -43,8 +43,8 @@ pub trait Contender: Send + Sync + 'static {
         hits
     }
 
-    /// As [`get_into`](Self::get_into), by the call that would load the value; false if it was not
-    /// there. Only asked of those who [take part](takes_part).
+    /// Like [`get_into`](Self::get_into), by the call that would load the value; false if it was
+    /// not there. Only asked of those who [take part](takes_part).
     fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
         unreachable!("it has no such call: {key:?}, {out:?}")
     }
@@ -60,7 +60,7 @@ pub trait Contender: Send + Sync + 'static {
         false
     }
 
-    /// Does now what the cache has put off.
+    /// Does the deferred work of the cache.
     fn settle(&self) {}
 }
 
@@ -87,8 +87,8 @@ pub const NAMES: [&str; 15] = [
 pub const DEFAULT_NAMES: [&str; 9] =
     ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "stretto", "lru", "floor"];
 
-/// Whether `name` takes part in works of this kind. The floor knows reads and inserts only; not
-/// everybody can load.
+/// Returns `true` if `name` takes part in works of this kind. The floor knows reads and inserts
+/// only; not everybody can load.
 pub fn takes_part(name: &str, kind: Kind) -> bool {
     match kind {
         Kind::Load => ["bytecache", "quick_cache", "moka"].iter().any(|loads| name.starts_with(loads)),
@@ -99,8 +99,8 @@ pub fn takes_part(name: &str, kind: Kind) -> bool {
     }
 }
 
-/// Whether `name` keeps its limit as fast as entries come in. The floor has none, and stretto falls
-/// behind ([why](stretto)).
+/// Returns `true` if `name` keeps its limit as fast as entries come in. The floor has none, and
+/// stretto falls behind ([why](stretto)).
 pub fn evicts(name: &str) -> bool {
     !is_floor(name) && name != "stretto"
 }
@@ -110,7 +110,7 @@ pub fn compact(names: &[&'static str]) -> impl Iterator<Item = &'static str> {
     names.iter().filter(|name| evicts(name)).map(|&name| if name == "tinyufo" { "tinyufo-compact" } else { name })
 }
 
-/// Whether `name` is a floor rather than a cache.
+/// Returns `true` if `name` is a floor rather than a cache.
 pub fn is_floor(name: &str) -> bool {
     name.starts_with("floor")
 }
