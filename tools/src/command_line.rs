@@ -33,13 +33,27 @@ Options:
 Each command but generate works without a trace, on a generated mixture.
 ";
 
-/// What the arguments of a command ask for.
+/// More threads than this are a slip of the hand.
+pub(crate) const MAX_THREADS: usize = 1024;
+
+/// The request that the arguments of a command make.
 #[derive(Debug)]
 pub(crate) enum Asked<T> {
     /// A text about the options.
     Help,
     /// The command with these options.
     Run(T),
+}
+
+#[cfg(test)]
+impl<T> Asked<T> {
+    /// Returns the options, or the word "help".
+    pub(crate) fn options(self) -> Result<T, String> {
+        match self {
+            Self::Run(options) => Ok(options),
+            Self::Help => Err("help".to_owned()),
+        }
+    }
 }
 
 /// A command: how to read its arguments, and how to do its work.

@@ -95,11 +95,7 @@ mod tests {
     use super::*;
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
-        match parse(arguments.iter().map(OsString::from).collect()) {
-            Ok(Asked::Run(options)) => Ok(options),
-            Ok(Asked::Help) => Err("help".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+        parse(arguments.iter().map(OsString::from).collect()).map_err(|error| error.to_string())?.options()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytecache::Policy;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
-use crate::command_line::Asked;
+use crate::command_line::{Asked, MAX_THREADS};
 use crate::trace::format::Format;
 use crate::values::{self, count_up_to};
 
@@ -36,9 +36,6 @@ Options:
       --csv FILE         writes the rows to FILE as well
   -h, --help             prints this
 ";
-
-/// More threads than this are a slip of the hand.
-const MAX_THREADS: usize = 1024;
 
 /// How to replay what.
 #[derive(Debug)]
@@ -124,11 +121,7 @@ mod tests {
     use super::*;
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
-        match parse(arguments.iter().map(OsString::from).collect()) {
-            Ok(Asked::Run(options)) => Ok(options),
-            Ok(Asked::Help) => Err("help".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+        parse(arguments.iter().map(OsString::from).collect()).map_err(|error| error.to_string())?.options()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use lexopt::ValueExt;
 
 use super::capacity::{self, Capacity};
 use super::picture::Picture;
-use crate::command_line::Asked;
+use crate::command_line::{Asked, MAX_THREADS};
 use crate::trace::format::Format;
 use crate::values::{self, count_up_to};
 
@@ -42,9 +42,6 @@ Options:
       --seed NUMBER      seed of the mixture (default: 1)
   -h, --help             prints this
 ";
-
-/// More threads than this are a slip of the hand.
-const MAX_THREADS: usize = 1024;
 
 /// What to simulate over what.
 #[derive(Debug)]
@@ -148,11 +145,7 @@ mod tests {
     use super::*;
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
-        match parse(arguments.iter().map(OsString::from).collect()) {
-            Ok(Asked::Run(options)) => Ok(options),
-            Ok(Asked::Help) => Err("help".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+        parse(arguments.iter().map(OsString::from).collect()).map_err(|error| error.to_string())?.options()
     }
 
     #[test]
