@@ -3,7 +3,7 @@
 //! A line that one core writes and another one uses travels between them each time. This keeps
 //! operations from running in parallel. A clock shows it only on a machine with many cores, so
 //! these tests count it. Two threads call operations in turns. Every access that they make to a
-//! word of `sync.rs` is recorded with its line. A *shared write* is a store or a read-modify-write
+//! word of `sync/` is recorded with its line. A *shared write* is a store or a read-modify-write
 //! to a line that the other thread has read or written, anywhere in the run.
 //!
 //! The numbers are exact, as they do not depend on the order of the threads. An operation that met

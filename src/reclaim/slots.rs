@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 use super::Published;
 use super::epochs;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence, store_and_fence};
 
 /// The slots of a thread for reads of single keys. A read that is nested deeper, in closures of
 /// callers, registers a record of its own.
@@ -68,7 +68,7 @@ const BATCH_IN_USE: u32 = 1 << 31;
 #[repr(C, align(128))]
 struct Record {
     /// A bit for each of `slots` that is in use, and one for `batch`. Only the owner accesses it,
-    /// so it is not a word of `sync.rs`.
+    /// so it is not a word of `sync/`.
     used: OwnersWord,
     /// Not 0 from the first use of `batch` on. Until then no scan loads `batch`.
     has_batch: AtomicU32,
@@ -294,9 +294,8 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn hold(&self, address: usize) {
         // Release: pairs with the Acquire of `for_each_hold`. The reads under the former hold are
-        // over.
-        self.word().store(address, Ordering::Release);
-        fence(Ordering::SeqCst); // Pairs with the fence of `for_each_hold`: see the module.
+        // over. The fence pairs with that of `for_each_hold`: see the module.
+        store_and_fence(self.word(), address);
     }
 }
 

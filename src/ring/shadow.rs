@@ -12,7 +12,7 @@
 //! In all other builds a word is an atomic in the arena's memory, and the rest does nothing.
 //!
 //! No code in this file adds an order. The orders of the words are those in `arena.rs` and
-//! `relay.rs`. The words of models have no witness (`sync.rs`): without one, the models find every
+//! `relay.rs`. The words of models have no witness (`sync/`): without one, the models find every
 //! weaker order in a quarter of the schedules.
 
 #[cfg(bytecache_loom)]

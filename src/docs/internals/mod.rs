@@ -23,11 +23,11 @@
 //! | | `policy/` | eviction policies and their simulator |
 //! | | `expiry/` | lifetimes, stamps, the timing wheel |
 //! | | `flight.rs` | one load in progress |
-//! | 1 | `units.rs` | numbers that several modules use: locations, ids, stamps, ticks |
+//! | 1 | `units/` | numbers that several modules use: locations, ids, stamps, ticks |
 //! | | `reclaim/` | slots of readers, replaced tables that are kept |
 //! | | `region.rs` | memory from the system |
 //! | | `removal.rs` | calls of the removal listener |
-//! | | `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `prefetch.rs`, `sync.rs` | errors, hashes, clocks, counters, prefetching, atomics and locks |
+//! | | `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `prefetch.rs`, `sync/` | errors, hashes, clocks, counters, prefetching, atomics and locks |
 //!
 //! The modules of floor 2 do not import each other.
 //!
