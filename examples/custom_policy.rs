@@ -24,7 +24,7 @@ impl Random {
         Self { residents, places: vec![0; context.ids()], random: SmallRng::seed_from_u64(1) }
     }
 
-    /// Takes an id out of both lists.
+    /// Removes an id from both lists.
     fn forget(&mut self, id: EntryId) {
         let place = self.places[id.index()];
         self.residents.swap_remove(place);
@@ -69,7 +69,7 @@ impl EvictionPolicy for Random {
     }
 }
 
-/// Returns the hit ratio for requests in which few keys are popular.
+/// Returns the hit ratio for requests to keys of which a few are popular.
 fn hit_ratio(builder: CacheBuilder) -> Result<f64, Box<dyn std::error::Error>> {
     let cache = builder.max_bytes(1 << 20).shards(1).build()?;
     let mut random = SmallRng::seed_from_u64(2);

@@ -1,4 +1,4 @@
-//! The main operations of a cache, one after the other.
+//! The main operations of a cache.
 //!
 //! ```sh
 //! cargo run --example quickstart
@@ -10,8 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The limit covers everything that the cache allocates: entries, index, policy and counters.
     let cache = Cache::builder().max_bytes(16 << 20).policy(Policy::Adaptive).build()?;
 
-    // Keys and values are anything that implements `AsRef<[u8]>`. A clone is a handle of the same
-    // cache.
+    // Keys and values can have any type that implements `AsRef<[u8]>`. A clone is a handle of the
+    // same cache.
     cache.insert("user:1", "Ada")?;
     cache.insert("user:2", "Grace")?;
     cache.clone().insert("user:3", vec![0; 100])?;
@@ -31,13 +31,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("get_into:  {}", buffer.escape_ascii());
     }
 
-    // `get_many` reads several keys faster than one read for each.
+    // `get_many` reads several keys faster than one call for each.
     let keys = ["user:1", "user:2", "user:4"];
     cache.get_many(&keys, |index, value| {
         println!("get_many:  {} is {:?}", keys[index], value.map(<[u8]>::len));
     });
 
-    // Both return `true` if they stored the value.
+    // Both calls return `true` if they stored the value.
     let absent = cache.insert_if_absent("user:1", "Alan")?;
     let present = cache.replace("user:1", "Edsger")?;
     println!("stored:    {absent} if absent, {present} if present");

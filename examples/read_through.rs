@@ -1,5 +1,5 @@
-//! A read-through cache for threads: one load of a key at a time, and what its callers get when the
-//! store has no value, changes, or fails.
+//! A read-through cache for threads. Each key is loaded by one caller at a time. The calls below
+//! show the results when the store has no value, changes, or fails.
 //!
 //! ```sh
 //! cargo run --example read_through
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytecache::{Cache, LoadError, Loaded};
 
-/// A slow store, which is down at times.
+/// A slow store that is sometimes down.
 #[derive(Default)]
 struct Store {
     rows: Mutex<HashMap<String, String>>,
@@ -46,15 +46,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     store.write("user:1", "Ada");
     let cache = Cache::new(16 << 20)?;
 
-    // The loader has the rules of all loads.
+    // The loader's settings apply to all its loads.
     let users = {
         let store = Arc::clone(&store);
         cache
             .loader()
             .ttl(Duration::from_millis(200))
-            .negative_ttl(Duration::from_millis(100)) // "There is no such user" is remembered, too.
-            .stale_for(Duration::from_secs(60)) // While the store is down, the older value.
-            .wait_limit(Duration::from_secs(1)) // For callers that wait for the load of another.
+            .negative_ttl(Duration::from_millis(100)) // The absence of a user is remembered.
+            .stale_for(Duration::from_secs(60)) // The older value, while the store is down.
+            .wait_limit(Duration::from_secs(1)) // For callers that wait for another caller's load.
             .build(move |key| {
                 let key = std::str::from_utf8(key).map_err(std::io::Error::other)?;
                 store.read(key).map(Loaded::from)
@@ -69,19 +69,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     println!("32 threads, {} read of the store", store.reads.load(Ordering::Relaxed));
 
-    // A key without a value is loaded once. The result is remembered.
+    // A key without a value is loaded once, and its absence is remembered.
     for _ in 0..10 {
         assert!(matches!(users.get("user:2"), Err(LoadError::Absent)));
     }
     println!("10 reads of an absent user, {} read of the store", store.reads.load(Ordering::Relaxed) - 1);
 
-    // Write to the store first, then remove: the result of an earlier load is not stored after
-    // that.
+    // Write to the store first, and then remove the key. The result of a load that began earlier is
+    // not stored.
     store.write("user:1", "Ada Lovelace");
     cache.remove("user:1");
     println!("after a change: {}", String::from_utf8_lossy(&users.get("user:1")?));
 
-    // The value has expired and the store is down: the load returns the older value.
+    // The value has expired and the store is down, so the call returns the older value.
     store.is_down.store(true, Ordering::Relaxed);
     thread::sleep(Duration::from_millis(300));
     println!("while the store is down: {}", String::from_utf8_lossy(&users.get("user:1")?));
@@ -90,7 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("{other:?}").into()),
     }
 
-    // Many keys in one call: the loader gets the keys that are missing.
+    // One call reads many keys. Its loader gets the missing ones.
     let answers = cache.get_or_load_many(&["user:7", "user:8"], |missing| {
         Ok::<_, std::io::Error>(missing.iter().map(|key| Some(format!("row of {key}"))).collect())
     })?;

@@ -1,4 +1,4 @@
-//! A read-through cache for tasks: a thousand tasks on tokio read fifty keys of a slow store.
+//! A read-through cache for tasks. A thousand tasks on tokio read fifty keys of a slow store.
 //!
 //! ```sh
 //! cargo run --example read_through_async
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{TASKS} tasks, {KEYS} keys, {} reads of the store", reads.load(Ordering::Relaxed));
 
-    // If a task is dropped during its load, another one loads.
+    // If a task is dropped during its load, another task loads.
     let dropped = cache.get_or_load_async("slow", async || {
         tokio::time::sleep(Duration::from_secs(3600)).await;
         Ok::<_, std::io::Error>("never")
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert!(timed_out.is_err());
     println!("after the leader was dropped: {}", String::from_utf8_lossy(&other?));
 
-    // A task and a thread share a load.
+    // A task and a thread can share a load.
     let thread = {
         let cache = cache.clone();
         tokio::task::spawn_blocking(move || cache.get_or_load("shared", || Ok::<_, std::io::Error>("by the thread")))

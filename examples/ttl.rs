@@ -4,7 +4,7 @@
 //! cargo run --example ttl
 //! ```
 //!
-//! A `ManualClock` makes an hour pass at once. A service omits `.clock(..)`.
+//! A `ManualClock` lets an hour pass at once. A service omits `.clock(..)`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use bytecache::{Cache, Lifetime, ManualClock, Remaining, RemovalCause};
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Prints how long each entry will live.
+/// Prints the time that each entry has left.
 fn show(cache: &Cache, keys: &[&str]) {
     for key in keys {
         let left = match cache.ttl(key) {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cache = Cache::builder()
         .max_bytes(16 << 20)
         .ttl(10 * MINUTE)
-        // Each entry lives for 9 to 10 minutes, so entries that were stored together do not expire
+        // Each entry lives for 9 to 10 minutes, so entries that are stored together do not expire
         // together.
         .ttl_jitter(0.1)
         .stale_for(MINUTE)
@@ -45,8 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("Stored:");
     cache.insert("page", "<html>")?;
     cache.insert_with_ttl("token", "abc", 30 * SECOND)?;
-    // A session lives for an hour at most, and for ten minutes without a read. It has no stale
-    // period.
+    // A session lives for at most an hour, and for at most ten minutes without a read. It has no
+    // stale period.
     let session = Lifetime::new().ttl(60 * MINUTE).time_to_idle(10 * MINUTE).stale_for(Duration::ZERO);
     cache.insert_with_lifetime("session", "Ada", session)?;
     cache.insert_with_lifetime("config", "{}", Lifetime::forever())?;
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("\nAfter 31 seconds:");
     clock.advance(31 * SECOND);
     show(&cache, &keys);
-    // Reads miss the token. `get_or_stale` returns it for another minute.
+    // Reads miss the expired token. `get_or_stale` returns it for another minute.
     if let Some(found) = cache.get_or_stale("token") {
         println!("  token, stale: {}, is {}", found.is_stale(), found.value().escape_ascii());
     }
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock.advance(MINUTE);
         assert!(cache.get("session").is_some());
     }
-    cache.maintain(); // Removes expired entries. The next insert would do so, too.
+    cache.maintain(); // Removes expired entries, as the next insert would.
     show(&cache, &keys);
 
     println!("\nAfter changes of the deadlines:");
