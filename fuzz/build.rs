@@ -1,5 +1,5 @@
-//! Sets `fuzzing` for every build, as cargo-fuzz does for its own: the shared model derives
-//! `Arbitrary` where it is set.
+//! Sets `cfg(fuzzing)` for every build, as cargo-fuzz does for its own builds. The shared model
+//! derives `Arbitrary` only where it is set.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(fuzzing)");

@@ -1,4 +1,5 @@
-//! Any operations against a map, the model that the crate's own tests run on drawn ones.
+//! Applies any sequence of operations to a cache and to a map, and compares them. The crate's own
+//! tests run the same model on random operations.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

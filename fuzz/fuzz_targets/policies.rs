@@ -1,5 +1,5 @@
-//! Any policy, with any parameters, driven by any operations: it checks itself, and keeps to its
-//! capacity.
+//! Applies any operations to any policy with any parameters. The policy's own checks hold, its
+//! residents match a map, and it stays within its capacity.
 #![no_main]
 
 use std::collections::HashMap;
@@ -51,11 +51,11 @@ impl Choice {
 enum Operation {
     Request(u8, u8),
     Store(u8, u8),
-    /// An entry that may be larger than the cache.
+    /// Stores an entry that may be larger than the cache.
     StoreLarge(u8, u32),
     Remove(u8),
     Capacity(u16),
-    /// Many new keys of the smallest charge: the ids run out.
+    /// Stores many new keys of the smallest charge, so that the ids run out.
     Scan(u16),
 }
 
@@ -74,7 +74,7 @@ fuzz_target!(|input: Input| {
     let mut simulator = Simulator::new(&policy, input.capacity.into(), unit);
     let mut capacity = u64::from(input.capacity);
     let mut scanned = 1 << 32;
-    // What is there, by what the simulator says of each operation.
+    // The present keys, according to the simulator's answers.
     let mut there: HashMap<u64, ()> = HashMap::new();
     for operation in input.operations {
         let mut stored = None;
@@ -114,14 +114,14 @@ fuzz_target!(|input: Input| {
         }
         if let Some(key) = stored {
             for evicted in simulator.evicted() {
-                // The key itself may be evicted for its own new value, and then be stored.
-                assert!(there.remove(evicted).is_some() || *evicted == key, "a victim that was not there");
+                // The key's old value may be evicted for its new one, which is then stored.
+                assert!(there.remove(evicted).is_some() || *evicted == key, "a victim that was not present");
             }
             if simulator.contains(key) {
                 there.insert(key, ());
             }
             let is_stored = simulator.contains(key) && !simulator.evicted().is_empty();
-            assert!(!is_stored || simulator.charge() <= capacity, "room was made, but not enough");
+            assert!(!is_stored || simulator.charge() <= capacity, "evictions did not free enough space");
         }
         assert_eq!(simulator.len(), there.len());
         simulator.validate();
