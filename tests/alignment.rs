@@ -1,7 +1,7 @@
-//! Values start at multiples of the cache's alignment, wherever they lie, also where the allocator
-//! aligns nothing by itself.
+//! Values start at multiples of the cache's alignment, in every kind of memory, even if the
+//! allocator aligns to no more than 8 bytes.
 //!
-//! A binary of its own, for its global allocator.
+//! This is a binary of its own because it sets the global allocator.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -13,7 +13,7 @@ use bytecache::{Cache, LoadError, Value};
 mod support;
 use support::{alone, assert_nothing_is_left, block_on, timed};
 
-/// The system's allocator, but what asks for an alignment of at most eight is aligned to no more.
+/// The system's allocator, except that a request for an alignment of at most 8 never gets 16.
 struct Unaligned;
 
 const SHIFT: usize = 8;
@@ -26,25 +26,26 @@ fn larger(layout: Layout) -> Layout {
     Layout::from_size_align(layout.size() + SHIFT, 16).unwrap_or(layout)
 }
 
-// SAFETY: a shifted allocation lies within one of `System` that has as many bytes more, and is
-// freed as that.
+// SAFETY: a shifted allocation lies inside one of `System` that is `SHIFT` bytes larger. `dealloc`
+// returns that larger one.
 unsafe impl GlobalAlloc for Unaligned {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !is_shifted(layout) {
             // SAFETY: the caller's duties are those of `System`.
             return unsafe { System.alloc(layout) };
         }
-        // SAFETY: as above; the size is not zero.
+        // SAFETY: the caller's duties are those of `System`, and the size is not zero.
         let start = unsafe { System.alloc(larger(layout)) };
         if start.is_null() { start } else { start.wrapping_add(SHIFT) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         if !is_shifted(layout) {
-            // SAFETY: allocated with this layout.
+            // SAFETY: `alloc` got the allocation from `System` with this layout.
             return unsafe { System.dealloc(pointer, layout) };
         }
-        // SAFETY: `alloc` has shifted what `System` had given for this layout.
+        // SAFETY: `alloc` got the allocation from `System` with the larger layout, `SHIFT` bytes
+        // before `pointer`.
         unsafe { System.dealloc(pointer.wrapping_sub(SHIFT), larger(layout)) }
     }
 }
@@ -60,7 +61,7 @@ fn assert_aligned(value: &[u8], alignment: usize) {
     assert_eq!(value.as_ptr().addr() % alignment, 0, "{} bytes at an alignment of {alignment}", value.len());
 }
 
-/// Holds values of `cache` until it hands out copies.
+/// Inserts entries and holds their values until a read returns a copy. Returns the held values.
 fn hold_a_quarter(cache: &Cache) -> Vec<Value> {
     let mut held = Vec::new();
     for number in 0..10_000_u32 {
@@ -88,7 +89,7 @@ fn values_start_at_multiples_of_their_alignment() {
                 assert_eq!(value, vec![8; len]);
             });
         }
-        // Cleaning moves entries; they stay aligned.
+        // Cleaning moves entries, which stay aligned.
         cache.for_each(|_, value| assert_eq!(value.as_ptr().addr() % alignment, 0));
         assert!(cache.stats().evictions > 0);
         cache.validate();
@@ -130,14 +131,14 @@ fn copies_are_aligned_as_what_they_are_copies_of() {
             check(cache.get_or_stale(&key).unwrap().into_value());
             check(cache.get_or_load(&key, || Err::<&str, _>("is there")).unwrap());
             check(cache.take(&key).unwrap());
-            // Stored, but in a chunk of which no value can be held.
+            // The load's value is stored, but its chunk cannot be pinned.
             check(cache.get_or_load(&key, || Ok::<_, String>(&expected)).unwrap());
             store();
             clock.advance(SECOND + SECOND / 2);
             check(cache.get_or_stale(&key).unwrap().into_value());
             let failing = cache.loader().stale_for(SECOND).build(|_| Err::<&str, _>("the store is down")).unwrap();
             check(failing.get(&key).unwrap());
-            assert!(cache.stats().copied_values > copies, "nothing of {len} bytes was copied");
+            assert!(cache.stats().copied_values > copies, "no value of {len} bytes was copied");
         }
         drop(held);
         assert_nothing_is_left(&cache);

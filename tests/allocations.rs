@@ -1,8 +1,8 @@
-//! What the cache takes from the allocator: within its limit, and nothing at all where it says so.
+//! The cache's allocations stay within its limit, and its hot paths allocate nothing.
 //!
-//! A binary of its own, for its global allocator. Counts for each thread, so that the harness does
-//! not count; and one test at a time, as calls that one thread has deferred may be run by any
-//! other.
+//! This is a binary of its own because it sets the global allocator. It counts for each thread, so
+//! that the harness is not counted. One test runs at a time, because any thread may run the calls
+//! that another has deferred.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -27,7 +27,7 @@ thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: hands everything on to `System`, and counts in cells, which allocate nothing.
+// SAFETY: passes every call on to `System`. The counters are cells, which allocate nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
@@ -39,12 +39,12 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE_BYTES.set(LIVE_BYTES.get() - signed(layout.size()));
-        // SAFETY: as above.
+        // SAFETY: the caller's duties are those of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// An allocation has at most `isize::MAX` bytes.
+/// Converts a size. It is exact, because an allocation has at most `isize::MAX` bytes.
 fn signed(bytes: usize) -> isize {
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
@@ -52,8 +52,8 @@ fn signed(bytes: usize) -> isize {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `work` and returns its allocations, and the most bytes that were live in it beyond those
-/// before.
+/// Runs `work`. Returns its result, the number of its allocations, and the peak of live bytes above
+/// those before it.
 fn counted<R>(work: impl FnOnce() -> R) -> (R, usize, usize) {
     let (calls, live) = (CALLS.get(), LIVE_BYTES.get());
     MOST_BYTES.set(live);
@@ -61,13 +61,14 @@ fn counted<R>(work: impl FnOnce() -> R) -> (R, usize, usize) {
     (result, CALLS.get() - calls, (MOST_BYTES.get() - live).unsigned_abs())
 }
 
-/// Regions from this size on are mapped, and not seen by the allocator (`src/region.rs`).
+/// Size in bytes from which every region is mapped, so that the allocator does not see it
+/// (`src/region.rs`). Some smaller regions are mapped, too.
 const MAPPED_FROM: usize = 64 << 10;
-/// What each thread registers once, which belongs to no cache: its record, and what the epochs keep
-/// for it.
+/// Bytes that each thread registers once and that belong to no cache: its record and its epoch
+/// data.
 const THREAD: usize = 8 << 10;
 
-/// A cache whose entries have no deadlines, or both of them.
+/// Builds a cache. If `deadlines` is `true`, its entries have a time to live and a time to idle.
 fn build(max_bytes: usize, shards: usize, policy: Policy, deadlines: bool) -> Cache {
     const HOUR: Duration = Duration::from_secs(3600);
     let builder = Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy);
@@ -75,8 +76,8 @@ fn build(max_bytes: usize, shards: usize, policy: Policy, deadlines: bool) -> Ca
     builder.hasher(StableHash::with_seed(1)).build().unwrap()
 }
 
-/// All policies without deadlines; and with them one of each kind: of queues, of a list, of large
-/// arrays, the default.
+/// Returns all policies without deadlines, and four with deadlines: one of queues, one of a list,
+/// one of large arrays, and the default.
 fn all_kinds() -> impl Iterator<Item = (Policy, bool)> {
     let with_deadlines = [Policy::S3Fifo, Policy::Lru, Policy::Arc, Policy::Adaptive].map(|policy| (policy, true));
     Policy::ALL.iter().map(|&policy| (policy, false)).chain(with_deadlines)
@@ -86,8 +87,8 @@ fn key(number: u32) -> [u8; 4] {
     number.wrapping_mul(0x9e37_79b1).to_le_bytes()
 }
 
-/// Fills a cache with entries of nothing but a key and a byte: index and policy grow as far as they
-/// can.
+/// Fills a cache with the smallest entries, a key and one byte. Index and policy grow as far as
+/// they can.
 fn fill(cache: &Cache, keys: u32) {
     for number in 0..keys {
         cache.insert(key(number), [1]).unwrap();
@@ -99,13 +100,13 @@ fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, (policy, deadlin
     let before = LIVE_BYTES.get();
     let cache = build(max_bytes, shards, policy, deadlines);
     for first in (0..u32::try_from(max_bytes / 16).unwrap()).step_by(STEP as usize) {
-        // Nothing but a key and a byte: index and policy grow as far as they can.
+        // A key and one byte is the smallest entry, so index and policy grow as far as they can.
         let ((), _, more) =
             counted(|| (first..first + STEP).for_each(|number| cache.insert(key(number), [1]).unwrap()));
         let heap = (LIVE_BYTES.get() - before).unsigned_abs().max(more);
         let memory = cache.memory();
-        // Arenas and tables that are mapped are taken as counted; those of a shard as large as this
-        // are.
+        // The allocator does not see mapped arenas and tables, so their sizes are taken from
+        // `memory`. The arenas of shards of this size are mapped.
         let chunks = if max_bytes / shards >= 2 * MAPPED_FROM { memory.chunks } else { 0 };
         let index = if memory.index / shards >= MAPPED_FROM { memory.index } else { 0 };
         assert!(
@@ -119,7 +120,7 @@ fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, (policy, deadlin
 fn hits_of_all_kinds_allocate_nothing(cache: &Cache, keys: &[[u8; 4]]) {
     let mut buffer = Vec::with_capacity(100);
     let mut hits = 0;
-    // The thread's place among the readers, and the first values' counts.
+    // The first read registers this thread as a reader and allocates the values' counts.
     drop(cache.get(keys[0]));
     let (_, calls, _) = counted(|| {
         for _ in 0..5 {
@@ -178,7 +179,7 @@ fn heap_stays_within_the_limit_when_shards_are_too_small_to_be_mapped() {
     }
 }
 
-/// A full cache of 1 MiB in one shard.
+/// Returns a full cache of 1 MiB in one shard.
 fn full((policy, deadlines): (Policy, bool)) -> Cache {
     let cache = build(1 << 20, 1, policy, deadlines);
     fill(&cache, 60_000);
@@ -208,7 +209,7 @@ fn loads_under_way_take_what_is_said_of_them_and_stay_within_the_limit() {
         let key = [key(number), [7; 4]].concat();
         Box::pin(async move { cache.get_or_load_async(key, load).await })
     };
-    // A third of them lead, the others follow.
+    // A third of the calls lead, the others follow.
     let mut futures: Vec<_> = (0..3 * LOADS).map(|number| load(number % LOADS)).collect();
     let mut context = Context::from_waker(Waker::noop());
     let ((), _, heap) = counted(|| {

@@ -1,5 +1,5 @@
-//! The floors of the crate: a module names only what lies below it. A binary of its own: it reads
-//! sources and runs no cache.
+//! The floors of the crate. A module names only modules on lower floors. This is a binary of its
+//! own, because it reads sources and runs no cache.
 //!
 //! ```text
 //!   6  lib
@@ -24,10 +24,10 @@ const FLOORS: [&[&str]; 6] = [
     &["lib"],
 ];
 
-/// `Cache::builder()` returns the builder, which makes caches.
+/// The exceptions. `Cache::builder()` returns the builder, which makes caches.
 const EXCEPTIONS: [(&str, &str); 1] = [("cache", "builder")];
 
-/// What a module may name although its floor allows more.
+/// Modules that may name only the listed ones, although their floor allows more.
 const NARROW: [(&str, &[&str]); 1] = [("policy", &["units", "error", "prefetch"])];
 
 /// The parts of a shard's state, and the files of the shard that each may name.
@@ -56,7 +56,7 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every source file by its path below `src/`, without its comments.
+/// Returns every source file by its path below `src/`, without its comments.
 fn files() -> BTreeMap<String, String> {
     let mut paths = Vec::new();
     rust_files(&source(), &mut paths);
@@ -69,7 +69,7 @@ fn files() -> BTreeMap<String, String> {
     paths.iter().map(|path| (name(path), code(path))).collect()
 }
 
-/// The module at the top that a file belongs to: `ring` for `ring/chunk.rs`, `units` for
+/// Returns the top-level module that a file belongs to: `ring` for `ring/chunk.rs`, `units` for
 /// `units.rs`.
 fn module_of(file: &str) -> &str {
     file.split('/').next().unwrap().trim_end_matches(".rs")
@@ -80,7 +80,7 @@ fn floor_of(module: &str) -> usize {
     floor.unwrap_or_else(|| panic!("{module} has no floor: give it one here"))
 }
 
-/// The modules at the top that a file names: after `crate::`, also in braces.
+/// Returns the top-level modules that a file names after `crate::`, including those in braces.
 fn named_modules(code: &str) -> Vec<String> {
     let mut named = Vec::new();
     for (at, _) in code.match_indices("crate::") {
@@ -102,7 +102,7 @@ fn named_modules(code: &str) -> Vec<String> {
     named
 }
 
-/// The words of a file.
+/// Returns `true` if the code contains `word` as a whole word.
 fn has_word(code: &str, word: &str) -> bool {
     code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
 }
@@ -115,7 +115,7 @@ fn modules_name_only_lower_floors() {
         for named in named_modules(&code) {
             let is_allowed =
                 floor_of(&named) < floor || named == module || EXCEPTIONS.contains(&(module, named.as_str()));
-            // Floor 1 has no rooms: its modules may name each other.
+            // Modules of the lowest floor may name each other.
             let is_ground = floor == 0 && floor_of(&named) == 0;
             assert!(is_allowed || is_ground, "{file}: {module} names {named}, which is not below it");
         }
@@ -140,7 +140,7 @@ fn parts_of_a_shard_do_not_know_its_writer() {
         for (at, _) in code.match_indices("super::") {
             let rest = &code[at + "super::".len()..];
             let named: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            // A module of tests names all that is above it.
+            // A module of tests imports all names of its parent.
             assert!(rest.starts_with('*') || allowed.contains(&&*named), "shard/{part}.rs names {named}");
         }
         assert!(!has_word(code, "Writer") && !has_word(code, "State"), "shard/{part}.rs knows what is above it");

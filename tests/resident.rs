@@ -1,5 +1,6 @@
-//! Resident memory follows the limit. A binary of its own, as it measures its process, and starts
-//! it again for each test.
+//! Resident memory follows the limit.
+//!
+//! This is a binary of its own, because it measures its process, and starts it again for each test.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -7,14 +8,14 @@ use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy};
 
 const MAX_BYTES: usize = 64 << 20;
-/// The allocator's own pages, threads, and pages that are only partly used.
+/// Bytes for the allocator's own pages, for threads, and for pages that are only partly used.
 const SLACK: usize = MAX_BYTES / 10 + (8 << 20);
 
-/// The process's resident memory, in bytes.
+/// Returns the process's resident memory in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
-    // Pages have 4 KiB on x86-64; on systems with larger ones the numbers are too small, and the
+    // Pages have 4 KiB on x86-64. On systems with larger pages the result is too small, and the
     // test too easy.
     pages * 4096
 }
@@ -26,28 +27,29 @@ fn fill(cache: &Cache, bytes: usize, value_len: usize) {
     }
 }
 
-/// Has glibc map large allocations, such as a policy's arrays, and give them back at once. It would
-/// keep up to 32 MiB of what was freed for the next ones, and whose that is cannot be seen from
-/// outside.
+/// Environment variable that makes glibc map large allocations, such as a policy's arrays, and give
+/// them back at once. Otherwise glibc keeps up to 32 MiB of freed memory, which a test cannot tell
+/// from the cache's.
 const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
 
-/// Whether this is a process of the test's own. If not, the test has run in one by now.
+/// Returns `true` in a process that was started for the test alone. Otherwise runs the test in such
+/// a process and returns `false`.
 fn is_alone(test: &str) -> bool {
     if std::env::var_os(THRESHOLD).is_some() {
         return true;
     }
-    // Read when a process starts.
+    // glibc reads the variable when a process starts.
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", test, "--nocapture"]).env(THRESHOLD, "65536");
     assert!(again.status().unwrap().success());
     false
 }
 
-/// Asserts that no more is resident than so many bytes beside what was before.
+/// Checks that at most `most` bytes are resident beyond `before`.
 #[track_caller]
 fn assert_resident(before: usize, most: usize, what: &str) {
     let after = resident().saturating_sub(before);
-    assert!(after <= most, "{what}: {after} bytes are resident, not {most}");
+    assert!(after <= most, "{what}: {after} bytes are resident, more than {most}");
 }
 
 #[test]
@@ -55,17 +57,17 @@ fn resident_memory_follows_the_limit() {
     if !is_alone("resident_memory_follows_the_limit") {
         return;
     }
-    // One for each kind of memory: links, links and exact ghosts, steps, a sketch, a heap, queues
-    // and sets of ghosts.
+    // A policy for each kind of memory: links, links and exact ghosts, steps, a sketch, a heap,
+    // queues and sets of ghosts, and the default.
     let kinds =
         [Policy::Lru, Policy::Arc, Policy::Lfu, Policy::TinyLfu, Policy::Gdsf, Policy::S3Fifo, Policy::Adaptive];
     for policy in kinds {
-        // After larger entries, the smallest: index and policy grow at the expense of a ring that
-        // was full.
+        // The second case stores larger entries and then the smallest. Index and policy grow at the
+        // expense of a full ring.
         for value_lens in [&[100_000][..], &[1_000, 1]] {
             let before = resident();
             let cache = Cache::builder().max_bytes(MAX_BYTES).policy(policy).build().unwrap();
-            assert!(resident() < before + (8 << 20), "an empty cache takes its memory");
+            assert!(resident() < before + (8 << 20), "an empty cache takes its whole memory");
             fill(&cache, MAX_BYTES / 4, value_lens[0]);
             let (quarter, counted) = (resident() - before, cache.memory().allocated);
             assert!(quarter < counted + SLACK, "{quarter} bytes are resident, {counted} are counted");
@@ -73,12 +75,12 @@ fn resident_memory_follows_the_limit() {
                 fill(&cache, MAX_BYTES + MAX_BYTES / 4, value_len);
                 let (full, counted) = (resident() - before, cache.memory().allocated);
                 assert!(cache.stats().evictions > 0 && counted <= MAX_BYTES);
-                assert!(full < MAX_BYTES + SLACK, "{full} bytes are resident with {policy}, {value_len} a value");
+                assert!(full < MAX_BYTES + SLACK, "{full} bytes are resident with {policy}, {value_len} bytes a value");
                 assert!(full > counted / 2, "{full} bytes are resident, but {counted} are counted");
             }
             drop(cache);
             let after = resident().saturating_sub(before);
-            assert!(after < SLACK, "{after} bytes stay when the cache with {policy} has gone");
+            assert!(after < SLACK, "{after} bytes stay resident after the cache with {policy} was dropped");
         }
     }
 }
@@ -102,7 +104,7 @@ fn memory_comes_back_with_clear_and_with_the_drop_whatever_values_hold() {
             assert_resident(before, LITTLE + cache.memory().policy, "after clear");
             assert!(cache.memory().chunks <= 1 << 20, "{:?}", cache.memory());
             cache.validate();
-            // It works like any other, and what was held stays.
+            // The cleared cache works like any other, and the held value stays.
             fill(&cache, MAX_BYTES, 200);
             assert!(cache.memory().live > MAX_BYTES / 2);
             cache.insert("held", [2; 200]).unwrap();

@@ -1,13 +1,13 @@
-//! Short programs of a few threads on small caches: what every part of the crate does with memory,
-//! for Miri.
+//! Short programs of a few threads on small caches, for Miri. They cover everything that the crate
+//! does with memory.
 //!
 //! ```text
 //! MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-many-seeds=0..8" cargo +nightly miri test --test threads
 //! ```
 //!
 //! Miri interprets them with its own schedules and with loads that return older values, and reports
-//! undefined behaviour. Elsewhere they run more rounds, and show little that `stress` does not. A
-//! binary of its own, as Miri is slow.
+//! undefined behaviour. Elsewhere they run more rounds, and show little that `stress` does not.
+//! This is a binary of its own, because Miri is slow.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::sync::Arc;
@@ -18,38 +18,39 @@ use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, Error, ManualClock, Policy, StableHash, TICK};
 
 const ROUNDS: usize = if cfg!(miri) { 1 } else { 200 };
-/// Operations of one thread.
+/// Number of operations of each thread.
 const STEPS: u8 = if cfg!(miri) { 12 } else { 200 };
 
-/// A shard of a few dozen chunks, which are 256 bytes under Miri and 4 KiB elsewhere.
+/// Size of a shard with a few dozen chunks, which have 256 bytes under Miri and 4 KiB elsewhere.
 const MAX_BYTES: usize = if cfg!(miri) { 24 << 10 } else { 160 << 10 };
-/// A value of which a chunk has room for a few.
+/// Length of a value of which a chunk has room for a few.
 const SMALL: usize = if cfg!(miri) { 60 } else { 1_000 };
-/// A value that takes a few chunks.
+/// Length of a value that takes a few chunks.
 const LARGE: usize = if cfg!(miri) { 600 } else { 10_000 };
 
 fn builder() -> CacheBuilder {
     Cache::builder().max_bytes(MAX_BYTES).shards(1).hasher(StableHash::with_seed(0))
 }
 
-/// A value whose bytes are all the same.
+/// Returns a value whose bytes are all `byte`.
 fn value(byte: u8, len: usize) -> Vec<u8> {
     vec![byte; len]
 }
 
-/// Compares in one step, which Miri makes as fast as the machine does.
+/// Checks that all bytes are the same. Compares them in one step, which Miri runs as fast as the
+/// machine does.
 fn assert_whole(bytes: &[u8]) {
     assert!(bytes == value(bytes[0], bytes.len()), "a torn value");
 }
 
-/// Inserts, unless readers hold up all space for the moment.
+/// Inserts a value, unless readers hold all space.
 fn insert(cache: &Cache, key: u8, value: &[u8]) {
     if let Err(error) = cache.insert([key], value) {
         assert_eq!(error, Error::Rejected);
     }
 }
 
-/// Runs `writer` in a thread while two others run `reader`, on a cache each round.
+/// Runs `writer` in one thread and `reader` in two, with a cache of its own in each round.
 fn race(build: impl Fn() -> Cache, writer: fn(&Cache, u8), reader: fn(&Cache, u8)) {
     for _ in 0..ROUNDS {
         let cache = build();
@@ -63,7 +64,7 @@ fn race(build: impl Fn() -> Cache, writer: fn(&Cache, u8), reader: fn(&Cache, u8
     }
 }
 
-/// Fills a cache and goes on storing, removing and replacing.
+/// Stores, removes and replaces entries.
 fn churn(cache: &Cache, step: u8) {
     insert(cache, step % 8, &value(step, SMALL));
     insert(cache, 100 + step % 20, &value(step, SMALL));
@@ -128,7 +129,7 @@ fn bytes_stay_while_values_hold_them_and_the_cache_goes() {
     }
 }
 
-/// Visits go through a log, and the index grows.
+/// Reads record touches in a log while the index grows.
 #[test]
 fn readers_and_iterations_meet_a_growing_index() {
     race(
@@ -162,7 +163,7 @@ fn readers_put_deadlines_off_while_entries_are_relocated_and_expire() {
             _ => _ = cache.view([step % 8], assert_whole),
         },
     );
-    // The clock goes on between the operations of all threads.
+    // The clock advances between the operations of all threads.
     let cache = builder().time_to_idle(TICK * 4).clock(clock.clone()).build().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| (0..STEPS).for_each(|step| churn(&cache, step)));

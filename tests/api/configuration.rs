@@ -1,5 +1,5 @@
-//! What the builder, the policies' parameters and the sizes accept, and what they say about
-//! everything else.
+//! The builder, the policies' parameters and the sizes accept each value in range. They refuse
+//! every other value with an error that names the range.
 
 use bytecache::policy::{Ageing, ClockConfig, LfuConfig, S3FifoConfig, SlruConfig, TinyLfuConfig, TwoQueueConfig};
 use bytecache::testing::Inspect;
@@ -23,7 +23,7 @@ fn policies_parse_from_their_names_in_any_case_and_print_them() {
     }
 }
 
-/// Every parameter that is a number: its policy, its name, its range, and its setter.
+/// A numeric parameter: its policy, name, least and greatest value, and setter.
 type Numbers = (&'static str, &'static str, u8, u8, fn(u8) -> Result<Policy, BuildError>);
 const NUMBERS: [Numbers; 7] = [
     ("s3-fifo", "small", 0, 100, |number| Ok(S3FifoConfig::new().small_percent(number)?.into())),
@@ -149,7 +149,7 @@ fn a_number_of_shards_that_is_no_power_of_two_or_too_large_or_too_small_is_refus
     }
 }
 
-/// A shard addresses less than 16 GiB.
+/// Relies on the limit that a shard addresses less than 16 GiB.
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn a_number_of_shards_that_cannot_address_the_cache_is_refused() {
@@ -195,7 +195,7 @@ fn a_size_that_is_too_small_is_refused_with_the_smallest_that_works() {
                 builder = max_entry_bytes.into_iter().fold(builder, CacheBuilder::max_entry_bytes);
                 shards.into_iter().fold(builder, CacheBuilder::shards)
             };
-            // Each error names what would do, as far as it is concerned.
+            // Each error names a size that meets the condition that failed.
             let mut smallest = 20_000;
             let cache = (0..5).find_map(|_| {
                 let error = match builder(smallest).build() {
@@ -210,7 +210,7 @@ fn a_size_that_is_too_small_is_refused_with_the_smallest_that_works() {
                 };
                 None
             });
-            let cache = cache.unwrap_or_else(|| panic!("{policy}: {smallest} bytes do not do either"));
+            let cache = cache.unwrap_or_else(|| panic!("{policy}: {smallest} bytes are not enough either"));
             let max = cache.max_entry_bytes();
             cache.insert("key", vec![1; max - 3]).unwrap();
             assert!(cache.contains_key("key"), "{policy}: {max} of {smallest} bytes");
@@ -248,7 +248,7 @@ fn the_largest_entry_is_what_was_asked_for_up_to_an_eighth_of_the_cache() {
     }
 }
 
-/// A shard holds 16 GiB less a chunk at most.
+/// Relies on the limit that a shard holds at most 16 GiB less one chunk.
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn the_largest_entry_is_an_eighth_of_the_smallest_shard() {
@@ -316,7 +316,8 @@ fn any_expected_entry_size_gives_a_cache_that_works() {
     }
 }
 
-/// Run by [`memory_that_the_system_refuses_is_an_error`] in a process of little address space.
+/// Runs only in a process with little address space, which
+/// [`memory_that_the_system_refuses_is_an_error`] starts.
 #[test]
 #[ignore = "needs a limit on the address space"]
 fn three_gib_are_refused() {
@@ -396,7 +397,8 @@ fn the_largest_entry_finds_a_place_among_the_smallest() {
             }
             for number in 0..4_u8 {
                 let value = vec![number; cache.max_entry_bytes() - 1];
-                // A policy may choose it for those that are there; but there is room for it.
+                // The policy may evict this entry in favour of the others, but the insert finds
+                // room for it.
                 cache.insert([number], &value).unwrap_or_else(|error| panic!("{policy}, {max_bytes}: {error}"));
                 assert!(cache.peek([number]).is_none_or(|found| found == value));
             }

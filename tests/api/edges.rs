@@ -1,4 +1,5 @@
-//! The ends of every range, and what users may do that nobody expects.
+//! Values at the ends of every range, poor hashers, closures that use the cache, and threads that
+//! end. The cache stays consistent in all of them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,7 +18,7 @@ fn cache(max_bytes: usize, policy: Policy) -> Cache {
     builder.hasher(StableHash::with_seed(1)).build().unwrap()
 }
 
-/// Bytes that depend on `seed` and on their place.
+/// Returns `len` bytes that depend on `seed` and on their position.
 fn bytes(seed: usize, len: usize) -> Vec<u8> {
     (0..len).map(|place| seed.wrapping_mul(31).wrapping_add(place * 7 + place / 251).to_le_bytes()[0]).collect()
 }
@@ -38,7 +39,7 @@ fn keys_of_every_length_up_to_65535_bytes_are_kept_and_longer_ones_refused() {
     let error = cache.insert(bytes(0, 65_536), "v").unwrap_err();
     assert_eq!(error, Error::KeyTooLong { bytes: 65_536, max: 65_535 });
     assert_eq!((cache.stats().rejected_key_too_long, cache.len()), (1, 14));
-    // As a question such a key is merely not there.
+    // Reads and removals treat such a key as absent.
     let long = bytes(0, 70_000);
     assert!(cache.get(&long).is_none() && !cache.remove(&long) && cache.take(&long).is_none());
     assert!(!cache.contains_key(&long) && cache.view(&long, |_| ()).is_none());
@@ -97,7 +98,7 @@ fn entries_of_every_size_share_a_cache_and_none_is_rejected_without_readers() {
             for number in 0..6_000_usize {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let random = usize::try_from(state >> 33).unwrap();
-                // Every power of two is as likely as any other, and so is the largest.
+                // All powers of two are equally likely. One length in 97 is the largest.
                 let size = (1 << (random % 18)) + random % 61;
                 let len = if random % 97 == 0 { max } else { size.min(max) };
                 let key = (random % 400).to_le_bytes();
@@ -119,7 +120,7 @@ fn keys_that_differ_in_a_single_bit_are_told_apart() {
     let _alone = alone();
     let cache = Cache::builder().max_bytes(64 << 20).build().unwrap();
     let count = if cfg!(debug_assertions) { 200_000_u32 } else { 1_000_000 };
-    // A Gray code: each key differs from the one before in one bit, far into the key.
+    // A Gray code: successive keys differ in a single bit of bytes 20 to 23.
     let key = |number: u32| {
         let mut key = [0x55; 32];
         key[20..24].copy_from_slice(&(number ^ (number >> 1)).to_be_bytes());
@@ -143,7 +144,7 @@ fn keys_that_differ_in_a_single_bit_are_told_apart() {
     cache.validate();
 }
 
-/// A hasher that gives what `next` says.
+/// A hasher whose hashes are the results of a closure.
 #[derive(Clone)]
 struct Rigged(Arc<dyn Fn() -> u64 + Send + Sync>);
 
@@ -231,7 +232,7 @@ fn a_hasher_that_panics_reaches_the_caller_and_the_cache_goes_on() {
     let _alone = alone();
     let calls = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&calls);
-    // Every 1000th hash panics, also those that are taken under the lock while the index grows.
+    // Every 1000th hash panics, including those computed under the lock while the index grows.
     let hash = move || {
         let call = counted.fetch_add(1, Ordering::Relaxed);
         assert!(call % 1_000 != 999, "the hasher has panicked");
@@ -254,7 +255,7 @@ fn a_hasher_that_panics_while_the_index_grows_takes_no_memory_along() {
     let _alone = alone();
     let calls = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&calls);
-    // An insert hashes its key; only one by which the index grows hashes so many.
+    // An insert hashes its key. Only an insert that makes the index grow computes 30 hashes.
     let hash = move || {
         assert!(counted.fetch_add(1, Ordering::Relaxed) < 30, "the hasher has panicked");
         0
@@ -313,7 +314,8 @@ fn get_into_replaces_what_was_in_the_buffer_and_leaves_it_on_a_miss() {
 fn peek_and_contains_key_leave_policy_and_counters_alone() {
     let _alone = alone();
     for policy in Policy::ALL {
-        // Twice the same, but one cache is also looked into: they go on to hold the same keys.
+        // Two caches get the same operations, and one of them is also peeked into. Both must hold
+        // the same keys in the end.
         let looked_into = cache(64 << 10, *policy);
         let left_alone = cache(64 << 10, *policy);
         for number in 0..8_000_u32 {
@@ -327,7 +329,7 @@ fn peek_and_contains_key_leave_policy_and_counters_alone() {
         }
         let counted = |cache: &Cache| {
             let mut stats = cache.stats();
-            stats.copied_values = 0; // It is about memory, not reads.
+            stats.copied_values = 0; // Depends on memory, not on reads.
             stats
         };
         assert_eq!(counted(&looked_into), counted(&left_alone));
@@ -428,12 +430,12 @@ fn with_one_shard_and_thread_the_victims_are_the_least_recently_used() {
                 _ => cache.insert(name, bytes(key, 10 + key % 40)).unwrap(),
             }
             use_now(&mut order, key, stamp);
-            // Those that have left are the oldest ..
+            // The entries that left are the oldest ones,
             while order.first_key_value().is_some_and(|(_, key)| !cache.contains_key(key.to_le_bytes())) {
                 order.pop_first();
             }
-            // .. and nobody else.
-            assert_eq!(order.len(), cache.len(), "another than the least recently used was evicted");
+            // and no other entry has left.
+            assert_eq!(order.len(), cache.len(), "an entry other than the least recently used was evicted");
         }
         assert!(order.values().all(|key| cache.contains_key(key.to_le_bytes())));
         assert!(cache.stats().evictions > 1_000);
@@ -450,7 +452,7 @@ fn the_cache_can_be_used_inside_view() {
     cache.insert("key", "value").unwrap();
     let outcome = cache.view("key", |value| {
         for number in 0..5_000_u32 {
-            // Rejected once space is short, as this thread itself holds it up.
+            // Rejected once space is short, because this thread itself holds a chunk.
             let _ = cache.insert(number.to_le_bytes(), [7; 60]);
             cache.remove((number / 2).to_le_bytes());
         }
@@ -460,7 +462,7 @@ fn the_cache_can_be_used_inside_view() {
         cache.maintain();
         assert!(cache.is_empty() && cache.stats().hits > 0 && cache.memory().allocated > 0);
         cache.validate();
-        value.to_vec() // Still there, whatever became of the entry.
+        value.to_vec() // Still readable, although the entry has left.
     });
     assert_eq!(outcome.unwrap(), b"value");
     cache.validate();
@@ -546,7 +548,8 @@ fn retain_shows_an_entry_again_that_was_replaced_meanwhile_and_ends() {
     });
     assert_eq!(seen, [b"first".to_vec(), b"second".to_vec()]);
     assert!(cache.is_empty());
-    // One that replaces it by the same value is asked once: the value that it refuses goes.
+    // If the closure replaces the entry by an equal value, it is called once. The value that it
+    // refuses is removed.
     cache.insert("key", [1; 100]).unwrap();
     let mut asked = 0;
     cache.retain(|key, value| {
@@ -580,7 +583,7 @@ fn entries_that_stay_are_all_seen_by_for_each_while_the_index_grows() {
     });
     assert!(cache.stats().index_growths > before && cache.stats().evictions == 0);
     let missed = (0..first).filter(|number| !seen.contains(number)).count();
-    assert_eq!(missed, 0, "entries that were there all the time were not seen");
+    assert_eq!(missed, 0, "entries that were present throughout were not seen");
 }
 
 #[test]
@@ -597,7 +600,7 @@ fn a_closure_that_panics_leaves_the_cache_whole() {
     panics(&|| cache.retain(|key, _| if key[0] == 7 { panic!("in retain") } else { key[0] % 2 == 0 }));
     cache.validate();
     assert_counts_add_up(&cache);
-    // No pin is left behind: chunks still come back.
+    // No hold is left behind, so chunks are still reclaimed.
     for number in 0..10_000_u32 {
         cache.insert(number.to_le_bytes(), [1; 30]).unwrap();
     }
@@ -611,7 +614,7 @@ thread_local! {
     static LATE: RefCell<Option<AtExit>> = const { RefCell::new(None) };
 }
 
-/// Uses a cache when its thread ends.
+/// A thread-local value that uses a cache when its thread ends.
 struct AtExit(Cache, Arc<AtomicU64>);
 
 impl Drop for AtExit {
@@ -679,7 +682,7 @@ fn values_outlive_their_entry_and_their_cache_and_move_to_other_threads() {
             held.extend(cache.get(number.to_le_bytes()).map(|value| (number, len, value)));
         }
         held.extend(cache.take(2_usize.to_le_bytes()).map(|value| (2, 60, value)));
-        // Nothing but the values keeps their chunks from here on.
+        // From here on, only the values keep their chunks.
         for number in 0..lengths.len() {
             cache.remove(number.to_le_bytes());
         }

@@ -1,5 +1,5 @@
-//! `for_each`, `retain` and `clear` while the index grows and other threads go on: what is there
-//! throughout is met, what reads miss is not shown.
+//! `for_each`, `retain` and `clear` while the index grows and other threads write. Every entry that
+//! is present throughout is shown, and no entry that reads miss.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -15,7 +15,8 @@ use crate::support::{alone, timed, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A cache whose index has room for 4,096 entries at first, and memory for many more.
+/// Builds a cache whose index has room for 4,096 entries at first, and which has memory for many
+/// more.
 fn about_to_grow(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
     options(Cache::builder().max_bytes(64 << 20).shards(1).policy(Policy::Lru)).build().unwrap()
 }
@@ -24,7 +25,7 @@ fn number(key: &[u8]) -> u32 {
     u32::from_le_bytes(key[..4].try_into().unwrap())
 }
 
-/// How often `for_each` shows each key.
+/// Returns the number of times that `for_each` shows each key. Calls `each` for each of them.
 fn shown(cache: &Cache, mut each: impl FnMut(u32)) -> HashMap<u32, u32> {
     let mut shown = HashMap::new();
     cache.for_each(|key, _| {
@@ -34,7 +35,7 @@ fn shown(cache: &Cache, mut each: impl FnMut(u32)) -> HashMap<u32, u32> {
     shown
 }
 
-/// Says the same of all keys, or of many.
+/// A hasher with few hashes: the number of a key modulo `self.0`.
 #[derive(Clone)]
 struct Poor(u64);
 
@@ -77,7 +78,7 @@ fn what_is_there_throughout_is_met_although_the_index_grows_meanwhile() {
             let shown = shown(&cache, |key| insert(&cache, key));
             assert!(cache.stats().index_growths > growths);
             assert_eq!((0..4_000).filter(|key| !shown.contains_key(key)).count(), 0, "seed {seed}: missed");
-            // Only the entries of one home at a time.
+            // Only the entries of one home may be shown twice at a time.
             let twice = shown.values().filter(|&&times| times > 1).count();
             assert!(twice < 50, "seed {seed}: {twice} shown twice");
 
@@ -102,7 +103,7 @@ fn each_entry_is_shown_once_while_the_index_stays() {
     for entries in [0, 1, 12, 13, 40, 41, 250, 262, 500, 3_000, 10_000_u32] {
         for hasher in [Poor(1), Poor(7), Poor(u64::MAX)] {
             if hasher.0 < 100 && entries > 500 {
-                continue; // All in one chain of buckets.
+                continue; // All would be in one chain of buckets.
             }
             let cache = Cache::builder().max_bytes(4 << 20).shards(1).hasher(hasher).build().unwrap();
             (0..entries).for_each(|key| cache.insert(key.to_le_bytes(), []).unwrap());
@@ -126,7 +127,8 @@ fn entries_that_share_one_home_are_met_although_the_index_grows_and_their_chain_
         let growths = cache.stats().index_growths;
         let mut next = 300;
         let shown = shown(&cache, |key| {
-            // Those who have been shown leave gaps in the chain, which others fill.
+            // Entries that have been shown are removed. They leave gaps in the chain, which others
+            // fill.
             if key >= 100 {
                 cache.remove(key.to_le_bytes());
             }
@@ -142,7 +144,7 @@ fn entries_that_share_one_home_are_met_although_the_index_grows_and_their_chain_
     }
 }
 
-/// Says that it is over when it is dropped, also by a panic.
+/// A guard that sets its flag when it is dropped, also by a panic.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -151,8 +153,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Runs `work` while other threads insert, update and remove what is no concern of it. Its argument
-/// is to be called in the middle: it waits until the index has grown meanwhile.
+/// Runs `work` while two other threads update keys below 4,000. After `work` has called its
+/// argument, they also insert and remove other keys. That call returns when the index has grown.
 fn beside_others(cache: &Cache, work: impl FnOnce(&dyn Fn())) {
     let (has_begun, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -231,14 +233,15 @@ fn retain_asks_about_values_that_replace_a_refused_one_and_ends() {
     let cache = Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap();
     cache.insert("key", "0").unwrap();
     let mut asked = 0;
-    // What replaces it for ever was stored later in the end.
+    // `retain` asks about a replaced value at most 16 times, so it ends even if each value is
+    // replaced.
     cache.retain(|key, _| {
         asked += 1;
         cache.insert(key, asked.to_string()).unwrap();
         false
     });
     assert!((2..100).contains(&asked), "asked {asked} times");
-    // The same value is as good as the one that was refused.
+    // A value that equals the refused one is removed as well.
     cache.insert("key", "same").unwrap();
     cache.retain(|key, value| {
         cache.insert(key, value).unwrap();
@@ -270,8 +273,8 @@ fn nothing_that_has_expired_is_shown_while_another_thread_takes_it_out() {
 fn nothing_in_its_stale_period_is_shown_while_another_thread_moves_it() {
     let _alone = alone();
     let (cache, clock) = timed(|builder| builder.stale_for(2 * HOUR).policy(Policy::Lru));
-    // Side by side with others, whose updates leave their chunks half empty: these are cleaned
-    // then.
+    // Each stale entry lies beside another entry. Updates of the others leave chunks half empty,
+    // which are then cleaned.
     for key in 0..3_600_u32 {
         cache.insert_with_lifetime(key.to_le_bytes(), [7; 100], Lifetime::new().ttl(Duration::from_secs(1))).unwrap();
         cache.insert((1_000_000 + key).to_le_bytes(), [8; 100]).unwrap();
@@ -280,7 +283,7 @@ fn nothing_in_its_stale_period_is_shown_while_another_thread_moves_it() {
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 0..200_000_u32 {
-                // Rejected where what the other thread reads is in the way.
+                // Rejected if the other thread's reads hold the space.
                 let key = 1_000_000 + round.wrapping_mul(0x9e37_79b9) % 3_600;
                 let _ = cache.insert(key.to_le_bytes(), [8; 100]);
                 let _ = cache.get_or_stale((round * 11 % 3_600).to_le_bytes());

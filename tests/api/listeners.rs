@@ -1,5 +1,5 @@
-//! Listeners that use caches: the stack stays bounded, each operation ends, and each entry that
-//! left is told of once.
+//! Listeners that use caches. The stack stays bounded, each operation ends, and the listener is
+//! notified once of each entry that leaves.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -13,21 +13,21 @@ use bytecache::{Cache, CacheBuilder, Error, Policy, RemovalCause};
 
 use crate::support::alone;
 
-/// Entries that left through its listener's writes and that one operation tells of.
+/// Most notifications that one operation makes of entries that left through its listener's writes.
 const NESTED: usize = 1_000;
 
-/// What a listener does with what it is told.
+/// The action of a listener when it is notified.
 type Act = Box<dyn Fn(&Listened, &[u8], RemovalCause) + Send + Sync>;
 
-/// A cache, and what its listener was told. Each value that is stored is another.
+/// A cache with a record of its listener's notifications. All stored values are distinct.
 #[derive(Default)]
 struct Listened {
-    /// To be emptied, or the listener would keep the cache.
+    /// Emptied at the end of a test. Otherwise the listener would keep the cache alive.
     cache: Mutex<Option<Cache>>,
     next: AtomicU64,
     stored: Mutex<HashSet<u64>>,
     told: Mutex<Vec<u64>>,
-    /// The listener only notes what it is told.
+    /// While `true`, the listener only records its notifications.
     is_passive: AtomicBool,
 }
 
@@ -63,7 +63,7 @@ impl Listened {
         self.cache.lock().unwrap().clone().unwrap()
     }
 
-    /// Stores another value of `len` bytes.
+    /// Stores a distinct value of `len` bytes. Returns `true` if it was stored.
     fn try_insert(&self, key: impl AsRef<[u8]>, len: usize) -> bool {
         let id = self.next.fetch_add(1, Ordering::SeqCst);
         let stored = self.cache().insert(key, [&id.to_le_bytes()[..], &vec![1; len - 8]].concat());
@@ -78,19 +78,19 @@ impl Listened {
         self.try_insert(key, len);
     }
 
-    /// How many entries the listener is told of while `work` runs.
+    /// Returns the number of notifications while `work` runs.
     fn told_during(&self, work: impl FnOnce()) -> usize {
         let before = self.told.lock().unwrap().len();
         work();
         self.told.lock().unwrap().len() - before
     }
 
-    /// How many entries have left without having been told of.
+    /// Returns the number of entries that have left without a notification yet.
     fn waiting(&self) -> usize {
         self.stored.lock().unwrap().len() - self.cache().len() - self.told.lock().unwrap().len()
     }
 
-    /// Checks that everything that has left was told of once.
+    /// Checks that the listener was notified once of each entry that has left.
     #[track_caller]
     fn assert_told_once(&self) {
         self.is_passive.store(true, Ordering::SeqCst);
@@ -112,8 +112,7 @@ impl Listened {
     }
 }
 
-/// Runs a test with a stack on which a listener within a listener within a listener soon has no
-/// place.
+/// Runs a test with a small stack, which a few nested calls of listeners would overflow.
 fn with_small_stack(test: impl FnOnce() + Send + 'static) {
     thread::Builder::new().stack_size(512 << 10).spawn(test).unwrap().join().unwrap();
 }
@@ -135,7 +134,7 @@ fn a_listener_that_inserts_what_was_evicted_is_told_of_a_thousand_more_and_of_th
                     stored = listened.cache().stats().evictions - before;
                 });
                 let waits = listened.waiting();
-                assert!(told <= waited + 10 + NESTED, "{policy}: {told} told");
+                assert!(told <= waited + 10 + NESTED, "{policy}: {told} notifications");
                 assert_eq!((told + waits) as u64, waited as u64 + stored, "{policy}");
                 waited = waits;
             }
@@ -162,11 +161,11 @@ fn what_waits_is_told_by_maintain_or_the_next_write_or_when_the_cache_goes() {
         (5_000..5_010_u64).for_each(|key| listened.insert(key.to_le_bytes(), 100));
         let waiting = listened.waiting();
         assert!(waiting >= 5, "{waiting}");
-        // Reads leave it alone.
+        // Reads send no notifications.
         assert_eq!(listened.told_during(|| drop(listened.cache().get(5_000_u64.to_le_bytes()))), 0);
         listened.is_passive.store(true, Ordering::SeqCst);
         let told = listened.told_during(|| next(&listened));
-        assert!((waiting..waiting + 3).contains(&told), "{name}: {told} told of {waiting}");
+        assert!((waiting..waiting + 3).contains(&told), "{name}: {told} notifications of {waiting}");
     }
 }
 
@@ -177,12 +176,13 @@ fn stores_of_a_listener_are_rejected_when_too_much_waits_and_what_is_older_goes(
     let insert = {
         let refused = Arc::clone(&refused);
         move |listened: &Listened, key: &[u8], _| {
-            // Two for each that leaves: what waits would double with each round.
+            // The listener inserts twice for each entry that leaves. Without a bound, the waiting
+            // entries would double with each round.
             for name in [[key, b"'"].concat(), key.to_vec()] {
                 let name = &name[name.len().saturating_sub(9)..];
                 if !listened.try_insert(name, 100) {
                     refused.fetch_add(1, Ordering::SeqCst);
-                    assert!(!listened.cache().contains_key(name), "an older value");
+                    assert!(!listened.cache().contains_key(name), "an older value is left");
                 }
             }
         }
@@ -195,8 +195,8 @@ fn stores_of_a_listener_are_rejected_when_too_much_waits_and_what_is_older_goes(
         most = listened.waiting().max(most);
     }
     assert!(refused.load(Ordering::SeqCst) > 0);
-    // 256 KiB in all, of which each takes more than its 109 bytes; and what the last store made
-    // leave.
+    // Waiting entries are bounded by 256 KiB, and each takes more than its 109 bytes. The entries
+    // that the last store evicts come on top.
     assert!((500..2_500).contains(&most), "{most} wait");
     listened.assert_told_once();
 }
@@ -274,7 +274,7 @@ fn whatever_a_listener_calls_ends_and_is_told_of_once() {
     }
 }
 
-/// Panics when it is dropped, and throws another.
+/// A panic payload whose drop panics with another payload.
 struct Thrown(u32);
 
 impl Drop for Thrown {
@@ -322,7 +322,7 @@ fn what_one_operation_made_leave_comes_first_and_then_what_its_listener_did_in_o
             let mut told = told.lock().unwrap();
             told.push(String::from_utf8(key.to_vec()).unwrap());
             for digit in [b"1", b"2"] {
-                // It is gone when this returns, and told of after that.
+                // The entry is gone when `remove` returns, and the listener is notified later.
                 assert_eq!(cache.remove([key, digit].concat()), key.len() < 3);
             }
         }

@@ -1,5 +1,5 @@
 //! The cache as its callers see it: types, configuration, the ends of every range, listeners,
-//! iteration, random operations.
+//! iteration, and random operations.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod configuration;

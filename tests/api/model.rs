@@ -1,5 +1,5 @@
-//! Operations that proptest draws, against a map: the fuzz target `operations` gives the same model
-//! others.
+//! Applies random operations of proptest to a cache and to a map, and compares them. The fuzz
+//! target `operations` gives the same model other operations.
 
 use bytecache::Policy;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ prop_compose! {
     }
 }
 
-/// Mostly small, sometimes larger than a chunk, now and then larger than an entry may be.
+/// Returns lengths: mostly small, some larger than a chunk, a few larger than an entry may be.
 fn lengths() -> impl Strategy<Value = Len> {
     prop_oneof![
         20 => any::<u8>().prop_map(Len::Tiny),

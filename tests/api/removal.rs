@@ -1,5 +1,5 @@
-//! What the removal listener is told: everything that leaves, once, with its cause, and never under
-//! a lock.
+//! The removal listener is notified of every entry that leaves: once, with its cause, and never
+//! under a lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,8 @@ use crate::support::alone;
 
 type Told = (Vec<u8>, Vec<u8>, RemovalCause);
 type Log = Arc<Mutex<Vec<Told>>>;
-/// How a listener gets at the cache. To be emptied, or the two would keep each other.
+/// A listener's access to its cache. A test empties it, because otherwise the two would keep each
+/// other alive.
 type Handle = Arc<Mutex<Option<Cache>>>;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,7 +59,7 @@ fn each_way_to_leave_has_its_cause() {
     clock.advance(TICK);
     cache.maintain();
     assert_eq!(take(&log), [told("key", "f", RemovalCause::Expired)]);
-    // Found expired by the insert of its successor.
+    // The insert of the next value finds the entry expired.
     cache.insert_with_ttl("key", "g", TICK).unwrap();
     clock.advance(TICK);
     cache.insert("key", "h").unwrap();
@@ -68,7 +69,7 @@ fn each_way_to_leave_has_its_cause() {
     cache.insert("key", "i").unwrap();
     cache.insert_with_ttl("key", "j", Duration::ZERO).unwrap();
     assert_eq!(take(&log), [told("key", "i", RemovalCause::Replaced)]);
-    // An entry that is stored anew for its deadline has not left.
+    // An entry that is stored again for its deadline has not left.
     cache.insert("key", "k").unwrap();
     assert!(cache.set_ttl("key", MINUTE).unwrap());
     assert_eq!(take(&log), []);
@@ -85,7 +86,7 @@ fn a_listener_hears_of_every_entry_that_was_stored_and_is_not_there_any_more() {
         for number in 0..20_000_u32 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let key = (state >> 33) % 4_000;
-            // Now and then one that needs chunks of its own.
+            // Some entries need chunks of their own.
             let len = if number % 997 == 0 { 9_000 } else { (state >> 50) as usize % 90 };
             let (key, value) = (key.to_le_bytes().to_vec(), [number.to_le_bytes().as_slice(), &vec![5; len]].concat());
             match state % 8 {
@@ -93,16 +94,16 @@ fn a_listener_hears_of_every_entry_that_was_stored_and_is_not_there_any_more() {
                 1 => cache.insert_with_ttl(&key, &value, TICK * 50).unwrap(),
                 _ => cache.insert(&key, &value).unwrap(),
             }
-            // Of the key at hand first what was there, and then perhaps what has just come.
+            // The key's former value leaves first. Its new value may leave after that.
             let mut former = if state % 8 == 0 { None } else { present.insert(key.clone(), value) };
             for (name, value, _) in take(&log) {
                 if name == key && former.as_ref() == Some(&value) {
                     former = None;
                 } else {
-                    assert_eq!(present.remove(&name), Some(value), "{policy}: a value that was not there");
+                    assert_eq!(present.remove(&name), Some(value), "{policy}: a value that was not present");
                 }
             }
-            assert_eq!(former, None, "{policy}: nobody was told of it");
+            assert_eq!(former, None, "{policy}: the listener was not notified");
             let _ = cache.get(&key);
             if number % 16 == 0 {
                 clock.advance(TICK);
@@ -137,7 +138,7 @@ fn an_entry_that_is_stored_anew_is_told_of_only_if_it_is_lost() {
             let own = take(&log).into_iter().filter(|(told, ..)| *told == key).count();
             let is_lost = was_there && !cache.contains_key(key);
             assert_eq!(own, usize::from(is_lost), "{policy}: {number}");
-            // Making room for the wheel may evict the entry at hand.
+            // Making room for the wheel may evict the entry itself.
             assert!(is_set == was_there || is_lost, "{policy}: {number}");
         }
         cache.validate();
@@ -206,7 +207,7 @@ fn panics_of_a_listener_are_caught_and_counted() {
     cache.validate();
 }
 
-/// Never says who is to leave.
+/// A policy that never names a victim.
 struct Never;
 
 impl EvictionPolicy for Never {
@@ -241,7 +242,7 @@ fn clearing_a_large_cache_tells_of_a_part_at_a_time() {
     let listener = {
         let (most, handle) = (Arc::clone(&most), Arc::clone(&handle));
         move |_: &[u8], _: &[u8], _| {
-            // What is still there while this is told was not copied yet.
+            // Entries that are present during this call have not been copied yet.
             let mut most = most.lock().unwrap();
             let cache = handle.lock().unwrap().clone().unwrap();
             *most = cache.len().max(*most);
@@ -256,5 +257,5 @@ fn clearing_a_large_cache_tells_of_a_part_at_a_time() {
     assert!(cache.is_empty());
     handle.lock().unwrap().take();
     let most = *most.lock().unwrap();
-    assert!(most > 3_500, "{most} of 4000 entries were there when the first ones were told of");
+    assert!(most > 3_500, "{most} of 4000 entries were present at the first notifications");
 }

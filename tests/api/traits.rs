@@ -1,4 +1,5 @@
-//! The traits of the public types.
+//! The public types implement the traits that callers rely on: comparison, hashing, conversion,
+//! printing, errors, and use by many threads.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
@@ -25,7 +26,7 @@ use crate::support::{Gate, Hand, alone};
 const fn is_send<T: Send + 'static>() {}
 const fn is_send_and_sync<T: Send + Sync + 'static>() {}
 
-/// A function that a loader can have.
+/// A type of function that a loader accepts.
 type Load = fn(&[u8]) -> Result<Vec<u8>, Infallible>;
 
 const _: () = {
@@ -46,8 +47,8 @@ const _: () = {
     is_send::<Simulator>();
 };
 
-/// Polls each kind of future that the API returns: [`Hand`] takes only those that other threads can
-/// be given.
+/// Polls each kind of future that the API returns. [`Hand`] takes only futures that can be sent to
+/// other threads.
 #[test]
 fn futures_can_be_sent_to_other_threads() {
     let _alone = alone();
@@ -176,7 +177,8 @@ fn errors_can_be_sent_shared_boxed_and_cloned() {
     is_an_error_for_any_thread::<LoadError<std::io::Error>>();
 }
 
-/// Fails in each of three ways, which `?` gives to the caller as one type.
+/// Fails in one of three ways, depending on the arguments. `?` converts all three errors to one
+/// type.
 fn fail(max_bytes: usize, key_len: usize, policy: &str) -> Result<(), Box<dyn StdError + Send + Sync>> {
     let cache = Cache::builder().max_bytes(max_bytes).policy(policy.parse()?).build()?;
     cache.insert(vec![0; key_len], "")?;

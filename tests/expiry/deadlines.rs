@@ -1,4 +1,4 @@
-//! Deadlines at their borders, the space that comes back, and what clocks may do.
+//! Deadlines at their borders, the space of expired entries, and unusual clocks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn builder() -> CacheBuilder {
     Cache::builder().max_bytes(1 << 20).shards(1).policy(Policy::Lru).hasher(StableHash::with_seed(1))
 }
 
-/// A cache with one shard, and its clock, which stands at some time.
+/// Builds a cache with one shard, and its clock, which does not start at zero.
 fn cache_with(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
     let clock = ManualClock::new();
     clock.set(1_000_000 * TICK);
@@ -32,7 +32,8 @@ fn cache() -> (Cache, ManualClock) {
     cache_with(|builder| builder)
 }
 
-/// Whether reads of all kinds find `key`; they have to agree. None of these moves an idle deadline.
+/// Returns `true` if reads find `key`. Checks that all kinds of reads that move no idle deadline
+/// agree.
 fn is_there(cache: &Cache, key: &str) -> bool {
     let seen = cache.contains_key(key);
     assert_eq!(cache.peek(key).is_some(), seen);
@@ -44,7 +45,7 @@ fn is_there(cache: &Cache, key: &str) -> bool {
     seen
 }
 
-/// As `is_there`, by reads that count.
+/// Like [`is_there`], but with the kinds of reads that move idle deadlines.
 fn is_read(cache: &Cache, key: &str) -> bool {
     let seen = cache.get(key).is_some();
     assert_eq!(cache.view(key, |_| ()).is_some(), seen);
@@ -126,7 +127,7 @@ fn an_idle_entry_dies_and_every_counted_read_puts_that_off() {
             assert!(read(&cache));
             assert_eq!(left(&cache, "key"), idle);
         }
-        // These do not count.
+        // These reads do not extend the idle deadline.
         clock.advance(idle - TICK);
         assert!(is_there(&cache, "key"));
         cache.retain(|_, _| true);
@@ -223,7 +224,7 @@ fn a_refresh_is_due_from_its_time_on() {
     assert_eq!(cache.ttl("forever"), Some(Remaining::Forever));
 }
 
-// What callers say of an entry.
+// Changes of a lifetime.
 
 #[test]
 fn each_insert_says_anew_how_long_its_entry_lives() {
@@ -275,7 +276,7 @@ fn an_entry_without_a_deadline_is_given_one() {
     for key in ["key", &"k".repeat(300)] {
         let (cache, clock) = cache();
         cache.insert(key, "value").unwrap();
-        assert!(cache.persist(key), "nothing to be done");
+        assert!(cache.persist(key), "an entry without a deadline is present, too");
         assert!(cache.set_ttl(key, 10 * TICK).unwrap());
         assert_eq!(cache.get(key).unwrap(), b"value");
         cache.validate();
@@ -320,7 +321,7 @@ fn a_lifetime_of_zero_has_ended_already() {
     cache.insert("key", "value").unwrap();
     assert!(cache.set_ttl("key", Duration::ZERO).unwrap());
     assert!(!is_there(&cache, "key") && cache.is_empty());
-    // With a stale period it may still be of use.
+    // With a stale period, the value is kept for `get_or_stale`.
     cache.insert_with_lifetime("key", "value", Lifetime::new().ttl(Duration::ZERO).stale_for(MINUTE)).unwrap();
     assert!(!is_there(&cache, "key"));
     assert!(cache.get_or_stale("key").is_some_and(|found| found.is_stale()));
@@ -419,7 +420,7 @@ fn jitter_spreads_the_deadlines_of_inserts_over_its_fraction() {
         })
         .collect();
     assert!(lengths.iter().all(|&length| length >= ttl * 3 / 4 && length <= ttl));
-    // Each tenth of the range has its share.
+    // Each tenth of the range contains about a tenth of the deadlines.
     for tenth in 0..10 {
         let from = ttl * 3 / 4 + ttl / 40 * tenth;
         let share = lengths.iter().filter(|&&length| length >= from && length < from + ttl / 40).count();
@@ -444,7 +445,7 @@ fn the_space_of_what_has_expired_is_back_with_the_next_write_to_its_shard() {
     cache.insert("a", "b").unwrap();
     assert_eq!(cache.len(), 41);
     clock.advance(TICK);
-    assert_eq!(cache.len(), 41, "no write has passed by");
+    assert_eq!(cache.len(), 41, "entries left without a write");
     for write in 0..10 {
         cache.remove(format!("unknown {write}"));
     }
@@ -454,7 +455,7 @@ fn the_space_of_what_has_expired_is_back_with_the_next_write_to_its_shard() {
     cache.validate();
 }
 
-/// What a write and a call of `maintain` may take out, as `docs::expiry` says.
+/// Most entries that a write and a call of `maintain` may remove, as `docs::expiry` states.
 const MOST_OF_A_WRITE: u64 = 48;
 const MOST_OF_MAINTENANCE: u64 = 3_072;
 
@@ -500,8 +501,8 @@ fn a_million_entries_with_one_deadline_go_step_by_step() {
 fn a_deadline_costs_eight_bytes_at_most() {
     let _alone = alone();
     const ENTRIES: u32 = 400_000;
-    // What the cache has allocated but the chunks that are not live, for each entry. The index may
-    // have more room than it needs; it is the same in both.
+    // The live bytes and the wheel's bytes for each entry. The index is left out, because it is the
+    // same in all three caches.
     let cost = |options: fn(CacheBuilder) -> CacheBuilder| {
         let builder = builder().max_bytes(128 << 20).expected_entry_bytes(60);
         let cache = options(builder).build().unwrap();
@@ -511,7 +512,7 @@ fn a_deadline_costs_eight_bytes_at_most() {
         assert_eq!(cache.len(), ENTRIES as usize);
         let memory = cache.memory();
         let lanes = memory.index as f64 / 64.0 * 12.0;
-        // As if the index were as full as it may be.
+        // The wheel's share is that of an index which is as full as it may be.
         let wheel = memory.wheels as f64 / lanes / 0.85;
         memory.live as f64 / f64::from(ENTRIES) + wheel
     };
@@ -529,11 +530,11 @@ fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
     for number in 0..100_u32 {
         let lifetime = Lifetime::new().ttl(TICK * (500 + number)).stale_for(TICK * number);
         cache.insert_with_lifetime(format!("kept {number}"), [7; 50], lifetime).unwrap();
-        // Neighbours that will leave.
+        // Neighbours that are evicted later.
         (0..10_u32).for_each(|other| cache.insert([number, other].map(u32::to_le_bytes).concat(), [1; 60]).unwrap());
     }
     clock.advance(100 * TICK);
-    // Kept in the cache by reads, while others come and go around them.
+    // Reads keep these entries in the cache, while others come and go around them.
     for number in 0..60_000_u32 {
         cache.insert(number.to_le_bytes(), [1; 60]).unwrap();
         cache.get(format!("kept {}", number % 100)).unwrap();
@@ -549,7 +550,8 @@ fn lifetimes_are_kept_while_entries_are_relocated_and_the_index_grows() {
         let found = cache.get_or_stale(format!("kept {number}"));
         let fresh = number > 50;
         assert_eq!(found.as_ref().is_some_and(|found| !found.is_stale()), fresh);
-        // A deadline at tick 400 + n, and n ticks more.
+        // Since the first advance, the deadline is at tick 400 + n, and the stale period has n
+        // ticks.
         assert_eq!(found.is_some(), 2 * number > 50, "{number}");
     }
 }
@@ -560,7 +562,7 @@ fn the_smallest_caches_hold_entries_with_deadlines_too() {
     for policy in Policy::ALL {
         let clock = ManualClock::new();
         let cache = builder().max_bytes(64 << 10).policy(*policy).clock(clock.clone()).build().unwrap();
-        // As many lanes and as few spare chunks as can be.
+        // The index has the most lanes, and the ring the fewest spare chunks.
         for number in 0..20_000_u32 {
             cache.insert(number.to_le_bytes(), [1]).unwrap();
         }
@@ -596,7 +598,7 @@ fn a_held_value_outlives_its_deadline() {
 
 // Clocks.
 
-/// A clock that counts how often it is asked.
+/// A clock that counts its readings.
 #[derive(Clone, Default)]
 struct Counted(Arc<AtomicU64>);
 
@@ -625,7 +627,7 @@ fn entries_without_a_deadline_never_read_the_clock() {
     };
     work();
     assert_eq!(clock.0.load(Ordering::Relaxed), before);
-    // Nor do they once those that have one are gone.
+    // The same holds after all entries with deadlines have left.
     cache.insert_with_ttl("timed", "value", MINUTE).unwrap();
     assert!(cache.remove("timed"));
     assert!(clock.0.load(Ordering::Relaxed) > before);
@@ -687,7 +689,7 @@ fn a_clock_that_goes_back_makes_nobody_die_early_and_keeps_nobody_for_long() {
         assert!(is_there(&cache, "before") && is_there(&cache, "after"));
         clock.advance(3 * TICK);
         assert!(!is_there(&cache, "before") && !is_there(&cache, "after"));
-        // Ahead again, as after a wrong turn.
+        // The clock is set forward again, as if its first change had been a mistake.
         clock.advance(back);
         cache.insert_with_ttl("again", "value", 10 * SECOND).unwrap();
         clock.advance(10 * SECOND - TICK);
@@ -738,8 +740,8 @@ fn with_the_system_clock_entries_come_and_go_in_real_time() {
     let cache = builder().build().unwrap();
     cache.insert_with_ttl("key", "value", 5 * TICK).unwrap();
     let inserted = std::time::Instant::now();
-    // Reads as fast as it can, so the last one that found the entry was at most this long after it
-    // was inserted.
+    // Reads follow each other at once, so the last one that found the entry came at most this long
+    // after the insert.
     while cache.contains_key("key") {}
     assert!(inserted.elapsed() >= 5 * TICK, "died after {:?}", inserted.elapsed());
     cache.insert_with_ttl("key", "value", YEAR).unwrap();
@@ -748,7 +750,7 @@ fn with_the_system_clock_entries_come_and_go_in_real_time() {
 
 // Policies that panic.
 
-/// Panics in some calls while it is told to.
+/// A policy that panics in some calls while a flag is set.
 #[derive(Clone, Default)]
 struct Panicking {
     in_renumber: Arc<AtomicBool>,

@@ -1,5 +1,5 @@
-//! How late what is promised of deadlines may come true, to the nanosecond: the table of
-//! `docs::expiry`.
+//! Measures to the nanosecond how late each promise about deadlines may come true, and compares it
+//! with the table of `docs::expiry`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use crate::support::alone;
 
 const NANO: Duration = Duration::from_nanos(1);
 
-/// A clock that shows a true time late, by what the test says and `max_lag` at most.
+/// A clock that is behind a true time. The test sets its lag, which is at most `max_lag`.
 #[derive(Clone)]
 struct Lagging {
     truth: ManualClock,
@@ -40,13 +40,14 @@ impl Clock for Lagging {
     }
 }
 
-/// What is asked of an entry that was stored with a length of time: how, and whether it has come.
+/// A promise about an entry that is stored with a length of time. It says how to store the entry,
+/// and how to see that the time has come.
 struct Promise {
     name: &'static str,
     build: fn(CacheBuilder, Duration) -> CacheBuilder,
     store: fn(&Cache, Duration),
     has_come: fn(&Cache) -> bool,
-    /// The most ticks that it is late by, lags aside.
+    /// Most ticks by which the promise is late, without the clock's lags.
     ticks: u32,
 }
 
@@ -124,11 +125,12 @@ fn first_moment(
     after
 }
 
-/// The least and the most by which a promise comes late, with a clock that lags by at most
+/// Returns the least and the greatest lateness of a promise, with a clock that lags by at most
 /// `max_lag`.
 fn lateness(promise: &Promise, max_lag: Duration) -> (Duration, Duration) {
     let (mut least, mut most) = (Duration::MAX, Duration::ZERO);
-    // What is asked for, and when: around the borders of ticks, where what is rounded has its ends.
+    // Lengths and times of storing lie around the borders of ticks, where rounding has its
+    // extremes.
     let parts = [Duration::ZERO, NANO, TICK / 2, TICK - NANO];
     for (ticks, part) in [(1, 0), (2, 1), (20, 0), (20, 1), (20, 2), (20, 3), (21, 0), (21, 1)] {
         let asked = TICK * ticks + parts[part];
@@ -136,8 +138,8 @@ fn lateness(promise: &Promise, max_lag: Duration) -> (Duration, Duration) {
             for phase in [Duration::ZERO, max_lag, max_lag * 2] {
                 for (lag_of_store, lag_of_read) in [(Duration::ZERO, max_lag), (max_lag, Duration::ZERO)] {
                     let clock = Lagging::new(max_lag);
-                    // So that either the clock's reading is at a border, or the latest moment that
-                    // it may stand for.
+                    // Either the clock's reading or the latest true time that it may stand for is
+                    // at a border.
                     let stored = TICK * start + part + max_lag + (TICK * 10 - phase);
                     clock.set(stored, lag_of_store);
                     let builder = Cache::builder().max_bytes(64 << 10).clock(clock.clone());
@@ -165,8 +167,9 @@ fn promises_come_true_not_before_their_time_and_at_most_as_late_as_is_documented
             assert_eq!(least, Duration::ZERO, "{}, {max_lag:?}", promise.name);
             let bound = TICK * promise.ticks + max_lag * 2;
             assert!(most < bound, "{}: {most:?} late, with a clock that lags by {max_lag:?}", promise.name);
-            // A nanosecond is missing for each length that is rounded up to a tick.
-            assert!(most + NANO * 2 >= bound, "{}: {most:?} at most, where {bound:?} is said", promise.name);
+            // The greatest lateness is a nanosecond below the bound for each length that is rounded
+            // up to a tick.
+            assert!(most + NANO * 2 >= bound, "{}: {most:?} late at most, but {bound:?} is documented", promise.name);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Random operations and clock steps against a naive map of deadlines: nobody dies early, nobody
-//! answers late, and what has died takes no space.
+//! Applies random operations and clock steps to a cache and to a naive map of deadlines. No entry
+//! expires early, no read finds one late, and expired entries take no space after maintenance.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use proptest::prelude::*;
 
 use crate::support::alone;
 
-/// Microseconds.
+/// A time in microseconds.
 type Micros = u64;
 
 const TICK_MICROS: Micros = 16_000;
 const YEAR: Micros = 365 * 24 * 3600 * 1_000_000;
-/// What any length may be cut to, after whatever jumps of the clock.
+/// Length to which any greater length may be cut, after any jumps of the clock.
 const CUT: Micros = 180 * 24 * 3600 * 1_000_000;
 
 #[derive(Clone, Debug)]
@@ -34,12 +34,12 @@ enum Operation {
     InsertWithLifetime(u16, Option<Micros>, Option<Micros>, Option<Micros>),
     InsertIfAbsent(u16, Micros),
     InsertForever(u16),
-    /// Stores what is larger than an entry may be: in any case, if there is no entry, if there is
-    /// one.
+    /// Stores a value that is too large. The next two do so only if the key is absent, and only if
+    /// it is present.
     InsertTooLarge(u16),
     InsertTooLargeIfAbsent(u16),
     ReplaceTooLarge(u16, Micros),
-    /// Neighbouring keys, so that indexes grow and chunks are cleaned.
+    /// Stores neighbouring keys, so that indexes grow and chunks are cleaned.
     Fill(u16, Option<Micros>),
     Get(u16),
     Peek(u16),
@@ -55,12 +55,13 @@ enum Operation {
     Maintain,
 }
 
-/// Every magnitude is as likely as any other, from microseconds to years.
+/// Returns lengths from microseconds to years, all magnitudes equally likely.
 fn lengths() -> impl Strategy<Value = Micros> {
     (0..47_u32, any::<u64>()).prop_map(|(bits, random)| random & ((1 << bits) - 1))
 }
 
-/// Near the lengths at hand, so that deadlines are met from both sides.
+/// Returns steps near the usual lengths, so that operations come just before and just after
+/// deadlines.
 fn steps() -> impl Strategy<Value = Micros> {
     prop_oneof![6 => 0..3 * TICK_MICROS, 3 => 0..12_000_000_u64, 1 => lengths()]
 }
@@ -117,7 +118,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     prop::collection::vec(operation, 1..250)
 }
 
-/// From when on something may be over, and when it must be.
+/// The earliest and the latest time at which something ends.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     earliest: Micros,
@@ -127,21 +128,21 @@ struct Window {
 impl Window {
     fn of(from: Micros, length: Micros, slack: Micros) -> Self {
         if length == 0 {
-            // Over at once, and on the tick that has begun: what is stale is so from there on.
+            // The length ends at once. A stale period that follows begins with the current tick.
             return Self { earliest: from - from % TICK_MICROS, latest: from };
         }
         Self { earliest: from + length.min(CUT), latest: from.saturating_add(length) + slack }
     }
 }
 
-/// What the model knows of an entry.
+/// The model's knowledge of an entry.
 #[derive(Clone, Debug)]
 struct Life {
     version: u32,
     ttl: Option<Window>,
     idle: Option<(Micros, Window)>,
     stale: Micros,
-    /// A read has missed it.
+    /// `true` if a read has missed the entry.
     is_over: bool,
 }
 
@@ -212,7 +213,7 @@ impl Run {
         Self { setup, clock, cache: builder.build().unwrap(), now: start, model: HashMap::new(), version: 0 }
     }
 
-    /// Whether entries may be missing for another reason than their deadline.
+    /// Returns `true` if entries may be missing for another reason than their deadlines.
     fn may_forget(&self) -> bool {
         self.cache.stats().evictions > 0
     }
@@ -242,7 +243,7 @@ impl Run {
         self.model.insert(key, life);
     }
 
-    /// Compares what a read saw with the model.
+    /// Compares the result of a read with the model.
     fn check(&mut self, key: u16, seen: Option<&[u8]>, counts_as_read: bool) {
         let (now, may_forget) = (self.now, self.may_forget());
         let Some(life) = self.model.get_mut(&key) else {
@@ -329,7 +330,7 @@ impl Run {
             Operation::SetTtl(key, ttl) => {
                 let was_there = self.cache.contains_key(key.to_le_bytes());
                 let is_set = self.cache.set_ttl(key.to_le_bytes(), micros(ttl)).unwrap();
-                // The policy may evict it while it is written again.
+                // The policy may evict the entry while it is stored again.
                 assert!(is_set == was_there || was_there && !self.cache.contains_key(key.to_le_bytes()));
                 let now = self.now;
                 if let Some(life) = self.model.get_mut(&key).filter(|_| is_set) {
@@ -357,7 +358,7 @@ impl Run {
                     number(key) >= limit
                 });
                 for (key, value) in seen {
-                    // Some are stale.
+                    // Some of these entries are stale.
                     let life = &self.model[&key];
                     assert_eq!(value, value_of(key, life.version));
                     assert!(life.may_be_there(self.now), "{life:?}, now {}", self.now);
@@ -381,7 +382,8 @@ impl Run {
         assert!(memory.allocated <= memory.max);
     }
 
-    /// Stores a value that is too large. Nothing older is left, unless that declines it.
+    /// Stores a value that is too large. Checks that no older value is left, unless the store was
+    /// declined.
     fn fail(&mut self, key: u16, is_declined: bool, store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>) {
         let (name, value) = (key.to_le_bytes(), vec![7; self.cache.max_entry_bytes()]);
         let error = store(&self.cache, &name, &value).unwrap_err();
@@ -424,7 +426,7 @@ impl Run {
         }
     }
 
-    /// What has died takes no space once the cache was maintained.
+    /// Maintains the cache, and checks that expired entries have left.
     fn maintain(&mut self) {
         self.cache.maintain();
         let now = self.now;
@@ -450,7 +452,7 @@ proptest! {
         for operation in operations {
             run.apply(operation);
         }
-        // In the end everything goes that can.
+        // In the end, all entries that can leave do.
         for key in 0..200 {
             run.apply(Operation::SetTtl(key, 1));
         }

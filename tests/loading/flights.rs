@@ -1,5 +1,5 @@
-//! Loading: one load of a key at a time, whatever becomes of those who lead and follow it, and of
-//! the key meanwhile.
+//! Loading: one load of a key runs at a time, whatever happens to its leader, its followers, and
+//! the key.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,9 +25,9 @@ fn ok(value: &str) -> Result<String, String> {
     Ok(value.to_string())
 }
 
-/// A loader that is not to be called.
+/// Panics: a loader that must not be called.
 fn never() -> Result<String, String> {
-    panic!("loaded although there was something")
+    panic!("loaded although a value was present")
 }
 
 fn text(answer: Answer) -> String {
@@ -156,7 +156,7 @@ fn a_load_within_another_tasks_poll_is_no_reentrance() {
         ok("led")
     }));
     assert!(leader.poll().is_pending());
-    // On the same thread, but not within the loader.
+    // This call is on the same thread, but not inside the loader.
     let mut follower = Hand::new(cache.get_or_load_async("key", async || never()));
     assert!(follower.poll().is_pending());
     gate.open();
@@ -226,7 +226,8 @@ fn a_clearing_that_others_insert_during_keeps_loads_from_being_stored_too() {
     assert_eq!(cache.stats().discarded_loads, 1);
 }
 
-/// What changes a key while it is loaded: each has to keep the load's result out.
+/// Changes a key during its load in each way. Each change prevents the load's result from being
+/// stored.
 #[test]
 fn whatever_changes_a_key_keeps_a_load_that_began_before_from_being_stored() {
     let _alone = alone();
@@ -245,7 +246,7 @@ fn whatever_changes_a_key_keeps_a_load_that_began_before_from_being_stored() {
         ("retain none", |cache| cache.retain(|_, _| false)),
         ("get_or_load of another", |cache| {
             cache.remove("key");
-            // Not within this loader.
+            // On another thread, and so not inside this loader.
             let other = || assert_eq!(text(cache.get_or_load("key", || ok("new"))), "new");
             thread::scope(|scope| scope.spawn(other).join().unwrap());
         }),
@@ -328,7 +329,7 @@ fn ten_thousand_callers_of_a_key_load_it_once() {
     let loads = Arc::new(AtomicUsize::new(0));
     let (begin, begun) = mpsc::channel::<()>();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-    // The first caller's load ends when all others wait.
+    // The first caller's load ends after all others have begun to wait.
     let leader = {
         let (cache, loads) = (cache.clone(), Arc::clone(&loads));
         thread::spawn(move || {
@@ -451,7 +452,7 @@ fn a_key_that_is_loaded_many_times_over_takes_no_memory_for_good() {
     assert_nothing_is_left(&cache);
 }
 
-// Users' code at awkward moments.
+// Code of the caller that runs during a load.
 
 #[test]
 fn a_listener_may_ask_for_the_key_that_is_being_loaded() {
@@ -480,7 +481,7 @@ fn a_listener_may_ask_for_the_key_that_is_being_loaded() {
     };
     expire();
     *handle.lock().unwrap() = Some(cache.clone());
-    // The boarding of this load takes the dying entry out.
+    // The beginning of this load removes the expired entry.
     assert_eq!(text(cache.get_or_load("key", || ok("value"))), "value");
     assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
     cache.clear();
@@ -507,7 +508,8 @@ fn a_listener_may_ask_for_any_key_while_many_are_landed() {
                 let cache = handle.lock().unwrap().clone();
                 let Some(cache) = cache else { return };
                 for key in [0_u8, 39] {
-                    // Whether it is led or has landed, nobody waits for ever.
+                    // The call returns, whether the key is still being loaded or its load has
+                    // ended.
                     let answer = cache.get_or_load([key], || Err::<&str, _>("not now".to_string()));
                     refused.fetch_add(usize::from(matches!(answer, Err(LoadError::Reentrant))), Ordering::Relaxed);
                 }
@@ -517,8 +519,8 @@ fn a_listener_may_ask_for_any_key_while_many_are_landed() {
         *handle.lock().unwrap() = Some(cache.clone());
         let keys: Vec<_> = (0..40_u8).map(|key| [key]).collect();
         let answer = cache.get_or_load_many(&keys, |missing| {
-            // Expired, they leave while the keys land, so many that the listener hears of some
-            // before all have.
+            // These entries have expired, and leave while the results are stored. Because of their
+            // number, the listener is notified of some before all results are stored.
             for dying in 0..1_200_u32 {
                 cache.insert_with_ttl(dying.to_le_bytes(), [7; 500], SECOND).unwrap();
             }
@@ -549,7 +551,7 @@ fn an_executor_that_polls_as_it_wakes_is_not_taken_for_the_loader() {
     let cache = cache();
     let answers: Arc<Mutex<Vec<Answer>>> = Arc::default();
     let slot = Slot::default();
-    // Its own error is of another type than the leader's, so it starts again when it is woken.
+    // The follower's error type differs from the leader's, so it loads for itself when it is woken.
     let answer = cache.get_or_load("key", || {
         let follower = {
             let cache = cache.clone();
@@ -646,7 +648,7 @@ fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
     assert!(hanging.iter_mut().all(|load| load.poll().is_pending()));
     assert!(cache.len() * 5 > before * 4, "{} of {before} entries are left", cache.len());
     assert!(cache.stats().unshared_loads > 1_000);
-    // The ring has its memory again when they are gone.
+    // The ring gets the memory of the loads back.
     drop(hanging);
     for key in 0..20_000_u32 {
         cache.insert(key.to_le_bytes(), [7; 100]).unwrap();
@@ -662,7 +664,7 @@ fn a_policy_that_panics_while_a_result_is_stored_is_a_panic_of_the_load() {
     struct Bad;
     impl EvictionPolicy for Bad {
         fn prepare_insert(&mut self, newcomer: &Newcomer) {
-            assert!(newcomer.charge < 1000, "the policy does not like it");
+            assert!(newcomer.charge < 1000, "on purpose");
         }
         fn insert(&mut self, _: &Newcomer) {}
         fn remove(&mut self, _: EntryId, _: u32) {}

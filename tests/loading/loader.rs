@@ -1,4 +1,5 @@
-//! The rules of a loader: lifetimes, negative results, refreshes, stale values, many keys.
+//! The rules of a loader: lifetimes, negative results, refreshes, stale values, and calls for many
+//! keys.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -21,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 type Answer = Result<Value, LoadError<&'static str>>;
 type Given = Result<Loaded<&'static str>, &'static str>;
 
-/// What loads bring, one after the other; asked for more it panics.
+/// The results of successive loads. One more load than results is a panic.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<VecDeque<Given>>>);
 
@@ -31,7 +32,7 @@ impl Script {
     }
 
     fn next(&self) -> Given {
-        self.0.lock().unwrap().pop_front().expect("a load that was not expected")
+        self.0.lock().unwrap().pop_front().expect("more loads than expected")
     }
 
     fn load(&self) -> impl Fn(&[u8]) -> Given + Send + Sync + 'static {
@@ -94,7 +95,7 @@ fn a_builder_refuses_rules_that_make_no_sense() {
     assert_eq!(kind(cache.loader().ttl(Duration::ZERO)), BuildError::ZeroLifetime);
     let (refresh_after, ttl) = (2 * SECOND, 2 * SECOND);
     assert_eq!(kind(cache.loader().ttl(ttl).refresh_after(ttl)), BuildError::LateRefresh { refresh_after, ttl });
-    // A loader without a time to live of its own has the cache's.
+    // A loader without a time to live of its own uses the cache's.
     let (with_ttl, _) = timed(|builder| builder.ttl(ttl));
     assert_eq!(kind(with_ttl.loader().refresh_after(ttl)), BuildError::LateRefresh { refresh_after, ttl });
     assert!(with_ttl.loader().refresh_after(ttl - SECOND).build(|_| value("")).is_ok());
@@ -168,7 +169,7 @@ fn what_is_not_there_can_be_stored_over_and_forgotten() {
         assert!(loader.get("key").unwrap_err().is_absent());
         change(&cache);
         assert_eq!(text(&loader.get("key")), expected.unwrap_or("loaded"));
-        // There was no value that could have left.
+        // There was no value, so the listener is not notified.
         assert_eq!(*told.lock().unwrap(), []);
         assert_nothing_is_left(&cache);
     }
@@ -194,7 +195,7 @@ fn without_a_negative_ttl_nothing_is_not_remembered_and_what_there_was_is_gone()
 #[test]
 fn many_negative_entries_are_evicted_relocated_and_renumbered_as_others_and_nobody_is_told() {
     let _alone = alone();
-    // The last one refuses entries at once.
+    // GDSF may refuse a new entry at once.
     for policy in [Policy::Adaptive, Policy::Lru, Policy::Gdsf] {
         let (cache, clock) =
             timed(|builder| builder.policy(policy).on_removal(|_, value, _| assert_eq!(*value, [7; 40])));
@@ -328,7 +329,7 @@ fn a_refresh_that_an_invalidation_overtakes_is_not_stored() {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// An executor whose jobs wait to be run.
+/// Returns an executor that only collects its jobs, and the list of these jobs.
 fn queue() -> (Arc<Mutex<Vec<Job>>>, impl Fn(Job) + Send + Sync + 'static) {
     let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
     let queue = Arc::clone(&jobs);
@@ -449,8 +450,8 @@ fn a_task_refreshes_in_place_or_by_a_spawner_or_after_it_answered() {
 fn hot_keys_are_refreshed_early_the_likelier_the_nearer_their_deadline() {
     let _alone = alone();
     let (cache, clock) = timed(|builder| builder);
-    // Loads take a millisecond or more, by the system's clock; so with a beta of 25, 25 ms early on
-    // average or more.
+    // A load takes at least a millisecond by the system's clock. With a beta of 25, refreshes are
+    // at least 25 ms early on average.
     let load = |_: &[u8]| {
         thread::sleep(Duration::from_millis(1));
         value("value")
@@ -462,9 +463,9 @@ fn hot_keys_are_refreshed_early_the_likelier_the_nearer_their_deadline() {
         (0..reads).for_each(|_| assert_eq!(text(&loader.get("key")), "value"));
         cache.stats().refreshes - before
     };
-    assert_eq!(refreshes(1000), 0); // A chance of exp(-40) for each if a load took a second, else less.
+    assert_eq!(refreshes(1000), 0); // Each has a chance of exp(-40) if a load took a second, else less.
     clock.advance(1000 * SECOND - TICK);
-    assert_eq!(refreshes(1000), 1); // And the deadline is far off again.
+    assert_eq!(refreshes(1000), 1); // Then the deadline is far away again.
     assert_eq!(cache.stats().misses, 1);
     assert_nothing_is_left(&cache);
 }
@@ -580,7 +581,8 @@ fn what_has_not_failed_is_loaded_when_it_has_expired() {
     type Change = (&'static str, fn(&Cache, &ManualClock));
     let (jobs, executor) = queue();
     let executor = Arc::new(executor);
-    // After a second each, of which the entry has seen eight; its refresh is due after nine.
+    // Each change is applied after eight seconds, with a read after each second. The refresh is due
+    // after nine.
     let changes: [Change; 4] = [
         ("claimed, and not begun", |_, clock| clock.advance(2 * SECOND)),
         ("idle", |_, clock| clock.advance(6 * SECOND)),
@@ -728,7 +730,7 @@ fn a_call_of_many_keys_waits_for_those_that_others_load_after_its_own() {
         assert_eq!(begun.recv().unwrap(), ["x", "y"]);
         until(|| cache.get("y").is_some());
         assert_eq!(cache.loads_under_way().0, 3);
-        // The first one lands, the second one is given up, and the third lands.
+        // The first load succeeds, the second is cancelled, and the third succeeds.
         gates[0].open();
         assert!(others[0].poll().is_ready());
         drop(others.remove(1));
@@ -764,7 +766,7 @@ fn a_call_of_many_keys_lands_its_own_before_it_waits_for_those_of_another_call()
         })
     };
     assert!(first.poll().is_pending());
-    // The second one has `c` under way, and needs `a` of the first one. The third one waits for
+    // The second call loads `c`, and waits for `a` of the first call. The third call waits for
     // both.
     let second = {
         let (cache, ready) = (cache.clone(), ready.clone());
@@ -787,7 +789,7 @@ fn a_call_of_many_keys_lands_its_own_before_it_waits_for_those_of_another_call()
     };
     until(|| cache.loads_under_way().0 == 3);
     assert!(third.poll().is_pending());
-    // The second one waits for the first one, which has not waited for it.
+    // The second call waits for the first, which does not wait for the second.
     ready.open();
     until(|| cache.get("c").is_some());
     assert!(third.poll().is_pending());
@@ -796,7 +798,7 @@ fn a_call_of_many_keys_lands_its_own_before_it_waits_for_those_of_another_call()
     let texts =
         |values: Vec<Option<Value>>| values.iter().map(|value| value.as_ref().unwrap().to_vec()).collect::<Vec<_>>();
     assert_eq!(texts(second.join().unwrap().unwrap()), [b"C", b"A"]);
-    let Poll::Ready(third) = third.poll() else { panic!("all that it waits for has landed") };
+    let Poll::Ready(third) = third.poll() else { panic!("all loads that it waits for have ended") };
     assert_eq!(texts(third.unwrap()), [b"C", b"B"]);
     assert_nothing_is_left(&cache);
 }
@@ -864,7 +866,7 @@ fn those_who_follow_a_key_of_many_get_its_value_or_error() {
         gate.open();
         assert!(many.poll().is_ready());
         for (follow, expected) in follows.iter_mut().zip([Some("A"), None]) {
-            let Poll::Ready(answer) = follow.poll() else { panic!("it has landed") };
+            let Poll::Ready(answer) = follow.poll() else { panic!("the load has ended") };
             match (&result, answer) {
                 (Ok(_), Ok(value)) => assert_eq!(Some(&*value), expected.map(str::as_bytes)),
                 (Ok(_), Err(error)) => assert!(error.is_absent() && expected.is_none()),

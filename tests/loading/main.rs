@@ -1,4 +1,4 @@
-//! Loads: who leads and who follows, what the rules of a loader say, and every combination.
+//! Loads: leaders and followers, the rules of a loader, and every combination of outcomes.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod flights;

@@ -1,5 +1,5 @@
-//! Every pair of what becomes of a load's leader and who follows it, times what happens to the key
-//! meanwhile: what all get, what is stored, what is counted, and that nothing is left.
+//! Every outcome of a load's leader, with every kind of follower and every change of the key during
+//! the load. Checks each caller's result, the stored value, the counters, and that nothing is left.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,19 +17,19 @@ use crate::support::{Gate, Hand, alone, block_on, until};
 
 const KEY: &str = "key";
 
-/// What becomes of the leader.
+/// The outcome of the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leader {
     Returns,
     Errs,
     Panics,
-    /// Its future is dropped: only a task can be.
+    /// Its future is dropped, which is possible only for a task.
     Cancelled,
-    /// It goes on when all else is over, and returns then.
+    /// Its load goes on after all else has ended, and then returns.
     Stalls,
 }
 
-/// Who waits for it.
+/// The kind of caller that waits for the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Follower {
     Thread,
@@ -54,16 +54,16 @@ enum Kind {
     Task,
 }
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Came {
     To(&'static str),
     Failed,
     Panicked,
     TimedOut,
-    /// The panic went on in the caller.
+    /// The loader's panic went on in the caller.
     Unwound,
-    /// It was dropped.
+    /// The call's future was dropped.
     Nowhere,
 }
 
@@ -93,7 +93,7 @@ impl Leader {
 
 type Task = Hand<'static, Answer>;
 
-/// A leader that loads until it is let go.
+/// A leader whose load waits for a signal.
 enum Leading {
     Thread(JoinHandle<Answer>, mpsc::Sender<()>),
     Task(Task, Gate),
@@ -128,7 +128,7 @@ impl Leading {
         }
     }
 
-    /// Lets it go, and says what it came to.
+    /// Ends the load, and returns the outcome of the leader.
     fn end(self, leader: Leader) -> Came {
         let answer = match self {
             Self::Task(task, _) if leader == Leader::Cancelled => {
@@ -144,7 +144,7 @@ impl Leading {
                 assert_eq!(task.wakes(), 1);
                 catch_unwind(AssertUnwindSafe(|| match task.poll() {
                     Poll::Ready(answer) => answer,
-                    Poll::Pending => panic!("its gate is open"),
+                    Poll::Pending => panic!("pending although its gate is open"),
                 }))
             }
         };
@@ -200,10 +200,10 @@ impl Following {
         match self {
             Self::Thread(thread) => came(thread.join().unwrap()),
             Self::Task(mut task) => {
-                assert!(task.wakes() > 0, "nobody has woken the follower");
+                assert!(task.wakes() > 0, "the follower was not woken");
                 match task.poll() {
                     Poll::Ready(answer) => came(answer),
-                    Poll::Pending => panic!("the load has ended"),
+                    Poll::Pending => panic!("pending although the load has ended"),
                 }
             }
             Self::Over(came) => came,
@@ -211,7 +211,7 @@ impl Following {
     }
 }
 
-/// What the caller of a load that another leads should get.
+/// Returns the expected outcome of a caller whose key another caller loads.
 fn expected_of_follower(leader: Leader, follower: Follower, meanwhile: Meanwhile) -> Came {
     match (follower, leader) {
         (Follower::Cancelled, _) => Came::Nowhere,
@@ -329,7 +329,7 @@ leaders! {
     task_stalls Stalls Task
 }
 
-/// A sleep that ends when it is told to.
+/// A sleep that ends when its gate is opened.
 struct Nap(Gate);
 
 impl Future for Nap {

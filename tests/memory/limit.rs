@@ -1,4 +1,4 @@
-//! The limit on memory: at every instant, for every thread, whatever the cache goes through.
+//! The limit on memory holds at every instant, for every thread, whatever the cache goes through.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,10 +11,11 @@ use crate::support::{alone, build, random};
 /// Lengths of values.
 #[derive(Clone, Copy, Debug)]
 enum Sizes {
-    /// Nothing but a key: the index grows as far as it can.
+    /// At most two bytes, so that the index grows as far as it can.
     Tiny,
     Large,
-    /// First one, then the other, so that the index has to give way again.
+    /// Many tiny values, then many large ones, and so on. The ring needs space after the index has
+    /// grown.
     Mixed,
 }
 
@@ -37,8 +38,7 @@ fn work(cache: &Cache, sizes: Sizes, seed: u64, steps: usize) {
     for step in 0..steps {
         let number = random(&mut state);
         let key = u32::try_from(number % 50_000).unwrap().to_le_bytes();
-        // With many threads, one that was interrupted may hold space up for a moment: such an
-        // insert is rejected.
+        // A preempted thread may hold space. An insert that needs it is rejected.
         let _ = cache.insert(key, &buffer[..sizes.value_len(number, step, max)]);
         match number % 701 {
             0..10 => held.extend(cache.get(key)),
@@ -51,7 +51,7 @@ fn work(cache: &Cache, sizes: Sizes, seed: u64, steps: usize) {
     }
 }
 
-/// Everything that is true of a snapshot at any time.
+/// Checks the conditions that every snapshot meets.
 fn check(memory: &Memory, max_bytes: usize) {
     assert!(memory.allocated <= memory.max && memory.max == max_bytes, "{memory:?}");
     assert!(memory.live + memory.dead + memory.retired <= memory.chunks, "{memory:?}");
@@ -63,7 +63,7 @@ fn assert_adds_up(cache: &Cache) {
     cache.validate();
 }
 
-/// Writers fill and churn a cache while this thread looks on all the time.
+/// Checks the limit continuously while two writers fill a cache and replace its entries.
 fn stays_within_its_limit(max_bytes: usize, shards: usize, sizes: Sizes, steps: usize) {
     for &policy in Policy::ALL {
         let cache = build(max_bytes, shards, policy);
@@ -85,10 +85,10 @@ fn stays_within_its_limit(max_bytes: usize, shards: usize, sizes: Sizes, steps: 
                 check(&cache.memory(), max_bytes);
                 started.store(true, Ordering::Release);
                 looks += 1;
-                thread::yield_now(); // To look takes the locks that the writers need.
+                thread::yield_now(); // A snapshot takes the locks that the writers need.
             }
         });
-        // Whatever the writers have left of it, it gets full once.
+        // The cache gets full at least once, whatever the writers have left in it.
         let mut new_keys = 1_000_000..;
         while cache.stats().evictions == 0 {
             for key in new_keys.by_ref().take(500) {
@@ -217,8 +217,8 @@ fn the_smallest_entries_fill_the_cache_as_well_as_others() {
         }
         let memory = cache.memory();
         let used = memory.live + memory.index + memory.policy + memory.overhead;
-        // While the index grows, the policy's arrays are there twice: these have so much for each
-        // id that it stops earlier.
+        // While the index grows, the policy's arrays exist twice. These policies need more bytes
+        // for each id, so growth stops earlier.
         let is_heavy = matches!(policy, Policy::Lfu | Policy::TwoQueue | Policy::Arc | Policy::Gdsf);
         let least = if is_heavy { memory.max / 5 * 3 } else { memory.max / 4 * 3 };
         assert!(used > least, "{policy}: {} entries, the index has stopped growing: {memory:?}", cache.len());

@@ -1,5 +1,5 @@
-//! Entries of every size, from one byte to the largest: what they leave unused, and where they find
-//! a place.
+//! Entries of every size, from one byte to the largest: the space that they leave unused, and the
+//! places that they find.
 #![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use rand::{Rng, SeedableRng};
 
 use crate::support::alone;
 
-/// Sizes spread evenly over their orders of magnitude, so that runs of chunks and small entries get
-/// in each other's way.
+/// Stores entries whose sizes are spread evenly over the orders of magnitude, so that runs of
+/// chunks and small entries compete for space. Checks that enough of the cache is live.
 fn mixed(policy: Policy, max_bytes: usize) {
     let cache = Cache::builder().max_bytes(max_bytes).shards(1).policy(policy).hasher(StableHash::with_seed(3));
     let cache = cache.build().unwrap();
@@ -24,7 +24,7 @@ fn mixed(policy: Policy, max_bytes: usize) {
         let key = random.random_range(0..2_000_u64).to_le_bytes();
         let len = (value.len() as f64).powf(random.random()) as usize;
         if !cache.contains_key(key) {
-            cache.insert(key, &value[..len]).expect("nobody holds any space");
+            cache.insert(key, &value[..len]).expect("rejected although no space is held");
         }
         if step % 500 == 0 {
             cache.validate();
@@ -32,12 +32,12 @@ fn mixed(policy: Policy, max_bytes: usize) {
         }
     }
     let stats = cache.stats();
-    // It takes a while to fill.
+    // During the first quarter the cache is not full.
     let full = &lives[lives.len() / 4..];
     let live = full.iter().sum::<usize>() / full.len();
     assert!(stats.evictions > 500, "{policy} was never full: {stats:?}");
-    // The smallest shard has a dozen chunks, a large entry takes three of them, and GDSF's arrays
-    // are as much.
+    // The smallest shard has a dozen chunks. A large entry takes three of them, and GDSF's arrays
+    // as many.
     let least_live = if max_bytes == 64 << 10 { max_bytes / 5 } else { max_bytes / 5 * 2 };
     assert!(live > least_live, "{policy}: only {live} of {max_bytes} bytes are live");
     assert!(stats.write_amplification() < 3.0, "{stats:?}");
@@ -53,12 +53,13 @@ fn nothing_is_rejected_while_nobody_holds_space() {
     }
 }
 
-/// The size of a shard's chunks.
+/// Returns the size of a shard's chunks in bytes.
 fn chunk_bytes(max_bytes: usize) -> usize {
     1 << (max_bytes / 200).ilog2().clamp(12, 20)
 }
 
-/// Sizes that fill chunks badly and well, in thousandths of a chunk, and the largest.
+/// Sizes in thousandths of a chunk. Some fill chunks well, some badly, and the last is the largest
+/// possible.
 const SIZES: [usize; 38] = [
     64,
     126,
@@ -100,16 +101,17 @@ const SIZES: [usize; 38] = [
     usize::MAX,
 ];
 
-/// Which keys are asked for; each miss is stored.
+/// The keys that are requested. Each miss is stored.
 #[derive(Clone, Copy, Debug)]
 enum Keys {
-    /// Never the same again: entries leave in the order in which they came.
+    /// No key comes twice, so entries leave in the order in which they came.
     New,
-    /// Some more often than others, four times as many as fit: entries leave in any order.
+    /// Some keys are more frequent than others, and four times as many keys exist as fit. Entries
+    /// leave in any order.
     Skewed,
 }
 
-/// The part of a full cache's bytes that its entries take, all of them of one charge.
+/// Returns the share of a full cache's bytes that is live, with entries of one charge.
 fn live_share(policy: Policy, max_bytes: usize, charge: usize, keys: Keys) -> f64 {
     let cache = Cache::builder().max_bytes(max_bytes).shards(1).policy(policy).hasher(StableHash::with_seed(3));
     let cache = cache.build().unwrap();
@@ -124,17 +126,17 @@ fn live_share(policy: Policy, max_bytes: usize, charge: usize, keys: Keys) -> f6
             Keys::Skewed => ((4 * fits) as f64).powf(random.random()) as u64,
         };
         if cache.view(key.to_le_bytes(), |_| ()).is_none() {
-            cache.insert(key.to_le_bytes(), &value).expect("nobody holds any space");
+            cache.insert(key.to_le_bytes(), &value).expect("rejected although no space is held");
         }
     }
     cache.validate();
     let (live, stats) = (cache.memory().live, cache.stats());
-    assert_eq!(live, cache.len() * charge, "unused bytes are not live");
+    assert_eq!(live, cache.len() * charge, "unused bytes were counted as live");
     assert!(stats.write_amplification() < 3.5, "{policy}, {charge} bytes: {stats:?}");
     live as f64 / max_bytes as f64
 }
 
-/// Prints the shares, a line for each size.
+/// Checks that at least 75 % of the bytes are live for each size, and prints the shares.
 fn assert_three_quarters_are_live(max_bytes: usize, policies: &[Policy], keys: Keys) {
     println!("live, % of {max_bytes} bytes, {keys:?} keys: {policies:?}");
     for size in SIZES {
@@ -150,7 +152,7 @@ fn assert_three_quarters_are_live(max_bytes: usize, policies: &[Policy], keys: K
 fn three_quarters_of_a_full_shard_are_live_whatever_the_size_of_its_entries() {
     let _alone = alone();
     assert_three_quarters_are_live(1 << 20, Policy::ALL, Keys::New);
-    // The fewest chunks that a shard is divided into, and nearly the most.
+    // The smallest number of chunks that a shard is divided into, and nearly the greatest.
     for max_bytes in [1_640_000, 6 << 20] {
         assert_three_quarters_are_live(max_bytes, &[Policy::Adaptive, Policy::Lru, Policy::TinyLfu], Keys::New);
     }
@@ -167,7 +169,7 @@ fn three_quarters_are_live_also_where_entries_leave_in_any_order() {
 #[test]
 fn entries_of_half_a_chunk_and_more_are_kept_without_much_copying() {
     let _alone = alone();
-    // 16 KiB chunks; sizes around their halves leave the least room beside each other.
+    // Chunks have 16 KiB. Two entries of about half a chunk just fit into one, or just do not.
     for len in [7_000, 8_150, 8_300, 11_000, 16_000, 16_500, 20_000] {
         let cache = Cache::builder().max_bytes(8 << 20).shards(1).build().unwrap();
         for key in 0..5_000_u64 {
@@ -180,14 +182,14 @@ fn entries_of_half_a_chunk_and_more_are_kept_without_much_copying() {
     }
 }
 
-/// A full cache of small entries, whose evictions are counted, and values that keep some of its
+/// A full cache of small entries, a count of its evictions, and values that hold some of its
 /// chunks.
 struct Held {
     cache: Cache,
-    /// Entries that the listener was told of.
+    /// Number of evicted entries of which the listener was notified.
     told: Arc<AtomicU64>,
     values: Vec<Value>,
-    /// For each chunk, whether a value keeps it.
+    /// `true` for each chunk that a value holds.
     chunks: Vec<bool>,
 }
 
@@ -204,7 +206,7 @@ impl Held {
             }
         };
         let builder = Cache::builder().max_bytes(Self::MAX_BYTES).shards(1).policy(Policy::Lru);
-        // For an index that never grows, so that all chunks are in use.
+        // The index never grows, so all chunks are in use.
         let cache = builder.expected_entry_bytes(100).on_removal(listener).build().unwrap();
         cache.insert(0_u64.to_le_bytes(), [7; 150]).unwrap();
         // The first entry lies at the beginning of the first chunk, after a header of 4 bytes and a
@@ -224,7 +226,7 @@ impl Held {
         Self { cache, told, values, chunks }
     }
 
-    /// The most adjacent chunks that no value keeps.
+    /// Returns the greatest number of adjacent chunks that no value holds.
     fn widest_gap(&self) -> usize {
         self.chunks.split(|&is_held| is_held).map(<[bool]>::len).max().unwrap_or(0)
     }
@@ -234,10 +236,10 @@ impl Held {
         let inserted = self.cache.insert("large", vec![1; span * Self::CHUNK - 20]);
         self.cache.validate();
         let evictions = self.cache.stats().evictions;
-        assert_eq!(self.told.load(Ordering::Relaxed), evictions, "the listener is told of what is evicted");
+        assert_eq!(self.told.load(Ordering::Relaxed), evictions, "the listener is notified of each eviction");
         if let Err(error) = &inserted {
             assert_eq!(*error, Error::Rejected);
-            assert_eq!((self.cache.len(), evictions), before, "entries were evicted for one that has no place");
+            assert_eq!((self.cache.len(), evictions), before, "entries were evicted for a rejected insert");
         }
         inserted.is_ok()
     }
@@ -255,7 +257,7 @@ fn a_large_entry_finds_a_place_exactly_where_enough_adjacent_chunks_are_held_by_
         refused += usize::from(!has_place);
         assert_eq!(held.insert(span), has_place, "{span} chunks, of {}", held.widest_gap());
         held.values.clear();
-        assert!(held.insert(span), "nobody holds anything");
+        assert!(held.insert(span), "rejected although no space is held");
         assert_eq!(held.cache.get("large").unwrap().len(), span * Held::CHUNK - 20);
     }
     assert!((3..30).contains(&refused), "{refused} of 60 were refused");

@@ -1,5 +1,5 @@
-//! `CacheBuilder::bytes_for`: a cache of the size that it returns holds as many entries as were
-//! asked for.
+//! A cache of the size that `CacheBuilder::bytes_for` returns holds the requested number of
+//! entries.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use bytecache::{BuildError, Cache, CacheBuilder, Policy, StableHash};
 
 use crate::support::alone;
 
-/// The most by which the number of entries may differ from what was asked for.
+/// Greatest relative difference between the number of entries held and the number requested.
 const TOLERANCE: f64 = 0.03;
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// How many entries, and the bytes of their keys and values.
+/// A number of entries, and the bytes of each key and value.
 #[derive(Clone, Copy, Debug)]
 struct Load {
     entries: usize,
@@ -20,8 +20,8 @@ struct Load {
 }
 
 impl Load {
-    /// Returns how many entries a cache of the computed size holds on average, once it has been
-    /// filled twice.
+    /// Returns the average number of entries that a cache of the computed size holds after it has
+    /// been filled twice.
     fn entries_held(self, builder: &CacheBuilder) -> f64 {
         let max_bytes = builder.bytes_for(self.entries, self.key_bytes, self.value_bytes);
         let builder = builder.clone().max_bytes(max_bytes).hasher(StableHash::with_seed(3));
@@ -36,11 +36,11 @@ impl Load {
                 held.push(cache.len());
             }
         }
-        assert!(cache.stats().evictions > 0, "it was never full");
+        assert!(cache.stats().evictions > 0, "the cache was never full");
         held.iter().sum::<usize>() as f64 / held.len() as f64
     }
 
-    /// Checks caches of every policy, with so many shards, with and without a time to live.
+    /// Checks caches of every policy with `shards` shards, with and without a time to live.
     fn check(self, shards: usize) {
         for &policy in Policy::ALL {
             let builder = Cache::builder().policy(policy).shards(shards);
@@ -156,10 +156,10 @@ fn entries_that_no_cache_of_the_builder_holds_need_usize_max() {
     assert_eq!(builder.clone().shards(3).bytes_for(1, 24, 256), usize::MAX);
     assert_eq!(builder.clone().value_alignment(4).bytes_for(1, 24, 256), usize::MAX);
     assert_eq!(builder.clone().max_entry_bytes(100).bytes_for(1, 24, 256), usize::MAX);
-    // With a higher limit, or fewer entries, there is a size.
+    // With a higher limit or fewer entries, there is such a size.
     assert!(builder.clone().max_entry_bytes(2 << 20).bytes_for(1, 24, 1 << 20) < 32 << 20);
     assert!(builder.bytes_for(1 << 26, 0, 0) < usize::MAX);
-    // Which the builder refuses like any other size that is too large.
+    // The builder refuses `usize::MAX` like any other size that is too large.
     let error = builder.max_bytes(usize::MAX).build().unwrap_err();
     assert!(matches!(error, BuildError::TooManyBytes { .. }));
 }

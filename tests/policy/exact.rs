@@ -1,10 +1,10 @@
-//! With one shard and one thread the cache behaves as the bare policy: the same hits, the same
-//! victims in the same order.
+//! With one shard and one thread, the cache behaves like the bare policy: the same hits, and the
+//! same victims in the same order.
 //!
-//! Each policy runs twice. In the cache, inside a recorder that notes whom it evicts and what
-//! capacities it is told; and in a simulator, which only hears of the operations. The space that a
-//! ring needs may ask for a victim earlier than the capacity does, so the simulator is asked for as
-//! many as the cache was; who they are is up to it.
+//! Each policy runs twice. In a cache, it runs inside a recorder that notes its victims, capacities
+//! and misses. In a simulator, it sees only the operations. The space of a ring may need a victim
+//! earlier than the capacity does. So the simulator evicts as often as the cache did, but chooses
+//! the victims by itself.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -19,10 +19,10 @@ use proptest::prelude::*;
 use crate::support::alone;
 
 const MAX_BYTES: usize = 128 << 10;
-/// Small enough for an index that never has to grow.
+/// Size of an entry for which the index is so large that it never grows.
 const EXPECTED_ENTRY_BYTES: usize = 8;
 
-/// What a policy in a cache was told or said.
+/// A call of a policy in a cache, or its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Insert { hash: u64 },
@@ -34,7 +34,7 @@ enum Event {
 
 type Events = Arc<Mutex<VecDeque<Event>>>;
 
-/// Notes what happens to a policy in a cache.
+/// A wrapper that notes the calls of a policy in a cache.
 struct Recorder {
     policy: Box<dyn EvictionPolicy>,
     hashes: HashMap<EntryId, u64>,
@@ -99,26 +99,27 @@ impl EvictionPolicy for Recorder {
     }
 }
 
-/// The policy in the simulator. It learns of capacities and misses when the one in the cache does,
-/// between the same calls.
+/// The policy in the simulator. It is notified of capacities and misses between the same calls as
+/// the policy in the cache.
 struct Twin {
     policy: Box<dyn EvictionPolicy>,
     script: Events,
-    /// The newcomer that has no place yet.
+    /// The newcomer that is prepared, but not inserted yet.
     waiting: Option<Newcomer>,
-    /// What the simulator says was missed.
+    /// Hashes that the simulator reported as missed.
     missed: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Twin {
-    /// The policy, when it has learned of all capacities and misses up to the next call.
+    /// Notifies the policy of all capacities and misses up to the next call, and returns the
+    /// policy.
     fn told(&mut self) -> &mut dyn EvictionPolicy {
         let mut script = self.script.lock().unwrap();
         while let Some(&event) = script.front() {
             match event {
                 Event::Capacity(charge) => self.policy.set_capacity(charge),
                 Event::Missed { hash } => {
-                    // In the cache, too, the newcomer gets its place before that.
+                    // In the cache, too, the newcomer is inserted before that.
                     if let Some(newcomer) = self.waiting.take() {
                         self.policy.insert(&newcomer);
                     }
@@ -131,7 +132,7 @@ impl Twin {
         &mut *self.policy
     }
 
-    /// The same, for a call that is in the script.
+    /// Like [`Self::told`], but also removes the next call from the script.
     fn called(&mut self) -> &mut dyn EvictionPolicy {
         self.told();
         self.script.lock().unwrap().pop_front();
@@ -185,8 +186,9 @@ impl EvictionPolicy for Twin {
     }
 }
 
-/// What the simulator's mixing takes to `hash`, so that its policy sees the hashes of the cache's:
-/// ghosts and sketches depend on them. Undoes the finalizer of SplitMix64 step by step.
+/// Returns the name that the simulator's mixing turns into `hash`. With this name the simulator's
+/// policy sees the cache's hashes, on which ghosts and sketches depend. Undoes the finalizer of
+/// SplitMix64 step by step.
 fn unspread(hash: u64) -> u64 {
     let unshift = |bits: u64, by: u32| bits ^ bits >> by ^ bits >> (2 * by) ^ bits.checked_shr(3 * by).unwrap_or(0);
     let mut bits = unshift(hash, 31).wrapping_mul(0x3196_42b2_d24d_8ec3);
@@ -194,30 +196,31 @@ fn unspread(hash: u64) -> u64 {
     unshift(bits, 30).wrapping_sub(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The charge of an entry, as the documentation has it: header, key and value, rounded up to 4.
+/// Returns the charge of an entry as documented: header, key and value, rounded up to a multiple of
+/// 4.
 fn charge(value_len: usize) -> u32 {
     u32::try_from((4 + 4 + value_len).next_multiple_of(4)).unwrap()
 }
 
-/// The simulator's name of the key that an event says was evicted.
+/// Returns the simulator's name of the key that an event evicted, or `None` for other events.
 fn victim(event: &Event) -> Option<u64> {
     if let Event::Victim { hash } = event { Some(unspread(*hash)) } else { None }
 }
 
-/// A cache and a simulator that are told the same.
+/// A cache and a simulator that get the same operations.
 struct Pair {
     policy: Policy,
-    /// The two cannot be compared any further.
+    /// `true` if the two cannot be compared any further.
     is_over: bool,
     cache: Cache,
     simulator: Simulator,
     events: Events,
     script: Events,
-    /// What the simulator says was missed.
+    /// Hashes that the simulator reported as missed.
     missed: Arc<Mutex<Vec<u64>>>,
-    /// How many misses were compared.
+    /// Number of misses that were compared.
     misses: usize,
-    /// The simulator's names of the keys that were ever stored.
+    /// The simulator's names of all keys that were ever stored.
     names: HashMap<u32, u64>,
     charges: HashMap<u64, u32>,
 }
@@ -278,8 +281,8 @@ impl Pair {
         }
     }
 
-    /// Hands what happened to the policy in the cache, in an operation on `key`, to the one in the
-    /// simulator. Both were told of the same misses, as far as their keys have names.
+    /// Passes the events of an operation on `key` in the cache to the policy in the simulator, and
+    /// returns them. Checks that both had the same misses of keys that have names.
     fn follow(&mut self, key: u32) -> Vec<Event> {
         let events: Vec<_> = self.events.lock().unwrap().drain(..).collect();
         let named: HashSet<u64> = self.names.values().copied().collect();
@@ -320,16 +323,16 @@ impl Pair {
         let victims: Vec<_> = events.iter().filter_map(victim).collect();
         let there = if self.simulator.contains(name) { self.charges[&name] } else { 0 };
         self.charges.insert(name, charge(value_len));
-        // The least capacity with which a simulator evicts as much. A newcomer that is refused was
-        // too much.
+        // This is the least capacity with which the simulator evicts as much. If the newcomer was
+        // refused, it exceeded the capacity.
         let (is_new, refused) = (there == 0, victims.contains(&name));
         let evicted: u64 =
             victims.iter().filter(|&&other| other != name).map(|other| u64::from(self.charges[other])).sum();
         let after = self.simulator.charge() + u64::from(charge(value_len).saturating_sub(there)) - evicted;
         self.simulator.set_capacity(if victims.is_empty() { u64::MAX } else { after - u64::from(refused) });
         if !is_new && refused {
-            // Its old value was evicted for the new one, which was then inserted: the capacity is
-            // another at each step.
+            // The old value was evicted for the new one, which was then inserted. The capacity
+            // differs between these steps.
             self.is_over = true;
             return;
         }
@@ -348,15 +351,15 @@ impl Pair {
 #[derive(Clone, Copy, Debug)]
 enum Operation {
     Read(u32),
-    /// A look-up, and an insert if it misses.
+    /// A read, followed by an insert if it misses.
     Fetch(u32, usize),
     Store(u32, usize),
-    /// An insert under a key that is there, if it is: it changes nothing.
+    /// An `insert_if_absent` of a key that is present, which changes nothing.
     Decline(u32),
     Remove(u32),
 }
 
-/// `stores` for each 16 others.
+/// Returns operations, of which `stores` are stores for each 18 others.
 fn operations(stores: u32) -> impl Strategy<Value = Vec<Operation>> {
     // Some keys are much more popular than others.
     let key = || prop_oneof![4 => 0..40_u32, 4 => 0..400_u32, 3 => 0..3_000_u32];
@@ -371,7 +374,7 @@ fn operations(stores: u32) -> impl Strategy<Value = Vec<Operation>> {
     prop::collection::vec(operation, 3_000..5_000)
 }
 
-/// How many evictions were compared.
+/// Applies the operations to both, and returns the number of evictions.
 fn check(policy: Policy, operations: &[Operation]) -> u64 {
     let mut pair = Pair::new(policy);
     for &operation in operations {
@@ -383,7 +386,7 @@ fn check(policy: Policy, operations: &[Operation]) -> u64 {
                     pair.store(key, len);
                 }
             }
-            // The most recently used entry is the one that is updated: it would evict itself.
+            // MRU would evict the updated entry itself, because it is the most recently used one.
             Operation::Store(key, len) if policy != Policy::Mru => pair.store(key, len),
             Operation::Store(..) => (),
             Operation::Decline(key) => pair.decline(key),
@@ -406,7 +409,7 @@ proptest! {
         let _alone = alone();
         for &policy in Policy::ALL {
             let evictions = check(policy, &operations);
-            prop_assert!(evictions > 100, "{policy}: {evictions} evictions show nothing");
+            prop_assert!(evictions > 100, "{policy}: only {evictions} evictions");
         }
     }
 
@@ -419,7 +422,8 @@ proptest! {
     }
 }
 
-/// Returns the keys that a cache holds after writes, between which `use_again` uses an older key.
+/// Returns the keys that a cache holds after many inserts. After each of them, `use_again` uses an
+/// older key.
 fn held_after(policy: Policy, use_again: impl Fn(&Cache, [u8; 4])) -> Vec<u32> {
     const KEYS: u32 = 30_000;
     let builder = Cache::builder().max_bytes(1 << 20).shards(1).policy(policy);

@@ -1,39 +1,39 @@
 //! Keys that are read once, some time after they were written: sessions, results, ids. The default
-//! policy finds them as often as the better of LRU and S3-FIFO, once three times what fits has gone
-//! through.
+//! policy finds them nearly as often as the better of LRU and S3-FIFO, after a warm-up of three
+//! times the entries that fit.
 
 use std::fmt;
 
 use bytecache::policy::{Request, Simulator, Unit};
 use bytecache::{Cache, Policy, StableHash};
 
-/// How far the default may be behind, in points.
+/// Greatest accepted deficit of the default policy, in percentage points.
 const MAX_BEHIND: f64 = 5.0;
-/// What goes through before reads count, and while they do, as multiples of what fits.
+/// Operations before reads count, and while they count, as multiples of the entries that fit.
 const WARM_UP: u64 = 3;
 const COUNTED: u64 = 2;
-/// When keys are read again, in percent of what fits.
+/// Distances after which keys are read again, in percent of the entries that fit.
 const DISTANCES: [u64; 5] = [2, 10, 20, 40, 60];
 
-/// How a key is used, twice.
+/// The two uses of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// Each time read, and stored if that misses.
+    /// Read both times, and stored on a miss.
     CacheAside,
-    /// Written the first time and read the second: a miss stores nothing.
+    /// Written first and read second. A miss stores nothing.
     Written,
-    /// Each time stored unless it is there.
+    /// Stored both times, unless it is present.
     SeenBefore,
 }
 
 const USES: [Use; 3] = [Use::CacheAside, Use::Written, Use::SeenBefore];
 
-/// What filled the cache before.
+/// The keys that filled the cache before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     Nothing,
     WrittenOnce,
-    /// Keys of very different popularity, read and stored if that misses.
+    /// Keys of very different popularity, read, and stored on a miss.
     Popular,
 }
 
@@ -41,7 +41,7 @@ enum Before {
 struct Workload {
     usage: Use,
     before: Before,
-    /// Keys that get half of the requests, in percent of what fits.
+    /// Number of keys that get half of the requests, in percent of the entries that fit.
     hot: u64,
     distance: u64,
 }
@@ -55,10 +55,10 @@ impl fmt::Display for Workload {
 
 /// A cache, or the simulator of a policy.
 trait Store {
-    /// Whether the key was there. A miss stores nothing.
+    /// Returns `true` if the key is present. A miss stores nothing.
     fn read(&mut self, key: u64) -> bool;
     fn write(&mut self, key: u64);
-    /// Stores a key unless it is there. Returns `true` if it was.
+    /// Stores a key unless it is present. Returns `true` if it was present.
     fn add(&mut self, key: u64) -> bool;
 
     fn read_or_write(&mut self, key: u64) -> bool {
@@ -107,7 +107,7 @@ impl Random {
     }
 }
 
-/// Keys of other kinds have numbers from here on.
+/// First numbers of the keys of each other kind.
 const FIRST_BEFORE: u64 = 1 << 40;
 const FIRST_HOT: u64 = 1 << 41;
 
@@ -124,7 +124,7 @@ fn fill(store: &mut impl Store, before: Before, fits: u64, random: &mut Random) 
     }
 }
 
-/// Percent of the second uses that find their key.
+/// Returns the percentage of second uses that find their key.
 fn second_uses(store: &mut impl Store, workload: Workload, fits: u64) -> f64 {
     let Workload { usage, before, hot, distance } = workload;
     let mut random = Random(7);
@@ -153,7 +153,8 @@ fn second_uses(store: &mut impl Store, workload: Workload, fits: u64) -> f64 {
     f64::from(hits) * 100.0 / f64::from(counted)
 }
 
-/// Asserts that the default is hardly behind the better of two others.
+/// Checks that the default policy is at most `MAX_BEHIND` points behind the better of LRU and
+/// S3-FIFO.
 fn compare<S: Store>(workload: Workload, fits: u64, make: impl Fn(Policy) -> S) {
     let policies = [Policy::Adaptive, Policy::Lru, Policy::S3Fifo];
     let [ours, lru, s3_fifo] = policies.map(|policy| second_uses(&mut make(policy), workload, fits));
@@ -187,7 +188,7 @@ fn keys_read_once_are_found_after_popular_ones() {
     simulate_all(Before::Popular);
 }
 
-/// Entries of 100 bytes that fit into a cache of 2 MiB.
+/// Number of entries of 100 bytes that fit into a cache of 2 MiB.
 const FIT_2_MIB: u64 = 15_000;
 
 fn cache(policy: Policy) -> Cache {
@@ -216,7 +217,7 @@ fn a_cache_does_not_keep_the_oldest_of_what_was_only_written() {
     );
     assert!(found > 95.0, "{found} %");
     let oldest = (0..FIT_2_MIB).map(|key| u64::from(cache.contains_key(key.to_le_bytes()))).sum::<u64>();
-    assert!(oldest < FIT_2_MIB / 10, "{oldest} of the oldest");
+    assert!(oldest < FIT_2_MIB / 10, "{oldest} of the oldest keys are present");
 }
 
 #[test]

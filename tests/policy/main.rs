@@ -1,4 +1,4 @@
-//! Policies: against models of them, inside a cache, and misbehaving.
+//! Policies: compared with models, inside a cache, and when they misbehave.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod exact;

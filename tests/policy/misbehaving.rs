@@ -1,4 +1,4 @@
-//! Policies of a user's own that misbehave: the cache stays whole, whatever they do.
+//! Custom policies that misbehave. The cache stays consistent, whatever they do.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use bytecache::{Cache, StableHash};
 use crate::support::{alone, assert_counts_add_up};
 
 const SHARDS: usize = 4;
-/// The shard that all operations of a test lead to.
+/// The shard of the keys that a test works on.
 const SHARD: u64 = 2;
 const SEED: u64 = 1;
 const PANIC: &str = "the policy has panicked";
@@ -31,7 +31,7 @@ enum Method {
     Bytes,
 }
 
-/// Which method panics next. It does so once.
+/// The method whose next call panics. It panics once.
 #[derive(Clone, Default)]
 struct Fuse(Arc<Mutex<Option<Method>>>);
 
@@ -52,21 +52,21 @@ impl Fuse {
     }
 }
 
-/// Whom `evict` names.
+/// The victim that `evict` names.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
     Oldest,
     Newest,
     Nobody,
-    /// Ids that are of no entry, or far beyond the index.
+    /// Ids of no entry, just beyond the index or far beyond it.
     Strangers,
-    /// The first id that it ever saw, again and again.
+    /// The first id that the policy ever saw, in every call.
     TheFirst,
 }
 
-/// First in, first out, but for its choice and its fuse.
+/// First in, first out, except for its choice and its fuse.
 struct Queue {
-    /// And what each is charged.
+    /// Ids and charges of the residents.
     residents: VecDeque<(EntryId, u32)>,
     ids: usize,
     max_entries: usize,
@@ -110,7 +110,7 @@ impl EvictionPolicy for Queue {
 
     fn touch(&mut self, id: EntryId) {
         self.fuse.blow(Method::Touch);
-        assert!(self.residents.iter().any(|&(resident, _)| resident == id), "a stranger was touched");
+        assert!(self.residents.iter().any(|&(resident, _)| resident == id), "an id without an entry was touched");
     }
 
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
@@ -187,12 +187,12 @@ fn cache(recency: Recency, choice: Choice, fuse: &Fuse) -> Cache {
         .unwrap()
 }
 
-/// The shard is in the top bits of the hash.
+/// Returns the shard of a key, which is in the top bits of its hash.
 fn shard_of(key: &[u8]) -> u64 {
     StableHash::with_seed(SEED).hash_bytes(key) >> (64 - SHARDS.ilog2())
 }
 
-/// Keys whose shard is, or is not, the one that the tests work on.
+/// Returns the keys that belong to [`SHARD`] if `in_shard` is `true`, and all others if not.
 fn keys(in_shard: bool) -> impl Iterator<Item = [u8; 8]> {
     (0..u64::MAX).map(u64::to_le_bytes).filter(move |key| (shard_of(key) == SHARD) == in_shard)
 }
@@ -205,14 +205,14 @@ fn insert(cache: &Cache, key: &[u8]) {
     cache.insert(key, value(key)).unwrap();
 }
 
-/// What makes a cache call `method`; each call goes one step on.
+/// Works so that the cache calls `method` sooner or later. `step` numbers the attempts.
 fn provoke(cache: &Cache, method: Method, step: usize) {
     let known = keys(true).next().unwrap();
     match method {
         Method::Update => insert(cache, &known),
         Method::Remove => assert!(cache.remove(known)),
         Method::Bytes => cache.maintain(),
-        // A full log is drained by the reader that fills it, without any store.
+        // The reader that fills the touch log drains it, without any store.
         Method::Touch => assert!(cache.get(known).is_some()),
         Method::New => cache.clear(),
         Method::PrepareInsert | Method::Insert | Method::Evict | Method::SetCapacity | Method::Renumber => {
@@ -222,7 +222,7 @@ fn provoke(cache: &Cache, method: Method, step: usize) {
     }
 }
 
-/// Arms the fuse for `method`, works until it blows, and checks what is left.
+/// Arms the fuse for `method`, works until it blows, and checks that only its shard lost entries.
 fn a_panic_empties_only_its_shard(recency: Recency, method: Method) {
     let fuse = Fuse::default();
     let cache = cache(recency, Choice::Oldest, &fuse);
@@ -244,7 +244,7 @@ fn a_panic_empties_only_its_shard(recency: Recency, method: Method) {
     }
 
     cache.validate();
-    // `clear` and `maintain` go through all shards, and the panic was in the first of them.
+    // `clear` and `maintain` work on all shards, and the panic was in the first one.
     if method != Method::New && method != Method::Bytes {
         assert!(keys(true).take(20_010).all(|key| !cache.contains_key(key)), "the shard was not emptied");
         for key in &others {
@@ -255,7 +255,7 @@ fn a_panic_empties_only_its_shard(recency: Recency, method: Method) {
     works(&cache);
 }
 
-/// Fills a shard well over its size, and checks it.
+/// Fills a shard with more than its size, and checks the cache.
 fn works(cache: &Cache) {
     let evictions = cache.stats().evictions;
     for key in keys(true).skip(50_000).take(3_000) {
@@ -407,7 +407,7 @@ fn a_policy_that_names_an_entry_during_its_update_finds_it_charged_what_it_was_t
     let keys: Vec<_> = keys(true).take(5_000).collect();
     keys.iter().for_each(|key| insert(&cache, key));
     let newest = keys.iter().rfind(|key| cache.contains_key(key)).unwrap();
-    cache.insert(newest, vec![7; 8_000]).unwrap(); // The policy checks the charge of whom it names: the entry itself, first.
+    cache.insert(newest, vec![7; 8_000]).unwrap(); // The policy names the entry itself first, and checks its charge.
     cache.validate();
 }
 
@@ -423,11 +423,11 @@ fn a_policy_that_names_the_newest_refuses_it_without_an_error() {
     for key in &keys[4_000..] {
         insert(&cache, key);
     }
-    assert_eq!(cache.stats().inserted_bytes, stored_bytes, "what was refused counts as stored");
+    assert_eq!(cache.stats().inserted_bytes, stored_bytes, "refused bytes were counted as stored");
     cache.validate();
     let stored = keys.iter().take_while(|key| cache.contains_key(key)).count();
     assert!((100..4_000).contains(&stored), "{stored}");
-    // The index may have taken space from entries that came first; but from then on nobody gets in.
+    // The index may have taken space from the first entries, but every later entry is refused.
     assert!(keys[4_000..].iter().all(|key| !cache.contains_key(key)));
     assert_eq!(cache.stats().inserts, 5_000);
     assert_counts_add_up(&cache);

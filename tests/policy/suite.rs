@@ -1,7 +1,8 @@
-//! What every policy owes a cache, whatever it prefers: one line for each policy.
+//! Properties that a cache needs of every policy, whatever it prefers. Each policy has one line
+//! below.
 //!
-//! The policies run in a [`Simulator`], and are [`Watched`] on the way: whom they name is resident,
-//! and they name somebody as long as there is anybody.
+//! The policies run in a [`Simulator`], inside [`Watched`]. It checks that they name residents
+//! only, and name one as long as there is one.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,7 +16,7 @@ use rand::{Rng, SeedableRng};
 use Admission::{All, MayRefuse};
 use Memory::{Approximate, Exact, Sketched};
 
-/// Makes tests of the policies, and of the list.
+/// Defines the tests of each policy, and one test of the list itself.
 macro_rules! suite {
     ($($module:ident: $name:expr, $admission:ident, $memory:ident;)*) => {
         $(mod $module {
@@ -96,18 +97,18 @@ suite! {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Admission {
-    /// Every entry that fits is taken.
+    /// Every entry that fits is admitted.
     All,
     MayRefuse,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Memory {
-    /// What is remembered does not depend on how many ids there are.
+    /// The keys that it remembers do not depend on the number of ids.
     Exact,
-    /// Ghosts are looked for in sets, whose number follows that of ids.
+    /// Ghosts are looked up in sets, whose number grows with that of the ids.
     Approximate,
-    /// As for ghosts, and the frequency of a removed key is not forgotten.
+    /// Like `Approximate`, and the frequency of a removed key is not forgotten.
     Sketched,
 }
 
@@ -134,7 +135,7 @@ impl Subject {
     }
 }
 
-/// First in, first out, as a user may write it.
+/// First in, first out, as a custom policy.
 #[derive(Default)]
 struct Queue(VecDeque<EntryId>);
 
@@ -164,13 +165,13 @@ impl EvictionPolicy for Queue {
     }
 }
 
-/// A policy that names residents only, and that is called in the order of the contract, with the
-/// right charges.
+/// A wrapper that checks the calls of a policy and its answers. The policy names residents only. It
+/// is called in the order of the contract, with the right charges.
 struct Watched {
     policy: Box<dyn EvictionPolicy>,
-    /// The charge of each id that is resident.
+    /// The charge of each resident id.
     charges: Vec<Option<u32>>,
-    /// The newcomer that has no place yet.
+    /// The newcomer that is prepared, but not inserted yet.
     waiting: Option<Newcomer>,
 }
 
@@ -180,7 +181,7 @@ impl EvictionPolicy for Watched {
     }
 
     fn prepare_insert(&mut self, newcomer: &Newcomer) {
-        assert_eq!(self.waiting.replace(*newcomer), None, "the newcomer before it has no place");
+        assert_eq!(self.waiting.replace(*newcomer), None, "the previous newcomer was not inserted");
         self.charges[newcomer.id.index()] = Some(newcomer.charge);
         self.policy.prepare_insert(newcomer);
     }
@@ -215,10 +216,10 @@ impl EvictionPolicy for Watched {
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         assert_eq!(newcomer, self.waiting.as_ref());
         let victim = self.policy.evict(newcomer, residents);
-        assert!(victim.is_some() || newcomer.is_some(), "none is named while there is a resident");
+        assert!(victim.is_some() || newcomer.is_some(), "no victim is named although there is a resident");
         let victim = victim?;
         self.waiting.take_if(|waiting| waiting.id == victim);
-        assert_eq!(self.charges[victim.index()].take(), Some(residents.charge(victim)), "a stranger is named");
+        assert_eq!(self.charges[victim.index()].take(), Some(residents.charge(victim)), "no resident is named");
         Some(victim)
     }
 
@@ -241,7 +242,7 @@ impl EvictionPolicy for Watched {
     }
 }
 
-/// A simulator, and what should be in it.
+/// A simulator, and the residents that it should have.
 struct Mirrored {
     subject: Subject,
     unit: Unit,
@@ -259,7 +260,7 @@ impl Mirrored {
         let found = self.simulator.request(request);
         assert_eq!(found, self.residents.contains_key(&request.hash));
         if found {
-            assert_eq!(self.simulator.evicted(), [], "a hit evicts nobody");
+            assert_eq!(self.simulator.evicted(), [], "a hit evicted an entry");
         } else {
             self.note_stored(request);
         }
@@ -291,18 +292,18 @@ impl Mirrored {
     fn note_stored(&mut self, request: Request) {
         let charge = self.charged(request);
         if u64::from(charge) > self.capacity {
-            assert_eq!(self.simulator.evicted(), [], "nobody leaves for what does not fit");
+            assert_eq!(self.simulator.evicted(), [], "an entry was evicted for one that does not fit");
             return;
         }
         let mut is_refused = false;
         for victim in self.simulator.evicted() {
             if self.residents.remove(victim).is_none() {
-                assert!(*victim == request.hash && !is_refused, "{victim} left without being there");
+                assert!(*victim == request.hash && !is_refused, "{victim} was evicted, but was not present");
                 is_refused = true;
             }
         }
         if is_refused {
-            assert!(self.subject.admission == MayRefuse, "what fits was refused");
+            assert!(self.subject.admission == MayRefuse, "an entry that fits was refused");
         } else {
             self.residents.insert(request.hash, charge);
             assert!(self.simulator.charge() <= self.capacity);
@@ -317,7 +318,7 @@ impl Mirrored {
     }
 }
 
-/// Half of the requests are for a tenth of the keys.
+/// Returns a random request. Half of the requests are for a tenth of the keys.
 fn request(random: &mut SmallRng, keys: u64, charges: std::ops::RangeInclusive<u32>) -> Request {
     let keys = if random.random_bool(0.5) { keys / 10 } else { keys };
     Request { hash: random.random_range(0..=keys), charge: random.random_range(charges) }
@@ -336,7 +337,7 @@ fn residents_are_what_came_in_and_did_not_leave(subject: Subject) {
     let mut random = SmallRng::seed_from_u64(1);
     for (unit, capacity) in [(Unit::Bytes, 200), (Unit::Bytes, 37), (Unit::Entries, 20)] {
         let mut mirrored = Mirrored::new(subject, capacity, unit);
-        // Some are larger than the capacity of 37.
+        // Some entries are larger than the capacity of 37.
         (0..1500).for_each(|_| random_step(&mut mirrored, &mut random, 100, 40));
     }
 }
@@ -348,7 +349,7 @@ fn capacities_of_zero_one_and_two_work(subject: Subject) {
             let mut mirrored = Mirrored::new(subject, capacity, unit);
             (0..300).for_each(|_| random_step(&mut mirrored, &mut random, 5, 3));
             mirrored.residents.clone().keys().for_each(|&key| mirrored.remove(key));
-            // With nobody else there, whoever fits is taken.
+            // In an empty cache, every entry that fits is admitted.
             (1..=capacity).for_each(|key| mirrored.request(Request { hash: key, charge: 1 }));
             assert_eq!(mirrored.residents.len() as u64, capacity);
         }
@@ -381,7 +382,7 @@ fn an_entry_larger_than_any_share_is_admitted(subject: Subject) {
         fill(&mut mirrored);
         mirrored.request(Request { hash: 1000, charge });
         assert!(mirrored.simulator.contains(1000) || subject.admission == MayRefuse);
-        // With room for it, nobody refuses it.
+        // If there is room for the entry, no policy refuses it.
         mirrored.residents.clone().keys().for_each(|&key| mirrored.remove(key));
         mirrored.request(Request { hash: 1001, charge });
         assert!(mirrored.simulator.contains(1001));
@@ -389,8 +390,9 @@ fn an_entry_larger_than_any_share_is_admitted(subject: Subject) {
     }
 }
 
-/// In one of two simulators a key is removed and comes back; in the other a new key comes in its
-/// place. Nobody else notices.
+/// Checks that a removed key is treated like a key that was never seen. One of two simulators
+/// requests a removed key where the other requests a new one. All other hits and victims are the
+/// same.
 fn a_removed_key_comes_back_as_one_never_seen(subject: Subject) {
     const REMOVED: u64 = 1000;
     const NEW: u64 = 2000;
@@ -401,7 +403,7 @@ fn a_removed_key_comes_back_as_one_never_seen(subject: Subject) {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut simulators = [0; 2].map(|_| subject.simulator(30, Unit::Entries));
         let mut requests = (0..700).map(|_| request(&mut random, 48, 1..=1)).collect::<Vec<_>>();
-        // So that it may have been a ghost.
+        // Because of these requests, the key may have become a ghost.
         for step in [50, 150, 151, 280] {
             requests[step].hash = REMOVED;
         }
@@ -433,21 +435,22 @@ fn a_capacity_can_shrink_and_grow(subject: Subject) {
         for capacity in [100, 10, 120, 0, 1, 2, 60, 59, 150] {
             mirrored.set_capacity(capacity);
             (0..60).for_each(|_| random_step(&mut mirrored, &mut random, 400, 5));
-            // Who refuses newcomers may take a while to leave the old ones.
+            // A policy that refuses newcomers may need many requests to fill the capacity.
             for hash in fresh.by_ref().take(1000) {
                 if mirrored.simulator.charge() == capacity {
                     break;
                 }
                 mirrored.request(Request { hash, charge: 1 });
             }
-            // At a capacity of 0 nothing fits, and nothing is done.
+            // At a capacity of 0 no entry fits, so no entry is evicted.
             let charge = mirrored.simulator.charge();
             assert!(charge == capacity || capacity == 0, "{charge} of {capacity} is used");
         }
     }
 }
 
-/// Of two simulators one begins with a few ids and the other one with as many as it will need.
+/// Checks that a policy's choices do not depend on its number of ids. One of two simulators begins
+/// with a few ids, the other with as many as it needs in the end.
 fn more_ids_do_not_change_who_leaves(subject: Subject) {
     let mut random = SmallRng::seed_from_u64(6);
     let [mut grown, mut large] = [4, 600].map(|capacity| subject.simulator(capacity, Unit::Entries));
@@ -467,6 +470,6 @@ fn more_ids_do_not_change_who_leaves(subject: Subject) {
         }
         grown.validate();
     }
-    assert!(grown.policy_bytes().1 > 600, "no ids came");
+    assert!(grown.policy_bytes().1 > 600, "no ids were added");
     assert!((hits - large_hits).abs() <= requests / 20, "{hits} hits, and {large_hits} with all ids");
 }

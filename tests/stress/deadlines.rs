@@ -1,5 +1,5 @@
-//! Deadlines under many threads: while a clock runs, entries are replaced, relocated, read and
-//! expire, and none is served late or missed early.
+//! Deadlines under many threads. Entries are replaced, relocated, read and expired while a clock
+//! runs. No read finds an entry late, and none misses it early.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -15,13 +15,13 @@ use crate::support::alone;
 
 const KEYS_OF_A_WRITER: u32 = 300;
 const WRITES: u32 = 20_000;
-/// So many writes of one thread come between its own steps of the clock.
+/// Number of writes of a thread between its own steps of the clock.
 const WRITES_OF_A_STEP: u32 = 50;
 
 struct Shared {
     cache: Cache,
     clock: ManualClock,
-    /// Held for writing while the clock is moved, so that an insert knows what time it is.
+    /// Locked for writing while the clock is moved, so that an insert knows the time.
     time: RwLock<()>,
     is_over: AtomicBool,
     hits: AtomicU64,
@@ -34,7 +34,8 @@ impl Shared {
     }
 }
 
-/// A value that says when its entry must have expired at the latest, and fills up with a checksum.
+/// Returns a value that contains the time by which its entry must have expired, followed by
+/// copies of a checksum byte.
 fn value(latest: Duration, len: usize) -> Vec<u8> {
     let nanos = u64::try_from(latest.as_nanos()).unwrap();
     let mut value = nanos.to_le_bytes().to_vec();
@@ -42,7 +43,7 @@ fn value(latest: Duration, len: usize) -> Vec<u8> {
     value
 }
 
-/// When the entry must have expired; `None` if it puts that off.
+/// Returns the time by which the entry must have expired, or `None` if reads extend its deadline.
 fn latest(bytes: &[u8]) -> Option<Duration> {
     let nanos = u64::from_le_bytes(bytes[..8].try_into().unwrap());
     assert_eq!(bytes, value(Duration::from_nanos(nanos), bytes.len() - 8), "a torn value");
@@ -52,7 +53,7 @@ fn latest(bytes: &[u8]) -> Option<Duration> {
 fn write(shared: &Shared, writer: u32) {
     let mut random = SmallRng::seed_from_u64(writer.into());
     for write in 0..WRITES {
-        // The thread that moves the clock may get no turn before all is written.
+        // The thread that moves the clock may not run before all is written.
         if write % WRITES_OF_A_STEP == 0 {
             shared.advance();
         }
@@ -69,17 +70,18 @@ fn write(shared: &Shared, writer: u32) {
             let value = value(latest, random.random_range(0..120));
             shared.cache.insert_with_lifetime(key, value, lifetime).map(|()| now)
         };
-        // Rejected where a reader that was put aside holds the space up.
+        // Rejected if a preempted reader holds the space.
         let Ok(now) = inserted else { continue };
         if random.random_bool(0.2) {
             thread::yield_now();
         }
-        // Nobody else writes to this key, so it is there, unless its time was over when it was
-        // looked for.
+        // No other thread writes to this key. So it is present, unless its deadline had passed when
+        // it was looked up.
         let is_there = shared.cache.contains_key(key);
-        assert!(is_there || shared.clock.now() >= now + length, "an entry died before its time");
+        assert!(is_there || shared.clock.now() >= now + length, "an entry expired early");
         if is_idle && random.random_bool(0.1) {
-            // Whose value says nothing of its end. Stored anew, or changed in place.
+            // The value of this entry names no deadline. The entry is stored again, or changed in
+            // place.
             let _still = shared.time.read().unwrap();
             if shared.cache.set_ttl(key, length).unwrap_or(false) {
                 assert!(shared.cache.contains_key(key), "a deadline that was set has passed at once");
@@ -91,7 +93,7 @@ fn write(shared: &Shared, writer: u32) {
 fn read(shared: &Shared, reader: u32, writers: u32) {
     let mut random = SmallRng::seed_from_u64(u64::from(reader) << 32);
     let mut hits = 0;
-    // Once all is written the clock stands still, so a reader that had no turn before finds the
+    // After all writes, the clock stands still. A reader that has not run until then finds the
     // entries that are left.
     while !shared.is_over.load(Ordering::Relaxed) || hits == 0 {
         let key = random.random_range(0..writers * KEYS_OF_A_WRITER).to_le_bytes();
@@ -109,7 +111,7 @@ fn read(shared: &Shared, reader: u32, writers: u32) {
 fn run(policy: Policy) {
     let writers = 2;
     let clock = ManualClock::new();
-    // So small that chunks are cleaned all the time, and large enough for all keys.
+    // The cache is so small that chunks are cleaned all the time, but large enough for all keys.
     let builder = Cache::builder().max_bytes(256 << 10).shards(1).policy(policy).clock(clock.clone());
     let shared = Arc::new(Shared {
         cache: builder.build().unwrap(),
@@ -137,7 +139,7 @@ fn run(policy: Policy) {
     shared.cache.validate();
     let stats = shared.cache.stats();
     assert!(stats.expirations > 0 && shared.hits.load(Ordering::Relaxed) > 0, "{policy}: {stats:?}");
-    assert_eq!(stats.evictions, 0, "{policy}: an eviction is no early death, and must not be taken for one");
+    assert_eq!(stats.evictions, 0, "{policy}: an evicted entry would look as if it had expired early");
     shared.clock.advance(TICK * 100);
     shared.cache.maintain();
     assert!(shared.cache.is_empty(), "{policy}: {} entries stay", shared.cache.len());

@@ -1,5 +1,5 @@
-//! Loads under contention: against a store whose values have versions, nothing older is ever read
-//! after an invalidation; and tasks that are polled, dropped and woken in any order.
+//! Loads under contention. The values of a store have versions, and no read after an invalidation
+//! returns an older version. Tasks are polled, dropped and woken in any order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -16,27 +16,27 @@ use crate::support::{Gate, Hand, alone, block_on, random};
 
 const KEYS: usize = 8;
 
-/// What the cache stands before. A version only grows.
+/// The store behind the cache. Versions only grow.
 #[derive(Default)]
 struct Store {
     versions: [AtomicU64; KEYS],
-    /// The version that some invalidation has followed.
+    /// The latest version of each key that an invalidation has followed.
     settled: [AtomicU64; KEYS],
 }
 
 impl Store {
     fn read(&self, key: usize) -> u64 {
         let version = self.versions[key].load(Ordering::SeqCst);
-        thread::yield_now(); // So that the version ages on its way to the cache.
+        thread::yield_now(); // The version may become outdated on its way to the cache.
         version
     }
 
-    /// What must have been settled before a read begins.
+    /// Returns the oldest version that a read which begins after this call may return.
     fn settled(&self, key: usize) -> u64 {
         self.settled[key].load(Ordering::SeqCst)
     }
 
-    /// Writes a new version and then has the cache forget the old one, in one of many ways.
+    /// Writes a new version, and then invalidates the key in the cache, in one of many ways.
     fn change(&self, cache: &Cache, key: usize, way: usize) {
         let version = self.versions[key].fetch_add(1, Ordering::SeqCst) + 1;
         let name = name(key);
@@ -48,17 +48,17 @@ impl Store {
             4 => cache.retain(|_, _| false),
             5 => {
                 cache.insert_with_ttl(name, entry(version), Duration::ZERO).unwrap();
-                cache.remove(name); // Or it would be stale.
+                cache.remove(name); // Otherwise it could be served stale.
             }
-            // A declined replacement tells that there is nothing older, and has to keep what is
-            // under way out.
+            // A declined replacement also means that older values are invalid, so loads under way
+            // must not be stored.
             6 if !is_nothing(version) => drop(cache.replace(name, entry(version)).unwrap()),
             _ => cache.retain(|key, _| key != name),
         }
         self.settled[key].fetch_max(version, Ordering::SeqCst);
     }
 
-    /// Checks what a call returned that began when `settled` was.
+    /// Checks the answer of a call that began when `settled` was the settled version.
     #[track_caller]
     fn check(&self, key: usize, answer: Result<Value, LoadError<String>>, settled: u64) {
         match answer {
@@ -66,7 +66,7 @@ impl Store {
             Err(LoadError::Absent) => {
                 let latest = self.versions[key].load(Ordering::SeqCst);
                 let was_nothing = (settled..=latest).any(is_nothing);
-                assert!(was_nothing, "nothing was read after {settled}, with {latest} the latest version");
+                assert!(was_nothing, "no value was found after version {settled}, and {latest} is the latest");
             }
             Err(LoadError::Failed(_) | LoadError::RecentFailure | LoadError::Panicked) => {}
             Err(other) => panic!("{other:?}"),
@@ -74,7 +74,7 @@ impl Store {
     }
 }
 
-/// Versions in which there is nothing under a key.
+/// Returns `true` for versions in which a key has no value.
 fn is_nothing(version: u64) -> bool {
     version % 4 == 3
 }
@@ -83,7 +83,7 @@ fn name(key: usize) -> [u8; 1] {
     [key.try_into().unwrap()]
 }
 
-/// A version as a value of some length.
+/// Returns a version as a value, whose length depends on the version.
 fn entry(version: u64) -> Vec<u8> {
     version.to_le_bytes().repeat(1 + (version % 5) as usize)
 }
@@ -91,13 +91,13 @@ fn entry(version: u64) -> Vec<u8> {
 fn version_of(value: &[u8]) -> u64 {
     let mut words = value.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
     let version = words.next().unwrap();
-    assert!(words.all(|word| word == version), "torn");
+    assert!(words.all(|word| word == version), "a torn value");
     version
 }
 
 fn run(cache: &Cache, steps: usize) {
     let store = Arc::new(Store::default());
-    // A version of whatever is stored, or an error, or a panic.
+    // The load returns the stored version, fails, or panics.
     let load = {
         let store = Arc::clone(&store);
         move |key: usize, chance: usize| match chance % 16 {
@@ -123,8 +123,8 @@ fn run(cache: &Cache, steps: usize) {
                 for _ in 0..steps {
                     let (key, way, chance) = (random(&mut state) % KEYS, random(&mut state), random(&mut state));
                     if chance % 5 == 0 {
-                        // Each key is changed by one thread alone: two that insert at once may do
-                        // so in another order than they have written to the store.
+                        // Each key is changed by one thread alone. Two threads could insert in
+                        // another order than they write to the store.
                         store.change(cache, key / 4 * 4 + seed, way);
                         continue;
                     }
@@ -172,7 +172,7 @@ fn no_read_that_follows_an_invalidation_is_of_an_older_version() {
 
 type Loading = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
 
-/// A loader whose loads wait at gates, one after the other.
+/// A cache with a loader whose loads wait at gates.
 struct Gated {
     cache: Cache,
     clock: ManualClock,
@@ -181,7 +181,7 @@ struct Gated {
     epochs: Arc<[AtomicUsize; KEYS]>,
 }
 
-/// One of a key's loads, counted while it runs.
+/// A guard that counts a running load of a key.
 struct Running(Arc<[AtomicUsize; KEYS]>, usize);
 
 impl Drop for Running {
@@ -224,7 +224,7 @@ impl Gated {
 struct Asking<'a> {
     task: Hand<'a, Result<Value, LoadError<String>>>,
     epoch: u64,
-    /// How often it had been woken when it was last polled.
+    /// Number of wakes before the last poll, or `None` if it was never polled.
     seen_wakes: Option<usize>,
 }
 
@@ -253,7 +253,7 @@ fn tasks_that_are_polled_dropped_and_woken_in_any_order_get_what_is_right_and_le
                     let task = Hand::new(async move { loader.get_async(name(key)).await });
                     asking.push(Asking { task, epoch, seen_wakes: None });
                 }
-                // Some are never polled, some without having been woken.
+                // Some tasks are never polled, and some are polled without having been woken.
                 3..6 if !asking.is_empty() => poll_one(&mut asking, pick),
                 6 if !asking.is_empty() => drop(asking.swap_remove(pick)),
                 7 => {
@@ -271,15 +271,15 @@ fn tasks_that_are_polled_dropped_and_woken_in_any_order_get_what_is_right_and_le
                 _ => gated.clock.advance(Duration::from_secs(1)),
             }
         }
-        // All gates open: whoever was woken gets to the end, and then nobody is left.
+        // All gates are opened. Every task that was woken ends, and then no task is left.
         let mut rounds = 0;
         while !asking.is_empty() {
             gated.gates.lock().unwrap().drain(..).for_each(|gate| gate.open());
             let at = asking.iter().position(Asking::can_go_on);
-            let at = at.expect("some task can go on");
+            let at = at.expect("no task can go on");
             poll_one(&mut asking, at);
             rounds += 1;
-            assert!(rounds < 100_000, "they wait for each other");
+            assert!(rounds < 100_000, "the tasks wait for each other");
         }
         assert!(gated.running.iter().all(|running| running.load(Ordering::Relaxed) == 0));
         assert_eq!(gated.cache.loads_under_way(), (0, 0));

@@ -1,5 +1,5 @@
-//! Many threads on small caches. `BYTECACHE_STRESS=n` multiplies the work of some. Runs under
-//! AddressSanitizer as well.
+//! Many threads on small caches. The environment variable `BYTECACHE_STRESS=n` multiplies the work
+//! of some tests. The tests also run under AddressSanitizer.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod deadlines;

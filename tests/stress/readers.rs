@@ -1,5 +1,5 @@
-//! Writers never wait for readers, however long those hold what they read; and readers cost them
-//! what they hold, no more.
+//! Writers never wait for readers, however long these hold chunks. Readers cost writers only the
+//! chunks that they hold.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -13,7 +13,7 @@ fn value(key: u32, len: usize) -> Vec<u8> {
     key.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
-/// A reader in another thread that is inside `view` until it is let go.
+/// A reader in another thread that stays inside `view` until it is released.
 struct Blocked {
     release: Sender<()>,
     thread: JoinHandle<Vec<u8>>,
@@ -28,29 +28,29 @@ impl Blocked {
             let read = cache.view(key.to_le_bytes(), |bytes| {
                 enter.send(()).unwrap();
                 let _ = released.recv();
-                bytes.to_vec() // Read only now.
+                bytes.to_vec() // Read after the release.
             });
-            read.expect("the key was there")
+            read.expect("the key is absent")
         });
         entered.recv().unwrap();
         Self { release, thread }
     }
 
-    /// Lets the reader go on, and returns what it has read at its end.
+    /// Releases the reader, and returns the bytes that it then read.
     fn end(self) -> Vec<u8> {
         self.release.send(()).unwrap();
         self.thread.join().unwrap()
     }
 }
 
-/// What came of inserts.
+/// Numbers of inserts by outcome.
 #[derive(Debug, Default)]
 struct Outcome {
     stored: u64,
     rejected: u64,
 }
 
-/// Inserts keys, each of which is stored or rejected, and counted so.
+/// Inserts keys. Checks that each is stored or rejected, and counted as such.
 fn insert(cache: &Cache, keys: impl Iterator<Item = u32>, len: usize) -> Outcome {
     let before = cache.stats();
     let mut outcome = Outcome::default();
@@ -73,7 +73,7 @@ fn insert(cache: &Cache, keys: impl Iterator<Item = u32>, len: usize) -> Outcome
     outcome
 }
 
-/// Every key that is there has the value that belongs to it.
+/// Checks that every present key has its own value.
 fn assert_right(cache: &Cache) {
     cache.for_each(|key, bytes| {
         let key = u32::from_le_bytes(key.try_into().unwrap());
@@ -81,7 +81,7 @@ fn assert_right(cache: &Cache) {
     });
 }
 
-/// A value of every chunk that can be had: of every entry, in other words.
+/// Returns a value of every present entry, and so of every chunk.
 fn hold_everything(cache: &Cache, keys: impl Iterator<Item = u32>) -> Vec<(u32, Value)> {
     keys.filter_map(|key| Some((key, cache.get(key.to_le_bytes())?))).collect()
 }
@@ -106,8 +106,8 @@ fn a_blocked_reader_refuses_nothing_to_any_writer() {
             let outcome = insert(&cache, count / 3..count, len);
             assert_eq!(outcome.rejected, 0, "{policy} {max_bytes} {len}: {outcome:?}");
             assert_right(&cache);
-            // What the reader holds is a chunk, or the run of chunks of its entry: much of a ring
-            // of fourteen chunks.
+            // The reader holds a chunk, or the run of chunks of its entry. In a ring of fourteen
+            // chunks that is a large part.
             assert!(
                 cache.len() * 10 / 7 + 3 >= before,
                 "{policy} {max_bytes} {len}: {} entries of {before}",
@@ -115,14 +115,14 @@ fn a_blocked_reader_refuses_nothing_to_any_writer() {
             );
             cache.clear();
             assert_eq!(insert(&cache, 0..count, len).rejected, 0, "{policy} {max_bytes} {len}: after clear");
-            assert_eq!(blocked.end(), value(key, len), "what the reader saw was overwritten");
+            assert_eq!(blocked.end(), value(key, len), "the reader's bytes were overwritten");
             assert_eq!(insert(&cache, 0..count, len).rejected, 0);
             assert_right(&cache);
         }
     }
 }
 
-/// A closure that waits in each of the operations that take one.
+/// Checks each operation that takes a closure, with a closure that waits.
 #[test]
 fn a_closure_that_does_not_return_holds_up_no_cache_whatever_called_it() {
     type Enter = fn(&Cache, &mut dyn FnMut(&[u8]));
@@ -238,7 +238,7 @@ fn an_insert_inside_a_closure_is_stored_and_never_waits_for_itself() {
     assert_eq!(insert(&cache, 0..5_000, 100).rejected, 0);
 }
 
-/// Deeper than a thread has slots for.
+/// Nests more reads than a thread has slots.
 #[test]
 fn values_stay_while_reads_are_nested_in_closures_of_reads() {
     fn read(cache: &Cache, depth: u32) {
@@ -314,7 +314,7 @@ fn values_pin_at_most_a_quarter_of_the_chunks_and_are_right_copies_beyond() {
             assert!(stats.copied_values > 0 && stats.copied_values < held.len() as u64, "{stats:?}");
             check_held(&held);
 
-            // Room enough is left for others.
+            // Enough space is left for other entries.
             let outcome = insert(&cache, count..3 * count, len);
             assert!(
                 outcome.stored > outcome.rejected,
@@ -340,7 +340,8 @@ fn values_that_were_let_go_make_way_for_others() {
     let cache = build(1 << 20, 1, Policy::Lru);
     insert(&cache, 0..4_000, 200);
     for _ in 0..20 {
-        // One value at a time, from every chunk in turn: never more than one chunk is pinned.
+        // Values are taken one at a time, from every chunk in turn, so no more than one chunk is
+        // pinned.
         for key in 0..4_000_u32 {
             drop(cache.get(key.to_le_bytes()));
         }
@@ -361,7 +362,7 @@ fn a_blocked_reader_and_every_value_that_can_be_held_stop_no_writer() {
         assert_eq!(insert(&cache, 2_000..3_500, 150).rejected, 0);
         let others: Vec<_> = (0..3).map(|_| hold_everything(&cache, 0..6_000)).collect();
         insert(&cache, 6_000..6_500, 150);
-        // Several writers at once.
+        // Several threads write at once.
         thread::scope(|scope| {
             for thread in 0..4_u32 {
                 let cache = &cache;
@@ -393,7 +394,7 @@ fn the_index_grows_while_a_reader_is_blocked_and_old_tables_take_next_to_nothing
     assert_eq!((outcome.rejected, cache.len()), (0, 20_000));
     let growths = usize::try_from(cache.stats().index_growths).unwrap();
     assert!(growths > 0);
-    // A table that holds 20,000 entries, and a page for each that was replaced.
+    // The index may take a table that holds 20,000 entries, and a page for each replaced table.
     let index = cache.memory().index;
     assert!(index <= 20_000 * 64 / 5 + 4096 * growths, "{index} bytes after {growths} growths");
     assert_eq!(blocked.end(), value(0, 30));
@@ -414,7 +415,7 @@ fn values_of_a_dropped_cache_stay_whole_while_another_takes_its_place() {
     check_held(&held);
 }
 
-/// The process of a test that ends it.
+/// Environment variable that names the operation inside which the process exits.
 const ENDS: &str = "BYTECACHE_TEST_ENDS";
 
 #[test]

@@ -1,7 +1,8 @@
-//! Many threads on small caches: nothing is torn, no key has another's value, and nobody sees the
-//! past.
+//! Many threads on small caches. No value is torn, no key has another key's value, and no thread
+//! sees an older version after a newer one.
 //!
-//! `BYTECACHE_STRESS=n` multiplies the work. Made to run under AddressSanitizer as well.
+//! The environment variable `BYTECACHE_STRESS=n` multiplies the work. The tests also run under
+//! AddressSanitizer.
 
 use std::collections::HashMap;
 use std::sync::Barrier;
@@ -12,12 +13,16 @@ use bytecache::{Cache, Error, Policy, StableHash, Value};
 
 use crate::support::{alone, build};
 
-/// Work is multiplied by this.
+/// Returns the factor by which the work is multiplied.
 fn effort() -> usize {
     std::env::var("BYTECACHE_STRESS").map_or(1, |factor| factor.parse().expect("BYTECACHE_STRESS is a number"))
 }
 
-/// checksum 8 | version 8 | key 4 | padding, all of it covered by the checksum
+/// A self-checking value. The checksum covers all other bytes. Sizes are in bytes.
+///
+/// ```text
+/// checksum 8 | version 8 | key 4 | padding
+/// ```
 struct Seal;
 
 impl Seal {
@@ -33,7 +38,7 @@ impl Seal {
         value
     }
 
-    /// The version of a value that is whole and belongs to `key`.
+    /// Returns the version of a value. Checks that the value is whole and belongs to `key`.
     fn open(key: u32, value: &[u8]) -> u64 {
         let (checksum, rest) = value.split_first_chunk::<8>().expect("a value was cut off");
         let expected = StableHash::with_seed(9).hash_bytes(rest);
@@ -43,7 +48,7 @@ impl Seal {
     }
 }
 
-/// A key's bytes: their length differs, so that both headers occur.
+/// Returns the bytes of a key. Their number differs, so that both kinds of headers occur.
 fn key_bytes(key: u32) -> Vec<u8> {
     let mut bytes = key.to_le_bytes().to_vec();
     bytes.resize(4 + if key % 64 == 0 { 300 } else { key as usize % 20 }, b'k');
@@ -54,17 +59,17 @@ fn key_of(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes[..4].try_into().unwrap())
 }
 
-/// One thread's part of a test.
+/// The part of one thread in a test.
 struct Worker<'a> {
     cache: &'a Cache,
     state: u64,
     keys: u32,
-    /// Keys that are this number plus a multiple of `workers` are written by this thread alone.
+    /// This thread alone writes the keys that are this number plus a multiple of `workers`.
     number: u32,
     workers: u32,
-    /// The latest version seen of each key.
+    /// The latest version that this thread has seen of each key.
     seen: HashMap<u32, u64>,
-    /// The version that this thread has last stored of each of its own keys.
+    /// The version that this thread has stored last of each of its own keys.
     stored: HashMap<u32, u64>,
     version: u64,
     held: Vec<(u32, u64, Value)>,
@@ -77,7 +82,7 @@ impl Worker<'_> {
     }
 
     fn any_key(&mut self) -> u32 {
-        // Half of all reads are of a few keys.
+        // Half of all reads are for a few keys.
         let among = if self.random(2) == 0 { self.keys / 16 } else { self.keys };
         self.random(among)
     }
@@ -96,7 +101,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Checks a value that was read.
+    /// Checks a value that was read, and returns its version.
     fn check(&mut self, key: u32, value: &[u8]) -> u64 {
         let version = Seal::open(key, value);
         let seen = self.seen.entry(key).or_default();
@@ -123,13 +128,13 @@ impl Worker<'_> {
             Ok(false) => {}
             Err(error) => {
                 assert_eq!(error, Error::Rejected);
-                self.stored.remove(&key); // What was there is older.
+                self.stored.remove(&key); // The older entry is gone.
             }
         }
         self.read_back(key, &bytes);
     }
 
-    /// After its own write a writer sees that or nothing.
+    /// Reads a key after a write of this thread. The thread finds this write or nothing.
     fn read_back(&mut self, key: u32, bytes: &[u8]) {
         let value = self.cache.get(bytes);
         if let Some(value) = value {
@@ -162,7 +167,7 @@ impl Worker<'_> {
             80..86 => {
                 let key = self.own_key();
                 self.cache.remove(key_bytes(key));
-                assert!(!self.cache.contains_key(key_bytes(key)), "it came back after its removal");
+                assert!(!self.cache.contains_key(key_bytes(key)), "a removed key came back");
                 self.stored.remove(&key);
             }
             86..90 => {
@@ -185,7 +190,7 @@ impl Worker<'_> {
         }
     }
 
-    /// What goes through the whole cache.
+    /// Calls an operation on the whole cache.
     fn rarely(&mut self) {
         let (cache, divisor) = (self.cache, 20 + self.random(20));
         match self.random(40) {
@@ -211,7 +216,7 @@ impl Worker<'_> {
     }
 }
 
-/// Runs so many steps in each of so many threads, and looks at what is left.
+/// Runs `steps` steps in each of `threads` threads, and checks the cache after them.
 fn stress(cache: &Cache, threads: u32, keys: u32, steps: usize) {
     let start = Barrier::new(threads as usize);
     thread::scope(|scope| {
@@ -285,8 +290,8 @@ fn four_threads_on_a_single_shard() {
 #[test]
 fn readers_of_hot_keys_never_miss_while_these_are_updated_and_everything_else_is_churned() {
     let _alone = alone();
-    // Two hot keys among cold ones, each updated all the time: an update must not make its key
-    // absent for an instant.
+    // Two hot keys among cold ones are updated all the time. An update must not make its key absent
+    // for an instant.
     let cache = Cache::builder().max_bytes(1 << 20).shards(1).policy(Policy::Lru).build().unwrap();
     let hot = [1_u32, 2];
     for key in hot {
@@ -308,8 +313,8 @@ fn readers_of_hot_keys_never_miss_while_these_are_updated_and_everything_else_is
             for (key, latest) in hot.into_iter().zip(&mut latest) {
                 let version = cache.view(key.to_le_bytes(), |value| Seal::open(key, value));
                 let Some(version) = version else {
-                    let is_refused = cache.stats().rejected_no_space > 0; // Which removes what is older.
-                    assert!(is_refused, "a key that is there all the time was not found");
+                    let is_refused = cache.stats().rejected_no_space > 0; // A rejection removes the older entry.
+                    assert!(is_refused, "a key that is always present was not found");
                     continue;
                 };
                 assert!(version >= *latest, "an older version came back");

@@ -1,4 +1,4 @@
-//! Caches and futures under a test's own control.
+//! Caches and futures that a test controls.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::future::Future;
@@ -12,32 +12,32 @@ use std::time::{Duration, Instant};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, ManualClock, Policy};
 
-/// One test at a time: readers of any cache in the process can hold up the memory of all, and
-/// inserts may be rejected then.
+/// Runs one test at a time. Readers of any cache in the process can delay reclamation in all of
+/// them, so inserts of another test could be rejected.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A cache with nothing but a size, shards and a policy.
+/// Builds a cache from a size, a number of shards, and a policy.
 pub(crate) fn build(max_bytes: usize, shards: usize, policy: Policy) -> Cache {
     Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).build().unwrap()
 }
 
-/// Returns the next number of a sequence that `state` stands for: 31 random bits.
+/// Advances `state` to the next number of its sequence. Returns 31 random bits.
 pub(crate) fn random(state: &mut u64) -> usize {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) as usize
 }
 
-/// Checks that entries came and left as counted, in a cache without deadlines.
+/// Checks that the counters agree with the number of entries, in a cache without deadlines.
 #[track_caller]
 pub(crate) fn assert_counts_add_up(cache: &Cache) {
     let stats = cache.stats();
     assert_eq!(stats.inserts - stats.removals - stats.evictions, cache.len() as u64, "{stats:?}");
 }
 
-/// A cache of 1 MiB in one shard, and its clock.
+/// Builds a cache of 1 MiB in one shard, and its clock.
 pub(crate) fn timed(options: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
     let clock = ManualClock::new();
     let builder = Cache::builder().max_bytes(1 << 20).shards(1).clock(clock.clone());
@@ -52,7 +52,7 @@ pub(crate) fn assert_nothing_is_left(cache: &Cache) {
     cache.validate();
 }
 
-/// A future that is pending until it is opened. Clones are the same gate.
+/// A future that is pending until it is opened. Clones are handles of the same gate.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<Mutex<(bool, Vec<Waker>)>>);
 
@@ -93,7 +93,7 @@ impl Wake for Wakes {
     }
 }
 
-/// A task that is polled by hand, whether it was woken or not.
+/// A task that is polled by hand, whether or not it was woken.
 pub(crate) struct Hand<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
     wakes: Arc<Wakes>,
@@ -108,18 +108,18 @@ impl<'a, T> Hand<'a, T> {
         self.poll_with(&Waker::from(Arc::clone(&self.wakes)))
     }
 
-    /// Polls with a waker of the caller's own.
+    /// Polls the task with the caller's own waker.
     pub(crate) fn poll_with(&mut self, waker: &Waker) -> Poll<T> {
         self.future.as_mut().poll(&mut Context::from_waker(waker))
     }
 
-    /// How often it was woken.
+    /// Returns how often the task was woken.
     pub(crate) fn wakes(&self) -> usize {
         self.wakes.0.load(Ordering::SeqCst)
     }
 }
 
-/// How long a test waits for what has to come, before it fails: much longer than any machine takes.
+/// Time that a test waits for an event before it fails. Every machine is much faster.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Unpark(thread::Thread);
@@ -130,7 +130,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future on this thread.
+/// Runs a future on this thread, and returns its result.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut future = std::pin::pin!(future);
@@ -140,17 +140,17 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
             return value;
         }
         let left = end.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "nobody has woken this future for {PATIENCE:?}");
+        assert!(!left.is_zero(), "this future was not woken within {PATIENCE:?}");
         thread::park_timeout(left);
     }
 }
 
-/// Waits for other threads to have come so far.
+/// Waits until other threads make `has_come` return `true`.
 #[track_caller]
 pub(crate) fn until(has_come: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !has_come() {
-        assert!(Instant::now() < end, "other threads have not come so far within {PATIENCE:?}");
+        assert!(Instant::now() < end, "the condition was not met within {PATIENCE:?}");
         thread::yield_now();
     }
 }

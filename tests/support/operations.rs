@@ -1,7 +1,7 @@
-//! Any operations against a map: the cache may forget, but it never lies, answers nothing late, and
-//! its state always adds up.
+//! Applies any operations to a cache and to a map, and compares them. The cache may forget entries,
+//! but every value that it returns is right and on time, and its counters add up.
 //!
-//! Proptest draws the operations in `tests/api/model.rs`, libFuzzer in
+//! Proptest draws the operations in `tests/api/model.rs`, and libFuzzer in
 //! `fuzz/fuzz_targets/operations.rs`.
 
 use std::cell::Cell;
@@ -11,18 +11,18 @@ use std::time::Duration;
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Value};
 
-/// Where a cache is made from; small, so that everything happens.
+/// The options of a cache, which is so small that every event occurs.
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// KiB beyond the 64 of each shard.
+    /// KiB of each shard beyond 64.
     pub(crate) more_kib: u8,
     pub(crate) two_shards: bool,
     pub(crate) alignment: Alignment,
     pub(crate) policy: u8,
     pub(crate) expected_entry_bytes: Option<u16>,
     pub(crate) seed: u8,
-    /// Where the clock starts, in days.
+    /// The start of the clock in days.
     pub(crate) day: u16,
     pub(crate) listened_to: bool,
 }
@@ -35,15 +35,15 @@ pub(crate) enum Alignment {
     Sixteen = 16,
 }
 
-/// Lengths of values, so that every class of entries is as likely as the others.
+/// The length of a value. Every class of lengths is equally likely.
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Len {
     Tiny(u8),
     Small(u16),
-    /// Parts of the largest entry, in 256ths.
+    /// A part of the largest entry, in 256ths.
     Part(u8),
-    /// So many bytes below the largest entry, or above it.
+    /// A number of bytes below the largest entry, or above it.
     NearMax(i8),
 }
 
@@ -66,7 +66,7 @@ impl Time {
     }
 }
 
-/// What a loader finds, if it is called.
+/// The result of a loader, if it is called.
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found {
@@ -78,14 +78,14 @@ pub(crate) enum Found {
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// With a time to live, a time to idle, a stale period.
+    /// Inserts with a time to live, a time to idle, and a stale period.
     InsertWithLifetime(u8, Len, Option<Time>, Option<Time>, Option<Time>),
     SetTtl(u8, Time),
     Persist(u8),
     Touch(u8),
     GetOrStale(u8),
     Load(u8, Found),
-    /// What every load of the call finds.
+    /// Loads several keys. All loads of the call have the same kind of result.
     LoadMany(Vec<u8>, Found),
     Step(Time),
     /// Sets the clock back, by less than a second.
@@ -93,17 +93,17 @@ pub(crate) enum Operation {
     Insert(u8, Len),
     InsertIfAbsent(u8, Len),
     Replace(u8, Len),
-    /// Many inserts of neighbouring keys.
+    /// Inserts many neighbouring keys.
     Fill(u16, Len),
     Get(u8),
     GetMany(Vec<u8>),
-    /// Inserts while the entry is being read.
+    /// Inserts a key while another one is being read.
     InsertInside(u8, u8, Len),
     Remove(u8),
     Take(u8),
     Retain(u8),
     Clear,
-    /// Keeps a value for a while.
+    /// Holds a value for a while.
     Hold(u8),
     LetGo(u8),
     Maintain,
@@ -115,7 +115,7 @@ fn key_bytes(key: u32) -> Vec<u8> {
     bytes
 }
 
-/// A value that names its key and its version in every byte that it can.
+/// Returns a value that repeats its key and its version.
 fn value_bytes(key: u32, version: u32, len: usize) -> Vec<u8> {
     let pattern = [key.to_le_bytes(), version.to_le_bytes()].concat();
     pattern.into_iter().cycle().take(len).collect()
@@ -125,8 +125,8 @@ fn key_of(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes[..4].try_into().unwrap())
 }
 
-/// What was stored under a key, and when it must have expired: for its time to live, and its time
-/// to idle.
+/// A stored value, and the times by which it must have expired: for its time to live, and for its
+/// time to idle.
 struct Known {
     value: Vec<u8>,
     ttl: Option<Duration>,
@@ -148,11 +148,11 @@ impl Known {
 struct Run {
     cache: Cache,
     clock: ManualClock,
-    /// The latest time that the clock has shown: the cache's time is not later.
+    /// The latest time that the clock has shown. The cache's time is not later.
     now: Duration,
     alignment: usize,
     model: HashMap<u32, Known>,
-    /// Until when it may be remembered at most that there is nothing.
+    /// For each negative entry, the time by which it must have expired.
     nothing: HashMap<u32, Duration>,
     held: Vec<(Value, Vec<u8>)>,
     version: u32,
@@ -174,7 +174,7 @@ impl Run {
             .clock(clock.clone());
         if setup.listened_to {
             builder = builder.on_removal(|key, value, _| {
-                // Every value names its key.
+                // Every value begins with its key.
                 assert!(value.iter().zip(key).take(4).all(|(value, key)| value == key));
             });
         }
@@ -204,7 +204,8 @@ impl Run {
         }
     }
 
-    /// Stores a value. If that fails nothing older is left, unless that declines it.
+    /// Stores a value. Checks that a failed store leaves no older value, unless the store was
+    /// declined.
     fn store(
         &mut self,
         (key, len): (u32, Len),
@@ -230,7 +231,7 @@ impl Run {
             Err(error) => {
                 match error {
                     Error::TooLarge { .. } => assert!(!fits),
-                    Error::Rejected => assert!(!self.held.is_empty(), "nobody holds any space"),
+                    Error::Rejected => assert!(!self.held.is_empty(), "rejected although no value is held"),
                     other => panic!("{other:?}"),
                 }
                 assert_eq!(self.cache.contains_key(&name), is_declined);
@@ -241,14 +242,14 @@ impl Run {
         }
     }
 
-    /// Notes that a write has failed: what is older is gone.
+    /// Notes that a write has failed, and checks that the older entry is gone.
     fn note_rejected(&mut self, key: u32) {
         self.model.remove(&key);
         self.nothing.remove(&key);
         assert!(self.cache.get_or_stale(key_bytes(key)).is_none());
     }
 
-    /// What a loader of a key returns, and whether that can be stored.
+    /// Returns the result of a loader of a key.
     fn found(&mut self, key: u32, found: Found) -> Result<Loaded<Vec<u8>>, u32> {
         self.version += 1;
         match found {
@@ -265,7 +266,7 @@ impl Run {
         }
     }
 
-    /// Notes what a load has brought.
+    /// Notes the result of a load.
     fn note_loaded(&mut self, key: u32, found: Found, loaded: Result<Loaded<Vec<u8>>, u32>) {
         let (now, max) = (self.now, self.cache.max_entry_bytes());
         let known = |value: Vec<u8>, ttl: Option<Duration>| {
@@ -276,7 +277,7 @@ impl Run {
             Ok(Loaded::Value(value)) => known(value, None),
             Ok(Loaded::ValueFor(value, _)) => match found {
                 Found::Value(_, ttl) => known(value, ttl.map(Time::length)),
-                _ => unreachable!("it has found a value"),
+                _ => unreachable!("a value was found"),
             },
             Ok(Loaded::AbsentFor(ttl)) => {
                 self.nothing.insert(key, now + ttl + TICK);
@@ -286,7 +287,7 @@ impl Run {
             Ok(other) => panic!("{other:?}"),
             Err(_) => return,
         };
-        // What was there before is older.
+        // The result replaces the earlier value.
         self.model.remove(&key);
         self.model.extend(known.map(|known| (key, known)));
     }
@@ -363,7 +364,7 @@ impl Run {
         self.store((key, len), false, (None, None), |cache, key, value| cache.insert(key, value).map(|()| true));
     }
 
-    /// Notes a read of an entry, which was there.
+    /// Notes a read of an entry that is present.
     fn note_read(&mut self, key: u32) {
         let now = self.now;
         if let Some(known) = self.model.get_mut(&key) {
@@ -375,7 +376,7 @@ impl Run {
         let Some(value) = value else { return };
         let known = &self.model[&key];
         assert_eq!(value, known.value, "another value under {key}");
-        // The cache's time is never behind its clock, though the clock may have gone back.
+        // The cache's time is never behind the clock, even if the clock has gone back.
         assert!(!known.is_late(self.clock.now()), "{key} should have expired");
         assert_eq!(value.as_ptr().addr() % self.alignment, 0);
     }
@@ -425,13 +426,13 @@ impl Run {
                 let cache = self.cache.clone();
                 let expected = self.model.get(&read.into()).map(|known| known.value.clone());
                 cache.view(key_bytes(read.into()), |value| {
-                    // This thread holds space itself now, so it may be rejected.
+                    // This thread holds space itself, so the insert may be rejected.
                     self.held.push((self.cache.peek(key_bytes(read.into())).unwrap(), value.to_vec()));
                     self.insert(key.into(), len);
-                    assert_eq!(Some(value), expected.as_deref(), "it was overwritten while it was read");
+                    assert_eq!(Some(value), expected.as_deref(), "the entry was overwritten while it was read");
                     self.held.pop();
                 });
-                // Which of them was last does not matter.
+                // The order of the read and the insert does not matter to the model.
                 self.note_read(read.into());
             }
             Operation::Remove(key) => {
@@ -485,10 +486,10 @@ impl Run {
                 let (name, ttl) = (key_bytes(key.into()), ttl.length());
                 let is_there = self.cache.contains_key(&name);
                 match self.cache.set_ttl(&name, ttl) {
-                    // The policy may evict it while it is written again.
+                    // The policy may evict the entry while it is stored again.
                     Ok(set) => assert!(set == is_there || is_there && !self.cache.contains_key(&name)),
                     Err(_) => {
-                        assert!(!self.held.is_empty(), "nobody holds any space");
+                        assert!(!self.held.is_empty(), "rejected although no value is held");
                         self.note_rejected(key.into());
                     }
                 }
@@ -537,14 +538,14 @@ impl Run {
         }
     }
 
-    /// Checks what is left, and that held values outlive the cache.
+    /// Checks the entries and counters at the end, and that held values outlive the cache.
     fn end(self) {
         let seen = Cell::new(0);
         self.cache.for_each(|key, value| {
             self.check(key_of(key), Some(value));
             seen.set(seen.get() + 1);
         });
-        // Others have expired, and are removed by and by.
+        // Other entries have expired, and are removed later.
         assert!(seen.get() <= self.cache.len());
         let stats = self.cache.stats();
         let entries = stats.inserts - stats.removals - stats.evictions - stats.expirations;
@@ -559,7 +560,7 @@ impl Run {
     }
 }
 
-/// Does all operations, checks each of them, and the state after it.
+/// Applies all operations, and checks each of them and the state after it.
 pub(crate) fn run(setup: &Setup, operations: Vec<Operation>) {
     let mut run = Run::new(setup);
     for operation in operations {

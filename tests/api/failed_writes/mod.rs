@@ -1,6 +1,8 @@
-//! Every operation that stores, times every error that can occur in it, times what there is under
-//! the key: a write that was asked for and not done leaves nothing older, neither an entry nor a
-//! load that could bring it back.
+//! A write that fails leaves nothing older under its key: neither an entry nor a load that could
+//! bring one back.
+//!
+//! The tests combine every operation that stores with every error that it can meet, and with every
+//! earlier state of the key.
 
 mod scene;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +44,7 @@ impl Operation {
         Self::SetTtl,
     ];
 
-    /// Whether the operation can fail like this.
+    /// Returns `true` if the operation can fail in this way.
     fn can_meet(self, failure: Failure) -> bool {
         match failure {
             Failure::TooLarge => self != Self::SetTtl,
@@ -73,7 +75,8 @@ impl Operation {
         }
     }
 
-    /// What the operation returns (`Err` for an error), and whether it leaves things as they were.
+    /// Returns the operation's expected result (`Err(())` for an error), and `true` if it leaves
+    /// the key as it was.
     fn expected(self, failure: Failure, present: Present) -> (Result<bool, ()>, bool) {
         let is_fresh = present == Present::Fresh;
         match failure {
@@ -93,7 +96,8 @@ fn rejections(cache: &Cache) -> [u64; 3] {
 
 fn check(operation: Operation, failure: Failure, present: Present, is_loading: bool) {
     let what = format!("{operation:?}, {failure:?}, over {present:?}, loading: {is_loading}");
-    // An entry is written again for its deadline: a small one would find room for that.
+    // `set_ttl` writes the entry again. The old entry is large, because a small one would find
+    // room.
     let scene = Scene::with(failure, failure == Failure::NoRun && operation == Operation::SetTtl, false);
     let held = scene.prepare(failure, present);
     let gate = Gate::new();
@@ -121,13 +125,13 @@ fn check(operation: Operation, failure: Failure, present: Present, is_loading: b
     }
     if let Some(mut load) = load {
         gate.open();
-        let Poll::Ready(answer) = load.poll() else { panic!("{what}: it should be over") };
+        let Poll::Ready(answer) = load.poll() else { panic!("{what}: the load has not ended") };
         assert_eq!(answer.unwrap(), *b"loaded", "{what}");
         assert_eq!(cache.stats().discarded_loads, u64::from(!is_as_before), "{what}");
         assert!(is_as_before || !cache.contains_key(KEY), "{what}: the load was stored");
     }
     drop(held);
-    // Nothing is remembered either.
+    // No absence is remembered either, unless the negative entry was left as it was.
     let again = scene.cache.get_or_load(KEY, || Ok::<_, &str>("again"));
     assert_eq!(again.is_err(), is_as_before && present == Present::Negative, "{what}");
     scene.assert_sound();
@@ -148,7 +152,7 @@ fn a_write_that_finds_no_space_leaves_nothing_older() {
 #[test]
 fn a_first_deadline_that_finds_no_room_for_a_wheel_leaves_nothing_older() {
     let _alone = alone();
-    // With deadlines there would be a wheel already.
+    // A cache with deadlines would have a wheel already.
     check_all(Failure::NoWheel, &[Present::Nothing, Present::Fresh]);
 }
 
@@ -156,7 +160,7 @@ fn check_all(failure: Failure, presents: &[Present]) {
     for operation in Operation::ALL.into_iter().filter(|operation| operation.can_meet(failure)) {
         for &present in presents {
             check(operation, failure, present, false);
-            // What is known to be nothing is not loaded, and a refresh needs a mark, which needs a
+            // The key of a negative entry is not loaded. A refresh needs a mark, which needs a
             // wheel.
             let can_be_loading = match present {
                 Present::Negative => false,
@@ -178,7 +182,7 @@ fn an_entry_that_the_policy_would_choose_next_is_told_of_once() {
         let held = scene.prepare(Failure::NoRun, Present::Fresh);
         let error = operation.apply(&scene.cache, &scene.new).unwrap_err();
         assert_eq!(error, Error::Rejected);
-        // Nothing is evicted where no space could be had by it.
+        // An entry is not evicted if that cannot make room for the write.
         assert_eq!(*scene.told.lock().unwrap(), [(scene.old.clone(), RemovalCause::Replaced)], "{operation:?}");
         scene.assert_gone(Failure::NoRun, Present::Fresh, "chosen by the policy");
         drop(held);
@@ -206,7 +210,7 @@ fn a_key_that_is_too_long_has_nothing_older() {
     let small = Cache::builder().max_bytes(64 << 10).shards(1).build().unwrap();
     let (too_long, too_large) = (vec![7; 70_000], vec![7; small.max_entry_bytes() + 1]);
     for (cache, key) in [(&cache, &too_long), (&small, &too_large)] {
-        // Its load is not shared, and the writes meanwhile do not end it.
+        // The load of such a key is not shared, and the writes during the load do not end it.
         let loaded = cache.get_or_load(key, || {
             let errors = [
                 cache.insert(key, "new").unwrap_err(),
@@ -243,7 +247,7 @@ fn a_write_in_which_the_policy_panics_leaves_nothing_older() {
             let panics = Arc::clone(&panics);
             builder.custom_policy(move |context| panicking(&context, &panics)).build().unwrap()
         };
-        // It gets its place in the policy when the next store begins.
+        // The policy inserts this entry when the next store begins, and then it panics.
         cache.insert("another", "value").unwrap();
         let gate = Gate::new();
         let waits = gate.clone();
@@ -280,7 +284,7 @@ fn what_has_expired_already_needs_no_wheel() {
         ),
         (|cache| cache.replace_with_lifetime(KEY, "new", ZERO).unwrap(), RemovalCause::Replaced),
         (|cache| cache.set_ttl(KEY, Duration::ZERO).unwrap(), RemovalCause::Expired),
-        // With a stale period there is a value to be kept, which needs one.
+        // With a stale period, the value has to be kept, which needs a wheel.
         (|cache| cache.insert_with_lifetime(KEY, "new", ZERO.stale_for(HOUR)).is_err(), RemovalCause::Replaced),
         (|cache| cache.replace_with_lifetime(KEY, "new", ZERO.stale_for(HOUR)).is_err(), RemovalCause::Replaced),
         (|cache| cache.set_ttl(KEY, HOUR).is_err(), RemovalCause::Replaced),
@@ -293,10 +297,11 @@ fn what_has_expired_already_needs_no_wheel() {
         assert_eq!(*scene.told.lock().unwrap(), [(scene.old.clone(), cause)], "write {number}");
     }
     scene.told.lock().unwrap().clear();
-    // Nothing is there: so it is stored, and has expired.
+    // The key is absent, so the value is stored, and has expired at once.
     assert!(cache.insert_if_absent_with_lifetime(KEY, "new", ZERO).unwrap());
     assert!(!cache.replace_with_lifetime(KEY, "new", ZERO).unwrap() && !cache.set_ttl(KEY, Duration::ZERO).unwrap());
-    // A loader's are the same, and so is that there is nothing, if that is not to be remembered.
+    // A loader's results are treated alike: a value with a lifetime of zero, and an absence that is
+    // not to be remembered.
     let answer = cache.get_or_load(KEY, || Ok::<_, &str>(Loaded::ValueFor("loaded", ZERO)));
     assert_eq!(answer.unwrap(), *b"loaded");
     assert!(cache.get_or_load(KEY, || Ok::<_, &str>(Loaded::<&str>::Absent)).is_err());
@@ -355,7 +360,7 @@ fn a_store_that_is_declined_makes_no_wheel() {
     assert!(cache.memory().wheels > 0);
 }
 
-// What loads store.
+// Results of loads.
 
 #[test]
 fn a_load_whose_result_cannot_be_stored_leaves_nothing_older() {
@@ -363,7 +368,7 @@ fn a_load_whose_result_cannot_be_stored_leaves_nothing_older() {
     for failure in [Failure::TooLarge, Failure::NoRun, Failure::NoWheel] {
         for present in [Present::Nothing, Present::Fresh, Present::Stale] {
             if failure == Failure::NoWheel && present != Present::Nothing {
-                continue; // A refresh, as a stale entry, has a wheel.
+                continue; // A refresh and a stale entry need a wheel.
             }
             let what = format!("{failure:?}, over {present:?}");
             let scene = Scene::new(failure);
@@ -373,7 +378,7 @@ fn a_load_whose_result_cannot_be_stored_leaves_nothing_older() {
             let mut load = scene.load(given, &gate);
             let before = rejections(&scene.cache);
             gate.open();
-            let Poll::Ready(answer) = load.poll() else { panic!("{what}: it should be over") };
+            let Poll::Ready(answer) = load.poll() else { panic!("{what}: the load has not ended") };
             assert!(answer.unwrap() == *scene.new, "{what}");
             drop(load);
             scene.assert_gone(failure, present, &what);
@@ -391,7 +396,8 @@ fn what_cannot_be_remembered_of_a_load_leaves_nothing_older() {
     let scene = Scene::new(Failure::NoWheel);
     let loader = scene.cache.loader().error_ttl(HOUR).build(|_| Err::<&str, _>("down")).unwrap();
     for _ in 0..2 {
-        // There is no room for the deadline of a failure, nor for that of nothing.
+        // There is no room for the deadline of a remembered failure, nor for that of a negative
+        // entry.
         assert!(matches!(loader.get(KEY), Err(LoadError::Failed(_))));
         let answer = scene.cache.get_or_load(KEY, || Ok::<_, &str>(Loaded::<&str>::AbsentFor(HOUR)));
         assert!(answer.unwrap_err().is_absent());
@@ -404,7 +410,7 @@ fn what_cannot_be_remembered_of_a_load_leaves_nothing_older() {
 fn a_load_that_is_not_shared_leaves_nothing_that_had_expired() {
     let _alone = alone();
     let scene = Scene::new(Failure::TooLarge);
-    // Loads have an eighth of the cache at most.
+    // Loads may occupy at most an eighth of the cache.
     let mut loading: Vec<_> = (0..2_000_u32)
         .map(|key| {
             Hand::new(scene.cache.get_or_load_async(key.to_le_bytes(), async || {
@@ -418,13 +424,13 @@ fn a_load_that_is_not_shared_leaves_nothing_that_had_expired() {
     assert!(unshared > 0);
     for brings_nothing in [false, true] {
         drop(scene.prepare(Failure::TooLarge, Present::Stale));
-        // A failure brings nothing that would be newer.
+        // A failure brings no newer value, so the stale entry stays.
         assert!(scene.cache.get_or_load(KEY, || Err::<&str, _>("down")).is_err());
         assert!(scene.cache.get_or_stale(KEY).is_some());
         let given = if brings_nothing { Loaded::Absent } else { Loaded::Value("loaded") };
         assert_eq!(scene.cache.get_or_load(KEY, || Ok::<_, &str>(given)).is_err(), brings_nothing);
         scene.assert_gone(Failure::TooLarge, Present::Stale, "not shared");
-        // What came while the load ran stays.
+        // A value that was inserted while the load ran stays.
         let answer = scene.cache.get_or_load(KEY, || {
             scene.cache.insert(KEY, "newer").unwrap();
             Ok::<_, &str>("loaded")

@@ -1,4 +1,5 @@
-//! Caches in which a write fails for a certain reason, and what there is under its key before.
+//! Caches in which a write fails for a given reason, with a given state of its key before the
+//! write.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use crate::support::{Gate, Hand, assert_nothing_is_left};
 pub(crate) const KEY: &str = "key";
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-/// Values are held at this distance, so that no larger entry finds a place between them.
+/// Distance in bytes between held values. No larger entry finds a place between two of them.
 const HELD_EVERY: usize = 48 << 10;
 
 type Told = (Vec<u8>, RemovalCause);
@@ -21,7 +22,7 @@ pub(crate) type Answer = Result<Value, LoadError<&'static str>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Key and value are more than an entry may be.
+    /// Key and value exceed the largest entry.
     TooLarge,
     /// Held values leave no room for a large entry.
     NoRun,
@@ -29,7 +30,7 @@ pub(crate) enum Failure {
     NoWheel,
 }
 
-/// What there is under the key.
+/// The state of the key before the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Present {
     Nothing,
@@ -38,16 +39,16 @@ pub(crate) enum Present {
     Negative,
 }
 
-/// LRU, as a policy that is in the way.
+/// A policy that is LRU, but takes extra memory, evicts updated entries, or panics.
 struct Awkward {
     policy: Box<dyn EvictionPolicy>,
-    /// Bytes that it has beside those of LRU: more with each entry, up to a bound.
+    /// Bytes that it reports beyond those of LRU. They grow with each entry, up to `most`.
     more: usize,
     most: usize,
-    /// Whether an entry that is updated is the next victim.
+    /// `true` if an updated entry is the next victim.
     evicts_updated: bool,
     updated: Option<EntryId>,
-    /// Whether it panics when an entry gets its place.
+    /// While `true`, an insert into the policy panics.
     panics: Arc<AtomicBool>,
 }
 
@@ -96,7 +97,8 @@ fn awkward(context: &PolicyContext, most: usize, evicts_updated: bool) -> Awkwar
     Awkward { policy, more: 0, most, evicts_updated, updated: None, panics: Arc::default() }
 }
 
-/// LRU that panics when the entry that came last gets its place, once that is wanted.
+/// Returns an LRU policy that panics in `insert` while `panics` is set. A cache calls `insert` when
+/// the next store begins.
 pub(crate) fn panicking(context: &PolicyContext, panics: &Arc<AtomicBool>) -> Box<dyn EvictionPolicy> {
     Box::new(Awkward { panics: Arc::clone(panics), ..awkward(context, 0, false) })
 }
@@ -108,12 +110,13 @@ fn fill(cache: &Cache) {
     assert!(cache.stats().evictions > 0, "the cache is not full");
 }
 
-/// A cache with a policy that has taken all memory but the fewest chunks that a ring keeps, so that
-/// there is none for a wheel.
+/// Builds a cache whose policy has taken all memory except the fewest chunks that a ring keeps. No
+/// memory is left for a wheel.
 pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Cache {
-    /// For a load under way, and less than a chunk.
+    /// Bytes left for a load under way. They are less than a chunk.
     const SPARE: usize = 2048;
-    // What it takes grows with its entries: a policy that takes so much at once is refused.
+    // The policy's memory grows with its entries, because a policy that takes this much at once is
+    // refused.
     let build = |most: usize| {
         let policy = move |context: PolicyContext| Box::new(awkward(&context, most, false)) as Box<dyn EvictionPolicy>;
         // A smaller index would have a smaller wheel.
@@ -127,22 +130,21 @@ pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Ca
     cache
 }
 
-/// A full cache with a wheel, and with the memory for a load.
+/// Builds a full cache that has a wheel, and memory for a load.
 fn full(options: impl Fn(usize) -> CacheBuilder) -> Cache {
     let sizes = (1 << 20..).step_by(512);
     let caches = sizes.map(|max_bytes| {
-        // With its index made at once, so that the ring has no chunks that it had to give up for
-        // it.
+        // The index is made at once, so the ring has not given up any chunks for its growth.
         let cache = options(max_bytes).expected_entry_bytes(60).build().unwrap();
         cache.insert_with_ttl("another", "value", HOUR).unwrap();
         fill(&cache);
         cache
     });
     let has_spare = |cache: &Cache| cache.memory().max - cache.memory().allocated > 1500;
-    caches.take(20).find(has_spare).expect("what is left depends on the size")
+    caches.take(20).find(has_spare).expect("no size leaves memory for a load")
 }
 
-/// Holds values that lie so far from each other that no large entry has a place between them.
+/// Holds values that lie so far apart that no large entry has a place between two of them.
 fn hold_here_and_there(cache: &Cache) -> Vec<Value> {
     let mut places = Vec::new();
     cache.for_each(|key, value| {
@@ -175,7 +177,8 @@ impl Scene {
         Self::with(failure, false, false)
     }
 
-    /// With an old entry that is large, or with a policy that evicts entries that are updated.
+    /// Creates a scene. If `is_old_large`, the old entry is large. If `evicts_updated`, the policy
+    /// evicts updated entries.
     pub(crate) fn with(failure: Failure, is_old_large: bool, evicts_updated: bool) -> Self {
         let clock = ManualClock::new();
         let told = Arc::<Mutex<Vec<Told>>>::default();
@@ -206,7 +209,8 @@ impl Scene {
         Self { cache, clock, told, old, new }
     }
 
-    /// Stores what is to be there. With the values that this returns the write fails.
+    /// Brings the key into the state `present`. Returns values that make the write fail while they
+    /// are held.
     pub(crate) fn prepare(&self, failure: Failure, present: Present) -> Vec<Value> {
         let mut held = Vec::new();
         if self.old.len() < 100 && failure == Failure::NoRun {
@@ -238,7 +242,7 @@ impl Scene {
         self.cache.insert_with_lifetime(KEY, &self.old, lifetime).unwrap();
     }
 
-    /// A load of the key that has begun, and goes on when the gate is opened.
+    /// Begins a load of the key, which ends after the gate is opened.
     pub(crate) fn load(&self, given: Loaded<Vec<u8>>, gate: &Gate) -> Hand<'static, Answer> {
         let gate = gate.clone();
         let loader = self.cache.loader().refresh_after(SECOND).build_async(move |_| {
@@ -255,19 +259,19 @@ impl Scene {
         load
     }
 
-    /// Checks that nothing older is there, and that the listener has heard of what was there.
+    /// Checks that nothing older is left, and that the listener was notified of the old entry once.
     #[track_caller]
     pub(crate) fn assert_gone(&self, failure: Failure, present: Present, what: &str) {
-        assert!(!self.cache.contains_key(KEY) && self.cache.get_or_stale(KEY).is_none(), "{what}: it is still there");
+        assert!(!self.cache.contains_key(KEY) && self.cache.get_or_stale(KEY).is_none(), "{what}: an entry is left");
         let told = std::mem::take(&mut *self.told.lock().unwrap());
         if matches!(present, Present::Fresh | Present::Stale) {
-            let [(value, cause)] = &told[..] else { panic!("{what}: told of {} entries", told.len()) };
-            assert!(*value == self.old, "{what}: told of another value");
+            let [(value, cause)] = &told[..] else { panic!("{what}: notified of {} entries", told.len()) };
+            assert!(*value == self.old, "{what}: notified of another value");
             // Only the search for adjacent chunks evicts.
             let may_be_evicted = failure == Failure::NoRun && *cause == RemovalCause::Evicted;
             assert!(may_be_evicted || *cause == RemovalCause::Replaced, "{what}: {cause:?}");
         } else {
-            assert!(told.is_empty(), "{what}: told of what was not there");
+            assert!(told.is_empty(), "{what}: notified of an absent entry");
         }
     }
 

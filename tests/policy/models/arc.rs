@@ -1,6 +1,7 @@
-//! Megiddo and Modha, "ARC: a self-tuning, low overhead replacement cache", FAST 2003.
+//! ARC: Megiddo and Modha, "ARC: a self-tuning, low overhead replacement cache", FAST 2003.
 //!
-//! In charges, "the directory L1 is full" is: the newcomer would take it over the capacity.
+//! The paper's condition "the directory L1 is full" means here that the newcomer's charge would
+//! exceed the capacity.
 
 use bytecache::Policy;
 use proptest::prelude::*;
@@ -45,7 +46,7 @@ impl Arc {
         self.t2.charge() + self.b2.charge()
     }
 
-    /// Case IV: ghosts are forgotten so that `charge` more fits into L1, and into both directories
+    /// Case IV: forgets ghosts until `charge` more fits into L1, and into both directories
     /// together.
     fn forget(&mut self, charge: u64) {
         while self.l1() + charge > self.capacity && self.b1.pop_oldest().is_some() {}
@@ -86,7 +87,7 @@ impl Model for Arc {
     fn evict(&mut self, newcomer: Option<u32>) -> Option<u64> {
         let known = if newcomer.is_some() { self.newcomer } else { Ghost::None };
         let coming = newcomer.filter(|_| known == Ghost::None).unwrap_or(0);
-        // Case IV A: where ghosts were not enough, T1's oldest is forgotten as well.
+        // Case IV A: if ghosts were not enough, T1's oldest entry leaves without a ghost.
         if self.l1() + u64::from(coming) > self.capacity && !self.t1.is_empty() {
             return self.t1.pop_oldest().map(|(key, _)| key);
         }

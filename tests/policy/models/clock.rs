@@ -1,5 +1,5 @@
-//! CLOCK: Corbató, "A paging experiment with the Multics system", 1968; with counters Smith, ACM
-//! TODS 1978; without any it is FIFO.
+//! CLOCK: Corbató, "A paging experiment with the Multics system", 1968. With counters: Smith, ACM
+//! TODS 1978. Without counters it is FIFO.
 
 use bytecache::Policy;
 use bytecache::policy::ClockConfig;

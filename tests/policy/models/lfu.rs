@@ -1,5 +1,5 @@
-//! Least frequently used, with the ageings of the literature. Of equals the one goes that was used
-//! longest ago.
+//! LFU, least frequently used, with the ageings of the literature. Of entries with equal counts,
+//! the one that was used longest ago leaves first.
 //!
 //! Halving: Einziger, Friedman and Manes, "TinyLFU", ACM TOS 2017. Dynamic: Arlitt et al.,
 //! "Evaluating content management techniques for web proxy caches", 2000.
@@ -12,13 +12,13 @@ use super::{CASES, Model, compare, traces};
 struct Entry {
     key: u64,
     count: u64,
-    /// What is compared: the count, and with dynamic ageing the age at the last access.
+    /// The count. With dynamic ageing, the age at the last access is added.
     rank: u64,
 }
 
 struct Lfu {
     ageing: Ageing,
-    /// In the order in which they leave.
+    /// Entries in the order in which they leave.
     entries: Vec<Entry>,
     /// The rank of the last victim.
     age: u64,
@@ -30,7 +30,7 @@ impl Lfu {
         Self { ageing, entries: Vec::new(), age: 0, accesses: 0 }
     }
 
-    /// Gives an entry its place, behind its equals.
+    /// Places an entry behind all others of its rank, and counts the access.
     fn access(&mut self, key: u64, count: u64) {
         let rank = if self.ageing == Ageing::Dynamic { self.age + count } else { count };
         let place = self.entries.iter().position(|other| other.rank > rank).unwrap_or(self.entries.len());

@@ -1,6 +1,5 @@
 //! LRU: Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies", IBM
-//! Systems Journal
-//! 1970. MRU, from the other end: Chou and DeWitt, VLDB 1985.
+//! Systems Journal 1970. MRU, which evicts from the other end: Chou and DeWitt, VLDB 1985.
 
 use bytecache::Policy;
 use proptest::prelude::*;

@@ -1,16 +1,19 @@
-//! Policies against naive models of them: the same hits and the same victims in the same order,
-//! whatever is asked.
+//! Compares policies with naive models of them: the same hits, and the same victims in the same
+//! order, for any requests.
 //!
-//! The models are written from the papers. Where a paper speaks of pages, all of one size, shares
-//! are charges here. What they leave to [`Reference`] is the order of things: a look-up comes
-//! first; on a miss ghosts are looked up, then room is made, then the newcomer takes its place; an
-//! update is an access, and room is made after it; a removal leaves no ghost; what is larger than
-//! the capacity changes nothing.
+//! The models are written from the papers. Where a paper counts pages of one size, the models count
+//! charges. [`Reference`] defines the order of events:
 //!
-//! The ghosts of 2Q and ARC are limited by charge, in the policies by the number of ids as well. A
-//! simulator has ids for as many entries as its first capacity says. Traces begin with the largest
-//! capacity that they may set, and charges are 10 on average, so that this second limit is never
-//! met.
+//! * A look-up comes first.
+//! * On a miss, ghosts are looked up. Then room is made, and then the newcomer is placed.
+//! * An update is an access, and room is made after it.
+//! * A removal leaves no ghost.
+//! * An entry that is larger than the capacity changes nothing.
+//!
+//! The models limit the ghosts of 2Q and ARC by charge. The policies limit them by the number of
+//! ids as well. A simulator has ids for as many entries as its first capacity allows. Traces begin
+//! with the largest capacity that they may set, and charges are 10 on average. So this second limit
+//! is never reached.
 
 mod arc;
 mod clock;
@@ -27,20 +30,21 @@ use bytecache::Policy;
 use bytecache::policy::{Request, Simulator, Unit};
 use proptest::prelude::*;
 
-/// An eviction policy in its plainest form.
+/// An eviction policy in its simplest form.
 trait Model {
-    /// Room is about to be made for a key that is not resident.
+    /// Notes the miss of a key, before room is made for it.
     fn miss(&mut self, _key: u64, _charge: u32) {}
 
-    /// Whom the policy evicts next, to make room for a newcomer of this charge if there is one.
+    /// Returns the next victim, or `None` if there is none. `newcomer` is the charge of the entry
+    /// that needs room, if there is one.
     fn evict(&mut self, newcomer: Option<u32>) -> Option<u64>;
 
-    /// There is room: the key that was missed comes in.
+    /// Places the missed key, after room was made.
     fn place(&mut self, key: u64, charge: u32);
 
     fn hit(&mut self, key: u64);
 
-    /// A resident has another charge.
+    /// Changes the charge of a resident.
     fn recharge(&mut self, key: u64, charge: u32);
 
     fn remove(&mut self, key: u64);
@@ -48,7 +52,7 @@ trait Model {
     fn set_capacity(&mut self, _capacity: u64) {}
 }
 
-/// A model and what it holds.
+/// A model and its residents.
 struct Reference<M> {
     model: M,
     capacity: u64,
@@ -146,7 +150,7 @@ impl Queue {
         if self.is_empty() { None } else { Some(self.0.remove(0)) }
     }
 
-    /// Takes a key out; its charge.
+    /// Removes a key. Returns its charge, or `None` if the key is absent.
     fn take(&mut self, key: u64) -> Option<u32> {
         let place = self.0.iter().position(|&(other, _)| other == key)?;
         Some(self.0.remove(place).1)
@@ -159,7 +163,7 @@ impl Queue {
     }
 }
 
-/// A share of a capacity, rounded down.
+/// Returns a share of a capacity, rounded down.
 fn percent_of(capacity: u64, percent: u64) -> u64 {
     capacity * percent / 100
 }
@@ -169,7 +173,7 @@ enum Operation {
     Request(u64, u32),
     Store(u64, u32),
     Remove(u64),
-    /// In percent of the first one.
+    /// A capacity in percent of the first one.
     SetCapacity(u64),
 }
 
@@ -180,7 +184,7 @@ struct Trace {
     operations: Vec<Operation>,
 }
 
-/// Traces for each test.
+/// Number of traces in each test.
 const CASES: u32 = 48;
 const MAX_CHARGE: u32 = 20;
 
@@ -204,13 +208,13 @@ fn traces_of(capacities: impl Strategy<Value = (Unit, u64)>, max_charge: u32) ->
     })
 }
 
-/// A policy and its model, side by side.
+/// A policy and its model, which get the same operations.
 struct Pair<M> {
     unit: Unit,
     first_capacity: u64,
     simulator: Simulator,
     reference: Reference<M>,
-    /// The last one that came in.
+    /// The last new entry that was stored.
     newcomer: Option<Request>,
 }
 
@@ -243,18 +247,18 @@ impl<M: Model> Pair<M> {
         self.simulator.validate();
     }
 
-    /// Does to the model what was done to the policy.
+    /// Applies to the model an access that was applied to the policy, and compares the results.
     fn check(&mut self, found: bool, access: impl FnOnce(&mut Reference<M>, u32) -> bool, request: Request) {
         let charge = if self.unit == Unit::Bytes { request.charge } else { 1 };
         self.reference.evicted.clear();
-        assert_eq!(found, access(&mut self.reference, charge), "whether there was a hit");
+        assert_eq!(found, access(&mut self.reference, charge), "hit or miss");
         assert_eq!(self.simulator.evicted(), self.reference.evicted, "victims");
         if !found && self.reference.residents.contains_key(&request.hash) {
             self.newcomer = Some(request);
         }
     }
 
-    /// Stores the newcomer once more. The policies leave open whether it has its place before the
+    /// Stores the newcomer again. Policies leave open whether a newcomer has its place before the
     /// next access.
     fn settle(&mut self) {
         let newcomer = self.newcomer.take();
@@ -265,7 +269,7 @@ impl<M: Model> Pair<M> {
     }
 }
 
-/// Runs a trace through a policy and its model.
+/// Runs a trace through a policy and its model, and compares them.
 fn compare<M: Model>(policy: impl Into<Policy>, model: impl FnOnce(u64) -> M, trace: &Trace) {
     let &Trace { unit, capacity, .. } = trace;
     let mut pair = Pair {

@@ -1,8 +1,9 @@
-//! Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023.
+//! S3-FIFO: Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction",
+//! SOSP 2023.
 //!
-//! The policy's ghosts are approximate where one set does not hold all of them. These caches are so
-//! small that one set does, and no two of their keys have the same fingerprint: then the ghosts are
-//! a queue, of which the newest are found.
+//! The policy's ghosts are approximate if they need more than one set. These caches are so small
+//! that one set holds all ghosts, and no two of their keys have the same fingerprint. So the ghosts
+//! are a queue of which the newest are found.
 
 use bytecache::Policy;
 use bytecache::policy::{S3FifoConfig, Unit};
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{CASES, Model, Trace, compare, percent_of, traces_of};
 
-/// The ghosts that a set has room for.
+/// Number of ghosts for which a set has room.
 const MAX_GHOSTS: usize = 32;
 
 struct Entry {
@@ -20,11 +21,11 @@ struct Entry {
 }
 
 struct S3Fifo {
-    /// From the oldest to the newest, as all queues here.
+    /// Entries from the oldest to the newest, like all queues here.
     small: Vec<Entry>,
     main: Vec<Entry>,
     ghosts: Vec<u64>,
-    /// How many of the newest ghosts are found.
+    /// Number of the newest ghosts that are found.
     max_ghosts: usize,
     small_percent: u64,
     small_target: u64,
@@ -104,7 +105,7 @@ impl Model for S3Fifo {
     }
 }
 
-/// At most 34 entries: 42 ids, and 31 ghosts.
+/// Returns traces with at most 34 entries, for which there are 42 ids and 31 ghosts.
 fn small_traces() -> impl Strategy<Value = Trace> {
     traces_of(prop_oneof![(Just(Unit::Bytes), 10..=34_u64), (Just(Unit::Entries), 1..=34_u64)], 4)
 }

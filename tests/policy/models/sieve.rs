@@ -1,4 +1,4 @@
-//! Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is simpler than LRU", NSDI 2024.
+//! SIEVE: Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is simpler than LRU", NSDI 2024.
 
 use bytecache::Policy;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::{CASES, Model, compare, traces};
 
 #[derive(Default)]
 struct Sieve {
-    /// Keys and whether they were visited, from the oldest to the newest.
+    /// Keys from the oldest to the newest, each with `true` if it was visited.
     entries: Vec<(u64, bool)>,
     hand: Option<u64>,
 }
@@ -17,7 +17,7 @@ impl Sieve {
         self.entries.iter().position(|entry| entry.0 == key).unwrap()
     }
 
-    /// The next newer one.
+    /// Returns the next newer key, or `None` at the newest.
     fn after(&self, place: usize) -> Option<u64> {
         self.entries.get(place + 1).map(|entry| entry.0)
     }

@@ -1,5 +1,5 @@
-//! Karedla, Love and Wherry, "Caching strategies to improve disk system performance", IEEE Computer
-//! 1994.
+//! SLRU: Karedla, Love and Wherry, "Caching strategies to improve disk system performance", IEEE
+//! Computer 1994.
 
 use bytecache::Policy;
 use bytecache::policy::SlruConfig;
@@ -24,7 +24,8 @@ impl Slru {
         }
     }
 
-    /// One entry that is larger than the limit stays alone.
+    /// Moves the oldest protected entries to probation until the limit holds. A single entry that
+    /// is larger than the limit stays.
     fn demote(&mut self) {
         while self.protected.charge() > self.protected_max && self.protected.len() > 1 {
             let (key, charge) = self.protected.pop_oldest().unwrap();

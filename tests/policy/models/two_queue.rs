@@ -1,5 +1,5 @@
-//! Johnson and Shasha, "2Q: a low overhead high performance buffer management replacement
-//! algorithm", VLDB 1994, in its full version.
+//! 2Q: Johnson and Shasha, "2Q: a low overhead high performance buffer management replacement
+//! algorithm", VLDB 1994. This is the full version.
 
 use bytecache::Policy;
 use bytecache::policy::TwoQueueConfig;
