@@ -1,6 +1,6 @@
-//! Amounts as people read them.
+//! Texts of amounts for people.
 
-/// `1234567` as `1,234,567`.
+/// Returns a number with its digits in groups: `1,234,567` for `1234567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -13,7 +13,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Bytes in decimal units.
+/// Returns a number of bytes in decimal units.
 pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),

@@ -1,7 +1,7 @@
-//! Collections of traces with the miss ratios that published implementations have on them.
+//! Collections of traces, with the miss ratios of published implementations on them.
 //!
 //! ```text
-//!   DIR/NAME.trc.zst       zstd of: | key u64 | size u32 | time to live u32 | ...      little-endian
+//!   DIR/NAME.trc.zst       zstd of: | key u64 | size u32 | time to live u32 | ...   little-endian
 //!   DIR/groundtruth.csv    see `ground_truth`
 //! ```
 //!
@@ -20,13 +20,13 @@ use crate::ground_truth::{self, Cell};
 use crate::mixture;
 use crate::trace::format::{Format, load};
 
-/// The name of the generated trace in `references/groundtruth.csv`.
+/// Name of the generated trace in `references/groundtruth.csv`.
 const GENERATED: &str = "mixture";
-/// How the generated trace is made: `bytecache-tools generate` has other defaults.
+/// Number of requests in the generated trace. `bytecache-tools generate` has another default.
 const GENERATED_REQUESTS: usize = 100_000;
 const GENERATED_SEED: u64 = 1;
 
-/// Traces and their reference miss ratios.
+/// A set of traces with reference miss ratios.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Collection {
     /// The generated trace of this package.
@@ -42,11 +42,11 @@ impl Collection {
         std::env::var_os("BYTECACHE_TRACES").map(|folder| Self::Recorded(folder.into()))
     }
 
-    /// Returns all cells of `groundtruth.csv`, in its order.
+    /// Returns all cells of `groundtruth.csv`, in the order of the file.
     ///
     /// # Errors
     ///
-    /// A file that is not there, or a line that is not as described.
+    /// Returns an error if the file cannot be read, or if a line of it is malformed.
     pub fn cells(&self) -> Result<Vec<Cell>, Box<dyn Error>> {
         match self {
             Self::Generated => ground_truth::read(&include_bytes!("../references/groundtruth.csv")[..]),
@@ -63,7 +63,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// A name that the collection does not have, or a file that cannot be read.
+    /// Returns an error if the collection has no trace of this name, or if its file cannot be read.
     pub fn requests(&self, name: &str) -> Result<Vec<Request>, Box<dyn Error>> {
         let trace = match self {
             Self::Generated if name == GENERATED => mixture::generate(GENERATED_REQUESTS, GENERATED_SEED),

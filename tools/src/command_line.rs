@@ -1,9 +1,9 @@
-//! The command line: the command, and how a failure of it is reported.
+//! The command line: runs a command, and reports its failure.
 //!
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | the command did its work |
-//! | 1 | it could not: a file that cannot be read or written, a cache that cannot be built |
+//! | 1 | it failed: a file cannot be read or written, or a cache cannot be built |
 //! | 2 | the arguments are wrong |
 
 use std::error::Error;
@@ -33,21 +33,21 @@ Options:
 Each command but generate works without a trace, on a generated mixture.
 ";
 
-/// More threads than this are a slip of the hand.
+/// Greatest accepted number of threads. More are probably a typing mistake.
 pub(crate) const MAX_THREADS: usize = 1024;
 
-/// The request that the arguments of a command make.
+/// The meaning of a command's arguments.
 #[derive(Debug)]
 pub(crate) enum Asked<T> {
-    /// A text about the options.
+    /// Print the help text.
     Help,
-    /// The command with these options.
+    /// Run the command with these options.
     Run(T),
 }
 
 #[cfg(test)]
 impl<T> Asked<T> {
-    /// Returns the options, or the word "help".
+    /// Returns the options, or the word "help" as an error.
     pub(crate) fn options(self) -> Result<T, String> {
         match self {
             Self::Run(options) => Ok(options),
@@ -56,7 +56,7 @@ impl<T> Asked<T> {
     }
 }
 
-/// A command: how to read its arguments, and how to do its work.
+/// A command: its name, its help text, the parser of its arguments, and its work.
 pub(crate) struct Command<T> {
     pub(crate) name: &'static str,
     pub(crate) usage: fn() -> String,
@@ -64,12 +64,12 @@ pub(crate) struct Command<T> {
     pub(crate) work: fn(&T) -> Result<(), Box<dyn Error>>,
 }
 
-/// An exit that is no success.
+/// The reason why the program fails.
 #[derive(Debug)]
 enum Failure {
-    /// The arguments are wrong; the command to which they belong.
+    /// Wrong arguments, and the name of the command that they belong to.
     Arguments(String, Option<&'static str>),
-    /// The command could not do its work.
+    /// An error during the work of a command.
     Work(Box<dyn Error>),
 }
 
@@ -83,12 +83,12 @@ impl<T> Command<T> {
     }
 }
 
-/// Runs the command that the arguments after the program's name ask for. Reports a failure on
-/// standard error.
+/// Runs the command that the arguments name. The program's name is not among them. Reports a
+/// failure on standard error.
 ///
 /// Returns the exit code of the process: 2 for wrong arguments, 1 for any other failure.
 ///
-/// The command `replay` measures the memory of the process, so it has to run before a second thread
+/// The command `replay` measures the memory of the process. So it has to run before a second thread
 /// starts.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(arguments.into_iter().collect()) {

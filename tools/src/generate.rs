@@ -1,5 +1,5 @@
-//! The command `generate`: writes the generated mixture to a file, for programs that cannot make it
-//! themselves.
+//! The command `generate`: writes the generated mixture to a file, for programs that cannot
+//! generate it themselves.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -35,7 +35,7 @@ Options:
 pub(crate) const COMMAND: Command<Options> =
     Command { name: "generate", usage: || USAGE.to_owned(), parse, work: write_mixture };
 
-/// What to write, and where.
+/// The mixture to write, and the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     path: PathBuf,
@@ -44,11 +44,12 @@ pub(crate) struct Options {
     seed: u64,
 }
 
-/// Reads the arguments after the command.
+/// Parses the arguments after the command.
 ///
 /// # Errors
 ///
-/// An unknown option, a value that its option does not take, or a file of another format.
+/// Returns an error for an unknown option, or for a value that its option does not accept. A file
+/// name that is missing or has another ending is also an error.
 fn parse(arguments: Vec<OsString>) -> Result<Asked<Options>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut path, mut requests, mut seed) = (None, 2_000_000, 1);
@@ -67,7 +68,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Asked<Options>, lexopt::Error> {
     Ok(Asked::Run(Options { path, is_compressed, requests, seed }))
 }
 
-/// Whether a file of this name is compressed, or `None` if its format is another.
+/// Returns `true` if a file of this name is compressed, `false` if it is not, or `None` if the name
+/// has another ending.
 fn is_compressed(path: &Path) -> Option<bool> {
     let name = path.file_name()?.to_str()?;
     if name.ends_with(".trc") { Some(false) } else { name.ends_with(".trc.zst").then_some(true) }

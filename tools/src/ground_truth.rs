@@ -1,13 +1,13 @@
-//! `groundtruth.csv`: the miss ratios that published implementations have on the traces.
+//! `groundtruth.csv`: the miss ratios of published implementations on the traces.
 //!
 //! ```text
 //!   trace,policy,unit,capacity,requests,miss_ratio,byte_miss_ratio
 //!   lirs_multi3,fifo,entries,75,30241,0.94993552,
 //! ```
 //!
-//! Every request is a look-up and, on a miss, an insert; all misses count. Rows whose policy is
-//! named plainly are libCacheSim's, those with `caffeine:` are of Caffeine's simulator. Byte miss
-//! ratios stand with capacities in bytes only.
+//! Every request is a look-up and, on a miss, an insert. All misses count. Rows with a plain policy
+//! name are from libCacheSim. Those with the prefix `caffeine:` are from Caffeine's simulator. Only
+//! rows with capacities in bytes have a byte miss ratio.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,24 +19,23 @@ use bytecache::policy::{Simulation, Unit};
 /// The columns of the file.
 pub const COLUMNS: [&str; 7] = ["trace", "policy", "unit", "capacity", "requests", "miss_ratio", "byte_miss_ratio"];
 
-/// A trace with a capacity, which any policy can be given.
+/// A trace and a capacity, at which any policy can be run.
 #[derive(Clone, Debug)]
 pub struct Cell {
     /// The name of the trace.
     pub trace: String,
     /// The unit of the capacity.
     pub unit: Unit,
-    /// Entries or bytes that fit.
+    /// The number of entries or bytes that fit.
     pub capacity: u64,
     /// The number of requests in the trace.
     pub requests: u64,
-    /// Miss ratios by the name of the policy in the file.
+    /// The miss ratios, by the policy's name in the file.
     pub references: BTreeMap<String, Ratios>,
 }
 
 impl Cell {
-    /// Returns the miss ratio of the best of ten references, or `None` if the cell has none of
-    /// them.
+    /// Returns the lowest miss ratio of ten references, or `None` if the cell has none of them.
     #[must_use]
     pub fn best_of_ten(&self) -> Option<f64> {
         let row = |names: &[&str]| names.iter().find_map(|&name| self.references.get(name));
@@ -44,7 +43,8 @@ impl Cell {
     }
 }
 
-/// The rows of [`Cell::best_of_ten`]. Of two names, the first that a cell has counts.
+/// The references of [`Cell::best_of_ten`]. If a reference has two names, the first that the cell
+/// has counts.
 const TEN: [&[&str]; 10] = [
     &["lru"],
     &["lfu"],
@@ -58,11 +58,10 @@ const TEN: [&[&str]; 10] = [
     &["caffeine:wtinylfu_climb"],
 ];
 
-/// Shares of a trace's keys, in percent, at which policies are compared with the best of ten
-/// references.
+/// Percentages of a trace's keys at which policies are compared with the best of ten references.
 pub const COMPARED_PERCENT: [u64; 3] = [1, 5, 10];
 
-/// Returns the capacities in entries that are [`COMPARED_PERCENT`] of so many keys.
+/// Returns the capacities in entries that are [`COMPARED_PERCENT`] of `keys` keys.
 #[must_use]
 pub fn compared_capacities(keys: u64) -> [u64; 3] {
     COMPARED_PERCENT.map(|percent| (keys * percent + 50) / 100)
@@ -71,9 +70,9 @@ pub fn compared_capacities(keys: u64) -> [u64; 3] {
 /// Miss ratios, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratios {
-    /// Misses for each request.
+    /// Missed requests divided by requests.
     pub misses: f64,
-    /// Bytes missed for each byte asked for, where capacities are in bytes.
+    /// Missed bytes divided by requested bytes, or `None` if the capacity counts entries.
     pub missed_bytes: Option<f64>,
 }
 
@@ -86,21 +85,22 @@ impl Ratios {
     }
 }
 
-/// Returns the ratios that are written as `ratio` in the file.
+/// Returns the range of the ratios that the file contains as `ratio`.
 ///
-/// It has eight digits: enough to tell numbers of misses apart among fifty million requests.
+/// The file has eight digits. They tell numbers of misses apart among fifty million requests.
 #[must_use]
 pub fn written_as(ratio: f64) -> RangeInclusive<f64> {
-    // Half a digit, and a little more as neither number is exact in binary.
+    // Half a digit, and slightly more, because neither number is exact in binary.
     const HALF_A_DIGIT: f64 = 0.5001e-8;
     ratio - HALF_A_DIGIT..=ratio + HALF_A_DIGIT
 }
 
-/// Returns all cells of a file, in its order.
+/// Returns all cells of a file, in the order of the file.
 ///
 /// # Errors
 ///
-/// A line that is not as described.
+/// Returns an error that names the first line that is malformed, or that repeats a policy of a
+/// cell.
 pub fn read(file: impl Read) -> Result<Vec<Cell>, Box<dyn Error>> {
     let mut cells: Vec<Cell> = Vec::new();
     for (line, record) in (2..).zip(csv::Reader::from_reader(file).records()) {
@@ -118,7 +118,7 @@ pub fn read(file: impl Read) -> Result<Vec<Cell>, Box<dyn Error>> {
     Ok(cells)
 }
 
-/// A row: its cell, without references, its policy and that policy's ratios.
+/// Parses a row. Returns its cell without references, its policy, and that policy's ratios.
 fn parse(record: &csv::StringRecord) -> Result<(Cell, String, Ratios), Box<dyn Error>> {
     let [trace, policy, unit, capacity, requests, misses, missed_bytes] = record.iter().collect::<Vec<_>>()[..] else {
         return Err("not seven columns".into());

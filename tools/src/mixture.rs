@@ -1,34 +1,43 @@
-//! A mixture of requests such as caches meet, made from a seed.
+//! A mixture of requests like those that caches meet, generated from a seed.
 //!
 //! Each request comes from one of three sources:
 //!
 //! | share | source | keys, for n requests |
 //! |---|---|---|
-//! | 80 % | popularity: Zipf with exponent 7/8; every 50 requests two ranks, drawn evenly, swap their keys, so that what is popular drifts | n / 10 |
-//! | 10 % | scans: runs over neighbouring keys from a random start, of 1/100 to 1/10 of the range, one after the other | n / 20 |
-//! | 10 % | one-hit wonders: keys that are never asked for again | n / 10 |
+//! | 80 % | popular keys, drawn from a Zipf distribution that drifts | n / 10 |
+//! | 10 % | scans of neighbouring keys | n / 20 |
+//! | 10 % | one-hit wonders, which are requested once | n / 10 |
 //!
-//! The runs of a scan are spread among the other requests. Sizes are nearly log-normal with median
-//! 150 and mean 310 bytes. A key keeps its size, and no size exceeds 256 KiB.
+//! The exponent of the Zipf distribution is 7/8. Every 50 requests, two ranks exchange their keys,
+//! so that the popular keys change. Both ranks are equally likely to be any rank.
 //!
-//! # The same everywhere
+//! A scan starts at a random key and covers between 1/100 and 1/10 of the scanned keys. Its
+//! requests are spread among the others. When it ends, the next one begins.
 //!
-//! The same count and seed give the same requests on every machine: `references/groundtruth.csv`
-//! depends on it. So there is no logarithm and no power here, whose last digit differs between
-//! systems. Integers, and the square roots and quotients of IEEE 754, are exact.
+//! Sizes are nearly log-normal, with a median of 150 bytes and a mean of 310. A key keeps its size,
+//! and no size exceeds 256 KiB.
+//!
+//! # Reproducibility
+//!
+//! The same count and seed give the same requests on every machine, on which
+//! `references/groundtruth.csv` depends. So the generator uses no logarithm and no power, whose
+//! last digits differ between systems. Integers, and the square roots and quotients of IEEE 754,
+//! are exact.
 
 use crate::trace::{Operation, Trace, TraceBuilder, mix};
 
 const REQUESTS_BETWEEN_SWAPS: usize = 50;
 const MAX_SIZE_BYTES: u32 = 1 << 18;
-/// One in the fixed-point numbers that sizes are computed with.
+/// The number one, in the fixed-point numbers with which sizes are computed.
 const ONE: u64 = 1 << 16;
-/// The binary logarithm of the median size, where the curve is taken for a line: 2^7 * 1.17 is 150.
+/// The binary logarithm of the median size. Between powers of two the curve is a line, so 2^7 *
+/// 1.17 is 150.
 const MEDIAN_LOG: u64 = 717 * ONE / 100;
-/// The deviation of the logarithm of sizes, in percent: 1.2 of the natural one.
+/// The standard deviation of the binary logarithm of sizes, in percent. That of the natural
+/// logarithm is 1.2.
 const DEVIATION_PERCENT: u64 = 173;
 
-/// Makes `count` requests.
+/// Generates `count` requests.
 pub(crate) fn generate(count: usize, seed: u64) -> Trace {
     let mut mixture = Mixture::new(count, seed);
     let mut builder = TraceBuilder::default();
@@ -51,34 +60,35 @@ impl Random {
         mix(self.0)
     }
 
-    /// A number below `end`, which is not 0. Each is as likely, to within `end` in 2^64.
+    /// Returns a number below `end`, which must not be 0. All are equally likely, to within `end`
+    /// in 2^64.
     fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
-    /// An index below `len`, which is not 0.
+    /// Returns an index below `len`, which must not be 0.
     fn index(&mut self, len: usize) -> usize {
         #[expect(clippy::cast_possible_truncation, reason = "below a usize")]
         let index = self.below(len as u64) as usize;
         index
     }
 
-    /// A size: two to the power of a sum of twelve even draws, which is nearly normal.
+    /// Returns a size: two to the power of a sum of twelve uniform draws, which is nearly normal.
     fn size_bytes(&mut self) -> u32 {
         let draws = [self.next(), self.next(), self.next()];
         let sum: u64 = draws.iter().flat_map(|draw| [0, 16, 32, 48].map(|shift| (draw >> shift) % ONE)).sum();
-        // The sum has the mean 6 and the deviation 1.
+        // The sum has a mean of 6 and a standard deviation of 1.
         let log = (MEDIAN_LOG * 100 + sum * DEVIATION_PERCENT).saturating_sub(6 * ONE * DEVIATION_PERCENT) / 100;
-        // Between two powers of two the curve is taken for a line.
+        // Between two powers of two, the curve is approximated by a line.
         let size = ((ONE + log % ONE) << (log / ONE)) / ONE;
         u32::try_from(size).unwrap_or(MAX_SIZE_BYTES).min(MAX_SIZE_BYTES)
     }
 }
 
-/// Ranks that are drawn by popularity: the weight of rank r, counted from 1, is r to the power of
+/// Ranks that are drawn by popularity. The weight of rank r, counted from 1, is r to the power of
 /// -7/8.
 struct Zipf {
-    /// For each rank the sum of the weights up to it.
+    /// For each rank, the sum of the weights up to it.
     sums: Vec<u64>,
 }
 
@@ -98,14 +108,15 @@ impl Zipf {
         Self { sums: sums.collect() }
     }
 
-    /// A rank, counted from 0.
+    /// Returns a rank, counted from 0.
     fn rank(&self, random: &mut Random) -> usize {
         let point = random.below(self.sums.last().copied().unwrap_or(1));
         self.sums.partition_point(|sum| *sum <= point)
     }
 }
 
-/// Keys are positions in `sizes_bytes`: the popular ones, the scanned ones, then the wonders.
+/// The state of the generator. Keys are positions in `sizes_bytes`: first the popular keys, then
+/// the scanned keys, then the one-hit wonders.
 struct Mixture {
     random: Random,
     popularity: Zipf,
@@ -135,7 +146,7 @@ impl Mixture {
         mixture
     }
 
-    /// Makes a key that did not exist, with a size of its own.
+    /// Adds a new key with a size of its own, and returns it.
     fn add_key(&mut self) -> usize {
         self.sizes_bytes.push(self.random.size_bytes());
         self.sizes_bytes.len() - 1
@@ -174,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// How often each key is asked for.
+    /// Returns the number of requests for each key.
     fn frequencies(trace: &Trace) -> HashMap<Vec<u8>, u32> {
         let mut frequencies = HashMap::new();
         for request in trace.requests() {

@@ -1,4 +1,4 @@
-//! Progress bars, and traces that are read under one.
+//! Progress bars, and the reading of traces with a progress bar.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::trace::Trace;
 use crate::trace::format::{Format, TraceError, load};
 
-/// A bar of so many requests, on standard error.
+/// Returns a bar of `length` requests, on standard error.
 pub(crate) fn of_requests(length: u64, message: String) -> ProgressBar {
     bar("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}", length, message)
 }
 
-/// Reads a trace; the name of its file as well.
+/// Reads a trace with a progress bar. Returns the name of its file, and the trace.
 ///
 /// # Errors
 ///
-/// Those of [`load`].
+/// Returns the errors of [`load`].
 pub(crate) fn read(path: &Path, format: Option<Format>) -> Result<(String, Trace), TraceError> {
     let bar = bar("{msg} {wide_bar} {bytes}/{total_bytes}", 0, format!("reading {}", path.display()));
     let loaded = load(path, format, &bar);

@@ -1,12 +1,12 @@
-//! What the options of a command line take: bytes, counts and lists of policies.
+//! Values of options: bytes, counts, and lists of policies.
 
 use bytecache::Policy;
 
-/// A count of bytes with an optional suffix K, M or G (powers of 1024).
+/// Parses a number of bytes with an optional suffix K, M or G (powers of 1024).
 ///
 /// # Errors
 ///
-/// Anything else, and more than a `usize` holds.
+/// Returns an error for any other text, and for more bytes than a `usize` can hold.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let (digits, unit) = match text.char_indices().last() {
         Some((end, 'k' | 'K')) => (&text[..end], 1 << 10),
@@ -18,11 +18,11 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     count.checked_mul(unit).ok_or_else(|| "more than can be addressed".to_owned())
 }
 
-/// A number from 1 to `most`.
+/// Parses a number from 1 to `most`.
 ///
 /// # Errors
 ///
-/// Anything else.
+/// Returns an error for any other text.
 pub(crate) fn count_up_to(most: usize, text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=most).contains(&count) => Ok(count),
@@ -30,11 +30,12 @@ pub(crate) fn count_up_to(most: usize, text: &str) -> Result<usize, String> {
     }
 }
 
-/// Policies that are separated by commas, as in `lru,s3-fifo(small=20,visits=1)`.
+/// Parses policies that are separated by commas, like `lru,s3-fifo(small=20,visits=1)`.
 ///
 /// # Errors
 ///
-/// The first name that is no policy's, or parameter that the policy cannot have.
+/// Returns an error for the first name that is no policy, or parameter that its policy does not
+/// accept.
 pub(crate) fn policies(text: &str) -> Result<Vec<Policy>, bytecache::ParsePolicyError> {
     split_outside_brackets(text).into_iter().map(|name| name.trim().parse()).collect()
 }

@@ -1,9 +1,9 @@
-//! What a cache loses against the bare policy: its several shards, and capacities that move with
-//! the ring.
+//! Checks how much more a cache misses than the bare policy, because of its shards and of a
+//! capacity that follows the ring.
 //!
-//! Replays the trace `twitter52_a` at one percent of its bytes and more, when the folder that
-//! `BYTECACHE_TRACES` names has it, and prints a table. README.md says where traces come from.
-//! Debug builds run a few policies, release builds all.
+//! Replays the trace `twitter52_a` at one percent of its bytes and more, and prints a table. Skips
+//! the test if the folder that `BYTECACHE_TRACES` names does not have the trace. README.md says
+//! where traces come from. Debug builds run a few policies, release builds all.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -12,25 +12,25 @@ use bytecache::{Cache, Policy, StableHash};
 use bytecache_tools::collection::Collection;
 
 const TRACE: &str = "twitter52_a";
-/// Caches by their shards and bytes, and what they may lose, in points of the miss ratio. The
-/// entries of the first two take about one percent of the working set, in bytes.
+/// Shards and bytes of each cache, and its accepted loss in points of the miss ratio. In the first
+/// two, the entries take about one percent of the bytes of the working set.
 ///
-/// Sixteen shards of the second size are just large enough to work. Their index holds about two
-/// hundred entries each and has no room to grow, so policies that prefer small entries run out of
-/// ids before they run out of bytes. The bare policy has as many ids as it likes.
+/// Sixteen shards of the second size are just large enough to work. The index of each has about two
+/// hundred entries and no room to grow. So policies that prefer small entries run out of ids before
+/// they run out of bytes. The bare policy has no limit on ids.
 const CACHES: [(usize, usize, f64); 3] = [(1, 420_000, 1.0), (16, 700_000, 2.0), (16, 2_000_000, 1.0)];
 
-/// Requests between two looks at how many bytes are live.
+/// Number of requests between two readings of the live bytes.
 const LOOK_EVERY: usize = 1_000;
 
-/// The charge of an entry, as the documentation has it: header, key of 8 bytes and value, rounded
-/// up to 4.
+/// Returns the charge of an entry as documented: header, key of 8 bytes and value, rounded up to a
+/// multiple of 4.
 fn charge(value_len: u32) -> u32 {
     let header = if value_len <= 65_535 { 4 } else { 12 };
     (header + 8 + value_len).next_multiple_of(4)
 }
 
-/// The miss ratio of a cache, and the bytes that were live on average when it was full.
+/// Returns the miss ratio of a cache, and the average number of live bytes while it was full.
 fn replay(policy: Policy, shards: usize, max_bytes: usize, requests: &[Request]) -> (f64, u64) {
     let hasher = StableHash::with_seed(1);
     let builder = Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).hasher(hasher);
@@ -41,7 +41,7 @@ fn replay(policy: Policy, shards: usize, max_bytes: usize, requests: &[Request])
         let key = request.hash.to_le_bytes();
         if cache.view(key, |_| ()).is_none() {
             misses += 1;
-            // What is too large for a shard is a miss each time.
+            // A value that is too large for a shard is a miss each time.
             let _ = cache.insert(key, value.get(..request.charge as usize).unwrap_or(&value));
         }
         if step % LOOK_EVERY == 0 && cache.stats().evictions > 0 {

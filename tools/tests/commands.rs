@@ -1,4 +1,4 @@
-//! The program, as a shell runs it: what its commands print, and how they fail.
+//! The program as a shell runs it: the output of its commands, and their failures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -19,7 +19,7 @@ impl Folder {
         Self(path)
     }
 
-    /// The path of a file in it.
+    /// Returns the path of a file in the folder.
     fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
@@ -42,7 +42,7 @@ fn run(arguments: &[&str]) -> Output {
     program.args(arguments).env_remove("BYTECACHE_TRACES").output().unwrap()
 }
 
-/// What a run that succeeds prints.
+/// Returns the output of a run that succeeds.
 fn printed(arguments: &[&str]) -> String {
     let output = run(arguments);
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -50,7 +50,7 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a run that ends with `code` prints on standard error; it prints nothing else.
+/// Returns the standard error of a run that ends with `code`. Checks that it prints nothing else.
 fn error(code: i32, arguments: &[&str]) -> String {
     let output = run(arguments);
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -59,7 +59,7 @@ fn error(code: i32, arguments: &[&str]) -> String {
     errors
 }
 
-/// The cells of the row that begins with `name`.
+/// Returns the cells of the row that begins with `name`.
 fn row<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
     let line = table.lines().find(|line| line.starts_with(name));
     line.unwrap_or_else(|| panic!("no row of {name}:\n{table}")).split_whitespace().collect()
@@ -107,7 +107,7 @@ fn replay_counts_the_misses_of_a_trace() {
         "tiny.csv: 4 requests, 3 keys, 0.2 kB distinct; cache of 65.5 kB, 1 shard, 1 thread"
     );
     for policy in ["lru", "arc"] {
-        // Three of four requests and 160 of 260 bytes are missed, and three entries are there at
+        // Three of four requests and 160 of 260 bytes are missed, and three entries are present at
         // the end.
         let cells = row(&table, policy);
         assert_eq!((&cells[..4], cells[5]), (&[policy, "4", "0.7500", "0.6154"][..], "3"));
@@ -135,7 +135,7 @@ fn hit_ratio_compares_with_the_references_of_the_generated_trace() {
     let folder = Folder::new("hit-ratio");
     let rows = folder.path("rows.csv");
     let text = printed(&["hit-ratio", "--policy", "lru,s3-fifo", "--csv", &rows]);
-    // Policy, reference, cells, cells that are equal.
+    // Policy, reference, number of cells, number of equal cells, mean difference.
     let expected = ["|", "lru", "|", "lru", "|", "3", "|", "3", "|", "+0.000", "|"];
     assert_eq!(row(&text, "| lru ")[..expected.len()], expected);
     let rows = fs::read_to_string(rows).unwrap();

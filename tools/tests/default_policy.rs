@@ -1,6 +1,6 @@
-//! What the default policy may miss on the recorded traces: `cargo test --release -p
-//! bytecache-tools --test default_policy`. The bounds are means over all traces, so debug builds
-//! skip them.
+//! Limits the misses of the default policy on the recorded traces: `cargo test --release -p
+//! bytecache-tools --test default_policy`. The limits apply to means over all traces, so debug
+//! builds skip the tests.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,14 +13,15 @@ const CELLS_IN_ENTRIES: usize = 50;
 const COMPARED_CELLS: usize = 21;
 const CELLS_IN_BYTES: usize = 12;
 
-/// Points missed more than the best of ten references: on average where policies are compared, on
-/// average in all cells, and in any cell.
+/// Greatest excess over the best of ten references, in points: on average where policies are
+/// compared, on average in all cells, and in any cell.
 const MAX_COMPARED_EXCESS: f64 = 0.1;
 const MAX_EXCESS: f64 = 0.45;
 const MAX_WORST_EXCESS: f64 = 3.2;
-/// Percent of the requests missed on average, with capacities in bytes.
+/// Greatest average percentage of missed requests, with capacities in bytes.
 const MAX_MISSES_IN_BYTES: f64 = 57.6;
-/// Points of the bytes missed on average more than the better of two policies, by `favor=bytes`.
+/// Greatest average excess of the bytes missed with `favor=bytes` over the better of two policies,
+/// in points.
 const MAX_BYTES_EXCESS: f64 = 1.0;
 
 struct Truth {
@@ -29,7 +30,7 @@ struct Truth {
 }
 
 impl Truth {
-    /// Returns the cells of a unit with their traces, or `None` where they are skipped.
+    /// Returns the cells of a unit with their traces, or `None` if the test is skipped.
     fn read(unit: Unit) -> Option<Self> {
         let Some(recorded) = Collection::recorded().filter(|_| !cfg!(debug_assertions)) else {
             println!("skipped: needs a release build, and the traces that BYTECACHE_TRACES names");
@@ -45,7 +46,7 @@ impl Truth {
         Some(Self { cells, traces: names.into_iter().map(read).collect() })
     }
 
-    /// Returns what `policy` misses in a cell.
+    /// Returns the miss ratios of `policy` in a cell.
     fn simulate(&self, policy: Policy, cell: &Cell) -> Ratios {
         let requests = self.traces[&cell.trace].iter().copied();
         Ratios::of(simulate(&policy, cell.capacity, cell.unit, requests), cell.unit)

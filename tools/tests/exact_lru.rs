@@ -1,8 +1,8 @@
-//! With one shard and one thread, `Policy::Lru` is LRU to the request: the same misses as a model
-//! that holds as many bytes.
+//! With one shard and one thread, `Policy::Lru` is exactly LRU. Each request misses if and only if
+//! it misses in a model that holds as many bytes.
 //!
-//! Runs on the generated trace, and on the trace `twitter52_a` when `BYTECACHE_TRACES` names a
-//! folder of traces. README.md says where they come from.
+//! The tests run on the generated trace, and on the trace `twitter52_a` if `BYTECACHE_TRACES` names
+//! a folder of traces. README.md says where these come from.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -13,10 +13,11 @@ use bytecache::policy::Request;
 use bytecache::{Cache, Policy};
 use bytecache_tools::collection::Collection;
 
-/// The definition: on a hit the entry becomes the newest, for space the oldest goes.
+/// LRU by its definition: a hit makes the entry the newest, and the oldest entry is evicted for
+/// space.
 #[derive(Default)]
 struct Lru {
-    /// Key to the time of its last access, and its charge.
+    /// The time of the last access and the charge of each key.
     entries: HashMap<u64, (u64, usize)>,
     by_time: BTreeMap<u64, u64>,
     bytes: usize,
@@ -47,13 +48,15 @@ impl Lru {
     }
 }
 
-/// The charge of an entry, as the documentation has it: header, key and value, rounded up to 4.
+/// Returns the charge of an entry as documented: header, key and value, rounded up to a multiple of
+/// 4.
 fn charge(value_len: usize) -> usize {
     let header = if value_len <= 65_535 { 4 } else { 12 };
     (header + 8 + value_len).next_multiple_of(4)
 }
 
-/// One test at a time: readers of any cache in the process can hold up the memory of all.
+/// Lock that lets one test run at a time. Readers of any cache in the process can delay reclamation
+/// in all of them.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn assert_exact(requests: &[Request], max_bytes: usize) {
@@ -76,14 +79,14 @@ fn assert_exact(requests: &[Request], max_bytes: usize) {
     }
     assert_eq!(cache.len(), lru.entries.len());
     assert_eq!(cache.stats().dropped_touches, 0);
-    assert!(cache.stats().evictions > count / 100, "too large a cache shows nothing");
+    assert!(cache.stats().evictions > count / 100, "the cache is too large for this test");
     println!("{count} requests, {:.4} missed by both", misses as f64 / count as f64);
 }
 
 #[test]
 fn the_generated_trace_misses_as_often_as_lru_does() {
     let mut requests = Collection::Generated.requests("mixture").unwrap();
-    // For an entry larger than a chunk, which is 4 KiB here, others may leave that LRU would keep.
+    // An entry larger than a chunk, which has 4 KiB here, may evict entries that LRU would keep.
     requests.iter_mut().for_each(|request| request.charge = request.charge.min(3_000));
     assert_exact(&requests, 512 << 10);
 }

@@ -1,20 +1,21 @@
-//! The policies against published implementations of them, in the cells of `groundtruth.csv`.
+//! Compares the policies with published implementations of them, in the cells of `groundtruth.csv`.
 //!
-//! Runs on the generated trace, for which libCacheSim alone is the reference. Where
-//! `BYTECACHE_TRACES` names a folder of recorded traces, it runs on them too; README.md says where
-//! they come from. A debug build compares the short ones, which takes seconds; `cargo test
+//! The tests run on the generated trace, for which libCacheSim is the only reference. If
+//! `BYTECACHE_TRACES` names a folder of recorded traces, they run on these, too. README.md says
+//! where they come from. A debug build compares the short traces, which takes seconds. `cargo test
 //! --release -p bytecache-tools --test reference` compares all.
 //!
-//! | policy | held to |
+//! | policy | must agree with its references |
 //! |---|---|
-//! | FIFO, LRU, MRU, CLOCK, SIEVE, LFU without ageing | every request, in entries and in bytes |
-//! | 2Q, ARC, SLRU | every request, in entries |
-//! | GDSF | half a point, in entries and in bytes |
-//! | S3-FIFO | the range of three implementations, widened by half a point, in entries |
+//! | FIFO, LRU, MRU, CLOCK, SIEVE, LFU without ageing | in every request, in entries and in bytes |
+//! | 2Q, ARC, SLRU | in every request, in entries |
+//! | GDSF | in every request, in entries and in bytes |
+//! | S3-FIFO | within half a point of the range of three implementations, in entries |
 //! | W-TinyLFU | at most one point more misses, in entries: its sketch depends on the hash |
 //!
-//! Not here: with capacities in bytes libCacheSim refuses what is larger than a share of them, or,
-//! for ARC, moves its target by single bytes. The command `hit-ratio` shows how far apart that is.
+//! Some cells are not compared. With capacities in bytes, libCacheSim refuses entries that are
+//! larger than a share, and its ARC moves its target by single bytes. The command `hit-ratio` shows
+//! these differences.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -25,9 +26,9 @@ use bytecache::policy::{Request, Unit, simulate};
 use bytecache_tools::collection::Collection;
 use bytecache_tools::ground_truth::{Cell, Ratios, written_as};
 
-/// Longer traces are left out of debug builds.
+/// Number of requests above which debug builds leave out a trace.
 const MAX_SHORT_REQUESTS: u64 = 120_000;
-/// The entries from which on it matters little how shares of a capacity are rounded.
+/// Capacity in entries from which on the rounding of shares matters little.
 const MIN_UNROUNDED: u64 = 100;
 const POINT: f64 = 0.01;
 
@@ -51,9 +52,9 @@ impl Truth {
     }
 }
 
-/// What a policy's ratios have to be in a cell.
+/// A demand on a policy's ratio in a cell.
 struct Demand {
-    /// Who demands it.
+    /// The reference that makes the demand.
     reference: &'static str,
     measure: Measure,
     range: RangeInclusive<f64>,
@@ -65,14 +66,15 @@ enum Measure {
     MissedBytes,
 }
 
-/// How many demands the recorded traces make: the short ones, and all.
+/// Numbers of demands on the recorded traces: on the short ones, and on all.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     short: usize,
     all: usize,
 }
 
-/// Simulates `policy` in each cell of the unit that demands something of it.
+/// Simulates `policy` in each cell of the unit that has demands on it. Checks that all demands are
+/// met, and that there are as many as expected.
 fn compare(policy: &str, unit: Unit, expected: Expected, demands: impl Fn(&Cell) -> Vec<Demand>) {
     static GENERATED: OnceLock<Truth> = OnceLock::new();
     static RECORDED: OnceLock<Truth> = OnceLock::new();
@@ -88,12 +90,12 @@ fn compare(policy: &str, unit: Unit, expected: Expected, demands: impl Fn(&Cell)
     println!("{policy}, {unit:?}: {met} ratios as demanded");
 }
 
-/// Simulates `policy` in each cell of the unit that demands something of it, and returns how many
-/// demands were met.
+/// Simulates `policy` in each cell of the unit that has demands on it, and returns the number of
+/// demands met.
 ///
 /// # Panics
 ///
-/// One that was not met.
+/// Panics if a demand is not met.
 fn hold(policy: &str, unit: Unit, truth: &Truth, demands: &impl Fn(&Cell) -> Vec<Demand>) -> usize {
     let policy: Policy = policy.parse().expect("a built-in policy");
     let (mut met, mut unmet) = (0, Vec::new());
@@ -123,7 +125,7 @@ fn hold(policy: &str, unit: Unit, truth: &Truth, demands: &impl Fn(&Cell) -> Vec
     met
 }
 
-/// The same misses, and missed bytes, as each of the references has.
+/// Demands the same misses, and missed bytes, as each of the references.
 fn equal(references: &[&'static str]) -> impl Fn(&Cell) -> Vec<Demand> {
     move |cell| {
         let mut demands = Vec::new();
@@ -160,7 +162,7 @@ fn mru_misses_what_its_reference_misses() {
 
 #[test]
 fn clock_misses_what_its_reference_misses() {
-    // Caffeine's clock looks at another entry first when it comes round.
+    // Caffeine's CLOCK examines another entry first after each round.
     let references = equal(&["clock"]);
     compare("clock", Unit::Entries, Expected { short: 23, all: 47 }, &references);
     compare("clock", Unit::Bytes, Expected { short: 16, all: 24 }, references);
@@ -187,7 +189,7 @@ fn two_queues_miss_what_their_references_miss() {
 
 #[test]
 fn arc_misses_what_its_reference_misses() {
-    // Caffeine rounds the ratios that its target moves by.
+    // Caffeine rounds the ratios by which its target moves.
     compare("arc", Unit::Entries, Expected { short: 23, all: 47 }, equal(&["arc"]));
 }
 
@@ -202,7 +204,8 @@ fn s3_fifo_is_within_the_range_of_its_references() {
     compare("s3-fifo", Unit::Entries, Expected { short: 14, all: 41 }, |cell| {
         let misses = |name: &str| cell.references.get(name).map(|ratios| ratios.misses);
         let as_the_paper = [misses("s3fifo_v0"), misses("caffeine:s3fifo")];
-        // libCacheSim's later form keeps the small queue longer, and alone is no range.
+        // libCacheSim's later version keeps entries in the small queue longer, and by itself it is
+        // no range.
         if cell.capacity < MIN_UNROUNDED || as_the_paper == [None, None] {
             return Vec::new();
         }
@@ -219,7 +222,7 @@ fn gdsf_misses_what_its_reference_misses() {
     compare("gdsf", Unit::Bytes, Expected { short: 16, all: 24 }, references);
 }
 
-/// At most one point more than a reference.
+/// Demands at most one point more misses than a reference.
 fn hardly_more(reference: &'static str) -> impl Fn(&Cell) -> Vec<Demand> {
     move |cell| {
         let misses = cell.references.get(reference).map(|ratios| ratios.misses);

@@ -1,20 +1,25 @@
-//! The command `hit-ratio`: what each policy misses, beside published implementations of it.
+//! The command `hit-ratio`: compares the misses of each policy with published implementations of
+//! it.
 //!
 //! ```sh
-//! bytecache-tools hit-ratio                                   # on the generated trace of this package
-//! BYTECACHE_TRACES=DIR bytecache-tools hit-ratio              # in every cell of DIR/groundtruth.csv
-//! BYTECACHE_TRACES=DIR bytecache-tools hit-ratio --trace lirs_multi3 --policy arc,"clock(chances=3)" --csv rows.csv
+//! # On the generated trace of this package:
+//! bytecache-tools hit-ratio
+//! # In every cell of DIR/groundtruth.csv:
+//! BYTECACHE_TRACES=DIR bytecache-tools hit-ratio
+//! # In some of them:
+//! BYTECACHE_TRACES=DIR bytecache-tools hit-ratio \
+//!     --trace lirs_multi3 --policy arc,"clock(chances=3)" --csv rows.csv
 //! ```
 //!
 //! Prints Markdown, for capacities in entries and in bytes:
 //!
 //! * the miss ratio of each policy in each cell, with its reference beside it;
-//! * how often the two are equal, and how far apart they are;
-//! * how far each policy is behind the best of ten references, at one, five and ten percent of a
+//! * the number of cells in which the two are equal, and the differences in the others;
+//! * the excess of each policy over the best of ten references, at one, five and ten percent of a
 //!   trace's keys.
 //!
-//! Policies are simulated: no bytes are stored, so that the capacity is exactly the reference's.
-//! Nothing is timed.
+//! Policies are simulated and store no bytes, so the capacity is exactly the reference's. No times
+//! are measured.
 
 mod options;
 mod references;
@@ -43,7 +48,7 @@ the ten references are missing. README.md says where recorded traces come from.
 pub(crate) const COMMAND: Command<Options> =
     Command { name: "hit-ratio", usage: options::usage, parse: options::parse, work: compare };
 
-/// Requests to simulate, and with which capacities.
+/// The cells to simulate, and their traces.
 struct Work {
     traces: BTreeMap<String, Trace>,
     cells: Vec<Cell>,
@@ -60,14 +65,14 @@ impl Trace {
         Self { requests, keys: keys as u64 }
     }
 
-    /// Capacities of one, five and ten percent of the keys.
+    /// Returns the capacities of one, five and ten percent of the keys.
     fn compared_capacities(&self) -> [u64; 3] {
         compared_capacities(self.keys)
     }
 }
 
 impl Work {
-    /// Reads the cells of a collection, of the traces that the options name.
+    /// Reads the cells of a collection, of all traces or of those that the options name.
     fn of(collection: &Collection, options: &Options) -> Result<Self, Box<dyn Error>> {
         let mut cells = collection.cells()?;
         for name in &options.traces {
@@ -86,14 +91,14 @@ impl Work {
         Ok(Self { traces, cells })
     }
 
-    /// What each policy misses in each cell.
+    /// Simulates each policy in each cell, on all processors.
     fn simulate(&self, policies: &[Policy]) -> Vec<Outcome<'_>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let ratios = Mutex::new(vec![vec![None; policies.len()]; self.cells.len()]);
         let next = AtomicUsize::new(0);
         let run_all = || {
             loop {
-                // Relaxed: only the number counts, what was computed goes through the mutex.
+                // Relaxed: the counter only hands out numbers. Results go through the mutex.
                 let run = next.fetch_add(1, Ordering::Relaxed);
                 let (at, policy) = (run / policies.len(), run % policies.len());
                 let Some(cell) = self.cells.get(at) else { break };
@@ -108,13 +113,14 @@ impl Work {
         self.cells.iter().zip(ratios).map(outcome).collect()
     }
 
-    /// Whether the cell has a capacity of one, five or ten percent of its trace's keys.
+    /// Returns `true` if the capacity counts entries and is one, five or ten percent of the trace's
+    /// keys.
     fn is_compared(&self, cell: &Cell) -> bool {
         cell.unit == Unit::Entries && self.traces[&cell.trace].compared_capacities().contains(&cell.capacity)
     }
 }
 
-/// A cell and what our policies miss there, in their order.
+/// A cell, and the ratios of our policies in it, in the order of the policies.
 struct Outcome<'a> {
     cell: &'a Cell,
     ours: Vec<Ratios>,

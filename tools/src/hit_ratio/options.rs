@@ -1,4 +1,4 @@
-//! The command line.
+//! The options of the command `hit-ratio`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,27 +28,27 @@ Options:
   -h, --help             prints this
 ";
 
-/// What to compare.
+/// The traces and the policies to compare.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
-    /// Names of traces; none means all.
+    /// Names of traces. All traces are compared if it is empty.
     pub(crate) traces: Vec<String>,
-    /// In the order of the tables.
+    /// Policies in the order of the tables.
     pub(crate) policies: Vec<Policy>,
     pub(crate) csv: Option<PathBuf>,
 }
 
-/// What `--help` prints.
+/// Returns the help text.
 pub(crate) fn usage() -> String {
     let policies: Vec<_> = Policy::ALL.iter().map(ToString::to_string).collect();
     format!("{USAGE}\nPolicies: {}\n", policies.join(", "))
 }
 
-/// Reads the arguments after the command.
+/// Parses the arguments after the command.
 ///
 /// # Errors
 ///
-/// An unknown option, or a value that its option does not take.
+/// Returns an error for an unknown option, or for a value that its option does not accept.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Asked<Options>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut options = Options::default();

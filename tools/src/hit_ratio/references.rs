@@ -1,9 +1,9 @@
-//! Which rows of `groundtruth.csv` our policies are compared with.
+//! The rows of `groundtruth.csv` with which our policies are compared.
 
 use bytecache::Policy;
 use bytecache::policy::Unit;
 
-/// The rows that do what a policy does, or come nearest. Where there are several, the first that a
+/// The rows of the same policy, or of the most similar ones. If there are several, the first that a
 /// cell has counts.
 struct Peers {
     policy: &'static str,
@@ -39,7 +39,8 @@ impl Peers {
     }
 }
 
-/// The rows that a policy is compared with, the nearest first; none if nothing comes near.
+/// Returns the rows with which a policy is compared, the most similar first. Returns no rows if no
+/// policy is similar.
 pub(crate) fn peers_of(policy: Policy, unit: Unit) -> &'static [&'static str] {
     let peers = PEERS.iter().find(|peers| peers.policy() == policy);
     peers.map_or(&[], |peers| match unit {
@@ -48,7 +49,7 @@ pub(crate) fn peers_of(policy: Policy, unit: Unit) -> &'static [&'static str] {
     })
 }
 
-/// All policies, and those with other parameters that have peers.
+/// Returns all policies, and those with other parameters that have peers.
 pub(crate) fn policies() -> Vec<Policy> {
     let tuned = PEERS.iter().map(Peers::policy).filter(|policy| !Policy::ALL.contains(policy));
     Policy::ALL.iter().copied().chain(tuned).collect()

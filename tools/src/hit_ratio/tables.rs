@@ -9,14 +9,14 @@ use super::Outcome;
 use super::references::peers_of;
 use crate::ground_truth::{COLUMNS, Cell, Ratios, written_as};
 
-/// Which ratio a table is about.
+/// The ratio that a table shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// Requests missed, capacities in entries.
+    /// Missed requests, with capacities in entries.
     Entries,
-    /// Requests missed, capacities in bytes.
+    /// Missed requests, with capacities in bytes.
     RequestsOfBytes,
-    /// Bytes missed, capacities in bytes.
+    /// Missed bytes, with capacities in bytes.
     BytesOfBytes,
 }
 
@@ -45,18 +45,18 @@ impl Measure {
         }
     }
 
-    /// What the policy's reference misses, and its name.
+    /// Returns the name and the ratio of the policy's reference, or `None` if the cell has none.
     fn reference(self, policy: Policy, cell: &Cell) -> Option<(&'static str, f64)> {
         let row = |&name: &&'static str| Some((name, self.of(*cell.references.get(name)?)?));
         peers_of(policy, self.unit()).iter().find_map(row)
     }
 }
 
-/// Prints a row for each cell: what each policy misses, in percent, and its reference.
+/// Prints a row for each cell: the percentage that each policy misses, and that of its reference.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn print_ratios(
     out: &mut impl Write,
     measure: Measure,
@@ -80,12 +80,12 @@ pub(crate) fn print_ratios(
     print_table(out, &format!("Percent missed, {} (of the reference; `=`: the same)", measure.title()), head, rows)
 }
 
-/// Prints a row for each policy that has a reference: how often they are equal, and how far apart
-/// they are.
+/// Prints a row for each policy that has a reference: the number of cells in which the two are
+/// equal, and their differences.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn print_summary(
     out: &mut impl Write,
     measure: Measure,
@@ -115,11 +115,11 @@ pub(crate) fn print_summary(
     print_table(out, &title, head.map(str::to_owned).to_vec(), rows)
 }
 
-/// Prints a row for each policy: how far it is behind the best of ten references in each cell.
+/// Prints a row for each policy: its excess over the best of ten references.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn print_excess(out: &mut impl Write, policies: &[Policy], outcomes: &[&Outcome<'_>]) -> io::Result<()> {
     let head = ["policy", "cells", "mean", "lowest", "highest", "highest at"];
     let mut rows = Vec::new();
@@ -135,13 +135,12 @@ pub(crate) fn print_excess(out: &mut impl Write, policies: &[Policy], outcomes: 
     print_table(out, title, head.map(str::to_owned).to_vec(), rows)
 }
 
-/// How many percent of the requests, or bytes, are missed more than by the reference; 0 if it is
-/// the same number.
+/// Returns the excess over the reference in percentage points, or 0 if both miss the same number.
 fn points(ours: f64, reference: f64) -> f64 {
     if written_as(reference).contains(&ours) { 0.0 } else { (ours - reference) * 100.0 }
 }
 
-/// Differences in points.
+/// A summary of differences in points.
 struct Spread<'a> {
     mean: f64,
     lowest: f64,
@@ -150,7 +149,7 @@ struct Spread<'a> {
 }
 
 impl<'a> Spread<'a> {
-    /// `None` of nothing.
+    /// Returns the summary, or `None` if there are no differences.
     fn of(points: &[(f64, &'a Cell)]) -> Option<Self> {
         let by_points = |a: &&(f64, _), b: &&(f64, _)| a.0.total_cmp(&b.0);
         let lowest = points.iter().min_by(by_points)?.0;
@@ -165,7 +164,7 @@ impl<'a> Spread<'a> {
     }
 }
 
-/// Prints a table with columns of even width; nothing if it has no rows.
+/// Prints a table with aligned columns. Prints nothing if it has no rows.
 fn print_table(out: &mut impl Write, title: &str, head: Vec<String>, rows: Vec<Vec<String>>) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -184,11 +183,11 @@ fn print_table(out: &mut impl Write, title: &str, head: Vec<String>, rows: Vec<V
     writeln!(out)
 }
 
-/// Writes what our policies miss, in the columns of `groundtruth.csv`.
+/// Writes the ratios of our policies, in the columns of `groundtruth.csv`.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn write_csv(
     out: &mut csv::Writer<impl Write>,
     policies: &[Policy],

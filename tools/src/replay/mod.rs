@@ -1,4 +1,5 @@
-//! Replays request traces through a cache, cache-aside, and prints a table for each trace.
+//! The command `replay`: replays traces through a cache, as cache-aside, and prints a table for
+//! each.
 //!
 //! ```sh
 //! bytecache-tools replay trace.trc.zst more.csv
@@ -11,19 +12,23 @@
 //! | column | meaning |
 //! |---|---|
 //! | requests | look-ups, inserts and removals of the trace |
-//! | miss ratio | misses / look-ups, from an empty cache on |
+//! | miss ratio | misses / look-ups, beginning with an empty cache |
 //! | byte miss ratio | the same by bytes of values |
-//! | requests/s | all threads together; hits are copied out, misses inserted |
-//! | entries | at the end |
+//! | requests/s | of all threads together; hits are copied out, misses are inserted |
+//! | entries | number of entries at the end |
 //! | write amp. | bytes written to the cache / bytes inserted |
-//! | resident/payload | growth of the resident set since before the cache was built / bytes of keys and values in it at the end; `-` where the system does not tell |
+//! | resident/payload | growth of the resident set / bytes of keys and values at the end |
 //!
-//! A value larger than the cache takes is a miss each time. A hit is checked to be its key's
-//! value; one that is not ends the replay. Runs with one thread are reproducible. A trace that
-//! cannot be read ends with an error that names the file and the offset, and exit code 1.
+//! The growth of the resident set begins before the cache is built. The column is `-` if the system
+//! does not report it.
 //!
-//! The resident set of a thread and of the allocator's last pages, some tens of KiB, is counted
-//! with the cache: the last column means little for caches below 1 MiB.
+//! A value that is larger than the cache accepts is a miss each time. Each hit is checked to be its
+//! key's value, and a wrong one ends the replay. Runs with one thread are reproducible. A trace
+//! that cannot be read ends the program with exit code 1 and an error that names the file and the
+//! place.
+//!
+//! The resident memory of a thread and of the allocator's last pages, some tens of KiB, is counted
+//! with the cache. So the last column means little for caches below 1 MiB.
 
 mod options;
 mod resident;
@@ -45,10 +50,10 @@ use run::Settings;
 pub(crate) const COMMAND: Command<Options> =
     Command { name: "replay", usage: options::usage, parse: options::parse, work: replay_all };
 
-/// The default memory of a cache has at least this for each shard.
+/// Least default memory of a cache, in bytes for each shard.
 const MIN_SHARD_BYTES: usize = 64 << 10;
 
-/// The default memory of a cache, whatever sizes a trace claims, is at most this.
+/// Greatest default memory of a cache in bytes, whatever sizes a trace claims.
 const MAX_DEFAULT_BYTES: usize = 1 << 30;
 
 fn replay_all(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -101,7 +106,7 @@ fn create_csv(path: &Path) -> Result<csv::Writer<File>, Box<dyn Error>> {
     Ok(rows)
 }
 
-/// A tenth of what the trace's keys and values take, within limits.
+/// Returns a tenth of the bytes of the trace's keys and values, within limits.
 fn default_max_bytes(trace: &Trace, shards: usize) -> usize {
     let tenth = usize::try_from(trace.unique_bytes() / 10).unwrap_or(usize::MAX);
     tenth.min(MAX_DEFAULT_BYTES).max(shards.saturating_mul(MIN_SHARD_BYTES))

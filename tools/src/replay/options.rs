@@ -1,4 +1,4 @@
-//! The command line.
+//! The options of the command `replay`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,14 +37,14 @@ Options:
   -h, --help             prints this
 ";
 
-/// How to replay what.
+/// The traces to replay, and the settings of the replay.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Files to replay; none means the generated mixture.
+    /// Files to replay. The generated mixture is replayed if it is empty.
     pub(crate) traces: Vec<PathBuf>,
-    /// The format of all traces, if their names do not tell.
+    /// The format of all traces, or `None` if their names tell it.
     pub(crate) format: Option<Format>,
-    /// Memory of the cache.
+    /// Memory of the cache in bytes, or `None` for the default.
     pub(crate) max_bytes: Option<usize>,
     /// Policies, in the order of the table.
     pub(crate) policies: Vec<Policy>,
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     pub(crate) requests: usize,
     /// Seed of the mixture and of the hash.
     pub(crate) seed: u64,
-    /// Where the rows go besides the terminal.
+    /// File to which the rows are written as CSV.
     pub(crate) csv: Option<PathBuf>,
 }
 
@@ -76,17 +76,17 @@ impl Default for Options {
     }
 }
 
-/// What `--help` prints.
+/// Returns the help text.
 pub(crate) fn usage() -> String {
     let policies: Vec<_> = Policy::ALL.iter().map(ToString::to_string).collect();
     format!("{USAGE}\nPolicies: {}\n", policies.join(", "))
 }
 
-/// Reads the arguments after the command.
+/// Parses the arguments after the command.
 ///
 /// # Errors
 ///
-/// An unknown option, or a value that its option does not take.
+/// Returns an error for an unknown option, or for a value that its option does not accept.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Asked<Options>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut options = Options::default();

@@ -1,20 +1,22 @@
-//! One trace through one cache: cache-aside, timed, checked and measured.
+//! Replays one trace through one cache: cache-aside, timed, checked and measured.
 //!
-//! Each value starts with the mark of its key; a hit whose bytes do not is an error.
+//! Each value starts with the mark of its key. A hit whose bytes do not start with it is an error.
 //!
 //! # Synchronization
 //!
-//! Threads take blocks of the trace in turn: of `n` threads the first replays the blocks 0, n,
-//! 2n and so on. They share the cache and nothing else; each counts for itself. Even a single
-//! thread is a new one for each replay: what a thread keeps for the cache's reclamation decides
-//! when a chunk comes back, and with it which entries leave, so that a thread that had done other
-//! replays before would get slightly other results.
+//! The trace is divided into blocks. Of `n` threads, the first replays the blocks 0, n, 2n and so
+//! on. The second replays 1, n + 1, 2n + 1 and so on. Threads share only the cache, and each has
+//! its own counts.
 //!
-//! # What is measured when
+//! Each replay starts new threads, even if it has a single one. A thread's records for the cache's
+//! reclamation decide when a chunk is reclaimed, and with it which entries are evicted. So a thread
+//! that had done other replays before would get slightly different results.
 //!
-//! The buffers for values are filled, and what the allocator holds of earlier memory is given
-//! back, before the cache is built: so the growth of the resident set is the cache's. It is read
-//! after the last request, before the entries are visited for their sizes.
+//! # Measurements
+//!
+//! Before the cache is built, the buffers for values are filled, and the allocator's free memory is
+//! given back to the system. So the growth of the resident set is the cache's. It is read after the
+//! last request, before the entries are visited for their sizes.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -25,13 +27,13 @@ use indicatif::ProgressBar;
 use super::resident::{release_free_pages, resident_bytes};
 use crate::trace::{Operation, Request, Trace};
 
-/// Requests a thread replays in a row, and between two steps of the progress bar.
+/// Number of requests that a thread replays in a row, and between two steps of the progress bar.
 const BLOCK_REQUESTS: usize = 4096;
 
-/// How the cache is built and driven.
+/// The options of the cache, and the number of threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Memory of the cache.
+    /// Memory of the cache in bytes.
     pub(crate) max_bytes: usize,
     /// Shards of the cache.
     pub(crate) shards: usize,
@@ -41,20 +43,21 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
 }
 
-/// What one policy made of a trace.
+/// The results of one policy on a trace.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// The policy.
     pub(crate) policy: Policy,
-    /// What the threads counted.
+    /// The counts of all threads.
     pub(crate) tally: Tally,
     /// Time for all requests.
     pub(crate) elapsed: Duration,
-    /// Entries at the end.
+    /// Number of entries at the end.
     pub(crate) entries: usize,
-    /// Bytes written to the cache for each byte inserted.
+    /// Bytes written to the cache divided by bytes inserted.
     pub(crate) write_amplification: f64,
-    /// Growth of the resident set for each byte of a key or value stored at the end.
+    /// Growth of the resident set divided by the bytes of keys and values at the end, or `None` if
+    /// it is not known.
     pub(crate) resident_per_payload: Option<f64>,
 }
 
@@ -63,7 +66,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Tally {
     /// Requests of any kind.
     pub(crate) requests: u64,
-    /// Inserts that the cache refused: larger than it takes, or out of space.
+    /// Inserts that the cache refused, because they were too large or found no space.
     pub(crate) refused: u64,
     fetches: u64,
     misses: u64,
@@ -72,12 +75,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Misses for each look-up.
+    /// Returns misses divided by look-ups.
     pub(crate) fn miss_ratio(&self) -> f64 {
         ratio(self.misses, self.fetches)
     }
 
-    /// Bytes missed for each byte looked up.
+    /// Returns missed bytes divided by looked-up bytes.
     pub(crate) fn byte_miss_ratio(&self) -> f64 {
         ratio(self.missed_bytes, self.fetched_bytes)
     }
@@ -96,12 +99,12 @@ fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// A replay that cannot go on.
+/// A reason why a replay ends early.
 #[derive(Debug)]
 pub(crate) enum ReplayError {
-    /// The cache cannot be built so.
+    /// The cache cannot be built with the settings.
     Build(bytecache::BuildError),
-    /// A hit that is not the key's value, by the number of its request.
+    /// The request of this number hit a value that is not its key's.
     WrongValue(usize),
 }
 
@@ -120,7 +123,8 @@ impl std::error::Error for ReplayError {}
 ///
 /// # Errors
 ///
-/// The cache does not take the settings, or returned a value under the wrong key.
+/// Returns an error if the cache cannot be built with the settings, or if it returns a value of
+/// another key.
 pub(crate) fn replay(
     trace: &Trace,
     policy: Policy,
@@ -150,10 +154,10 @@ pub(crate) fn replay(
     })
 }
 
-/// Builds a cache that is not used; returns the largest entry that it would take.
+/// Builds a cache that is not used, and returns the largest entry that it would accept.
 ///
-/// Memory that an earlier cache has retired is reclaimed as threads work on any other one. This
-/// does it here, so that none of it is given back while the growth is measured.
+/// Memory that an earlier cache has retired is reclaimed while threads work on any other cache.
+/// This call does so, so that no memory is given back while the growth is measured.
 fn rehearse(policy: Policy, settings: Settings) -> Result<usize, ReplayError> {
     const RECLAIMING_CALLS: usize = 32;
     let cache = build(policy, settings)?;
@@ -193,20 +197,20 @@ fn drive(cache: &Cache, trace: &Trace, workers: &mut [Worker], bar: &ProgressBar
     Ok(total)
 }
 
-/// What one thread writes to.
+/// The state of one thread.
 struct Worker {
     tally: Tally,
-    /// Values to insert are prefixes of this.
+    /// Buffer whose prefixes are the values to insert.
     payload: Vec<u8>,
-    /// Values that were hit are copied here.
+    /// Buffer to which the values of hits are copied.
     hit: Vec<u8>,
 }
 
 impl Worker {
-    /// Buffers for the values of `trace`, resident in full.
+    /// Creates buffers for the values of `trace`, which are resident in full.
     ///
-    /// A value longer than the cache takes is refused as well when it is cut to one byte more
-    /// than that, so no trace makes the buffers larger than an entry of the cache.
+    /// A buffer is at most one byte longer than the largest entry of the cache. A longer value is
+    /// cut to this length, and the cache refuses it just the same.
     fn new(trace: &Trace, max_entry_bytes: usize) -> Self {
         let largest_bytes = (trace.largest_bytes() as usize).min(max_entry_bytes + 1);
         let filled = || vec![0x5a; largest_bytes.max(size_of::<u64>())];
@@ -234,7 +238,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Does what the request says; false for a hit on a value that is not the key's.
+    /// Performs a request. Returns `false` if it hit a value that is not its key's.
     fn serve(&mut self, cache: &Cache, trace: &Trace, request: &Request) -> bool {
         let mut number = [0; 8];
         let key = trace.key(request, &mut number);
@@ -268,7 +272,8 @@ impl Worker {
     }
 }
 
-/// Whether the value begins as its key's values do; one shorter than the mark has a part of it.
+/// Returns `true` if the value starts with the mark of its key. A value shorter than the mark has a
+/// part of it.
 fn starts_with_mark(value: &[u8], mark: [u8; 8]) -> bool {
     let length = value.len().min(mark.len());
     value[..length] == mark[..length]

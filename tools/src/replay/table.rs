@@ -8,7 +8,7 @@ use super::run::{Outcome, Settings};
 use crate::amounts::{bytes, grouped};
 use crate::trace::Trace;
 
-/// Titles and widths; the first column is as wide as the policies' names are.
+/// Titles and widths. The first column is as wide as the names of the policies.
 const COLUMNS: [(&str, usize); 8] = [
     ("policy", 0),
     ("requests", 12),
@@ -37,16 +37,16 @@ const CSV_COLUMNS: [&str; 12] = [
     "resident_per_payload",
 ];
 
-/// The width of the first column for these policies.
+/// Returns the width of the first column for these policies.
 pub(crate) fn name_width(policies: &[Policy]) -> usize {
     policies.iter().map(|policy| policy.to_string().len()).max().unwrap_or(0).max(MIN_NAME_WIDTH)
 }
 
-/// Prints what is replayed, and the names of the columns.
+/// Prints the trace, the settings, and the titles of the columns.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn print_head(
     out: &mut impl Write,
     name: &str,
@@ -67,11 +67,11 @@ pub(crate) fn print_head(
     print_cells(out, &COLUMNS.map(|(title, _)| title.to_owned()), name_width)
 }
 
-/// Prints one policy's row.
+/// Prints the row of one policy.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn print_row(out: &mut impl Write, outcome: &Outcome, name_width: usize) -> io::Result<()> {
     let tally = &outcome.tally;
     let cells = [
@@ -96,21 +96,21 @@ pub(crate) fn print_row(out: &mut impl Write, outcome: &Outcome, name_width: usi
     Ok(())
 }
 
-/// Writes the names of the columns of CSV.
+/// Writes the titles of the columns as CSV.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn write_csv_head(out: &mut csv::Writer<impl Write>) -> csv::Result<()> {
     out.write_record(CSV_COLUMNS)?;
     Ok(out.flush()?)
 }
 
-/// Writes one policy's row of CSV; what could not be measured is empty.
+/// Writes the row of one policy as CSV. A field that was not measured is empty.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn write_csv_row(
     out: &mut csv::Writer<impl Write>,
     name: &str,

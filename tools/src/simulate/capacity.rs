@@ -1,4 +1,4 @@
-//! Capacities as the command line names them: absolute, or as a share of the working set.
+//! Capacities on the command line: absolute, or as a share of the working set.
 
 use std::str::FromStr;
 
@@ -7,13 +7,13 @@ use crate::values;
 /// One capacity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Capacity {
-    /// Percent of a trace's distinct keys, or of the bytes of their entries.
+    /// A percentage of a trace's distinct keys, or of the bytes of their entries.
     Percent(f64),
-    /// Entries or bytes.
+    /// A number of entries or bytes.
     Absolute(u64),
 }
 
-/// Three decades up to the working set.
+/// The default capacities: three decades up to the working set.
 pub(crate) const DEFAULT: [Capacity; 10] = {
     use Capacity::Percent as P;
     [P(0.1), P(0.2), P(0.5), P(1.0), P(2.0), P(5.0), P(10.0), P(20.0), P(50.0), P(100.0)]
@@ -38,16 +38,17 @@ impl FromStr for Capacity {
     }
 }
 
-/// Capacities that are separated by commas.
+/// Parses capacities that are separated by commas.
 ///
 /// # Errors
 ///
-/// The first that is none.
+/// Returns an error for the first text that is no capacity.
 pub(crate) fn parse(text: &str) -> Result<Vec<Capacity>, String> {
     text.split(',').map(str::parse).collect()
 }
 
-/// What the capacities come to, in ascending order, each once; at least 1.
+/// Returns the capacities in entries or bytes, in ascending order, and each once. A share is at
+/// least 1.
 pub(crate) fn resolve(capacities: &[Capacity], working_set: u64) -> Vec<u64> {
     let mut resolved: Vec<_> = capacities.iter().map(|capacity| capacity.of(working_set)).collect();
     resolved.sort_unstable();

@@ -1,4 +1,4 @@
-//! Miss-ratio curves in plain text: one letter a policy, capacities on a logarithmic axis.
+//! Miss-ratio curves in plain text: a letter for each policy, and capacities on a logarithmic axis.
 //!
 //! ```text
 //!   100 |
@@ -9,8 +9,8 @@
 //!        10        100   entries
 //! ```
 //!
-//! Between two capacities a curve is a straight line. Curves that meet in a cell take turns from
-//! column to column, so that none hides another.
+//! Between two capacities, a curve is a straight line. Where curves meet, the columns alternate
+//! between them, so that no curve hides another.
 
 use std::iter::once;
 
@@ -18,19 +18,19 @@ use bytecache::policy::Unit;
 
 use super::results::{Results, Rule, amount};
 
-/// Columns of the curves; the scale before them takes seven more.
+/// Number of columns of the curves. The scale before them takes seven more.
 const WIDTH: usize = 92;
-/// Lines of the curves.
+/// Number of lines of the curves.
 const HEIGHT: usize = 26;
-/// Lines from one label of the scale to the next: five steps, of whole percents as the range is of
-/// tens.
+/// Number of lines between two labels of the scale. The range has five such steps. Each is a whole
+/// number of percent, because the range is a multiple of ten.
 const LINES_BETWEEN_LABELS: usize = 5;
 const MARGIN: usize = 7;
 
 /// The symbol of the last row.
 const LEAST: char = '.';
 
-/// The chart, line by line: curves, axis, legend.
+/// Returns the lines of the chart: curves, axis and legend.
 pub(crate) fn lines(results: &Results) -> Vec<String> {
     let symbols = symbols(&results.rows.iter().map(|row| row.rule).collect::<Vec<_>>());
     let (low, high) = results.percent_range();
@@ -56,7 +56,7 @@ pub(crate) fn lines(results: &Results) -> Vec<String> {
     lines
 }
 
-/// The columns of the capacities, by their logarithms; one alone is in the middle.
+/// Returns the columns of the capacities, by their logarithms. A single capacity is in the middle.
 fn places(capacities: &[u64]) -> Vec<usize> {
     let logarithm = |capacity: &u64| (*capacity as f64).ln();
     let (first, last) = (capacities.first().map_or(0.0, logarithm), capacities.last().map_or(0.0, logarithm));
@@ -64,7 +64,8 @@ fn places(capacities: &[u64]) -> Vec<usize> {
     capacities.iter().map(|capacity| rounded(place(capacity) * (WIDTH - 1) as f64, WIDTH)).collect()
 }
 
-/// The cells of a curve through these points: one for each column between the first and the last.
+/// Returns the cells of a curve through these points, one for each column between the first and the
+/// last.
 fn curve(places: &[usize], heights: &[f64]) -> Vec<(usize, usize)> {
     let first = places.iter().zip(heights).take(1).map(|(place, height)| (*place, rounded(*height, HEIGHT)));
     let between = places.windows(2).zip(heights.windows(2)).flat_map(|(places, heights)| {
@@ -85,8 +86,8 @@ fn turn(symbols: &[char], column: usize) -> char {
     symbols.get(column % symbols.len().max(1)).copied().unwrap_or(' ')
 }
 
-/// The line below the curves with a mark at each capacity, and as many amounts as there is space
-/// for.
+/// Returns the line below the curves, which has a mark at each capacity, and a line of as many
+/// amounts as fit.
 fn axis(capacities: &[u64], places: &[usize], unit: Unit) -> [String; 2] {
     let marks = (0..WIDTH).map(|column| if places.contains(&column) { '+' } else { '-' });
     let mut amounts = " ".repeat(MARGIN);
@@ -101,8 +102,8 @@ fn axis(capacities: &[u64], places: &[usize], unit: Unit) -> [String; 2] {
     [format!("{:6}+{}", "", marks.collect::<String>()), amounts]
 }
 
-/// A symbol for each rule: the first character of its name that is free, else any that is; `?` when
-/// all are taken.
+/// Returns a symbol for each rule. A policy gets the first free character of its name, or else any
+/// free one, or `?` if none is left.
 fn symbols(rules: &[Rule]) -> Vec<char> {
     let mut symbols = Vec::new();
     for rule in rules {
@@ -119,7 +120,7 @@ fn symbols(rules: &[Rule]) -> Vec<char> {
     symbols
 }
 
-/// The texts in lines of the chart's width.
+/// Returns the texts in lines of the chart's width.
 fn wrapped(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for text in texts {
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
     use crate::simulate::results::tests::results;
 
-    /// Line and column of each place of a symbol among the curves.
+    /// Returns the line and the column of each occurrence of a symbol among the curves.
     fn cells(lines: &[String], symbol: char) -> Vec<(usize, usize)> {
         let curves = lines.iter().take(HEIGHT).map(|line| line[MARGIN..].char_indices());
         let all = curves.enumerate().flat_map(|(line, cells)| cells.map(move |(column, cell)| (line, column, cell)));
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(lines.len(), HEIGHT + 3);
         assert!(lines.iter().all(|line| line.len() <= MARGIN + WIDTH), "{lines:#?}");
         let lru = cells(&lines, 'l');
-        assert_eq!((lru.first(), lru.last()), (Some(&(0, 0)), Some(&(HEIGHT - 1, WIDTH - 2))), "they take turns");
+        assert_eq!((lru.first(), lru.last()), (Some(&(0, 0)), Some(&(HEIGHT - 1, WIDTH - 2))), "they alternate");
         let is_on_diagonal =
             |(line, column): &(usize, usize)| (line * (WIDTH - 1)).abs_diff(column * (HEIGHT - 1)) < WIDTH;
         assert!(lru.iter().all(is_on_diagonal), "{lru:?}");

@@ -1,9 +1,9 @@
-//! All policies at all capacities, spread over threads.
+//! Simulates all policies at all capacities, on several threads.
 //!
 //! # Synchronization
 //!
-//! Cells are independent and deterministic. Threads take the number of the next one from a counter
-//! until there is none, and hand over their results as they end.
+//! Cells are independent and deterministic. Each thread takes the number of the next cell from a
+//! counter, until none is left. It returns its results when it ends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,10 +16,10 @@ use super::results::{Row, Rule};
 use super::workload::{Workload, of_policy};
 use crate::trace::Operation;
 
-/// Requests between two steps of the progress bar.
+/// Number of requests between two steps of the progress bar.
 const BLOCK_REQUESTS: usize = 1 << 16;
 
-/// A row for each policy, then that of the optimum.
+/// Returns a row for each policy, and then the row of the optimum.
 pub(crate) fn run(
     workload: &Workload<'_>,
     policies: &[Policy],
@@ -43,11 +43,12 @@ pub(crate) fn run(
     rules.into_iter().zip(runs).map(|(rule, runs)| Row { rule, runs }).collect()
 }
 
-/// What `run` returns for each number below `cells`, in their order.
+/// Calls `run` for each number below `cells`, and returns the results in their order.
 fn run_all(cells: usize, threads: usize, run: impl Fn(usize) -> Simulation + Sync) -> Vec<Simulation> {
     let next = AtomicUsize::new(0);
     let work = || {
-        // Relaxed: nothing but the number is passed on by it.
+        // Relaxed: the counter only hands out numbers. Results are passed on when the thread is
+        // joined.
         let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|cell| *cell < cells);
         mine.map(|cell| (cell, run(cell))).collect::<Vec<_>>()
     };

@@ -1,4 +1,4 @@
-//! Letters made of strokes, for pictures of pixels on machines without fonts.
+//! Letters made of strokes, for bitmaps on machines without fonts.
 //!
 //! ```text
 //!     0 1 2 3 4
@@ -10,15 +10,16 @@
 //!   8 +       +
 //! ```
 //!
-//! `plotters` draws text into bitmaps with the system's fonts, which take fontconfig and freetype
-//! to build. Its estimates of widths need neither, and letters are scaled to them.
+//! `plotters` draws text into bitmaps with the system's fonts, which need fontconfig and freetype
+//! to be built. Its estimates of widths need neither, and the letters are scaled to these
+//! estimates.
 
 use plotters::backend::BitMapBackend;
 use plotters::style::{RGBAColor, ShapeStyle};
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind};
 
-/// Cells of a letter with the space after it.
+/// Width of a letter in cells, with the space after it.
 const CELLS_WIDE: f64 = 6.0;
 const CELLS_HIGH: f64 = 8.0;
 
@@ -98,7 +99,7 @@ fn pixel(place: f64) -> i32 {
     place.round() as i32
 }
 
-/// A box: a letter that has no strokes of its own.
+/// The strokes of a letter that has none of its own: a box.
 const UNKNOWN: &str = "0040460600";
 
 /// Letters and their strokes.
@@ -178,7 +179,7 @@ const LETTERS: &[(char, &str)] = &[
     ('z', "02420646"),
 ];
 
-/// The strokes of a letter, separated by spaces: points without a space between them.
+/// Returns the strokes of a letter. A space separates two strokes, and nothing separates points.
 fn strokes(letter: char) -> &'static str {
     let known = LETTERS.iter().find(|(known, _)| *known == letter);
     match known {

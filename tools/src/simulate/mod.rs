@@ -1,29 +1,32 @@
-//! Which policy, and how much memory, for my traffic? Policies at many capacities, over request
-//! traces.
+//! The command `simulate`: which policy, and how much memory, suits my traffic? Simulates policies
+//! at many capacities, over request traces.
 //!
 //! ```sh
 //! bytecache-tools simulate trace.trc.zst more.csv
-//! bytecache-tools simulate --policy "lru,s3-fifo(small=20,visits=1)" --capacity 1%,5%,64M trace.csv
+//! bytecache-tools simulate --policy "lru,s3-fifo(small=20,visits=1)" trace.csv
+//! bytecache-tools simulate --capacity 1%,5%,64M trace.csv
 //! bytecache-tools simulate --unit entries --picture curves.svg --csv curves.csv trace.trc.zst
 //! bytecache-tools simulate --requests 5000000 --seed 7     # a generated mixture
 //! bytecache-tools simulate --help
 //! ```
 //!
-//! For each trace: a table of miss ratios, policies by capacities, with the best of each column
-//! marked; in bytes a table of byte miss ratios too; and the miss-ratio curves as a chart. Where a
-//! curve becomes flat, more memory buys little.
+//! Prints for each trace:
 //!
-//! | unit | an entry takes | last row |
+//! * a table of miss ratios, policies by capacities, in which the best of each column is marked;
+//! * with capacities in bytes, a table of byte miss ratios as well;
+//! * the miss-ratio curves as a chart. Where a curve is flat, more memory gains little.
+//!
+//! | unit | charge of an entry | last row |
 //! |---|---|---|
-//! | entries | 1 | `optimum`: Belady's MIN, the fewest misses of a cache that stores whatever it misses |
-//! | bytes | the size that the trace says | `bound`: no policy misses less, and maybe none comes near (PFOO-L) |
+//! | entries | 1 | `optimum`: Belady's MIN, the fewest misses if every miss is stored |
+//! | bytes | its size in the trace | `bound`: PFOO-L, which no policy beats |
 //!
-//! A cache that may refuse what it misses can do as well as `optimum` with one entry more, and no
-//! better. Sizes in traces are those of values: a cache takes keys and some bytes an entry besides,
-//! which `replay` shows.
+//! A cache that may refuse to store a miss can do as well as `optimum` with one entry more, and no
+//! better. Perhaps no policy comes near `bound`. Sizes in traces are those of values. A cache also
+//! stores keys and some bytes for each entry, which `replay` shows.
 //!
-//! Ratios are of look-ups, cold misses included, from an empty cache on. Stores and removals of a
-//! trace are done, and not counted. Nothing depends on the number of threads.
+//! Ratios count look-ups from an empty cache on, including cold misses. Stores and removals of a
+//! trace are performed, but not counted. The results do not depend on the number of threads.
 
 mod capacity;
 mod chart;
@@ -53,7 +56,7 @@ pub(crate) const COMMAND: Command<Options> =
     Command { name: "simulate", usage: options::usage, parse: options::parse, work: simulate_all };
 
 fn simulate_all(options: &Options) -> Result<(), Box<dyn Error>> {
-    // A file that cannot be written is better found before the work than after it.
+    // A file that cannot be written is reported before the work, not after it.
     let mut rows = options.csv.as_deref().map(create).transpose()?.map(csv::Writer::from_writer);
     options.picture.as_ref().map(|picture| create(picture.path())).transpose()?;
     if let Some(rows) = rows.as_mut() {

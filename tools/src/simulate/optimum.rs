@@ -1,26 +1,26 @@
-//! What no policy can beat: Belady's MIN in entries, a bound in bytes.
+//! The fewest misses of any policy: Belady's MIN in entries, a bound in bytes.
 //!
 //! ```text
 //!   requests    a    b    c    a    b    a
-//!   MIN         evicts the entry whose next look-up is farthest
-//!   bound       a |--------------|---------|     an interval from a request to the key's next look-up takes
-//!                    b |--------------|          length x charge; the cheapest that fit into capacity x length
-//!                                                of the trace are hits
+//!   intervals   a |--------------|---------|
+//!                    b |--------------|
 //! ```
 //!
-//! * MIN (Belady 1966; Mattson 1970 proves it optimal) is exact where every entry takes the same
-//!   and every miss is stored.
-//! * With different charges the optimum is NP-hard. The bound is PFOO-L (Berger, Beckmann and
-//!   Harchol-Balter 2018): it lets the cache be fuller at one time for being emptier at another.
-//!   The interval that reaches the limit counts as a whole.
+//! * MIN evicts the entry whose next look-up is farthest away (Belady 1966; Mattson 1970 proves it
+//!   optimal). It is exact if all entries have the same charge and every miss is stored.
+//! * With different charges, the optimum is NP-hard. The bound is PFOO-L (Berger, Beckmann and
+//!   Harchol-Balter 2018). An interval leads from a request to the next look-up of its key. It
+//!   costs its length times the charge. The cheapest intervals are hits, as long as they cost no
+//!   more than the capacity times the length of the trace. So the cache may be fuller at one time
+//!   if it is emptier at another. The interval that reaches the limit counts as a whole.
 //!
-//! A look-up that follows a store or a removal of its key is no use of the entry before: that
-//! interval is left out.
+//! A store or a removal ends the entry before it. The interval from that entry to a later look-up
+//! is left out.
 //!
 //! # Cost
 //!
-//! MIN: a step in a tree of at most `capacity` numbers for each request and capacity. The bound:
-//! two sorts, then a pass for each capacity.
+//! MIN: a step in a tree of at most `capacity` numbers, for each request and capacity. The bound:
+//! two sorts, and then a pass for each capacity.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -29,10 +29,10 @@ use bytecache::policy::{Simulation, Unit};
 use super::workload::Workload;
 use crate::trace::{Operation, Request};
 
-/// No look-up follows.
+/// The position of a look-up that never comes.
 const NEVER: usize = usize::MAX;
 
-/// The optimum, or its bound, of one workload.
+/// The optimum of one workload, or its bound.
 #[derive(Debug)]
 pub(crate) enum Optimum<'a> {
     /// MIN.
@@ -42,7 +42,7 @@ pub(crate) enum Optimum<'a> {
 }
 
 impl<'a> Optimum<'a> {
-    /// Prepares what all capacities need.
+    /// Prepares the data that all capacities need.
     pub(crate) fn new(workload: &Workload<'a>) -> Self {
         match workload.unit() {
             Unit::Entries => Self::Exact(Lookahead::new(workload.requests())),
@@ -50,8 +50,8 @@ impl<'a> Optimum<'a> {
         }
     }
 
-    /// The fewest misses, and the fewest missed bytes, of caches of this capacity. MIN does not
-    /// count bytes.
+    /// Returns the fewest misses, and the fewest missed bytes, of caches of this capacity. MIN does
+    /// not count bytes.
     pub(crate) fn at(&self, capacity: u64) -> Simulation {
         match self {
             Self::Exact(lookahead) => lookahead.simulate(capacity),
@@ -60,11 +60,11 @@ impl<'a> Optimum<'a> {
     }
 }
 
-/// Requests that know which look-up of their key comes next.
+/// Requests, and the next look-up of the key of each.
 #[derive(Debug)]
 pub(crate) struct Lookahead<'a> {
     requests: &'a [Request],
-    /// The position of the next look-up that finds what the request left, or `NEVER`.
+    /// For each request, the position of the next look-up that finds its entry, or `NEVER`.
     next_use: Vec<usize>,
 }
 
@@ -83,8 +83,9 @@ impl<'a> Lookahead<'a> {
         Self { requests, next_use }
     }
 
-    /// Runs MIN. An entry is known by its next use, which no other has; one without is evicted
-    /// before all others, so only the room that it takes until then has to be found.
+    /// Runs MIN. An entry is identified by the position of its next use, which is unique. An entry
+    /// without a next use is evicted before all others. So it is not kept, but its request may need
+    /// room.
     fn simulate(&self, capacity: u64) -> Simulation {
         let mut total = Simulation::default();
         let mut uses = BTreeSet::new();
@@ -111,22 +112,22 @@ impl<'a> Lookahead<'a> {
 /// The bound, for all capacities.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// From the one that takes the least for a hit.
+    /// Intervals in ascending order of their cost for each hit.
     by_request: Vec<Interval>,
-    /// From the one that takes the least for a byte that hits.
+    /// Intervals in ascending order of their cost for each byte that hits.
     by_byte: Vec<Interval>,
     steps: usize,
     requests: u64,
     bytes: u64,
 }
 
-/// From a request to the look-up that finds what it left.
+/// An interval from a request to the look-up that finds its entry.
 #[derive(Clone, Copy, Debug)]
 struct Interval {
-    /// Charge times the steps between the two.
+    /// The cost: the charge times the number of steps between the two.
     taken: u64,
     charge: u32,
-    /// Those of the look-up.
+    /// The bytes of the look-up.
     bytes: u32,
 }
 
@@ -137,7 +138,7 @@ impl Bound {
         let mut by_request = intervals(workload);
         let mut by_byte = by_request.clone();
         by_request.sort_unstable_by_key(|interval| interval.taken);
-        // Without bytes to hit an interval is last: it takes infinitely much for each.
+        // An interval without bytes is last, because its cost for each byte is infinite.
         let per_byte = |interval: &Interval| interval.taken as f64 / f64::from(interval.bytes);
         by_byte.sort_unstable_by(|one, other| per_byte(one).total_cmp(&per_byte(other)));
         Self {
@@ -159,7 +160,7 @@ impl Bound {
         simulation
     }
 
-    /// The first intervals that fit, and the one that does so in part.
+    /// Returns the first intervals that fit, and the one that reaches the limit.
     fn hits<'i>(&self, intervals: &'i [Interval], capacity: u64) -> impl Iterator<Item = &'i Interval> + use<'i> {
         let limit = u128::from(capacity) * self.steps as u128;
         let mut taken = 0;
@@ -171,8 +172,8 @@ impl Bound {
     }
 }
 
-/// All intervals. An entry keeps the charge that it was stored with, by which request is the
-/// policy's doing: so the smallest of the key so far is taken.
+/// Returns all intervals. An entry keeps the charge with which it was stored, and the policy
+/// decides which request stores it. So an interval has the smallest charge of its key so far.
 fn intervals(workload: &Workload<'_>) -> Vec<Interval> {
     let Lookahead { requests, next_use } = Lookahead::new(workload.requests());
     let mut smallest = HashMap::new();
@@ -222,7 +223,7 @@ mod tests {
         at(&trace(keys.iter().map(|key| (*key, 1, FETCH))), Unit::Entries, capacity).misses
     }
 
-    /// The fewest misses of any choice of victims, tried one by one.
+    /// Returns the fewest misses over all choices of victims, by trying each.
     fn fewest_misses(keys: &[u64], capacity: usize, resident: &[u64]) -> u64 {
         let Some((key, rest)) = keys.split_first() else { return 0 };
         if resident.contains(key) {
@@ -292,18 +293,19 @@ mod tests {
         for capacity in [20, 200, 1_000, 4_000] {
             let (exact, bound) = (at(&trace, Unit::Entries, capacity), at(&trace, Unit::Bytes, capacity));
             assert!(bound.misses <= exact.misses, "{capacity}");
-            assert!(bound.misses * 100 > exact.misses * 80, "{capacity}: far from it");
+            assert!(bound.misses * 100 > exact.misses * 80, "{capacity}: the bound is far below MIN");
         }
     }
 
     #[test]
     fn the_bound_takes_the_cheapest_intervals() {
-        // The intervals of a take 10 x 2 and 10 x 3, that of b 4 x 2: of 6 x capacity.
+        // The intervals of a cost 10 x 2 and 10 x 3, and that of b costs 4 x 2. The limit is 6 x
+        // capacity.
         let trace =
             trace([(1, 10, FETCH), (2, 4, FETCH), (1, 10, FETCH), (2, 4, FETCH), (3, 1, FETCH), (1, 10, FETCH)]);
         let misses = |capacity| at(&trace, Unit::Bytes, capacity).misses;
         assert_eq!(misses(4), 5, "b fits, a never does");
-        assert_eq!(misses(10), 3, "58 of 60 are taken");
+        assert_eq!(misses(10), 3, "the intervals cost 58 of 60");
         let missed_bytes = |capacity| at(&trace, Unit::Bytes, capacity).missed_bytes;
         assert_eq!((missed_bytes(4), missed_bytes(10)), (35, 15));
     }
@@ -323,8 +325,8 @@ mod tests {
         let requests =
             [(1, FETCH), (1, delete), (1, FETCH), (1, store), (1, FETCH), (2, store), (2, FETCH), (1, FETCH)];
         let trace = trace(requests.map(|(key, operation)| (key, 1, operation)));
-        // The second look-up follows a removal. With room for one, the last finds that 2 has taken
-        // it.
+        // The second look-up follows a removal. With room for one entry, the last look-up misses,
+        // because 2 has evicted 1.
         let simulated = |capacity| at(&trace, Unit::Entries, capacity);
         assert_eq!((simulated(1).requests, simulated(1).misses, simulated(2).misses), (5, 3, 2));
         assert_eq!(at(&trace, Unit::Bytes, 2).misses, 2);

@@ -1,4 +1,4 @@
-//! The command line.
+//! The options of the command `simulate`.
 
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -43,20 +43,20 @@ Options:
   -h, --help             prints this
 ";
 
-/// What to simulate over what.
+/// The traces, the policies and the capacities to simulate.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Files; none means the generated mixture.
+    /// Files to simulate. The generated mixture is simulated if it is empty.
     pub(crate) traces: Vec<PathBuf>,
-    /// The format of all traces, if their names do not tell.
+    /// The format of all traces, or `None` if their names tell it.
     pub(crate) format: Option<Format>,
-    /// Each once, in the order of the table.
+    /// Policies in the order of the table, each once.
     pub(crate) policies: Vec<Policy>,
     pub(crate) capacities: Vec<Capacity>,
-    /// If it is not to be decided by each trace.
+    /// The unit of the capacities, or `None` if each trace decides it.
     pub(crate) unit: Option<Unit>,
     pub(crate) picture: Option<Picture>,
-    /// Where the ratios go besides the terminal.
+    /// File to which the ratios are written as CSV.
     pub(crate) csv: Option<PathBuf>,
     pub(crate) threads: usize,
     /// Length of the generated mixture.
@@ -82,17 +82,17 @@ impl Default for Options {
     }
 }
 
-/// What `--help` prints.
+/// Returns the help text.
 pub(crate) fn usage() -> String {
     let policies: Vec<_> = Policy::ALL.iter().map(ToString::to_string).collect();
     format!("{USAGE}\nPolicies: {}\n", policies.join(", "))
 }
 
-/// Reads the arguments after the command.
+/// Parses the arguments after the command.
 ///
 /// # Errors
 ///
-/// An unknown option, or a value that its option does not take.
+/// Returns an error for an unknown option, or for a value that its option does not accept.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Asked<Options>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut options = Options::default();

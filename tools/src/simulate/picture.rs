@@ -1,4 +1,4 @@
-//! Miss-ratio curves as a picture: one chart a trace, one below the other.
+//! Miss-ratio curves as a picture, with a chart for each trace, one below the other.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::lettering::Lettered;
 use super::results::{Results, Rule, amount};
 
-/// Of one chart, in pixels.
+/// Width of a chart in pixels.
 const WIDTH: i32 = 1600;
 const HEIGHT: u32 = 1000;
 const FONT: (&str, i32) = ("sans-serif", 26);
 const TITLE_FONT: (&str, i32) = ("sans-serif", 34);
 
 const MARGIN: i32 = 20;
-/// Before each name of the legend.
+/// Length of the line before each name of the legend, in pixels.
 const LEGEND_LINE: i32 = 40;
 
 type Area<B> = DrawingArea<B, Shift>;
 type Failure<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
 
-/// A file to draw into, of a format that its name tells.
+/// A picture file, whose name tells its format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Picture {
     Svg(PathBuf),
@@ -32,11 +32,11 @@ pub(crate) enum Picture {
 }
 
 impl Picture {
-    /// The picture of this name.
+    /// Returns the picture of this name.
     ///
     /// # Errors
     ///
-    /// A name that ends in neither format.
+    /// Returns an error if the name ends neither in `.svg` nor in `.png`.
     pub(crate) fn of(path: PathBuf) -> Result<Self, String> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("svg") => Ok(Self::Svg(path)),
@@ -56,7 +56,7 @@ impl Picture {
 ///
 /// # Errors
 ///
-/// The file, and why it cannot be written.
+/// Returns an error that names the file if it cannot be written.
 pub(crate) fn draw(picture: &Picture, all: &[Results]) -> Result<(), Box<dyn Error>> {
     let size = (WIDTH.unsigned_abs(), HEIGHT * u32::try_from(all.len())?);
     let drawn = match picture {
@@ -79,7 +79,7 @@ fn draw_chart<B: DrawingBackend>(area: &Area<B>, results: &Results) -> Result<()
     let unit = results.unit;
     let (low, high) = results.percent_range();
     let kind = if unit == Unit::Entries { "entries" } else { "bytes" };
-    // Beside the curves, as there is no place among them where it would never hide one.
+    // The legend is beside the curves, because anywhere among them it could hide one.
     let (area, legend) = area.split_horizontally(WIDTH - legend_width(results));
     let mut chart = ChartBuilder::on(&area)
         .caption(format!("{}: miss ratio by capacity in {kind}", results.trace), TITLE_FONT)
@@ -119,28 +119,30 @@ fn draw_legend<B: DrawingBackend>(area: &Area<B>, results: &Results) -> Result<(
     Ok(())
 }
 
-/// What the longest name takes, of letters of more than the usual width.
+/// Returns the width of the longest name in pixels, with letters of more than the usual width.
 fn legend_width(results: &Results) -> i32 {
     let longest = results.rows.iter().map(|row| row.rule.to_string().len()).max().unwrap_or(0);
     let letters = i32::try_from(longest).unwrap_or(0).min(60);
     LEGEND_LINE + 2 * MARGIN + letters * FONT.1 / 2
 }
 
-/// From the smallest to the largest capacity; a single one is between its half and its double.
+/// Returns the range from the smallest to the largest capacity. A single capacity is between its
+/// half and its double.
 fn range(capacities: &[u64]) -> core::ops::Range<f64> {
     let (first, last) =
         (capacities.first().map_or(1.0, |first| *first as f64), capacities.last().map_or(1.0, |last| *last as f64));
     if first < last { first..last } else { first / 2.0..last * 2.0 }
 }
 
-/// A round amount without decimals that say nothing.
+/// Returns a round amount without decimals of zero.
 fn tick(capacity: f64, unit: Unit) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between two capacities")]
     let text = amount(capacity.round() as u64, unit);
     text.replace(".00 ", " ").replace(".0 ", " ")
 }
 
-/// Colours around the circle, every other one dark; the optimum is black.
+/// Returns a colour from around the colour circle, of which every other one is dark. The optimum is
+/// black.
 fn style(rule: Rule, index: usize, rules: usize) -> ShapeStyle {
     let hue = index as f64 / rules as f64;
     let lightness = if index % 2 == 0 { 0.5 } else { 0.35 };
@@ -162,7 +164,7 @@ mod tests {
         let picture = Picture::of(path.clone()).expect("a picture's name");
         draw(&picture, &[one(), alone]).expect("drawn");
         let bytes = std::fs::read(&path).expect("the picture");
-        std::fs::remove_file(&path).expect("the file is there");
+        std::fs::remove_file(&path).expect("the file exists");
         bytes
     }
 

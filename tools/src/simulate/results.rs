@@ -1,4 +1,4 @@
-//! What came of one trace: miss ratios by rows and capacities.
+//! The results of one trace: miss ratios by rows and capacities.
 
 use std::fmt;
 
@@ -14,11 +14,11 @@ pub(crate) struct Results {
     /// Requests of any kind.
     pub(crate) requests: u64,
     pub(crate) unit: Unit,
-    /// What all keys together would take.
+    /// The charge of all keys together.
     pub(crate) working_set: u64,
-    /// Ascending.
+    /// Capacities in ascending order.
     pub(crate) capacities: Vec<u64>,
-    /// The policies, then the optimum.
+    /// The rows of the policies, and then that of the optimum.
     pub(crate) rows: Vec<Row>,
 }
 
@@ -29,18 +29,18 @@ pub(crate) struct Row {
     pub(crate) runs: Vec<Simulation>,
 }
 
-/// Who chooses what leaves.
+/// The rule that chooses the victims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     Policy(Policy),
-    /// MIN; in entries.
+    /// Belady's MIN, for capacities in entries.
     Optimum,
-    /// The bound of it; in bytes.
+    /// The bound, for capacities in bytes.
     Bound,
 }
 
 impl Rule {
-    /// The rule of the last row.
+    /// Returns the rule of the last row.
     pub(crate) fn least(unit: Unit) -> Self {
         match unit {
             Unit::Entries => Self::Optimum,
@@ -63,7 +63,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// An amount in a unit, short.
+/// Returns a short text of an amount in a unit.
 pub(crate) fn amount(count: u64, unit: Unit) -> String {
     match unit {
         Unit::Entries => amounts::grouped(count),
@@ -72,8 +72,8 @@ pub(crate) fn amount(count: u64, unit: Unit) -> String {
 }
 
 impl Results {
-    /// The smallest and the largest miss ratio in percent, widened to multiples of ten that are
-    /// apart.
+    /// Returns the smallest and the largest miss ratio in percent, widened to two different
+    /// multiples of ten.
     pub(crate) fn percent_range(&self) -> (f64, f64) {
         let percents = || self.rows.iter().flat_map(|row| &row.runs).map(|run| run.miss_ratio() * 100.0);
         let low = (percents().fold(100.0, f64::min) / 10.0).floor() * 10.0;
@@ -87,7 +87,8 @@ impl Results {
 pub(crate) mod tests {
     use super::*;
 
-    /// Rows of so many misses in a hundred look-ups, the last of them the optimum's.
+    /// Returns rows with these numbers of misses in a hundred look-ups. The last row is the
+    /// optimum's.
     pub(crate) fn results(policies: &[Policy], capacities: &[u64], misses: &[&[u64]]) -> Results {
         let rules = policies.iter().map(|policy| Rule::Policy(*policy)).chain([Rule::Optimum]);
         let run = |misses: &u64| {

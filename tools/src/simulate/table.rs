@@ -8,7 +8,7 @@ use super::results::{Results, Row, amount};
 use crate::amounts::grouped;
 use crate::ground_truth::COLUMNS;
 
-/// What a table shows of a run.
+/// A measure of a run that a table shows.
 #[derive(Clone, Copy)]
 struct Measure {
     title: &'static str,
@@ -21,11 +21,11 @@ const MISSES: Measure = Measure { title: "miss ratio", missed: |run| run.misses,
 const MISSED_BYTES: Measure =
     Measure { title: "byte miss ratio", missed: |run| run.missed_bytes, ratio: Simulation::byte_miss_ratio };
 
-/// Prints what was simulated, and a table for each measure of the unit.
+/// Prints the trace, and a table for each measure of the unit.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn print(out: &mut impl Write, results: &Results) -> io::Result<()> {
     let unit = results.unit;
     let kind = if unit == Unit::Entries { " keys" } else { " distinct" };
@@ -66,7 +66,7 @@ fn print_table(out: &mut impl Write, results: &Results, measure: Measure) -> io:
     Ok(())
 }
 
-/// A row's ratios, with a mark at each that no other policy's is below.
+/// Returns a row's ratios. The lowest ratio that a policy has in a column is marked.
 fn cells(results: &Results, row: &Row, measure: Measure) -> Vec<String> {
     let policies = || results.rows.iter().filter(|row| row.rule.is_policy());
     let cell = |(column, run): (usize, &Simulation)| {
@@ -77,7 +77,7 @@ fn cells(results: &Results, row: &Row, measure: Measure) -> Vec<String> {
     row.runs.iter().enumerate().map(cell).collect()
 }
 
-/// How much of the working set a capacity is, in percent with a few digits.
+/// Returns a capacity in percent of the working set, with a few digits.
 fn share(capacity: u64, working_set: u64) -> String {
     let percent = capacity as f64 * 100.0 / working_set.max(1) as f64;
     let digits = match percent {
@@ -90,21 +90,21 @@ fn share(capacity: u64, working_set: u64) -> String {
     format!("{short} %")
 }
 
-/// Writes the names of the columns of CSV.
+/// Writes the titles of the columns as CSV.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn write_csv_head(out: &mut csv::Writer<impl Write>) -> csv::Result<()> {
     out.write_record(COLUMNS)?;
     Ok(out.flush()?)
 }
 
-/// Writes a row of CSV for each run; in entries without a byte miss ratio.
+/// Writes a row of CSV for each run. With capacities in entries, the byte miss ratio is empty.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn write_csv_rows(out: &mut csv::Writer<impl Write>, results: &Results) -> csv::Result<()> {
     let is_entries = results.unit == Unit::Entries;
     for row in &results.rows {

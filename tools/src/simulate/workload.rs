@@ -1,4 +1,4 @@
-//! A trace, and what its entries are charged.
+//! A trace, and the charges of its entries.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use bytecache::policy::Unit;
 
 use crate::trace::{Operation, Request, Trace};
 
-/// The requests of a trace in a unit.
+/// The requests of a trace, with charges in a unit.
 #[derive(Debug)]
 pub(crate) struct Workload<'a> {
     requests: &'a [Request],
@@ -16,7 +16,8 @@ pub(crate) struct Workload<'a> {
 }
 
 impl<'a> Workload<'a> {
-    /// The requests of `trace`; without a unit, in bytes if sizes vary.
+    /// Creates the workload of `trace`. Without a unit, charges are in bytes if sizes vary, and in
+    /// entries if not.
     pub(crate) fn new(trace: &'a Trace, unit: Option<Unit>) -> Self {
         let requests = trace.requests();
         let unit = unit.unwrap_or_else(|| if sizes_vary(requests) { Unit::Bytes } else { Unit::Entries });
@@ -34,18 +35,18 @@ impl<'a> Workload<'a> {
         self.unit
     }
 
-    /// What all distinct keys are charged, each with the size of its first request.
+    /// Returns the charge of all distinct keys, each with the size of its first request.
     pub(crate) fn working_set(&self) -> u64 {
         self.working_set
     }
 
-    /// What the entry of a request is charged, as the simulator charges it.
+    /// Returns the charge of a request's entry, which is the one in the simulator.
     pub(crate) fn charge(&self, request: &Request) -> u32 {
         charge(request, self.unit)
     }
 }
 
-/// A request as the simulator takes it.
+/// Converts a request to one of the simulator.
 pub(crate) fn of_policy(request: &Request) -> policy::Request {
     policy::Request { hash: request.key, charge: request.size_bytes }
 }
@@ -57,7 +58,7 @@ fn charge(request: &Request, unit: Unit) -> u32 {
     }
 }
 
-/// The requests after which an entry may be there.
+/// Returns the requests after which an entry may be present.
 fn stored(requests: &[Request]) -> impl Iterator<Item = &Request> {
     requests.iter().filter(|request| request.operation != Operation::Delete)
 }

@@ -1,12 +1,12 @@
-//! Traces of fixed records, little-endian.
+//! Traces of records with a fixed size, little-endian.
 //!
 //! ```text
 //!   .trc            | key u64 | size u32 | time to live u32 |                            16 bytes
 //!   oracleGeneral   | timestamp u32 | key u64 | size u32 | next access i64 |             24 bytes
 //! ```
 //!
-//! Every byte pattern is a record, so the one thing that can be wrong with a readable file is a
-//! last record that is cut short.
+//! Every byte pattern is a valid record. So the only possible fault of a readable file is a last
+//! record that is cut short.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -35,7 +35,7 @@ pub(super) fn read_oracle_general(source: impl Read) -> Result<Trace, Fault> {
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output fails.
 pub(crate) fn write_trc(out: &mut impl Write, trace: &Trace) -> io::Result<()> {
     for request in trace.requests() {
         out.write_all(&request.key.to_le_bytes())?;
@@ -64,7 +64,8 @@ fn for_each_record<const BYTES: usize>(
     }
 }
 
-/// Fills `record`, or as much of it as is left in `source`; returns how much.
+/// Fills `record` from `source`. Returns the number of bytes read, which is less than a record only
+/// at the end of `source`.
 fn fill(source: &mut impl Read, record: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < record.len() {
@@ -102,7 +103,7 @@ mod tests {
         [&timestamp.to_le_bytes()[..], &key.to_le_bytes(), &size_bytes.to_le_bytes(), &next.to_le_bytes()].concat()
     }
 
-    /// Number and size of every request.
+    /// Returns the number and the size of every request.
     fn requests(trace: &Trace) -> Vec<(u64, u32)> {
         let number = |request| u64_at(trace.key(request, &mut [0; 8]), 0);
         trace.requests().iter().map(|request| (number(request), request.size_bytes)).collect()

@@ -1,4 +1,4 @@
-//! Which format a file has, and the way from a path to a trace.
+//! The formats of trace files, and the way from a path to a trace.
 //!
 //! | format | name of the file | read by |
 //! |---|---|---|
@@ -7,7 +7,7 @@
 //! | `key,size[,ttl]` | `.csv` | `text` |
 //! | Twitter's cluster traces | `.csv` with seven columns | `text` |
 //!
-//! Each may end in `.zst` as well. Offsets in errors count decompressed bytes.
+//! Each name may also end in `.zst`. Offsets in errors count decompressed bytes.
 
 use std::fmt;
 use std::fs::File;
@@ -24,7 +24,7 @@ use super::{Trace, binary, text};
 pub(crate) enum Format {
     /// Records of 16 bytes: u64 key, u32 size, u32 time to live.
     Trc,
-    /// Lines `key,size[,ttl]`; lines of seven columns are read as [`Format::Twitter`].
+    /// Lines `key,size[,ttl]`. Lines with seven columns are read as [`Format::Twitter`].
     Csv,
     /// Lines of Twitter's cluster traces.
     Twitter,
@@ -33,7 +33,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format that a file's name tells.
+    /// Returns the format that a file's name tells, or `None` if it tells none.
     pub(crate) fn of_name(path: &Path) -> Option<Self> {
         let (path, _) = without_zst(path);
         match path.extension()?.to_str()? {
@@ -59,18 +59,18 @@ impl FromStr for Format {
     }
 }
 
-/// Where in a trace something is wrong.
+/// The place of a fault in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
-    /// In the file as a whole.
+    /// The file as a whole.
     File,
-    /// Offset of a record, in decompressed bytes.
+    /// The offset of a record, in decompressed bytes.
     Byte(u64),
-    /// Number of a line, from 1.
+    /// The number of a line, counted from 1.
     Line(u64),
 }
 
-/// What is wrong with a trace, and where.
+/// A fault of a trace, and its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) position: Position,
@@ -83,7 +83,7 @@ impl Fault {
     }
 }
 
-/// A trace that cannot be read.
+/// The error of a trace that cannot be read.
 #[derive(Debug)]
 pub(crate) struct TraceError {
     path: PathBuf,
@@ -103,11 +103,11 @@ impl fmt::Display for TraceError {
 
 impl std::error::Error for TraceError {}
 
-/// Reads a file, as `format` if there is one, else as its name tells.
+/// Reads a file in `format`, or in the format that its name tells if `format` is `None`.
 ///
 /// # Errors
 ///
-/// The file and the offset of whatever keeps it from being read to its end.
+/// Returns an error that names the file, and the place from which it cannot be read.
 pub(crate) fn load(path: &Path, format: Option<Format>, bar: &ProgressBar) -> Result<Trace, TraceError> {
     open(path, format, bar).map_err(|fault| TraceError { path: path.to_owned(), fault })
 }
@@ -140,7 +140,7 @@ fn read(source: impl Read, format: Format) -> Result<Trace, Fault> {
     Ok(trace)
 }
 
-/// The path without `.zst`, and whether it had it.
+/// Returns the path without `.zst`, and `true` if the path had it.
 fn without_zst(path: &Path) -> (PathBuf, bool) {
     let is_compressed = path.extension().is_some_and(|extension| extension == "zst");
     (if is_compressed { path.with_extension("") } else { path.to_owned() }, is_compressed)
@@ -150,14 +150,14 @@ fn without_zst(path: &Path) -> (PathBuf, bool) {
 mod tests {
     use super::*;
 
-    /// Loads `bytes` from a file of this name, in a folder of this process.
+    /// Loads `bytes` from a file with this name, in a folder of this process.
     fn load_bytes(name: &str, bytes: &[u8]) -> Result<Trace, String> {
         let folder = std::env::temp_dir().join(format!("bytecache-replay-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         let path = folder.join(name);
         std::fs::write(&path, bytes).expect("a temporary file");
         let loaded = load(&path, None, &ProgressBar::hidden());
-        std::fs::remove_file(&path).expect("the file is there");
+        std::fs::remove_file(&path).expect("the file exists");
         loaded.map_err(|error| error.to_string())
     }
 

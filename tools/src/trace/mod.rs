@@ -1,4 +1,4 @@
-//! Requests in memory: sixteen bytes each, whatever file they came from.
+//! Requests in memory, of sixteen bytes each, from any kind of file.
 //!
 //! ```text
 //!   request   | key u64 | size u32 | operation u8 | padding |
@@ -9,13 +9,13 @@
 //!
 //! # Invariants
 //!
-//! 1. Two requests of a trace have the same `key` word exactly if they ask for the same key.
-//! 2. The arena holds each distinct text key once; a numeric trace has no arena.
+//! 1. Two requests of a trace have the same `key` word if and only if they have the same key.
+//! 2. The arena contains each distinct text key once. A numeric trace has no arena.
 //!
-//! # Not here
+//! # Files
 //!
-//! Files and their formats: `format`, `binary`, `text`. Times to live are checked where a format
-//! has them, and dropped: a trace is replayed faster than it was recorded.
+//! `format`, `binary` and `text` read files. Times to live are checked if a format has them, and
+//! then dropped, because a trace is replayed faster than it was recorded.
 
 pub(crate) mod binary;
 pub(crate) mod format;
@@ -25,13 +25,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hasher};
 
-/// The longest key the cache takes, and the longest that a [`Span`] can describe.
+/// Length of the longest key that the cache accepts and that a [`Span`] can describe.
 const MAX_KEY_BYTES: usize = 65_535;
 
-/// What one request does to the cache.
+/// The effect of a request on the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// A look-up; on a miss, an insert.
+    /// A look-up, and an insert on a miss.
     Fetch,
     /// An insert without a look-up.
     Store,
@@ -42,25 +42,25 @@ pub(crate) enum Operation {
 /// One request of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// The key's number, or where its text lies: tells keys apart.
+    /// The key's number, or the place of its text. It is unique for each key.
     pub(crate) key: u64,
     /// Length of the value.
     pub(crate) size_bytes: u32,
-    /// What the request does.
+    /// The effect of the request.
     pub(crate) operation: Operation,
 }
 
 impl Request {
-    /// Eight bytes that no other key of the trace has, to be written into the key's values.
+    /// Returns eight bytes that no other key of the trace has. The key's values start with them.
     pub(crate) fn mark(&self) -> [u8; 8] {
-        // Mixed, so that short values, which keep only the first bytes of a mark, differ between
-        // neighbouring keys too.
+        // The key is mixed, because a short value contains only the first bytes of a mark. These
+        // differ between neighbouring keys, too.
         mix(self.key).to_le_bytes()
     }
 }
 
-/// Returns a number whose bits all depend on all bits of `number`: no two numbers give the same
-/// (splitmix64).
+/// Returns a number whose bits all depend on all bits of `number` (splitmix64). Different numbers
+/// give different results.
 pub(crate) fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -79,27 +79,27 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// All requests, in order.
+    /// Returns all requests, in order.
     pub(crate) fn requests(&self) -> &[Request] {
         &self.requests
     }
 
-    /// How many distinct keys there are.
+    /// Returns the number of distinct keys.
     pub(crate) fn unique_keys(&self) -> u64 {
         self.unique_keys
     }
 
-    /// Bytes of all distinct keys with the value of each key's first request.
+    /// Returns the bytes of all distinct keys, each with the value of its first request.
     pub(crate) fn unique_bytes(&self) -> u64 {
         self.unique_bytes
     }
 
-    /// Length of the largest value.
+    /// Returns the length of the largest value.
     pub(crate) fn largest_bytes(&self) -> u32 {
         self.largest_bytes
     }
 
-    /// The key's bytes; those of a number are written to `number`, little-endian.
+    /// Returns the key's bytes. The bytes of a number are written to `number`, little-endian.
     pub(crate) fn key<'a>(&'a self, request: &Request, number: &'a mut [u8; 8]) -> &'a [u8] {
         match &self.arena {
             Some(arena) => Span(request.key).of(arena),
@@ -111,14 +111,14 @@ impl Trace {
     }
 }
 
-/// Where a text key lies in the arena.
+/// The place of a text key in the arena.
 #[derive(Clone, Copy)]
 struct Span(u64);
 
 impl Span {
     const LENGTH_BITS: u32 = 16;
 
-    /// The span of `key`, about to be appended to `arena`.
+    /// Returns the span of `key`, which is to be appended to `arena`.
     fn appended(arena: &[u8], key: &[u8]) -> Self {
         Self((arena.len() as u64) << Self::LENGTH_BITS | key.len() as u64)
     }
@@ -131,23 +131,24 @@ impl Span {
     }
 }
 
-/// Collects requests; what it needs to tell new keys from known ones is gone with it.
+/// A collector of requests. It also has the map of known keys, which the finished trace does not
+/// need.
 #[derive(Default)]
 pub(crate) struct TraceBuilder {
     trace: Trace,
-    /// From the number, or the text's fingerprint, to the key word.
+    /// Map from a number, or from the fingerprint of a text, to its key word.
     known: HashMap<u64, u64>,
 }
 
 impl TraceBuilder {
-    /// Appends a request for a number.
+    /// Appends a request for a numeric key.
     pub(crate) fn push_number(&mut self, number: u64, size_bytes: u32, operation: Operation) {
         let is_new = self.known.insert(number, number).is_none();
         let key_bytes = is_new.then_some(size_of_val(&number));
         self.push(number, key_bytes, size_bytes, operation);
     }
 
-    /// Appends a request for a text, or says why the text cannot be a key.
+    /// Appends a request for a text key. Returns an error if the text is too long for a key.
     fn push_text(&mut self, text: &[u8], size_bytes: u32, operation: Operation) -> Result<(), String> {
         if text.len() > MAX_KEY_BYTES {
             return Err(format!("a key of {} bytes: the longest is {MAX_KEY_BYTES}", text.len()));
@@ -160,10 +161,10 @@ impl TraceBuilder {
         Ok(())
     }
 
-    /// The span of `text`, and whether it was appended for it.
+    /// Returns the span of `text`, and `true` if the text was appended for it.
     ///
-    /// A fingerprint that belongs to another text is stepped over; the walk ends because the map
-    /// has fewer entries than there are fingerprints.
+    /// A fingerprint that belongs to another text is skipped. The loop ends because the map has
+    /// fewer entries than there are fingerprints.
     fn intern(&mut self, mut fingerprint: u64, text: &[u8]) -> (Span, bool) {
         let arena = self.trace.arena.get_or_insert_default();
         loop {
@@ -191,7 +192,7 @@ impl TraceBuilder {
         self.trace.requests.push(Request { key, size_bytes, operation });
     }
 
-    /// The requests collected.
+    /// Returns the trace of the collected requests.
     pub(crate) fn finish(mut self) -> Trace {
         self.trace.requests.shrink_to_fit();
         self.trace

@@ -1,17 +1,22 @@
-//! Traces of comma-separated lines; their keys are texts.
+//! Traces of comma-separated lines, whose keys are texts.
 //!
 //! ```text
 //!   key,size[,ttl]
 //!   timestamp,key,key size,value size,client,operation,ttl      Twitter
 //! ```
 //!
-//! The first line decides which: no line of the former has seven columns. It may be a header,
-//! which is a line without a digit where the size belongs. Keys may be quoted.
+//! The first line decides the format, because a line of the first one never has seven columns. It
+//! may be a header, which has no digit in the column of the size. Keys may be quoted.
 //!
-//! Twitter's operations come down to three: `get` and `gets` look up, and insert what they miss;
-//! `set`, `add`, `replace`, `cas`, `append`, `prepend`, `incr` and `decr` insert a value of the
-//! size of the line; `delete` removes. A `get` that Twitter's own cache missed has size 0 and
-//! inserts an empty value; the `set` that follows it brings the real one.
+//! Twitter's operations are mapped to three:
+//!
+//! * `get` and `gets` look up, and insert on a miss;
+//! * `set`, `add`, `replace`, `cas`, `append`, `prepend`, `incr` and `decr` insert a value of the
+//!   line's size;
+//! * `delete` removes.
+//!
+//! A `get` that Twitter's own cache missed has size 0, and inserts an empty value. The `set` that
+//! follows it inserts the real one.
 
 use std::io::Read;
 
@@ -20,12 +25,12 @@ use csv::ByteRecord;
 use super::format::{Fault, Position};
 use super::{Operation, Trace, TraceBuilder};
 
-/// Which columns the lines have.
+/// The columns of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Columns {
     /// `key,size[,ttl]`
     Plain,
-    /// Twitter's seven.
+    /// Twitter's seven columns.
     Twitter,
 }
 
@@ -49,10 +54,10 @@ impl Columns {
     }
 }
 
-/// Reads lines of these columns, or of those that the first line has.
+/// Reads lines with these columns, or with those of the first line if `columns` is `None`.
 pub(super) fn read(source: impl Read, columns: Option<Columns>) -> Result<Trace, Fault> {
-    // Were `\r\n` the end of a line, the reader would count the line only after it had gone on to
-    // the next. So a `\r` stays at the end of the last field, which is trimmed.
+    // If `\r\n` ended a line, the reader would count the line only when it goes on to the next one.
+    // So a `\r` stays at the end of the last field, which is trimmed.
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -82,10 +87,11 @@ pub(super) fn read(source: impl Read, columns: Option<Columns>) -> Result<Trace,
     }
 }
 
-/// The line on which `record`, the one just read, begins.
+/// Returns the line on which `record`, the one just read, begins.
 ///
-/// The reader's own answer lies before the blank lines that it stepped over. Counted back from
-/// where it stands, those are left out; but after a quote that is never closed it stands nowhere.
+/// The reader's own answer lies before the blank lines that it skipped. Counting back from the
+/// reader's position leaves them out. But after a quote that is never closed, that position is not
+/// usable, so the later line counts.
 fn first_line(reader: &csv::Reader<impl Read>, record: &ByteRecord) -> u64 {
     let inside = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
     let counted_back = reader.position().line().saturating_sub(inside + 1);
@@ -134,7 +140,7 @@ fn number(record: &ByteRecord, column: usize, name: &str) -> Result<u32, String>
         .ok_or_else(|| format!("{name} `{}` is not a whole number up to {}", shown(field), u32::MAX))
 }
 
-/// The start of a field, for an error.
+/// Returns the start of a field, for an error.
 fn shown(field: &[u8]) -> String {
     const SHOWN_BYTES: usize = 40;
     let cut = if field.len() > SHOWN_BYTES { "..." } else { "" };
@@ -151,7 +157,7 @@ mod tests {
         trace.requests().iter().map(|request| (key(request), request.size_bytes, request.operation)).collect()
     }
 
-    /// Line and reason of the error.
+    /// Returns the line and the reason of the error.
     fn fault(bytes: &[u8]) -> (u64, String) {
         let fault = read(bytes, None).expect_err("a bad trace");
         let Position::Line(line) = fault.position else { panic!("{:?}", fault.position) };
