@@ -1,11 +1,14 @@
-//! What deadlines cost, in time and in memory: `cargo bench --bench expiry`.
+//! The costs of deadlines, in time and in memory: `cargo bench --bench expiry`.
 //!
-//! | column | what |
+//! | column | meaning |
 //! |---|---|
-//! | near | ns to read an entry that is there, of 2,000 |
-//! | far | the same, of a million; in the order of a shuffle, which takes longer than a tick, so that every read moves an idle deadline |
-//! | insert | ns to insert a key that is not there into a cache that is full, so that another entry is evicted |
-//! | bytes | what an entry takes beyond one without a deadline, its share of the wheel included, in an index as full as it may be |
+//! | near | ns to read a present entry, of 2,000 |
+//! | far | the same, of a million, in random order |
+//! | insert | ns to insert a new key into a full cache, so that another entry is evicted |
+//! | bytes | bytes of an entry beyond those of an entry without a deadline |
+//!
+//! A round of `far` reads no key twice and takes longer than a tick. So every read moves an idle
+//! deadline. `bytes` includes the share of the wheel, in an index as full as it may be.
 //!
 //! | row | entries have |
 //! |---|---|
@@ -13,13 +16,15 @@
 //! | ttl | a time to live of an hour |
 //! | idle | a time to idle of an hour |
 //! | both | both |
-//! | dying | a time to live that ends before they would be evicted: every insert takes out another that has expired |
+//! | dying | a time to live that ends before they would be evicted |
 //!
-//! After these the clocks, and a million entries that expire at once: how long the longest call
-//! took while their space was taken back.
+//! In the row `dying`, every insert removes another entry, which has expired.
 //!
-//! All rows run in turn, round after round, so that what else the machine does meets them alike.
-//! Each number is the median of the rounds. What fills the caches is not measured.
+//! After these come the clocks, and a million entries that expire at once: the times of calls while
+//! nothing is due, and until all of their space is taken back.
+//!
+//! All rows run in turn, round after round, so that other load on the machine affects them alike.
+//! Each number is the median of the rounds. The filling of the caches is not measured.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -30,16 +35,16 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// With the key and a header 132 bytes: entries with and without a deadline straddle cache lines
-/// alike.
+/// Value with which an entry has 132 bytes, with its key and header. So entries with and without a
+/// deadline straddle cache lines alike.
 const VALUE: [u8; 104] = [0x5a; 104];
 const KEY_BYTES: usize = 24;
-/// Inserts for each tick of the row whose entries die.
+/// Number of inserts in each tick, in the row whose entries expire.
 const INSERTS_PER_TICK: usize = 50;
 
 type Key = [u8; KEY_BYTES];
 
-/// How much is measured.
+/// The amount of work to measure.
 struct Size {
     near: usize,
     far: usize,
@@ -56,13 +61,13 @@ fn key(number: usize) -> Key {
     key
 }
 
-/// One row: a cache for each column.
+/// One row, with a cache for each column.
 struct Row {
     name: &'static str,
     near: Cache,
     far: Cache,
     full: Cache,
-    /// Turned by hand, for the row whose entries die.
+    /// A clock that is advanced by hand, for the row whose entries expire.
     clock: Option<ManualClock>,
     next: usize,
     bytes: f64,
@@ -80,10 +85,10 @@ fn build(builder: CacheBuilder) -> Cache {
 }
 
 fn insert(cache: &Cache, number: usize) {
-    cache.insert(key(number), VALUE).expect("nobody holds any space");
+    cache.insert(key(number), VALUE).expect("no space is held");
 }
 
-/// What an entry takes, its wheel as if the index were as full as it may be.
+/// Returns the bytes of an entry, with its share of the wheel in an index as full as it may be.
 fn bytes_per_entry(cache: &Cache) -> f64 {
     let memory = cache.memory();
     let most = memory.index as f64 / 64.0 * 12.0 * 0.85;
@@ -95,7 +100,7 @@ impl Row {
         let filled = |entries: usize| {
             let cache = build(options(builder(entries)));
             (0..entries).for_each(|number| insert(&cache, number));
-            assert_eq!(cache.len(), entries, "{name}: a cache that is too small");
+            assert_eq!(cache.len(), entries, "{name}: the cache is too small");
             cache
         };
         let far = filled(size.far);
@@ -107,10 +112,10 @@ impl Row {
         Self { name, near: filled(size.near), far, full, clock: None, next, bytes }
     }
 
-    /// The row whose entries die when four fifths as many as fit have come after them.
+    /// Creates the row whose entries expire after four fifths as many inserts as entries fit.
     fn dying(size: &Size) -> Self {
         let clock = ManualClock::new();
-        let ttl = TICK * u32::try_from(size.far * 4 / 5 / INSERTS_PER_TICK).expect("not so many entries");
+        let ttl = TICK * u32::try_from(size.far * 4 / 5 / INSERTS_PER_TICK).expect("a number of ticks");
         let row = Self::new("dying", size, |builder| builder.ttl(HOUR));
         let full = build(builder(size.far).ttl(ttl).clock(clock.clone()));
         let mut row = Self { full, clock: Some(clock), next: 0, ..row };
@@ -128,13 +133,13 @@ impl Row {
         self.next += 1;
     }
 
-    /// ns an operation, in each column.
+    /// Returns the ns of an operation, for each column.
     fn measure(&mut self, near: &[Key], far: &[Key], operations: usize) -> [f64; 3] {
         let read = |cache: &Cache, keys: &[Key]| {
             let start = Instant::now();
             for key in keys.iter().cycle().take(operations) {
                 let found = cache.view(key, |value| black_box(value[0]));
-                assert!(found.is_some(), "an entry that was stored");
+                assert!(found.is_some(), "a stored entry is missing");
             }
             nanos(start.elapsed(), operations)
         };
@@ -201,7 +206,8 @@ fn clocks(size: &Size) {
     println!("\nSystemClock {:.1} ns, std::time::Instant {:.1} ns", median(coarse), median(fine));
 }
 
-/// A million entries of one deadline: how long calls take until all of their space is back.
+/// Measures calls on a cache of a million entries with one deadline: while nothing is due, and
+/// until all of their space is taken back.
 fn one_deadline(size: &Size) {
     let mut table = Vec::new();
     type Call = fn(&Cache, usize);

@@ -1,20 +1,20 @@
-//! What loading costs: `cargo bench --bench loading`.
+//! The costs of loading: `cargo bench --bench loading`.
 //!
-//! | row | what, in ns |
+//! | row | operation, in ns |
 //! |---|---|
-//! | get | read an entry that is there, as a value that is held |
+//! | get | read a present entry, as a held value |
 //! | get_or_load | the same, by a call that would load it |
 //! | loader | the same, by a `Loader` with a refresh age and a time to live |
-//! | loader, early | the same with early refreshes |
-//! | negative | ask a loader for a key of which it is remembered that there is nothing |
-//! | insert | store a value under a key that is not there |
-//! | load | load one, by a loader that returns at once |
-//! | load of 16 | the same, sixteen keys a call, for each key |
-//! | load, async | the same, by a future that is ready at once |
+//! | loader, early | the same, with early refreshes |
+//! | negative | ask a loader for a key with a negative entry |
+//! | insert | store a value under a new key |
+//! | load | load a value, by a loader that returns at once |
+//! | load of 16 | the same, with sixteen keys in a call, for each key |
+//! | load, async | like `load`, by a future that is ready at once |
 //!
-//! The hits are of 2,000 entries, which are in the processor's caches. All rows run in turn, round
-//! after round; each number is the median of the rounds, and so is each ratio, which is taken
-//! within a round. What fills the caches is not measured.
+//! The hits are on 2,000 entries, which are in the processor's caches. All rows run in turn, round
+//! after round. Each number is the median of the rounds. Each ratio is the median of ratios within
+//! rounds. The filling of the caches is not measured.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -31,7 +31,7 @@ const VALUE: [u8; 104] = [0x5a; 104];
 type Key = [u8; KEY_BYTES];
 type Answer = Result<Value, LoadError<Infallible>>;
 
-/// How much is measured.
+/// The amount of work to measure.
 struct Size {
     entries: usize,
     operations: usize,
@@ -51,35 +51,35 @@ fn cache() -> Cache {
     Cache::builder().max_bytes(64 << 20).shards(1).build().expect("a size that fits")
 }
 
-/// A load that must not be.
+/// Panics: a load that must not run.
 fn unwanted() -> Result<&'static [u8], Infallible> {
-    unreachable!("the entry is there")
+    unreachable!("a present entry is loaded")
 }
 
 fn found(answer: &Answer) -> bool {
     answer.is_ok()
 }
 
-/// Polls a future that does not wait.
+/// Polls a future that does not wait, and returns its result.
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("nobody else loads"),
+        Poll::Pending => unreachable!("no other call loads"),
     }
 }
 
-/// One row: what is done with the key of a number.
+/// One row: an operation on the key of a number.
 struct Row<'a> {
     name: &'static str,
-    /// Keys of one call.
+    /// Number of keys in a call.
     keys: usize,
     run: Box<dyn Fn(usize) -> bool + 'a>,
-    /// Keys that are there, of which one is drawn; or new ones, one after the other.
+    /// Number of present keys, of which each call reads one, or `None` if each call has new keys.
     hits: Option<usize>,
 }
 
 impl Row<'_> {
-    /// ns for each key.
+    /// Returns the ns for each key.
     fn measure(&self, operations: usize, next: &mut usize) -> f64 {
         let calls = operations / self.keys;
         let mut done = 0;

@@ -1,8 +1,8 @@
-//! What each operation costs in one thread: `cargo bench --bench ops`.
+//! The costs of each operation in one thread: `cargo bench --bench ops`.
 //!
-//! Each with entries of 24-byte keys and values of 16, 256 and 4096 bytes, once resident in the
-//! processor's caches and once far beyond them. `cargo bench --bench ops -- get_hit/4096/far` fills
-//! only the cache that it needs.
+//! Keys have 24 bytes, and values have 16, 256 and 4096 bytes. Each operation is measured with
+//! entries inside the processor's caches, and with far more entries than they hold. `cargo bench
+//! --bench ops -- get_hit/4096/far` fills only the cache that it needs.
 
 use std::cell::OnceCell;
 use std::hint::black_box;
@@ -16,21 +16,22 @@ use rand::{Rng, SeedableRng};
 
 const KEY_BYTES: usize = 24;
 const VALUE_BYTES: [usize; 3] = [16, 256, 4096];
-/// Keys of a batched read.
+/// Number of keys in a batched read.
 const BATCH: usize = 16;
-/// Keys are asked for in an order of so many, at most: 24 MiB of keys, which are read in sequence.
+/// Greatest number of keys in the order of requests: 24 MiB of keys, which are read in sequence.
 const MAX_ASKED: usize = 1 << 20;
-/// Entries of a cache that is to be filled, at most: it takes about as long as the measurement.
+/// Greatest number of entries in a cache that has to be filled, which takes about as long as the
+/// measurement.
 const MAX_ENTRIES: usize = 4 << 20;
 
 type Key = [u8; KEY_BYTES];
 
-/// How much data there is.
+/// The amount of data.
 #[derive(Clone, Copy)]
 enum Place {
-    /// 256 KiB: in the second-level cache of most processors, with the index.
+    /// 256 KiB: fits into the second-level cache of most processors, with the index.
     Near,
-    /// 256 MiB: many times the last-level cache's size.
+    /// 256 MiB: many times the size of the last-level cache.
     Far,
 }
 
@@ -57,7 +58,7 @@ fn key(number: usize) -> Key {
     key
 }
 
-/// Goes round and round through keys in random order.
+/// Keys that are requested in random order, again and again.
 struct Asked {
     keys: Vec<Key>,
     next: usize,
@@ -89,7 +90,8 @@ impl Asked {
     }
 }
 
-/// A cache and what it is asked; made when the first bench that is not filtered out wants it.
+/// A cache and its values. The cache is filled when the first benchmark that is not filtered out
+/// needs it.
 struct Store {
     place: Place,
     value: Vec<u8>,
@@ -105,27 +107,26 @@ impl Store {
         self.place.entries(self.value.len())
     }
 
-    /// All keys below `entries`, with room for a few more.
+    /// Returns the cache with all keys below `entries`, and with room for a few more.
     fn cache(&self) -> &Cache {
         self.filled.get_or_init(|| {
             // Values of 4 KiB take two chunks in a small cache.
             let cache = self.build(4);
             for number in 0..self.entries() {
-                cache.insert(key(number), &self.value).expect("nobody holds space");
+                cache.insert(key(number), &self.value).expect("no space is held");
             }
             assert_eq!(cache.len(), self.entries());
             cache
         })
     }
 
-    /// A cache that has been full for a while, and the number of the next key that it does not
-    /// know.
+    /// Returns a cache that has been full for a while, and the number of the next new key.
     fn full(&self) -> (Cache, usize) {
         let cache = self.build(1);
         let mut next = 0;
         while cache.stats().evictions < self.entries() as u64 / 4 {
             for _ in 0..1_000 {
-                cache.insert(key(next), &self.value).expect("nobody holds space");
+                cache.insert(key(next), &self.value).expect("no space is held");
                 next += 1;
             }
         }
@@ -154,7 +155,7 @@ fn reads(group: &mut Group<'_>, store: &Store, id: &str) {
     });
     group.bench_function(format!("view/{id}"), |bencher| {
         let (cache, mut asked) = (store.cache(), Asked::among(0..store.entries()));
-        // The first byte, so that the value's line is really fetched.
+        // Reads the first byte, so that the value's line is really fetched.
         bencher.iter(|| cache.view(asked.next(), |value| value[0]));
     });
     group.bench_function(format!("get_into/{id}"), |bencher| {
@@ -183,7 +184,7 @@ fn writes(group: &mut Group<'_>, store: &Store, id: &str) {
         let (cache, mut asked) = (store.cache(), Asked::among(0..store.entries()));
         bencher.iter(|| cache.insert(asked.next(), &store.value));
     });
-    // Criterion calls the closure several times: the keys must go on where they were.
+    // Criterion calls the closure several times, and the keys have to continue.
     let mut full: Option<(Cache, usize)> = None;
     group.bench_function(format!("insert_evict/{id}"), |bencher| {
         let (cache, next) = full.get_or_insert_with(|| store.full());

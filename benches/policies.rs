@@ -1,20 +1,20 @@
-//! What an access costs each policy, in time and in memory: `cargo bench --bench policies`.
+//! The costs of an access for each policy, in time and in memory: `cargo bench --bench policies`.
 //!
-//! | column | what |
+//! | column | meaning |
 //! |---|---|
-//! | mixture | ns for a request, when a tenth of the keys fits and popularity is Zipf's; and how many miss |
-//! | hit | ns to read an entry that is there, each as likely, after the mixture |
-//! | miss | ns for a key that never came before, and for the eviction that makes room for it |
-//! | bytes/id | what the policy has allocated after the mixture, for each id of the index |
-//! | bytes/entry | the same for each entry of an index as full as it may be |
+//! | mixture | ns for a request to Zipf keys of which a tenth fits, and the percentage of misses |
+//! | hit | ns to read a present entry after the mixture, all of them equally likely |
+//! | miss | ns for a new key, and for the eviction that makes room for it |
+//! | bytes/id | bytes of the policy after the mixture, for each id of the index |
+//! | bytes/entry | the same, for each entry of an index as full as it may be |
 //!
-//! Policies run alone, in a simulator: no bytes are stored and nothing is locked. The simulator
-//! itself takes time, to find a key in a hash table and to keep its books. The row `(none)` shows
-//! how much: its policy is a ring of ids that a hit does nothing to. That time is not subtracted
-//! from the others', as waits for memory overlap.
+//! Policies run alone, in a simulator: no bytes are stored, and nothing is locked. The simulator
+//! itself takes time, to find a key in a hash table and to count. The row `(none)` shows this time.
+//! Its policy is a ring of ids, to which a hit does nothing. The time is not subtracted from that
+//! of the others, because waits for memory overlap.
 //!
-//! All policies run in turn, round after round, so that what else the machine does meets them
-//! alike. Each number is the median of the rounds. What fills and warms the caches is not measured.
+//! All policies run in turn, round after round, so that other load on the machine affects them
+//! alike. Each number is the median of the rounds. Filling and warming the caches is not measured.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -29,18 +29,18 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 
-/// The index of a cache is at most so full.
+/// Greatest share of an index that is used.
 const MAX_LOAD: f64 = 0.85;
 const ZIPF_EXPONENT: f64 = 0.9;
-/// Keys of the mixture for each entry that fits.
+/// Number of keys in the mixture for each entry that fits.
 const KEYS_PER_ENTRY: u64 = 10;
-/// Requests for each entry before anything is measured: a clock's hand has gone round, ghosts are
-/// all there.
+/// Number of requests for each entry before the measurement. After them, a clock's hand has gone
+/// round, and all ghosts are present.
 const WARMING_PER_ENTRY: u64 = 5;
-/// Keys from here on are not in the mixture.
+/// First of the keys that are not in the mixture.
 const FIRST_UNKNOWN: u64 = 1 << 40;
 
-/// How large the caches are, and how much is measured.
+/// The size of the caches, and the amount of work to measure.
 #[derive(Clone, Copy)]
 struct Scale {
     entries: u64,
@@ -48,17 +48,17 @@ struct Scale {
     requests_per_round: usize,
 }
 
-/// In the second-level cache of most processors, with what the simulator keeps.
+/// A size that fits into the second-level cache of most processors, with the simulator's data.
 const NEAR: Scale = Scale { entries: 1 << 12, rounds: 21, requests_per_round: 1 << 17 };
-/// Forty megabytes with what the simulator keeps: beyond the last-level cache of most.
+/// A size of forty megabytes with the simulator's data: more than most last-level caches.
 const FAR: Scale = Scale { entries: 1 << 19, rounds: 21, requests_per_round: 1 << 17 };
-/// To see that everything works.
+/// A size that only shows that everything works.
 const SMOKE: Scale = Scale { entries: 1 << 8, rounds: 1, requests_per_round: 1 << 10 };
 
-/// Keys to ask for, shared by the policies that are asked for the same.
+/// Keys to request, shared by the policies that get the same keys.
 type Keys = Rc<[u64]>;
 
-/// `count` keys of the mixture.
+/// Returns `count` keys of the mixture.
 fn mixture(scale: Scale, seed: u64, count: u64) -> Keys {
     let popularity = Zipf::new((scale.entries * KEYS_PER_ENTRY) as f64, ZIPF_EXPONENT).expect("keys, and an exponent");
     let mut random = SmallRng::seed_from_u64(seed);
@@ -66,7 +66,7 @@ fn mixture(scale: Scale, seed: u64, count: u64) -> Keys {
     (0..count).map(|_| popularity.sample(&mut random) as u64).collect()
 }
 
-/// `count` keys among those that the simulator has after the mixture.
+/// Returns `count` keys among those that the simulator holds after the mixture.
 fn residents(simulator: &Simulator, scale: Scale, count: u64) -> Keys {
     let known = 1..=scale.entries * KEYS_PER_ENTRY;
     let residents: Vec<_> = known.filter(|&key| simulator.contains(key)).collect();
@@ -74,18 +74,18 @@ fn residents(simulator: &Simulator, scale: Scale, count: u64) -> Keys {
     (0..count).map(|_| residents[random.random_range(0..residents.len())]).collect()
 }
 
-/// Asks for all the keys; how many were missed.
+/// Requests all keys, and returns the number of misses.
 fn ask(simulator: &mut Simulator, keys: &[u64]) -> usize {
     keys.iter().filter(|&&hash| !simulator.request(Request { hash, charge: 1 })).count()
 }
 
-/// What came of one policy's rounds.
+/// The results of one policy's rounds.
 struct Outcome {
     median_ns: f64,
     missed: usize,
 }
 
-/// Asks every simulator for its own keys, a round at a time.
+/// Requests the keys of every simulator, round by round.
 fn measure(simulators: &mut [Simulator], keys: &[Keys], scale: Scale) -> Vec<Outcome> {
     let mut ns = vec![Vec::new(); simulators.len()];
     let mut missed = vec![0; simulators.len()];
@@ -160,7 +160,7 @@ fn main() {
     }
 }
 
-/// Next to nothing: the oldest leaves.
+/// A policy that does next to nothing: it evicts the oldest entry.
 struct Ring {
     ids: VecDeque<EntryId>,
 }

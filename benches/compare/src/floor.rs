@@ -1,5 +1,5 @@
-//! The least that a byte cache could do for one operation: what is left without a policy, and for
-//! reads without locks. A read asks for nothing ahead of its turn, so who does may be faster.
+//! The least work of a byte cache for one operation: without a policy, and for reads without locks.
+//! A read prefetches nothing, so a contender that does so may be faster.
 //!
 //! ```text
 //!   hash --> line of the index (64 B): 8 slots of tag:16 | location:48
@@ -7,35 +7,35 @@
 //!            arena: | key len:4 value len:4 | key | value .. |  (entries aligned to 32 B)
 //! ```
 //!
-//! [`ReadFloor`] is a table that is filled before it is shared: a read hashes once, looks at one
-//! line of the index, compares the whole key in one line of the entry and copies the value. It is
-//! never written again, so it needs no synchronization at all.
+//! [`ReadFloor`] is a table that is filled before it is shared. A read hashes once, examines one
+//! line of the index, compares the whole key in one line of the entry, and copies the value. The
+//! table is never written again, so it needs no synchronization.
 //!
-//! [`WriteFloor`] only appends: a write hashes once, takes its shard's lock, copies the entry to
-//! the end of the shard's ring, stores one slot of the index and prefetches the lines that come
-//! next. Nothing is ever looked up and the oldest entries are simply run over.
+//! [`WriteFloor`] only appends. A write hashes once, locks its shard, and copies the entry to the
+//! end of the shard's ring. Then it stores one slot of the index, and prefetches the lines that
+//! come next. It looks nothing up, and overwrites the oldest entries.
 //!
 //! # Invariants
 //!
-//! 1. A slot that is not zero holds a location inside the arena, where an entry was written whole.
-//! 2. Tables and rings lie in anonymous mappings of the length computed from the work, and
-//!    every offset stays below that length.
+//! 1. A slot that is not zero holds a location inside the arena, where a whole entry was written.
+//! 2. Tables and rings lie in anonymous mappings. Their length is computed from the work, and every
+//!    offset is below that length.
 
 use crate::contenders::{Contender, copy_into, shard_count};
 use crate::works::{Work, blank_value, key_of, stamp};
 use memmap2::{Advice, MmapMut};
 use parking_lot::Mutex;
 
-/// Bytes of the two lengths before an entry's key.
+/// Bytes of the two lengths before the key of an entry.
 const HEADER_LEN: usize = 8;
 
-/// Alignment of entries: header and key of 24 bytes never straddle two lines.
+/// Alignment of entries. A header and a key of 24 bytes never straddle two lines.
 const ENTRY_ALIGN: usize = 32;
 
-/// Slots of a line.
+/// Number of slots in a line.
 const LINE_SLOTS: usize = 8;
 
-/// Lines ahead of the tail that a write prefetches: the next entry of 256 bytes.
+/// Number of lines beyond the tail that a write prefetches: those of the next entry of 256 bytes.
 const LINES_AHEAD: usize = 5;
 
 /// The pages that a floor's memory is advised to use.
@@ -51,7 +51,7 @@ fn mapped(len: usize, pages: Pages) -> MmapMut {
         Pages::Huge => Advice::HugePage,
         Pages::Small => Advice::NoHugePage,
     };
-    // A kernel without huge pages refuses the advice; then both floors are the same.
+    // A kernel without huge pages refuses the advice. Then both floors are the same.
     let _ = memory.advise(advice);
     memory
 }
@@ -60,18 +60,18 @@ fn entry_len(key_len: usize, value_len: usize) -> usize {
     (HEADER_LEN + key_len + value_len).next_multiple_of(ENTRY_ALIGN)
 }
 
-/// Lines of eight slots so that at most half the slots are used.
+/// Returns the number of lines of eight slots with which at most half the slots are used.
 fn line_count(entries: usize) -> usize {
     (entries * 2).div_ceil(LINE_SLOTS).next_power_of_two()
 }
 
-/// The upper 16 bits of a slot: never zero, so that no used slot is.
+/// Returns the upper 16 bits of a slot. They are never zero, so a used slot is not zero.
 #[inline(always)]
 fn tag_of(hash: u64) -> u64 {
     (hash >> 48) | 1
 }
 
-/// A lookup table that is complete before anybody reads it.
+/// A table that is complete before it is read.
 pub struct ReadFloor {
     hasher: ahash::RandomState,
     line_mask: usize,
@@ -80,7 +80,7 @@ pub struct ReadFloor {
 }
 
 impl ReadFloor {
-    /// The table of every key of `work`.
+    /// Creates the table with every key of `work`.
     pub fn filled(work: &Work, pages: Pages) -> Self {
         let lines = line_count(work.keys);
         let entry_len = entry_len(work.payload_bytes() - work.value_len, work.value_len);
@@ -122,7 +122,7 @@ impl ReadFloor {
     #[inline(always)]
     fn line(&self, line: usize) -> &[u64; LINE_SLOTS] {
         let at = self.index.as_ptr().cast::<[u64; LINE_SLOTS]>();
-        // SAFETY: `line` is masked by every caller, so it is below the number of lines (2).
+        // SAFETY: every caller masks `line`, so it is below the number of lines (2).
         let line = unsafe { at.add(line) };
         // SAFETY: mappings are aligned to pages, and any bits are valid slots.
         unsafe { &*line }
@@ -130,17 +130,19 @@ impl ReadFloor {
 
     #[inline(always)]
     fn entry(&self, offset: usize) -> (&[u8], &[u8]) {
-        // SAFETY: invariant 1: offsets come from slots.
+        // SAFETY: offsets come from slots, so they are inside the arena (1).
         let entry = unsafe { self.arena.as_ptr().add(offset) };
-        // SAFETY: the two lengths are there (1), at a multiple of 32.
+        // SAFETY: an entry starts with the two lengths (1), at a multiple of 32.
         let [key_len, value_len] = unsafe { entry.cast::<[u32; 2]>().read() }.map(|n| n as usize);
-        // SAFETY: the key is there (1).
+        // SAFETY: the key follows the header (1).
         let key = unsafe { entry.add(HEADER_LEN) };
-        // SAFETY: the value is there (1).
+        // SAFETY: the value follows the key (1).
         let value = unsafe { key.add(key_len) };
-        // SAFETY: `key_len` bytes were written there, and nobody writes while `self` is shared.
+        // SAFETY: `key_len` bytes were written there, and nothing is written while `self` is
+        // shared.
         let key = unsafe { std::slice::from_raw_parts(key, key_len) };
-        // SAFETY: as for the key.
+        // SAFETY: `value_len` bytes were written there, and nothing is written while `self` is
+        // shared.
         let value = unsafe { std::slice::from_raw_parts(value, value_len) };
         (key, value)
     }
@@ -191,13 +193,13 @@ impl Contender for ReadFloor {
     }
 }
 
-/// Rings that are only ever appended to.
+/// Rings to which entries are only appended.
 pub struct WriteFloor {
     hasher: ahash::RandomState,
     shards: Box<[Shard]>,
 }
 
-/// On lines of its own, so that shards do not disturb each other.
+/// A shard on cache lines of its own, so that shards do not disturb each other.
 #[repr(align(128))]
 struct Shard(Mutex<Ring>);
 
@@ -209,7 +211,7 @@ struct Ring {
 }
 
 impl WriteFloor {
-    /// Rings of together the limit of `work`.
+    /// Creates rings whose total size is the limit of `work`.
     pub fn for_work(work: &Work, pages: Pages) -> Self {
         let count = shard_count();
         let entry_len = entry_len(work.payload_bytes() - work.value_len, work.value_len);

@@ -1,10 +1,11 @@
-//! What each contender hits on real traces when all are equally large in memory.
+//! The hits of each contender on real traces, if all contenders occupy the same memory.
 //!
-//! The folder that `BYTECACHE_TRACES` names has traces as the library's tests use them
-//! (`NAME.trc.zst`). Every request is a read, and an insert after a miss; values have 256 bytes.
-//! What a contender is told as its limit is sought so that its process is as large as asked for, to
-//! a few percent: a fifth of all keys and values of the trace. The bound is Belady's optimum for
-//! that many bytes of keys and values with nothing beside them: a cache without overhead that knows
+//! The folder that `BYTECACHE_TRACES` names has traces in the format of the library's tests
+//! (`NAME.trc.zst`). Every request is a read, and an insert after a miss. Values have 256 bytes.
+//!
+//! The target for the resident memory is a fifth of all keys and values of the trace. The limit of
+//! each contender is varied until its process has this size, to a few percent. The bound is
+//! Belady's optimum for as many bytes of keys and values. It is a cache without overhead that knows
 //! the future.
 
 use crate::contenders;
@@ -20,23 +21,24 @@ use std::process::{Command, Stdio};
 
 const VALUE_LEN: usize = 256;
 
-/// Which part of all keys and values is to be resident.
+/// All keys and values divided by those that should be resident.
 const RESIDENT_PART: usize = 5;
 
-/// Traces of fewer keys are left out: a process is as large as it happens to be then.
+/// Least number of keys of a trace. With fewer keys, the size of a process is mostly accidental.
 const LEAST_KEYS: usize = 100_000;
 
-/// How near the resident size has to come, and how often a limit is tried for that.
+/// Relative distance from the target that ends the search for a limit, and the greatest number of
+/// limits that are tried.
 const TOLERANCE: f64 = 0.03;
 const TRIALS: usize = 6;
 
 /// Bytes of a record: key, size, time to live.
 const RECORD_BYTES: usize = 16;
 
-/// The hidden argument under which this program replays one trace through one contender and exits.
+/// The hidden argument with which this program replays one trace through one contender and exits.
 pub const CELL_ARG: &str = "hit-ratio-cell";
 
-/// What one process found out.
+/// The results of one process.
 struct Cell {
     resident_bytes: usize,
     hits: usize,
@@ -81,7 +83,8 @@ fn print_trace(output: &Output, names: &[&'static str], path: &Path, trace: &[u3
     output.print(&text);
 }
 
-/// The limit with which a contender is as large as it should be, and what it does then.
+/// Returns the limit with which a contender has the target size, and its results. Returns `None` if
+/// its process fails, or if no limit comes near the target.
 fn fit(name: &str, path: &Path, target: usize) -> Option<(usize, Cell)> {
     let mut limit = target;
     let mut best: Option<(usize, Cell)> = None;
@@ -143,7 +146,7 @@ fn traces(folder: &Path) -> Vec<PathBuf> {
     traces
 }
 
-/// The keys of a trace.
+/// Returns the keys of a trace.
 fn read(path: &Path) -> io::Result<Vec<u32>> {
     let mut bytes = Vec::new();
     zstd::Decoder::new(File::open(path)?)?.read_to_end(&mut bytes)?;
@@ -158,12 +161,13 @@ fn read(path: &Path) -> io::Result<Vec<u32>> {
     records.iter().map(key).collect()
 }
 
-/// The number of keys, which are numbered from 0.
+/// Returns the number of keys, which are numbered from 0.
 fn key_count(trace: &[u32]) -> usize {
     trace.iter().max().map_or(0, |&last| last as usize + 1)
 }
 
-/// Hits of the policy that evicts what will be asked for last, with room for so many entries.
+/// Returns the hits of the policy that evicts the key whose next request is farthest away, with
+/// room for `room` entries.
 fn belady_hits(trace: &[u32], room: usize) -> usize {
     let keys = key_count(trace);
     let mut next_of_key = vec![usize::MAX; keys];
@@ -172,7 +176,7 @@ fn belady_hits(trace: &[u32], room: usize) -> usize {
         next[at] = next_of_key[key as usize];
         next_of_key[key as usize] = at;
     }
-    // By the time of the next request, which is in the past for no resident.
+    // Residents by the time of their next request, which is never in the past.
     let mut residents: BTreeSet<(usize, u32)> = BTreeSet::new();
     let mut hits = 0;
     for (at, &key) in trace.iter().enumerate() {
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_optimum_keeps_what_comes_back_first() {
-        // Room for two: at 2 it refuses or evicts the one that comes back last.
+        // With room for two, it refuses or evicts at 2 the key that comes back last.
         assert_eq!(belady_hits(&[0, 1, 2, 0, 1, 2], 2), 2);
         assert_eq!(belady_hits(&[0, 1, 2, 0, 1, 2], 3), 3);
         assert_eq!(belady_hits(&[0, 0, 0], 1), 2);

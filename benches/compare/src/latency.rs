@@ -1,11 +1,13 @@
-//! How long single operations take, the slowest included.
+//! The times of single operations, including the slowest.
 //!
 //! The work is `aside`: reads, and an insert after each miss. Each operation is timed by itself,
-//! which costs the clock's 20 to 30 ns. All contenders live in this process, and are measured in
-//! turn, slice by slice, as in a race; the first round is dropped. Before every slice, who takes a
-//! lifetime with an insert gets 100,000 entries that expire in the course of it: the others are
-//! spared that, as the column `expiring` says (moka would need an object that it asks about every
-//! insert). A slice is two seconds long at least, since one of them counts in seconds.
+//! which costs the 20 to 30 ns of the clock. All contenders live in this process. They are measured
+//! in turn, slice by slice, as in a race, and the first round is dropped.
+//!
+//! Before every slice, a contender with lifetimes for single entries gets 100,000 entries that
+//! expire during the slice. The other contenders do not, as the column `expiring` shows. For moka
+//! it would take an object that it asks about every insert. A slice has at least two seconds,
+//! because one of the contenders counts in seconds.
 
 use crate::contenders;
 use crate::output::{LATENCY, Output};
@@ -20,21 +22,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Entries that expire in each slice, with values so small that they do not push out much else.
+/// Number of entries that expire in each slice. Their values are so small that they evict little
+/// else.
 const EXPIRING: u64 = 100_000;
 const EXPIRING_VALUE_LEN: usize = 16;
 
-/// A second, and the time that it may take to see that it is over.
+/// Lifetime of these entries, and the least length of a slice, which leaves a second to detect
+/// their end.
 const LIFETIME: Duration = Duration::from_secs(1);
 const LEAST_SLICE: Duration = Duration::from_secs(2);
 
-/// Keys of those begin here.
+/// Number of the first key of these entries.
 const FIRST_EXPIRING: u64 = 1 << 50;
 
-/// Operations between two looks at the stop flag.
+/// Number of operations between two reads of the stop flag.
 const BLOCK: usize = 64;
 
-/// The longest time that is told from longer ones.
+/// Greatest time in ns that is distinguished from greater ones.
 const MAX_NANOS: u64 = 10_000_000_000;
 
 /// The times of one contender, in ns.
@@ -101,7 +105,7 @@ fn prepare(name: &'static str, work: &Work) -> Runner {
     Runner { name, racer, expires, next_expiring: FIRST_EXPIRING + 1 }
 }
 
-/// Runs one contender for `length`, while entries of it expire.
+/// Runs one contender for `length`, while some of its entries expire.
 fn slice(work: &Work, runner: &mut Runner, samples: &[Arc<[u32]>], length: Duration) -> Times {
     if runner.expires {
         let value = blank_value(EXPIRING_VALUE_LEN);
@@ -139,8 +143,8 @@ fn slice(work: &Work, runner: &mut Runner, samples: &[Arc<[u32]>], length: Durat
     sum
 }
 
-/// Goes through the requests until `stop`, over and over; or once, if that is set from the
-/// beginning.
+/// Performs the requests again and again until `stop` is set. Performs them once if it is set from
+/// the beginning.
 fn run(racer: &dyn Racer, work: &Work, samples: &[u32], stop: &AtomicBool, times: &mut Times) {
     let once = stop.load(Relaxed);
     let mut out = Vec::with_capacity(work.value_len);

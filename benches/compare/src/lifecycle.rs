@@ -1,7 +1,7 @@
-//! How long a cache takes to start, to be cleared and to be dropped, full of small entries.
+//! The times to start, clear and drop a cache that is full of small entries.
 //!
 //! Each contender has a process of its own. *First read* is the time from before the cache is made
-//! until an entry that was stored in it has been read. Then it is filled, cleared, filled again and
+//! until its first entry has been read. Then the cache is filled, cleared, filled again and
 //! dropped.
 
 use crate::contenders;
@@ -15,10 +15,10 @@ use std::time::Instant;
 const ENTRIES: usize = 10_000_000;
 const VALUE_LEN: usize = 16;
 
-/// Bytes for each entry beyond key and value, so that all fit.
+/// Bytes for each entry beyond key and value, so that all entries fit.
 const OVERHEAD_BYTES: usize = 64;
 
-/// The hidden argument under which this program measures one contender and exits.
+/// The hidden argument with which this program measures one contender and exits.
 pub const CELL_ARG: &str = "lifecycle-cell";
 
 /// Prints a table.
@@ -51,8 +51,8 @@ fn measure_elsewhere(name: &str, entries: usize) -> Option<[u64; 3]> {
     numbers.try_into().ok()
 }
 
-/// Measures one contender and prints nanoseconds: first read, clear (0 if it has no such call),
-/// drop.
+/// Measures one contender. Prints the nanoseconds of the first read, of clear (0 if it has no such
+/// call), and of the drop.
 pub fn run_cell(name: &str, entries: usize) {
     let max_bytes = entries * (crate::works::KEY_LEN + VALUE_LEN + OVERHEAD_BYTES);
     let mut work = Work::bounded("lifecycle", Kind::Insert, Skew::Uniform, entries, VALUE_LEN, max_bytes);

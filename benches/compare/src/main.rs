@@ -5,15 +5,15 @@
 //!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full] [--out DIR]
 //! ```
 //!
-//! `--race` takes the names of the works (`works.rs`), `scaling`, `latency`, `memory`, `hit-ratio`
-//! and `lifecycle`; `--scale 4` divides the number of keys by four; `--full` runs every race.
-//! Without `--race` and `--full` there are three races of four rounds. `scaling` has as many
-//! threads as there are cores, whatever `--threads` says; its parts have names as well
+//! `--race` accepts the names of the works (`works.rs`), `scaling`, `latency`, `memory`,
+//! `hit-ratio` and `lifecycle`. `--scale 4` divides the number of keys by four. `--full` runs every
+//! race. Without `--race` and `--full`, three races of four rounds run. `scaling` chooses its
+//! threads by the number of cores, whatever `--threads` says. Its parts have names as well
 //! (`scaling-writes-zipf`).
 //!
-//! The tables go to stdout as Markdown, progress to stderr; `--out` also writes them to files, with
-//! all numbers as CSV and pictures of the races (`output.rs`). Every race runs in a process of its
-//! own, so that none inherits another's heap.
+//! The tables go to stdout as Markdown, and progress goes to stderr. `--out` also writes the tables
+//! to files, with all numbers as CSV and pictures of the races (`output.rs`). Every race runs in a
+//! process of its own, so that none inherits the heap of another.
 
 mod contenders;
 mod floor;
@@ -39,15 +39,15 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use works::Work;
 
-/// The races that run when none is asked for.
+/// The races that run by default.
 const DEFAULT_RACES: [&str; 3] = ["hot", "aside", "insert"];
 
-/// How often everybody is measured, and in [`DEFAULT_RACES`]: few enough for all of them to take
-/// less than five minutes.
+/// Number of rounds, in general and in [`DEFAULT_RACES`]. The latter take less than five minutes
+/// together.
 const ROUNDS: usize = 10;
 const DEFAULT_RACES_ROUNDS: usize = 4;
 
-/// What is measured beside the works.
+/// The measurements besides the works.
 const OTHERS: [&str; 5] = [scaling::NAME, "latency", "memory", "hit-ratio", "lifecycle"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
@@ -60,7 +60,7 @@ struct Options {
     method: Method,
     scale: usize,
     output: Output,
-    /// This is the process of a single race: the files have been begun.
+    /// `true` in the process of a single race, for which the files already exist.
     is_part: bool,
 }
 
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The options, or `None` if help is asked for.
+/// Returns the options, or `None` if help is requested.
 fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut races = None;
     let mut contenders = contenders::DEFAULT_NAMES.to_vec();
@@ -168,7 +168,8 @@ fn positive(text: &str) -> Result<usize, lexopt::Error> {
     }
 }
 
-/// This program, as it was started: Linux finds it even after a build has replaced the file.
+/// Returns the path of this program as it was started. Linux finds it even after a build has
+/// replaced the file.
 fn own_program() -> PathBuf {
     let running = PathBuf::from("/proc/self/exe");
     if running.exists() {
@@ -177,8 +178,7 @@ fn own_program() -> PathBuf {
     std::env::current_exe().expect("the path of this program")
 }
 
-/// Runs the one race that this process is for, or each of those that are asked for in a process of
-/// its own.
+/// Runs the single race of this process, or each requested race in a process of its own.
 fn run(options: &Options) -> ExitCode {
     if options.is_part {
         options.races.iter().for_each(|race| run_one(race, options));

@@ -1,8 +1,8 @@
-//! How much memory a limit of 256 MiB really takes.
+//! The memory that a limit of 256 MiB really takes.
 //!
-//! Every contender is filled in a process of its own with four times its limit in new keys. Then
-//! its resident memory is set against the keys and values that are still there, which are counted
-//! by asking for every key that was inserted.
+//! Each contender is filled in a process of its own, with four times its limit in new keys. Then
+//! its resident memory is compared with the keys and values that are still present. These are
+//! counted by a look-up of every key that was inserted.
 
 use crate::contenders;
 use crate::output::{MEMORY, Output};
@@ -11,26 +11,26 @@ use crate::resident;
 use crate::works::{Kind, Skew, Work, blank_value, key_of, stamp};
 use std::process::{Command, Stdio};
 
-/// The limit that contenders are given.
+/// The limit of the contenders in bytes.
 const LIMIT_BYTES: usize = 256 << 20;
 
-/// How many times the limit is inserted.
+/// Inserted bytes divided by the limit.
 const FILL_FACTOR: usize = 4;
 
 /// Lengths of the values in bytes.
 const VALUE_LENS: [usize; 4] = [16, 100, 1000, 10_000];
 
-/// The hidden argument under which this program measures one contender and exits.
+/// The hidden argument with which this program measures one contender and exits.
 pub const CELL_ARG: &str = "memory-cell";
 
-/// What one process found out.
+/// The results of one process.
 struct Cell {
     resident_bytes: usize,
     kept: usize,
     refused: usize,
 }
 
-/// Prints a table per length of values.
+/// Prints a table for each length of values.
 pub fn print_all(output: &Output, names: &[&'static str], scale: usize) {
     let limit = LIMIT_BYTES / scale;
     for value_len in VALUE_LENS {
@@ -78,7 +78,7 @@ fn measure_elsewhere(name: &str, value_len: usize, limit: usize) -> Option<Cell>
     Some(Cell { resident_bytes, kept, refused })
 }
 
-/// Measures one contender and prints the three numbers of a [`Cell`].
+/// Measures one contender, and prints the three numbers of a [`Cell`].
 pub fn run_cell(name: &str, value_len: usize, limit: usize) {
     let work = cell_work(value_len, limit);
     let mut value = blank_value(value_len);

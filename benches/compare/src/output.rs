@@ -1,19 +1,20 @@
-//! Where results go: Markdown to stdout, and with `--out DIR` also to files there.
+//! The output of results: Markdown to stdout, and with `--out DIR` also files in that folder.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
-//! | `tables.md` | what stdout gets |
-//! | `races.csv`, `scaling.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`, `lifecycle.csv` | a row for each contender of each table |
+//! | `tables.md` | the same as stdout |
+//! | `NAME.csv` | a row for each contender of each table |
 //! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
 //!
-//! Every race runs in a process of its own, so rows are appended; the first process begins the
-//! files.
+//! The files of rows are `races.csv`, `scaling.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`
+//! and `lifecycle.csv`. Every race runs in a process of its own, so rows are appended. The first
+//! process creates the files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The races' rows.
+/// The rows of the races.
 pub const RACES: Sheet = Sheet {
     file: "races.csv",
     columns: "race,threads,contender,mops,spread,of_first,hit_ratio,refused_ratio,resident_bytes",
@@ -42,14 +43,14 @@ pub struct Sheet {
     columns: &'static str,
 }
 
-/// Where to write.
+/// The destination of the results.
 #[derive(Clone, Default)]
 pub struct Output {
     folder: Option<PathBuf>,
 }
 
 impl Output {
-    /// To a folder as well, which has to be there.
+    /// Creates an output that also writes to a folder, which has to exist.
     pub fn to(folder: PathBuf) -> Self {
         Self { folder: Some(folder) }
     }
@@ -58,7 +59,7 @@ impl Output {
         self.folder.as_deref()
     }
 
-    /// Makes the folder and begins its files.
+    /// Creates the folder and its files, with the titles of their columns.
     pub fn begin(&self) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         fs::create_dir_all(folder)?;
@@ -69,13 +70,13 @@ impl Output {
         Ok(())
     }
 
-    /// Prints Markdown.
+    /// Prints Markdown, and appends it to the folder's tables.
     pub fn print(&self, text: &str) {
         print!("{text}");
         self.append(TABLES, text);
     }
 
-    /// Adds a row.
+    /// Appends a row.
     pub fn row(&self, sheet: &Sheet, fields: &[String]) {
         self.append(sheet.file, &(fields.join(",") + "\n"));
     }

@@ -1,4 +1,4 @@
-//! Pictures of the races: a bar for each contender, and for each number of threads.
+//! Pictures of the races: a bar for each contender and each number of threads.
 
 use crate::output::Output;
 use plotters::prelude::*;
@@ -10,7 +10,7 @@ const SIZE: (u32, u32) = (900, 420);
 const SHADES: [RGBColor; 4] =
     [RGBColor(40, 90, 160), RGBColor(120, 170, 220), RGBColor(200, 120, 40), RGBColor(90, 90, 90)];
 
-/// A line of `races.csv`, as far as it is drawn.
+/// The fields of a line of `races.csv` that are drawn.
 struct Speed {
     race: String,
     threads: usize,

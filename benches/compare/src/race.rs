@@ -1,11 +1,13 @@
-//! How contenders are measured against each other.
+//! The measurement of contenders against each other.
 //!
 //! All contenders of a race live in this process, filled. They are measured in turn, slice by
-//! slice, once with each number of threads, and in another order in each round. Noise that lasts
-//! longer than a round hits everybody, so the ratios are taken within a round and their median is
-//! reported. The first round is dropped. Within a round everybody gets the same requests, which are
-//! new in every round. A slice begins when its threads have worked for a while, so that the
-//! processor's caches hold what is theirs; after it the race waits for what goes on behind it.
+//! slice, once with each number of threads. The order differs in each round. Noise that lasts
+//! longer than a round affects all contenders. So ratios are taken within a round, and their median
+//! is reported. The first round is dropped.
+//!
+//! Within a round, all contenders get the same requests, which are new in every round. A slice
+//! begins after its threads have worked for a while, so that the processor's caches hold the
+//! contender's data. After a slice, the race waits until no thread works in the background.
 //!
 //! A slice is one call through [`Racer`], so no operation inside it is dispatched dynamically.
 
@@ -23,23 +25,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Operations between two looks at the stop flag.
+/// Number of operations between two reads of the stop flag.
 const BLOCK: usize = 64;
 
-/// Inserts after which a contender that is filled does its deferred work. The shortest queue of
-/// them holds twice as many, and an entry that finds it full is dropped.
+/// Number of inserts after which a contender that is being filled does its deferred work. The
+/// shortest queue of a contender holds twice as many, and drops an entry that finds it full.
 const INSERTS_UNTIL_SETTLED: u64 = 1 << 16;
 
-/// How long the threads of a slice work before it begins.
+/// Time for which the threads of a slice work before it begins.
 const LEAD_IN: Duration = Duration::from_millis(50);
 
-/// Whole arrays of requests that the work `aside` answers before it is measured.
+/// Number of whole arrays of requests before the work `aside` is measured.
 const WARM_UP_SEATS: usize = 2;
 
-/// Keys looked at to see that a contender returns the values that belong to them.
+/// Number of keys that are read to check that a contender returns their values.
 const VERIFIED_KEYS: usize = 20_000;
 
-/// How long and how often everybody is measured.
+/// The length of a slice, the number of rounds, and the numbers of threads.
 #[derive(Clone)]
 pub struct Method {
     pub slice: Duration,
@@ -55,7 +57,7 @@ struct Runner {
     resident_bytes: usize,
 }
 
-/// What one thread needs to work on one contender, kept from slice to slice.
+/// The state of one thread that works on one contender. It is kept from slice to slice.
 pub struct Seat {
     samples: Arc<[u32]>,
     cursor: usize,
@@ -80,14 +82,14 @@ impl Seat {
         }
     }
 
-    /// Starts with requests that no contender has seen. Repeated ones would be a loop, which some
-    /// policies learn.
+    /// Starts with requests that no contender has seen. Repeated requests would be a loop, which
+    /// some policies learn.
     fn begin(&mut self, samples: &Arc<[u32]>) {
         self.samples = samples.clone();
         self.cursor = 0;
     }
 
-    /// The next block of requests; starts over at the end.
+    /// Returns the next block of requests. Starts over at the end.
     #[inline(always)]
     fn next_block(&mut self) -> [u32; BLOCK] {
         let at = self.cursor;
@@ -96,7 +98,7 @@ impl Seat {
     }
 }
 
-/// What one thread did in one slice.
+/// The counts of one thread in one slice.
 #[derive(Clone, Copy, Default)]
 pub struct Tally {
     ops: u64,
@@ -117,9 +119,9 @@ impl Tally {
     }
 }
 
-/// A contender behind one dynamic call per slice.
+/// A contender with one dynamic call for each slice.
 pub trait Racer: Send + Sync {
-    /// Does blocks of `kind` until `stop`.
+    /// Performs blocks of `kind` until `stop` returns `true`.
     fn run(&self, kind: Kind, seat: &mut Seat, stop: &dyn Fn() -> bool) -> Tally;
     fn insert(&self, key: &[u8], value: &[u8]) -> bool;
     fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool;
@@ -179,7 +181,8 @@ impl<C: Contender> Racer for Seated<C> {
     }
 }
 
-/// A key whose length the compiler cannot know, as in a program that takes keys of any length.
+/// Returns a key whose length the compiler cannot know, as in a program that accepts keys of any
+/// length.
 #[inline(always)]
 fn opaque(key: &[u8; KEY_LEN]) -> &[u8] {
     black_box(key.as_slice())
@@ -215,7 +218,8 @@ fn load_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
     tally.reads += BLOCK as u64;
 }
 
-/// Every `UPDATE_EVERY`-th operation is an update, all others are reads.
+/// Performs a block in which every `UPDATE_EVERY`-th operation is an update, and all others are
+/// reads.
 #[inline(never)]
 fn mixed_block<C: Contender, const UPDATE_EVERY: u32>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
     for index in seat.next_block() {
@@ -265,11 +269,11 @@ fn insert_block<C: Contender>(cache: &C, seat: &mut Seat, tally: &mut Tally) {
 /// The measurements of one contender over the rounds of a race.
 pub struct Score {
     pub name: &'static str,
-    /// Operations per second, one per round that counts.
+    /// Operations per second, in each round that counts.
     pub speeds: Vec<f64>,
-    /// `None` where nothing is read.
+    /// The hit ratio, or `None` if nothing is read.
     pub hit_ratio: Option<f64>,
-    /// Share of the inserts that the contender refused.
+    /// The share of inserts that the contender refused.
     pub refused_ratio: f64,
     pub resident_bytes: usize,
 }
@@ -286,14 +290,14 @@ impl Score {
     }
 }
 
-/// What all contenders did with one number of threads, in the same order.
+/// The results of all contenders with one number of threads, in the same order.
 struct Heat {
     threads: usize,
     speeds: Vec<Vec<f64>>,
     totals: Vec<Tally>,
 }
 
-/// Fills `names` and races them at `work`; returns each number of threads with everybody's scores.
+/// Fills the contenders, and races them at `work`. Returns all scores for each number of threads.
 pub fn race(work: &Work, names: &[&'static str], method: &Method) -> Vec<(usize, Vec<Score>)> {
     let most_threads = method.threads.iter().copied().max().unwrap_or(1);
     let mut draws = 0;
@@ -336,14 +340,14 @@ pub fn race(work: &Work, names: &[&'static str], method: &Method) -> Vec<(usize,
     heats.into_iter().map(scored).collect()
 }
 
-/// The numbers below `count` in an order that nobody can have planned for.
+/// Returns the numbers below `count` in a random order.
 pub fn shuffled(count: usize, random: &mut SmallRng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(random);
     order
 }
 
-/// Builds a contender, brings it into the state in which it is measured and weighs it.
+/// Builds a contender, brings it into the state in which it is measured, and measures its memory.
 fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
     let begin = Instant::now();
     let before = resident::bytes();
@@ -356,9 +360,9 @@ fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
                 run_blocks(&*racer, work.kind, seat, seat.samples.len() / BLOCK);
             }
         }
-        // Twice what fits, so that everything that is written twice was written twice.
+        // Twice what fits, so that the space of the first entries has been used again.
         Kind::Insert => run_blocks(&*racer, work.kind, &mut seats[0], 2 * work.keys / BLOCK),
-        // As many updates as keys, so that a log has come round.
+        // As many updates as keys, so that a log has wrapped around.
         Kind::Half | Kind::Update => {
             fill(&*racer, work);
             run_blocks(&*racer, Kind::Update, &mut seats[0], work.keys / BLOCK);
@@ -372,7 +376,8 @@ fn prepare(name: &'static str, work: &Work, samples: &[Arc<[u32]>]) -> Runner {
     Runner { name, racer, seats, resident_bytes }
 }
 
-/// Inserts every key of `work`, and takes care that none is lost on the way.
+/// Inserts every key of `work`. The contender does its deferred work meanwhile, so that no entry is
+/// lost.
 pub fn fill(racer: &dyn Racer, work: &Work) {
     let mut value = blank_value(work.value_len);
     for index in 0..work.keys as u64 {
@@ -393,19 +398,19 @@ fn run_blocks(racer: &dyn Racer, kind: Kind, seat: &mut Seat, blocks: usize) {
     });
 }
 
-/// Sees that hits return the value that belongs to their key, and that there are any. The floor of
-/// writes cannot be asked.
+/// Checks that hits return the value of their key, and that there are hits. The write floor cannot
+/// be read.
 ///
 /// # Panics
 ///
-/// If a contender returns anything else.
+/// Panics if a contender returns another value, or has no hits.
 fn verify(name: &str, racer: &dyn Racer, work: &Work, seat: &Seat) {
     if work.kind == Kind::Insert && contenders::is_floor(name) {
         return;
     }
     let mut expected = blank_value(work.value_len);
     let mut out = Vec::new();
-    // Some keep the first of many keys that nobody asks for, others the last.
+    // Some contenders keep the first of many keys that are never read, others the last.
     let keys = if work.kind == Kind::Insert { seat.first_new_key..seat.next_new_key } else { 0..work.keys as u64 };
     let step = ((keys.end - keys.start) as usize).div_ceil(VERIFIED_KEYS);
     let mut hits = 0;
@@ -419,7 +424,8 @@ fn verify(name: &str, racer: &dyn Racer, work: &Work, seat: &Seat) {
     assert!(hits > 0, "{name} has lost everything");
 }
 
-/// Runs one contender for `length` on `threads` threads; returns operations per second and sums.
+/// Runs one contender for `length` on `threads` threads. Returns operations per second, and the
+/// sums of all counts.
 fn slice(work: &Work, runner: &mut Runner, threads: usize, length: Duration) -> (f64, Tally) {
     let ready = AtomicUsize::new(0);
     let go = AtomicBool::new(false);

@@ -1,11 +1,11 @@
-//! The tables, in Markdown.
+//! The tables in Markdown.
 
 use crate::output::{Output, RACES};
 use crate::race::Score;
 use crate::works::Work;
 use std::fmt::Write;
 
-/// Prints what a race with this many threads gave.
+/// Prints the results of a race with this number of threads.
 ///
 /// The columns `of bytecache` and `of floor` are medians of ratios within rounds: 2.00 is twice as
 /// fast.
@@ -54,24 +54,25 @@ pub fn print_race(output: &Output, work: &Work, threads: usize, scores: &[Score]
     output.print(&text);
 }
 
-/// Who refused inserts, in a paragraph for each.
+/// Returns a paragraph for each contender that refused inserts.
 pub fn refusals(scores: &[Score]) -> String {
     let refusing = scores.iter().filter(|score| score.refused_ratio > 0.0);
     refusing.map(|score| format!("{} refused {:.4} of its inserts.\n\n", score.name, score.refused_ratio)).collect()
 }
 
-/// The distance of the quartiles over the median.
+/// Returns the distance of the quartiles divided by the median.
 pub fn spread(speeds: &[f64]) -> f64 {
     (quantile(speeds, 0.75) - quantile(speeds, 0.25)) / quantile(speeds, 0.5)
 }
 
-/// The median over rounds of the ratio of two contenders within the round.
+/// Returns the median over rounds of the ratio of two contenders' speeds within a round.
 pub fn paired_ratio(speeds: &[f64], other: &[f64]) -> f64 {
     let ratios: Vec<f64> = speeds.iter().zip(other).map(|(a, b)| a / b).collect();
     quantile(&ratios, 0.5)
 }
 
-/// The value below which this share of `values` lies, interpolated; NaN if there are none.
+/// Returns the value below which this share of `values` lies, interpolated, or NaN if there are
+/// none.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

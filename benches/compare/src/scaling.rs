@@ -1,11 +1,11 @@
-//! How speeds grow with the number of threads.
+//! Speeds by the number of threads.
 //!
-//! Reads, half reads and half updates, and updates only; each of uniform and of Zipf keys. All keys
-//! are there and all fit. The numbers of threads are powers of two up to the cores of this machine,
-//! but one and two in any case. The speed-up is the speed of the most threads over that of one,
-//! taken within a round.
+//! The operations are reads, half reads and half updates, or only updates. Each has uniform keys
+//! and Zipf keys. All keys are present, and all fit. The numbers of threads are powers of two up to
+//! the number of cores, and one and two in any case. The speed-up is the speed with the most
+//! threads divided by that with one, taken within a round.
 //!
-//! Each of the six tables is a race of its own ([`PARTS`]); the race `scaling` stands for all of
+//! Each of the six tables is a race of its own ([`PARTS`]). The race `scaling` stands for all of
 //! them.
 
 use crate::contenders;
@@ -19,7 +19,7 @@ use std::thread;
 /// The name that stands for all parts.
 pub const NAME: &str = "scaling";
 
-/// The races by their names.
+/// The name, the kind and the distribution of keys of each race.
 const PARTS: [(&str, Kind, Skew); 6] = [
     ("scaling-reads-uniform", Kind::Read, Skew::Uniform),
     ("scaling-reads-zipf", Kind::Read, Skew::Zipf(0.99)),
@@ -32,17 +32,17 @@ const PARTS: [(&str, Kind, Skew); 6] = [
 const KEYS: usize = 1_000_000;
 const VALUE_LEN: usize = 256;
 
-/// Numbers of threads, as far as there are cores for them.
+/// Numbers of threads that are measured if there are as many cores.
 const THREADS: [usize; 5] = [1, 2, 4, 8, 16];
 
-/// Threads that are measured even if there are fewer cores.
+/// Number of threads that is measured even if there are fewer cores.
 const LEAST_THREADS: usize = 2;
 
-/// A hit ratio below this, where everything fits, is mentioned: the speed is partly that of misses
-/// then.
+/// Hit ratio below which a contender is mentioned, although everything fits. Its speed is then
+/// partly that of misses.
 const FULL_HIT_RATIO: f64 = 0.9995;
 
-/// The races that `name` stands for.
+/// Returns the races that `name` stands for.
 pub fn parts(name: String) -> Vec<String> {
     if name != NAME {
         return vec![name];
@@ -50,13 +50,14 @@ pub fn parts(name: String) -> Vec<String> {
     PARTS.iter().map(|(part, ..)| part.to_string()).collect()
 }
 
-/// The work of the part called `name` with its number of keys divided by `scale`.
+/// Returns the work of the part called `name`, with its number of keys divided by `scale`. Returns
+/// `None` if there is no such part.
 pub fn part(name: &str, scale: usize) -> Option<Work> {
     let (name, kind, skew) = PARTS.into_iter().find(|(part, ..)| *part == name)?;
     Some(Work::fitting(name, kind, skew, KEYS, VALUE_LEN, scale))
 }
 
-/// Races at one part and prints its table.
+/// Runs the race of one part, and prints its table.
 pub fn print_part(output: &Output, work: &Work, names: &[&'static str], method: &Method) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let method = Method { threads: thread_counts(cores), ..method.clone() };
@@ -69,8 +70,8 @@ fn thread_counts(cores: usize) -> Vec<usize> {
     THREADS.into_iter().filter(|&threads| threads <= cores.max(LEAST_THREADS)).collect()
 }
 
-/// Everybody but the floors. Where only writes count, bytecache is there with a fixed number of
-/// shards too.
+/// Returns all names except the floors. If only writes count, bytecache also races with a fixed
+/// number of shards.
 fn racing(names: &[&'static str], kind: Kind) -> Vec<&'static str> {
     let mut racing: Vec<&str> = names.iter().copied().filter(|name| !contenders::is_floor(name)).collect();
     if let Some(place) = racing.iter().position(|&name| name == "bytecache")
@@ -132,7 +133,7 @@ fn write_rows(output: &Output, work: &Work, standings: &[(usize, Vec<Score>)]) {
     }
 }
 
-/// How many times as fast as `one` it is.
+/// Returns the speed of `score` divided by that of `one`.
 fn speed_up(score: &Score, one: &Score) -> f64 {
     paired_ratio(&score.speeds, &one.speeds)
 }

@@ -1,8 +1,8 @@
-//! What is asked of a contender: the works, their keys and values, and the order of the requests.
+//! The works of the contenders: their keys and values, and the order of the requests.
 //!
-//! A key is 24 bytes made from its index by a few multiplications, the same for everybody and
-//! cheap enough to be made inside the measured loop. The indices are drawn before the race into
-//! one array per thread, so that no contender pays for the distribution.
+//! A key has 24 bytes, which a few multiplications make from its index. Keys are the same for all
+//! contenders, and cheap enough to be made inside the measured loop. The indices are drawn before
+//! the race into an array for each thread, so that no contender pays for the distribution.
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use rand_distr::{Distribution, Zipf};
@@ -11,26 +11,26 @@ use std::sync::Arc;
 /// Length of every key in bytes.
 pub const KEY_LEN: usize = 24;
 
-/// Keys that one call of `get_many` asks for.
+/// Number of keys in one call of `get_many`.
 pub const BATCH: usize = 16;
 
-/// Requests drawn per thread. A power of two and a multiple of every block length.
+/// Number of requests for each thread. It is a power of two and a multiple of every block length.
 const SAMPLES: usize = 1 << 22;
 
 /// Byte limit of the cache in the work `insert`.
 const INSERT_LIMIT_BYTES: usize = 256 << 20;
 
-/// Bytes per entry granted above key and value where everything has to fit.
+/// Bytes for each entry beyond key and value, in works in which everything has to fit.
 const FITS_OVERHEAD_BYTES: usize = 64;
 
-/// What one operation of a work does.
+/// The operation of a work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A read of a key that is there.
+    /// A read of a key that is present.
     Read,
-    /// Reads of sixteen keys that are there; each counts as an operation.
+    /// A read of sixteen keys that are present. Each key counts as an operation.
     ReadMany,
-    /// A read of a key that is there, by the call that would load it.
+    /// A read of a key that is present, by the call that would load it.
     Load,
     /// Nine reads, then an update of the same size.
     Mixed,
@@ -38,38 +38,39 @@ pub enum Kind {
     Half,
     /// An update of the same size.
     Update,
-    /// A read; a miss is filled.
+    /// A read, and an insert after a miss.
     Aside,
-    /// The insert of a key that was never seen.
+    /// An insert of a new key.
     Insert,
 }
 
 impl Kind {
-    /// Whether every key is inserted before the race and has to stay.
+    /// Returns `true` if every key is inserted before the race and has to stay.
     pub fn fits(self) -> bool {
         !matches!(self, Kind::Aside | Kind::Insert)
     }
 }
 
-/// How the keys of the requests are drawn.
+/// The distribution of the requested keys.
 #[derive(Clone, Copy)]
 pub enum Skew {
     Uniform,
     Zipf(f64),
 }
 
-/// One race: what is stored, what is asked for, and how much room there is.
+/// One race: the entries, the requests, and the limit.
 #[derive(Clone)]
 pub struct Work {
     pub name: &'static str,
     pub kind: Kind,
     pub skew: Skew,
-    /// Distinct keys that are asked for; for `insert`, the entries that fit.
+    /// The number of distinct keys that are requested. For `insert`, the number of entries that
+    /// fit.
     pub keys: usize,
     pub value_len: usize,
-    /// What the contenders are told as their limit: bytes of keys and values.
+    /// The limit of the contenders, in bytes of keys and values.
     pub max_bytes: usize,
-    /// Entries a contender may expect to hold.
+    /// The number of entries that a contender may expect to hold.
     pub expected_entries: usize,
 }
 
@@ -78,7 +79,8 @@ impl Work {
     pub const NAMES: [&str; 10] =
         ["hot", "uniform", "small", "large", "mixed", "aside", "insert", "hot-many", "uniform-many", "hot-load"];
 
-    /// The work called `name` with its number of keys divided by `scale`.
+    /// Returns the work called `name`, with its number of keys divided by `scale`. Returns `None`
+    /// if there is no such work.
     pub fn named(name: &str, scale: usize) -> Option<Work> {
         use Kind::{Aside, Insert, Load, Mixed, Read, ReadMany};
         use Skew::{Uniform, Zipf};
@@ -106,14 +108,14 @@ impl Work {
         Some(work)
     }
 
-    /// A work whose contenders have room for every key.
+    /// Creates a work whose contenders have room for every key.
     pub fn fitting(name: &'static str, kind: Kind, skew: Skew, keys: usize, value_len: usize, scale: usize) -> Work {
         let keys = keys / scale;
         let max_bytes = keys * (KEY_LEN + value_len + FITS_OVERHEAD_BYTES) / 4 * 5;
         Work { name, kind, skew, keys, value_len, max_bytes, expected_entries: keys }
     }
 
-    /// A work whose contenders have to evict.
+    /// Creates a work whose contenders have to evict.
     pub fn bounded(
         name: &'static str,
         kind: Kind,
@@ -126,12 +128,12 @@ impl Work {
         Work { name, kind, skew, keys, value_len, max_bytes, expected_entries }
     }
 
-    /// Key and value bytes of one entry.
+    /// Returns the key and value bytes of one entry.
     pub fn payload_bytes(&self) -> usize {
         KEY_LEN + self.value_len
     }
 
-    /// The work in words, for the heading of its tables.
+    /// Returns a description of the work for the heading of its tables.
     pub fn describe(&self) -> String {
         let skew = match self.skew {
             _ if self.kind == Kind::Insert => String::from("new keys only"),
@@ -156,8 +158,8 @@ impl Work {
         )
     }
 
-    /// The requests of one thread in one round: indices of keys, the popular ones scattered. Every
-    /// number of `draw` has its own.
+    /// Returns the requests of one thread in one round, as indices of keys. Popular keys are
+    /// scattered. Each number of `draw` has requests of its own.
     pub fn samples(&self, draw: usize) -> Arc<[u32]> {
         if self.kind == Kind::Insert {
             return Arc::from([]);
@@ -175,7 +177,7 @@ impl Work {
     }
 }
 
-/// The key with this index. Different indices have different keys.
+/// Returns the key with this index. Different indices have different keys.
 #[inline(always)]
 pub fn key_of(index: u64) -> [u8; KEY_LEN] {
     let a = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -188,21 +190,21 @@ pub fn key_of(index: u64) -> [u8; KEY_LEN] {
     key
 }
 
-/// A value of `len` bytes that [`stamp`] makes belong to a key.
+/// Returns a value of `len` bytes, which [`stamp`] assigns to a key.
 pub fn blank_value(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + 3) as u8).collect()
 }
 
-/// Makes `value` the one that belongs to the key with this index.
+/// Turns `value` into the value of the key with this index.
 #[inline(always)]
 pub fn stamp(value: &mut [u8], index: u64) {
     value[..8].copy_from_slice(&index.to_le_bytes());
 }
 
-/// A permutation of `0..n` that leaves neighbours far apart.
+/// Maps `rank` by a permutation of `0..n` that leaves neighbours far apart.
 ///
-/// Mixes within the next power of two and walks on until it is back inside `0..n`; the walk ends
-/// because the mixing is a permutation there.
+/// Mixes within the next power of two, again and again until the result is inside `0..n`. The loop
+/// ends because the mixing is a permutation there.
 fn scattered(rank: u64, n: u64) -> u64 {
     let bits = (64 - (n - 1).leading_zeros()).max(2);
     let mask = (1u64 << bits) - 1;

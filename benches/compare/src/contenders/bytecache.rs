@@ -13,7 +13,7 @@ impl Bytecache {
         Self::built(builder(work).policy(policy))
     }
 
-    /// With this many shards whatever the number of cores, a power of two.
+    /// Creates a cache with this number of shards, a power of two, whatever the number of cores.
     pub fn with_shards(work: &Work, shards: usize) -> Self {
         Self::built(builder(work).shards(shards))
     }

@@ -1,4 +1,4 @@
-//! foyer-memory with its S3-FIFO. A read returns a counted handle on the entry, so the value needs
+//! foyer-memory with its S3-FIFO. A read returns a counted handle of the entry, so the value needs
 //! no count of its own and is a `Box<[u8]>`.
 
 use super::{Contender, copy_into, shard_count};

@@ -1,5 +1,5 @@
-//! moka and quick_cache for the works that load: with keys that their calls make from a borrowed
-//! one on a miss, which have to be `Vec`s for that.
+//! moka and quick_cache for the works that load. On a miss, their calls make a key from a borrowed
+//! one, so their keys have to be `Vec`s.
 
 use super::quick_cache::{ByteCache, byte_cache};
 use super::{Contender, copy_into};
@@ -28,7 +28,7 @@ impl Contender for Moka {
 
     #[inline(always)]
     fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
-        // `get_with_by_ref` for loads that may fail, as the others' are.
+        // The variant of `get_with_by_ref` for loads that may fail, like those of the others.
         self.0.try_get_with_by_ref(key, || Err(())).is_ok_and(|value| is_copied(&value, out))
     }
 

@@ -1,8 +1,8 @@
 //! The caches that race, each behind [`Contender`], and their names.
 //!
-//! Everybody stores a copy of key and value and hands the value out by copying it into a reused
-//! `Vec`, by the cheapest read that its API has. Peers whose default hasher is SipHash or XXH64
-//! and can be replaced get aHash, so that nobody loses a race over the hash function.
+//! Every contender stores a copy of key and value. It returns a value by copying it into a reused
+//! `Vec`, with the cheapest read of its API. If a contender's default hasher is SipHash or XXH64
+//! and can be replaced, it gets aHash. So no contender loses a race because of its hash function.
 
 mod bytecache;
 mod foyer;
@@ -21,18 +21,18 @@ use ::bytecache::Policy;
 use std::hint::black_box;
 use std::time::Duration;
 
-/// A cache of bytes as the works see it.
+/// A cache of bytes, with the operations of the works.
 pub trait Contender: Send + Sync + 'static {
-    /// Replaces the contents of `out` by the value under `key`; false if there is none.
+    /// Replaces the contents of `out` by the value under `key`. Returns `false` if there is none.
     fn get_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool;
 
-    /// Stores `value` under `key`; false if the cache refused.
+    /// Stores `value` under `key`. Returns `false` if the cache refused.
     fn insert(&self, key: &[u8], value: &[u8]) -> bool;
 
-    /// Whether `key` is there, asked so that no contents change.
+    /// Returns `true` if `key` is present, by a call that changes no contents.
     fn contains(&self, key: &[u8]) -> bool;
 
-    /// Reads every key as [`get_into`](Self::get_into) does; returns the number of hits.
+    /// Reads every key like [`get_into`](Self::get_into). Returns the number of hits.
     #[inline(always)]
     fn get_many_into(&self, keys: &[&[u8]], out: &mut Vec<u8>) -> u64 {
         let mut hits = 0;
@@ -43,19 +43,19 @@ pub trait Contender: Send + Sync + 'static {
         hits
     }
 
-    /// Like [`get_into`](Self::get_into), by the call that would load the value; false if it was
-    /// not there. Only asked of those who [take part](takes_part).
+    /// Like [`get_into`](Self::get_into), but by the call that would load the value. Returns
+    /// `false` if the value was absent. Called only for contenders that [take part](takes_part).
     fn load_into(&self, key: &[u8], out: &mut Vec<u8>) -> bool {
         unreachable!("it has no such call: {key:?}, {out:?}")
     }
 
-    /// Stores an entry that expires after `ttl`; false from those who have no lifetimes for single
-    /// entries.
+    /// Stores an entry that expires after `ttl`. Returns `false` if the contender has no lifetimes
+    /// for single entries.
     fn insert_expiring(&self, _key: &[u8], _value: &[u8], _ttl: Duration) -> bool {
         false
     }
 
-    /// Removes everything; false if there is no such call.
+    /// Removes all entries. Returns `false` if the contender has no such call.
     fn clear(&self) -> bool {
         false
     }
@@ -64,7 +64,7 @@ pub trait Contender: Send + Sync + 'static {
     fn settle(&self) {}
 }
 
-/// All names that `--contenders` takes, in the order of the tables.
+/// All names that `--contenders` accepts, in the order of the tables.
 pub const NAMES: [&str; 15] = [
     "bytecache",
     "bytecache-16",
@@ -83,12 +83,12 @@ pub const NAMES: [&str; 15] = [
     "floor-4k",
 ];
 
-/// Those that race when nothing is asked for.
+/// The names that race by default.
 pub const DEFAULT_NAMES: [&str; 9] =
     ["bytecache", "quick_cache", "moka", "foyer", "tinyufo", "segcache", "stretto", "lru", "floor"];
 
-/// Returns `true` if `name` takes part in works of this kind. The floor knows reads and inserts
-/// only; not everybody can load.
+/// Returns `true` if `name` takes part in works of this kind. The floor has only reads and inserts,
+/// and not every contender can load.
 pub fn takes_part(name: &str, kind: Kind) -> bool {
     match kind {
         Kind::Load => ["bytecache", "quick_cache", "moka"].iter().any(|loads| name.starts_with(loads)),
@@ -99,13 +99,13 @@ pub fn takes_part(name: &str, kind: Kind) -> bool {
     }
 }
 
-/// Returns `true` if `name` keeps its limit as fast as entries come in. The floor has none, and
-/// stretto falls behind ([why](stretto)).
+/// Returns `true` if `name` keeps within its limit as fast as entries come in. The floor has no
+/// limit, and stretto falls behind ([why](stretto)).
 pub fn evicts(name: &str) -> bool {
     !is_floor(name) && name != "stretto"
 }
 
-/// Those of `names` that evict, each in the form that takes the least memory.
+/// Returns the names that evict, each in the form that takes the least memory.
 pub fn compact(names: &[&'static str]) -> impl Iterator<Item = &'static str> {
     names.iter().filter(|name| evicts(name)).map(|&name| if name == "tinyufo" { "tinyufo-compact" } else { name })
 }
@@ -115,11 +115,11 @@ pub fn is_floor(name: &str) -> bool {
     name.starts_with("floor")
 }
 
-/// Builds the contender called `name` for `work`, still empty unless it is a read floor.
+/// Builds the contender called `name` for `work`. It is empty unless it is a read floor.
 ///
 /// # Panics
 ///
-/// If `name` is not one of [`NAMES`].
+/// Panics if `name` is not one of [`NAMES`].
 pub fn build(name: &str, work: &Work) -> Box<dyn Racer> {
     match name {
         "quick_cache" if work.kind == Kind::Load => Box::new(Seated(loading::QuickCache::for_work(work))),
@@ -151,7 +151,8 @@ fn floor(work: &Work, pages: Pages) -> Box<dyn Racer> {
     }
 }
 
-/// Shards of the caches that leave the choice to the user: four per core, a power of two.
+/// Returns the number of shards for caches that leave it to the user: four per core, rounded up to
+/// a power of two.
 pub fn shard_count() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (4 * cores).next_power_of_two()

@@ -35,7 +35,7 @@ impl Contender for Moka {
     }
 
     fn clear(&self) -> bool {
-        // It only marks what is there; the entries go with its housekeeping.
+        // The call only marks the entries. Housekeeping removes them.
         self.0.invalidate_all();
         self.0.run_pending_tasks();
         true

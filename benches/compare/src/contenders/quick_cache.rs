@@ -1,4 +1,5 @@
-//! quick_cache: sharded, Clock-PRO-like. A read clones the value, so values are `Arc<[u8]>`.
+//! quick_cache: sharded, with a policy like Clock-PRO. A read clones the value, so values are
+//! `Arc<[u8]>`.
 
 use super::{Contender, copy_into};
 use crate::works::Work;

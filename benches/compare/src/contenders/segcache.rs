@@ -1,41 +1,44 @@
-//! segcache: segments that are filled and evicted whole, an index that neither grows nor chains.
+//! segcache: segments that are filled and evicted as a whole, and an index that neither grows nor
+//! chains.
 
 use super::{Contender, copy_into};
 use crate::works::{Kind, Work};
 use ::segcache::{Policy, Value};
 use std::time::Duration;
 
-/// Bytes of a segment, the crate's default; and in a heap that would have few of them, so that
-/// eviction has a choice.
+/// Bytes of a segment: the crate's default. If a heap would have few of them, its segments are
+/// smaller, so that eviction has a choice.
 const SEGMENT_BYTES: usize = 1 << 20;
 const FEW_SEGMENTS: usize = 64;
 const SMALL_SEGMENT_BYTES: usize = 128 << 10;
 
-/// Header, checksum and rounding of one item.
+/// Bytes of the header, the checksum and the rounding of one item.
 const ITEM_OVERHEAD_BYTES: usize = 20;
 
-/// Share of the index's slots that may be used before inserts are refused too often.
+/// Share of the index's slots that can be used before too many inserts are refused.
 const INDEX_LOAD: f64 = 0.5;
 
 pub struct Segcache(::segcache::Segcache);
 
 impl Segcache {
-    /// With merging eviction, the one of the Segcache paper.
+    /// Creates a cache with merging eviction, which the Segcache paper describes.
     pub fn merging(work: &Work) -> Self {
         Self::with_policy(work, Policy::Merge { max: 8, merge: 4, compact: 2 })
     }
 
-    /// With its S3-FIFO. Its admission pool evicts even while there are free segments, so in works
-    /// where everything has to fit the pool gets as large as the cache. With a dozen segments it
-    /// copies popular items around almost for ever: do not scale its races down.
+    /// Creates a cache with segcache's S3-FIFO. Its admission pool evicts even if there are free
+    /// segments. So the pool is as large as the cache in works in which everything has to fit.
+    ///
+    /// With a dozen segments it copies popular items almost without end, so its races must not be
+    /// scaled down.
     pub fn s3_fifo(work: &Work) -> Self {
         let admission_ratio = if work.kind.fits() { 1.0 } else { 0.1 };
         Self::with_policy(work, Policy::S3Fifo { admission_ratio })
     }
 
     fn with_policy(work: &Work, policy: Policy) -> Self {
-        // The heap is populated at once, so it is no larger than the work needs. Updates leave dead
-        // items behind, which takes room.
+        // The heap is populated at once, so it is only as large as the work needs. Updates leave
+        // dead items behind, which take room.
         let heap_bytes = if matches!(work.kind, Kind::Read | Kind::ReadMany) {
             let item_bytes = work.payload_bytes() + ITEM_OVERHEAD_BYTES;
             work.expected_entries * item_bytes / 8 * 9 + 16 * SEGMENT_BYTES

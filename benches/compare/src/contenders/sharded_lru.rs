@@ -1,4 +1,5 @@
-//! What many programs have: the `lru` crate under one mutex per shard, its bytes counted by hand.
+//! The cache of many programs: the `lru` crate with a mutex for each shard, and a manual count of
+//! bytes.
 
 use super::{Contender, copy_into, shard_count};
 use crate::works::Work;
@@ -53,7 +54,7 @@ impl Contender for ShardedLru {
     fn insert(&self, key: &[u8], value: &[u8]) -> bool {
         let entry_bytes = key.len() + value.len();
         let (key, value) = (Bytes::from(key), Bytes::from(value));
-        // What leaves, mostly one entry, is freed after the lock.
+        // Mostly one entry leaves. The last one that leaves is freed outside the lock.
         let mut leaving = None;
         let mut shard = self.shard(&key).lock();
         shard.bytes += entry_bytes;

@@ -1,24 +1,27 @@
-//! stretto: TinyLFU admission and sampled LFU behind locked hash tables. A read returns a guard on
+//! stretto: TinyLFU admission and sampled LFU behind locked hash tables. A read returns a guard of
 //! the value, so the value needs no count of its own and is a `Box<[u8]>`.
 //!
 //! It stores two 64-bit hashes in place of the key and compares nothing else.
 //!
-//! An insert is in its table at once. One thread of its own admits it later or takes it out again,
-//! and another counts the reads: in races of fewer threads than cores they have cores for
-//! themselves.
+//! An insert is in its table at once. A thread of stretto admits the entry later or removes it
+//! again, and another thread counts the reads. In races with fewer threads than cores, these
+//! threads have cores of their own.
 //!
-//! # Not where entries are evicted
+//! # Not in races that evict
 //!
 //! Each eviction goes through all entries to draw five of them (`SampledLFU::fill_sample` in
-//! 0.9.0): 10 us with 1,000 entries, 0.1 ms with 10,000, 3 ms with 400,000. Up to 131,000 inserts
-//! wait for that in a queue, and their entries are in the cache meanwhile; an insert that finds the
-//! queue full is dropped. With room for 25,000 entries and new keys coming in as fast as it takes
-//! them it held 156,000. So it hit 0.76 to 0.84 in `aside --scale 16`, where moka hit 0.66, and it
-//! took 93 s to come to rest before it could be measured; the full `aside` has room for 16 times as
-//! many entries. Waiting after every few inserts keeps the limit, but a replay of `hit-ratio` takes
-//! minutes to an hour then. That is no race against caches that keep it.
+//! 0.9.0). This takes 10 us with 1,000 entries, 0.1 ms with 10,000, and 3 ms with 400,000. Up to
+//! 131,000 inserts wait for it in a queue, and their entries are in the cache meanwhile. An insert
+//! that finds the queue full is dropped.
 //!
-//! Where everything fits it is filled with pauses (`race::fill`) and then keeps every entry.
+//! With room for 25,000 entries, and with new keys as fast as it accepts them, it held 156,000. So
+//! it hit 0.76 to 0.84 in `aside --scale 16`, where moka hit 0.66. It took 93 s to come to rest
+//! before it could be measured, and the full `aside` has room for 16 times as many entries.
+//!
+//! Waiting after every few inserts keeps it within its limit. But then a replay of `hit-ratio`
+//! takes minutes to an hour. So it does not race against caches that keep within their limits.
+//!
+//! If everything fits, it is filled with pauses (`race::fill`), and then keeps every entry.
 
 use super::{Contender, copy_into};
 use crate::works::{KEY_LEN, Work};
@@ -27,11 +30,11 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// Counters for each entry that fits, as its documentation recommends.
+/// Number of counters for each entry that fits, as its documentation recommends.
 const COUNTERS_PER_ENTRY: usize = 10;
 
-/// The key as a type of its own: it hashes as a slice does and costs no allocation, since the cache
-/// does not keep it.
+/// A key as an array. It hashes like a slice and costs no allocation, because the cache does not
+/// keep it.
 type Key = [u8; KEY_LEN];
 type Value = Box<[u8]>;
 
@@ -87,7 +90,7 @@ impl Stretto {
     }
 }
 
-/// The key as the type that the cache takes.
+/// Returns the key as the type that the cache accepts.
 #[inline(always)]
 fn sized(key: &[u8]) -> Key {
     key.try_into().expect("keys of 24 bytes")
@@ -106,7 +109,7 @@ impl Contender for Stretto {
         self.insert_expiring(key, value, Duration::ZERO)
     }
 
-    /// Entries whose `ttl` is zero do not expire.
+    /// Stores an entry that expires after `ttl`, or never if `ttl` is zero.
     #[inline(always)]
     fn insert_expiring(&self, key: &[u8], value: &[u8], ttl: Duration) -> bool {
         let cost = (key.len() + value.len()) as i64;
@@ -117,7 +120,8 @@ impl Contender for Stretto {
         self.0.clear().is_ok()
     }
 
-    /// Counts as a use, which changes what is evicted later but not what is there.
+    /// Returns `true` if the key is present. The call counts as a use, which changes later
+    /// evictions, but not the contents.
     fn contains(&self, key: &[u8]) -> bool {
         self.0.get(key).is_some()
     }

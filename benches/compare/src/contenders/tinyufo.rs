@@ -12,13 +12,13 @@ impl TinyUfo {
         Self(::tinyufo::TinyUfo::new(work.max_bytes, work.expected_entries))
     }
 
-    /// With its tables for less memory and slower reads.
+    /// Creates a cache with tables that take less memory and are slower to read.
     pub fn compact(work: &Work) -> Self {
         Self(::tinyufo::TinyUfo::new_compact(work.max_bytes, work.expected_entries))
     }
 }
 
-/// The key as the type that TinyUFO hashes; it borrows no slices.
+/// Returns the key as the type that TinyUFO hashes. It does not borrow keys as slices.
 #[inline(always)]
 fn sized(key: &[u8]) -> [u8; KEY_LEN] {
     key.try_into().expect("keys of 24 bytes")
@@ -39,7 +39,8 @@ impl Contender for TinyUfo {
         true
     }
 
-    /// Counts as a use, which changes what is evicted later but not what is there.
+    /// Returns `true` if the key is present. The call counts as a use, which changes later
+    /// evictions, but not the contents.
     fn contains(&self, key: &[u8]) -> bool {
         self.0.get(&sized(key)).is_some()
     }
