@@ -156,7 +156,7 @@ impl Readers {
         let first = whole(found.value);
         thread::yield_now();
         // A second access, for loom to see.
-        assert_eq!(self.ring.entry(found.live).value, bytes(first));
+        assert_eq!(self.ring.arena().entry(found.live).value, bytes(first));
         Some(first)
     }
 

@@ -43,19 +43,20 @@ impl Readers {
     /// Extends an idle stamp, like `freshness_of` in `shard/idle.rs`.
     fn put_off(&self, key: u8, word: u32) {
         self.judge(key, |live, stamps| {
-            self.ring.change_idle_stamp(live, stamps, |seen| is_later(word, seen).then_some(word));
+            self.ring.arena().change_idle_stamp(live, stamps, |seen| is_later(word, seen).then_some(word));
         });
     }
 
     fn idle_stamp(&self, key: u8) -> u32 {
-        self.judge(key, |_, stamps| self.ring.stamp_at(stamps, Stamp::Idle).expect("a stamp"))
+        self.judge(key, |_, stamps| self.ring.arena().stamp_at(stamps, Stamp::Idle).expect("a stamp"))
     }
 
     /// Returns the result of `look` for the entry that a search returns in the end.
     fn judge<R>(&self, key: u8, look: impl Fn(Live<'_>, StampsAt<'_>) -> R) -> R {
         let mut slot = Slot::take();
-        let judge =
-            |live: Live<'_>, stamps: StampsAt<'_>, _| Some(look(live, stamps)).filter(|_| !self.ring.has_left(live));
+        let judge = |live: Live<'_>, stamps: StampsAt<'_>, _| {
+            Some(look(live, stamps)).filter(|_| !self.ring.arena().has_left(live))
+        };
         let found = self.find(hash(key), &[key], &mut slot, || Tick::new(0), judge);
         found.expect("present throughout").1
     }

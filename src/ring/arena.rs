@@ -43,7 +43,7 @@ use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
 pub(super) const PREFETCH_LINES: usize = 6;
 
 /// The memory of one shard's ring.
-pub(super) struct Arena {
+pub(crate) struct Arena {
     base: NonNull<u8>,
     bytes: usize,
     alignment: Alignment,
@@ -113,9 +113,10 @@ impl Arena {
         start..start + self.bytes
     }
 
-    /// Returns the address of the entry at `location`.
+    /// Returns the address of the entry at `location`. A reader's slot names the entry's chunk by
+    /// it.
     #[inline(always)]
-    pub(super) fn address_of(&self, location: Location) -> usize {
+    pub(crate) fn address_of(&self, location: Location) -> usize {
         self.base.addr().get() + location.offset()
     }
 
@@ -195,10 +196,10 @@ impl Arena {
         (key as usize, value as usize)
     }
 
-    /// Returns `true` if the entry at `location` has stamps.
+    /// Returns `true` if a live entry has stamps.
     #[inline]
-    pub(super) fn has_stamps(&self, location: Location) -> bool {
-        !FirstWord(self.first_word(location).load(Ordering::Relaxed)).stamps().is_empty()
+    pub(crate) fn has_stamps(&self, live: Live<'_>) -> bool {
+        !FirstWord(self.first_word(live.location()).load(Ordering::Relaxed)).stamps().is_empty()
     }
 
     /// Returns `true` if the entry at `location` is marked dead. For the holder of the write lock.
@@ -209,7 +210,7 @@ impl Arena {
     /// Returns `true` if a live entry has been marked dead. A reader that sees the mark finds the
     /// changed lane when it searches again.
     #[inline]
-    pub(super) fn has_left(&self, live: Live<'_>) -> bool {
+    pub(crate) fn has_left(&self, live: Live<'_>) -> bool {
         // Relaxed: if the mark is set, the reader uses nothing that it has found so far, and
         // searches again. The fence of its next hold pairs with the Release of `mark_dead`. So its
         // second look at the lane does not find the dead entry.
@@ -229,13 +230,13 @@ impl Arena {
 
     /// Returns the entry at a live location.
     #[inline]
-    pub(super) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
+    pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
         self.entry_with_stamps(live).0
     }
 
     /// Returns the entry at a live location, and where its stamps are.
     #[inline(always)]
-    pub(super) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
+    pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
         let layout = self.layout(live.location());
         let start = live.location().offset();
         self.shadow.read(start, layout.charge());
@@ -258,14 +259,14 @@ impl Arena {
     /// Returns the current word of a stamp of a live entry, or `None` if the entry does not have
     /// the stamp. The idle stamp may be any word if the entry has [left](Self::has_left).
     #[inline]
-    pub(super) fn stamp_at(&self, stamps: StampsAt<'_>, stamp: Stamp) -> Option<u32> {
+    pub(crate) fn stamp_at(&self, stamps: StampsAt<'_>, stamp: Stamp) -> Option<u32> {
         let offset = stamps.offset_of(stamp)?;
         // Acquire: see `relay.rs` for the idle stamp, and `set_stamp` for the others.
         Some(if stamp == Stamp::Idle { self.idle_stamp(offset) } else { self.word(offset).load(Ordering::Acquire) })
     }
 
     /// Returns the current stamps of a live entry.
-    pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
+    pub(crate) fn stamps(&self, live: Live<'_>) -> Stamps {
         let mut stamps = Stamps::NONE;
         let (_, at) = self.entry_with_stamps(live);
         for stamp in at.set.iter() {
@@ -281,7 +282,7 @@ impl Arena {
 
     /// Changes a stamp of a live entry from `seen` to `word`. Returns `false` if the stamp is not
     /// `seen`, or if the entry does not have it. For the holder of the write lock.
-    pub(super) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
+    pub(crate) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
         let start = live.location().offset();
         let at = self.layout(live.location()).stamp_at(stamp);
         at.is_some_and(|at| {
@@ -293,7 +294,7 @@ impl Arena {
 
     /// Sets a stamp of a live entry. Returns `false` if the entry does not have it. For the holder
     /// of the write lock.
-    pub(super) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
+    pub(crate) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
         let at = self.layout(live.location()).stamp_at(stamp);
         // A swap, like the exchanges of readers: each change of a stamp reads the one before it.
         // Release: pairs with the Acquire of `stamp_at`. A thread that sees the change also sees

@@ -39,6 +39,7 @@ mod value;
 use core::mem::offset_of;
 use std::sync::Arc;
 
+use arena::Arena;
 pub(crate) use arena::{Draft, Entry, StampsAt};
 use chunk::{Chunk, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
@@ -153,6 +154,12 @@ impl Ring {
         &self.shared
     }
 
+    /// Returns the arena, which holds the bytes of the entries.
+    #[inline(always)]
+    pub(crate) fn arena(&self) -> &Arena {
+        self.shared.arena()
+    }
+
     pub(crate) fn chunk_bytes(&self) -> usize {
         1 << self.chunk_shift
     }
@@ -212,24 +219,18 @@ impl Ring {
     /// Returns the layout of an entry to be written.
     #[inline]
     pub(crate) fn layout(&self, draft: &Draft<'_>) -> Layout {
-        Layout::of(draft.key.len(), draft.value.len(), draft.stamps.present(), self.shared.arena.alignment())
+        Layout::of(draft.key.len(), draft.value.len(), draft.stamps.present(), self.arena().alignment())
     }
 
     #[inline]
     pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
-        self.shared.entry(live)
-    }
-
-    /// Returns `true` if the entry at a live location has stamps.
-    #[inline]
-    pub(crate) fn has_stamps(&self, live: Live<'_>) -> bool {
-        self.shared.arena.has_stamps(live.location())
+        self.arena().entry(live)
     }
 
     /// Returns the charge of the entry at a live location.
     #[inline]
     pub(crate) fn charge_at(&self, live: Live<'_>) -> usize {
-        self.shared.arena.layout(live.location()).charge()
+        self.arena().layout(live.location()).charge()
     }
 
     /// Asks the processor to fetch the lines that the next append of a fresh entry writes to, as
@@ -257,7 +258,7 @@ impl Ring {
     #[inline(always)]
     pub(crate) fn append(&mut self, stream: Stream, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let location = self.take_room(stream, layout.charge())?;
-        self.shared.arena.write(location, layout, draft);
+        self.arena().write(location, layout, draft);
         self.shared.prefetch_after(location, layout.charge());
         if stream == Stream::Fresh {
             self.tail = location.offset() + layout.charge();
@@ -275,7 +276,7 @@ impl Ring {
         stream: Stream,
         token: &WriteToken,
     ) -> Option<(Location, usize)> {
-        let charge = self.shared.arena.layout(self.live_at(location, token)?.location()).charge();
+        let charge = self.arena().layout(self.live_at(location, token)?.location()).charge();
         let to = self.take_room(stream, charge)?;
         self.copy_to(location, to, charge, token);
         Some((to, charge))
@@ -284,20 +285,20 @@ impl Ring {
     /// Copies an entry to the room that was taken for it, and counts it dead at its old location.
     fn copy_to(&mut self, location: Location, to: Location, charge: usize, token: &WriteToken) {
         if let Some(live) = self.live_at(location, token) {
-            self.shared.arena.relocate(live, to);
+            self.arena().relocate(live, to);
         }
         self.count_dead(self.run_at(location, charge), charge);
     }
 
     /// Begins the relocation of an entry that is stored anew, before the new location is published.
     pub(crate) fn begin_relocation(&self, from: Location, to: Location) {
-        self.shared.arena.begin_relocation(from, to);
+        self.arena().begin_relocation(from, to);
     }
 
     /// Ends a relocation, after the new location was published. The old entry is marked dead, and
     /// no change that a reader made to it is lost.
     pub(crate) fn end_relocation(&self, from: Location, to: Location) {
-        self.shared.arena.end_relocation(from, to);
+        self.arena().end_relocation(from, to);
     }
 
     #[inline]
@@ -380,8 +381,8 @@ impl Ring {
     /// is sealed and nothing else in it is live.
     #[inline]
     pub(crate) fn kill(&mut self, location: Location) {
-        let charge = self.shared.arena.layout(location).charge();
-        self.shared.arena.mark_dead(location);
+        let charge = self.arena().layout(location).charge();
+        self.arena().mark_dead(location);
         let chunk = self.run_at(location, charge);
         self.count_dead(chunk, charge);
         if self.chunks[chunk.index()].live == 0 && self.chunks[chunk.index()].state == ChunkState::Sealed {
@@ -414,8 +415,8 @@ impl Ring {
         let mut at = from;
         while at < self.chunks[chunk.index()].fill as usize {
             let location = Location::from_offset(start + at)?;
-            at += self.shared.arena.layout(location).charge();
-            if !self.shared.arena.is_dead(location) {
+            at += self.arena().layout(location).charge();
+            if !self.arena().is_dead(location) {
                 return Some((location, at));
             }
         }
@@ -425,7 +426,7 @@ impl Ring {
     /// Returns the entry at a location that came from [`next_entry`](Self::next_entry), or `None`
     /// if it has been marked dead since.
     pub(crate) fn live_at<'a>(&'a self, location: Location, token: &'a WriteToken) -> Option<Live<'a>> {
-        if self.shared.arena.is_dead(location) {
+        if self.arena().is_dead(location) {
             return None;
         }
         // SAFETY:
@@ -469,9 +470,9 @@ impl Ring {
     pub(crate) fn validate(&self, locations: &[Location]) {
         let mut live = vec![0; self.chunks()];
         for &location in locations {
-            let charge = self.shared.arena.layout(location).charge();
+            let charge = self.arena().layout(location).charge();
             let chunk = self.run_at(location, charge).index();
-            assert!(!self.shared.arena.is_dead(location), "a lane points to a dead entry");
+            assert!(!self.arena().is_dead(location), "a lane points to a dead entry");
             assert!(
                 matches!(self.chunks[chunk].state, ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning),
                 "a lane points into a chunk that is {:?}",

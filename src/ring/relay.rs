@@ -144,7 +144,7 @@ impl Arena {
     /// `None`. For readers: if the entry has [left](Arena::has_left), the caller searches for it
     /// again.
     #[inline]
-    pub(super) fn change_idle_stamp(
+    pub(crate) fn change_idle_stamp(
         &self,
         live: Live<'_>,
         stamps: StampsAt<'_>,

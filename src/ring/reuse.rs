@@ -66,7 +66,7 @@ impl Ring {
     /// Notes which chunks readers' slots name.
     pub(crate) fn look_at_slots(&mut self) {
         self.held.fill(0);
-        let arena = self.shared.arena.addresses();
+        let arena = self.arena().addresses();
         reclaim::for_each_hold(|address| {
             if arena.contains(&address) {
                 let chunk = (address - arena.start) >> self.chunk_shift;
@@ -94,7 +94,7 @@ impl Ring {
             let in_use = (self.chunks() - self.counts.absent) << self.chunk_shift;
             if in_use >= HUGE_EARNED && self.pages == Pages::Small {
                 self.pages = Pages::Huge;
-                self.shared.arena.ask_for_pages(Pages::Huge);
+                self.arena().ask_for_pages(Pages::Huge);
             }
         }
         absent.is_some()
@@ -111,7 +111,7 @@ impl Ring {
         self.release_absent();
         // Huge pages have to be earned again.
         self.pages = Pages::Small;
-        self.shared.arena.ask_for_pages(Pages::Small);
+        self.arena().ask_for_pages(Pages::Small);
         free
     }
 
@@ -130,7 +130,7 @@ impl Ring {
         let start = chunk.index() << self.chunk_shift;
         // SAFETY: a free chunk was retired, so that nothing in it is live, and then freed: no slot
         // named it, and its last pin has ended.
-        unsafe { self.shared.arena.release(start..start + self.chunk_bytes()) };
+        unsafe { self.arena().release(start..start + self.chunk_bytes()) };
         self.set_state(chunk, ChunkState::Absent);
     }
 
@@ -143,7 +143,7 @@ impl Ring {
             chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
             // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no
             // slot or value holds them.
-            unsafe { self.shared.arena.release(first << self.chunk_shift..chunk << self.chunk_shift) };
+            unsafe { self.arena().release(first << self.chunk_shift..chunk << self.chunk_shift) };
         }
     }
 

@@ -100,7 +100,7 @@ impl Ring {
 
     /// Returns the charge of an entry that is not marked dead.
     pub(crate) fn charge_of(&self, location: Location) -> usize {
-        self.shared.arena.layout(location).charge()
+        self.arena().layout(location).charge()
     }
 
     /// Returns `true` if a chunk is open for entries that share single chunks.
@@ -189,7 +189,7 @@ impl Ring {
     /// Writes an entry to a run of its own that starts at `first`. All of its chunks are free.
     pub(crate) fn write_run(&mut self, first: ChunkId, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let location = self.take_run(first, layout.charge())?;
-        self.shared.arena.write(location, layout, draft);
+        self.arena().write(location, layout, draft);
         Some(location)
     }
 
@@ -208,7 +208,7 @@ impl Ring {
         first: ChunkId,
         token: &WriteToken,
     ) -> Option<(Location, usize)> {
-        let charge = self.shared.arena.layout(self.live_at(location, token)?.location()).charge();
+        let charge = self.arena().layout(self.live_at(location, token)?.location()).charge();
         let to = self.take_run(first, charge)?;
         self.copy_to(location, to, charge, token);
         Some((to, charge))

@@ -13,7 +13,7 @@
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use super::arena::{Arena, Entry, PREFETCH_LINES, StampsAt};
+use super::arena::{Arena, PREFETCH_LINES};
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
 use super::shadow::Counts;
@@ -21,7 +21,7 @@ use super::value::Value;
 use crate::prefetch::LINE;
 use crate::reclaim::Live;
 use crate::sync::{AtomicU32, Ordering};
-use crate::units::{Location, Stamp, Stamps, to_u32};
+use crate::units::{Location, to_u32};
 
 /// The number of chunks that a reader examines if the limit of marked chunks is reached, and not
 /// for the first time.
@@ -29,7 +29,7 @@ const LOOKS: usize = 4;
 
 /// An arena in chunks. It lives as long as its ring or any value that points into it.
 pub(crate) struct RingShared {
-    pub(super) arena: Arena,
+    arena: Arena,
     chunk_shift: u32,
     pub(super) pins: Box<[PinWord]>,
     pub(super) freed: FreedSet,
@@ -78,54 +78,10 @@ impl RingShared {
         size_of::<Self>() + chunks * size_of::<PinWord>() + chunks.div_ceil(64) * size_of::<u64>()
     }
 
-    /// Returns the entry at a live location.
-    #[inline]
-    pub(crate) fn entry<'a>(&'a self, live: Live<'a>) -> Entry<'a> {
-        self.arena.entry(live)
-    }
-
-    /// Returns the entry at a live location, and where its stamps are.
+    /// Returns the arena, which holds the bytes of the entries.
     #[inline(always)]
-    pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
-        self.arena.entry_with_stamps(live)
-    }
-
-    /// Returns the current word of a stamp of a live entry, or `None` if the entry does not have
-    /// it.
-    #[inline]
-    pub(crate) fn stamp_at(&self, stamps: StampsAt<'_>, stamp: Stamp) -> Option<u32> {
-        self.arena.stamp_at(stamps, stamp)
-    }
-
-    /// Returns the current stamps of a live entry.
-    pub(crate) fn stamps(&self, live: Live<'_>) -> Stamps {
-        self.arena.stamps(live)
-    }
-
-    /// Returns `true` if the entry at a live location has been marked dead. It may have been
-    /// relocated.
-    #[inline]
-    pub(crate) fn has_left(&self, live: Live<'_>) -> bool {
-        self.arena.has_left(live)
-    }
-
-    /// Changes a stamp of the entry at a live location from `seen` to `word`. Returns `false` if
-    /// the stamp is not `seen`, or if the entry does not have it. For the holder of the write lock.
-    pub(crate) fn exchange_stamp(&self, live: Live<'_>, stamp: Stamp, seen: u32, word: u32) -> bool {
-        self.arena.exchange_stamp(live, stamp, seen, word)
-    }
-
-    /// Changes the idle stamp of the entry at a live location to the result of `next`, or leaves it
-    /// if that is `None`. For readers.
-    #[inline]
-    pub(crate) fn change_idle_stamp(&self, live: Live<'_>, stamps: StampsAt<'_>, next: impl FnMut(u32) -> Option<u32>) {
-        self.arena.change_idle_stamp(live, stamps, next);
-    }
-
-    /// Sets a stamp of the entry at a live location. Returns `false` if the entry does not have it.
-    /// For the holder of the write lock.
-    pub(crate) fn set_stamp(&self, live: Live<'_>, stamp: Stamp, word: u32) -> bool {
-        self.arena.set_stamp(live, stamp, word)
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
     }
 
     /// Asks the processor to fetch the entry at `location`, as far as entries usually reach.
@@ -378,13 +334,6 @@ impl RingShared {
         let start = first.index() << self.chunk_shift;
         // SAFETY: the caller's duties are the same.
         unsafe { self.arena.release(start..start + ((count as usize) << self.chunk_shift)) };
-    }
-
-    /// Returns the address of the entry at `location`. A reader's slot names the entry's chunk by
-    /// it.
-    #[inline(always)]
-    pub(crate) fn address_of(&self, location: Location) -> usize {
-        self.arena.address_of(location)
     }
 
     /// Returns a chunk without pins to its ring.

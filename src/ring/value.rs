@@ -125,7 +125,7 @@ impl Value {
     fn note_read(&self) {
         if let Owner::Chunk { ring, .. } = self.owner {
             // SAFETY: invariant 2.
-            unsafe { ring.as_ref() }.arena.note_read_at(self.data);
+            unsafe { ring.as_ref() }.arena().note_read_at(self.data);
         }
     }
 }

@@ -118,13 +118,13 @@ impl Entries {
     }
 
     pub(super) fn stamps(&self, live: Live<'_>) -> Stamps {
-        self.ring.shared().stamps(live)
+        self.ring.arena().stamps(live)
     }
 
     /// Changes a stamp of an entry, if it has that one.
     pub(super) fn set_stamp(&self, id: EntryId, stamp: Stamp, word: u32) {
         if let Some(live) = self.live(id) {
-            self.ring.shared().set_stamp(live, stamp, word);
+            self.ring.arena().set_stamp(live, stamp, word);
         }
     }
 
@@ -214,7 +214,7 @@ impl Entries {
         let Self { index, ring, hasher, shard_bits, token } = self;
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
         let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
-        index.move_to(table, token, prefetch, hash, |from, to, live| moved(from, to, ring.shared().stamps(live)));
+        index.move_to(table, token, prefetch, hash, |from, to, live| moved(from, to, ring.arena().stamps(live)));
     }
 
     /// Recounts everything and panics where it differs.

@@ -164,7 +164,7 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
         let Some((id, live)) = self.state.entries.find(hash, key) else { return Presence::Absent };
-        if self.ring().has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
+        if self.ring().arena().has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
     }
 
     fn presence_of(&mut self, id: EntryId) -> Presence {

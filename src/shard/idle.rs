@@ -49,12 +49,12 @@ impl Shard {
         reached: Tick,
         access: Access,
     ) -> Option<Freshness> {
-        let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
+        let stamp = |stamp| self.lookup.ring.arena().stamp_at(stamps, stamp);
         let times = self.rules.times_by(stamp, reached);
         let is_idling = stamps.set.has(Stamp::Idle);
         if times.are_endless() {
             // Without reading the clock. Negative entries have an end.
-            return (!is_idling || !self.lookup.ring.has_left(live)).then_some(Freshness::Fresh);
+            return (!is_idling || !self.lookup.ring.arena().has_left(live)).then_some(Freshness::Fresh);
         }
         let now = self.time.now(reached);
         let mut freshness = times.freshness(now.tick());
@@ -73,14 +73,14 @@ impl Shard {
         if stamps.set.is_negative() && freshness.is_served() {
             freshness = Freshness::Negative;
         }
-        (!may_have_changed || !self.lookup.ring.has_left(live)).then_some(freshness)
+        (!may_have_changed || !self.lookup.ring.arena().has_left(live)).then_some(freshness)
     }
 
     #[inline]
     fn move_idle(&self, live: Live<'_>, stamps: StampsAt<'_>, now: Now, reached: Tick) -> Moved {
-        let stamp = |stamp| self.lookup.ring.stamp_at(stamps, stamp);
+        let stamp = |stamp| self.lookup.ring.arena().stamp_at(stamps, stamp);
         let mut moved = Moved::Enough;
-        self.lookup.ring.change_idle_stamp(live, stamps, |seen| {
+        self.lookup.ring.arena().change_idle_stamp(live, stamps, |seen| {
             moved = if seen == CLAIMED { Moved::Claimed } else { Moved::Enough };
             self.rules.idle_after_read(seen, stamp, now, reached)
         });
@@ -93,7 +93,7 @@ impl Writer<'_> {
     /// entry is claimed: no reader can postpone it any more, and the caller takes it out.
     pub(super) fn claim_if_due(&mut self, id: EntryId, now: Now) -> Option<Tick> {
         let live = self.state.entries.live(id)?;
-        if !self.state.entries.ring().has_stamps(live) {
+        if !self.state.entries.ring().arena().has_stamps(live) {
             return None;
         }
         // Ends: a failure means that a reader has postponed the deadline.
@@ -102,7 +102,7 @@ impl Writer<'_> {
             let removal = self.shard.rules.times(&stamps, self.shard.time.reached()).removal?;
             let idle = stamps.get(Stamp::Idle).filter(|_| removal <= now.tick());
             if idle
-                .is_none_or(|seen| self.state.entries.ring().shared().exchange_stamp(live, Stamp::Idle, seen, CLAIMED))
+                .is_none_or(|seen| self.state.entries.ring().arena().exchange_stamp(live, Stamp::Idle, seen, CLAIMED))
             {
                 return Some(removal);
             }

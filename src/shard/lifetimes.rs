@@ -53,10 +53,10 @@ impl Shard {
                     return Some(Status::ENDLESS);
                 }
                 let now = self.time.now(reached); // First, as what was postponed before counts.
-                let times = self.rules.times_by(|stamp| self.lookup.ring.stamp_at(stamps, stamp), reached);
+                let times = self.rules.times_by(|stamp| self.lookup.ring.arena().stamp_at(stamps, stamp), reached);
                 let left = times.deadline().map_or(Remaining::Forever, |deadline| Remaining::For(now.until(deadline)));
                 let may_have_changed = left != Remaining::Forever || stamps.set.has(Stamp::Idle);
-                if may_have_changed && self.lookup.ring.has_left(live) {
+                if may_have_changed && self.lookup.ring.arena().has_left(live) {
                     return None;
                 }
                 let mut freshness = times.freshness(now.tick());

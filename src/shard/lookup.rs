@@ -106,11 +106,11 @@ impl Lookup {
                 // All lines of the entry at once. Otherwise the header must arrive before the
                 // address of the value is known.
                 self.ring.prefetch(candidate.location());
-                slot.hold(self.ring.address_of(candidate.location()));
+                slot.hold(self.ring.arena().address_of(candidate.location()));
                 // SAFETY: the slot names the entry, with a fence after that. It names another one
                 // only in the next round, in which this result is not used.
                 let Some(live) = (unsafe { self.look_again(table, candidate, slot.into()) }) else { continue 'search };
-                let (entry, stamps) = self.ring.entry_with_stamps(live);
+                let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
                 if is_same(entry.key, key) {
                     return Some((FoundEntry { lane: candidate.lane(), live, value: entry.value }, stamps));
                 }
@@ -154,7 +154,7 @@ impl Lookup {
                 }
                 (Step::Lane(_), None) => {}
                 (Step::Lane(_), Some(live)) => {
-                    let hash = hash_of(self.ring.entry(live).key);
+                    let hash = hash_of(self.ring.arena().entry(live).key);
                     if table.is_at(walk, hash) {
                         return Meeting::Entry((live, hash, reached));
                     }
@@ -174,7 +174,7 @@ impl Lookup {
         // Ends: each round but the first follows a writer's change of the lane.
         loop {
             let candidate = table.candidate(id)?;
-            slot.hold(self.ring.address_of(candidate.location()));
+            slot.hold(self.ring.arena().address_of(candidate.location()));
             // SAFETY: the slot names the entry, with a fence after that. It names another one only
             // in the next round, in which this result is not used.
             let live = unsafe { self.look_again(table, candidate, slot.into()) };
@@ -208,7 +208,7 @@ impl Lookup {
         let table = self.table.load();
         let Some(candidate) = table.candidates(hash).next() else { return Guess::NONE };
         self.ring.prefetch(candidate.location());
-        batch.name(place, self.ring.address_of(candidate.location()));
+        batch.name(place, self.ring.arena().address_of(candidate.location()));
         Guess(Some((table, candidate)))
     }
 
@@ -223,13 +223,13 @@ impl Lookup {
         place: usize,
     ) -> Option<FoundEntry<'a>> {
         let (table, candidate) = guess.0?;
-        if !holds.names(place, self.ring.address_of(candidate.location())) {
+        if !holds.names(place, self.ring.arena().address_of(candidate.location())) {
             return None;
         }
         // SAFETY: the slot was just seen to name the entry. It was named before the fence of
         // `Batch::hold`, and names nothing else while the holds are borrowed.
         let live = unsafe { self.look_again(table, candidate, holds.into()) }?;
-        let (entry, stamps) = self.ring.entry_with_stamps(live);
+        let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
         // An entry with stamps needs the time that was reached before it was found.
         let is_found = stamps.set.is_empty() && is_same(entry.key, key);
         is_found.then_some(FoundEntry { lane: candidate.lane(), live, value: entry.value })

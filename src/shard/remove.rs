@@ -92,7 +92,7 @@ impl Writer<'_> {
     pub(super) fn note_removal_of(&mut self, id: EntryId, cause: RemovalCause) {
         if self.shard.listener.is_some() && self.rewritten != Some(id) {
             if let Some(live) = self.state.entries.live(id) {
-                let (entry, stamps) = self.state.entries.ring().shared().entry_with_stamps(live);
+                let (entry, stamps) = self.state.entries.ring().arena().entry_with_stamps(live);
                 // There never was a value under the key of a negative entry.
                 if !stamps.set.is_negative() {
                     self.removals.get_or_insert_default().push(entry.key, entry.value, cause);

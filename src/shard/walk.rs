@@ -53,7 +53,7 @@ impl Shard {
         reached: Tick,
         other_slot: &'a mut Option<Slot>,
     ) -> Met<'a> {
-        let (entry, stamps) = self.lookup.ring.entry_with_stamps(live);
+        let (entry, stamps) = self.lookup.ring.arena().entry_with_stamps(live);
         let met = |value, freshness| Met { hash, key: entry.key, value, freshness };
         if stamps.set.is_empty() {
             return met(entry.value, Freshness::Fresh);
