@@ -147,8 +147,10 @@
 //! Sessions, results and ids are often written once and read once, some time later. The default
 //! needs some traffic to adapt to such keys. Then it finds them about as often as the better of LRU
 //! and S3-FIFO. If reads are mixed with the writes, it adapts while three times as many entries are
-//! written as fit. If reads begin only after many writes, it takes nine times as many.
-//! `tests/policy/later_reads.rs` checks both. Shards of a few hundred entries report too few misses
+//! written as fit. If nothing is read at first, three times as many are enough as well: writes
+//! alone show that nothing else is known than which entries are newer. Where keys of very different
+//! popularity were read before, it takes longer. `tests/policy/later_reads.rs` and
+//! `tests/policy/pure_writes.rs` check this. Shards of a few hundred entries report too few misses
 //! for this.
 //!
 //! W-TinyLFU and ARC do not adapt to such keys, by their definitions. They learn from hits and from

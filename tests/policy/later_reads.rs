@@ -8,7 +8,7 @@ use bytecache::policy::{Request, Simulator, Unit};
 use bytecache::{Cache, Policy, StableHash};
 
 /// Greatest accepted deficit of the default policy, in percentage points.
-const MAX_BEHIND: f64 = 5.0;
+pub(crate) const MAX_BEHIND: f64 = 5.0;
 /// Operations before reads count, and while they count, as multiples of the entries that fit.
 const WARM_UP: u64 = 3;
 const COUNTED: u64 = 2;
@@ -30,7 +30,7 @@ const USES: [Use; 3] = [Use::CacheAside, Use::Written, Use::SeenBefore];
 
 /// The keys that filled the cache before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
+pub(crate) enum Before {
     Nothing,
     WrittenOnce,
     /// Keys of very different popularity, read, and stored on a miss.
@@ -54,7 +54,7 @@ impl fmt::Display for Workload {
 }
 
 /// A cache, or the simulator of a policy.
-trait Store {
+pub(crate) trait Store {
     /// Returns `true` if the key is present. A miss stores nothing.
     fn read(&mut self, key: u64) -> bool;
     fn write(&mut self, key: u64);
@@ -98,7 +98,7 @@ impl Store for Cache {
     }
 }
 
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn below(&mut self, end: u64) -> u64 {
@@ -108,10 +108,10 @@ impl Random {
 }
 
 /// First numbers of the keys of each other kind.
-const FIRST_BEFORE: u64 = 1 << 40;
+pub(crate) const FIRST_BEFORE: u64 = 1 << 40;
 const FIRST_HOT: u64 = 1 << 41;
 
-fn fill(store: &mut impl Store, before: Before, fits: u64, random: &mut Random) {
+pub(crate) fn fill(store: &mut impl Store, before: Before, fits: u64, random: &mut Random) {
     match before {
         Before::Nothing => {}
         Before::WrittenOnce => (0..2 * fits).for_each(|number| store.write(FIRST_BEFORE + number)),

@@ -5,6 +5,7 @@ mod exact;
 mod later_reads;
 mod misbehaving;
 mod models;
+mod pure_writes;
 mod suite;
 #[path = "../support/mod.rs"]
 mod support;

@@ -72,7 +72,8 @@ fn the_default_is_hardly_behind_the_best_of_ten_references() {
         }
     }
     assert_eq!((all.len(), compared.len()), (CELLS_IN_ENTRIES, COMPARED_CELLS));
-    println!("compared cells: {:.3}, all cells: {:.3}", mean(&compared), mean(&all));
+    let worst = all.iter().copied().fold(f64::MIN, f64::max);
+    println!("compared cells: {:.3}, all cells: {:.3}, worst: {worst:.2}", mean(&compared), mean(&all));
     assert!(mean(&compared) <= MAX_COMPARED_EXCESS, "{}", mean(&compared));
     assert!(mean(&all) <= MAX_EXCESS, "{}", mean(&all));
 }

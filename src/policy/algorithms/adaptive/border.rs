@@ -28,8 +28,12 @@
 //!
 //! **By age**, where nothing tells: several capacities have come in, no ghosts were missed, and no
 //! entry of main was seen to be visited. Then the newer entries are the better guess. The window
-//! grows a little, so that main's oldest entries have their turn. Unless one of them was visited,
-//! the window grows to almost everything.
+//! grows a little, so that main's oldest entries have their turn. The fewer of them were visited,
+//! the faster the window grows then, to almost everything.
+//!
+//! Fewer capacities are enough where nothing was read at all: no miss was reported, and no entry of
+//! the window was visited. Visits in main are no sign of reads then. They may be old, as main's
+//! entries have had no turn.
 //!
 //! A miss is learned of when its key is stored again. A read that misses and is followed by no
 //! store is learned of through [`Asked`].
@@ -74,8 +78,15 @@ const FEW: f64 = 0.01;
 /// Capacities that come in without a sign that main is of use before the window grows all the same.
 /// With 3 the recorded traces of long loops lose main too early.
 const QUIET: f64 = 5.0;
-/// The share of the capacity by which it then grows at each look: at first to see whether main's
-/// oldest entries were visited, and once they were not.
+/// Capacities that come in without a sign that anything is read before the window grows. With 2 a
+/// shard of 500 entries grows its window too late (`tests/policy/pure_writes.rs`). Recorded traces
+/// don't depend on it, as their misses are reported.
+const UNREAD: f64 = 1.5;
+/// The newcomers that this takes at least. Where each follows a miss, a hundred without a report
+/// have a chance of two in a million.
+const UNREAD_NEWCOMERS: f64 = 100.0;
+/// The shares of the capacity by which it then grows at each look: at first to see whether main's
+/// oldest entries were visited, and once none of them was.
 const PROBE: f64 = 0.02;
 const IDLE_STEP: f64 = 0.2;
 /// The ages up to which a ghost is near and from which it is far, in capacities.
@@ -155,6 +166,10 @@ pub(super) struct Border {
     near_before: [f64; 2],
     /// The charge that came in since a sign that main is of use.
     quiet: f64,
+    /// The charge that came in since a sign that anything was read.
+    unread: f64,
+    /// `true` if a miss was reported since the last look.
+    was_miss_reported: bool,
     /// `came_in` at the last look.
     looked_at: f64,
     /// Newcomers that come while an entry passes through the window, for each entry that it holds.
@@ -174,6 +189,8 @@ impl Border {
             left_main: 0,
             near_before: [0.0; 2],
             quiet: 0.0,
+            unread: 0.0,
+            was_miss_reported: false,
             looked_at: 0.0,
             trip: 1.0,
         }
@@ -204,6 +221,11 @@ impl Border {
         }
     }
 
+    /// Notes that a read missed, whether its key has a ghost or not.
+    pub(super) fn note_reported_miss(&mut self) {
+        self.was_miss_reported = true;
+    }
+
     /// Counts an entry of main that was visited for the first time there.
     pub(super) fn note_came_alive(&mut self) {
         self.came_alive = self.came_alive.saturating_add(1);
@@ -222,11 +244,15 @@ impl Border {
     /// Looks at the misses and moves the border. Returns `true` if a new period begins.
     pub(super) fn steer(&mut self, traffic: &mut Traffic, window: &mut Part, main: &mut Part) -> bool {
         let is_over = traffic.came_in >= PERIOD * self.capacity;
+        self.note_unread(traffic, window);
         if traffic.space[MAIN.index()] > 0.0 {
             let gradual = if is_over { self.gradual_step(traffic, window, main) } else { 0.0 };
             let sudden = self.sudden_step(traffic);
-            let step = self.idle_step(traffic, window, main).unwrap_or(gradual + sudden);
-            self.set(self.charge + step * self.capacity);
+            match self.idle_step(traffic, window, main) {
+                // More than it has, which may be more than it may have.
+                Some(step) => self.set(self.charge.max(window.charge as f64) + step * self.capacity),
+                None => self.set(self.charge + (gradual + sudden) * self.capacity),
+            }
         }
         (self.near, self.far, self.came_alive, self.left_main) = ([0; 2], 0, 0, 0);
         self.looked_at = traffic.came_in;
@@ -241,15 +267,28 @@ impl Border {
         is_over
     }
 
-    /// Returns the step for traffic that says nothing of main, as a share of the capacity, or
-    /// `None` if it does: ghosts are missed, or main's oldest entries were visited.
+    /// Counts what came in while nothing was read.
+    fn note_unread(&mut self, traffic: &Traffic, window: &Part) {
+        let is_read = core::mem::take(&mut self.was_miss_reported) || window.visited > 0;
+        self.unread = if is_read { 0.0 } else { self.unread + traffic.came_in - self.looked_at };
+    }
+
+    /// Returns the step for traffic that says nothing of main, as a share of the capacity. Returns
+    /// `None` if it does: ghosts are missed, or main's oldest entries were visited and something
+    /// else is read.
     fn idle_step(&mut self, traffic: &Traffic, window: &Part, main: &Part) -> Option<f64> {
         let reported: u32 = self.near.iter().sum::<u32>() + self.far;
         let missed = f64::from(window.missed + main.missed) + f64::from(reported);
-        let is_quiet = missed * traffic.mean_charge < FEW * traffic.came_in && main.visited == 0;
+        let are_missed = missed * traffic.mean_charge >= FEW * traffic.came_in;
+        let is_quiet = !are_missed && main.visited == 0;
         self.quiet = if is_quiet { self.quiet + traffic.came_in - self.looked_at } else { 0.0 };
-        let step = if self.left_main > 0 { IDLE_STEP } else { PROBE };
-        (self.quiet >= QUIET * self.capacity).then_some(step)
+        let enough = (UNREAD * self.capacity).max(UNREAD_NEWCOMERS * traffic.mean_charge);
+        let is_unread = !are_missed && self.unread >= enough;
+        let step = match f64::from(self.left_main) {
+            0.0 => PROBE,
+            left => IDLE_STEP * left / (left + f64::from(main.visited)),
+        };
+        (is_unread || self.quiet >= QUIET * self.capacity).then_some(step)
     }
 
     /// Returns the step that density and regret ask for, as a share of the capacity.

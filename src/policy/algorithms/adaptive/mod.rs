@@ -413,6 +413,7 @@ impl EvictionPolicy for Adaptive {
     }
 
     fn missed(&mut self, hash: u64) {
+        self.border.note_reported_miss();
         let Some(hash) = self.asked.note(hash) else { return };
         if let Some((queue @ WINDOW, newer)) = self.ghosts.find_with_age(hash) {
             self.border.note_return(queue, newer, MISSES_PER_REPORT, &self.window, self.traffic.mean_charge);
