@@ -82,9 +82,9 @@ const QUIET: f64 = 5.0;
 /// shard of 500 entries grows its window too late (`tests/policy/pure_writes.rs`). Recorded traces
 /// don't depend on it, as their misses are reported.
 const UNREAD: f64 = 1.5;
-/// The newcomers that this takes at least. Where each follows a miss, a hundred without a report
-/// have a chance of two in a million.
-const UNREAD_NEWCOMERS: f64 = 100.0;
+/// The newcomers that this takes at least. One key in eight is reported, and a small shard may miss
+/// the same few keys again and again. With 100 newcomers, two cells of the recorded traces differ.
+const UNREAD_NEWCOMERS: f64 = 500.0;
 /// The shares of the capacity by which it then grows at each look: at first to see whether main's
 /// oldest entries were visited, and once none of them was.
 const PROBE: f64 = 0.02;
@@ -249,7 +249,7 @@ impl Border {
             let gradual = if is_over { self.gradual_step(traffic, window, main) } else { 0.0 };
             let sudden = self.sudden_step(traffic);
             match self.idle_step(traffic, window, main) {
-                // More than it has, which may be more than it may have.
+                // From the window's charge if that is above the border, or main would evict nothing.
                 Some(step) => self.set(self.charge.max(window.charge as f64) + step * self.capacity),
                 None => self.set(self.charge + (gradual + sudden) * self.capacity),
             }
