@@ -339,6 +339,14 @@ impl PolicyContext {
 
     /// Returns the number of ids. Every id is below it, until [`EvictionPolicy::renumber`] says
     /// otherwise.
+    ///
+    /// ```
+    /// use bytecache::policy::PolicyContext;
+    ///
+    /// let context = PolicyContext::new(1000, 1 << 20);
+    /// let marks = vec![false; context.ids()]; // Indexed by ids.
+    /// assert_eq!(marks.len(), 1000);
+    /// ```
     #[must_use]
     pub fn ids(&self) -> usize {
         self.ids
@@ -346,12 +354,32 @@ impl PolicyContext {
 
     /// Returns the most ids that are resident at a time, the entry that is being inserted included,
     /// until [`EvictionPolicy::renumber`] says otherwise. In a cache that is 85 % of all ids.
+    ///
+    /// ```
+    /// use bytecache::{Cache, Policy};
+    ///
+    /// let lru = |context: bytecache::policy::PolicyContext| {
+    ///     assert!(context.max_entries() < context.ids());
+    ///     Policy::Lru.build(&context)
+    /// };
+    /// let cache = Cache::builder().max_bytes(1 << 20).custom_policy(lru).build()?;
+    /// # drop(cache);
+    /// # Ok::<(), bytecache::BuildError>(())
+    /// ```
     #[must_use]
     pub fn max_entries(&self) -> usize {
         self.max_entries
     }
 
     /// Returns the sum of charges that entries may have at first, in bytes.
+    ///
+    /// ```
+    /// use bytecache::policy::PolicyContext;
+    ///
+    /// let context = PolicyContext::new(1000, 1 << 20);
+    /// let protected = context.capacity() / 10 * 8;
+    /// assert_eq!(protected, 838_856);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.capacity

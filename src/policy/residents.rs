@@ -63,18 +63,123 @@ impl<'a> Residents<'a> {
 
     /// Returns how often the entry was read since its visits were last set, from 0 to 3. For
     /// [`Recency::Counted`](super::Recency::Counted).
+    ///
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// /// Evicts the oldest entry that was never read.
+    /// struct Unread(VecDeque<EntryId>);
+    ///
+    /// impl EvictionPolicy for Unread {
+    ///     fn evict(
+    ///         &mut self,
+    ///         _newcomer: Option<&Newcomer>,
+    ///         residents: &mut Residents<'_>,
+    ///     ) -> Option<EntryId> {
+    ///         let unread = self.0.iter().position(|&id| residents.visits(id) == 0);
+    ///         self.0.remove(unread.unwrap_or(0))
+    ///     }
+    ///     // ...
+    /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
+    /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
+    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn bytes(&self) -> usize { 0 }
+    /// }
+    ///
+    /// let policy = Unread(VecDeque::new());
+    /// let mut simulator = Simulator::custom(|_| Box::new(policy), 2, Unit::Entries);
+    /// [1, 2, 1, 3].map(|hash| simulator.request(Request { hash, charge: 1 }));
+    /// assert_eq!(simulator.evicted(), [2]);
+    /// ```
     #[must_use]
     pub fn visits(&self, id: EntryId) -> u8 {
         self.source.visits(id)
     }
 
     /// Sets the entry's visits. A number above 3 counts as 3.
+    ///
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// /// Evicts the oldest entry that was not read since its last turn: CLOCK.
+    /// struct Clock(VecDeque<EntryId>);
+    ///
+    /// impl EvictionPolicy for Clock {
+    ///     fn evict(
+    ///         &mut self,
+    ///         _newcomer: Option<&Newcomer>,
+    ///         residents: &mut Residents<'_>,
+    ///     ) -> Option<EntryId> {
+    ///         loop {
+    ///             let oldest = self.0.pop_front()?;
+    ///             if residents.visits(oldest) == 0 {
+    ///                 return Some(oldest);
+    ///             }
+    ///             residents.set_visits(oldest, 0);
+    ///             self.0.push_back(oldest);
+    ///         }
+    ///     }
+    ///     // ...
+    /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
+    /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
+    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn bytes(&self) -> usize { 0 }
+    /// }
+    ///
+    /// let policy = Clock(VecDeque::new());
+    /// let mut simulator = Simulator::custom(|_| Box::new(policy), 2, Unit::Entries);
+    /// [1, 2, 1, 3, 4].map(|hash| simulator.request(Request { hash, charge: 1 }));
+    /// assert!(!simulator.contains(1)); // It was read before its first turn only.
+    /// ```
     pub fn set_visits(&mut self, id: EntryId, visits: u8) {
         self.source.set_visits(id, visits);
     }
 
     /// Returns the hash of the entry's key: [`Newcomer::hash`](super::Newcomer::hash). Reads the
     /// key.
+    ///
+    /// ```
+    /// use std::collections::{HashSet, VecDeque};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// /// Evicts the oldest entry, and refuses keys that it has not seen before.
+    /// #[derive(Default)]
+    /// struct SecondTime {
+    ///     queue: VecDeque<EntryId>,
+    ///     /// The hashes of keys that were refused or have left.
+    ///     ghosts: HashSet<u64>,
+    /// }
+    ///
+    /// impl EvictionPolicy for SecondTime {
+    ///     fn evict(
+    ///         &mut self,
+    ///         newcomer: Option<&Newcomer>,
+    ///         residents: &mut Residents<'_>,
+    ///     ) -> Option<EntryId> {
+    ///         if let Some(new) = newcomer.filter(|new| self.ghosts.insert(new.hash)) {
+    ///             return Some(new.id);
+    ///         }
+    ///         let oldest = self.queue.pop_front()?;
+    ///         self.ghosts.insert(residents.hash(oldest));
+    ///         Some(oldest)
+    ///     }
+    ///     // ...
+    /// # fn insert(&mut self, newcomer: &Newcomer) { self.queue.push_back(newcomer.id); }
+    /// # fn remove(&mut self, id: EntryId, _: u32) { self.queue.retain(|&other| other != id); }
+    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn bytes(&self) -> usize { 0 }
+    /// }
+    ///
+    /// let policy = SecondTime::default();
+    /// let mut simulator = Simulator::custom(|_| Box::new(policy), 1, Unit::Entries);
+    /// [1, 2, 2, 1].map(|hash| simulator.request(Request { hash, charge: 1 }));
+    /// assert_eq!(simulator.evicted(), [2]); // 1 has a ghost, so it is stored at once.
+    /// ```
     #[must_use]
     pub fn hash(&self, id: EntryId) -> u64 {
         self.source.hash(id)
@@ -82,6 +187,36 @@ impl<'a> Residents<'a> {
 
     /// Returns the entry's charge in bytes, as `insert` or `update` named it last. Reads the
     /// entry's header.
+    ///
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// /// Evicts the largest entry.
+    /// struct Largest(VecDeque<EntryId>);
+    ///
+    /// impl EvictionPolicy for Largest {
+    ///     fn evict(
+    ///         &mut self,
+    ///         _newcomer: Option<&Newcomer>,
+    ///         residents: &mut Residents<'_>,
+    ///     ) -> Option<EntryId> {
+    ///         let largest = (0..self.0.len()).max_by_key(|&place| residents.charge(self.0[place]))?;
+    ///         self.0.remove(largest)
+    ///     }
+    ///     // ...
+    /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
+    /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
+    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn bytes(&self) -> usize { 0 }
+    /// }
+    ///
+    /// let policy = Largest(VecDeque::new());
+    /// let mut simulator = Simulator::custom(|_| Box::new(policy), 100, Unit::Bytes);
+    /// [(1, 20), (2, 70), (3, 30)].map(|(hash, charge)| simulator.request(Request { hash, charge }));
+    /// assert_eq!(simulator.evicted(), [2]);
+    /// ```
     #[must_use]
     pub fn charge(&self, id: EntryId) -> u32 {
         self.source.charge(id)
@@ -89,6 +224,39 @@ impl<'a> Residents<'a> {
 
     /// Announces that `id` will probably be evicted soon, so that its cache lines are prefetched.
     /// Only a hint.
+    ///
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{Request, Simulator, Unit};
+    ///
+    /// /// Evicts the oldest entry, and announces the next one.
+    /// struct Fifo(VecDeque<EntryId>);
+    ///
+    /// impl EvictionPolicy for Fifo {
+    ///     fn evict(
+    ///         &mut self,
+    ///         _newcomer: Option<&Newcomer>,
+    ///         residents: &mut Residents<'_>,
+    ///     ) -> Option<EntryId> {
+    ///         let oldest = self.0.pop_front()?;
+    ///         if let Some(&next) = self.0.front() {
+    ///             residents.expect(next);
+    ///         }
+    ///         Some(oldest)
+    ///     }
+    ///     // ...
+    /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
+    /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
+    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn bytes(&self) -> usize { 0 }
+    /// }
+    ///
+    /// let policy = Fifo(VecDeque::new());
+    /// let mut simulator = Simulator::custom(|_| Box::new(policy), 2, Unit::Entries);
+    /// [1, 2, 3].map(|hash| simulator.request(Request { hash, charge: 1 }));
+    /// assert_eq!(simulator.evicted(), [1]);
+    /// ```
     pub fn expect(&self, id: EntryId) {
         self.source.expect(id);
     }
