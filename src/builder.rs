@@ -512,7 +512,7 @@ impl CacheBuilder {
     /// * the index, the policy, the timing wheel, and the fixed part of each [shard](Self::shards);
     /// * chunks that are kept free, and bytes at the ends of chunks that no entry fits.
     ///
-    /// It does not account for lifetimes of single entries, loads under way, and values that
+    /// It does not account for lifetimes of single entries, loads in progress, and values that
     /// callers hold. The default number of shards depends on the number of cores: set
     /// [`shards`](Self::shards) to get the same result on every machine.
     ///

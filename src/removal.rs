@@ -104,7 +104,8 @@ pub(crate) struct Removals {
 }
 
 impl Removals {
-    /// Returns `true` if there are so many that it is time to notify the listener.
+    /// Returns `true` if it is time to notify the listener: there are [`STEP_ENTRIES`] entries, or
+    /// [`STEP_BYTES`] bytes of them.
     pub(crate) fn are_many(&self) -> bool {
         self.bytes.len() >= STEP_BYTES || self.entries.len() >= STEP_ENTRIES
     }

@@ -9,7 +9,7 @@ pub trait Inspect {
     /// Recounts all state, and panics if it is inconsistent. Slow.
     fn validate(&self);
 
-    /// Returns how many loads are under way whose results may be stored, and how many threads and
+    /// Returns how many loads are in progress whose results may be stored, and how many threads and
     /// tasks wait for them.
     fn loads_under_way(&self) -> (usize, usize);
 }

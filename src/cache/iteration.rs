@@ -5,7 +5,7 @@
 //! lock, while a slot holds the chunk of the entry that it sees.
 //!
 //! ```text
-//!   walk      -> meets an entry: key, value, freshness        no lock, its chunk is held
+//!   walk      -> reaches an entry: key, value, freshness        no lock, its chunk is held
 //!     closure -> keeps it                                      next entry
 //!             -> removes it: lock, is it still this value?
 //!                  yes -> removed, unlock, listener            next entry
@@ -14,7 +14,7 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry that is present throughout a walk is met, also if the index of its shard grows.
+//! 1. An entry that is present throughout a walk is reached, also if the index of its shard grows.
 //! 2. An entry is removed only under the lock, and only if it still has the value that the closure
 //!    has seen.
 //! 3. The listener is notified after the slots of the walk are free, and under no lock.
@@ -23,7 +23,7 @@ use super::Cache;
 use crate::expiry::Freshness;
 use crate::index::Walk;
 use crate::reclaim::Slot;
-use crate::shard::{Access, Meeting, Met, Notice, Shard};
+use crate::shard::{Access, Advance, Notice, Shard, WalkedEntry};
 
 /// The number of values of one key that `keep` of [`Cache::retain`] refuses before the next may
 /// stay. Each but the first was stored after the walk began.
@@ -89,7 +89,7 @@ impl Cache {
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         // `keep` cannot be asked about values that are still being loaded.
         self.inner.shards.iter().for_each(|shard| shard.write(|writer| writer.detach_flights()));
-        self.for_each_met(|shard, met| retain_met(shard, met, &mut keep));
+        self.for_each_walked(|shard, walked| retain_walked(shard, walked, &mut keep));
     }
 
     /// Calls `each` with the key and the value of every entry, shard by shard.
@@ -114,9 +114,9 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        self.for_each_met(|_, met| {
-            if met.freshness.is_served() {
-                each(met.key, met.value);
+        self.for_each_walked(|_, walked| {
+            if walked.freshness.is_served() {
+                each(walked.key, walked.value);
             }
             Notice::default()
         });
@@ -124,15 +124,15 @@ impl Cache {
 
     /// Calls `each` with every entry, also with those that reads miss. After each call, the
     /// listener is notified of the entries that the call has removed.
-    fn for_each_met<'a>(&'a self, mut each: impl FnMut(&'a Shard, Met<'_>) -> Notice<'a>) {
+    fn for_each_walked<'a>(&'a self, mut each: impl FnMut(&'a Shard, WalkedEntry<'_>) -> Notice<'a>) {
         for shard in &self.inner.shards {
             let mut walk = Walk::start();
             loop {
                 let (mut slot, mut other_slot) = (Slot::take(), None);
-                let notice = match shard.meet(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
-                    Meeting::Entry(met) => each(shard, met),
-                    Meeting::Nobody => Notice::default(),
-                    Meeting::End => break,
+                let notice = match shard.advance(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
+                    Advance::Entry(walked) => each(shard, walked),
+                    Advance::NoneYet => Notice::default(),
+                    Advance::End => break,
                 };
                 drop((slot, other_slot));
                 drop(notice);
@@ -141,10 +141,14 @@ impl Cache {
     }
 }
 
-/// Removes an entry that a walk has met, unless `keep` returns `true`. Returns the removed entries.
-fn retain_met<'a>(shard: &'a Shard, met: Met<'_>, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Notice<'a> {
+/// Removes an entry that a walk has reached, unless `keep` returns `true`. Returns the removed entries.
+fn retain_walked<'a>(
+    shard: &'a Shard,
+    walked: WalkedEntry<'_>,
+    mut keep: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Notice<'a> {
     let mut slot = Slot::take();
-    let Met { hash, key, mut value, mut freshness } = met;
+    let WalkedEntry { hash, key, mut value, mut freshness } = walked;
     let (mut notice, mut refused) = (Notice::default(), 0);
     // Ends: each round but the first follows a change of the entry by another thread.
     loop {

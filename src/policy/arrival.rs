@@ -68,7 +68,7 @@ impl Arrival {
 
     /// Asks the policy for a victim. The newcomer, too, may be one.
     #[inline]
-    pub(crate) fn evict(&self, policy: &mut dyn EvictionPolicy, residents: &mut Residents<'_>) -> Option<Evicted> {
+    pub(crate) fn evict(&self, policy: &mut dyn EvictionPolicy, residents: &mut Residents<'_>) -> Option<Choice> {
         let victim = match policy.evict(self.waiting(), residents) {
             Some(victim) => victim,
             None => self.evict_last(policy, residents)?,
@@ -76,10 +76,10 @@ impl Arrival {
         if victim == self.newcomer.id {
             self.is_waiting.set(false);
             if self.is_being_stored.replace(false) {
-                return Some(Evicted::Newcomer(victim));
+                return Some(Choice::Newcomer(victim));
             }
         }
-        Some(Evicted::Resident(victim))
+        Some(Choice::Resident(victim))
     }
 
     /// Asks for a victim when nothing but the newcomer is left: it leaves like any other entry.
@@ -129,9 +129,9 @@ impl Arrival {
     }
 }
 
-/// A victim that the policy has named.
+/// What a policy has chosen to evict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evicted {
+pub(crate) enum Choice {
     /// An entry that the policy takes for a resident.
     Resident(EntryId),
     /// The entry that is being stored.
@@ -190,7 +190,7 @@ mod tests {
         Newcomer { id: EntryId::new(id), hash: 0, charge: 8 }
     }
 
-    fn evict(arrival: &Arrival, policy: &mut Recorder, victims: &[Option<u32>]) -> Option<Evicted> {
+    fn evict(arrival: &Arrival, policy: &mut Recorder, victims: &[Option<u32>]) -> Option<Choice> {
         policy.victims = victims.iter().rev().copied().collect();
         arrival.evict(policy, &mut Residents::new(&NoResidents))
     }
@@ -201,7 +201,7 @@ mod tests {
         arrival.begin(&mut policy, newcomer(1));
         assert!(arrival.end() && arrival.being_stored().is_none());
         arrival.begin(&mut policy, newcomer(2));
-        assert_eq!(evict(&arrival, &mut policy, &[Some(1)]), Some(Evicted::Resident(EntryId::new(1))));
+        assert_eq!(evict(&arrival, &mut policy, &[Some(1)]), Some(Choice::Resident(EntryId::new(1))));
         assert!(arrival.end());
         arrival.remove(&mut policy, EntryId::new(3), 8);
         arrival.settle(&mut policy);
@@ -214,12 +214,12 @@ mod tests {
     fn a_refused_newcomer_gets_no_place() {
         let (mut arrival, mut policy) = (Arrival::new(), Recorder::default());
         arrival.begin(&mut policy, newcomer(1));
-        assert_eq!(evict(&arrival, &mut policy, &[Some(1)]), Some(Evicted::Newcomer(EntryId::new(1))));
+        assert_eq!(evict(&arrival, &mut policy, &[Some(1)]), Some(Choice::Newcomer(EntryId::new(1))));
         assert!(!arrival.end() && !arrival.cancel(&mut policy));
         arrival.begin(&mut policy, newcomer(2));
         assert!(arrival.end());
         // It is resident, and leaves like any other entry.
-        assert_eq!(evict(&arrival, &mut policy, &[Some(2)]), Some(Evicted::Resident(EntryId::new(2))));
+        assert_eq!(evict(&arrival, &mut policy, &[Some(2)]), Some(Choice::Resident(EntryId::new(2))));
         arrival.settle(&mut policy);
         assert_eq!(policy.calls, ["prepare 1", "evict Some(1)", "prepare 2", "evict Some(2)"]);
     }
@@ -228,7 +228,7 @@ mod tests {
     fn a_newcomer_that_is_the_only_entry_gets_its_place_and_may_be_evicted() {
         let (mut arrival, mut policy) = (Arrival::new(), Recorder::default());
         arrival.begin(&mut policy, newcomer(1));
-        assert_eq!(evict(&arrival, &mut policy, &[None, Some(1)]), Some(Evicted::Newcomer(EntryId::new(1))));
+        assert_eq!(evict(&arrival, &mut policy, &[None, Some(1)]), Some(Choice::Newcomer(EntryId::new(1))));
         assert_eq!(policy.calls, ["prepare 1", "evict Some(1)", "insert 1", "evict None"]);
     }
 

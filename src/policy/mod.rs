@@ -154,7 +154,7 @@ pub use algorithms::{
     AdaptiveConfig, Ageing, ClockConfig, Favor, LfuConfig, Policy, S3FifoConfig, SlruConfig, TinyLfuConfig, Tuned,
     TwoQueueConfig,
 };
-pub(crate) use arrival::{Arrival, Evicted};
+pub(crate) use arrival::{Arrival, Choice};
 pub use renumbering::Renumbering;
 pub(crate) use residents::ResidentSource;
 pub use residents::Residents;
@@ -389,7 +389,7 @@ impl PolicyContext {
 /// Makes the policy object of a shard, a custom or a built-in one.
 pub(crate) type PolicyFactory = Arc<dyn Fn(PolicyContext) -> Box<dyn EvictionPolicy> + Send + Sync>;
 
-/// Misses are reported for one key in so many. A report then stands for as many misses.
+/// The number of misses that a report stands for: of eight keys, the misses of one are reported.
 pub(crate) const MISSES_PER_REPORT: u32 = 8;
 /// The lowest of the hash's bits that choose the keys. None of them chooses a shard, a bucket, a
 /// tag, or a set or fingerprint of ghosts.

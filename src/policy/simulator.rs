@@ -7,7 +7,7 @@ use core::cell::Cell;
 use std::collections::HashMap;
 
 use super::{
-    Arrival, EntryId, Evicted, EvictionPolicy, Newcomer, Policy, PolicyContext, Recency, Renumbering, ResidentSource,
+    Arrival, Choice, EntryId, EvictionPolicy, Newcomer, Policy, PolicyContext, Recency, Renumbering, ResidentSource,
     Residents, is_miss_reported,
 };
 use crate::units::{MAX_IDS, MAX_LOAD_PERCENT, MAX_VISITS, max_entries};
@@ -514,11 +514,11 @@ impl Simulator {
         while self.charge + u64::from(charge) > self.capacity {
             match self.evict() {
                 None => return true,
-                Some(Evicted::Newcomer(refused)) => {
+                Some(Choice::Newcomer(refused)) => {
                     self.evicted.push(self.slots.get(refused).key);
                     return false;
                 }
-                Some(Evicted::Resident(victim)) => {
+                Some(Choice::Resident(victim)) => {
                     self.evicted.push(self.slots.get(victim).key);
                     self.forget(victim);
                 }
@@ -528,18 +528,18 @@ impl Simulator {
     }
 
     /// Returns the policy's victim, or one in its place if the policy names none.
-    fn evict(&mut self) -> Option<Evicted> {
+    fn evict(&mut self) -> Option<Choice> {
         for _ in 0..MAX_UNKNOWN {
             let residents = &mut Residents::new(&self.slots);
             match self.arrival.evict(&mut *self.policy, residents) {
                 None => break,
-                Some(Evicted::Resident(victim)) if self.slots.entry(victim).is_none() => {}
+                Some(Choice::Resident(victim)) if self.slots.entry(victim).is_none() => {}
                 evicted => return evicted,
             }
         }
         let stray = self.ids.values().copied().min()?;
         self.arrival.remove(&mut *self.policy, stray, self.slots.get(stray).charge);
-        Some(Evicted::Resident(stray))
+        Some(Choice::Resident(stray))
     }
 
     fn forget(&mut self, id: EntryId) {
@@ -556,7 +556,7 @@ impl Simulator {
     fn take_id(&mut self) -> Option<EntryId> {
         if self.ids.len() >= max_entries(self.slots.0.len()) && !self.grow() {
             // No entry is being stored yet.
-            let Evicted::Resident(victim) = self.evict()? else { return None };
+            let Choice::Resident(victim) = self.evict()? else { return None };
             self.evicted.push(self.slots.get(victim).key);
             self.forget(victim);
         }

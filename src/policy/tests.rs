@@ -114,7 +114,7 @@ impl Driver {
         let mut victims = Vec::new();
         while self.used() > CAPACITY {
             let residents = &mut Residents::new(&self.entries);
-            let (Evicted::Resident(victim) | Evicted::Newcomer(victim)) =
+            let (Choice::Resident(victim) | Choice::Newcomer(victim)) =
                 self.arrival.evict(&mut *self.policy, residents).unwrap();
             let key = *self.ids.iter().find(|&(_, &id)| id == victim).unwrap().0;
             self.forget(key);

@@ -24,8 +24,8 @@ use super::{Ring, Stream};
 use crate::reclaim::WriteToken;
 use crate::units::{Location, to_u32};
 
-/// One part in so many of a chunk, or run, may stay unused at its end. If more would, longer runs
-/// are considered.
+/// The divisor of a chunk, or run, that gives how much may stay unused at its end. If more would,
+/// longer runs are considered.
 const MAX_UNUSED: usize = 8;
 /// The number of longer runs that are considered, after the shortest that holds an entry.
 const MAX_LONGER: usize = 10;
@@ -42,9 +42,9 @@ const WHOLE: u64 = 1 << 12;
 pub(crate) enum Home {
     /// A chunk, with other entries.
     Chunk,
-    /// A run of so many chunks, with other entries of about this size.
+    /// A run with other entries of about this size, and its number of chunks.
     Shared(usize),
-    /// A run of so many chunks, alone.
+    /// A run for the entry alone, and its number of chunks.
     Alone(usize),
 }
 

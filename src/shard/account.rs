@@ -20,7 +20,7 @@ pub(crate) struct Account {
     allocated: AtomicUsize,
     /// The part of `allocated` that index tables have, old ones included.
     index: AtomicUsize,
-    /// The part that loads under way have.
+    /// The part that loads in progress have.
     flights: AtomicUsize,
 }
 

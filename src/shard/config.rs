@@ -26,8 +26,8 @@ const MIN_CHUNK_SHIFT: u32 = if cfg!(any(bytecache_loom, miri)) { 8 } else { 12 
 const MAX_CHUNK_SHIFT: u32 = 20;
 /// Fewer chunks than this leave the cleaner no choice.
 pub(super) const MIN_CHUNKS: usize = 8;
-/// A ring has at least the chunks of so many largest entries, as chunks in use lie between free
-/// ones.
+/// The number of largest entries whose chunks a ring has at least, as chunks in use lie between
+/// free ones.
 const MIN_LARGEST: usize = 2;
 /// Chunks beside those of a largest entry: to write to, to keep ready, and two that a small ring
 /// gives up for its wheel.
@@ -109,8 +109,8 @@ impl ShardConfig {
         (self.overhead() + table_bytes(buckets)).saturating_add(policy.bytes())
     }
 
-    /// Returns the budget that is needed with so many buckets, for a ring that can hold the largest
-    /// entry.
+    /// Returns the budget that is needed with `buckets` buckets, for a ring that can hold the
+    /// largest entry.
     pub(super) fn needed(&self, buckets: usize, policy: &dyn EvictionPolicy) -> usize {
         // Policies grow with what they remember.
         let usual = self.taken(MIN_BUCKETS, &NoPolicy) + 2 * MIN_BUCKETS * LANES * 16 + 4096;

@@ -15,7 +15,7 @@ use crate::ring::{Home, Layout};
 /// The share of an index's room that is used when a shard is full, in percent: the index grows in
 /// steps, to a little more than it needs.
 const INDEX_USE: usize = 97;
-/// Policies of up to so many buckets are made to learn what they allocate. For more the line
+/// The most buckets for which a policy is made to learn what it allocates. For more the line
 /// through two of these is followed.
 const SAMPLED_BUCKETS: usize = 4096;
 /// Bytes of small tables that were replaced while the index grew, at most: tables below a page are

@@ -26,7 +26,7 @@ use super::entries::Entries;
 use super::prefetch::Announced;
 use crate::hash::KeyHash;
 use crate::policy::{
-    Arrival, Evicted, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, Renumbering, ResidentSource,
+    Arrival, Choice, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, Renumbering, ResidentSource,
     Residents,
 };
 use crate::units::EntryId;
@@ -216,8 +216,8 @@ impl Evictor {
             let source = Source { entries, pending, hashed: &hashed };
             match pending.arrival.evict(&mut *self.policy, &mut Residents::new(&source)) {
                 None => break,
-                Some(Evicted::Newcomer(_)) => return Victim::Newcomer,
-                Some(Evicted::Resident(victim)) => {
+                Some(Choice::Newcomer(_)) => return Victim::Newcomer,
+                Some(Choice::Resident(victim)) => {
                     if entries.live(victim).is_some() {
                         let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
                         return Victim::Entry(victim, hash);
@@ -266,7 +266,7 @@ impl Evictor {
         self.policy = Box::new(NoPolicy);
     }
 
-    /// Creates a policy for an empty index of so many lanes.
+    /// Creates a policy for an empty index of `lanes` lanes.
     pub(super) fn create_policy(&mut self, lanes: usize, max_entries: usize) {
         self.policy = (self.factory)(PolicyContext::for_entries(lanes, max_entries, self.capacity as u64));
         self.is_outdated = false;

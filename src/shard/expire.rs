@@ -57,7 +57,7 @@ impl Writer<'_> {
         let now = self.now();
         while let Some(bucket) = self.state.deadlines.next_due(now.tick(), &mut steps) {
             steps = steps.saturating_sub(STEPS_OF_A_LOOK - 1);
-            self.fetch_ahead();
+            self.prefetch_upcoming();
             self.expire_in(bucket, now);
         }
         self.note_reached();
@@ -65,7 +65,7 @@ impl Writer<'_> {
 
     /// Prefetches what this or the next write will look at: the headers of the next bucket, whose
     /// lanes have arrived by now, and the bucket after it.
-    fn fetch_ahead(&self) {
+    fn prefetch_upcoming(&self) {
         let [next, later] = self.state.deadlines.upcoming();
         if let Some(next) = next {
             self.state.entries.prefetch_headers(next);

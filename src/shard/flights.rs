@@ -1,4 +1,4 @@
-//! The flights of a shard: loads under way whose results may be stored, by key, and what they have
+//! The flights of a shard: loads in progress whose results may be stored, by key, and what they have
 //! of the account.
 //!
 //! # Invariants
@@ -29,7 +29,7 @@ const FIRST_LEAF_BYTES: usize = 320;
 const PLACE_BYTES: usize = 72;
 /// The counters of the `Arc`s of a flight and its key, and what an allocator rounds up.
 const ARC_BYTES: usize = 64;
-/// Tasks that are accounted for at a time: lists of wakers begin with so many.
+/// Tasks that are accounted for at a time: the first capacity of a list of wakers.
 const SEATS: usize = 4;
 
 /// The result of a load, for all that waited for it.

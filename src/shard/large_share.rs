@@ -8,7 +8,7 @@ use crate::stats::WriteCounts;
 
 /// Large entries share runs where they are at least this part of the bytes that are stored.
 const MOSTLY_LARGE: (u64, u64) = (3, 4);
-/// That part is measured over one part in so many of the ring's bytes.
+/// The divisor of the ring's bytes that gives how many of them that part is measured over.
 const STRETCH_SHARE: u64 = 4;
 
 /// Weighs the large entries among those that are stored.

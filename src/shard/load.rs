@@ -102,7 +102,7 @@ pub(crate) enum LoadResult<'a> {
     Failed(Option<Duration>),
 }
 
-/// Loads under way have at most this part of a shard. So a backing store that does not answer
+/// Loads in progress have at most this part of a shard. So a backing store that does not answer
 /// cannot empty the cache.
 const FLIGHTS_SHARE: usize = 8;
 
@@ -196,7 +196,7 @@ impl Writer<'_> {
     }
 
     /// Begins the load of an entry that has a permit, unless the entry has been replaced or a
-    /// flight is under way.
+    /// flight is in progress.
     pub(crate) fn board_refresh(&mut self, hash: KeyHash, key: &[u8], permit: RefreshPermit) -> Option<Ticket> {
         let (_, stamps) = self.find_fresh(hash, key)?;
         if stamps.get(Stamp::Refresh) != permit.mark || self.state.flights.get(key).is_some() {

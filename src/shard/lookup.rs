@@ -53,15 +53,15 @@ impl Guess<'_> {
     pub(crate) const NONE: Self = Self(None);
 }
 
-/// The most steps that one call of [`Lookup::meet`] takes without an entry. The slot is free
+/// The most steps that one call of [`Lookup::advance`] takes without an entry. The slot is free
 /// between calls.
-const STEPS_A_MEETING: usize = 64;
+const STEPS_PER_ADVANCE: usize = 64;
 
 /// The result of advancing a walk.
-pub(crate) enum Meeting<T> {
+pub(crate) enum Advance<T> {
     Entry(T),
     /// No entry in the steps of this call.
-    Nobody,
+    NoneYet,
     End,
 }
 
@@ -125,15 +125,15 @@ impl Lookup {
 
     /// Advances a walk to the next entry, and holds it by the slot. Also returns its hash, and the
     /// result of `reached` before the step.
-    pub(super) fn meet<'a>(
+    pub(super) fn advance<'a>(
         &'a self,
         walk: &mut Walk,
         hash_of: impl Fn(&[u8]) -> KeyHash,
         slot: &'a mut Slot,
         reached: impl Fn() -> Tick,
-    ) -> Meeting<(Live<'a>, KeyHash, Tick)> {
+    ) -> Advance<(Live<'a>, KeyHash, Tick)> {
         let slot: &'a Slot = slot;
-        for _ in 0..STEPS_A_MEETING {
+        for _ in 0..STEPS_PER_ADVANCE {
             let reached = reached();
             let table = self.table.load();
             let mut next = *walk;
@@ -148,7 +148,7 @@ impl Lookup {
             }
             *walk = next;
             match (step, live) {
-                (Step::End, _) => return Meeting::End,
+                (Step::End, _) => return Advance::End,
                 (Step::Onward, _) => {
                     table.ahead(walk).for_each(|candidate| self.ring.prefetch(candidate.location()));
                 }
@@ -156,12 +156,12 @@ impl Lookup {
                 (Step::Lane(_), Some(live)) => {
                     let hash = hash_of(self.ring.arena().entry(live).key);
                     if table.is_at(walk, hash) {
-                        return Meeting::Entry((live, hash, reached));
+                        return Advance::Entry((live, hash, reached));
                     }
                 }
             }
         }
-        Meeting::Nobody
+        Advance::NoneYet
     }
 
     /// Holds the entry in a lane. Returns `None` if there is no entry, or if the table has been

@@ -10,7 +10,7 @@
 //!               Evictor               evictor.rs       policy, victims
 //!               Cleaner               cleaner.rs       how full the ring is, what is emptied
 //!               Deadlines             deadlines.rs     timing wheel
-//!               Flights               flights.rs       loads under way
+//!               Flights               flights.rs       loads in progress
 //!             Writer                  writer.rs        makes them work together: see its list
 //! ```
 //!
@@ -25,7 +25,7 @@
 //! 2. The policy's residents are the used lanes, and the entry that is being stored (`evictor.rs`).
 //! 3. What is allocated is accounted for, and never more than the shard's budget (`account.rs`).
 //! 4. User code (a policy, a hasher) that panics under the lock leaves an empty shard behind, and
-//!    no load under way that could be stored (`writer.rs`).
+//!    no load in progress that could be stored (`writer.rs`).
 //! 5. A bucket with an entry that is to be removed at some tick is filed under that tick or an
 //!    earlier one (`deadlines.rs`).
 //!
@@ -80,13 +80,13 @@ use evictor::{Evictor, Pending};
 use flights::Flights;
 pub(crate) use flights::{KeyFlight, Outcome, Ticket};
 pub(crate) use load::{Boarding, LoadResult, Negative, Reason, RefreshPermit, Waiter};
-pub(crate) use lookup::{FoundEntry, Guess, Lookup, Meeting};
+pub(crate) use lookup::{Advance, FoundEntry, Guess, Lookup};
 pub(crate) use misses::MissLog;
 pub(crate) use notice::Notice;
 use prefetch::PolicyHint;
 pub(crate) use read::{Access, Visit};
 pub(crate) use touch::TouchLog;
-pub(crate) use walk::Met;
+pub(crate) use walk::WalkedEntry;
 pub(crate) use write::{Condition, Stored};
 pub(crate) use writer::Writer;
 

@@ -126,7 +126,7 @@ impl Writer<'_> {
         has_run(self.ring_mut()) || yield_to_readers(self.ring_mut(), has_run)
     }
 
-    /// Puts absent chunks to use until so many runs could be opened. They are mostly adjacent.
+    /// Puts absent chunks to use until `runs` runs could be opened. They are mostly adjacent.
     fn put_to_use(&mut self, span: usize, runs: usize) {
         let chunk = self.ring().chunk_bytes();
         while self.ring().free_runs(span) < runs && self.ring().counts().absent > 0 && self.shard.account.take(chunk) {

@@ -195,8 +195,8 @@ impl Writer<'_> {
         self.ring_mut().retire(chunk);
     }
 
-    /// Takes `bytes` from the account. The ring gives chunks back until there are so many. Returns
-    /// `false` if it cannot, or if it would have fewer than `least` chunks left.
+    /// Takes `bytes` from the account. The ring gives chunks back until the account has them.
+    /// Returns `false` if it cannot, or if it would have fewer than `least` chunks left.
     pub(super) fn take_from_ring(&mut self, bytes: usize, least: usize) -> bool {
         loop {
             if self.shard.account.take(bytes) {

@@ -1,11 +1,10 @@
 //! Walks over all entries of a shard: without the lock to show them, and with it to remove them.
 //!
 //! A [`Walk`] is a position in the order of hashes. So it goes on where it was if the index is
-//! replaced meanwhile. A reader meets one entry at a time, and holds its chunk until it has been
-//! shown.
+//! replaced meanwhile. A reader looks at one entry at a time, and holds its chunk meanwhile.
 
 use super::Shard;
-use super::lookup::Meeting;
+use super::lookup::Advance;
 use super::read::Access;
 use super::writer::Writer;
 use crate::expiry::Freshness;
@@ -15,9 +14,9 @@ use crate::reclaim::{Live, Slot};
 use crate::removal::RemovalCause;
 use crate::units::{EntryId, Tick};
 
-/// An entry that a walk has met.
+/// An entry that a walk has reached.
 #[derive(Clone, Copy)]
-pub(crate) struct Met<'a> {
+pub(crate) struct WalkedEntry<'a> {
     pub(crate) hash: KeyHash,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
@@ -29,41 +28,41 @@ impl Shard {
     /// Advances a walk to the next entry, including those that reads miss. One of the slots holds
     /// its chunk.
     ///
-    /// An entry that is present throughout the walk is met at least once. It is met twice only if
-    /// the index is replaced meanwhile. An update shows the former value or the next one.
-    pub(crate) fn meet<'a>(
+    /// An entry that is present throughout the walk is shown at least once. It is shown twice only
+    /// if the index is replaced meanwhile. An update shows the former value or the next one.
+    pub(crate) fn advance<'a>(
         &'a self,
         walk: &mut Walk,
         hash_of: impl Fn(&[u8]) -> KeyHash,
         slot: &'a mut Slot,
         other_slot: &'a mut Option<Slot>,
-    ) -> Meeting<Met<'a>> {
-        match self.lookup.meet(walk, hash_of, slot, || self.time.reached()) {
-            Meeting::Entry((live, hash, reached)) => Meeting::Entry(self.read_met(live, hash, reached, other_slot)),
-            Meeting::Nobody => Meeting::Nobody,
-            Meeting::End => Meeting::End,
+    ) -> Advance<WalkedEntry<'a>> {
+        match self.lookup.advance(walk, hash_of, slot, || self.time.reached()) {
+            Advance::Entry((live, hash, reached)) => Advance::Entry(self.read_walked(live, hash, reached, other_slot)),
+            Advance::NoneYet => Advance::NoneYet,
+            Advance::End => Advance::End,
         }
     }
 
     /// Returns what a read would see of an entry that was found by its lane.
-    fn read_met<'a>(
+    fn read_walked<'a>(
         &'a self,
         live: Live<'a>,
         hash: KeyHash,
         reached: Tick,
         other_slot: &'a mut Option<Slot>,
-    ) -> Met<'a> {
+    ) -> WalkedEntry<'a> {
         let (entry, stamps) = self.lookup.ring.arena().entry_with_stamps(live);
-        let met = |value, freshness| Met { hash, key: entry.key, value, freshness };
+        let walked = |value, freshness| WalkedEntry { hash, key: entry.key, value, freshness };
         if stamps.set.is_empty() {
-            return met(entry.value, Freshness::Fresh);
+            return walked(entry.value, Freshness::Fresh);
         }
         match self.freshness_of(live, stamps, reached, Access::Peek) {
-            Some(freshness) => met(entry.value, freshness),
+            Some(freshness) => walked(entry.value, freshness),
             // It may have been moved, replaced or removed.
             None => match self.find(hash, entry.key, Access::Peek, other_slot.insert(Slot::take())) {
-                Some((found, freshness)) => met(found.value, freshness),
-                None => met(entry.value, Freshness::Gone),
+                Some((found, freshness)) => walked(found.value, freshness),
+                None => walked(entry.value, Freshness::Gone),
             },
         }
     }
@@ -77,8 +76,8 @@ impl Writer<'_> {
         self.find_present(hash, key).id().is_some()
     }
 
-    /// Advances a walk and removes what it meets, until it is time to notify the listener. Returns
-    /// `true` at the end.
+    /// Advances a walk and removes what it reaches, until it is time to notify the listener.
+    /// Returns `true` at the end.
     pub(crate) fn remove_some(&mut self, walk: &mut Walk) -> bool {
         self.drain_touches();
         while !self.removals_are_many() {
@@ -90,20 +89,20 @@ impl Writer<'_> {
                     return true;
                 }
                 Step::Onward => {}
-                Step::Lane(id) => self.remove_met(walk, id),
+                Step::Lane(id) => self.remove_walked(walk, id),
             }
         }
         false
     }
 
-    fn remove_met(&mut self, walk: &Walk, id: EntryId) {
+    fn remove_walked(&mut self, walk: &Walk, id: EntryId) {
         let Some(live) = self.state.entries.live(id) else { return };
         let hash = self.state.entries.hash_of(live);
         let table = self.state.entries.table();
         // A hasher of the user's own that does not keep to its hashes must not make entries
         // immortal.
-        let is_met = table.is_at(walk, hash) || table.find_location(hash, live.location()) != Some(id);
-        if is_met {
+        let is_reached = table.is_at(walk, hash) || table.find_location(hash, live.location()) != Some(id);
+        if is_reached {
             self.remove_resident(id, RemovalCause::Removed);
         }
     }

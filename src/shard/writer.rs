@@ -11,13 +11,13 @@
 //!   grow.rs       a larger index
 //!   expire.rs     take out what is due; find what is present
 //!   write.rs      store, update, remove
-//!   lifetimes.rs  change a deadline        load.rs  loads under way        walk.rs  all entries
+//!   lifetimes.rs  change a deadline        load.rs  loads in progress        walk.rs  all entries
 //! ```
 //!
 //! # Invariants
 //!
 //! 1. If user code panics under the lock, the shard is empty when the lock is free again, and no
-//!    load under way can be stored.
+//!    load in progress can be stored.
 //! 2. The listener is notified after the unlock, as it may use the cache.
 
 use super::expire::{STEPS, STEPS_OF_MAINTENANCE};
@@ -32,8 +32,8 @@ use crate::units::EntryId;
 
 /// The holder of a shard's lock.
 ///
-/// If user code panics while it exists, dropping it empties the shard and detaches the loads under
-/// way.
+/// If user code panics while it exists, dropping it empties the shard and detaches the loads in
+/// progress.
 pub(crate) struct Writer<'a> {
     pub(super) shard: &'a Shard,
     pub(super) state: MutexGuard<'a, State>,

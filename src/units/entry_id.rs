@@ -6,8 +6,8 @@ pub(crate) const LANES: usize = 12;
 /// The bits of an id. Policies use the other bits of a word for their own data.
 pub(crate) const ID_BITS: u32 = 28;
 
-/// The limit of ids: every id is below it. So a shard has at most so many lanes, or 228 million
-/// entries.
+/// The limit of ids: every id is below it. A shard has at most this many lanes, which hold up to
+/// 228 million entries.
 pub(crate) const MAX_IDS: usize = 1 << ID_BITS;
 
 /// The largest share of a table's lanes that entries may use, in percent. Beyond it, searches past

@@ -50,7 +50,7 @@ impl Store {
                 cache.insert_with_ttl(name, entry(version), Duration::ZERO).unwrap();
                 cache.remove(name); // Otherwise it could be served stale.
             }
-            // A declined replacement also means that older values are invalid, so loads under way
+            // A declined replacement also means that older values are invalid, so loads in progress
             // must not be stored.
             6 if !is_nothing(version) => drop(cache.replace(name, entry(version)).unwrap()),
             _ => cache.retain(|key, _| key != name),

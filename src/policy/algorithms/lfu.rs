@@ -13,8 +13,9 @@
 //! coming in and once for each hit. The oldest entry of the lowest step is evicted: of equals the
 //! one that has stood there longest. A hit moves an entry one step up.
 //!
-//! * With [`Ageing::Halving`] (the default) all ranks are halved after so many accesses. Steps 2k
-//!   and 2k + 1 become one, the entries of the lower step before those of the higher.
+//! * With [`Ageing::Halving`] (the default) all ranks are halved once in [`HALVING_PERIOD`] accesses
+//!   for each entry. Steps 2k and 2k + 1 become one, the entries of the lower step before those of
+//!   the higher.
 //! * With [`Ageing::Dynamic`] the rank is the count plus `L`, the rank of the last victim. New
 //!   entries overtake those that are not used for long.
 //! * With [`Ageing::None`] counts only grow, and an entry that was popular once never leaves. For
@@ -36,9 +37,9 @@ use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, R
 const NONE: u32 = u32::MAX;
 /// Accesses between two halvings, for each resident entry.
 const HALVING_PERIOD: usize = 10;
-/// Steps that are allocated at first, at least, and one more for each so many ids. More are
-/// allocated if ranks differ more than usual.
+/// Steps that are allocated at first, at least. More are allocated if ranks differ more than usual.
 const MIN_STEPS: usize = 64;
+/// The number of ids for which one more step is allocated at first.
 const IDS_PER_STEP: usize = 8;
 
 /// The remedy of [`Policy::Lfu`](crate::Policy::Lfu) against entries that were popular long ago.

@@ -178,7 +178,7 @@ impl S3Fifo {
     }
 }
 
-/// Returns the number of ghosts for so many entries: nine tenths of them.
+/// Returns the number of ghosts that are kept beside `entries` entries: nine tenths of it.
 fn max_ghosts(entries: usize) -> usize {
     entries * 9 / 10
 }

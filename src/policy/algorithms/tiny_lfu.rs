@@ -377,7 +377,7 @@ impl Climber {
         Self { window_hits: 0, main_hits: 0, accesses: 0, period: u64::MAX, is_window_to_grow: true }
     }
 
-    /// Sets the period for so many entries.
+    /// Sets the period of a shard of `entries` entries.
     fn set_period(&mut self, entries: u64) {
         self.period = entries.saturating_mul(Self::PERIOD);
     }

@@ -113,7 +113,7 @@ fn fill(cache: &Cache) {
 /// Builds a cache whose policy has taken all memory except the fewest chunks that a ring keeps. No
 /// memory is left for a wheel.
 pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Cache {
-    /// Bytes left for a load under way. They are less than a chunk.
+    /// Bytes left for a load in progress. They are less than a chunk.
     const SPARE: usize = 2048;
     // The policy's memory grows with its entries, because a policy that takes this much at once is
     // refused.

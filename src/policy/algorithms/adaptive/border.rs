@@ -54,8 +54,8 @@ const PERIOD: f64 = 0.5;
 const LOOKS: f64 = 2.0;
 /// The share of the capacity by which the border moves gradually for a ratio of e.
 const GAIN: f64 = 0.01;
-/// Evictions that are assumed before there are any: as many entries as the smallest window holds,
-/// and at most so many. A part that evicts little says little.
+/// The most evictions that are assumed before there are any. In a small shard it is as many as the
+/// smallest window holds entries. A part that evicts little says little.
 const REGRET_PRIOR: f64 = 6.0;
 /// Misses that move the border at once, as shares of the newcomers.
 const MANY_NEAR: f64 = 0.15;
@@ -92,7 +92,7 @@ const IDLE_STEP: f64 = 0.2;
 /// The ages up to which a ghost is near and from which it is far, in capacities.
 const NEAR: f64 = 0.9;
 const FAR: f64 = 1.1;
-/// The mean charge is taken over about so many newcomers.
+/// The number of newcomers over which the mean charge is taken, roughly.
 const MEMORY: f64 = 1024.0;
 
 /// The entries of the window or of main, and what was measured of them since the last gradual move.
@@ -338,7 +338,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// About so many threads may be between a miss and its store.
+    /// The number of keys. More threads than this are seldom between a miss and its store.
     const KEYS: usize = 8;
 
     /// Notes a miss. Returns the miss that was noted longest ago, if no store came after it.

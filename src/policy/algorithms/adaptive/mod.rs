@@ -377,7 +377,7 @@ fn class(favor: Favor, charge: u32, mean_charge: f64) -> u8 {
     }
 }
 
-/// Returns the number of ghosts that are kept for so many entries.
+/// Returns the number of ghosts that are kept beside `entries` entries.
 fn max_ghosts(entries: usize) -> usize {
     entries * GHOSTS / 4
 }

@@ -77,7 +77,7 @@ const WORTH: f64 = 0.4;
 /// Failed trials that are assumed at first, as a share of the entries. Without it, one early
 /// success lets every entry stay.
 const DOUBT: f64 = 0.02;
-/// One in so many entries that were visited once is put on trial in any case.
+/// Of this many entries that were visited once, one is put on trial in any case.
 const TRIED_ONE_IN: u32 = 16;
 /// The share of a period's counts that is kept for the next one.
 const MEMORY: f64 = 0.5;
