@@ -20,6 +20,7 @@
 //! All counters are Relaxed, as they order nothing. A sum over them is not a snapshot of one
 //! instant.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::sync::{AtomicU64, Ordering};
@@ -264,7 +265,15 @@ impl WriteCounts {
 /// assert_eq!(times.histogram().map(|(_bound, count)| count).sum::<u64>(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// `Debug` prints the bounds below which there are loads:
+///
+/// ```
+/// # use bytecache::Stats;
+/// assert_eq!(format!("{:?}", Stats::default().load_times), "LoadTimes { total: 0ns, loads: {} }");
+/// // With loads: LoadTimes { total: 1.3ms, loads: {< 256µs: 4, < 1.024ms: 1} }
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadTimes {
     total_nanos: u64,
     counts: [u64; Self::CLASSES],
@@ -328,6 +337,29 @@ impl LoadTimes {
     /// Returns the class of a load that took `time`.
     fn class(time: Duration) -> usize {
         (0..Self::CLASSES - 1).find(|&class| time < Self::bound(class)).unwrap_or(Self::CLASSES - 1)
+    }
+}
+
+impl fmt::Debug for LoadTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadTimes").field("total", &self.total()).field("loads", &Loads(self)).finish()
+    }
+}
+
+/// The classes of loads that have any, for `Debug`.
+struct Loads<'a>(&'a LoadTimes);
+
+impl fmt::Debug for Loads<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = LoadTimes::bound(LoadTimes::CLASSES - 2);
+        let mut map = f.debug_map();
+        for (bound, count) in self.0.histogram().filter(|&(_, count)| count > 0) {
+            match bound {
+                Duration::MAX => map.entry(&format_args!(">= {longest:?}"), &count),
+                _ => map.entry(&format_args!("< {bound:?}"), &count),
+            };
+        }
+        map.finish()
     }
 }
 
@@ -518,6 +550,10 @@ mod tests {
         let micros = Duration::from_micros;
         assert_eq!(counts, [(micros(1), 2), (micros(4), 1), (micros(1 << 20), 1), (Duration::MAX, 1)]);
         assert_eq!(times.total(), Duration::from_nanos(999) + micros(1) + 61 * seconds);
+        assert_eq!(
+            format!("{times:?}"),
+            "LoadTimes { total: 61.000001999s, loads: {< 1µs: 2, < 4µs: 1, < 1.048576s: 1, >= 16.777216s: 1} }"
+        );
     }
 
     #[test]
