@@ -195,7 +195,7 @@ pub struct Memory {
     pub flights: usize,
     /// Timing wheels. A shard has one from its first entry with a deadline on.
     pub wheels: usize,
-    /// The fixed part: shards, chunk tables, counters, touch logs.
+    /// The fixed part: shards, chunk tables, counters, logs of touches and misses.
     pub overhead: usize,
     /// Charges of present entries: header, key and value, rounded up. Part of `chunks`.
     pub live: usize,

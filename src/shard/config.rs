@@ -11,7 +11,7 @@ use crate::clock::ClockSource;
 use crate::expiry::{Rules, Wheel};
 use crate::hash::KeyHasher;
 use crate::index::{Index, MIN_BUCKETS, Table};
-use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory};
+use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency};
 use crate::removal::Notifier;
 use crate::ring::{Alignment, Ring};
 use crate::stats::LoadCounts;
@@ -44,6 +44,19 @@ pub(crate) struct Options {
     pub(crate) factory: PolicyFactory,
     pub(crate) rules: Rules,
     pub(crate) clock: ClockSource,
+}
+
+/// The logs by which readers tell a policy of reads. A shard has those that its policy reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Logs {
+    pub(super) has_touches: bool,
+    pub(super) has_misses: bool,
+}
+
+impl Logs {
+    pub(super) fn of(policy: &dyn EvictionPolicy) -> Self {
+        Self { has_touches: policy.recency() == Recency::Ordered, has_misses: policy.wants_misses() }
+    }
 }
 
 /// The configuration of a shard.
@@ -80,14 +93,12 @@ impl ShardConfig {
         if self.budget < 1 << 20 { (1, 64) } else { (4, 128) }
     }
 
-    /// Returns the bytes that the shard allocates whatever it holds.
-    pub(super) fn overhead(&self) -> usize {
+    /// Returns the bytes that a shard with these logs allocates whatever it holds.
+    pub(super) fn overhead(&self, logs: Logs) -> usize {
         let (stripes, capacity) = self.touch_log();
-        size_of::<Shard>()
-            + size_of::<Account>()
-            + Ring::footprint(self.max_chunks())
-            + TouchLog::footprint(stripes, capacity)
-            + MissLog::footprint(self.miss_places())
+        let touches = if logs.has_touches { TouchLog::footprint(stripes, capacity) } else { 0 };
+        let misses = if logs.has_misses { MissLog::footprint(self.miss_places()) } else { 0 };
+        size_of::<Shard>() + size_of::<Account>() + Ring::footprint(self.max_chunks()) + touches + misses
     }
 
     /// Returns the number of chunks that the ring needs at first, so that the largest entry fits. A
@@ -106,7 +117,7 @@ impl ShardConfig {
 
     /// Returns the bytes that the shard allocates beside its ring's chunks while it is empty.
     pub(super) fn taken(&self, buckets: usize, policy: &dyn EvictionPolicy) -> usize {
-        (self.overhead() + table_bytes(buckets)).saturating_add(policy.bytes())
+        (self.overhead(Logs::of(policy)) + table_bytes(buckets)).saturating_add(policy.bytes())
     }
 
     /// Returns the budget that is needed with `buckets` buckets, for a ring that can hold the

@@ -1,15 +1,16 @@
 //! How many entries of one size a shard will hold, computed without making the shard.
 //!
-//! The estimate adds up what a full shard allocates: its fixed parts, an index and a policy for so
-//! many entries, the wheel if entries have deadlines, and chunks. It uses the same rules as the
+//! The estimate adds up what a full shard allocates: its fixed parts, an index and a policy for
+//! the entries, the wheel if entries have deadlines, and chunks. It uses the same rules as the
 //! shard itself: [`live_limit`] for the part of the chunks that may be live, and [`Home::of`] for
 //! the place of large entries.
 
 use super::cleaner::{half_used_chunks, live_limit, ready_chunks};
+use super::config::Logs;
 use super::governor;
 use super::{Shard, ShardConfig, table_bytes};
 use crate::expiry::Wheel;
-use crate::index::{Index, Table};
+use crate::index::{Index, MIN_BUCKETS, Table};
 use crate::ring::{Home, Layout};
 
 /// The share of an index's room that is used when a shard is full, in percent: the index grows in
@@ -25,11 +26,12 @@ const REPLACED_BYTES: usize = 4096;
 /// one being emptied.
 const RUNS_NOT_FULL: usize = 2;
 
-/// The bytes that a policy allocates, for any number of buckets.
+/// The bytes that a policy allocates, for any number of buckets, and the logs that it reads.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyBytes {
     /// The numbers of buckets asked for so far, and the bytes.
     known: Vec<(usize, usize)>,
+    logs: Option<Logs>,
 }
 
 impl PolicyBytes {
@@ -47,6 +49,11 @@ impl PolicyBytes {
         self.known.push((buckets, bytes));
         bytes
     }
+
+    /// Returns the logs that policies of this kind read.
+    fn logs(&mut self, config: &ShardConfig) -> Logs {
+        *self.logs.get_or_insert_with(|| Logs::of(&*config.policy(MIN_BUCKETS)))
+    }
 }
 
 impl ShardConfig {
@@ -62,7 +69,7 @@ impl ShardConfig {
         let buckets = Index::buckets_for(entries / INDEX_USE * 100 + entries % INDEX_USE).min(Table::max_buckets());
         let wheel = if stamps.is_empty() { 0 } else { Wheel::footprint(buckets) };
         let replaced = Table::footprint(buckets).min(REPLACED_BYTES);
-        let fixed = self.overhead() + table_bytes(buckets) + replaced + wheel;
+        let fixed = self.overhead(policy.logs(self)) + table_bytes(buckets) + replaced + wheel;
         let taken = fixed.saturating_add(policy.of(self, buckets));
         let usable = self.budget.saturating_sub(taken) >> self.chunk_shift();
         self.room_for(charge, usable) >= entries

@@ -71,7 +71,7 @@ use std::sync::Arc;
 
 use account::Account;
 use cleaner::Cleaner;
-use config::MIN_CHUNKS;
+use config::{Logs, MIN_CHUNKS};
 pub(crate) use config::{MAX_SHARD_BYTES, Options, ShardConfig};
 use deadlines::Deadlines;
 use entries::Entries;
@@ -92,7 +92,6 @@ pub(crate) use writer::Writer;
 
 use crate::expiry::{Rules, ShardTime};
 use crate::index::{LocationBits, MIN_BUCKETS, Table, TableHint};
-use crate::policy::Recency;
 use crate::prefetch::LINE;
 use crate::reclaim::Kept;
 use crate::removal::Notifier;
@@ -220,8 +219,7 @@ impl Shard {
         let table = Arc::new(Table::new(buckets, bits).ok_or(NoShard::OutOfMemory)?);
         account.note_table(table_bytes(buckets));
         let (stripes, places) = config.touch_log();
-        let ordered = policy.recency() == Recency::Ordered;
-        let wants_misses = policy.wants_misses();
+        let logs = Logs::of(&*policy);
         let mut state = State {
             pending: Pending::new(),
             counts: WriteCounts::default(),
@@ -236,10 +234,10 @@ impl Shard {
             hint: TableHint::new(&table),
             policy_hint: PolicyHint::new(state.evictor.policy()),
             lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.entries.ring().shared()) },
-            touches: ordered.then(|| TouchLog::new(stripes, places)),
-            misses: wants_misses.then(|| CachePadded(MissLog::new(config.miss_places()))),
+            touches: logs.has_touches.then(|| TouchLog::new(stripes, places)),
+            misses: logs.has_misses.then(|| CachePadded(MissLog::new(config.miss_places()))),
             account,
-            overhead: config.overhead(),
+            overhead: config.overhead(logs),
             time: ShardTime::new(config.options.clock.clone()),
             rules: config.options.rules.clone(),
             listener: config.listener.clone(),

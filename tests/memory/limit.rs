@@ -144,6 +144,16 @@ fn an_empty_cache_is_small() {
 }
 
 #[test]
+fn only_logs_that_the_policy_reads_are_counted() {
+    let overhead = |policy| {
+        let cache = Cache::builder().max_bytes(8 << 20).shards(1).policy(policy).build().unwrap();
+        cache.memory().overhead
+    };
+    let [none, misses, touches] = [Policy::Fifo, Policy::Adaptive, Policy::Lru].map(overhead);
+    assert!(none < misses && none < touches, "{none}, {misses} with misses, {touches} with touches");
+}
+
+#[test]
 fn memory_is_taken_as_entries_come() {
     let _alone = alone();
     let cache = build(32 << 20, 2, Policy::S3Fifo);
