@@ -14,7 +14,7 @@ use super::State;
 use super::expire::Presence;
 use super::space::NoSpace;
 use super::writer::Writer;
-use crate::expiry::Lifetime;
+use crate::expiry::{Lifetime, Schedule};
 use crate::hash::KeyHash;
 use crate::reclaim::Live;
 use crate::removal::RemovalCause;
@@ -27,6 +27,27 @@ pub(crate) enum Condition {
     Always,
     IfAbsent,
     IfPresent,
+}
+
+impl Condition {
+    /// Returns `true` if an entry may be stored where this one is present.
+    #[inline]
+    fn holds(self, present: Presence) -> bool {
+        let is_fresh = matches!(present, Presence::Fresh(_));
+        match self {
+            Self::Always => true,
+            Self::IfAbsent => !is_fresh,
+            Self::IfPresent => is_fresh,
+        }
+    }
+}
+
+/// How long an entry stays that is to be stored.
+enum Stay {
+    /// It has expired already.
+    Over,
+    WithoutDeadline,
+    Scheduled(Schedule),
 }
 
 /// The result of a store.
@@ -62,57 +83,82 @@ impl Writer<'_> {
         // The policy learns of earlier reads before it learns of the store. The same holds for
         // removals.
         self.drain_touches();
-        let needs_time = self.shard.rules.need_time(lifetime);
-        let is_over = needs_time && self.shard.rules.end_at_once(lifetime);
-        // Before the present entry is looked up, as creating the wheel may evict it. A store that
-        // is declined creates no wheel.
-        let schedule =
-            if !needs_time || is_over || !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
-                Ok(None)
-            } else {
-                self.schedule(lifetime, hash).map(Some)
-            };
-        // The last newcomer gets its place while the bucket is being fetched. Only where the policy
-        // would settle it next in any case. Not if the index is full: the eviction that makes room
-        // in it is to compare the newcomer with the others.
-        if condition == Condition::Always && !is_over && schedule.is_ok() && self.state.entries.have_room() {
+        // Before the present entry is looked up, as creating the wheel may evict it.
+        let stay = self.stay(hash, key, condition, lifetime);
+        if condition == Condition::Always && !matches!(stay, Ok(Stay::Over) | Err(NoSpace)) {
+            self.settle_early();
+        }
+        let present = self.find_present(hash, key);
+        if self.decline(key, present, condition) {
+            return Ok(Stored::Declined);
+        }
+        let (stamps, removal) = match &stay {
+            Ok(Stay::Over) => {
+                self.remove_present(present, RemovalCause::Replaced);
+                return Ok(Stored::Expired);
+            }
+            _ if self.shard.listener.as_ref().is_some_and(|notifier| notifier.refuses_stores()) => {
+                return Err(self.reject(hash, key));
+            }
+            Ok(Stay::WithoutDeadline) => (&Stamps::NONE, None),
+            Ok(Stay::Scheduled(schedule)) => (&schedule.stamps, schedule.removal),
+            Err(NoSpace) => return Err(self.reject(hash, key)),
+        };
+        let entry = NewEntry { hash, draft: Draft { key, value, stamps }, removal };
+        self.store_entry(&entry, present).map_err(|NoSpace| self.reject(hash, key))
+    }
+
+    /// Returns how long a new entry with this lifetime stays.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for the wheel that it needs. A store that is declined creates no
+    /// wheel.
+    #[inline]
+    fn stay(&mut self, hash: KeyHash, key: &[u8], condition: Condition, lifetime: &Lifetime) -> Result<Stay, NoSpace> {
+        if !self.shard.rules.need_time(lifetime) {
+            return Ok(Stay::WithoutDeadline);
+        }
+        if self.shard.rules.end_at_once(lifetime) {
+            return Ok(Stay::Over);
+        }
+        if !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
+            return Ok(Stay::WithoutDeadline);
+        }
+        self.schedule(lifetime, hash).map(Stay::Scheduled)
+    }
+
+    /// Gives the last newcomer its place in the policy while the bucket is being fetched. For a
+    /// store before which the policy would settle it in any case.
+    #[inline]
+    fn settle_early(&mut self) {
+        // If the index is full, the eviction that makes room in it is to compare the newcomer with
+        // the others.
+        if self.state.entries.have_room() {
             let State { evictor, pending, .. } = &mut *self.state;
             evictor.settle(pending);
         }
-        let present = self.find_present(hash, key);
-        let is_fresh = matches!(present, Presence::Fresh(_));
-        match condition {
-            Condition::IfAbsent if is_fresh => return Ok(Stored::Declined),
-            _ => self.detach_flight(key),
+    }
+
+    /// Returns `true` if a store is not done, as `condition` does not hold. What is older than the
+    /// caller's value is removed, unless a fresh entry was not to be replaced.
+    #[inline]
+    fn decline(&mut self, key: &[u8], present: Presence, condition: Condition) -> bool {
+        let holds = condition.holds(present);
+        if condition == Condition::IfAbsent && !holds {
+            return true;
         }
-        if condition == Condition::IfPresent && !is_fresh {
-            // The caller's value is newer than a load in progress, and than a stale entry.
+        // The caller's value is newer than a load in progress, and than a stale entry.
+        self.detach_flight(key);
+        if !holds {
             self.remove_present(present, RemovalCause::Replaced);
-            return Ok(Stored::Declined);
         }
-        if is_over {
-            self.remove_present(present, RemovalCause::Replaced);
-            return Ok(Stored::Expired);
-        }
-        if self.shard.listener.as_ref().is_some_and(|notifier| notifier.refuses_stores()) {
-            return Err(self.reject(hash, key));
-        }
-        let stored = schedule.and_then(|schedule| {
-            let (stamps, removal) =
-                schedule.as_ref().map_or((&Stamps::NONE, None), |schedule| (&schedule.stamps, schedule.removal));
-            self.store_entry(&NewEntry { hash, draft: Draft { key, value, stamps }, removal }, present)
-        });
-        stored.map_err(|NoSpace| self.reject(hash, key))
+        !holds
     }
 
     /// Returns `true` if a store under `condition` would not be done, whatever space there is.
     fn declines(&mut self, hash: KeyHash, key: &[u8], condition: Condition) -> bool {
-        let is_fresh = matches!(self.find_present(hash, key), Presence::Fresh(_));
-        match condition {
-            Condition::Always => false,
-            Condition::IfAbsent => is_fresh,
-            Condition::IfPresent => !is_fresh,
-        }
+        !condition.holds(self.find_present(hash, key))
     }
 
     /// Counts a write for which no space was found, and removes what is older.
