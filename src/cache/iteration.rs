@@ -141,7 +141,8 @@ impl Cache {
     }
 }
 
-/// Removes an entry that a walk has reached, unless `keep` returns `true`. Returns the removed entries.
+/// Removes an entry that a walk has reached, unless `keep` returns `true`. Returns the removed
+/// entries.
 fn retain_walked<'a>(
     shard: &'a Shard,
     walked: WalkedEntry<'_>,

@@ -202,7 +202,8 @@ impl<'a> Residents<'a> {
     ///         _newcomer: Option<&Newcomer>,
     ///         residents: &mut Residents<'_>,
     ///     ) -> Option<EntryId> {
-    ///         let largest = (0..self.0.len()).max_by_key(|&place| residents.charge(self.0[place]))?;
+    ///         let charges = self.0.iter().map(|&id| residents.charge(id));
+    ///         let (_charge, largest) = charges.zip(0..).max()?;
     ///         self.0.remove(largest)
     ///     }
     ///     // ...
@@ -214,7 +215,9 @@ impl<'a> Residents<'a> {
     ///
     /// let policy = Largest(VecDeque::new());
     /// let mut simulator = Simulator::custom(|_| Box::new(policy), 100, Unit::Bytes);
-    /// [(1, 20), (2, 70), (3, 30)].map(|(hash, charge)| simulator.request(Request { hash, charge }));
+    /// for (hash, charge) in [(1, 20), (2, 70), (3, 30)] {
+    ///     simulator.request(Request { hash, charge });
+    /// }
     /// assert_eq!(simulator.evicted(), [2]);
     /// ```
     #[must_use]

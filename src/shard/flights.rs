@@ -1,5 +1,5 @@
-//! The flights of a shard: loads in progress whose results may be stored, by key, and what they have
-//! of the account.
+//! The flights of a shard: loads in progress whose results may be stored, by key, and what they
+//! have of the account.
 //!
 //! # Invariants
 //!

@@ -1,5 +1,6 @@
 //! Keys that were only written until reads begin: recency is all that a policy knows of them. The
-//! default policy finds them as often as LRU and S3-FIFO do, once three times what fits was written.
+//! default policy finds them as often as LRU and S3-FIFO do, once three times what fits was
+//! written.
 
 use bytecache::policy::{Simulator, Unit};
 use bytecache::{Cache, Policy, StableHash};

@@ -13,9 +13,9 @@
 //! coming in and once for each hit. The oldest entry of the lowest step is evicted: of equals the
 //! one that has stood there longest. A hit moves an entry one step up.
 //!
-//! * With [`Ageing::Halving`] (the default) all ranks are halved once in [`HALVING_PERIOD`] accesses
-//!   for each entry. Steps 2k and 2k + 1 become one, the entries of the lower step before those of
-//!   the higher.
+//! * With [`Ageing::Halving`] (the default) all ranks are halved once in [`HALVING_PERIOD`]
+//!   accesses for each entry. Steps 2k and 2k + 1 become one, the entries of the lower step before
+//!   those of the higher.
 //! * With [`Ageing::Dynamic`] the rank is the count plus `L`, the rank of the last victim. New
 //!   entries overtake those that are not used for long.
 //! * With [`Ageing::None`] counts only grow, and an entry that was popular once never leaves. For

@@ -249,7 +249,8 @@ impl Border {
             let gradual = if is_over { self.gradual_step(traffic, window, main) } else { 0.0 };
             let sudden = self.sudden_step(traffic);
             match self.idle_step(traffic, window, main) {
-                // From the window's charge if that is above the border, or main would evict nothing.
+                // From the window's charge if that is above the border: otherwise main would evict
+                // nothing.
                 Some(step) => self.set(self.charge.max(window.charge as f64) + step * self.capacity),
                 None => self.set(self.charge + (gradual + sudden) * self.capacity),
             }
