@@ -19,7 +19,10 @@ use core::time::Duration;
 /// is not stored.
 ///
 /// An [`insert_if_absent`](crate::Cache::insert_if_absent) that fails leaves an entry that is
-/// fresh. It removes only one that is kept beyond its deadline.
+/// fresh. It removes only one that is kept beyond its deadline. A
+/// [`replace_if`](crate::Cache::replace_if) that fails leaves an entry with another value than the
+/// expected one. An [`increment`](crate::Cache::increment) that returns `NotACounter` or
+/// `CounterOverflow` changes nothing.
 ///
 /// ```
 /// use bytecache::{Cache, Error};
@@ -47,7 +50,8 @@ pub enum Error {
     /// Key and value together are larger than an entry of this cache can be.
     ///
     /// Returned by every operation that stores a value, even if its condition does not hold. The
-    /// entry under the key is removed; `insert_if_absent` leaves one that is fresh.
+    /// entry under the key is removed. `insert_if_absent` leaves one that is fresh, and
+    /// `replace_if` one that has another value than the expected one.
     TooLarge {
         /// The size of key and value together, in bytes.
         bytes: usize,
@@ -61,6 +65,22 @@ pub enum Error {
     /// [removal listener](crate::CacheBuilder::on_removal) while too many entries wait for their
     /// listeners. The entry under the key is removed. The same operation can succeed later.
     Rejected,
+    /// The entry under the key is no counter, since its value does not have 8 bytes.
+    ///
+    /// Returned by [`increment`](crate::Cache::increment). The entry stays.
+    NotACounter {
+        /// The length of the value, in bytes.
+        bytes: usize,
+    },
+    /// The sum does not fit into an [`i64`].
+    ///
+    /// Returned by [`increment`](crate::Cache::increment). The entry stays.
+    CounterOverflow {
+        /// The value of the counter.
+        value: i64,
+        /// The number that was to be added.
+        by: i64,
+    },
 }
 
 impl fmt::Display for Error {
@@ -76,6 +96,10 @@ impl fmt::Display for Error {
                 )
             }
             Self::Rejected => f.write_str("readers and held values occupy the space that the entry needs"),
+            Self::NotACounter { bytes } => write!(f, "the value has {bytes} bytes, but a counter has 8"),
+            Self::CounterOverflow { value, by } => {
+                write!(f, "the counter is {value}, and adding {by} exceeds the range of 64 bits")
+            }
         }
     }
 }

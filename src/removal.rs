@@ -66,7 +66,7 @@ pub enum RemovalCause {
     /// The eviction policy chose it, or its space was needed. Also a new entry that the policy did
     /// not admit.
     Evicted,
-    /// A caller removed it: by `remove`, `take`, `retain` or `clear`.
+    /// A caller removed it: by `remove`, `take`, `remove_if`, `update`, `retain` or `clear`.
     Removed,
     /// A caller stored another value under its key. Also an entry that is removed because a write
     /// to its key failed.

@@ -53,8 +53,8 @@ pub struct Stats {
     pub inserts: u64,
     /// Entries stored in place of another entry with the same key.
     pub updates: u64,
-    /// Entries that a caller removed: by `remove`, `take`, `retain` or `clear`, by an insert with a
-    /// lifetime of zero, or by a write that failed.
+    /// Entries that a caller removed: by `remove`, `take`, `remove_if`, `update`, `retain` or
+    /// `clear`, by an insert with a lifetime of zero, or by a write that failed.
     pub removals: u64,
     /// Entries that left because the eviction policy chose them, or because their space was needed.
     pub evictions: u64,

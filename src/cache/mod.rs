@@ -5,6 +5,7 @@
 //! | `mod.rs` | creating a cache, sizes, statistics, maintenance |
 //! | `read.rs` | reads by key |
 //! | `write.rs` | stores and removals by key |
+//! | `change.rs` | atomic changes of one entry |
 //! | `lifetimes.rs` | stores with a lifetime, and changes of deadlines |
 //! | `iteration.rs` | operations on all entries |
 //! | `loads.rs` | the parts of the cache that the loaders use |
@@ -22,6 +23,7 @@
 //! themselves.
 
 mod build;
+mod change;
 mod iteration;
 mod lifetimes;
 mod loads;
@@ -34,6 +36,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 pub(crate) use build::CacheConfig;
+pub use change::Update;
 pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
 pub(crate) use read::Misses;

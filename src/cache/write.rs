@@ -190,7 +190,7 @@ impl Cache {
 
     /// Removes what is older than a value that is too large.
     #[cold]
-    fn remove_older(&self, key: &[u8], condition: Condition) {
+    pub(super) fn remove_older(&self, key: &[u8], condition: Condition) {
         // A key that cannot be stored has neither an entry nor a flight.
         if self.is_storable(key) {
             let target = self.target(key);

@@ -33,7 +33,7 @@
 //! | `get_with`, `try_get_with` | [`get_or_load`](crate::Cache::get_or_load), [`get_or_load_async`](crate::Cache::get_or_load_async) |
 //! | `optionally_get_with` | `get_or_load` with [`Loaded::Absent`](crate::Loaded::Absent), which can also be remembered |
 //! | `entry(k).or_insert` | [`insert_if_absent`](crate::Cache::insert_if_absent) |
-//! | `entry(k).and_compute_with` | none |
+//! | `entry(k).and_compute_with` | [`update`](crate::Cache::update), whose closure runs without a lock |
 //! | `invalidate` | [`remove`](crate::Cache::remove) |
 //! | `remove` (returns the value) | [`take`](crate::Cache::take) |
 //! | `invalidate_all` | [`clear`](crate::Cache::clear) |
@@ -77,7 +77,8 @@
 //! | `insert` | [`insert`](crate::Cache::insert), which can fail |
 //! | `replace` | [`replace`](crate::Cache::replace), which returns `Ok(false)` where there is no entry |
 //! | `remove` (returns key and value) | [`take`](crate::Cache::take), or [`remove`](crate::Cache::remove) for a `bool` |
-//! | `remove_if`, `entry` | none |
+//! | `remove_if` | [`remove_if`](crate::Cache::remove_if), which returns a `bool` |
+//! | `entry` | [`update`](crate::Cache::update) |
 //! | `get_or_insert_with`, `get_or_insert_async` | [`get_or_load`](crate::Cache::get_or_load), [`get_or_load_async`](crate::Cache::get_or_load_async) |
 //! | `get_value_or_guard` | `get_or_load`; a [`wait_limit`](crate::LoaderBuilder::wait_limit) in place of the timeout |
 //! | `retain`, `clear`, `iter` | [`retain`](crate::Cache::retain), [`clear`](crate::Cache::clear), [`for_each`](crate::Cache::for_each) |

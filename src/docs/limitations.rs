@@ -29,6 +29,9 @@
 //!
 //! * If [`insert_if_absent`](crate::Cache::insert_if_absent) finds an entry, the entry stays, even
 //!   if the value is too large.
+//! * If [`replace_if`](crate::Cache::replace_if) finds another value than the expected one, the
+//!   entry stays, even if the value is too large. An [`increment`](crate::Cache::increment) of what
+//!   is no counter, or that overflows, changes nothing.
 //! * A rejected [`set_ttl`](crate::Cache::set_ttl) removes the entry, which must not outlive the
 //!   new deadline.
 //! * The removal listener is notified of the entry once: as

@@ -35,7 +35,13 @@
 //!   does not invalidate.
 //! * `replace`, also if there was nothing to replace: its caller has a newer value. It then removes
 //!   a stale or negative entry of the key.
+//! * `swap` and `increment`, also if they fail for lack of space. An `increment` of what is no
+//!   counter, or that overflows, does not invalidate.
+//! * `update`, if its result is stored or removes, and `replace_if`, if the value is the expected
+//!   one.
 //! * `remove` and `take`, also of an absent key. `set_ttl` to zero, or if it fails. `clear`.
+//! * `remove_if`, also if its condition does not hold, as it cannot ask about a value that is still
+//!   being loaded.
 //! * `retain`, for all keys, as it cannot ask about values that are still being loaded. It also
 //!   removes negative entries.
 //!

@@ -115,7 +115,8 @@ impl Writer<'_> {
         } else {
             // Held, as making room may evict the entry whose bytes are copied.
             let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = self.shard.lookup.ring.value(live);
-            let entry = NewEntry { hash, draft: Draft { key, value: &value, stamps: &stamps }, removal };
+            let draft = Draft { key, value: &value, stamps: &stamps };
+            let entry = NewEntry { hash, draft, removal, keeps_idle_stamp: true };
             return self.rewrite(id, &entry);
         }
         Ok(true)

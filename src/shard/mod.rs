@@ -39,6 +39,7 @@
 //! never waits. A writer waits for the lock, and never for a reader.
 
 mod account;
+mod change;
 mod cleaner;
 mod config;
 mod deadlines;
@@ -70,6 +71,7 @@ use core::mem::offset_of;
 use std::sync::Arc;
 
 use account::Account;
+pub(crate) use change::DeadlineRule;
 use cleaner::Cleaner;
 use config::{Logs, MIN_CHUNKS};
 pub(crate) use config::{MAX_SHARD_BYTES, Options, ShardConfig};

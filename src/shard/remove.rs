@@ -37,7 +37,7 @@ impl Writer<'_> {
     /// Detaches the flight of a key, so that its result is not stored. The result may be older than
     /// this write.
     #[inline]
-    pub(super) fn detach_flight(&mut self, key: &[u8]) {
+    pub(crate) fn detach_flight(&mut self, key: &[u8]) {
         if !self.state.flights.is_empty() {
             self.state.flights.remove(key);
         }

@@ -67,6 +67,8 @@ pub(super) struct NewEntry<'a> {
     pub(super) hash: KeyHash,
     pub(super) draft: Draft<'a>,
     pub(super) removal: Option<Tick>,
+    /// Its idle stamp is that of the entry that it replaces, which readers may change meanwhile.
+    pub(super) keeps_idle_stamp: bool,
 }
 
 impl Writer<'_> {
@@ -97,14 +99,12 @@ impl Writer<'_> {
                 self.remove_present(present, RemovalCause::Replaced);
                 return Ok(Stored::Expired);
             }
-            _ if self.shard.listener.as_ref().is_some_and(|notifier| notifier.refuses_stores()) => {
-                return Err(self.reject(hash, key));
-            }
+            _ if self.refuses_stores() => return Err(self.reject(hash, key)),
             Ok(Stay::WithoutDeadline) => (&Stamps::NONE, None),
             Ok(Stay::Scheduled(schedule)) => (&schedule.stamps, schedule.removal),
             Err(NoSpace) => return Err(self.reject(hash, key)),
         };
-        let entry = NewEntry { hash, draft: Draft { key, value, stamps }, removal };
+        let entry = NewEntry { hash, draft: Draft { key, value, stamps }, removal, keeps_idle_stamp: false };
         self.store_entry(&entry, present).map_err(|NoSpace| self.reject(hash, key))
     }
 
@@ -154,6 +154,11 @@ impl Writer<'_> {
             self.remove_present(present, RemovalCause::Replaced);
         }
         !holds
+    }
+
+    /// Returns `true` if a listener of this thread stores while too many entries wait for theirs.
+    pub(super) fn refuses_stores(&self) -> bool {
+        self.shard.listener.as_ref().is_some_and(|notifier| notifier.refuses_stores())
     }
 
     /// Returns `true` if a store under `condition` would not be done, whatever space there is.
@@ -210,7 +215,7 @@ impl Writer<'_> {
     }
 
     fn insert(&mut self, entry: &NewEntry<'_>) -> Result<(), NoSpace> {
-        let NewEntry { hash, draft, removal } = entry;
+        let NewEntry { hash, draft, removal, .. } = entry;
         let (hash, removal) = (*hash, *removal);
         let layout = self.ring().layout(draft);
         let charge = layout.charge();
@@ -267,7 +272,7 @@ impl Writer<'_> {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
                 self.note_removal_of(id, RemovalCause::Replaced);
-                if self.rewritten == Some(id) {
+                if entry.keeps_idle_stamp {
                     self.state.entries.replace_rewritten(id, before, location);
                 } else {
                     self.state.entries.replace(id, before, location);

@@ -11,6 +11,7 @@
 //!   grow.rs       a larger index
 //!   expire.rs     take out what is due; find what is present
 //!   write.rs      store, update, remove
+//!   change.rs     store and remove what depends on the present value
 //!   lifetimes.rs  change a deadline        load.rs  loads in progress        walk.rs  all entries
 //! ```
 //!

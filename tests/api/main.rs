@@ -2,6 +2,7 @@
 //! iteration, and random operations.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod changes;
 mod configuration;
 mod edges;
 mod failed_writes;

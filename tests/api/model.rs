@@ -59,6 +59,15 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         5 => (key(), lengths()).prop_map(|(key, len)| Operation::Replace(key, len)),
         5 => (key(), lengths(), time(), time(), time())
             .prop_map(|(key, len, ttl, idle, stale)| Operation::InsertWithLifetime(key, len, ttl, idle, stale)),
+        5 => (key(), lengths(), time()).prop_map(|(key, len, ttl)| Operation::Update(key, len, ttl)),
+        2 => (key(), any::<bool>()).prop_map(|(key, removes)| Operation::UpdateWithout(key, removes)),
+        3 => (key(), lengths(), prop::bool::weighted(0.8))
+            .prop_map(|(key, len, is_right)| Operation::ReplaceIf(key, len, is_right)),
+        2 => (key(), any::<bool>()).prop_map(|(key, removes)| Operation::RemoveIf(key, removes)),
+        3 => (key(), lengths()).prop_map(|(key, len)| Operation::Swap(key, len)),
+        // Few keys, so that they meet counters.
+        4 => (0..4_u8, prop_oneof![3 => -9..9_i64, 1 => any::<i64>()], time())
+            .prop_map(|(key, by, ttl)| Operation::Increment(key, by, ttl)),
         1 => (any::<u16>(), lengths()).prop_map(|(from, len)| Operation::Fill(from, len)),
         2 => (key(), key(), lengths()).prop_map(|(read, key, len)| Operation::InsertInside(read, key, len)),
         30 => key().prop_map(Operation::Get),

@@ -205,6 +205,11 @@ fn each_message_of_an_error_names_the_value_and_its_range() {
             "key and value have 9 bytes together, but an entry of this cache can have at most 8",
         ),
         (Error::Rejected.to_string(), "readers and held values occupy the space that the entry needs"),
+        (Error::NotACounter { bytes: 3 }.to_string(), "the value has 3 bytes, but a counter has 8"),
+        (
+            Error::CounterOverflow { value: 7, by: i64::MAX }.to_string(),
+            "the counter is 7, and adding 9223372036854775807 exceeds the range of 64 bits",
+        ),
         (
             BuildError::TooSmall { max_bytes: 1, min_bytes: 2 }.to_string(),
             "max_bytes is 1, but it must be at least 2 for this policy and number of shards",

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Value};
+use bytecache::{
+    Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Update, Value,
+};
 
 /// The options of a cache, which is so small that every event occurs.
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
@@ -93,6 +95,16 @@ pub(crate) enum Operation {
     Insert(u8, Len),
     InsertIfAbsent(u8, Len),
     Replace(u8, Len),
+    /// With a time to live, or with the deadlines of the entry.
+    Update(u8, Len, Option<Time>),
+    /// Removes or keeps an entry by an update.
+    UpdateWithout(u8, bool),
+    /// Expects the value, or another one.
+    ReplaceIf(u8, Len, bool),
+    RemoveIf(u8, bool),
+    Swap(u8, Len),
+    /// With a time to live.
+    Increment(u8, i64, Option<Time>),
     /// Inserts many neighbouring keys.
     Fill(u16, Len),
     Get(u8),
@@ -124,6 +136,10 @@ fn value_bytes(key: u32, version: u32, len: usize) -> Vec<u8> {
 fn key_of(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes[..4].try_into().unwrap())
 }
+
+/// When an entry must have expired: for its time to live, and for its time to idle, with the length
+/// of that.
+type Ends = (Option<Duration>, Option<(Duration, Duration)>);
 
 /// A stored value, and the times by which it must have expired: for its time to live, and for its
 /// time to idle.
@@ -174,8 +190,8 @@ impl Run {
             .clock(clock.clone());
         if setup.listened_to {
             builder = builder.on_removal(|key, value, _| {
-                // Every value begins with its key.
-                assert!(value.iter().zip(key).take(4).all(|(value, key)| value == key));
+                // Every value begins with its key, unless it may be a counter.
+                assert!(value.len() == 8 || value.iter().zip(key).take(4).all(|(value, key)| value == key));
             });
         }
         if let Some(bytes) = setup.expected_entry_bytes {
@@ -213,7 +229,21 @@ impl Run {
         (ttl, idle): (Option<Duration>, Option<Duration>),
         store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>,
     ) {
+        let ttl = ttl.map(|ttl| if ttl.is_zero() { self.now } else { self.now + ttl + TICK });
+        let idle = idle.map(|idle| (idle, if idle.is_zero() { self.now } else { self.now + idle + 2 * TICK }));
+        self.store_with(key, len, (is_declined, (ttl, idle)), store);
+    }
+
+    /// Like [`store`](Self::store), but with the times at which the value will have expired.
+    fn store_with(
+        &mut self,
+        key: u32,
+        len: Len,
+        (is_declined, (ttl, idle)): (bool, Ends),
+        store: impl Fn(&Cache, &[u8], &[u8]) -> Result<bool, Error>,
+    ) {
         self.version += 1;
+        let was_there = self.cache.contains_key(key_bytes(key));
         let len = self.len(key, len);
         let (name, value) = (key_bytes(key), value_bytes(key, self.version, len));
         let fits = name.len() + len <= self.cache.max_entry_bytes();
@@ -221,9 +251,6 @@ impl Run {
             Ok(stored) => {
                 assert!(fits);
                 if stored {
-                    let ttl = ttl.map(|ttl| if ttl.is_zero() { self.now } else { self.now + ttl + TICK });
-                    let idle =
-                        idle.map(|idle| (idle, if idle.is_zero() { self.now } else { self.now + idle + 2 * TICK }));
                     self.model.insert(key, Known { value, ttl, idle });
                     self.nothing.remove(&key);
                 }
@@ -234,11 +261,79 @@ impl Run {
                     Error::Rejected => assert!(!self.held.is_empty(), "rejected although no value is held"),
                     other => panic!("{other:?}"),
                 }
-                assert_eq!(self.cache.contains_key(&name), is_declined);
+                assert_eq!(self.cache.contains_key(&name), was_there && is_declined);
                 if !is_declined {
                     self.note_rejected(key);
                 }
             }
+        }
+    }
+
+    /// Returns the value under a key, or another one.
+    fn expected(&self, key: u32, is_right: bool) -> Vec<u8> {
+        let mut value = self.model.get(&key).map_or_else(Vec::new, |known| known.value.clone());
+        if !is_right {
+            value.push(0);
+        }
+        value
+    }
+
+    /// Returns when the entry under a key will have expired, if there is one.
+    fn ends(&self, key: u32) -> Ends {
+        let is_there = self.cache.contains_key(key_bytes(key));
+        self.model.get(&key).filter(|_| is_there).map_or((None, None), |known| (known.ttl, known.idle))
+    }
+
+    fn update(&mut self, key: u32, len: Len, ttl: Option<Duration>) {
+        let is_there = self.cache.contains_key(key_bytes(key));
+        let former = self.model.get(&key).filter(|_| is_there).map(|known| known.value.clone());
+        let store = |cache: &Cache, key: &[u8], value: &[u8]| {
+            cache.update(key, |old| {
+                assert_eq!(old, former.as_deref());
+                match ttl {
+                    Some(ttl) => Update::StoreFor(value.to_vec(), Lifetime::new().ttl(ttl)),
+                    None => Update::Store(value.to_vec()),
+                }
+            })
+        };
+        match ttl {
+            Some(_) => self.store((key, len), false, (ttl, None), store),
+            None => self.store_with(key, len, (false, self.ends(key)), store),
+        }
+    }
+
+    fn increment(&mut self, key: u32, by: i64, ttl: Option<Duration>) {
+        let name = key_bytes(key);
+        let is_there = self.cache.contains_key(&name);
+        let former = self.model.get(&key).filter(|_| is_there).map(|known| known.value.clone());
+        let lifetime = ttl.map_or(Lifetime::new(), |ttl| Lifetime::new().ttl(ttl));
+        let value = former.as_ref().map(|value| <[u8; 8]>::try_from(&value[..]).map(i64::from_le_bytes));
+        match (self.cache.increment(&name, by, lifetime), value) {
+            (Ok(sum), None) => {
+                assert_eq!(sum, by);
+                let ttl = ttl.map(|ttl| if ttl.is_zero() { self.now } else { self.now + ttl + TICK });
+                self.model.insert(key, Known { value: sum.to_le_bytes().to_vec(), ttl, idle: None });
+                self.nothing.remove(&key);
+            }
+            (Ok(sum), Some(Ok(value))) => {
+                assert_eq!(Some(sum), value.checked_add(by));
+                if let Some(known) = self.model.get_mut(&key) {
+                    known.value = sum.to_le_bytes().to_vec();
+                }
+            }
+            (Err(Error::NotACounter { bytes }), Some(Err(_))) => {
+                assert_eq!(former.map(|value| value.len()), Some(bytes));
+                assert!(self.cache.contains_key(&name));
+            }
+            (Err(Error::CounterOverflow { .. }), Some(Ok(value))) => {
+                assert_eq!(value.checked_add(by), None);
+                assert!(self.cache.contains_key(&name));
+            }
+            (Err(Error::Rejected), _) => {
+                assert!(!self.held.is_empty(), "rejected although no value is held");
+                self.note_rejected(key);
+            }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -396,6 +491,52 @@ impl Run {
                     cache.replace(key, value).inspect(|stored| assert_eq!(*stored, is_there))
                 });
             }
+            Operation::Update(key, len, ttl) => self.update(key.into(), len, ttl.map(Time::length)),
+            Operation::UpdateWithout(key, removes) => {
+                let name = key_bytes(key.into());
+                let is_there = self.cache.contains_key(&name);
+                let changed = self.cache.update(&name, |old| {
+                    self.check(key.into(), old);
+                    if removes { Update::<&[u8]>::Remove } else { Update::Keep }
+                });
+                assert_eq!(changed, Ok(is_there && removes));
+                if removes {
+                    self.note_rejected(key.into());
+                }
+            }
+            Operation::ReplaceIf(key, len, is_right) => {
+                let expected = self.expected(key.into(), is_right);
+                let is_done = is_right && self.cache.contains_key(key_bytes(key.into()));
+                let ends = self.ends(key.into());
+                self.store_with(key.into(), len, (!is_done, ends), |cache, key, value| {
+                    cache.replace_if(key, &expected, value).inspect(|stored| assert_eq!(*stored, is_done))
+                });
+            }
+            Operation::RemoveIf(key, removes) => {
+                let name = key_bytes(key.into());
+                let is_there = self.cache.contains_key(&name);
+                let removed = self.cache.remove_if(&name, |value| {
+                    // It may be stale, and is then late.
+                    assert_eq!(value, self.model[&key.into()].value);
+                    removes
+                });
+                assert_eq!(removed, is_there && removes);
+                self.nothing.remove(&key.into());
+                if removes {
+                    self.note_rejected(key.into());
+                }
+            }
+            Operation::Swap(key, len) => {
+                let name = key_bytes(key.into());
+                let is_there = self.cache.contains_key(&name);
+                let former = self.model.get(&key.into()).filter(|_| is_there).map(|known| known.value.clone());
+                self.store((key.into(), len), false, (None, None), |cache, key, value| {
+                    let swapped = cache.swap(key, value)?;
+                    assert_eq!(swapped.as_deref(), former.as_deref());
+                    Ok(true)
+                });
+            }
+            Operation::Increment(key, by, ttl) => self.increment(key.into(), by, ttl.map(Time::length)),
             Operation::Fill(from, len) => (0..100).for_each(|key| self.insert(u32::from(from) + key, len)),
             Operation::Get(key) => {
                 let value = self.cache.get(key_bytes(key.into()));

@@ -138,6 +138,18 @@
 //! An earlier design kept the flights outside the shard's lock, and had to pass marks between the
 //! two. A miss that is about to be loaded can afford the lock.
 //!
+//! # Atomic changes
+//!
+//! The closure of [`update`](crate::Cache::update) runs without a lock, on a value that it holds.
+//! Its result is stored under the lock, if the key still has that value. Values are compared by
+//! their bytes, and not by location: relocations change the location of an entry, and the closure
+//! has seen nothing but the bytes. An entry that left and came back with equal bytes is the same to
+//! it. Mostly the location is the same as well, and no bytes are compared.
+//!
+//! A compare fails only after the entry has changed. So of several threads that update an entry,
+//! one succeeds in each round. The value is held by a pin, which ends once it was compared: space
+//! for the new value may have to come from its chunk.
+//!
 //! # Listeners
 //!
 //! If there is a listener, entries that leave are copied under the lock. The listener is called

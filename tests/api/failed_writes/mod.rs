@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, Error, Lifetime, LoadError, Loaded, ManualClock, RemovalCause, TICK};
+use bytecache::{Cache, Error, Lifetime, LoadError, Loaded, ManualClock, RemovalCause, TICK, Update};
 use scene::{Failure, HOUR, KEY, Present, Scene, panicking, without_room_for_a_wheel};
 
 use crate::support::{Gate, Hand, alone, assert_nothing_is_left};
@@ -29,11 +29,15 @@ enum Operation {
     InsertIfAbsentWithLifetime,
     Replace,
     ReplaceWithLifetime,
+    Update,
+    UpdateWithLifetime,
+    ReplaceIf,
+    Swap,
     SetTtl,
 }
 
 impl Operation {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 12] = [
         Self::Insert,
         Self::InsertWithTtl,
         Self::InsertWithLifetime,
@@ -41,6 +45,10 @@ impl Operation {
         Self::InsertIfAbsentWithLifetime,
         Self::Replace,
         Self::ReplaceWithLifetime,
+        Self::Update,
+        Self::UpdateWithLifetime,
+        Self::ReplaceIf,
+        Self::Swap,
         Self::SetTtl,
     ];
 
@@ -49,7 +57,15 @@ impl Operation {
         match failure {
             Failure::TooLarge => self != Self::SetTtl,
             Failure::NoRun => true,
-            Failure::NoWheel => !matches!(self, Self::Insert | Self::InsertIfAbsent | Self::Replace),
+            Failure::NoWheel => matches!(
+                self,
+                Self::InsertWithTtl
+                    | Self::InsertWithLifetime
+                    | Self::InsertIfAbsentWithLifetime
+                    | Self::ReplaceWithLifetime
+                    | Self::UpdateWithLifetime
+                    | Self::SetTtl
+            ),
         }
     }
 
@@ -71,6 +87,10 @@ impl Operation {
             Self::InsertIfAbsentWithLifetime => cache.insert_if_absent_with_lifetime(KEY, value, lifetime),
             Self::Replace => cache.replace(KEY, value),
             Self::ReplaceWithLifetime => cache.replace_with_lifetime(KEY, value, lifetime),
+            Self::Update => cache.update(KEY, |_| Update::Store(value)),
+            Self::UpdateWithLifetime => cache.update(KEY, |_| Update::StoreFor(value, lifetime)),
+            Self::ReplaceIf => cache.replace_if(KEY, "old", value),
+            Self::Swap => cache.swap(KEY, value).map(|_| true),
             Self::SetTtl => cache.set_ttl(KEY, HOUR),
         }
     }
@@ -80,6 +100,9 @@ impl Operation {
     fn expected(self, failure: Failure, present: Present) -> (Result<bool, ()>, bool) {
         let is_fresh = present == Present::Fresh;
         match failure {
+            // Nothing has the expected value.
+            Failure::TooLarge if self == Self::ReplaceIf && !is_fresh => (Err(()), true),
+            _ if self == Self::ReplaceIf && !is_fresh => (Ok(false), true),
             Failure::TooLarge => (Err(()), self.is_if_absent() && is_fresh),
             _ if self.is_if_absent() && is_fresh => (Ok(false), true),
             _ if self.is_if_present() && !is_fresh => (Ok(false), false),
@@ -177,7 +200,9 @@ fn check_all(failure: Failure, presents: &[Present]) {
 #[test]
 fn an_entry_that_the_policy_would_choose_next_is_told_of_once() {
     let _alone = alone();
-    for operation in [Operation::Insert, Operation::Replace, Operation::InsertWithTtl] {
+    for operation in
+        [Operation::Insert, Operation::Replace, Operation::InsertWithTtl, Operation::Update, Operation::Swap]
+    {
         let scene = Scene::with(Failure::NoRun, false, true);
         let held = scene.prepare(Failure::NoRun, Present::Fresh);
         let error = operation.apply(&scene.cache, &scene.new).unwrap_err();
@@ -193,7 +218,9 @@ fn an_entry_that_the_policy_would_choose_next_is_told_of_once() {
 #[test]
 fn an_entry_that_is_evicted_for_its_own_update_is_told_of_once() {
     let _alone = alone();
-    for operation in [Operation::Insert, Operation::Replace, Operation::InsertWithTtl] {
+    for operation in
+        [Operation::Insert, Operation::Replace, Operation::InsertWithTtl, Operation::Update, Operation::Swap]
+    {
         let scene = Scene::with(Failure::NoRun, false, true);
         drop(scene.prepare(Failure::NoRun, Present::Fresh));
         operation.apply(&scene.cache, &scene.new).unwrap();
@@ -217,6 +244,10 @@ fn a_key_that_is_too_long_has_nothing_older() {
                 cache.insert_if_absent(key, "new").unwrap_err(),
                 cache.replace(key, "new").unwrap_err(),
                 cache.insert_with_ttl(key, "new", HOUR).unwrap_err(),
+                cache.update(key, |_| Update::Store("new")).unwrap_err(),
+                cache.replace_if(key, "old", "new").unwrap_err(),
+                cache.swap(key, "new").unwrap_err(),
+                cache.increment(key, 1, Lifetime::new()).unwrap_err(),
             ];
             let is_long = |error: &Error| matches!(error, Error::KeyTooLong { bytes: 70_000, .. });
             let is_large = |error: &Error| matches!(error, Error::TooLarge { .. });
@@ -228,7 +259,7 @@ fn a_key_that_is_too_long_has_nothing_older() {
         assert_eq!(cache.stats().removals, 0);
         assert_nothing_is_left(cache);
     }
-    assert_eq!((rejections(&cache), rejections(&small)), ([5, 0, 0], [0, 5, 0]));
+    assert_eq!((rejections(&cache), rejections(&small)), ([9, 0, 0], [0, 9, 0]));
     assert_eq!(cache.get(KEY).unwrap(), *b"value");
 }
 
