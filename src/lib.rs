@@ -261,7 +261,10 @@ pub use clock::{Clock, ManualClock, SystemClock, TICK};
 pub use error::{BuildError, Error, ParsePolicyError};
 pub use expiry::{Lifetime, Remaining};
 pub use hash::{StableHash, StableHasher};
-pub use loader::{AsyncLoader, IntoLoaded, LoadError, Loaded, Loader, LoaderBuilder, Refresh};
+pub use loader::{
+    AsyncLoader, BoxAsyncLoad, BoxAsyncLoader, Failure, HasError, IntoLoaded, IsBox, IsError, IsPlain, LoadError,
+    Loaded, Loader, LoaderBuilder, LoaderError, Refresh,
+};
 pub use policy::Policy;
 pub use removal::RemovalCause;
 pub use ring::Value;

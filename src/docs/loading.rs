@@ -53,7 +53,20 @@
 //! come in another order than their writes. If that can happen, use `remove` instead, or have one
 //! writer for each key.
 //!
-//! # Errors of several types
+//! # Errors
+//!
+//! A chain of errors goes on from a [`LoadError`](crate::LoadError) to the error of the loader:
+//!
+//! | error of the loader | source of the `LoadError` | message of the `LoadError` |
+//! |---|---|---|
+//! | a type that implements `Error`, such as `io::Error` | the error | "the loader failed" |
+//! | `Box<dyn Error + Send + Sync>`, or an `Arc` of it | the error in the box | "the loader failed" |
+//! | `anyhow::Error` | the error in it | "the loader failed" |
+//! | `String`, `&str`, numbers, `()` | none | "the loader failed: " and the text |
+//!
+//! So a walk along [`Error::source`](std::error::Error::source), such as the `chain` of an
+//! `anyhow::Error`, finds the loader's error by its type.
+//! [`failure`](crate::LoadError::failure) returns it without a search.
 //!
 //! Two calls may load a key with different types of errors. A follower whose leader fails with
 //! another type starts again, with its own loader.

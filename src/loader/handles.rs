@@ -30,7 +30,7 @@ use super::early::{LoadCost, chance};
 use super::leader::Leader;
 use super::options::LoadOptions;
 use super::runtime::{Runtime, Task};
-use super::{Answer, IntoLoaded, LoadError, run_async};
+use super::{Answer, Failure, IntoLoaded, LoadError, LoaderError, run_async};
 use crate::cache::{Cache, LookUp, Target};
 use crate::expiry::Freshness;
 use crate::ring::Value;
@@ -66,7 +66,8 @@ pub struct Loader<F> {
 /// keys, with options.
 ///
 /// A clone is a handle of the same loader. A loader keeps its cache alive. Its futures may be
-/// dropped at any time, like those of [`Cache::get_or_load_async`].
+/// dropped at any time, like those of [`Cache::get_or_load_async`]. To name its type in a struct,
+/// [box](Self::boxed) its function.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -219,11 +220,11 @@ impl<F> Loader<F> {
     ///
     /// Like [`Cache::get_or_load`].
     #[inline]
-    pub fn get<V, E>(&self, key: impl AsRef<[u8]>) -> Answer<E>
+    pub fn get<V, E, Kind>(&self, key: impl AsRef<[u8]>) -> Answer<E>
     where
         F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
     {
         let key = key.as_ref();
         let shared = &self.shared;
@@ -241,11 +242,11 @@ impl<F> Loader<F> {
 
     /// Refreshes an entry in place or on the executor, unless another caller has the permit.
     #[cold]
-    fn refresh<V, E>(&self, target: &Target<'_>, key: &[u8], current: Value, reason: Reason) -> Answer<E>
+    fn refresh<V, E, Kind>(&self, target: &Target<'_>, key: &[u8], current: Value, reason: Reason) -> Answer<E>
     where
         F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
     {
         let Some(permit) = self.shared.permit(target, key, reason) else { return Ok(current) };
         match &self.shared.runtime.executor {
@@ -279,22 +280,23 @@ impl<F> Loader<F> {
 
 impl<F> Shared<F> {
     /// Runs the loader's function, and records how long it took.
-    fn run<V, E>(&self, key: &[u8]) -> Result<V, E>
+    fn run<V, E, Kind>(&self, key: &[u8]) -> Result<V, Failure<E>>
     where
         F: Fn(&[u8]) -> Result<V, E>,
+        E: LoaderError<Kind>,
     {
         let began = Instant::now();
         let result = (self.load)(key);
         self.cost.record(began.elapsed());
-        result
+        result.map_err(Failure::new)
     }
 
     /// Loads an entry again. Returns `None` if the entry was replaced or is being loaded.
-    fn refresh<V, E>(&self, key: &[u8], permit: RefreshPermit) -> Option<Answer<E>>
+    fn refresh<V, E, Kind>(&self, key: &[u8], permit: RefreshPermit) -> Option<Answer<E>>
     where
         F: Fn(&[u8]) -> Result<V, E>,
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
     {
         let mut leader = self.board_refresh(key, permit)?;
         let result = leader.run(|| self.run(key));
@@ -305,6 +307,13 @@ impl<F> Shared<F> {
 impl<F> AsyncLoader<F> {
     pub(super) fn new(shared: Shared<F>) -> Self {
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns a loader with the same options and the function that `load` makes of this one.
+    pub(super) fn map<G>(self, load: impl FnOnce(Arc<Shared<F>>) -> G) -> AsyncLoader<G> {
+        let Shared { cache, options, runtime, .. } = &*self.shared;
+        let (cache, options, runtime) = (cache.clone(), options.clone(), runtime.clone());
+        AsyncLoader::new(Shared::new(cache, options, runtime, load(self.shared)))
     }
 
     /// Returns the value under `key`, loading it if it is absent or due for a refresh.
@@ -333,12 +342,13 @@ impl<F> AsyncLoader<F> {
     /// # Cost
     ///
     /// Like [`Cache::get_or_load_async`].
-    pub async fn get_async<V, E, T>(&self, key: impl AsRef<[u8]>) -> Answer<E>
+    pub async fn get_async<V, E, Kind, T>(&self, key: impl AsRef<[u8]>) -> Answer<E>
     where
         F: Fn(Arc<[u8]>) -> T + Send + Sync + 'static,
         T: Future<Output = Result<V, E>> + Send + 'static,
         V: IntoLoaded + Send + 'static,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
+        Kind: 'static,
     {
         let key = key.as_ref();
         let (value, permit) = self.get_with_permit(key).await?;
@@ -405,7 +415,7 @@ impl<F> AsyncLoader<F> {
     /// # Cost
     ///
     /// Like [`get_async`](Self::get_async).
-    pub async fn get_then_refresh<V, E, T>(
+    pub async fn get_then_refresh<V, E, Kind, T>(
         &self,
         key: impl AsRef<[u8]>,
     ) -> Result<(Value, Option<Refresh>), LoadError<E>>
@@ -413,7 +423,8 @@ impl<F> AsyncLoader<F> {
         F: Fn(Arc<[u8]>) -> T + Send + Sync + 'static,
         T: Future<Output = Result<V, E>> + Send + 'static,
         V: IntoLoaded + Send + 'static,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
+        Kind: 'static,
     {
         let key = key.as_ref();
         let (value, permit) = self.get_with_permit(key).await?;
@@ -425,12 +436,12 @@ impl<F> AsyncLoader<F> {
     }
 
     /// Returns the value under `key`, and the permit to load it again if that is due.
-    async fn get_with_permit<V, E, T>(&self, key: &[u8]) -> Result<(Value, Option<RefreshPermit>), LoadError<E>>
+    async fn get_with_permit<V, E, Kind, T>(&self, key: &[u8]) -> Result<(Value, Option<RefreshPermit>), LoadError<E>>
     where
         F: Fn(Arc<[u8]>) -> T,
         T: Future<Output = Result<V, E>>,
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
     {
         let shared = &self.shared;
         let target = shared.cache.target(key);
@@ -473,25 +484,34 @@ impl<F> AsyncLoader<F> {
 }
 
 impl<F> Shared<F> {
+    /// Calls the loader's function.
+    pub(super) fn load<T>(&self, key: Arc<[u8]>) -> T
+    where
+        F: Fn(Arc<[u8]>) -> T,
+    {
+        (self.load)(key)
+    }
+
     /// Like [`run`](Self::run), but in a task.
-    async fn run_async<V, E, T>(&self, key: Arc<[u8]>) -> Result<V, E>
+    async fn run_async<V, E, Kind, T>(&self, key: Arc<[u8]>) -> Result<V, Failure<E>>
     where
         F: Fn(Arc<[u8]>) -> T,
         T: Future<Output = Result<V, E>>,
+        E: LoaderError<Kind>,
     {
         let began = Instant::now();
-        let result = (self.load)(key).await;
+        let result = self.load(key).await;
         self.cost.record(began.elapsed());
-        result
+        result.map_err(Failure::new)
     }
 
     /// Like [`refresh`](Self::refresh), but in a task.
-    async fn refresh_async<V, E, T>(self: Arc<Self>, key: Arc<[u8]>, permit: RefreshPermit) -> Option<Answer<E>>
+    async fn refresh_async<V, E, Kind, T>(self: Arc<Self>, key: Arc<[u8]>, permit: RefreshPermit) -> Option<Answer<E>>
     where
         F: Fn(Arc<[u8]>) -> T,
         T: Future<Output = Result<V, E>>,
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
     {
         let mut leader = self.board_refresh(&key, permit)?;
         let result = run_async(&mut leader, |key| self.run_async(key)).await;

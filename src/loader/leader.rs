@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::options::LoadOptions;
-use super::{Answer, IntoLoaded, LoadError};
+use super::{Answer, Failure, IntoLoaded, LoadError};
 use crate::cache::{Cache, Target};
 use crate::flight::End;
 use crate::hash::KeyHash;
@@ -130,7 +130,7 @@ impl Leader {
 
     /// Stores the result of the loader, unless the key has changed meanwhile. Then notifies the
     /// followers, and after them the listener.
-    pub(super) fn finish<V, E>(mut self, result: Result<V, E>, options: &LoadOptions) -> Answer<E>
+    pub(super) fn finish<V, E>(mut self, result: Result<V, Failure<E>>, options: &LoadOptions) -> Answer<E>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
@@ -141,7 +141,6 @@ impl Leader {
         let (answer, notice) = match result {
             Ok(value) => self.store_value(shard, value, options),
             Err(error) => {
-                let error = Arc::new(error);
                 let notice = self.store_failure(shard, &error, options);
                 (Err(LoadError::Failed(error)), notice)
             }
@@ -189,13 +188,13 @@ impl Leader {
     pub(super) fn store_failure<'s, E: Send + Sync + 'static>(
         &mut self,
         shard: &'s Shard,
-        error: &Arc<E>,
+        error: &Failure<E>,
         options: &LoadOptions,
     ) -> Notice<'s> {
         let time = self.began.elapsed();
         self.is_in_user_code = true;
         let (_, notice) = self.complete(shard, LoadResult::Failed(options.error_ttl()), LoadEnd::Failed(time));
-        self.end = Some(End::Landed(Outcome::Failed(Arc::clone(error) as _)));
+        self.end = Some(End::Landed(Outcome::Failed(error.to_any())));
         notice
     }
 

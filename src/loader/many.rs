@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::leader::{Leader, enter_all, run_all, run_all_async};
 use super::options::LoadOptions;
-use super::{Answer, IntoLoaded, LoadError, Loaded, Turn, follower_answer};
+use super::{Answer, Failure, IntoLoaded, LoadError, Loaded, LoaderError, Turn, follower_answer};
 use crate::cache::{Cache, LookUp};
 use crate::flight::End;
 use crate::reclaim::BATCH;
@@ -78,7 +78,7 @@ impl Cache {
     /// # Cost
     ///
     /// Like [`get_or_load`](Self::get_or_load) for each key, and a few allocations.
-    pub fn get_or_load_many<K, V, E>(
+    pub fn get_or_load_many<K, V, E, Kind>(
         &self,
         keys: &[K],
         mut load: impl FnMut(&[&K]) -> Result<Vec<Option<V>>, E>,
@@ -86,14 +86,14 @@ impl Cache {
     where
         K: AsRef<[u8]>,
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
     {
         let mut batch = Batch::new(self, keys)?;
         while batch.board(Waiter::Thread, |flight| flight)? {
             let missing = batch.missing();
             if !missing.is_empty() {
                 let result = run_all(&mut batch.leaders, |(_, leader)| leader, || load(&missing));
-                batch.finish(result)?;
+                batch.finish(result.map_err(Failure::new))?;
             }
             for (index, flight) in mem::take(&mut batch.follows) {
                 batch.take_end(index, flight.wait(None))?;
@@ -138,7 +138,7 @@ impl Cache {
     ///
     /// Like [`get_or_load_many`](Self::get_or_load_many). A task that waits occupies 48 bytes of
     /// the cache's memory for each key that it waits for.
-    pub async fn get_or_load_many_async<'a, K, V, E, F>(
+    pub async fn get_or_load_many_async<'a, K, V, E, Kind, F>(
         &self,
         keys: &'a [K],
         mut load: impl FnMut(Vec<&'a K>) -> F,
@@ -146,7 +146,7 @@ impl Cache {
     where
         K: AsRef<[u8]>,
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
         F: Future<Output = Result<Vec<Option<V>>, E>>,
     {
         let mut batch = Batch::new(self, keys)?;
@@ -154,7 +154,7 @@ impl Cache {
             let missing = batch.missing();
             if !missing.is_empty() {
                 let result = run_all_async(&mut batch.leaders, |(_, leader)| leader, || load(missing)).await;
-                batch.finish(result)?;
+                batch.finish(result.map_err(Failure::new))?;
             }
             for (index, follow) in mem::take(&mut batch.follows) {
                 let end = follow.await;
@@ -269,7 +269,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     }
 
     /// Stores the values that the loader has returned for the missing keys.
-    fn finish<V, E>(&mut self, result: Result<Vec<Option<V>>, E>) -> Result<(), LoadError<E>>
+    fn finish<V, E>(&mut self, result: Result<Vec<Option<V>>, Failure<E>>) -> Result<(), LoadError<E>>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
@@ -296,7 +296,6 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
                 }
             }
             Err(error) => {
-                let error = Arc::new(error);
                 for (_, leader) in &mut leaders {
                     let shard = self.cache.shard(leader.shard_index());
                     let notice = leader.store_failure(shard, &error, &LoadOptions::DEFAULT);

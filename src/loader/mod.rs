@@ -16,9 +16,9 @@
 //! | `mod.rs` | loads of one key, with the loader of the call |
 //! | `many.rs` | loads of many keys in one call |
 //! | `builder.rs`, `options.rs`, `runtime.rs` | the options of a loader |
-//! | `handles.rs`, `early.rs` | loaders: refreshes, stale values |
+//! | `handles.rs`, `early.rs`, `boxed.rs` | loaders: refreshes, stale values |
 //! | `leader.rs` | the leader's part of a load |
-//! | `outcome.rs` | results of loaders, and of their callers |
+//! | `outcome.rs`, `failure.rs` | results of loaders, and of their callers |
 //! | `flight.rs`, `shard/load.rs` | waiting; decisions under the shard's lock |
 //!
 //! # Invariants
@@ -27,8 +27,10 @@
 //!    latest.
 //! 2. A caller that finds neither an entry nor a flight, under the shard's lock, leads.
 
+mod boxed;
 mod builder;
 mod early;
+mod failure;
 mod handles;
 mod leader;
 mod many;
@@ -43,7 +45,9 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use boxed::{BoxAsyncLoad, BoxAsyncLoader};
 pub use builder::LoaderBuilder;
+pub use failure::{Failure, HasError, IsBox, IsError, IsPlain, LoaderError};
 pub use handles::{AsyncLoader, Loader, Refresh};
 use leader::{Leader, is_loading_here, run_all_async};
 use options::LoadOptions;
@@ -118,17 +122,17 @@ impl Cache {
     /// loads together occupy at most an eighth of it. If there is no memory for a load, it is not
     /// shared, and its result is not stored.
     #[inline]
-    pub fn get_or_load<V, E>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> Result<V, E>) -> Answer<E>
+    pub fn get_or_load<V, E, Kind>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> Result<V, E>) -> Answer<E>
     where
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
     {
         let key = key.as_ref();
         let target = self.target(key);
         if let Some(value) = self.read_value(&target, key, Misses::Ignored) {
             return Ok(value); // As fast as `get`. Negative entries are looked for only after a miss.
         }
-        self.look_up_or_load(&target, key, load)
+        self.look_up_or_load(&target, key, || load().map_err(Failure::new))
     }
 
     /// Like [`get_or_load`](Self::get_or_load), but for tasks, on any runtime.
@@ -162,24 +166,33 @@ impl Cache {
     ///
     /// Like [`get_or_load`](Self::get_or_load). A task that waits occupies 48 bytes of the cache's
     /// memory.
-    pub async fn get_or_load_async<V, E, F>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> F) -> Answer<E>
+    pub async fn get_or_load_async<V, E, Kind, F>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> F) -> Answer<E>
     where
         V: IntoLoaded,
-        E: Send + Sync + 'static,
+        E: LoaderError<Kind>,
         F: Future<Output = Result<V, E>>,
     {
+        let load = |_| {
+            let loading = load();
+            async { loading.await.map_err(Failure::new) }
+        };
         let key = key.as_ref();
         let target = self.target(key);
         match self.look_up(&target, key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Ok(value),
             LookUp::Negative(negative) => Err(negative.into()),
-            LookUp::Nothing => self.load_async(&target, key, |_| load(), &LoadOptions::DEFAULT, None).await,
+            LookUp::Nothing => self.load_async(&target, key, load, &LoadOptions::DEFAULT, None).await,
         }
     }
 
     /// Like [`get_or_load`](Self::get_or_load), after the fast look-up has missed.
     #[cold]
-    fn look_up_or_load<V, E>(&self, target: &Target<'_>, key: &[u8], load: impl FnOnce() -> Result<V, E>) -> Answer<E>
+    fn look_up_or_load<V, E>(
+        &self,
+        target: &Target<'_>,
+        key: &[u8],
+        load: impl FnOnce() -> Result<V, Failure<E>>,
+    ) -> Answer<E>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
@@ -197,7 +210,7 @@ impl Cache {
         &self,
         target: &Target<'_>,
         key: &[u8],
-        load: impl FnOnce(&Arc<[u8]>) -> Result<V, E>,
+        load: impl FnOnce(&Arc<[u8]>) -> Result<V, Failure<E>>,
         options: &LoadOptions,
     ) -> Answer<E>
     where
@@ -235,7 +248,7 @@ impl Cache {
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
-        F: Future<Output = Result<V, E>>,
+        F: Future<Output = Result<V, Failure<E>>>,
     {
         let mut wait = TaskWait::new(options, sleeper);
         // Ends: see `load`.
@@ -296,9 +309,9 @@ enum Turn<E> {
 }
 
 /// Runs the loader of a leader in a task.
-async fn run_async<V, E, F>(leader: &mut Leader, load: impl FnOnce(Arc<[u8]>) -> F) -> Result<V, E>
+async fn run_async<V, E, F>(leader: &mut Leader, load: impl FnOnce(Arc<[u8]>) -> F) -> Result<V, Failure<E>>
 where
-    F: Future<Output = Result<V, E>>,
+    F: Future<Output = Result<V, Failure<E>>>,
 {
     let key = Arc::clone(leader.key());
     run_all_async(core::slice::from_mut(leader), |leader| leader, || load(key)).await

@@ -2,8 +2,8 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::sync::Arc;
 
+use super::Failure;
 use crate::expiry::Lifetime;
 use crate::shard::{Negative, Outcome};
 
@@ -65,7 +65,31 @@ impl<V> From<Option<V>> for Loaded<V> {
 
 /// The types that a loader may return: every `AsRef<[u8]>`, and [`Loaded`].
 ///
+/// An `Option` is none of them. [`Loaded::from`] converts it:
+///
+/// ```compile_fail,E0277
+/// # let cache = bytecache::Cache::new(1 << 20)?;
+/// cache.get_or_load("key", || Ok::<Option<&str>, std::io::Error>(None))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// use bytecache::{Cache, Loaded};
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let find = || Ok::<Option<&str>, std::io::Error>(None);
+/// let answer = cache.get_or_load("key", || find().map(Loaded::from));
+/// assert!(answer.is_err_and(|error| error.is_absent()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// This trait is sealed: other crates cannot implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the value of a loader",
+    label = "neither bytes nor a `Loaded`",
+    note = "a loader that may find nothing returns a `Loaded`: `Loaded::from` converts an `Option`",
+    note = "the value must be `AsRef<[u8]>`, such as `Vec<u8>`, `String` or `[u8; N]`"
+)]
 pub trait IntoLoaded: Sealed {
     /// The type that holds the bytes of the value.
     type Value: AsRef<[u8]>;
@@ -84,10 +108,12 @@ pub trait IntoLoaded: Sealed {
 /// Keeps [`IntoLoaded`] sealed, so that the crate may add methods to it.
 pub trait Sealed {}
 
+#[diagnostic::do_not_recommend]
 impl<V: AsRef<[u8]>> Sealed for V {}
 
 impl<V: AsRef<[u8]>> Sealed for Loaded<V> {}
 
+#[diagnostic::do_not_recommend]
 impl<V: AsRef<[u8]>> IntoLoaded for V {
     type Value = V;
 
@@ -127,7 +153,7 @@ impl<V: AsRef<[u8]>> IntoLoaded for Loaded<V> {
 pub enum LoadError<E> {
     /// The loader returned this error. It was the loader of this call, or of the caller that this
     /// call waited for.
-    Failed(Arc<E>),
+    Failed(Failure<E>),
     /// The last load of the key failed, less than the
     /// [`error_ttl`](crate::LoaderBuilder::error_ttl) ago. The loader was not called.
     RecentFailure,
@@ -194,7 +220,7 @@ impl<E> LoadError<E> {
 impl<E> Clone for LoadError<E> {
     fn clone(&self) -> Self {
         match self {
-            Self::Failed(error) => Self::Failed(Arc::clone(error)),
+            Self::Failed(error) => Self::Failed(error.clone()),
             Self::RecentFailure => Self::RecentFailure,
             Self::Absent => Self::Absent,
             Self::Panicked => Self::Panicked,
@@ -208,6 +234,8 @@ impl<E> Clone for LoadError<E> {
 impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // The message of a source is printed with the source.
+            Self::Failed(error) if error.source().is_some() => f.write_str("the loader failed"),
             Self::Failed(error) => write!(f, "the loader failed: {error}"),
             Self::RecentFailure => f.write_str("the last load of the key failed, and its error_ttl is not over"),
             Self::Absent => f.write_str("the loader found nothing"),
@@ -219,9 +247,38 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
     }
 }
 
-/// This is an error for every `E`, including `Box<dyn Error>` and strings. So it has no source, and
-/// prints the loader's error itself.
-impl<E: fmt::Debug + fmt::Display> core::error::Error for LoadError<E> {}
+/// The source of a [`Failed`](LoadError::Failed) is the error of the loader. For a
+/// `Box<dyn Error + Send + Sync>` or an `anyhow::Error` it is the error in it. So a chain of errors
+/// goes on, and the loader's error can be found in it by its type.
+///
+/// As usual for errors with a source, the message does not repeat that of the source. An error that
+/// is a text has no source, and is part of the message.
+///
+/// ```
+/// use std::error::Error;
+/// use std::io;
+/// use bytecache::Cache;
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let load = || Err::<&str, _>(io::Error::other("no answer"));
+/// let error: Box<dyn Error> = cache.get_or_load("key", load).unwrap_err().into();
+/// assert_eq!(error.to_string(), "the loader failed");
+/// let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+/// assert_eq!(source.ok_or("no source")?.to_string(), "no answer");
+///
+/// let error = cache.get_or_load("key", || Err::<&str, _>("no answer")).unwrap_err();
+/// assert_eq!(error.to_string(), "the loader failed: no answer");
+/// assert!(error.source().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<E: fmt::Debug + fmt::Display> core::error::Error for LoadError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Failed(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 impl<E> From<Negative> for LoadError<E> {
     fn from(negative: Negative) -> Self {
@@ -238,6 +295,6 @@ pub(super) fn to_answer<E: Send + Sync + 'static>(outcome: Outcome) -> Option<su
     match outcome {
         Outcome::Value(value) => Some(Ok(value)),
         Outcome::Absent => Some(Err(LoadError::Absent)),
-        Outcome::Failed(error) => error.downcast().ok().map(|error| Err(LoadError::Failed(error))),
+        Outcome::Failed(error) => Failure::from_any(error).map(|error| Err(LoadError::Failed(error))),
     }
 }
