@@ -438,8 +438,8 @@ impl CacheBuilder {
     /// is [`max_entry_bytes`](Cache::max_entry_bytes) if that is more. Each entry counts 128 bytes
     /// beside key and value. Removals by listeners are not limited.
     ///
-    /// A listener that owns a handle of its cache keeps both alive forever. Give it a handle that
-    /// can be taken away, such as a `Mutex<Option<Cache>>`.
+    /// A listener that owns a handle of its cache keeps both alive forever. Give it a
+    /// [`WeakCache`](crate::WeakCache).
     ///
     /// # Cost
     ///

@@ -1,5 +1,5 @@
-//! Operations on all entries: [`clear`](Cache::clear), [`retain`](Cache::retain) and
-//! [`for_each`](Cache::for_each).
+//! Operations on all entries: [`clear`](Cache::clear), [`retain`](Cache::retain),
+//! [`for_each`](Cache::for_each) and [`try_for_each`](Cache::try_for_each).
 //!
 //! A walk visits the buckets of one shard after the other. The caller's closure runs without a
 //! lock, while a slot holds the chunk of the entry that it sees.
@@ -19,8 +19,10 @@
 //!    has seen.
 //! 3. The listener is notified after the slots of the walk are free, and under no lock.
 
+use core::ops::ControlFlow;
+
 use super::Cache;
-use crate::expiry::Freshness;
+use crate::expiry::{Freshness, Remaining};
 use crate::index::Walk;
 use crate::reclaim::Slot;
 use crate::shard::{Access, Advance, Notice, Shard, WalkedEntry};
@@ -89,7 +91,9 @@ impl Cache {
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         // `keep` cannot be asked about values that are still being loaded.
         self.inner.shards.iter().for_each(|shard| shard.write(|writer| writer.detach_flights()));
-        self.for_each_walked(|shard, walked| retain_walked(shard, walked, &mut keep));
+        let retain =
+            |shard, walked: WalkedEntry<'_>| (retain_walked(shard, walked, &mut keep), ControlFlow::<()>::Continue(()));
+        let _ = self.for_each_walked(retain);
     }
 
     /// Calls `each` with the key and the value of every entry, shard by shard.
@@ -114,30 +118,74 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        self.for_each_walked(|_, walked| {
-            if walked.freshness.is_served() {
-                each(walked.key, walked.value);
-            }
-            Notice::default()
+        let _ = self.try_for_each(|key, value, _left| {
+            each(key, value);
+            ControlFlow::<()>::Continue(())
         });
     }
 
-    /// Calls `each` with every entry, also with those that reads miss. After each call, the
-    /// listener is notified of the entries that the call has removed.
-    fn for_each_walked<'a>(&'a self, mut each: impl FnMut(&'a Shard, WalkedEntry<'_>) -> Notice<'a>) {
+    /// Calls `each` with the key, the value and the time left of every entry, until it breaks.
+    ///
+    /// Returns the break of `each`, or [`Continue`](ControlFlow::Continue) if it has seen all
+    /// entries. The time left is what [`ttl`](Self::ttl) returns. Otherwise this is like
+    /// [`for_each`](Self::for_each).
+    ///
+    /// ```
+    /// use bytecache::{Cache, Remaining};
+    /// use std::ops::ControlFlow;
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("config", "{}")?;
+    /// cache.insert_with_ttl("token", "abc", Duration::from_secs(30))?;
+    ///
+    /// // The first entry with a deadline.
+    /// let found = cache.try_for_each(|key, _value, left| match left {
+    ///     Remaining::For(_) => ControlFlow::Break(key.to_vec()),
+    ///     Remaining::Forever => ControlFlow::Continue(()),
+    /// });
+    /// assert_eq!(found, ControlFlow::Break(b"token".to_vec()));
+    ///
+    /// let mut entries = 0;
+    /// let all = cache.try_for_each(|_key, _value, _left| {
+    ///     entries += 1;
+    ///     ControlFlow::<()>::Continue(())
+    /// });
+    /// assert_eq!((entries, all), (2, ControlFlow::Continue(())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_for_each<B>(&self, mut each: impl FnMut(&[u8], &[u8], Remaining) -> ControlFlow<B>) -> ControlFlow<B> {
+        self.for_each_walked(|_, walked| {
+            let flow = match walked.freshness.is_served() {
+                true => each(walked.key, walked.value, walked.left),
+                false => ControlFlow::Continue(()),
+            };
+            (Notice::default(), flow)
+        })
+    }
+
+    /// Calls `each` with every entry, also with those that reads miss, until it breaks. After each
+    /// call, the listener is notified of the entries that the call has removed.
+    fn for_each_walked<'a, B>(
+        &'a self,
+        mut each: impl FnMut(&'a Shard, WalkedEntry<'_>) -> (Notice<'a>, ControlFlow<B>),
+    ) -> ControlFlow<B> {
         for shard in &self.inner.shards {
             let mut walk = Walk::start();
             loop {
                 let (mut slot, mut other_slot) = (Slot::take(), None);
-                let notice = match shard.advance(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
-                    Advance::Entry(walked) => each(shard, walked),
-                    Advance::NoneYet => Notice::default(),
-                    Advance::End => break,
-                };
+                let (notice, flow) =
+                    match shard.advance(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
+                        Advance::Entry(walked) => each(shard, walked),
+                        Advance::NoneYet => (Notice::default(), ControlFlow::Continue(())),
+                        Advance::End => break,
+                    };
                 drop((slot, other_slot));
                 drop(notice);
+                flow?;
             }
         }
+        ControlFlow::Continue(())
     }
 }
 
@@ -149,7 +197,7 @@ fn retain_walked<'a>(
     mut keep: impl FnMut(&[u8], &[u8]) -> bool,
 ) -> Notice<'a> {
     let mut slot = Slot::take();
-    let WalkedEntry { hash, key, mut value, mut freshness } = walked;
+    let WalkedEntry { hash, key, mut value, mut freshness, .. } = walked;
     let (mut notice, mut refused) = (Notice::default(), 0);
     // Ends: each round but the first follows a change of the entry by another thread.
     loop {

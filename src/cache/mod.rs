@@ -8,6 +8,7 @@
 //! | `change.rs` | atomic changes of one entry |
 //! | `lifetimes.rs` | stores with a lifetime, and changes of deadlines |
 //! | `iteration.rs` | operations on all entries |
+//! | `weak.rs` | handles that do not keep the cache alive |
 //! | `loads.rs` | the parts of the cache that the loaders use |
 //! | `build.rs`, `sizes.rs` | the division of `max_bytes` among the shards |
 //!
@@ -29,6 +30,7 @@ mod lifetimes;
 mod loads;
 mod read;
 mod sizes;
+mod weak;
 mod write;
 
 use core::fmt;
@@ -41,6 +43,7 @@ pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
 pub(crate) use read::Misses;
 pub(crate) use sizes::Sizes;
+pub use weak::WeakCache;
 
 use crate::builder::CacheBuilder;
 use crate::error::BuildError;
@@ -58,7 +61,8 @@ pub(crate) const MAX_KEY_BYTES: usize = u16::MAX as usize;
 /// Reads take no lock, except that a thread registers itself under one at its first read.
 ///
 /// A `Cache` is a handle: clones share the entries. The memory is freed when the last handle, and
-/// the last [`Value`](crate::Value) that was read, have been dropped.
+/// the last [`Value`](crate::Value) that was read, have been dropped. A [`WeakCache`] keeps nothing
+/// alive.
 ///
 /// ```
 /// use bytecache::Cache;

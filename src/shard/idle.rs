@@ -11,7 +11,8 @@
 //!   lost. A reader that finds the old entry after that sees its dead mark, and searches again. So
 //!   does a reader that finds an entry past its deadline, as another may have replaced it.
 //! * An *update* replaces the entry and with it the stamp. Its deadline is later than that of any
-//!   read before it. When [`set_ttl`](Writer::set_ttl) writes an entry again, that is a relocation.
+//!   read before it. When [`set_ttl`](Writer::set_ttl) writes an entry again, or when a value keeps
+//!   the deadlines of the one before (`change.rs`), that is a relocation.
 //! * A stamp that says `NEVER` stays as it is. A reader's exchange fails, and the reader sees why.
 //!
 //! A reader may be preempted between reading the clock and moving the stamp. It may then move the

@@ -4,15 +4,16 @@ use core::time::Duration;
 
 use super::Shard;
 use super::expire::Presence;
+use super::lookup::FoundEntry;
 use super::space::NoSpace;
 use super::write::{NewEntry, Stored};
 use super::writer::Writer;
 use crate::expiry::{Freshness, Remaining, Schedule};
 use crate::hash::KeyHash;
-use crate::reclaim::Slot;
+use crate::reclaim::{Live, Slot};
 use crate::removal::RemovalCause;
-use crate::ring::{Draft, OwnedValue};
-use crate::units::{EntryId, Stamp, Stamps};
+use crate::ring::{Draft, OwnedValue, StampsAt};
+use crate::units::{EntryId, Stamp, Stamps, Tick};
 
 /// The state of an entry at some moment, as far as time is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,10 @@ pub(crate) struct Status {
 impl Status {
     const ENDLESS: Self =
         Self { freshness: Freshness::Fresh, left: Remaining::Forever, has_failed: false, is_refresh_near: false };
+
+    /// The status of an entry that has left.
+    pub(super) const GONE: Self =
+        Self { freshness: Freshness::Gone, left: Remaining::For(Duration::ZERO), ..Self::ENDLESS };
 }
 
 impl Shard {
@@ -42,33 +47,49 @@ impl Shard {
     /// near if it is no further ahead than `near`.
     pub(crate) fn status(&self, hash: KeyHash, key: &[u8], near: Duration) -> Option<Status> {
         let mut slot = Slot::take();
+        let (_, status) = self.find_with_status(hash, key, near, &mut slot)?;
+        (status.freshness != Freshness::Gone).then_some(status)
+    }
+
+    /// Returns the entry under `key`, whatever its deadline, with its [status](Self::status).
+    pub(super) fn find_with_status<'a>(
+        &'a self,
+        hash: KeyHash,
+        key: &[u8],
+        near: Duration,
+        slot: &'a mut Slot,
+    ) -> Option<(FoundEntry<'a>, Status)> {
         // The time is reached before the entry is looked for: see `expiry/mod.rs`.
-        let found = self.lookup.find(
-            hash,
-            key,
-            &mut slot,
-            || self.time.reached(),
-            |live, stamps, reached| {
-                if stamps.set.is_empty() {
-                    return Some(Status::ENDLESS);
-                }
-                let now = self.time.now(reached); // First, as what was postponed before counts.
-                let times = self.rules.times_by(|stamp| self.lookup.ring.arena().stamp_at(stamps, stamp), reached);
-                let left = times.deadline().map_or(Remaining::Forever, |deadline| Remaining::For(now.until(deadline)));
-                let may_have_changed = left != Remaining::Forever || stamps.set.has(Stamp::Idle);
-                if may_have_changed && self.lookup.ring.arena().has_left(live) {
-                    return None;
-                }
-                let mut freshness = times.freshness(now.tick());
-                if stamps.set.is_negative() && freshness.is_served() {
-                    freshness = Freshness::Negative;
-                }
-                let has_failed = times.has_failed(now.tick());
-                let is_refresh_near = times.is_refresh_near(now.tick(), self.rules.refresh_after(now, near));
-                Some(Status { freshness, left, has_failed, is_refresh_near })
-            },
-        );
-        found.map(|(_, status)| status).filter(|status| status.freshness != Freshness::Gone)
+        let reached = || self.time.reached();
+        self.lookup.find(hash, key, slot, reached, |live, stamps, reached| self.status_of(live, stamps, reached, near))
+    }
+
+    /// Returns the status of an entry, or `None` if it may have been moved or replaced since it was
+    /// found. `reached` is the shard's time before the entry was found.
+    pub(super) fn status_of(
+        &self,
+        live: Live<'_>,
+        stamps: StampsAt<'_>,
+        reached: Tick,
+        near: Duration,
+    ) -> Option<Status> {
+        if stamps.set.is_empty() {
+            return Some(Status::ENDLESS);
+        }
+        let now = self.time.now(reached); // First, as what was postponed before counts.
+        let times = self.rules.times_by(|stamp| self.lookup.ring.arena().stamp_at(stamps, stamp), reached);
+        let left = times.deadline().map_or(Remaining::Forever, |deadline| Remaining::For(now.until(deadline)));
+        let may_have_changed = left != Remaining::Forever || stamps.set.has(Stamp::Idle);
+        if may_have_changed && self.lookup.ring.arena().has_left(live) {
+            return None;
+        }
+        let mut freshness = times.freshness(now.tick());
+        if stamps.set.is_negative() && freshness.is_served() {
+            freshness = Freshness::Negative;
+        }
+        let has_failed = times.has_failed(now.tick());
+        let is_refresh_near = times.is_refresh_near(now.tick(), self.rules.refresh_after(now, near));
+        Some(Status { freshness, left, has_failed, is_refresh_near })
     }
 }
 

@@ -3,11 +3,13 @@
 //! A [`Walk`] is a position in the order of hashes. So it goes on where it was if the index is
 //! replaced meanwhile. A reader looks at one entry at a time, and holds its chunk meanwhile.
 
+use core::time::Duration;
+
 use super::Shard;
+use super::lifetimes::Status;
 use super::lookup::Advance;
-use super::read::Access;
 use super::writer::Writer;
-use crate::expiry::Freshness;
+use crate::expiry::{Freshness, Remaining};
 use crate::hash::KeyHash;
 use crate::index::{Step, Walk};
 use crate::reclaim::{Live, Slot};
@@ -22,6 +24,8 @@ pub(crate) struct WalkedEntry<'a> {
     pub(crate) value: &'a [u8],
     /// [`Gone`](Freshness::Gone) if reads miss it by now. The value is then a former one.
     pub(crate) freshness: Freshness,
+    /// The time until its deadline.
+    pub(crate) left: Remaining,
 }
 
 impl Shard {
@@ -53,16 +57,16 @@ impl Shard {
         other_slot: &'a mut Option<Slot>,
     ) -> WalkedEntry<'a> {
         let (entry, stamps) = self.lookup.ring.arena().entry_with_stamps(live);
-        let walked = |value, freshness| WalkedEntry { hash, key: entry.key, value, freshness };
-        if stamps.set.is_empty() {
-            return walked(entry.value, Freshness::Fresh);
-        }
-        match self.freshness_of(live, stamps, reached, Access::Peek) {
-            Some(freshness) => walked(entry.value, freshness),
+        let walked = |value, status: Status| {
+            let Status { freshness, left, .. } = status;
+            WalkedEntry { hash, key: entry.key, value, freshness, left }
+        };
+        match self.status_of(live, stamps, reached, Duration::ZERO) {
+            Some(status) => walked(entry.value, status),
             // It may have been moved, replaced or removed.
-            None => match self.find(hash, entry.key, Access::Peek, other_slot.insert(Slot::take())) {
-                Some((found, freshness)) => walked(found.value, freshness),
-                None => walked(entry.value, Freshness::Gone),
+            None => match self.find_with_status(hash, entry.key, Duration::ZERO, other_slot.insert(Slot::take())) {
+                Some((found, status)) => walked(found.value, status),
+                None => walked(entry.value, Status::GONE),
             },
         }
     }

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, CacheBuilder, Lifetime, Policy, RemovalCause, StableHash};
+use bytecache::{Cache, CacheBuilder, Lifetime, Loaded, Policy, RemovalCause, StableHash, WeakCache};
 
 use crate::support::{alone, timed, until};
 
@@ -339,4 +340,64 @@ fn clear_tells_of_each_entry_once_and_ends_although_its_listener_makes_the_index
     assert!(told.values().all(|&times| times == 1));
     assert_eq!(told.len() + cache.len(), 16_000);
     cache.validate();
+}
+
+#[test]
+fn an_iteration_that_can_stop_stops_and_shows_the_time_left() {
+    let _alone = alone();
+    let (cache, clock) = timed(|builder| builder.stale_for(Duration::from_secs(60)));
+    let minutes = |number: u32| Duration::from_secs(60) * number;
+    for key in 0..100_u32 {
+        match key % 3 {
+            0 => cache.insert(key.to_le_bytes(), []).unwrap(),
+            1 => cache.insert_with_ttl(key.to_le_bytes(), [], minutes(key)).unwrap(),
+            _ => cache.insert_with_lifetime(key.to_le_bytes(), [], Lifetime::new().time_to_idle(minutes(key))).unwrap(),
+        }
+    }
+    let answer = cache.get_or_load("absent", || Ok::<_, &str>(Loaded::<&str>::AbsentFor(minutes(90))));
+    assert!(answer.is_err());
+    clock.advance(minutes(50) + Duration::from_secs(1));
+    let mut seen = Vec::new();
+    let flow = cache.try_for_each(|key, _, left| {
+        assert_eq!(cache.ttl(key), Some(left));
+        seen.push(number(key));
+        ControlFlow::<()>::Continue(())
+    });
+    seen.sort_unstable();
+    // Neither what is stale or gone, nor what says that there is nothing.
+    let expected: Vec<_> = (0..100).filter(|key| key % 3 == 0 || *key > 50).collect();
+    assert_eq!((flow, seen), (ControlFlow::Continue(()), expected));
+
+    let mut calls = 0;
+    let flow = cache.try_for_each(|_, _, _| {
+        calls += 1;
+        if calls == 3 { ControlFlow::Break(calls) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!((flow, calls), (ControlFlow::Break(3), 3));
+    cache.validate();
+}
+
+#[test]
+fn a_weak_handle_keeps_nothing_alive() {
+    let _alone = alone();
+    let weak = Arc::new(OnceLock::<WeakCache>::new());
+    let handle = Arc::clone(&weak);
+    let listener = move |key: &[u8], _: &[u8], _| {
+        // It may be gone: what waits is told of when the last handle goes.
+        if let Some(cache) = handle.get().and_then(WeakCache::upgrade) {
+            cache.insert([key, b"!"].concat(), "left").unwrap();
+        }
+    };
+    let cache = Cache::builder().max_bytes(1 << 20).shards(1).on_removal(listener).build().unwrap();
+    assert!(weak.set(cache.downgrade()).is_ok());
+    cache.insert("key", "value").unwrap();
+    cache.remove("key");
+    assert_eq!(cache.get("key!").unwrap(), *b"left");
+    let other = weak.get().unwrap().upgrade().unwrap();
+    drop(cache);
+    assert!(weak.get().unwrap().clone().upgrade().is_some(), "there is another handle");
+    assert_eq!(Arc::strong_count(&weak), 2);
+    drop(other);
+    assert!(weak.get().unwrap().upgrade().is_none());
+    assert_eq!(Arc::strong_count(&weak), 1, "the listener is freed, and so is all that the cache owns");
 }
