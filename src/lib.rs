@@ -216,6 +216,9 @@
 //! | feature | adds |
 //! |---|---|
 //! | `bytes` | `Bytes::from(value)`: makes a `bytes::Bytes` of a [`Value`] without a copy. It holds memory of the cache, as the value did. |
+//! | `metrics` | `MetricsPublisher`: sets the statistics of a cache as metrics of the facade `metrics` 0.24, when you call it. |
+//! | `prometheus` | `PrometheusCollector`: reads the statistics of caches when a registry of `prometheus-client` 0.26 is scraped. |
+//! | `tracing` | Spans around loads, and one warning for each cache about a loaded value that is too large to be stored. |
 //!
 //! All features are off by default.
 
@@ -228,6 +231,8 @@ mod clock;
 pub mod docs;
 mod error;
 mod expiry;
+#[cfg(any(feature = "prometheus", feature = "metrics"))]
+mod export;
 mod flight;
 mod hash;
 mod index;
@@ -260,6 +265,12 @@ pub use cache::{Cache, MaybeStale, Update, WeakCache};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};
 pub use error::{BuildError, Error, ParsePolicyError};
 pub use expiry::{Lifetime, Remaining};
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use export::MetricsPublisher;
+#[cfg(feature = "prometheus")]
+#[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
+pub use export::PrometheusCollector;
 pub use hash::{StableHash, StableHasher};
 pub use loader::{
     AsyncLoader, BoxAsyncLoad, BoxAsyncLoader, Failure, HasError, IntoLoaded, IsBox, IsError, IsPlain, LoadError,

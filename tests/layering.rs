@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   6  lib
-//!   5  builder  loader  docs  loom  shared_lines  testing
+//!   5  builder  loader  export  docs  loom  shared_lines  testing
 //!   4  cache
 //!   3  shard
 //!   2  ring | index | policy | expiry | flight    rooms that do not know each other
@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 6] = [
     &["ring", "index", "policy", "expiry", "flight"],
     &["shard"],
     &["cache"],
-    &["builder", "loader", "docs", "loom", "shared_lines", "testing"],
+    &["builder", "loader", "export", "docs", "loom", "shared_lines", "testing"],
     &["lib"],
 ];
 

@@ -186,6 +186,8 @@ impl Cache {
             max_entry_bytes: sizes.entry_limit(),
             overhead: overhead(sizes.max_bytes),
             listener: shared.listener,
+            #[cfg(feature = "tracing")]
+            warned_too_large: std::sync::OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -211,8 +211,8 @@ impl Cache {
     ///
     /// let cache = Cache::new(1 << 20)?;
     /// cache.insert("page", "version 2")?;
-    /// assert!(!cache.remove_if("page", |page| page < b"version 2"));
-    /// assert!(cache.remove_if("page", |page| page < b"version 3"));
+    /// assert!(!cache.remove_if("page", |page| page.ends_with(b"1")));
+    /// assert!(cache.remove_if("page", |page| page.ends_with(b"2")));
     /// assert!(!cache.remove_if("page", |_page| true));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

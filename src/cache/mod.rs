@@ -89,6 +89,9 @@ struct Inner {
     /// Bytes that are allocated beside the shards.
     overhead: usize,
     listener: Option<Arc<Notifier>>,
+    /// A loaded value was too large to be stored, and a warning has said so.
+    #[cfg(feature = "tracing")]
+    warned_too_large: std::sync::OnceLock<()>,
 }
 
 /// The hash of a key, and the shard that it leads to.
@@ -324,6 +327,12 @@ impl Cache {
         for shard in &self.inner.shards {
             shard.validate();
         }
+    }
+
+    /// Returns `true` once: for the first loaded value that is too large to be stored.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_first_too_large(&self) -> bool {
+        self.inner.warned_too_large.set(()).is_ok()
     }
 
     /// Returns the time to live of entries that are stored without one of their own.

@@ -30,6 +30,7 @@ use super::early::{LoadCost, chance};
 use super::leader::Leader;
 use super::options::LoadOptions;
 use super::runtime::{Runtime, Task};
+use super::trace::Span;
 use super::{Answer, Failure, IntoLoaded, LoadError, LoaderError, run_async};
 use crate::cache::{Cache, LookUp, Target};
 use crate::expiry::Freshness;
@@ -299,7 +300,7 @@ impl<F> Shared<F> {
         E: LoaderError<Kind>,
     {
         let mut leader = self.board_refresh(key, permit)?;
-        let result = leader.run(|| self.run(key));
+        let result = leader.run(|| Span::of_refresh(key).run(|| self.run(key)));
         Some(leader.finish(result, &self.options))
     }
 }
@@ -514,7 +515,7 @@ impl<F> Shared<F> {
         E: LoaderError<Kind>,
     {
         let mut leader = self.board_refresh(&key, permit)?;
-        let result = run_async(&mut leader, |key| self.run_async(key)).await;
+        let result = run_async(&mut leader, Span::of_refresh, |key| self.run_async(key)).await;
         Some(leader.finish(result, &self.options))
     }
 }

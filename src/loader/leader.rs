@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::options::LoadOptions;
+use super::trace::warn_too_large;
 use super::{Answer, Failure, IntoLoaded, LoadError};
 use crate::cache::{Cache, Target};
 use crate::flight::End;
@@ -169,7 +170,10 @@ impl Leader {
                 let bytes = value.as_ref();
                 let result = match self.cache.check_size(&self.key, bytes) {
                     Ok(()) => LoadResult::Value(bytes, lifetime),
-                    Err(_) => LoadResult::Oversized,
+                    Err(_) => {
+                        warn_too_large(&self.cache, &self.key, bytes);
+                        LoadResult::Oversized
+                    }
                 };
                 let (held, notice) = self.complete(shard, result, LoadEnd::Found(time));
                 let value = self.cache.stored_or_copied(held, bytes);

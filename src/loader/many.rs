@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use super::leader::{Leader, enter_all, run_all, run_all_async};
 use super::options::LoadOptions;
+use super::trace::Span;
 use super::{Answer, Failure, IntoLoaded, LoadError, Loaded, LoaderError, Turn, follower_answer};
 use crate::cache::{Cache, LookUp};
 use crate::flight::End;
@@ -92,7 +93,8 @@ impl Cache {
         while batch.board(Waiter::Thread, |flight| flight)? {
             let missing = batch.missing();
             if !missing.is_empty() {
-                let result = run_all(&mut batch.leaders, |(_, leader)| leader, || load(&missing));
+                let load = || Span::of_many(missing.len()).run(|| load(&missing));
+                let result = run_all(&mut batch.leaders, |(_, leader)| leader, load);
                 batch.finish(result.map_err(Failure::new))?;
             }
             for (index, flight) in mem::take(&mut batch.follows) {
@@ -153,7 +155,8 @@ impl Cache {
         while batch.board(Waiter::Task, KeyFlight::follow)? {
             let missing = batch.missing();
             if !missing.is_empty() {
-                let result = run_all_async(&mut batch.leaders, |(_, leader)| leader, || load(missing)).await;
+                let load = || Span::of_many(missing.len()).run_async(|| load(missing));
+                let result = run_all_async(&mut batch.leaders, |(_, leader)| leader, load).await;
                 batch.finish(result.map_err(Failure::new))?;
             }
             for (index, follow) in mem::take(&mut batch.follows) {

@@ -19,6 +19,7 @@
 //! | `handles.rs`, `early.rs`, `boxed.rs` | loaders: refreshes, stale values |
 //! | `leader.rs` | the leader's part of a load |
 //! | `outcome.rs`, `failure.rs` | results of loaders, and of their callers |
+//! | `trace.rs` | spans around loads, with the feature `tracing` |
 //! | `flight.rs`, `shard/load.rs` | waiting; decisions under the shard's lock |
 //!
 //! # Invariants
@@ -37,6 +38,7 @@ mod many;
 mod options;
 mod outcome;
 mod runtime;
+mod trace;
 
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
@@ -53,6 +55,7 @@ use leader::{Leader, is_loading_here, run_all_async};
 use options::LoadOptions;
 pub use outcome::{IntoLoaded, LoadError, Loaded};
 use runtime::{Sleep, Sleeper};
+use trace::Span;
 
 use crate::cache::{Cache, LookUp, Misses, Target};
 use crate::flight::End;
@@ -225,7 +228,7 @@ impl Cache {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
                     let key = Arc::clone(leader.key());
-                    let result = leader.run(|| load(&key));
+                    let result = leader.run(|| Span::of_load(&key).run(|| load(&key)));
                     return leader.finish(result, options);
                 }
                 Turn::Follow(flight) => flight.wait(until),
@@ -256,7 +259,7 @@ impl Cache {
             let end = match self.take_turn(target, key, Waiter::Task) {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
-                    let result = run_async(&mut leader, load).await;
+                    let result = run_async(&mut leader, Span::of_load, load).await;
                     return leader.finish(result, options);
                 }
                 Turn::Follow(flight) => wait.follow(flight).await,
@@ -309,12 +312,16 @@ enum Turn<E> {
 }
 
 /// Runs the loader of a leader in a task.
-async fn run_async<V, E, F>(leader: &mut Leader, load: impl FnOnce(Arc<[u8]>) -> F) -> Result<V, Failure<E>>
+async fn run_async<V, E, F>(
+    leader: &mut Leader,
+    span: fn(&[u8]) -> Span,
+    load: impl FnOnce(Arc<[u8]>) -> F,
+) -> Result<V, Failure<E>>
 where
     F: Future<Output = Result<V, Failure<E>>>,
 {
     let key = Arc::clone(leader.key());
-    run_all_async(core::slice::from_mut(leader), |leader| leader, || load(key)).await
+    run_all_async(core::slice::from_mut(leader), |leader| leader, || span(&key).run_async(|| load(key))).await
 }
 
 /// Returns the answer of a follower whose flight has ended, or `None` if it has to start again. An

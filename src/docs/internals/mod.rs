@@ -13,6 +13,7 @@
 //! | 6 | `lib.rs` | the public names |
 //! | 5 | `builder.rs` | options of a cache, and the checks on them |
 //! | | `loader/` | loads by threads and tasks, loaders with rules, loads of many keys |
+//! | | `export/` | statistics for Prometheus and the facade `metrics` |
 //! | | `docs/` | these pages |
 //! | | `loom/`, `shared_lines.rs` | tests: schedules of threads, and writes to shared cache lines |
 //! | | `testing.rs` | access to the state of a cache for integration tests |

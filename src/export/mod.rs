@@ -1,0 +1,135 @@
+//! The statistics of caches for systems that watch services: the features `prometheus` and
+//! `metrics`.
+//!
+//! ```text
+//!   Stats, Memory, len --read--> Snapshot --COUNTERS, GAUGES--> prometheus.rs   on each scrape
+//!                                                               facade.rs       on each `publish`
+//! ```
+//!
+//! Each metric is a line of a table here: its name, its text, and how it is read. Names follow the
+//! conventions of Prometheus: a prefix, base units, and `_total` for counters. Ratios that can be
+//! computed from counters, such as that of hits, are left to queries.
+//!
+//! Each metric has the label `cache`. So a dashboard can add caches up.
+
+#[cfg(feature = "metrics")]
+mod facade;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+
+#[cfg(feature = "metrics")]
+pub use facade::MetricsPublisher;
+#[cfg(feature = "prometheus")]
+pub use prometheus::PrometheusCollector;
+
+use crate::cache::Cache;
+use crate::stats::{LoadTimes, Memory, Stats};
+
+/// The label of each metric: the name of the cache.
+const CACHE: &str = "cache";
+
+/// The numbers of a cache, read one after the other.
+struct Snapshot {
+    stats: Stats,
+    memory: Memory,
+    entries: usize,
+}
+
+impl Snapshot {
+    fn of(cache: &Cache) -> Self {
+        Self { stats: cache.stats(), memory: cache.memory(), entries: cache.len() }
+    }
+}
+
+/// A metric: its name with unit and suffix, its description, and its value.
+struct Metric<V> {
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Snapshot) -> V,
+}
+
+impl<V> Metric<V> {
+    fn is_in_bytes(&self) -> bool {
+        self.name.trim_end_matches("_total").ends_with("_bytes")
+    }
+}
+
+/// A histogram of the times of loads. The upper bound of a class is not part of it.
+const LOAD_TIMES: Metric<LoadTimes> = Metric {
+    name: "bytecache_load_duration_seconds",
+    help: "The times that loads took",
+    read: |snapshot| snapshot.stats.load_times,
+};
+
+/// Defines a table of metrics.
+macro_rules! metrics {
+    ($($table:ident: $value:ty { $($name:literal $help:literal $read:expr;)* })*) => {$(
+        const $table: &[Metric<$value>] = &[$(Metric { name: $name, help: $help, read: $read },)*];
+    )*};
+}
+
+metrics! {
+    COUNTERS: u64 {
+        "bytecache_hits_total" "Reads that found their key" |of| of.stats.hits;
+        "bytecache_misses_total" "Reads that did not find their key" |of| of.stats.misses;
+        "bytecache_stale_hits_total" "Reads of an entry past its deadline" |of| of.stats.stale_hits;
+        "bytecache_negative_hits_total"
+            "Reads that were answered by an earlier load, which had found no value or failed"
+            |of| of.stats.negative_hits;
+        "bytecache_inserts_total" "Entries stored under a key that had no entry" |of| of.stats.inserts;
+        "bytecache_updates_total" "Entries stored in place of another one" |of| of.stats.updates;
+        "bytecache_removals_total" "Entries that a caller removed" |of| of.stats.removals;
+        "bytecache_evictions_total" "Entries that were evicted" |of| of.stats.evictions;
+        "bytecache_expirations_total" "Entries that were removed after their deadline" |of| of.stats.expirations;
+        "bytecache_loads_total" "Loads that ended" |of| of.stats.loads;
+        "bytecache_load_failures_total" "Loads that returned an error or panicked" |of| of.stats.load_failures;
+        "bytecache_loads_not_found_total" "Loads that found no value" |of| of.stats.loads_not_found;
+        "bytecache_load_cancellations_total" "Loads that were given up" |of| of.stats.load_cancellations;
+        "bytecache_discarded_loads_total"
+            "Loads whose result was not stored because the key had changed meanwhile"
+            |of| of.stats.discarded_loads;
+        "bytecache_refreshes_total" "Loads of keys that had an entry" |of| of.stats.refreshes;
+        "bytecache_followers_total" "Calls that got the result of another call's load" |of| of.stats.followers;
+        "bytecache_load_timeouts_total"
+            "Calls that waited too long for the load of another call"
+            |of| of.stats.load_timeouts;
+        "bytecache_unshared_loads_total" "Loads that were not shared for lack of memory" |of| of.stats.unshared_loads;
+        "bytecache_listener_panics_total" "Calls of the removal listener that panicked" |of| of.stats.listener_panics;
+        "bytecache_rejected_key_too_long_total"
+            "Values that were not stored because their key is too long"
+            |of| of.stats.rejected_key_too_long;
+        "bytecache_rejected_too_large_total"
+            "Values that were not stored because they are too large"
+            |of| of.stats.rejected_too_large;
+        "bytecache_rejected_no_space_total"
+            "Values that were not stored because readers and values held the space"
+            |of| of.stats.rejected_no_space;
+        "bytecache_inserted_bytes_total" "Bytes of all stored entries" |of| of.stats.inserted_bytes;
+        "bytecache_relocated_bytes_total" "Bytes of entries that were relocated" |of| of.stats.relocated_bytes;
+        "bytecache_dropped_touches_total"
+            "Reads that the eviction policy did not learn of"
+            |of| of.stats.dropped_touches;
+        "bytecache_copied_values_total"
+            "Values that were copies, because too many chunks were pinned"
+            |of| of.stats.copied_values;
+        "bytecache_index_growths_total" "Replacements of an index by a larger one" |of| of.stats.index_growths;
+    }
+    GAUGES: f64 {
+        "bytecache_entries" "Entries, including expired ones whose space was not taken back" |of| of.entries as f64;
+        "bytecache_live_target_ratio"
+            "The share of the rings that live entries may fill"
+            |of| of.stats.live_target;
+        "bytecache_memory_max_bytes" "The limit on all memory of the cache" |of| of.memory.max as f64;
+        "bytecache_memory_allocated_bytes" "All memory of the cache" |of| of.memory.allocated as f64;
+        "bytecache_memory_chunks_bytes" "Memory of entries, in any state" |of| of.memory.chunks as f64;
+        "bytecache_memory_index_bytes" "Memory of the indexes" |of| of.memory.index as f64;
+        "bytecache_memory_policy_bytes" "Memory of the eviction policies" |of| of.memory.policy as f64;
+        "bytecache_memory_wheels_bytes" "Memory of the timing wheels" |of| of.memory.wheels as f64;
+        "bytecache_memory_flights_bytes" "Memory of loads in progress" |of| of.memory.flights as f64;
+        "bytecache_memory_overhead_bytes" "The fixed part of the memory" |of| of.memory.overhead as f64;
+        "bytecache_memory_live_bytes" "Bytes of present entries" |of| of.memory.live as f64;
+        "bytecache_memory_dead_bytes" "Bytes of entries that have left" |of| of.memory.dead as f64;
+        "bytecache_memory_retired_bytes" "Bytes of chunks that readers may still see" |of| of.memory.retired as f64;
+        "bytecache_memory_pinned_bytes" "Bytes of chunks that values pin" |of| of.memory.pinned as f64;
+    }
+}

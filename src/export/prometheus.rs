@@ -1,0 +1,161 @@
+//! [`PrometheusCollector`]: the statistics of caches for a registry of `prometheus-client`.
+
+use core::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::{CACHE, COUNTERS, GAUGES, LOAD_TIMES, Metric, Snapshot};
+use crate::cache::{Cache, WeakCache};
+use crate::stats::LoadTimes;
+use crate::sync::Mutex;
+
+/// A collector of `prometheus-client` that reads the statistics of caches on each scrape.
+///
+/// One collector serves all caches of a registry: each has a name, which becomes the label `cache`.
+/// A clone is a handle of the same collector. A collector does not keep its caches alive.
+///
+/// The names of the metrics begin with `bytecache_`, and have the units bytes and seconds. The
+/// times of loads are a histogram.
+///
+/// ```
+/// use bytecache::{Cache, PrometheusCollector};
+/// use prometheus_client::encoding::text::encode;
+/// use prometheus_client::registry::Registry;
+///
+/// let users = Cache::new(1 << 20)?;
+/// let pages = Cache::new(1 << 20)?;
+/// let collector = PrometheusCollector::new();
+/// collector.add("users", &users);
+/// collector.add("pages", &pages);
+/// let mut registry = Registry::default();
+/// registry.register_collector(Box::new(collector));
+///
+/// users.insert("1", "Ada")?;
+/// assert!(users.get("1").is_some());
+/// let mut text = String::new();
+/// encode(&mut text, &registry)?;
+/// assert!(text.contains("bytecache_hits_total{cache=\"users\"} 1\n"));
+/// assert!(text.contains("bytecache_hits_total{cache=\"pages\"} 0\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Cost
+///
+/// A scrape locks each shard of each cache three times for a short time, as [`Cache::stats`],
+/// [`Cache::memory`] and [`Cache::len`] do. Between scrapes it costs nothing.
+#[derive(Clone)]
+pub struct PrometheusCollector {
+    caches: Arc<Mutex<Vec<(String, WeakCache)>>>,
+}
+
+impl PrometheusCollector {
+    /// Creates a collector without caches.
+    ///
+    /// ```
+    /// use bytecache::PrometheusCollector;
+    /// use prometheus_client::registry::Registry;
+    ///
+    /// let collector = PrometheusCollector::new();
+    /// let mut registry = Registry::with_prefix("service");
+    /// // Caches that are added to `collector` later are part of the registry.
+    /// registry.register_collector(Box::new(collector.clone()));
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self { caches: Arc::new(Mutex::new(Vec::new())) }
+    }
+
+    /// Adds a cache, whose metrics get the label `cache` with this name. It replaces an earlier
+    /// cache of the same name.
+    ///
+    /// ```
+    /// use bytecache::{Cache, PrometheusCollector};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let collector = PrometheusCollector::new();
+    /// collector.add("users", &cache);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add(&self, name: impl Into<String>, cache: &Cache) {
+        let name = name.into();
+        let mut caches = self.caches.lock();
+        caches.retain(|(other, cache)| *other != name && cache.upgrade().is_some());
+        caches.push((name, cache.downgrade()));
+    }
+
+    /// Returns the names and numbers of all caches that are alive.
+    fn read(&self) -> Vec<(String, Snapshot)> {
+        let alive = |(name, cache): &(String, WeakCache)| Some((name.clone(), cache.upgrade()?));
+        let caches: Vec<_> = self.caches.lock().iter().filter_map(alive).collect();
+        caches.into_iter().map(|(name, cache)| (name, Snapshot::of(&cache))).collect()
+    }
+}
+
+/// A collector without caches.
+impl Default for PrometheusCollector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for PrometheusCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrometheusCollector").finish_non_exhaustive()
+    }
+}
+
+impl Collector for PrometheusCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let caches = self.read();
+        let encoder = &mut encoder;
+        for counter in COUNTERS {
+            family(encoder, &caches, counter, MetricType::Counter, |mut encoder, count| {
+                encoder.encode_counter::<NoLabelSet, _, f64>(&count, None)
+            })?;
+        }
+        for gauge in GAUGES {
+            family(encoder, &caches, gauge, MetricType::Gauge, |mut encoder, value| encoder.encode_gauge(&value))?;
+        }
+        family(encoder, &caches, &LOAD_TIMES, MetricType::Histogram, encode_times)
+    }
+}
+
+/// Encodes a metric of all caches.
+fn family<V>(
+    encoder: &mut DescriptorEncoder<'_>,
+    caches: &[(String, Snapshot)],
+    metric: &Metric<V>,
+    kind: MetricType,
+    encode: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
+) -> fmt::Result {
+    if caches.is_empty() {
+        return Ok(());
+    }
+    // The encoder adds the unit and `_total`.
+    let name = metric.name.trim_end_matches("_total");
+    let (name, unit) = match name {
+        name if metric.is_in_bytes() => (name.trim_end_matches("_bytes"), Some(Unit::Bytes)),
+        name if name.ends_with("_seconds") => (name.trim_end_matches("_seconds"), Some(Unit::Seconds)),
+        name => (name, None),
+    };
+    let mut encoder = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
+    caches.iter().try_for_each(|(name, snapshot)| {
+        encode(encoder.encode_family(&[(CACHE, name.as_str())])?, (metric.read)(snapshot))
+    })
+}
+
+fn encode_times(mut encoder: MetricEncoder<'_>, times: LoadTimes) -> fmt::Result {
+    let classes: Vec<_> = times.histogram().collect();
+    let last = classes.len().saturating_sub(1);
+    let bound = |(index, &(bound, count)): (usize, &(core::time::Duration, u64))| {
+        // The last class has no bound.
+        (if index == last { f64::INFINITY } else { bound.as_secs_f64() }, count)
+    };
+    let buckets: Vec<_> = classes.iter().enumerate().map(bound).collect();
+    let count = buckets.iter().map(|&(_, count)| count).sum();
+    encoder.encode_histogram::<NoLabelSet>(times.total().as_secs_f64(), count, &buckets, None)
+}

@@ -1,0 +1,104 @@
+//! A recorder of the facade `metrics`, and what it gets.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytecache::{Cache, MetricsPublisher};
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
+
+#[derive(Default)]
+struct Records {
+    descriptions: Mutex<HashMap<String, (Option<Unit>, String)>>,
+    counters: Mutex<HashMap<Key, Arc<AtomicU64>>>,
+    gauges: Mutex<HashMap<Key, Arc<AtomicU64>>>,
+    histograms: Mutex<HashMap<Key, Arc<Times>>>,
+}
+
+#[derive(Default)]
+struct Times(Mutex<Vec<f64>>);
+
+impl HistogramFn for Times {
+    fn record(&self, value: f64) {
+        self.0.lock().unwrap().push(value);
+    }
+}
+
+impl Records {
+    fn describe(&self, name: &KeyName, unit: Option<Unit>, text: &SharedString) {
+        self.descriptions.lock().unwrap().insert(name.as_str().to_string(), (unit, text.to_string()));
+    }
+
+    fn counter(&self, name: &'static str) -> u64 {
+        self.counters.lock().unwrap()[&key(name)].load(Ordering::Relaxed)
+    }
+
+    fn gauge(&self, name: &'static str) -> f64 {
+        f64::from_bits(self.gauges.lock().unwrap()[&key(name)].load(Ordering::Relaxed))
+    }
+
+    fn times(&self) -> Vec<f64> {
+        self.histograms.lock().unwrap()[&key("bytecache_load_duration_seconds")].0.lock().unwrap().clone()
+    }
+}
+
+fn key(name: &'static str) -> Key {
+    Key::from_parts(name, vec![Label::new("cache", "users")])
+}
+
+impl Recorder for Records {
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, text: SharedString) {
+        self.describe(&name, unit, &text);
+    }
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, text: SharedString) {
+        self.describe(&name, unit, &text);
+    }
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, text: SharedString) {
+        self.describe(&name, unit, &text);
+    }
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Arc::clone(self.counters.lock().unwrap().entry(key.clone()).or_default()).into()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Arc::clone(self.gauges.lock().unwrap().entry(key.clone()).or_default()).into()
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Arc::clone(self.histograms.lock().unwrap().entry(key.clone()).or_default()).into()
+    }
+}
+
+#[test]
+fn each_call_sets_counters_and_records_the_loads_since_the_last_one() {
+    let records = Records::default();
+    let cache = Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap();
+    cache.get_or_load("before", || Ok::<_, &str>("value")).unwrap();
+    let publisher = MetricsPublisher::new("users", &cache);
+    with_local_recorder(&records, || {
+        cache.insert("key", "value").unwrap();
+        assert!(cache.get("key").is_some());
+        assert!(publisher.publish());
+        assert_eq!((records.counter("bytecache_hits_total"), records.counter("bytecache_inserts_total")), (1, 2));
+        assert_eq!(records.gauge("bytecache_entries"), 2.0);
+        assert_eq!(records.gauge("bytecache_memory_max_bytes"), f64::from(1 << 20));
+        assert_eq!(records.times(), [0.0; 0], "that load had ended before");
+
+        assert!(cache.get("key").is_some());
+        cache.get_or_load("loaded", || Ok::<_, &str>("value")).unwrap();
+        assert!(publisher.publish() && publisher.publish());
+        assert_eq!(records.counter("bytecache_hits_total"), cache.stats().hits);
+        assert_eq!(records.counter("bytecache_loads_total"), 2);
+        let times = records.times();
+        assert!(times.len() == 1 && times[0] >= 1e-6, "{times:?}");
+    });
+    let descriptions = records.descriptions.lock().unwrap();
+    assert_eq!(descriptions["bytecache_hits_total"].0, Some(Unit::Count));
+    assert_eq!(descriptions["bytecache_inserted_bytes_total"].0, Some(Unit::Bytes));
+    assert_eq!(descriptions["bytecache_load_duration_seconds"].0, Some(Unit::Seconds));
+    let named = records.counters.lock().unwrap().len() + records.gauges.lock().unwrap().len() + 1;
+    assert_eq!(descriptions.len(), named);
+    drop(cache);
+    assert!(!publisher.publish());
+}
