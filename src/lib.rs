@@ -261,7 +261,7 @@ mod units;
 struct Readme;
 
 pub use builder::CacheBuilder;
-pub use cache::{Cache, MaybeStale, Update, WeakCache};
+pub use cache::{Cache, Lease, MaybeStale, Update, WeakCache};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};
 pub use error::{BuildError, Error, ParsePolicyError};
 pub use expiry::{Lifetime, Remaining};

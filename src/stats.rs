@@ -191,7 +191,7 @@ pub struct Memory {
     pub index: usize,
     /// State of the policies: for each entry, and for ghosts.
     pub policy: usize,
-    /// Loads in progress, their keys and the tasks that wait for them.
+    /// Loads in progress, their keys and the tasks that wait for them. Also [leases](crate::Lease).
     pub flights: usize,
     /// Timing wheels. A shard has one from its first entry with a deadline on.
     pub wheels: usize,

@@ -31,13 +31,14 @@ const EXCEPTIONS: [(&str, &str); 1] = [("cache", "builder")];
 const NARROW: [(&str, &[&str]); 1] = [("policy", &["units", "error", "prefetch"])];
 
 /// The parts of a shard's state, and the files of the shard that each may name.
-const PARTS: [(&str, &[&str]); 7] = [
+const PARTS: [(&str, &[&str]); 8] = [
     ("account", &[]),
     ("entries", &[]),
     ("deadlines", &["account", "entries"]),
     ("evictor", &["entries", "prefetch"]),
     ("cleaner", &["account", "entries", "governor", "large_share"]),
-    ("flights", &["account"]),
+    ("flights", &["account", "leases"]),
+    ("leases", &["account", "flights"]),
     ("prefetch", &[]),
 ];
 

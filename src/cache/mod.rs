@@ -8,6 +8,7 @@
 //! | `change.rs` | atomic changes of one entry |
 //! | `lifetimes.rs` | stores with a lifetime, and changes of deadlines |
 //! | `iteration.rs` | operations on all entries |
+//! | `lease.rs` | stores that a write to the key prevents |
 //! | `weak.rs` | handles that do not keep the cache alive |
 //! | `loads.rs` | the parts of the cache that the loaders use |
 //! | `build.rs`, `sizes.rs` | the division of `max_bytes` among the shards |
@@ -26,6 +27,7 @@
 mod build;
 mod change;
 mod iteration;
+mod lease;
 mod lifetimes;
 mod loads;
 mod read;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 
 pub(crate) use build::CacheConfig;
 pub use change::Update;
+pub use lease::Lease;
 pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
 pub(crate) use read::Misses;

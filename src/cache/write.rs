@@ -161,11 +161,16 @@ impl Cache {
 
     /// Checks that an entry of this size can be stored, and counts one that cannot.
     pub(crate) fn check_size(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        if key.len() > MAX_KEY_BYTES {
+        self.check_lengths(key.len(), value.len())
+    }
+
+    /// Like [`check_size`](Self::check_size), by the lengths of key and value.
+    pub(super) fn check_lengths(&self, key_bytes: usize, value_bytes: usize) -> Result<(), Error> {
+        if key_bytes > MAX_KEY_BYTES {
             self.inner.counts.add_shared(Count::KeyTooLong, 1);
-            return Err(Error::KeyTooLong { bytes: key.len(), max: MAX_KEY_BYTES });
+            return Err(Error::KeyTooLong { bytes: key_bytes, max: MAX_KEY_BYTES });
         }
-        let bytes = key.len().saturating_add(value.len());
+        let bytes = key_bytes.saturating_add(value_bytes);
         if bytes > self.inner.max_entry_bytes {
             self.inner.counts.add_shared(Count::TooLarge, 1);
             return Err(Error::TooLarge { bytes, max: self.inner.max_entry_bytes });

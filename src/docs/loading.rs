@@ -29,6 +29,12 @@
 //!   shard. Nothing is left when they have ended. A load for which there is no memory is not
 //!   shared, and its result is not stored.
 //!
+//! # Leases
+//!
+//! A caller that reads values without a loader, such as a second tier of a cache, takes a
+//! [`Lease`](crate::Lease) of the key first. Its [`store`](crate::Lease::store) stores the value
+//! unless the key was written or removed meanwhile, by the same rules. A lease makes nobody wait.
+//!
 //! # Which writes invalidate a load
 //!
 //! * `insert` and the other inserts, also if they fail. An `insert_if_absent` that finds an entry

@@ -1,5 +1,6 @@
 //! The flights of a shard: loads in progress whose results may be stored, by key, and what they
-//! have of the account.
+//! have of the account. Also the leases of callers that load by themselves (`leases.rs`): a write
+//! ends both.
 //!
 //! # Invariants
 //!
@@ -18,17 +19,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::account::Account;
+use super::leases::Leases;
 use crate::flight::{Flight, SEAT_BYTES};
 use crate::ring::Value;
 use crate::sync::{AtomicUsize, Ordering};
 
 /// The first leaf of the tree of flights, of eleven places.
-const FIRST_LEAF_BYTES: usize = 320;
+pub(super) const FIRST_LEAF_BYTES: usize = 320;
 /// A flight's place in the tree: leaves have eleven and are at least half full, but for the first,
 /// and there are inner ones.
-const PLACE_BYTES: usize = 72;
+pub(super) const PLACE_BYTES: usize = 72;
 /// The counters of the `Arc`s of a flight and its key, and what an allocator rounds up.
-const ARC_BYTES: usize = 64;
+pub(super) const ARC_BYTES: usize = 64;
 /// Tasks that are accounted for at a time: the first capacity of a list of wakers.
 const SEATS: usize = 4;
 
@@ -49,12 +51,14 @@ pub(super) struct Flights {
     tree: BTreeMap<Arc<[u8]>, Arc<KeyFlight>>,
     /// The bytes of the tree's first leaf, while it has one.
     leaf: Option<FlightBytes>,
+    pub(super) leases: Leases,
 }
 
 impl Flights {
+    /// Returns `true` if there are neither flights nor leases.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.tree.is_empty()
+        self.tree.is_empty() && self.leases.is_empty()
     }
 
     /// Returns the flight of a key.
@@ -62,23 +66,34 @@ impl Flights {
         self.tree.get(key)
     }
 
-    /// Takes the flight of a key out.
+    /// Takes the flight and the leases of a key out.
     pub(super) fn remove(&mut self, key: &[u8]) {
+        self.take_out(key);
+        self.leases.remove(key);
+    }
+
+    fn take_out(&mut self, key: &[u8]) {
         self.tree.remove(key);
         if self.tree.is_empty() {
-            self.clear();
+            self.clear_tree();
         }
     }
 
-    /// Takes all flights out, and gives the first leaf's memory back, which a tree keeps.
+    /// Takes all flights and leases out.
     pub(super) fn clear(&mut self) {
+        self.clear_tree();
+        self.leases.clear();
+    }
+
+    /// Takes all flights out, and gives the first leaf's memory back, which a tree keeps.
+    fn clear_tree(&mut self) {
         self.tree = BTreeMap::new();
         self.leaf = None;
     }
 
     /// Returns the bytes that the flight of one more key needs.
     pub(super) fn bytes_to_begin(&self, key: &[u8]) -> usize {
-        FlightBytes::needed_for(key) + if self.is_empty() { FIRST_LEAF_BYTES } else { 0 }
+        FlightBytes::needed_for(key) + if self.tree.is_empty() { FIRST_LEAF_BYTES } else { 0 }
     }
 
     /// Begins the flight of a key that has none. The caller has taken the
@@ -95,7 +110,7 @@ impl Flights {
     pub(super) fn end_lease(&mut self, ticket: &Ticket) -> bool {
         let is_there = self.get(&ticket.key).is_some_and(|present| Arc::ptr_eq(present, &ticket.flight));
         if is_there {
-            self.remove(&ticket.key);
+            self.take_out(&ticket.key);
         }
         is_there
     }
@@ -127,7 +142,7 @@ impl FlightBytes {
     pub(super) const MORE_SEATS: usize = SEATS * SEAT_BYTES;
 
     /// Creates a guard of bytes that were taken, which gives them back when it is dropped.
-    fn of(account: &Arc<Account>, bytes: usize) -> Self {
+    pub(super) fn of(account: &Arc<Account>, bytes: usize) -> Self {
         Self { account: Arc::clone(account), bytes: AtomicUsize::new(bytes), seats: AtomicUsize::new(0) }
     }
 

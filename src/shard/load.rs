@@ -147,7 +147,7 @@ impl Writer<'_> {
 
     /// Takes `bytes` for a load. Returns `false` if that is more than loads may have together, or
     /// if the ring cannot spare it.
-    fn take_for_flight(&mut self, bytes: usize) -> bool {
+    pub(super) fn take_for_flight(&mut self, bytes: usize) -> bool {
         let account = Arc::clone(&self.shard.account);
         if account.flight_bytes() + bytes > account.budget() / FLIGHTS_SHARE || !self.take_from_ring(bytes, MIN_CHUNKS)
         {

@@ -13,6 +13,7 @@
 //!   write.rs      store, update, remove
 //!   change.rs     store and remove what depends on the present value
 //!   lifetimes.rs  change a deadline        load.rs  loads in progress        walk.rs  all entries
+//!   lease.rs      leases of callers that load by themselves
 //! ```
 //!
 //! # Invariants

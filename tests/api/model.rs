@@ -65,6 +65,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
             .prop_map(|(key, len, is_right)| Operation::ReplaceIf(key, len, is_right)),
         2 => (key(), any::<bool>()).prop_map(|(key, removes)| Operation::RemoveIf(key, removes)),
         3 => (key(), lengths()).prop_map(|(key, len)| Operation::Swap(key, len)),
+        2 => (key(), lengths(), any::<bool>())
+            .prop_map(|(key, len, has_ended)| Operation::Lease(key, len, has_ended)),
         // Few keys, so that they meet counters.
         4 => (0..4_u8, prop_oneof![3 => -9..9_i64, 1 => any::<i64>()], time())
             .prop_map(|(key, by, ttl)| Operation::Increment(key, by, ttl)),

@@ -3,6 +3,7 @@
 
 mod errors;
 mod flights;
+mod leases;
 mod loader;
 #[path = "../support/mod.rs"]
 mod support;

@@ -103,6 +103,8 @@ pub(crate) enum Operation {
     ReplaceIf(u8, Len, bool),
     RemoveIf(u8, bool),
     Swap(u8, Len),
+    /// Stores by a lease, after a write to the key or not.
+    Lease(u8, Len, bool),
     /// With a time to live.
     Increment(u8, i64, Option<Time>),
     /// Inserts many neighbouring keys.
@@ -534,6 +536,20 @@ impl Run {
                     let swapped = cache.swap(key, value)?;
                     assert_eq!(swapped.as_deref(), former.as_deref());
                     Ok(true)
+                });
+            }
+            Operation::Lease(key, len, has_ended) => {
+                let lease = self.cache.lease(key_bytes(key.into()));
+                let has_memory = self.cache.memory().flights > 0;
+                if has_ended {
+                    self.cache.remove(key_bytes(key.into()));
+                    self.note_rejected(key.into());
+                }
+                let is_valid = has_memory && !has_ended;
+                let lease = Cell::new(Some(lease));
+                self.store_with(key.into(), len, (!is_valid, (None, None)), |_, _, value| {
+                    let lease = lease.take().expect("it stores once");
+                    lease.store(value, Lifetime::new()).inspect(|stored| assert_eq!(*stored, is_valid))
                 });
             }
             Operation::Increment(key, by, ttl) => self.increment(key.into(), by, ttl.map(Time::length)),
