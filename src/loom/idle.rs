@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::*;
 use crate::clock::{Clock, ClockSource, TICK};
 use crate::expiry::{Lifetime, Remaining, Rules};
+use crate::shard::DeadlineRule;
 use crate::sync::AtomicU32;
 
 /// The time to idle, in ticks.
@@ -226,6 +227,24 @@ fn a_read_counts_although_set_ttl_stores_the_entry_anew() {
         let set = timed.shard.write(|writer| writer.set_ttl(hash(b'a'), b"a", TICK * 1000));
         assert!(set.expect("space"));
         assert_eq!(reader.join().unwrap(), Some(1));
+        assert_eq!(timed.ticks_left(), Some(IDLE));
+        timed.shard.validate();
+    });
+}
+
+/// Fails if a value that keeps the deadlines is not stored like an entry that is relocated.
+#[test]
+fn a_read_counts_although_a_new_value_keeps_the_deadline() {
+    explore(2, || {
+        let timed = timed();
+        timed.set_tick(5);
+        let reader = timed.spawn(Timed::read);
+        let kept = DeadlineRule::Kept { new_entry: Lifetime::new() };
+        let value = bytes(2);
+        let seen = Some(bytes(1));
+        let stored = timed.shard.write(|writer| writer.store_if_same(hash(b'a'), b"a", seen, &value, kept));
+        assert!(stored.expect("space"));
+        assert!(reader.join().unwrap().is_some());
         assert_eq!(timed.ticks_left(), Some(IDLE));
         timed.shard.validate();
     });

@@ -213,6 +213,7 @@
 //! `idle::a_read_that_was_a_hit_keeps_the_entry_through_relocation_and_expiry`,
 //! `idle::either_a_read_comes_first_or_the_expiry`,
 //! `idle::a_read_counts_although_set_ttl_stores_the_entry_anew`,
+//! `idle::a_read_counts_although_a_new_value_keeps_the_deadline`,
 //! `idle::a_reader_that_was_put_aside_sees_what_another_did_to_the_relocated_entry`,
 //! `idle::an_entry_that_was_made_persistent_stays_so_whoever_reads_it`.
 //!
