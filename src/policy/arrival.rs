@@ -129,7 +129,7 @@ impl Arrival {
     }
 }
 
-/// What a policy has chosen to evict.
+/// The entry that a policy has chosen to evict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// An entry that the policy takes for a resident.

@@ -31,12 +31,28 @@ impl Renumbering {
     }
 
     /// Returns the new id of the resident that had the id `old`, or `None` if there was none.
+    ///
+    /// ```
+    /// # use bytecache::policy::{EntryId, Renumbering};
+    /// fn renumber(residents: &mut Vec<EntryId>, moved: &Renumbering) {
+    ///     for id in residents {
+    ///         *id = moved.get(*id).expect("a resident has a new id");
+    ///     }
+    /// }
+    /// ```
     pub fn get(&self, old: EntryId) -> Option<EntryId> {
         let new = self.moves.get(old.index()).copied();
         new.filter(|&new| new != NOT_RESIDENT).map(EntryId::new)
     }
 
     /// Returns the number of ids. Every new id is below it.
+    ///
+    /// ```
+    /// # use bytecache::policy::Renumbering;
+    /// fn renumber(marks: &mut Vec<bool>, moved: &Renumbering) {
+    ///     *marks = vec![false; moved.ids()];
+    /// }
+    /// ```
     #[must_use]
     pub fn ids(&self) -> usize {
         self.ids
@@ -44,6 +60,13 @@ impl Renumbering {
 
     /// Returns the most ids that are resident at a time: see
     /// [`PolicyContext::max_entries`](super::PolicyContext::max_entries).
+    ///
+    /// ```
+    /// # use bytecache::policy::{EntryId, Renumbering};
+    /// fn renumber(queue: &mut Vec<EntryId>, moved: &Renumbering) {
+    ///     queue.reserve_exact(moved.max_entries() - queue.len());
+    /// }
+    /// ```
     #[must_use]
     pub fn max_entries(&self) -> usize {
         self.max_entries

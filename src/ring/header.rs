@@ -101,7 +101,7 @@ impl Alignment {
     }
 }
 
-/// Where the parts of an entry lie, in bytes from its start. The key comes before the value, and
+/// The places of an entry's parts, in bytes from its start. The key comes before the value, and
 /// both are within the charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {

@@ -1,4 +1,4 @@
-//! Where an entry lies in its shard's arena.
+//! The location of an entry in its shard's arena.
 
 use core::num::NonZeroU32;
 
@@ -8,7 +8,7 @@ pub(crate) const LOCATION_UNIT: usize = 4;
 /// The largest arena that locations can address, in bytes. It is one step short of 16 GiB, because
 /// 0 means "none".
 pub(crate) const MAX_ARENA_BYTES: u64 = (u32::MAX as u64 - 1) * LOCATION_UNIT as u64;
-/// Where an entry starts in its shard's arena.
+/// The start of an entry in its shard's arena.
 ///
 /// The unit is [`LOCATION_UNIT`] bytes. Counting starts from 1, so that 0 means "no entry" in the
 /// index.

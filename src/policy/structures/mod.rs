@@ -1,4 +1,4 @@
-//! What policies are made of: queues, lists and a heap of ids, memories of evicted keys, and
+//! The parts that policies are made of: queues, lists and a heap of ids, memories of evicted keys, and
 //! counts.
 //!
 //! | structure | holds | bytes for each id | a change costs |

@@ -288,7 +288,7 @@ impl Adaptive {
                 if visits > 0 {
                     window.note_visited();
                 }
-                let stays = rounds.judge(WindowMark::from_bits(queued.mark), visits, fresh_seen, entries);
+                let stays = rounds.decide(WindowMark::from_bits(queued.mark), visits, fresh_seen, entries);
                 *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays.is_some()));
                 stays.map(WindowMark::to_bits)
             })?;

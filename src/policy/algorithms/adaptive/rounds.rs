@@ -99,7 +99,7 @@ impl Rounds {
     /// Returns the mark with which an entry stays whose turn has come, or `None` if it leaves.
     ///
     /// `fresh_seen` counts the fresh entries of this period. `entries` is the number of residents.
-    pub(super) fn judge(
+    pub(super) fn decide(
         &mut self,
         mark: WindowMark,
         visits: u8,
@@ -157,8 +157,8 @@ mod tests {
         let (mut rounds, mut fresh_seen) = (Rounds::default(), 0);
         let on_trial = WindowMark { standing: Standing::OnTrial, ..WindowMark::fresh(0) };
         let judged = (0..1000).map(|_| {
-            rounds.judge(on_trial, u8::from(are_trials_visited), &mut fresh_seen, 100);
-            rounds.judge(WindowMark::fresh(0), 1, &mut fresh_seen, 100)
+            rounds.decide(on_trial, u8::from(are_trials_visited), &mut fresh_seen, 100);
+            rounds.decide(WindowMark::fresh(0), 1, &mut fresh_seen, 100)
         });
         judged.flatten().count()
     }
@@ -187,8 +187,8 @@ mod tests {
     #[test]
     fn an_entry_without_visits_stays_as_long_as_its_level_says() {
         let (mut rounds, mut fresh_seen) = (Rounds::default(), 0);
-        let once = rounds.judge(WindowMark::fresh(1), 0, &mut fresh_seen, 10);
+        let once = rounds.decide(WindowMark::fresh(1), 0, &mut fresh_seen, 10);
         assert_eq!(once, Some(WindowMark::fresh(0)));
-        assert_eq!(rounds.judge(WindowMark::fresh(0), 0, &mut fresh_seen, 10), None);
+        assert_eq!(rounds.decide(WindowMark::fresh(0), 0, &mut fresh_seen, 10), None);
     }
 }
