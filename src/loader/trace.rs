@@ -1,4 +1,4 @@
-//! What the feature `tracing` tells of loads. Without the feature, nothing.
+//! Spans and warnings about loads, with the feature `tracing`. Without it nothing is recorded.
 //!
 //! A span is entered while the function of a loader runs, or while its future is polled. It is a
 //! child of the span in which the load begins.

@@ -90,7 +90,7 @@ impl Arrival {
         policy.evict(None, residents)
     }
 
-    /// Has the policy forget an entry. The newcomer gets its place before that, so that it leaves
+    /// Removes an entry from the policy. The newcomer gets its place before that, so that it leaves
     /// no more behind than others.
     #[inline]
     pub(crate) fn remove(&self, policy: &mut dyn EvictionPolicy, id: EntryId, charge: u32) {

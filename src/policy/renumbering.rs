@@ -21,7 +21,7 @@ impl Renumbering {
         Self { moves: vec![NOT_RESIDENT; old_ids], ids, max_entries }
     }
 
-    /// Returns the bytes that a renumbering of so many old ids allocates.
+    /// Returns the bytes that a renumbering of `old_ids` ids allocates.
     pub(crate) fn footprint(old_ids: usize) -> usize {
         old_ids * size_of::<u32>()
     }

@@ -202,7 +202,7 @@ impl Evictor {
         self.policy.update(id, charge_u32(charge), charge_u32(old_charge));
     }
 
-    /// Has the policy forget a resident that it has not chosen.
+    /// Removes a resident from the policy that the policy has not chosen.
     #[inline]
     pub(super) fn forget(&mut self, pending: &Pending, entries: &Entries, id: EntryId) {
         let charge = charge_of(pending, entries, id);

@@ -22,7 +22,7 @@ use crate::units::{LANES, MAX_LOAD_PERCENT};
 
 /// The index grows to this many times its size at most, however small the first entries are.
 const MAX_GROWTH: usize = 8;
-/// The index grows by at least one part in so many of its entries.
+/// The index grows by at least one part in `MIN_GROWTH` of its entries.
 const MIN_GROWTH: usize = 32;
 /// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
 const POLICY_ROUNDING: usize = 1024;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::account::Account;
 use super::flights::{ARC_BYTES, FIRST_LEAF_BYTES, FlightBytes, PLACE_BYTES};
 
-/// What the leases of a key share: its bytes.
+/// The part that all leases of a key share. It keeps their bytes in the account.
 #[derive(Debug)]
 struct Mark {
     _bytes: FlightBytes,

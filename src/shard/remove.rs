@@ -65,7 +65,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Has the policy forget a resident that it has not chosen.
+    /// Removes a resident from the policy that the policy has not chosen.
     pub(super) fn forget(&mut self, id: EntryId) {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         evictor.forget(pending, entries, id);

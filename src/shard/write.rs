@@ -42,7 +42,7 @@ impl Condition {
     }
 }
 
-/// How long an entry stays that is to be stored.
+/// The time for which a new entry stays.
 enum Stay {
     /// It has expired already.
     Over,

@@ -426,7 +426,7 @@ fn a_replacement_detaches_the_refresh_of_its_entry() {
     assert_eq!(cache.stats().discarded_loads, 1);
 }
 
-/// What a policy is told.
+/// A policy that records the calls that it gets.
 struct Recorder(Box<dyn EvictionPolicy>, Arc<Mutex<Vec<&'static str>>>);
 
 impl EvictionPolicy for Recorder {

@@ -1,4 +1,4 @@
-//! What services see of a cache: a scrape by Prometheus, the facade `metrics`.
+//! The metrics of a cache: a scrape by Prometheus, and the facade `metrics`.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 #[cfg(feature = "metrics")]

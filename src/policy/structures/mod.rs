@@ -1,5 +1,5 @@
-//! The parts that policies are made of: queues, lists and a heap of ids, memories of evicted keys, and
-//! counts.
+//! The parts that policies are made of: queues, lists and a heap of ids, memories of evicted keys,
+//! and counts.
 //!
 //! | structure | holds | bytes for each id | a change costs |
 //! |---|---|---|---|

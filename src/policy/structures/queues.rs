@@ -33,8 +33,8 @@ use crate::units::{ID_BITS, MAX_IDS, to_u32};
 const NONE: u32 = u32::MAX;
 /// The number of places by which victims are announced ahead.
 const LOOKAHEAD: u32 = 4;
-/// Places that are examined for each push or removal while holes are closed. With so many, all are
-/// examined before the holes have doubled.
+/// The number of places that each push or removal examines while holes are closed. It is large
+/// enough that all places are examined before the holes have doubled.
 const CLOSING_STEPS: usize = 48;
 /// The most rounds of an id: one for each of its three visits, and one more.
 const MAX_ROUNDS: usize = 4;

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A key's frequency is the least of its four counters, which other keys can only raise. All four
-//! are in one cache line. After so many accesses as its user sets, every counter is halved, so that
-//! the sketch forgets: TinyLFU's reset.
+//! are in one cache line. After a number of accesses that the policy sets, every counter is halved.
+//! So the sketch forgets: this is TinyLFU's reset.
 
 /// The highest count of a counter.
 pub(crate) const MAX_FREQUENCY: u8 = 15;
