@@ -207,10 +207,20 @@ pub enum BuildError {
         /// Their time to live.
         ttl: Duration,
     },
-    /// A loader for tasks has a limit on waiting, but no function to sleep.
+    /// A loader for tasks has a limit on waiting or a load timeout, but no function to sleep.
     ///
-    /// Returned by [`LoaderBuilder::build_async`](crate::LoaderBuilder::build_async).
+    /// Returned by [`LoaderBuilder::build_async`](crate::LoaderBuilder::build_async) and
+    /// `build_batched_async`.
     NoSleep,
+    /// A loader for threads has a load timeout, but no executor that could run its loads.
+    ///
+    /// Returned by [`LoaderBuilder::build`](crate::LoaderBuilder::build).
+    NoExecutor,
+    /// A batch has room for no key, or no batch may be in flight.
+    ///
+    /// Returned by
+    /// [`LoaderBuilder::build_batched_async`](crate::LoaderBuilder::build_batched_async).
+    EmptyBatch,
     /// A parameter of a policy does not take this value.
     ///
     /// Returned by the setters of the policies' configurations, such as
@@ -269,7 +279,9 @@ impl fmt::Display for BuildError {
             Self::LateRefresh { refresh_after, ttl } => {
                 write!(f, "refresh_after is {refresh_after:?}, but it must be less than the time to live of {ttl:?}")
             }
-            Self::NoSleep => f.write_str("wait_limit is set for a loader of tasks, but sleep is not"),
+            Self::NoSleep => f.write_str("wait_limit or load_timeout is set for a loader of tasks, but sleep is not"),
+            Self::NoExecutor => f.write_str("load_timeout is set for a loader of threads, but executor is not"),
+            Self::EmptyBatch => f.write_str("a batch needs room for a key, and one batch has to be in flight"),
             Self::PolicyParameter { policy, parameter, value, range } => {
                 write_out_of_range(f, policy, parameter, value, range)
             }

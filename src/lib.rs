@@ -273,8 +273,8 @@ pub use export::MetricsPublisher;
 pub use export::PrometheusCollector;
 pub use hash::{StableHash, StableHasher};
 pub use loader::{
-    AsyncLoader, BoxAsyncLoad, BoxAsyncLoader, Failure, HasError, IntoLoaded, IsBox, IsError, IsPlain, LoadError,
-    Loaded, Loader, LoaderBuilder, LoaderError, Refresh,
+    AsyncLoad, AsyncLoader, Batch, Batched, BoxAsyncLoad, BoxAsyncLoader, Failure, HasError, IntoLoaded, IsBox,
+    IsError, IsPlain, LoadError, Loaded, Loader, LoaderBuilder, LoaderError, Origin, Present, Refresh,
 };
 pub use policy::Policy;
 pub use removal::RemovalCause;

@@ -77,7 +77,7 @@ impl<F> AsyncLoader<F> {
     {
         let load = |shared: Arc<Shared<F>>| {
             move |key| {
-                let loading = shared.load(key);
+                let loading = shared.call(key);
                 Box::pin(async { Ok(to_vec(loading.await?.into_loaded())) }) as Pin<Box<dyn Future<Output = _> + Send>>
             }
         };

@@ -1,15 +1,16 @@
-//! [`LoaderBuilder`]: the options of a loader, and the checks of their values.
+//! [`LoaderBuilder`]: the rules of a loader, and the checks of its options. The options that concern
+//! the caller's runtime are in `runtime.rs`.
 
 use core::fmt;
 use core::future::Future;
-use core::pin::Pin;
 use core::time::Duration;
 use std::sync::Arc;
 
 use super::IntoLoaded;
+use super::batch::{Batch, Batched};
 use super::handles::{AsyncLoader, Loader, Shared};
 use super::options::LoadOptions;
-use super::runtime::{Runtime, Sleep};
+use super::runtime::Runtime;
 use crate::cache::Cache;
 use crate::error::BuildError;
 use crate::expiry::Lifetime;
@@ -36,10 +37,10 @@ use crate::expiry::Lifetime;
 #[must_use = "a builder does nothing until `build`"]
 pub struct LoaderBuilder {
     cache: Cache,
-    options: LoadOptions,
+    pub(super) options: LoadOptions,
     ttl: Option<Duration>,
     refresh_after: Option<Duration>,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
 }
 
 impl LoaderBuilder {
@@ -255,153 +256,6 @@ impl LoaderBuilder {
         self
     }
 
-    /// Sets how long a call waits for the load of another caller. After that it returns
-    /// [`LoadError::TimedOut`](super::LoadError::TimedOut), and the load goes on.
-    ///
-    /// A loader for tasks needs a timer for that: its [`sleep`](Self::sleep). By default, calls
-    /// wait without a limit.
-    ///
-    /// ```
-    /// use std::{io, thread};
-    /// use std::time::Duration;
-    /// use bytecache::{Cache, LoadError};
-    ///
-    /// let cache = Cache::new(1 << 20)?;
-    /// let builder = cache.loader().wait_limit(Duration::from_millis(10));
-    /// let loader = builder.build(|_| Ok::<_, io::Error>("value"))?;
-    /// let value = cache.get_or_load("key", || {
-    ///     // Another thread asks for the key during this load, and waits for 10 ms.
-    ///     let other = thread::scope(|scope| scope.spawn(|| loader.get("key")).join());
-    ///     assert!(matches!(other, Ok(Err(LoadError::TimedOut))));
-    ///     Ok::<_, io::Error>("value")
-    /// });
-    /// assert_eq!(value?, "value");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn wait_limit(mut self, limit: Duration) -> Self {
-        self.options.wait_limit = Some(limit);
-        self
-    }
-
-    /// Sets the timer that wakes tasks at the end of the [`wait_limit`](Self::wait_limit), such as
-    /// `tokio::time::sleep`.
-    ///
-    /// By default there is none, and [`build_async`](Self::build_async) refuses a `wait_limit`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::io;
-    /// use std::time::Duration;
-    /// use bytecache::{Cache, LoadError};
-    ///
-    /// let cache = Cache::new(1 << 20)?;
-    /// let limit = Duration::from_millis(10);
-    /// let builder = cache.loader().wait_limit(limit).sleep(tokio::time::sleep);
-    /// let loader = builder.build_async(|_| async { Ok::<_, io::Error>("value") })?;
-    /// let value = cache.get_or_load_async("key", async || {
-    ///     // Another task asks for the key during this load, and waits for 10 ms.
-    ///     let loader = loader.clone();
-    ///     let other = tokio::spawn(async move { loader.get_async("key").await });
-    ///     assert!(matches!(other.await, Ok(Err(LoadError::TimedOut))));
-    ///     Ok::<_, io::Error>("value")
-    /// });
-    /// assert_eq!(value.await?, "value");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn sleep<S, T>(mut self, sleep: S) -> Self
-    where
-        S: Fn(Duration) -> T + Send + Sync + 'static,
-        T: Future<Output = ()> + Send + 'static,
-    {
-        self.runtime.sleeper = Some(Arc::new(move |time| Box::pin(sleep(time)) as Sleep));
-        self
-    }
-
-    /// Sets the executor that runs refreshes for threads, such as a thread pool.
-    ///
-    /// The caller gets the current value, and does not wait for the load. If the executor drops a
-    /// job, the key is not refreshed this time. By default, the thread that finds an entry due runs
-    /// the load in place.
-    ///
-    /// ```
-    /// use std::io;
-    /// use std::sync::atomic::{AtomicU64, Ordering};
-    /// use std::sync::mpsc;
-    /// use std::time::Duration;
-    /// use bytecache::{Cache, ManualClock};
-    ///
-    /// let clock = ManualClock::new();
-    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
-    /// let (sender, jobs) = mpsc::channel();
-    /// let version = AtomicU64::new(0);
-    /// let loader = cache
-    ///     .loader()
-    ///     .refresh_after(Duration::from_secs(50))
-    ///     .executor(move |job| drop(sender.send(job)))
-    ///     .build(move |_| {
-    ///         Ok::<_, io::Error>(version.fetch_add(1, Ordering::Relaxed).to_string())
-    ///     })?;
-    /// assert_eq!(loader.get("version")?, "0");
-    /// clock.advance(Duration::from_secs(51));
-    /// assert_eq!(loader.get("version")?, "0");
-    /// for job in jobs.try_iter() {
-    ///     job();
-    /// }
-    /// assert_eq!(loader.get("version")?, "1");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn executor(mut self, executor: impl Fn(Box<dyn FnOnce() + Send>) + Send + Sync + 'static) -> Self {
-        self.runtime.executor = Some(Arc::new(executor));
-        self
-    }
-
-    /// Sets the spawner that runs refreshes for tasks, such as `|task| drop(tokio::spawn(task))`.
-    ///
-    /// The caller gets the current value, and does not wait for the load. If the spawner drops a
-    /// task, the key is not refreshed this time. By default, the task that finds an entry due waits
-    /// for the load.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::io;
-    /// use std::sync::atomic::{AtomicU64, Ordering};
-    /// use std::sync::{Arc, mpsc};
-    /// use std::time::Duration;
-    /// use bytecache::{Cache, ManualClock};
-    ///
-    /// let clock = ManualClock::new();
-    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
-    /// let (sender, tasks) = mpsc::channel();
-    /// let version = AtomicU64::new(0);
-    /// let loader = cache
-    ///     .loader()
-    ///     .refresh_after(Duration::from_secs(50))
-    ///     .spawner(move |task| drop(sender.send(tokio::spawn(task))))
-    ///     .build_async(move |_| {
-    ///         let version = version.fetch_add(1, Ordering::Relaxed);
-    ///         async move { Ok::<_, io::Error>(version.to_string()) }
-    ///     })?;
-    /// assert_eq!(loader.get_async("version").await?, "0");
-    /// clock.advance(Duration::from_secs(51));
-    /// assert_eq!(loader.get_async("version").await?, "0");
-    /// for task in tasks.try_iter() {
-    ///     task.await?;
-    /// }
-    /// assert_eq!(loader.get_async("version").await?, "1");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn spawner(
-        mut self,
-        spawner: impl Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync + 'static,
-    ) -> Self {
-        self.runtime.spawner = Some(Arc::new(spawner));
-        self
-    }
-
     /// Creates a loader for threads. `load` gets the key, and returns the value.
     ///
     /// ```
@@ -427,12 +281,17 @@ impl LoaderBuilder {
     ///   `ttl`, or below the cache's own if the loader has none.
     /// * [`BuildError::EarlyRefresh`] if the beta of [`early_refresh`](Self::early_refresh) is not
     ///   a finite number above zero.
+    /// * [`BuildError::NoExecutor`] if there is a [`load_timeout`](Self::load_timeout) without an
+    ///   [`executor`](Self::executor).
     pub fn build<F, V, E>(self, load: F) -> Result<Loader<F>, BuildError>
     where
         F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
+        if self.options.load_timeout.is_some() && self.runtime.executor.is_none() {
+            return Err(BuildError::NoExecutor);
+        }
         Ok(Loader::new(self.share(load)?))
     }
 
@@ -463,8 +322,9 @@ impl LoaderBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`build`](Self::build), and [`BuildError::NoSleep`] if there is a
-    /// [`wait_limit`](Self::wait_limit) without a [`sleep`](Self::sleep).
+    /// Those of [`build`](Self::build) except `NoExecutor`, and [`BuildError::NoSleep`] if there is
+    /// a [`wait_limit`](Self::wait_limit) or a [`load_timeout`](Self::load_timeout) without a
+    /// [`sleep`](Self::sleep).
     pub fn build_async<F, T, V, E>(self, load: F) -> Result<AsyncLoader<F>, BuildError>
     where
         F: Fn(Arc<[u8]>) -> T + Send + Sync + 'static,
@@ -472,10 +332,70 @@ impl LoaderBuilder {
         V: IntoLoaded + Send + 'static,
         E: Send + Sync + 'static,
     {
-        if self.options.wait_limit.is_some() && self.runtime.sleeper.is_none() {
+        Ok(AsyncLoader::new(self.share_async(load)?))
+    }
+
+    /// Creates a loader for tasks that loads the keys of several calls at once. `load` gets the
+    /// keys, and returns a future of their values, in the same order.
+    ///
+    /// `None` means that it found nothing, as does [`Loaded::Absent`](super::Loaded::Absent). A key
+    /// that is asked for while fewer than [`in_flight`](Batch::in_flight) batches are in flight is
+    /// loaded at once. Keys that are asked for while more are in flight gather in the next batch.
+    /// No call waits for a timer.
+    ///
+    /// All rules of the loader hold for each key: its lifetime, a negative result, refreshes, and
+    /// one load at a time. If `load` fails, that is the error of all keys of the batch.
+    ///
+    /// A batch is a task of the [`spawner`](Self::spawner). Without one, it runs in the call that
+    /// opened it, and other calls wait for that. If that call is dropped, the others load again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use std::sync::Arc;
+    /// use bytecache::{Batch, Cache};
+    ///
+    /// /// A store that is asked for many users at once.
+    /// async fn read_users(ids: Vec<Arc<[u8]>>) -> Result<Vec<Option<String>>, io::Error> {
+    ///     Ok(ids.iter().map(|id| (**id != *b"3").then(|| format!("user {}", id.escape_ascii()))).collect())
+    /// }
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let users = cache
+    ///     .loader()
+    ///     .spawner(|task| drop(tokio::spawn(task)))
+    ///     .build_batched_async(Batch::up_to(256).in_flight(2), read_users)?;
+    /// let (first, second) = tokio::join!(users.get_async("1"), users.get_async("2")); // One query.
+    /// assert!(first? == "user 1" && second? == "user 2");
+    /// assert!(users.get_async("3").await.is_err_and(|error| error.is_absent()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build_async`](Self::build_async), and [`BuildError::EmptyBatch`] if one of the
+    /// numbers in `batch` is zero.
+    pub fn build_batched_async<F, T, V, E>(self, batch: Batch, load: F) -> Result<AsyncLoader<Batched<F>>, BuildError>
+    where
+        F: Fn(Vec<Arc<[u8]>>) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Vec<Option<V>>, E>> + Send + 'static,
+        V: IntoLoaded + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        if batch.is_empty() {
+            return Err(BuildError::EmptyBatch);
+        }
+        Ok(AsyncLoader::new(self.share_async(Batched::new(batch, load))?))
+    }
+
+    /// Like [`share`](Self::share), for a loader for tasks.
+    fn share_async<F>(self, load: F) -> Result<Shared<F>, BuildError> {
+        if self.options.longest_wait().is_some() && self.runtime.sleeper.is_none() {
             return Err(BuildError::NoSleep);
         }
-        Ok(AsyncLoader::new(self.share(load)?))
+        self.share(load)
     }
 
     /// Checks the options, and combines them with the loader's function.

@@ -28,17 +28,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::options::LoadOptions;
+use super::outcome::{Answer, Found};
 use super::trace::warn_too_large;
-use super::{Answer, Failure, IntoLoaded, LoadError};
+use super::{Failure, IntoLoaded, LoadError, Loaded};
 use crate::cache::{Cache, Target};
 use crate::flight::End;
 use crate::hash::KeyHash;
 use crate::ring::OwnedValue;
-use crate::shard::{LoadResult, Notice, Outcome, Shard, Ticket};
-use crate::stats::LoadEnd;
+use crate::shard::{KeyFlight, LoadResult, Notice, Outcome, Shard, Ticket};
+use crate::stats::{LoadCount, LoadEnd};
 
 /// The leader of a flight, or a caller that loads without one.
-pub(super) struct Leader {
+pub struct Leader {
     cache: Cache,
     /// The index of the key's shard. It is kept, as a custom hasher might return another hash next
     /// time.
@@ -120,8 +121,18 @@ impl Leader {
         &self.key
     }
 
+    /// Returns the flight of the load, or `None` if the load is not shared.
+    pub(super) fn flight(&self) -> Option<Arc<KeyFlight>> {
+        self.ticket.as_ref().map(|ticket| Arc::clone(&ticket.flight))
+    }
+
     fn shard(&self) -> &Shard {
         self.cache.shard(self.shard_index)
+    }
+
+    /// Counts the time of the load from this moment on, for a load that has waited for others.
+    pub(super) fn begin(&mut self) {
+        self.began = Instant::now();
     }
 
     /// Runs user code of the load: the loader, or a part of it.
@@ -142,7 +153,7 @@ impl Leader {
         let (answer, notice) = match result {
             Ok(value) => self.store_value(shard, value, options),
             Err(error) => {
-                let notice = self.store_failure(shard, &error, options);
+                let notice = self.store_failure(shard, Outcome::Failed(error.to_any()), options);
                 (Err(LoadError::Failed(error)), notice)
             }
         };
@@ -150,6 +161,19 @@ impl Leader {
         drop(self);
         drop(notice);
         answer
+    }
+
+    /// Ends a load that has taken too long. The followers get the same error.
+    pub(super) fn time_out<E>(mut self, options: &LoadOptions) -> Answer<E> {
+        let cache = self.cache.clone();
+        let shard = cache.shard(self.shard_index);
+        let guard = LoadingGuard::enter(&self);
+        let notice = self.store_failure(shard, Outcome::TimedOut, options);
+        shard.loads().add(LoadCount::TimedOut, 1);
+        drop(guard);
+        drop(self);
+        drop(notice);
+        Err(LoadError::TimedOut)
     }
 
     /// Stores a value that was loaded, unless the key has changed meanwhile. The followers are
@@ -168,17 +192,17 @@ impl Leader {
         match options.with_lifetime(value) {
             Ok((value, lifetime)) => {
                 let bytes = value.as_ref();
-                let result = match self.cache.check_size(&self.key, bytes) {
-                    Ok(()) => LoadResult::Value(bytes, lifetime),
-                    Err(_) => {
-                        warn_too_large(&self.cache, &self.key, bytes);
-                        LoadResult::Oversized
-                    }
+                let is_too_large = self.cache.check_size(&self.key, bytes).is_err();
+                let result = if is_too_large {
+                    warn_too_large(&self.cache, &self.key, bytes);
+                    LoadResult::Oversized
+                } else {
+                    LoadResult::Value(bytes, lifetime)
                 };
                 let (held, notice) = self.complete(shard, result, LoadEnd::Found(time));
                 let value = self.cache.stored_or_copied(held, bytes);
-                self.end = Some(End::Landed(Outcome::Value(value.clone())));
-                (Ok(value), notice)
+                self.end = Some(End::Landed(Outcome::Value { value: value.clone(), is_too_large }));
+                (Ok(Found::loaded(value, is_too_large)), notice)
             }
             Err(lifetime) => {
                 let (_, notice) = self.complete(shard, LoadResult::Absent(lifetime), LoadEnd::Absent(time));
@@ -188,23 +212,19 @@ impl Leader {
         }
     }
 
-    /// Like [`store_value`](Self::store_value), but for a loader that has failed.
-    pub(super) fn store_failure<'s, E: Send + Sync + 'static>(
-        &mut self,
-        shard: &'s Shard,
-        error: &Failure<E>,
-        options: &LoadOptions,
-    ) -> Notice<'s> {
+    /// Like [`store_value`](Self::store_value), but for a loader that has failed. The followers get
+    /// the outcome.
+    fn store_failure<'s>(&mut self, shard: &'s Shard, outcome: Outcome, options: &LoadOptions) -> Notice<'s> {
         let time = self.began.elapsed();
         self.is_in_user_code = true;
         let (_, notice) = self.complete(shard, LoadResult::Failed(options.error_ttl()), LoadEnd::Failed(time));
-        self.end = Some(End::Landed(Outcome::Failed(error.to_any())));
+        self.end = Some(End::Landed(outcome));
         notice
     }
 
-    /// Counts a failure that does not concern the key, and lets the followers start again.
-    pub(super) fn give_up(mut self) {
-        self.end_without_result(End::Abandoned, LoadEnd::Failed(self.began.elapsed()));
+    /// Counts a failure that does not concern the key. The followers get the end.
+    fn give_up(mut self, end: End<Outcome>) {
+        self.end_without_result(end, LoadEnd::Failed(self.began.elapsed()));
     }
 
     /// Ends the lease and stores the result. Returns the value as it lies in the cache, if it does.
@@ -223,10 +243,12 @@ impl Leader {
         self.shard().end_load(self.ticket.as_ref(), counted);
         self.end = Some(end);
     }
+}
 
-    /// Returns the index of the key's shard.
-    pub(super) fn shard_index(&self) -> usize {
-        self.shard_index
+/// Takes the leader out of a pair with the index of its key.
+impl From<(usize, Leader)> for Leader {
+    fn from((_, leader): (usize, Leader)) -> Self {
+        leader
     }
 }
 
@@ -244,9 +266,80 @@ impl Drop for Leader {
     }
 }
 
-/// Adds the keys of all leaders to this thread's list, until the result is dropped.
-pub(super) fn enter_all<'l>(leaders: impl Iterator<Item = &'l Leader>) -> Vec<LoadingGuard> {
-    leaders.map(LoadingGuard::enter).collect()
+/// The end of the flights of a loader that has returned more or fewer values than it got keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterWrongCount {
+    /// The followers start again. They have loaders of their own.
+    StartAgain,
+    /// The followers get the error. Starting again, they would get it again.
+    Fail,
+}
+
+/// Stores the values that a loader of many keys has returned, in the order of the leaders. Passes
+/// the answer for each key to `take`. Then notifies the followers of all keys, and after them the
+/// listener. `leader` returns the leader in an element.
+///
+/// # Errors
+///
+/// [`LoadError::WrongCount`] if there is not one value for each leader. Then nothing is stored, and
+/// no answer is passed on.
+pub(super) fn finish_all<L, V, E>(
+    mut leaders: Vec<L>,
+    leader: fn(&mut L) -> &mut Leader,
+    result: Result<Vec<Option<V>>, Failure<E>>,
+    options: &LoadOptions,
+    after: AfterWrongCount,
+    mut take: impl FnMut(&L, Answer<E>),
+) -> Result<(), LoadError<E>>
+where
+    L: Into<Leader>,
+    V: IntoLoaded,
+    E: Send + Sync + 'static,
+{
+    let Some(cache) = leaders.first_mut().map(|first| leader(first).cache.clone()) else { return Ok(()) };
+    let keys = leaders.len();
+    // All keys are in the thread's list until the last one is stored.
+    let guards: Vec<_> = leaders.iter_mut().map(|each| LoadingGuard::enter(leader(each))).collect();
+    let mut notice = Notice::default();
+    let mut add_notice = |more| {
+        notice.join(more);
+        if notice.is_long() {
+            drop(core::mem::take(&mut notice));
+        }
+    };
+    match result {
+        Ok(values) if values.len() != keys => {
+            let values = values.len();
+            drop(guards);
+            let end = match after {
+                AfterWrongCount::StartAgain => End::Abandoned,
+                AfterWrongCount::Fail => End::Landed(Outcome::WrongCount { keys, values }),
+            };
+            leaders.into_iter().for_each(|each| each.into().give_up(end.clone()));
+            return Err(LoadError::WrongCount { keys, values });
+        }
+        Ok(values) => {
+            for (each, value) in leaders.iter_mut().zip(values) {
+                let value = value.map_or(Loaded::Absent, IntoLoaded::into_loaded);
+                let leader = leader(each);
+                let (answer, notice) = leader.store_value(cache.shard(leader.shard_index), value, options);
+                take(each, answer);
+                add_notice(notice);
+            }
+        }
+        Err(error) => {
+            for each in &mut leaders {
+                let (leader, outcome) = (leader(each), Outcome::Failed(error.to_any()));
+                let notice = leader.store_failure(cache.shard(leader.shard_index), outcome, options);
+                take(each, Err(LoadError::Failed(error.clone())));
+                add_notice(notice);
+            }
+        }
+    }
+    drop(guards);
+    drop(leaders);
+    drop(notice);
+    Ok(())
 }
 
 /// Runs user code for the loads of several leaders. `leader` returns the leader in an element.

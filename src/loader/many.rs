@@ -20,10 +20,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::leader::{Leader, enter_all, run_all, run_all_async};
+use super::leader::{AfterWrongCount, Leader, finish_all, run_all, run_all_async};
 use super::options::LoadOptions;
+use super::outcome::{Answer, Found};
 use super::trace::Span;
-use super::{Answer, Failure, IntoLoaded, LoadError, Loaded, LoaderError, Turn, follower_answer};
+use super::{Failure, IntoLoaded, LoadError, LoaderError, Role, Turn, follower_answer};
 use crate::cache::{Cache, LookUp};
 use crate::flight::End;
 use crate::reclaim::BATCH;
@@ -277,48 +278,15 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        let mut leaders = mem::take(&mut self.leaders);
-        let (keys, mut finished) = (leaders.len(), Ok(()));
-        // All keys are in the thread's list until the last one is stored. Then the followers are
-        // notified, and after them the listener.
-        let guards = enter_all(leaders.iter().map(|(_, leader)| leader));
-        match result {
-            Ok(values) if values.len() != keys => {
-                let values = values.len();
-                drop(guards);
-                leaders.into_iter().for_each(|(_, leader)| leader.give_up());
-                return Err(LoadError::WrongCount { keys, values });
-            }
-            Ok(values) => {
-                for ((index, leader), value) in leaders.iter_mut().zip(values) {
-                    let value = value.map_or(Loaded::Absent, IntoLoaded::into_loaded);
-                    let shard = self.cache.shard(leader.shard_index());
-                    let (answer, notice) = leader.store_value(shard, value, &LoadOptions::DEFAULT);
-                    finished = finished.and(self.take(*index, answer));
-                    self.add_notice(notice);
-                }
-            }
-            Err(error) => {
-                for (_, leader) in &mut leaders {
-                    let shard = self.cache.shard(leader.shard_index());
-                    let notice = leader.store_failure(shard, &error, &LoadOptions::DEFAULT);
-                    self.add_notice(notice);
-                }
-                finished = Err(LoadError::Failed(error));
-            }
-        }
-        drop(guards);
-        drop(leaders);
-        drop(mem::take(&mut self.notice));
+        let (leaders, mut finished) = (mem::take(&mut self.leaders), Ok(()));
+        let take = |&(index, _): &(usize, Leader), answer| {
+            let taken = self.take(index, answer);
+            finished = mem::replace(&mut finished, Ok(())).and(taken);
+        };
+        let (leader, after): (fn(&mut (usize, Leader)) -> &mut Leader, _) =
+            (|(_, leader)| leader, AfterWrongCount::StartAgain);
+        finish_all(leaders, leader, result, &LoadOptions::DEFAULT, after, take)?;
         finished
-    }
-
-    /// Adds entries that the listener will be notified of. If there are many, notifies it at once.
-    fn add_notice(&mut self, notice: Notice<'c>) {
-        self.notice.join(notice);
-        if self.notice.is_long() {
-            drop(mem::take(&mut self.notice));
-        }
     }
 
     /// Takes the end of the flight that a key has followed. If there is no result, the key is
@@ -329,7 +297,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         end: Option<End<Outcome>>,
     ) -> Result<(), LoadError<E>> {
         let key = self.keys[index].as_ref();
-        match follower_answer(&self.cache.target(key), end) {
+        match follower_answer(&self.cache.target(key), end, Role::Follower) {
             Some(answer) => self.take(index, answer),
             None => {
                 self.pending.push(index);
@@ -341,7 +309,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     /// Takes the answer for a key. An absent key has no value.
     fn take<E>(&mut self, index: usize, answer: Answer<E>) -> Result<(), LoadError<E>> {
         match answer {
-            Ok(value) => self.values[index] = Some(value),
+            Ok(Found { value, .. }) => self.values[index] = Some(value),
             Err(LoadError::Absent) => {}
             Err(error) => return Err(error),
         }

@@ -14,9 +14,15 @@
 //! | file | |
 //! |---|---|
 //! | `mod.rs` | loads of one key, with the loader of the call |
-//! | `many.rs` | loads of many keys in one call |
+//! | `many.rs` | loads of many keys in one call, with the loader of the call |
 //! | `builder.rs`, `options.rs`, `runtime.rs` | the options of a loader |
 //! | `handles.rs`, `early.rs`, `boxed.rs` | loaders: refreshes, stale values |
+//! | `threads.rs` | loaders for threads: in place, or on the executor |
+//! | `tasks.rs`, `async_load.rs` | loaders for tasks: in place, or by the spawner |
+//! | `infallible.rs` | loads of one key that cannot fail |
+//! | `present.rs` | calls of a loader that never load |
+//! | `many_keys.rs`, `join.rs` | calls of a loader for many keys |
+//! | `batch.rs`, `queue.rs` | loaders of many keys, which gather the keys of several calls |
 //! | `leader.rs` | the leader's part of a load |
 //! | `outcome.rs`, `failure.rs` | results of loaders, and of their callers |
 //! | `trace.rs` | spans around loads, with the feature `tracing` |
@@ -28,33 +34,47 @@
 //!    latest.
 //! 2. A caller that finds neither an entry nor a flight, under the shard's lock, leads.
 
+mod async_load;
+mod batch;
 mod boxed;
 mod builder;
 mod early;
 mod failure;
 mod handles;
+mod infallible;
+mod join;
 mod leader;
 mod many;
+mod many_keys;
 mod options;
 mod outcome;
+mod present;
+mod queue;
 mod runtime;
+mod tasks;
+mod threads;
 mod trace;
 
 use core::future::{Future, poll_fn};
-use core::pin::Pin;
+use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use async_load::AsyncLoad;
+pub use batch::{Batch, Batched};
 pub use boxed::{BoxAsyncLoad, BoxAsyncLoader};
 pub use builder::LoaderBuilder;
 pub use failure::{Failure, HasError, IsBox, IsError, IsPlain, LoaderError};
-pub use handles::{AsyncLoader, Loader, Refresh};
+pub use handles::{AsyncLoader, Loader};
 use leader::{Leader, is_loading_here, run_all_async};
 use options::LoadOptions;
-pub use outcome::{IntoLoaded, LoadError, Loaded};
+use outcome::{Answer, Found};
+pub use outcome::{IntoLoaded, LoadError, Loaded, Origin};
+pub use present::Present;
 use runtime::{Sleep, Sleeper};
+pub use tasks::Refresh;
 use trace::Span;
 
 use crate::cache::{Cache, LookUp, Misses, Target};
@@ -62,9 +82,6 @@ use crate::flight::End;
 use crate::ring::Value;
 use crate::shard::{Boarding, KeyFlight, Notice, Outcome, Waiter};
 use crate::stats::LoadCount;
-
-/// The result of a load for one caller.
-type Answer<E> = Result<Value, LoadError<E>>;
 
 /// Loading.
 ///
@@ -125,7 +142,11 @@ impl Cache {
     /// loads together occupy at most an eighth of it. If there is no memory for a load, it is not
     /// shared, and its result is not stored.
     #[inline]
-    pub fn get_or_load<V, E, Kind>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> Result<V, E>) -> Answer<E>
+    pub fn get_or_load<V, E, Kind>(
+        &self,
+        key: impl AsRef<[u8]>,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Value, LoadError<E>>
     where
         V: IntoLoaded,
         E: LoaderError<Kind>,
@@ -169,7 +190,11 @@ impl Cache {
     ///
     /// Like [`get_or_load`](Self::get_or_load). A task that waits occupies 48 bytes of the cache's
     /// memory.
-    pub async fn get_or_load_async<V, E, Kind, F>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> F) -> Answer<E>
+    pub async fn get_or_load_async<V, E, Kind, F>(
+        &self,
+        key: impl AsRef<[u8]>,
+        load: impl FnOnce() -> F,
+    ) -> Result<Value, LoadError<E>>
     where
         V: IntoLoaded,
         E: LoaderError<Kind>,
@@ -184,7 +209,7 @@ impl Cache {
         match self.look_up(&target, key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Ok(value),
             LookUp::Negative(negative) => Err(negative.into()),
-            LookUp::Nothing => self.load_async(&target, key, load, &LoadOptions::DEFAULT, None).await,
+            LookUp::Nothing => self.load_async(&target, key, load).await.map(Found::value),
         }
     }
 
@@ -195,7 +220,7 @@ impl Cache {
         target: &Target<'_>,
         key: &[u8],
         load: impl FnOnce() -> Result<V, Failure<E>>,
-    ) -> Answer<E>
+    ) -> Result<Value, LoadError<E>>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
@@ -203,7 +228,7 @@ impl Cache {
         match self.look_up(target, key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Ok(value),
             LookUp::Negative(negative) => Err(negative.into()),
-            LookUp::Nothing => self.load(target, key, |_| load(), &LoadOptions::DEFAULT),
+            LookUp::Nothing => self.load(target, key, |_| load(), &LoadOptions::DEFAULT).map(Found::value),
         }
     }
 
@@ -233,38 +258,31 @@ impl Cache {
                 }
                 Turn::Follow(flight) => flight.wait(until),
             };
-            if let Some(answer) = follower_answer(target, end) {
+            if let Some(answer) = follower_answer(target, end, Role::Follower) {
                 return answer;
             }
         }
     }
 
-    /// Like [`load`](Self::load), but in a task.
-    async fn load_async<V, E, F>(
-        &self,
-        target: &Target<'_>,
-        key: &[u8],
-        load: impl FnOnce(Arc<[u8]>) -> F,
-        options: &LoadOptions,
-        sleeper: Option<&Sleeper>,
-    ) -> Answer<E>
+    /// Like [`load`](Self::load), but in a task, and without a loader's options.
+    async fn load_async<V, E, F>(&self, target: &Target<'_>, key: &[u8], load: impl FnOnce(Arc<[u8]>) -> F) -> Answer<E>
     where
         V: IntoLoaded,
         E: Send + Sync + 'static,
         F: Future<Output = Result<V, Failure<E>>>,
     {
-        let mut wait = TaskWait::new(options, sleeper);
         // Ends: see `load`.
         loop {
             let end = match self.take_turn(target, key, Waiter::Task) {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
-                    let result = run_async(&mut leader, Span::of_load, load).await;
-                    return leader.finish(result, options);
+                    let span = Span::of_load(leader.key());
+                    let result = run_async(&mut leader, |key| span.run_async(|| load(key))).await;
+                    return leader.finish(result, &LoadOptions::DEFAULT);
                 }
-                Turn::Follow(flight) => wait.follow(flight).await,
+                Turn::Follow(flight) => Some(flight.follow().await),
             };
-            if let Some(answer) = follower_answer(target, end) {
+            if let Some(answer) = follower_answer(target, end, Role::Follower) {
                 return answer;
             }
         }
@@ -291,7 +309,7 @@ impl Cache {
         }
         let (boarding, notice) = self.board(target, key, waiter);
         let turn = match boarding {
-            Boarding::Present(held) => Turn::Answer(Ok(self.stored_or_copied(Some(held), &[]))),
+            Boarding::Present(held) => Turn::Answer(Ok(Found::cached(self.stored_or_copied(Some(held), &[])))),
             Boarding::Negative(negative) => Turn::Answer(Err(negative.into())),
             Boarding::Follow(flight) => Turn::Follow(flight),
             Boarding::Lead(ticket) => Turn::Lead(Leader::new(self, target, ticket)),
@@ -301,34 +319,39 @@ impl Cache {
     }
 }
 
-/// The role of a caller that has found nothing.
+/// The part of a caller that has found nothing.
 enum Turn<E> {
     /// It returns this.
     Answer(Answer<E>),
-    /// It loads.
+    /// It loads. If it is a [`Starter`](Waiter::Starter), it has a seat in the flight.
     Lead(Leader),
     /// It waits. If it is a task, it has a seat.
     Follow(Arc<KeyFlight>),
 }
 
-/// Runs the loader of a leader in a task.
-async fn run_async<V, E, F>(
-    leader: &mut Leader,
-    span: fn(&[u8]) -> Span,
-    load: impl FnOnce(Arc<[u8]>) -> F,
-) -> Result<V, Failure<E>>
-where
-    F: Future<Output = Result<V, Failure<E>>>,
-{
-    let key = Arc::clone(leader.key());
-    run_all_async(core::slice::from_mut(leader), |leader| leader, || span(&key).run_async(|| load(key))).await
+/// The role of a caller that waits for a flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// It waits for the load of another caller.
+    Follower,
+    /// It has begun the load, which runs elsewhere.
+    Starter,
 }
 
-/// Returns the answer of a follower whose flight has ended, or `None` if it has to start again. An
-/// `end` of `None` means that the follower has waited for too long.
-fn follower_answer<E: Send + Sync + 'static>(target: &Target<'_>, end: Option<End<Outcome>>) -> Option<Answer<E>> {
+/// Calls and polls the loader of a leader in a task.
+async fn run_async<F: Future>(leader: &mut Leader, load: impl FnOnce(Arc<[u8]>) -> F) -> F::Output {
+    let key = Arc::clone(leader.key());
+    run_all_async(core::slice::from_mut(leader), |leader| leader, || load(key)).await
+}
+
+/// Returns the answer of a caller whose flight has ended, or `None` if it has to start again. An
+/// `end` of `None` means that it has waited for too long.
+fn follower_answer<E>(target: &Target<'_>, end: Option<End<Outcome>>, role: Role) -> Option<Answer<E>>
+where
+    E: Send + Sync + 'static,
+{
     let answer = match end {
-        None => {
+        None | Some(End::Landed(Outcome::TimedOut)) => {
             target.shard.loads().add(LoadCount::TimedOut, 1);
             return Some(Err(LoadError::TimedOut));
         }
@@ -336,11 +359,13 @@ fn follower_answer<E: Send + Sync + 'static>(target: &Target<'_>, end: Option<En
         Some(End::Panicked) => return Some(Err(LoadError::Panicked)),
         Some(End::Landed(outcome)) => outcome::to_answer(outcome)?,
     };
-    target.shard.loads().add(LoadCount::Followers, 1);
+    if role == Role::Follower {
+        target.shard.loads().add(LoadCount::Followers, 1);
+    }
     Some(answer)
 }
 
-/// The wait of a task for the loads of others, up to a limit.
+/// A limit on the time that a task waits, from its creation on.
 struct TaskWait<'a> {
     limit: Option<Duration>,
     until: Option<Instant>,
@@ -350,20 +375,25 @@ struct TaskWait<'a> {
 }
 
 impl<'a> TaskWait<'a> {
-    fn new(options: &LoadOptions, sleeper: Option<&'a Sleeper>) -> Self {
-        Self { limit: options.wait_limit, until: options.wait_until(), sleeper, sleep: None }
+    fn new(limit: Option<Duration>, sleeper: Option<&'a Sleeper>) -> Self {
+        Self { limit, until: options::time_after(limit), sleeper, sleep: None }
     }
 
     /// Waits for the end of a flight in which this task has a seat. Returns `None` if the limit
     /// comes first.
     async fn follow(&mut self, flight: Arc<KeyFlight>) -> Option<End<Outcome>> {
-        let mut follow = flight.follow();
+        self.wait(flight.follow()).await
+    }
+
+    /// Waits for a future. Returns `None` if the limit comes first.
+    async fn wait<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
         if let (None, Some(limit), Some(sleeper)) = (&self.sleep, self.limit, self.sleeper) {
             self.sleep = Some(sleeper(limit));
         }
         poll_fn(|context| {
-            if let Poll::Ready(end) = Pin::new(&mut follow).poll(context) {
-                return Poll::Ready(Some(end));
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
             }
             let is_awake = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());
             let is_over = is_awake || self.until.is_some_and(|until| Instant::now() >= until);

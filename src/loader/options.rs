@@ -26,6 +26,7 @@ pub(super) struct LoadOptions {
     /// Loads that fail return the stale value of their key, if there is one.
     pub(super) falls_back_to_stale: bool,
     pub(super) wait_limit: Option<Duration>,
+    pub(super) load_timeout: Option<Duration>,
     /// XFetch's beta, above zero, if entries are refreshed early.
     pub(super) early_beta: Option<f64>,
 }
@@ -38,6 +39,7 @@ impl LoadOptions {
         error_ttl: None,
         falls_back_to_stale: false,
         wait_limit: None,
+        load_timeout: None,
         early_beta: None,
     };
 
@@ -65,10 +67,21 @@ impl LoadOptions {
         self.error_ttl().unwrap_or(RETRY)
     }
 
-    /// Returns the time until which a call that begins now waits for others, or `None` if it waits
-    /// without a limit.
-    pub(super) fn wait_until(&self) -> Option<Instant> {
-        // A time that an `Instant` cannot represent is as good as no limit.
-        self.wait_limit.and_then(|limit| Instant::now().checked_add(limit))
+    /// Returns how long a call waits for a load that runs elsewhere, or `None` if it waits without
+    /// a limit.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        self.wait_limit.into_iter().chain(self.load_timeout).min()
     }
+
+    /// Returns the time until which a call that begins at this moment waits, as
+    /// [`longest_wait`](Self::longest_wait) says.
+    pub(super) fn wait_until(&self) -> Option<Instant> {
+        time_after(self.longest_wait())
+    }
+}
+
+/// Returns the time at which a limit that begins at this moment is over.
+pub(super) fn time_after(limit: Option<Duration>) -> Option<Instant> {
+    // A time that an `Instant` cannot represent is as good as no limit.
+    limit.and_then(|limit| Instant::now().checked_add(limit))
 }

@@ -1,10 +1,12 @@
-//! Results: [`Loaded`], which a loader returns, and [`LoadError`], which its callers get.
+//! Results: [`Loaded`], which a loader returns, [`LoadError`], which its callers get, and the
+//! [`Origin`] of their values.
 
 use core::fmt;
 use core::time::Duration;
 
 use super::Failure;
 use crate::expiry::Lifetime;
+use crate::ring::Value;
 use crate::shard::{Negative, Outcome};
 
 /// The result of a loader: a value, which may have a lifetime of its own, or nothing.
@@ -130,6 +132,39 @@ impl<V: AsRef<[u8]>> IntoLoaded for Loaded<V> {
     }
 }
 
+/// The origin of a value that a loader returns, from
+/// [`Loader::get_with_origin`](crate::Loader::get_with_origin).
+///
+/// ```
+/// use std::io;
+/// use bytecache::{Cache, Origin};
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let loader = cache.loader().build(|_| Ok::<_, io::Error>("value"))?;
+/// let (value, origin) = loader.get_with_origin("key")?;
+/// assert!(value == "value" && origin == Origin::Loaded);
+/// let (_, origin) = loader.get_with_origin("key")?;
+/// assert_eq!(origin, Origin::Cached);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The cache. The value is not past its deadline.
+    Cached,
+    /// A load, by this call or by one that it waited for.
+    Loaded,
+    /// A load. The value is too large to be stored, so each call loads it again.
+    ///
+    /// Key and value together exceed [`Cache::max_entry_bytes`](crate::Cache::max_entry_bytes), or
+    /// the key is longer than a key can be. [`Stats::rejected_too_large`](crate::Stats) and
+    /// `rejected_key_too_long` count these values.
+    TooLarge,
+    /// The cache, within the [stale period](crate::LoaderBuilder::stale_for) of the value. Its load
+    /// failed or took too long.
+    Stale,
+}
+
 /// The reason why a load returned no value. `E` is the error of the loader.
 ///
 /// All callers that wait for a load share its error.
@@ -162,8 +197,9 @@ pub enum LoadError<E> {
     Absent,
     /// This call waited for another thread or task, whose loader panicked.
     Panicked,
-    /// The load of another caller took longer than the
-    /// [`wait_limit`](crate::LoaderBuilder::wait_limit). That load goes on.
+    /// The load took longer than the [`wait_limit`](crate::LoaderBuilder::wait_limit) or the
+    /// [`load_timeout`](crate::LoaderBuilder::load_timeout). A load that runs in another thread or
+    /// task goes on.
     TimedOut,
     /// This thread or task is loading the key already. Waiting for that load would never end.
     Reentrant,
@@ -240,7 +276,7 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
             Self::RecentFailure => f.write_str("the last load of the key failed, and its error_ttl is not over"),
             Self::Absent => f.write_str("the loader found nothing"),
             Self::Panicked => f.write_str("the loader of another thread or task panicked"),
-            Self::TimedOut => f.write_str("the load of another thread or task took longer than the wait_limit"),
+            Self::TimedOut => f.write_str("the load took longer than the wait_limit or the load_timeout"),
             Self::Reentrant => f.write_str("the key is being loaded by this thread or task"),
             Self::WrongCount { keys, values } => write!(f, "the loader returned {values} values for {keys} keys"),
         }
@@ -289,12 +325,43 @@ impl<E> From<Negative> for LoadError<E> {
     }
 }
 
+/// The result of a load for one caller.
+pub(super) type Answer<E> = Result<Found, LoadError<E>>;
+
+/// A value, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+impl Found {
+    pub(super) fn cached(value: Value) -> Self {
+        Self { value, origin: Origin::Cached }
+    }
+
+    pub(super) fn loaded(value: Value, is_too_large: bool) -> Self {
+        Self { value, origin: if is_too_large { Origin::TooLarge } else { Origin::Loaded } }
+    }
+
+    pub(super) fn stale(value: Value) -> Self {
+        Self { value, origin: Origin::Stale }
+    }
+
+    /// Returns the value alone, for a caller that does not ask for its origin.
+    pub(super) fn value(self) -> Value {
+        self.value
+    }
+}
+
 /// Returns the answer of a follower to its leader's outcome, or `None` if that is an error of
 /// another type. Two calls may load the same key with different types of errors.
-pub(super) fn to_answer<E: Send + Sync + 'static>(outcome: Outcome) -> Option<super::Answer<E>> {
+pub(super) fn to_answer<E: Send + Sync + 'static>(outcome: Outcome) -> Option<Answer<E>> {
     match outcome {
-        Outcome::Value(value) => Some(Ok(value)),
+        Outcome::Value { value, is_too_large } => Some(Ok(Found::loaded(value, is_too_large))),
         Outcome::Absent => Some(Err(LoadError::Absent)),
         Outcome::Failed(error) => Failure::from_any(error).map(|error| Err(LoadError::Failed(error))),
+        Outcome::TimedOut => Some(Err(LoadError::TimedOut)),
+        Outcome::WrongCount { keys, values } => Some(Err(LoadError::WrongCount { keys, values })),
     }
 }

@@ -37,9 +37,19 @@ const SEATS: usize = 4;
 /// The result of a load, for all that waited for it.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    Value(Value),
+    Value {
+        value: Value,
+        is_too_large: bool,
+    },
     Absent,
     Failed(Arc<dyn Any + Send + Sync>),
+    /// The load took too long, and was given up.
+    TimedOut,
+    /// The loader of many keys did not return a value for each key.
+    WrongCount {
+        keys: usize,
+        values: usize,
+    },
 }
 
 /// A load of one key.

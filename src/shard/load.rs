@@ -57,11 +57,13 @@ impl Negative {
 pub(crate) enum Waiter {
     Thread,
     Task,
+    /// A task whose load runs elsewhere. It has a seat even if it leads, as it waits for that load.
+    Starter,
 }
 
 /// The role of a caller that has found nothing.
 pub(crate) enum Boarding {
-    /// It loads.
+    /// It loads. If it is a [`Starter`](Waiter::Starter), it has a seat.
     Lead(Ticket),
     /// It waits. If it is a task, it has a seat.
     Follow(Arc<KeyFlight>),
@@ -127,9 +129,11 @@ impl Writer<'_> {
     fn board_flight(&mut self, key: &[u8], waiter: Waiter) -> Boarding {
         let flight = self.state.flights.get(key).map(Arc::clone);
         let boarding = match (flight, waiter) {
-            (None, _) => self.begin_flight(key).map(Boarding::Lead),
+            (None, _) => self.begin_flight(key, waiter).map(Boarding::Lead),
             (Some(flight), Waiter::Thread) => Some(Boarding::Follow(flight)),
-            (Some(flight), Waiter::Task) => self.take_seat(&flight).then_some(Boarding::Follow(flight)),
+            (Some(flight), Waiter::Task | Waiter::Starter) => {
+                self.take_seat(&flight).then_some(Boarding::Follow(flight))
+            }
         };
         boarding.unwrap_or_else(|| self.no_room())
     }
@@ -140,9 +144,18 @@ impl Writer<'_> {
     }
 
     /// Begins the flight of a key that has none. Returns `None` if there is no memory.
-    fn begin_flight(&mut self, key: &[u8]) -> Option<Ticket> {
-        let bytes = self.state.flights.bytes_to_begin(key);
-        self.take_for_flight(bytes).then(|| self.state.flights.begin(&self.shard.account, key))
+    fn begin_flight(&mut self, key: &[u8], leader: Waiter) -> Option<Ticket> {
+        let seats = if leader == Waiter::Starter { FlightBytes::MORE_SEATS } else { 0 };
+        let bytes = self.state.flights.bytes_to_begin(key) + seats;
+        if !self.take_for_flight(bytes) {
+            return None;
+        }
+        let ticket = self.state.flights.begin(&self.shard.account, key);
+        if seats > 0 {
+            ticket.flight.charge().add_seats();
+            ticket.flight.take_seat();
+        }
+        Some(ticket)
     }
 
     /// Takes `bytes` for a load. Returns `false` if that is more than loads may have together, or
@@ -197,12 +210,18 @@ impl Writer<'_> {
 
     /// Begins the load of an entry that has a permit, unless the entry has been replaced or a
     /// flight is in progress.
-    pub(crate) fn board_refresh(&mut self, hash: KeyHash, key: &[u8], permit: RefreshPermit) -> Option<Ticket> {
+    pub(crate) fn board_refresh(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        permit: RefreshPermit,
+        waiter: Waiter,
+    ) -> Option<Ticket> {
         let (_, stamps) = self.find_fresh(hash, key)?;
         if stamps.get(Stamp::Refresh) != permit.mark || self.state.flights.get(key).is_some() {
             return None;
         }
-        let ticket = self.begin_flight(key)?;
+        let ticket = self.begin_flight(key, waiter)?;
         self.shard.loads.add(LoadCount::Refreshes, 1);
         Some(ticket)
     }

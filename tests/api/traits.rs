@@ -239,7 +239,9 @@ fn each_message_of_an_error_names_the_value_and_its_range() {
             BuildError::LateRefresh { refresh_after, ttl }.to_string(),
             "refresh_after is 3s, but it must be less than the time to live of 2s",
         ),
-        (BuildError::NoSleep.to_string(), "wait_limit is set for a loader of tasks, but sleep is not"),
+        (BuildError::NoSleep.to_string(), "wait_limit or load_timeout is set for a loader of tasks, but sleep is not"),
+        (BuildError::NoExecutor.to_string(), "load_timeout is set for a loader of threads, but executor is not"),
+        (BuildError::EmptyBatch.to_string(), "a batch needs room for a key, and one batch has to be in flight"),
         (
             BuildError::PolicyParameter {
                 policy: "clock",

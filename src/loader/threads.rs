@@ -1,0 +1,275 @@
+//! The methods of [`Loader`]: loads on the calling thread, or on the executor.
+//!
+//! ```text
+//!   in place:     lead -> run -> return the answer
+//!   executor:     lead -> give the leader to a job -> wait for its flight, up to the load timeout
+//! ```
+//!
+//! The executor runs refreshes. It runs loads only if there is a
+//! [`load_timeout`](super::LoaderBuilder::load_timeout), as the caller waits for them otherwise.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::handles::{Cached, Loader, Shared, after_refresh};
+use super::leader::Leader;
+use super::outcome::{Answer, Found};
+use super::trace::Span;
+use super::{Failure, IntoLoaded, LoadError, LoaderError, Origin, Role, Turn, follower_answer};
+use crate::cache::{Cache, Target};
+use crate::flight::End;
+use crate::ring::Value;
+use crate::shard::{KeyFlight, Reason, RefreshPermit, Waiter};
+
+/// The state of a call that has found nothing.
+pub(super) enum Begun<E> {
+    /// It returns this.
+    Answered(Answer<E>),
+    /// It waits for the flight.
+    Waits(Arc<KeyFlight>, Role),
+}
+
+impl<F> Loader<F> {
+    pub(super) fn new(shared: Shared<F>) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns the value under `key`, loading it if it is absent or due for a refresh.
+    ///
+    /// ```
+    /// use std::num::ParseIntError;
+    /// use bytecache::{Cache, LoadError};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let squares = cache.loader().build(|key| {
+    ///     let number: u64 = std::str::from_utf8(key).unwrap_or_default().parse()?;
+    ///     Ok::<_, ParseIntError>((number * number).to_string())
+    /// })?;
+    /// assert_eq!(squares.get("12")?, "144");
+    /// assert_eq!(cache.get("12").as_deref(), Some(&b"144"[..]));
+    /// assert!(matches!(squares.get("twelve"), Err(LoadError::Failed(_))));
+    /// assert!(cache.get("twelve").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::get_or_load`], and:
+    ///
+    /// * [`LoadError::TimedOut`] after the [`wait_limit`](super::LoaderBuilder::wait_limit).
+    /// * [`LoadError::RecentFailure`] within the [`error_ttl`](super::LoaderBuilder::error_ttl).
+    ///
+    /// With [`stale_for`](super::LoaderBuilder::stale_for), the only errors are `Absent` and
+    /// `Reentrant` while there is a value. A refresh that fails is no error: the call returns the
+    /// current value.
+    ///
+    /// # Cost
+    ///
+    /// Like [`Cache::get_or_load`].
+    #[inline]
+    pub fn get<V, E, Kind>(&self, key: impl AsRef<[u8]>) -> Result<Value, LoadError<E>>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        let key = key.as_ref();
+        let target = self.shared.cache.target(key);
+        match self.shared.look_up(&target, key) {
+            Cached::Fresh(value) => Ok(value),
+            other => self.answer(&target, key, other).map(Found::value),
+        }
+    }
+
+    /// Like [`get`](Self::get), but also returns where the value came from.
+    ///
+    /// ```
+    /// use std::io;
+    /// use bytecache::{Cache, Origin};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let loader = cache.loader().build(|key| Ok::<_, io::Error>(vec![0; 1 << key.len()]))?;
+    /// assert_eq!(loader.get_with_origin("key")?.1, Origin::Loaded);
+    /// assert_eq!(loader.get_with_origin("key")?.1, Origin::Cached);
+    /// // Twice the size of the largest entry. Each call loads it again.
+    /// let (value, origin) = loader.get_with_origin("0123456789abcdef01")?;
+    /// assert!(value.len() == 2 * cache.max_entry_bytes() && origin == Origin::TooLarge);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    ///
+    /// # Cost
+    ///
+    /// Like [`get`](Self::get).
+    #[inline]
+    pub fn get_with_origin<V, E, Kind>(&self, key: impl AsRef<[u8]>) -> Result<(Value, Origin), LoadError<E>>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        let key = key.as_ref();
+        let target = self.shared.cache.target(key);
+        let found = self.answer(&target, key, self.shared.look_up(&target, key))?;
+        Ok((found.value, found.origin))
+    }
+
+    /// Answers a call for a key in this state.
+    fn answer<V, E, Kind>(&self, target: &Target<'_>, key: &[u8], state: Cached) -> Answer<E>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        let shared = &self.shared;
+        match state {
+            Cached::Fresh(value) => Ok(Found::cached(value)),
+            Cached::Due(value, reason) => self.refresh(target, key, value, reason),
+            Cached::Negative(negative) => Err(negative.into()),
+            Cached::Nothing => shared.recent_failure(target, key).unwrap_or_else(|| {
+                let answer = shared.load(target, key);
+                shared.or_stale(target, key, answer)
+            }),
+        }
+    }
+
+    /// Refreshes an entry in place or on the executor, unless another caller has the permit.
+    #[cold]
+    fn refresh<V, E, Kind>(&self, target: &Target<'_>, key: &[u8], current: Value, reason: Reason) -> Answer<E>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        match self.shared.permit(target, key, reason) {
+            None => Ok(Found::cached(current)),
+            Some(permit) => self.refresh_permitted(key, current, permit),
+        }
+    }
+
+    /// Refreshes an entry in place or on the executor.
+    pub(super) fn refresh_permitted<V, E, Kind>(&self, key: &[u8], current: Value, permit: RefreshPermit) -> Answer<E>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        match &self.shared.runtime.executor {
+            None => after_refresh(current, self.shared.refresh(key, permit)),
+            Some(executor) => {
+                let (shared, key) = (Arc::clone(&self.shared), Arc::<[u8]>::from(key));
+                executor(Box::new(move || drop(shared.refresh(&key, permit))));
+                Ok(Found::cached(current))
+            }
+        }
+    }
+
+    /// Returns the cache that this loader stores values in.
+    ///
+    /// ```
+    /// use std::io;
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let loader = cache.loader().build(|_| Ok::<_, io::Error>("value"))?;
+    /// loader.get("key")?;
+    /// assert!(loader.cache().remove("key"));
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.shared.cache
+    }
+}
+
+impl<F> Shared<F> {
+    /// Runs the loader's function, and records how long it took.
+    fn run<V, E, Kind>(&self, key: &[u8]) -> Result<V, Failure<E>>
+    where
+        F: Fn(&[u8]) -> Result<V, E>,
+        E: LoaderError<Kind>,
+    {
+        let began = Instant::now();
+        let result = (self.load)(key);
+        self.cost.record(began.elapsed());
+        result.map_err(Failure::new)
+    }
+
+    /// Leads or follows a load of a key that was not found.
+    #[cold]
+    fn load<V, E, Kind>(self: &Arc<Self>, target: &Target<'_>, key: &[u8]) -> Answer<E>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        let until = self.options.wait_until();
+        let mut has_executor = true;
+        // Ends: every round but the first comes after a load that was given up, or that failed with
+        // another type of error. The executor can drop one job of this call.
+        loop {
+            match self.begin(target, key, has_executor) {
+                Begun::Answered(answer) => return answer,
+                Begun::Waits(flight, role) => {
+                    let end = flight.wait(until);
+                    has_executor &= !(role == Role::Starter && matches!(end, Some(End::Abandoned)));
+                    if let Some(answer) = follower_answer(target, end, role) {
+                        return answer;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets a call lead or follow a load of a key. If it leads and there is a load timeout, the load
+    /// runs on the executor.
+    pub(super) fn begin<V, E, Kind>(self: &Arc<Self>, target: &Target<'_>, key: &[u8], has_executor: bool) -> Begun<E>
+    where
+        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        let leader = match self.cache.take_turn(target, key, Waiter::Thread) {
+            Turn::Answer(answer) => return Begun::Answered(answer),
+            Turn::Follow(flight) => return Begun::Waits(flight, Role::Follower),
+            Turn::Lead(leader) => leader,
+        };
+        let span = Span::of_load(key);
+        let executor = self.runtime.executor.as_ref().filter(|_| has_executor && self.options.load_timeout.is_some());
+        match (executor, leader.flight()) {
+            (Some(executor), Some(flight)) => {
+                let shared = Arc::clone(self);
+                executor(Box::new(move || drop(shared.lead(leader, span))));
+                Begun::Waits(flight, Role::Starter)
+            }
+            _ => Begun::Answered(self.lead(leader, span)),
+        }
+    }
+
+    /// Runs a load.
+    fn lead<V, E, Kind>(&self, mut leader: Leader, span: Span) -> Answer<E>
+    where
+        F: Fn(&[u8]) -> Result<V, E>,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        let key = Arc::clone(leader.key());
+        let result = leader.run(|| span.run(|| self.run(&key)));
+        leader.finish(result, &self.options)
+    }
+
+    /// Loads an entry again. Returns `None` if the entry was replaced or is being loaded.
+    fn refresh<V, E, Kind>(&self, key: &[u8], permit: RefreshPermit) -> Option<Answer<E>>
+    where
+        F: Fn(&[u8]) -> Result<V, E>,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+    {
+        let leader = self.board_refresh(key, permit, Waiter::Thread)?;
+        Some(self.lead(leader, Span::of_refresh(key)))
+    }
+}
