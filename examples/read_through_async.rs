@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .loader()
             .ttl(Duration::from_secs(600))
             .refresh_after(Duration::from_secs(300))
-            .spawner(|refresh| drop(tokio::spawn(refresh))) // A refresh does not delay its caller.
+            .spawner(|load| drop(tokio::spawn(load))) // A load goes on if its callers give up.
             .wait_limit(Duration::from_secs(5))
             .sleep(tokio::time::sleep)
             .build_async(move |key| {

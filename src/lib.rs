@@ -102,7 +102,10 @@
 //! [`get_or_load`](Cache::get_or_load) returns the value, or loads and stores it. One caller runs
 //! the loader for a key, and other callers wait for its result. A [`Loader`] has rules that are set
 //! once. [`AsyncLoader`] and [`get_or_load_async`](Cache::get_or_load_async) do the same for tasks,
-//! on any runtime.
+//! on any runtime. An `AsyncLoader` with a [`spawner`](LoaderBuilder::spawner) runs each load as a
+//! task of its own, which callers that give up do not end. One of
+//! [`build_batched_async`](LoaderBuilder::build_batched_async) loads the keys of several calls at
+//! once.
 //!
 //! ```
 //! use bytecache::{Cache, LoadError, Loaded};

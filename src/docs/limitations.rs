@@ -108,7 +108,11 @@
 //!   [`wait_limit`](crate::LoaderBuilder::wait_limit): see [`loading`](super::loading).
 //! * The futures of an [`AsyncLoader`](crate::AsyncLoader)'s loader have to be `Send`. The futures
 //!   of [`get_or_load_async`](crate::Cache::get_or_load_async) need not be.
-//! * Errors are not part of the cache's memory. Neither is the state of futures.
+//! * A load of a spawner, an executor or a batch that hangs keeps its key, and its place among the
+//!   batches in flight. A [`load_timeout`](crate::LoaderBuilder::load_timeout) ends the wait of its
+//!   callers only.
+//! * Errors are not part of the cache's memory. Neither is the state of futures, or the list of keys
+//!   that wait for a batch.
 //! * `len`, `inserts` and other counters include negative entries.
 //!
 //! # Iteration

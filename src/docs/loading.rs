@@ -3,6 +3,41 @@
 //! The *store* is the database or service that a loader reads. The caller that runs a load is its
 //! *leader*, and callers that wait for it are its *followers*.
 //!
+//! # Which call to take
+//!
+//! | to load | for threads | for tasks |
+//! |---|---|---|
+//! | with a closure of the call | [`get_or_load`](crate::Cache::get_or_load) | [`get_or_load_async`](crate::Cache::get_or_load_async) |
+//! | the same, and it cannot fail | [`get_or_insert_with`](crate::Cache::get_or_insert_with) | [`get_or_insert_with_async`](crate::Cache::get_or_insert_with_async) |
+//! | many keys by one call of a closure | [`get_or_load_many`](crate::Cache::get_or_load_many) | [`get_or_load_many_async`](crate::Cache::get_or_load_many_async) |
+//! | with a function and rules that are set once | [`Loader::get`](crate::Loader::get) | [`AsyncLoader::get_async`](crate::AsyncLoader::get_async) |
+//! | many keys, with a result for each | [`Loader::get_many`](crate::Loader::get_many) | [`AsyncLoader::get_many_async`](crate::AsyncLoader::get_many_async) |
+//! | the keys of several calls at once | | [`build_batched_async`](crate::LoaderBuilder::build_batched_async) |
+//! | and learn where the value came from | [`get_with_origin`](crate::Loader::get_with_origin) | [`get_with_origin_async`](crate::AsyncLoader::get_with_origin_async) |
+//! | nothing: read what is present | [`Loader::get_if_present`](crate::Loader::get_if_present) | [`AsyncLoader::get_if_present`](crate::AsyncLoader::get_if_present) |
+//!
+//! A service with tasks sets a spawner and limits:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bytecache::Cache;
+//! use std::io;
+//! use std::time::Duration;
+//!
+//! let cache = Cache::new(1 << 20)?;
+//! let pages = cache
+//!     .loader()
+//!     .ttl(Duration::from_secs(600))
+//!     .spawner(|load| drop(tokio::spawn(load))) // A caller that goes away costs nothing.
+//!     .load_timeout(Duration::from_secs(1)) // No call waits for longer.
+//!     .sleep(tokio::time::sleep)
+//!     .build_async(|path| async move { Ok::<_, io::Error>([b"<h1>", &*path].concat()) })?;
+//! assert_eq!(pages.get_async("index").await?, "<h1>index");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Guarantees
 //!
 //! * **One load.** For each key, at most one caller at a time runs a loader whose result may be
@@ -21,13 +56,53 @@
 //! | returns an error | [`LoadError::Failed`](crate::LoadError::Failed), the same error | nothing, or the failure for the [`error_ttl`](crate::LoaderBuilder::error_ttl) |
 //! | panics; the panic goes on in the leader | [`LoadError::Panicked`](crate::LoadError::Panicked) | nothing |
 //! | is a future that is dropped | no result: the first follower loads, with its own loader | nothing |
+//! | is a task of the [`spawner`](crate::LoaderBuilder::spawner), and callers are dropped | the result of the load | as above |
 //! | takes longer than a follower's [`wait_limit`](crate::LoaderBuilder::wait_limit) | [`LoadError::TimedOut`](crate::LoadError::TimedOut), and the load goes on | as above, later |
+//! | runs elsewhere, for longer than a [`load_timeout`](crate::LoaderBuilder::load_timeout) | the same | as above, later |
+//! | runs in a task that called, for longer than its `load_timeout` | [`LoadError::TimedOut`](crate::LoadError::TimedOut), as the leader does | nothing, or the failure for the `error_ttl` |
+//! | returns a value that is too large to be stored | the value, with [`Origin::TooLarge`](crate::Origin::TooLarge) | nothing; an older entry is removed |
 //! | asks for its own key; that call returns [`LoadError::Reentrant`](crate::LoadError::Reentrant) | the result of the load | as above |
 //!
 //! * **Bounded memory.** Loads in progress, their keys, and waiting tasks count against
 //!   `max_bytes`. They are [`Memory::flights`](crate::Memory::flights), at most an eighth of each
 //!   shard. Nothing is left when they have ended. A load for which there is no memory is not
 //!   shared, and its result is not stored.
+//!
+//! # Loads that outlive their callers
+//!
+//! A load takes 100 ms, and its callers give up after 50 ms. If the load runs in a caller, it ends
+//! with that caller, and the next caller starts again. The key is never stored.
+//!
+//! With a [`spawner`](crate::LoaderBuilder::spawner), each load of the loader is a task of its own.
+//! All callers only wait for it, up to their `wait_limit` or `load_timeout`, or until they are
+//! dropped. The load goes on, its result is stored, and later callers find it. If the spawner drops
+//! the task, because a runtime shuts down for example, the caller runs the load itself.
+//!
+//! A thread cannot be interrupted. With a [`load_timeout`](crate::LoaderBuilder::load_timeout), the
+//! [`executor`](crate::LoaderBuilder::executor) runs the loads of a loader for threads. The caller
+//! stops waiting in time, and the result of the load is stored.
+//!
+//! Neither limit ends a load that hangs elsewhere. Calls for its key time out one after the other,
+//! until the load ends or the key is written or removed. So let the loader's own calls, such as a
+//! query, time out as well.
+//!
+//! # Batches
+//!
+//! A loader of [`build_batched_async`](crate::LoaderBuilder::build_batched_async) gets the keys of
+//! several calls at once. `Batch::up_to(256).in_flight(2)` makes queries of at most 256 keys, two at
+//! a time:
+//!
+//! * A key that is asked for while fewer than two batches are in flight is loaded at once. It waits
+//!   for no timer, only until the tasks that are ready have added their keys.
+//! * Keys that are asked for while two are in flight gather in the next batch. So batches become
+//!   larger under load, by themselves.
+//! * Each key has a flight of its own. All rules hold for each key, and other callers that load a
+//!   key of a batch follow it.
+//! * If the loader fails, that is the error of all keys of the batch. If it returns a wrong number
+//!   of values, all keys get [`LoadError::WrongCount`](crate::LoadError::WrongCount).
+//! * With a spawner, a batch is a task, and callers that go away cost nothing. Without one, the
+//!   batch runs in the call whose key opened it. If that call is dropped, the other calls start
+//!   again.
 //!
 //! # Leases
 //!
@@ -110,6 +185,9 @@
 //! tasks on its own thread, with an executor of its own. Their calls for its key return
 //! `Reentrant`, although they could wait.
 //!
+//! A loader of many keys must not wait for other keys of the same loader. They would wait in the
+//! queue until the batch that asks for them has ended.
+//!
 //! `get_or_load` blocks its thread: use `get_or_load_async` in a task. A thread that waits for a
 //! task's load blocks forever if only this thread polls that task. A task may hold a loading future
 //! without polling it. That delays all followers of the load.
@@ -156,6 +234,14 @@
 //! `get_or_load` and its variants run the loader in the calling thread or task. They have no
 //! executor, so the loader may borrow from the caller. A load whose future is dropped cannot be
 //! continued by a follower, which starts its own load instead.
+//!
+//! A load of a spawner or in a batch moves its leader to another task. The caller takes a seat among
+//! the followers of its own flight. So it learns of the end like any other follower, and its
+//! absence changes nothing.
+//!
+//! A batch is open until its opener takes the keys. One lock guards the open batches and the number
+//! of those in flight (`loader/queue.rs`). An opener that may not run yet waits for a flight without
+//! a result. The end of a batch grants the next one. So does the drop of an opener.
 //!
 //! A negative entry is an entry without a value, with a mark in its header. All reads except those
 //! of loads treat it as a miss. Policies treat it like any other entry. The removal listener is not

@@ -9,6 +9,7 @@
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::task::Poll;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -178,7 +179,7 @@ impl<F> Shared<Batched<F>> {
         match is_granted.await {
             None => opener.take().into_iter().for_each(|leader| drop(leader.time_out::<E>(&self.options))),
             Some(()) => {
-                let leaders = opener.take();
+                let leaders = distinct(opener.take());
                 // An error that concerns all keys goes to their followers.
                 let _ = self.lead_all(leaders, &mut limit, drop).await;
             }
@@ -215,6 +216,20 @@ impl<F> Shared<Batched<F>> {
         let result = result.map_err(Failure::new);
         finish_all(leaders, |leader| leader, result, &self.options, AfterWrongCount::Fail, |_, answer| take(answer))
     }
+}
+
+/// Drops all leaders of a key but the last one.
+///
+/// A key has more than one if it was written since the first one joined. The followers of those that
+/// are dropped start again, and follow the last one, whose result may be stored.
+fn distinct(leaders: Vec<Leader>) -> Vec<Leader> {
+    let mut seen: HashSet<Arc<[u8]>, ahash::RandomState> = HashSet::default();
+    let is_last: Vec<_> = leaders.iter().rev().map(|leader| seen.insert(Arc::clone(leader.key()))).collect();
+    leaders
+        .into_iter()
+        .zip(is_last.into_iter().rev())
+        .filter_map(|(leader, is_last)| is_last.then_some(leader))
+        .collect()
 }
 
 /// Lets other tasks run once.

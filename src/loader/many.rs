@@ -95,7 +95,7 @@ impl Cache {
             let missing = batch.missing();
             if !missing.is_empty() {
                 let load = || Span::of_many(missing.len()).run(|| load(&missing));
-                let result = run_all(&mut batch.leaders, |(_, leader)| leader, load);
+                let result = run_all(&mut batch.leaders, leader_of, load);
                 batch.finish(result.map_err(Failure::new))?;
             }
             for (index, flight) in mem::take(&mut batch.follows) {
@@ -157,7 +157,7 @@ impl Cache {
             let missing = batch.missing();
             if !missing.is_empty() {
                 let load = || Span::of_many(missing.len()).run_async(|| load(missing));
-                let result = run_all_async(&mut batch.leaders, |(_, leader)| leader, load).await;
+                let result = run_all_async(&mut batch.leaders, leader_of, load).await;
                 batch.finish(result.map_err(Failure::new))?;
             }
             for (index, follow) in mem::take(&mut batch.follows) {
@@ -264,7 +264,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
     /// Notifies the listener. If it asks for a key that this call leads, it gets an error.
     fn notify_while_leading(&mut self) {
         let Self { leaders, notice, .. } = self;
-        run_all(leaders, |(_, leader)| leader, || drop(mem::take(notice)));
+        run_all(leaders, leader_of, || drop(mem::take(notice)));
     }
 
     /// Returns the keys that this call has to load.
@@ -283,9 +283,8 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             let taken = self.take(index, answer);
             finished = mem::replace(&mut finished, Ok(())).and(taken);
         };
-        let (leader, after): (fn(&mut (usize, Leader)) -> &mut Leader, _) =
-            (|(_, leader)| leader, AfterWrongCount::StartAgain);
-        finish_all(leaders, leader, result, &LoadOptions::DEFAULT, after, take)?;
+        let after = AfterWrongCount::StartAgain;
+        finish_all(leaders, leader_of, result, &LoadOptions::DEFAULT, after, take)?;
         finished
     }
 
@@ -323,4 +322,9 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
         }
         self.values
     }
+}
+
+/// Returns the leader of a key of a call.
+fn leader_of((_, leader): &mut (usize, Leader)) -> &mut Leader {
+    leader
 }

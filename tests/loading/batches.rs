@@ -283,6 +283,28 @@ fn a_write_keeps_its_key_alone_from_being_stored() {
 }
 
 #[test]
+fn a_key_that_is_written_while_it_waits_in_a_batch_is_in_it_once() {
+    let _alone = alone();
+    let (cache, _) = timed(|builder| builder);
+    let store = Store::default();
+    let (users, run) = spawning(cache.loader(), Batch::up_to(100), &store);
+    let mut before = ["a", "b"].map(|key| call(&users, key));
+    cache.remove("a");
+    let mut after = call(&users, "a");
+    run();
+    assert_eq!(store.queries(), ["b a"]);
+    // It starts again, and follows the later load.
+    assert!(before[0].poll().is_pending());
+    store.open(0);
+    run();
+    assert!(is_value(&before[0].poll(), "<a>") && is_value(&before[1].poll(), "<b>") && is_value(&after.poll(), "<a>"));
+    assert!(cache.contains_key("a"));
+    assert_eq!((cache.stats().loads, cache.stats().load_cancellations), (2, 1));
+    drop((before, after));
+    assert_nothing_is_left(&cache);
+}
+
+#[test]
 fn a_key_that_cannot_be_stored_is_loaded_by_itself() {
     let _alone = alone();
     let (cache, _) = timed(|builder| builder);

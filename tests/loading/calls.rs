@@ -333,11 +333,11 @@ fn a_load_that_cannot_fail_is_shared_and_stored() {
 #[test]
 fn a_load_that_cannot_fail_replaces_what_an_earlier_one_has_not_found() {
     let _alone = alone();
-    for given in [Ok(Loaded::AbsentFor(SECOND)), Err("down")] {
+    for given in [Ok(Loaded::<&str>::AbsentFor(SECOND)), Err("down")] {
         for is_task in [false, true] {
             let (cache, _) = timed(|builder| builder);
             let loader = cache.loader().error_ttl(SECOND);
-            let loader = loader.build(move |_| given.clone().map(|absent: Loaded<&str>| absent)).unwrap();
+            let loader = loader.build(move |_| given).unwrap();
             assert!(loader.get("key").is_err());
             let value = match is_task {
                 false => cache.get_or_insert_with("key", || "value"),
