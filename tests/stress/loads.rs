@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{AsyncLoader, Cache, LoadError, Loaded, ManualClock, Value};
+use bytecache::{Batch, Cache, LoadError, Loaded, ManualClock, Value};
 
-use crate::support::{Gate, Hand, alone, block_on, random};
+use crate::support::{Gate, Hand, alone, block_on, random, until};
 
 const KEYS: usize = 8;
 
@@ -113,11 +113,25 @@ fn run(cache: &Cache, steps: usize) {
     let rules = cache.loader().ttl(3 * tick).refresh_after(tick).stale_for(10 * tick).error_ttl(tick);
     let loader = {
         let (load, count) = (load.clone(), AtomicUsize::new(0));
-        rules.build(move |key| load(key[0].into(), count.fetch_add(1, Ordering::Relaxed))).unwrap()
+        rules.clone().build(move |key| load(key[0].into(), count.fetch_add(1, Ordering::Relaxed))).unwrap()
     };
+    let load_many = {
+        let (load, count) = (load.clone(), Arc::new(AtomicUsize::new(0)));
+        move |keys: Vec<Arc<[u8]>>| {
+            let (load, chance) = (load.clone(), count.fetch_add(1, Ordering::Relaxed));
+            async move {
+                let each = |key: &Arc<[u8]>| load(key[0].into(), chance).map(Some);
+                keys.iter().map(each).collect::<Result<Vec<_>, _>>()
+            }
+        }
+    };
+    let batch = Batch::up_to(3).in_flight(2);
+    let batched = rules.clone().build_batched_async(batch, load_many.clone()).unwrap();
+    let spawning = rules.spawner(|task| drop(thread::spawn(|| block_on(task))));
+    let spawning = spawning.build_batched_async(batch, load_many).unwrap();
     thread::scope(|scope| {
         for seed in 0..4_usize {
-            let (store, load, loader) = (&store, &load, &loader);
+            let (store, load, loader, batched, spawning) = (&store, &load, &loader, &batched, &spawning);
             scope.spawn(move || {
                 let mut state = seed as u64;
                 for _ in 0..steps {
@@ -129,7 +143,7 @@ fn run(cache: &Cache, steps: usize) {
                         continue;
                     }
                     let settled = store.settled(key);
-                    let call = || match way % 5 {
+                    let call = || match way % 8 {
                         0 => Some(cache.get_or_load(name(key), || load(key, chance))),
                         1 => Some(block_on(cache.get_or_load_async(name(key), async || load(key, chance)))),
                         2 => {
@@ -140,6 +154,12 @@ fn run(cache: &Cache, steps: usize) {
                             Some(many.and_then(|mut values| values.swap_remove(0).ok_or(LoadError::Absent)))
                         }
                         3 => Some(loader.get(name(key))),
+                        4 => loader.get_many(&[name((key + 1) % KEYS), name(key)]).pop(),
+                        5 => Some(block_on(batched.get_async(name(key)))),
+                        6 => {
+                            let many = [name((key + 1) % KEYS), name((key + 2) % KEYS), name(key)];
+                            block_on(spawning.get_many_async(&many)).pop()
+                        }
                         _ => cache.get(name(key)).map(Ok),
                     };
                     if let Ok(Some(answer)) = catch_unwind(AssertUnwindSafe(call)) {
@@ -149,8 +169,9 @@ fn run(cache: &Cache, steps: usize) {
             });
         }
     });
+    // Spawned loads may go on.
+    until(|| cache.memory().flights == 0);
     assert_eq!(cache.loads_under_way(), (0, 0));
-    assert_eq!(cache.memory().flights, 0);
     cache.validate();
 }
 
@@ -170,7 +191,7 @@ fn no_read_that_follows_an_invalidation_is_of_an_older_version() {
     run(&cache, 10_000);
 }
 
-type Loading = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+type Loading = Pin<Box<dyn Future<Output = Result<Vec<Option<Vec<u8>>>, String>> + Send>>;
 
 /// A cache with a loader whose loads wait at gates.
 struct Gated {
@@ -197,38 +218,98 @@ impl Gated {
         Self { cache, clock, gates: Arc::default(), running: Arc::default(), epochs: Arc::default() }
     }
 
-    fn loader(&self) -> AsyncLoader<impl Fn(Arc<[u8]>) -> Loading + use<>> {
+    /// Returns a function that loads keys.
+    fn load(&self) -> impl Fn(Vec<Arc<[u8]>>) -> Loading + Clone + Send + Sync + use<> {
         let (gates, running, epochs) = (Arc::clone(&self.gates), Arc::clone(&self.running), Arc::clone(&self.epochs));
-        let load = move |key: Arc<[u8]>| -> Loading {
+        move |keys| {
             let (gates, running, epochs) = (Arc::clone(&gates), Arc::clone(&running), Arc::clone(&epochs));
             Box::pin(async move {
-                let key = usize::from(key[0]);
-                let epoch = epochs[key].load(Ordering::Relaxed) as u64;
-                running[key].fetch_add(1, Ordering::Relaxed);
-                let _running = Running(running, key);
+                let begin = |key: &Arc<[u8]>| {
+                    let key = usize::from(key[0]);
+                    running[key].fetch_add(1, Ordering::Relaxed);
+                    (epochs[key].load(Ordering::Relaxed) as u64, Running(Arc::clone(&running), key))
+                };
+                let running: Vec<_> = keys.iter().map(begin).collect();
                 let gate = Gate::new();
                 gates.lock().unwrap().push(gate.clone());
                 gate.await;
-                match epoch % 7 {
+                let value = |(epoch, _running): &(u64, Running)| match epoch % 7 {
                     3 => Err("down".to_string()),
                     4 => panic!("the loader does"),
-                    _ => Ok(entry(epoch)),
-                }
+                    _ => Ok(Some(entry(*epoch))),
+                };
+                running.iter().map(value).collect()
             })
+        }
+    }
+
+    /// Returns a function that begins a call for a key, and the tasks that its loader spawns.
+    fn loader(&self, kind: Kind) -> (Box<dyn Fn(usize) -> Task>, Spawned) {
+        let spawned = Spawned::default();
+        let tasks = Arc::clone(&spawned);
+        let builder = self.cache.loader().refresh_after(Duration::from_secs(10));
+        let builder = match kind {
+            Kind::InPlace | Kind::BatchInPlace => builder,
+            Kind::Spawned | Kind::BatchSpawned => builder.spawner(move |task| {
+                tasks.lock().unwrap().push(Hand::new(async {
+                    task.await;
+                    None
+                }));
+            }),
         };
-        self.cache.loader().refresh_after(Duration::from_secs(10)).build_async(load).unwrap()
+        let (load, batch) = (self.load(), Batch::up_to(3).in_flight(2));
+        let begin: Box<dyn Fn(usize) -> Task> = match kind {
+            Kind::InPlace | Kind::Spawned => {
+                let load = move |key| {
+                    let loading = load(vec![key]);
+                    async { Ok::<_, String>(Loaded::from(loading.await?.swap_remove(0))) }
+                };
+                let loader = builder.build_async(load).unwrap();
+                Box::new(move |key| {
+                    let loader = loader.clone();
+                    Hand::new(async move { Some(loader.get_async(name(key)).await) })
+                })
+            }
+            Kind::BatchInPlace | Kind::BatchSpawned => {
+                let loader = builder.build_batched_async(batch, load).unwrap();
+                Box::new(move |key| {
+                    let loader = loader.clone();
+                    Hand::new(async move {
+                        match key % 2 {
+                            0 => Some(loader.get_async(name(key)).await),
+                            _ => loader.get_many_async(&[name((key + 1) % KEYS), name(key)]).await.pop(),
+                        }
+                    })
+                })
+            }
+        };
+        (begin, spawned)
     }
 }
 
+/// The place where loads run.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    InPlace,
+    Spawned,
+    BatchInPlace,
+    BatchSpawned,
+}
+
+/// A call, or a spawned load, which has no answer.
+type Task = Hand<'static, Option<Result<Value, LoadError<String>>>>;
+
+type Spawned = Arc<std::sync::Mutex<Vec<Task>>>;
+
 /// A task, and the epoch of its key when it began.
-struct Asking<'a> {
-    task: Hand<'a, Result<Value, LoadError<String>>>,
+struct Asking {
+    task: Task,
     epoch: u64,
     /// Number of wakes before the last poll, or `None` if it was never polled.
     seen_wakes: Option<usize>,
 }
 
-impl Asking<'_> {
+impl Asking {
     fn can_go_on(&self) -> bool {
         self.seen_wakes.is_none_or(|seen| self.task.wakes() > seen)
     }
@@ -237,11 +318,16 @@ impl Asking<'_> {
 #[test]
 fn tasks_that_are_polled_dropped_and_woken_in_any_order_get_what_is_right_and_leave_nothing() {
     let _alone = alone();
-    for seed in 0..200 {
+    let kinds = [Kind::InPlace, Kind::Spawned, Kind::BatchInPlace, Kind::BatchSpawned];
+    for (seed, kind) in (0..150).flat_map(|seed| kinds.map(|kind| (seed, kind))) {
         let mut state = seed;
         let gated = Gated::new();
-        let loader = gated.loader();
-        let mut asking: Vec<Asking<'_>> = Vec::new();
+        let (begin, spawned) = gated.loader(kind);
+        let mut asking: Vec<Asking> = Vec::new();
+        let take_spawned = |asking: &mut Vec<Asking>| {
+            let tasks = spawned.lock().unwrap().split_off(0);
+            asking.extend(tasks.into_iter().map(|task| Asking { task, epoch: 0, seen_wakes: None }));
+        };
         for _ in 0..400 {
             let chance = random(&mut state);
             let pick = random(&mut state) % asking.len().max(1);
@@ -249,9 +335,7 @@ fn tasks_that_are_polled_dropped_and_woken_in_any_order_get_what_is_right_and_le
                 0..3 => {
                     let key = random(&mut state) % KEYS;
                     let epoch = gated.epochs[key].load(Ordering::Relaxed) as u64;
-                    let loader = loader.clone();
-                    let task = Hand::new(async move { loader.get_async(name(key)).await });
-                    asking.push(Asking { task, epoch, seen_wakes: None });
+                    asking.push(Asking { task: begin(key), epoch, seen_wakes: None });
                 }
                 // Some tasks are never polled, and some are polled without having been woken.
                 3..6 if !asking.is_empty() => poll_one(&mut asking, pick),
@@ -270,14 +354,16 @@ fn tasks_that_are_polled_dropped_and_woken_in_any_order_get_what_is_right_and_le
                 }
                 _ => gated.clock.advance(Duration::from_secs(1)),
             }
+            take_spawned(&mut asking);
         }
         // All gates are opened. Every task that was woken ends, and then no task is left.
         let mut rounds = 0;
         while !asking.is_empty() {
             gated.gates.lock().unwrap().drain(..).for_each(|gate| gate.open());
             let at = asking.iter().position(Asking::can_go_on);
-            let at = at.expect("no task can go on");
+            let at = at.unwrap_or_else(|| panic!("no task can go on: {kind:?}, seed {seed}"));
             poll_one(&mut asking, at);
+            take_spawned(&mut asking);
             rounds += 1;
             assert!(rounds < 100_000, "the tasks wait for each other");
         }
@@ -288,14 +374,14 @@ fn tasks_that_are_polled_dropped_and_woken_in_any_order_get_what_is_right_and_le
     }
 }
 
-fn poll_one(asking: &mut Vec<Asking<'_>>, at: usize) {
+fn poll_one(asking: &mut Vec<Asking>, at: usize) {
     let Asking { task, epoch, seen_wakes } = &mut asking[at];
     *seen_wakes = Some(task.wakes());
     match catch_unwind(AssertUnwindSafe(|| task.poll())) {
         Ok(Poll::Pending) => return,
-        Ok(Poll::Ready(Ok(value))) => assert!(version_of(&value) >= *epoch),
-        Ok(Poll::Ready(Err(LoadError::Failed(_) | LoadError::Panicked))) => {}
-        Ok(Poll::Ready(Err(other))) => panic!("{other:?}"),
+        Ok(Poll::Ready(Some(Ok(value)))) => assert!(version_of(&value) >= *epoch),
+        Ok(Poll::Ready(Some(Err(LoadError::Failed(_) | LoadError::Panicked)) | None)) => {}
+        Ok(Poll::Ready(Some(Err(other)))) => panic!("{other:?}"),
         Err(_) => {}
     }
     asking.swap_remove(at);
