@@ -153,6 +153,25 @@ fn the_callers_of_a_spawned_load_get_its_value_and_those_of_other_loads_too() {
 }
 
 #[test]
+fn the_caller_of_a_spawned_load_is_accounted_for_like_one_that_waits_for_another_call() {
+    let _alone = alone();
+    let flights = |is_spawning: bool, calls: usize| {
+        let (cache, _) = timed(|builder| builder);
+        let (tasks, slow) = (Tasks::default(), Slow::default());
+        let builder = cache.loader();
+        let builder = if is_spawning { builder.spawner(tasks.spawner()) } else { builder };
+        let loader = builder.build_async(slow.load()).unwrap();
+        let mut calls: Vec<_> = (0..calls).map(|_| Hand::new(loader.get_async("key"))).collect();
+        assert!(calls.iter_mut().all(|call| call.poll().is_pending()));
+        cache.memory().flights
+    };
+    assert!(flights(true, 1) > flights(false, 1));
+    for callers in [1, 4, 5, 9] {
+        assert_eq!(flights(true, callers), flights(false, callers + 1));
+    }
+}
+
+#[test]
 fn a_write_keeps_a_spawned_load_from_being_stored() {
     let _alone = alone();
     let (cache, _) = timed(|builder| builder);
