@@ -11,18 +11,32 @@
 //! | load | load a value, by a loader that returns at once |
 //! | load of 16 | the same, with sixteen keys in a call, for each key |
 //! | load, async | like `load`, by a future that is ready at once |
+//! | batch of 256 | the same, by a loader of many keys, for each key |
 //!
 //! The hits are on 2,000 entries, which are in the processor's caches. All rows run in turn, round
 //! after round. Each number is the median of the rounds. Each ratio is the median of ratios within
 //! rounds. The filling of the caches is not measured.
+//!
+//! A second table has cold reads of a source with two connections. A query keeps a connection for
+//! 100 us, and the sleep of its thread adds some more. 256 tasks read, each one key after the other:
+//!
+//! | row | the load of a key |
+//! |---|---|
+//! | by hand | one query, by `get_or_load_async` |
+//! | batched | `Batch::up_to(256).in_flight(2)`, as tasks of a spawner |
+//! | batched, in calls | the same without a spawner |
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::hint::black_box;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use bytecache::{Cache, LoadError, Loaded, Value};
+use bytecache::{Batch, Cache, LoadError, Loaded, Value};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const KEY_BYTES: usize = 24;
@@ -36,10 +50,12 @@ struct Size {
     entries: usize,
     operations: usize,
     rounds: usize,
+    /// Cold reads of the source.
+    cold: usize,
 }
 
-const FULL: Size = Size { entries: 2_000, operations: 400_000, rounds: 21 };
-const QUICK: Size = Size { entries: 100, operations: 2_000, rounds: 1 };
+const FULL: Size = Size { entries: 2_000, operations: 400_000, rounds: 21, cold: 20_000 };
+const QUICK: Size = Size { entries: 100, operations: 2_000, rounds: 1, cold: 500 };
 
 fn key(number: usize) -> Key {
     let mut key = [b'k'; KEY_BYTES];
@@ -60,12 +76,15 @@ fn found(answer: &Answer) -> bool {
     answer.is_ok()
 }
 
-/// Polls a future that does not wait, and returns its result.
+/// Polls a future that only yields, and returns its result.
 fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("no other call loads"),
+    let mut future = pin!(future);
+    for _ in 0..10 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
     }
+    unreachable!("no other call loads")
 }
 
 /// One row: an operation on the key of a number.
@@ -121,6 +140,9 @@ fn main() {
         assert!(found(&loader.get(key(number))) && nothing.get(key(number)).is_err());
     }
 
+    let many = |keys: Vec<Arc<[u8]>>| async move { Ok::<_, Infallible>(vec![Some(VALUE); keys.len()]) };
+    let batched = loads.loader().build_batched_async(Batch::up_to(256), many).expect("valid rules");
+
     let row = |name, keys, hits, run| Row { name, keys, hits, run };
     let there = Some(size.entries);
     let rows = [
@@ -152,6 +174,15 @@ fn main() {
             None,
             Box::new(|number| found(&now(loads.get_or_load_async(key(number), async || Ok(VALUE))))),
         ),
+        row(
+            "batch of 256",
+            256,
+            None,
+            Box::new(|number| {
+                let keys: [Key; 256] = std::array::from_fn(|nth| key(number + nth));
+                now(batched.get_many_async(&keys)).iter().all(found)
+            }),
+        ),
     ];
     let mut next = 1 << 40;
     let mut times = vec![Vec::new(); rows.len()];
@@ -166,5 +197,110 @@ fn main() {
         let more = median(own.iter().zip(&times[0]).map(|(own, get)| own - get).collect());
         let ratio = median(own.iter().zip(&times[0]).map(|(own, get)| own / get).collect());
         println!("| {} | {:.1} | {more:.1} | {ratio:.2} |", row.name, median(own.clone()));
+    }
+    cold_reads(size.cold);
+}
+
+/// The reply to a query: whether it has come, and the task that waits for it.
+type Reply = Arc<Mutex<(bool, Option<Waker>)>>;
+
+/// A store with two connections, and the number of queries that it got.
+#[derive(Clone)]
+struct Source {
+    requests: mpsc::Sender<Reply>,
+    queries: Arc<AtomicUsize>,
+}
+
+impl Source {
+    fn connect() -> Self {
+        let (requests, connections) = mpsc::channel::<Reply>();
+        let connections = Arc::new(Mutex::new(connections));
+        for _ in 0..2 {
+            let requests = Arc::clone(&connections);
+            let next = move || requests.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            thread::spawn(move || {
+                while let Ok(reply) = next() {
+                    thread::sleep(Duration::from_micros(100));
+                    let mut reply = reply.lock().unwrap_or_else(PoisonError::into_inner);
+                    reply.0 = true;
+                    reply.1.take().into_iter().for_each(Waker::wake);
+                }
+            });
+        }
+        Self { requests, queries: Arc::default() }
+    }
+
+    /// Waits for the reply to a query.
+    async fn query(&self) {
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        let reply = Reply::default();
+        self.requests.send(Arc::clone(&reply)).expect("connections stay open");
+        poll_fn(|context| {
+            let mut reply = reply.lock().unwrap_or_else(PoisonError::into_inner);
+            reply.1 = Some(context.waker().clone());
+            if reply.0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// Reads keys one after the other in each of 256 tasks.
+async fn read_all<R>(reads: usize, read: impl Fn(usize) -> R + Clone + Send + 'static)
+where
+    R: Future<Output = Answer> + Send,
+{
+    let next = Arc::new(AtomicUsize::new(0));
+    let reader = || {
+        let (next, read) = (Arc::clone(&next), read.clone());
+        tokio::spawn(async move {
+            let next = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&number| number < reads);
+            while let Some(number) = next() {
+                assert!(found(&read(number).await));
+            }
+        })
+    };
+    let readers: Vec<_> = (0..256).map(|_| reader()).collect();
+    for reader in readers {
+        reader.await.expect("no reader panics");
+    }
+}
+
+/// Prints the times and queries of cold reads, with one key in a query and with batches.
+fn cold_reads(reads: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    println!("\n| row | us for each read | reads for each query |\n|---|---:|---:|");
+    for name in ["by hand", "batched", "batched, in calls"] {
+        let (cache, source) = (cache(), Source::connect());
+        let queries = Arc::clone(&source.queries);
+        let begin = Instant::now();
+        if name == "by hand" {
+            let read = move |number| {
+                let (cache, source) = (cache.clone(), source.clone());
+                let load = async move || {
+                    source.query().await;
+                    Ok(VALUE)
+                };
+                async move { cache.get_or_load_async(key(number), load).await }
+            };
+            runtime.block_on(read_all(reads, read));
+        } else {
+            let many = move |keys: Vec<Arc<[u8]>>| {
+                let source = source.clone();
+                async move {
+                    source.query().await;
+                    Ok(vec![Some(VALUE); keys.len()])
+                }
+            };
+            let builder = cache.loader();
+            let builder = if name == "batched" { builder.spawner(|task| drop(tokio::spawn(task))) } else { builder };
+            let loader = builder.build_batched_async(Batch::up_to(256).in_flight(2), many).expect("valid rules");
+            let read = move |number| {
+                let loader = loader.clone();
+                async move { loader.get_async(key(number)).await }
+            };
+            runtime.block_on(read_all(reads, read));
+        }
+        let micros = begin.elapsed().as_secs_f64() * 1e6 / reads as f64;
+        println!("| {name} | {micros:.2} | {:.1} |", reads as f64 / queries.load(Ordering::Relaxed) as f64);
     }
 }

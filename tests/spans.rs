@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Once;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -114,6 +114,21 @@ fn a_task_enters_its_span_when_it_is_polled() {
     assert_eq!(take(), ["load key=key refresh=false", "enter", "exit", "enter", "exit"]);
     assert!(load.as_mut().poll(&mut context).is_ready());
     assert_eq!(take(), ["enter", "exit", "record failed=false"]);
+}
+
+#[test]
+fn the_span_of_a_spawned_load_begins_in_its_caller() {
+    begin();
+    let cache = cache();
+    let builder = cache.loader().spawner(|task| {
+        add("spawning", |_| {});
+        assert!(Box::pin(task).as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    });
+    let loader = builder.build_async(|_| async { Ok::<_, &str>("value") }).unwrap();
+    let mut call = Box::pin(loader.get_async("key"));
+    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    let span = "load key=key refresh=false";
+    assert_eq!(take(), [span, "spawning", "enter", "exit", "enter", "exit", "record failed=false"]);
 }
 
 #[test]

@@ -90,19 +90,19 @@ impl Cache {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let mut batch = Batch::new(self, keys)?;
-        while batch.board(Waiter::Thread, |flight| flight)? {
-            let missing = batch.missing();
+        let mut call = Call::new(self, keys)?;
+        while call.board(Waiter::Thread, |flight| flight)? {
+            let missing = call.missing();
             if !missing.is_empty() {
                 let load = || Span::of_many(missing.len()).run(|| load(&missing));
-                let result = run_all(&mut batch.leaders, leader_of, load);
-                batch.finish(result.map_err(Failure::new))?;
+                let result = run_all(&mut call.leaders, leader_of, load);
+                call.finish(result.map_err(Failure::new))?;
             }
-            for (index, flight) in mem::take(&mut batch.follows) {
-                batch.take_end(index, flight.wait(None))?;
+            for (index, flight) in mem::take(&mut call.follows) {
+                call.take_end(index, flight.wait(None))?;
             }
         }
-        Ok(batch.answers())
+        Ok(call.answers())
     }
 
     /// Like [`get_or_load_many`](Self::get_or_load_many), but for tasks, on any runtime.
@@ -152,26 +152,26 @@ impl Cache {
         E: LoaderError<Kind>,
         F: Future<Output = Result<Vec<Option<V>>, E>>,
     {
-        let mut batch = Batch::new(self, keys)?;
-        while batch.board(Waiter::Task, KeyFlight::follow)? {
-            let missing = batch.missing();
+        let mut call = Call::new(self, keys)?;
+        while call.board(Waiter::Task, KeyFlight::follow)? {
+            let missing = call.missing();
             if !missing.is_empty() {
                 let load = || Span::of_many(missing.len()).run_async(|| load(missing));
-                let result = run_all_async(&mut batch.leaders, leader_of, load).await;
-                batch.finish(result.map_err(Failure::new))?;
+                let result = run_all_async(&mut call.leaders, leader_of, load).await;
+                call.finish(result.map_err(Failure::new))?;
             }
-            for (index, follow) in mem::take(&mut batch.follows) {
+            for (index, follow) in mem::take(&mut call.follows) {
                 let end = follow.await;
-                batch.take_end(index, Some(end))?;
+                call.take_end(index, Some(end))?;
             }
         }
-        Ok(batch.answers())
+        Ok(call.answers())
     }
 }
 
 /// The keys of a call, and the values that it has so far. `W` waits for the flight of another
 /// caller.
-struct Batch<'c, 'a, K, W> {
+struct Call<'c, 'a, K, W> {
     cache: &'c Cache,
     keys: &'a [K],
     values: Vec<Option<Value>>,
@@ -188,14 +188,14 @@ struct Batch<'c, 'a, K, W> {
     notice: Notice<'c>,
 }
 
-impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
+impl<'c, 'a, K: AsRef<[u8]>, W> Call<'c, 'a, K, W> {
     /// Looks all keys up.
     ///
     /// # Errors
     ///
     /// [`LoadError::RecentFailure`] if a key has a negative entry that says so.
     fn new<E>(cache: &'c Cache, keys: &'a [K]) -> Result<Self, LoadError<E>> {
-        let mut batch = Self {
+        let mut call = Self {
             cache,
             keys,
             values: vec![None; keys.len()],
@@ -214,19 +214,19 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Batch<'c, 'a, K, W> {
             for (offset, key) in keys.iter().enumerate() {
                 let (index, key) = (chunk * BATCH + offset, key.as_ref());
                 match cache.look_up(&cache.target(key), key) {
-                    LookUp::Fresh(value) | LookUp::RefreshDue(value) => batch.values[index] = Some(value),
-                    LookUp::Negative(negative) => batch.take_negative(negative)?,
+                    LookUp::Fresh(value) | LookUp::RefreshDue(value) => call.values[index] = Some(value),
+                    LookUp::Negative(negative) => call.take_negative(negative)?,
                     LookUp::Nothing => match first.entry(key) {
-                        Entry::Occupied(first) => batch.repeated.push((index, *first.get())),
+                        Entry::Occupied(first) => call.repeated.push((index, *first.get())),
                         Entry::Vacant(first) => {
                             first.insert(index);
-                            batch.pending.push(index);
+                            call.pending.push(index);
                         }
                     },
                 }
             }
         }
-        Ok(batch)
+        Ok(call)
     }
 
     /// Leaves the value of a key with a negative entry at `None`.

@@ -14,9 +14,9 @@ use bytecache::policy::{
     TinyLfuConfig, TwoQueueConfig, Unit,
 };
 use bytecache::{
-    AsyncLoader, BuildError, Cache, CacheBuilder, Error, Lifetime, LoadError, LoadTimes, Loaded, Loader, LoaderBuilder,
-    ManualClock, MaybeStale, Memory, ParsePolicyError, Policy, Refresh, Remaining, RemovalCause, StableHash, Stats,
-    SystemClock, Value,
+    AsyncLoader, Batch, Batched, BuildError, Cache, CacheBuilder, Error, Lifetime, LoadError, LoadTimes, Loaded,
+    Loader, LoaderBuilder, ManualClock, MaybeStale, Memory, Origin, ParsePolicyError, Policy, Present, Refresh,
+    Remaining, RemovalCause, StableHash, Stats, SystemClock, Value,
 };
 
 use crate::support::{Gate, Hand, alone};
@@ -36,6 +36,8 @@ const _: () = {
     is_send_and_sync::<MaybeStale>();
     is_send_and_sync::<Loader<Load>>();
     is_send_and_sync::<AsyncLoader<Load>>();
+    is_send_and_sync::<AsyncLoader<Batched<Load>>>();
+    is_send_and_sync::<(Batch, Origin, Present)>();
     is_send_and_sync::<LoaderBuilder>();
     is_send::<Refresh>();
     is_send_and_sync::<(Lifetime, Remaining, Loaded<Vec<u8>>)>();
@@ -74,16 +76,30 @@ fn futures_can_be_sent_to_other_threads() {
     let mut many = Hand::new(cache.get_or_load_many_async(&keys, load_many));
     let mut with_rules = Hand::new(loader.get_async("d"));
     let mut then_refreshed = Hand::new(loader.get_then_refresh("e"));
+    let mut many_with_rules = Hand::new(loader.get_many_async(&["f"]));
+    let mut with_origin = Hand::new(loader.get_with_origin_async("g"));
+    let infallible = || {
+        let gate = gate.clone();
+        async move {
+            gate.await;
+            "value"
+        }
+    };
+    let mut infallible = Hand::new(cache.get_or_insert_with_async("h", infallible));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             assert!(single.poll().is_pending() && many.poll().is_pending());
             assert!(with_rules.poll().is_pending() && then_refreshed.poll().is_pending());
+            assert!(many_with_rules.poll().is_pending() && with_origin.poll().is_pending());
+            assert!(infallible.poll().is_pending());
         });
     });
     gate.open();
     assert!(single.poll().is_ready() && many.poll().is_ready());
     assert!(with_rules.poll().is_ready() && then_refreshed.poll().is_ready());
-    assert_eq!(cache.len(), 5);
+    assert!(many_with_rules.poll().is_ready() && with_origin.poll().is_ready());
+    assert!(infallible.poll().is_ready());
+    assert_eq!(cache.len(), 8);
 }
 
 // Values.
