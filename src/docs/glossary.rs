@@ -29,7 +29,8 @@
 //! | write | an operation that stores, changes or removes an entry |
 //! | store | the database or service that values are loaded from; as a verb: to put an entry into the cache |
 //! | loader | the closure of the caller that fetches a missing value from the store |
-//! | leader, follower | the caller that runs a load, and one that waits for it |
+//! | leader, follower | the caller or task that runs a load, and a caller that waits for it |
+//! | batch | keys of several calls that a loader of many keys loads at once |
 //! | invalidate | to remove or replace an entry, or to clear the cache, after the store has changed |
 //! | cache-aside | a use of a cache: read; on a miss, fetch from the store and insert |
 //! | bare policy | a policy that runs in the simulator, without a cache |

@@ -1,7 +1,7 @@
 //! Loading through the cache: guarantees, cost and mechanism.
 //!
-//! The *store* is the database or service that a loader reads. The caller that runs a load is its
-//! *leader*, and callers that wait for it are its *followers*.
+//! The *store* is the database or service that a loader reads. The caller that runs a load, or the
+//! task of a spawner that does so, is its *leader*. Callers that wait for it are its *followers*.
 //!
 //! # Which call to take
 //!
