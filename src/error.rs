@@ -235,6 +235,29 @@ pub enum BuildError {
         /// The values that the parameter takes, in words: "a number from 0 to 100".
         range: String,
     },
+    /// The name of a namespace is too long.
+    ///
+    /// Returned by [`NamespaceBuilder::build`](crate::NamespaceBuilder::build).
+    NamespaceName {
+        /// The length of the name, in bytes.
+        bytes: usize,
+        /// The length of the longest name, in bytes.
+        max: usize,
+    },
+    /// The cache has no room for another name of a namespace, or for another version of one.
+    ///
+    /// Returned by `NamespaceBuilder::build`.
+    TooManyNamespaces {
+        /// The most names and versions that a cache of this size has.
+        max: usize,
+    },
+    /// There is no memory for the counters of a namespace, since values and readers hold it.
+    ///
+    /// Returned by `NamespaceBuilder::build`. The same call can succeed later.
+    NamespaceMemory {
+        /// The bytes that it needs.
+        bytes: usize,
+    },
     /// The system refused the address space or the memory that the cache needs at its start.
     ///
     /// Returned by `Cache::new` and `CacheBuilder::build`.
@@ -278,6 +301,15 @@ impl fmt::Display for BuildError {
             }
             Self::LateRefresh { refresh_after, ttl } => {
                 write!(f, "refresh_after is {refresh_after:?}, but it must be less than the time to live of {ttl:?}")
+            }
+            Self::NamespaceName { bytes, max } => {
+                write!(f, "the name of the namespace has {bytes} bytes, but a name can have at most {max}")
+            }
+            Self::TooManyNamespaces { max } => {
+                write!(f, "the cache has {max} namespaces, versions counted, and can have no more")
+            }
+            Self::NamespaceMemory { bytes } => {
+                write!(f, "readers and held values occupy the {bytes} bytes that the namespace needs")
             }
             Self::NoSleep => f.write_str("wait_limit or load_timeout is set for a loader of tasks, but sleep is not"),
             Self::NoExecutor => f.write_str("load_timeout is set for a loader of threads, but executor is not"),

@@ -242,6 +242,7 @@ mod index;
 mod loader;
 #[cfg(all(test, bytecache_loom))]
 mod loom;
+mod namespace;
 pub mod policy;
 mod prefetch;
 mod reclaim;
@@ -264,7 +265,7 @@ mod units;
 struct Readme;
 
 pub use builder::CacheBuilder;
-pub use cache::{Cache, Lease, MaybeStale, Update, WeakCache};
+pub use cache::{Cache, Invalidation, Lease, MaybeStale, Namespace, NamespaceBuilder, Update, WeakCache};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};
 pub use error::{BuildError, Error, ParsePolicyError};
 pub use expiry::{Lifetime, Remaining};

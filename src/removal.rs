@@ -36,6 +36,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::namespace::{Origin, Registry, origin};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// The reason why an entry left the cache.
@@ -66,7 +67,8 @@ pub enum RemovalCause {
     /// The eviction policy chose it, or its space was needed. Also a new entry that the policy did
     /// not admit.
     Evicted,
-    /// A caller removed it: by `remove`, `take`, `remove_if`, `update`, `retain` or `clear`.
+    /// A caller removed it: by `remove`, `take`, `remove_if`, `update`, `retain` or `clear`. Also an
+    /// entry of a namespace that leaves after an invalidation of the namespace.
     Removed,
     /// A caller stored another value under its key. Also an entry that is removed because a write
     /// to its key failed.
@@ -158,9 +160,12 @@ fn with_nested<R>(work: impl FnOnce(&mut Option<Nested>) -> R) -> R {
     NESTED.with(|nested| work(&mut nested.borrow_mut()))
 }
 
-/// The listener of one cache, and the entries that wait for it.
+/// The listeners of one cache: that of plain keys, and those of namespaces. And the entries that
+/// wait for them.
 pub(crate) struct Notifier {
-    listener: Listener,
+    /// The listener of plain keys.
+    listener: Option<Listener>,
+    registry: Arc<Registry>,
     panics: AtomicU64,
     /// Lists that operations have left to the next one.
     deferred: Mutex<VecDeque<Removals>>,
@@ -172,9 +177,10 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    pub(crate) fn new(listener: Listener, max_entry_bytes: usize) -> Self {
+    pub(crate) fn new(listener: Option<Listener>, registry: Arc<Registry>, max_entry_bytes: usize) -> Self {
         Self {
             listener,
+            registry,
             panics: AtomicU64::new(0),
             deferred: Mutex::new(VecDeque::new()),
             deferred_lists: AtomicUsize::new(0),
@@ -186,6 +192,20 @@ impl Notifier {
     /// Returns the number of calls of the listener that panicked.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed) // A counter.
+    }
+
+    /// Returns `true` if there is a listener.
+    #[inline]
+    pub(crate) fn is_active(&self) -> bool {
+        self.listener.is_some() || self.registry.has_listeners()
+    }
+
+    /// Returns `true` if the entry under this stored key has a listener.
+    pub(crate) fn wants(&self, key: &[u8]) -> bool {
+        match origin(key) {
+            Origin::Plain(_) => self.listener.is_some(),
+            Origin::Scoped { .. } => self.registry.is_listened_to(key),
+        }
     }
 
     /// Returns `true` if an earlier operation has deferred entries.
@@ -252,11 +272,23 @@ impl Notifier {
         most
     }
 
-    /// Calls the listener, and counts a panic of it.
+    /// Calls the listener of a stored key, and counts a panic of it.
     fn call(&self, key: &[u8], value: &[u8], cause: RemovalCause) {
+        match origin(key) {
+            Origin::Plain(key) => self.listener.iter().for_each(|listener| self.call_one(listener, key, value, cause)),
+            Origin::Scoped { key: without_prefix, .. } => {
+                // What left after an invalidation was removed by that.
+                let cause = if self.registry.is_outdated(key) { RemovalCause::Removed } else { cause };
+                let listener = self.registry.listener_of(key);
+                listener.iter().for_each(|listener| self.call_one(listener, without_prefix, value, cause));
+            }
+        }
+    }
+
+    fn call_one(&self, listener: &Listener, key: &[u8], value: &[u8], cause: RemovalCause) {
         // Unwind safe: the listener borrows nothing that the cache changes. Its own state is the
         // user's concern.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.listener)(key, value, cause))) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| listener(key, value, cause))) {
             self.panics.fetch_add(1, Ordering::Relaxed); // A counter.
             // The payload may panic as it is dropped. The payload of that panic may do so too, and
             // is leaked.

@@ -4,7 +4,7 @@
 //!   reads    stripe 0 | stripe 1 | ... | last stripe      one cache line each: ReadCounts
 //!            thread 0   thread 1         all other threads
 //!   writes   a struct in each shard, under its lock       WriteCounts
-//!   loads    one array for the cache                      LoadCounts
+//!   loads    one array for each set of keys               LoadCounts
 //! ```
 //!
 //! A thread counts its reads in a stripe of its own, with a plain load and store. So counting needs
@@ -114,6 +114,16 @@ pub struct Stats {
     pub copied_values: u64,
     /// Replacements of a shard's index by a larger one.
     pub index_growths: u64,
+    /// Invalidations of all entries of a [namespace](crate::Namespace), counted once for each of
+    /// its versions.
+    pub invalidations: u64,
+    /// Values of typed namespaces that did not decode. They were removed, and the reads are misses.
+    pub undecodable: u64,
+    /// Values of typed namespaces that did not encode. They were not stored, and the entries under
+    /// their keys were removed.
+    pub unencodable: u64,
+    /// [Invalidations](crate::Invalidation) of names that have no namespace.
+    pub unknown_namespaces: u64,
     /// The share of the rings that live entries may fill at present, from 0 to 1: the mean over the
     /// shards.
     pub live_target: f64,
@@ -191,7 +201,8 @@ pub struct Memory {
     pub index: usize,
     /// State of the policies: for each entry, and for ghosts.
     pub policy: usize,
-    /// Loads in progress, their keys and the tasks that wait for them. Also [leases](crate::Lease).
+    /// Loads in progress, their keys and the tasks that wait for them. Also [leases](crate::Lease)
+    /// and [namespaces](crate::Namespace).
     pub flights: usize,
     /// Timing wheels. A shard has one from its first entry with a deadline on.
     pub wheels: usize,
@@ -387,7 +398,8 @@ macro_rules! kinds {
     };
 }
 
-/// The counters of loads, shared by all shards: a load costs more than a shared cache line.
+/// The counters of loads of one set of keys, shared by all shards: a load costs more than a shared
+/// cache line.
 #[derive(Debug)]
 pub(crate) struct LoadCounts([AtomicU64; LoadCount::KINDS + LoadTimes::CLASSES]);
 
@@ -509,8 +521,20 @@ impl ReadCounts {
         self.stripes[self.stripes.len() - 1].0[count as usize].fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// Adds the sums over all stripes to `stats`.
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        stats.hits += self.sum(Count::Hits);
+        stats.misses += self.sum(Count::Misses);
+        stats.rejected_key_too_long += self.sum(Count::KeyTooLong);
+        stats.rejected_too_large += self.sum(Count::TooLarge);
+        stats.dropped_touches += self.sum(Count::DroppedTouches);
+        stats.copied_values += self.sum(Count::CopiedValues);
+        stats.stale_hits += self.sum(Count::StaleHits);
+        stats.negative_hits += self.sum(Count::NegativeHits);
+    }
+
     /// Returns the sum over all stripes.
-    pub(crate) fn sum(&self, count: Count) -> u64 {
+    fn sum(&self, count: Count) -> u64 {
         self.stripes.iter().map(|stripe| stripe.0[count as usize].load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 }

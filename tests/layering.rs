@@ -7,7 +7,7 @@
 //!   4  cache
 //!   3  shard
 //!   2  ring | index | policy | expiry | flight    rooms that do not know each other
-//!   1  units error hash clock stats reclaim region removal sync prefetch
+//!   1  units error hash clock stats reclaim region removal namespace sync prefetch
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const FLOORS: [&[&str]; 6] = [
-    &["units", "error", "hash", "clock", "stats", "reclaim", "region", "removal", "sync", "prefetch"],
+    &["units", "error", "hash", "clock", "stats", "reclaim", "region", "removal", "namespace", "sync", "prefetch"],
     &["ring", "index", "policy", "expiry", "flight"],
     &["shard"],
     &["cache"],

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use super::sizes::{Sizes, largest_max_bytes};
 use super::{Cache, Inner};
 use crate::error::BuildError;
+use crate::namespace::Registry;
 use crate::removal::{Listener, Notifier};
 use crate::shard::{NoShard, Options, PolicyBytes, Shard, ShardConfig};
-use crate::stats::{LoadCounts, ReadCounts};
+use crate::stats::ReadCounts;
 
 /// The divisor of the memory that gives the most bytes for stripes of counters.
 const COUNTS_SHARE: usize = 256;
@@ -40,21 +41,22 @@ fn stripes(max_bytes: usize) -> usize {
 fn overhead(max_bytes: usize) -> usize {
     size_of::<Inner>()
         + ReadCounts::footprint(stripes(max_bytes))
-        + size_of::<LoadCounts>()
+        + Registry::footprint(max_bytes)
         + size_of::<Notifier>()
         + 2 * ARC_BYTES
 }
 
 /// The state that all shards of a cache share.
 struct Shared {
-    loads: Arc<LoadCounts>,
-    listener: Option<Arc<Notifier>>,
+    registry: Arc<Registry>,
+    notifier: Arc<Notifier>,
 }
 
 impl Shared {
-    fn new(listener: Option<&Listener>, max_entry_bytes: usize) -> Self {
-        let notifier = |listener: &Listener| Arc::new(Notifier::new(Arc::clone(listener), max_entry_bytes));
-        Self { loads: Arc::new(LoadCounts::new()), listener: listener.map(notifier) }
+    fn new(listener: Option<Listener>, sizes: Sizes) -> Self {
+        let registry = Arc::new(Registry::new(sizes.max_bytes));
+        let notifier = Arc::new(Notifier::new(listener, Arc::clone(&registry), sizes.entry_limit()));
+        Self { registry, notifier }
     }
 }
 
@@ -66,14 +68,14 @@ impl CacheConfig {
             max_entry_bytes: sizes.entry_limit(),
             shard_bits: shards.ilog2(),
             options: self.options.clone(),
-            listener: shared.listener.clone(),
-            loads: Arc::clone(&shared.loads),
+            notifier: Arc::clone(&shared.notifier),
+            registry: Arc::clone(&shared.registry),
         }
     }
 
     /// Returns the error of a cache that is too small for `shards` shards, or `None` if it is not.
     fn too_small(&self, sizes: Sizes, shards: usize) -> Option<BuildError> {
-        let shared = Shared::new(None, 0);
+        let shared = Shared::new(None, Sizes { max_bytes: 0, ..sizes });
         let mut min_bytes = 0;
         // Ends: each round that needs more raises `min_bytes` towards the smallest size, from
         // below, and sizes have an upper bound.
@@ -97,7 +99,7 @@ impl CacheConfig {
     ///
     /// The cache is computed and not built. `sizes.max_bytes` is ignored.
     pub(crate) fn bytes_for(&self, entries: usize, key_bytes: usize, value_bytes: usize) -> usize {
-        let shared = Shared::new(None, 0);
+        let shared = Shared::new(None, Sizes { max_bytes: 0, ..self.sizes });
         let mut policy = PolicyBytes::default();
         let mut suffices = |max_bytes: usize| {
             let sizes = Sizes { max_bytes, ..self.sizes };
@@ -174,21 +176,21 @@ impl Cache {
     /// Builds the cache.
     pub(crate) fn from_config(config: CacheConfig) -> Result<Self, BuildError> {
         let sizes = config.sizes;
-        let shared = Shared::new(config.listener.as_ref(), sizes.entry_limit());
+        let shared = Shared::new(config.listener.clone(), sizes);
         let shards = config.make_shards(config.divide()?, &shared)?;
         let inner = Inner {
             hasher: config.options.hasher,
             shard_bits: shards.len().ilog2(),
             shards,
             counts: ReadCounts::new(stripes(sizes.max_bytes)),
-            loads: shared.loads,
             max_bytes: sizes.max_bytes,
             max_entry_bytes: sizes.entry_limit(),
             overhead: overhead(sizes.max_bytes),
-            listener: shared.listener,
+            notifier: shared.notifier,
+            registry: shared.registry,
             #[cfg(feature = "tracing")]
             warned_too_large: std::sync::OnceLock::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), scope: None })
     }
 }

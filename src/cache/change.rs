@@ -113,7 +113,7 @@ impl Cache {
         key: impl AsRef<[u8]>,
         mut update: impl FnMut(Option<&[u8]>) -> Update<V>,
     ) -> Result<bool, Error> {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         // Ends: each round but the first follows a change of the entry, by another thread, by the
         // closure, or because it has left.
@@ -182,7 +182,7 @@ impl Cache {
         expected: impl AsRef<[u8]>,
         new: impl AsRef<[u8]>,
     ) -> Result<bool, Error> {
-        let (key, expected, new) = (key.as_ref(), expected.as_ref(), new.as_ref());
+        let (key, expected, new) = (&*self.stored_key(key.as_ref()), expected.as_ref(), new.as_ref());
         let target = self.target(key);
         self.check_size(key, new).inspect_err(|_| {
             self.refuse_if_same(&target, key, Some(expected));
@@ -217,7 +217,7 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove_if(&self, key: impl AsRef<[u8]>, mut condition: impl FnMut(&[u8]) -> bool) -> bool {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         // Before the search: a load that ends after it would store what was not asked about.
         target.shard.write(|writer| writer.detach_flight(key));
@@ -281,7 +281,7 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64, lifetime: Lifetime) -> Result<i64, Error> {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         self.check_size(key, &by.to_le_bytes()).inspect_err(|_| self.remove_older(key, Condition::Always))?;
         target.shard.prefetch_to_write(target.hash);
@@ -317,7 +317,7 @@ impl Cache {
     /// ```
     #[doc(alias = "getset")]
     pub fn swap(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Option<Value>, Error> {
-        let (key, value) = (key.as_ref(), value.as_ref());
+        let (key, value) = (&*self.stored_key(key.as_ref()), value.as_ref());
         let target = self.target(key);
         self.check_size(key, value).inspect_err(|_| self.remove_older(key, Condition::Always))?;
         target.shard.prefetch_to_write(target.hash);

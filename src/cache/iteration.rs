@@ -25,7 +25,7 @@ use super::Cache;
 use crate::expiry::{Freshness, Remaining};
 use crate::index::Walk;
 use crate::reclaim::Slot;
-use crate::shard::{Access, Advance, Notice, Shard, WalkedEntry};
+use crate::shard::{Access, Advance, Notice, Shard, WalkedEntry, Writer};
 
 /// The number of values of one key that `keep` of [`Cache::retain`] refuses before the next may
 /// stay. Each but the first was stored after the walk began.
@@ -33,8 +33,9 @@ const MAX_REFUSED: usize = 16;
 
 /// # All entries
 impl Cache {
-    /// Removes all entries. Entries that other threads store meanwhile may stay.
+    /// Removes all entries, namespaces included. Entries that other threads store meanwhile may stay.
     ///
+    /// [`Namespace::invalidate_all`](crate::Namespace::invalidate_all) removes those of a namespace.
     /// The results of loads in progress are not stored.
     ///
     /// # Cost
@@ -55,7 +56,7 @@ impl Cache {
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
         for shard in &self.inner.shards {
-            if self.inner.listener.is_some() {
+            if self.inner.notifier.is_active() {
                 clear_step_by_step(shard);
             } else {
                 shard.write(|writer| writer.clear());
@@ -63,7 +64,8 @@ impl Cache {
         }
     }
 
-    /// Removes the entries for which `keep` returns `false`. `keep` gets the key and the value.
+    /// Removes the entries for which `keep` returns `false`. `keep` gets the key and the value. Entries
+    /// of [namespaces](crate::Namespace) are not shown to it, and stay.
     ///
     /// Every entry that is present when the call begins, and stays, is shown to `keep`. So when the
     /// call returns, no read finds a value that was stored before and that `keep` refuses. This
@@ -90,13 +92,16 @@ impl Cache {
     /// ```
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         // `keep` cannot be asked about values that are still being loaded.
-        self.inner.shards.iter().for_each(|shard| shard.write(|writer| writer.detach_flights()));
-        let retain =
-            |shard, walked: WalkedEntry<'_>| (retain_walked(shard, walked, &mut keep), ControlFlow::<()>::Continue(()));
+        let detach = |writer: &mut Writer<'_>| writer.detach_flights_of(|key| self.is_own(key));
+        self.inner.shards.iter().for_each(|shard| shard.write(detach));
+        let retain = |shard, own_key: &[u8], walked: WalkedEntry<'_>| {
+            (retain_walked(shard, own_key, walked, &mut keep), ControlFlow::<()>::Continue(()))
+        };
         let _ = self.for_each_walked(retain);
     }
 
-    /// Calls `each` with the key and the value of every entry, shard by shard.
+    /// Calls `each` with the key and the value of every entry, shard by shard. Entries of
+    /// [namespaces](crate::Namespace) are not seen.
     ///
     /// The policy and the statistics do not learn of it. Expired entries are not seen.
     ///
@@ -155,20 +160,21 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_for_each<B>(&self, mut each: impl FnMut(&[u8], &[u8], Remaining) -> ControlFlow<B>) -> ControlFlow<B> {
-        self.for_each_walked(|_, walked| {
+        self.for_each_walked(|_, own_key, walked| {
             let flow = match walked.freshness.is_served() {
-                true => each(walked.key, walked.value, walked.left),
+                true => each(own_key, walked.value, walked.left),
                 false => ControlFlow::Continue(()),
             };
             (Notice::default(), flow)
         })
     }
 
-    /// Calls `each` with every entry, also with those that reads miss, until it breaks. After each
-    /// call, the listener is notified of the entries that the call has removed.
+    /// Calls `each` with every entry of this handle's set of keys, also with those that reads miss,
+    /// until it breaks. It gets the caller's key and the entry. After each call, the listener is
+    /// notified of the entries that the call has removed.
     fn for_each_walked<'a, B>(
         &'a self,
-        mut each: impl FnMut(&'a Shard, WalkedEntry<'_>) -> (Notice<'a>, ControlFlow<B>),
+        mut each: impl FnMut(&'a Shard, &[u8], WalkedEntry<'_>) -> (Notice<'a>, ControlFlow<B>),
     ) -> ControlFlow<B> {
         for shard in &self.inner.shards {
             let mut walk = Walk::start();
@@ -176,7 +182,10 @@ impl Cache {
                 let (mut slot, mut other_slot) = (Slot::take(), None);
                 let (notice, flow) =
                     match shard.advance(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
-                        Advance::Entry(walked) => each(shard, walked),
+                        Advance::Entry(walked) => match self.own_key(walked.key) {
+                            Some(own_key) => each(shard, own_key, walked),
+                            None => (Notice::default(), ControlFlow::Continue(())),
+                        },
                         Advance::NoneYet => (Notice::default(), ControlFlow::Continue(())),
                         Advance::End => break,
                     };
@@ -193,6 +202,7 @@ impl Cache {
 /// entries.
 fn retain_walked<'a>(
     shard: &'a Shard,
+    own_key: &[u8],
     walked: WalkedEntry<'_>,
     mut keep: impl FnMut(&[u8], &[u8]) -> bool,
 ) -> Notice<'a> {
@@ -207,7 +217,7 @@ fn retain_walked<'a>(
             Freshness::Negative => {
                 shard.write_with_notice(|writer| writer.remove_if_same(hash, key, value, true) != Some(false))
             }
-            _ if refused == MAX_REFUSED || keep(key, value) => return notice,
+            _ if refused == MAX_REFUSED || keep(own_key, value) => return notice,
             _ => shard.write_with_notice(|writer| writer.remove_if_same(hash, key, value, false) != Some(false)),
         };
         notice.join(removed);

@@ -6,6 +6,7 @@ use super::Cache;
 use crate::error::Error;
 use crate::expiry::Lifetime;
 use crate::hash::KeyHash;
+use crate::namespace::counted_key_bytes;
 use crate::shard::LeaseTicket;
 
 /// The permission to store a value under a key, as long as no write to the key has come since
@@ -137,10 +138,16 @@ impl Cache {
     ///
     /// The lock of one shard, and an allocation or two. The policy may have to evict entries.
     pub fn lease(&self, key: impl AsRef<[u8]>) -> Lease {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         let can_be_stored = self.is_storable(key);
         let ticket = if can_be_stored { target.shard.write(|writer| writer.lease(key)) } else { None };
-        Lease { cache: self.clone(), shard_index: target.number, hash: target.hash, ticket, key_bytes: key.len() }
+        Lease {
+            cache: self.clone(),
+            shard_index: target.number,
+            hash: target.hash,
+            ticket,
+            key_bytes: counted_key_bytes(key),
+        }
     }
 }

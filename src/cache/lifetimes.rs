@@ -197,7 +197,7 @@ impl Cache {
         value: impl AsRef<[u8]>,
         lifetime: Lifetime,
     ) -> Result<(), Error> {
-        self.store(key.as_ref(), value.as_ref(), Condition::Always, &lifetime).map(|_| ())
+        self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::Always, &lifetime).map(|_| ())
     }
 
     /// Stores `value` under `key` if there is no entry, with a lifetime of its own. Returns `true`
@@ -232,7 +232,7 @@ impl Cache {
         value: impl AsRef<[u8]>,
         lifetime: Lifetime,
     ) -> Result<bool, Error> {
-        let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfAbsent, &lifetime)?;
+        let stored = self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::IfAbsent, &lifetime)?;
         Ok(stored != Stored::Declined)
     }
 
@@ -265,7 +265,7 @@ impl Cache {
         value: impl AsRef<[u8]>,
         lifetime: Lifetime,
     ) -> Result<bool, Error> {
-        let stored = self.store(key.as_ref(), value.as_ref(), Condition::IfPresent, &lifetime)?;
+        let stored = self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::IfPresent, &lifetime)?;
         Ok(stored != Stored::Declined)
     }
 
@@ -291,8 +291,9 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Option<Remaining> {
-        let target = self.target(key.as_ref());
-        target.shard.remaining(target.hash, key.as_ref())
+        let key = &*self.stored_key(key.as_ref());
+        let target = self.target(key);
+        target.shard.remaining(target.hash, key)
     }
 
     /// Sets the entry under `key` to expire after `ttl`, replacing any earlier deadline. Returns
@@ -329,8 +330,9 @@ impl Cache {
     /// ```
     #[doc(alias = "expire")]
     pub fn set_ttl(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
-        let target = self.target(key.as_ref());
-        let set = target.shard.write(|writer| writer.set_ttl(target.hash, key.as_ref(), ttl));
+        let key = &*self.stored_key(key.as_ref());
+        let target = self.target(key);
+        let set = target.shard.write(|writer| writer.set_ttl(target.hash, key, ttl));
         set.map_err(|_| Error::Rejected)
     }
 
@@ -351,8 +353,9 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn persist(&self, key: impl AsRef<[u8]>) -> bool {
-        let target = self.target(key.as_ref());
-        target.shard.write(|writer| writer.persist(target.hash, key.as_ref()))
+        let key = &*self.stored_key(key.as_ref());
+        let target = self.target(key);
+        target.shard.write(|writer| writer.persist(target.hash, key))
     }
 
     /// Marks the entry under `key` as read, and extends its idle deadline. Returns `true` if there
@@ -378,10 +381,11 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn touch(&self, key: impl AsRef<[u8]>) -> bool {
-        let target = self.target(key.as_ref());
+        let key = &*self.stored_key(key.as_ref());
+        let target = self.target(key);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let found = target.shard.find_served(target.hash, key.as_ref(), Access::Read, &mut slot);
+        let found = target.shard.find_served(target.hash, key, Access::Read, &mut slot);
         found.inspect(|found| self.note_visit(&target, found, stripe)).is_some()
     }
 
@@ -415,16 +419,17 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn get_or_stale(&self, key: impl AsRef<[u8]>) -> Option<MaybeStale> {
-        let target = self.target(key.as_ref());
+        let key = &*self.stored_key(key.as_ref());
+        let target = self.target(key);
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let found = target.shard.find(target.hash, key.as_ref(), Access::Read, &mut slot);
+        let found = target.shard.find(target.hash, key, Access::Read, &mut slot);
         let found = found.filter(|&(_, freshness)| freshness != Freshness::Negative);
         self.note_read(&target, found.as_ref().map(|(found, _)| found), stripe);
         let (found, freshness) = found?;
         if freshness == Freshness::Stale {
-            self.inner.counts.add(stripe, Count::StaleHits, 1);
+            self.counts().add(stripe, Count::StaleHits, 1);
         }
         Some(MaybeStale { value: self.count_copy(target.shard.hold(&found), stripe), freshness })
     }

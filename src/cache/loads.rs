@@ -36,7 +36,7 @@ impl Cache {
         };
         self.note_read(target, Some(&found), stripe);
         if freshness == Freshness::Negative {
-            self.inner.counts.add(stripe, Count::NegativeHits, 1);
+            self.counts().add(stripe, Count::NegativeHits, 1);
             return LookUp::Negative(Negative::from_value(found.value));
         }
         let value = self.count_copy(target.shard.hold(&found), stripe);
@@ -53,7 +53,7 @@ impl Cache {
             return None;
         }
         if freshness == Freshness::Stale {
-            self.inner.counts.add(stripe, Count::StaleHits, 1);
+            self.counts().add(stripe, Count::StaleHits, 1);
         }
         Some(self.count_copy(target.shard.hold(&found), stripe))
     }

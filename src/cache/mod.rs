@@ -8,6 +8,9 @@
 //! | `change.rs` | atomic changes of one entry |
 //! | `lifetimes.rs` | stores with a lifetime, and changes of deadlines |
 //! | `iteration.rs` | operations on all entries |
+//! | `namespace/` | handles of namespaces |
+//! | `invalidation.rs` | invalidations that come from outside, as values |
+//! | `keys.rs` | from the keys of callers to stored keys, and back |
 //! | `lease.rs` | stores that a write to the key prevents |
 //! | `weak.rs` | handles that do not keep the cache alive |
 //! | `loads.rs` | the parts of the cache that the loaders use |
@@ -26,10 +29,13 @@
 
 mod build;
 mod change;
+mod invalidation;
 mod iteration;
+mod keys;
 mod lease;
 mod lifetimes;
 mod loads;
+mod namespace;
 mod read;
 mod sizes;
 mod weak;
@@ -41,9 +47,11 @@ use std::sync::Arc;
 
 pub(crate) use build::CacheConfig;
 pub use change::Update;
+pub use invalidation::Invalidation;
 pub use lease::Lease;
 pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
+pub use namespace::{Namespace, NamespaceBuilder};
 pub(crate) use read::Misses;
 pub(crate) use sizes::Sizes;
 pub use weak::WeakCache;
@@ -51,9 +59,10 @@ pub use weak::WeakCache;
 use crate::builder::CacheBuilder;
 use crate::error::BuildError;
 use crate::hash::{KeyHash, KeyHasher};
+use crate::namespace::{Registry, Scope};
 use crate::removal::Notifier;
 use crate::shard::Shard;
-use crate::stats::{Count, LoadCounts, Memory, ReadCounts, Stats};
+use crate::stats::{Memory, ReadCounts, Stats};
 
 /// The longest key, in bytes.
 pub(crate) const MAX_KEY_BYTES: usize = u16::MAX as usize;
@@ -79,19 +88,23 @@ pub(crate) const MAX_KEY_BYTES: usize = u16::MAX as usize;
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
+    /// The set of keys that this handle reads and writes: the plain keys, or those of a namespace.
+    /// Only a [`Namespace`] and what is made from it have a handle with a scope.
+    scope: Option<Arc<Scope>>,
 }
 
 struct Inner {
     hasher: KeyHasher,
     shard_bits: u32,
     shards: Box<[Shard]>,
+    /// The counters of plain keys.
     counts: ReadCounts,
-    loads: Arc<LoadCounts>,
+    registry: Arc<Registry>,
     max_bytes: usize,
     max_entry_bytes: usize,
     /// Bytes that are allocated beside the shards.
     overhead: usize,
-    listener: Option<Arc<Notifier>>,
+    notifier: Arc<Notifier>,
     /// A loaded value was too large to be stored, and a warning has said so.
     #[cfg(feature = "tracing")]
     warned_too_large: std::sync::OnceLock<()>,
@@ -143,9 +156,10 @@ impl Cache {
         CacheBuilder::default()
     }
 
-    /// Returns the number of entries.
+    /// Returns the number of entries, namespaces included.
     ///
-    /// Expired entries count until their space is taken back. While other threads write, the result
+    /// Expired entries count until their space is taken back, and so do those of invalidated
+    /// namespaces. While other threads write, the result
     /// is the sum of the shards' numbers, read one after the other.
     ///
     /// ```
@@ -229,7 +243,9 @@ impl Cache {
         self.inner.shards.len()
     }
 
-    /// Returns the counters of the cache since it was built.
+    /// Returns the counters of the cache since it was built, namespaces included.
+    ///
+    /// [`Namespace::stats`] returns those of a namespace.
     ///
     /// # Cost
     ///
@@ -247,20 +263,12 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let counts = &self.inner.counts;
-        let mut stats = Stats {
-            hits: counts.sum(Count::Hits),
-            misses: counts.sum(Count::Misses),
-            rejected_key_too_long: counts.sum(Count::KeyTooLong),
-            rejected_too_large: counts.sum(Count::TooLarge),
-            dropped_touches: counts.sum(Count::DroppedTouches),
-            copied_values: counts.sum(Count::CopiedValues),
-            stale_hits: counts.sum(Count::StaleHits),
-            negative_hits: counts.sum(Count::NegativeHits),
-            listener_panics: self.inner.listener.as_ref().map_or(0, |notifier| notifier.panics()),
-            ..Stats::default()
-        };
-        self.inner.loads.add_to(&mut stats);
+        let Inner { counts, registry, notifier, .. } = &*self.inner;
+        let mut stats =
+            Stats { listener_panics: notifier.panics(), unknown_namespaces: registry.unknown(), ..Stats::default() };
+        counts.add_to(&mut stats);
+        registry.loads.add_to(&mut stats);
+        registry.scopes().for_each(|scope| scope.add_beside_shards(&mut stats));
         let targets: f64 = self.inner.shards.iter().map(|shard| shard.add_stats(&mut stats)).sum();
         stats.live_target = targets / self.shards() as f64;
         stats
@@ -296,7 +304,7 @@ impl Cache {
 
     /// Does a bounded amount of deferred work in each shard.
     ///
-    /// It removes expired entries, reclaims retired chunks, cleans chunks ahead of need, and passes
+    /// It removes expired entries and those of invalidated [namespaces](Namespace), reclaims retired chunks, cleans chunks ahead of need, and passes
     /// reads on to ordered policies. It notifies the
     /// [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
     ///
@@ -343,7 +351,7 @@ impl Cache {
         self.inner.shards.first().and_then(|shard| shard.rules.default_ttl())
     }
 
-    /// Returns the hash of `key` and its shard.
+    /// Returns the hash of a stored key and its shard.
     #[inline(always)]
     pub(crate) fn target(&self, key: &[u8]) -> Target<'_> {
         let hash = self.inner.hasher.hash(key);

@@ -44,7 +44,11 @@ impl Cache {
     #[inline]
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
-        self.read_value(&self.target(key.as_ref()), key.as_ref(), Misses::Counted)
+        let key = key.as_ref();
+        if self.needs_conversion(key) {
+            return self.get_converted(key);
+        }
+        self.read_value(&self.target(key), key, Misses::Counted)
     }
 
     /// Calls `read` with the value under `key`, in place, and returns its result.
@@ -72,9 +76,10 @@ impl Cache {
     #[inline]
     pub fn view<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let key = key.as_ref();
-        let target = self.target(key);
-        target.shard.prefetch_bucket(target.hash);
-        self.read(&target, key, |value| value.map(read))
+        if self.needs_conversion(key) {
+            return self.view_stored(&self.stored_key(key), read);
+        }
+        self.view_stored(key, read)
     }
 
     /// Replaces the contents of `value` with a copy of the value under `key`.
@@ -132,7 +137,16 @@ impl Cache {
     /// assert_eq!(found, [(0, Some(b"1".to_vec())), (1, None)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Option<&[u8]>)) {
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], each: impl FnMut(usize, Option<&[u8]>)) {
+        if keys.iter().any(|key| self.needs_conversion(key.as_ref())) {
+            let keys: Vec<_> = keys.iter().map(|key| self.stored_key(key.as_ref())).collect();
+            return self.read_many(&keys, each);
+        }
+        self.read_many(keys, each);
+    }
+
+    /// Like [`get_many`](Self::get_many), but for stored keys.
+    fn read_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Option<&[u8]>)) {
         for (number, keys) in keys.chunks(BATCH).enumerate() {
             let none = Target { shard: &self.inner.shards[0], hash: KeyHash::new(0), number: 0 };
             let targets: [(Target<'_>, &[u8]); BATCH] = core::array::from_fn(|place| {
@@ -170,7 +184,7 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn peek(&self, key: impl AsRef<[u8]>) -> Option<Value> {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         let mut slot = Slot::take();
         let found = target.shard.find_served(target.hash, key, Access::Peek, &mut slot)?;
@@ -194,9 +208,24 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         target.shard.find_served(target.hash, key, Access::Peek, &mut Slot::take()).is_some()
+    }
+
+    /// Like [`get`](Self::get), for a key that is not its own stored key.
+    #[inline(never)]
+    fn get_converted(&self, key: &[u8]) -> Option<Value> {
+        let key = self.stored_key(key);
+        self.read_value(&self.target(&key), &key, Misses::Counted)
+    }
+
+    /// Like [`view`](Self::view), but for a stored key.
+    #[inline(always)]
+    pub(crate) fn view_stored<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let target = self.target(key);
+        target.shard.prefetch_bucket(target.hash);
+        self.read(&target, key, |value| value.map(read))
     }
 
     /// Reads the keys of a batch. The chunk of an entry is held from its guess until `each` has
@@ -254,7 +283,7 @@ impl Cache {
     /// Counts a read, and reports a hit to the policy.
     #[inline(always)]
     pub(super) fn note_read(&self, target: &Target<'_>, found: Option<&FoundEntry<'_>>, stripe: u32) {
-        let counts = &self.inner.counts;
+        let counts = self.counts();
         let Some(found) = found else {
             counts.add(stripe, Count::Misses, 1);
             target.shard.note_miss(target.hash);
@@ -268,7 +297,7 @@ impl Cache {
     #[inline(always)]
     pub(super) fn note_visit(&self, target: &Target<'_>, found: &FoundEntry<'_>, stripe: u32) {
         if target.shard.visit(found, stripe) == Visit::Dropped {
-            self.inner.counts.add(stripe, Count::DroppedTouches, 1);
+            self.counts().add(stripe, Count::DroppedTouches, 1);
         }
     }
 
@@ -278,7 +307,7 @@ impl Cache {
         match value {
             OwnedValue::Pinned(value) => value,
             OwnedValue::Copied(value) => {
-                self.inner.counts.add(stripe, Count::CopiedValues, 1);
+                self.counts().add(stripe, Count::CopiedValues, 1);
                 value
             }
         }

@@ -59,7 +59,7 @@ impl WeakCache {
     /// ```
     #[must_use]
     pub fn upgrade(&self) -> Option<Cache> {
-        self.inner.upgrade().map(|inner| Cache { inner })
+        self.inner.upgrade().map(|inner| Cache { inner, scope: None })
     }
 }
 

@@ -5,6 +5,7 @@
 use super::{Cache, MAX_KEY_BYTES};
 use crate::error::Error;
 use crate::expiry::Lifetime;
+use crate::namespace::counted_key_bytes;
 use crate::reclaim::Slot;
 use crate::ring::Value;
 use crate::shard::{Condition, Stored};
@@ -54,7 +55,7 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.store(key.as_ref(), value.as_ref(), Condition::Always, &Lifetime::new()).map(|_| ())
+        self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::Always, &Lifetime::new()).map(|_| ())
     }
 
     /// Stores `value` under `key` if there is no entry. Returns `true` if it was stored.
@@ -127,7 +128,7 @@ impl Cache {
     /// ```
     #[doc(alias = "invalidate")]
     pub fn remove(&self, key: impl AsRef<[u8]>) -> bool {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         target.shard.prefetch_bucket(target.hash);
         target.shard.write(|writer| writer.remove(target.hash, key))
@@ -148,7 +149,7 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take(&self, key: impl AsRef<[u8]>) -> Option<Value> {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         let value = target.shard.write(|writer| writer.take(target.hash, key))?;
         Some(self.count_copy(value, Slot::take().stripe()))
@@ -156,23 +157,23 @@ impl Cache {
 
     /// Returns `true` if an entry under `key` can be stored, were its value empty.
     pub(crate) fn is_storable(&self, key: &[u8]) -> bool {
-        key.len() <= MAX_KEY_BYTES.min(self.inner.max_entry_bytes)
+        counted_key_bytes(key) <= MAX_KEY_BYTES.min(self.inner.max_entry_bytes)
     }
 
     /// Checks that an entry of this size can be stored, and counts one that cannot.
     pub(crate) fn check_size(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
-        self.check_lengths(key.len(), value.len())
+        self.check_lengths(counted_key_bytes(key), value.len())
     }
 
     /// Like [`check_size`](Self::check_size), by the lengths of key and value.
     pub(super) fn check_lengths(&self, key_bytes: usize, value_bytes: usize) -> Result<(), Error> {
         if key_bytes > MAX_KEY_BYTES {
-            self.inner.counts.add_shared(Count::KeyTooLong, 1);
+            self.counts().add_shared(Count::KeyTooLong, 1);
             return Err(Error::KeyTooLong { bytes: key_bytes, max: MAX_KEY_BYTES });
         }
         let bytes = key_bytes.saturating_add(value_bytes);
         if bytes > self.inner.max_entry_bytes {
-            self.inner.counts.add_shared(Count::TooLarge, 1);
+            self.counts().add_shared(Count::TooLarge, 1);
             return Err(Error::TooLarge { bytes, max: self.inner.max_entry_bytes });
         }
         Ok(())

@@ -105,7 +105,7 @@ where
     const IS_BATCHED: bool = false;
 
     fn lead(shared: Arc<Shared<Self>>, mut leader: Leader, purpose: Purpose, place: Place) -> Leading<E> {
-        let span = purpose.span(leader.key()); // Here, so that its parent is the span of the caller.
+        let span = purpose.span(&leader.loaders_key()); // Here, so that its parent is the span of the caller.
         Box::pin(async move {
             let mut limit = shared.limit(place);
             let load = |key| limit.wait(span.run_async(|| shared.run_async(key)));

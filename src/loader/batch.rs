@@ -205,7 +205,7 @@ impl<F> Shared<Batched<F>> {
         E: LoaderError<K>,
     {
         leaders.iter_mut().for_each(Leader::begin);
-        let keys: Vec<Arc<[u8]>> = leaders.iter().map(|leader| Arc::clone(leader.key())).collect();
+        let keys: Vec<Arc<[u8]>> = leaders.iter().map(Leader::loaders_key).collect();
         let began = Instant::now();
         let load = || limit.wait(Span::of_many(keys.len()).run_async(|| (self.load.load)(keys)));
         let Some(result) = run_all_async(&mut leaders, |leader| leader, load).await else {
@@ -220,11 +220,12 @@ impl<F> Shared<Batched<F>> {
 
 /// Drops all leaders of a key but the last one.
 ///
-/// A key has more than one if it was written since the first one joined. The followers of those that
+/// A key has more than one if it was written, or its namespace invalidated, since the first one
+/// joined. The followers of those that
 /// are dropped start again, and follow the last one, whose result may be stored.
 fn distinct(leaders: Vec<Leader>) -> Vec<Leader> {
     let mut seen: HashSet<Arc<[u8]>, ahash::RandomState> = HashSet::default();
-    let is_last: Vec<_> = leaders.iter().rev().map(|leader| seen.insert(Arc::clone(leader.key()))).collect();
+    let is_last: Vec<_> = leaders.iter().rev().map(|leader| seen.insert(leader.loaders_key())).collect();
     leaders
         .into_iter()
         .zip(is_last.into_iter().rev())

@@ -85,7 +85,10 @@ pub struct AsyncLoader<F> {
 
 /// The parts of a loader that its clones share.
 pub struct Shared<F> {
+    /// The handle of the keys that are loaded, which may be those of a namespace.
     pub(super) cache: Cache,
+    /// The handle of the plain keys.
+    plain: Cache,
     pub(super) options: LoadOptions,
     pub(super) cost: LoadCost,
     pub(super) runtime: Runtime,
@@ -102,8 +105,12 @@ pub(super) enum Cached {
 }
 
 impl<F> Shared<F> {
+    pub(super) fn plain_cache(&self) -> &Cache {
+        &self.plain
+    }
+
     pub(super) fn new(cache: Cache, options: LoadOptions, runtime: Runtime, load: F) -> Self {
-        Self { cache, options, cost: LoadCost::default(), runtime, load }
+        Self { plain: cache.without_scope(), cache, options, cost: LoadCost::default(), runtime, load }
     }
 
     /// Looks a key up, and decides whether this read should refresh it.

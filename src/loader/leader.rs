@@ -45,6 +45,7 @@ pub struct Leader {
     /// time.
     shard_index: usize,
     hash: KeyHash,
+    /// The stored key.
     key: Arc<[u8]>,
     /// The ticket of the flight, or `None` if the load is not shared.
     ticket: Option<Ticket>,
@@ -117,8 +118,9 @@ impl Leader {
         }
     }
 
-    pub(super) fn key(&self) -> &Arc<[u8]> {
-        &self.key
+    /// Returns the key for the loader: the one that its callers ask for.
+    pub(super) fn loaders_key(&self) -> Arc<[u8]> {
+        self.cache.loaders_key(&self.key)
     }
 
     /// Returns the flight of the load, or `None` if the load is not shared.
@@ -169,7 +171,7 @@ impl Leader {
         let shard = cache.shard(self.shard_index);
         let guard = LoadingGuard::enter(&self);
         let notice = self.store_failure(shard, Outcome::TimedOut, options);
-        shard.loads().add(LoadCount::TimedOut, 1);
+        cache.loads().add(LoadCount::TimedOut, 1);
         drop(guard);
         drop(self);
         drop(notice);
@@ -194,7 +196,7 @@ impl Leader {
                 let bytes = value.as_ref();
                 let is_too_large = self.cache.check_size(&self.key, bytes).is_err();
                 let result = if is_too_large {
-                    warn_too_large(&self.cache, &self.key, bytes);
+                    warn_too_large(&self.cache, &self.loaders_key(), bytes);
                     LoadResult::Oversized
                 } else {
                     LoadResult::Value(bytes, lifetime)
@@ -240,7 +242,7 @@ impl Leader {
 
     /// Counts the load, and ends the lease without a result.
     fn end_without_result(&mut self, end: End<Outcome>, counted: LoadEnd) {
-        self.shard().end_load(self.ticket.as_ref(), counted);
+        self.shard().end_load(&self.key, self.ticket.as_ref(), counted);
         self.end = Some(end);
     }
 }

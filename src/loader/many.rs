@@ -208,12 +208,13 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Call<'c, 'a, K, W> {
         let mut first: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
         for (chunk, keys) in keys.chunks(BATCH).enumerate() {
             for key in keys {
-                let target = cache.target(key.as_ref());
+                let target = cache.target(&cache.stored_key(key.as_ref()));
                 target.shard.prefetch_bucket(target.hash);
             }
             for (offset, key) in keys.iter().enumerate() {
                 let (index, key) = (chunk * BATCH + offset, key.as_ref());
-                match cache.look_up(&cache.target(key), key) {
+                let stored = &*cache.stored_key(key);
+                match cache.look_up(&cache.target(stored), stored) {
                     LookUp::Fresh(value) | LookUp::RefreshDue(value) => call.values[index] = Some(value),
                     LookUp::Negative(negative) => call.take_negative(negative)?,
                     LookUp::Nothing => match first.entry(key) {
@@ -242,7 +243,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Call<'c, 'a, K, W> {
         let pending = mem::take(&mut self.pending);
         let mut boarded = Ok(());
         for &index in &pending {
-            let key = self.keys[index].as_ref();
+            let key = &*self.cache.stored_key(self.keys[index].as_ref());
             let (turn, notice) = self.cache.take_turn_with_notice(&self.cache.target(key), key, waiter);
             match turn {
                 Turn::Answer(answer) => boarded = self.take(index, answer),
@@ -295,8 +296,7 @@ impl<'c, 'a, K: AsRef<[u8]>, W> Call<'c, 'a, K, W> {
         index: usize,
         end: Option<End<Outcome>>,
     ) -> Result<(), LoadError<E>> {
-        let key = self.keys[index].as_ref();
-        match follower_answer(&self.cache.target(key), end, Role::Follower) {
+        match follower_answer(self.cache, end, Role::Follower) {
             Some(answer) => self.take(index, answer),
             None => {
                 self.pending.push(index);

@@ -66,16 +66,17 @@ impl<F> Shared<F> {
         let mut first: HashMap<&[u8], usize, ahash::RandomState> = HashMap::default();
         for chunk in keys.chunks(BATCH) {
             for key in chunk {
-                let target = self.cache.target(key.as_ref());
+                let target = self.cache.target(&self.cache.stored_key(key.as_ref()));
                 target.shard.prefetch_bucket(target.hash);
             }
             for key in chunk {
                 let (index, key) = (found.answers.len(), key.as_ref());
-                let target = self.cache.target(key);
-                let answer = match self.look_up(&target, key) {
+                let stored = &*self.cache.stored_key(key);
+                let target = self.cache.target(stored);
+                let answer = match self.look_up(&target, stored) {
                     Cached::Fresh(value) => Some(Ok(Found::cached(value))),
                     Cached::Negative(negative) => Some(Err(negative.into())),
-                    Cached::Due(value, reason) => match self.permit(&target, key, reason) {
+                    Cached::Due(value, reason) => match self.permit(&target, stored, reason) {
                         None => Some(Ok(Found::cached(value))),
                         Some(permit) => {
                             found.jobs.push((index, Job::Refresh(value, permit)));
@@ -88,7 +89,7 @@ impl<F> Shared<F> {
                             None
                         }
                         Entry::Vacant(place) => {
-                            let failure = self.recent_failure(&target, key);
+                            let failure = self.recent_failure(&target, stored);
                             place.insert(index);
                             if failure.is_none() {
                                 found.jobs.push((index, Job::Load));
@@ -158,7 +159,8 @@ impl<F> Loader<F> {
         }
         self.load_all(keys, missing, &mut found.answers);
         for (index, value, permit) in due {
-            found.answers[index] = Some(self.refresh_permitted(keys[index].as_ref(), value, permit));
+            found.answers[index] =
+                Some(self.refresh_permitted(&self.shared.cache.stored_key(keys[index].as_ref()), value, permit));
         }
         found.results()
     }
@@ -178,7 +180,7 @@ impl<F> Loader<F> {
         while !missing.is_empty() {
             let mut waiting = Vec::new();
             for index in mem::take(&mut missing) {
-                let key = keys[index].as_ref();
+                let key = &*shared.cache.stored_key(keys[index].as_ref());
                 let target = shared.cache.target(key);
                 match shared.begin(&target, key, has_executor) {
                     Begun::Answered(answer) => answers[index] = Some(shared.or_stale(&target, key, answer)),
@@ -186,11 +188,11 @@ impl<F> Loader<F> {
                 }
             }
             for (index, flight, role) in waiting {
-                let key = keys[index].as_ref();
+                let key = &*shared.cache.stored_key(keys[index].as_ref());
                 let target = shared.cache.target(key);
                 let end = flight.wait(until);
                 has_executor &= !(role == Role::Starter && matches!(end, Some(End::Abandoned)));
-                match follower_answer(&target, end, role) {
+                match follower_answer(&shared.cache, end, role) {
                     Some(answer) => answers[index] = Some(shared.or_stale(&target, key, answer)),
                     None => missing.push(index),
                 }
@@ -244,7 +246,7 @@ impl<F> AsyncLoader<F> {
         let shared = &self.shared;
         let mut found = shared.look_up_all(keys);
         let jobs = mem::take(&mut found.jobs).into_iter().map(|(index, job)| async move {
-            let key = keys[index].as_ref();
+            let key = &*shared.cache.stored_key(keys[index].as_ref());
             let answer = match job {
                 Job::Load => shared.load_or_stale(&shared.cache.target(key), key).await,
                 Job::Refresh(value, permit) => shared.refresh_or_spawn(key, value, permit).await,

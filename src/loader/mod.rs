@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `mod.rs` | loads of one key, with the loader of the call |
 //! | `many.rs` | loads of many keys in one call, with the loader of the call |
+//! | `namespaces.rs` | the same for the keys of a namespace |
 //! | `builder.rs`, `options.rs`, `runtime.rs` | the options of a loader |
 //! | `handles.rs`, `early.rs`, `boxed.rs` | loaders: refreshes, stale values |
 //! | `threads.rs` | loaders for threads: in place, or on the executor |
@@ -46,6 +47,7 @@ mod join;
 mod leader;
 mod many;
 mod many_keys;
+mod namespaces;
 mod options;
 mod outcome;
 mod present;
@@ -151,7 +153,7 @@ impl Cache {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         if let Some(value) = self.read_value(&target, key, Misses::Ignored) {
             return Ok(value); // As fast as `get`. Negative entries are looked for only after a miss.
@@ -204,7 +206,7 @@ impl Cache {
             let loading = load();
             async { loading.await.map_err(Failure::new) }
         };
-        let key = key.as_ref();
+        let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         match self.look_up(&target, key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Ok(value),
@@ -252,13 +254,13 @@ impl Cache {
             let end = match self.take_turn(target, key, Waiter::Thread) {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
-                    let key = Arc::clone(leader.key());
+                    let key = leader.loaders_key();
                     let result = leader.run(|| Span::of_load(&key).run(|| load(&key)));
                     return leader.finish(result, options);
                 }
                 Turn::Follow(flight) => flight.wait(until),
             };
-            if let Some(answer) = follower_answer(target, end, Role::Follower) {
+            if let Some(answer) = follower_answer(self, end, Role::Follower) {
                 return answer;
             }
         }
@@ -276,13 +278,13 @@ impl Cache {
             let end = match self.take_turn(target, key, Waiter::Task) {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
-                    let span = Span::of_load(leader.key());
+                    let span = Span::of_load(&leader.loaders_key());
                     let result = run_async(&mut leader, |key| span.run_async(|| load(key))).await;
                     return leader.finish(result, &LoadOptions::DEFAULT);
                 }
                 Turn::Follow(flight) => Some(flight.follow().await),
             };
-            if let Some(answer) = follower_answer(target, end, Role::Follower) {
+            if let Some(answer) = follower_answer(self, end, Role::Follower) {
                 return answer;
             }
         }
@@ -340,19 +342,19 @@ enum Role {
 
 /// Calls and polls the loader of a leader in a task.
 async fn run_async<F: Future>(leader: &mut Leader, load: impl FnOnce(Arc<[u8]>) -> F) -> F::Output {
-    let key = Arc::clone(leader.key());
+    let key = leader.loaders_key();
     run_all_async(core::slice::from_mut(leader), |leader| leader, || load(key)).await
 }
 
 /// Returns the answer of a caller whose flight has ended, or `None` if it has to start again. An
 /// `end` of `None` means that it has waited for too long.
-fn follower_answer<E>(target: &Target<'_>, end: Option<End<Outcome>>, role: Role) -> Option<Answer<E>>
+fn follower_answer<E>(cache: &Cache, end: Option<End<Outcome>>, role: Role) -> Option<Answer<E>>
 where
     E: Send + Sync + 'static,
 {
     let answer = match end {
         None | Some(End::Landed(Outcome::TimedOut)) => {
-            target.shard.loads().add(LoadCount::TimedOut, 1);
+            cache.loads().add(LoadCount::TimedOut, 1);
             return Some(Err(LoadError::TimedOut));
         }
         Some(End::Abandoned) => return None,
@@ -360,7 +362,7 @@ where
         Some(End::Landed(outcome)) => outcome::to_answer(outcome)?,
     };
     if role == Role::Follower {
-        target.shard.loads().add(LoadCount::Followers, 1);
+        cache.loads().add(LoadCount::Followers, 1);
     }
     Some(answer)
 }

@@ -71,7 +71,7 @@ impl<F> AsyncLoader<F> {
         E: Send + Sync + 'static,
         Kind: 'static,
     {
-        self.get_found(key.as_ref()).await.map(Found::value)
+        self.get_found(&self.shared.cache.stored_key(key.as_ref())).await.map(Found::value)
     }
 
     /// Like [`get_async`](Self::get_async), but also returns where the value came from.
@@ -103,7 +103,7 @@ impl<F> AsyncLoader<F> {
         E: Send + Sync + 'static,
         Kind: 'static,
     {
-        let found = self.get_found(key.as_ref()).await?;
+        let found = self.get_found(&self.shared.cache.stored_key(key.as_ref())).await?;
         Ok((found.value, found.origin))
     }
 
@@ -182,7 +182,7 @@ impl<F> AsyncLoader<F> {
         E: Send + Sync + 'static,
         Kind: 'static,
     {
-        let key = key.as_ref();
+        let key = &*self.shared.cache.stored_key(key.as_ref());
         let (found, permit) = self.get_with_permit(key).await?;
         let refresh = permit.map(|permit| {
             let refreshing = Arc::clone(&self.shared).refresh_async(key.into(), permit, Place::Caller);
@@ -232,7 +232,7 @@ impl<F> AsyncLoader<F> {
     /// ```
     #[must_use]
     pub fn cache(&self) -> &Cache {
-        &self.shared.cache
+        self.shared.plain_cache()
     }
 }
 
@@ -307,7 +307,7 @@ impl<F> Shared<F> {
             };
             let end = wait.follow(flight).await;
             has_spawner &= !(role == Role::Starter && matches!(end, Some(End::Abandoned)));
-            if let Some(answer) = follower_answer(target, end, role) {
+            if let Some(answer) = follower_answer(&self.cache, end, role) {
                 return answer;
             }
         }
@@ -374,7 +374,7 @@ impl<F> Shared<F> {
         let mut wait = self.wait();
         self.begin_or_run(leader, Purpose::Refresh, true).await;
         let end = wait.follow(flight).await;
-        follower_answer(&self.cache.target(&key), end, Role::Starter)
+        follower_answer(&self.cache, end, Role::Starter)
     }
 }
 

@@ -73,7 +73,7 @@ impl<F> Loader<F> {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let key = key.as_ref();
+        let key = &*self.shared.cache.stored_key(key.as_ref());
         let target = self.shared.cache.target(key);
         match self.shared.look_up(&target, key) {
             Cached::Fresh(value) => Ok(value),
@@ -111,7 +111,7 @@ impl<F> Loader<F> {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let key = key.as_ref();
+        let key = &*self.shared.cache.stored_key(key.as_ref());
         let target = self.shared.cache.target(key);
         let found = self.answer(&target, key, self.shared.look_up(&target, key))?;
         Ok((found.value, found.origin))
@@ -182,7 +182,7 @@ impl<F> Loader<F> {
     /// ```
     #[must_use]
     pub fn cache(&self) -> &Cache {
-        &self.shared.cache
+        self.shared.plain_cache()
     }
 }
 
@@ -217,7 +217,7 @@ impl<F> Shared<F> {
                 Begun::Waits(flight, role) => {
                     let end = flight.wait(until);
                     has_executor &= !(role == Role::Starter && matches!(end, Some(End::Abandoned)));
-                    if let Some(answer) = follower_answer(target, end, role) {
+                    if let Some(answer) = follower_answer(&self.cache, end, role) {
                         return answer;
                     }
                 }
@@ -238,7 +238,7 @@ impl<F> Shared<F> {
             Turn::Follow(flight) => return Begun::Waits(flight, Role::Follower),
             Turn::Lead(leader) => leader,
         };
-        let span = Span::of_load(key);
+        let span = Span::of_load(&leader.loaders_key());
         let executor = self.runtime.executor.as_ref().filter(|_| has_executor && self.options.load_timeout.is_some());
         match (executor, leader.flight()) {
             (Some(executor), Some(flight)) => {
@@ -257,7 +257,7 @@ impl<F> Shared<F> {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let key = Arc::clone(leader.key());
+        let key = leader.loaders_key();
         let result = leader.run(|| span.run(|| self.run(&key)));
         leader.finish(result, &self.options)
     }
@@ -270,6 +270,7 @@ impl<F> Shared<F> {
         E: LoaderError<Kind>,
     {
         let leader = self.board_refresh(key, permit, Waiter::Thread)?;
-        Some(self.lead(leader, Span::of_refresh(key)))
+        let span = Span::of_refresh(&leader.loaders_key());
+        Some(self.lead(leader, span))
     }
 }

@@ -30,11 +30,12 @@ use crate::clock::ClockSource;
 use crate::expiry::{Lifetime, Rules};
 use crate::hash::{KeyHash, KeyHasher, StableHash};
 use crate::index::{Index, LocationBits, Table};
+use crate::namespace::Registry;
 use crate::policy::Policy;
 use crate::reclaim::{Kept, Live, Slot, WriteToken};
+use crate::removal::Notifier;
 use crate::ring::{Alignment, Draft, OwnedValue, Ring, RingShared, Stream, Value};
 use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Options, Shard, ShardConfig, TouchLog};
-use crate::stats::LoadCounts;
 use crate::units::{EntryId, Location, Stamps, Tick};
 
 /// Explores all schedules with at most `preemptions` switches away from a thread that could go on.
@@ -202,6 +203,7 @@ fn get(shard: &Shard, key: u8) -> Option<u8> {
 
 /// Returns the configuration of most shards of models. Without deadlines.
 fn config() -> ShardConfig {
+    let registry = Arc::new(Registry::new(1 << 16));
     ShardConfig {
         budget: 1 << 16,
         max_entry_bytes: 1 << 13,
@@ -214,8 +216,8 @@ fn config() -> ShardConfig {
             rules: Rules::default(),
             clock: ClockSource::System,
         },
-        listener: None,
-        loads: Arc::new(LoadCounts::new()),
+        notifier: Arc::new(Notifier::new(None, Arc::clone(&registry), 1 << 13)),
+        registry,
     }
 }
 

@@ -11,10 +11,10 @@ use crate::clock::ClockSource;
 use crate::expiry::{Rules, Wheel};
 use crate::hash::KeyHasher;
 use crate::index::{Index, MIN_BUCKETS, Table};
+use crate::namespace::{MAX_PREFIX_BYTES, Registry};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency};
 use crate::removal::Notifier;
 use crate::ring::{Alignment, Ring};
-use crate::stats::LoadCounts;
 use crate::units::{LANES, MAX_ARENA_BYTES};
 
 /// A ring has at least this many chunks, if they can be so small, and less than twice as many:
@@ -67,8 +67,8 @@ pub(crate) struct ShardConfig {
     pub(crate) max_entry_bytes: usize,
     pub(crate) shard_bits: u32,
     pub(crate) options: Options,
-    pub(crate) listener: Option<Arc<Notifier>>,
-    pub(crate) loads: Arc<LoadCounts>,
+    pub(crate) notifier: Arc<Notifier>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 impl ShardConfig {
@@ -104,7 +104,8 @@ impl ShardConfig {
     /// Returns the number of chunks that the ring needs at first, so that the largest entry fits. A
     /// growing index leaves it more: while it grows, the policy's arrays are there twice.
     fn min_chunks(&self) -> usize {
-        let largest = self.max_entry_bytes + self.options.alignment.max_overhead();
+        // A prefix comes on top only for plain keys that are escaped.
+        let largest = self.max_entry_bytes + MAX_PREFIX_BYTES + self.options.alignment.max_overhead();
         let span = largest.div_ceil(1 << self.chunk_shift());
         MIN_CHUNKS.max(MIN_LARGEST * span).max(span + MIN_OTHERS)
     }

@@ -95,6 +95,15 @@ impl Flights {
         self.leases.clear();
     }
 
+    /// Takes the flights and leases out whose keys satisfy `is_meant`.
+    pub(super) fn remove_if(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
+        self.tree.retain(|key, _| !is_meant(key));
+        if self.tree.is_empty() {
+            self.clear_tree();
+        }
+        self.leases.remove_if(is_meant);
+    }
+
     /// Takes all flights out, and gives the first leaf's memory back, which a tree keeps.
     fn clear_tree(&mut self) {
         self.tree = BTreeMap::new();

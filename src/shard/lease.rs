@@ -30,7 +30,7 @@ impl Writer<'_> {
         value: &[u8],
         lifetime: &Lifetime,
     ) -> Result<bool, NoSpace> {
-        if !self.state.flights.leases.hold(ticket) {
+        if !self.holds(ticket) {
             return Ok(false);
         }
         // This ends the lease, and all others of the key.
@@ -38,9 +38,15 @@ impl Writer<'_> {
         Ok(true)
     }
 
+    /// Returns `true` if no write to the key, and no invalidation of its namespace, has come since
+    /// the lease began.
+    fn holds(&self, ticket: &LeaseTicket) -> bool {
+        self.state.flights.leases.hold(ticket) && !self.shard.registry.is_outdated(&ticket.key)
+    }
+
     /// Removes what is older than a value that is too large, if the lease has not ended.
     pub(crate) fn refuse_leased(&mut self, hash: KeyHash, ticket: &LeaseTicket) {
-        if self.state.flights.leases.hold(ticket) {
+        if self.holds(ticket) {
             self.remove_older(hash, &ticket.key);
         }
     }

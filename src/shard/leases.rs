@@ -95,6 +95,14 @@ impl Leases {
         }
     }
 
+    /// Ends the leases of the keys that satisfy `is_meant`.
+    pub(super) fn remove_if(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
+        self.tree.retain(|key, _| !is_meant(key));
+        if self.tree.is_empty() {
+            self.clear();
+        }
+    }
+
     /// Ends all leases, and gives the first leaf's memory back, which a tree keeps.
     pub(super) fn clear(&mut self) {
         self.tree = BTreeMap::new();

@@ -122,7 +122,7 @@ impl Writer<'_> {
                 Boarding::Negative(Negative::from_value(self.ring().entry(live).value))
             }
             _ if can_be_stored => self.board_flight(key, waiter),
-            _ => self.no_room(),
+            _ => self.no_room(key),
         }
     }
 
@@ -135,11 +135,11 @@ impl Writer<'_> {
                 self.take_seat(&flight).then_some(Boarding::Follow(flight))
             }
         };
-        boarding.unwrap_or_else(|| self.no_room())
+        boarding.unwrap_or_else(|| self.no_room(key))
     }
 
-    fn no_room(&mut self) -> Boarding {
-        self.shard.loads.add(LoadCount::Unshared, 1);
+    fn no_room(&mut self, key: &[u8]) -> Boarding {
+        self.shard.loads_of(key).add(LoadCount::Unshared, 1);
         Boarding::NoRoom
     }
 
@@ -169,6 +169,17 @@ impl Writer<'_> {
         account.note_flight(bytes);
         self.update_capacity(); // The ring may have given up a chunk.
         true
+    }
+
+    /// Takes `bytes` for a namespace, which keeps them. Returns `false` if the ring cannot spare
+    /// them.
+    pub(crate) fn take_for_namespace(&mut self, bytes: usize) -> bool {
+        let is_taken = self.take_from_ring(bytes, MIN_CHUNKS);
+        if is_taken {
+            self.shard.account.note_flight(bytes);
+            self.update_capacity();
+        }
+        is_taken
     }
 
     /// Gives a seat to one more task that follows. Returns `false` if there is no memory.
@@ -222,7 +233,7 @@ impl Writer<'_> {
             return None;
         }
         let ticket = self.begin_flight(key, waiter)?;
-        self.shard.loads.add(LoadCount::Refreshes, 1);
+        self.shard.loads_of(key).add(LoadCount::Refreshes, 1);
         Some(ticket)
     }
 
@@ -241,14 +252,17 @@ impl Writer<'_> {
         result: LoadResult<'_>,
         end: LoadEnd,
     ) -> Option<OwnedValue> {
-        let held = if self.state.flights.end_lease(ticket) {
+        // A load that began before its namespace was invalidated is older than that.
+        let may_store = self.state.flights.end_lease(ticket) && !self.shard.registry.is_outdated(&ticket.key);
+        let loads = self.shard.loads_of(&ticket.key);
+        let held = if may_store {
             self.store_result(hash, &ticket.key, result)
         } else {
-            self.shard.loads.add(LoadCount::Refused, u64::from(!matches!(result, LoadResult::Failed(None))));
+            loads.add(LoadCount::Refused, u64::from(!matches!(result, LoadResult::Failed(None))));
             None
         };
         // Last: if a policy panics, the leader counts a failure.
-        self.shard.loads.note(end);
+        loads.note(end);
         held
     }
 
@@ -262,7 +276,7 @@ impl Writer<'_> {
                 self.remove_present(present, RemovalCause::Replaced);
             }
         }
-        self.shard.loads.note(end);
+        self.shard.loads_of(key).note(end);
     }
 
     fn store_result(&mut self, hash: KeyHash, key: &[u8], result: LoadResult<'_>) -> Option<OwnedValue> {
@@ -298,15 +312,16 @@ impl Writer<'_> {
 }
 
 impl Shard {
-    pub(crate) fn loads(&self) -> &LoadCounts {
-        &self.loads
+    /// Returns the counters of loads for a key.
+    fn loads_of(&self, key: &[u8]) -> &LoadCounts {
+        self.registry.loads_of(key)
     }
 
     /// Counts a load that brings no result, and ends its lease. That comes before its followers
     /// hear of it, as they would board it again. Runs no user code, as it may be called while one
     /// panics.
-    pub(crate) fn end_load(&self, ticket: Option<&Ticket>, counted: LoadEnd) {
-        self.loads.note(counted);
+    pub(crate) fn end_load(&self, key: &[u8], ticket: Option<&Ticket>, counted: LoadEnd) {
+        self.loads_of(key).note(counted);
         if let Some(ticket) = ticket {
             self.state.lock().flights.end_lease(ticket);
         }

@@ -11,6 +11,7 @@
 //!               Cleaner               cleaner.rs       how full the ring is, what is emptied
 //!               Deadlines             deadlines.rs     timing wheel
 //!               Flights               flights.rs       loads in progress
+//!               Sweep                 sweep.rs         where the search for outdated entries is
 //!             Writer                  writer.rs        makes them work together: see its list
 //! ```
 //!
@@ -64,6 +65,7 @@ mod read;
 mod remove;
 mod runs;
 mod space;
+mod sweep;
 mod touch;
 mod walk;
 mod write;
@@ -90,6 +92,7 @@ pub(crate) use misses::MissLog;
 pub(crate) use notice::Notice;
 use prefetch::PolicyHint;
 pub(crate) use read::{Access, Visit};
+use sweep::Sweep;
 pub(crate) use touch::TouchLog;
 pub(crate) use walk::WalkedEntry;
 pub(crate) use write::{Condition, Stored};
@@ -97,11 +100,12 @@ pub(crate) use writer::Writer;
 
 use crate::expiry::{Rules, ShardTime};
 use crate::index::{LocationBits, MIN_BUCKETS, Table, TableHint};
+use crate::namespace::Registry;
 use crate::prefetch::LINE;
 use crate::reclaim::Kept;
 use crate::removal::Notifier;
 use crate::ring::Ring;
-use crate::stats::{LoadCounts, Memory, Stats, WriteCounts};
+use crate::stats::{Memory, Stats, WriteCounts};
 use crate::sync::Mutex;
 
 /// Why a shard could not be made.
@@ -126,8 +130,8 @@ pub(crate) struct Shard {
     overhead: usize,
     time: ShardTime,
     pub(crate) rules: Rules,
-    listener: Option<Arc<Notifier>>,
-    loads: Arc<LoadCounts>,
+    notifier: Arc<Notifier>,
+    registry: Arc<Registry>,
     state: CachePadded<Mutex<State>>,
 }
 
@@ -161,6 +165,7 @@ pub(crate) struct State {
     evictor: Evictor,
     deadlines: Deadlines,
     flights: Flights,
+    sweep: Sweep,
 }
 
 impl State {
@@ -233,6 +238,7 @@ impl Shard {
             evictor: Evictor::new(policy, Arc::clone(&config.options.factory)),
             deadlines: Deadlines::new(),
             flights: Flights::default(),
+            sweep: Sweep::default(),
         };
         state.update_capacity(&account);
         Ok(Self {
@@ -245,8 +251,8 @@ impl Shard {
             overhead: config.overhead(logs),
             time: ShardTime::new(config.options.clock.clone()),
             rules: config.options.rules.clone(),
-            listener: config.listener.clone(),
-            loads: Arc::clone(&config.loads),
+            notifier: Arc::clone(&config.notifier),
+            registry: Arc::clone(&config.registry),
             state: CachePadded(Mutex::new(state)),
         })
     }

@@ -6,6 +6,7 @@ use super::expire::Presence;
 use super::touch::TouchLog;
 use super::writer::Writer;
 use crate::hash::KeyHash;
+use crate::namespace::WriteCount;
 use crate::removal::RemovalCause;
 use crate::ring::Draft;
 use crate::units::EntryId;
@@ -48,6 +49,11 @@ impl Writer<'_> {
         self.state.flights.clear();
     }
 
+    /// Detaches the flights of the keys that satisfy `is_meant`.
+    pub(crate) fn detach_flights_of(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
+        self.state.flights.remove_if(is_meant);
+    }
+
     /// Removes the entry that is present, if one is. Its touches have been drained.
     pub(super) fn remove_present(&mut self, present: Presence, cause: RemovalCause) {
         if let Some(id) = present.id() {
@@ -57,6 +63,10 @@ impl Writer<'_> {
 
     /// Removes an entry whose touches have been drained.
     pub(super) fn remove_resident(&mut self, id: EntryId, cause: RemovalCause) {
+        self.count_departure(
+            id,
+            if cause == RemovalCause::Expired { WriteCount::Expirations } else { WriteCount::Removals },
+        );
         self.forget(id);
         self.unlink(id, None, cause);
         match cause {
@@ -79,10 +89,22 @@ impl Writer<'_> {
         self.state.entries.unlink(id, hash);
     }
 
+    /// Counts an entry of a namespace that is about to leave.
+    #[inline]
+    pub(super) fn count_departure(&self, id: EntryId, count: WriteCount) {
+        if !self.shard.registry.is_empty() {
+            if let Some(live) = self.state.entries.live(id) {
+                self.shard.registry.count(self.ring().entry(live).key, count);
+            }
+        }
+    }
+
     /// Notes an entry for the listener that the policy evicted before it was published.
     #[inline]
     pub(super) fn note_removal(&mut self, draft: &Draft<'_>) {
-        if self.shard.listener.is_some() && !draft.stamps.present().is_negative() {
+        self.shard.registry.count(draft.key, WriteCount::Evictions);
+        let is_noted = self.shard.notifier.is_active() && self.shard.notifier.wants(draft.key);
+        if is_noted && !draft.stamps.present().is_negative() {
             self.removals.get_or_insert_default().push(draft.key, draft.value, RemovalCause::Evicted);
         }
     }
@@ -90,11 +112,11 @@ impl Writer<'_> {
     /// Notes an entry for the listener that is about to be unlinked or replaced.
     #[inline]
     pub(super) fn note_removal_of(&mut self, id: EntryId, cause: RemovalCause) {
-        if self.shard.listener.is_some() && self.rewritten != Some(id) {
+        if self.shard.notifier.is_active() && self.rewritten != Some(id) {
             if let Some(live) = self.state.entries.live(id) {
                 let (entry, stamps) = self.state.entries.ring().arena().entry_with_stamps(live);
                 // There never was a value under the key of a negative entry.
-                if !stamps.set.is_negative() {
+                if !stamps.set.is_negative() && self.shard.notifier.wants(entry.key) {
                     self.removals.get_or_insert_default().push(entry.key, entry.value, cause);
                 }
             }

@@ -17,6 +17,7 @@ use super::writer::Writer;
 use super::{MIN_CHUNKS, State};
 #[cfg(all(test, bytecache_loom))]
 use crate::hash::KeyHash;
+use crate::namespace::WriteCount;
 use crate::reclaim;
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Layout, Ring, Stream, Window};
@@ -64,6 +65,7 @@ impl Writer<'_> {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         match evictor.choose(pending, entries) {
             Victim::Entry(id, hash) => {
+                self.count_departure(id, WriteCount::Evictions);
                 self.unlink(id, hash, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
                 Evicted::Entry
@@ -79,6 +81,7 @@ impl Writer<'_> {
     /// Evicts the entry at a location that is not marked dead.
     pub(super) fn evict_at(&mut self, location: Location) {
         if let Some(id) = self.state.entries.id_at(location) {
+            self.count_departure(id, WriteCount::Evictions);
             self.forget(id);
             self.unlink(id, None, RemovalCause::Evicted);
             self.state.counts.evictions += 1;

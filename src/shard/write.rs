@@ -16,6 +16,7 @@ use super::space::NoSpace;
 use super::writer::Writer;
 use crate::expiry::{Lifetime, Schedule};
 use crate::hash::KeyHash;
+use crate::namespace::WriteCount;
 use crate::reclaim::Live;
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Layout, OwnedValue};
@@ -158,7 +159,7 @@ impl Writer<'_> {
 
     /// Returns `true` if a listener of this thread stores while too many entries wait for theirs.
     pub(super) fn refuses_stores(&self) -> bool {
-        self.shard.listener.as_ref().is_some_and(|notifier| notifier.refuses_stores())
+        self.shard.notifier.refuses_stores()
     }
 
     /// Returns `true` if a store under `condition` would not be done, whatever space there is.
@@ -169,6 +170,7 @@ impl Writer<'_> {
     /// Counts a write for which no space was found, and removes what is older.
     pub(super) fn reject(&mut self, hash: KeyHash, key: &[u8]) -> NoSpace {
         self.state.counts.rejected_no_space += 1;
+        self.shard.registry.count(key, WriteCount::NoSpace);
         self.remove_older(hash, key);
         NoSpace
     }
@@ -229,18 +231,20 @@ impl Writer<'_> {
         self.evict_down_to_fit(charge);
         if !self.state.pending.has_newcomer() {
             // The policy has refused it.
-            self.state.counts.inserts += 1;
+            self.count_insert(draft);
             self.note_removal(draft);
             return Ok(());
         }
         let Some(location) = self.write_entry(&layout, draft) else {
-            let State { evictor, pending, counts, .. } = &mut *self.state;
+            let State { evictor, pending, .. } = &mut *self.state;
             if !evictor.undo_insert(pending) {
-                counts.inserts += 1; // The policy evicted it while space was made.
+                // The policy evicted it while space was made.
+                self.count_insert(draft);
+                self.shard.registry.count(draft.key, WriteCount::Evictions);
             }
             return Err(NoSpace);
         };
-        self.state.counts.inserts += 1;
+        self.count_insert(draft);
         if self.state.pending.end_insert() {
             self.state.counts.inserted_bytes += charge as u64;
             self.state.entries.publish(id, hash, location);
@@ -250,6 +254,12 @@ impl Writer<'_> {
             self.note_removal(draft);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn count_insert(&mut self, draft: &Draft<'_>) {
+        self.state.counts.inserts += 1;
+        self.shard.registry.count(draft.key, WriteCount::Inserts);
     }
 
     fn update(&mut self, id: EntryId, entry: &NewEntry<'_>) -> Result<Stored, NoSpace> {
@@ -278,6 +288,7 @@ impl Writer<'_> {
                     self.state.entries.replace(id, before, location);
                 }
                 self.state.counts.updates += 1;
+                self.shard.registry.count(entry.draft.key, WriteCount::Updates);
                 self.file(id, entry.removal);
                 Ok(Stored::Updated)
             }

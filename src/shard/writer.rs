@@ -14,6 +14,7 @@
 //!   change.rs     store and remove what depends on the present value
 //!   lifetimes.rs  change a deadline        load.rs  loads in progress        walk.rs  all entries
 //!   lease.rs      leases of callers that load by themselves
+//!   sweep.rs      remove outdated entries of namespaces
 //! ```
 //!
 //! # Invariants
@@ -97,7 +98,7 @@ impl Shard {
         let result = work(&mut writer);
         writer.has_finished = true;
         let removals = writer.removals.take();
-        (result, Notice::new(self.listener.as_ref(), removals))
+        (result, Notice::new(self.notifier.is_active().then_some(&self.notifier), removals))
     }
 }
 
@@ -164,6 +165,7 @@ impl Writer<'_> {
     pub(crate) fn maintain(&mut self) {
         self.drain_touches();
         self.expire_due(STEPS_OF_MAINTENANCE);
+        self.sweep();
         self.ring_mut().reclaim();
         self.account_for_policy();
         let chunk = self.ring().chunk_bytes();

@@ -1,0 +1,265 @@
+//! Stored keys: plain keys, and keys with the prefix of a namespace.
+//!
+//! The bytes of the mark never occur in UTF-8, and are not the start of small numbers. So plain
+//! keys that have to be escaped are rare. They work like all others, and take three bytes more.
+//!
+//! A prefix is kept as a word: the bytes after the mark, in little-endian order. The two lowest
+//! bits of the second byte give the length of the generation.
+
+use core::ops::Deref;
+
+/// The start of all stored keys that are not plain keys as they are.
+const MARK: [u8; 2] = [0xfd, 0xc1];
+/// The start of the stored key of a plain key that begins with the mark.
+const ESCAPE: [u8; 3] = [MARK[0], MARK[1], 0];
+/// The bytes of a generation, by the two bits that give its length.
+const GENERATION_BYTES: [u8; 4] = [1, 2, 4, 7];
+
+/// The longest prefix of a namespace, in bytes. Limits count as much for each key of a namespace,
+/// so that they do not depend on its generation.
+pub(crate) const MAX_PREFIX_BYTES: usize = MARK.len() + 8;
+
+/// The prefix of the keys of a namespace in one of its generations, without the mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix(u64);
+
+impl Prefix {
+    /// Returns the prefix of a slot, which is not 0, in a generation.
+    pub(super) fn new(slot: u8, generation: u64) -> Self {
+        debug_assert_ne!(slot, 0, "slot 0 is the escape");
+        let fits = |&index: &u64| generation >> (8 * u64::from(GENERATION_BYTES[index as usize]) - 2) == 0;
+        let length = (0..3).find(fits).unwrap_or(3);
+        Self(u64::from(slot) | (generation << 2 | length) << 8)
+    }
+
+    /// Returns the prefix with these bits, which [`bits`](Self::bits) has returned.
+    #[inline]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Returns the prefix as a word.
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the number of invalidations that the prefix counts.
+    pub(super) fn generation(self) -> u64 {
+        self.0 >> 10
+    }
+
+    /// Returns the length of the prefix in bytes, with the mark.
+    #[inline]
+    fn bytes(self) -> usize {
+        MARK.len() + 1 + usize::from(GENERATION_BYTES[(self.0 >> 8 & 3) as usize])
+    }
+}
+
+/// Returns `true` if a stored key has a mark. Plain keys that begin with it have to be escaped.
+#[inline(always)]
+pub(crate) fn is_marked(key: &[u8]) -> bool {
+    key.starts_with(&MARK)
+}
+
+/// The meaning of a stored key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin<'a> {
+    /// It stands for this plain key.
+    Plain(&'a [u8]),
+    /// It stands for a key of the namespace in this slot, in some generation.
+    Scoped { slot: u8, prefix: Prefix, key: &'a [u8] },
+}
+
+/// Returns the meaning of a stored key.
+#[inline]
+pub(crate) fn origin(stored: &[u8]) -> Origin<'_> {
+    if is_marked(stored) { marked_origin(stored) } else { Origin::Plain(stored) }
+}
+
+fn marked_origin(stored: &[u8]) -> Origin<'_> {
+    match stored[MARK.len()..] {
+        [slot, second, ..] if slot != 0 => {
+            let bytes = 1 + usize::from(GENERATION_BYTES[usize::from(second & 3)]);
+            let Some((prefix, key)) = stored[MARK.len()..].split_at_checked(bytes) else {
+                return Origin::Plain(stored); // Not by invariant 1.
+            };
+            let mut word = [0; 8];
+            word[..bytes].copy_from_slice(prefix);
+            Origin::Scoped { slot, prefix: Prefix(u64::from_le_bytes(word)), key }
+        }
+        _ => Origin::Plain(stored.strip_prefix(&ESCAPE).unwrap_or(stored)),
+    }
+}
+
+/// Returns the length that counts towards the limits of keys and entries: that of a plain key, or
+/// that of a key of a namespace together with the longest prefix.
+#[inline]
+pub(crate) fn counted_key_bytes(stored: &[u8]) -> usize {
+    match origin(stored) {
+        Origin::Plain(key) => key.len(),
+        Origin::Scoped { key, .. } => key.len() + MAX_PREFIX_BYTES,
+    }
+}
+
+/// A key as it is stored.
+pub(crate) enum StoredKey<'a> {
+    /// A plain key without the mark: as it is.
+    Same(&'a [u8]),
+    Built(KeyBuffer),
+}
+
+impl<'a> StoredKey<'a> {
+    /// Returns the stored key of a plain key.
+    #[inline(always)]
+    pub(crate) fn plain(key: &'a [u8]) -> Self {
+        if is_marked(key) { Self::escaped(key) } else { Self::Same(key) }
+    }
+
+    #[cold]
+    fn escaped(key: &[u8]) -> Self {
+        let mut buffer = KeyBuffer::default();
+        buffer.push(&ESCAPE);
+        buffer.push(key);
+        Self::Built(buffer)
+    }
+
+    /// Returns the stored key of a key of a namespace.
+    #[inline]
+    pub(crate) fn scoped(prefix: Prefix, key: &[u8]) -> Self {
+        let mut buffer = KeyBuffer::starting_with(prefix);
+        buffer.push(key);
+        Self::Built(buffer)
+    }
+}
+
+impl Deref for StoredKey<'_> {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Same(key) => key,
+            Self::Built(buffer) => buffer.as_bytes(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for StoredKey<'_> {
+    #[inline(always)]
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// Bytes up to which a key is built without an allocation.
+const SHORT_BYTES: usize = 64;
+
+/// The bytes of a key that is being built. Short keys need no allocation.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyBuffer {
+    short: [u8; SHORT_BYTES],
+    len: usize,
+    /// All bytes, if they are more than `short` takes.
+    long: Vec<u8>,
+}
+
+impl Default for KeyBuffer {
+    #[inline]
+    fn default() -> Self {
+        Self { short: [0; SHORT_BYTES], len: 0, long: Vec::new() }
+    }
+}
+
+impl KeyBuffer {
+    /// Creates a buffer that begins with the prefix of a namespace.
+    #[inline]
+    pub(crate) fn starting_with(prefix: Prefix) -> Self {
+        let mut buffer = Self::default();
+        buffer.short[..MARK.len()].copy_from_slice(&MARK);
+        buffer.short[MARK.len()..MAX_PREFIX_BYTES].copy_from_slice(&prefix.0.to_le_bytes());
+        buffer.len = prefix.bytes(); // The next bytes overwrite those beyond the prefix.
+        buffer
+    }
+
+    /// Appends bytes.
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        match self.short.get_mut(self.len..end) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.len = end;
+            }
+            None => self.push_long(bytes),
+        }
+    }
+
+    #[cold]
+    fn push_long(&mut self, bytes: &[u8]) {
+        if self.long.is_empty() {
+            self.long.reserve(self.len + bytes.len());
+            self.long.extend_from_slice(&self.short[..self.len]);
+        }
+        self.long.extend_from_slice(bytes);
+        self.len = self.long.len(); // Beyond `short`, so further bytes come here, too.
+    }
+
+    /// Returns the bytes.
+    #[inline]
+    #[must_use]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.short.get(..self.len).unwrap_or(&self.long)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_grows_with_its_generation_and_is_read_back() {
+        for (generation, bytes) in [
+            (0, 4),
+            (63, 4),
+            (64, 5),
+            ((1 << 14) - 1, 5),
+            (1 << 14, 7),
+            ((1 << 30) - 1, 7),
+            (1 << 30, 10),
+            ((1 << 54) - 1, MAX_PREFIX_BYTES),
+        ] {
+            let prefix = Prefix::new(7, generation);
+            assert_eq!((prefix.bytes(), prefix.generation()), (bytes, generation));
+            for key in [&b""[..], b"key", &MARK, &[0; 200]] {
+                let stored = StoredKey::scoped(prefix, key);
+                assert_eq!(stored.len(), bytes + key.len());
+                assert_eq!(origin(&stored), Origin::Scoped { slot: 7, prefix, key });
+                assert_eq!(counted_key_bytes(&stored), key.len() + MAX_PREFIX_BYTES);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_keys_are_stored_as_they_are_unless_they_begin_with_the_mark() {
+        let stored_of_another = StoredKey::scoped(Prefix::new(1, 0), b"key").to_vec();
+        for key in [&b""[..], &MARK[..1], &MARK, &ESCAPE, &stored_of_another, b"key"] {
+            let stored = StoredKey::plain(key);
+            assert_eq!(origin(&stored), Origin::Plain(key));
+            assert_eq!(matches!(stored, StoredKey::Same(_)), !key.starts_with(&MARK));
+            assert_eq!(counted_key_bytes(&stored), key.len());
+        }
+        assert_ne!(*StoredKey::plain(&stored_of_another), *stored_of_another);
+    }
+
+    #[test]
+    fn a_buffer_takes_keys_of_all_lengths_in_any_pieces() {
+        for lengths in [[0, 0, 0], [64, 0, 1], [63, 1, 1], [63, 2, 0], [1, 70, 3], [65, 1, 1], [0, 64, 64]] {
+            let (mut buffer, mut expected) = (KeyBuffer::default(), Vec::new());
+            for (piece, length) in (1_u8..).zip(lengths) {
+                buffer.push(&vec![piece; length]);
+                expected.extend(vec![piece; length]);
+            }
+            assert_eq!(buffer.as_bytes(), expected, "{lengths:?}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Opening namespaces: the same name is the same namespace, limits, and memory.
+
+use bytecache::testing::Inspect;
+use bytecache::{BuildError, Cache};
+
+#[test]
+fn the_same_name_and_version_is_the_same_namespace() {
+    let cache = Cache::new(1 << 20).unwrap();
+    let open = |version| cache.namespace("users").version(version).build().unwrap();
+    let (first, again, other) = (open(1), open(1), open(2));
+    first.insert("key", "value").unwrap();
+    assert!(again.contains_key("key") && !other.contains_key("key"));
+    again.invalidate_all();
+    assert!(!first.contains_key("key"));
+}
+
+#[test]
+fn a_name_beyond_the_limit_is_an_error_and_names_that_exist_open_still() {
+    let cache = Cache::new(1 << 20).unwrap();
+    let open = |number: usize| cache.namespace(format!("name {number}")).build();
+    let spaces: Vec<_> = (0..128).map(|number| open(number).unwrap()).collect();
+    assert_eq!(open(128).unwrap_err(), BuildError::TooManyNamespaces { max: 128 });
+    for (number, space) in spaces.iter().enumerate() {
+        space.insert("key", number.to_le_bytes()).unwrap();
+    }
+    for number in 0..128 {
+        assert_eq!(open(number).unwrap().get("key").unwrap(), number.to_le_bytes());
+    }
+    cache.validate();
+}
+
+#[test]
+fn a_name_has_at_most_255_bytes() {
+    let cache = Cache::new(1 << 20).unwrap();
+    assert!(cache.namespace("n".repeat(255)).build().is_ok());
+    let error = cache.namespace("n".repeat(256)).build().unwrap_err();
+    assert_eq!(error, BuildError::NamespaceName { bytes: 256, max: 255 });
+    assert!(cache.namespace("").build().is_ok());
+}
+
+#[test]
+fn namespaces_are_part_of_the_memory_and_the_limit_holds_when_all_are_open() {
+    for max_bytes in [64 << 10, 1 << 20, 3 << 20] {
+        let cache = Cache::builder().max_bytes(max_bytes).build().unwrap();
+        for key in 0..20_000_u32 {
+            cache.insert(key.to_le_bytes(), [0; 100]).unwrap();
+        }
+        let before = cache.memory();
+        let mut opened = 0;
+        let end = (0..).find_map(|version| {
+            let error = cache.namespace("n".repeat(255)).version(version).build().err();
+            opened += usize::from(error.is_none());
+            error
+        });
+        assert_eq!(end, Some(BuildError::TooManyNamespaces { max: (max_bytes >> 13).min(255) }));
+        let after = cache.memory();
+        assert!(after.flights - before.flights > opened * 700, "{} for {opened}", after.flights);
+        assert!(after.flights < max_bytes / 6, "{}", after.flights);
+        assert!(after.allocated <= max_bytes);
+        cache.validate();
+    }
+}
+
+#[test]
+fn all_versions_open_in_each_thread_at_once_are_opened_once() {
+    let cache = Cache::new(1 << 20).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for version in 0..16 {
+                    let space = cache.namespace("users").version(version).build().unwrap();
+                    let _ = space.increment("opened", 1, bytecache::Lifetime::new()).unwrap();
+                }
+            });
+        }
+    });
+    for version in 0..16 {
+        let space = cache.namespace("users").version(version).build().unwrap();
+        assert_eq!(space.increment("opened", 0, bytecache::Lifetime::new()).unwrap(), 8);
+    }
+}
