@@ -10,7 +10,9 @@
 //! conventions of Prometheus: a prefix, base units, and `_total` for counters. Ratios that can be
 //! computed from counters, such as that of hits, are left to queries.
 //!
-//! Each metric has the label `cache`. So a dashboard can add caches up.
+//! Each metric has the label `cache`. So a dashboard can add caches up. Counters that namespaces
+//! keep have samples with the label `namespace` as well, one for each name. They are parts of the
+//! sample without that label, which counts the whole cache.
 
 #[cfg(feature = "metrics")]
 mod facade;
@@ -28,93 +30,108 @@ use crate::stats::{LoadTimes, Memory, Stats};
 /// The label of each metric: the name of the cache.
 const CACHE: &str = "cache";
 
+/// The second label of metrics of a namespace: its name.
+const NAMESPACE: &str = "namespace";
+
 /// The numbers of a cache, read one after the other.
 struct Snapshot {
     stats: Stats,
     memory: Memory,
     entries: usize,
+    /// The names of namespaces, and their counters.
+    namespaces: Vec<(String, Stats)>,
 }
 
 impl Snapshot {
     fn of(cache: &Cache) -> Self {
-        Self { stats: cache.stats(), memory: cache.memory(), entries: cache.len() }
+        let (stats, memory, entries) = (cache.stats(), cache.memory(), cache.len());
+        Self { stats, memory, entries, namespaces: cache.stats_by_name() }
     }
 }
 
-/// A metric: its name with unit and suffix, its description, and its value.
-struct Metric<V> {
+/// A metric: its name with unit and suffix, its description, and its value. It is read from a
+/// snapshot of a cache, or from the statistics of a cache or a namespace.
+struct Metric<V, From = Snapshot> {
     name: &'static str,
     help: &'static str,
-    read: fn(&Snapshot) -> V,
+    read: fn(&From) -> V,
 }
 
-impl<V> Metric<V> {
+impl<V, From> Metric<V, From> {
     fn is_in_bytes(&self) -> bool {
         self.name.trim_end_matches("_total").ends_with("_bytes")
     }
 }
 
 /// A histogram of the times of loads. The upper bound of a class is not part of it.
-const LOAD_TIMES: Metric<LoadTimes> = Metric {
+const LOAD_TIMES: Metric<LoadTimes, Stats> = Metric {
     name: "bytecache_load_duration_seconds",
     help: "The times that loads took",
-    read: |snapshot| snapshot.stats.load_times,
+    read: |stats| stats.load_times,
 };
 
 /// Defines a table of metrics.
 macro_rules! metrics {
-    ($($table:ident: $value:ty { $($name:literal $help:literal $read:expr;)* })*) => {$(
-        const $table: &[Metric<$value>] = &[$(Metric { name: $name, help: $help, read: $read },)*];
+    ($($table:ident: $value:ty, $from:ty { $($name:literal $help:literal $read:expr;)* })*) => {$(
+        const $table: &[Metric<$value, $from>] = &[$(Metric { name: $name, help: $help, read: $read },)*];
     )*};
 }
 
 metrics! {
-    COUNTERS: u64 {
-        "bytecache_hits_total" "Reads that found their key" |of| of.stats.hits;
-        "bytecache_misses_total" "Reads that did not find their key" |of| of.stats.misses;
-        "bytecache_stale_hits_total" "Reads of an entry past its deadline" |of| of.stats.stale_hits;
+    COUNTERS: u64, Stats {
+        "bytecache_hits_total" "Reads that found their key" |of| of.hits;
+        "bytecache_misses_total" "Reads that did not find their key" |of| of.misses;
+        "bytecache_stale_hits_total" "Reads of an entry past its deadline" |of| of.stale_hits;
         "bytecache_negative_hits_total"
             "Reads that were answered by an earlier load, which had found no value or failed"
-            |of| of.stats.negative_hits;
-        "bytecache_inserts_total" "Entries stored under a key that had no entry" |of| of.stats.inserts;
-        "bytecache_updates_total" "Entries stored in place of another one" |of| of.stats.updates;
-        "bytecache_removals_total" "Entries that a caller removed" |of| of.stats.removals;
-        "bytecache_evictions_total" "Entries that were evicted" |of| of.stats.evictions;
-        "bytecache_expirations_total" "Entries that were removed after their deadline" |of| of.stats.expirations;
-        "bytecache_loads_total" "Loads that ended" |of| of.stats.loads;
-        "bytecache_load_failures_total" "Loads that returned an error or panicked" |of| of.stats.load_failures;
-        "bytecache_loads_not_found_total" "Loads that found no value" |of| of.stats.loads_not_found;
-        "bytecache_load_cancellations_total" "Loads that were given up" |of| of.stats.load_cancellations;
+            |of| of.negative_hits;
+        "bytecache_inserts_total" "Entries stored under a key that had no entry" |of| of.inserts;
+        "bytecache_updates_total" "Entries stored in place of another one" |of| of.updates;
+        "bytecache_removals_total" "Entries that a caller removed" |of| of.removals;
+        "bytecache_evictions_total" "Entries that were evicted" |of| of.evictions;
+        "bytecache_expirations_total" "Entries that were removed after their deadline" |of| of.expirations;
+        "bytecache_loads_total" "Loads that ended" |of| of.loads;
+        "bytecache_load_failures_total" "Loads that returned an error or panicked" |of| of.load_failures;
+        "bytecache_loads_not_found_total" "Loads that found no value" |of| of.loads_not_found;
+        "bytecache_load_cancellations_total" "Loads that were given up" |of| of.load_cancellations;
         "bytecache_discarded_loads_total"
             "Loads whose result was not stored because the key had changed meanwhile"
-            |of| of.stats.discarded_loads;
-        "bytecache_refreshes_total" "Loads of keys that had an entry" |of| of.stats.refreshes;
-        "bytecache_followers_total" "Calls that got the result of another call's load" |of| of.stats.followers;
+            |of| of.discarded_loads;
+        "bytecache_refreshes_total" "Loads of keys that had an entry" |of| of.refreshes;
+        "bytecache_followers_total" "Calls that got the result of another call's load" |of| of.followers;
         "bytecache_load_timeouts_total"
             "Calls that waited too long for the load of another call"
-            |of| of.stats.load_timeouts;
-        "bytecache_unshared_loads_total" "Loads that were not shared for lack of memory" |of| of.stats.unshared_loads;
-        "bytecache_listener_panics_total" "Calls of the removal listener that panicked" |of| of.stats.listener_panics;
+            |of| of.load_timeouts;
+        "bytecache_unshared_loads_total" "Loads that were not shared for lack of memory" |of| of.unshared_loads;
         "bytecache_rejected_key_too_long_total"
             "Values that were not stored because their key is too long"
-            |of| of.stats.rejected_key_too_long;
+            |of| of.rejected_key_too_long;
         "bytecache_rejected_too_large_total"
             "Values that were not stored because they are too large"
-            |of| of.stats.rejected_too_large;
+            |of| of.rejected_too_large;
         "bytecache_rejected_no_space_total"
             "Values that were not stored because readers and values held the space"
-            |of| of.stats.rejected_no_space;
-        "bytecache_inserted_bytes_total" "Bytes of all stored entries" |of| of.stats.inserted_bytes;
-        "bytecache_relocated_bytes_total" "Bytes of entries that were relocated" |of| of.stats.relocated_bytes;
+            |of| of.rejected_no_space;
         "bytecache_dropped_touches_total"
             "Reads that the eviction policy did not learn of"
-            |of| of.stats.dropped_touches;
+            |of| of.dropped_touches;
         "bytecache_copied_values_total"
             "Values that were copies, because too many chunks were pinned"
-            |of| of.stats.copied_values;
-        "bytecache_index_growths_total" "Replacements of an index by a larger one" |of| of.stats.index_growths;
+            |of| of.copied_values;
+        "bytecache_invalidations_total" "Invalidations of a version of a namespace" |of| of.invalidations;
+        "bytecache_undecodable_total" "Values that did not decode, and were removed" |of| of.undecodable;
+        "bytecache_unencodable_total" "Values that did not encode, and were not stored" |of| of.unencodable;
     }
-    GAUGES: f64 {
+    CACHE_COUNTERS: u64, Snapshot {
+        "bytecache_listener_panics_total" "Calls of the removal listener that panicked" |of| of.stats.listener_panics;
+        "bytecache_inserted_bytes_total" "Bytes of all stored entries" |of| of.stats.inserted_bytes;
+        "bytecache_relocated_bytes_total" "Bytes of entries that were relocated" |of| of.stats.relocated_bytes;
+        "bytecache_index_growths_total" "Replacements of an index by a larger one" |of| of.stats.index_growths;
+        "bytecache_unknown_namespaces_total"
+            "Invalidations of names that have no namespace"
+            |of| of.stats.unknown_namespaces;
+    }
+    GAUGES: f64, Snapshot {
         "bytecache_entries" "Entries, including expired ones whose space was not taken back" |of| of.entries as f64;
         "bytecache_live_target_ratio"
             "The share of the rings that live entries may fill"

@@ -8,9 +8,9 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::{CACHE, COUNTERS, GAUGES, LOAD_TIMES, Metric, Snapshot};
+use super::{CACHE, CACHE_COUNTERS, COUNTERS, GAUGES, LOAD_TIMES, Metric, NAMESPACE, Snapshot};
 use crate::cache::{Cache, WeakCache};
-use crate::stats::LoadTimes;
+use crate::stats::{LoadTimes, Stats};
 use crate::sync::Mutex;
 
 /// A collector of `prometheus-client` that reads the statistics of caches on each scrape.
@@ -20,6 +20,11 @@ use crate::sync::Mutex;
 ///
 /// The names of the metrics begin with `bytecache_`, and have the units bytes and seconds. The
 /// times of loads are a histogram.
+///
+/// A [namespace](crate::Namespace) has the second label `namespace`, its name: for the counters that
+/// [`Namespace::stats`](crate::Namespace::stats) has, and for the times of its loads. All versions
+/// of a name are added up. A sample without that label counts the whole cache, namespaces included.
+/// So a query that adds samples up selects `namespace=""`, or the others.
 ///
 /// ```
 /// use bytecache::{Cache, PrometheusCollector};
@@ -112,24 +117,40 @@ impl Collector for PrometheusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let caches = self.read();
         let encoder = &mut encoder;
+        let count = |mut encoder: MetricEncoder<'_>, count| encoder.encode_counter::<NoLabelSet, _, f64>(&count, None);
         for counter in COUNTERS {
-            family(encoder, &caches, counter, MetricType::Counter, |mut encoder, count| {
-                encoder.encode_counter::<NoLabelSet, _, f64>(&count, None)
-            })?;
+            family(encoder, &caches, counter, MetricType::Counter, by_namespace, count)?;
         }
+        for counter in CACHE_COUNTERS {
+            family(encoder, &caches, counter, MetricType::Counter, whole, count)?;
+        }
+        let value = |mut encoder: MetricEncoder<'_>, value| encoder.encode_gauge(&value);
         for gauge in GAUGES {
-            family(encoder, &caches, gauge, MetricType::Gauge, |mut encoder, value| encoder.encode_gauge(&value))?;
+            family(encoder, &caches, gauge, MetricType::Gauge, whole, value)?;
         }
-        family(encoder, &caches, &LOAD_TIMES, MetricType::Histogram, encode_times)
+        family(encoder, &caches, &LOAD_TIMES, MetricType::Histogram, by_namespace, encode_times)
     }
 }
 
-/// Encodes a metric of all caches.
-fn family<V>(
+/// Returns the only sample of a metric that namespaces do not have: the name of a namespace, which
+/// is `None`, and its source.
+fn whole(snapshot: &Snapshot) -> Vec<(Option<&str>, &Snapshot)> {
+    vec![(None, snapshot)]
+}
+
+/// Returns the samples of a metric that namespaces have, beginning with that of the cache.
+fn by_namespace(snapshot: &Snapshot) -> Vec<(Option<&str>, &Stats)> {
+    let namespaces = snapshot.namespaces.iter().map(|(name, stats)| (Some(name.as_str()), stats));
+    core::iter::once((None, &snapshot.stats)).chain(namespaces).collect()
+}
+
+/// Encodes a metric of all caches. `samples` returns those of a cache.
+fn family<V, From>(
     encoder: &mut DescriptorEncoder<'_>,
     caches: &[(String, Snapshot)],
-    metric: &Metric<V>,
+    metric: &Metric<V, From>,
     kind: MetricType,
+    samples: fn(&Snapshot) -> Vec<(Option<&str>, &From)>,
     encode: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
 ) -> fmt::Result {
     if caches.is_empty() {
@@ -143,9 +164,14 @@ fn family<V>(
         name => (name, None),
     };
     let mut encoder = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
-    caches.iter().try_for_each(|(name, snapshot)| {
-        encode(encoder.encode_family(&[(CACHE, name.as_str())])?, (metric.read)(snapshot))
-    })
+    for (cache, snapshot) in caches {
+        for (namespace, source) in samples(snapshot) {
+            let labels = [(CACHE, cache.as_str()), (NAMESPACE, namespace.unwrap_or_default())];
+            let labels = if namespace.is_some() { &labels[..] } else { &labels[..1] };
+            encode(encoder.encode_family(&labels)?, (metric.read)(source))?;
+        }
+    }
+    Ok(())
 }
 
 fn encode_times(mut encoder: MetricEncoder<'_>, times: LoadTimes) -> fmt::Result {

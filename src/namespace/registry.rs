@@ -228,7 +228,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &open("users", 1).unwrap()));
         assert_eq!(
             registry.open("users", 2, |_, _| false).unwrap_err(),
-            NoScope::NoMemory { bytes: Scope::footprint("users", 1) }
+            NoScope::NoMemory { bytes: Scope::footprint("users", registry.stripes) }
         );
         let second = open("users", 2).unwrap();
         assert_ne!(first.prefix(), second.prefix());

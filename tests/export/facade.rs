@@ -36,6 +36,12 @@ impl Records {
         self.counters.lock().unwrap()[&key(name)].load(Ordering::Relaxed)
     }
 
+    /// Returns a counter of a namespace.
+    fn counter_in(&self, name: &'static str, namespace: &'static str) -> u64 {
+        let labels = vec![Label::new("cache", "users"), Label::new("namespace", namespace)];
+        self.counters.lock().unwrap()[&Key::from_parts(name, labels)].load(Ordering::Relaxed)
+    }
+
     fn gauge(&self, name: &'static str) -> f64 {
         f64::from_bits(self.gauges.lock().unwrap()[&key(name)].load(Ordering::Relaxed))
     }
@@ -101,4 +107,27 @@ fn each_call_sets_counters_and_records_the_loads_since_the_last_one() {
     assert_eq!(descriptions.len(), named);
     drop(cache);
     assert!(!publisher.publish());
+}
+
+#[test]
+fn a_namespace_has_its_name_as_a_label_and_its_versions_are_added_up() {
+    let records = Records::default();
+    let cache = Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap();
+    let publisher = MetricsPublisher::new("users", &cache);
+    with_local_recorder(&records, || {
+        for version in 0..2 {
+            let space = cache.namespace("space").version(version).build().unwrap();
+            space.insert("key", "value").unwrap();
+            assert!(space.get("key").is_some());
+            space.get_or_load("loaded", || Ok::<_, &str>("value")).unwrap();
+        }
+        cache.insert("key", "value").unwrap();
+        assert!(publisher.publish() && publisher.publish());
+        assert_eq!(records.counter_in("bytecache_hits_total", "space"), 2);
+        assert_eq!(records.counter_in("bytecache_inserts_total", "space"), 4);
+        assert_eq!(records.counter("bytecache_inserts_total"), 5);
+    });
+    let histograms = records.histograms.lock().unwrap();
+    let recorded: Vec<_> = histograms.values().map(|times| times.0.lock().unwrap().len()).collect();
+    assert_eq!(recorded, [2, 2], "of the cache and of the namespace");
 }

@@ -197,3 +197,26 @@ fn a_cache_that_is_gone_is_not_shown_and_a_name_is_that_of_the_last_cache() {
     drop(second);
     assert!(scrape(&registry).samples.is_empty());
 }
+
+#[test]
+fn a_namespace_has_its_name_as_a_label_and_its_versions_are_added_up() {
+    let cache = cache();
+    let collector = PrometheusCollector::new();
+    collector.add("users", &cache);
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(collector));
+    for version in 0..2 {
+        let space = cache.namespace("space").version(version).build().unwrap();
+        space.insert("key", "value").unwrap();
+        assert!(space.get("key").is_some());
+        space.get_or_load("loaded", || Ok::<_, &str>("value")).unwrap();
+    }
+    cache.insert("key", "value").unwrap();
+    let scrape = scrape(&registry);
+    let labels = [("cache", "users"), ("namespace", "space")].map(|(key, value)| (key.to_string(), value.to_string()));
+    let of_space = |name: &str| scrape.samples[&(name.to_string(), labels.to_vec())];
+    assert_eq!((of_space("bytecache_hits_total"), of_space("bytecache_inserts_total")), (2.0, 4.0));
+    assert_eq!(of_space("bytecache_load_duration_seconds_count"), 2.0);
+    assert_eq!(scrape.get("bytecache_inserts_total", "users"), 5.0);
+    assert_eq!(scrape.get("bytecache_load_duration_seconds_count", "users"), 2.0);
+}

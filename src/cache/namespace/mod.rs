@@ -109,6 +109,40 @@ impl Cache {
     }
 }
 
+impl Cache {
+    /// Returns all namespaces that were opened: one for each name and version, in the order in
+    /// which they were opened first.
+    ///
+    /// ```
+    /// let cache = bytecache::Cache::new(1 << 20)?;
+    /// cache.namespace("users").version(2).build()?.insert("1", "Ada")?;
+    /// cache.namespace("pages").build()?;
+    /// let inserts: Vec<_> =
+    ///     cache.namespaces().iter().map(|space| (space.name().to_string(), space.stats().inserts)).collect();
+    /// assert_eq!(inserts, [("users".to_string(), 1), ("pages".to_string(), 0)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let scopes = self.registry().scopes().map(Arc::clone);
+        scopes.map(|scope| Namespace { cache: self.with_scope(Arc::clone(&scope)), scope }).collect()
+    }
+
+    /// Returns the names of all namespaces, each with the counters of all its versions.
+    #[cfg(any(feature = "prometheus", feature = "metrics"))]
+    pub(crate) fn stats_by_name(&self) -> Vec<(String, Stats)> {
+        let mut names: Vec<(String, Stats)> = Vec::new();
+        for scope in self.registry().scopes() {
+            let index = names.iter().position(|(name, _)| name == scope.name()).unwrap_or_else(|| {
+                names.push((scope.name().to_string(), Stats::default()));
+                names.len() - 1
+            });
+            scope.add_to(&mut names[index].1);
+        }
+        names
+    }
+}
+
 impl NamespaceBuilder {
     /// Sets the version of the layout of the values. The default is 0.
     ///
