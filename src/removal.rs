@@ -194,12 +194,6 @@ impl Notifier {
         self.panics.load(Ordering::Relaxed) // A counter.
     }
 
-    /// Returns `true` if there is a listener.
-    #[inline]
-    pub(crate) fn is_active(&self) -> bool {
-        self.listener.is_some() || self.registry.has_listeners()
-    }
-
     /// Returns `true` if the entry under this stored key has a listener.
     pub(crate) fn wants(&self, key: &[u8]) -> bool {
         match origin(key) {

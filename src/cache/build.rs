@@ -54,7 +54,7 @@ struct Shared {
 
 impl Shared {
     fn new(listener: Option<Listener>, sizes: Sizes) -> Self {
-        let registry = Arc::new(Registry::new(sizes.max_bytes));
+        let registry = Arc::new(Registry::new(sizes.max_bytes, listener.is_some()));
         let notifier = Arc::new(Notifier::new(listener, Arc::clone(&registry), sizes.entry_limit()));
         Self { registry, notifier }
     }

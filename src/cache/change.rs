@@ -323,7 +323,7 @@ impl Cache {
         target.shard.prefetch_to_write(target.hash);
         let former = target.shard.write(|writer| writer.swap(target.hash, key, value, &Lifetime::new()));
         let former = former.map_err(|_| Error::Rejected)?;
-        Ok(former.map(|former| self.count_copy(former, Slot::take().stripe())))
+        Ok(former.map(|former| self.count_copy(former, self.counts(), Slot::take().stripe())))
     }
 
     /// Returns the value under `key` if plain reads find it, without counting as a read.
@@ -332,7 +332,7 @@ impl Cache {
         let stripe = slot.stripe();
         let found = target.shard.find_served(target.hash, key, Access::Peek, &mut slot)?;
         let held = target.shard.hold(&found);
-        Some(self.count_copy(held, stripe))
+        Some(self.count_copy(held, self.counts(), stripe))
     }
 
     /// Stores `value` if the key still has the value that the caller has seen. Returns `false` if

@@ -56,7 +56,7 @@ impl Cache {
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
         for shard in &self.inner.shards {
-            if self.inner.notifier.is_active() {
+            if self.registry().has_listeners() {
                 clear_step_by_step(shard);
             } else {
                 shard.write(|writer| writer.clear());

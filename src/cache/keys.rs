@@ -12,7 +12,7 @@ use crate::stats::{LoadCounts, ReadCounts};
 impl Cache {
     /// Returns `true` if `key` is not its own stored key.
     #[inline(always)]
-    pub(crate) fn needs_conversion(&self, key: &[u8]) -> bool {
+    fn needs_conversion(&self, key: &[u8]) -> bool {
         self.scope.is_some() || is_marked(key)
     }
 
@@ -23,6 +23,19 @@ impl Cache {
             None => StoredKey::plain(key),
             Some(scope) => scope.stored_key(key),
         }
+    }
+
+    /// Calls `work` with the stored key of a caller's key. Plain keys that need no conversion are not
+    /// written to memory again.
+    #[inline(always)]
+    pub(super) fn with_stored_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
+        if self.needs_conversion(key) { self.with_converted_key(key, work) } else { work(key) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_converted_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
+        work(&self.stored_key(key))
     }
 
     /// Returns the caller's key of a stored key, or `None` if it is not one of this handle's set.

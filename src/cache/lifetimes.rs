@@ -197,7 +197,8 @@ impl Cache {
         value: impl AsRef<[u8]>,
         lifetime: Lifetime,
     ) -> Result<(), Error> {
-        self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::Always, &lifetime).map(|_| ())
+        self.with_stored_key(key.as_ref(), |key| self.store(key, value.as_ref(), Condition::Always, &lifetime))
+            .map(|_| ())
     }
 
     /// Stores `value` under `key` if there is no entry, with a lifetime of its own. Returns `true`
@@ -232,7 +233,8 @@ impl Cache {
         value: impl AsRef<[u8]>,
         lifetime: Lifetime,
     ) -> Result<bool, Error> {
-        let stored = self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::IfAbsent, &lifetime)?;
+        let stored =
+            self.with_stored_key(key.as_ref(), |key| self.store(key, value.as_ref(), Condition::IfAbsent, &lifetime))?;
         Ok(stored != Stored::Declined)
     }
 
@@ -265,7 +267,8 @@ impl Cache {
         value: impl AsRef<[u8]>,
         lifetime: Lifetime,
     ) -> Result<bool, Error> {
-        let stored = self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::IfPresent, &lifetime)?;
+        let stored =
+            self.with_stored_key(key.as_ref(), |key| self.store(key, value.as_ref(), Condition::IfPresent, &lifetime))?;
         Ok(stored != Stored::Declined)
     }
 
@@ -386,7 +389,7 @@ impl Cache {
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let found = target.shard.find_served(target.hash, key, Access::Read, &mut slot);
-        found.inspect(|found| self.note_visit(&target, found, stripe)).is_some()
+        found.inspect(|found| self.note_visit(&target, found, self.counts(), stripe)).is_some()
     }
 
     /// Returns the value under `key` like [`get`](Self::get), also if its entry is stale.
@@ -426,11 +429,11 @@ impl Cache {
         let stripe = slot.stripe();
         let found = target.shard.find(target.hash, key, Access::Read, &mut slot);
         let found = found.filter(|&(_, freshness)| freshness != Freshness::Negative);
-        self.note_read(&target, found.as_ref().map(|(found, _)| found), stripe);
+        self.note_read(&target, found.as_ref().map(|(found, _)| found), self.counts(), stripe);
         let (found, freshness) = found?;
         if freshness == Freshness::Stale {
             self.counts().add(stripe, Count::StaleHits, 1);
         }
-        Some(MaybeStale { value: self.count_copy(target.shard.hold(&found), stripe), freshness })
+        Some(MaybeStale { value: self.count_copy(target.shard.hold(&found), self.counts(), stripe), freshness })
     }
 }

@@ -30,16 +30,16 @@ impl Cache {
         let (found, freshness) = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
             Some((found, freshness)) if freshness != Freshness::Stale => (found, freshness),
             _ => {
-                self.note_read(target, None, stripe);
+                self.note_read(target, None, self.counts(), stripe);
                 return LookUp::Nothing;
             }
         };
-        self.note_read(target, Some(&found), stripe);
+        self.note_read(target, Some(&found), self.counts(), stripe);
         if freshness == Freshness::Negative {
             self.counts().add(stripe, Count::NegativeHits, 1);
             return LookUp::Negative(Negative::from_value(found.value));
         }
-        let value = self.count_copy(target.shard.hold(&found), stripe);
+        let value = self.count_copy(target.shard.hold(&found), self.counts(), stripe);
         if freshness == Freshness::RefreshDue { LookUp::RefreshDue(value) } else { LookUp::Fresh(value) }
     }
 
@@ -55,7 +55,7 @@ impl Cache {
         if freshness == Freshness::Stale {
             self.counts().add(stripe, Count::StaleHits, 1);
         }
-        Some(self.count_copy(target.shard.hold(&found), stripe))
+        Some(self.count_copy(target.shard.hold(&found), self.counts(), stripe))
     }
 
     /// Makes a caller that has found nothing the leader or a follower of the key's flight.
@@ -78,7 +78,7 @@ impl Cache {
     /// Returns the value that was stored, or a copy of `bytes` if none was.
     pub(crate) fn stored_or_copied(&self, stored: Option<OwnedValue>, bytes: &[u8]) -> Value {
         match stored {
-            Some(value) => self.count_copy(value, Slot::take().stripe()),
+            Some(value) => self.count_copy(value, self.counts(), Slot::take().stripe()),
             None => self.inner.shards[0].copied(bytes),
         }
     }

@@ -90,6 +90,9 @@ pub struct Cache {
     inner: Arc<Inner>,
     /// The set of keys that this handle reads and writes: the plain keys, or those of a namespace.
     /// Only a [`Namespace`] and what is made from it have a handle with a scope.
+    ///
+    /// `get`, `view`, `get_into` and `get_many` do not look at it, as they are the hot path of plain
+    /// keys: a namespace has its own.
     scope: Option<Arc<Scope>>,
 }
 

@@ -5,10 +5,11 @@
 
 use super::{Cache, Target};
 use crate::hash::KeyHash;
+use crate::namespace::{StoredKey, is_marked};
 use crate::reclaim::{BATCH, Batch, Slot};
 use crate::ring::{OwnedValue, Value};
 use crate::shard::{Access, FoundEntry, Guess, Visit};
-use crate::stats::Count;
+use crate::stats::{Count, ReadCounts};
 
 /// The choice whether a read that finds nothing counts as a miss.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,10 +46,10 @@ impl Cache {
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
         let key = key.as_ref();
-        if self.needs_conversion(key) {
+        if is_marked(key) {
             return self.get_converted(key);
         }
-        self.read_value(&self.target(key), key, Misses::Counted)
+        self.get_stored(key, &self.inner.counts)
     }
 
     /// Calls `read` with the value under `key`, in place, and returns its result.
@@ -76,10 +77,10 @@ impl Cache {
     #[inline]
     pub fn view<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let key = key.as_ref();
-        if self.needs_conversion(key) {
-            return self.view_stored(&self.stored_key(key), read);
+        if is_marked(key) {
+            return self.view_converted(key, read);
         }
-        self.view_stored(key, read)
+        self.view_stored(key, &self.inner.counts, read)
     }
 
     /// Replaces the contents of `value` with a copy of the value under `key`.
@@ -138,15 +139,15 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], each: impl FnMut(usize, Option<&[u8]>)) {
-        if keys.iter().any(|key| self.needs_conversion(key.as_ref())) {
-            let keys: Vec<_> = keys.iter().map(|key| self.stored_key(key.as_ref())).collect();
+        if keys.iter().any(|key| is_marked(key.as_ref())) {
+            let keys: Vec<_> = keys.iter().map(|key| StoredKey::plain(key.as_ref())).collect();
             return self.read_many(&keys, each);
         }
         self.read_many(keys, each);
     }
 
     /// Like [`get_many`](Self::get_many), but for stored keys.
-    fn read_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Option<&[u8]>)) {
+    pub(super) fn read_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Option<&[u8]>)) {
         for (number, keys) in keys.chunks(BATCH).enumerate() {
             let none = Target { shard: &self.inner.shards[0], hash: KeyHash::new(0), number: 0 };
             let targets: [(Target<'_>, &[u8]); BATCH] = core::array::from_fn(|place| {
@@ -161,7 +162,7 @@ impl Cache {
                 Some(batch) => self.read_batch(targets, batch, each),
                 // Within a closure of another `get_many`: the thread has one batch.
                 None => (0..).zip(targets).for_each(|(place, (target, key))| {
-                    self.read(target, key, |value| each(place, value));
+                    self.read(target, key, self.counts(), |value| each(place, value));
                 }),
             }
         }
@@ -214,18 +215,31 @@ impl Cache {
     }
 
     /// Like [`get`](Self::get), for a key that is not its own stored key.
+    #[cold]
     #[inline(never)]
     fn get_converted(&self, key: &[u8]) -> Option<Value> {
-        let key = self.stored_key(key);
-        self.read_value(&self.target(&key), &key, Misses::Counted)
+        self.get_stored(&StoredKey::plain(key), &self.inner.counts)
     }
 
-    /// Like [`view`](Self::view), but for a stored key.
+    /// Like [`view`](Self::view), for a key that is not its own stored key.
+    #[cold]
+    #[inline(never)]
+    fn view_converted<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.view_stored(&StoredKey::plain(key), &self.inner.counts, read)
+    }
+
+    /// Like [`get`](Self::get), but for a stored key. `counts` are those of its set.
     #[inline(always)]
-    pub(crate) fn view_stored<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub(super) fn get_stored(&self, key: &[u8], counts: &ReadCounts) -> Option<Value> {
+        self.read_counted(&self.target(key), key, Misses::Counted, counts)
+    }
+
+    /// Like [`view`](Self::view), but for a stored key. `counts` are those of its set.
+    #[inline(always)]
+    pub(super) fn view_stored<R>(&self, key: &[u8], counts: &ReadCounts, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let target = self.target(key);
         target.shard.prefetch_bucket(target.hash);
-        self.read(&target, key, |value| value.map(read))
+        self.read(&target, key, counts, |value| value.map(read))
     }
 
     /// Reads the keys of a batch. The chunk of an entry is held from its guess until `each` has
@@ -244,10 +258,10 @@ impl Cache {
         for (place, ((target, key), guess)) in targets.iter().zip(&guesses).enumerate() {
             match target.shard.find_guessed(*guess, key, &holds, place) {
                 Some(found) => {
-                    self.note_read(target, Some(&found), holds.stripe());
+                    self.note_read(target, Some(&found), self.counts(), holds.stripe());
                     each(place, Some(found.value));
                 }
-                None => self.read(target, key, |value| each(place, value)),
+                None => self.read(target, key, self.counts(), |value| each(place, value)),
             }
             holds.clear_next();
         }
@@ -255,11 +269,17 @@ impl Cache {
 
     /// Finds the entry under `key`, reports the read, and calls `with` with its value in place.
     #[inline(always)]
-    fn read<R>(&self, target: &Target<'_>, key: &[u8], with: impl FnOnce(Option<&[u8]>) -> R) -> R {
+    fn read<R>(
+        &self,
+        target: &Target<'_>,
+        key: &[u8],
+        counts: &ReadCounts,
+        with: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> R {
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let found = target.shard.find_served(target.hash, key, Access::Read, &mut slot);
-        self.note_read(target, found.as_ref(), stripe);
+        self.note_read(target, found.as_ref(), counts, stripe);
         with(found.map(|found| found.value))
     }
 
@@ -267,47 +287,57 @@ impl Cache {
     /// its closure takes 10 ns more.
     #[inline(always)]
     pub(crate) fn read_value(&self, target: &Target<'_>, key: &[u8], misses: Misses) -> Option<Value> {
+        self.read_counted(target, key, misses, self.counts())
+    }
+
+    #[inline(always)]
+    fn read_counted(&self, target: &Target<'_>, key: &[u8], misses: Misses, counts: &ReadCounts) -> Option<Value> {
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let Some(found) = target.shard.find_served(target.hash, key, Access::Read, &mut slot) else {
             if misses == Misses::Counted {
-                self.note_read(target, None, stripe);
+                self.note_read(target, None, counts, stripe);
             }
             return None;
         };
-        self.note_read(target, Some(&found), stripe);
-        Some(self.count_copy(target.shard.hold(&found), stripe))
+        self.note_read(target, Some(&found), counts, stripe);
+        Some(self.count_copy(target.shard.hold(&found), counts, stripe))
     }
 
     /// Counts a read, and reports a hit to the policy.
     #[inline(always)]
-    pub(super) fn note_read(&self, target: &Target<'_>, found: Option<&FoundEntry<'_>>, stripe: u32) {
-        let counts = self.counts();
+    pub(super) fn note_read(
+        &self,
+        target: &Target<'_>,
+        found: Option<&FoundEntry<'_>>,
+        counts: &ReadCounts,
+        stripe: u32,
+    ) {
         let Some(found) = found else {
             counts.add(stripe, Count::Misses, 1);
             target.shard.note_miss(target.hash);
             return;
         };
         counts.add(stripe, Count::Hits, 1);
-        self.note_visit(target, found, stripe);
+        self.note_visit(target, found, counts, stripe);
     }
 
     /// Reports a visit to the policy.
     #[inline(always)]
-    pub(super) fn note_visit(&self, target: &Target<'_>, found: &FoundEntry<'_>, stripe: u32) {
+    pub(super) fn note_visit(&self, target: &Target<'_>, found: &FoundEntry<'_>, counts: &ReadCounts, stripe: u32) {
         if target.shard.visit(found, stripe) == Visit::Dropped {
-            self.counts().add(stripe, Count::DroppedTouches, 1);
+            counts.add(stripe, Count::DroppedTouches, 1);
         }
     }
 
     /// Returns the value, and counts it if it is a copy.
     #[inline(always)]
-    pub(super) fn count_copy(&self, value: OwnedValue, stripe: u32) -> Value {
+    pub(super) fn count_copy(&self, value: OwnedValue, counts: &ReadCounts, stripe: u32) -> Value {
         match value {
             OwnedValue::Pinned(value) => value,
             OwnedValue::Copied(value) => {
-                self.counts().add(stripe, Count::CopiedValues, 1);
+                counts.add(stripe, Count::CopiedValues, 1);
                 value
             }
         }

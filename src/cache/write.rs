@@ -55,7 +55,8 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.store(&self.stored_key(key.as_ref()), value.as_ref(), Condition::Always, &Lifetime::new()).map(|_| ())
+        self.with_stored_key(key.as_ref(), |key| self.store(key, value.as_ref(), Condition::Always, &Lifetime::new()))
+            .map(|_| ())
     }
 
     /// Stores `value` under `key` if there is no entry. Returns `true` if it was stored.
@@ -152,7 +153,7 @@ impl Cache {
         let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         let value = target.shard.write(|writer| writer.take(target.hash, key))?;
-        Some(self.count_copy(value, Slot::take().stripe()))
+        Some(self.count_copy(value, self.counts(), Slot::take().stripe()))
     }
 
     /// Returns `true` if an entry under `key` can be stored, were its value empty.

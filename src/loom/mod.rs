@@ -203,7 +203,7 @@ fn get(shard: &Shard, key: u8) -> Option<u8> {
 
 /// Returns the configuration of most shards of models. Without deadlines.
 fn config() -> ShardConfig {
-    let registry = Arc::new(Registry::new(1 << 16));
+    let registry = Arc::new(Registry::new(1 << 16, false));
     ShardConfig {
         budget: 1 << 16,
         max_entry_bytes: 1 << 13,

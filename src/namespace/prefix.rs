@@ -151,6 +151,25 @@ impl AsRef<[u8]> for StoredKey<'_> {
     }
 }
 
+/// Copies bytes to a place of the same length. The usual lengths of keys take two moves.
+#[inline(always)]
+fn copy_short(place: &mut [u8], bytes: &[u8]) {
+    fn copy_ends<const N: usize>(place: &mut [u8], bytes: &[u8]) -> Option<()> {
+        *place.first_chunk_mut::<N>()? = *bytes.first_chunk()?;
+        *place.last_chunk_mut::<N>()? = *bytes.last_chunk()?;
+        Some(())
+    }
+    let is_copied = match bytes.len() {
+        4..=7 => copy_ends::<4>(place, bytes),
+        8..=16 => copy_ends::<8>(place, bytes),
+        17..=32 => copy_ends::<16>(place, bytes),
+        _ => None,
+    };
+    if is_copied.is_none() {
+        place.copy_from_slice(bytes);
+    }
+}
+
 /// Bytes up to which a key is built without an allocation.
 const SHORT_BYTES: usize = 64;
 
@@ -187,7 +206,7 @@ impl KeyBuffer {
         let end = self.len + bytes.len();
         match self.short.get_mut(self.len..end) {
             Some(place) => {
-                place.copy_from_slice(bytes);
+                copy_short(place, bytes);
                 self.len = end;
             }
             None => self.push_long(bytes),
@@ -253,7 +272,20 @@ mod tests {
 
     #[test]
     fn a_buffer_takes_keys_of_all_lengths_in_any_pieces() {
-        for lengths in [[0, 0, 0], [64, 0, 1], [63, 1, 1], [63, 2, 0], [1, 70, 3], [65, 1, 1], [0, 64, 64]] {
+        for lengths in [
+            [3, 4, 5],
+            [7, 8, 9],
+            [15, 16, 17],
+            [31, 32, 1],
+            [0, 33, 31],
+            [0, 0, 0],
+            [64, 0, 1],
+            [63, 1, 1],
+            [63, 2, 0],
+            [1, 70, 3],
+            [65, 1, 1],
+            [0, 64, 64],
+        ] {
             let (mut buffer, mut expected) = (KeyBuffer::default(), Vec::new());
             for (piece, length) in (1_u8..).zip(lengths) {
                 buffer.push(&vec![piece; length]);

@@ -43,6 +43,7 @@ pub(crate) struct Registry {
     /// Held while a scope is opened.
     opening: Mutex<()>,
     invalidations: AtomicU64,
+    /// Listeners that were set, that of plain keys included.
     listeners: AtomicUsize,
     /// Invalidations of names that have no namespace.
     unknown: AtomicU64,
@@ -52,15 +53,15 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Creates the registry of a cache of `max_bytes`.
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    /// Creates the registry of a cache of `max_bytes`, and says if plain keys have a listener.
+    pub(crate) fn new(max_bytes: usize, has_listener: bool) -> Self {
         let capacity = Self::capacity_for(max_bytes);
         Self {
             scopes: (0..capacity).map(|_| OnceLock::new()).collect(),
             len: AtomicUsize::new(0),
             opening: Mutex::new(()),
             invalidations: AtomicU64::new(0),
-            listeners: AtomicUsize::new(0),
+            listeners: AtomicUsize::new(has_listener.into()),
             unknown: AtomicU64::new(0),
             loads: LoadCounts::new(),
             stripes: (max_bytes / STRIPES_SHARE / capacity / STRIPE_BYTES).clamp(1, MAX_STRIPES),
@@ -198,7 +199,7 @@ impl Registry {
         self.listeners.fetch_add(1, Ordering::Relaxed); // See `has_listeners`.
     }
 
-    /// Returns `true` if a namespace has a listener.
+    /// Returns `true` if plain keys or a namespace have a listener.
     #[inline]
     pub(crate) fn has_listeners(&self) -> bool {
         self.listeners.load(Ordering::Relaxed) > 0 // A hint: entries that leave meanwhile may be missed.
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_name_and_version_keep_their_slot_and_the_limit_holds() {
-        let registry = Registry::new(2 * BYTES_FOR_EACH);
+        let registry = Registry::new(2 * BYTES_FOR_EACH, false);
         let open = |name, version| registry.open(name, version, |_, _| true);
         let first = open("users", 1).unwrap();
         assert!(Arc::ptr_eq(&first, &open("users", 1).unwrap()));
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_invalidation_outdates_the_keys_of_all_versions_of_a_name() {
-        let registry = Registry::new(1 << 20);
+        let registry = Registry::new(1 << 20, false);
         let open = |name, version| registry.open(name, version, |_, _| true).unwrap();
         let scopes = [open("users", 1), open("users", 2), open("pages", 1)];
         let keys = scopes.each_ref().map(|scope| scope.stored_key(b"key"));

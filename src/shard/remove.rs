@@ -103,7 +103,7 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn note_removal(&mut self, draft: &Draft<'_>) {
         self.shard.registry.count(draft.key, WriteCount::Evictions);
-        let is_noted = self.shard.notifier.is_active() && self.shard.notifier.wants(draft.key);
+        let is_noted = self.shard.registry.has_listeners() && self.shard.notifier.wants(draft.key);
         if is_noted && !draft.stamps.present().is_negative() {
             self.removals.get_or_insert_default().push(draft.key, draft.value, RemovalCause::Evicted);
         }
@@ -112,7 +112,7 @@ impl Writer<'_> {
     /// Notes an entry for the listener that is about to be unlinked or replaced.
     #[inline]
     pub(super) fn note_removal_of(&mut self, id: EntryId, cause: RemovalCause) {
-        if self.shard.notifier.is_active() && self.rewritten != Some(id) {
+        if self.shard.registry.has_listeners() && self.rewritten != Some(id) {
             if let Some(live) = self.state.entries.live(id) {
                 let (entry, stamps) = self.state.entries.ring().arena().entry_with_stamps(live);
                 // There never was a value under the key of a negative entry.

@@ -6,45 +6,53 @@
 //! outdated when it began.
 
 use super::writer::Writer;
-use crate::index::{Step, Walk};
 use crate::removal::RemovalCause;
-use crate::units::EntryId;
+use crate::units::{EntryId, LANES};
 
-/// The steps that a call of `maintain` takes: at most 4,096 entries.
-const STEPS: usize = 4096;
+/// The buckets that a call of `maintain` looks at: 4,092 lanes.
+const BUCKETS: usize = 341;
 
-/// Where the search for outdated entries is.
+/// Where the search for outdated entries is. It is small, as it lies in each shard's state.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    /// The number of invalidations that have been swept.
-    swept: u64,
-    /// The sweep that has begun: the number of invalidations at its begin, and its place.
-    place: Option<(u64, Walk)>,
+    /// The low half of the number of invalidations that have been swept.
+    swept: u32,
+    /// The same at the begin of the sweep that is in progress.
+    begun_at: u32,
+    /// The next bucket to look at.
+    bucket: u32,
+    /// The buckets of the index in which the sweep began, or 0 if none is in progress.
+    buckets: u32,
 }
 
 impl Writer<'_> {
     /// Removes some outdated entries. The touches have been drained.
     pub(super) fn sweep(&mut self) {
-        let invalidations = self.shard.registry.invalidations();
-        let sweep = &self.state.sweep;
-        if sweep.place.is_none() && sweep.swept == invalidations {
+        #[allow(clippy::cast_possible_truncation, reason = "compared with numbers of a short time ago")]
+        let invalidations = self.shard.registry.invalidations() as u32;
+        let Sweep { swept, buckets: before, .. } = self.state.sweep;
+        if before == 0 && swept == invalidations {
             return;
         }
-        let (begun_at, mut walk) = sweep.place.unwrap_or((invalidations, Walk::start()));
-        for _ in 0..STEPS {
-            if self.removals_are_many() {
-                break;
+        #[allow(clippy::cast_possible_truncation, reason = "a shard has fewer than 2^32 entries")]
+        let buckets = self.state.entries.table().buckets() as u32;
+        if before != buckets {
+            // It begins. Or the index has grown, and entries are in other buckets.
+            self.state.sweep = Sweep { swept, begun_at: invalidations, bucket: 0, buckets };
+        }
+        for _ in 0..BUCKETS {
+            let sweep = &mut self.state.sweep;
+            if sweep.bucket == buckets {
+                *sweep = Sweep { swept: sweep.begun_at, ..Sweep::default() };
+                return;
             }
-            match self.state.entries.table().step(&mut walk) {
-                Step::End => {
-                    self.state.sweep = Sweep { swept: begun_at, place: None };
-                    return;
-                }
-                Step::Onward => {}
-                Step::Lane(id) => self.remove_if_outdated(id),
+            let bucket = sweep.bucket as usize;
+            sweep.bucket += 1;
+            (0..LANES).for_each(|lane| self.remove_if_outdated(EntryId::from_lane(bucket, lane)));
+            if self.removals_are_many() {
+                return;
             }
         }
-        self.state.sweep.place = Some((begun_at, walk));
     }
 
     fn remove_if_outdated(&mut self, id: EntryId) {

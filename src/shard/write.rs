@@ -159,7 +159,7 @@ impl Writer<'_> {
 
     /// Returns `true` if a listener of this thread stores while too many entries wait for theirs.
     pub(super) fn refuses_stores(&self) -> bool {
-        self.shard.notifier.refuses_stores()
+        self.shard.registry.has_listeners() && self.shard.notifier.refuses_stores()
     }
 
     /// Returns `true` if a store under `condition` would not be done, whatever space there is.

@@ -98,7 +98,7 @@ impl Shard {
         let result = work(&mut writer);
         writer.has_finished = true;
         let removals = writer.removals.take();
-        (result, Notice::new(self.notifier.is_active().then_some(&self.notifier), removals))
+        (result, Notice::new(self.registry.has_listeners().then_some(&self.notifier), removals))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Namespace;
 use crate::cache::MaybeStale;
 use crate::expiry::Remaining;
+use crate::namespace::StoredKey;
 use crate::ring::Value;
 
 /// # Reading
@@ -23,7 +24,7 @@ impl Namespace {
     #[inline]
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
-        self.cache.get(key)
+        self.cache.get_stored(&self.scope.stored_key(key.as_ref()), &self.scope.counts)
     }
 
     /// Calls `read` with the value under `key`, in place, and returns its result. See
@@ -38,7 +39,7 @@ impl Namespace {
     /// ```
     #[inline]
     pub fn view<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.cache.view_stored(&self.scope.stored_key(key.as_ref()), read)
+        self.cache.view_stored(&self.scope.stored_key(key.as_ref()), &self.scope.counts, read)
     }
 
     /// Replaces the contents of `value` with a copy of the value under `key`. Returns `true` if
@@ -56,7 +57,11 @@ impl Namespace {
     #[inline]
     #[must_use]
     pub fn get_into(&self, key: impl AsRef<[u8]>, value: &mut Vec<u8>) -> bool {
-        self.cache.get_into(key, value)
+        let copied = self.view(key, |bytes| {
+            value.clear();
+            value.extend_from_slice(bytes);
+        });
+        copied.is_some()
     }
 
     /// Calls `each` with every index and the value under that key, in order. See
@@ -76,7 +81,9 @@ impl Namespace {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], each: impl FnMut(usize, Option<&[u8]>)) {
-        self.cache.get_many(keys, each);
+        let prefix = self.scope.prefix();
+        let keys: Vec<_> = keys.iter().map(|key| StoredKey::scoped(prefix, key.as_ref())).collect();
+        self.cache.read_many(&keys, each);
     }
 
     /// Returns the value under `key` without counting as a read. See
