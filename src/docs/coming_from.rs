@@ -25,6 +25,7 @@
 //! | `eviction_policy(EvictionPolicy::lru())` | [`policy(Policy::Lru)`](crate::CacheBuilder::policy), and twelve others |
 //! | `time_to_live`, `time_to_idle` | [`ttl`](crate::CacheBuilder::ttl), [`time_to_idle`](crate::CacheBuilder::time_to_idle) |
 //! | `expire_after(Expiry)` | a [`Lifetime`](crate::Lifetime) at the insert, [`set_ttl`](crate::Cache::set_ttl) later |
+//! | `invalidate_all`, of one kind of keys | [`Namespace::invalidate_all`](crate::Namespace::invalidate_all) |
 //! | `eviction_listener` | [`on_removal`](crate::CacheBuilder::on_removal) |
 //! | `build_with_hasher` | [`hasher`](crate::CacheBuilder::hasher) |
 //! | `get` (a clone) | [`get`](crate::Cache::get) (a handle), [`get_into`](crate::Cache::get_into) (a copy), [`view`](crate::Cache::view) (a closure) |

@@ -33,6 +33,8 @@
 //! | batch | keys of several calls that a loader of many keys loads at once |
 //! | invalidate | to remove or replace an entry, or to clear the cache, after the store has changed |
 //! | cache-aside | a use of a cache: read; on a miss, fetch from the store and insert |
+//! | namespace | a named set of keys within a cache, which do not meet other keys |
+//! | plain key | a key that is in no namespace |
 //! | bare policy | a policy that runs in the simulator, without a cache |
 //! | miss ratio | the share of requests that were misses |
 //!
@@ -66,3 +68,7 @@
 //! | survivors | live entries that were relocated |
 //! | timing wheel | the structure that finds entries whose deadline has passed |
 //! | flight | one load in progress |
+//! | stored key | a key as the shards know it: a plain key, or a prefix and the key of a namespace |
+//! | generation | the number of times that a namespace was invalidated: part of its prefix |
+//! | outdated | of an earlier generation: an entry that no key leads to |
+//! | sweep | to look for outdated entries and remove them |

@@ -115,6 +115,28 @@
 //!   that wait for a batch.
 //! * `len`, `inserts` and other counters include negative entries.
 //!
+//! # Namespaces
+//!
+//! * A cache has one namespace for each 8 KiB of `max_bytes`, and at most 255. Each version of a
+//!   name counts. None is ever closed.
+//! * A key of a namespace has at most 65,525 bytes. It takes 4 to 10 bytes of prefix, and counts 10
+//!   towards [`max_entry_bytes`](crate::Cache::max_entry_bytes).
+//! * A plain key that begins with the bytes `fd c1` takes three bytes more, and its reads are a
+//!   little slower.
+//! * Namespaces share the memory of their cache. One that fills the cache evicts entries of the
+//!   others. For a set of entries that needs a share of its own, make another cache.
+//! * Entries that were invalidated stay until they are evicted, or until
+//!   [`maintain`](crate::Cache::maintain) has reached them. Until then they take space, and
+//!   [`len`](crate::Cache::len) counts them.
+//! * Iterations of a namespace walk through all entries of the cache.
+//!
+//! # Invalidation of many keys
+//!
+//! There is no invalidation by a prefix of keys or by a tag. A set of keys that is invalidated as a
+//! whole is a [namespace](crate::Namespace): that takes a few instructions. For other sets,
+//! [`retain`](crate::Cache::retain) passes over all entries: half a second for a million of them.
+//! The [design](super::internals::design) says why.
+//!
 //! # Iteration
 //!
 //! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent.

@@ -123,7 +123,9 @@
 //! * `remove` and `take`, also of an absent key. `set_ttl` to zero, or if it fails. `clear`.
 //! * `remove_if`, also if its condition does not hold, as it cannot ask about a value that is still
 //!   being loaded.
-//! * `retain`, for all keys, as it cannot ask about values that are still being loaded. It also
+//! * An [invalidation of the namespace](crate::Namespace::invalidate_all), and what
+//!   [`apply`](crate::Cache::apply) invalidates.
+//! * `retain`, for all keys of its set, as it cannot ask about values that are still being loaded. It also
 //!   removes negative entries.
 //!
 //! Evictions and deadlines do not invalidate a load. An insert with a time to live of zero keeps

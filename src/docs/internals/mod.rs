@@ -27,7 +27,8 @@
 //! | 1 | `units/` | numbers that several modules use: locations, ids, stamps, ticks |
 //! | | `reclaim/` | slots of readers, replaced tables that are kept |
 //! | | `region.rs` | memory from the system |
-//! | | `removal.rs` | calls of the removal listener |
+//! | | `removal.rs` | calls of the removal listeners |
+//! | | `namespace/` | stored keys, and the namespaces of a cache |
 //! | | `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `prefetch.rs`, `sync/` | errors, hashes, clocks, counters, prefetching, atomics and locks |
 //!
 //! The modules of floor 2 do not import each other.
@@ -37,7 +38,7 @@
 //! | files | contents |
 //! |---|---|
 //! | `entries.rs`, `evictor.rs`, `cleaner.rs`, `deadlines.rs`, `flights.rs` | the parts of the locked state: index and ring; the policy; emptying of chunks; the timing wheel; loads |
-//! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `grow.rs` | operations under the lock, which use the parts |
+//! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `grow.rs`, `sweep.rs` | operations under the lock, which use the parts |
 //! | `lookup.rs`, `read.rs` | reads, without the lock |
 //! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
 //! | `config.rs`, `estimate.rs` | sizes of a shard, and how many entries it will hold |
