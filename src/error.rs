@@ -72,6 +72,14 @@ pub enum Error {
         /// The length of the value, in bytes.
         bytes: usize,
     },
+    /// The codec of a typed namespace has failed to encode the value.
+    ///
+    /// Returned by the operations of a [`Typed`](crate::Typed) that store a value. The entry under
+    /// the key is removed.
+    Unencodable {
+        /// The message of the codec.
+        reason: String,
+    },
     /// The sum does not fit into an [`i64`].
     ///
     /// Returned by [`increment`](crate::Cache::increment). The entry stays.
@@ -97,6 +105,7 @@ impl fmt::Display for Error {
             }
             Self::Rejected => f.write_str("readers and held values occupy the space that the entry needs"),
             Self::NotACounter { bytes } => write!(f, "the value has {bytes} bytes, but a counter has 8"),
+            Self::Unencodable { reason } => write!(f, "the codec failed to encode the value: {reason}"),
             Self::CounterOverflow { value, by } => {
                 write!(f, "the counter is {value}, and adding {by} exceeds the range of 64 bits")
             }
@@ -258,6 +267,15 @@ pub enum BuildError {
         /// The bytes that it needs.
         bytes: usize,
     },
+    /// The codec of a typed namespace needs values at larger alignments than the cache has.
+    ///
+    /// Returned by the `build` methods of [`TypedBuilder`](crate::typed::TypedBuilder).
+    CodecAlignment {
+        /// The alignment that the codec needs, in bytes.
+        needed: usize,
+        /// The [alignment](crate::CacheBuilder::value_alignment) of the cache, in bytes.
+        alignment: usize,
+    },
     /// The system refused the address space or the memory that the cache needs at its start.
     ///
     /// Returned by `Cache::new` and `CacheBuilder::build`.
@@ -310,6 +328,9 @@ impl fmt::Display for BuildError {
             }
             Self::NamespaceMemory { bytes } => {
                 write!(f, "readers and held values occupy the {bytes} bytes that the namespace needs")
+            }
+            Self::CodecAlignment { needed, alignment } => {
+                write!(f, "the codec needs values aligned to {needed} bytes, but value_alignment is {alignment}")
             }
             Self::NoSleep => f.write_str("wait_limit or load_timeout is set for a loader of tasks, but sleep is not"),
             Self::NoExecutor => f.write_str("load_timeout is set for a loader of threads, but executor is not"),

@@ -219,6 +219,10 @@
 //! | feature | adds |
 //! |---|---|
 //! | `bytes` | `Bytes::from(value)`: makes a `bytes::Bytes` of a [`Value`] without a copy. It holds memory of the cache, as the value did. |
+//! | `postcard` | [`typed`]: the codec `Postcard`, for types of serde. |
+//! | `rkyv` | [`typed`]: the codec `Rkyv`, whose values are read in place. |
+//! | `uuid` | [`typed`]: `Uuid` as a key. |
+//! | `zerocopy` | [`typed`]: the codec `Zerocopy`, whose values are read in place. |
 //! | `metrics` | `MetricsPublisher`: sets the statistics of a cache as metrics of the facade `metrics` 0.24, when you call it. |
 //! | `prometheus` | `PrometheusCollector`: reads the statistics of caches when a registry of `prometheus-client` 0.26 is scraped. |
 //! | `tracing` | Spans around loads, and one warning for each cache about a loaded value that is too large to be stored. |
@@ -257,6 +261,7 @@ mod stats;
 mod sync;
 #[doc(hidden)]
 pub mod testing;
+pub mod typed;
 mod units;
 
 /// The examples of the README, which are tested with those of the documentation.
@@ -284,3 +289,4 @@ pub use policy::Policy;
 pub use removal::RemovalCause;
 pub use ring::Value;
 pub use stats::{LoadTimes, Memory, Stats};
+pub use typed::Typed;

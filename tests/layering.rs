@@ -2,7 +2,8 @@
 //! own, because it reads sources and runs no cache.
 //!
 //! ```text
-//!   6  lib
+//!   7  lib
+//!   6  typed
 //!   5  builder  loader  export  docs  loom  shared_lines  testing
 //!   4  cache
 //!   3  shard
@@ -15,12 +16,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [&[&str]; 6] = [
+const FLOORS: [&[&str]; 7] = [
     &["units", "error", "hash", "clock", "stats", "reclaim", "region", "removal", "namespace", "sync", "prefetch"],
     &["ring", "index", "policy", "expiry", "flight"],
     &["shard"],
     &["cache"],
     &["builder", "loader", "export", "docs", "loom", "shared_lines", "testing"],
+    &["typed"],
     &["lib"],
 ];
 

@@ -185,6 +185,7 @@ impl Cache {
             counts: ReadCounts::new(stripes(sizes.max_bytes)),
             max_bytes: sizes.max_bytes,
             max_entry_bytes: sizes.entry_limit(),
+            alignment: config.options.alignment,
             overhead: overhead(sizes.max_bytes),
             notifier: shared.notifier,
             registry: shared.registry,

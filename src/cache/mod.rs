@@ -51,6 +51,7 @@ pub use invalidation::Invalidation;
 pub use lease::Lease;
 pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
+pub(crate) use namespace::Decoded;
 pub use namespace::{Namespace, NamespaceBuilder};
 pub(crate) use read::Misses;
 pub(crate) use sizes::Sizes;
@@ -61,6 +62,7 @@ use crate::error::BuildError;
 use crate::hash::{KeyHash, KeyHasher};
 use crate::namespace::{Registry, Scope};
 use crate::removal::Notifier;
+use crate::ring::Alignment;
 use crate::shard::Shard;
 use crate::stats::{Memory, ReadCounts, Stats};
 
@@ -105,6 +107,7 @@ struct Inner {
     registry: Arc<Registry>,
     max_bytes: usize,
     max_entry_bytes: usize,
+    alignment: Alignment,
     /// Bytes that are allocated beside the shards.
     overhead: usize,
     notifier: Arc<Notifier>,
@@ -347,6 +350,11 @@ impl Cache {
     #[cfg(feature = "tracing")]
     pub(crate) fn is_first_too_large(&self) -> bool {
         self.inner.warned_too_large.set(()).is_ok()
+    }
+
+    /// Returns the alignment of values, in bytes.
+    pub(crate) fn value_alignment(&self) -> usize {
+        self.inner.alignment.bytes()
     }
 
     /// Returns the time to live of entries that are stored without one of their own.

@@ -24,3 +24,4 @@ pub mod limitations;
 pub mod loading;
 pub mod policies;
 pub mod sizing;
+pub mod typed;

@@ -28,6 +28,13 @@ use crate::ring::Value;
 use crate::shard::{RefreshPermit, Waiter};
 
 impl<F> AsyncLoader<F> {
+    /// Returns `true` if a hit may load its value again by chance, so that each read has to go
+    /// through this loader.
+    #[inline]
+    pub(crate) fn refreshes_early(&self) -> bool {
+        self.shared.options.early_beta.is_some()
+    }
+
     pub(super) fn new(shared: Shared<F>) -> Self {
         Self { shared: Arc::new(shared) }
     }

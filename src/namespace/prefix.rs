@@ -173,9 +173,20 @@ fn copy_short(place: &mut [u8], bytes: &[u8]) {
 /// Bytes up to which a key is built without an allocation.
 const SHORT_BYTES: usize = 64;
 
-/// The bytes of a key that is being built. Short keys need no allocation.
+/// The bytes of a key that is being built. Keys of up to 54 bytes need no allocation.
+///
+/// A [`Key`](crate::typed::Key) writes itself to it.
+///
+/// ```
+/// use bytecache::typed::KeyBuffer;
+///
+/// let mut key = KeyBuffer::default();
+/// key.push(b"user");
+/// key.push(&[1]);
+/// assert_eq!(key.as_bytes(), b"user\x01");
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct KeyBuffer {
+pub struct KeyBuffer {
     short: [u8; SHORT_BYTES],
     len: usize,
     /// All bytes, if they are more than `short` takes.
@@ -201,8 +212,16 @@ impl KeyBuffer {
     }
 
     /// Appends bytes.
+    ///
+    /// ```
+    /// use bytecache::typed::KeyBuffer;
+    ///
+    /// let mut key = KeyBuffer::default();
+    /// key.push(&[7; 100]);
+    /// assert_eq!(key.as_bytes(), [7; 100]);
+    /// ```
     #[inline]
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
         match self.short.get_mut(self.len..end) {
             Some(place) => {
@@ -223,10 +242,27 @@ impl KeyBuffer {
         self.len = self.long.len(); // Beyond `short`, so further bytes come here, too.
     }
 
+    /// Appends what `write` writes, after its length: two bytes, the higher one first. A length
+    /// beyond 65,535 is written as that, since such a key cannot be stored anyway.
+    pub(crate) fn push_with_length(&mut self, write: impl FnOnce(&mut Self)) {
+        let start = self.len + 2;
+        self.push(&[0; 2]);
+        write(self);
+        let length = u16::try_from(self.len - start).unwrap_or(u16::MAX);
+        let bytes = if self.len <= SHORT_BYTES { &mut self.short[..] } else { &mut self.long[..] };
+        bytes[start - 2..start].copy_from_slice(&length.to_be_bytes());
+    }
+
     /// Returns the bytes.
+    ///
+    /// ```
+    /// use bytecache::typed::KeyBuffer;
+    ///
+    /// assert!(KeyBuffer::default().as_bytes().is_empty());
+    /// ```
     #[inline]
     #[must_use]
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         self.short.get(..self.len).unwrap_or(&self.long)
     }
 }

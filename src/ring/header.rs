@@ -86,7 +86,7 @@ impl Alignment {
     }
 
     /// Returns the number that divides the address of every value.
-    pub(super) fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         self.0
     }
 

@@ -86,7 +86,7 @@ mod tests {
         let log = MissLog::new(4);
         [5, 9, 5].into_iter().for_each(|hash| log.push(hash));
         assert_eq!(drained(&log), [5, 9, 5]);
-        assert_eq!(drained(&log), []);
+        assert_eq!(drained(&log), [0_u64; 0]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ mod tests {
             assert!(log.push(1, EntryId::new(id)));
         }
         assert_eq!(drained(&log), [5, 0, 5]);
-        assert_eq!(drained(&log), []);
+        assert_eq!(drained(&log), [0_u32; 0]);
     }
 
     #[test]

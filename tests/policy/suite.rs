@@ -260,7 +260,7 @@ impl Mirrored {
         let found = self.simulator.request(request);
         assert_eq!(found, self.residents.contains_key(&request.hash));
         if found {
-            assert_eq!(self.simulator.evicted(), [], "a hit evicted an entry");
+            assert_eq!(self.simulator.evicted(), [0_u64; 0], "a hit evicted an entry");
         } else {
             self.note_stored(request);
         }
@@ -292,7 +292,7 @@ impl Mirrored {
     fn note_stored(&mut self, request: Request) {
         let charge = self.charged(request);
         if u64::from(charge) > self.capacity {
-            assert_eq!(self.simulator.evicted(), [], "an entry was evicted for one that does not fit");
+            assert_eq!(self.simulator.evicted(), [0_u64; 0], "an entry was evicted for one that does not fit");
             return;
         }
         let mut is_refused = false;
@@ -365,10 +365,10 @@ fn an_entry_larger_than_the_capacity_changes_nothing(subject: Subject) {
         let too_large = Request { hash: random.random_range(0..60), charge: 101 };
         let is_there = without.contains(too_large.hash);
         assert_eq!(with.store(too_large), is_there);
-        assert_eq!(with.evicted(), []);
+        assert_eq!(with.evicted(), [0_u64; 0]);
         if !is_there {
             with.request(too_large);
-            assert_eq!(with.evicted(), []);
+            assert_eq!(with.evicted(), [0_u64; 0]);
         }
         assert_eq!(with.request(request), without.request(request));
         assert_eq!(with.evicted(), without.evicted());

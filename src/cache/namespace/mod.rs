@@ -7,12 +7,16 @@
 //! |---|---|
 //! | `mod.rs` | opening a namespace, invalidating it, its statistics |
 //! | `read.rs`, `write.rs`, `entries.rs` | its operations |
+//! | `decode.rs` | its operations for typed values |
 //!
 //! [`namespace`]: crate::namespace
 
+mod decode;
 mod entries;
 mod read;
 mod write;
+
+pub(crate) use decode::Decoded;
 
 use core::fmt;
 use std::sync::Arc;
@@ -198,6 +202,11 @@ impl NamespaceBuilder {
     pub fn on_removal(mut self, listener: impl Fn(&[u8], &[u8], RemovalCause) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
         self
+    }
+
+    /// Returns the alignment of values in the cache, in bytes.
+    pub(crate) fn value_alignment(&self) -> usize {
+        self.cache.value_alignment()
     }
 
     /// Opens the namespace.

@@ -10,7 +10,8 @@
 //!
 //! | floor | files | contents |
 //! |---|---|---|
-//! | 6 | `lib.rs` | the public names |
+//! | 7 | `lib.rs` | the public names |
+//! | 6 | `typed/` | typed keys and values of a namespace |
 //! | 5 | `builder.rs` | options of a cache, and the checks on them |
 //! | | `loader/` | loads by threads and tasks, loaders with rules, loads of many keys |
 //! | | `export/` | statistics for Prometheus and the facade `metrics` |

@@ -1,0 +1,94 @@
+//! What typed values need of a [`Namespace`]: reads that decode in place, and removals of what does
+//! not decode.
+
+use super::Namespace;
+use crate::cache::Misses;
+use crate::error::Error;
+use crate::expiry::{Freshness, Lifetime};
+use crate::namespace::{KeyBuffer, Origin, WriteCount, origin};
+use crate::reclaim::Slot;
+use crate::shard::{Access, Condition};
+
+/// The result of a read that decodes.
+pub(crate) enum Decoded<R> {
+    Value(R),
+    /// There is an entry, but it does not decode.
+    Undecodable,
+    /// There is no entry that the read serves.
+    Nothing,
+}
+
+impl Namespace {
+    /// Returns a buffer with the prefix of the keys that are read or stored at this time.
+    #[inline]
+    pub(crate) fn begin_key(&self) -> KeyBuffer {
+        KeyBuffer::starting_with(self.scope.prefix())
+    }
+
+    /// Reads the entry under a stored key, and decodes its value in place.
+    ///
+    /// With [`Misses::Ignored`], the caller looks again if this finds nothing, with a loader. Then
+    /// entries that are due to be loaded again are not served.
+    #[inline(always)]
+    pub(crate) fn decode<R>(&self, key: &[u8], misses: Misses, decode: impl FnOnce(&[u8]) -> Option<R>) -> Decoded<R> {
+        let target = self.cache.target(key);
+        target.shard.prefetch_bucket(target.hash);
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let found = target.shard.find(target.hash, key, Access::Read, &mut slot);
+        let is_served = |freshness: Freshness| match misses {
+            Misses::Counted => freshness.is_served(),
+            Misses::Ignored => freshness == Freshness::Fresh,
+        };
+        let counts = &self.scope.counts;
+        let Some((found, _)) = found.filter(|&(_, freshness)| is_served(freshness)) else {
+            if misses == Misses::Counted {
+                self.cache.note_read(&target, None, counts, stripe);
+            }
+            return Decoded::Nothing;
+        };
+        match decode(found.value) {
+            Some(value) => {
+                self.cache.note_read(&target, Some(&found), counts, stripe);
+                Decoded::Value(value)
+            }
+            None => {
+                if misses == Misses::Counted {
+                    self.cache.note_read(&target, None, counts, stripe);
+                }
+                Decoded::Undecodable
+            }
+        }
+    }
+
+    /// Removes the entry under `key` if `is_broken` says that it does not decode, and counts it.
+    #[cold]
+    pub(crate) fn remove_undecodable(&self, key: &[u8], is_broken: impl FnMut(&[u8]) -> bool) {
+        if self.cache.remove_if(key, is_broken) {
+            self.scope.count(WriteCount::Undecodable);
+        }
+    }
+
+    /// Removes what is older than a value that does not encode, and counts it.
+    #[cold]
+    pub(crate) fn refuse_unencodable(&self, key: &[u8]) {
+        self.count_unencodable();
+        self.cache.remove_older(&self.scope.stored_key(key), Condition::Always);
+    }
+
+    /// Counts a value that does not encode.
+    pub(crate) fn count_unencodable(&self) {
+        self.scope.count(WriteCount::Unencodable);
+    }
+
+    /// Stores `value` under a stored key.
+    pub(crate) fn store(&self, key: &[u8], value: &[u8], lifetime: &Lifetime) -> Result<(), Error> {
+        self.cache.store(key, value, Condition::Always, lifetime).map(|_| ())
+    }
+
+    /// Returns the key of the namespace in a stored key, which [`begin_key`](Self::begin_key) began.
+    pub(crate) fn key_in(stored: &[u8]) -> &[u8] {
+        let (Origin::Plain(key) | Origin::Scoped { key, .. }) = origin(stored);
+        key
+    }
+}

@@ -1,0 +1,331 @@
+//! [`TypedBuilder`]: the options of a [`Typed`].
+
+use core::error::Error;
+use core::fmt;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::source::{for_tasks, for_threads};
+use super::{Codec, NoLoads, OwnedKey, Tasks, Threads, Typed, Values};
+use crate::cache::NamespaceBuilder;
+use crate::error::BuildError;
+use crate::expiry::Lifetime;
+use crate::loader::LoaderBuilder;
+
+/// Changes the options of a loader.
+type Options = Box<dyn FnOnce(LoaderBuilder) -> LoaderBuilder>;
+
+/// The options of a [`Typed`], from [`NamespaceBuilder::typed`].
+///
+/// ```
+/// use bytecache::typed::Utf8;
+/// use bytecache::{Cache, Typed};
+/// use std::time::Duration;
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let names: Typed<u64, String, _, _> =
+///     cache.namespace("names").typed(Utf8).ttl(Duration::from_secs(60)).build()?;
+/// names.insert(&1, &"Ada".to_string())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct TypedBuilder<C> {
+    space: NamespaceBuilder,
+    codec: C,
+    lifetime: Lifetime,
+    idle: Option<Duration>,
+    is_zero: bool,
+    options: Vec<Options>,
+}
+
+impl NamespaceBuilder {
+    /// Continues with a builder of a [`Typed`]: the namespace with typed keys and values, which
+    /// this codec converts.
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+    /// assert_eq!(names.namespace().name(), "names");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn typed<C>(self, codec: C) -> TypedBuilder<C> {
+        TypedBuilder { space: self, codec, lifetime: Lifetime::new(), idle: None, is_zero: false, options: Vec::new() }
+    }
+}
+
+impl<C> TypedBuilder<C> {
+    /// Sets the time to live of values, instead of that of the cache. Zero is an error.
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{BuildError, Cache};
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let builder = cache.namespace("names").typed(Utf8).ttl(Duration::ZERO);
+    /// assert_eq!(builder.build::<u64, String>().unwrap_err(), BuildError::ZeroLifetime);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.lifetime = self.lifetime.ttl(ttl);
+        self.is_zero |= ttl.is_zero();
+        self.loads(move |loads| loads.ttl(ttl))
+    }
+
+    /// Sets the time to idle of values, instead of that of the cache. Zero is an error.
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, ManualClock, Typed};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let sessions: Typed<u64, String, _, _> =
+    ///     cache.namespace("sessions").typed(Utf8).time_to_idle(Duration::from_secs(60)).build()?;
+    /// sessions.insert(&1, &"Ada".to_string())?;
+    /// clock.advance(Duration::from_secs(61));
+    /// assert!(sessions.get(&1).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn time_to_idle(mut self, idle: Duration) -> Self {
+        self.lifetime = self.lifetime.time_to_idle(idle);
+        self.idle = Some(idle);
+        self.is_zero |= idle.is_zero();
+        self
+    }
+
+    /// Sets the stale period of values. A load that fails returns a value in its stale period. See
+    /// [`LoaderBuilder::stale_for`].
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, ManualClock};
+    /// use std::io::Error;
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let builder = cache.namespace("names").typed(Utf8).ttl(Duration::from_secs(60));
+    /// let names = builder
+    ///     .stale_for(Duration::from_secs(600))
+    ///     .build_loader(|_: u64| Err::<Option<String>, _>(Error::other("down")))?;
+    /// names.insert(&1, &"Ada".to_string())?;
+    /// clock.advance(Duration::from_secs(61));
+    /// assert_eq!(names.get(&1)?.as_deref(), Some("Ada"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stale_for(mut self, stale: Duration) -> Self {
+        self.lifetime = self.lifetime.stale_for(stale);
+        self.loads(move |loads| loads.stale_for(stale))
+    }
+
+    /// Sets the age from which on a read loads a value again. See
+    /// [`LoaderBuilder::refresh_after`].
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, ManualClock};
+    /// use std::io::Error;
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().max_bytes(1 << 20).clock(clock.clone()).build()?;
+    /// let names = cache
+    ///     .namespace("names")
+    ///     .typed(Utf8)
+    ///     .refresh_after(Duration::from_secs(60))
+    ///     .build_loader(|_: u64| Ok::<_, Error>(Some("Grace".to_string())))?;
+    /// names.insert(&1, &"Ada".to_string())?;
+    /// assert_eq!(names.get(&1)?.as_deref(), Some("Ada"));
+    /// clock.advance(Duration::from_secs(61));
+    /// assert_eq!(names.get(&1)?.as_deref(), Some("Grace"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refresh_after(mut self, age: Duration) -> Self {
+        self.lifetime = self.lifetime.refresh_after(age);
+        self.loads(move |loads| loads.refresh_after(age))
+    }
+
+    /// Sets how long it is remembered that a load has found nothing. The default is zero: each read
+    /// loads again. See [`LoaderBuilder::negative_ttl`].
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::Cache;
+    /// use std::io::Error;
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names = cache
+    ///     .namespace("names")
+    ///     .typed(Utf8)
+    ///     .negative_ttl(Duration::from_secs(30))
+    ///     .build_loader(|_: u64| Ok::<_, Error>(None::<String>))?;
+    /// assert_eq!((names.get(&1)?, names.get(&1)?), (None, None));
+    /// assert_eq!(names.stats().loads, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn negative_ttl(self, ttl: Duration) -> Self {
+        self.loads(move |loads| loads.negative_ttl(ttl))
+    }
+
+    /// Changes the other options of loads, by a closure that gets their builder. It is not called
+    /// by [`build`](Self::build).
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::Cache;
+    /// use std::io::Error;
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names = cache
+    ///     .namespace("names")
+    ///     .typed(Utf8)
+    ///     .loads(|loads| loads.error_ttl(Duration::from_secs(5)))
+    ///     .build_loader(|_: u64| Err::<Option<String>, _>(Error::other("down")))?;
+    /// assert!(names.get(&1).is_err() && names.get(&1).is_err());
+    /// assert_eq!(names.stats().loads, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn loads(mut self, change: impl FnOnce(LoaderBuilder) -> LoaderBuilder + 'static) -> Self {
+        self.options.push(Box::new(change));
+        self
+    }
+
+    /// Opens the namespace, without a function that loads.
+    ///
+    /// # Errors
+    ///
+    /// * [`BuildError::CodecAlignment`] if the codec needs a larger
+    ///   [`value_alignment`](crate::CacheBuilder::value_alignment);
+    /// * [`BuildError::ZeroLifetime`] if the time to live or to idle is zero;
+    /// * those of [`NamespaceBuilder::build`].
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<String, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+    /// names.insert("ada", &"Ada".to_string())?;
+    /// assert_eq!(names.get("ada").as_deref(), Some("Ada"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build<K, V>(self) -> Result<Typed<K, V, C, NoLoads>, BuildError>
+    where
+        K: OwnedKey,
+        C: Codec<V>,
+    {
+        let (values, _, _) = self.open()?;
+        Ok(Typed { values, loads: NoLoads(()), types: PhantomData })
+    }
+
+    /// Opens the namespace, with a function that loads what is missing, on the thread that reads.
+    ///
+    /// `load` returns `None` if there is no value.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`LoaderBuilder::build`].
+    ///
+    /// ```
+    /// use bytecache::typed::{Threads, Utf8};
+    /// use bytecache::{Cache, Typed};
+    /// use std::io::Error;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, Utf8, Threads> = cache
+    ///     .namespace("names")
+    ///     .typed(Utf8)
+    ///     .build_loader(|id| Ok::<_, Error>((id == 1).then(|| "Ada".to_string())))?;
+    /// assert_eq!(names.get(&1)?.as_deref(), Some("Ada"));
+    /// assert_eq!(names.get(&2)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build_loader<K, V, E, F>(self, load: F) -> Result<Typed<K, V, C, Threads>, BuildError>
+    where
+        K: OwnedKey,
+        V: 'static,
+        C: Codec<V>,
+        F: Fn(K) -> Result<Option<V>, E> + Send + Sync + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (values, own, options) = self.open()?;
+        let loader = options.into_iter().fold(values.space.loader(), |loader, change| change(loader));
+        let loader = loader.build(for_threads(&values, own, load))?;
+        Ok(Typed { values, loads: Threads(loader), types: PhantomData })
+    }
+
+    /// Opens the namespace, with a function for tasks that loads what is missing.
+    ///
+    /// The future of `load` returns `None` if there is no value.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`LoaderBuilder::build_async`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    /// use std::io::Error;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, Utf8> = cache
+    ///     .namespace("names")
+    ///     .typed(Utf8)
+    ///     .build_async(|id| async move { Ok::<_, Error>((id == 1).then(|| "Ada".to_string())) })?;
+    /// assert_eq!(names.get(&1).await?.as_deref(), Some("Ada"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_async<K, V, E, F, T>(self, load: F) -> Result<Typed<K, V, C>, BuildError>
+    where
+        K: OwnedKey,
+        V: 'static,
+        C: Codec<V>,
+        F: Fn(K) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Option<V>, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (values, own, options) = self.open()?;
+        let loader = options.into_iter().fold(values.space.loader(), |loader, change| change(loader));
+        let loader = loader.build_async(for_tasks(&values, own, load))?;
+        Ok(Typed { values, loads: Tasks(loader), types: PhantomData })
+    }
+
+    /// Checks the options and opens the namespace. Also returns the part of the lifetime of values
+    /// that a loader's builder cannot set, and the changes of its options.
+    fn open<V>(self) -> Result<(Arc<Values<C>>, Lifetime, Vec<Options>), BuildError>
+    where
+        C: Codec<V>,
+    {
+        let Self { space, codec, lifetime, idle, is_zero, options } = self;
+        if is_zero {
+            return Err(BuildError::ZeroLifetime);
+        }
+        let (needed, alignment) = (codec.alignment(), space.value_alignment());
+        if needed > alignment {
+            return Err(BuildError::CodecAlignment { needed, alignment });
+        }
+        let own = idle.map_or(Lifetime::new(), |idle| Lifetime::new().time_to_idle(idle));
+        Ok((Arc::new(Values { space: space.build()?, codec, lifetime }), own, options))
+    }
+}
+
+impl<C> fmt::Debug for TypedBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedBuilder")
+            .field("namespace", &self.space)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}

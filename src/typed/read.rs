@@ -1,0 +1,420 @@
+//! Reads of a [`Typed`].
+//!
+//! A hit decodes the value in place, while its entry is held. Only if there is no fresh value, the
+//! loader of bytes is asked, which counts the read and loads.
+
+use core::borrow::Borrow;
+use std::sync::Arc;
+
+use super::source::Conversion;
+use super::{Codec, Key, NoLoads, OwnedKey, SharedError, Tasks, Threads, Typed, Values, ViewCodec, own_bytes};
+use crate::cache::{Decoded, Misses, Namespace};
+use crate::loader::{Failure, LoadError};
+
+/// Loads that are asked again after a value that does not decode.
+const ATTEMPTS: usize = 2;
+
+/// The result of a read that may load.
+type Answer<R> = Result<Option<R>, LoadError<SharedError>>;
+
+impl<C> Values<C> {
+    /// Reads the entry under a stored key. A value for which `decode` returns `None` is removed, if
+    /// `is_whole` says so, too.
+    #[inline(always)]
+    fn read<R>(
+        &self,
+        key: &[u8],
+        misses: Misses,
+        decode: impl FnOnce(&[u8]) -> Option<R>,
+        is_whole: impl Fn(&[u8]) -> bool,
+    ) -> Option<R> {
+        match self.space.decode(key, misses, decode) {
+            Decoded::Value(value) => Some(value),
+            Decoded::Nothing => None,
+            Decoded::Undecodable => {
+                self.space.remove_undecodable(Namespace::key_in(key), |bytes| !is_whole(bytes));
+                None
+            }
+        }
+    }
+}
+
+fn undecodable() -> LoadError<SharedError> {
+    let error: SharedError = Arc::new(Conversion::Value);
+    LoadError::Failed(Failure::new(error))
+}
+
+/// Reads of a namespace whose values are not loaded.
+impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
+    /// Returns the value under `key`, or `None` if there is none.
+    ///
+    /// # Cost
+    ///
+    /// That of [`Namespace::view`], and of decoding.
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+    /// names.insert(&1, &"Ada".to_string())?;
+    /// assert_eq!(names.get(&1).as_deref(), Some("Ada"));
+    ///
+    /// // A value that does not decode is a miss.
+    /// names.namespace().insert(2_u64.to_be_bytes(), [0xff])?;
+    /// assert_eq!(names.get(&2), None);
+    /// assert_eq!(names.stats().undecodable, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let codec = &self.values.codec;
+        let key = self.stored_key(key);
+        self.values.read(key.as_bytes(), Misses::Counted, |bytes| codec.decode(bytes), |bytes| is_whole(codec, bytes))
+    }
+
+    /// Calls `read` with the value under `key`, in place, and returns its result. Returns `None` if
+    /// there is no value.
+    ///
+    /// While `read` runs, it holds the entry, as the closure of [`Namespace::view`] does.
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+    /// names.insert(&1, &"Ada".to_string())?;
+    /// assert_eq!(names.view(&1, |name: &str| name.len()), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn view<Q, R>(&self, key: &Q, read: impl FnOnce(&C::View) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+        C: ViewCodec<V>,
+    {
+        let codec = &self.values.codec;
+        let key = self.stored_key(key);
+        let decode = |bytes: &[u8]| codec.view(bytes).map(read);
+        self.values.read(key.as_bytes(), Misses::Counted, decode, |bytes| codec.view(bytes).is_some())
+    }
+}
+
+/// Reads of a namespace whose values are loaded by threads.
+impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
+    /// Returns the value under `key`. If there is none, loads and stores it. Returns `None` if the
+    /// load finds nothing, or if an earlier load is remembered to have found nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Loader::get`](crate::Loader::get), but `Absent`. An error of the function that
+    /// loads is in [`LoadError::Failed`]. So is that of a value that does not encode, or that does
+    /// not decode from the bytes that it was encoded to.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    /// use bytecache::typed::Utf8;
+    /// use std::io::Error;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let load = |id: u64| match id {
+    ///     0 => Err(Error::other("down")),
+    ///     id => Ok((id == 1).then(|| "Ada".to_string())),
+    /// };
+    /// let names = cache.namespace("names").typed(Utf8).build_loader(load)?;
+    /// assert_eq!(names.get(&1)?.as_deref(), Some("Ada"));
+    /// assert_eq!(names.get(&2)?, None);
+    /// let error = names.get(&0).unwrap_err();
+    /// assert_eq!(error.failure().map(ToString::to_string).as_deref(), Some("down"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn get<Q>(&self, key: &Q) -> Answer<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let codec = &self.values.codec;
+        self.get_with(key, |bytes| codec.decode(bytes), |bytes| is_whole(codec, bytes))
+    }
+
+    /// Calls `read` with the value under `key`, in place, and returns its result. If there is no
+    /// value, loads and stores it first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    /// use bytecache::typed::Utf8;
+    /// use std::io::Error;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let load = |_: u64| Ok::<_, Error>(Some("Ada".to_string()));
+    /// let names = cache.namespace("names").typed(Utf8).build_loader(load)?;
+    /// assert_eq!(names.view(&1, |name: &str| name.len())?, Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn view<Q, R>(&self, key: &Q, read: impl FnOnce(&C::View) -> R) -> Answer<R>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+        C: ViewCodec<V>,
+    {
+        let (codec, mut read) = (&self.values.codec, Some(read));
+        let decode = |bytes: &[u8]| codec.view(bytes).and_then(|value| read.take().map(|read| read(value)));
+        self.get_with(key, decode, |bytes| codec.view(bytes).is_some())
+    }
+
+    #[inline(always)]
+    fn get_with<Q, R>(
+        &self,
+        key: &Q,
+        mut decode: impl FnMut(&[u8]) -> Option<R>,
+        is_whole: impl Fn(&[u8]) -> bool,
+    ) -> Answer<R>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        if !self.loads.0.refreshes_early() {
+            let key = self.stored_key(key);
+            if let Some(value) = self.values.read(key.as_bytes(), Misses::Ignored, &mut decode, &is_whole) {
+                return Ok(Some(value));
+            }
+        }
+        self.load(own_bytes(key).as_bytes(), &mut decode, &is_whole)
+    }
+
+    #[cold]
+    fn load<R>(
+        &self,
+        key: &[u8],
+        decode: &mut impl FnMut(&[u8]) -> Option<R>,
+        is_whole: &impl Fn(&[u8]) -> bool,
+    ) -> Answer<R> {
+        for _ in 0..ATTEMPTS {
+            match self.loads.0.get(key) {
+                Ok(value) => match decode(&value) {
+                    Some(value) => return Ok(Some(value)),
+                    None => self.values.space.remove_undecodable(key, |bytes| !is_whole(bytes)),
+                },
+                Err(LoadError::Absent) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(undecodable())
+    }
+}
+
+/// Reads of a namespace whose values are loaded by tasks.
+impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
+    /// Returns the value under `key`. If there is none, loads and stores it. Returns `None` if the
+    /// load finds nothing, or if an earlier load is remembered to have found nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AsyncLoader::get_async`](crate::AsyncLoader::get_async), but `Absent`. An error of
+    /// the function that loads is in [`LoadError::Failed`]. So is that of a value that does not
+    /// encode, or that does not decode from the bytes that it was encoded to.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use bytecache::Cache;
+    /// use bytecache::typed::Utf8;
+    /// use std::io::Error;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let load = |id: u64| async move { Ok::<_, Error>((id == 1).then(|| "Ada".to_string())) };
+    /// let names = cache.namespace("names").typed(Utf8).build_async(load)?;
+    /// assert_eq!(names.get(&1).await?.as_deref(), Some("Ada"));
+    /// assert_eq!(names.get(&2).await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub async fn get<Q>(&self, key: &Q) -> Answer<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let codec = &self.values.codec;
+        let decode = |bytes: &[u8]| codec.decode(bytes);
+        match self.get_now(key, decode, |bytes| is_whole(codec, bytes)) {
+            Some(value) => Ok(Some(value)),
+            None => self.load(key, decode, |bytes| is_whole(codec, bytes)).await,
+        }
+    }
+
+    /// Calls `read` with the value under `key`, in place, and returns its result. If there is no
+    /// value, loads and stores it first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use bytecache::Cache;
+    /// use bytecache::typed::Utf8;
+    /// use std::io::Error;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let load = |_: u64| async { Ok::<_, Error>(Some("Ada".to_string())) };
+    /// let names = cache.namespace("names").typed(Utf8).build_async(load)?;
+    /// assert_eq!(names.view(&1, |name: &str| name.len()).await?, Some(3));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub async fn view<Q, R>(&self, key: &Q, read: impl FnOnce(&C::View) -> R) -> Answer<R>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+        C: ViewCodec<V>,
+    {
+        let (codec, mut read) = (&self.values.codec, Some(read));
+        let mut decode = |bytes: &[u8]| codec.view(bytes).and_then(|value| read.take().map(|read| read(value)));
+        match self.get_now(key, &mut decode, |bytes| codec.view(bytes).is_some()) {
+            Some(value) => Ok(Some(value)),
+            None => self.load(key, decode, |bytes| codec.view(bytes).is_some()).await,
+        }
+    }
+
+    /// Returns the value if it is present and fresh.
+    #[inline(always)]
+    fn get_now<Q, R>(
+        &self,
+        key: &Q,
+        decode: impl FnOnce(&[u8]) -> Option<R>,
+        is_whole: impl Fn(&[u8]) -> bool,
+    ) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        if self.loads.0.refreshes_early() {
+            return None; // The loader decides for each read.
+        }
+        let key = self.stored_key(key);
+        self.values.read(key.as_bytes(), Misses::Ignored, decode, is_whole)
+    }
+
+    async fn load<Q, R>(
+        &self,
+        key: &Q,
+        mut decode: impl FnMut(&[u8]) -> Option<R>,
+        is_whole: impl Fn(&[u8]) -> bool,
+    ) -> Answer<R>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let key = own_bytes(key);
+        for _ in 0..ATTEMPTS {
+            match self.loads.0.get_async(key.as_bytes()).await {
+                Ok(value) => match decode(&value) {
+                    Some(value) => return Ok(Some(value)),
+                    None => self.values.space.remove_undecodable(key.as_bytes(), |bytes| !is_whole(bytes)),
+                },
+                Err(LoadError::Absent) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(undecodable())
+    }
+}
+
+/// # Reads that never load
+impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
+    /// Returns the value under `key` if it is present, without counting as a read. Never loads.
+    ///
+    /// A value that does not decode is removed.
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+    /// names.insert(&1, &"Ada".to_string())?;
+    /// assert_eq!(names.peek(&1).as_deref(), Some("Ada"));
+    /// assert_eq!(names.stats().hits, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn peek<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        let Values { space, codec, .. } = &*self.values;
+        let key = own_bytes(key);
+        let bytes = space.peek(key.as_bytes())?;
+        let value = codec.decode(&bytes);
+        if value.is_none() {
+            space.remove_undecodable(key.as_bytes(), |bytes| !is_whole(codec, bytes));
+        }
+        value
+    }
+
+    /// Returns `true` if there is an entry under `key`, without counting as a read. Its value is
+    /// not decoded.
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+    /// assert!(!names.contains_key(&1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Key + ?Sized,
+    {
+        self.values.space.contains_key(own_bytes(key).as_bytes())
+    }
+
+    /// Calls `each` with the key and the value of every entry. Entries that do not decode are not
+    /// shown, and stay. See [`Namespace::for_each`].
+    ///
+    /// ```
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Cache, Typed};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+    /// names.insert(&1, &"Ada".to_string())?;
+    /// names.for_each(|key, name| assert_eq!((key, name.as_str()), (1, "Ada")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_each(&self, mut each: impl FnMut(K, V)) {
+        let Values { space, codec, .. } = &*self.values;
+        space.for_each(|key, bytes| {
+            if let (Some(key), Some(value)) = (K::read(key), codec.decode(bytes)) {
+                each(key, value);
+            }
+        });
+    }
+}
+
+/// Returns `true` if these are the bytes of a value.
+fn is_whole<V, C: Codec<V>>(codec: &C, bytes: &[u8]) -> bool {
+    codec.decode(bytes).is_some()
+}
