@@ -65,9 +65,11 @@ fn shared(error: impl Into<Box<dyn Error + Send + Sync>>) -> SharedError {
     Arc::from(error.into())
 }
 
-/// Returns the bytes of what was found, with the idle deadline of the namespace.
+/// Returns the bytes of what was found under a key, with the idle deadline of the namespace. If they
+/// do not encode, what is older is removed.
 fn to_loaded<V, C: Codec<V>>(
     values: &Values<C>,
+    key: &[u8],
     found: Option<V>,
     own: Lifetime,
 ) -> Result<Loaded<Vec<u8>>, SharedError> {
@@ -75,7 +77,7 @@ fn to_loaded<V, C: Codec<V>>(
     match values.encode(&value) {
         Ok(bytes) => Ok(Loaded::ValueFor(bytes, own)),
         Err(error) => {
-            values.space.count_unencodable();
+            values.space.refuse_unencodable(key);
             Err(shared(error))
         }
     }
@@ -92,8 +94,8 @@ where
 {
     let values = Arc::clone(values);
     Box::new(move |key| {
-        let key = K::read(key).ok_or_else(|| shared(Conversion::Key))?;
-        to_loaded(&values, load(key).map_err(shared)?, own)
+        let typed = K::read(key).ok_or_else(|| shared(Conversion::Key))?;
+        to_loaded(&values, key, load(typed).map_err(shared)?, own)
     })
 }
 
@@ -113,7 +115,7 @@ where
         let values = Arc::clone(&values);
         Box::pin(async move {
             let loading = loading.ok_or_else(|| shared(Conversion::Key))?;
-            to_loaded(&values, loading.await.map_err(shared)?, own)
+            to_loaded(&values, &key, loading.await.map_err(shared)?, own)
         }) as Pin<Box<dyn Future<Output = _> + Send>>
     })
 }
