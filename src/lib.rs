@@ -137,6 +137,26 @@
 //!
 //! [`docs::loading`] lists what followers get when a loader fails, panics, stalls or is dropped.
 //!
+//! # Typed values
+//!
+//! A [`Namespace`] is a named set of keys, which never meet other keys of the cache. It is
+//! invalidated at once. A [`Typed`] is a namespace whose keys and values have types.
+//!
+//! ```
+//! use bytecache::typed::Utf8;
+//! use bytecache::{Cache, Typed};
+//!
+//! let cache = Cache::new(1 << 20)?;
+//! let names: Typed<u64, String, _, _> = cache.namespace("names").typed(Utf8).build()?;
+//! names.insert(&1, &"Ada".to_string())?;
+//! assert_eq!(names.get(&1).as_deref(), Some("Ada"));
+//! names.invalidate_all();
+//! assert_eq!(names.get(&1), None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`docs::typed`] has a service with loads, and the codecs.
+//!
 //! # Choosing a policy
 //!
 //! Keep the default, [`Policy::Adaptive`], unless your own requests show that another one is
@@ -209,6 +229,7 @@
 //!
 //! * [`docs::sizing`]: the size that a cache needs;
 //! * [`docs::policies`], [`docs::expiry`], [`docs::loading`]: each subject in full;
+//! * [`docs::typed`]: several kinds of values in one cache;
 //! * [`docs::limitations`]: the limits of the cache, and workarounds;
 //! * [`docs::coming_from`]: for users of moka and quick_cache;
 //! * [`docs::glossary`]: the words of this documentation;

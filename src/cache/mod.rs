@@ -51,7 +51,6 @@ pub use invalidation::Invalidation;
 pub use lease::Lease;
 pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
-pub(crate) use namespace::Decoded;
 pub use namespace::{Namespace, NamespaceBuilder};
 pub(crate) use read::Misses;
 pub(crate) use sizes::Sizes;

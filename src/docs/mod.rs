@@ -7,6 +7,7 @@
 //! * [`sizing`]: the bytes that a cache needs for its entries;
 //! * [`expiry`]: lifetimes, their accuracy and their cost;
 //! * [`loading`]: one load for each key, whose result is never stale;
+//! * [`typed`]: namespaces, and typed keys and values;
 //! * [`limitations`]: the limits of the cache, and workarounds;
 //! * [`coming_from`]: the methods of moka and quick_cache, and their counterparts here;
 //! * [`glossary`]: the words that these pages use.

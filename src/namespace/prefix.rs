@@ -3,8 +3,8 @@
 //! The bytes of the mark never occur in UTF-8, and are not the start of small numbers. So plain
 //! keys that have to be escaped are rare. They work like all others, and take three bytes more.
 //!
-//! A prefix is kept as a word: the bytes after the mark, in little-endian order. The two lowest
-//! bits of the second byte give the length of the generation.
+//! A prefix is kept as a word: the bytes after the mark, in little-endian order. The three lowest
+//! bits of the second byte are the number of bytes that the generation takes, these bits included.
 
 use core::ops::Deref;
 
@@ -12,8 +12,9 @@ use core::ops::Deref;
 const MARK: [u8; 2] = [0xfd, 0xc1];
 /// The start of the stored key of a plain key that begins with the mark.
 const ESCAPE: [u8; 3] = [MARK[0], MARK[1], 0];
-/// The bytes of a generation, by the two bits that give its length.
-const GENERATION_BYTES: [u8; 4] = [1, 2, 4, 7];
+/// The bits of a generation that give the number of its bytes.
+const LENGTH_BITS: u32 = 3;
+const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
 
 /// The longest prefix of a namespace, in bytes. Limits count as much for each key of a namespace,
 /// so that they do not depend on its generation.
@@ -27,9 +28,9 @@ impl Prefix {
     /// Returns the prefix of a slot, which is not 0, in a generation.
     pub(super) fn new(slot: u8, generation: u64) -> Self {
         debug_assert_ne!(slot, 0, "slot 0 is the escape");
-        let fits = |&index: &u64| generation >> (8 * u64::from(GENERATION_BYTES[index as usize]) - 2) == 0;
-        let length = (0..3).find(fits).unwrap_or(3);
-        Self(u64::from(slot) | (generation << 2 | length) << 8)
+        let bits = u64::BITS - generation.leading_zeros() + LENGTH_BITS;
+        let length = u64::from(bits.div_ceil(8)).min(LENGTH_MASK);
+        Self(u64::from(slot) | (generation << LENGTH_BITS | length) << 8)
     }
 
     /// Returns the prefix with these bits, which [`bits`](Self::bits) has returned.
@@ -45,13 +46,16 @@ impl Prefix {
 
     /// Returns the number of invalidations that the prefix counts.
     pub(super) fn generation(self) -> u64 {
-        self.0 >> 10
+        self.0 >> 8 >> LENGTH_BITS
     }
 
     /// Returns the length of the prefix in bytes, with the mark.
     #[inline]
     fn bytes(self) -> usize {
-        MARK.len() + 1 + usize::from(GENERATION_BYTES[(self.0 >> 8 & 3) as usize])
+        #[allow(clippy::cast_possible_truncation, reason = "three bits are left")]
+        {
+            MARK.len() + 1 + (self.0 >> 8 & LENGTH_MASK) as usize
+        }
     }
 }
 
@@ -79,9 +83,9 @@ pub(crate) fn origin(stored: &[u8]) -> Origin<'_> {
 fn marked_origin(stored: &[u8]) -> Origin<'_> {
     match stored[MARK.len()..] {
         [slot, second, ..] if slot != 0 => {
-            let bytes = 1 + usize::from(GENERATION_BYTES[usize::from(second & 3)]);
+            let bytes = 1 + (u64::from(second) & LENGTH_MASK) as usize;
             let Some((prefix, key)) = stored[MARK.len()..].split_at_checked(bytes) else {
-                return Origin::Plain(stored); // Not by invariant 1.
+                return Origin::Plain(stored); // Never, by invariant 1.
             };
             let mut word = [0; 8];
             word[..bytes].copy_from_slice(prefix);
@@ -126,8 +130,8 @@ impl<'a> StoredKey<'a> {
     /// Returns the stored key of a key of a namespace.
     #[inline]
     pub(crate) fn scoped(prefix: Prefix, key: &[u8]) -> Self {
-        let mut buffer = KeyBuffer::starting_with(prefix);
-        buffer.push(key);
+        let mut buffer = KeyBuffer::default();
+        buffer.push_scoped(prefix, key);
         Self::Built(buffer)
     }
 }
@@ -190,25 +194,31 @@ pub struct KeyBuffer {
     short: [u8; SHORT_BYTES],
     len: usize,
     /// All bytes, if they are more than `short` takes.
-    long: Vec<u8>,
+    long: Option<Box<Vec<u8>>>,
 }
 
 impl Default for KeyBuffer {
     #[inline]
     fn default() -> Self {
-        Self { short: [0; SHORT_BYTES], len: 0, long: Vec::new() }
+        Self { short: [0; SHORT_BYTES], len: 0, long: None }
     }
 }
 
 impl KeyBuffer {
-    /// Creates a buffer that begins with the prefix of a namespace.
-    #[inline]
-    pub(crate) fn starting_with(prefix: Prefix) -> Self {
-        let mut buffer = Self::default();
-        buffer.short[..MARK.len()].copy_from_slice(&MARK);
-        buffer.short[MARK.len()..MAX_PREFIX_BYTES].copy_from_slice(&prefix.0.to_le_bytes());
-        buffer.len = prefix.bytes(); // The next bytes overwrite those beyond the prefix.
-        buffer
+    /// Begins with the prefix of a namespace. The buffer is empty before.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, prefix: Prefix) {
+        debug_assert_eq!(self.len, 0, "a prefix comes first");
+        self.short[..MARK.len()].copy_from_slice(&MARK);
+        self.short[MARK.len()..MAX_PREFIX_BYTES].copy_from_slice(&prefix.0.to_le_bytes());
+        self.len = prefix.bytes(); // The next bytes overwrite those beyond the prefix.
+    }
+
+    /// Writes the stored key of a key of a namespace. The buffer is empty before.
+    #[inline(always)]
+    pub(crate) fn push_scoped(&mut self, prefix: Prefix, key: &[u8]) {
+        self.begin(prefix);
+        self.push(key);
     }
 
     /// Appends bytes.
@@ -234,12 +244,10 @@ impl KeyBuffer {
 
     #[cold]
     fn push_long(&mut self, bytes: &[u8]) {
-        if self.long.is_empty() {
-            self.long.reserve(self.len + bytes.len());
-            self.long.extend_from_slice(&self.short[..self.len]);
-        }
-        self.long.extend_from_slice(bytes);
-        self.len = self.long.len(); // Beyond `short`, so further bytes come here, too.
+        let (short, len) = (&self.short, self.len);
+        let long = self.long.get_or_insert_with(|| Box::new(short[..len].to_vec()));
+        long.extend_from_slice(bytes);
+        self.len = long.len(); // Beyond `short`, so further bytes come here, too.
     }
 
     /// Appends what `write` writes, after its length: two bytes, the higher one first. A length
@@ -249,7 +257,7 @@ impl KeyBuffer {
         self.push(&[0; 2]);
         write(self);
         let length = u16::try_from(self.len - start).unwrap_or(u16::MAX);
-        let bytes = if self.len <= SHORT_BYTES { &mut self.short[..] } else { &mut self.long[..] };
+        let bytes = self.long.as_mut().map_or(&mut self.short[..], |long| long);
         bytes[start - 2..start].copy_from_slice(&length.to_be_bytes());
     }
 
@@ -263,7 +271,10 @@ impl KeyBuffer {
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.short.get(..self.len).unwrap_or(&self.long)
+        match &self.long {
+            None => &self.short[..self.len],
+            Some(long) => long,
+        }
     }
 }
 
@@ -275,13 +286,13 @@ mod tests {
     fn a_prefix_grows_with_its_generation_and_is_read_back() {
         for (generation, bytes) in [
             (0, 4),
-            (63, 4),
-            (64, 5),
-            ((1 << 14) - 1, 5),
-            (1 << 14, 7),
-            ((1 << 30) - 1, 7),
-            (1 << 30, 10),
-            ((1 << 54) - 1, MAX_PREFIX_BYTES),
+            (31, 4),
+            (32, 5),
+            ((1 << 13) - 1, 5),
+            (1 << 13, 6),
+            ((1 << 45) - 1, 9),
+            (1 << 45, MAX_PREFIX_BYTES),
+            ((1 << 53) - 1, MAX_PREFIX_BYTES),
         ] {
             let prefix = Prefix::new(7, generation);
             assert_eq!((prefix.bytes(), prefix.generation()), (bytes, generation));

@@ -190,16 +190,15 @@ impl<K, V, C, L> Typed<K, V, C, L> {
         own_bytes(key).as_bytes().to_vec()
     }
 
-    /// Returns the stored key.
-    #[inline]
-    fn stored_key<Q>(&self, key: &Q) -> KeyBuffer
+    /// Writes the stored key to an empty buffer.
+    #[inline(always)]
+    fn write_stored_key<Q>(&self, key: &Q, buffer: &mut KeyBuffer)
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let mut buffer = self.values.space.begin_key();
-        key.write(&mut buffer);
-        buffer
+        self.values.space.begin_key(buffer);
+        key.write(buffer);
     }
 }
 

@@ -7,8 +7,10 @@ use core::borrow::Borrow;
 use std::sync::Arc;
 
 use super::source::Conversion;
-use super::{Codec, Key, NoLoads, OwnedKey, SharedError, Tasks, Threads, Typed, Values, ViewCodec, own_bytes};
-use crate::cache::{Decoded, Misses, Namespace};
+use super::{
+    Codec, Key, KeyBuffer, NoLoads, OwnedKey, SharedError, Tasks, Threads, Typed, Values, ViewCodec, own_bytes,
+};
+use crate::cache::{Misses, Namespace};
 use crate::loader::{Failure, LoadError};
 
 /// Loads that are asked again after a value that does not decode.
@@ -28,14 +30,12 @@ impl<C> Values<C> {
         decode: impl FnOnce(&[u8]) -> Option<R>,
         is_whole: impl Fn(&[u8]) -> bool,
     ) -> Option<R> {
-        match self.space.decode(key, misses, decode) {
-            Decoded::Value(value) => Some(value),
-            Decoded::Nothing => None,
-            Decoded::Undecodable => {
-                self.space.remove_undecodable(Namespace::key_in(key), |bytes| !is_whole(bytes));
-                None
-            }
+        let mut is_undecodable = false;
+        let decoded = self.space.decode(key, misses, &mut is_undecodable, decode);
+        if is_undecodable {
+            self.space.remove_undecodable(Namespace::key_in(key), |bytes| !is_whole(bytes));
         }
+        decoded
     }
 }
 
@@ -75,8 +75,14 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
         Q: Key + ?Sized,
     {
         let codec = &self.values.codec;
-        let key = self.stored_key(key);
-        self.values.read(key.as_bytes(), Misses::Counted, |bytes| codec.decode(bytes), |bytes| is_whole(codec, bytes))
+        let mut stored = KeyBuffer::default();
+        self.write_stored_key(key, &mut stored);
+        self.values.read(
+            stored.as_bytes(),
+            Misses::Counted,
+            |bytes| codec.decode(bytes),
+            |bytes| is_whole(codec, bytes),
+        )
     }
 
     /// Calls `read` with the value under `key`, in place, and returns its result. Returns `None` if
@@ -102,9 +108,10 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
         C: ViewCodec<V>,
     {
         let codec = &self.values.codec;
-        let key = self.stored_key(key);
+        let mut stored = KeyBuffer::default();
+        self.write_stored_key(key, &mut stored);
         let decode = |bytes: &[u8]| codec.view(bytes).map(read);
-        self.values.read(key.as_bytes(), Misses::Counted, decode, |bytes| codec.view(bytes).is_some())
+        self.values.read(stored.as_bytes(), Misses::Counted, decode, |bytes| codec.view(bytes).is_some())
     }
 }
 
@@ -188,8 +195,9 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
         Q: Key + ?Sized,
     {
         if !self.loads.0.refreshes_early() {
-            let key = self.stored_key(key);
-            if let Some(value) = self.values.read(key.as_bytes(), Misses::Ignored, &mut decode, &is_whole) {
+            let mut stored = KeyBuffer::default();
+            self.write_stored_key(key, &mut stored);
+            if let Some(value) = self.values.read(stored.as_bytes(), Misses::Ignored, &mut decode, &is_whole) {
                 return Ok(Some(value));
             }
         }
@@ -308,8 +316,9 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
         if self.loads.0.refreshes_early() {
             return None; // The loader decides for each read.
         }
-        let key = self.stored_key(key);
-        self.values.read(key.as_bytes(), Misses::Ignored, decode, is_whole)
+        let mut stored = KeyBuffer::default();
+        self.write_stored_key(key, &mut stored);
+        self.values.read(stored.as_bytes(), Misses::Ignored, decode, is_whole)
     }
 
     async fn load<Q, R>(

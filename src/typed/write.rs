@@ -2,7 +2,7 @@
 
 use core::borrow::Borrow;
 
-use super::{Codec, Counter, Key, OwnedKey, Typed, Values, own_bytes};
+use super::{Codec, Counter, Key, KeyBuffer, OwnedKey, Typed, Values, own_bytes};
 use crate::cache::{Namespace, Update};
 use crate::error::Error;
 use crate::expiry::Lifetime;
@@ -71,9 +71,10 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
     {
         let Values { space, lifetime: usual, .. } = &*self.values;
         // Before the value is encoded: an invalidation meanwhile comes after this.
-        let key = self.stored_key(key);
-        let bytes = self.values.encode_for(Namespace::key_in(key.as_bytes()), value)?;
-        space.store(key.as_bytes(), &bytes, &lifetime.or(*usual))
+        let mut stored = KeyBuffer::default();
+        self.write_stored_key(key, &mut stored);
+        let bytes = self.values.encode_for(Namespace::key_in(stored.as_bytes()), value)?;
+        space.store(stored.as_bytes(), &bytes, &lifetime.or(*usual))
     }
 
     /// Removes the entry under `key`. Returns `true` if there was one. See

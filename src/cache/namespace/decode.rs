@@ -9,56 +9,50 @@ use crate::namespace::{KeyBuffer, Origin, WriteCount, origin};
 use crate::reclaim::Slot;
 use crate::shard::{Access, Condition};
 
-/// The result of a read that decodes.
-pub(crate) enum Decoded<R> {
-    Value(R),
-    /// There is an entry, but it does not decode.
-    Undecodable,
-    /// There is no entry that the read serves.
-    Nothing,
-}
-
 impl Namespace {
-    /// Returns a buffer with the prefix of the keys that are read or stored at this time.
-    #[inline]
-    pub(crate) fn begin_key(&self) -> KeyBuffer {
-        KeyBuffer::starting_with(self.scope.prefix())
+    /// Begins a stored key: with the prefix of the keys that are read or stored at this time.
+    #[inline(always)]
+    pub(crate) fn begin_key(&self, buffer: &mut KeyBuffer) {
+        buffer.begin(self.scope.prefix());
     }
 
-    /// Reads the entry under a stored key, and decodes its value in place.
+    /// Reads the entry under a stored key, and decodes its value in place. If there is an entry that
+    /// does not decode, sets `is_undecodable`.
     ///
     /// With [`Misses::Ignored`], the caller looks again if this finds nothing, with a loader. Then
     /// entries that are due to be loaded again are not served.
     #[inline(always)]
-    pub(crate) fn decode<R>(&self, key: &[u8], misses: Misses, decode: impl FnOnce(&[u8]) -> Option<R>) -> Decoded<R> {
+    pub(crate) fn decode<R>(
+        &self,
+        key: &[u8],
+        misses: Misses,
+        is_undecodable: &mut bool,
+        decode: impl FnOnce(&[u8]) -> Option<R>,
+    ) -> Option<R> {
         let target = self.cache.target(key);
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let found = target.shard.find(target.hash, key, Access::Read, &mut slot);
+        let counts = &self.scope.counts;
         let is_served = |freshness: Freshness| match misses {
             Misses::Counted => freshness.is_served(),
             Misses::Ignored => freshness == Freshness::Fresh,
         };
-        let counts = &self.scope.counts;
-        let Some((found, _)) = found.filter(|&(_, freshness)| is_served(freshness)) else {
-            if misses == Misses::Counted {
-                self.cache.note_read(&target, None, counts, stripe);
-            }
-            return Decoded::Nothing;
-        };
-        match decode(found.value) {
-            Some(value) => {
-                self.cache.note_read(&target, Some(&found), counts, stripe);
-                Decoded::Value(value)
-            }
-            None => {
-                if misses == Misses::Counted {
-                    self.cache.note_read(&target, None, counts, stripe);
+        match target.shard.find(target.hash, key, Access::Read, &mut slot) {
+            Some((found, freshness)) if is_served(freshness) => {
+                let decoded = decode(found.value);
+                if decoded.is_some() {
+                    self.cache.note_read(&target, Some(&found), counts, stripe);
+                    return decoded;
                 }
-                Decoded::Undecodable
+                *is_undecodable = true;
             }
+            _ => {}
         }
+        if misses == Misses::Counted {
+            self.cache.note_read(&target, None, counts, stripe);
+        }
+        None
     }
 
     /// Removes the entry under `key` if `is_broken` says that it does not decode, and counts it.

@@ -16,8 +16,6 @@ mod entries;
 mod read;
 mod write;
 
-pub(crate) use decode::Decoded;
-
 use core::fmt;
 use std::sync::Arc;
 
@@ -63,7 +61,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// # Limits
 ///
 /// Each key takes a prefix of 4 to 10 bytes, which grows with the number of invalidations: the
-/// first 64 have the shortest. For the limits on [keys and entries](crate::docs::limitations) it
+/// first 31 have the shortest. For the limits on [keys and entries](crate::docs::limitations) it
 /// counts 10 bytes. So the longest key of a namespace has 65,525 bytes.
 ///
 /// A namespace has no limit on its memory. For a set of entries that needs a share of its own, make

@@ -3,7 +3,7 @@
 use super::Namespace;
 use crate::cache::MaybeStale;
 use crate::expiry::Remaining;
-use crate::namespace::StoredKey;
+use crate::namespace::{KeyBuffer, StoredKey};
 use crate::ring::Value;
 
 /// # Reading
@@ -24,7 +24,9 @@ impl Namespace {
     #[inline]
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
-        self.cache.get_stored(&self.scope.stored_key(key.as_ref()), &self.scope.counts)
+        let mut stored = KeyBuffer::default();
+        stored.push_scoped(self.scope.prefix(), key.as_ref());
+        self.cache.get_stored(stored.as_bytes(), &self.scope.counts)
     }
 
     /// Calls `read` with the value under `key`, in place, and returns its result. See
@@ -39,7 +41,9 @@ impl Namespace {
     /// ```
     #[inline]
     pub fn view<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.cache.view_stored(&self.scope.stored_key(key.as_ref()), &self.scope.counts, read)
+        let mut stored = KeyBuffer::default();
+        stored.push_scoped(self.scope.prefix(), key.as_ref());
+        self.cache.view_stored(stored.as_bytes(), &self.scope.counts, read)
     }
 
     /// Replaces the contents of `value` with a copy of the value under `key`. Returns `true` if
