@@ -132,14 +132,16 @@ impl Collector for PrometheusCollector {
     }
 }
 
-/// Returns the only sample of a metric that namespaces do not have: the name of a namespace, which
-/// is `None`, and its source.
-fn whole(snapshot: &Snapshot) -> Vec<(Option<&str>, &Snapshot)> {
+/// The samples of a metric: the name of a namespace, or `None` for the cache, and their source.
+type Samples<'a, From> = Vec<(Option<&'a str>, &'a From)>;
+
+/// Returns the only sample of a metric that namespaces do not have.
+fn whole(snapshot: &Snapshot) -> Samples<'_, Snapshot> {
     vec![(None, snapshot)]
 }
 
 /// Returns the samples of a metric that namespaces have, beginning with that of the cache.
-fn by_namespace(snapshot: &Snapshot) -> Vec<(Option<&str>, &Stats)> {
+fn by_namespace(snapshot: &Snapshot) -> Samples<'_, Stats> {
     let namespaces = snapshot.namespaces.iter().map(|(name, stats)| (Some(name.as_str()), stats));
     core::iter::once((None, &snapshot.stats)).chain(namespaces).collect()
 }
@@ -150,7 +152,7 @@ fn family<V, From>(
     caches: &[(String, Snapshot)],
     metric: &Metric<V, From>,
     kind: MetricType,
-    samples: fn(&Snapshot) -> Vec<(Option<&str>, &From)>,
+    samples: fn(&Snapshot) -> Samples<'_, From>,
     encode: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
 ) -> fmt::Result {
     if caches.is_empty() {

@@ -194,6 +194,7 @@ pub struct KeyBuffer {
     short: [u8; SHORT_BYTES],
     len: usize,
     /// All bytes, if they are more than `short` takes.
+    #[allow(clippy::box_collection, reason = "one word to set and to look at, as long keys are rare")]
     long: Option<Box<Vec<u8>>>,
 }
 

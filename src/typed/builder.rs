@@ -40,6 +40,15 @@ pub struct TypedBuilder<C> {
     options: Vec<Options>,
 }
 
+/// A namespace that was opened.
+struct Opened<C, B> {
+    values: Arc<Values<C>>,
+    /// The part of the lifetime of loaded values that a loader's builder cannot set.
+    own: Lifetime,
+    /// Returns the builder of its loader.
+    loader: B,
+}
+
 impl NamespaceBuilder {
     /// Continues with a builder of a [`Typed`]: the namespace with typed keys and values, which
     /// this codec converts.
@@ -223,7 +232,7 @@ impl<C> TypedBuilder<C> {
         K: OwnedKey,
         C: Codec<V>,
     {
-        let (values, _, _) = self.open()?;
+        let Opened { values, .. } = self.open()?;
         Ok(Typed { values, loads: NoLoads(()), types: PhantomData })
     }
 
@@ -257,9 +266,8 @@ impl<C> TypedBuilder<C> {
         F: Fn(K) -> Result<Option<V>, E> + Send + Sync + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (values, own, options) = self.open()?;
-        let loader = options.into_iter().fold(values.space.loader(), |loader, change| change(loader));
-        let loader = loader.build(for_threads(&values, own, load))?;
+        let Opened { values, own, loader } = self.open()?;
+        let loader = loader().build(for_threads(&values, own, load))?;
         Ok(Typed { values, loads: Threads(loader), types: PhantomData })
     }
 
@@ -296,15 +304,13 @@ impl<C> TypedBuilder<C> {
         T: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (values, own, options) = self.open()?;
-        let loader = options.into_iter().fold(values.space.loader(), |loader, change| change(loader));
-        let loader = loader.build_async(for_tasks(&values, own, load))?;
+        let Opened { values, own, loader } = self.open()?;
+        let loader = loader().build_async(for_tasks(&values, own, load))?;
         Ok(Typed { values, loads: Tasks(loader), types: PhantomData })
     }
 
-    /// Checks the options and opens the namespace. Also returns the part of the lifetime of values
-    /// that a loader's builder cannot set, and the changes of its options.
-    fn open<V>(self) -> Result<(Arc<Values<C>>, Lifetime, Vec<Options>), BuildError>
+    /// Checks the options and opens the namespace.
+    fn open<V>(self) -> Result<Opened<C, impl FnOnce() -> LoaderBuilder>, BuildError>
     where
         C: Codec<V>,
     {
@@ -317,7 +323,10 @@ impl<C> TypedBuilder<C> {
             return Err(BuildError::CodecAlignment { needed, alignment });
         }
         let own = idle.map_or(Lifetime::new(), |idle| Lifetime::new().time_to_idle(idle));
-        Ok((Arc::new(Values { space: space.build()?, codec, lifetime }), own, options))
+        let values = Arc::new(Values { space: space.build()?, codec, lifetime });
+        let loader = values.space.loader();
+        let loader = || options.into_iter().fold(loader, |loader, change| change(loader));
+        Ok(Opened { values, own, loader })
     }
 }
 

@@ -5,6 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use bytecache::{Cache, RemovalCause, Stats};
 
+/// Returns the keys that an iteration of a set shows, sorted.
+macro_rules! keys_of {
+    ($set:expr) => {{
+        let mut keys = vec![];
+        $set.for_each(|key, _| keys.push(key.to_vec()));
+        keys.sort();
+        keys
+    }};
+}
+
 type Log = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>, RemovalCause)>>>;
 
 fn push_to(log: &Log) -> impl Fn(&[u8], &[u8], RemovalCause) + Send + Sync + 'static {
@@ -29,15 +39,9 @@ fn retain_and_for_each_see_the_entries_of_their_set_alone() {
         assert!(value == b"plain" && key.len() == 1);
         key == b"2"
     });
-    let keys = |walk: &dyn Fn(&mut dyn FnMut(&[u8], &[u8]))| {
-        let mut keys = vec![];
-        walk(&mut |key, _| keys.push(key.to_vec()));
-        keys.sort();
-        keys
-    };
-    assert_eq!(keys(&|each| users.for_each(each)), [b"1"]);
-    assert_eq!(keys(&|each| cache.for_each(each)), [b"2"]);
-    assert_eq!(keys(&|each| pages.for_each(each)), [b"1", b"2"]);
+    assert_eq!(keys_of!(users), [b"1"]);
+    assert_eq!(keys_of!(cache), [b"2"]);
+    assert_eq!(keys_of!(pages), [b"1", b"2"]);
 }
 
 #[test]
