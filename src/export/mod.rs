@@ -142,7 +142,7 @@ metrics! {
         "bytecache_memory_index_bytes" "Memory of the indexes" |of| of.memory.index as f64;
         "bytecache_memory_policy_bytes" "Memory of the eviction policies" |of| of.memory.policy as f64;
         "bytecache_memory_wheels_bytes" "Memory of the timing wheels" |of| of.memory.wheels as f64;
-        "bytecache_memory_flights_bytes" "Memory of loads in progress" |of| of.memory.flights as f64;
+        "bytecache_memory_flights_bytes" "Memory of loads in progress, leases and namespaces" |of| of.memory.flights as f64;
         "bytecache_memory_overhead_bytes" "The fixed part of the memory" |of| of.memory.overhead as f64;
         "bytecache_memory_live_bytes" "Bytes of present entries" |of| of.memory.live as f64;
         "bytecache_memory_dead_bytes" "Bytes of entries that have left" |of| of.memory.dead as f64;

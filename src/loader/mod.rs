@@ -153,12 +153,13 @@ impl Cache {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let key = &*self.stored_key(key.as_ref());
-        let target = self.target(key);
-        if let Some(value) = self.read_value(&target, key, Misses::Ignored) {
-            return Ok(value); // As fast as `get`. Negative entries are looked for only after a miss.
-        }
-        self.look_up_or_load(&target, key, || load().map_err(Failure::new))
+        self.with_stored_key(key.as_ref(), |key| {
+            let target = self.target(key);
+            if let Some(value) = self.read_value(&target, key, Misses::Ignored) {
+                return Ok(value); // As fast as `get`. Negative entries are looked for only after a miss.
+            }
+            self.look_up_or_load(&target, key, || load().map_err(Failure::new))
+        })
     }
 
     /// Like [`get_or_load`](Self::get_or_load), but for tasks, on any runtime.

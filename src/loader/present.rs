@@ -59,12 +59,11 @@ impl Present {
 impl<F> Shared<F> {
     /// Returns what the cache has under a caller's key.
     fn present(&self, key: &[u8]) -> Present {
-        let key = &*self.cache.stored_key(key);
-        match self.cache.look_up(&self.cache.target(key), key) {
+        self.cache.with_stored_key(key, |key| match self.cache.look_up(&self.cache.target(key), key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Present::Value(value),
             LookUp::Negative(Negative::Absent) => Present::Absent,
             LookUp::Negative(Negative::Failed) | LookUp::Nothing => Present::Nothing,
-        }
+        })
     }
 }
 

@@ -80,12 +80,13 @@ impl<F> Loader<F> {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let key = &*self.shared.cache.stored_key(key.as_ref());
-        let target = self.shared.cache.target(key);
-        match self.shared.look_up(&target, key) {
-            Cached::Fresh(value) => Ok(value),
-            other => self.answer(&target, key, other).map(Found::value),
-        }
+        self.shared.cache.with_stored_key(key.as_ref(), |key| {
+            let target = self.shared.cache.target(key);
+            match self.shared.look_up(&target, key) {
+                Cached::Fresh(value) => Ok(value),
+                other => self.answer(&target, key, other).map(Found::value),
+            }
+        })
     }
 
     /// Like [`get`](Self::get), but also returns where the value came from.
@@ -118,10 +119,11 @@ impl<F> Loader<F> {
         V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let key = &*self.shared.cache.stored_key(key.as_ref());
-        let target = self.shared.cache.target(key);
-        let found = self.answer(&target, key, self.shared.look_up(&target, key))?;
-        Ok((found.value, found.origin))
+        self.shared.cache.with_stored_key(key.as_ref(), |key| {
+            let target = self.shared.cache.target(key);
+            let found = self.answer(&target, key, self.shared.look_up(&target, key))?;
+            Ok((found.value, found.origin))
+        })
     }
 
     /// Answers a call for a key in this state.
