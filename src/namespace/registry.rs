@@ -4,7 +4,11 @@
 //!
 //! Namespaces are opened under a lock, and never closed. Their number is stored with Release after
 //! a place is filled. The counts of invalidations and of listeners are hints: Relaxed.
+//!
+//! The atomics are the standard library's, also in models: each write to a shard looks at some, and
+//! models have no namespaces.
 
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::is_marked;
@@ -12,7 +16,7 @@ use super::prefix::{Origin, origin};
 use super::scope::{Scope, WriteCount};
 use crate::removal::Listener;
 use crate::stats::LoadCounts;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::Mutex;
 
 /// The most versions of namespaces that a cache has: a slot is a byte, and 0 is no slot.
 const MAX_SCOPES: usize = 255;

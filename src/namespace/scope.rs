@@ -1,12 +1,13 @@
 //! [`Scope`]: one version of a namespace.
 
 use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use super::prefix::{Prefix, StoredKey};
 use crate::removal::Listener;
 use crate::stats::{LoadCounts, ReadCounts, Stats};
-use crate::sync::{AtomicU8, AtomicU64, Mutex, Ordering};
+use crate::sync::Mutex;
 
 /// A counter of writes to a namespace.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +34,8 @@ pub(crate) struct Scope {
     pub(crate) counts: ReadCounts,
     name: Box<str>,
     version: u32,
-    /// 1 if there is a listener.
-    is_listened_to: AtomicU8,
+    /// There is a listener.
+    is_listened_to: AtomicBool,
     listener: Mutex<Option<Listener>>,
     pub(crate) loads: LoadCounts,
     writes: [AtomicU64; WRITE_COUNTS],
@@ -47,7 +48,7 @@ impl Scope {
             counts: ReadCounts::new(stripes),
             name: name.into(),
             version,
-            is_listened_to: AtomicU8::new(0),
+            is_listened_to: AtomicBool::new(false),
             listener: Mutex::new(None),
             loads: LoadCounts::new(),
             writes: core::array::from_fn(|_| AtomicU64::new(0)),
@@ -91,7 +92,7 @@ impl Scope {
 
     #[inline]
     pub(super) fn is_listened_to(&self) -> bool {
-        self.is_listened_to.load(Ordering::Relaxed) != 0 // The listener is behind its lock.
+        self.is_listened_to.load(Ordering::Relaxed) // The listener is behind its lock.
     }
 
     /// Returns the listener.
@@ -103,7 +104,7 @@ impl Scope {
     pub(super) fn set_listener(&self, listener: Listener) {
         // The former one is dropped after the unlock, as it may own anything.
         let former = self.listener.lock().replace(listener);
-        self.is_listened_to.store(1, Ordering::Relaxed); // See `is_listened_to`.
+        self.is_listened_to.store(true, Ordering::Relaxed); // See `is_listened_to`.
         drop(former);
     }
 

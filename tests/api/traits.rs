@@ -14,10 +14,12 @@ use bytecache::policy::{
     TinyLfuConfig, TwoQueueConfig, Unit,
 };
 use bytecache::{
-    AsyncLoader, Batch, Batched, BuildError, Cache, CacheBuilder, Error, Lifetime, LoadError, LoadTimes, Loaded,
-    Loader, LoaderBuilder, ManualClock, MaybeStale, Memory, Origin, ParsePolicyError, Policy, Present, Refresh,
-    Remaining, RemovalCause, StableHash, Stats, SystemClock, Value,
+    AsyncLoader, Batch, Batched, BuildError, Cache, CacheBuilder, Error, Invalidation, Lifetime, LoadError, LoadTimes,
+    Loaded, Loader, LoaderBuilder, ManualClock, MaybeStale, Memory, Namespace, NamespaceBuilder, Origin,
+    ParsePolicyError, Policy, Present, Refresh, Remaining, RemovalCause, StableHash, Stats, SystemClock, Typed, Value,
 };
+
+use bytecache::typed::{NoLoads, Tasks, Threads, Utf8};
 
 use crate::support::{Gate, Hand, alone};
 
@@ -40,6 +42,10 @@ const _: () = {
     is_send_and_sync::<(Batch, Origin, Present)>();
     is_send_and_sync::<LoaderBuilder>();
     is_send::<Refresh>();
+    is_send_and_sync::<(Namespace, NamespaceBuilder, Invalidation<'static>)>();
+    is_send_and_sync::<Typed<String, String, Utf8, Tasks>>();
+    is_send_and_sync::<Typed<String, String, Utf8, Threads>>();
+    is_send_and_sync::<Typed<String, String, Utf8, NoLoads>>();
     is_send_and_sync::<(Lifetime, Remaining, Loaded<Vec<u8>>)>();
     is_send_and_sync::<(Stats, Memory, LoadTimes, RemovalCause)>();
     is_send_and_sync::<(ManualClock, SystemClock, StableHash)>();

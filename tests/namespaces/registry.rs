@@ -1,7 +1,11 @@
 //! Opening namespaces: the same name is the same namespace, limits, and memory.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
 use bytecache::testing::Inspect;
-use bytecache::{BuildError, Cache};
+use bytecache::{BuildError, Cache, WeakCache};
 
 #[test]
 fn the_same_name_and_version_is_the_same_namespace() {
@@ -78,4 +82,28 @@ fn all_versions_open_in_each_thread_at_once_are_opened_once() {
         let space = cache.namespace("users").version(version).build().unwrap();
         assert_eq!(space.increment("opened", 0, bytecache::Lifetime::new()).unwrap(), 8);
     }
+}
+
+#[test]
+fn a_listener_of_what_leaves_for_a_namespace_may_open_another() {
+    let (weak, opened) = (Arc::new(OnceLock::<WeakCache>::new()), Arc::new(AtomicUsize::new(0)));
+    let (handle, count) = (Arc::clone(&weak), Arc::clone(&opened));
+    let open_another = move |_: &[u8], _: &[u8], _| {
+        if let Some(cache) = handle.get().and_then(WeakCache::upgrade) {
+            let name = format!("listener {}", count.fetch_add(1, Ordering::Relaxed));
+            let _ = cache.namespace(name).build();
+        }
+    };
+    let cache = Cache::builder().max_bytes(1 << 20).shards(1).on_removal(open_another).build().unwrap();
+    for key in 0..20_000_u32 {
+        cache.insert(key.to_le_bytes(), [0; 100]).unwrap();
+    }
+    weak.set(cache.downgrade()).unwrap();
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let count = (0..).take_while(|version| cache.namespace("own").version(*version).build().is_ok()).count();
+        done.send(count).unwrap();
+    });
+    let own = wait.recv_timeout(Duration::from_secs(60)).expect("a thread waits for itself");
+    assert!(opened.load(Ordering::Relaxed) > 0 && own > 0);
 }

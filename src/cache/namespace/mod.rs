@@ -23,6 +23,7 @@ use super::Cache;
 use crate::error::BuildError;
 use crate::namespace::{NoScope, Scope};
 use crate::removal::{Listener, RemovalCause};
+use crate::shard::Notice;
 use crate::stats::Stats;
 
 /// The longest name of a namespace, in bytes.
@@ -235,11 +236,18 @@ impl NamespaceBuilder {
         if name.len() > MAX_NAME_BYTES {
             return Err(BuildError::NamespaceName { bytes: name.len(), max: MAX_NAME_BYTES });
         }
+        // Entries that leave for it are notified once the registry is unlocked, as the listener may
+        // open a namespace, too.
+        let mut notice = Notice::default();
         let take = |index: usize, bytes| {
             let shard = cache.shard(index % cache.shards());
-            shard.write(|writer| writer.take_for_namespace(bytes))
+            let (is_taken, removed) = shard.write_with_notice(|writer| writer.take_for_namespace(bytes));
+            notice = removed;
+            is_taken
         };
-        let scope = cache.registry().open(&name, version, take).map_err(|reason| match reason {
+        let opened = cache.registry().open(&name, version, take);
+        drop(notice);
+        let scope = opened.map_err(|reason| match reason {
             NoScope::Full { max } => BuildError::TooManyNamespaces { max },
             NoScope::NoMemory { bytes } => BuildError::NamespaceMemory { bytes },
         })?;

@@ -272,6 +272,19 @@
 //!
 //! Models: all in `src/loom/loads.rs`.
 //!
+//! # Namespaces: `namespace/`
+//!
+//! | atomic | stores | loads | conclusion |
+//! |---|---|---|---|
+//! | a scope's prefix | `next_generation`, Release | `prefix`, Acquire | A caller that finds the next prefix sees what came before the invalidation. A caller that has learned of the invalidation in another way finds it, as a word never goes back. No entry is found through the prefix alone: the lanes order the bytes. |
+//! | the number of scopes | `open`, Release | `is_empty`, Acquire | A writer that sees a scope's entry got its key from a caller, who had opened the scope before. So the writer sees that there is one. |
+//! | invalidations, listeners | Relaxed | Relaxed | Hints. If a write misses a listener that is being set, entries that leave in it are not shown. If `maintain` misses an invalidation, the next call sweeps. |
+//! | the counters of a scope | Relaxed | Relaxed | They order nothing. |
+//!
+//! A load that is about to be stored compares its prefix with the scope's under the lock of its
+//! shard. If the invalidation comes after that, the entry is stored under a prefix that no later
+//! caller uses. There is no model, as nothing is read through these words.
+//!
 //! # Counters: `shard/account.rs`, `stats.rs`
 //!
 //! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed. In the
