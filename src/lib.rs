@@ -278,6 +278,7 @@ mod shard;
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod shared_lines;
+mod snapshot;
 mod stats;
 mod sync;
 #[doc(hidden)]
@@ -309,5 +310,6 @@ pub use loader::{
 pub use policy::Policy;
 pub use removal::RemovalCause;
 pub use ring::Value;
+pub use snapshot::{Restored, RestoredFrom, SaveOptions, SaveProgress, Saved, SnapshotError};
 pub use stats::{LoadTimes, Memory, Stats};
 pub use typed::Typed;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   7  lib
-//!   6  typed
+//!   6  typed  snapshot
 //!   5  builder  loader  export  docs  loom  shared_lines  testing
 //!   4  cache
 //!   3  shard
@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 7] = [
     &["shard"],
     &["cache"],
     &["builder", "loader", "export", "docs", "loom", "shared_lines", "testing"],
-    &["typed"],
+    &["typed", "snapshot"],
     &["lib"],
 ];
 

@@ -169,6 +169,18 @@ impl Cache {
         })
     }
 
+    /// Removes the entries for whose stored keys `leaves` returns `true`, negative ones and those of
+    /// namespaces included.
+    pub(crate) fn remove_keys(&self, mut leaves: impl FnMut(&[u8]) -> bool) {
+        let _ = self.for_each_stored(|shard, WalkedEntry { hash, key, .. }| {
+            let notice = match leaves(key) {
+                true => shard.write_with_notice(|writer| writer.remove(hash, key)).1,
+                false => Notice::default(),
+            };
+            (notice, ControlFlow::<()>::Continue(()))
+        });
+    }
+
     /// Calls `each` with every entry of this handle's set of keys, also with those that reads miss,
     /// until it breaks. It gets the caller's key and the entry. After each call, the listener is
     /// notified of the entries that the call has removed.
@@ -176,16 +188,24 @@ impl Cache {
         &'a self,
         mut each: impl FnMut(&'a Shard, &[u8], WalkedEntry<'_>) -> (Notice<'a>, ControlFlow<B>),
     ) -> ControlFlow<B> {
+        self.for_each_stored(|shard, walked| match self.own_key(walked.key) {
+            Some(own_key) => each(shard, own_key, walked),
+            None => (Notice::default(), ControlFlow::Continue(())),
+        })
+    }
+
+    /// Like [`for_each_walked`](Self::for_each_walked), but with the entries of all sets of keys.
+    fn for_each_stored<'a, B>(
+        &'a self,
+        mut each: impl FnMut(&'a Shard, WalkedEntry<'_>) -> (Notice<'a>, ControlFlow<B>),
+    ) -> ControlFlow<B> {
         for shard in &self.inner.shards {
             let mut walk = Walk::start();
             loop {
                 let (mut slot, mut other_slot) = (Slot::take(), None);
                 let (notice, flow) =
                     match shard.advance(&mut walk, |key| self.target(key).hash, &mut slot, &mut other_slot) {
-                        Advance::Entry(walked) => match self.own_key(walked.key) {
-                            Some(own_key) => each(shard, own_key, walked),
-                            None => (Notice::default(), ControlFlow::Continue(())),
-                        },
+                        Advance::Entry(walked) => each(shard, walked),
                         Advance::NoneYet => (Notice::default(), ControlFlow::Continue(())),
                         Advance::End => break,
                     };

@@ -25,4 +25,5 @@ pub mod limitations;
 pub mod loading;
 pub mod policies;
 pub mod sizing;
+pub mod snapshots;
 pub mod typed;

@@ -34,11 +34,13 @@
 //!
 //! Bytes, buckets and locks: `shard/expire.rs` connects this folder with the others.
 
+mod left;
 mod lifetime;
 mod rules;
 mod time;
 mod wheel;
 
+pub(crate) use left::{HasExpired, TimesLeft};
 pub use lifetime::{Lifetime, Remaining};
 pub(crate) use rules::{Freshness, PERSISTENT, Rules, Schedule};
 pub(crate) use time::{Now, ShardTime};

@@ -111,7 +111,7 @@ impl Times {
 }
 
 /// The lowest bit of the tick of a refresh after a failure. Other refreshes are on even ticks.
-const FAILED: u32 = 1;
+pub(super) const FAILED: u32 = 1;
 
 /// Returns `true` if the tick with the low half `word` has come. The answer is right for 13 months
 /// after that tick.
@@ -121,7 +121,7 @@ fn is_past(word: u32, now: Tick) -> bool {
 
 /// Returns the tick, or the next one whose low half has no other meaning (`expiry/mod.rs`,
 /// invariant 3).
-fn storable(tick: Tick) -> Tick {
+pub(super) fn storable(tick: Tick) -> Tick {
     if tick.low() >= LEAVING { tick.after(u32::MAX - LEAVING + 1) } else { tick }
 }
 
@@ -144,6 +144,11 @@ impl Rules {
     /// Returns the time to live of entries that are stored without one of their own.
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
         self.ttl
+    }
+
+    /// Returns the default time to idle in ticks, or 0 if there is none.
+    pub(super) fn idle_ticks(&self) -> u32 {
+        self.idle_ticks
     }
 
     /// Returns the stamps of an entry that is stored with the cache's defaults.

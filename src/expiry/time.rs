@@ -31,6 +31,9 @@ use crate::units::Tick;
 
 #[allow(clippy::cast_possible_truncation, reason = "16 million nanoseconds")]
 const TICK_NANOS: u64 = TICK.as_nanos() as u64;
+const NANOS_PER_MILLI: u64 = 1_000_000;
+/// A tick in milliseconds.
+pub(super) const TICK_MILLIS: u64 = TICK_NANOS / NANOS_PER_MILLI;
 
 /// The distance up to which a clock that is behind counts as standing still, in nanoseconds.
 ///
@@ -131,6 +134,11 @@ impl Now {
     /// Returns the first tick that is at least `nanos` after the true time.
     pub(super) fn tick_after(self, nanos: u64) -> Tick {
         Tick::new(ticks(self.nanos.saturating_add(self.lag).saturating_add(nanos)))
+    }
+
+    /// Returns the last tick that begins within `millis` from now.
+    pub(super) fn tick_within(self, millis: u64) -> Tick {
+        Tick::new(self.nanos.saturating_add(millis.saturating_mul(NANOS_PER_MILLI)) / TICK_NANOS)
     }
 
     /// Returns the time until `tick` begins, or zero if it has begun.

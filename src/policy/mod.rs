@@ -146,6 +146,7 @@ mod parameter;
 mod renumbering;
 mod residents;
 mod simulator;
+mod standing;
 mod structures;
 
 use std::sync::Arc;
@@ -160,6 +161,7 @@ pub(crate) use residents::ResidentSource;
 pub use residents::Residents;
 pub(crate) use simulator::MAX_UNKNOWN;
 pub use simulator::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
+pub use standing::Standing;
 
 pub use crate::units::EntryId;
 use crate::units::MAX_IDS;
@@ -304,6 +306,87 @@ pub trait EvictionPolicy: Send {
     /// Recounts the state of the policy, and panics if it contradicts itself. For tests. By default
     /// nothing is checked.
     fn validate(&self) {}
+
+    /// Returns the name under which the policy's [standings](Standing) and
+    /// [state](Self::save_state) are saved. A [snapshot](crate::docs::snapshots) of a policy with
+    /// another name restores the order of the entries only. By default the name is empty, and
+    /// nothing else is saved.
+    fn snapshot_name(&self) -> &'static str {
+        ""
+    }
+
+    /// Begins a [walk](Self::walk), and ends the one before. By default nothing happens.
+    fn begin_walk(&mut self) {}
+
+    /// Shows about `most` more entries of the walk with their standings, those that leave first
+    /// before the others. Returns `true` at the end of the walk. By default it ends at once.
+    ///
+    /// The policy keeps the place of the walk. Other calls come between two steps, so entries may
+    /// move, leave or be shown twice meanwhile. An entry that the walk does not show is saved all
+    /// the same, with the default standing and after the others. A walk that shows none leaves the
+    /// order to chance.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering};
+    /// use bytecache::policy::{Residents, Standing};
+    /// use std::collections::VecDeque;
+    ///
+    /// /// First in, first out, and the number of entries that the walk has passed.
+    /// #[derive(Default)]
+    /// struct Fifo(VecDeque<EntryId>, usize);
+    ///
+    /// impl EvictionPolicy for Fifo {
+    ///     fn snapshot_name(&self) -> &'static str {
+    ///         "my fifo"
+    ///     }
+    ///     fn begin_walk(&mut self) {
+    ///         self.1 = 0;
+    ///     }
+    ///     fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+    ///         self.0.iter().skip(self.1).take(most).for_each(|&id| show(id, Standing::new()));
+    ///         self.1 += most;
+    ///         self.1 >= self.0.len()
+    ///     }
+    ///     // ...
+    /// #   fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
+    /// #   fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
+    /// #   fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
+    /// #       self.0.pop_front()
+    /// #   }
+    /// #   fn renumber(&mut self, moved: &Renumbering) {
+    /// #       self.0.iter_mut().for_each(|id| *id = moved.get(*id).unwrap_or(*id));
+    /// #   }
+    /// #   fn bytes(&self) -> usize { 0 }
+    /// }
+    ///
+    /// let mut fifo = Fifo([3, 1, 2].map(EntryId::new).into(), 0);
+    /// let mut shown = Vec::new();
+    /// fifo.begin_walk();
+    /// while !fifo.walk(2, &mut |id, _standing| shown.push(id.get())) {}
+    /// assert_eq!(shown, [3, 1, 2]);
+    /// ```
+    fn walk(&mut self, _most: usize, _show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        true
+    }
+
+    /// Adds an entry of a snapshot in place of [`insert`](Self::insert): it is resident, and there
+    /// was room for it. By default it is prepared and inserted like a new key.
+    ///
+    /// Entries come in the order in which they were [shown](Self::walk). Those of several shards
+    /// may be mixed. The standing may be any: a damaged file may have the right checksums.
+    fn restore(&mut self, newcomer: &Newcomer, _standing: Standing) {
+        self.prepare_insert(newcomer);
+        self.insert(newcomer);
+    }
+
+    /// Appends what the policy knows beside its entries, at most 1,024 bytes. By default nothing.
+    fn save_state(&self, _state: &mut Vec<u8>) {}
+
+    /// Restores what [`save_state`](Self::save_state) appended, before the first entry is
+    /// [restored](Self::restore). The shard may have another size. `state` may be any bytes. By
+    /// default nothing happens.
+    fn restore_state(&mut self, _state: &[u8]) {}
 }
 
 /// The shard that a policy is made for.

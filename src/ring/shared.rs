@@ -55,6 +55,14 @@ pub(crate) enum OwnedValue {
     Copied(Value),
 }
 
+impl OwnedValue {
+    /// Returns the value.
+    pub(crate) fn into_value(self) -> Value {
+        let (Self::Pinned(value) | Self::Copied(value)) = self;
+        value
+    }
+}
+
 impl RingShared {
     pub(super) fn new(chunks: u32, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
         let bytes = (chunks as usize) << chunk_shift;

@@ -27,7 +27,7 @@ use super::prefetch::Announced;
 use crate::hash::KeyHash;
 use crate::policy::{
     Arrival, Choice, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, Renumbering, ResidentSource,
-    Residents,
+    Residents, Standing,
 };
 use crate::units::EntryId;
 
@@ -247,6 +247,45 @@ impl Evictor {
     pub(super) fn renumber(&mut self, pending: &Pending, moved: &Renumbering) {
         self.settle(pending);
         self.policy.renumber(moved);
+    }
+
+    /// Begins a walk of the policy, and appends the policy's state.
+    pub(super) fn begin_walk(&mut self, pending: &Pending, state: &mut Vec<u8>) {
+        self.settle(pending);
+        self.policy.save_state(state);
+        self.policy.begin_walk();
+    }
+
+    /// Appends about `most` more entries of the walk. Returns `true` at its end.
+    pub(super) fn walk(&mut self, pending: &Pending, most: usize, shown: &mut Vec<(EntryId, Standing)>) -> bool {
+        self.settle(pending);
+        self.policy.walk(most, &mut |id, standing| shown.push((id, standing)))
+    }
+
+    /// Restores the policy's state.
+    pub(super) fn restore_state(&mut self, state: &[u8]) {
+        self.policy.restore_state(state);
+    }
+
+    /// Tells the policy of an entry of a snapshot, which is stored already. The standing is there
+    /// if the policy knows its meaning.
+    pub(super) fn restore(
+        &mut self,
+        pending: &Pending,
+        id: EntryId,
+        hash: KeyHash,
+        charge: usize,
+        standing: Option<Standing>,
+    ) {
+        let newcomer = Newcomer { id, hash: hash.get(), charge: charge_u32(charge) };
+        self.settle(pending);
+        match standing {
+            Some(standing) => self.policy.restore(&newcomer, standing),
+            None => {
+                self.policy.prepare_insert(&newcomer);
+                self.policy.insert(&newcomer);
+            }
+        }
     }
 
     /// Returns `true` if the policy is to be replaced before it is called again.

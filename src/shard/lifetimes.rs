@@ -110,6 +110,7 @@ impl Writer<'_> {
             }
         }
         let Presence::Fresh(id) = present else { return Ok(false) };
+        self.note_change(key);
         if ttl.is_zero() && !self.has_stale_period(id) {
             self.remove_resident(id, RemovalCause::Expired); // Needs no wheel.
             return Ok(true);
@@ -161,6 +162,7 @@ impl Writer<'_> {
     pub(crate) fn persist(&mut self, hash: KeyHash, key: &[u8]) -> bool {
         self.drain_touches();
         let Presence::Fresh(id) = self.find_present(hash, key) else { return false };
+        self.note_change(key);
         self.make_persistent(id);
         true
     }

@@ -63,7 +63,9 @@ mod notice;
 mod prefetch;
 mod read;
 mod remove;
+mod restore;
 mod runs;
+mod save;
 mod space;
 mod sweep;
 mod touch;
@@ -92,6 +94,8 @@ pub(crate) use misses::MissLog;
 pub(crate) use notice::Notice;
 use prefetch::PolicyHint;
 pub(crate) use read::{Access, Visit};
+pub(crate) use restore::RestoredEntry;
+pub(crate) use save::{Changes, SaveSink, SaveWalk, SavedEntry, bit_of};
 use sweep::Sweep;
 pub(crate) use touch::TouchLog;
 pub(crate) use walk::WalkedEntry;
@@ -166,6 +170,8 @@ pub(crate) struct State {
     deadlines: Deadlines,
     flights: Flights,
     sweep: Sweep,
+    /// The record of changes, while the cache is being saved.
+    changes: Option<Arc<Changes>>,
 }
 
 impl State {
@@ -239,6 +245,7 @@ impl Shard {
             deadlines: Deadlines::new(),
             flights: Flights::default(),
             sweep: Sweep::default(),
+            changes: None,
         };
         state.update_capacity(&account);
         Ok(Self {

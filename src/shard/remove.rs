@@ -36,9 +36,10 @@ impl Writer<'_> {
     }
 
     /// Detaches the flight of a key, so that its result is not stored. The result may be older than
-    /// this write.
+    /// this write. So may be what a snapshot has of the key.
     #[inline]
     pub(crate) fn detach_flight(&mut self, key: &[u8]) {
+        self.note_change(key);
         if !self.state.flights.is_empty() {
             self.state.flights.remove(key);
         }
@@ -86,6 +87,7 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
         self.note_removal_of(id, cause);
+        self.note_change_of(id);
         self.state.entries.unlink(id, hash);
     }
 

@@ -207,7 +207,7 @@ impl Writer<'_> {
         stored
     }
 
-    fn after_store(&mut self, layout: Layout) {
+    pub(super) fn after_store(&mut self, layout: Layout) {
         let charge = layout.charge();
         let state = &mut *self.state;
         if state.cleaner.steer(state.entries.ring(), &state.counts) {
@@ -358,7 +358,7 @@ impl Writer<'_> {
 
     /// Writes an entry to the ring. Returns `None` if no space can be had. Other entries may be
     /// evicted or relocated for it.
-    fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+    pub(super) fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         if layout.charge() > self.ring().small_max() {
             return self.write_large(layout, draft);
         }

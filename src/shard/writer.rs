@@ -15,6 +15,7 @@
 //!   lifetimes.rs  change a deadline        load.rs  loads in progress        walk.rs  all entries
 //!   lease.rs      leases of callers that load by themselves
 //!   sweep.rs      remove outdated entries of namespaces
+//!   save.rs       show entries for a snapshot       restore.rs    store entries of a snapshot
 //! ```
 //!
 //! # Invariants
@@ -131,6 +132,7 @@ impl Writer<'_> {
     /// Empties index and ring. The policy is outdated afterwards. Runs no user code, as it may be
     /// called while one panics.
     fn empty(&mut self) {
+        self.note_change_of_all();
         let state = &mut *self.state;
         state.entries.clear();
         state.cleaner.give_up();

@@ -25,8 +25,9 @@
 //! entries that filled it first. The patent on it (US 6,996,676) was filed in 2002.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
+use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{GhostQueues, Lists, QueueId};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
 
 const T1: QueueId = QueueId::new(0);
 const T2: QueueId = QueueId::new(1);
@@ -156,6 +157,38 @@ impl EvictionPolicy for Arc {
         self.lists.validate();
         self.ghosts.validate();
         assert!((0.0..=self.capacity as f64).contains(&self.p));
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.lists.begin_walk();
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        for _ in 0..most {
+            let Some(id) = self.lists.walk() else { return true };
+            show(id, Standing::new().class(self.lists.list_of(id).number()));
+        }
+        false
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        let list = if standing.class == T2.number() { T2 } else { T1 };
+        self.lists.push_newest(list, newcomer.id, newcomer.charge);
+    }
+
+    /// Appends p as a share of the capacity.
+    fn save_state(&self, state: &mut Vec<u8>) {
+        StateWriter(state).number(self.p / (self.capacity.max(1) as f64));
+    }
+
+    fn restore_state(&mut self, state: &[u8]) {
+        if let Some(share) = StateReader(state).number_in(0.0..=1.0) {
+            self.p = share * self.capacity as f64;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing};
 use crate::units::MAX_VISITS;
 
 const ALL: QueueId = QueueId::new(0);
@@ -122,6 +122,18 @@ impl EvictionPolicy for Clock {
 
     fn validate(&self) {
         self.queue.validate();
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.queue.begin_walk();
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        self.queue.walk(most, |_, queued| show(queued.id, Standing::new()))
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing};
 
 const ALL: QueueId = QueueId::new(0);
 
@@ -50,6 +50,18 @@ impl EvictionPolicy for Fifo {
 
     fn validate(&self) {
         self.queue.validate();
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.queue.begin_walk();
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        self.queue.walk(most, |_, queued| show(queued.id, Standing::new()))
     }
 }
 

@@ -19,10 +19,12 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{Charges, Heap};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
 
 /// 1 as a priority.
 const ONE: u64 = 1 << 32;
+/// The bits of a saved rank that keep the order of entries with equal priorities.
+const AMONG_EQUALS: u64 = 0xff;
 
 #[derive(Debug)]
 pub(crate) struct Gdsf {
@@ -33,6 +35,8 @@ pub(crate) struct Gdsf {
     age: u64,
     /// The newcomer's priority, from the age at which it was announced.
     newcomer: u64,
+    /// The number of ids that the walk of a snapshot has passed.
+    walked: usize,
 }
 
 impl Gdsf {
@@ -57,6 +61,7 @@ impl BuiltIn for Gdsf {
             frequencies: vec![0; context.ids()],
             age: 0,
             newcomer: 0,
+            walked: 0,
         }
     }
 }
@@ -114,6 +119,35 @@ impl EvictionPolicy for Gdsf {
 
     fn validate(&self) {
         self.heap.validate();
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.walked = 0;
+    }
+
+    /// Shows entries in the order of their ids. The rank is the priority above L, and its lowest
+    /// bits keep the order of equals.
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        let ids = self.walked..self.frequencies.len().min(self.walked + most);
+        self.walked = ids.end;
+        for id in ids.filter_map(|id| u32::try_from(id).ok()).map(EntryId::new) {
+            if let Some((priority, stamp)) = self.heap.get(id) {
+                let among_equals = u64::from(stamp) * AMONG_EQUALS / u64::from(self.heap.stamps().max(1));
+                let rank = priority.saturating_sub(self.age) & !AMONG_EQUALS | among_equals;
+                show(id, Standing::new().rank(rank).uses(self.frequencies[id.index()]));
+            }
+        }
+        self.walked == self.frequencies.len()
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        self.charges.set(newcomer.id, newcomer.charge);
+        self.frequencies[newcomer.id.index()] = standing.uses.max(1);
+        self.heap.set(newcomer.id, self.age.saturating_add(standing.rank.saturating_sub(AMONG_EQUALS)));
     }
 }
 

@@ -30,8 +30,9 @@
 
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{Links, List};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
 
 /// No step.
 const NONE: u32 = u32::MAX;
@@ -41,6 +42,8 @@ const HALVING_PERIOD: usize = 10;
 const MIN_STEPS: usize = 64;
 /// The number of ids for which one more step is allocated at first.
 const IDS_PER_STEP: usize = 8;
+/// The highest rank that a snapshot restores. Ranks above it would not be far from overflowing.
+const MAX_RESTORED_RANK: u64 = u32::MAX as u64;
 
 /// The remedy of [`Policy::Lfu`](crate::Policy::Lfu) against entries that were popular long ago.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -130,6 +133,10 @@ pub(crate) struct Lfu {
     age: u64,
     entries: usize,
     accesses: usize,
+    /// The rank of the entry that the walk of a snapshot has shown last.
+    walked_rank: Option<u64>,
+    /// The step of the entry that was restored last, or `NONE`. It may be another one by now.
+    restored_step: u32,
 }
 
 impl Lfu {
@@ -197,6 +204,8 @@ impl BuiltIn for Lfu {
             age: 0,
             entries: 0,
             accesses: 0,
+            walked_rank: None,
+            restored_step: NONE,
         }
     }
 }
@@ -273,6 +282,66 @@ impl EvictionPolicy for Lfu {
         }
         assert_eq!(entries, self.entries);
     }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.links.set_cursor(None);
+        self.walked_rank = None;
+    }
+
+    /// The rank is the count, or the rank above L.
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        for _ in 0..most {
+            // At the end of a step, or where its last entry has left it: the next higher one.
+            let next = self.links.cursor().or_else(|| {
+                let steps = &self.ladder.steps;
+                let higher = |&step: &u32| self.walked_rank.is_none_or(|walked| steps[step as usize].rank > walked);
+                steps[self.ladder.ascending().find(higher)? as usize].list.oldest()
+            });
+            let Some(id) = next else { return true };
+            let step = self.step(id);
+            let Step { rank, above, .. } = self.ladder.steps[step as usize];
+            let uses = self.counts.get(id.index()).copied().unwrap_or(0);
+            show(id, Standing::new().rank(rank.saturating_sub(self.age)).uses(uses));
+            self.walked_rank = Some(rank);
+            self.links.set_cursor(Some(id));
+            self.links.advance();
+            if self.links.cursor().is_none() && above != NONE {
+                self.links.set_cursor(self.ladder.steps[above as usize].list.oldest());
+            }
+        }
+        false
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        self.entries += 1;
+        if let Some(count) = self.counts.get_mut(newcomer.id.index()) {
+            *count = standing.uses.max(1);
+        }
+        let rank = self.age.saturating_add(standing.rank.clamp(1, MAX_RESTORED_RANK));
+        // Entries come in ascending order, so mostly the step of the one before is near.
+        let from = self.restored_step;
+        let is_below = from != NONE && self.ladder.is_in_use(from) && self.ladder.steps[from as usize].rank <= rank;
+        self.put(newcomer.id, rank, if is_below { from } else { NONE });
+        self.restored_step = self.step_of[newcomer.id.index()];
+    }
+
+    /// Appends the accesses since the last halving.
+    fn save_state(&self, state: &mut Vec<u8>) {
+        StateWriter(state).number(self.accesses as f64);
+    }
+
+    fn restore_state(&mut self, state: &[u8]) {
+        if let Some(accesses) = StateReader(state).number_in(0.0..=1e12) {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number within bounds")]
+            {
+                self.accesses = accesses as usize;
+            }
+        }
+    }
 }
 
 /// The steps, in ascending order of their ranks.
@@ -315,6 +384,11 @@ impl Ladder {
     fn ascending(&self) -> impl Iterator<Item = u32> + '_ {
         let in_use = |step: u32| (step != NONE).then_some(step);
         core::iter::successors(in_use(self.lowest), move |&step| in_use(self.steps[step as usize].above))
+    }
+
+    /// Returns `true` if entries name the step itself.
+    fn is_in_use(&self, step: u32) -> bool {
+        self.steps.get(step as usize).is_some_and(|step| step.known_to > 0 && step.merged_into == NONE)
     }
 
     fn resolve(&self, mut step: u32) -> u32 {

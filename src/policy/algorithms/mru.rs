@@ -9,7 +9,7 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::OneList;
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
 
 #[derive(Debug)]
 pub(crate) struct Mru {
@@ -58,6 +58,22 @@ impl EvictionPolicy for Mru {
 
     fn validate(&self) {
         self.entries.validate();
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.entries.begin_walk();
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        for _ in 0..most {
+            let Some(id) = self.entries.walk() else { return true };
+            show(id, Standing::new());
+        }
+        false
     }
 }
 

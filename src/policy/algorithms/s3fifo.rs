@@ -28,7 +28,7 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{GhostSets, IdSet, QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, percent_of};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing, percent_of};
 use crate::units::MAX_VISITS;
 
 const SMALL: QueueId = QueueId::new(0);
@@ -258,6 +258,28 @@ impl EvictionPolicy for S3Fifo {
         let main = self.queues.ids(MAIN);
         assert!(main.iter().all(|&id| self.in_main.contains(id)));
         assert_eq!((main.len(), self.in_main.len()), (self.main_entries, self.main_entries));
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.queues.begin_walk();
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        self.queues.walk(most, |queue, queued| show(queued.id, Standing::new().class(queue.number())))
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        self.entries += 1;
+        if standing.class == MAIN.number() {
+            self.enter_main(newcomer.id);
+        } else {
+            self.small_charge += u64::from(newcomer.charge);
+            self.queues.push(SMALL, newcomer.id);
+        }
     }
 }
 

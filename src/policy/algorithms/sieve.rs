@@ -17,14 +17,19 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::OneList;
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing};
 
 #[derive(Debug)]
 pub(crate) struct Sieve {
     entries: OneList,
     /// The entry at which the next search begins: the oldest one if this is `None`.
     hand: Option<EntryId>,
+    /// The walk of a snapshot has reached the hand.
+    is_walk_past_hand: bool,
 }
+
+/// The class of entries that the hand reaches in its present round. The others are behind it.
+const FROM_HAND_ON: u8 = 1;
 
 impl Sieve {
     /// Removes an entry. A hand on it moves to the next newer one.
@@ -41,7 +46,7 @@ impl BuiltIn for Sieve {
     type Config = NoParameters;
 
     fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
-        Self { entries: OneList::new(context.ids()), hand: None }
+        Self { entries: OneList::new(context.ids()), hand: None, is_walk_past_hand: false }
     }
 }
 
@@ -85,6 +90,31 @@ impl EvictionPolicy for Sieve {
 
     fn validate(&self) {
         self.entries.validate();
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.entries.begin_walk();
+        self.is_walk_past_hand = false;
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        for _ in 0..most {
+            let Some(id) = self.entries.walk() else { return true };
+            self.is_walk_past_hand |= self.hand == Some(id);
+            show(id, Standing::new().class(if self.is_walk_past_hand { FROM_HAND_ON } else { 0 }));
+        }
+        false
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        self.insert(newcomer);
+        if standing.class == FROM_HAND_ON && self.hand.is_none() {
+            self.hand = Some(newcomer.id);
+        }
     }
 }
 

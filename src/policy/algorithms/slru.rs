@@ -27,7 +27,9 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{Lists, QueueId};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use crate::policy::{
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing, percent_of,
+};
 
 const PROBATION: QueueId = QueueId::new(0);
 const PROTECTED: QueueId = QueueId::new(1);
@@ -161,6 +163,28 @@ impl EvictionPolicy for Slru {
     fn validate(&self) {
         self.lists.validate();
         assert!(self.lists.charge(PROTECTED) <= self.protected_max || self.lists.len(PROTECTED) <= 1);
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.lists.begin_walk();
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        for _ in 0..most {
+            let Some(id) = self.lists.walk() else { return true };
+            show(id, Standing::new().class(self.lists.list_of(id).number()));
+        }
+        false
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        let list = if standing.class == PROTECTED.number() { PROTECTED } else { PROBATION };
+        self.lists.push_newest(list, newcomer.id, newcomer.charge);
+        self.demote();
     }
 }
 

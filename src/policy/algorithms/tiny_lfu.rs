@@ -35,8 +35,11 @@
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{Lists, QueueId, Sketch};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use crate::policy::{
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing, percent_of,
+};
 
 const WINDOW: QueueId = QueueId::new(0);
 const PROBATION: QueueId = QueueId::new(1);
@@ -188,6 +191,13 @@ impl TinyLfu {
         self.sketch.frequency(self.hash_of(id))
     }
 
+    fn note_hash(&mut self, newcomer: &Newcomer) {
+        #[allow(clippy::cast_possible_truncation, reason = "the top half is left")]
+        {
+            self.hashes[newcomer.id.index()] = (newcomer.hash >> 32) as u32;
+        }
+    }
+
     fn hash_of(&self, id: EntryId) -> u64 {
         u64::from(self.hashes[id.index()]) << 32
     }
@@ -256,10 +266,7 @@ impl EvictionPolicy for TinyLfu {
 
     fn prepare_insert(&mut self, newcomer: &Newcomer) {
         self.has_admitted = false;
-        #[allow(clippy::cast_possible_truncation, reason = "the top half is left")]
-        {
-            self.hashes[newcomer.id.index()] = (newcomer.hash >> 32) as u32;
-        }
+        self.note_hash(newcomer);
         let entries = self.expected_entries();
         self.sketch.set_period(entries.saturating_mul(HALVING_PERIOD));
         self.sketch.record(self.hash_of(newcomer.id));
@@ -332,6 +339,42 @@ impl EvictionPolicy for TinyLfu {
     fn validate(&self) {
         self.lists.validate();
         assert!(self.window_max + self.protected_max <= self.capacity.max(1));
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.lists.begin_walk();
+    }
+
+    /// The rank is how often the key was seen lately.
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        for _ in 0..most {
+            let Some(id) = self.lists.walk() else { return true };
+            show(id, Standing::new().class(self.lists.list_of(id).number()).rank(self.frequency(id).into()));
+        }
+        false
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        let list = QueueId::first(3).find(|list| list.number() == standing.class).unwrap_or(WINDOW);
+        self.note_hash(newcomer);
+        self.sketch.raise(self.hash_of(newcomer.id), standing.rank);
+        self.lists.push_newest(list, newcomer.id, newcomer.charge);
+    }
+
+    /// Appends the window's share in percent.
+    fn save_state(&self, state: &mut Vec<u8>) {
+        StateWriter(state).number(self.window_percent);
+    }
+
+    fn restore_state(&mut self, state: &[u8]) {
+        if let Some(percent) = StateReader(state).number_in(1.0..=99.0).filter(|_| self.climber.is_some()) {
+            self.window_percent = percent;
+            self.divide();
+        }
     }
 }
 

@@ -25,7 +25,9 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{GhostQueues, Lists, QueueId};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, percent_of};
+use crate::policy::{
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing, percent_of,
+};
 
 const A1_IN: QueueId = QueueId::new(0);
 const AM: QueueId = QueueId::new(1);
@@ -210,6 +212,27 @@ impl EvictionPolicy for TwoQueue {
         self.lists.validate();
         self.a1_out.validate();
         assert!(self.a1_out.charge(A1_OUT) <= self.k_out);
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.lists.begin_walk();
+    }
+
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        for _ in 0..most {
+            let Some(id) = self.lists.walk() else { return true };
+            show(id, Standing::new().class(self.lists.list_of(id).number()));
+        }
+        false
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        let list = if standing.class == AM.number() { AM } else { A1_IN };
+        self.lists.push_newest(list, newcomer.id, newcomer.charge);
     }
 }
 

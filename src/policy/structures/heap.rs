@@ -39,6 +39,18 @@ impl Heap {
         self.order.first().map(|&id| (id, self.priorities[id.index()]))
     }
 
+    /// Returns the priority of an id and its place in the order in which priorities were set, or
+    /// `None` if the id is not there.
+    pub(crate) fn get(&self, id: EntryId) -> Option<(u64, u32)> {
+        let index = id.index();
+        (self.places[index] != ABSENT).then(|| (self.priorities[index], self.stamps[index]))
+    }
+
+    /// Returns a bound of the places in the order in which priorities were set.
+    pub(crate) fn stamps(&self) -> u32 {
+        self.next_stamp
+    }
+
     /// Sets the priority of an id. Adds the id if it is not there.
     pub(crate) fn set(&mut self, id: EntryId, priority: u64) {
         if self.next_stamp == u32::MAX {

@@ -8,6 +8,10 @@
 //! 1. `next` of an id in a list leads towards the newest end, `prev` towards the oldest; `NONE`
 //!    beyond either.
 //! 2. The links of an id in no list are meaningless.
+//! 3. The cursor is an id in a list, or `NONE`. An id that leaves its list moves the cursor on to
+//!    the next newer one.
+//!
+//! The cursor is the place of a walk that a snapshot takes in steps, while entries come and go.
 
 use super::Charges;
 use super::QueueId;
@@ -15,9 +19,13 @@ use crate::policy::{EntryId, Renumbering, Residents};
 
 const NONE: u32 = u32::MAX;
 
-/// The links of all ids.
+/// The links of all ids, and the cursor of a walk.
 #[derive(Debug)]
-pub(crate) struct Links(Vec<Link>);
+pub(crate) struct Links {
+    links: Vec<Link>,
+    /// The next id that a walk shows, or `NONE`.
+    cursor: u32,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Link {
@@ -27,19 +35,36 @@ struct Link {
 
 impl Links {
     pub(crate) fn new(ids: usize) -> Self {
-        Self(vec![Link { prev: NONE, next: NONE }; ids])
+        Self { links: vec![Link { prev: NONE, next: NONE }; ids], cursor: NONE }
     }
 
     pub(crate) fn allocated(&self) -> usize {
-        self.0.capacity() * size_of::<Link>()
+        self.links.capacity() * size_of::<Link>()
     }
 
     fn get(&self, id: u32) -> Link {
-        self.0[id as usize]
+        self.links[id as usize]
     }
 
     fn at(&mut self, id: u32) -> &mut Link {
-        &mut self.0[id as usize]
+        &mut self.links[id as usize]
+    }
+
+    /// Returns the next id that a walk shows, or `None` if its list has no more.
+    pub(crate) fn cursor(&self) -> Option<EntryId> {
+        (self.cursor != NONE).then_some(EntryId::new(self.cursor))
+    }
+
+    /// Moves the cursor to an id in a list, or to no id.
+    pub(crate) fn set_cursor(&mut self, id: Option<EntryId>) {
+        self.cursor = id.map_or(NONE, EntryId::get);
+    }
+
+    /// Returns the id at the cursor, and moves the cursor on to the next newer one.
+    pub(crate) fn advance(&mut self) -> Option<EntryId> {
+        let id = self.cursor()?;
+        self.cursor = self.get(id.get()).next;
+        Some(id)
     }
 }
 
@@ -110,6 +135,9 @@ impl List {
     /// Removes an id of this list.
     pub(crate) fn remove(&mut self, links: &mut Links, id: EntryId) {
         let Link { prev, next } = links.get(id.get());
+        if links.cursor == id.get() {
+            links.cursor = next;
+        }
         match prev {
             NONE => self.oldest = next,
             prev => links.at(prev).next = next,
@@ -141,7 +169,7 @@ impl List {
             assert_eq!(links.get(id.get()).prev, before, "the way back differs");
             before = id.get();
             count += 1;
-            assert!(count <= links.0.len(), "the list goes round");
+            assert!(count <= links.links.len(), "the list goes round");
         }
         assert_eq!(self.newest, before);
         count
@@ -186,6 +214,16 @@ impl OneList {
         self.list.newer(&self.links, id)
     }
 
+    /// Begins a walk at the oldest id.
+    pub(crate) fn begin_walk(&mut self) {
+        self.links.set_cursor(self.list.oldest());
+    }
+
+    /// Returns the next id of the walk, towards the newest.
+    pub(crate) fn walk(&mut self) -> Option<EntryId> {
+        self.links.advance()
+    }
+
     pub(crate) fn push_newest(&mut self, id: EntryId) {
         self.list.push_newest(&mut self.links, id);
     }
@@ -219,6 +257,8 @@ pub(crate) struct Lists<const N: usize> {
     charges: Charges,
     lists: [List; N],
     held: [Held; N],
+    /// The number of lists that a walk has begun.
+    walked: usize,
 }
 
 /// The entries and the charge of a list.
@@ -235,6 +275,25 @@ impl<const N: usize> Lists<N> {
             charges: Charges::new(ids),
             lists: core::array::from_fn(|_| List::new()),
             held: [Held::default(); N],
+            walked: 0,
+        }
+    }
+
+    /// Begins a walk through all lists, each from its oldest id to its newest.
+    pub(crate) fn begin_walk(&mut self) {
+        self.links.set_cursor(None);
+        self.walked = 0;
+    }
+
+    /// Returns the next id of the walk.
+    pub(crate) fn walk(&mut self) -> Option<EntryId> {
+        loop {
+            if let Some(id) = self.links.advance() {
+                return Some(id);
+            }
+            let oldest = self.lists.get(self.walked)?.oldest();
+            self.walked += 1;
+            self.links.set_cursor(oldest);
         }
     }
 

@@ -92,6 +92,16 @@ pub(crate) struct Queues<const N: usize> {
     /// The queues whose holes are being closed.
     is_closing: [bool; N],
     max_holes: usize,
+    /// The place of a walk that a snapshot takes.
+    walk: Walk,
+}
+
+/// The place of a walk through all queues: the next position that it looks at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Walk {
+    /// Two for each queue: its older part, then its newer one.
+    parts_passed: usize,
+    position: u64,
 }
 
 /// One of the two parts of a queue.
@@ -163,6 +173,7 @@ impl<const N: usize> Queues<N> {
             hole_counts: [0; N],
             is_closing: [false; N],
             max_holes,
+            walk: Walk::default(),
         };
         for queue in QueueId::first(N) {
             for age in [Age::Older, Age::Newer] {
@@ -405,6 +416,53 @@ impl<const N: usize> Queues<N> {
             }
         }
         *self = queues;
+    }
+
+    /// Begins a walk through all queues, each from its oldest id to its newest.
+    pub(crate) fn begin_walk(&mut self) {
+        self.walk = Walk::default();
+    }
+
+    /// Shows up to `most` ids of the walk with their queues. Returns `true` at the end.
+    ///
+    /// An id that is moved within its queue meanwhile may be shown twice, or not at all.
+    pub(crate) fn walk(&mut self, most: usize, mut show: impl FnMut(QueueId, Queued)) -> bool {
+        let mut left = most;
+        while left > 0 {
+            let Some(queue) = QueueId::first(N).nth(self.walk.parts_passed / 2) else { return true };
+            let age = if self.walk.parts_passed % 2 == 0 { Age::Older } else { Age::Newer };
+            let part = *self.part(queue, age);
+            let first = self.walk.position.max(part.head);
+            let end = part.tail.min(first.saturating_add(left as u64));
+            let mut block = self.block_of(&part, first);
+            for position in first..end {
+                if position > first && is_in_next_block(position, self.block_shift) {
+                    block = self.next_block[block as usize];
+                }
+                let queued = Queued::from_place(self.places[self.place_index(block, position)]);
+                if !self.is_hole(queue, age, queued.id, position) {
+                    show(queue, queued);
+                }
+                left -= 1;
+            }
+            if end == part.tail {
+                self.walk = Walk { parts_passed: self.walk.parts_passed + 1, position: 0 };
+            } else {
+                self.walk.position = end;
+            }
+        }
+        false
+    }
+
+    /// Returns the block of a position between the head and the tail of a part.
+    fn block_of(&self, part: &Part, position: u64) -> u32 {
+        if position >= part.tail {
+            return part.tail_block;
+        }
+        let head = part.head >> self.block_shift;
+        let behind = u64::from(is_in_next_block(part.head, self.block_shift));
+        let steps = (position >> self.block_shift) - head + behind;
+        (0..steps).fold(part.head_block, |block, _| self.next_block[block as usize])
     }
 
     /// Returns the ids of a queue, from the oldest to the newest.

@@ -112,6 +112,17 @@ impl Sketch {
         }
     }
 
+    /// Raises the count of a key to `frequency`, or to the highest. Records no access.
+    pub(crate) fn raise(&mut self, hash: u64, frequency: u64) {
+        let block = self.block_of(hash);
+        let Block(words) = &mut self.blocks[block];
+        for (word, shift) in Self::places(hash) {
+            let count = words[word] >> shift & 15;
+            let raised = count.max(frequency.min(MAX_FREQUENCY.into()));
+            words[word] += (raised - count) << shift;
+        }
+    }
+
     /// The counts that rounding loses had been recorded, too: a quarter of the odd counters, as
     /// each key has four.
     fn halve(&mut self) {

@@ -38,6 +38,7 @@
 //! A miss is learned of when its key is stored again. A read that misses and is followed by no
 //! store is learned of through [`Asked`].
 
+use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::QueueId;
 
 pub(super) const WINDOW: QueueId = QueueId::new(0);
@@ -92,6 +93,8 @@ const IDLE_STEP: f64 = 0.2;
 /// The ages up to which a ghost is near and from which it is far, in capacities.
 const NEAR: f64 = 0.9;
 const FAR: f64 = 1.1;
+/// The most capacities that came in without a sign, in a state that is restored.
+const MAX_CAPACITIES: f64 = 1e9;
 /// The number of newcomers over which the mean charge is taken, roughly.
 const MEMORY: f64 = 1024.0;
 
@@ -205,6 +208,26 @@ impl Border {
         let share = self.charge / self.capacity.max(1.0);
         self.capacity = capacity as f64;
         self.set(share * self.capacity);
+    }
+
+    /// Appends the border's state, in shares of the capacity.
+    pub(super) fn save(&self, state: &mut StateWriter<'_>) {
+        let capacity = self.capacity.max(1.0);
+        let [before, before_that] = self.near_before;
+        state.number(self.charge / capacity).number(before).number(before_that);
+        state.number(self.quiet / capacity).number(self.unread / capacity).number(self.trip);
+    }
+
+    /// Restores the border's state, up to the first number that cannot be one.
+    pub(super) fn restore(&mut self, state: &mut StateReader<'_>) {
+        let Some(share) = state.number_in(0.0..=1.0) else { return };
+        self.set(share * self.capacity);
+        let numbers = [0.0..=1.0, 0.0..=1.0, 0.0..=MAX_CAPACITIES, 0.0..=MAX_CAPACITIES, 0.0..=1.0];
+        let numbers = numbers.map(|bounds| state.number_in(bounds));
+        if let [Some(before), Some(before_that), Some(quiet), Some(unread), Some(trip)] = numbers {
+            self.near_before = [before, before_that];
+            (self.quiet, self.unread, self.trip) = (quiet * self.capacity, unread * self.capacity, trip);
+        }
     }
 
     fn set(&mut self, charge: f64) {

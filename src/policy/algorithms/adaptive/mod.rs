@@ -53,9 +53,11 @@ use core::mem::offset_of;
 
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{GhostSets, IdSet, QueueId, Queued, Queues};
 use crate::policy::{
-    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Renumbering, Residents, is_miss_reported,
+    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Renumbering, Residents, Standing,
+    is_miss_reported,
 };
 use crate::prefetch::LINE;
 use border::{Asked, Border, MAIN, Part, Traffic, WINDOW};
@@ -68,6 +70,8 @@ const MAX_ROUNDS: u8 = 3;
 const MAX_LEVEL: u8 = Queued::MAX_MARK;
 /// An entry is small if its charge fits into the mean charge, times this, at least twice.
 const SIZE_FACTOR: f64 = 1.5;
+/// The highest mean charge that a snapshot restores: no charge is higher.
+const MAX_CHARGE: f64 = u32::MAX as f64;
 /// Entries that one eviction moves from the window to main, of those that came in while there was
 /// room.
 const SORTED_AT_ONCE: usize = 32;
@@ -507,6 +511,43 @@ impl EvictionPolicy for Adaptive {
         main.extend(self.main_oldest);
         assert!(main.iter().all(|&id| self.in_main.contains(id)));
         assert_eq!((main.len(), self.in_main.len()), (self.main.entries, self.main.entries));
+    }
+
+    fn snapshot_name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn begin_walk(&mut self) {
+        self.queues.begin_walk();
+    }
+
+    /// The class is the queue, and the rank the mark.
+    fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        self.queues.walk(most, |queue, Queued { id, mark }| {
+            show(id, Standing::new().class(queue.number()).rank(mark.into()));
+        })
+    }
+
+    fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
+        let queue = if standing.class == MAIN.number() { MAIN } else { WINDOW };
+        let [mark, ..] = standing.rank.min(MAX_LEVEL.into()).to_le_bytes();
+        self.enter(queue, Queued { id: newcomer.id, mark }, newcomer.charge);
+    }
+
+    fn save_state(&self, state: &mut Vec<u8>) {
+        let mut state = StateWriter(state);
+        state.number(self.traffic.mean_charge);
+        self.border.save(&mut state);
+        self.rounds.save(&mut state, self.fresh_seen);
+    }
+
+    fn restore_state(&mut self, state: &[u8]) {
+        let mut state = StateReader(state);
+        if let Some(mean_charge) = state.number_in(0.0..=MAX_CHARGE) {
+            self.traffic.mean_charge = mean_charge;
+            self.border.restore(&mut state);
+            self.rounds.restore(&mut state);
+        }
     }
 }
 

@@ -16,6 +16,8 @@
 //! entries. One entry in [`TRIED_ONE_IN`] is put on trial in any case, so that a change of the
 //! traffic is noticed.
 
+use crate::policy::standing::{StateReader, StateWriter};
+
 /// The standing of a window's entry when its turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -79,6 +81,8 @@ const WORTH: f64 = 0.4;
 const DOUBT: f64 = 0.02;
 /// Of this many entries that were visited once, one is put on trial in any case.
 const TRIED_ONE_IN: u32 = 16;
+/// The highest count that is restored.
+const MAX_COUNT: f64 = 1e15;
 /// The share of a period's counts that is kept for the next one.
 const MEMORY: f64 = 0.5;
 
@@ -136,6 +140,20 @@ impl Rounds {
     fn pays(&self, fresh_seen: u32, entries: usize) -> bool {
         let of_tried = (self.tried_visited + 1.0) / (self.tried + 1.0 + DOUBT * entries as f64);
         of_tried >= WORTH * self.fresh_visited / (self.fresh + f64::from(fresh_seen))
+    }
+
+    /// Appends the counts. `fresh_seen` counts the fresh entries of this period.
+    pub(super) fn save(&self, state: &mut StateWriter<'_>, fresh_seen: u32) {
+        state.number(self.fresh + f64::from(fresh_seen)).number(self.fresh_visited);
+        state.number(self.tried).number(self.tried_visited);
+    }
+
+    /// Restores the counts, unless one of them cannot be one.
+    pub(super) fn restore(&mut self, state: &mut StateReader<'_>) {
+        let counts = [(); 4].map(|()| state.number_in(0.0..=MAX_COUNT));
+        if let [Some(fresh), Some(fresh_visited), Some(tried), Some(tried_visited)] = counts {
+            *self = Self { fresh, fresh_visited, tried, tried_visited, singles: self.singles };
+        }
     }
 
     /// Ends a period.

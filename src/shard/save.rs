@@ -1,0 +1,308 @@
+//! Saving a shard beside its traffic: a walk that shows every entry once, and a record of the keys
+//! that change meanwhile.
+//!
+//! ```text
+//!   begin_save   the policy's state; from here on changes are recorded
+//!   save_some    a few entries for each hold of the lock:
+//!                  first in the order of the policy, those that leave first before the others
+//!                  then those that the policy has not shown, in the order of the index
+//!   end_save     nothing is recorded any more
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. An entry that is present throughout, and is not changed, is shown at least once. It is shown
+//!    twice only if the index is replaced meanwhile.
+//! 2. A key that is written or removed, or whose entry leaves, between `begin_save` and `end_save`
+//!    is recorded before the lock is free.
+//!
+//! # Synchronization
+//!
+//! Shards record under their locks, in one set of bits for all. The thread that saves takes each
+//! lock once before it reads the bits. So it sees the records of all changes that came before.
+
+use std::sync::Arc;
+
+use super::writer::Writer;
+use super::{Shard, State};
+use crate::expiry::{Freshness, TimesLeft};
+use crate::hash::StableHash;
+use crate::index::{Step, Walk};
+use crate::policy::Standing;
+use crate::ring::Value;
+use crate::sync::{AtomicU64, Ordering};
+use crate::units::EntryId;
+
+/// The most entries that one hold of the lock shows, and the most lanes or places that it looks at.
+const SHOWN_AT_ONCE: usize = 64;
+/// The most steps through the index for each hold of the lock.
+const STEPS_AT_ONCE: usize = 256;
+/// Values from this size on are held, and not copied under the lock.
+const LARGE_VALUE_BYTES: usize = 32 << 10;
+/// One hold of the lock copies little more than this.
+const BYTES_AT_ONCE: usize = 64 << 10;
+/// Bytes of the record for each entry that is present at its start.
+const RECORD_BYTES: usize = 1;
+/// The bounds of the record, in words.
+const RECORD_WORDS: core::ops::RangeInclusive<usize> = 128..=1 << 23;
+
+/// The record of the keys that have changed while a cache is saved: a bit for each hash modulo
+/// their number. A key that has not changed may share the bit of one that has.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    hasher: StableHash,
+    words: Box<[AtomicU64]>,
+    /// Not 0 once everything has changed.
+    are_all: AtomicU64,
+}
+
+impl Changes {
+    /// Creates an empty record for a cache of `entries` entries.
+    pub(crate) fn new(entries: usize, seed: u64) -> Self {
+        let words = (entries * RECORD_BYTES / size_of::<u64>()).clamp(*RECORD_WORDS.start(), *RECORD_WORDS.end());
+        let words = (0..words.next_power_of_two()).map(|_| AtomicU64::new(0)).collect();
+        Self { hasher: StableHash::with_seed(seed), words, are_all: AtomicU64::new(0) }
+    }
+
+    /// Records a key.
+    pub(super) fn note(&self, key: &[u8]) {
+        let bit = bit_of(self.hasher.hash_bytes(key), self.words.len());
+        // Relaxed: see the module.
+        self.words[bit / 64].fetch_or(1 << (bit % 64), Ordering::Relaxed);
+    }
+
+    fn note_all(&self) {
+        // Relaxed: see the module.
+        self.are_all.store(1, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if everything has changed.
+    pub(crate) fn are_all(&self) -> bool {
+        self.are_all.load(Ordering::Relaxed) != 0 // See the module.
+    }
+
+    /// Returns the words of the record.
+    pub(crate) fn words(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.words.iter().map(|word| word.load(Ordering::Relaxed)) // See the module.
+    }
+}
+
+/// Returns the bit of a hash in a record of `words` words.
+pub(crate) fn bit_of(hash: u64, words: usize) -> usize {
+    #[allow(clippy::cast_possible_truncation, reason = "the product's top half is below the number of bits")]
+    {
+        ((u128::from(hash) * (words as u128 * 64)) >> 64) as usize
+    }
+}
+
+/// An entry that is to be saved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SavedEntry<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) standing: Standing,
+    /// For policies that count visits.
+    pub(crate) visits: u8,
+    pub(crate) times: TimesLeft,
+}
+
+/// The place to which a shard shows its entries. Called under the shard's lock.
+pub(crate) trait SaveSink {
+    /// Takes an entry. `held` is its value, if that is large and was not to be copied here.
+    fn take(&mut self, entry: &SavedEntry<'_>, held: Option<Value>);
+
+    /// Returns `true` if no more entries can be taken until the lock is free.
+    fn is_full(&self) -> bool;
+}
+
+/// The place of a save in one shard.
+#[derive(Debug)]
+pub(crate) struct SaveWalk {
+    phase: Phase,
+    /// A bit for each lane whose entry was shown.
+    shown: Vec<u64>,
+    /// The size of the index for which the bits are.
+    buckets: usize,
+    /// The number of entries that were shown, and that there were at the start.
+    pub(crate) progress: (usize, usize),
+    /// Steps that the policy's walk may still take. Readers that move entries ahead of it could
+    /// make it endless.
+    steps_left: usize,
+    /// Entries that the policy has shown and that were not taken yet.
+    waiting: Vec<(EntryId, Standing)>,
+    /// Bytes that were copied in this hold of the lock.
+    copied: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    InOrder,
+    Rest(Walk),
+    Done,
+}
+
+impl Shard {
+    /// Begins to record changes, and to walk. Returns `None` if the shard is being saved already.
+    pub(crate) fn begin_save(&self, changes: &Arc<Changes>, policy_state: &mut Vec<u8>) -> Option<SaveWalk> {
+        self.write(|writer| writer.begin_save(changes, policy_state))
+    }
+
+    /// Shows a few more entries. Returns `false` at the end.
+    pub(crate) fn save_some(&self, walk: &mut SaveWalk, sink: &mut impl SaveSink) -> bool {
+        self.write(|writer| writer.save_some(walk, sink))
+    }
+
+    /// Waits until no other thread has the lock. All changes before that are in the record.
+    pub(crate) fn settle_changes(&self) {
+        drop(self.state.lock());
+    }
+
+    /// Ends the recording of changes.
+    pub(crate) fn end_save(&self) {
+        self.state.lock().changes = None;
+    }
+
+    /// Returns the name under which the policy's knowledge is saved.
+    pub(crate) fn snapshot_name(&self) -> &'static str {
+        self.state.lock().evictor.policy().snapshot_name()
+    }
+}
+
+impl Writer<'_> {
+    /// Records that a key is written or removed, if the cache is being saved.
+    #[inline]
+    pub(super) fn note_change(&self, key: &[u8]) {
+        if let Some(changes) = &self.state.changes {
+            changes.note(key);
+        }
+    }
+
+    /// Records that an entry leaves, if the cache is being saved.
+    #[inline]
+    pub(super) fn note_change_of(&self, id: EntryId) {
+        if let (Some(changes), Some(live)) = (&self.state.changes, self.state.entries.live(id)) {
+            changes.note(self.ring().entry(live).key);
+        }
+    }
+
+    /// Records that all entries leave, if the cache is being saved.
+    pub(super) fn note_change_of_all(&self) {
+        if let Some(changes) = &self.state.changes {
+            changes.note_all();
+        }
+    }
+
+    fn begin_save(&mut self, changes: &Arc<Changes>, policy_state: &mut Vec<u8>) -> Option<SaveWalk> {
+        if self.state.changes.is_some() {
+            return None;
+        }
+        self.drain_touches();
+        self.state.changes = Some(Arc::clone(changes));
+        let State { evictor, pending, entries, .. } = &mut *self.state;
+        evictor.begin_walk(pending, policy_state);
+        let entries = entries.len();
+        let mut walk = SaveWalk {
+            phase: Phase::InOrder,
+            shown: Vec::new(),
+            buckets: 0,
+            progress: (0, entries),
+            steps_left: 0,
+            waiting: Vec::new(),
+            copied: 0,
+        };
+        self.fit_to_index(&mut walk);
+        Some(walk)
+    }
+
+    /// Begins the walk again if the index has been replaced: the ids are others.
+    fn fit_to_index(&mut self, walk: &mut SaveWalk) {
+        let table = self.state.entries.table();
+        if walk.buckets == table.buckets() {
+            return;
+        }
+        walk.buckets = table.buckets();
+        walk.shown = vec![0; table.lanes().div_ceil(64)];
+        walk.steps_left = 4 * self.state.entries.len() + SHOWN_AT_ONCE;
+        walk.waiting.clear();
+        walk.phase = Phase::InOrder;
+        let State { evictor, pending, .. } = &mut *self.state;
+        evictor.begin_walk(pending, &mut Vec::new());
+    }
+
+    fn save_some(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) -> bool {
+        self.fit_to_index(walk);
+        walk.copied = 0;
+        match walk.phase {
+            Phase::InOrder => self.save_in_order(walk, sink),
+            Phase::Rest(rest) => self.save_rest(walk, rest, sink),
+            Phase::Done => return false,
+        }
+        true
+    }
+
+    fn save_in_order(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
+        let mut is_over = false;
+        if walk.waiting.is_empty() {
+            self.drain_touches();
+            let State { evictor, pending, .. } = &mut *self.state;
+            is_over = evictor.walk(pending, SHOWN_AT_ONCE, &mut walk.waiting) || walk.steps_left < SHOWN_AT_ONCE;
+            walk.steps_left = walk.steps_left.saturating_sub(SHOWN_AT_ONCE);
+            walk.waiting.reverse();
+        }
+        while let Some((id, standing)) = walk.waiting.pop() {
+            self.save_entry(walk, id, standing, sink);
+            if sink.is_full() || walk.copied >= BYTES_AT_ONCE {
+                break;
+            }
+        }
+        if is_over && walk.waiting.is_empty() {
+            walk.phase = Phase::Rest(Walk::start());
+        }
+    }
+
+    fn save_rest(&mut self, walk: &mut SaveWalk, mut rest: Walk, sink: &mut impl SaveSink) {
+        for _ in 0..STEPS_AT_ONCE {
+            match self.state.entries.table().step(&mut rest) {
+                Step::End => {
+                    walk.phase = Phase::Done;
+                    return;
+                }
+                Step::Onward => {}
+                Step::Lane(id) => self.save_entry(walk, id, Standing::new(), sink),
+            }
+            if sink.is_full() || walk.copied >= BYTES_AT_ONCE {
+                break;
+            }
+        }
+        walk.phase = Phase::Rest(rest);
+    }
+
+    /// Shows an entry, unless it was shown before or reads miss it for good.
+    fn save_entry(&mut self, walk: &mut SaveWalk, id: EntryId, standing: Standing, sink: &mut impl SaveSink) {
+        let now = self.now();
+        let reached = self.shard.time.reached();
+        let Some(live) = self.state.entries.live(id) else { return };
+        let Some(word) = walk.shown.get_mut(id.index() / 64) else { return };
+        let bit = 1 << (id.index() % 64);
+        if *word & bit != 0 {
+            return;
+        }
+        *word |= bit;
+        walk.progress.0 += 1;
+        let stamps = self.state.entries.stamps(live);
+        if self.shard.rules.times(&stamps, reached).freshness(now.tick()) == Freshness::Gone {
+            return;
+        }
+        let entry = self.ring().entry(live);
+        let held = (entry.value.len() >= LARGE_VALUE_BYTES).then(|| self.shard.lookup.ring.value(live).into_value());
+        let saved = SavedEntry {
+            key: entry.key,
+            value: entry.value,
+            standing,
+            visits: self.state.entries.table().visits(id),
+            times: self.shard.rules.times_left(&stamps, now, reached),
+        };
+        walk.copied += entry.key.len() + if held.is_some() { 0 } else { entry.value.len() };
+        sink.take(&saved, held);
+    }
+}

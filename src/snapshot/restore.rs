@@ -1,0 +1,368 @@
+//! Restoring: [`CacheBuilder::restore`] and [`CacheBuilder::restore_from`].
+//!
+//! Blocks are read one after the other, and their entries are stored in the order of the file. The
+//! policy of the new cache gives them their places, and evicts what does not fit. The keys that
+//! have changed while the snapshot was saved come last in the file, and are removed then.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::changed::ChangedKeys;
+use super::error::SnapshotError;
+use super::format::{BLOCK_BYTES, BlockHeader, Header, HeaderError, MAX_OTHER_BYTES, Reader, VERSION, kind};
+use super::source::Source;
+use super::wall_clock_millis;
+use crate::builder::CacheBuilder;
+use crate::cache::Cache;
+use crate::hash::StableHash;
+use crate::shard::RestoredEntry;
+
+/// The most bytes of a block of entries beyond its entries of one large value.
+const MAX_BLOCK_BYTES: usize = 4 * BLOCK_BYTES;
+
+/// Where the entries of a restored cache come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoredFrom {
+    /// From the snapshot.
+    #[default]
+    Snapshot,
+    /// There is no file, so the cache is empty.
+    Missing,
+    /// The snapshot is older than the caller accepts, so the cache is empty.
+    TooOld,
+}
+
+/// The result of restoring a cache.
+///
+/// ```
+/// use bytecache::{Cache, RestoredFrom};
+/// use std::time::Duration;
+///
+/// let builder = Cache::builder().max_bytes(1 << 20);
+/// let (cache, restored) = builder.restore("no/such.snapshot", Duration::from_secs(600))?;
+/// assert!(cache.is_empty());
+/// assert_eq!((restored.origin, restored.entries), (RestoredFrom::Missing, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Where the entries come from. The cache is empty unless they come from the snapshot.
+    pub origin: RestoredFrom,
+    /// The number of entries in the cache.
+    pub entries: u64,
+    /// The bytes of the cache's rings that they take.
+    pub bytes: u64,
+    /// Entries that have expired since they were saved.
+    pub expired: u64,
+    /// Entries that were left out because their keys were written or removed while the snapshot was
+    /// saved, or may have been.
+    pub changed: u64,
+    /// Entries of whole blocks that were left out because they do not fit: they are too large for
+    /// this cache, or the policy preferred others.
+    pub left_out: u64,
+    /// Places of the file where blocks are damaged or missing.
+    pub damaged_blocks: u64,
+    /// `true` if the file has its end. Otherwise the keys that were changed while it was saved may
+    /// be unknown: their values are as old as the start of the save.
+    pub is_complete: bool,
+    /// The time since the save began, unless the file is missing. Zero if the wall clock has gone
+    /// back since.
+    pub age: Option<Duration>,
+}
+
+/// # Snapshots
+impl CacheBuilder {
+    /// Builds the cache, and restores the entries that [`Cache::save`] wrote to the file `path`.
+    ///
+    /// A snapshot is older than the store behind the cache: `max_age` is the greatest age that you
+    /// accept, counted from the start of the save by the wall clock. If the file is older, or there
+    /// is none, the cache is empty and [`Restored::origin`] says so. Read
+    /// [`docs::snapshots`](crate::docs::snapshots) on choosing an age.
+    ///
+    /// The cache may have another size, number of shards, policy or hasher than the one that was
+    /// saved. What does not fit is left out, beginning with what the policy would evict first.
+    /// Entries keep the lifetimes that they have left. What has expired since is left out, also if
+    /// the wall clock has gone back. Damaged blocks are left out and counted.
+    ///
+    /// # Errors
+    ///
+    /// * [`SnapshotError::NotASnapshot`] if the file is empty or is something else;
+    /// * [`SnapshotError::UnknownVersion`] if its format is later than this version of the crate;
+    /// * [`SnapshotError::DamagedHeader`] if its header is damaged or cut;
+    /// * [`SnapshotError::Io`] if the file cannot be opened, or its header cannot be read;
+    /// * [`SnapshotError::Build`] if [`build`](Self::build) returns an error.
+    ///
+    /// # Cost
+    ///
+    /// Beside the cache, a restore allocates a window of 1 MiB, or of the largest entry if that is
+    /// larger, and at most a 64th of `max_bytes` for changed keys.
+    ///
+    /// ```
+    /// use bytecache::{Cache, RestoredFrom};
+    /// use std::time::Duration;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("bytecache-restore-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("users.snapshot");
+    /// let open = || Cache::builder().max_bytes(1 << 20).restore(&path, Duration::from_secs(600));
+    ///
+    /// let (cache, restored) = open()?;
+    /// assert_eq!(restored.origin, RestoredFrom::Missing);
+    /// cache.insert("user:1", "Ada")?;
+    /// cache.save(&path)?;
+    ///
+    /// let (cache, restored) = open()?;
+    /// assert_eq!((restored.origin, restored.entries), (RestoredFrom::Snapshot, 1));
+    /// assert!(cache.contains_key("user:1"));
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore(self, path: impl AsRef<Path>, max_age: Duration) -> Result<(Cache, Restored), SnapshotError> {
+        match File::open(path) {
+            Ok(file) => self.restore_from(file, max_age),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let restored = Restored { origin: RestoredFrom::Missing, ..Restored::default() };
+                Ok((self.build()?, restored))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Builds the cache, and restores the entries that [`Cache::save_to`] wrote, like
+    /// [`restore`](Self::restore).
+    ///
+    /// `reader` need not be buffered. If it fails behind the header, the rest is left out like
+    /// damaged blocks.
+    ///
+    /// # Errors
+    ///
+    /// Like [`restore`](Self::restore).
+    ///
+    /// ```
+    /// use bytecache::{Cache, SnapshotError};
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("user:1", "Ada")?;
+    /// let mut snapshot = Vec::new();
+    /// cache.save_to(&mut snapshot)?;
+    ///
+    /// // A larger cache with another policy.
+    /// let builder = Cache::builder().max_bytes(4 << 20).policy("lru".parse()?);
+    /// let (cache, _) = builder.clone().restore_from(&snapshot[..], Duration::from_secs(600))?;
+    /// assert_eq!(cache.get("user:1").as_deref(), Some(&b"Ada"[..]));
+    ///
+    /// let error = builder.restore_from(&snapshot[..20], Duration::from_secs(600)).unwrap_err();
+    /// assert!(matches!(error, SnapshotError::DamagedHeader));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore_from(self, reader: impl Read, max_age: Duration) -> Result<(Cache, Restored), SnapshotError> {
+        restore_at(self, reader, max_age, wall_clock_millis())
+    }
+}
+
+/// Restores a cache as if the wall clock showed `now_millis`.
+fn restore_at(
+    builder: CacheBuilder,
+    reader: impl Read,
+    max_age: Duration,
+    now_millis: u64,
+) -> Result<(Cache, Restored), SnapshotError> {
+    let mut source = Source::new(reader);
+    let header = read_header(&mut source)?;
+    let cache = builder.build()?;
+    let age = Duration::from_millis(now_millis.saturating_sub(header.start_millis));
+    // A snapshot from the future has an age that is not known. The clock may have gone back by a
+    // little, or may have been wrong by years when the snapshot was saved.
+    let ahead = Duration::from_millis(header.start_millis.saturating_sub(now_millis));
+    if age > max_age || ahead > max_age {
+        return Ok((cache, Restored { origin: RestoredFrom::TooOld, age: Some(age), ..Restored::default() }));
+    }
+    let restored = Restored { age: Some(age), ..Restored::default() };
+    let changed = ChangedKeys::new(header.nonce, cache.max_bytes());
+    let began = Instant::now();
+    let mut restore = Restore {
+        cache: &cache,
+        source,
+        header,
+        now_millis,
+        began,
+        knows_standings: false,
+        changed,
+        stored: 0,
+        restored,
+    };
+    restore.read_blocks();
+    let restored = restore.finish();
+    Ok((cache, restored))
+}
+
+fn read_header(source: &mut Source<impl Read>) -> Result<Header, SnapshotError> {
+    let bytes = source.fill(Header::BYTES)?;
+    let header = Header::from_bytes(bytes).map_err(|error| match error {
+        HeaderError::Foreign => SnapshotError::NotASnapshot,
+        HeaderError::UnknownVersion(version) => SnapshotError::UnknownVersion { version, latest: VERSION },
+        HeaderError::Damaged => SnapshotError::DamagedHeader,
+    })?;
+    source.pass(Header::BYTES);
+    Ok(header)
+}
+
+/// A restore in progress.
+struct Restore<'a, R> {
+    cache: &'a Cache,
+    source: Source<R>,
+    header: Header,
+    /// The time of the wall clock when the restore began.
+    now_millis: u64,
+    began: Instant,
+    /// The policy knows the meaning of the standings in the file.
+    knows_standings: bool,
+    changed: ChangedKeys,
+    stored: u64,
+    restored: Restored,
+}
+
+impl<R: Read> Restore<'_, R> {
+    fn read_blocks(&mut self) {
+        while let Some(header) = self.source.next_block(self.header.nonce) {
+            // More changes may come behind an end, with another end.
+            self.restored.is_complete = false;
+            match header.kind {
+                kind::ENTRIES => self.read_entries(&header),
+                kind::POLICY => self.read_checked(&header, Self::read_policy),
+                kind::CHANGES => self.read_checked(&header, |restore, payload| restore.changed.read(payload)),
+                kind::END => self.read_checked(&header, |restore, _| {
+                    restore.restored.is_complete = true;
+                    Some(())
+                }),
+                _ => self.skip(header.length),
+            }
+        }
+        if !self.restored.is_complete {
+            self.source.note_damage();
+        }
+    }
+
+    fn skip(&mut self, length: u64) {
+        if !self.source.skip(length) {
+            self.source.note_damage();
+        }
+    }
+
+    /// Reads a block that has no entries. `read` returns `None` if the payload is not as it should
+    /// be.
+    fn read_checked(&mut self, header: &BlockHeader, read: impl FnOnce(&mut Self, &[u8]) -> Option<()>) {
+        if header.length > MAX_OTHER_BYTES {
+            self.source.note_damage();
+            return;
+        }
+        let Some(payload) = self.payload(header).map(<[u8]>::to_vec) else { return };
+        self.source.pass(payload.len());
+        if read(self, &payload).is_none() {
+            self.source.note_damage();
+        }
+    }
+
+    /// Returns the payload of a block, if it is as it was written. Otherwise counts the damage.
+    fn payload(&mut self, header: &BlockHeader) -> Option<&[u8]> {
+        let length = usize::try_from(header.length).ok()?;
+        let is_whole = self.source.fill(length).is_ok_and(|bytes| {
+            let payload = bytes.get(..length);
+            payload.is_some_and(|payload| {
+                StableHash::with_seed(self.header.nonce).hash_bytes(payload) == header.payload_sum
+            })
+        });
+        if !is_whole {
+            self.source.note_damage();
+            return None;
+        }
+        self.source.fill(length).ok()?.get(..length)
+    }
+
+    fn read_policy(&mut self, payload: &[u8]) -> Option<()> {
+        let mut reader = Reader(payload);
+        let name = reader.counted()?;
+        let shards = usize::try_from(reader.number()?).ok()?;
+        self.knows_standings = !name.is_empty() && name == self.cache.shard(0).snapshot_name().as_bytes();
+        if !self.knows_standings {
+            return Some(());
+        }
+        let states: Vec<_> = (0..shards).map_while(|_| reader.counted()).collect();
+        if states.len() != shards || shards == 0 {
+            return None;
+        }
+        for number in 0..self.cache.shards() {
+            self.cache.shard(number).restore_policy(states[number * shards / self.cache.shards()]);
+        }
+        Some(())
+    }
+
+    fn read_entries(&mut self, header: &BlockHeader) {
+        let limit = MAX_BLOCK_BYTES.saturating_add(self.cache.max_entry_bytes());
+        if usize::try_from(header.length).map_or(true, |length| length > limit) {
+            self.restored.left_out += u64::from(header.count);
+            self.skip(header.length);
+            return;
+        }
+        let now = self.now_millis.saturating_add(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let passed = Duration::from_millis(now.saturating_sub(header.time_millis));
+        let (cache, knows_standings) = (self.cache, self.knows_standings);
+        let Some(payload) = self.payload(header) else { return };
+        let (mut reader, length) = (Reader(payload), payload.len());
+        let mut counts = [0_u64; 3];
+        let mut is_whole = true;
+        for _ in 0..header.count {
+            let Some(entry) = reader.entry() else {
+                is_whole = false;
+                break;
+            };
+            let restored = match cache.is_storable(entry.key)
+                && entry.key.len().saturating_add(entry.value.len()) <= cache.max_entry_bytes()
+            {
+                true => {
+                    let target = cache.target(entry.key);
+                    target.shard.write(|writer| writer.restore(target.hash, &entry, passed, knows_standings))
+                }
+                false => RestoredEntry::NoSpace,
+            };
+            match restored {
+                RestoredEntry::Stored => counts[0] += 1,
+                RestoredEntry::Expired => counts[1] += 1,
+                RestoredEntry::NoSpace => counts[2] += 1,
+                RestoredEntry::Present => {}
+            }
+        }
+        is_whole &= reader.0.is_empty();
+        self.source.pass(length);
+        let [stored, expired, no_space] = counts;
+        self.stored += stored;
+        self.restored.expired += expired;
+        self.restored.left_out += no_space;
+        if !is_whole {
+            self.source.note_damage();
+        }
+    }
+
+    /// Removes the keys that have changed, and counts what is there.
+    fn finish(mut self) -> Restored {
+        let before = self.cache.len() as u64;
+        self.restored.left_out += self.stored.saturating_sub(before);
+        if !self.changed.are_none() {
+            self.cache.remove_keys(|key| self.changed.have(key));
+        }
+        self.restored.entries = self.cache.len() as u64;
+        self.restored.changed = before - self.restored.entries.min(before);
+        self.restored.bytes = self.cache.memory().live as u64;
+        self.restored.damaged_blocks = self.source.damaged;
+        self.restored
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests;

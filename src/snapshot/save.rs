@@ -1,0 +1,468 @@
+//! Saving: [`Cache::save`] and [`Cache::save_to`].
+//!
+//! All shards are walked in step. In each round every shard shows an equal part of its entries. So
+//! the order of the file is that of the policy for the whole cache: entries that leave first come
+//! first, whichever shard they are in. A cache with other shards is restored from it by storing the
+//! entries one after the other.
+
+use core::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::changed::ChangesWriter;
+use super::error::SnapshotError;
+use super::file::TemporaryFile;
+use super::format::{BLOCK_BYTES, BlockHeader, Header, encode_entry, kind, put_number};
+use super::wall_clock_millis;
+use crate::cache::Cache;
+use crate::hash::StableHash;
+use crate::ring::Value;
+use crate::shard::{Changes, SaveSink, SaveWalk, SavedEntry};
+
+/// The parts of each shard that are shown one after the other.
+const ROUNDS: usize = 256;
+/// The most times that changes are looked for at the end. Writers may go on for ever.
+const LAST_LOOKS: usize = 8;
+/// The longest state of a policy that is saved for each shard.
+const MAX_STATE_BYTES: usize = 1024;
+
+/// The result of saving a cache.
+///
+/// ```
+/// use bytecache::Cache;
+///
+/// let cache = Cache::new(1 << 20)?;
+/// cache.insert("user:1", "Ada")?;
+/// let mut snapshot = Vec::new();
+/// let saved = cache.save_to(&mut snapshot)?;
+/// assert_eq!((saved.entries, saved.bytes), (1, snapshot.len() as u64));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// The number of entries that were written. Those that were changed meanwhile are among them,
+    /// and are left out when the snapshot is restored.
+    pub entries: u64,
+    /// The length of the snapshot, in bytes.
+    pub bytes: u64,
+    /// The time from the start of the save to its end.
+    pub elapsed: Duration,
+}
+
+/// The progress of a save, for [`SaveOptions::progress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SaveProgress {
+    /// The number of entries that were written.
+    pub entries: u64,
+    /// The number of entries that the cache had when the save began.
+    pub total_entries: u64,
+    /// The number of bytes that were written.
+    pub bytes: u64,
+}
+
+/// The options of a save.
+///
+/// ```
+/// use bytecache::{Cache, SaveOptions};
+///
+/// let cache = Cache::new(1 << 20)?;
+/// for key in 0..1000_u32 {
+///     cache.insert(key.to_le_bytes(), [0; 100])?;
+/// }
+/// let mut last = None;
+/// let options = SaveOptions::new().progress(|progress| last = Some(progress));
+/// let saved = cache.save_to_with(&mut Vec::new(), options)?;
+/// assert_eq!(saved.entries, 1000);
+/// assert!(last.is_some_and(|last| last.entries == 1000 && last.total_entries == 1000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+#[must_use = "options do nothing until a cache is saved with them"]
+pub struct SaveOptions<'a> {
+    progress: Option<Box<dyn FnMut(SaveProgress) + 'a>>,
+}
+
+impl<'a> SaveOptions<'a> {
+    /// Creates the default options.
+    ///
+    /// ```
+    /// use bytecache::{Cache, SaveOptions};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let saved = cache.save_to_with(&mut Vec::new(), SaveOptions::new())?;
+    /// assert_eq!(saved.entries, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a function that is called after each block, about every 256 KiB. No lock is held
+    /// meanwhile.
+    ///
+    /// ```
+    /// use bytecache::{Cache, SaveOptions};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("key", "value")?;
+    /// let mut calls = 0;
+    /// cache.save_to_with(&mut Vec::new(), SaveOptions::new().progress(|_| calls += 1))?;
+    /// assert_eq!(calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn progress(mut self, progress: impl FnMut(SaveProgress) + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+}
+
+impl fmt::Debug for SaveOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SaveOptions").field("has_progress", &self.progress.is_some()).finish()
+    }
+}
+
+/// # Snapshots
+impl Cache {
+    /// Saves the entries of the cache to the file `path`, for
+    /// [`CacheBuilder::restore`](crate::CacheBuilder::restore).
+    ///
+    /// The cache is used meanwhile as at other times. A key that is written or removed while it is
+    /// being saved is left out of the snapshot, and so is an entry that is evicted. With each such
+    /// key, a few others may be left out: about one in eight times as many.
+    ///
+    /// The file is written under a temporary name in the same folder, synced, and renamed. So a
+    /// crash leaves the former snapshot or this one. On Unix only its owner can read it.
+    ///
+    /// Read [`docs::snapshots`](crate::docs::snapshots) before you restore values from a snapshot:
+    /// they are older than the store behind the cache.
+    ///
+    /// # Errors
+    ///
+    /// * [`SnapshotError::Io`] if the file cannot be written: the former snapshot stays;
+    /// * [`SnapshotError::InProgress`] if another thread is saving this cache.
+    ///
+    /// # Cost
+    ///
+    /// Each lock is held for at most 64 entries or 64 KiB at a time. Writes to the cache note the
+    /// hash of their key meanwhile. Beside the cache, a save allocates about 1.2 bytes for each
+    /// entry, a block of 256 KiB, and a copy of a large value where it cannot be held.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    /// use std::time::Duration;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("bytecache-save-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("users.snapshot");
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("user:1", "Ada")?;
+    /// let saved = cache.save(&path)?;
+    /// assert_eq!(saved.entries, 1);
+    ///
+    /// // In the next process.
+    /// let builder = Cache::builder().max_bytes(1 << 20);
+    /// let (cache, restored) = builder.restore(&path, Duration::from_secs(600))?;
+    /// assert_eq!(restored.entries, 1);
+    /// assert_eq!(cache.get("user:1").as_deref(), Some(&b"Ada"[..]));
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<Saved, SnapshotError> {
+        self.save_with(path, SaveOptions::new())
+    }
+
+    /// Saves the entries of the cache to a file like [`save`](Self::save), with options.
+    ///
+    /// # Errors
+    ///
+    /// Like [`save`](Self::save).
+    ///
+    /// ```
+    /// use bytecache::{Cache, SaveOptions};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("bytecache-with-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("users.snapshot");
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("user:1", "Ada")?;
+    /// let options = SaveOptions::new().progress(|progress| println!("{progress:?}"));
+    /// assert_eq!(cache.save_with(&path, options)?.entries, 1);
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save_with(&self, path: impl AsRef<Path>, options: SaveOptions<'_>) -> Result<Saved, SnapshotError> {
+        let nonce = random();
+        let mut save = Save::begin(self, nonce, options)?;
+        let mut file = TemporaryFile::create(path.as_ref(), nonce)?;
+        // The disk is synced before changes are looked for, as that takes long.
+        let saved = save.write(&mut file, |file| file.sync())?;
+        file.finish()?;
+        Ok(saved)
+    }
+
+    /// Writes a snapshot of the cache to `writer`, for
+    /// [`CacheBuilder::restore_from`](crate::CacheBuilder::restore_from).
+    ///
+    /// This is like [`save`](Self::save) but for the file. The writer gets blocks of about 256 KiB,
+    /// and need not be buffered. It is flushed at the end.
+    ///
+    /// # Errors
+    ///
+    /// * [`SnapshotError::Io`] if the writer fails: what it has got is no whole snapshot;
+    /// * [`SnapshotError::InProgress`] if another thread is saving this cache.
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    /// use std::time::Duration;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// cache.insert("user:1", "Ada")?;
+    /// let mut snapshot = Vec::new();
+    /// cache.save_to(&mut snapshot)?;
+    ///
+    /// let builder = Cache::builder().max_bytes(1 << 20);
+    /// let (cache, _) = builder.restore_from(&snapshot[..], Duration::from_secs(600))?;
+    /// assert!(cache.contains_key("user:1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save_to(&self, writer: impl Write) -> Result<Saved, SnapshotError> {
+        self.save_to_with(writer, SaveOptions::new())
+    }
+
+    /// Writes a snapshot of the cache like [`save_to`](Self::save_to), with options.
+    ///
+    /// # Errors
+    ///
+    /// Like [`save_to`](Self::save_to).
+    ///
+    /// ```
+    /// use bytecache::{Cache, SaveOptions};
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let options = SaveOptions::new().progress(|progress| println!("{progress:?}"));
+    /// assert_eq!(cache.save_to_with(&mut Vec::new(), options)?.entries, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save_to_with(&self, mut writer: impl Write, options: SaveOptions<'_>) -> Result<Saved, SnapshotError> {
+        let saved = Save::begin(self, random(), options)?.write(&mut writer, |_| Ok(()))?;
+        writer.flush()?;
+        Ok(saved)
+    }
+}
+
+/// Returns a number that nobody can guess.
+fn random() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// A save in progress. Changes are recorded until it is dropped.
+struct Save<'a> {
+    cache: &'a Cache,
+    options: SaveOptions<'a>,
+    header: Header,
+    began: Instant,
+    changes: Arc<Changes>,
+    walks: Vec<SaveWalk>,
+    /// The payload of the block that says what the policies know.
+    policy: Vec<u8>,
+    saved: Saved,
+}
+
+impl Drop for Save<'_> {
+    fn drop(&mut self) {
+        for number in 0..self.walks.len() {
+            self.cache.shard(number).end_save();
+        }
+    }
+}
+
+impl<'a> Save<'a> {
+    fn begin(cache: &'a Cache, nonce: u64, options: SaveOptions<'a>) -> Result<Self, SnapshotError> {
+        let entries = cache.len();
+        let header = Header { nonce, start_millis: wall_clock_millis(), entries: entries as u64 };
+        let mut save = Self {
+            cache,
+            options,
+            header,
+            began: Instant::now(),
+            changes: Arc::new(Changes::new(entries, nonce)),
+            walks: Vec::with_capacity(cache.shards()),
+            policy: Vec::new(),
+            saved: Saved::default(),
+        };
+        let name = cache.shard(0).snapshot_name();
+        put_number(&mut save.policy, name.len() as u64);
+        save.policy.extend_from_slice(name.as_bytes());
+        put_number(&mut save.policy, cache.shards() as u64);
+        for number in 0..cache.shards() {
+            let mut state = Vec::new();
+            let walk = cache.shard(number).begin_save(&save.changes, &mut state).ok_or(SnapshotError::InProgress)?;
+            save.walks.push(walk);
+            state.truncate(MAX_STATE_BYTES);
+            put_number(&mut save.policy, state.len() as u64);
+            save.policy.extend_from_slice(&state);
+        }
+        Ok(save)
+    }
+
+    /// Writes the snapshot. `sync` is called before changes are looked for.
+    fn write<W: Write>(
+        &mut self,
+        writer: &mut W,
+        mut sync: impl FnMut(&W) -> io::Result<()>,
+    ) -> Result<Saved, SnapshotError> {
+        writer.write_all(&self.header.to_bytes())?;
+        self.saved.bytes += Header::BYTES as u64;
+        let policy = core::mem::take(&mut self.policy);
+        self.write_block(writer, kind::POLICY, 0, self.time_millis(), &policy, &[])?;
+        self.write_entries(writer)?;
+        writer.flush()?;
+        sync(writer)?;
+        self.write_changes_and_end(writer)?;
+        self.saved.elapsed = self.began.elapsed();
+        Ok(self.saved.clone())
+    }
+
+    fn write_entries<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        let mut block = Block::new(self.time_millis());
+        let mut are_left = vec![true; self.walks.len()];
+        for round in 1..=ROUNDS {
+            for number in 0..self.walks.len() {
+                loop {
+                    let walk = &mut self.walks[number];
+                    let (shown, total) = walk.progress;
+                    let is_ahead = round < ROUNDS && shown as u128 * ROUNDS as u128 >= total as u128 * round as u128;
+                    if !are_left[number] || is_ahead {
+                        break;
+                    }
+                    are_left[number] = self.cache.shard(number).save_some(walk, &mut block);
+                    if block.is_full() {
+                        self.write_and_clear(writer, &mut block)?;
+                    }
+                }
+            }
+        }
+        self.write_and_clear(writer, &mut block)
+    }
+
+    /// Writes a block of entries, unless it is empty.
+    fn write_and_clear<W: Write>(&mut self, writer: &mut W, block: &mut Block) -> io::Result<()> {
+        if block.count > 0 {
+            self.write_block(writer, kind::ENTRIES, block.count, block.time_millis, &block.payload, &[])?;
+            self.saved.entries += u64::from(block.count);
+        }
+        let large = block.large.take();
+        if let Some((first, value)) = &large {
+            self.write_block(writer, kind::ENTRIES, 1, block.time_millis, first, value)?;
+            self.saved.entries += 1;
+        }
+        if block.count > 0 || large.is_some() {
+            let (entries, bytes) = (self.saved.entries, self.saved.bytes);
+            let progress = SaveProgress { entries, total_entries: self.header.entries, bytes };
+            if let Some(call) = &mut self.options.progress {
+                call(progress);
+            }
+        }
+        block.payload.clear();
+        block.count = 0;
+        block.time_millis = self.time_millis();
+        Ok(())
+    }
+
+    /// Writes the record of changes and the end, until no change has come since they were written.
+    fn write_changes_and_end<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        let mut changes_writer = ChangesWriter::default();
+        let changes = Arc::clone(&self.changes);
+        for look in 0..LAST_LOOKS {
+            for number in 0..self.walks.len() {
+                self.cache.shard(number).settle_changes();
+            }
+            // In one piece, so that as little as possible can come between.
+            let mut last_blocks = Vec::new();
+            let has_changes = changes_writer.write(&changes, |payload| {
+                self.write_block(&mut last_blocks, kind::CHANGES, 0, self.time_millis(), payload, &[])
+            })?;
+            if look > 0 && !has_changes {
+                break;
+            }
+            self.write_block(&mut last_blocks, kind::END, 0, self.time_millis(), &[], &[])?;
+            writer.write_all(&last_blocks)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a block whose payload has two parts.
+    fn write_block<W: Write>(
+        &mut self,
+        writer: &mut W,
+        kind: u32,
+        count: u32,
+        time_millis: u64,
+        first: &[u8],
+        second: &[u8],
+    ) -> io::Result<()> {
+        let hasher = StableHash::with_seed(self.header.nonce);
+        let payload_sum = if second.is_empty() {
+            hasher.hash_bytes(first)
+        } else {
+            let mut state = hasher.build_hasher();
+            state.write(first);
+            state.write(second);
+            state.finish()
+        };
+        let length = first.len() as u64 + second.len() as u64;
+        let header = BlockHeader { kind, count, length, time_millis, payload_sum };
+        writer.write_all(&header.to_bytes(self.header.nonce))?;
+        writer.write_all(first)?;
+        writer.write_all(second)?;
+        self.saved.bytes += BlockHeader::BYTES as u64 + length;
+        Ok(())
+    }
+
+    /// Returns the time. A wall clock that is set meanwhile makes no difference.
+    fn time_millis(&self) -> u64 {
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.header.start_millis.saturating_add(elapsed)
+    }
+}
+
+/// A block of entries that is being filled.
+struct Block {
+    payload: Vec<u8>,
+    count: u32,
+    /// The time before its first entry was taken.
+    time_millis: u64,
+    /// An entry with a large value, which gets a block of its own: a cache that cannot hold it
+    /// leaves that block out. Its encoding without the value, and the value.
+    large: Option<(Vec<u8>, Value)>,
+}
+
+impl Block {
+    fn new(time_millis: u64) -> Self {
+        Self { payload: Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 2), count: 0, time_millis, large: None }
+    }
+}
+
+impl SaveSink for Block {
+    fn take(&mut self, entry: &SavedEntry<'_>, held: Option<Value>) {
+        if let Some(value) = held {
+            let mut first = Vec::new();
+            encode_entry(entry, &mut first);
+            self.large = Some((first, value));
+            return;
+        }
+        encode_entry(entry, &mut self.payload);
+        self.payload.extend_from_slice(entry.value);
+        self.count += 1;
+    }
+
+    fn is_full(&self) -> bool {
+        self.payload.len() >= BLOCK_BYTES || self.large.is_some()
+    }
+}

@@ -1,0 +1,169 @@
+//! A damaged snapshot costs what is damaged, and nothing else: no panic, and no wrong value.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bytecache::testing::Inspect;
+use bytecache::{Cache, CacheBuilder, Policy, SnapshotError};
+
+use super::{DAY, restored, saved};
+
+fn builder() -> CacheBuilder {
+    Cache::builder().max_bytes(1 << 16).shards(1).policy(Policy::Lru)
+}
+
+fn value_of(key: u32) -> Vec<u8> {
+    format!("value {key} ").repeat(key as usize % 5 + 1).into_bytes()
+}
+
+fn small_snapshot() -> Vec<u8> {
+    let cache = builder().build().unwrap();
+    for key in 0..30_u32 {
+        let lifetime = bytecache::Lifetime::new().ttl(Duration::from_secs(u64::from(key) * 100 + 100));
+        cache.insert_with_lifetime(key.to_le_bytes(), value_of(key), lifetime).unwrap();
+    }
+    saved(&cache)
+}
+
+/// Checks that a cache has no value but those that were saved. Returns the number of entries.
+#[track_caller]
+fn check(cache: &Cache) -> usize {
+    let mut entries = 0;
+    cache.for_each(|key, value| {
+        let key = u32::from_le_bytes(key.try_into().unwrap());
+        assert_eq!(value, value_of(key));
+        entries += 1;
+    });
+    cache.validate();
+    entries
+}
+
+#[test]
+fn a_flipped_bit_never_leads_to_a_wrong_value() {
+    let snapshot = small_snapshot();
+    let mut refused = 0;
+    for at in 0..snapshot.len() {
+        for flip in [1, 0x80, 0xff] {
+            let mut damaged = snapshot.clone();
+            damaged[at] ^= flip;
+            match builder().restore_from(&damaged[..], DAY) {
+                Ok((cache, report)) => {
+                    let entries = check(&cache);
+                    assert_eq!(entries as u64, report.entries);
+                    assert!(report.damaged_blocks == 1, "byte {at}: {report:?}");
+                }
+                Err(
+                    SnapshotError::NotASnapshot | SnapshotError::DamagedHeader | SnapshotError::UnknownVersion { .. },
+                ) => refused += 1,
+                Err(other) => panic!("byte {at}: {other}"),
+            }
+        }
+    }
+    assert_eq!(refused, 48 * 3, "only the header is vital");
+}
+
+#[test]
+fn a_cut_snapshot_has_what_came_before_the_cut() {
+    let snapshot = small_snapshot();
+    for length in 0..snapshot.len() {
+        match builder().restore_from(&snapshot[..length], DAY) {
+            Ok((cache, report)) => {
+                let entries = check(&cache);
+                assert!(!report.is_complete && report.damaged_blocks == 1, "{length} bytes: {report:?}");
+                assert_eq!(entries as u64, report.entries);
+            }
+            Err(SnapshotError::NotASnapshot) => assert!(length < 8),
+            Err(SnapshotError::DamagedHeader) => assert!((8..48).contains(&length)),
+            Err(other) => panic!("{length} bytes: {other}"),
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_missing_or_too_many_cost_the_block_that_they_were_in() {
+    let snapshot = small_snapshot();
+    for at in 48..snapshot.len() {
+        let mut shorter = snapshot.clone();
+        shorter.remove(at);
+        let (cache, report) = restored(builder(), &shorter);
+        check(&cache);
+        assert_eq!(report.damaged_blocks, 1, "byte {at}");
+        let mut longer = snapshot.clone();
+        longer.insert(at, 0x55);
+        check(&restored(builder(), &longer).0);
+    }
+}
+
+#[test]
+fn blocks_behind_a_damaged_one_are_restored() {
+    let builder = || Cache::builder().max_bytes(16 << 20).shards(2);
+    let cache = builder().build().unwrap();
+    for key in 0..20_000_u32 {
+        cache.insert(key.to_le_bytes(), [0x41; 100]).unwrap();
+    }
+    let mut snapshot = saved(&cache);
+    let entries = cache.len() as u64;
+    let middle = snapshot.len() / 2;
+    snapshot[middle..middle + 60].fill(0);
+    let (cache, report) = restored(builder(), &snapshot);
+    assert_eq!(report.damaged_blocks, 1);
+    assert!(report.is_complete && report.entries < entries && report.entries > entries / 2, "{report:?}");
+    cache.validate();
+}
+
+#[test]
+fn files_that_are_no_snapshots_are_refused() {
+    for foreign in [&b""[..], b"{}", b"SQLite format 3\0", &[0; 1000], &[0xff; 100]] {
+        let error = builder().restore_from(foreign, DAY).unwrap_err();
+        assert!(matches!(error, SnapshotError::NotASnapshot), "{error:?}");
+    }
+    let mut later = small_snapshot();
+    later[8] = 2;
+    let error = builder().restore_from(&later[..], DAY).unwrap_err();
+    assert!(matches!(error, SnapshotError::UnknownVersion { version: 2, latest: 1 }), "{error:?}");
+}
+
+#[test]
+fn a_snapshot_within_a_value_is_not_taken_for_blocks() {
+    let inner = small_snapshot();
+    let cache = builder().build().unwrap();
+    cache.insert("file", &inner).unwrap();
+    cache.insert("other", "1").unwrap();
+    let mut snapshot = saved(&cache);
+    // The header of the block with the entries is destroyed, so the reader looks for the next.
+    let at = snapshot.windows(8).enumerate().filter(|(_, bytes)| *bytes == &snapshot[48..56]).nth(1).unwrap().0;
+    snapshot[at] ^= 1;
+    let (cache, report) = restored(builder(), &snapshot);
+    assert_eq!((cache.len(), report.damaged_blocks), (0, 1));
+}
+
+/// Takes so many bytes, and fails then.
+struct Failing(usize);
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::Error::other("the disk is full"));
+        }
+        let written = bytes.len().min(self.0);
+        self.0 -= written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_fails_anywhere_leaves_a_cache_that_works_and_can_be_saved() {
+    let cache = builder().build().unwrap();
+    (0..30_u32).for_each(|key| _ = cache.insert(key.to_le_bytes(), value_of(key)).unwrap());
+    let length = saved(&cache).len();
+    for bytes in 0..length {
+        let error = cache.save_to(Failing(bytes)).unwrap_err();
+        assert!(matches!(error, SnapshotError::Io(_)), "{bytes} bytes: {error}");
+        assert_eq!(check(&cache), 30);
+    }
+    assert_eq!(cache.save_to(Failing(length)).unwrap().entries, 30);
+}

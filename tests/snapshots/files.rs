@@ -1,0 +1,101 @@
+//! The file of a snapshot: its name, its mode, and what is left of saves that failed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytecache::{Cache, RestoredFrom, SnapshotError};
+
+use super::DAY;
+
+/// A folder of a test, which is removed at its end.
+pub(super) struct Folder(pub(super) PathBuf);
+
+impl Folder {
+    pub(super) fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("bytecache-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_save_replaces_the_former_snapshot_and_leaves_no_other_file() {
+    let folder = Folder::new("replaces");
+    let path = folder.0.join("cache.snapshot");
+    // Left by a process that was killed, and a file that is none of ours.
+    fs::write(folder.0.join(".cache.snapshot.0123456789abcdef.saving"), "half").unwrap();
+    fs::write(folder.0.join(".cache.snapshot.mine.saving"), "other").unwrap();
+    let cache = Cache::new(1 << 20).unwrap();
+    for value in ["first", "second"] {
+        cache.insert("key", value).unwrap();
+        cache.save(&path).unwrap();
+        let (cache, _) = Cache::builder().max_bytes(1 << 20).restore(&path, DAY).unwrap();
+        assert_eq!(cache.get("key").as_deref(), Some(value.as_bytes()));
+    }
+    assert_eq!(folder.names(), [".cache.snapshot.mine.saving", "cache.snapshot"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_snapshot_is_readable_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("mode");
+    let path = folder.0.join("cache.snapshot");
+    Cache::new(1 << 20).unwrap().save(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_missing_file_gives_an_empty_cache_and_a_bad_path_an_error() {
+    let folder = Folder::new("missing");
+    let builder = || Cache::builder().max_bytes(1 << 20);
+    let (cache, report) = builder().restore(folder.0.join("none"), DAY).unwrap();
+    assert!(cache.is_empty());
+    assert_eq!((report.origin, report.age), (RestoredFrom::Missing, None));
+    assert!(matches!(builder().restore(&folder.0, DAY), Err(SnapshotError::Io(_))));
+    let cache = builder().build().unwrap();
+    assert!(matches!(cache.save(folder.0.join("no/folder/file")), Err(SnapshotError::Io(_))));
+    assert!(matches!(cache.save(&folder.0), Err(SnapshotError::Io(_))));
+    assert!(matches!(cache.save(folder.0.join("..")), Err(SnapshotError::Io(_))));
+    assert_eq!(folder.names(), [""; 0]);
+    cache.save(folder.0.join("file")).unwrap();
+}
+
+#[test]
+fn a_failed_build_is_reported_as_such() {
+    let mut snapshot = Vec::new();
+    Cache::new(1 << 20).unwrap().save_to(&mut snapshot).unwrap();
+    let error = Cache::builder().max_bytes(100).restore_from(&snapshot[..], DAY).unwrap_err();
+    assert!(matches!(error, SnapshotError::Build(_)));
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn an_older_file_than_accepted_gives_an_empty_cache() {
+    let cache = Cache::new(1 << 20).unwrap();
+    cache.insert("key", "value").unwrap();
+    let mut snapshot = Vec::new();
+    cache.save_to(&mut snapshot).unwrap();
+    let builder = || Cache::builder().max_bytes(1 << 20);
+    // Any time at all passes until the clock shows another millisecond.
+    crate::support::until(|| {
+        let (cache, report) = builder().restore_from(&snapshot[..], Duration::ZERO).unwrap();
+        assert_eq!(cache.is_empty(), report.origin == RestoredFrom::TooOld);
+        report.origin == RestoredFrom::TooOld
+    });
+}
