@@ -123,8 +123,10 @@ pub(crate) struct SaveWalk {
     shown: Vec<u64>,
     /// The size of the index for which the bits are.
     buckets: usize,
-    /// The number of entries that were shown, and that there were at the start.
-    pub(crate) progress: (usize, usize),
+    /// The number of entries that were shown.
+    shown_entries: usize,
+    /// The number of entries at the start.
+    entries: usize,
     /// Steps that the policy's walk may still take. Readers that move entries ahead of it could
     /// make it endless.
     steps_left: usize,
@@ -141,15 +143,27 @@ enum Phase {
     Done,
 }
 
+impl SaveWalk {
+    /// Returns `true` if fewer entries have been shown than by the end of a round of `rounds`. With
+    /// no round, returns `true` until the walk is at its end.
+    pub(crate) fn is_behind(&self, round: Option<usize>, rounds: usize) -> bool {
+        let is_over = matches!(self.phase, Phase::Done);
+        !is_over
+            && round.is_none_or(|round| {
+                (self.shown_entries as u128) * (rounds as u128) < self.entries as u128 * round as u128
+            })
+    }
+}
+
 impl Shard {
     /// Begins to record changes, and to walk. Returns `None` if the shard is being saved already.
     pub(crate) fn begin_save(&self, changes: &Arc<Changes>, policy_state: &mut Vec<u8>) -> Option<SaveWalk> {
         self.write(|writer| writer.begin_save(changes, policy_state))
     }
 
-    /// Shows a few more entries. Returns `false` at the end.
-    pub(crate) fn save_some(&self, walk: &mut SaveWalk, sink: &mut impl SaveSink) -> bool {
-        self.write(|writer| writer.save_some(walk, sink))
+    /// Shows a few more entries.
+    pub(crate) fn save_some(&self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
+        self.write(|writer| writer.save_some(walk, sink));
     }
 
     /// Waits until no other thread has the lock. All changes before that are in the record.
@@ -205,7 +219,8 @@ impl Writer<'_> {
             phase: Phase::InOrder,
             shown: Vec::new(),
             buckets: 0,
-            progress: (0, entries),
+            shown_entries: 0,
+            entries,
             steps_left: 0,
             waiting: Vec::new(),
             copied: 0,
@@ -229,15 +244,14 @@ impl Writer<'_> {
         evictor.begin_walk(pending, &mut Vec::new());
     }
 
-    fn save_some(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) -> bool {
+    fn save_some(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
         self.fit_to_index(walk);
         walk.copied = 0;
         match walk.phase {
             Phase::InOrder => self.save_in_order(walk, sink),
             Phase::Rest(rest) => self.save_rest(walk, rest, sink),
-            Phase::Done => return false,
+            Phase::Done => {}
         }
-        true
     }
 
     fn save_in_order(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
@@ -288,7 +302,7 @@ impl Writer<'_> {
             return;
         }
         *word |= bit;
-        walk.progress.0 += 1;
+        walk.shown_entries += 1;
         let stamps = self.state.entries.stamps(live);
         if self.shard.rules.times(&stamps, reached).freshness(now.tick()) == Freshness::Gone {
             return;

@@ -331,17 +331,11 @@ impl<'a> Save<'a> {
 
     fn write_entries<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
         let mut block = Block::new(self.time_millis());
-        let mut are_left = vec![true; self.walks.len()];
         for round in 1..=ROUNDS {
             for number in 0..self.walks.len() {
-                loop {
-                    let walk = &mut self.walks[number];
-                    let (shown, total) = walk.progress;
-                    let is_ahead = round < ROUNDS && shown as u128 * ROUNDS as u128 >= total as u128 * round as u128;
-                    if !are_left[number] || is_ahead {
-                        break;
-                    }
-                    are_left[number] = self.cache.shard(number).save_some(walk, &mut block);
+                let until = if round < ROUNDS { Some(round) } else { None };
+                while self.walks[number].is_behind(until, ROUNDS) {
+                    self.cache.shard(number).save_some(&mut self.walks[number], &mut block);
                     if block.is_full() {
                         self.write_and_clear(writer, &mut block)?;
                     }
