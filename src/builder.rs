@@ -51,6 +51,16 @@ pub struct CacheBuilder {
     stale_for: Duration,
     clock: ClockSource,
     listener: Option<Listener>,
+    /// See [`expect_index`](Self::expect_index).
+    expected_index: Option<ExpectedIndex>,
+}
+
+/// The index of a cache of which a snapshot was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExpectedIndex {
+    pub(crate) max_bytes: u64,
+    /// The buckets of all shards.
+    pub(crate) buckets: u64,
 }
 
 /// Returns the builder that [`Cache::builder`] returns.
@@ -70,6 +80,7 @@ impl Default for CacheBuilder {
             stale_for: Duration::ZERO,
             clock: ClockSource::System,
             listener: None,
+            expected_index: None,
         }
     }
 }
@@ -548,6 +559,13 @@ impl CacheBuilder {
         }
     }
 
+    /// Lets the index begin with the size that it had in another cache, or less if this cache is
+    /// smaller. So it need not grow while entries of a snapshot are stored.
+    pub(crate) fn expect_index(mut self, index: ExpectedIndex) -> Self {
+        self.expected_index = Some(index);
+        self
+    }
+
     /// Builds the cache like [`build`](Self::build), but for a machine with `cores` cores.
     fn build_for(self, cores: usize) -> Result<Cache, BuildError> {
         let max_bytes = self.max_bytes.ok_or(BuildError::NoMaxBytes)?;
@@ -568,6 +586,7 @@ impl CacheBuilder {
             options: Options {
                 alignment,
                 expected_entry_bytes: self.expected_entry_bytes,
+                expected_buckets: self.expected_index.map(|index| index.buckets_within(max_bytes)),
                 hasher: self.hasher.unwrap_or_else(KeyHasher::random),
                 factory: self.factory,
                 rules: Rules::new(self.ttl, self.time_to_idle, self.stale_for, self.ttl_jitter),
@@ -575,6 +594,15 @@ impl CacheBuilder {
             },
             listener: self.listener,
         })
+    }
+}
+
+impl ExpectedIndex {
+    /// Returns the buckets for a cache of `max_bytes`.
+    fn buckets_within(self, max_bytes: usize) -> usize {
+        let (max_bytes, whole) = (max_bytes as u128, u128::from(self.max_bytes.max(1)));
+        let buckets = u128::from(self.buckets) * max_bytes.min(whole) / whole;
+        usize::try_from(buckets).unwrap_or(usize::MAX)
     }
 }
 

@@ -108,6 +108,16 @@ impl Cleaner {
         f64::from(self.governor.target()) / f64::from(governor::FULL)
     }
 
+    /// Returns the live target, in parts of [`governor::FULL`].
+    pub(super) fn exact_target(&self) -> u32 {
+        self.governor.target()
+    }
+
+    /// Sets the live target to one that a shard with such traffic had reached.
+    pub(super) fn set_target(&mut self, target: u32) {
+        self.governor.set_target(target);
+    }
+
     /// Moves the live target by what has been copied lately. Returns `true` if it has changed.
     #[inline]
     pub(super) fn steer(&mut self, ring: &Ring, counts: &WriteCounts) -> bool {

@@ -40,6 +40,8 @@ pub(crate) const MAX_SHARD_BYTES: u64 = MAX_ARENA_BYTES >> MAX_CHUNK_SHIFT << MA
 pub(crate) struct Options {
     pub(crate) alignment: Alignment,
     pub(crate) expected_entry_bytes: Option<usize>,
+    /// The buckets that all shards together need for the entries of a snapshot.
+    pub(crate) expected_buckets: Option<usize>,
     pub(crate) hasher: KeyHasher,
     pub(crate) factory: PolicyFactory,
     pub(crate) rules: Rules,
@@ -132,9 +134,15 @@ impl ShardConfig {
         taken.saturating_add(self.min_chunks() << self.chunk_shift())
     }
 
-    /// Returns the number of buckets to start with: for a sixteenth of the entries that are
+    /// Returns the number of buckets to start with: that of a snapshot's cache, or for a sixteenth of the entries that are
     /// expected, or of some that are not small.
     pub(super) fn first_buckets(&self) -> usize {
+        if let Some(buckets) = self.options.expected_buckets {
+            // A snapshot may say anything. No index with its policy is larger than the shard.
+            let measured = table_bytes(MEASURED_BUCKETS) + self.policy(MEASURED_BUCKETS).bytes();
+            let most = (self.budget / measured).saturating_mul(MEASURED_BUCKETS).min(Table::max_buckets());
+            return (buckets >> self.shard_bits).min(most).max(MIN_BUCKETS);
+        }
         let entries = match self.options.expected_entry_bytes {
             Some(bytes) => self.budget / bytes.saturating_add(EXPECTED_OVERHEAD),
             None => self.budget / 16_384,
@@ -143,5 +151,7 @@ impl ShardConfig {
     }
 }
 
+/// The size of the index by which a policy is measured.
+const MEASURED_BUCKETS: usize = 64;
 /// The bytes that an entry costs beyond key and value, roughly.
 const EXPECTED_OVERHEAD: usize = 24;

@@ -249,10 +249,15 @@ impl Evictor {
         self.policy.renumber(moved);
     }
 
-    /// Begins a walk of the policy, and appends the policy's state.
-    pub(super) fn begin_walk(&mut self, pending: &Pending, state: &mut Vec<u8>) {
+    /// Appends the policy's state.
+    pub(super) fn save_state(&mut self, pending: &Pending, state: &mut Vec<u8>) {
         self.settle(pending);
         self.policy.save_state(state);
+    }
+
+    /// Begins a walk of the policy.
+    pub(super) fn begin_walk(&mut self, pending: &Pending) {
+        self.settle(pending);
         self.policy.begin_walk();
     }
 

@@ -47,6 +47,11 @@ impl Governor {
         self.target
     }
 
+    /// Sets the target to one that another governor had reached, within the bounds.
+    pub(crate) fn set_target(&mut self, target: u32) {
+        self.target = target.clamp(LOWEST, HIGHEST);
+    }
+
     /// Notes that entries had to be evicted although the target was kept, as no chunk was worth
     /// cleaning.
     pub(crate) fn note_crowded(&mut self) {

@@ -31,6 +31,15 @@ impl Shard {
     pub(crate) fn restore_policy(&self, state: &[u8]) {
         self.write(|writer| writer.state.evictor.restore_state(state));
     }
+
+    /// Restores how full the ring may be. Called before the first entry, and after the last one:
+    /// what is restored dies by no policy, so the ring takes it for the easiest traffic.
+    pub(crate) fn restore_live_target(&self, target: u32) {
+        self.write(|writer| {
+            writer.state.cleaner.set_target(target);
+            writer.update_capacity();
+        });
+    }
 }
 
 impl Writer<'_> {

@@ -143,6 +143,17 @@ enum Phase {
     Done,
 }
 
+/// What a shard has come to know of its traffic.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Experience {
+    /// The number of buckets of its index.
+    pub(crate) buckets: usize,
+    /// How full its ring may be.
+    pub(crate) live_target: u32,
+    /// The state of its policy.
+    pub(crate) policy: Vec<u8>,
+}
+
 impl SaveWalk {
     /// Returns `true` if fewer entries have been shown than by the end of a round of `rounds`. With
     /// no round, returns `true` until the walk is at its end.
@@ -157,8 +168,8 @@ impl SaveWalk {
 
 impl Shard {
     /// Begins to record changes, and to walk. Returns `None` if the shard is being saved already.
-    pub(crate) fn begin_save(&self, changes: &Arc<Changes>, policy_state: &mut Vec<u8>) -> Option<SaveWalk> {
-        self.write(|writer| writer.begin_save(changes, policy_state))
+    pub(crate) fn begin_save(&self, changes: &Arc<Changes>) -> Option<(SaveWalk, Experience)> {
+        self.write(|writer| writer.begin_save(changes))
     }
 
     /// Shows a few more entries.
@@ -206,14 +217,15 @@ impl Writer<'_> {
         }
     }
 
-    fn begin_save(&mut self, changes: &Arc<Changes>, policy_state: &mut Vec<u8>) -> Option<SaveWalk> {
+    fn begin_save(&mut self, changes: &Arc<Changes>) -> Option<(SaveWalk, Experience)> {
         if self.state.changes.is_some() {
             return None;
         }
         self.drain_touches();
         self.state.changes = Some(Arc::clone(changes));
-        let State { evictor, pending, entries, .. } = &mut *self.state;
-        evictor.begin_walk(pending, policy_state);
+        let State { evictor, pending, entries, cleaner, .. } = &mut *self.state;
+        let mut experience = Experience { live_target: cleaner.exact_target(), ..Experience::default() };
+        evictor.save_state(pending, &mut experience.policy);
         let entries = entries.len();
         let mut walk = SaveWalk {
             phase: Phase::InOrder,
@@ -226,7 +238,8 @@ impl Writer<'_> {
             copied: 0,
         };
         self.fit_to_index(&mut walk);
-        Some(walk)
+        experience.buckets = walk.buckets;
+        Some((walk, experience))
     }
 
     /// Begins the walk again if the index has been replaced: the ids are others.
@@ -241,7 +254,7 @@ impl Writer<'_> {
         walk.waiting.clear();
         walk.phase = Phase::InOrder;
         let State { evictor, pending, .. } = &mut *self.state;
-        evictor.begin_walk(pending, &mut Vec::new());
+        evictor.begin_walk(pending);
     }
 
     fn save_some(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {

@@ -3,7 +3,8 @@
 //! ```text
 //!   file      | header | block: policy | block: entries | ... | block: changes | block: end |
 //!
-//!   header    | magic 8 | version 4 | 0 4 | nonce 8 | start 8 | entries 8 | checksum 8 |
+//!   header    | magic 8 | version 4 | shards 4 | nonce 8 | start 8 | entries 8 | bytes 8 | buckets 8
+//!             | checksum 8 |
 //!   block     | mark 8 | kind 4 | count 4 | length 8 | time 8 | sum of payload 8 | checksum 8 |
 //!             | payload: length bytes |
 //! ```
@@ -59,6 +60,11 @@ pub(super) struct Header {
     pub(super) start_millis: u64,
     /// The number of entries in the cache at that time.
     pub(super) entries: u64,
+    pub(super) shards: u32,
+    /// The limit of the cache, in bytes.
+    pub(super) max_bytes: u64,
+    /// The buckets of all indices.
+    pub(super) buckets: u64,
 }
 
 /// The reason why a header cannot be read.
@@ -70,17 +76,20 @@ pub(super) enum HeaderError {
 }
 
 impl Header {
-    pub(super) const BYTES: usize = 48;
+    pub(super) const BYTES: usize = 64;
 
     pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.shards.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.nonce.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.start_millis.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.entries.to_le_bytes());
-        let checksum = StableHash::with_seed(self.nonce).hash_bytes(&bytes[..40]);
-        bytes[40..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.max_bytes.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.buckets.to_le_bytes());
+        let checksum = StableHash::with_seed(self.nonce).hash_bytes(&bytes[..56]);
+        bytes[56..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -94,16 +103,17 @@ impl Header {
         if version != VERSION {
             return Err(HeaderError::UnknownVersion(version));
         }
-        let (Some(_), Some(nonce), Some(start_millis), Some(entries), Some(checksum)) =
-            (reader.u32(), reader.u64(), reader.u64(), reader.u64(), reader.u64())
-        else {
-            return Err(HeaderError::Damaged);
-        };
-        let expected = StableHash::with_seed(nonce).hash_bytes(&bytes[..40]);
-        if checksum != expected {
-            return Err(HeaderError::Damaged);
-        }
-        Ok(Self { nonce, start_millis, entries })
+        Self::checked(reader, bytes).ok_or(HeaderError::Damaged)
+    }
+
+    /// Reads what follows the version, if the checksum is right.
+    fn checked(mut reader: Reader<'_>, bytes: &[u8]) -> Option<Self> {
+        let shards = reader.u32()?;
+        let (nonce, start_millis, entries) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let (max_bytes, buckets) = (reader.u64()?, reader.u64()?);
+        let expected = StableHash::with_seed(nonce).hash_bytes(bytes.get(..56)?);
+        let header = Self { nonce, start_millis, entries, shards, max_bytes, buckets };
+        (reader.u64()? == expected).then_some(header)
     }
 }
 
@@ -347,7 +357,8 @@ mod tests {
 
     #[test]
     fn a_header_with_a_changed_bit_is_refused() {
-        let header = Header { nonce: 77, start_millis: 1_700_000_000_000, entries: 5 };
+        let header =
+            Header { nonce: 77, start_millis: 1_700_000_000_000, entries: 5, shards: 4, max_bytes: 3, buckets: 2 };
         let block = BlockHeader { kind: kind::ENTRIES, count: 3, length: 9, time_millis: 8, payload_sum: 7 };
         let (bytes, block_bytes) = (header.to_bytes(), block.to_bytes(77));
         assert_eq!(Header::from_bytes(&bytes), Ok(header));

@@ -14,7 +14,7 @@ use super::error::SnapshotError;
 use super::format::{BLOCK_BYTES, BlockHeader, Header, HeaderError, MAX_OTHER_BYTES, Reader, VERSION, kind};
 use super::source::Source;
 use super::wall_clock_millis;
-use crate::builder::CacheBuilder;
+use crate::builder::{CacheBuilder, ExpectedIndex};
 use crate::cache::Cache;
 use crate::hash::StableHash;
 use crate::shard::RestoredEntry;
@@ -174,7 +174,8 @@ fn restore_at(
 ) -> Result<(Cache, Restored), SnapshotError> {
     let mut source = Source::new(reader);
     let header = read_header(&mut source)?;
-    let cache = builder.build()?;
+    let index = ExpectedIndex { max_bytes: header.max_bytes, buckets: header.buckets };
+    let cache = builder.expect_index(index).build()?;
     let age = Duration::from_millis(now_millis.saturating_sub(header.start_millis));
     // A snapshot from the future has an age that is not known. The clock may have gone back by a
     // little, or may have been wrong by years when the snapshot was saved.
@@ -192,6 +193,7 @@ fn restore_at(
         now_millis,
         began,
         knows_standings: false,
+        live_targets: Vec::new(),
         changed,
         stored: 0,
         restored,
@@ -222,6 +224,8 @@ struct Restore<'a, R> {
     began: Instant,
     /// The policy knows the meaning of the standings in the file.
     knows_standings: bool,
+    /// The live target of each shard that is known.
+    live_targets: Vec<u32>,
     changed: ChangedKeys,
     stored: u64,
     restored: Restored,
@@ -284,20 +288,23 @@ impl<R: Read> Restore<'_, R> {
         self.source.fill(length).ok()?.get(..length)
     }
 
+    /// Restores what the shards knew of their traffic, if the policy is the same.
     fn read_policy(&mut self, payload: &[u8]) -> Option<()> {
         let mut reader = Reader(payload);
         let name = reader.counted()?;
-        let shards = usize::try_from(reader.number()?).ok()?;
         self.knows_standings = !name.is_empty() && name == self.cache.shard(0).snapshot_name().as_bytes();
         if !self.knows_standings {
             return Some(());
         }
-        let states: Vec<_> = (0..shards).map_while(|_| reader.counted()).collect();
-        if states.len() != shards || shards == 0 {
-            return None;
+        let mut experiences = Vec::new();
+        for _ in 0..self.header.shards {
+            experiences.push((u32::try_from(reader.number()?).ok()?, reader.counted()?));
         }
         for number in 0..self.cache.shards() {
-            self.cache.shard(number).restore_policy(states[number * shards / self.cache.shards()]);
+            let (live_target, state) = *experiences.get(number * experiences.len() / self.cache.shards())?;
+            self.cache.shard(number).restore_policy(state);
+            self.cache.shard(number).restore_live_target(live_target);
+            self.live_targets.push(live_target);
         }
         Some(())
     }
@@ -350,6 +357,9 @@ impl<R: Read> Restore<'_, R> {
 
     /// Removes the keys that have changed, and counts what is there.
     fn finish(mut self) -> Restored {
+        for (number, &live_target) in self.live_targets.iter().enumerate() {
+            self.cache.shard(number).restore_live_target(live_target);
+        }
         let before = self.cache.len() as u64;
         self.restored.left_out += self.stored.saturating_sub(before);
         if !self.changed.are_none() {

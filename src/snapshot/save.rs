@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::hash::StableHash;
 use crate::ring::Value;
 use crate::shard::{Changes, SaveSink, SaveWalk, SavedEntry};
+use crate::units::to_u32;
 
 /// The parts of each shard that are shown one after the other.
 const ROUNDS: usize = 256;
@@ -285,7 +286,14 @@ impl Drop for Save<'_> {
 impl<'a> Save<'a> {
     fn begin(cache: &'a Cache, nonce: u64, options: SaveOptions<'a>) -> Result<Self, SnapshotError> {
         let entries = cache.len();
-        let header = Header { nonce, start_millis: wall_clock_millis(), entries: entries as u64 };
+        let header = Header {
+            nonce,
+            start_millis: wall_clock_millis(),
+            entries: entries as u64,
+            shards: to_u32(cache.shards()),
+            max_bytes: cache.max_bytes() as u64,
+            buckets: 0,
+        };
         let mut save = Self {
             cache,
             options,
@@ -299,14 +307,15 @@ impl<'a> Save<'a> {
         let name = cache.shard(0).snapshot_name();
         put_number(&mut save.policy, name.len() as u64);
         save.policy.extend_from_slice(name.as_bytes());
-        put_number(&mut save.policy, cache.shards() as u64);
         for number in 0..cache.shards() {
-            let mut state = Vec::new();
-            let walk = cache.shard(number).begin_save(&save.changes, &mut state).ok_or(SnapshotError::InProgress)?;
+            let begun = cache.shard(number).begin_save(&save.changes);
+            let (walk, mut experience) = begun.ok_or(SnapshotError::InProgress)?;
             save.walks.push(walk);
-            state.truncate(MAX_STATE_BYTES);
-            put_number(&mut save.policy, state.len() as u64);
-            save.policy.extend_from_slice(&state);
+            save.header.buckets += experience.buckets as u64;
+            experience.policy.truncate(MAX_STATE_BYTES);
+            put_number(&mut save.policy, experience.live_target.into());
+            put_number(&mut save.policy, experience.policy.len() as u64);
+            save.policy.extend_from_slice(&experience.policy);
         }
         Ok(save)
     }
