@@ -65,7 +65,7 @@ impl Changes {
     }
 
     /// Records a key.
-    pub(super) fn note(&self, key: &[u8]) {
+    pub(crate) fn note(&self, key: &[u8]) {
         let bit = bit_of(self.hasher.hash_bytes(key), self.words.len());
         // Relaxed: see the module.
         self.words[bit / 64].fetch_or(1 << (bit % 64), Ordering::Relaxed);

@@ -8,6 +8,7 @@ mod contents;
 mod damage;
 mod files;
 mod freshness;
+mod kills;
 mod model;
 mod order;
 mod targets;
