@@ -12,7 +12,7 @@ use crate::cache::{Cache, CacheConfig, MAX_KEY_BYTES, Sizes};
 use crate::clock::{Clock, ClockSource};
 use crate::error::BuildError;
 use crate::expiry::Rules;
-use crate::hash::KeyHasher;
+use crate::hash::{HashSeeds, KeyHasher};
 use crate::policy::{EvictionPolicy, Policy, PolicyContext, PolicyFactory};
 use crate::removal::{Listener, RemovalCause};
 use crate::ring::Alignment;
@@ -51,16 +51,18 @@ pub struct CacheBuilder {
     stale_for: Duration,
     clock: ClockSource,
     listener: Option<Listener>,
-    /// See [`expect_index`](Self::expect_index).
-    expected_index: Option<ExpectedIndex>,
+    /// See [`resume`](Self::resume).
+    former: Option<FormerCache>,
 }
 
-/// The index of a cache of which a snapshot was made.
+/// The cache of which a snapshot was made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ExpectedIndex {
+pub(crate) struct FormerCache {
     pub(crate) max_bytes: u64,
     /// The buckets of all shards.
     pub(crate) buckets: u64,
+    /// The seeds of its hasher, if that was the default one.
+    pub(crate) seeds: Option<HashSeeds>,
 }
 
 /// Returns the builder that [`Cache::builder`] returns.
@@ -80,7 +82,7 @@ impl Default for CacheBuilder {
             stale_for: Duration::ZERO,
             clock: ClockSource::System,
             listener: None,
-            expected_index: None,
+            former: None,
         }
     }
 }
@@ -559,10 +561,13 @@ impl CacheBuilder {
         }
     }
 
-    /// Lets the index begin with the size that it had in another cache, or less if this cache is
-    /// smaller. So it need not grow while entries of a snapshot are stored.
-    pub(crate) fn expect_index(mut self, index: ExpectedIndex) -> Self {
-        self.expected_index = Some(index);
+    /// Lets the cache begin where a former one has ended.
+    ///
+    /// The index begins with the same size, or a smaller one if this cache is smaller. So it need
+    /// not grow while entries are stored. The default hasher gets the same seeds. So each key is in
+    /// the same shard.
+    pub(crate) fn resume(mut self, former: FormerCache) -> Self {
+        self.former = Some(former);
         self
     }
 
@@ -581,23 +586,32 @@ impl CacheBuilder {
         if !(0.0..=1.0).contains(&self.ttl_jitter) {
             return Err(BuildError::Jitter { fraction: self.ttl_jitter });
         }
+        let former_seeds = self.former.and_then(|former| former.seeds);
+        let (hasher, hash_seeds) = match self.hasher {
+            Some(hasher) => (hasher, None),
+            None => {
+                let seeds = former_seeds.unwrap_or_else(HashSeeds::random);
+                (KeyHasher::seeded(seeds), Some(seeds))
+            }
+        };
         Ok(CacheConfig {
             sizes: Sizes { max_bytes, shards: self.shards, max_entry_bytes: self.max_entry_bytes, cores },
             options: Options {
                 alignment,
                 expected_entry_bytes: self.expected_entry_bytes,
-                expected_buckets: self.expected_index.map(|index| index.buckets_within(max_bytes)),
-                hasher: self.hasher.unwrap_or_else(KeyHasher::random),
+                expected_buckets: self.former.map(|former| former.buckets_within(max_bytes)),
+                hasher,
                 factory: self.factory,
                 rules: Rules::new(self.ttl, self.time_to_idle, self.stale_for, self.ttl_jitter),
                 clock: self.clock,
             },
             listener: self.listener,
+            hash_seeds,
         })
     }
 }
 
-impl ExpectedIndex {
+impl FormerCache {
     /// Returns the buckets for a cache of `max_bytes`.
     fn buckets_within(self, max_bytes: usize) -> usize {
         let (max_bytes, whole) = (max_bytes as u128, u128::from(self.max_bytes.max(1)));

@@ -91,6 +91,17 @@ impl KeyHash {
     }
 }
 
+/// The seeds of the default hasher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HashSeeds(pub(crate) [u64; 4]);
+
+impl HashSeeds {
+    /// Returns seeds that nobody can guess.
+    pub(crate) fn random() -> Self {
+        Self(core::array::from_fn(|number| ahash::RandomState::new().hash_one(number)))
+    }
+}
+
 /// A custom hasher, with its type erased.
 type HashFn = Arc<dyn Fn(&[u8]) -> u64 + Send + Sync>;
 
@@ -105,8 +116,14 @@ pub(crate) enum KeyHasher {
 
 impl KeyHasher {
     /// Creates the default hasher, with random seeds.
+    #[cfg(test)]
     pub(crate) fn random() -> Self {
-        Self::Ahash(ahash::RandomState::new())
+        Self::seeded(HashSeeds::random())
+    }
+
+    /// Creates the default hasher with these seeds.
+    pub(crate) fn seeded(HashSeeds([k0, k1, k2, k3]): HashSeeds) -> Self {
+        Self::Ahash(ahash::RandomState::with_seeds(k0, k1, k2, k3))
     }
 
     /// Returns the hasher that uses `hasher`.

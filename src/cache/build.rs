@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::sizes::{Sizes, largest_max_bytes};
 use super::{Cache, Inner};
 use crate::error::BuildError;
+use crate::hash::HashSeeds;
 use crate::namespace::Registry;
 use crate::removal::{Listener, Notifier};
 use crate::shard::{NoShard, Options, PolicyBytes, Shard, ShardConfig};
@@ -30,6 +31,8 @@ pub(crate) struct CacheConfig {
     pub(crate) sizes: Sizes,
     pub(crate) options: Options,
     pub(crate) listener: Option<Listener>,
+    /// The seeds of the hasher, if it is the default one.
+    pub(crate) hash_seeds: Option<HashSeeds>,
 }
 
 /// Returns the number of stripes in which a cache of this size counts its reads.
@@ -189,6 +192,7 @@ impl Cache {
             overhead: overhead(sizes.max_bytes),
             notifier: shared.notifier,
             registry: shared.registry,
+            hash_seeds: config.hash_seeds,
             #[cfg(feature = "tracing")]
             warned_too_large: std::sync::OnceLock::new(),
         };

@@ -58,7 +58,7 @@ pub use weak::WeakCache;
 
 use crate::builder::CacheBuilder;
 use crate::error::BuildError;
-use crate::hash::{KeyHash, KeyHasher};
+use crate::hash::{HashSeeds, KeyHash, KeyHasher};
 use crate::namespace::{Registry, Scope};
 use crate::removal::Notifier;
 use crate::ring::Alignment;
@@ -110,6 +110,8 @@ struct Inner {
     /// Bytes that are allocated beside the shards.
     overhead: usize,
     notifier: Arc<Notifier>,
+    /// The seeds of the hasher, if it is the default one.
+    hash_seeds: Option<HashSeeds>,
     /// A loaded value was too large to be stored, and a warning has said so.
     #[cfg(feature = "tracing")]
     warned_too_large: std::sync::OnceLock<()>,
@@ -359,6 +361,11 @@ impl Cache {
     /// Returns the time to live of entries that are stored without one of their own.
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
         self.inner.shards.first().and_then(|shard| shard.rules.default_ttl())
+    }
+
+    /// Returns the seeds of the hasher, if it is the default one.
+    pub(crate) fn hash_seeds(&self) -> Option<HashSeeds> {
+        self.inner.hash_seeds
     }
 
     /// Returns the hash of a stored key and its shard.

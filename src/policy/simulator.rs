@@ -484,6 +484,30 @@ impl Simulator {
         assert_eq!(charges.sum::<u64>(), self.charge);
     }
 
+    /// Returns a simulator of the same policy that begins with the entries of this one, as after a
+    /// snapshot.
+    #[cfg(test)]
+    pub(crate) fn restarted(&mut self, policy: &Policy) -> Self {
+        self.arrival.settle(&mut *self.policy);
+        let (mut state, mut shown) = (Vec::new(), Vec::new());
+        self.policy.save_state(&mut state);
+        self.policy.begin_walk();
+        while !self.policy.walk(7, &mut |id, standing| shown.push((id, standing))) {}
+        assert_eq!(shown.len(), self.len(), "each entry is shown once");
+        let mut next = Self::new(policy, self.capacity, self.unit);
+        next.policy.restore_state(&state);
+        for (id, standing) in shown {
+            let slot = self.slots.get(id).clone();
+            let (key, charge) = (slot.key, slot.charge);
+            let id = next.take_id().expect("as many ids as before");
+            *next.slots.get_mut(id) = slot;
+            next.policy.restore(&Newcomer { id, hash: spread(key), charge }, standing);
+            next.ids.insert(key, id);
+            next.charge += u64::from(charge);
+        }
+        next
+    }
+
     fn charge_of(&self, request: Request) -> u32 {
         match self.unit {
             Unit::Entries => 1,

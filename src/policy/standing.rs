@@ -22,6 +22,9 @@ pub struct Standing {
     pub rank: u64,
     /// How often the entry was used, as far as the policy counts it.
     pub uses: u32,
+    /// The place of the entry among others with the same rank, if that is not the order in which
+    /// they are shown.
+    pub order: u32,
 }
 
 impl Standing {
@@ -34,7 +37,7 @@ impl Standing {
     /// ```
     #[must_use]
     pub const fn new() -> Self {
-        Self { class: 0, rank: 0, uses: 0 }
+        Self { class: 0, rank: 0, uses: 0, order: 0 }
     }
 
     /// Sets the class.
@@ -71,6 +74,18 @@ impl Standing {
     #[must_use]
     pub const fn uses(self, uses: u32) -> Self {
         Self { uses, ..self }
+    }
+
+    /// Sets the place among entries with the same rank.
+    ///
+    /// ```
+    /// use bytecache::policy::Standing;
+    ///
+    /// assert_eq!(Standing::new().order(5).order, 5);
+    /// ```
+    #[must_use]
+    pub const fn order(self, order: u32) -> Self {
+        Self { order, ..self }
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::simulator::spread;
 use super::*;
 use crate::error::ParsePolicyError;
 use crate::units::MAX_VISITS;
@@ -239,4 +240,45 @@ fn every_name_parses_to_its_policy() {
     assert!(
         matches!("mru?".parse::<Policy>().unwrap_err(), ParsePolicyError::UnknownPolicy { name } if name == "mru?")
     );
+}
+
+/// A request for each step: some keys far more often than others, a loop, and sizes that vary.
+fn request_at(step: u64) -> Request {
+    let random = spread(step);
+    let hash = if step % 5 == 0 { 100_000 + step / 5 % 700 } else { random % (1 << (3 + random.rotate_left(9) % 9)) };
+    let charge = u32::try_from(spread(hash) % 50).expect("a small number") * 40 + 20;
+    Request { hash, charge }
+}
+
+#[test]
+fn a_restored_policy_goes_on_like_the_saved_one() {
+    for (unit, capacity) in [(Unit::Entries, 400), (Unit::Bytes, 400_000)] {
+        for policy in Policy::ALL {
+            let mut simulator = Simulator::new(policy, capacity, unit);
+            (0..20_000).for_each(|step| _ = simulator.request(request_at(step)));
+            let mut restarted = simulator.restarted(policy);
+            restarted.validate();
+            let (mut differing, mut lost) = (0, 0);
+            for step in 20_000..40_000 {
+                let [before, after] = [&mut simulator, &mut restarted].map(|one| one.request(request_at(step)));
+                differing += i32::from(before != after);
+                lost += i32::from(before) - i32::from(after);
+            }
+            restarted.validate();
+            println!("{policy} {unit:?}: {differing} of 20,000 hits differ, {lost} are lost");
+            let is_exact = matches!(
+                policy,
+                Policy::Lru
+                    | Policy::Fifo
+                    | Policy::Mru
+                    | Policy::Clock
+                    | Policy::Sieve
+                    | Policy::Slru
+                    | Policy::Lfu
+                    | Policy::Gdsf
+            );
+            assert!(differing == 0 || !is_exact, "{policy} {unit:?}: {differing} of 20,000 hits differ");
+            assert!(lost < 100, "{policy} {unit:?}: {lost} of 20,000 hits are lost");
+        }
+    }
 }

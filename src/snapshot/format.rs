@@ -4,7 +4,7 @@
 //!   file      | header | block: policy | block: entries | ... | block: changes | block: end |
 //!
 //!   header    | magic 8 | version 4 | shards 4 | nonce 8 | start 8 | entries 8 | bytes 8 | buckets 8
-//!             | checksum 8 |
+//!             | seeds 32 | checksum 8 |
 //!   block     | mark 8 | kind 4 | count 4 | length 8 | time 8 | sum of payload 8 | checksum 8 |
 //!             | payload: length bytes |
 //! ```
@@ -65,6 +65,8 @@ pub(super) struct Header {
     pub(super) max_bytes: u64,
     /// The buckets of all indices.
     pub(super) buckets: u64,
+    /// The seeds of the hasher, or zeros if it is not the default one.
+    pub(super) seeds: [u64; 4],
 }
 
 /// The reason why a header cannot be read.
@@ -76,7 +78,7 @@ pub(super) enum HeaderError {
 }
 
 impl Header {
-    pub(super) const BYTES: usize = 64;
+    pub(super) const BYTES: usize = 96;
 
     pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
@@ -88,8 +90,11 @@ impl Header {
         bytes[32..40].copy_from_slice(&self.entries.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.max_bytes.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.buckets.to_le_bytes());
-        let checksum = StableHash::with_seed(self.nonce).hash_bytes(&bytes[..56]);
-        bytes[56..].copy_from_slice(&checksum.to_le_bytes());
+        for (place, seed) in bytes[56..88].chunks_exact_mut(8).zip(self.seeds) {
+            place.copy_from_slice(&seed.to_le_bytes());
+        }
+        let checksum = StableHash::with_seed(self.nonce).hash_bytes(&bytes[..88]);
+        bytes[88..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -111,8 +116,9 @@ impl Header {
         let shards = reader.u32()?;
         let (nonce, start_millis, entries) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let (max_bytes, buckets) = (reader.u64()?, reader.u64()?);
-        let expected = StableHash::with_seed(nonce).hash_bytes(bytes.get(..56)?);
-        let header = Self { nonce, start_millis, entries, shards, max_bytes, buckets };
+        let seeds = [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?];
+        let expected = StableHash::with_seed(nonce).hash_bytes(bytes.get(..88)?);
+        let header = Self { nonce, start_millis, entries, shards, max_bytes, buckets, seeds };
         (reader.u64()? == expected).then_some(header)
     }
 }
@@ -184,6 +190,7 @@ pub(super) fn encode_entry(entry: &SavedEntry<'_>, payload: &mut Vec<u8>) {
         payload.push(standing.class);
         put_number(payload, standing.rank);
         put_number(payload, standing.uses.into());
+        put_number(payload, standing.order.into());
     }
     if has_times {
         encode_times(times, payload);
@@ -285,6 +292,7 @@ impl<'a> Reader<'a> {
         if flags & HAS_STANDING != 0 {
             standing = Standing::new().class(self.u8()?).rank(self.number()?);
             standing = standing.uses(u32::try_from(self.number()?).ok()?);
+            standing = standing.order(u32::try_from(self.number()?).ok()?);
         }
         let times = if flags & HAS_TIMES != 0 { self.times()? } else { TimesLeft::default() };
         let (key, value) = (self.take(key_bytes)?, self.take(value_bytes)?);
@@ -341,7 +349,7 @@ mod tests {
             is_negative: true,
         };
         for times in [TimesLeft::default(), TimesLeft { removal_millis: Some(1), ..TimesLeft::default() }, times] {
-            for standing in [Standing::new(), Standing::new().class(2).rank(u64::MAX).uses(u32::MAX)] {
+            for standing in [Standing::new(), Standing::new().class(2).rank(u64::MAX).uses(u32::MAX).order(9)] {
                 let entry = SavedEntry { key: b"key", value: b"a value", standing, visits: 3, times };
                 let mut bytes = Vec::new();
                 encode_entry(&entry, &mut bytes);
@@ -357,8 +365,15 @@ mod tests {
 
     #[test]
     fn a_header_with_a_changed_bit_is_refused() {
-        let header =
-            Header { nonce: 77, start_millis: 1_700_000_000_000, entries: 5, shards: 4, max_bytes: 3, buckets: 2 };
+        let header = Header {
+            nonce: 77,
+            start_millis: 1_700_000_000_000,
+            entries: 5,
+            shards: 4,
+            max_bytes: 3,
+            buckets: 2,
+            seeds: [9, 8, 7, 6],
+        };
         let block = BlockHeader { kind: kind::ENTRIES, count: 3, length: 9, time_millis: 8, payload_sum: 7 };
         let (bytes, block_bytes) = (header.to_bytes(), block.to_bytes(77));
         assert_eq!(Header::from_bytes(&bytes), Ok(header));

@@ -14,9 +14,9 @@ use super::error::SnapshotError;
 use super::format::{BLOCK_BYTES, BlockHeader, Header, HeaderError, MAX_OTHER_BYTES, Reader, VERSION, kind};
 use super::source::Source;
 use super::wall_clock_millis;
-use crate::builder::{CacheBuilder, ExpectedIndex};
+use crate::builder::{CacheBuilder, FormerCache};
 use crate::cache::Cache;
-use crate::hash::StableHash;
+use crate::hash::{HashSeeds, StableHash};
 use crate::shard::RestoredEntry;
 
 /// The most bytes of a block of entries beyond its entries of one large value.
@@ -174,8 +174,9 @@ fn restore_at(
 ) -> Result<(Cache, Restored), SnapshotError> {
     let mut source = Source::new(reader);
     let header = read_header(&mut source)?;
-    let index = ExpectedIndex { max_bytes: header.max_bytes, buckets: header.buckets };
-    let cache = builder.expect_index(index).build()?;
+    let seeds = (header.seeds != [0; 4]).then_some(HashSeeds(header.seeds));
+    let former = FormerCache { max_bytes: header.max_bytes, buckets: header.buckets, seeds };
+    let cache = builder.resume(former).build()?;
     let age = Duration::from_millis(now_millis.saturating_sub(header.start_millis));
     // A snapshot from the future has an age that is not known. The clock may have gone back by a
     // little, or may have been wrong by years when the snapshot was saved.

@@ -18,7 +18,7 @@ use super::file::TemporaryFile;
 use super::format::{BLOCK_BYTES, BlockHeader, Header, encode_entry, kind, put_number};
 use super::wall_clock_millis;
 use crate::cache::Cache;
-use crate::hash::StableHash;
+use crate::hash::{HashSeeds, StableHash};
 use crate::ring::Value;
 use crate::shard::{Changes, SaveSink, SaveWalk, SavedEntry};
 use crate::units::to_u32;
@@ -293,6 +293,7 @@ impl<'a> Save<'a> {
             shards: to_u32(cache.shards()),
             max_bytes: cache.max_bytes() as u64,
             buckets: 0,
+            seeds: cache.hash_seeds().map_or([0; 4], |HashSeeds(seeds)| seeds),
         };
         let mut save = Self {
             cache,

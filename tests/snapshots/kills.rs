@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, CacheBuilder, Origin, Policy};
+use bytecache::{Cache, CacheBuilder, RestoredFrom, Policy};
 
 use super::DAY;
 use super::files::Folder;
@@ -31,7 +31,7 @@ fn value_of(key: u64, generation: u64) -> Vec<u8> {
 fn check(path: &Path) -> (Cache, u64) {
     let (cache, restored) = builder().restore(path, DAY).unwrap();
     assert_eq!(restored.damaged_blocks, 0, "{restored:?}");
-    assert!(restored.is_complete || restored.origin == Origin::Missing);
+    assert!(restored.is_complete || restored.origin == RestoredFrom::Missing);
     let mut newest = 0;
     cache.for_each(|key, value| {
         let key = u64::from_le_bytes(key.try_into().unwrap());

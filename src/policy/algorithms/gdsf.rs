@@ -20,11 +20,12 @@
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{Charges, Heap};
 use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
+use crate::units::to_u32;
 
 /// 1 as a priority.
 const ONE: u64 = 1 << 32;
-/// The bits of a saved rank that keep the order of entries with equal priorities.
-const AMONG_EQUALS: u64 = 0xff;
+/// The highest rank that a snapshot restores. Priorities above it would not be far from the highest.
+const MAX_RESTORED_RANK: u64 = 1 << 62;
 
 #[derive(Debug)]
 pub(crate) struct Gdsf {
@@ -129,16 +130,14 @@ impl EvictionPolicy for Gdsf {
         self.walked = 0;
     }
 
-    /// Shows entries in the order of their ids. The rank is the priority above L, and its lowest
-    /// bits keep the order of equals.
+    /// Shows entries in the order of their ids. The rank is the priority above L.
     fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
         let ids = self.walked..self.frequencies.len().min(self.walked + most);
         self.walked = ids.end;
-        for id in ids.filter_map(|id| u32::try_from(id).ok()).map(EntryId::new) {
-            if let Some((priority, stamp)) = self.heap.get(id) {
-                let among_equals = u64::from(stamp) * AMONG_EQUALS / u64::from(self.heap.stamps().max(1));
-                let rank = priority.saturating_sub(self.age) & !AMONG_EQUALS | among_equals;
-                show(id, Standing::new().rank(rank).uses(self.frequencies[id.index()]));
+        for id in ids.map(to_u32).map(EntryId::new) {
+            if let Some((priority, order)) = self.heap.get(id) {
+                let standing = Standing::new().rank(priority.saturating_sub(self.age)).order(order);
+                show(id, standing.uses(self.frequencies[id.index()]));
             }
         }
         self.walked == self.frequencies.len()
@@ -147,7 +146,8 @@ impl EvictionPolicy for Gdsf {
     fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
         self.charges.set(newcomer.id, newcomer.charge);
         self.frequencies[newcomer.id.index()] = standing.uses.max(1);
-        self.heap.set(newcomer.id, self.age.saturating_add(standing.rank.saturating_sub(AMONG_EQUALS)));
+        let priority = self.age.saturating_add(standing.rank.min(MAX_RESTORED_RANK));
+        self.heap.restore(newcomer.id, priority, standing.order);
     }
 }
 

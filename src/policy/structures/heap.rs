@@ -39,16 +39,21 @@ impl Heap {
         self.order.first().map(|&id| (id, self.priorities[id.index()]))
     }
 
-    /// Returns the priority of an id and its place in the order in which priorities were set, or
-    /// `None` if the id is not there.
+    /// Returns the priority of an id and its place in the order in which priorities were set, from 0
+    /// to [`ORDERS`]. Returns `None` if the id is not there.
     pub(crate) fn get(&self, id: EntryId) -> Option<(u64, u32)> {
         let index = id.index();
-        (self.places[index] != ABSENT).then(|| (self.priorities[index], self.stamps[index]))
+        let order = u64::from(self.stamps[index]) * u64::from(ORDERS) / u64::from(self.next_stamp.max(1));
+        #[allow(clippy::cast_possible_truncation, reason = "a part of 2^24")]
+        (self.places[index] != ABSENT).then_some((self.priorities[index], order as u32))
     }
 
-    /// Returns a bound of the places in the order in which priorities were set.
-    pub(crate) fn stamps(&self) -> u32 {
-        self.next_stamp
+    /// Adds an id that is not there, with a place in the order that another heap has [told](Self::get).
+    pub(crate) fn restore(&mut self, id: EntryId, priority: u64, order: u32) {
+        self.set(id, priority);
+        self.stamps[id.index()] = order.min(ORDERS);
+        self.next_stamp = self.next_stamp.max(ORDERS + 1);
+        self.sift(id);
     }
 
     /// Sets the priority of an id. Adds the id if it is not there.
@@ -150,6 +155,9 @@ impl Heap {
         assert_eq!(self.places.iter().filter(|&&place| place != ABSENT).count(), self.order.len());
     }
 }
+
+/// The last place in the order in which priorities were set, in a form that outlives the heap.
+const ORDERS: u32 = 1 << 24;
 
 /// The place of an id that is not in the heap.
 const ABSENT: u32 = u32::MAX;

@@ -50,7 +50,7 @@ fn what_has_expired_while_nothing_ran_is_left_out() {
 fn a_clock_that_has_gone_back_extends_nothing() {
     let (snapshot, start) = snapshot();
     let (cache, restored) = restored_at(&snapshot, start - 1_000_000, HOUR);
-    assert_eq!((restored.origin, restored.age), (Origin::Snapshot, Some(Duration::ZERO)));
+    assert_eq!((restored.origin, restored.age), (RestoredFrom::Snapshot, Some(Duration::ZERO)));
     let Some(Remaining::For(left)) = cache.ttl("minute") else { panic!("no deadline") };
     assert!(left <= Duration::from_secs(60), "{left:?}");
 }
@@ -60,23 +60,30 @@ fn the_greatest_age_counts_from_the_start_of_the_save_in_both_directions() {
     let (snapshot, start) = snapshot();
     let hour = 3_600_000;
     for (now, origin) in [
-        (start + hour, Origin::Snapshot),
-        (start + hour + 1, Origin::TooOld),
-        (start - hour, Origin::Snapshot),
-        (start - hour - 1, Origin::TooOld),
-        (0, Origin::TooOld),
-        (u64::MAX, Origin::TooOld),
+        (start + hour, RestoredFrom::Snapshot),
+        (start + hour + 1, RestoredFrom::TooOld),
+        (start - hour, RestoredFrom::Snapshot),
+        (start - hour - 1, RestoredFrom::TooOld),
+        (0, RestoredFrom::TooOld),
+        (u64::MAX, RestoredFrom::TooOld),
     ] {
         let (cache, restored) = restored_at(&snapshot, now, HOUR);
-        assert_eq!((restored.origin, cache.is_empty()), (origin, origin == Origin::TooOld), "at {now}");
+        assert_eq!((restored.origin, cache.is_empty()), (origin, origin == RestoredFrom::TooOld), "at {now}");
     }
-    assert_eq!(restored_at(&snapshot, start + 1, Duration::ZERO).1.origin, Origin::TooOld);
+    assert_eq!(restored_at(&snapshot, start + 1, Duration::ZERO).1.origin, RestoredFrom::TooOld);
 }
 
 /// Returns a snapshot with one block of this kind, whose checksums are right.
 fn forged(kind: u32, count: u32, length: Option<u64>, payload: &[u8]) -> Vec<u8> {
-    let header =
-        Header { nonce: 5, start_millis: 1_000, entries: u64::MAX, shards: u32::MAX, max_bytes: 1, buckets: u64::MAX };
+    let header = Header {
+        nonce: 5,
+        start_millis: 1_000,
+        entries: u64::MAX,
+        shards: u32::MAX,
+        max_bytes: 1,
+        buckets: u64::MAX,
+        seeds: [u64::MAX; 4],
+    };
     let payload_sum = StableHash::with_seed(5).hash_bytes(payload);
     let length = length.unwrap_or(payload.len() as u64);
     let block = BlockHeader { kind, count, length, time_millis: u64::MAX, payload_sum };

@@ -187,6 +187,8 @@ pub(crate) struct Adaptive {
     /// once the window is within the border.
     unsorted: u64,
     favor: Favor,
+    /// The walk of a snapshot has passed main's oldest entry, where that is not in its queue.
+    has_shown_oldest: bool,
 }
 
 impl Adaptive {
@@ -407,6 +409,7 @@ impl BuiltIn for Adaptive {
             main_oldest: None,
             unsorted: 0,
             favor: config.favor,
+            has_shown_oldest: false,
         }
     }
 }
@@ -519,10 +522,16 @@ impl EvictionPolicy for Adaptive {
 
     fn begin_walk(&mut self) {
         self.queues.begin_walk();
+        self.has_shown_oldest = false;
     }
 
     /// The class is the queue, and the rank the mark.
     fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
+        if !core::mem::replace(&mut self.has_shown_oldest, true) {
+            if let Some(oldest) = self.main_oldest {
+                show(oldest, Standing::new().class(MAIN.number()));
+            }
+        }
         self.queues.walk(most, |queue, Queued { id, mark }| {
             show(id, Standing::new().class(queue.number()).rank(mark.into()));
         })
