@@ -106,6 +106,13 @@ pub(crate) struct SavedEntry<'a> {
     pub(crate) times: TimesLeft,
 }
 
+impl SavedEntry<'_> {
+    /// Returns the bytes of key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        self.key.len().saturating_add(self.value.len())
+    }
+}
+
 /// The place to which a shard shows its entries. Called under the shard's lock.
 pub(crate) trait SaveSink {
     /// Takes an entry. `held` is its value, if that is large and was not to be copied here.
@@ -274,6 +281,7 @@ impl Writer<'_> {
             let State { evictor, pending, .. } = &mut *self.state;
             is_over = evictor.walk(pending, SHOWN_AT_ONCE, &mut walk.waiting) || walk.steps_left < SHOWN_AT_ONCE;
             walk.steps_left = walk.steps_left.saturating_sub(SHOWN_AT_ONCE);
+            self.prefetch_waiting(&walk.waiting);
             walk.waiting.reverse();
         }
         while let Some((id, standing)) = walk.waiting.pop() {
@@ -284,6 +292,17 @@ impl Writer<'_> {
         }
         if is_over && walk.waiting.is_empty() {
             walk.phase = Phase::Rest(Walk::start());
+        }
+    }
+
+    /// Prefetches entries that are to be shown. Their order is not that of memory.
+    fn prefetch_waiting(&self, waiting: &[(EntryId, Standing)]) {
+        let (table, ring) = (self.state.entries.table(), self.ring().shared());
+        waiting.iter().for_each(|&(id, _)| table.prefetch_lane(id));
+        for &(id, _) in waiting {
+            if let Some(live) = self.state.entries.live(id) {
+                ring.prefetch(live.location());
+            }
         }
     }
 

@@ -22,6 +22,9 @@ use crate::shard::RestoredEntry;
 /// The most bytes of a block of entries beyond its entries of one large value.
 const MAX_BLOCK_BYTES: usize = 4 * BLOCK_BYTES;
 
+/// Entries whose buckets are prefetched before they are stored.
+const BATCH: usize = 16;
+
 /// Where the entries of a restored cache come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -319,38 +322,38 @@ impl<R: Read> Restore<'_, R> {
         }
         let now = self.now_millis.saturating_add(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
         let passed = Duration::from_millis(now.saturating_sub(header.time_millis));
+        let mut counts = Counts::default();
         let (cache, knows_standings) = (self.cache, self.knows_standings);
         let Some(payload) = self.payload(header) else { return };
         let (mut reader, length) = (Reader(payload), payload.len());
-        let mut counts = [0_u64; 3];
-        let mut is_whole = true;
-        for _ in 0..header.count {
-            let Some(entry) = reader.entry() else {
-                is_whole = false;
-                break;
-            };
-            let restored = match cache.is_storable(entry.key)
-                && entry.key.len().saturating_add(entry.value.len()) <= cache.max_entry_bytes()
-            {
-                true => {
-                    let target = cache.target(entry.key);
-                    target.shard.write(|writer| writer.restore(target.hash, &entry, passed, knows_standings))
+        let mut batch = Vec::with_capacity(BATCH);
+        let (mut left, mut is_whole) = (header.count, true);
+        while left > 0 && is_whole {
+            // Their memory accesses overlap.
+            while batch.len() < BATCH && left > 0 && is_whole {
+                match reader.entry() {
+                    Some(entry) => {
+                        let target = cache.target(entry.key);
+                        target.shard.prefetch_to_write(target.hash);
+                        batch.push((target, entry));
+                        left -= 1;
+                    }
+                    None => is_whole = false,
                 }
-                false => RestoredEntry::NoSpace,
-            };
-            match restored {
-                RestoredEntry::Stored => counts[0] += 1,
-                RestoredEntry::Expired => counts[1] += 1,
-                RestoredEntry::NoSpace => counts[2] += 1,
-                RestoredEntry::Present => {}
+            }
+            for (target, entry) in batch.drain(..) {
+                let fits = cache.is_storable(entry.key) && entry.bytes() <= cache.max_entry_bytes();
+                counts.add(match fits {
+                    true => target.shard.write(|writer| writer.restore(target.hash, &entry, passed, knows_standings)),
+                    false => RestoredEntry::NoSpace,
+                });
             }
         }
         is_whole &= reader.0.is_empty();
         self.source.pass(length);
-        let [stored, expired, no_space] = counts;
-        self.stored += stored;
-        self.restored.expired += expired;
-        self.restored.left_out += no_space;
+        self.stored += counts.stored;
+        self.restored.expired += counts.expired;
+        self.restored.left_out += counts.without_space;
         if !is_whole {
             self.source.note_damage();
         }
@@ -371,6 +374,25 @@ impl<R: Read> Restore<'_, R> {
         self.restored.bytes = self.cache.memory().live as u64;
         self.restored.damaged_blocks = self.source.damaged;
         self.restored
+    }
+}
+
+/// What has become of the entries of a block.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    stored: u64,
+    expired: u64,
+    without_space: u64,
+}
+
+impl Counts {
+    fn add(&mut self, restored: RestoredEntry) {
+        match restored {
+            RestoredEntry::Stored => self.stored += 1,
+            RestoredEntry::Expired => self.expired += 1,
+            RestoredEntry::NoSpace => self.without_space += 1,
+            RestoredEntry::Present => {}
+        }
     }
 }
 

@@ -1,0 +1,180 @@
+//! Saving and restoring: `cargo bench --bench restart`.
+//!
+//! | column | meaning |
+//! |---|---|
+//! | save, GB/s | bytes of a snapshot in memory for each second of `save_to` |
+//! | restore, GB/s | the same of `restore_from` |
+//! | restored, million/s | entries restored in a second |
+//! | file, s | seconds to save to a file in the folder for temporary files, with the syncs |
+//! | from file, s | seconds to restore from that file, which is in the page cache |
+//!
+//! Then the speed of reads and of writes by another thread, while a thread saves all the time and
+//! while it does not. Both alternate. Last, the longest wait of a write.
+//!
+//! `BYTECACHE_BENCH_BYTES` sets the sizes, in MB and with commas: `100` by default, and
+//! `100,1000,4000` for the table in BENCHMARKS.md. Figures are the best of three runs, as other
+//! processes only make a run slower.
+
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytecache::{Cache, CacheBuilder, Policy};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const RUNS: usize = 3;
+/// A slice of the traffic beside a save.
+const SLICE: Duration = Duration::from_millis(250);
+const SLICES: usize = 8;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Counts bytes and drops them.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += black_box(bytes).len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn key(number: usize) -> [u8; 16] {
+    let mut key = [b'k'; 16];
+    key[..8].copy_from_slice(&number.to_le_bytes());
+    key
+}
+
+fn builder(bytes: usize, policy: Policy) -> CacheBuilder {
+    Cache::builder().max_bytes(bytes + bytes / 2).policy(policy)
+}
+
+/// Builds a cache of entries with values of `value_bytes` that take `bytes` together.
+fn filled(bytes: usize, value_bytes: usize, policy: Policy) -> Outcome<Cache> {
+    let builder = builder(bytes, policy).expected_entry_bytes(value_bytes + 16);
+    let cache = builder.build()?;
+    let value = vec![0x5a; value_bytes];
+    for number in 0..bytes / (value_bytes + 16) {
+        cache.insert(key(number), &value)?;
+    }
+    Ok(cache)
+}
+
+/// Runs `run` some times. Returns the shortest time in seconds.
+fn best(mut run: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        run()?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+fn row(megabytes: usize, value_bytes: usize, policy: Policy) -> Outcome<()> {
+    let bytes = megabytes * 1_000_000;
+    let cache = filled(bytes, value_bytes, policy)?;
+    let mut length = 0;
+    let save = best(|| {
+        let mut count = Count(0);
+        cache.save_to(&mut count)?;
+        length = count.0;
+        Ok(())
+    })?;
+    let path = std::env::temp_dir().join(format!("bytecache-bench-{}.snapshot", std::process::id()));
+    let to_file = best(|| Ok(cache.save(&path).map(|_| ())?))?;
+    let entries = cache.len();
+    drop(cache);
+    let mut restored = 0;
+    let from_file = best(|| {
+        let (cache, report) = builder(bytes, policy).restore(&path, DAY)?;
+        restored = report.entries;
+        drop(cache);
+        Ok(())
+    })?;
+    std::fs::remove_file(&path)?;
+    assert_eq!(restored, entries as u64, "all entries fit");
+    println!(
+        "| {policy} | {megabytes} | {value_bytes} | {:.2} | {:.2} | {:.2} | {to_file:.2} | {from_file:.2} |",
+        length as f64 / save / 1e9,
+        length as f64 / from_file / 1e9,
+        entries as f64 / from_file / 1e6,
+    );
+    Ok(())
+}
+
+/// Operations in a slice of time, and the longest one.
+fn slice(mut operation: impl FnMut(usize)) -> (usize, Duration) {
+    let (start, mut count, mut longest) = (Instant::now(), 0, Duration::ZERO);
+    let mut last = start;
+    while start.elapsed() < SLICE {
+        operation(count);
+        let now = Instant::now();
+        longest = longest.max(now - last);
+        (last, count) = (now, count + 1);
+    }
+    (count, longest)
+}
+
+/// Measures operations of this thread with and without a save in another one.
+fn beside(name: &str, cache: &Cache, mut operation: impl FnMut(usize)) {
+    let (is_over, is_saving) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (mut alone, mut with_save, mut longest) = (Vec::new(), Vec::new(), Duration::ZERO);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                match is_saving.load(Ordering::Relaxed) {
+                    true => drop(cache.save_to(Count(0))),
+                    false => std::thread::yield_now(),
+                }
+            }
+        });
+        for _ in 0..SLICES {
+            is_saving.store(false, Ordering::Relaxed);
+            alone.push(slice(&mut operation).0);
+            is_saving.store(true, Ordering::Relaxed);
+            let (count, wait) = slice(&mut operation);
+            with_save.push(count);
+            longest = longest.max(wait);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    alone.sort_unstable();
+    with_save.sort_unstable();
+    let ratio = with_save[SLICES / 2] as f64 / alone[SLICES / 2] as f64;
+    println!("| {name} | {ratio:.2} | {:.2} ms |", longest.as_secs_f64() * 1e3);
+}
+
+fn main() -> Outcome<()> {
+    let is_test = !std::env::args().any(|argument| argument == "--bench");
+    let sizes = std::env::var("BYTECACHE_BENCH_BYTES").unwrap_or_else(|_| "100".to_owned());
+    let sizes: Vec<usize> =
+        if is_test { vec![1] } else { sizes.split(',').map(str::parse).collect::<Result<_, _>>()? };
+    println!(
+        "| policy | MB | value, bytes | save, GB/s | restore, GB/s | restored, million/s | file, s | from file, s |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    for &megabytes in &sizes {
+        for value_bytes in [1000, 16] {
+            for policy in [Policy::Adaptive, Policy::Lru] {
+                row(megabytes, value_bytes, policy)?;
+            }
+        }
+    }
+    if is_test {
+        return Ok(());
+    }
+    let cache = filled(sizes[0] * 1_000_000, 200, Policy::Adaptive)?;
+    let entries = cache.len();
+    let place = |count: usize| count.wrapping_mul(0x9e37_79b9) % entries;
+    println!("\n| beside a save | speed | longest wait |\n|---|---:|---:|");
+    beside("reads", &cache, |count| _ = black_box(cache.view(key(place(count)), <[u8]>::len)));
+    beside("updates", &cache, |count| _ = black_box(cache.insert(key(place(count)), [1; 200])));
+    beside("inserts", &cache, |count| _ = black_box(cache.insert(key(entries + count), [1; 200])));
+    Ok(())
+}
