@@ -1,0 +1,70 @@
+//! A service that starts warm: it saves its cache when it ends, and restores it when it starts.
+//!
+//! ```sh
+//! cargo run --release --example warm_restart
+//! cargo run --release --example warm_restart
+//! ```
+//!
+//! The first run begins with an empty cache. The second one begins with what the first has saved,
+//! and prints a higher hit ratio from its first second on. `--forget` removes the snapshot.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytecache::{Cache, Origin};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use rand_distr::Zipf;
+
+/// The greatest age of a snapshot that the service accepts. A user who is changed while the service
+/// is down is read as before until the entry expires, or until an invalidation comes.
+const MAX_AGE: Duration = Duration::from_secs(600);
+const USERS: f64 = 1_000_000.0;
+const SECONDS: u32 = 3;
+
+/// Stands for a database, which needs a while for each query.
+fn read_user(id: &[u8]) -> Result<Vec<u8>, std::io::Error> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_micros(20) {
+        std::hint::spin_loop();
+    }
+    Ok([b"user ", id, &[b' '; 200]].concat())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::temp_dir().join("bytecache-warm-restart.snapshot");
+    if std::env::args().any(|argument| argument == "--forget") && Path::new(&path).exists() {
+        std::fs::remove_file(&path)?;
+    }
+
+    // A service reads its invalidations from now on, before it restores: those of the time
+    // between the save and this moment are what `MAX_AGE` is for.
+    let (cache, restored) =
+        Cache::builder().max_bytes(64 << 20).ttl(Duration::from_secs(3600)).restore(&path, MAX_AGE)?;
+    match restored.origin {
+        Origin::Snapshot => println!("{} entries restored, {} expired meanwhile", restored.entries, restored.expired),
+        other => println!("an empty cache: {other:?}"),
+    }
+
+    let users = cache.loader().build(read_user)?;
+    let mut random = SmallRng::from_os_rng();
+    let popularity = Zipf::new(USERS, 1.05)?;
+    for second in 1..=SECONDS {
+        let before = cache.stats();
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end {
+            for _ in 0..50 {
+                let id: f64 = random.sample(popularity);
+                users.get(id.to_bits().to_le_bytes())?;
+            }
+        }
+        let after = cache.stats();
+        let (hits, misses) = (after.hits - before.hits, after.misses - before.misses);
+        let ratio = hits as f64 / (hits + misses) as f64;
+        println!("second {second}: hit ratio {ratio:.3}, {} requests", hits + misses);
+    }
+
+    let saved = cache.save(&path)?;
+    println!("{} entries saved to {} in {:.1?}", saved.entries, path.display(), saved.elapsed);
+    Ok(())
+}
