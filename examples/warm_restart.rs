@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytecache::{Cache, Origin};
+use bytecache::{Cache, RestoredFrom};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::Zipf;
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (cache, restored) =
         Cache::builder().max_bytes(64 << 20).ttl(Duration::from_secs(3600)).restore(&path, MAX_AGE)?;
     match restored.origin {
-        Origin::Snapshot => println!("{} entries restored, {} expired meanwhile", restored.entries, restored.expired),
+        RestoredFrom::Snapshot => println!("{} entries restored, {} expired meanwhile", restored.entries, restored.expired),
         other => println!("an empty cache: {other:?}"),
     }
 

@@ -230,6 +230,7 @@
 //! * [`docs::sizing`]: the size that a cache needs;
 //! * [`docs::policies`], [`docs::expiry`], [`docs::loading`]: each subject in full;
 //! * [`docs::typed`]: several kinds of values in one cache;
+//! * [`docs::snapshots`]: a cache that survives its process;
 //! * [`docs::limitations`]: the limits of the cache, and workarounds;
 //! * [`docs::coming_from`]: for users of moka and quick_cache;
 //! * [`docs::glossary`]: the words of this documentation;

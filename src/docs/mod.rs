@@ -8,6 +8,7 @@
 //! * [`expiry`]: lifetimes, their accuracy and their cost;
 //! * [`loading`]: one load for each key, whose result is never stale;
 //! * [`typed`]: namespaces, and typed keys and values;
+//! * [`snapshots`]: saving a cache, and restoring it in the next process;
 //! * [`limitations`]: the limits of the cache, and workarounds;
 //! * [`coming_from`]: the methods of moka and quick_cache, and their counterparts here;
 //! * [`glossary`]: the words that these pages use.

@@ -1,1 +1,128 @@
-//! Snapshots.
+//! Snapshots: a cache that survives its process.
+//!
+//! [`Cache::save`](crate::Cache::save) writes the entries of a cache to a file, while the cache is
+//! used. [`CacheBuilder::restore`](crate::CacheBuilder::restore) builds a cache that begins with
+//! them. A service that is deployed ten times a day saves when it ends, and starts warm.
+//!
+//! ```no_run
+//! use bytecache::{Cache, RestoredFrom};
+//! use std::time::Duration;
+//!
+//! let max_age = Duration::from_secs(600);
+//! let builder = Cache::builder().max_bytes(1 << 30).ttl(Duration::from_secs(3600));
+//! let (cache, restored) = builder.restore("/var/cache/users.snapshot", max_age)?;
+//! match restored.origin {
+//!     RestoredFrom::Snapshot => println!("{} entries, {:?} old", restored.entries, restored.age),
+//!     _ => println!("a cold start"),
+//! }
+//! // ... serves requests, and ends:
+//! cache.save("/var/cache/users.snapshot")?;
+//! # Ok::<(), bytecache::SnapshotError>(())
+//! ```
+//!
+//! # For which data
+//!
+//! A snapshot is older than the store behind the cache. What changes in the store between the save
+//! and the restore is in the cache with its former value, until the entry expires or is written.
+//! So decide for each cache:
+//!
+//! | data | snapshot |
+//! |---|---|
+//! | never changes under its key: hashes, versions in the key, rendered files | yes, with any age |
+//! | may be read late by `max_age`: names, prices in a list, recommendations | yes, with that age |
+//! | is invalidated by messages that can be read again from a position | yes: save the position, too |
+//! | is invalidated by messages that are lost while nobody listens | only with an age that you accept |
+//! | must never be read late: permissions, balances, tokens that are revoked | no |
+//!
+//! `max_age` has no default. It counts from the start of the save, by the wall clock. If the clock
+//! has gone back since, the age counts as zero; if it has gone back by more than `max_age`, the
+//! snapshot counts as too old.
+//!
+//! # Together with invalidation
+//!
+//! A source of invalidations tells the cache which keys have changed. Where it can go back to a
+//! position, such as an offset in a log, store the position that it had *before* the save beside
+//! the snapshot. After the restore, let it begin there: every key that has changed since is removed
+//! before it is read. Where it cannot go back, it does not know what it has missed, and resets the
+//! cache when it connects. Such a reset removes the restored entries, too, so a snapshot is of no
+//! use there.
+//!
+//! Begin to listen before you restore, and apply what has come afterwards: a removal of a key that
+//! is not there yet has no effect.
+//!
+//! # Guarantees
+//!
+//! * **Last value or none.** A key that is written or removed while `save` runs is not restored, or
+//!   has the value that it had when the save ended. The same holds for entries whose deadline is
+//!   changed. A write that comes during the last call of the writer, or while the file is synced and
+//!   renamed at the very end, comes after the save. What is left out because of changes is counted
+//!   in [`Restored::changed`](crate::Restored::changed). Keys are recorded by bits of a hash, so a
+//!   few keys are left out that have not changed: an eighth of the share of keys that have. If the
+//!   cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
+//! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
+//!   time that is left. The time between save and restore counts, by the wall clock. What has
+//!   expired in it is left out. An entry may end up to a [`TICK`](crate::TICK) earlier, and never
+//!   later.
+//! * **Negative entries** are restored as such.
+//! * **The order of the policy** is restored: queues, counts, priorities, visits, and what the
+//!   policy has measured of the traffic. Ghosts and the counts of keys that are not in the cache
+//!   are not saved. With another policy, entries are stored from those that the former one would
+//!   evict first to those that it would evict last.
+//! * **Any cache.** Size, shards, policy, alignment and hasher may differ. What does not fit is left
+//!   out by rank and counted in [`Restored::left_out`](crate::Restored::left_out). Without a hasher
+//!   of your own, the next cache takes the seeds of the former one from the file.
+//! * **A crash while saving leaves the former snapshot.** The file is written under a temporary
+//!   name, synced, and renamed. A save of the same snapshot removes what killed saves have left. So
+//!   only one process at a time may save to a path.
+//! * **Damage costs what is damaged.** All blocks have checksums. Blocks that are damaged, cut or
+//!   missing are left out and counted. A damaged header is an error. A file that has lost its end
+//!   may have lost the record of changed keys: then values are as old as the start of the save, which
+//!   is what `max_age` counts from.
+//!
+//! A snapshot holds keys and values in plain form, and the seeds of the hasher. On Unix only its
+//! owner can read it.
+//!
+//! # Cost
+//!
+//! Saving copies entries under the locks of the shards, at most 64 entries or 64 KiB for each hold of
+//! a lock, and never blocks readers. Values from 32 KiB on are held and not copied. While a save runs,
+//! each write computes one more hash of its key. Restoring stores entries one after the other in one
+//! thread. BENCHMARKS.md has figures.
+//!
+//! # The format
+//!
+//! Version 1. All numbers are little-endian. A *number* without a length has seven bits in each
+//! byte, the lowest first; the highest bit of a byte says that another byte follows. Checksums are
+//! xxh3 hashes with the nonce as seed: [`StableHash`](crate::StableHash).
+//!
+//! ```text
+//!   header    0  magic: 89 42 43 53 0d 0a 1a 0a        40  max_bytes
+//!             8  version, 4 bytes                      48  buckets of all indices
+//!            12  shards, 4 bytes                       56  seeds of the hasher, 4 times 8 bytes, or 0
+//!            16  nonce                                 88  checksum of the bytes before
+//!            24  start, milliseconds since 1970
+//!            32  entries at the start
+//!
+//!   block     0  mark: b1 6f 63 4b 0d 0a 00 fe         24  time, milliseconds since 1970
+//!             8  kind, 4 bytes                         32  checksum of the payload
+//!            12  entries, 4 bytes                      40  checksum of the bytes before
+//!            16  length of the payload                 48  payload
+//! ```
+//!
+//! | kind | payload |
+//! |---|---|
+//! | 1, policy | length and bytes of the policy's name; for each shard its live target in 65,536ths, and length and bytes of the policy's state |
+//! | 2, entries | the entries, one after the other |
+//! | 3, changes | 1 if all keys have changed, else 0, in a byte; the words of the record; for each word that is not 0 the distance from the one before, and the word in 8 bytes |
+//! | 4, namespaces | kept for a registry of namespaces |
+//! | 5, end | nothing. More changes and another end may follow |
+//!
+//! Blocks of other kinds are skipped. A key has changed if its bit is set: the high half of the
+//! product of its hash, with the nonce as seed, and the number of bits.
+//!
+//! An entry is a byte of flags (visits 1 and 2, standing 4, times 8), the lengths of key and value,
+//! the standing and the times if there are any, the key and the value. A standing is a byte for the
+//! class, then rank, uses and order. Times are a byte of flags (removal 1, idle 2, refresh 4, failed 8,
+//! negative 16), the stale period in ticks, the milliseconds until the removal, the milliseconds until
+//! the idle removal and the time to idle in ticks, and the ticks until the refresh as a signed number of
+//! 4 bytes: each if its flag is set.

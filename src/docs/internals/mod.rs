@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | 7 | `lib.rs` | the public names |
 //! | 6 | `typed/` | typed keys and values of a namespace |
+//! | | `snapshot/` | saving a cache to a file, and restoring it |
 //! | 5 | `builder.rs` | options of a cache, and the checks on them |
 //! | | `loader/` | loads by threads and tasks, loaders with rules, loads of many keys |
 //! | | `export/` | statistics for Prometheus and the facade `metrics` |
@@ -41,6 +42,7 @@
 //! | `entries.rs`, `evictor.rs`, `cleaner.rs`, `deadlines.rs`, `flights.rs` | the parts of the locked state: index and ring; the policy; emptying of chunks; the timing wheel; loads |
 //! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `grow.rs`, `sweep.rs` | operations under the lock, which use the parts |
 //! | `lookup.rs`, `read.rs` | reads, without the lock |
+//! | `save.rs`, `restore.rs` | showing entries for a snapshot, the record of changes; storing entries of a snapshot |
 //! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
 //! | `config.rs`, `estimate.rs` | sizes of a shard, and how many entries it will hold |
 //! | `account.rs`, `governor.rs`, `large_share.rs` | the shard's part of `max_bytes`, its live target, its share of large entries |
@@ -51,7 +53,7 @@
 //!
 //! | files | contents |
 //! |---|---|
-//! | `mod.rs`, `residents.rs`, `renumbering.rs` | the contract of a policy |
+//! | `mod.rs`, `residents.rs`, `renumbering.rs`, `standing.rs` | the contract of a policy |
 //! | `structures/` | what policies are made of: queues, lists, ghosts, a heap, a sketch |
 //! | `algorithms/` | the built-in policies, and the table of all of them |
 //! | `built_in.rs`, `parameter.rs` | policies by name, with their parameters |
