@@ -368,6 +368,11 @@ impl Cache {
         self.inner.hash_seeds
     }
 
+    /// Returns the hash of an empty key. Other hashers, and other seeds, return another one.
+    pub(crate) fn hash_probe(&self) -> u64 {
+        self.inner.hasher.hash(&[]).get()
+    }
+
     /// Returns the hash of a stored key and its shard.
     #[inline(always)]
     pub(crate) fn target(&self, key: &[u8]) -> Target<'_> {

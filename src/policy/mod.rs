@@ -383,6 +383,22 @@ pub trait EvictionPolicy: Send {
     /// Appends what the policy knows beside its entries, at most 1,024 bytes. By default nothing.
     fn save_state(&self, _state: &mut Vec<u8>) {}
 
+    /// Appends a part of what the policy remembers of keys by their hashes, such as ghosts. Returns
+    /// `false` if there is no part with this number. Parts are numbered from 0, and have at most 16
+    /// KiB. By default there is none.
+    ///
+    /// Other calls come between two parts, so what they say need not agree.
+    fn save_history(&self, _part: usize, _bytes: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    /// Restores a part that [`save_history`](Self::save_history) has appended, after the
+    /// [state](Self::restore_state) and before the first entry.
+    ///
+    /// Called only if keys have the same hashes and shards. The shard may have another size, and
+    /// parts may be missing. `bytes` may be any bytes. By default nothing happens.
+    fn restore_history(&mut self, _part: usize, _bytes: &[u8]) {}
+
     /// Restores what [`save_state`](Self::save_state) appended, before the first entry is
     /// [restored](Self::restore). The shard may have another size. `state` may be any bytes. By
     /// default nothing happens.

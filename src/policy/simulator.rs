@@ -496,6 +496,12 @@ impl Simulator {
         assert_eq!(shown.len(), self.len(), "each entry is shown once");
         let mut next = Self::new(policy, self.capacity, self.unit);
         next.policy.restore_state(&state);
+        let (mut part, mut history) = (0, Vec::new());
+        while self.policy.save_history(part, &mut history) {
+            next.policy.restore_history(part, &history);
+            history.clear();
+            part += 1;
+        }
         for (id, standing) in shown {
             let slot = self.slots.get(id).clone();
             let (key, charge) = (slot.key, slot.charge);

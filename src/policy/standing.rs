@@ -113,6 +113,12 @@ impl StateReader<'_> {
         Some(f64::from_le_bytes(*bytes)).filter(|number| number.is_finite())
     }
 
+    /// Returns the next number as a count, if it is one.
+    pub(crate) fn count(&mut self) -> Option<u32> {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number within bounds")]
+        self.number_in(0.0..=f64::from(u32::MAX)).map(|number| number as u32)
+    }
+
     /// Returns the next number if it is within bounds.
     pub(crate) fn number_in(&mut self, bounds: core::ops::RangeInclusive<f64>) -> Option<f64> {
         self.number().filter(|number| bounds.contains(number))

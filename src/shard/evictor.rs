@@ -272,6 +272,11 @@ impl Evictor {
         self.policy.restore_state(state);
     }
 
+    /// Restores a part of what the policy remembers of keys.
+    pub(super) fn restore_history(&mut self, part: usize, bytes: &[u8]) {
+        self.policy.restore_history(part, bytes);
+    }
+
     /// Tells the policy of an entry of a snapshot, which is stored already. The standing is there
     /// if the policy knows its meaning.
     pub(super) fn restore(

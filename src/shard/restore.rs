@@ -32,6 +32,11 @@ impl Shard {
         self.write(|writer| writer.state.evictor.restore_state(state));
     }
 
+    /// Restores a part of what the policy remembers of keys, before the first entry.
+    pub(crate) fn restore_history(&self, part: usize, bytes: &[u8]) {
+        self.write(|writer| writer.state.evictor.restore_history(part, bytes));
+    }
+
     /// Restores how full the ring may be. Called before the first entry, and after the last one:
     /// what is restored dies by no policy, so the ring takes it for the easiest traffic.
     pub(crate) fn restore_live_target(&self, target: u32) {

@@ -184,6 +184,11 @@ impl Shard {
         self.write(|writer| writer.save_some(walk, sink));
     }
 
+    /// Appends a part of what the policy remembers of keys. Returns `false` if there is none.
+    pub(crate) fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        self.state.lock().evictor.policy().save_history(part, bytes)
+    }
+
     /// Waits until no other thread has the lock. All changes before that are in the record.
     pub(crate) fn settle_changes(&self) {
         drop(self.state.lock());

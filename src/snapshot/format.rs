@@ -1,10 +1,10 @@
 //! The format of a snapshot: its header, its blocks, and the entries in them.
 //!
 //! ```text
-//!   file      | header | block: policy | block: entries | ... | block: changes | block: end |
+//!   file      | header | block: policy | blocks: history | blocks: entries | blocks: changes | block: end |
 //!
 //!   header    | magic 8 | version 4 | shards 4 | nonce 8 | start 8 | entries 8 | bytes 8 | buckets 8
-//!             | seeds 32 | checksum 8 |
+//!             | probe 8 | seeds 32 | checksum 8 |
 //!   block     | mark 8 | kind 4 | count 4 | length 8 | time 8 | sum of payload 8 | checksum 8 |
 //!             | payload: length bytes |
 //! ```
@@ -47,6 +47,8 @@ pub(super) mod kind {
     /// namespaces are unknown.
     #[allow(dead_code, reason = "names the number, so that nothing else takes it")]
     pub(in crate::snapshot) const NAMESPACES: u32 = 4;
+    /// A part of what the policy of a shard remembers of keys by their hashes.
+    pub(in crate::snapshot) const HISTORY: u32 = 6;
     /// The end of the file.
     pub(in crate::snapshot) const END: u32 = 5;
 }
@@ -65,6 +67,8 @@ pub(super) struct Header {
     pub(super) max_bytes: u64,
     /// The buckets of all indices.
     pub(super) buckets: u64,
+    /// The hash of an empty key. Hashes mean the same to another cache if this is the same.
+    pub(super) probe: u64,
     /// The seeds of the hasher, or zeros if it is not the default one.
     pub(super) seeds: [u64; 4],
 }
@@ -78,7 +82,7 @@ pub(super) enum HeaderError {
 }
 
 impl Header {
-    pub(super) const BYTES: usize = 96;
+    pub(super) const BYTES: usize = 104;
 
     pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
@@ -90,11 +94,12 @@ impl Header {
         bytes[32..40].copy_from_slice(&self.entries.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.max_bytes.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.buckets.to_le_bytes());
-        for (place, seed) in bytes[56..88].chunks_exact_mut(8).zip(self.seeds) {
+        bytes[56..64].copy_from_slice(&self.probe.to_le_bytes());
+        for (place, seed) in bytes[64..96].chunks_exact_mut(8).zip(self.seeds) {
             place.copy_from_slice(&seed.to_le_bytes());
         }
-        let checksum = StableHash::with_seed(self.nonce).hash_bytes(&bytes[..88]);
-        bytes[88..].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = StableHash::with_seed(self.nonce).hash_bytes(&bytes[..96]);
+        bytes[96..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -115,10 +120,10 @@ impl Header {
     fn checked(mut reader: Reader<'_>, bytes: &[u8]) -> Option<Self> {
         let shards = reader.u32()?;
         let (nonce, start_millis, entries) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        let (max_bytes, buckets) = (reader.u64()?, reader.u64()?);
+        let (max_bytes, buckets, probe) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let seeds = [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?];
-        let expected = StableHash::with_seed(nonce).hash_bytes(bytes.get(..88)?);
-        let header = Self { nonce, start_millis, entries, shards, max_bytes, buckets, seeds };
+        let expected = StableHash::with_seed(nonce).hash_bytes(bytes.get(..96)?);
+        let header = Self { nonce, start_millis, entries, shards, max_bytes, buckets, probe, seeds };
         (reader.u64()? == expected).then_some(header)
     }
 }
@@ -372,6 +377,7 @@ mod tests {
             shards: 4,
             max_bytes: 3,
             buckets: 2,
+            probe: 1,
             seeds: [9, 8, 7, 6],
         };
         let block = BlockHeader { kind: kind::ENTRIES, count: 3, length: 9, time_millis: 8, payload_sum: 7 };

@@ -243,6 +243,7 @@ impl<R: Read> Restore<'_, R> {
             match header.kind {
                 kind::ENTRIES => self.read_entries(&header),
                 kind::POLICY => self.read_checked(&header, Self::read_policy),
+                kind::HISTORY => self.read_checked(&header, Self::read_history),
                 kind::CHANGES => self.read_checked(&header, |restore, payload| restore.changed.read(payload)),
                 kind::END => self.read_checked(&header, |restore, _| {
                     restore.restored.is_complete = true;
@@ -309,6 +310,19 @@ impl<R: Read> Restore<'_, R> {
             self.cache.shard(number).restore_policy(state);
             self.cache.shard(number).restore_live_target(live_target);
             self.live_targets.push(live_target);
+        }
+        Some(())
+    }
+
+    /// Restores a part of what a policy remembers of keys, if their hashes and shards are the same.
+    fn read_history(&mut self, payload: &[u8]) -> Option<()> {
+        let mut reader = Reader(payload);
+        let shard = usize::try_from(reader.number()?).ok()?;
+        let part = usize::try_from(reader.number()?).ok()?;
+        let has_same_shards = self.header.shards as usize == self.cache.shards();
+        if self.knows_standings && has_same_shards && self.header.probe == self.cache.hash_probe() {
+            let shard = Some(shard).filter(|&shard| shard < self.cache.shards())?;
+            self.cache.shard(shard).restore_history(part, reader.0);
         }
         Some(())
     }

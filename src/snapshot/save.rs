@@ -293,6 +293,7 @@ impl<'a> Save<'a> {
             shards: to_u32(cache.shards()),
             max_bytes: cache.max_bytes() as u64,
             buckets: 0,
+            probe: cache.hash_probe(),
             seeds: cache.hash_seeds().map_or([0; 4], |HashSeeds(seeds)| seeds),
         };
         let mut save = Self {
@@ -331,12 +332,30 @@ impl<'a> Save<'a> {
         self.saved.bytes += Header::BYTES as u64;
         let policy = core::mem::take(&mut self.policy);
         self.write_block(writer, kind::POLICY, 0, self.time_millis(), &policy, &[])?;
+        self.write_history(writer)?;
         self.write_entries(writer)?;
         writer.flush()?;
         sync(writer)?;
         self.write_changes_and_end(writer)?;
         self.saved.elapsed = self.began.elapsed();
         Ok(self.saved.clone())
+    }
+
+    /// Writes what the policies remember of keys by their hashes.
+    fn write_history<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        let mut payload = Vec::new();
+        for number in 0..self.walks.len() {
+            for part in 0.. {
+                payload.clear();
+                put_number(&mut payload, number as u64);
+                put_number(&mut payload, part as u64);
+                if !self.cache.shard(number).save_history(part, &mut payload) {
+                    break;
+                }
+                self.write_block(writer, kind::HISTORY, 0, self.time_millis(), &payload, &[])?;
+            }
+        }
+        Ok(())
     }
 
     fn write_entries<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {

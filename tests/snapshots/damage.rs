@@ -59,7 +59,7 @@ fn a_flipped_bit_never_leads_to_a_wrong_value() {
             }
         }
     }
-    assert_eq!(refused, 96 * 3, "only the header is vital");
+    assert_eq!(refused, 104 * 3, "only the header is vital");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_cut_snapshot_has_what_came_before_the_cut() {
                 assert_eq!(entries as u64, report.entries);
             }
             Err(SnapshotError::NotASnapshot) => assert!(length < 8),
-            Err(SnapshotError::DamagedHeader) => assert!((8..96).contains(&length)),
+            Err(SnapshotError::DamagedHeader) => assert!((8..104).contains(&length)),
             Err(other) => panic!("{length} bytes: {other}"),
         }
     }
@@ -82,7 +82,7 @@ fn a_cut_snapshot_has_what_came_before_the_cut() {
 #[test]
 fn bytes_that_are_missing_or_too_many_cost_the_block_that_they_were_in() {
     let snapshot = small_snapshot();
-    for at in 96..snapshot.len() {
+    for at in 104..snapshot.len() {
         let mut shorter = snapshot.clone();
         shorter.remove(at);
         let (cache, report) = restored(builder(), &shorter);
@@ -131,7 +131,7 @@ fn a_snapshot_within_a_value_is_not_taken_for_blocks() {
     cache.insert("other", "1").unwrap();
     let mut snapshot = saved(&cache);
     // The header of the block with the entries is destroyed, so the reader looks for the next.
-    let at = snapshot.windows(8).enumerate().filter(|(_, bytes)| *bytes == &snapshot[96..104]).nth(1).unwrap().0;
+    let at = snapshot.windows(8).enumerate().filter(|(_, bytes)| *bytes == &snapshot[104..112]).nth(1).unwrap().0;
     snapshot[at] ^= 1;
     let (cache, report) = restored(builder(), &snapshot);
     assert_eq!((cache.len(), report.damaged_blocks), (0, 1));

@@ -281,6 +281,14 @@ impl EvictionPolicy for S3Fifo {
             self.queues.push(SMALL, newcomer.id);
         }
     }
+
+    fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        self.ghosts.save(part, bytes)
+    }
+
+    fn restore_history(&mut self, _part: usize, bytes: &[u8]) {
+        self.ghosts.restore(bytes);
+    }
 }
 
 #[cfg(test)]

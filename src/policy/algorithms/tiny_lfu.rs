@@ -365,6 +365,14 @@ impl EvictionPolicy for TinyLfu {
         self.lists.push_newest(list, newcomer.id, newcomer.charge);
     }
 
+    fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        self.sketch.save(part, bytes)
+    }
+
+    fn restore_history(&mut self, _part: usize, bytes: &[u8]) {
+        self.sketch.restore(bytes);
+    }
+
     /// Appends the window's share in percent.
     fn save_state(&self, state: &mut Vec<u8>) {
         StateWriter(state).number(self.window_percent);

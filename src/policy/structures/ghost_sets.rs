@@ -13,7 +13,7 @@
 //! The number of ways in use can be set at any time, so the number of ghosts follows the number of
 //! entries.
 
-use super::QueueId;
+use super::{QueueId, parts};
 use crate::prefetch::prefetch;
 
 const WAYS: usize = 32;
@@ -91,6 +91,17 @@ impl GhostSets {
     pub(crate) fn new(max: usize) -> Self {
         let sets = vec![Set::EMPTY; max.div_ceil(WAYS).max(1)].into_boxed_slice();
         Self { last: None, ways: WAYS, sets }
+    }
+
+    /// Appends a part of the sets for a snapshot. Returns `false` if there is no such part.
+    pub(crate) fn save(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        parts::save(&self.sets, |Set(words)| *words, part, bytes)
+    }
+
+    /// Restores a part that another memory has [saved](Self::save). Each set gets the ghosts of the
+    /// set that had its hashes. Bytes that are no part are ignored.
+    pub(crate) fn restore(&mut self, bytes: &[u8]) {
+        parts::restore(self.sets.len(), bytes, |at, words| self.sets[at] = Set(words));
     }
 
     pub(crate) fn allocated(&self) -> usize {

@@ -21,6 +21,7 @@ mod ghost_sets;
 mod heap;
 mod id_set;
 mod lists;
+mod parts;
 mod queue_id;
 mod queues;
 mod sketch;

@@ -11,6 +11,8 @@
 //! are in one cache line. After a number of accesses that the policy sets, every counter is halved.
 //! So the sketch forgets: this is TinyLFU's reset.
 
+use super::parts;
+
 /// The highest count of a counter.
 pub(crate) const MAX_FREQUENCY: u8 = 15;
 const WORDS: usize = 8;
@@ -50,6 +52,17 @@ impl Sketch {
 
     pub(crate) fn allocated(&self) -> usize {
         self.blocks.capacity() * size_of::<Block>()
+    }
+
+    /// Appends a part of the counters for a snapshot. Returns `false` if there is no such part.
+    pub(crate) fn save(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        parts::save(&self.blocks, |Block(words)| *words, part, bytes)
+    }
+
+    /// Restores a part that another sketch has [saved](Self::save). Bytes that are no part are
+    /// ignored.
+    pub(crate) fn restore(&mut self, bytes: &[u8]) {
+        parts::restore(self.blocks.len(), bytes, |at, words| self.blocks[at] = Block(words));
     }
 
     /// Sets the number of increments after which all counters are halved. It is at least one for

@@ -82,6 +82,7 @@ fn forged(kind: u32, count: u32, length: Option<u64>, payload: &[u8]) -> Vec<u8>
         shards: u32::MAX,
         max_bytes: 1,
         buckets: u64::MAX,
+        probe: 0,
         seeds: [u64::MAX; 4],
     };
     let payload_sum = StableHash::with_seed(5).hash_bytes(payload);

@@ -93,7 +93,9 @@ const IDLE_STEP: f64 = 0.2;
 /// The ages up to which a ghost is near and from which it is far, in capacities.
 const NEAR: f64 = 0.9;
 const FAR: f64 = 1.1;
-/// The most capacities that came in without a sign, in a state that is restored.
+/// The highest mean charge that a snapshot restores: no charge is higher.
+const MAX_CHARGE: f64 = u32::MAX as f64;
+/// The most capacities that may have come in since something, in a state that is restored.
 const MAX_CAPACITIES: f64 = 1e9;
 /// The number of newcomers over which the mean charge is taken, roughly.
 const MEMORY: f64 = 1024.0;
@@ -210,24 +212,52 @@ impl Border {
         self.set(share * self.capacity);
     }
 
-    /// Appends the border's state, in shares of the capacity.
-    pub(super) fn save(&self, state: &mut StateWriter<'_>) {
+    /// Appends the state of the border, and what was measured since the last gradual move. Charges
+    /// are saved as shares of the capacity.
+    pub(super) fn save(&self, traffic: &Traffic, parts: [&Part; 2], state: &mut StateWriter<'_>) {
         let capacity = self.capacity.max(1.0);
         let [before, before_that] = self.near_before;
+        state.number(traffic.mean_charge);
         state.number(self.charge / capacity).number(before).number(before_that);
         state.number(self.quiet / capacity).number(self.unread / capacity).number(self.trip);
+        state.number(traffic.came_in / capacity).number(self.looked_at / capacity);
+        traffic.space.iter().for_each(|space| _ = state.number(space / capacity / capacity));
+        for part in parts {
+            state.number(part.evicted / capacity).number(part.missed.into()).number(part.visited.into());
+        }
+        let [near_window, near_main] = self.near;
+        for count in [near_window, near_main, self.far, self.came_alive, self.left_main] {
+            state.number(count.into());
+        }
     }
 
-    /// Restores the border's state, up to the first number that cannot be one.
-    pub(super) fn restore(&mut self, state: &mut StateReader<'_>) {
-        let Some(share) = state.number_in(0.0..=1.0) else { return };
-        self.set(share * self.capacity);
-        let numbers = [0.0..=1.0, 0.0..=1.0, 0.0..=MAX_CAPACITIES, 0.0..=MAX_CAPACITIES, 0.0..=1.0];
-        let numbers = numbers.map(|bounds| state.number_in(bounds));
-        if let [Some(before), Some(before_that), Some(quiet), Some(unread), Some(trip)] = numbers {
-            self.near_before = [before, before_that];
-            (self.quiet, self.unread, self.trip) = (quiet * self.capacity, unread * self.capacity, trip);
+    /// Restores what [`save`](Self::save) has appended, up to the first number that cannot be one.
+    pub(super) fn restore(
+        &mut self,
+        traffic: &mut Traffic,
+        parts: [&mut Part; 2],
+        state: &mut StateReader<'_>,
+    ) -> Option<()> {
+        let capacity = self.capacity;
+        traffic.mean_charge = state.number_in(0.0..=MAX_CHARGE)?;
+        let share = state.number_in(0.0..=1.0)?;
+        self.set(share * capacity);
+        self.near_before = [state.number_in(0.0..=1.0)?, state.number_in(0.0..=1.0)?];
+        self.quiet = state.number_in(0.0..=MAX_CAPACITIES)? * capacity;
+        self.unread = state.number_in(0.0..=MAX_CAPACITIES)? * capacity;
+        self.trip = state.number_in(0.0..=1.0)?;
+        traffic.came_in = state.number_in(0.0..=PERIOD)? * capacity;
+        self.looked_at = state.number_in(0.0..=PERIOD)? * capacity;
+        for space in &mut traffic.space {
+            *space = state.number_in(0.0..=MAX_CAPACITIES)? * capacity * capacity;
         }
+        for part in parts {
+            part.evicted = state.number_in(0.0..=MAX_CAPACITIES)? * capacity;
+            (part.missed, part.visited) = (state.count()?, state.count()?);
+        }
+        self.near = [state.count()?, state.count()?];
+        (self.far, self.came_alive, self.left_main) = (state.count()?, state.count()?, state.count()?);
+        Some(())
     }
 
     fn set(&mut self, charge: f64) {

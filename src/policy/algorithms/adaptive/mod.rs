@@ -70,8 +70,6 @@ const MAX_ROUNDS: u8 = 3;
 const MAX_LEVEL: u8 = Queued::MAX_MARK;
 /// An entry is small if its charge fits into the mean charge, times this, at least twice.
 const SIZE_FACTOR: f64 = 1.5;
-/// The highest mean charge that a snapshot restores: no charge is higher.
-const MAX_CHARGE: f64 = u32::MAX as f64;
 /// Entries that one eviction moves from the window to main, of those that came in while there was
 /// room.
 const SORTED_AT_ONCE: usize = 32;
@@ -544,19 +542,24 @@ impl EvictionPolicy for Adaptive {
     }
 
     fn save_state(&self, state: &mut Vec<u8>) {
-        let mut state = StateWriter(state);
-        state.number(self.traffic.mean_charge);
-        self.border.save(&mut state);
-        self.rounds.save(&mut state, self.fresh_seen);
+        let mut numbers = StateWriter(state);
+        self.rounds.save(&mut numbers, self.fresh_seen);
+        self.border.save(&self.traffic, [&self.window, &self.main], &mut numbers);
     }
 
     fn restore_state(&mut self, state: &[u8]) {
         let mut state = StateReader(state);
-        if let Some(mean_charge) = state.number_in(0.0..=MAX_CHARGE) {
-            self.traffic.mean_charge = mean_charge;
-            self.border.restore(&mut state);
-            self.rounds.restore(&mut state);
-        }
+        let Self { rounds, border, traffic, window, main, .. } = self;
+        let restored = rounds.restore(&mut state);
+        let _ = restored.and_then(|()| border.restore(traffic, [window, main], &mut state));
+    }
+
+    fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        self.ghosts.save(part, bytes)
+    }
+
+    fn restore_history(&mut self, _part: usize, bytes: &[u8]) {
+        self.ghosts.restore(bytes);
     }
 }
 

@@ -148,12 +148,12 @@ impl Rounds {
         state.number(self.tried).number(self.tried_visited);
     }
 
-    /// Restores the counts, unless one of them cannot be one.
-    pub(super) fn restore(&mut self, state: &mut StateReader<'_>) {
-        let counts = [(); 4].map(|()| state.number_in(0.0..=MAX_COUNT));
-        if let [Some(fresh), Some(fresh_visited), Some(tried), Some(tried_visited)] = counts {
-            *self = Self { fresh, fresh_visited, tried, tried_visited, singles: self.singles };
-        }
+    /// Restores the counts. Returns `None` if one of them cannot be one.
+    pub(super) fn restore(&mut self, state: &mut StateReader<'_>) -> Option<()> {
+        let mut count = || state.number_in(0.0..=MAX_COUNT);
+        let (fresh, fresh_visited, tried, tried_visited) = (count()?, count()?, count()?, count()?);
+        *self = Self { fresh, fresh_visited, tried, tried_visited, singles: self.singles };
+        Some(())
     }
 
     /// Ends a period.
