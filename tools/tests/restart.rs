@@ -2,8 +2,12 @@
 //! about as often in the second half as a cache that went on.
 //!
 //! The test runs on the generated trace, and on the recorded traces if `BYTECACHE_TRACES` names
-//! their folder. README.md says where they come from. Debug
-//! builds run the short traces.
+//! their folder. README.md says where they come from. Debug builds run the short traces.
+//!
+//! The policies go on exactly (`policy/tests.rs` in the crate checks that). But entries lie in
+//! other places after a restart, so the ring may hold a little more or less. Where such a
+//! difference matters much, as for MRU, a cache whose size is one percent smaller or larger misses
+//! more or less, too. The test accepts as much in addition.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -49,8 +53,15 @@ fn builder(policy: Policy, max_bytes: usize, shards: usize) -> CacheBuilder {
     Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy).hasher(StableHash::with_seed(1))
 }
 
-/// Returns the points of the miss ratio that a restart and a cold start cost.
-fn loss(policy: Policy, max_bytes: usize, shards: usize, requests: &[Request]) -> (f64, f64) {
+/// What a restart costs, in points of the miss ratio.
+struct Cost {
+    restart: f64,
+    cold_start: f64,
+    /// By how much the miss ratios of caches differ that are one percent smaller or larger.
+    noise: f64,
+}
+
+fn cost(policy: Policy, max_bytes: usize, shards: usize, requests: &[Request]) -> Cost {
     let (first, second) = requests.split_at(requests.len() / 2);
     let cache = builder(policy, max_bytes, shards).build().unwrap();
     replay(&cache, first);
@@ -61,8 +72,19 @@ fn loss(policy: Policy, max_bytes: usize, shards: usize, requests: &[Request]) -
     assert_eq!((restored.damaged_blocks, restored.changed), (0, 0));
     let cold = builder(policy, max_bytes, shards).build().unwrap();
     let [went_on, restarted, cold] = [cache, next, cold].map(|cache| replay(&cache, second) as f64);
+    let others = [max_bytes / 100 * 99, max_bytes / 100 * 101].map(|max_bytes| {
+        let cache = builder(policy, max_bytes, shards).build().unwrap();
+        replay(&cache, first);
+        replay(&cache, second) as f64
+    });
+    let most = others.into_iter().fold(went_on, f64::max);
+    let least = others.into_iter().fold(went_on, f64::min);
     let points = 100.0 / second.len() as f64;
-    ((restarted - went_on) * points, (cold - went_on) * points)
+    Cost {
+        restart: (restarted - went_on) * points,
+        cold_start: (cold - went_on) * points,
+        noise: (most - least) * points,
+    }
 }
 
 fn check(name: &str, requests: &[Request], failures: &mut Vec<String>) {
@@ -71,10 +93,11 @@ fn check(name: &str, requests: &[Request], failures: &mut Vec<String>) {
     for &policy in Policy::ALL {
         for (shards, percent) in CACHES {
             let max_bytes = (bytes * percent / 100).max(MIN_BYTES * shards);
-            let (loss, cold) = loss(policy, max_bytes, shards, requests);
-            println!("| {name} | {policy} | {shards} | {percent} % | {loss:+.2} | {cold:+.2} |");
-            if loss > max_loss(policy) {
-                failures.push(format!("{name}: {policy} with {shards} shards and {percent} % lost {loss:.2} points"));
+            let Cost { restart, cold_start, noise } = cost(policy, max_bytes, shards, requests);
+            println!("| {name} | {policy} | {shards} | {percent} % | {restart:+.2} | {cold_start:+.2} | {noise:.2} |");
+            if restart > max_loss(policy) + noise {
+                failures
+                    .push(format!("{name}: {policy} with {shards} shards and {percent} % lost {restart:.2} points"));
             }
         }
     }
@@ -82,8 +105,8 @@ fn check(name: &str, requests: &[Request], failures: &mut Vec<String>) {
 
 #[test]
 fn a_restart_costs_hardly_any_hits() {
-    println!("| trace | policy | shards | bytes | points lost by a restart | by a cold start |");
-    println!("|---|---|---:|---:|---:|---:|");
+    println!("| trace | policy | shards | bytes | points lost by a restart | by a cold start | noise |");
+    println!("|---|---|---:|---:|---:|---:|---:|");
     let mut failures = Vec::new();
     let mut collections = vec![Collection::Generated];
     collections.extend(Collection::recorded());

@@ -180,6 +180,15 @@ impl EvictionPolicy for Arc {
         self.lists.push_newest(list, newcomer.id, newcomer.charge);
     }
 
+    fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        self.ghosts.save(part, bytes)
+    }
+
+    fn restore_history(&mut self, _part: usize, bytes: &[u8]) {
+        self.ghosts.restore(bytes);
+        self.forget_oldest_ghosts(0);
+    }
+
     /// Appends p as a share of the capacity.
     fn save_state(&self, state: &mut Vec<u8>) {
         StateWriter(state).number(self.p / (self.capacity.max(1) as f64));

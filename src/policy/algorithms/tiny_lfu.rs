@@ -373,13 +373,21 @@ impl EvictionPolicy for TinyLfu {
         self.sketch.restore(bytes);
     }
 
-    /// Appends the window's share in percent.
+    /// Appends the window's share in percent, and counts of this period.
     fn save_state(&self, state: &mut Vec<u8>) {
-        StateWriter(state).number(self.window_percent);
+        let mut state = StateWriter(state);
+        state.number(self.window_percent).number(self.sketch.recorded() as f64);
+        if let Some(climber) = &self.climber {
+            climber.save(&mut state);
+        }
     }
 
     fn restore_state(&mut self, state: &[u8]) {
-        if let Some(percent) = StateReader(state).number_in(1.0..=99.0).filter(|_| self.climber.is_some()) {
+        let mut state = StateReader(state);
+        let (Some(percent), Some(recorded)) = (state.number_in(1.0..=99.0), state.count()) else { return };
+        self.sketch.set_recorded(recorded.into());
+        if let Some(climber) = &mut self.climber {
+            climber.restore(&mut state);
             self.window_percent = percent;
             self.divide();
         }
@@ -431,6 +439,21 @@ impl Climber {
     /// Sets the period of a shard of `entries` entries.
     fn set_period(&mut self, entries: u64) {
         self.period = entries.saturating_mul(Self::PERIOD);
+    }
+
+    /// Appends the counts of this period, and the direction in which the border wanders.
+    fn save(&self, state: &mut StateWriter<'_>) {
+        let numbers = [self.window_hits, self.main_hits, self.accesses, self.is_window_to_grow.into()];
+        numbers.into_iter().for_each(|number| _ = state.number(number as f64));
+    }
+
+    /// Restores them, unless one cannot be one.
+    fn restore(&mut self, state: &mut StateReader<'_>) {
+        let numbers = [(); 4].map(|()| state.count());
+        if let [Some(window_hits), Some(main_hits), Some(accesses), Some(is_window_to_grow)] = numbers {
+            (self.window_hits, self.main_hits) = (window_hits.into(), main_hits.into());
+            (self.accesses, self.is_window_to_grow) = (accesses.into(), is_window_to_grow != 0);
+        }
     }
 
     /// Counts an access. Once in a period, returns the new border.

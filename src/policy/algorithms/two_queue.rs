@@ -234,6 +234,15 @@ impl EvictionPolicy for TwoQueue {
         let list = if standing.class == AM.number() { AM } else { A1_IN };
         self.lists.push_newest(list, newcomer.id, newcomer.charge);
     }
+
+    fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        self.a1_out.save(part, bytes)
+    }
+
+    fn restore_history(&mut self, _part: usize, bytes: &[u8]) {
+        self.a1_out.restore(bytes);
+        self.a1_out.trim(A1_OUT, self.k_out);
+    }
 }
 
 #[cfg(test)]

@@ -97,6 +97,9 @@ struct Sweep {
     written: u64,
 }
 
+/// The places whose ghosts are saved together: 16 KiB.
+const PLACES_IN_A_PART: u64 = 2048;
+
 /// Places that a sweep reads for each ghost that comes in. It ends before a part of the ring's
 /// slack is used up.
 const SWEEP_STEPS: usize = 32;
@@ -181,6 +184,32 @@ impl<const N: usize> GhostQueues<N> {
         let ghosts = (old.head..old.tail).map(|place| old.ghost(place)).filter(|&ghost| ghost != Ghost::HOLE);
         for ghost in ghosts.skip(old.len().saturating_sub(self.max)) {
             self.append(ghost);
+        }
+    }
+
+    /// Appends the ghosts of a part of the ring for a snapshot. Returns `false` if there is no such
+    /// part. A sweep between two parts may move ghosts from one to the other.
+    pub(crate) fn save(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
+        let first = self.head.saturating_add((part as u64).saturating_mul(PLACES_IN_A_PART));
+        let places = first..self.tail.min(first.saturating_add(PLACES_IN_A_PART));
+        if places.is_empty() {
+            return false;
+        }
+        let ghosts = places.map(|place| self.ghost(place)).filter(|&ghost| ghost != Ghost::HOLE);
+        ghosts.for_each(|Ghost(word)| bytes.extend_from_slice(&word.to_le_bytes()));
+        true
+    }
+
+    /// Restores ghosts that other queues have [saved](Self::save), as the newest. Ghosts for which
+    /// there is no room are left out.
+    pub(crate) fn restore(&mut self, bytes: &[u8]) {
+        let words = bytes.chunks_exact(size_of::<u64>()).filter_map(|bytes| bytes.try_into().ok());
+        for ghost in words.map(|bytes| Ghost(u64::from_le_bytes(bytes))) {
+            let is_one = ghost.known_by() != 0 && ghost.queue().index() < N;
+            let has_room = self.len() < self.max && self.free_places() > 0;
+            if is_one && has_room && self.find(ghost.known_by()).is_none() {
+                self.append(ghost);
+            }
         }
     }
 

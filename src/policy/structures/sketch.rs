@@ -65,6 +65,16 @@ impl Sketch {
         parts::restore(self.blocks.len(), bytes, |at, words| self.blocks[at] = Block(words));
     }
 
+    /// Returns the increments since the last halving.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Sets the increments since the last halving to those of another sketch.
+    pub(crate) fn set_recorded(&mut self, recorded: u64) {
+        self.recorded = recorded;
+    }
+
     /// Sets the number of increments after which all counters are halved. It is at least one for
     /// each word, so that a halving is amortised in a small cache, too.
     pub(crate) fn set_period(&mut self, increments: u64) {
