@@ -42,7 +42,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (cache, restored) =
         Cache::builder().max_bytes(64 << 20).ttl(Duration::from_secs(3600)).restore(&path, MAX_AGE)?;
     match restored.origin {
-        RestoredFrom::Snapshot => println!("{} entries restored, {} expired meanwhile", restored.entries, restored.expired),
+        RestoredFrom::Snapshot => {
+            println!("{} entries restored, {} expired meanwhile", restored.entries, restored.expired)
+        }
         other => println!("an empty cache: {other:?}"),
     }
 

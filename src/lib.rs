@@ -306,7 +306,8 @@ pub use export::PrometheusCollector;
 pub use hash::{StableHash, StableHasher};
 pub use loader::{
     AsyncLoad, AsyncLoader, Batch, Batched, BoxAsyncLoad, BoxAsyncLoader, Failure, HasError, IntoLoaded, IsBox,
-    IsError, IsPlain, LoadError, Loaded, Loader, LoaderBuilder, LoaderError, Origin, Present, Refresh,
+    IsError, IsPlain, LoadError, Loaded, Loader, LoaderBuilder, LoaderError, Origin, Present, Refresh, WarmOptions,
+    Warmed,
 };
 pub use policy::Policy;
 pub use removal::RemovalCause;

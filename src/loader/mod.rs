@@ -24,6 +24,7 @@
 //! | `present.rs` | calls of a loader that never load |
 //! | `many_keys.rs`, `join.rs` | calls of a loader for many keys |
 //! | `batch.rs`, `queue.rs` | loaders of many keys, which gather the keys of several calls |
+//! | `warm.rs` | loading many keys before traffic is let in |
 //! | `leader.rs` | the leader's part of a load |
 //! | `outcome.rs`, `failure.rs` | results of loaders, and of their callers |
 //! | `trace.rs` | spans around loads, with the feature `tracing` |
@@ -56,6 +57,7 @@ mod runtime;
 mod tasks;
 mod threads;
 mod trace;
+mod warm;
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -78,6 +80,7 @@ pub use present::Present;
 use runtime::{Sleep, Sleeper};
 pub use tasks::Refresh;
 use trace::Span;
+pub use warm::{WarmOptions, Warmed};
 
 use crate::cache::{Cache, LookUp, Misses, Target};
 use crate::flight::End;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, CacheBuilder, RestoredFrom, Policy};
+use bytecache::{Cache, CacheBuilder, Policy, RestoredFrom};
 
 use super::DAY;
 use super::files::Folder;
