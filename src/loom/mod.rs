@@ -211,6 +211,7 @@ fn config() -> ShardConfig {
         options: Options {
             alignment: Alignment::new(1).unwrap(),
             expected_entry_bytes: None,
+            expected_buckets: None,
             hasher: KeyHasher::custom(HASHER),
             factory: Arc::new(|context| Policy::S3Fifo.build(&context)),
             rules: Rules::default(),

@@ -24,16 +24,16 @@ fn again(snapshot: &[u8]) -> (Cache, ManualClock) {
 fn values_of_all_sizes_come_back() {
     let cache = Cache::builder().max_bytes(8 << 20).max_entry_bytes(1 << 20).build().unwrap();
     let lengths = [0, 1, 255, 65_535, 65_536, 300_000, (1 << 20) - 300];
-    for (number, length) in lengths.into_iter().enumerate() {
-        cache.insert(vec![7; number * 40], vec![number as u8; length]).unwrap();
+    for (number, length) in (0_u8..).zip(lengths) {
+        cache.insert(vec![7; usize::from(number) * 40], vec![number; length]).unwrap();
     }
     let snapshot = saved(&cache);
     let (cache, report) = restored(Cache::builder().max_bytes(8 << 20).max_entry_bytes(1 << 20), &snapshot);
     assert_eq!((report.origin, report.entries, report.damaged_blocks), (RestoredFrom::Snapshot, 7, 0));
     assert!(report.is_complete && report.bytes > 400_000);
-    for (number, length) in lengths.into_iter().enumerate() {
-        let value = cache.get(vec![7; number * 40]).unwrap();
-        assert!(value.len() == length && value.iter().all(|&byte| byte == number as u8));
+    for (number, length) in (0_u8..).zip(lengths) {
+        let value = cache.get(vec![7; usize::from(number) * 40]).unwrap();
+        assert!(value.len() == length && value.iter().all(|&byte| byte == number));
     }
     cache.validate();
 }

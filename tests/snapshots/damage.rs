@@ -158,7 +158,7 @@ impl Write for Failing {
 #[test]
 fn a_writer_that_fails_anywhere_leaves_a_cache_that_works_and_can_be_saved() {
     let cache = builder().build().unwrap();
-    (0..30_u32).for_each(|key| _ = cache.insert(key.to_le_bytes(), value_of(key)).unwrap());
+    (0..30_u32).for_each(|key| cache.insert(key.to_le_bytes(), value_of(key)).unwrap());
     let length = saved(&cache).len();
     for bytes in 0..length {
         let error = cache.save_to(Failing(bytes)).unwrap_err();

@@ -38,7 +38,7 @@ impl<F: FnMut(usize)> Write for Meddling<F> {
 
 fn filled(policy: Policy) -> Cache {
     let cache = build(8 << 20, 4, policy);
-    (0..KEYS).for_each(|key| _ = cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
+    (0..KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
     cache
 }
 
@@ -80,12 +80,12 @@ fn keys_that_change_during_a_save_are_absent_or_have_their_last_value() {
 fn a_key_that_is_removed_after_its_entry_was_evicted_does_not_come_back() {
     let cache = build(1 << 17, 1, Policy::Fifo);
     cache.insert("secret", [1; 100]).unwrap();
-    (0..300_u32).for_each(|key| _ = cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
+    (0..300_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
     let mut has_run = false;
     let next = save_and_restore(&cache, |written| {
         if written > 10_000 && !has_run {
             has_run = true;
-            (1000..9000_u32).for_each(|key| _ = cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
+            (1000..9000_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
             assert!(!cache.remove("secret"));
         }
     });
@@ -112,7 +112,7 @@ fn entries_of_a_cache_that_is_cleared_or_swept_do_not_come_back() {
 fn entries_that_are_not_touched_are_all_there_beside_changes_and_growth() {
     for &policy in Policy::ALL {
         let cache = Cache::builder().max_bytes(32 << 20).shards(2).policy(policy).build().unwrap();
-        (0..KEYS).for_each(|key| _ = cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
+        (0..KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
         let mut number = KEYS;
         let meddle = |_| {
             // The index grows, and reads and updates move entries about.

@@ -63,16 +63,17 @@ proptest! {
         let clock = ManualClock::new();
         let mut cache = build(&clock, 0, 1).build().unwrap();
         let last = Operation::SaveAndRestore { policy: end.0, shards: end.1, seconds_later: 0 };
-        for (step, operation) in operations.into_iter().chain([last]).enumerate() {
+        for (step, operation) in (0..).zip(operations.into_iter().chain([last])) {
+            let [byte, ..] = u64::to_le_bytes(step);
             match operation {
                 Operation::Insert { key, length } => {
-                    cache.insert(key.to_le_bytes(), vec![step as u8; length.into()]).unwrap();
+                    cache.insert(key.to_le_bytes(), vec![byte; length.into()]).unwrap();
                 }
                 Operation::InsertFor { key, seconds, idle, stale } => {
                     let (length, stale) = (Duration::from_secs(seconds.into()), Duration::from_secs(stale.into()));
                     let lifetime = if idle { Lifetime::new().time_to_idle(length) } else { Lifetime::new().ttl(length) };
                     let lifetime = if stale.is_zero() { lifetime } else { lifetime.stale_for(stale) };
-                    cache.insert_with_lifetime(key.to_le_bytes(), [step as u8; 50], lifetime).unwrap();
+                    cache.insert_with_lifetime(key.to_le_bytes(), [byte; 50], lifetime).unwrap();
                 }
                 Operation::Remove(key) => _ = cache.remove(key.to_le_bytes()),
                 Operation::Read(key) => _ = cache.get(key.to_le_bytes()),

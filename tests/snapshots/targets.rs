@@ -10,7 +10,7 @@ use crate::support::build;
 fn every_policy_takes_the_snapshot_of_every_other() {
     for &from in Policy::ALL {
         let cache = build(4 << 20, 4, from);
-        (0..8_000_u32).for_each(|key| _ = cache.insert(key.to_le_bytes(), key.to_le_bytes().repeat(20)).unwrap());
+        (0..8_000_u32).for_each(|key| cache.insert(key.to_le_bytes(), key.to_le_bytes().repeat(20)).unwrap());
         let snapshot = saved(&cache);
         for &to in Policy::ALL {
             for (max_bytes, shards) in [(8 << 20, 1), (8 << 20, 8), (1 << 18, 2)] {
@@ -23,7 +23,7 @@ fn every_policy_takes_the_snapshot_of_every_other() {
                 cache.for_each(|key, value| assert_eq!(key.repeat(20), value));
                 cache.validate();
                 // It goes on to work.
-                (0..5_000_u32).for_each(|key| _ = cache.insert(key.to_be_bytes(), [1; 100]).unwrap());
+                (0..5_000_u32).for_each(|key| cache.insert(key.to_be_bytes(), [1; 100]).unwrap());
                 cache.validate();
             }
         }
@@ -45,14 +45,14 @@ fn entries_that_are_too_large_for_the_target_are_left_out() {
 #[test]
 fn the_most_recently_used_entries_are_those_that_fit() {
     let cache = build(4 << 20, 4, Policy::Lru);
-    (0..8_000_u32).for_each(|key| _ = cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
+    (0..8_000_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
     // Reads turn the order round.
     (0..8_000_u32).rev().for_each(|key| assert!(cache.get(key.to_le_bytes()).is_some()));
     cache.maintain();
     let builder = Cache::builder().max_bytes(1 << 19).shards(1).policy(Policy::Lru);
     let (next, report) = restored(builder.hasher(StableHash::with_seed(9)), &saved(&cache));
     assert!(report.left_out > 0 && report.entries > 1_000);
-    let recent = (0..report.entries as u32).filter(|key| next.contains_key(key.to_le_bytes())).count();
+    let recent = (0..u32::try_from(report.entries).unwrap()).filter(|key| next.contains_key(key.to_le_bytes())).count();
     // Four shards are merged by their parts, which are of different lengths.
     assert!(recent as u64 > report.entries * 95 / 100, "{recent} of {}", report.entries);
 }
