@@ -66,7 +66,7 @@
 //! * **Negative entries** are restored as such.
 //! * **The order of the policy** is restored: queues, counts, priorities, visits, and what the
 //!   policy has measured of the traffic. Ghosts and the counts of keys that are not in the cache
-//!   are not saved. With another policy, entries are stored from those that the former one would
+//!   are restored if the number of shards and the hasher are the same. With another policy, entries are stored from those that the former one would
 //!   evict first to those that it would evict last.
 //! * **Any cache.** Size, shards, policy, alignment and hasher may differ. What does not fit is left
 //!   out by rank and counted in [`Restored::left_out`](crate::Restored::left_out). Without a hasher
@@ -98,9 +98,9 @@
 //! ```text
 //!   header    0  magic: 89 42 43 53 0d 0a 1a 0a        40  max_bytes
 //!             8  version, 4 bytes                      48  buckets of all indices
-//!            12  shards, 4 bytes                       56  seeds of the hasher, 4 times 8 bytes, or 0
-//!            16  nonce                                 88  checksum of the bytes before
-//!            24  start, milliseconds since 1970
+//!            12  shards, 4 bytes                       56  hash of an empty key
+//!            16  nonce                                 64  seeds of the hasher, 4 times 8 bytes, or 0
+//!            24  start, milliseconds since 1970        96  checksum of the bytes before
 //!            32  entries at the start
 //!
 //!   block     0  mark: b1 6f 63 4b 0d 0a 00 fe         24  time, milliseconds since 1970
@@ -116,6 +116,7 @@
 //! | 3, changes | 1 if all keys have changed, else 0, in a byte; the words of the record; for each word that is not 0 the distance from the one before, and the word in 8 bytes |
 //! | 4, namespaces | kept for a registry of namespaces |
 //! | 5, end | nothing. More changes and another end may follow |
+//! | 6, history | the number of a shard, the number of a part, and a part of what its policy remembers of keys by their hashes |
 //!
 //! Blocks of other kinds are skipped. A key has changed if its bit is set: the high half of the
 //! product of its hash, with the nonce as seed, and the number of bits.

@@ -22,6 +22,8 @@ use bytecache_tools::collection::Collection;
 /// snapshot, and for those with ghosts or a sketch.
 const LOSS: f64 = 0.3;
 const LOSS_WITH_GHOSTS: f64 = 1.0;
+/// MRU evicts the entries that were used last, so every byte of space decides about hot entries.
+const LOSS_OF_MRU: f64 = 2.5;
 /// Shards, and percent of the bytes of all keys.
 const CACHES: [(usize, usize); 3] = [(1, 2), (1, 20), (4, 20)];
 /// Number of requests above which debug builds leave out a trace.
@@ -31,7 +33,11 @@ const MIN_BYTES: usize = 400_000;
 
 fn max_loss(policy: Policy) -> f64 {
     use Policy::{Clock, Fifo, Gdsf, Lfu, Lru, Mru, Sieve, Slru};
-    if matches!(policy, Lru | Fifo | Clock | Sieve | Slru | Mru | Lfu | Gdsf) { LOSS } else { LOSS_WITH_GHOSTS }
+    match policy {
+        Mru => LOSS_OF_MRU,
+        Lru | Fifo | Clock | Sieve | Slru | Lfu | Gdsf => LOSS,
+        _ => LOSS_WITH_GHOSTS,
+    }
 }
 
 /// Replays requests, and returns the number of misses.

@@ -36,9 +36,27 @@ pub(crate) struct Gdsf {
     age: u64,
     /// The newcomer's priority, from the age at which it was announced.
     newcomer: u64,
-    /// The number of ids that the walk of a snapshot has passed.
-    walked: usize,
+    /// The walk of a snapshot.
+    walk: Walk,
 }
+
+/// The place of a walk, which passes all ids several times. Each pass shows the entries whose
+/// priorities lie between two bounds. So entries that leave at similar times are saved together.
+#[derive(Debug, Default)]
+struct Walk {
+    /// The number of ids that were looked at in this pass.
+    passed: usize,
+    /// The upper bounds of this pass and the later ones, the highest first.
+    bounds: Vec<u64>,
+    /// The upper bound of the pass before.
+    from: u64,
+}
+
+/// Passes of a walk, and the priorities from which their bounds are taken.
+const PASSES: usize = 16;
+const SAMPLES: usize = 512;
+/// Ids that are looked at in each step of a walk for each entry that it may show.
+const IDS_PER_ENTRY: usize = 16;
 
 impl Gdsf {
     fn priority(&self, frequency: u32, charge: u32) -> u64 {
@@ -62,7 +80,7 @@ impl BuiltIn for Gdsf {
             frequencies: vec![0; context.ids()],
             age: 0,
             newcomer: 0,
-            walked: 0,
+            walk: Walk::default(),
         }
     }
 }
@@ -127,20 +145,39 @@ impl EvictionPolicy for Gdsf {
     }
 
     fn begin_walk(&mut self) {
-        self.walked = 0;
+        let ids = self.frequencies.len();
+        let sampled = (0..SAMPLES).map(|sample| EntryId::new(to_u32(sample * ids / SAMPLES)));
+        let mut priorities: Vec<_> = sampled.filter_map(|id| self.heap.get(id)).map(|(priority, _)| priority).collect();
+        priorities.sort_unstable();
+        let bounds = (1..PASSES).rev().filter_map(|pass| priorities.get(pass * priorities.len() / PASSES));
+        self.walk = Walk { passed: 0, bounds: core::iter::once(u64::MAX).chain(bounds.copied()).collect(), from: 0 };
     }
 
-    /// Shows entries in the order of their ids. The rank is the priority above L.
+    /// Shows the entries of a pass in the order of their ids. The rank is the priority above L.
     fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
-        let ids = self.walked..self.frequencies.len().min(self.walked + most);
-        self.walked = ids.end;
-        for id in ids.map(to_u32).map(EntryId::new) {
-            if let Some((priority, order)) = self.heap.get(id) {
+        let Some(&until) = self.walk.bounds.last() else { return true };
+        let ids = self.walk.passed..self.frequencies.len().min(self.walk.passed + most * IDS_PER_ENTRY);
+        let mut shown = 0;
+        for id in ids {
+            self.walk.passed = id + 1;
+            let id = EntryId::new(to_u32(id));
+            let Some((priority, order)) = self.heap.get(id) else { continue };
+            let is_next = priority >= self.walk.from && (priority < until || until == u64::MAX);
+            if is_next {
                 let standing = Standing::new().rank(priority.saturating_sub(self.age)).order(order);
                 show(id, standing.uses(self.frequencies[id.index()]));
+                shown += 1;
+            }
+            if shown == most {
+                break;
             }
         }
-        self.walked == self.frequencies.len()
+        if self.walk.passed >= self.frequencies.len() {
+            self.walk.bounds.pop();
+            self.walk.from = until;
+            self.walk.passed = 0;
+        }
+        self.walk.bounds.is_empty()
     }
 
     fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
