@@ -38,6 +38,16 @@
 //!   [`Replaced`](crate::RemovalCause::Replaced), or as [`Evicted`](crate::RemovalCause::Evicted)
 //!   if the policy chose it while the write made room.
 //!
+//! # Snapshots
+//!
+//! * A [snapshot](super::snapshots) is older than the store behind the cache.
+//! * While a cache is saved, about 1.2 bytes for each entry and a block of 256 KiB are allocated
+//!   beyond `max_bytes`. Restoring allocates a window of 1 MiB or of the largest entry, and at most
+//!   a 64th of `max_bytes` in addition.
+//! * Keys that change while a save runs are left out. A save that takes longer than the time in
+//!   which most keys are written leaves little.
+//! * One save of a cache runs at a time, and one process may save to a path.
+//!
 //! # Sizes
 //!
 //! * A key has at most 65,535 bytes. Key and value together have at most

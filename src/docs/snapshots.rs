@@ -54,11 +54,11 @@
 //!
 //! * **Last value or none.** A key that is written or removed while `save` runs is not restored, or
 //!   has the value that it had when the save ended. The same holds for entries whose deadline is
-//!   changed. A write that comes during the last call of the writer, or while the file is synced and
-//!   renamed at the very end, comes after the save. What is left out because of changes is counted
-//!   in [`Restored::changed`](crate::Restored::changed). Keys are recorded by bits of a hash, so a
-//!   few keys are left out that have not changed: an eighth of the share of keys that have. If the
-//!   cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
+//!   changed. A write that comes during the last call of the writer, or while the file is synced
+//!   and renamed at the very end, comes after the save. What is left out because of changes is
+//!   counted in [`Restored::changed`](crate::Restored::changed). Keys are recorded by bits of a
+//!   hash, so a few keys are left out that have not changed: an eighth of the share of keys that
+//!   have. If the cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock. What has
 //!   expired in it is left out. An entry may end up to a [`TICK`](crate::TICK) earlier, and never
@@ -66,28 +66,32 @@
 //! * **Negative entries** are restored as such.
 //! * **The order of the policy** is restored: queues, counts, priorities, visits, and what the
 //!   policy has measured of the traffic. Ghosts and the counts of keys that are not in the cache
-//!   are restored if the number of shards and the hasher are the same. With another policy, entries are stored from those that the former one would
-//!   evict first to those that it would evict last.
-//! * **Any cache.** Size, shards, policy, alignment and hasher may differ. What does not fit is left
-//!   out by rank and counted in [`Restored::left_out`](crate::Restored::left_out). Without a hasher
-//!   of your own, the next cache takes the seeds of the former one from the file.
+//!   are restored if the number of shards and the hasher are the same. With another policy, entries
+//!   are stored from those that the former one would evict first to those that it would evict last.
+//! * **Any cache.** Size, shards, policy, alignment and hasher may differ. What does not fit is
+//!   left out by rank and counted in [`Restored::left_out`](crate::Restored::left_out). Without a
+//!   hasher of your own, the next cache takes the seeds of the former one from the file.
 //! * **A crash while saving leaves the former snapshot.** The file is written under a temporary
 //!   name, synced, and renamed. A save of the same snapshot removes what killed saves have left. So
 //!   only one process at a time may save to a path.
 //! * **Damage costs what is damaged.** All blocks have checksums. Blocks that are damaged, cut or
 //!   missing are left out and counted. A damaged header is an error. A file that has lost its end
-//!   may have lost the record of changed keys: then values are as old as the start of the save, which
-//!   is what `max_age` counts from.
+//!   may have lost the record of changed keys: then values are as old as the start of the save,
+//!   which is what `max_age` counts from.
 //!
 //! A snapshot holds keys and values in plain form, and the seeds of the hasher. On Unix only its
 //! owner can read it.
 //!
+//! A [removal listener](crate::CacheBuilder::on_removal) is notified of restored entries that
+//! leave: as evicted if they do not fit, and as removed if they have changed while the cache was
+//! saved.
+//!
 //! # Cost
 //!
-//! Saving copies entries under the locks of the shards, at most 64 entries or 64 KiB for each hold of
-//! a lock, and never blocks readers. Values from 32 KiB on are held and not copied. While a save runs,
-//! each write computes one more hash of its key. Restoring stores entries one after the other in one
-//! thread. BENCHMARKS.md has figures.
+//! Saving copies entries under the locks of the shards, at most 64 entries or 64 KiB for each hold
+//! of a lock, and never blocks readers. Values from 32 KiB on are held and not copied. While a save
+//! runs, each write computes one more hash of its key. Restoring stores entries one after the other
+//! in one thread. BENCHMARKS.md has figures.
 //!
 //! # The format
 //!
@@ -99,7 +103,7 @@
 //!   header    0  magic: 89 42 43 53 0d 0a 1a 0a        40  max_bytes
 //!             8  version, 4 bytes                      48  buckets of all indices
 //!            12  shards, 4 bytes                       56  hash of an empty key
-//!            16  nonce                                 64  seeds of the hasher, 4 times 8 bytes, or 0
+//!            16  nonce                                 64  seeds of the hasher, 4 x 8, or 0
 //!            24  start, milliseconds since 1970        96  checksum of the bytes before
 //!            32  entries at the start
 //!
@@ -123,7 +127,7 @@
 //!
 //! An entry is a byte of flags (visits 1 and 2, standing 4, times 8), the lengths of key and value,
 //! the standing and the times if there are any, the key and the value. A standing is a byte for the
-//! class, then rank, uses and order. Times are a byte of flags (removal 1, idle 2, refresh 4, failed 8,
-//! negative 16), the stale period in ticks, the milliseconds until the removal, the milliseconds until
-//! the idle removal and the time to idle in ticks, and the ticks until the refresh as a signed number of
-//! 4 bytes: each if its flag is set.
+//! class, then rank, uses and order. Times are a byte of flags (removal 1, idle 2, refresh 4,
+//! failed 8, negative 16), the stale period in ticks, the milliseconds until the removal, the
+//! milliseconds until the idle removal and the time to idle in ticks, and the ticks until the
+//! refresh as a signed number of 4 bytes: each if its flag is set.

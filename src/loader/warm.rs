@@ -95,10 +95,10 @@ impl Warmed {
 impl<F> Loader<F> {
     /// Loads `keys` that are missing, in several threads, and returns when all are done.
     ///
-    /// Call it before traffic is let in, with the keys that are asked for most: those of yesterday's
-    /// log, or of another instance. The keys are taken from the iterator as they are needed, 64 at a
-    /// time. Keys whose load fails are counted and left out. With more keys than the cache holds,
-    /// the policy decides which stay, so put the keys that matter most last.
+    /// Call it before traffic is let in, with the keys that are asked for most: those of
+    /// yesterday's log, or of another instance. The keys are taken from the iterator as they are
+    /// needed, 64 at a time. Keys whose load fails are counted and left out. With more keys than
+    /// the cache holds, the policy decides which stay, so put the keys that matter most last.
     ///
     /// # Panics
     ///

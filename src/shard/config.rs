@@ -134,8 +134,8 @@ impl ShardConfig {
         taken.saturating_add(self.min_chunks() << self.chunk_shift())
     }
 
-    /// Returns the number of buckets to start with: that of a snapshot's cache, or for a sixteenth of the entries that are
-    /// expected, or of some that are not small.
+    /// Returns the number of buckets to start with: that of a snapshot's cache, or for a sixteenth
+    /// of the entries that are expected, or of some that are not small.
     pub(super) fn first_buckets(&self) -> usize {
         if let Some(buckets) = self.options.expected_buckets {
             // A snapshot may say anything. No index with its policy is larger than the shard.

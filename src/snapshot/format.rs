@@ -1,12 +1,13 @@
 //! The format of a snapshot: its header, its blocks, and the entries in them.
 //!
 //! ```text
-//!   file      | header | block: policy | blocks: history | blocks: entries | blocks: changes | block: end |
+//!   file     | header | policy | history .. | entries .. | changes .. | end |
 //!
-//!   header    | magic 8 | version 4 | shards 4 | nonce 8 | start 8 | entries 8 | bytes 8 | buckets 8
-//!             | probe 8 | seeds 32 | checksum 8 |
-//!   block     | mark 8 | kind 4 | count 4 | length 8 | time 8 | sum of payload 8 | checksum 8 |
-//!             | payload: length bytes |
+//!   header   | magic 8 | version 4 | shards 4 | nonce 8 | start 8 | entries 8 |
+//!            | max_bytes 8 | buckets 8 | probe 8 | seeds 32 | checksum 8 |
+//!
+//!   block    | mark 8 | kind 4 | count 4 | length 8 | time 8 | sum of payload 8 |
+//!            | checksum 8 | payload: length bytes |
 //! ```
 //!
 //! All numbers are little-endian. Checksums are xxh3 hashes with the nonce as seed, a random number

@@ -108,7 +108,8 @@ impl CacheBuilder {
     /// use bytecache::{Cache, RestoredFrom};
     /// use std::time::Duration;
     ///
-    /// # let folder = std::env::temp_dir().join(format!("bytecache-restore-{}", std::process::id()));
+    /// # let name = format!("bytecache-restore-{}", std::process::id());
+    /// # let folder = std::env::temp_dir().join(name);
     /// # std::fs::create_dir_all(&folder)?;
     /// # let path = folder.join("users.snapshot");
     /// let open = || Cache::builder().max_bytes(1 << 20).restore(&path, Duration::from_secs(600));

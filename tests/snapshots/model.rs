@@ -85,7 +85,8 @@ proptest! {
                 Operation::SaveAndRestore { policy, shards, seconds_later } => {
                     let before = state(&cache);
                     let snapshot = saved(&cache);
-                    // The clock of the cache is not the one that decides what has expired meanwhile.
+                    // The clock of the cache is not the one that decides what has expired
+                    // meanwhile.
                     clock.advance(Duration::from_secs(seconds_later.into()));
                     let (next, report) = restored(build(&clock, policy, shards), &snapshot);
                     next.validate();

@@ -24,7 +24,8 @@ use crate::units::to_u32;
 
 /// 1 as a priority.
 const ONE: u64 = 1 << 32;
-/// The highest rank that a snapshot restores. Priorities above it would not be far from the highest.
+/// The highest rank that a snapshot restores. Priorities above it would not be far from the
+/// highest.
 const MAX_RESTORED_RANK: u64 = 1 << 62;
 
 #[derive(Debug)]

@@ -39,8 +39,8 @@ impl Heap {
         self.order.first().map(|&id| (id, self.priorities[id.index()]))
     }
 
-    /// Returns the priority of an id and its place in the order in which priorities were set, from 0
-    /// to [`ORDERS`]. Returns `None` if the id is not there.
+    /// Returns the priority of an id and its place in the order in which priorities were set, from
+    /// 0 to [`ORDERS`]. Returns `None` if the id is not there.
     pub(crate) fn get(&self, id: EntryId) -> Option<(u64, u32)> {
         let index = id.index();
         let order = u64::from(self.stamps[index]) * u64::from(ORDERS) / u64::from(self.next_stamp.max(1));
@@ -48,7 +48,8 @@ impl Heap {
         (self.places[index] != ABSENT).then_some((self.priorities[index], order as u32))
     }
 
-    /// Adds an id that is not there, with a place in the order that another heap has [told](Self::get).
+    /// Adds an id that is not there, with a place in the order that another heap has
+    /// [told](Self::get).
     pub(crate) fn restore(&mut self, id: EntryId, priority: u64, order: u32) {
         self.set(id, priority);
         self.stamps[id.index()] = order.min(ORDERS);

@@ -30,8 +30,8 @@ pub(super) fn save<T>(array: &[T], words_of: impl Fn(&T) -> [u64; WORDS], part: 
     true
 }
 
-/// Calls `set` with the lines of an array of `lines` lines that the part has, and their words. Bytes
-/// that are no part have none.
+/// Calls `set` with the lines of an array of `lines` lines that the part has, and their words.
+/// Bytes that are no part have none.
 pub(super) fn restore(lines: usize, bytes: &[u8], mut set: impl FnMut(usize, [u64; WORDS])) {
     let Some((total, first, saved)) = read(bytes) else { return };
     let end = (first + saved.len() / LINE_BYTES).min(total);
