@@ -135,7 +135,7 @@ fn who_follows_a_leader_that_gives_up_leads() {
             thread::spawn(move || backed.get())
         };
         // A leader that is dropped does the same.
-        backed.shard.end_load(Some(&ticket), LoadEnd::Cancelled);
+        backed.shard.end_load(KEY, Some(&ticket), LoadEnd::Cancelled);
         ticket.flight.end(End::Abandoned);
         follower.join().unwrap();
         assert_eq!(backed.loads.load(Ordering::Relaxed), 1);
