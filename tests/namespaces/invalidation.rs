@@ -1,7 +1,8 @@
 //! Invalidations of namespaces: what they remove, what they detach, and what is swept.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Invalidation, Lifetime, Namespace};
@@ -145,5 +146,43 @@ fn outdated_entries_leave_by_the_policy_without_maintain() {
     assert!(stats.evictions > 5_000);
     let held = stats.inserts - stats.evictions - stats.removals - stats.expirations;
     assert_eq!(held, cache.len() as u64);
+    cache.validate();
+}
+
+#[test]
+fn no_call_after_an_invalidation_gets_what_was_loaded_before_it() {
+    const CHANGES: u64 = 3_000;
+    let cache = Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap();
+    let space = open(&cache, "space", 0);
+    // What the store has, and what it had at the last invalidation that has ended.
+    let (store, invalidated) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for reader in 0..3 {
+            let (space, store, invalidated) = (&space, &store, &invalidated);
+            scope.spawn(move || {
+                let mut least = 0;
+                while least < CHANGES {
+                    least = invalidated.load(Ordering::Acquire);
+                    let load = || Ok::<_, io::Error>(store.load(Ordering::Acquire).to_le_bytes());
+                    let value = match reader {
+                        0 => space.get("key").map(|value| <[u8; 8]>::try_from(&*value).unwrap()),
+                        _ => Some((*space.get_or_load("key", load).unwrap()).try_into().unwrap()),
+                    };
+                    if let Some(value) = value.map(u64::from_le_bytes) {
+                        assert!(value >= least, "{value} is older than {least}");
+                    }
+                }
+            });
+        }
+        for change in 1..=CHANGES {
+            store.store(change, Ordering::Release);
+            space.invalidate_all();
+            invalidated.store(change, Ordering::Release);
+            if change % 64 == 0 {
+                cache.maintain();
+                thread::yield_now();
+            }
+        }
+    });
     cache.validate();
 }
