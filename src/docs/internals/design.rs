@@ -151,9 +151,9 @@
 //!
 //! | operation | without namespaces | plain key | key of a namespace |
 //! |---|---:|---:|---:|
-//! | `view`, a hit | 346 | 356 | 414 |
-//! | `get`, a hit | 468 | 483 | 539 |
-//! | an update | 1,310 | 1,350 | 1,489 |
+//! | `view`, a hit | 346 | 356 | 394 |
+//! | `get`, a hit | 468 | 483 | 522 |
+//! | an update | 1,310 | 1,359 | 1,490 |
 //!
 //! An invalidation counts the generation up. Keys get another prefix from then on, so entries of
 //! earlier generations are never found again. The same holds for flights and leases: a caller that
