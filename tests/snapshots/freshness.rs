@@ -142,7 +142,7 @@ fn a_second_save_at_the_same_time_is_refused_and_the_first_goes_on() {
         refused += 1;
     });
     let saved = cache.save_to_with(io::sink(), options).unwrap();
-    assert_eq!(saved.entries, KEYS.into());
+    assert_eq!(saved.entries, u64::from(KEYS));
     assert!(refused > 1);
     cache.save_to(io::sink()).unwrap();
 }
