@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Cache;
-use crate::namespace::{Origin, Registry, Scope, StoredKey, is_marked, origin};
+use crate::namespace::{KeyState, Origin, Registry, Scope, StoredKey, is_marked, origin};
 use crate::stats::{LoadCounts, ReadCounts};
 
 impl Cache {
@@ -63,6 +63,11 @@ impl Cache {
             Origin::Plain(key) | Origin::Scoped { key, .. } if key.len() < stored.len() => key.into(),
             _ => Arc::clone(stored),
         }
+    }
+
+    /// Returns the state of bytes that may be a stored key.
+    pub(crate) fn key_state(&self, stored: &[u8]) -> KeyState {
+        self.registry().state_of(stored)
     }
 
     /// Returns a handle of the plain keys.

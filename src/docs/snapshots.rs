@@ -64,6 +64,10 @@
 //!   expired in it is left out. An entry may end up to a [`TICK`](crate::TICK) earlier, and never
 //!   later.
 //! * **Negative entries** are restored as such.
+//! * **Namespaces** are restored with their names, versions and entries, before anyone opens them. A
+//!   namespace that is invalidated while `save` runs does not come back. If the next cache has room
+//!   for fewer namespaces, the entries of those opened last are left out. Versions that are no longer
+//!   opened keep their place: after 255 of them, delete the snapshot.
 //! * **The order of the policy** is restored: queues, counts, priorities, visits, and what the
 //!   policy has measured of the traffic. Ghosts and the counts of keys that are not in the cache
 //!   are restored if the number of shards and the hasher are the same. With another policy, entries
@@ -75,9 +79,9 @@
 //!   name, synced, and renamed. A save of the same snapshot removes what killed saves have left. So
 //!   only one process at a time may save to a path.
 //! * **Damage costs what is damaged.** All blocks have checksums. Blocks that are damaged, cut or
-//!   missing are left out and counted. A damaged header is an error. A file that has lost its end
-//!   may have lost the record of changed keys: then values are as old as the start of the save,
-//!   which is what `max_age` counts from.
+//!   missing are left out and counted. A damaged header is an error. A file that has lost its end,
+//!   or a record of changes, is not [complete](crate::Restored::is_complete): then values are as
+//!   old as the start of the save, which is what `max_age` counts from.
 //!
 //! A snapshot holds keys and values in plain form, and the seeds of the hasher. On Unix only its
 //! owner can read it.
@@ -118,8 +122,8 @@
 //! | 1, policy | length and bytes of the policy's name; for each shard its live target in 65,536ths, and length and bytes of the policy's state |
 //! | 2, entries | the entries, one after the other |
 //! | 3, changes | 1 if all keys have changed, else 0, in a byte; the words of the record; for each word that is not 0 the distance from the one before, and the word in 8 bytes |
-//! | 4, namespaces | kept for a registry of namespaces |
-//! | 5, end | nothing. More changes and another end may follow |
+//! | 4, namespaces | their number; for each one the length and bytes of its name, its version, and the number of its invalidations. Once before the entries, and once at the end if that has changed |
+//! | 5, end | the number of blocks of the kinds 3 and 4 before it. More of them and another end may follow |
 //! | 6, history | the number of a shard, the number of a part, and a part of what its policy remembers of keys by their hashes |
 //!
 //! Blocks of other kinds are skipped. A key has changed if its bit is set: the high half of the

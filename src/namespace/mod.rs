@@ -42,5 +42,5 @@ mod scope;
 
 pub use prefix::KeyBuffer;
 pub(crate) use prefix::{MAX_PREFIX_BYTES, Origin, StoredKey, counted_key_bytes, is_marked, origin};
-pub(crate) use registry::{NoScope, Registry};
+pub(crate) use registry::{KeyState, NoScope, Registry};
 pub(crate) use scope::{Scope, WriteCount};

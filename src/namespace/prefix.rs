@@ -45,7 +45,7 @@ impl Prefix {
     }
 
     /// Returns the number of invalidations that the prefix counts.
-    pub(super) fn generation(self) -> u64 {
+    pub(crate) fn generation(self) -> u64 {
         self.0 >> 8 >> LENGTH_BITS
     }
 

@@ -37,6 +37,17 @@ pub(crate) enum NoScope {
     NoMemory { bytes: usize },
 }
 
+/// What a stored key from elsewhere is to a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyState {
+    /// A key leads to it.
+    Current,
+    /// It is of another generation of its namespace.
+    Outdated,
+    /// It is of no namespace, or is no stored key.
+    Unknown,
+}
+
 /// All namespaces of a cache.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -184,6 +195,29 @@ impl Registry {
         }
     }
 
+    /// Returns the state of bytes that may be a stored key.
+    pub(crate) fn state_of(&self, stored: &[u8]) -> KeyState {
+        if !is_marked(stored) {
+            return KeyState::Current;
+        }
+        let is_current = match origin(stored) {
+            Origin::Plain(key) => (is_marked(key) && key.len() < stored.len()).then_some(true),
+            Origin::Scoped { prefix, .. } => self.scope_of(stored).map(|scope| scope.prefix() == prefix),
+        };
+        match is_current {
+            Some(true) => KeyState::Current,
+            Some(false) => KeyState::Outdated,
+            None => KeyState::Unknown,
+        }
+    }
+
+    /// Lets the namespace at this place begin a generation, unless its own is later.
+    pub(crate) fn advance_to(&self, index: usize, generation: u64) {
+        if let (Some(scope), Ok(slot)) = (self.scopes().nth(index), u8::try_from(index + 1)) {
+            scope.advance_to(slot, generation);
+        }
+    }
+
     /// Returns the counters of loads for a stored key.
     pub(crate) fn loads_of(&self, stored: &[u8]) -> &LoadCounts {
         self.scope_of(stored).map_or(&self.loads, |scope| &scope.loads)
@@ -224,6 +258,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespace::StoredKey;
 
     #[test]
     fn a_name_and_version_keep_their_slot_and_the_limit_holds() {
@@ -252,5 +287,29 @@ mod tests {
         assert!(scopes.iter().all(|scope| !registry.is_outdated(&scope.stored_key(b"key"))));
         assert_eq!((registry.invalidations(), registry.unknown()), (1, 1));
         assert!(!registry.is_outdated(b"key"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_stored_key_are_unknown() {
+        let registry = Registry::new(1 << 20, false);
+        let scope = registry.open("users", 1, |_, _| true).unwrap();
+        let first = scope.stored_key(b"key");
+        let escaped = StoredKey::plain(&first);
+        for key in [&b"key"[..], b"", &first, &escaped] {
+            assert_eq!(registry.state_of(key), KeyState::Current, "{key:?}");
+        }
+        let cut: Vec<_> = (2..first.len() - 3).map(|length| &first[..length]).collect();
+        let mut other_slot = first.to_vec();
+        other_slot[2] = 2;
+        for key in cut.into_iter().chain([&other_slot[..], &escaped[..3], &[&escaped[..3], b"key"].concat()]) {
+            assert_eq!(registry.state_of(key), KeyState::Unknown, "{key:?}");
+        }
+        registry.advance_to(0, 1 << 50);
+        registry.advance_to(0, 40);
+        assert_eq!(registry.state_of(&first), KeyState::Outdated);
+        assert_eq!(
+            (scope.prefix().generation(), registry.state_of(&scope.stored_key(b""))),
+            (1 << 50, KeyState::Current)
+        );
     }
 }

@@ -90,6 +90,13 @@ impl Scope {
         self.count(WriteCount::Invalidations);
     }
 
+    /// Begins a generation, unless that of the scope is later.
+    pub(super) fn advance_to(&self, slot: u8, generation: u64) {
+        // Release: pairs with the Acquire of `prefix`. Of two prefixes of a slot, that of the later
+        // generation is the larger word.
+        self.prefix.fetch_max(Prefix::new(slot, generation).bits(), Ordering::Release);
+    }
+
     #[inline]
     pub(super) fn is_listened_to(&self) -> bool {
         self.is_listened_to.load(Ordering::Relaxed) // The listener is behind its lock.

@@ -11,6 +11,7 @@ use super::writer::Writer;
 use super::{Shard, State};
 use crate::expiry::{HasExpired, Schedule};
 use crate::hash::KeyHash;
+use crate::namespace::WriteCount;
 use crate::ring::Draft;
 use crate::units::{MAX_VISITS, Stamps};
 
@@ -105,6 +106,7 @@ impl Writer<'_> {
             return None;
         };
         self.state.counts.inserts += 1;
+        self.shard.registry.count(draft.key, WriteCount::Inserts);
         self.state.counts.inserted_bytes += charge as u64;
         self.state.entries.publish(id, *hash, location);
         self.state.entries.table().set_visits(id, entry.visits.min(MAX_VISITS));

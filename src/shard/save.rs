@@ -328,7 +328,8 @@ impl Writer<'_> {
         walk.phase = Phase::Rest(rest);
     }
 
-    /// Shows an entry, unless it was shown before or reads miss it for good.
+    /// Shows an entry, unless it was shown before, or reads miss it for good: it has expired, or
+    /// its namespace was invalidated.
     fn save_entry(&mut self, walk: &mut SaveWalk, id: EntryId, standing: Standing, sink: &mut impl SaveSink) {
         let now = self.now();
         let reached = self.shard.time.reached();
@@ -345,6 +346,9 @@ impl Writer<'_> {
             return;
         }
         let entry = self.ring().entry(live);
+        if self.shard.registry.is_outdated(entry.key) {
+            return;
+        }
         let held = (entry.value.len() >= LARGE_VALUE_BYTES).then(|| self.shard.lookup.ring.value(live).into_value());
         let saved = SavedEntry {
             key: entry.key,

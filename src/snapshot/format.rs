@@ -44,9 +44,7 @@ pub(super) mod kind {
     pub(in crate::snapshot) const ENTRIES: u32 = 2;
     /// Keys that have changed since the snapshot was begun.
     pub(in crate::snapshot) const CHANGES: u32 = 3;
-    /// Kept for the registry of namespaces. It comes before the entries, and is skipped where
-    /// namespaces are unknown.
-    #[allow(dead_code, reason = "names the number, so that nothing else takes it")]
+    /// The registry of namespaces: before the entries, and once more if it has changed since.
     pub(in crate::snapshot) const NAMESPACES: u32 = 4;
     /// A part of what the policy of a shard remembers of keys by their hashes.
     pub(in crate::snapshot) const HISTORY: u32 = 6;

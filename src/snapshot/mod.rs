@@ -7,6 +7,7 @@
 //!   CacheBuilder::restore  restore.rs   reads blocks, checks them, stores their entries
 //!                          source.rs    a window over the file, which finds the next block
 //!                          changed.rs   the keys that have changed while the cache was saved
+//!                          namespaces.rs   the registry of namespaces
 //!                          format.rs    headers, blocks, entries
 //! ```
 //!
@@ -26,6 +27,7 @@ mod changed;
 mod error;
 mod file;
 mod format;
+mod namespaces;
 mod restore;
 mod save;
 mod source;

@@ -13,10 +13,11 @@ use super::changed::ChangedKeys;
 use super::error::SnapshotError;
 use super::format::{BLOCK_BYTES, BlockHeader, Header, HeaderError, MAX_OTHER_BYTES, Reader, VERSION, kind};
 use super::source::Source;
-use super::wall_clock_millis;
+use super::{namespaces, wall_clock_millis};
 use crate::builder::{CacheBuilder, FormerCache};
 use crate::cache::Cache;
 use crate::hash::{HashSeeds, StableHash};
+use crate::namespace::KeyState;
 use crate::shard::RestoredEntry;
 
 /// The most bytes of a block of entries beyond its entries of one large value.
@@ -62,14 +63,14 @@ pub struct Restored {
     /// Entries that have expired since they were saved.
     pub expired: u64,
     /// Entries that were left out because their keys were written or removed while the snapshot was
-    /// saved, or may have been.
+    /// saved, or may have been, or because their namespaces were invalidated.
     pub changed: u64,
     /// Entries of whole blocks that were left out because they do not fit: they are too large for
-    /// this cache, or the policy preferred others.
+    /// this cache, the policy preferred others, or there is no room for their namespace.
     pub left_out: u64,
     /// Places of the file where blocks are damaged or missing.
     pub damaged_blocks: u64,
-    /// `true` if the file has its end. Otherwise the keys that were changed while it was saved may
+    /// `true` if the file has its end, and all records of changes that it says it has. Otherwise the keys that were changed while it was saved may
     /// be unknown: their values are as old as the start of the save.
     pub is_complete: bool,
     /// The time since the save began, unless the file is missing. Zero if the wall clock has gone
@@ -200,6 +201,7 @@ fn restore_at(
         knows_standings: false,
         live_targets: Vec::new(),
         changed,
+        records: 0,
         stored: 0,
         restored,
     };
@@ -232,6 +234,8 @@ struct Restore<'a, R> {
     /// The live target of each shard that is known.
     live_targets: Vec<u32>,
     changed: ChangedKeys,
+    /// The records that were read: of changes, and of namespaces.
+    records: u64,
     stored: u64,
     restored: Restored,
 }
@@ -245,9 +249,16 @@ impl<R: Read> Restore<'_, R> {
                 kind::ENTRIES => self.read_entries(&header),
                 kind::POLICY => self.read_checked(&header, Self::read_policy),
                 kind::HISTORY => self.read_checked(&header, Self::read_history),
-                kind::CHANGES => self.read_checked(&header, |restore, payload| restore.changed.read(payload)),
-                kind::END => self.read_checked(&header, |restore, _| {
-                    restore.restored.is_complete = true;
+                kind::NAMESPACES => self.read_checked(&header, |restore, payload| {
+                    restore.records += 1;
+                    namespaces::restore(restore.cache, payload)
+                }),
+                kind::CHANGES => self.read_checked(&header, |restore, payload| {
+                    restore.records += 1;
+                    restore.changed.read(payload)
+                }),
+                kind::END => self.read_checked(&header, |restore, payload| {
+                    restore.restored.is_complete = Reader(payload).number()? == restore.records;
                     Some(())
                 }),
                 _ => self.skip(header.length),
@@ -358,10 +369,12 @@ impl<R: Read> Restore<'_, R> {
             }
             for (target, entry) in batch.drain(..) {
                 let fits = cache.is_storable(entry.key) && entry.bytes() <= cache.max_entry_bytes();
-                counts.add(match fits {
-                    true => target.shard.write(|writer| writer.restore(target.hash, &entry, passed, knows_standings)),
-                    false => RestoredEntry::NoSpace,
-                });
+                match cache.key_state(entry.key) {
+                    KeyState::Outdated => counts.outdated += 1,
+                    KeyState::Current if fits => counts
+                        .add(target.shard.write(|writer| writer.restore(target.hash, &entry, passed, knows_standings))),
+                    KeyState::Current | KeyState::Unknown => counts.add(RestoredEntry::NoSpace),
+                }
             }
         }
         is_whole &= reader.0.is_empty();
@@ -369,6 +382,7 @@ impl<R: Read> Restore<'_, R> {
         self.stored += counts.stored;
         self.restored.expired += counts.expired;
         self.restored.left_out += counts.without_space;
+        self.restored.changed += counts.outdated;
         if !is_whole {
             self.source.note_damage();
         }
@@ -381,11 +395,12 @@ impl<R: Read> Restore<'_, R> {
         }
         let before = self.cache.len() as u64;
         self.restored.left_out += self.stored.saturating_sub(before);
-        if !self.changed.are_none() {
-            self.cache.remove_keys(|key| self.changed.have(key));
+        let is_outdated = |key: &[u8]| self.cache.key_state(key) == KeyState::Outdated;
+        if !self.changed.are_none() || !self.cache.namespaces().is_empty() {
+            self.cache.remove_keys(|key| self.changed.have(key) || is_outdated(key));
         }
         self.restored.entries = self.cache.len() as u64;
-        self.restored.changed = before - self.restored.entries.min(before);
+        self.restored.changed += before - self.restored.entries.min(before);
         self.restored.bytes = self.cache.memory().live as u64;
         self.restored.damaged_blocks = self.source.damaged;
         self.restored
@@ -398,6 +413,8 @@ struct Counts {
     stored: u64,
     expired: u64,
     without_space: u64,
+    /// Of an earlier or later generation of their namespace.
+    outdated: u64,
 }
 
 impl Counts {

@@ -16,7 +16,7 @@ use super::changed::ChangesWriter;
 use super::error::SnapshotError;
 use super::file::TemporaryFile;
 use super::format::{BLOCK_BYTES, BlockHeader, Header, encode_entry, kind, put_number};
-use super::wall_clock_millis;
+use super::{namespaces, wall_clock_millis};
 use crate::cache::Cache;
 use crate::hash::{HashSeeds, StableHash};
 use crate::ring::Value;
@@ -272,6 +272,10 @@ struct Save<'a> {
     walks: Vec<SaveWalk>,
     /// The payload of the block that says what the policies know.
     policy: Vec<u8>,
+    /// The registry of namespaces, as it was written last.
+    namespaces: Vec<u8>,
+    /// The number of records that were written: of changes, and of namespaces.
+    records: u64,
     saved: Saved,
 }
 
@@ -304,6 +308,8 @@ impl<'a> Save<'a> {
             changes: Arc::new(Changes::new(entries, nonce)),
             walks: Vec::with_capacity(cache.shards()),
             policy: Vec::new(),
+            namespaces: Vec::new(),
+            records: 0,
             saved: Saved::default(),
         };
         let name = cache.shard(0).snapshot_name();
@@ -332,6 +338,7 @@ impl<'a> Save<'a> {
         self.saved.bytes += Header::BYTES as u64;
         let policy = core::mem::take(&mut self.policy);
         self.write_block(writer, kind::POLICY, 0, self.time_millis(), &policy, &[])?;
+        self.write_namespaces(writer)?;
         self.write_history(writer)?;
         self.write_entries(writer)?;
         writer.flush()?;
@@ -339,6 +346,19 @@ impl<'a> Save<'a> {
         self.write_changes_and_end(writer)?;
         self.saved.elapsed = self.began.elapsed();
         Ok(self.saved.clone())
+    }
+
+    /// Writes the registry of namespaces if it has changed since it was written. Returns `true` if
+    /// so.
+    fn write_namespaces<W: Write>(&mut self, writer: &mut W) -> io::Result<bool> {
+        let payload = namespaces::encode(self.cache);
+        let has_changed = payload != self.namespaces;
+        if has_changed {
+            self.write_block(writer, kind::NAMESPACES, 0, self.time_millis(), &payload, &[])?;
+            self.records += 1;
+            self.namespaces = payload;
+        }
+        Ok(has_changed)
     }
 
     /// Writes what the policies remember of keys by their hashes.
@@ -408,13 +428,17 @@ impl<'a> Save<'a> {
             }
             // In one piece, so that as little as possible can come between.
             let mut last_blocks = Vec::new();
-            let has_changes = changes_writer.write(&changes, |payload| {
+            let mut has_changes = changes_writer.write(&changes, |payload| {
+                self.records += 1;
                 self.write_block(&mut last_blocks, kind::CHANGES, 0, self.time_millis(), payload, &[])
             })?;
+            has_changes |= self.write_namespaces(&mut last_blocks)?;
             if look > 0 && !has_changes {
                 break;
             }
-            self.write_block(&mut last_blocks, kind::END, 0, self.time_millis(), &[], &[])?;
+            let mut records = Vec::new();
+            put_number(&mut records, self.records);
+            self.write_block(&mut last_blocks, kind::END, 0, self.time_millis(), &records, &[])?;
             writer.write_all(&last_blocks)?;
         }
         Ok(())

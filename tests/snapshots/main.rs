@@ -10,6 +10,7 @@ mod files;
 mod freshness;
 mod kills;
 mod model;
+mod namespaces;
 mod order;
 mod targets;
 

@@ -258,7 +258,25 @@ impl NamespaceBuilder {
     }
 }
 
+impl Cache {
+    /// Opens a namespace of a snapshot, and lets it begin a generation unless its own is later.
+    /// Returns `false` if it is not the one that was opened after `index` others.
+    pub(crate) fn restore_namespace(&self, index: usize, name: &str, version: u32, generation: u64) -> bool {
+        let Ok(space) = self.namespace(name).version(version).build() else { return false };
+        let is_in_place = self.registry().scopes().nth(index).is_some_and(|scope| Arc::ptr_eq(scope, &space.scope));
+        if is_in_place {
+            self.registry().advance_to(index, generation);
+        }
+        is_in_place
+    }
+}
+
 impl Namespace {
+    /// Returns how often the namespace was invalidated.
+    pub(crate) fn generation(&self) -> u64 {
+        self.scope.prefix().generation()
+    }
+
     /// Returns the handle of the cache whose keys are those of the namespace.
     pub(crate) fn handle(&self) -> &Cache {
         &self.cache
