@@ -7,12 +7,12 @@ use core::marker::PhantomData;
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::source::{for_tasks, for_threads};
+use super::source::{TaskLoader, for_batches, for_tasks, for_threads};
 use super::{Codec, NoLoads, OwnedKey, Tasks, Threads, Typed, Values};
 use crate::cache::NamespaceBuilder;
 use crate::error::BuildError;
 use crate::expiry::Lifetime;
-use crate::loader::LoaderBuilder;
+use crate::loader::{Batch, LoaderBuilder};
 
 /// Changes the options of a loader.
 type Options = Box<dyn FnOnce(LoaderBuilder) -> LoaderBuilder>;
@@ -306,7 +306,54 @@ impl<C> TypedBuilder<C> {
     {
         let Opened { values, own, loader } = self.open()?;
         let loader = loader().build_async(for_tasks(&values, own, load))?;
-        Ok(Typed { values, loads: Tasks(loader), types: PhantomData })
+        Ok(Typed { values, loads: Tasks(TaskLoader::Each(loader)), types: PhantomData })
+    }
+
+    /// Opens the namespace, with a function for tasks that loads the missing keys of several calls
+    /// at once. See [`LoaderBuilder::build_batched_async`].
+    ///
+    /// `load` gets the keys. Its future returns their values in the same order, with `None` where
+    /// there is none. If a value does not encode, that is the error of all keys of its batch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`LoaderBuilder::build_batched_async`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use bytecache::typed::Utf8;
+    /// use bytecache::{Batch, Cache, Typed};
+    /// use std::io::Error;
+    ///
+    /// /// Reads names from a database, by one query.
+    /// async fn names_of(ids: Vec<u64>) -> Result<Vec<Option<String>>, Error> {
+    ///     Ok(ids.iter().map(|&id| (id == 1).then(|| "Ada".to_string())).collect())
+    /// }
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, Utf8> = cache
+    ///     .namespace("names")
+    ///     .typed(Utf8)
+    ///     .spawner(|batch| drop(tokio::spawn(batch)))
+    ///     .build_batched_async(Batch::up_to(256).in_flight(2), names_of)?;
+    /// let (first, second) = tokio::join!(names.get(&1), names.get(&2)); // One query.
+    /// assert_eq!((first?.as_deref(), second?), (Some("Ada"), None));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_batched_async<K, V, E, F, T>(self, batch: Batch, load: F) -> Result<Typed<K, V, C>, BuildError>
+    where
+        K: OwnedKey,
+        V: 'static,
+        C: Codec<V>,
+        F: Fn(Vec<K>) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Vec<Option<V>>, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Opened { values, own, loader } = self.open()?;
+        let loader = loader().build_batched_async(batch, for_batches(&values, own, load))?;
+        Ok(Typed { values, loads: Tasks(TaskLoader::Batched(loader)), types: PhantomData })
     }
 
     /// Checks the options and opens the namespace.

@@ -26,7 +26,9 @@ mod codec;
 #[cfg(any(feature = "postcard", feature = "zerocopy", feature = "rkyv"))]
 mod foreign;
 mod key;
+mod many;
 mod read;
+mod runtime;
 mod source;
 mod write;
 
@@ -57,7 +59,7 @@ use crate::stats::Stats;
 ///
 /// | `L` | built by | reads |
 /// |---|---|---|
-/// | [`Tasks`], the default | [`build_async`](TypedBuilder::build_async) | are futures, which load what is missing |
+/// | [`Tasks`], the default | [`build_async`](TypedBuilder::build_async), [`build_batched_async`](TypedBuilder::build_batched_async) | are futures, which load what is missing |
 /// | [`Threads`] | [`build_loader`](TypedBuilder::build_loader) | load what is missing |
 /// | [`NoLoads`] | [`build`](TypedBuilder::build) | find what was inserted |
 ///

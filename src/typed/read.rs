@@ -17,7 +17,7 @@ use crate::loader::{Failure, LoadError};
 const ATTEMPTS: usize = 2;
 
 /// The result of a read that may load.
-type Answer<R> = Result<Option<R>, LoadError<SharedError>>;
+pub(super) type Answer<R> = Result<Option<R>, LoadError<SharedError>>;
 
 impl<C> Values<C> {
     /// Reads the entry under a stored key. A value for which `decode` returns `None` is removed, if
@@ -333,7 +333,7 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
     {
         let key = own_bytes(key);
         for _ in 0..ATTEMPTS {
-            match self.loads.0.get_async(key.as_bytes()).await {
+            match self.loads.0.get(key.as_bytes()).await {
                 Ok(value) => match decode(&value) {
                     Some(value) => return Ok(Some(value)),
                     None => self.values.space.remove_undecodable(key.as_bytes(), |bytes| !is_whole(bytes)),
@@ -424,6 +424,6 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
 }
 
 /// Returns `true` if these are the bytes of a value.
-fn is_whole<V, C: Codec<V>>(codec: &C, bytes: &[u8]) -> bool {
+pub(super) fn is_whole<V, C: Codec<V>>(codec: &C, bytes: &[u8]) -> bool {
     codec.decode(bytes).is_some()
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::{Codec, OwnedKey, Values};
 use crate::expiry::Lifetime;
-use crate::loader::{AsyncLoader, BoxAsyncLoad, Loaded, Loader};
+use crate::loader::{AsyncLoader, Batched, BoxAsyncLoad, LoadError, Loaded, Loader};
+use crate::ring::Value;
 
 /// The error of loads of a [`Typed`](crate::Typed), in a [`LoadError`](crate::LoadError): that of
 /// the function that loads.
@@ -19,9 +20,49 @@ pub type SharedError = Arc<dyn Error + Send + Sync>;
 /// The function of a loader for threads.
 pub(super) type BoxLoad = Box<dyn Fn(&[u8]) -> Result<Loaded<Vec<u8>>, SharedError> + Send + Sync>;
 
+/// The function of a loader of many keys.
+pub(super) type BoxBatch =
+    Box<dyn Fn(Vec<Arc<[u8]>>) -> Boxed<Result<Vec<Option<Loaded<Vec<u8>>>>, SharedError>> + Send + Sync>;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A loader for tasks.
+#[derive(Clone)]
+pub(super) enum TaskLoader {
+    /// Its function loads one key.
+    Each(AsyncLoader<BoxAsyncLoad<SharedError>>),
+    /// Its function loads the keys of several calls.
+    Batched(AsyncLoader<Batched<BoxBatch>>),
+}
+
+impl TaskLoader {
+    /// Returns `true` if a hit may load its value again by chance.
+    #[inline]
+    pub(super) fn refreshes_early(&self) -> bool {
+        match self {
+            Self::Each(loader) => loader.refreshes_early(),
+            Self::Batched(loader) => loader.refreshes_early(),
+        }
+    }
+
+    pub(super) async fn get(&self, key: &[u8]) -> Result<Value, LoadError<SharedError>> {
+        match self {
+            Self::Each(loader) => loader.get_async(key).await,
+            Self::Batched(loader) => loader.get_async(key).await,
+        }
+    }
+
+    pub(super) async fn get_many(&self, keys: &[Vec<u8>]) -> Vec<Result<Value, LoadError<SharedError>>> {
+        match self {
+            Self::Each(loader) => loader.get_many_async(keys).await,
+            Self::Batched(loader) => loader.get_many_async(keys).await,
+        }
+    }
+}
+
 /// The kind of [`Typed`](crate::Typed) whose values are loaded by tasks.
 #[derive(Clone)]
-pub struct Tasks(pub(super) AsyncLoader<BoxAsyncLoad<SharedError>>);
+pub struct Tasks(pub(super) TaskLoader);
 
 /// The kind of [`Typed`](crate::Typed) whose values are loaded by threads.
 #[derive(Clone)]
@@ -116,6 +157,33 @@ where
         Box::pin(async move {
             let loading = loading.ok_or_else(|| shared(Conversion::Key))?;
             to_loaded(&values, &key, loading.await.map_err(shared)?, own)
-        }) as Pin<Box<dyn Future<Output = _> + Send>>
+        }) as Boxed<_>
+    })
+}
+
+/// Like [`for_tasks`], but for a function that loads many keys.
+pub(super) fn for_batches<K, V, C, F, T, E>(values: &Arc<Values<C>>, own: Lifetime, load: F) -> BoxBatch
+where
+    K: OwnedKey,
+    V: 'static,
+    C: Codec<V>,
+    F: Fn(Vec<K>) -> T + Send + Sync + 'static,
+    T: Future<Output = Result<Vec<Option<V>>, E>> + Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let values = Arc::clone(values);
+    Box::new(move |keys: Vec<Arc<[u8]>>| {
+        let typed: Option<Vec<K>> = keys.iter().map(|key| K::read(key)).collect();
+        let loading = typed.map(&load);
+        let values = Arc::clone(&values);
+        Box::pin(async move {
+            let loading = loading.ok_or_else(|| shared(Conversion::Key))?;
+            let found = loading.await.map_err(shared)?;
+            if found.len() != keys.len() {
+                return Ok(found.iter().map(|_| None).collect()); // The loader refuses the number.
+            }
+            let convert = |(key, found): (&Arc<[u8]>, _)| to_loaded(&values, key, found, own).map(Some);
+            keys.iter().zip(found).map(convert).collect()
+        }) as Boxed<_>
     })
 }

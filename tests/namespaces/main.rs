@@ -3,6 +3,7 @@
 
 mod invalidation;
 mod keys;
+mod loads;
 mod model;
 mod registry;
 mod seen;

@@ -1,6 +1,7 @@
 //! Typed namespaces: codecs, values that do not decode or encode, loads, and atomic changes.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod batches;
 mod changes;
 mod codecs;
 mod loads;
