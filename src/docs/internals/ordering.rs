@@ -260,6 +260,13 @@
 //! lock takes it out. No other memory depends on the hash. A hash may be lost. Each push is seen at
 //! most once, since one store fills a place and one empties it.
 //!
+//! # The record of changes: `shard/save.rs`
+//!
+//! While a cache is saved, writers of all shards set bits in one record, each under the lock of its
+//! shard. Relaxed is enough: the thread that saves takes each lock once before it reads the bits.
+//! So it sees the bits of all writes that came before. A write that comes later is one after the
+//! save.
+//!
 //! # Loads: `shard/load.rs`, `flight.rs`
 //!
 //! * The shard's lock alone orders leases. A caller changes the database, and then writes the key.
