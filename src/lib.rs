@@ -241,13 +241,13 @@
 //! | feature | adds |
 //! |---|---|
 //! | `bytes` | `Bytes::from(value)`: makes a `bytes::Bytes` of a [`Value`] without a copy. It holds memory of the cache, as the value did. |
+//! | `metrics` | `MetricsPublisher`: sets the statistics of a cache as metrics of the facade `metrics` 0.24, when you call it. |
 //! | `postcard` | [`typed`]: the codec `Postcard`, for types of serde. |
+//! | `prometheus` | `PrometheusCollector`: reads the statistics of caches when a registry of `prometheus-client` 0.26 is scraped. |
 //! | `rkyv` | [`typed`]: the codec `Rkyv`, whose values are read in place. |
+//! | `tracing` | Spans around loads, and one warning for each cache about a loaded value that is too large to be stored. |
 //! | `uuid` | [`typed`]: `Uuid` as a key. |
 //! | `zerocopy` | [`typed`]: the codec `Zerocopy`, whose values are read in place. |
-//! | `metrics` | `MetricsPublisher`: sets the statistics of a cache as metrics of the facade `metrics` 0.24, when you call it. |
-//! | `prometheus` | `PrometheusCollector`: reads the statistics of caches when a registry of `prometheus-client` 0.26 is scraped. |
-//! | `tracing` | Spans around loads, and one warning for each cache about a loaded value that is too large to be stored. |
 //!
 //! All features are off by default.
 

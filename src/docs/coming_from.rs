@@ -7,7 +7,7 @@
 //!
 //! Those caches store objects: `Cache<K, V>` keeps your types and clones a value for each read.
 //! bytecache stores bytes. Keys and values are anything that is `AsRef<[u8]>`, so you serialize on
-//! insert and deserialize on read.
+//! insert and deserialize on read, or let a [`Typed`](crate::Typed) do it.
 //!
 //! In return, `max_bytes` is a hard limit on all memory of the cache. There is no weigher. Reads
 //! take no lock, and an entry has no allocation of its own.
@@ -31,7 +31,9 @@
 //! | `get` (a clone) | [`get`](crate::Cache::get) (a handle), [`get_into`](crate::Cache::get_into) (a copy), [`view`](crate::Cache::view) (a closure) |
 //! | `contains_key` | [`contains_key`](crate::Cache::contains_key) |
 //! | `insert` | [`insert`](crate::Cache::insert), which can fail |
-//! | `get_with`, `try_get_with` | [`get_or_load`](crate::Cache::get_or_load), [`get_or_load_async`](crate::Cache::get_or_load_async) |
+//! | `Cache<K, V>` with types | [`Typed<K, V, Codec>`](crate::Typed), which encodes and decodes |
+//! | `get_with` | [`get_or_insert_with`](crate::Cache::get_or_insert_with), [`get_or_insert_with_async`](crate::Cache::get_or_insert_with_async) |
+//! | `try_get_with` | [`get_or_load`](crate::Cache::get_or_load), [`get_or_load_async`](crate::Cache::get_or_load_async) |
 //! | `optionally_get_with` | `get_or_load` with [`Loaded::Absent`](crate::Loaded::Absent), which can also be remembered |
 //! | `entry(k).or_insert` | [`insert_if_absent`](crate::Cache::insert_if_absent) |
 //! | `entry(k).and_compute_with` | [`update`](crate::Cache::update), whose closure runs without a lock |
@@ -46,7 +48,7 @@
 //!
 //! Differences in behaviour:
 //!
-//! * **Loads are called loads.** `get_with` of moka loads a missing value: that is `get_or_load`
+//! * **Loads are called loads.** `try_get_with` of moka loads a missing value: that is `get_or_load`
 //!   here. `view` calls a closure with the bytes of a present value, and never loads.
 //! * **Effects are immediate.** moka records reads and writes in channels, and applies them in
 //!   maintenance tasks. So its counts lag, and it may exceed its capacity for a while. Here each
@@ -80,7 +82,8 @@
 //! | `remove` (returns key and value) | [`take`](crate::Cache::take), or [`remove`](crate::Cache::remove) for a `bool` |
 //! | `remove_if` | [`remove_if`](crate::Cache::remove_if), which returns a `bool` |
 //! | `entry` | [`update`](crate::Cache::update) |
-//! | `get_or_insert_with`, `get_or_insert_async` | [`get_or_load`](crate::Cache::get_or_load), [`get_or_load_async`](crate::Cache::get_or_load_async) |
+//! | `get_or_insert_with` | [`get_or_load`](crate::Cache::get_or_load), or [`get_or_insert_with`](crate::Cache::get_or_insert_with) if it cannot fail |
+//! | `get_or_insert_async` | [`get_or_load_async`](crate::Cache::get_or_load_async) |
 //! | `get_value_or_guard` | `get_or_load`; a [`wait_limit`](crate::LoaderBuilder::wait_limit) in place of the timeout |
 //! | `retain`, `clear`, `iter` | [`retain`](crate::Cache::retain), [`clear`](crate::Cache::clear), [`for_each`](crate::Cache::for_each) |
 //! | `drain`, `set_capacity`, `reserve` | none |

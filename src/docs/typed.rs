@@ -95,11 +95,18 @@
 //!
 //! # Loads
 //!
-//! [`build_async`](crate::typed::TypedBuilder::build_async) takes a function for tasks, and
-//! [`build_loader`](crate::typed::TypedBuilder::build_loader) one for threads. All rules of
-//! [loading](super::loading) hold: one load for each key at a time, and no result that is older
-//! than an invalidation. [`loads`](crate::typed::TypedBuilder::loads) sets the options of a
-//! [`LoaderBuilder`](crate::LoaderBuilder) for which `TypedBuilder` has no method.
+//! | the function | built by |
+//! |---|---|
+//! | loads one key, in a task | [`build_async`](crate::typed::TypedBuilder::build_async) |
+//! | loads the keys of several calls at once, in a task | [`build_batched_async`](crate::typed::TypedBuilder::build_batched_async) |
+//! | loads one key, on a thread | [`build_loader`](crate::typed::TypedBuilder::build_loader) |
+//!
+//! All rules of [loading](super::loading) hold: one load for each key at a time, and no result that
+//! is older than an invalidation. With a [`spawner`](crate::typed::TypedBuilder::spawner), loads
+//! outlive their callers, and [`load_timeout`](crate::typed::TypedBuilder::load_timeout) limits how
+//! long these wait. [`loads`](crate::typed::TypedBuilder::loads) sets the options of a
+//! [`LoaderBuilder`](crate::LoaderBuilder) for which `TypedBuilder` has no method. `get_many` reads
+//! many keys, with a result for each.
 //!
 //! The function may return any error that becomes a `Box<dyn Error + Send + Sync>`. Callers get a
 //! [`LoadError`](crate::LoadError) of [`SharedError`](crate::typed::SharedError), whose source is
@@ -121,7 +128,7 @@
 //! # What namespaces share
 //!
 //! Namespaces share the memory, the policy and the clock of their cache. `Cache::len`, `memory`,
-//! `stats` and `clear` cover them. `for_each`, `retain` and the removal listener of the cache see
+//! `stats` and `clear` cover them. [Snapshots](super::snapshots) have them, too. `for_each`, `retain` and the removal listener of the cache see
 //! plain entries only. A kind of values that needs a share of memory for itself is a cache of its
 //! own.
 //!
