@@ -95,7 +95,7 @@ fn entries_of_namespaces_that_have_no_room_are_left_out() {
 fn a_snapshot_whose_last_record_of_namespaces_is_damaged_is_not_complete() {
     let cache = Cache::new(4 << 20).unwrap();
     let users = cache.namespace("users").build().unwrap();
-    (0..1_000_u32).for_each(|key| _ = users.insert(key.to_le_bytes(), [1; 500]).unwrap());
+    (0..1_000_u32).for_each(|key| users.insert(key.to_le_bytes(), [1; 500]).unwrap());
     let mut snapshot = Vec::new();
     cache.save_to_with(&mut snapshot, SaveOptions::new().progress(|_| users.invalidate_all())).unwrap();
     let name = snapshot.windows(5).rposition(|bytes| bytes == b"users").unwrap();
