@@ -91,6 +91,40 @@ impl Namespace {
         self.handle().get_or_load_async(key, load).await
     }
 
+    /// Returns the value under `key`. If there is none, calls `load`, which cannot fail, and stores
+    /// and returns its value. See [`Cache::get_or_insert_with`](crate::Cache::get_or_insert_with).
+    ///
+    /// ```
+    /// let cache = bytecache::Cache::new(1 << 20)?;
+    /// let users = cache.namespace("users").build()?;
+    /// assert_eq!(users.get_or_insert_with("1", || "Ada"), "Ada");
+    /// assert!(users.contains_key("1") && !cache.contains_key("1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_or_insert_with<V: AsRef<[u8]>>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> V) -> Value {
+        self.handle().get_or_insert_with(key, load)
+    }
+
+    /// Like [`get_or_insert_with`](Self::get_or_insert_with), but for tasks. See
+    /// [`Cache::get_or_insert_with_async`](crate::Cache::get_or_insert_with_async).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = bytecache::Cache::new(1 << 20)?;
+    /// let users = cache.namespace("users").build()?;
+    /// assert_eq!(users.get_or_insert_with_async("1", async || "Ada").await, "Ada");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_or_insert_with_async<V, F>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> F) -> Value
+    where
+        V: AsRef<[u8]>,
+        F: Future<Output = V>,
+    {
+        self.handle().get_or_insert_with_async(key, load).await
+    }
+
     /// Returns the values under many keys, after one call of `load` for all that are missing. See
     /// [`Cache::get_or_load_many`](crate::Cache::get_or_load_many).
     ///
@@ -122,5 +156,43 @@ impl Namespace {
         E: LoaderError<Kind>,
     {
         self.handle().get_or_load_many(keys, load)
+    }
+
+    /// Like [`get_or_load_many`](Self::get_or_load_many), but for tasks. See
+    /// [`Cache::get_or_load_many_async`](crate::Cache::get_or_load_many_async).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::get_or_load_many`](crate::Cache::get_or_load_many).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::Error;
+    ///
+    /// let cache = bytecache::Cache::new(1 << 20)?;
+    /// let users = cache.namespace("users").build()?;
+    /// users.insert("1", "Ada")?;
+    /// let load = async |missing: Vec<&&str>| {
+    ///     assert_eq!(missing, [&"2"]);
+    ///     Ok::<_, Error>(vec![Some("Grace")])
+    /// };
+    /// let found = users.get_or_load_many_async(&["1", "2"], load).await?;
+    /// assert!(found.iter().all(Option::is_some));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_or_load_many_async<'a, K, V, E, Kind, F>(
+        &self,
+        keys: &'a [K],
+        load: impl FnMut(Vec<&'a K>) -> F,
+    ) -> Result<Vec<Option<Value>>, LoadError<E>>
+    where
+        K: AsRef<[u8]>,
+        V: IntoLoaded,
+        E: LoaderError<Kind>,
+        F: Future<Output = Result<Vec<Option<V>>, E>>,
+    {
+        self.handle().get_or_load_many_async(keys, load).await
     }
 }
