@@ -35,6 +35,7 @@
 //! | cache-aside | a use of a cache: read; on a miss, fetch from the store and insert |
 //! | namespace | a named set of keys within a cache, which do not meet other keys |
 //! | plain key | a key that is in no namespace |
+//! | snapshot | a file with the entries of a cache, from which another process begins |
 //! | bare policy | a policy that runs in the simulator, without a cache |
 //! | miss ratio | the share of requests that were misses |
 //!

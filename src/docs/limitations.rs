@@ -128,7 +128,7 @@
 //! # Namespaces
 //!
 //! * A cache has one namespace for each 8 KiB of `max_bytes`, and at most 255. Each version of a
-//!   name counts. None is ever closed.
+//!   name counts. None is ever closed, also by a [restart](super::snapshots) from a snapshot.
 //! * A key of a namespace has at most 65,525 bytes. It takes 4 to 10 bytes of prefix, and counts 10
 //!   towards [`max_entry_bytes`](crate::Cache::max_entry_bytes).
 //! * A plain key that begins with the bytes `fd c1` takes three bytes more, and its reads are a

@@ -67,7 +67,8 @@
 //! * **Namespaces** are restored with their names, versions and entries, before anyone opens them. A
 //!   namespace that is invalidated while `save` runs does not come back. If the next cache has room
 //!   for fewer namespaces, the entries of those opened last are left out. Versions that are no longer
-//!   opened keep their place: after 255 of them, delete the snapshot.
+//!   opened keep their place. A cache has 255 places, so begin with an empty cache once they are
+//!   used up.
 //! * **The order of the policy** is restored: queues, counts, priorities, visits, and what the
 //!   policy has measured of the traffic. Ghosts and the counts of keys that are not in the cache
 //!   are restored if the number of shards and the hasher are the same. With another policy, entries

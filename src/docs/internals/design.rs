@@ -225,6 +225,10 @@
 //!   since it moved meanwhile, follows in the order of the index.
 //! * **Changes are bits of hashes**, and not keys: their memory is bounded, whatever is written.
 //!   They are at the end of the file, as they are known only then.
+//! * **Keys are saved as they are stored,** with the prefix of their namespace. The registry of
+//!   namespaces comes before them, and opens each namespace in the slot that it had. So no key is
+//!   rewritten, and hashes stay. A second registry at the end outdates what was invalidated
+//!   meanwhile. The price is that a slot is taken for as long as the snapshots go on.
 //! * **Entries that leave together lie together.** GDSF shows entries by priority. In the order of
 //!   ids, the ring of the restored cache would mix entries that stay with those that leave. On one
 //!   recorded trace, that costs 3.8 points of the hits.

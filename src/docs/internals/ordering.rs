@@ -283,7 +283,7 @@
 //!
 //! | atomic | stores | loads | conclusion |
 //! |---|---|---|---|
-//! | a scope's prefix | `next_generation`, Release | `prefix`, Acquire | A caller that finds the next prefix sees what came before the invalidation. A caller that has learned of the invalidation in another way finds it, as a word never goes back. No entry is found through the prefix alone: the lanes order the bytes. |
+//! | a scope's prefix | `next_generation` and, before a restored cache is shared, `advance_to`: Release | `prefix`, Acquire | A caller that finds the next prefix sees what came before the invalidation. A caller that has learned of the invalidation in another way finds it, as a word never goes back. No entry is found through the prefix alone: the lanes order the bytes. |
 //! | the number of scopes | `open`, Release | `is_empty`, Acquire | A writer that sees a scope's entry got its key from a caller, who had opened the scope before. So the writer sees that there is one. |
 //! | invalidations, listeners | Relaxed | Relaxed | Hints. If a write misses a listener that is being set, entries that leave in it are not shown. If `maintain` misses an invalidation, the next call sweeps. |
 //! | the counters of a scope | Relaxed | Relaxed | They order nothing. |
