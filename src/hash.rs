@@ -116,7 +116,7 @@ pub(crate) enum KeyHasher {
 
 impl KeyHasher {
     /// Creates the default hasher, with random seeds.
-    #[cfg(test)]
+    #[cfg(all(test, not(bytecache_loom)))]
     pub(crate) fn random() -> Self {
         Self::seeded(HashSeeds::random())
     }
