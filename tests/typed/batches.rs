@@ -1,6 +1,7 @@
 //! Typed reads of many keys, and loads in batches.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -105,4 +106,48 @@ async fn many_keys_are_read_again_where_their_bytes_do_not_decode() {
         assert_eq!(tasks.stats().undecodable, 2 * round);
     }
     assert_eq!(batches.lock().unwrap().concat(), [2, 4]);
+}
+
+#[tokio::test]
+async fn a_key_that_waits_in_two_generations_is_in_each_batch_once() {
+    let cache = cache();
+    let (is_open, batches) = (Arc::new(AtomicBool::new(false)), Batches::default());
+    let load = {
+        let (is_open, batches) = (Arc::clone(&is_open), Arc::clone(&batches));
+        move |keys: Vec<u32>| {
+            batches.lock().unwrap().push(keys.clone());
+            let is_open = Arc::clone(&is_open);
+            async move {
+                while !is_open.load(Ordering::Relaxed) {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, io::Error>(keys.into_iter().map(Some).collect())
+            }
+        }
+    };
+    let builder = cache.namespace("numbers").typed(Small(1)).spawner(|batch| drop(tokio::spawn(batch)));
+    let numbers: Typed<u32, u32, _> = builder.build_batched_async(Batch::up_to(16), load).unwrap();
+    let get = |key: u32| {
+        let numbers = numbers.clone();
+        tokio::spawn(async move { numbers.get(&key).await.unwrap() })
+    };
+    let first = get(9);
+    while batches.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let before = get(1);
+    while numbers.stats().misses < 2 {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::yield_now().await;
+    numbers.invalidate_all();
+    let after = get(1);
+    while numbers.stats().misses < 3 {
+        tokio::task::yield_now().await;
+    }
+    is_open.store(true, Ordering::Relaxed);
+    assert_eq!((first.await.unwrap(), before.await.unwrap(), after.await.unwrap()), (Some(9), Some(1), Some(1)));
+    let batches = batches.lock().unwrap().clone();
+    assert!(batches[1..].iter().all(|keys| *keys == [1]), "{batches:?}");
+    assert_eq!(numbers.peek(&1), Some(1), "the load of the present generation is stored");
 }
