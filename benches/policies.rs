@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use bytecache::Policy;
 use bytecache::policy::{
-    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Request, Residents, Simulator, Unit,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -184,8 +184,12 @@ impl EvictionPolicy for Ring {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         self.ids.pop_front()
     }
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.ids.iter_mut().for_each(|id| *id = moved.get(*id).expect("a resident has a number"));
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.ids.reserve_exact(ids.saturating_sub(self.ids.len()));
+        true
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.ids.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
     }
     fn bytes(&self) -> usize {
         self.ids.capacity() * size_of::<EntryId>()

@@ -4,7 +4,7 @@
 //! cargo run --release --example custom_policy
 //! ```
 
-use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext, Residents};
 use bytecache::{Cache, CacheBuilder, Policy};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -14,29 +14,29 @@ use rand_distr::Zipf;
 struct Random {
     residents: Vec<EntryId>,
     /// The position of each id in `residents`.
-    places: Vec<usize>,
+    places: IdArray<u32>,
     random: SmallRng,
 }
 
 impl Random {
     fn new(context: &PolicyContext) -> Self {
-        let residents = Vec::with_capacity(context.ids());
-        Self { residents, places: vec![0; context.ids()], random: SmallRng::seed_from_u64(1) }
+        let residents = Vec::with_capacity(context.max_entries());
+        Self { residents, places: IdArray::new(context), random: SmallRng::seed_from_u64(1) }
     }
 
     /// Removes an id from both lists.
     fn forget(&mut self, id: EntryId) {
-        let place = self.places[id.index()];
-        self.residents.swap_remove(place);
-        if let Some(moved) = self.residents.get(place) {
-            self.places[moved.index()] = place;
+        let place = self.places[id];
+        self.residents.swap_remove(place as usize);
+        if let Some(&moved) = self.residents.get(place as usize) {
+            self.places[moved] = place;
         }
     }
 }
 
 impl EvictionPolicy for Random {
     fn insert(&mut self, newcomer: &Newcomer) {
-        self.places[newcomer.id.index()] = self.residents.len();
+        self.places[newcomer.id] = u32::try_from(self.residents.len()).expect("fewer residents than ids");
         self.residents.push(newcomer.id);
     }
 
@@ -53,19 +53,20 @@ impl EvictionPolicy for Random {
         Some(victim)
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        // All memory is allocated here, so that `bytes` changes only when the index grows.
-        let mut residents = Vec::with_capacity(moved.ids());
-        let mut places = vec![0; moved.ids()];
-        for id in self.residents.iter().filter_map(|&old| moved.get(old)) {
-            places[id.index()] = residents.len();
-            residents.push(id);
-        }
-        (self.residents, self.places) = (residents, places);
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        // All memory is allocated here, so that `bytes` changes only with the bounds.
+        self.places.resize(ids);
+        self.residents.reserve_exact(max_entries.saturating_sub(self.residents.len()));
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.residents[self.places[from] as usize] = to;
+        self.places.rename(from, to);
     }
 
     fn bytes(&self) -> usize {
-        self.residents.capacity() * size_of::<EntryId>() + self.places.capacity() * size_of::<usize>()
+        self.residents.capacity() * size_of::<EntryId>() + self.places.bytes()
     }
 }
 

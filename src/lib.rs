@@ -254,6 +254,10 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// Tests share code with integration tests, which know the crate by its name.
+#[cfg(test)]
+extern crate self as bytecache;
+
 mod builder;
 mod cache;
 mod clock;
@@ -263,6 +267,7 @@ mod expiry;
 #[cfg(any(feature = "prometheus", feature = "metrics"))]
 mod export;
 mod flight;
+mod growable;
 mod hash;
 mod index;
 mod loader;

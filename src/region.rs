@@ -29,8 +29,8 @@ const HUGE_PAGE: usize = 2 << 20;
 pub(crate) enum Filling {
     /// From the start on, and perhaps not all of them.
     InOrder,
-    /// In any order, and soon all of them.
-    AtRandom,
+    /// Addresses for later: a part from the start on is in use, and written in any order.
+    Reserved,
 }
 
 /// The kind of pages of a region.
@@ -48,24 +48,24 @@ impl Filling {
     /// Returns the size from which on a region is mapped instead of allocated.
     ///
     /// No arena is smaller, so parts of an arena that are unwritten or given back take no memory.
-    /// Rounding to pages then costs less than an eighth. Tables are mapped from one page on,
-    /// because a replaced table keeps its addresses and gives its memory back.
+    /// Rounding to pages then costs less than an eighth. Reserved addresses are mapped from one page
+    /// on, because most of them may never be used.
     fn mapped_from(self) -> usize {
         match self {
             Self::InOrder => 32 << 10,
-            Self::AtRandom => PAGE,
+            Self::Reserved => PAGE,
         }
     }
 
     /// Returns the size from which on a region may ask for huge pages.
     ///
-    /// A region that is filled in order asks when it has earned them ([`HUGE_EARNED`]). All pages
-    /// of a region that is filled at random are soon resident anyway. `small` and `uniform` of
-    /// `benches/compare` measure the gain.
+    /// A region that is filled in order asks when it has earned them ([`HUGE_EARNED`]). In the part
+    /// of reserved addresses that is in use, all pages are soon resident anyway. `small` and
+    /// `uniform` of `benches/compare` measure the gain.
     fn huge_from(self) -> usize {
         match self {
             Self::InOrder => 4 * HUGE_PAGE,
-            Self::AtRandom => HUGE_PAGE,
+            Self::Reserved => HUGE_PAGE,
         }
     }
 }
@@ -78,7 +78,7 @@ const IS_INTERPRETED: bool = cfg!(any(bytecache_loom, miri));
 const PAGE: usize = 4 << 10;
 
 /// The largest page that the system may have, in bytes.
-const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
+pub(crate) const MAX_PAGE: usize = if cfg!(target_arch = "x86_64") { 4 << 10 } else { 64 << 10 };
 
 /// One cache line: the unit of plain regions, for its alignment.
 #[derive(Clone, Copy)]
@@ -101,18 +101,27 @@ pub(crate) enum Region {
 }
 
 impl Region {
-    /// Returns the bytes that [`zeroed`](Self::zeroed) allocates for `bytes`.
+    /// Returns the bytes that [`zeroed`](Self::zeroed) allocates for `bytes`. If its addresses are
+    /// [reserved](Filling::Reserved): the bytes of the part in use, of this size.
     pub(crate) fn footprint(bytes: usize, filling: Filling) -> usize {
-        if bytes >= filling.mapped_from() { bytes.next_multiple_of(PAGE) } else { bytes.next_multiple_of(Line::BYTES) }
+        let is_mapped = filling == Filling::Reserved && !IS_INTERPRETED || bytes >= filling.mapped_from();
+        bytes.next_multiple_of(if is_mapped { PAGE } else { Line::BYTES })
     }
 
     /// Creates a region of at least `bytes` zero bytes. Returns `None` if the system refuses them.
     pub(crate) fn zeroed(bytes: usize, filling: Filling) -> Option<Self> {
-        if bytes >= filling.mapped_from() && !IS_INTERPRETED {
-            if let Some(mapped) = Self::mapped(bytes, filling) {
-                return Some(mapped);
-            }
-        }
+        Self::mapped(bytes, filling).or_else(|| Self::plain(bytes))
+    }
+
+    /// Reserves addresses for `bytes` zero bytes, which take no memory until they are touched.
+    /// Returns `None` if the system refuses that, or if there are too few bytes for a mapping.
+    pub(crate) fn reserved(bytes: usize) -> Option<Self> {
+        Self::mapped(bytes, Filling::Reserved)
+    }
+
+    /// Creates a region of at least `bytes` zero bytes from the allocator. Returns `None` if that has
+    /// not so many.
+    pub(crate) fn plain(bytes: usize) -> Option<Self> {
         let mut lines = Vec::new();
         let count = bytes.div_ceil(Line::BYTES);
         lines.try_reserve_exact(count).ok()?;
@@ -120,7 +129,54 @@ impl Region {
         Some(Self::Plain(lines))
     }
 
+    /// Returns the bytes that [`plain`](Self::plain) allocates for `bytes`.
+    pub(crate) fn plain_footprint(bytes: usize) -> usize {
+        bytes.next_multiple_of(Line::BYTES)
+    }
+
+    /// Returns `true` if the memory comes from the system, page by page.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self, Self::Mapped { .. })
+    }
+
+    /// Makes a mapped region larger, so that it has `wanted` bytes. The former bytes stay as they
+    /// are, and may get other addresses. The added ones are zero, if those in the last page of the
+    /// region were. [Pages](Self::ask_for_pages) have to be asked for again.
+    ///
+    /// Returns `false` if the system cannot do that without a copy. Then the addresses stay the
+    /// same. On Linux it can, if a byte of the region was written before huge pages were asked for
+    /// the first time.
+    ///
+    /// # Safety
+    ///
+    /// No address in the region is used after this call, if it was taken before.
+    pub(crate) unsafe fn extend(&mut self, wanted: usize) -> bool {
+        #[cfg(target_os = "linux")]
+        if let Self::Mapped { map, start, bytes } = self {
+            // As in `mapped`: `start` is below this.
+            let Some(len) = wanted.checked_add(HUGE_PAGE).filter(|_| wanted > *bytes) else { return false };
+            // The kernel does not extend a mapping of which only a part has huge pages, because it
+            // keeps the parts as mappings of their own. After this advice they are the same, and
+            // become one. They do not if each of them was first touched by itself. The kernel
+            // refuses the advice where it has no huge pages.
+            let _ = map.advise(memmap2::Advice::NoHugePage);
+            // SAFETY: nothing refers to the former addresses, by the caller's duty and because the
+            // region is borrowed mutably.
+            let is_moved = unsafe { map.remap(len, memmap2::RemapOptions::new().may_move(true)) }.is_ok();
+            if is_moved {
+                *bytes = wanted;
+                debug_assert!(*start < HUGE_PAGE);
+            }
+            return is_moved;
+        }
+        let _ = wanted;
+        false
+    }
+
     fn mapped(bytes: usize, filling: Filling) -> Option<Self> {
+        if bytes < filling.mapped_from() || IS_INTERPRETED {
+            return None;
+        }
         if bytes < filling.huge_from() {
             return MmapMut::map_anon(bytes).ok().map(|map| Self::Mapped { map, start: 0, bytes });
         }
@@ -129,32 +185,31 @@ impl Region {
         let mut map = MmapMut::map_anon(bytes.checked_add(HUGE_PAGE)?).ok()?;
         let misaligned = map.as_mut_ptr().addr() % HUGE_PAGE;
         let start = (HUGE_PAGE - misaligned) % HUGE_PAGE;
-        let region = Self::Mapped { map, start, bytes };
-        if filling == Filling::AtRandom {
-            region.ask_for_pages(Pages::Huge);
-        }
-        Some(region)
+        Some(Self::Mapped { map, start, bytes })
     }
 
-    /// Asks the system for pages of a kind. They apply to memory that is touched after this call.
-    /// Has no effect on regions that gain nothing from huge pages, and on systems without them.
-    pub(crate) fn ask_for_pages(&self, pages: Pages) {
+    /// Asks the system for pages of a kind, in the whole huge pages before `end`. They apply to
+    /// memory that is touched after this call. Has no effect on regions that gain nothing from huge
+    /// pages, and on systems without them.
+    pub(crate) fn ask_for_pages(&self, pages: Pages, end: usize) {
         #[cfg(target_os = "linux")]
         if let Self::Mapped { map, start, bytes } = self {
-            if map.len() > *bytes {
+            let len = end.min(*bytes) / HUGE_PAGE * HUGE_PAGE;
+            if map.len() > *bytes && len > 0 {
                 let advice = match pages {
                     Pages::Huge => memmap2::Advice::HugePage,
                     Pages::Small => memmap2::Advice::NoHugePage,
                 };
                 // The kernel refuses this where it has no huge pages. Small pages are used then.
-                let _ = map.advise_range(advice, *start, *bytes);
+                let _ = map.advise_range(advice, *start, len);
             }
         }
         #[cfg(not(target_os = "linux"))]
-        let _ = pages;
+        let _ = (pages, end);
     }
 
-    /// Returns the address of the first byte. It is valid until the region is dropped.
+    /// Returns the address of the first byte. It is valid until the region is dropped or
+    /// [extended](Self::extend).
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         match self {
             Self::Mapped { map, start, .. } => map.as_mut_ptr().wrapping_add(*start),
@@ -162,7 +217,8 @@ impl Region {
         }
     }
 
-    /// Gives the memory of a range back to the system. Its whole pages read as zero from then on.
+    /// Gives the memory of a range back to the system. Its whole pages read as zero from then on. The
+    /// part of a range that lies beyond the region is left out.
     ///
     /// Returns `false` if the region is plain or the system cannot take the memory: then all bytes
     /// stay as they are. Also returns `false` if the range was not made of whole pages.
@@ -173,6 +229,8 @@ impl Region {
     /// which zero is valid.
     pub(crate) unsafe fn release(&self, range: Range<usize>) -> bool {
         let Self::Mapped { map, start, bytes } = self else { return false };
+        // What follows the region may be no part of the mapping.
+        let range = range.start..range.end.min(*bytes);
         // The system would widen the range to whole pages, whose other bytes may be in use. The
         // last page of a region holds nothing else.
         let end = if range.end < *bytes { range.end / MAX_PAGE * MAX_PAGE } else { range.end };
@@ -181,7 +239,8 @@ impl Region {
             return false;
         }
         // SAFETY:
-        // * the range lies in the mapping and is made of whole pages;
+        // * the range lies in the region, so in the mapping. It is made of whole pages, or goes on to
+        //   the end of the region, whose last page holds nothing else;
         // * its bytes may become zero, by the caller's duty.
         let is_released = unsafe { release_pages(map, start + pages.start..start + pages.end) };
         is_released && pages == range
@@ -192,7 +251,8 @@ impl Region {
 ///
 /// # Safety
 ///
-/// * The range lies in the mapping, and is made of whole pages.
+/// * The range lies in the mapping, and begins on a page. It ends with a page, or the rest of its
+///   last page holds nothing.
 /// * Its bytes may become zero.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 unsafe fn release_pages(map: &MmapMut, range: Range<usize>) -> bool {
@@ -226,7 +286,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Miri maps no memory")]
     fn large_regions_start_on_a_huge_page_and_small_ones_on_a_line() {
-        for filling in [Filling::InOrder, Filling::AtRandom] {
+        for filling in [Filling::InOrder, Filling::Reserved] {
             let mut large = Region::zeroed(filling.huge_from() + 1, filling).unwrap();
             assert!(matches!(large, Region::Mapped { .. }));
             assert_eq!(large.as_mut_ptr().addr() % HUGE_PAGE, 0);
@@ -239,7 +299,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Miri maps no memory")]
     fn released_pages_read_as_zero_and_what_lies_beside_them_stays() {
-        let mut region = Region::zeroed(4 * MAX_PAGE + 100, Filling::AtRandom).unwrap();
+        let mut region = Region::zeroed(4 * MAX_PAGE + 100, Filling::Reserved).unwrap();
         let bytes = 4 * MAX_PAGE + 100;
         let start = region.as_mut_ptr();
         let write = |at: usize| {
@@ -268,6 +328,39 @@ mod tests {
         // To the end of the region, within its last page.
         assert_eq!(left(&region, 3 * MAX_PAGE..bytes), (true, [yes, yes, yes, yes, yes, no, no]));
         assert_eq!(left(&region, 0..bytes), (true, [no; 7]));
+    }
+
+    /// A part of the mapping has huge pages, so it consists of several to the system.
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn a_region_with_huge_pages_is_extended_without_a_copy() {
+        let mut region = Region::reserved(4 * HUGE_PAGE + 100).unwrap();
+        for at in [4 * HUGE_PAGE + 99, 0, 3 * HUGE_PAGE] {
+            // SAFETY: the byte is within the region, which is not borrowed.
+            unsafe { region.as_mut_ptr().wrapping_add(at).write(7) };
+            region.ask_for_pages(Pages::Huge, 3 * HUGE_PAGE);
+        }
+        // SAFETY: no address is kept.
+        assert!(unsafe { region.extend(40 * HUGE_PAGE) });
+        region.ask_for_pages(Pages::Huge, 39 * HUGE_PAGE);
+        for (at, expected) in [(0, 7), (4 * HUGE_PAGE + 99, 7), (4 * HUGE_PAGE + 100, 0), (40 * HUGE_PAGE - 1, 0)] {
+            // SAFETY: the byte is within the region, which is not borrowed.
+            assert_eq!(unsafe { region.as_mut_ptr().wrapping_add(at).read() }, expected, "at {at}");
+        }
+        // SAFETY: no address is kept.
+        assert!(!unsafe { region.extend(HUGE_PAGE) }, "made smaller");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn a_range_beyond_the_region_is_given_back_as_far_as_the_region_goes() {
+        let region = Region::reserved(2 * MAX_PAGE + 100).unwrap();
+        // SAFETY: the bytes are not borrowed, and may become zero.
+        let is_whole = unsafe { region.release(MAX_PAGE..1 << 30) };
+        assert_eq!(is_whole, can_release());
+        // SAFETY: the same.
+        assert!(!unsafe { region.release(1 << 29..1 << 30) });
     }
 
     #[test]

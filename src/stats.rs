@@ -112,7 +112,7 @@ pub struct Stats {
     pub dropped_touches: u64,
     /// Values that were copies, because the limit on pinned chunks was reached.
     pub copied_values: u64,
-    /// Replacements of a shard's index by a larger one.
+    /// Growths of a shard's index that have begun.
     pub index_growths: u64,
     /// Invalidations of all entries of a [namespace](crate::Namespace), counted once for each of
     /// its versions.
@@ -196,8 +196,7 @@ pub struct Memory {
     pub allocated: usize,
     /// Chunks of the rings that have been put to use, in any state.
     pub chunks: usize,
-    /// Tables of the indexes. A replaced table counts only if the system does not take its memory
-    /// back.
+    /// Tables of the indexes. While a table grows or shrinks, this is the larger of its two sizes.
     pub index: usize,
     /// State of the policies: for each entry, and for ghosts.
     pub policy: usize,

@@ -3,6 +3,7 @@
 //! Not part of the API: it can change in every version.
 
 use crate::cache::Cache;
+use crate::policy::{EntryId, OtherIds, Residents};
 
 /// A view into a cache for tests.
 pub trait Inspect {
@@ -22,4 +23,14 @@ impl Inspect for Cache {
     fn loads_under_way(&self) -> (usize, usize) {
         Self::loads_under_way(self)
     }
+}
+
+/// Calls `run` with the same residents under other ids, which `ids` translates. What `run` sets does
+/// not reach the residents.
+pub fn with_other_ids<R>(
+    residents: &Residents<'_>,
+    ids: &dyn Fn(EntryId) -> EntryId,
+    run: impl FnOnce(&mut Residents<'_>) -> R,
+) -> R {
+    run(&mut Residents::new(&OtherIds::new(residents, ids)))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Error;
-use crate::policy::{EntryId, Newcomer, Recency, Renumbering, Residents};
+use crate::policy::{EntryId, Newcomer, Recency, Residents};
 
 const CORES: [usize; 7] = [1, 2, 3, 8, 32, 64, 256];
 
@@ -97,9 +97,12 @@ impl EvictionPolicy for Heavy {
     fn set_capacity(&mut self, charge: u64) {
         self.lru.set_capacity(charge);
     }
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.ids = moved.ids();
-        self.lru.renumber(moved);
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.ids = ids;
+        self.lru.resize(ids, max_entries)
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.lru.rename(from, to);
     }
     fn bytes(&self) -> usize {
         (self.lru.bytes() + self.ids * self.bytes_for_each_id).saturating_add(self.bytes)

@@ -14,7 +14,8 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry that is present throughout a walk is reached, also if the index of its shard grows.
+//! 1. An entry that is present throughout a walk is reached, also if the index of its shard grows or
+//!    shrinks.
 //! 2. An entry is removed only under the lock, and only if it still has the value that the closure
 //!    has seen.
 //! 3. The listener is notified after the slots of the walk are free, and under no lock.
@@ -69,12 +70,13 @@ impl Cache {
     ///
     /// Every entry that is present when the call begins, and stays, is shown to `keep`. So when the
     /// call returns, no read finds a value that was stored before and that `keep` refuses. This
-    /// also holds if an index grows, or if other threads move, update or remove entries meanwhile.
+    /// also holds if an index grows or shrinks, or if other threads move, update or remove entries
+    /// meanwhile.
     ///
     /// No lock is held while `keep` runs. If an entry is replaced between the call of `keep` and
     /// its removal, `keep` is called with the new value, up to 16 times. Entries that are stored
-    /// meanwhile may not be seen. If the index of a shard grows meanwhile, a few entries may be
-    /// seen twice.
+    /// meanwhile may not be seen. If the index of a shard grows or shrinks meanwhile, a few entries
+    /// may be seen twice.
     ///
     /// Entries in their [stale period](crate::CacheBuilder::stale_for) are shown to `keep`, too.
     /// Negative entries, which record that a key has [no value](crate::Loaded::Absent), are
@@ -107,8 +109,8 @@ impl Cache {
     ///
     /// The iteration is weakly consistent. No lock is held while `each` runs. Every entry that is
     /// present throughout is seen. Entries that are stored or leave meanwhile may be seen or not.
-    /// If the index of a shard grows meanwhile, a few entries may be seen twice. The chunk of the
-    /// entry is held during each call, as in [`view`](Self::view).
+    /// If the index of a shard grows or shrinks meanwhile, a few entries may be seen twice. The chunk
+    /// of the entry is held during each call, as in [`view`](Self::view).
     ///
     /// ```
     /// use bytecache::Cache;

@@ -34,8 +34,8 @@ impl Cache {
     /// # Cost
     ///
     /// One hash, the lock of one shard, one copy of key and value, and evictions and a bounded
-    /// amount of cleaning as needed. Allocates nothing in the steady state. The index of the shard
-    /// is rebuilt while the number of its entries grows.
+    /// amount of cleaning as needed. Allocates nothing in the steady state. While the index
+    /// of the shard grows or shrinks, a write moves some of its entries.
     ///
     /// ```
     /// use bytecache::{Cache, Error};

@@ -51,6 +51,12 @@
 //! | location | where an entry starts, in 4-byte units from the start of the arena |
 //! | index | the hash table of a shard: from a key's hash to its location |
 //! | bucket, lane | a cache line of the index, and one of its twelve places |
+//! | home | the bucket in which the search for a key begins |
+//! | size (of an index) | the number of its home buckets; up to sixteen *spill* buckets follow them |
+//! | sweep | a change of the index's size in place, a few home buckets at a time |
+//! | position (of a sweep) | the home bucket up to which entries have moved |
+//! | layout | the places of entries among a number of home buckets; a sweep leads from one to the next |
+//! | stretch | home buckets that are announced to the policy, and then swept, together |
 //! | tag | 8 bits of the hash, stored in the bucket |
 //! | id | an entry's lane in the index: its name for policies and the wheel |
 //! | visit, touch | what a read leaves for the policy: a 2-bit counter, or an id in the touch log |

@@ -82,8 +82,9 @@
 //! * A policy may not learn of some reads. Policies that log hits lose some when several threads
 //!   read at once. Policies that count hits may lose one when two threads read neighbouring entries
 //!   at the same moment. With one thread neither happens.
-//! * S3-FIFO and the default remember evicted keys as *ghosts*. When the index grows, they forget
-//!   some ghosts, and the others age faster. That happens while the cache fills, and rarely later.
+//! * S3-FIFO and the default remember evicted keys as *ghosts*. When the index grows or shrinks, they
+//!   forget some ghosts, and the others age faster for a while. 2Q and ARC keep all that they have
+//!   room for.
 //! * The default may evict a new entry at once. It does so if the entry is larger than the mean,
 //!   and if all entries that would make room in its queue of new entries were read. GDSF also
 //!   evicts new entries, by its definition. The insert returns `Ok`, since an entry may be evicted
@@ -151,7 +152,7 @@
 //!
 //! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent.
 //! They visit every entry that is present throughout. They may visit others. Each time an index
-//! grows meanwhile, they may visit the entries of one of its buckets twice. If a hasher gives many
+//! grows or shrinks meanwhile, they may visit the entries of one of its buckets twice. If a hasher gives many
 //! keys the same hash, they may visit all of these twice.
 //!
 //! # Fork
@@ -175,10 +176,10 @@
 //! 64-bit atomics. None of these is tested. The differences are:
 //!
 //! * Huge pages are used on Linux only, and prefetching on x86-64 only.
-//! * Three kinds of memory are given back to the system only on Linux and Android, by
-//!   `madvise(MADV_DONTNEED)`. They are chunks that give way to a larger index, replaced index
-//!   tables, and chunks that [`clear`](crate::Cache::clear) empties. Elsewhere a replaced table
-//!   stays, and counts, until the cache is dropped.
+//! * Memory is given back to the system only on Linux and Android, by `madvise(MADV_DONTNEED)`: that
+//!   of chunks that give way to a larger index, that of an index or an array of a policy that
+//!   shrinks, and that of what [`clear`](crate::Cache::clear) empties. Elsewhere the index and the
+//!   arrays keep their pages, which are not counted.
 //! * On systems with pages above 4 KiB, each memory region may take up to a page more than is
 //!   counted.
 //! * On processors other than x86-64, chunks below 64 KiB are not given back one by one, since
@@ -189,8 +190,9 @@
 //! * Each thread that has read a cache has a record of 256 bytes, for all caches of the process. A
 //!   read that is nested seven deep in closures of other reads adds a record. Up to 32 records of
 //!   ended threads are kept for later threads, or half of all records if that is more.
-//! * A reader may write to an index table while the table is replaced. The system then maps a page
-//!   again that is not counted. The page is freed with the cache.
+//! * A reader may count a visit in a part of the index that has just been given back to the system.
+//!   The system then maps a page again that is not counted. The index uses that page if it grows
+//!   again.
 //! * Some memory of policies is counted only when the next chunk is opened. Policies keep it for
 //!   removed entries, for entries of 16 KiB and more, and for unusually many different counts of
 //!   LFU.

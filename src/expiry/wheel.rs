@@ -24,8 +24,8 @@
 //!
 //! # Invariants
 //!
-//! 1. All lists are circular lists of nodes in `links`: the head of a slot and its members, or a
-//!    member alone if it is not filed.
+//! 1. All lists are circular lists of nodes in `links`: the head of a slot and its members. The link
+//!    of a member that is not filed is all zeros.
 //! 2. A member with tick `t` is in the slot of `t` as seen from `elapsed`, and
 //!    `elapsed <= t <= elapsed + u32::MAX`. The members of the slot that is being drained are
 //!    excepted.
@@ -36,6 +36,7 @@
 //! [`Wheel::file`] accesses four links at most. [`Wheel::next_due`] does as much for each step that
 //! it is given.
 
+use crate::growable::{Growable, Zero};
 use crate::prefetch::prefetch;
 use crate::units::{Tick, to_u32};
 
@@ -48,19 +49,46 @@ const SLOTS: usize = LEVELS << DIGIT_BITS;
 /// The node of a slot's head: an index of `links`. The nodes of members come after all heads.
 type Slot = usize;
 
-/// The neighbours of a node in its list.
-#[derive(Clone, Copy, Debug)]
+/// The neighbours of a node in its list, each as its number plus one. All zeros for a member that is
+/// not filed, so that memory of zeros is a wheel's.
+#[derive(Clone, Copy, Debug, Default)]
 struct Link {
     prev: u32,
     next: u32,
 }
 
+// SAFETY: it consists of integers.
+#[allow(unsafe_code, reason = "elements of a `Growable`")]
+unsafe impl Zero for Link {}
+
+impl Link {
+    fn new(prev: usize, next: usize) -> Self {
+        Self { prev: to_u32(prev + 1), next: to_u32(next + 1) }
+    }
+
+    fn prev(self) -> usize {
+        self.prev as usize - 1
+    }
+
+    fn next(self) -> usize {
+        self.next as usize - 1
+    }
+
+    fn set_prev(&mut self, node: usize) {
+        self.prev = to_u32(node + 1);
+    }
+
+    fn set_next(&mut self, node: usize) {
+        self.next = to_u32(node + 1);
+    }
+}
+
 /// A timing wheel of buckets: each is filed under the tick at which it has to be checked.
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    links: Vec<Link>,
+    links: Growable<Link>,
     /// The low half of the tick that each member is filed under.
-    ticks: Vec<u32>,
+    ticks: Growable<u32>,
     /// A bit for each slot that has members, a word for each level.
     occupied: [u64; LEVELS],
     elapsed: Tick,
@@ -91,20 +119,35 @@ fn bit(slot: Slot) -> u64 {
 impl Wheel {
     /// Creates a wheel for `members` members, none of which is filed.
     pub(crate) fn new(members: usize, now: Tick) -> Self {
-        let alone = |node| Link { prev: node, next: node };
-        Self {
-            links: (0..to_u32(SLOTS + members)).map(alone).collect(),
-            ticks: vec![0; members],
+        let mut wheel = Self {
+            links: Growable::new(SLOTS + members),
+            ticks: Growable::new(members),
             occupied: [0; LEVELS],
             elapsed: now,
             draining: None,
             filed: 0,
+        };
+        wheel.clear();
+        wheel
+    }
+
+    /// Sets the number of members. Those at the end are dropped, and must not be filed, or added.
+    pub(crate) fn resize(&mut self, members: usize) {
+        self.links.resize(SLOTS + members);
+        self.ticks.resize(members);
+    }
+
+    /// Takes a member out of its slot, if it is filed.
+    pub(crate) fn forget(&mut self, member: usize) {
+        if self.is_filed(member) {
+            self.unlink(member);
         }
     }
 
     /// Removes all members from their slots. Allocates nothing.
     pub(crate) fn clear(&mut self) {
-        (0..).zip(&mut self.links).for_each(|(node, link)| *link = Link { prev: node, next: node });
+        self.links[SLOTS..].fill(Link::default());
+        (0..SLOTS).for_each(|head| self.links[head] = Link::new(head, head));
         self.occupied = [0; LEVELS];
         self.draining = None;
         self.filed = 0;
@@ -171,9 +214,9 @@ impl Wheel {
 
     /// Returns the members that are probably returned next, for prefetching.
     pub(crate) fn upcoming(&self) -> [Option<usize>; 2] {
-        let member = |node: u32| (node as usize).checked_sub(SLOTS);
-        let next = self.draining.and_then(|slot| member(self.links[slot].next));
-        [next, next.and_then(|next| member(self.links[SLOTS + next].next))]
+        let member = |node: usize| node.checked_sub(SLOTS);
+        let next = self.draining.and_then(|slot| member(self.links[slot].next()));
+        [next, next.and_then(|next| member(self.links[SLOTS + next].next()))]
     }
 
     /// Prefetches the words that filing a member accesses.
@@ -208,8 +251,7 @@ impl Wheel {
     }
 
     fn is_filed(&self, member: usize) -> bool {
-        let node = SLOTS + member;
-        self.links[node].next as usize != node
+        self.links[SLOTS + member].next != 0
     }
 
     fn tick_of(&self, member: usize) -> Tick {
@@ -217,16 +259,16 @@ impl Wheel {
     }
 
     fn first_in(&self, slot: Slot) -> Option<usize> {
-        (self.links[slot].next as usize).checked_sub(SLOTS)
+        self.links[slot].next().checked_sub(SLOTS)
     }
 
     /// Adds a member that is not filed to the end of the slot of `tick`.
     fn link(&mut self, member: usize, tick: Tick) {
         let (slot, node) = (self.slot_of(tick), SLOTS + member);
-        let last = self.links[slot].prev;
-        self.links[node] = Link { prev: last, next: to_u32(slot) };
-        self.links[last as usize].next = to_u32(node);
-        self.links[slot].prev = to_u32(node);
+        let last = self.links[slot].prev();
+        self.links[node] = Link::new(last, slot);
+        self.links[last].set_next(node);
+        self.links[slot].set_prev(node);
         self.occupied[slot >> DIGIT_BITS] |= bit(slot);
         self.ticks[member] = tick.low();
         self.filed += 1;
@@ -235,13 +277,12 @@ impl Wheel {
     /// Takes a filed member out of its slot.
     fn unlink(&mut self, member: usize) {
         let node = SLOTS + member;
-        let Link { prev, next } = self.links[node];
-        self.links[prev as usize].next = next;
-        self.links[next as usize].prev = prev;
-        self.links[node] = Link { prev: to_u32(node), next: to_u32(node) };
-        let neighbour = next as usize;
-        if prev == next && neighbour < SLOTS {
-            self.occupied[neighbour >> DIGIT_BITS] &= !bit(neighbour);
+        let (prev, next) = (self.links[node].prev(), self.links[node].next());
+        self.links[prev].set_next(next);
+        self.links[next].set_prev(prev);
+        self.links[node] = Link::default();
+        if prev == next && next < SLOTS {
+            self.occupied[next >> DIGIT_BITS] &= !bit(next);
         }
         self.filed -= 1;
     }
@@ -255,19 +296,19 @@ impl Wheel {
     pub(crate) fn validate(&self) {
         let mut filed = 0;
         for slot in 0..SLOTS {
-            let mut node = self.links[slot].next as usize;
+            let mut node = self.links[slot].next();
             let is_occupied = self.occupied[slot >> DIGIT_BITS] & bit(slot) != 0;
             assert_eq!(is_occupied, node != slot, "the bit of slot {slot}");
             while node != slot {
                 let link = self.links[node];
-                assert_eq!(self.links[link.next as usize].prev as usize, node, "links of {node}");
-                assert_eq!(self.links[link.prev as usize].next as usize, node, "links of {node}");
+                assert_eq!(self.links[link.next()].prev(), node, "links of {node}");
+                assert_eq!(self.links[link.prev()].next(), node, "links of {node}");
                 let tick = self.tick_of(node - SLOTS);
                 if self.draining != Some(slot) {
                     assert!(tick >= self.elapsed, "a member is late");
                     assert_eq!(self.slot_of(tick), slot, "{tick:?} at {:?}", self.elapsed);
                 }
-                node = link.next as usize;
+                node = link.next();
                 filed += 1;
             }
         }

@@ -1,4 +1,4 @@
-//! The bucket, one cache line, and the table of buckets.
+//! The bucket, one cache line, and the memory of a table of buckets.
 //!
 //! ```text
 //!  0..12   tag[12]       u8 each: 0 = free, else 8 bits of the hash; one u64 and one u32
@@ -14,7 +14,8 @@
 //! 2. A location is stored only after all bytes of its entry were written. It is replaced or
 //!    cleared before its chunk is retired.
 //! 3. A lane whose tag is not 0 keeps its key until the tag is 0 again. An update stores another
-//!    location in the same lane.
+//!    location in the same lane. During a step of a sweep, a second lane has the same key and
+//!    location (`sweep.rs`).
 //!
 //! # Synchronization
 //!
@@ -29,25 +30,26 @@
 //! * Visits are Relaxed loads and stores, by readers and by the holder of the lock. Visits may be
 //!   lost or come late, and guard nothing. With one thread they are exact.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
-use crate::prefetch::{LINE, prefetch};
+use crate::prefetch::prefetch;
 use crate::reclaim::{Hold, Live, WriteToken};
 #[cfg(not(bytecache_loom))]
 use crate::region::Pages;
 use crate::region::{Filling, Region};
-#[cfg(bytecache_loom)]
-use crate::sync::fence;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::units::{LANES, LOCATION_UNIT, Location, MAX_VISITS, VISIT_BITS};
 
+/// The bytes of a bucket: a cache line. In models it is larger.
+pub(super) const BUCKET_BYTES: usize = 64;
 const LOW_LANES: usize = 8;
 /// The number of lanes whose visits share a byte.
 const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;
 
 const _: () = assert!(LANES % VISIT_LANES == 0, "visit counters tile their bytes");
 #[cfg(not(bytecache_loom))]
-const _: () = assert!(size_of::<Bucket>() == 64 && align_of::<Bucket>() == 64, "a bucket is a cache line");
+const _: () = assert!(size_of::<Bucket>() == BUCKET_BYTES && align_of::<Bucket>() == 64, "a bucket is a cache line");
 
 /// Twelve lanes of the index.
 #[repr(C, align(64))]
@@ -257,7 +259,6 @@ impl Bucket {
     ///
     /// * `hold` is a slot that names the entry at `location`. It names nothing else while the
     ///   result is used.
-    /// * This bucket's table was the current one at some moment after the slot named the entry.
     #[inline(always)]
     pub(super) unsafe fn live_again<'a>(
         &'a self,
@@ -273,8 +274,8 @@ impl Bucket {
         }
         // SAFETY:
         // * the slot names the entry, by the caller's duty;
-        // * after that, a lane of a table that was current points to the entry. So the writer that
-        //   changes the lane checks the slot before it reuses the chunk;
+        // * after that, the lane points to the entry. So the writer that changes the lane checks the
+        //   slot before it reuses the chunk;
         // * the ring had published the location (invariant 2), which was loaded with Acquire.
         Some(unsafe { Live::new(location, hold) })
     }
@@ -378,14 +379,8 @@ impl Bucket {
     }
 }
 
-/// The use of a table after its memory is given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    GoesOn,
-    HasEnded,
-}
-
-/// The memory of a table: its buckets. They are all free at first.
+/// The memory of a table: addresses for all buckets that it may ever have. They are all free at
+/// first, and take no memory until they are touched.
 pub(super) struct Buckets {
     first: NonNull<Bucket>,
     count: usize,
@@ -408,15 +403,15 @@ unsafe impl Send for Buckets {}
 unsafe impl Sync for Buckets {}
 
 impl Buckets {
-    /// Returns the bytes that [`new`](Self::new) allocates.
+    /// Returns the bytes that the first `count` buckets take once all of them are touched.
     pub(super) fn footprint(count: usize) -> usize {
-        Region::footprint(count * 64, Filling::AtRandom)
+        Region::footprint(count * BUCKET_BYTES, Filling::Reserved)
     }
 
-    /// Creates `count` free buckets. Returns `None` if the system refuses the memory.
+    /// Reserves `count` free buckets. Returns `None` if the system refuses the addresses.
     #[cfg(not(bytecache_loom))]
-    pub(super) fn new(count: usize) -> Option<Self> {
-        let mut region = Region::zeroed(count.checked_mul(size_of::<Bucket>())?, Filling::AtRandom)?;
+    pub(super) fn reserve(count: usize) -> Option<Self> {
+        let mut region = Region::zeroed(count.checked_mul(BUCKET_BYTES)?, Filling::Reserved)?;
         // Regions start on a cache line, like buckets. Zero bytes are a bucket whose lanes are all
         // free.
         let first = NonNull::new(region.as_mut_ptr().cast())?;
@@ -424,7 +419,7 @@ impl Buckets {
     }
 
     #[cfg(bytecache_loom)]
-    pub(super) fn new(count: usize) -> Option<Self> {
+    pub(super) fn reserve(count: usize) -> Option<Self> {
         let mut made: Vec<Bucket> = (0..count).map(|_| Bucket::new()).collect();
         Some(Self { first: NonNull::new(made.as_mut_ptr())?, count, memory: Memory::Made(made) })
     }
@@ -440,57 +435,54 @@ impl Buckets {
         unsafe { core::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 
-    /// Gives the memory back to the system, where the system can take it. All lanes are free then.
-    /// Returns the bytes of the footprint that this frees. For a table that was replaced or is
-    /// being cleared, by the holder of the lock.
-    pub(super) fn release(&self, usage: Use) -> usize {
+    /// Gives the whole pages of buckets whose lanes are all free back to the system, where the
+    /// system can take them. Returns `true` if all buckets of the range were given back.
+    pub(super) fn release(&self, range: Range<usize>) -> bool {
         match &self.memory {
-            // The call has the effect of stores of zero and a fence. When it returns, no processor
-            // sees the former bytes. A reader that sees zero also sees all that this thread had
-            // stored before.
+            // The call has the effect of stores of zero. When it returns, no processor sees the
+            // former bytes.
             #[cfg(not(bytecache_loom))]
             Memory::Region(region) => {
-                if usage == Use::HasEnded {
-                    // A late visit makes no more than a small page resident again.
-                    region.ask_for_pages(Pages::Small);
-                }
                 // SAFETY: the memory is only accessed as atomics. Zero is valid for all of them,
                 // and means a free lane.
-                if unsafe { region.release(0..self.count * size_of::<Bucket>()) } {
-                    Self::footprint(self.count)
-                } else {
-                    0
-                }
+                unsafe { region.release(range.start * BUCKET_BYTES..range.end * BUCKET_BYTES) }
             }
             #[cfg(bytecache_loom)]
             Memory::Made(_) => {
-                let _ = usage;
-                fence(Ordering::Release);
-                self.as_slice().iter().for_each(Bucket::wipe);
-                Self::footprint(self.count)
+                let _ = range;
+                false
             }
         }
     }
 
-    /// Asks the processor to fetch a bucket and the one before it. Any number is allowed.
+    /// Frees the lanes of the first `count` buckets, and gives their memory back to the system,
+    /// where the system can take it. For the holder of the lock.
+    ///
+    /// Needs no fence: a search that misses a lane that was cleared here is right.
+    pub(super) fn empty(&self, count: usize) {
+        if !self.release(0..count) {
+            self.as_slice().iter().take(count).for_each(Bucket::wipe);
+        }
+    }
+
+    /// Asks the system for huge pages, for buckets that have not been touched. Only whole pages
+    /// that lie before `end` are meant, so that nothing beyond it becomes resident.
+    pub(super) fn ask_for_huge_pages(&self, end: usize) {
+        match &self.memory {
+            #[cfg(not(bytecache_loom))]
+            Memory::Region(region) => region.ask_for_pages(Pages::Huge, end * BUCKET_BYTES),
+            #[cfg(bytecache_loom)]
+            Memory::Made(_) => {
+                let _ = end;
+            }
+        }
+    }
+
+    /// Asks the processor to fetch a bucket. Any number is allowed.
     #[inline]
-    pub(super) fn prefetch_pair(&self, bucket: usize) {
-        let address = self.first.as_ptr().wrapping_add(bucket);
-        prefetch(address);
-        prefetch(address.wrapping_sub(1));
+    pub(super) fn prefetch(&self, bucket: usize) {
+        prefetch(self.first.as_ptr().wrapping_add(bucket));
     }
-
-    /// Returns the address of the buckets, for prefetching without a hold on the table.
-    pub(super) fn address(&self) -> usize {
-        self.first.as_ptr().expose_provenance()
-    }
-}
-
-/// Asks the processor to fetch the line of the bucket with this number, in a table at `address`.
-/// The table may be gone.
-#[inline]
-pub(super) fn prefetch_at(address: usize, bucket: usize) {
-    prefetch(core::ptr::without_provenance::<Bucket>(address.wrapping_add(bucket * LINE)));
 }
 
 #[cfg(not(bytecache_loom))]

@@ -5,7 +5,10 @@
 //! search stops where this count is 0. At a load of 0.85, about one entry in seventeen is
 //! displaced, and an entry costs 6.3 bytes.
 //!
-//! The lane is the entry's id for policies. It changes only when a larger table replaces this one.
+//! A shard has one table for life. It has addresses for the largest size, and memory for the
+//! present one. A sweep gives it another size in place, a few entries at a time (`sweep.rs`).
+//!
+//! The lane is the entry's id for policies. It changes only when a sweep moves the entry.
 //!
 //! # Invariants
 //!
@@ -15,12 +18,9 @@
 //!
 //! # Synchronization
 //!
-//! Readers see a whole table through [`Kept`](crate::reclaim::Kept), and lanes as `bucket.rs` says.
-//! A search finds a key that is present throughout, because the tag of its lane does not change.
-//!
-//! A table that was replaced shows entries of an earlier time, or none once its memory was given
-//! back. So a reader accepts no result of such a table: it checks that its table is still the
-//! current one, and otherwise searches again.
+//! Readers see lanes as `bucket.rs` says. A search finds a key that is present throughout, because
+//! the tag of its lane does not change, or because it searches again after a sweep has moved the
+//! key (`sweep.rs`).
 //!
 //! # Not here
 //!
@@ -29,60 +29,85 @@
 #![allow(unsafe_code, reason = "a lane makes a hold into a live location")]
 
 mod bucket;
+mod sweep;
 mod walk;
 
 use std::sync::Arc;
 
 pub(crate) use bucket::LocationBits;
-use bucket::{Bucket, Buckets, Lanes, Use};
+use bucket::{BUCKET_BYTES, Bucket, Buckets, Lanes};
+use sweep::after;
+pub(crate) use sweep::{MARGIN, Moving, Progress, Stretch};
 pub(crate) use walk::{Step, Walk};
 
 use crate::hash::KeyHash;
 use crate::reclaim::{Hold, Live, WriteToken};
-use crate::sync::{AtomicUsize, Ordering};
-use crate::units::{EntryId, LANES, Location, MAX_IDS, max_entries};
+use crate::sync::{AtomicU32, AtomicU64};
+use crate::units::{EntryId, LANES, Location, MAX_IDS, max_entries, to_u32};
 
-/// The fewest buckets of a table.
+/// The smallest size of a table.
 pub(crate) const MIN_BUCKETS: usize = 4;
+/// A table has one bucket behind its last home for so many homes, and at most [`MARGIN`].
+const SPILL_SHARE: usize = 64;
 
 /// A table of buckets, shared with readers.
 pub(crate) struct Table {
     buckets: Buckets,
     bits: LocationBits,
+    /// A [`Progress`].
+    progress: AtomicU64,
+    /// The numbers of buckets after the last sweep and the one before. See `sweep.rs`.
+    sizes: [AtomicU32; 2],
+    max_size: usize,
 }
 
 impl Table {
-    /// Returns the bytes that a table of `buckets` buckets allocates.
-    pub(crate) fn footprint(buckets: usize) -> usize {
-        Buckets::footprint(buckets)
+    /// Returns the bytes that a table of this size takes.
+    pub(crate) fn footprint(size: usize) -> usize {
+        Buckets::footprint(Self::extent(size))
     }
 
-    /// Returns the most buckets whose lanes all have ids.
-    pub(crate) fn max_buckets() -> usize {
-        MAX_IDS / LANES
+    /// Returns the number of buckets of a table of this size: its home buckets, and a few for the
+    /// entries that the last of those have no room for. Small tables have none of these: there, a
+    /// search wraps around to the first bucket, as it does when all buckets behind the last home
+    /// are full.
+    #[inline]
+    pub(crate) fn extent(size: usize) -> usize {
+        size + (size / SPILL_SHARE).min(MARGIN)
     }
 
-    /// Creates a table of free lanes. Returns `None` if the system refuses the memory.
-    pub(crate) fn new(buckets: usize, bits: LocationBits) -> Option<Self> {
-        debug_assert!(buckets <= Self::max_buckets());
-        Some(Self { buckets: Buckets::new(buckets)?, bits })
+    /// Returns the bytes of a bucket.
+    pub(crate) const fn footprint_of_one() -> usize {
+        BUCKET_BYTES
     }
 
-    /// Gives the memory of a table that was replaced back to the system, where the system can take
-    /// it. Returns the bytes of the footprint that this frees. Readers that still search the table
-    /// find nothing.
-    pub(crate) fn release(&self) -> usize {
-        self.buckets.release(Use::HasEnded)
+    /// Returns the largest size of a table whose lanes all have ids.
+    pub(crate) fn max_size() -> usize {
+        MAX_IDS / LANES - MARGIN
     }
 
-    pub(crate) fn buckets(&self) -> usize {
-        self.buckets.as_slice().len()
+    /// Creates a table of free lanes that may get any size up to `max_size`. Returns `None` if the
+    /// system refuses the addresses.
+    pub(crate) fn new(size: usize, max_size: usize, bits: LocationBits) -> Option<Self> {
+        debug_assert!(size <= max_size && max_size <= Self::max_size());
+        let memory = Buckets::reserve(Self::extent(max_size))?;
+        memory.ask_for_huge_pages(Self::extent(size));
+        let progress = Progress::at_rest(0, size);
+        Some(Self {
+            buckets: memory,
+            bits,
+            progress: AtomicU64::new(progress.to_word()),
+            sizes: core::array::from_fn(|_| AtomicU32::new(to_u32(size))),
+            max_size,
+        })
     }
 
-    pub(crate) fn bits(&self) -> LocationBits {
-        self.bits
+    /// Returns the largest size that the table has addresses for.
+    pub(crate) fn size_limit(&self) -> usize {
+        self.max_size
     }
 
+    /// Returns how many lanes may be used, for the holder of the lock.
     pub(crate) fn lanes(&self) -> usize {
         self.buckets() * LANES
     }
@@ -92,29 +117,41 @@ impl Table {
         &self.buckets.as_slice()[number]
     }
 
-    /// Returns the bucket in which a search for `hash` begins.
+    /// Returns the bucket in which a search for `hash` begins, for the holder of the lock.
     #[inline]
     pub(crate) fn home(&self, hash: KeyHash) -> usize {
-        hash.bucket(self.buckets())
-    }
-
-    #[inline]
-    fn next(&self, bucket: usize) -> usize {
-        if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
+        hash.bucket(self.size_for(self.own_progress(), hash))
     }
 
     /// Returns the lanes in which the entry with `hash` may be. The caller compares the keys.
     #[inline(always)]
-    pub(crate) fn candidates(&self, hash: KeyHash) -> Candidates<'_> {
-        let number = self.home(hash);
+    pub(crate) fn candidates(&self, seen: Progress, hash: KeyHash) -> Candidates<'_> {
+        let number = hash.bucket(self.size_for(seen, hash));
         let bucket = self.bucket(number);
-        Candidates { table: self, hash, number, bucket, lanes: bucket.tags().matching(hash.tag()), passed: 0 }
+        Candidates {
+            table: self,
+            hash,
+            seen,
+            number,
+            bucket,
+            lanes: bucket.tags().matching(hash.tag()),
+            extent: 0,
+            left: usize::MAX,
+        }
     }
 
-    /// Returns the id of the entry at `location`, or `None` if it does not have this hash.
+    /// Like [`candidates`](Self::candidates), but for the holder of the lock.
+    #[inline]
+    pub(crate) fn own_candidates(&self, hash: KeyHash) -> Candidates<'_> {
+        self.candidates(self.own_progress(), hash)
+    }
+
+    /// Returns the id of the entry at `location`, or `None` if it does not have this hash. For the
+    /// holder of the lock.
     #[inline]
     pub(crate) fn find_location(&self, hash: KeyHash, location: Location) -> Option<EntryId> {
-        self.candidates(hash).find(|candidate| candidate.location() == location).map(|candidate| candidate.lane().id())
+        let mut candidates = self.own_candidates(hash);
+        candidates.find(|candidate| candidate.location() == location).map(|candidate| candidate.lane().id())
     }
 
     /// Counts a visit to an entry.
@@ -139,21 +176,38 @@ impl Table {
 
     #[inline]
     fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
-        let mut number = self.home(hash);
-        for _ in 0..self.buckets() {
+        let size = self.size_for(self.own_progress(), hash);
+        let mut number = hash.bucket(size);
+        for _ in 0..Self::extent(size) {
             if let Some(lane) = self.bucket(number).tags().free().next() {
                 return Some(EntryId::from_lane(number, lane));
             }
-            number = self.next(number);
+            number = after(number, size);
         }
         None
+    }
+
+    /// Asks the processor to fetch the home bucket of a hash.
+    #[inline(always)]
+    pub(crate) fn prefetch_home(&self, hash: KeyHash) {
+        self.buckets.prefetch(hash.bucket(self.progress().number()));
+    }
+
+    /// Like [`prefetch_home`](Self::prefetch_home), but also fetches the next bucket. A search for
+    /// an absent key often reaches it.
+    #[inline]
+    pub(crate) fn prefetch_home_and_next(&self, hash: KeyHash) {
+        let home = hash.bucket(self.progress().number());
+        self.buckets.prefetch(home);
+        self.buckets.prefetch(home + 1);
     }
 
     /// Asks the processor to fetch the lines that the erasure of the entry with this id needs. Any
     /// id is allowed.
     #[inline]
     pub(crate) fn prefetch_lane(&self, id: EntryId) {
-        self.buckets.prefetch_pair(id.bucket());
+        self.buckets.prefetch(id.bucket());
+        self.buckets.prefetch(id.bucket().wrapping_sub(1));
     }
 
     /// Returns the entries of one bucket.
@@ -166,6 +220,42 @@ impl Table {
         lanes.filter_map(move |lane| {
             Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, token)?))
         })
+    }
+
+    /// Calls `each` with the buckets that an entry went past, in a table of `size` buckets.
+    #[inline]
+    fn for_each_passed(&self, size: usize, hash: KeyHash, id: EntryId, each: impl Fn(&Bucket)) {
+        let (own, mut number) = (id.bucket(), hash.bucket(size));
+        // A custom hasher whose hashes change may lead to a layout that does not have the bucket.
+        if own >= Self::extent(size) {
+            return;
+        }
+        // Ends: all buckets of the layout come.
+        while number != own {
+            each(self.bucket(number));
+            number = after(number, size);
+        }
+    }
+
+    /// Counts an entry in the buckets that it went past.
+    #[inline]
+    fn count_way(&self, size: usize, hash: KeyHash, id: EntryId) {
+        self.for_each_passed(size, hash, id, Bucket::add_overflow);
+    }
+
+    /// Subtracts an entry from the counts of the buckets that it went past.
+    #[inline]
+    fn discount_way(&self, size: usize, hash: KeyHash, id: EntryId) {
+        self.for_each_passed(size, hash, id, Bucket::remove_overflow);
+    }
+
+    /// Frees a lane.
+    #[inline]
+    fn vacate(&self, id: EntryId) {
+        let bucket = self.bucket(id.bucket());
+        bucket.set_tag(id.lane(), 0);
+        bucket.clear_location(id.lane());
+        bucket.set_visits(id.lane(), 0);
     }
 }
 
@@ -223,7 +313,6 @@ impl<'a> Candidate<'a> {
     ///
     /// * `hold` is a slot that names the entry at this location. It names nothing else while the
     ///   result is used.
-    /// * The table was the current one at some moment after the slot named the entry.
     #[inline(always)]
     pub(crate) unsafe fn look_again(self, hold: Hold<'a>) -> Option<Live<'a>> {
         let Lane { bucket, bits, lane, .. } = self.lane;
@@ -243,12 +332,15 @@ impl<'a> Candidate<'a> {
 pub(crate) struct Candidates<'a> {
     table: &'a Table,
     hash: KeyHash,
+    seen: Progress,
     /// The bucket that is being searched, and its lanes that are left.
     number: usize,
     bucket: &'a Bucket,
     lanes: Lanes,
-    /// The number of buckets that have been searched.
-    passed: usize,
+    /// The number of buckets of the table, and how many are left to be searched. Computed when the
+    /// search leaves the home bucket.
+    extent: usize,
+    left: usize,
 }
 
 impl<'a> Iterator for Candidates<'a> {
@@ -268,52 +360,22 @@ impl<'a> Iterator for Candidates<'a> {
                     return Some(candidate);
                 }
             }
-            self.passed += 1;
-            // Ends after every bucket was searched once, even if the overflow counts are wrong.
-            if !self.bucket.has_overflowed() || self.passed >= table.buckets() {
+            if !self.bucket.has_overflowed() {
                 return None;
             }
-            self.number = table.next(self.number);
+            if self.left == usize::MAX {
+                self.extent = Table::extent(table.size_for(self.seen, hash));
+                self.left = self.extent;
+            }
+            // Ends after every bucket was searched once, even if the overflow counts are wrong.
+            self.left -= 1;
+            if self.left == 0 {
+                return None;
+            }
+            self.number = if self.number + 1 >= self.extent { 0 } else { self.number + 1 };
             self.bucket = table.bucket(self.number);
             self.lanes = self.bucket.tags().matching(hash.tag());
         }
-    }
-}
-
-/// The place of the current table, for prefetching. It may be out of date at any time.
-pub(crate) struct TableHint {
-    address: AtomicUsize,
-    buckets: AtomicUsize,
-}
-
-impl TableHint {
-    pub(crate) fn new(table: &Table) -> Self {
-        let hint = Self { address: AtomicUsize::new(0), buckets: AtomicUsize::new(0) };
-        hint.set(table);
-        hint
-    }
-
-    pub(crate) fn set(&self, table: &Table) {
-        // Relaxed: a prefetch of a wrong line is merely useless.
-        self.address.store(table.buckets.address(), Ordering::Relaxed);
-        self.buckets.store(table.buckets(), Ordering::Relaxed);
-    }
-
-    /// Asks the processor to fetch the home bucket of `hash`, without holding the table.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, hash: KeyHash) {
-        let buckets = self.buckets.load(Ordering::Relaxed);
-        bucket::prefetch_at(self.address.load(Ordering::Relaxed), hash.bucket(buckets));
-    }
-
-    /// Like [`prefetch`](Self::prefetch), but also fetches the next bucket. A search for an absent
-    /// key often reaches it.
-    #[inline]
-    pub(crate) fn prefetch_with_next(&self, hash: KeyHash) {
-        let (address, buckets) = (self.address.load(Ordering::Relaxed), self.buckets.load(Ordering::Relaxed));
-        let home = hash.bucket(buckets);
-        bucket::prefetch_at(address, home);
-        bucket::prefetch_at(address, home + 1);
     }
 }
 
@@ -327,7 +389,7 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        let max_len = Self::max_len_of(table.buckets());
+        let max_len = Self::max_len_of(table.size());
         Self { table, len: 0, max_len }
     }
 
@@ -346,12 +408,18 @@ impl Index {
         self.len < self.max_len
     }
 
-    /// Returns the most entries that a table of `buckets` buckets may have.
-    pub(crate) fn max_len_of(buckets: usize) -> usize {
-        max_entries(buckets * LANES)
+    /// Returns how many more entries there is room for.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.max_len.saturating_sub(self.len)
     }
 
-    /// Returns the fewest buckets for `entries` entries.
+    /// Returns the most entries that a table of this size may have.
+    pub(crate) fn max_len_of(size: usize) -> usize {
+        max_entries(size * LANES)
+    }
+
+    /// Returns the smallest size for `entries` entries.
     pub(crate) fn buckets_for(entries: usize) -> usize {
         let mut buckets = entries / LANES + 1;
         while Self::max_len_of(buckets) < entries {
@@ -373,7 +441,8 @@ impl Index {
         self.len += 1;
         // A late reader may have counted a visit to the lane's former entry.
         self.table.set_visits(id, 0);
-        occupy(&self.table, id, hash, location);
+        let size = self.table.size_for(self.table.own_progress(), hash);
+        occupy(&self.table, size, id, hash, location);
     }
 
     /// Stores the new location of an entry, or the location of the entry that replaces it.
@@ -386,9 +455,11 @@ impl Index {
     /// its hash.
     #[inline]
     pub(crate) fn may_be_displaced(&self, id: EntryId) -> bool {
-        let own = id.bucket();
-        let before = if own == 0 { self.table.buckets() - 1 } else { own - 1 };
-        self.table.bucket(before).has_overflowed()
+        match id.bucket().checked_sub(1) {
+            Some(before) => self.table.bucket(before).has_overflowed(),
+            // The way may have wrapped around.
+            None => true,
+        }
     }
 
     /// Frees an entry's lane. `hash` must be given if the entry [may be
@@ -396,58 +467,19 @@ impl Index {
     #[inline]
     pub(crate) fn erase(&mut self, id: EntryId, hash: Option<KeyHash>) {
         self.len -= 1;
-        let own = id.bucket();
         if let Some(hash) = hash {
-            let mut number = self.table.home(hash);
-            while number != own {
-                self.table.bucket(number).remove_overflow();
-                number = self.table.next(number);
-            }
+            let size = self.table.size_for(self.table.own_progress(), hash);
+            self.table.discount_way(size, hash, id);
         }
-        let bucket = self.table.bucket(own);
-        bucket.set_tag(id.lane(), 0);
-        bucket.clear_location(id.lane());
-        bucket.set_visits(id.lane(), 0);
+        self.table.vacate(id);
     }
 
-    /// Frees all lanes. Gives the table's memory back to the system if the system can take it, and
-    /// wipes the buckets otherwise.
+    /// Frees all lanes, and takes a sweep back. Gives the table's memory back to the system if the system
+    /// can take it, and wipes the buckets otherwise. Runs no user code.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
-        if self.table.buckets.release(Use::GoesOn) == 0 {
-            self.table.buckets.as_slice().iter().for_each(Bucket::wipe);
-        }
-    }
-
-    /// Moves all entries to a larger table. The caller publishes it.
-    ///
-    /// `prefetch` is called with the entries that come next. `hash_of` returns the hash of an
-    /// entry. `moved` is called with the old id, the new id and the entry. If one of them panics,
-    /// the index is unchanged.
-    pub(crate) fn move_to(
-        &mut self,
-        table: Arc<Table>,
-        token: &WriteToken,
-        prefetch: impl Fn(Live<'_>),
-        hash_of: impl Fn(Live<'_>) -> KeyHash,
-        mut moved: impl FnMut(EntryId, EntryId, Live<'_>),
-    ) {
-        let old = &*self.table;
-        for bucket in 0..old.buckets() {
-            if bucket + 1 < old.buckets() {
-                old.entries(bucket + 1, token).for_each(|(_, live)| prefetch(live));
-            }
-            for (id, live) in old.entries(bucket, token) {
-                let hash = hash_of(live);
-                // There is a free lane: the table is larger than the one that held all entries.
-                let Some(to) = table.free_lane(hash) else { continue };
-                occupy(&table, to, hash, live.location());
-                table.set_visits(to, old.visits(id));
-                moved(id, to, live);
-            }
-        }
-        self.max_len = Self::max_len_of(table.buckets());
-        self.table = table;
+        self.table.buckets.empty(self.table.buckets());
+        self.abandon_sweep();
     }
 
     /// Returns the id of the entry at a location, or `None` if no lane points to it. Examines every
@@ -470,10 +502,11 @@ impl Index {
                 let id = EntryId::from_lane(number, lane);
                 let found = self.table.find_location(hash, live.location());
                 assert_eq!(found, Some(id), "an entry is not found by its hash");
-                let mut passed = self.table.home(hash);
+                let size = self.table.size_for(self.table.own_progress(), hash);
+                let mut passed = hash.bucket(size);
                 while passed != number {
                     overflow[passed] += 1;
-                    passed = self.table.next(passed);
+                    passed = after(passed, size);
                 }
                 locations.push(live.location());
             }
@@ -493,13 +526,9 @@ impl Index {
 
 /// Publishes an entry in a free lane, and counts it in the buckets that it went past.
 #[inline]
-fn occupy(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
-    let mut number = table.home(hash);
-    while number != id.bucket() {
-        table.bucket(number).add_overflow();
-        number = table.next(number);
-    }
-    let bucket = table.bucket(number);
+fn occupy(table: &Table, size: usize, id: EntryId, hash: KeyHash, location: Location) {
+    table.count_way(size, hash, id);
+    let bucket = table.bucket(id.bucket());
     bucket.set_location(id.lane(), table.bits, location, hash.extra());
     bucket.set_tag(id.lane(), hash.tag());
 }
@@ -509,8 +538,10 @@ fn occupy(table: &Table, id: EntryId, hash: KeyHash, location: Location) {
 mod tests {
     use super::*;
 
+    const CAPACITY: usize = 2000;
+
     fn table(buckets: usize) -> Arc<Table> {
-        Arc::new(Table::new(buckets, LocationBits::for_arena(1 << 20)).unwrap())
+        Arc::new(Table::new(buckets, CAPACITY.max(buckets), LocationBits::for_arena(1 << 20)).unwrap())
     }
 
     fn hash(bits: u64) -> KeyHash {
@@ -551,23 +582,6 @@ mod tests {
         // SAFETY: the test's only token, and no other thread has the index.
         let token = unsafe { WriteToken::new() };
         index.validate(&token, |_| all(0));
-    }
-
-    #[test]
-    fn a_move_to_a_larger_table_keeps_entries_and_visits_and_tells_where_they_went() {
-        let spread = |entry: usize| hash((entry as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut index = filled(100, 10, spread);
-        let visited = find(&index, spread(7), 7).unwrap();
-        index.table().set_visits(visited, 2);
-        // SAFETY: the test's only token, and no other thread has the index.
-        let token = unsafe { WriteToken::new() };
-        let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
-        let mut moves = std::collections::HashMap::new();
-        index.move_to(table(13), &token, |_| {}, hash_of, |from, to, _| assert_eq!(moves.insert(from, to), None));
-        assert_eq!((index.table().buckets(), moves.len()), (13, 100));
-        let moved = moves[&visited];
-        assert_eq!((Some(moved), index.table().visits(moved)), (find(&index, spread(7), 7), 2));
-        assert_eq!(index.validate(&token, hash_of).len(), 100);
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn idling(keys: &[(u8, u32)]) -> (Writer, Arc<Readers>) {
 
 impl Writer {
     /// Relocates a key, like `Entries::relocate`.
-    fn relocate(&mut self, key: u8) {
+    pub(super) fn relocate(&mut self, key: u8) {
         self.relocate_while(key, || ());
     }
 

@@ -140,7 +140,7 @@ pub(crate) enum Choice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Renumbering, ResidentSource};
+    use super::super::ResidentSource;
     use super::*;
 
     /// Notes its calls, and evicts what it is told to.
@@ -164,7 +164,10 @@ mod tests {
             self.calls.push(format!("evict {:?}", newcomer.map(|newcomer| newcomer.id.get())));
             self.victims.pop().flatten().map(EntryId::new)
         }
-        fn renumber(&mut self, _moved: &Renumbering) {}
+        fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+            true
+        }
+        fn rename(&mut self, _from: EntryId, _to: EntryId) {}
         fn bytes(&self) -> usize {
             0
         }

@@ -21,14 +21,18 @@
 //!   a read          a visit is counted (Counted), or touch(id) follows (Ordered)
 //!   a miss          missed(hash) may follow before the next write
 //!   a removal       remove(id, charge)
-//!   a larger index  renumber(moved)
+//!   other bounds    resize(ids, max_entries), until it returns true
+//!   other ids       prepare_renames(from, to), until it returns true; then rename(from, to), for
+//!                   some entries; then the next prepare_renames, or end_renames()
 //!   other space     set_capacity(charge)
 //! ```
 //!
-//! * `insert(x)` comes late: just before the next `prepare_insert`, `touch`, `update`, `missed` or
-//!   `renumber`, and before `remove(x)`. By then the memory that it needs has been
-//!   [prefetched](EvictionPolicy::prefetch_insert). Until then there may be `set_capacity`,
-//!   `remove` of other entries, and `evict(Some(x))`.
+//! * `insert(x)` comes late: just before the next `prepare_insert`, `touch`, `update`, `missed`,
+//!   `resize`, `prepare_renames` or `rename`, and before `remove(x)`. By then the memory that it
+//!   needs has been [prefetched](EvictionPolicy::prefetch_insert). Until then there may be
+//!   `set_capacity`, `remove` of other entries, and `evict(Some(x))`.
+//! * The index of a shard grows and shrinks a few entries at a time, so an entry may get another
+//!   id. While a policy is resized or prepares for renames, all other calls may come in between.
 //! * A policy *refuses* `x` by returning its id from `evict(Some(x))`. Then `x` is not stored, or
 //!   it leaves if it was, and no `insert(x)` follows.
 //! * If `evict(Some(x))` returns `None`, `insert(x)` follows at once, then `evict(None)`.
@@ -44,20 +48,22 @@
 //!
 //! # What a policy may assume
 //!
-//! * Ids are below [`PolicyContext::ids`], and below [`Renumbering::ids`] after the index has
-//!   grown. Arrays that are indexed by ids need no checks. At most [`PolicyContext::max_entries`]
-//!   ids are resident at a time.
+//! * Ids are below [`PolicyContext::ids`], or the bound that [`resize`](EvictionPolicy::resize) set
+//!   last. So arrays that are indexed by ids need no checks. At most
+//!   [`PolicyContext::max_entries`] ids are resident at a time, or as many as `resize` said.
 //! * `prepare_insert` names an id that is not resident. `touch`, `update` and `remove` name one
 //!   that is. An id is free for another entry after `remove` named it or `evict` returned it.
 //! * The hash of a key never changes. Its bits are well mixed, except for the lowest eight.
 //! * A charge is at least 4, and at most a fifth of the shard. The sum of all charges is within the
 //!   capacity, unless that was just lowered. `update`, `remove` and [`Residents::charge`] repeat
 //!   the charge that was named last, so a policy that only needs it then need not keep it.
-//! * `renumber` gives every resident a new id. No resident keeps its old one, except by chance, so
-//!   all arrays have to be moved ([`Renumbering::apply`]).
+//! * A larger id appears only after `resize` has returned `true` for it. Before `resize` lowers the
+//!   bound, every resident has an id below the new one.
+//! * `rename` names a resident, and an id that none has. An [`IdArray`] moves the entry's value.
 //! * Calls come one at a time, from any thread.
 //!
-//! In return a policy takes constant time on average, as all writers to the shard wait for it. It
+//! In return a policy takes constant time on average, as all writers to the shard wait for it. A
+//! single call of `resize`, `prepare_renames` or `rename` should be short, too. A policy
 //! reports its memory in [`EvictionPolicy::bytes`], and does not use the cache.
 //!
 //! # Trying it out
@@ -73,32 +79,32 @@
 //! This one evicts at random, here once in the simulator and once in a cache.
 //!
 //! ```
-//! use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering};
+//! use bytecache::policy::{EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext};
 //! use bytecache::policy::{Request, Residents, Unit, simulate_custom};
 //!
 //! struct Random {
 //!     residents: Vec<EntryId>,
 //!     /// The index in `residents` of each id.
-//!     places: Vec<u32>,
+//!     places: IdArray<u32>,
 //!     state: u64,
 //! }
 //!
 //! impl Random {
 //!     fn new(context: &PolicyContext) -> Self {
-//!         Self { residents: Vec::new(), places: vec![0; context.ids()], state: 1 }
+//!         Self { residents: Vec::new(), places: IdArray::new(context), state: 1 }
 //!     }
 //! }
 //!
 //! impl EvictionPolicy for Random {
 //!     fn insert(&mut self, newcomer: &Newcomer) {
-//!         self.places[newcomer.id.index()] = self.residents.len() as u32;
+//!         self.places[newcomer.id] = self.residents.len() as u32;
 //!         self.residents.push(newcomer.id);
 //!     }
 //!     fn remove(&mut self, id: EntryId, _charge: u32) {
-//!         let place = self.places[id.index()] as usize;
+//!         let place = self.places[id] as usize;
 //!         self.residents.swap_remove(place);
 //!         if let Some(moved) = self.residents.get(place) {
-//!             self.places[moved.index()] = place as u32;
+//!             self.places[*moved] = place as u32;
 //!         }
 //!     }
 //!     fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
@@ -108,17 +114,17 @@
 //!         self.remove(victim, 0);
 //!         Some(victim)
 //!     }
-//!     fn renumber(&mut self, moved: &Renumbering) {
-//!         let mut places = vec![0; moved.ids()];
-//!         for (place, id) in self.residents.iter_mut().enumerate() {
-//!             *id = moved.get(*id).expect("a resident has a number");
-//!             places[id.index()] = place as u32;
-//!         }
-//!         self.places = places;
+//!     fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+//!         self.places.resize(ids);
+//!         self.residents.reserve_exact(max_entries.saturating_sub(self.residents.len()));
+//!         true
+//!     }
+//!     fn rename(&mut self, from: EntryId, to: EntryId) {
+//!         self.places.rename(from, to);
+//!         self.residents[self.places[to] as usize] = to;
 //!     }
 //!     fn bytes(&self) -> usize {
-//!         // Each is four bytes long.
-//!         4 * (self.residents.capacity() + self.places.capacity())
+//!         size_of::<EntryId>() * self.residents.capacity() + self.places.bytes()
 //!     }
 //! }
 //!
@@ -142,13 +148,14 @@
 mod algorithms;
 mod arrival;
 mod built_in;
+mod id_array;
 mod parameter;
-mod renumbering;
 mod residents;
 mod simulator;
 mod standing;
 mod structures;
 
+use core::ops::Range;
 use std::sync::Arc;
 
 pub use algorithms::{
@@ -156,9 +163,9 @@ pub use algorithms::{
     TwoQueueConfig,
 };
 pub(crate) use arrival::{Arrival, Choice};
-pub use renumbering::Renumbering;
-pub(crate) use residents::ResidentSource;
+pub use id_array::IdArray;
 pub use residents::Residents;
+pub(crate) use residents::{OtherIds, ResidentSource};
 pub(crate) use simulator::MAX_UNKNOWN;
 pub use simulator::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
 pub use standing::Standing;
@@ -193,9 +200,9 @@ pub struct Newcomer {
 /// Decides which entry leaves. The [module](self) describes the order of calls.
 ///
 /// A policy has to implement [`insert`](Self::insert), [`evict`](Self::evict),
-/// [`remove`](Self::remove), [`renumber`](Self::renumber) and [`bytes`](Self::bytes). One that
-/// moves entries when they are read also implements [`recency`](Self::recency) and
-/// [`touch`](Self::touch).
+/// [`remove`](Self::remove), [`resize`](Self::resize), [`rename`](Self::rename) and
+/// [`bytes`](Self::bytes). One that moves entries when they are read also implements
+/// [`recency`](Self::recency) and [`touch`](Self::touch).
 ///
 /// All methods run under a shard's lock. They should take constant time, and must not use the
 /// cache. If one panics, its shard is emptied, the panic continues in the thread that wrote to it,
@@ -241,8 +248,7 @@ pub trait EvictionPolicy: Send {
     /// two calls are one access.
     ///
     /// ```
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering};
-    /// use bytecache::policy::{Residents, Simulator, Unit};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents, Simulator, Unit};
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicU32, Ordering};
     ///
@@ -262,7 +268,8 @@ pub trait EvictionPolicy: Send {
     /// #   fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
     /// #       None
     /// #   }
-    /// #   fn renumber(&mut self, _: &Renumbering) {}
+    /// #   fn resize(&mut self, _: usize, _: usize) -> bool { true }
+    /// #   fn rename(&mut self, _: EntryId, _: EntryId) {}
     /// #   fn bytes(&self) -> usize { 0 }
     /// }
     ///
@@ -296,11 +303,71 @@ pub trait EvictionPolicy: Send {
     /// evict them. By default nothing happens.
     fn set_capacity(&mut self, _charge: u64) {}
 
-    /// Gives every resident its new id, of which there are more. The index has grown.
-    fn renumber(&mut self, moved: &Renumbering);
+    /// Sets the bounds: every id is below `ids`, and at most `max_entries` ids are resident at a
+    /// time. Returns `true` once that is done.
+    ///
+    /// Each call does a limited amount of work. The cache calls again with the same bounds until
+    /// this returns `true`, and other calls come in between. Only then does the first larger id
+    /// appear. Before the bound of ids becomes lower, all residents have been renamed below it. A
+    /// policy without arrays returns `true`.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::PolicyContext;
+    ///
+    /// let mut policy = Policy::S3Fifo.build(&PolicyContext::new(1000, 1 << 20));
+    /// let bytes = policy.bytes();
+    /// while !policy.resize(100_000, 85_000) {} // A cache does other work in between.
+    /// assert!(policy.bytes() > 10 * bytes);
+    /// ```
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool;
+
+    /// Announces that entries with ids in `from` will get ids in `to`. The ranges may overlap.
+    /// Returns `true` once the policy is ready. By default it is ready at once.
+    ///
+    /// Each call does a limited amount of work. The cache calls again with the same ranges until
+    /// this returns `true`, and other calls come in between. Then all [renames](Self::rename) are
+    /// within the ranges, until ranges are announced again or [`end_renames`](Self::end_renames)
+    /// follows.
+    ///
+    /// A policy whose structures find an id's place needs no preparation. One with queues uses it
+    /// to look for the places.
+    ///
+    /// ```
+    /// use bytecache::Policy;
+    /// use bytecache::policy::{EntryId, PolicyContext};
+    ///
+    /// let mut policy = Policy::Fifo.build(&PolicyContext::new(1000, 1 << 20));
+    /// while !policy.prepare_renames(0..16, 500..532) {}
+    /// policy.end_renames(); // None of these ids had an entry.
+    /// ```
+    fn prepare_renames(&mut self, _from: Range<u32>, _to: Range<u32>) -> bool {
+        true
+    }
+
+    /// Gives the entry `from` the id `to`. `to` is no resident, and `from` is none afterwards.
+    ///
+    /// Follows a [preparation](Self::prepare_renames) that included both.
+    ///
+    /// ```
+    /// use bytecache::policy::{EntryId, IdArray};
+    ///
+    /// fn rename(uses: &mut IdArray<u32>, hand: &mut Option<EntryId>, from: EntryId, to: EntryId) {
+    ///     uses.rename(from, to);
+    ///     if *hand == Some(from) {
+    ///         *hand = Some(to);
+    ///     }
+    /// }
+    /// ```
+    fn rename(&mut self, from: EntryId, to: EntryId);
+
+    /// Notifies the policy that no rename follows until the next preparation. What was kept for
+    /// them is freed. By default nothing happens.
+    fn end_renames(&mut self) {}
 
     /// Returns the bytes that the policy has allocated. They count against `max_bytes`, so they
-    /// should change in [`renumber`](Self::renumber) only.
+    /// should change in [`resize`](Self::resize) only, and a little in
+    /// [`prepare_renames`](Self::prepare_renames) and [`end_renames`](Self::end_renames).
     fn bytes(&self) -> usize;
 
     /// Recounts the state of the policy, and panics if it contradicts itself. For tests. By default
@@ -414,8 +481,8 @@ pub struct PolicyContext {
 }
 
 impl PolicyContext {
-    /// Creates the context of a shard of `ids` ids, at most 2^28, all of which may be resident.
-    /// Their entries may be charged `capacity` together. For tests of a policy.
+    /// Creates the context of a shard of `ids` ids, of which there are at most 2^28 - 1. All of them
+    /// may be resident. Their entries may be charged `capacity` together. For tests of a policy.
     ///
     /// ```
     /// use bytecache::Policy;
@@ -436,8 +503,8 @@ impl PolicyContext {
         Self { ids, max_entries: max_entries.min(ids), capacity }
     }
 
-    /// Returns the number of ids. Every id is below it, until [`EvictionPolicy::renumber`] says
-    /// otherwise.
+    /// Returns the number of ids. Every id is below it, until [`EvictionPolicy::resize`] sets
+    /// another bound.
     ///
     /// ```
     /// use bytecache::policy::PolicyContext;
@@ -452,7 +519,7 @@ impl PolicyContext {
     }
 
     /// Returns the most ids that are resident at a time, the entry that is being inserted included,
-    /// until [`EvictionPolicy::renumber`] says otherwise. In a cache that is 85 % of all ids.
+    /// until [`EvictionPolicy::resize`] sets another bound. In a cache that is 85 % of all ids.
     ///
     /// ```
     /// use bytecache::{Cache, Policy};

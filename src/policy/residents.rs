@@ -1,8 +1,11 @@
 //! [`Residents`]: the answers that a policy gets about the entries of its shard.
 
+use core::cell::RefCell;
 use core::fmt;
+use std::collections::HashMap;
 
 use super::EntryId;
+use crate::units::MAX_VISITS;
 
 /// The entries of a shard, as [`EvictionPolicy::evict`](super::EvictionPolicy::evict) may ask for
 /// them: their visits, hashes and charges.
@@ -10,7 +13,7 @@ use super::EntryId;
 /// An id that is not resident has no visits, the hash 0 and the charge 0.
 ///
 /// ```
-/// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents, Unit};
+/// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents, Unit};
 /// use bytecache::policy::{Request, simulate_custom};
 ///
 /// /// Evicts the entry with the fewest visits, and of these the largest. Slow, as it asks for all.
@@ -32,7 +35,10 @@ use super::EntryId;
 ///     // ...
 /// #   fn insert(&mut self, newcomer: &Newcomer) { self.0.push(newcomer.id); }
 /// #   fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
-/// #   fn renumber(&mut self, _: &Renumbering) {}
+/// #   fn resize(&mut self, _: usize, _: usize) -> bool { true }
+/// #   fn rename(&mut self, from: EntryId, to: EntryId) {
+/// #       self.0.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
+/// #   }
 /// #   fn bytes(&self) -> usize { 0 }
 /// }
 ///
@@ -66,7 +72,7 @@ impl<'a> Residents<'a> {
     ///
     /// ```
     /// use std::collections::VecDeque;
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
     /// use bytecache::policy::{Request, Simulator, Unit};
     ///
     /// /// Evicts the oldest entry that was never read.
@@ -84,7 +90,10 @@ impl<'a> Residents<'a> {
     ///     // ...
     /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
     /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
-    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn resize(&mut self, _: usize, _: usize) -> bool { true }
+    /// # fn rename(&mut self, from: EntryId, to: EntryId) {
+    /// #     self.0.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
+    /// # }
     /// # fn bytes(&self) -> usize { 0 }
     /// }
     ///
@@ -102,7 +111,7 @@ impl<'a> Residents<'a> {
     ///
     /// ```
     /// use std::collections::VecDeque;
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
     /// use bytecache::policy::{Request, Simulator, Unit};
     ///
     /// /// Evicts the oldest entry that was not read since its last turn: CLOCK.
@@ -126,7 +135,10 @@ impl<'a> Residents<'a> {
     ///     // ...
     /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
     /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
-    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn resize(&mut self, _: usize, _: usize) -> bool { true }
+    /// # fn rename(&mut self, from: EntryId, to: EntryId) {
+    /// #     self.0.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
+    /// # }
     /// # fn bytes(&self) -> usize { 0 }
     /// }
     ///
@@ -144,7 +156,7 @@ impl<'a> Residents<'a> {
     ///
     /// ```
     /// use std::collections::{HashSet, VecDeque};
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
     /// use bytecache::policy::{Request, Simulator, Unit};
     ///
     /// /// Evicts the oldest entry, and refuses keys that it has not seen before.
@@ -171,7 +183,10 @@ impl<'a> Residents<'a> {
     ///     // ...
     /// # fn insert(&mut self, newcomer: &Newcomer) { self.queue.push_back(newcomer.id); }
     /// # fn remove(&mut self, id: EntryId, _: u32) { self.queue.retain(|&other| other != id); }
-    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn resize(&mut self, _: usize, _: usize) -> bool { true }
+    /// # fn rename(&mut self, from: EntryId, to: EntryId) {
+    /// #     self.queue.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
+    /// # }
     /// # fn bytes(&self) -> usize { 0 }
     /// }
     ///
@@ -190,7 +205,7 @@ impl<'a> Residents<'a> {
     ///
     /// ```
     /// use std::collections::VecDeque;
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
     /// use bytecache::policy::{Request, Simulator, Unit};
     ///
     /// /// Evicts the largest entry.
@@ -209,7 +224,10 @@ impl<'a> Residents<'a> {
     ///     // ...
     /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
     /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
-    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn resize(&mut self, _: usize, _: usize) -> bool { true }
+    /// # fn rename(&mut self, from: EntryId, to: EntryId) {
+    /// #     self.0.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
+    /// # }
     /// # fn bytes(&self) -> usize { 0 }
     /// }
     ///
@@ -230,7 +248,7 @@ impl<'a> Residents<'a> {
     ///
     /// ```
     /// use std::collections::VecDeque;
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
     /// use bytecache::policy::{Request, Simulator, Unit};
     ///
     /// /// Evicts the oldest entry, and announces the next one.
@@ -251,7 +269,10 @@ impl<'a> Residents<'a> {
     ///     // ...
     /// # fn insert(&mut self, newcomer: &Newcomer) { self.0.push_back(newcomer.id); }
     /// # fn remove(&mut self, id: EntryId, _: u32) { self.0.retain(|&other| other != id); }
-    /// # fn renumber(&mut self, _: &Renumbering) {}
+    /// # fn resize(&mut self, _: usize, _: usize) -> bool { true }
+    /// # fn rename(&mut self, from: EntryId, to: EntryId) {
+    /// #     self.0.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
+    /// # }
     /// # fn bytes(&self) -> usize { 0 }
     /// }
     ///
@@ -263,6 +284,37 @@ impl<'a> Residents<'a> {
     pub fn expect(&self, id: EntryId) {
         self.source.expect(id);
     }
+}
+
+/// The residents of another source, under other ids. Visits that are set are kept here.
+pub(crate) struct OtherIds<'a> {
+    source: &'a dyn ResidentSource,
+    ids: &'a dyn Fn(EntryId) -> EntryId,
+    visits: RefCell<HashMap<EntryId, u8>>,
+}
+
+impl<'a> OtherIds<'a> {
+    /// Creates the source of residents under ids that `ids` translates.
+    pub(crate) fn new(residents: &'a Residents<'_>, ids: &'a dyn Fn(EntryId) -> EntryId) -> Self {
+        Self { source: residents.source, ids, visits: RefCell::default() }
+    }
+}
+
+impl ResidentSource for OtherIds<'_> {
+    fn visits(&self, id: EntryId) -> u8 {
+        let set = self.visits.borrow().get(&id).copied();
+        set.unwrap_or_else(|| self.source.visits((self.ids)(id)))
+    }
+    fn set_visits(&self, id: EntryId, visits: u8) {
+        self.visits.borrow_mut().insert(id, visits.min(MAX_VISITS));
+    }
+    fn hash(&self, id: EntryId) -> u64 {
+        self.source.hash((self.ids)(id))
+    }
+    fn charge(&self, id: EntryId) -> u32 {
+        self.source.charge((self.ids)(id))
+    }
+    fn expect(&self, _id: EntryId) {}
 }
 
 impl fmt::Debug for Residents<'_> {

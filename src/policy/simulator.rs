@@ -7,8 +7,8 @@ use core::cell::Cell;
 use std::collections::HashMap;
 
 use super::{
-    Arrival, Choice, EntryId, EvictionPolicy, Newcomer, Policy, PolicyContext, Recency, Renumbering, ResidentSource,
-    Residents, is_miss_reported,
+    Arrival, Choice, EntryId, EvictionPolicy, Newcomer, Policy, PolicyContext, Recency, ResidentSource, Residents,
+    is_miss_reported,
 };
 use crate::units::{MAX_IDS, MAX_LOAD_PERCENT, MAX_VISITS, max_entries};
 
@@ -604,13 +604,10 @@ impl Simulator {
         if ids <= old_ids {
             return false;
         }
-        let mut moved = Renumbering::new(old_ids, ids, max_entries(ids));
-        for &id in self.ids.values() {
-            moved.set(id, id);
-        }
         self.slots.0.resize(ids, Slot::default());
         self.arrival.settle(&mut *self.policy);
-        self.policy.renumber(&moved);
+        // Ends: the bounds stay the same, and a policy takes a limited number of calls for them.
+        while !self.policy.resize(ids, max_entries(ids)) {}
         true
     }
 }

@@ -4,7 +4,6 @@
 //!   memory            who may still see it                   when it is free again
 //!   chunks of rings   readers whose slots name them          when no slot names them
 //!                     (slots.rs)                             and no value pins them
-//!   replaced tables   any thread, while the shard lives      pages at once, addresses never
 //!   lists of records  threads that scan or replace them      after a grace period (epochs.rs)
 //! ```
 //!
@@ -22,7 +21,6 @@
 //!
 //! # Synchronization
 //!
-//! * [`Kept::replace`] (Release) pairs with [`Kept::load`] and [`Kept::is_current`] (Acquire).
 //! * [`Published::replace`] (AcqRel) pairs with [`Published::load`] (Acquire).
 //! * The protocol of the slots is in `slots.rs`.
 //!
@@ -30,7 +28,7 @@
 //!
 //! Holds on a chunk beyond a call: the pins of `ring/chunk.rs`.
 
-#![allow(unsafe_code, reason = "slots and tables are shared by address")]
+#![allow(unsafe_code, reason = "slots and lists of records are shared by address")]
 
 mod epochs;
 mod slots;
@@ -42,7 +40,7 @@ use std::sync::Arc;
 
 pub(crate) use slots::{BATCH, Batch, Holds, Slot, for_each_hold, thread_is_reading};
 
-use crate::sync::{AtomicPtr, Mutex, Ordering};
+use crate::sync::{AtomicPtr, Ordering};
 use crate::units::Location;
 use epochs::Pin;
 
@@ -100,7 +98,7 @@ impl<'a> Live<'a> {
     /// # Safety
     ///
     /// * Either `hold` is the shard's lock, and a lane points to `location`. Or `hold` is a slot
-    ///   that names the entry at `location`, and after that a lane of the current table was seen,
+    ///   that names the entry at `location`, and after that a lane of the table was seen,
     ///   with Acquire, to point there.
     /// * A slot names nothing else while the result is used.
     /// * The ring had published the location: all its bytes were written before.
@@ -112,57 +110,6 @@ impl<'a> Live<'a> {
     #[inline]
     pub(crate) fn location(self) -> Location {
         self.location
-    }
-}
-
-/// A shared value that readers load at any time and a writer replaces. Replaced values are kept as
-/// long as the `Kept`.
-pub(crate) struct Kept<T> {
-    /// Points to the last value of `all`.
-    current: AtomicPtr<T>,
-    all: Mutex<Vec<Arc<T>>>,
-}
-
-impl<T> Kept<T> {
-    /// Bytes that each value takes, with its two counts and its place in the list. The place counts
-    /// twice, as the list grows by doubling.
-    pub(crate) const BYTES: usize = size_of::<T>() + 2 * size_of::<usize>() + 2 * size_of::<Arc<T>>();
-
-    pub(crate) fn new(value: Arc<T>) -> Self {
-        Self { current: AtomicPtr::new(Arc::as_ptr(&value).cast_mut()), all: Mutex::new(vec![value]) }
-    }
-
-    /// Returns the current value. It stays at its address after it is replaced.
-    #[inline]
-    pub(crate) fn load(&self) -> &T {
-        // Acquire: pairs with the Release of `replace`. The value was complete before it was
-        // published.
-        let current = self.current.load(Ordering::Acquire);
-        // SAFETY:
-        // * the pointer is that of an `Arc` in `all`, which loses none while `self` lives;
-        // * the result borrows `self`.
-        unsafe { &*current }
-    }
-
-    /// Returns `true` if `value` has not been replaced.
-    #[inline]
-    pub(crate) fn is_current(&self, value: &T) -> bool {
-        // Acquire: pairs with the Release of `replace`, like in `load`.
-        ptr::eq(self.current.load(Ordering::Acquire), value)
-    }
-
-    /// Publishes `value` in place of the current one. For one thread at a time.
-    pub(crate) fn replace(&self, value: Arc<T>) {
-        let current = Arc::as_ptr(&value).cast_mut();
-        self.all.lock().push(value);
-        // Release: pairs with the Acquire of `load`.
-        self.current.store(current, Ordering::Release);
-    }
-}
-
-impl<T> fmt::Debug for Kept<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept")
     }
 }
 
@@ -252,15 +199,5 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(*published.load(&epochs::pin()), 2);
-    }
-
-    #[test]
-    fn a_kept_value_stays_readable_after_it_was_replaced() {
-        let kept = Kept::new(Arc::new(1));
-        let first = kept.load();
-        assert!(kept.is_current(first));
-        kept.replace(Arc::new(2));
-        assert_eq!((*first, *kept.load()), (1, 2));
-        assert!(!kept.is_current(first) && kept.is_current(kept.load()));
     }
 }

@@ -393,7 +393,7 @@ impl Arena {
 
     /// Asks the system for pages of a kind. They apply to memory that is touched after this call.
     pub(super) fn ask_for_pages(&self, pages: Pages) {
-        self.region.ask_for_pages(pages);
+        self.region.ask_for_pages(pages, self.bytes);
     }
 
     /// Gives the memory of `range` back to the system, where the system can take it.

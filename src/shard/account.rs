@@ -9,8 +9,6 @@
 //! Relaxed throughout: the word is a limit and orders nothing. The bytes of a flight are given back
 //! without the shard's lock, by the thread that drops it last.
 
-use std::sync::Arc;
-
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Bytes that a shard may allocate.
@@ -18,7 +16,7 @@ use crate::sync::{AtomicUsize, Ordering};
 pub(crate) struct Account {
     budget: usize,
     allocated: AtomicUsize,
-    /// The part of `allocated` that index tables have, old ones included.
+    /// The part of `allocated` that the index has.
     index: AtomicUsize,
     /// The part that loads in progress have.
     flights: AtomicUsize,
@@ -54,11 +52,6 @@ impl Account {
             .is_ok()
     }
 
-    /// Returns a guard of bytes that were taken, which gives them back when it is dropped.
-    pub(crate) fn lend(self: &Arc<Self>, bytes: usize) -> Lent {
-        Lent { account: Arc::clone(self), bytes }
-    }
-
     /// Gives `bytes` back.
     pub(crate) fn give(&self, bytes: usize) {
         let before = self.allocated.fetch_sub(bytes, Ordering::Relaxed);
@@ -69,13 +62,13 @@ impl Account {
         self.index.load(Ordering::Relaxed)
     }
 
-    /// Notes that `bytes` that were taken are an index table's.
-    pub(crate) fn note_table(&self, bytes: usize) {
+    /// Notes that `bytes` that were taken are the index's.
+    pub(crate) fn note_index(&self, bytes: usize) {
         self.index.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Gives an index table's bytes back.
-    pub(crate) fn give_table(&self, bytes: usize) {
+    /// Gives bytes of the index back.
+    pub(crate) fn give_index(&self, bytes: usize) {
         self.index.fetch_sub(bytes, Ordering::Relaxed);
         self.give(bytes);
     }
@@ -93,25 +86,5 @@ impl Account {
     pub(crate) fn give_flight(&self, bytes: usize) {
         self.flights.fetch_sub(bytes, Ordering::Relaxed);
         self.give(bytes);
-    }
-}
-
-/// Bytes of an account that are given back when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    account: Arc<Account>,
-    bytes: usize,
-}
-
-impl Lent {
-    /// Keeps the bytes taken.
-    pub(crate) fn keep(mut self) {
-        self.bytes = 0;
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        self.account.give(self.bytes);
     }
 }

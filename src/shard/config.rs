@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Shard;
 use super::account::Account;
 use super::evictor::NoPolicy;
 use super::misses::MissLog;
 use super::touch::TouchLog;
-use super::{Shard, table_bytes};
 use crate::clock::ClockSource;
 use crate::expiry::{Rules, Wheel};
 use crate::hash::KeyHasher;
@@ -100,12 +100,13 @@ impl ShardConfig {
         let (stripes, capacity) = self.touch_log();
         let touches = if logs.has_touches { TouchLog::footprint(stripes, capacity) } else { 0 };
         let misses = if logs.has_misses { MissLog::footprint(self.miss_places()) } else { 0 };
-        size_of::<Shard>() + size_of::<Account>() + Ring::footprint(self.max_chunks()) + touches + misses
+        let table = size_of::<Table>() + 2 * size_of::<usize>();
+        size_of::<Shard>() + size_of::<Account>() + table + Ring::footprint(self.max_chunks()) + touches + misses
     }
 
-    /// Returns the number of chunks that the ring needs at first, so that the largest entry fits. A
-    /// growing index leaves it more: while it grows, the policy's arrays are there twice.
-    fn min_chunks(&self) -> usize {
+    /// Returns the number of chunks that the ring needs, so that the largest entry fits. A growing
+    /// index leaves it as many.
+    pub(super) fn min_chunks(&self) -> usize {
         // A prefix comes on top only for plain keys that are escaped.
         let largest = self.max_entry_bytes + MAX_PREFIX_BYTES + self.options.alignment.max_overhead();
         let span = largest.div_ceil(1 << self.chunk_shift());
@@ -115,12 +116,16 @@ impl ShardConfig {
     /// Creates a policy for `buckets` buckets.
     pub(super) fn policy(&self, buckets: usize) -> Box<dyn EvictionPolicy> {
         let max_entries = Index::max_len_of(buckets);
-        (self.options.factory)(PolicyContext::for_entries(buckets * LANES, max_entries, self.budget as u64))
+        (self.options.factory)(PolicyContext::for_entries(
+            Table::extent(buckets) * LANES,
+            max_entries,
+            self.budget as u64,
+        ))
     }
 
     /// Returns the bytes that the shard allocates beside its ring's chunks while it is empty.
     pub(super) fn taken(&self, buckets: usize, policy: &dyn EvictionPolicy) -> usize {
-        (self.overhead(Logs::of(policy)) + table_bytes(buckets)).saturating_add(policy.bytes())
+        (self.overhead(Logs::of(policy)) + Table::footprint(buckets)).saturating_add(policy.bytes())
     }
 
     /// Returns the budget that is needed with `buckets` buckets, for a ring that can hold the
@@ -129,9 +134,18 @@ impl ShardConfig {
         // Policies grow with what they remember.
         let usual = self.taken(MIN_BUCKETS, &NoPolicy) + 2 * MIN_BUCKETS * LANES * 16 + 4096;
         // The chunks that are given up for a wheel are enough for that of the smallest index.
-        let wheel = if buckets == MIN_BUCKETS { 0 } else { Wheel::footprint(buckets) };
+        let wheel = if buckets == MIN_BUCKETS { 0 } else { Wheel::footprint(Table::extent(buckets)) };
         let taken = self.taken(buckets, policy).saturating_add(wheel).max(usual);
         taken.saturating_add(self.min_chunks() << self.chunk_shift())
+    }
+
+    /// Returns the largest size that the index may ever have. With entries of a few bytes, it takes
+    /// less than half of the budget, as each bucket brings its part of the policy and the ring.
+    pub(super) fn max_size(&self) -> usize {
+        let half = self.budget / 2 / Table::footprint_of_one();
+        // Models make each word of the table anew for each schedule.
+        let most = if cfg!(bytecache_loom) { half.min(MAX_MODELLED_SIZE) } else { half };
+        most.clamp(self.first_buckets(), Table::max_size())
     }
 
     /// Returns the number of buckets to start with: that of a snapshot's cache, or for a sixteenth
@@ -139,19 +153,21 @@ impl ShardConfig {
     pub(super) fn first_buckets(&self) -> usize {
         if let Some(buckets) = self.options.expected_buckets {
             // A snapshot may say anything. No index with its policy is larger than the shard.
-            let measured = table_bytes(MEASURED_BUCKETS) + self.policy(MEASURED_BUCKETS).bytes();
-            let most = (self.budget / measured).saturating_mul(MEASURED_BUCKETS).min(Table::max_buckets());
+            let measured = Table::footprint(MEASURED_BUCKETS) + self.policy(MEASURED_BUCKETS).bytes();
+            let most = (self.budget / measured).saturating_mul(MEASURED_BUCKETS).min(Table::max_size());
             return (buckets >> self.shard_bits).min(most).max(MIN_BUCKETS);
         }
         let entries = match self.options.expected_entry_bytes {
             Some(bytes) => self.budget / bytes.saturating_add(EXPECTED_OVERHEAD),
             None => self.budget / 16_384,
         };
-        Index::buckets_for(entries).min(Table::max_buckets())
+        Index::buckets_for(entries).min(Table::max_size())
     }
 }
 
 /// The size of the index by which a policy is measured.
 const MEASURED_BUCKETS: usize = 64;
+/// The largest size of an index in models, unless it starts with a larger one.
+const MAX_MODELLED_SIZE: usize = 8;
 /// The bytes that an entry costs beyond key and value, roughly.
 const EXPECTED_OVERHEAD: usize = 24;

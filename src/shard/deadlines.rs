@@ -9,12 +9,10 @@
 //!
 //! 1. A bucket with an entry that is to be removed at some tick is filed under that tick or an
 //!    earlier one.
-//! 2. The account holds `bytes` for the wheel. That is its footprint, but for the moment in which
-//!    the index grows.
+//! 2. The account holds `bytes` for the wheel: its footprint.
 
 use std::boxed::Box;
 
-use super::account::Account;
 use super::entries::Entries;
 use crate::expiry::{Rules, Wheel};
 use crate::hash::KeyHash;
@@ -51,7 +49,7 @@ impl Deadlines {
         self.bytes
     }
 
-    /// Returns the bytes that this wheel would need for an index of `buckets`.
+    /// Returns the bytes that this wheel needs for an index of `buckets`.
     pub(super) fn footprint(&self, buckets: usize) -> usize {
         if self.has_wheel() { Wheel::footprint(buckets) } else { 0 }
     }
@@ -64,19 +62,19 @@ impl Deadlines {
         self.wheel = Some(Box::new(Wheel::new(buckets, now)));
     }
 
-    /// Returns a wheel of the same age for an index of `buckets`, with nothing filed. Its bytes are
-    /// still those of this one.
-    pub(super) fn emptied_for(&self, buckets: usize) -> Self {
-        let wheel = self.wheel.as_ref().map(|wheel| Box::new(Wheel::new(buckets, wheel.elapsed())));
-        Self { wheel, bytes: self.bytes, draws: self.draws }
+    /// Sets the number of buckets. The caller has taken the [footprint](Self::footprint) from the
+    /// account, or gives the difference back. Buckets that are dropped have no entries.
+    pub(super) fn resize(&mut self, buckets: usize) {
+        if let Some(wheel) = &mut self.wheel {
+            wheel.resize(buckets);
+            self.bytes = Wheel::footprint(buckets);
+        }
     }
 
-    /// Takes what the wheel needs more since the index has grown, from what the growth has just
-    /// given back.
-    pub(super) fn account_for_growth(&mut self, account: &Account) {
-        let bytes = self.wheel.as_ref().map_or(0, |wheel| Wheel::footprint(wheel.members()));
-        if account.take(bytes - self.bytes) {
-            self.bytes = bytes;
+    /// Forgets a bucket that is about to be dropped.
+    pub(super) fn forget(&mut self, bucket: usize) {
+        if let Some(wheel) = &mut self.wheel {
+            wheel.forget(bucket);
         }
     }
 
@@ -132,10 +130,10 @@ impl Deadlines {
             return;
         };
         wheel.validate();
-        assert_eq!(wheel.members(), entries.table().buckets());
+        assert!(wheel.members() >= entries.table().buckets());
         assert_eq!(self.bytes, Wheel::footprint(wheel.members()));
         assert!(reached <= wheel.elapsed());
-        for bucket in 0..wheel.members() {
+        for bucket in 0..entries.table().buckets() {
             for (id, live) in entries.in_bucket(bucket) {
                 let Some(removal) = rules.times(&entries.stamps(live), reached).removal else { continue };
                 let filed = wheel.filed_under(bucket);

@@ -25,7 +25,7 @@ use core::mem::offset_of;
 use std::sync::Arc;
 
 use crate::hash::{KeyHash, KeyHasher};
-use crate::index::{Index, Table};
+use crate::index::{Index, Moving, Stretch, Table};
 use crate::reclaim::{Live, WriteToken};
 use crate::ring::{ChunkId, Ring, Stream};
 use crate::units::{EntryId, Location, Stamp, Stamps};
@@ -97,7 +97,7 @@ impl Entries {
     /// Returns the entry under `key`, whatever its deadline.
     #[inline]
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
-        let candidates = self.index.table().candidates(hash);
+        let candidates = self.index.table().own_candidates(hash);
         let mut entries = candidates.filter_map(|found| Some((found.lane().id(), found.live(&self.token)?)));
         entries.find(|&(_, live)| self.ring.entry(live).key == key)
     }
@@ -207,14 +207,43 @@ impl Entries {
         self.ring.clear();
     }
 
-    /// Moves all lanes to a larger table, and tells `moved` of each old id, the new one, and the
-    /// entry's stamps. The caller publishes the table. If the hasher panics, the index is as it
-    /// was.
-    pub(super) fn move_to(&mut self, table: Arc<Table>, mut moved: impl FnMut(EntryId, EntryId, Stamps)) {
+    /// Returns how many more entries the index has room for.
+    #[inline]
+    pub(super) fn room(&self) -> usize {
+        self.index.room()
+    }
+
+    /// Begins to give the index another size: see [`Index::begin_sweep`].
+    pub(super) fn begin_sweep(&mut self, buckets: usize) {
+        self.index.begin_sweep(buckets);
+    }
+
+    /// Returns the next home buckets of a sweep: see [`Index::next_stretch`].
+    pub(super) fn next_stretch(&self, homes: usize) -> Option<Stretch> {
+        self.index.next_stretch(homes)
+    }
+
+    /// Returns `true` if a sweep has passed the homes of a stretch.
+    pub(super) fn has_swept(&self, stretch: &Stretch) -> bool {
+        self.index.has_swept(stretch)
+    }
+
+    /// Moves the entries of the next home bucket of a sweep, and tells `moved` of each old id, the
+    /// new one, and the entry's stamps. Returns the number of entries, or `None` if none is left.
+    pub(super) fn sweep_home(
+        &mut self,
+        moving: &mut Vec<Moving>,
+        mut moved: impl FnMut(EntryId, EntryId, Stamps),
+    ) -> Option<usize> {
         let Self { index, ring, hasher, shard_bits, token } = self;
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
         let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
-        index.move_to(table, token, prefetch, hash, |from, to, live| moved(from, to, ring.arena().stamps(live)));
+        index.sweep_home(moving, token, prefetch, hash, |from, to, live| moved(from, to, ring.arena().stamps(live)))
+    }
+
+    /// Ends a sweep: see [`Index::end_sweep`].
+    pub(super) fn end_sweep(&mut self) {
+        self.index.end_sweep();
     }
 
     /// Recounts everything and panics where it differs.

@@ -8,7 +8,7 @@
 use super::cleaner::{half_used_chunks, live_limit, ready_chunks};
 use super::config::Logs;
 use super::governor;
-use super::{Shard, ShardConfig, table_bytes};
+use super::{Shard, ShardConfig};
 use crate::expiry::Wheel;
 use crate::index::{Index, MIN_BUCKETS, Table};
 use crate::ring::{Home, Layout};
@@ -19,9 +19,6 @@ const INDEX_USE: usize = 97;
 /// The most buckets for which a policy is made to learn what it allocates. For more the line
 /// through two of these is followed.
 const SAMPLED_BUCKETS: usize = 4096;
-/// Bytes of small tables that were replaced while the index grew, at most: tables below a page are
-/// not given back.
-const REPLACED_BYTES: usize = 4096;
 /// Chunks' worth of the bytes of runs that are shared and not full: the one being filled, and the
 /// one being emptied.
 const RUNS_NOT_FULL: usize = 2;
@@ -61,15 +58,14 @@ impl ShardConfig {
     /// the default lifetime.
     pub(crate) fn holds(&self, entries: usize, key_len: usize, value_len: usize, policy: &mut PolicyBytes) -> bool {
         let is_storable = key_len.checked_add(value_len).is_some_and(|bytes| bytes <= self.max_entry_bytes);
-        if !is_storable || entries > Index::max_len_of(Table::max_buckets()) {
+        if !is_storable || entries > Index::max_len_of(Table::max_size()) {
             return false;
         }
         let stamps = self.options.rules.usual_stamps();
         let charge = Layout::charge_for(key_len, value_len, stamps, self.options.alignment);
-        let buckets = Index::buckets_for(entries / INDEX_USE * 100 + entries % INDEX_USE).min(Table::max_buckets());
-        let wheel = if stamps.is_empty() { 0 } else { Wheel::footprint(buckets) };
-        let replaced = Table::footprint(buckets).min(REPLACED_BYTES);
-        let fixed = self.overhead(policy.logs(self)) + table_bytes(buckets) + replaced + wheel;
+        let buckets = Index::buckets_for(entries / INDEX_USE * 100 + entries % INDEX_USE).min(Table::max_size());
+        let wheel = if stamps.is_empty() { 0 } else { Wheel::footprint(Table::extent(buckets)) };
+        let fixed = self.overhead(policy.logs(self)) + Table::footprint(buckets) + wheel;
         let taken = fixed.saturating_add(policy.of(self, buckets));
         let usable = self.budget.saturating_sub(taken) >> self.chunk_shift();
         self.room_for(charge, usable) >= entries

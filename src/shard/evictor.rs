@@ -21,13 +21,14 @@
 
 use core::cell::Cell;
 use core::num::NonZeroU32;
+use core::ops::Range;
 
 use super::entries::Entries;
 use super::prefetch::Announced;
 use crate::hash::KeyHash;
 use crate::policy::{
-    Arrival, Choice, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, Renumbering, ResidentSource,
-    Residents, Standing,
+    Arrival, Choice, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, ResidentSource, Residents,
+    Standing,
 };
 use crate::units::EntryId;
 
@@ -243,10 +244,27 @@ impl Evictor {
         Victim::None
     }
 
-    /// Tells the policy of the ids in a larger index.
-    pub(super) fn renumber(&mut self, pending: &Pending, moved: &Renumbering) {
+    /// Tells the policy how many ids there are, and how many may be resident. Returns `false` if it
+    /// needs further calls to adapt.
+    pub(super) fn resize(&mut self, pending: &Pending, ids: usize, max_entries: usize) -> bool {
         self.settle(pending);
-        self.policy.renumber(moved);
+        self.policy.resize(ids, max_entries)
+    }
+
+    /// Announces renames to the policy. Returns `false` if it needs further calls to prepare.
+    pub(super) fn prepare_renames(&mut self, pending: &Pending, from: Range<u32>, to: Range<u32>) -> bool {
+        self.settle(pending);
+        self.policy.prepare_renames(from, to)
+    }
+
+    /// Tells the policy that an entry has another id. Nothing is pending.
+    pub(super) fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.policy.rename(from, to);
+    }
+
+    /// Tells the policy that no rename follows.
+    pub(super) fn end_renames(&mut self) {
+        self.policy.end_renames();
     }
 
     /// Appends the policy's state.
@@ -339,7 +357,10 @@ impl EvictionPolicy for NoPolicy {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
-    fn renumber(&mut self, _moved: &Renumbering) {}
+    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+        true
+    }
+    fn rename(&mut self, _from: EntryId, _to: EntryId) {}
     fn bytes(&self) -> usize {
         0
     }
@@ -414,7 +435,7 @@ mod tests {
     fn entries() -> Entries {
         let mut ring = Ring::new(8, 12, Alignment::new(1).expect("an alignment")).expect("memory");
         assert!(ring.put_to_use() && ring.open_next(Stream::Fresh, None));
-        let table = Table::new(MIN_BUCKETS, LocationBits::for_arena(ring.bytes())).expect("memory");
+        let table = Table::new(MIN_BUCKETS, MIN_BUCKETS, LocationBits::for_arena(ring.bytes())).expect("memory");
         Entries::new(Arc::new(table), ring, KeyHasher::random(), 0)
     }
 

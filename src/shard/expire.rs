@@ -10,6 +10,7 @@ use super::space::NoSpace;
 use super::writer::Writer;
 use crate::expiry::{Freshness, HORIZON, Lifetime, Now, Schedule, Wheel};
 use crate::hash::KeyHash;
+use crate::index::Table;
 use crate::removal::RemovalCause;
 use crate::units::{EntryId, LANES, Tick};
 
@@ -135,7 +136,7 @@ impl Writer<'_> {
     pub(super) fn prepare_wheel(&mut self) -> Result<Now, NoSpace> {
         let now = self.now();
         if !self.state.deadlines.has_wheel() {
-            let buckets = self.state.entries.table().buckets();
+            let buckets = self.buckets_of_wheel();
             if !self.take_from_ring(Wheel::footprint(buckets), MIN_CHUNKS_WITH_WHEEL) {
                 return Err(NoSpace);
             }
@@ -151,6 +152,12 @@ impl Writer<'_> {
             self.expire_up_to(0);
         }
         Ok(now)
+    }
+
+    /// Returns how many buckets the wheel has to know.
+    fn buckets_of_wheel(&self) -> usize {
+        let target = self.state.resizing.target().map_or(0, Table::extent);
+        self.state.entries.table().buckets().max(target)
     }
 
     /// Files the bucket of an entry, so that it is removed in time.

@@ -9,16 +9,14 @@
 //!
 //! 1. It names the entry that a lane leads to in a slot of its thread (`reclaim/slots.rs`). That
 //!    ends with a fence.
-//! 2. It checks that the table is still the current one, and that the lane still leads there. If
-//!    either has changed, the search begins again.
+//! 2. It checks that the lane still leads there. If it does not, the search begins again.
 //!
 //! From then on the entry's bytes stay as they are until the slot is dropped or names another
 //! entry. By the second step, the lane may lead to a newer entry at the same location. Then that
 //! one is held.
 //!
-//! A search that finds nothing checks that its table is the current one, as a table that was
-//! replaced may have been emptied. An Acquire fence comes before that check. It pairs with the
-//! Release fence of `Buckets::release`.
+//! A search that finds nothing checks that no sweep has moved the entry meanwhile
+//! (`index/sweep.rs`), and begins again if one may have.
 
 #![allow(unsafe_code, reason = "a reader makes a hold into a live location")]
 
@@ -26,14 +24,13 @@ use std::sync::Arc;
 
 use crate::hash::KeyHash;
 use crate::index::{Candidate, Lane, Step, Table, Walk};
-use crate::reclaim::{Batch, Hold, Holds, Kept, Live, Slot};
+use crate::reclaim::{Batch, Holds, Live, Slot};
 use crate::ring::{RingShared, StampsAt};
-use crate::sync::{Ordering, fence};
 use crate::units::{EntryId, Tick};
 
 /// The parts of a shard that a search reads.
 pub(crate) struct Lookup {
-    pub(crate) table: Kept<Table>,
+    pub(crate) table: Arc<Table>,
     pub(crate) ring: Arc<RingShared>,
 }
 
@@ -47,7 +44,7 @@ pub(crate) struct FoundEntry<'a> {
 
 /// A lane in which the entry with some hash may be. The entry was not read.
 #[derive(Clone, Copy)]
-pub(crate) struct Guess<'a>(Option<(&'a Table, Candidate<'a>)>);
+pub(crate) struct Guess<'a>(Option<Candidate<'a>>);
 
 impl Guess<'_> {
     pub(crate) const NONE: Self = Self(None);
@@ -99,25 +96,23 @@ impl Lookup {
     /// Nothing that was found with this slot before is used any more.
     #[inline(always)]
     unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(FoundEntry<'a>, StampsAt<'a>)> {
-        // Ends: each round but the last follows a writer's change of a lane, or of the table.
+        // Ends: each round but the last follows a writer's change of a lane, or a step of a sweep.
         'search: loop {
-            let table = self.table.load();
-            for candidate in table.candidates(hash) {
+            let seen = self.table.progress();
+            for candidate in self.table.candidates(seen, hash) {
                 // All lines of the entry at once. Otherwise the header must arrive before the
                 // address of the value is known.
                 self.ring.prefetch(candidate.location());
                 slot.hold(self.ring.arena().address_of(candidate.location()));
                 // SAFETY: the slot names the entry, with a fence after that. It names another one
                 // only in the next round, in which this result is not used.
-                let Some(live) = (unsafe { self.look_again(table, candidate, slot.into()) }) else { continue 'search };
+                let Some(live) = (unsafe { candidate.look_again(slot.into()) }) else { continue 'search };
                 let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
                 if is_same(entry.key, key) {
                     return Some((FoundEntry { lane: candidate.lane(), live, value: entry.value }, stamps));
                 }
             }
-            // Acquire: pairs with the Release fence of `Buckets::release`, see the module.
-            fence(Ordering::Acquire);
-            if self.table.is_current(table) {
+            if !self.table.may_have_moved(seen, hash) {
                 return None;
             }
         }
@@ -135,27 +130,25 @@ impl Lookup {
         let slot: &'a Slot = slot;
         for _ in 0..STEPS_PER_ADVANCE {
             let reached = reached();
-            let table = self.table.load();
+            let seen = self.table.progress();
             let mut next = *walk;
-            let step = table.step(&mut next);
+            let step = self.table.step(seen, &mut next);
             // SAFETY: `slot` was borrowed mutably, so nothing that it found before this call is in
             // use. The result of the round before was dropped.
-            let live = if let Step::Lane(id) = step { unsafe { self.hold_lane(table, id, slot) } } else { None };
-            // Acquire: pairs with the Release fence of `Buckets::release`, see the module.
-            fence(Ordering::Acquire);
-            if !self.table.is_current(table) {
-                continue; // The table may have been emptied. The next round takes the step again.
+            let live = if let Step::Lane(id) = step { unsafe { self.hold_lane(id, slot) } } else { None };
+            if self.table.may_have_passed(seen, walk) {
+                continue; // The lanes may have been cleared. The next round takes the step again.
             }
             *walk = next;
             match (step, live) {
                 (Step::End, _) => return Advance::End,
                 (Step::Onward, _) => {
-                    table.ahead(walk).for_each(|candidate| self.ring.prefetch(candidate.location()));
+                    self.table.ahead(walk).for_each(|candidate| self.ring.prefetch(candidate.location()));
                 }
                 (Step::Lane(_), None) => {}
                 (Step::Lane(_), Some(live)) => {
                     let hash = hash_of(self.ring.arena().entry(live).key);
-                    if table.is_at(walk, hash) {
+                    if walk.is_at(hash) {
                         return Advance::Entry((live, hash, reached));
                     }
                 }
@@ -164,52 +157,33 @@ impl Lookup {
         Advance::NoneYet
     }
 
-    /// Holds the entry in a lane. Returns `None` if there is no entry, or if the table has been
-    /// replaced.
+    /// Holds the entry in a lane. Returns `None` if there is no entry.
     ///
     /// # Safety
     ///
     /// The same as for [`seek`](Self::seek).
-    unsafe fn hold_lane<'a>(&'a self, table: &'a Table, id: EntryId, slot: &'a Slot) -> Option<Live<'a>> {
+    unsafe fn hold_lane<'a>(&'a self, id: EntryId, slot: &'a Slot) -> Option<Live<'a>> {
         // Ends: each round but the first follows a writer's change of the lane.
         loop {
-            let candidate = table.candidate(id)?;
+            let candidate = self.table.candidate(id)?;
             slot.hold(self.ring.arena().address_of(candidate.location()));
             // SAFETY: the slot names the entry, with a fence after that. It names another one only
             // in the next round, in which this result is not used.
-            let live = unsafe { self.look_again(table, candidate, slot.into()) };
-            if live.is_some() || !self.table.is_current(table) {
+            let live = unsafe { candidate.look_again(slot.into()) };
+            if live.is_some() {
                 return live;
             }
         }
-    }
-
-    /// Checks that a search still leads to the same location.
-    ///
-    /// # Safety
-    ///
-    /// `hold` is a slot that names the entry at the candidate's location, with the fence after
-    /// that, and that names nothing else for as long as the result is used.
-    #[inline(always)]
-    unsafe fn look_again<'a>(&'a self, table: &'a Table, candidate: Candidate<'a>, hold: Hold<'a>) -> Option<Live<'a>> {
-        if !self.table.is_current(table) {
-            return None; // Writers do not change lanes of a replaced table, so they prove nothing.
-        }
-        // SAFETY:
-        // * the duties for the slot are the caller's;
-        // * the table was just seen to be the current one, after the slot named the entry.
-        unsafe { candidate.look_again(hold) }
     }
 
     /// Guesses the lane of the entry with `hash`, prefetches the entry, and names it in a slot of
     /// the batch.
     #[inline(always)]
     pub(crate) fn guess(&self, hash: KeyHash, batch: &mut Batch, place: usize) -> Guess<'_> {
-        let table = self.table.load();
-        let Some(candidate) = table.candidates(hash).next() else { return Guess::NONE };
+        let Some(candidate) = self.table.candidates(self.table.progress(), hash).next() else { return Guess::NONE };
         self.ring.prefetch(candidate.location());
         batch.name(place, self.ring.arena().address_of(candidate.location()));
-        Guess(Some((table, candidate)))
+        Guess(Some(candidate))
     }
 
     /// Returns the entry under `key` in the guessed lane, if it is still there, has no stamps, and
@@ -222,13 +196,13 @@ impl Lookup {
         holds: &'a Holds,
         place: usize,
     ) -> Option<FoundEntry<'a>> {
-        let (table, candidate) = guess.0?;
+        let candidate = guess.0?;
         if !holds.names(place, self.ring.arena().address_of(candidate.location())) {
             return None;
         }
         // SAFETY: the slot was just seen to name the entry. It was named before the fence of
         // `Batch::hold`, and names nothing else while the holds are borrowed.
-        let live = unsafe { self.look_again(table, candidate, holds.into()) }?;
+        let live = unsafe { candidate.look_again(holds.into()) }?;
         let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
         // An entry with stamps needs the time that was reached before it was found.
         let is_found = stamps.set.is_empty() && is_same(entry.key, key);

@@ -11,6 +11,7 @@
 //!               Cleaner               cleaner.rs       how full the ring is, what is emptied
 //!               Deadlines             deadlines.rs     timing wheel
 //!               Flights               flights.rs       loads in progress
+//!               Resizing              resizing.rs      the size that the index gets next
 //!               Sweep                 sweep.rs         where the search for outdated entries is
 //!             Writer                  writer.rs        makes them work together: see its list
 //! ```
@@ -50,7 +51,6 @@ mod evictor;
 mod expire;
 mod flights;
 mod governor;
-mod grow;
 mod idle;
 mod large_share;
 mod lease;
@@ -63,6 +63,7 @@ mod notice;
 mod prefetch;
 mod read;
 mod remove;
+mod resizing;
 mod restore;
 mod runs;
 mod save;
@@ -94,6 +95,7 @@ pub(crate) use misses::MissLog;
 pub(crate) use notice::Notice;
 use prefetch::PolicyHint;
 pub(crate) use read::{Access, Visit};
+use resizing::Resizing;
 pub(crate) use restore::RestoredEntry;
 pub(crate) use save::{Changes, SaveSink, SaveWalk, SavedEntry, bit_of};
 use sweep::Sweep;
@@ -103,10 +105,9 @@ pub(crate) use write::{Condition, Stored};
 pub(crate) use writer::Writer;
 
 use crate::expiry::{Rules, ShardTime};
-use crate::index::{LocationBits, MIN_BUCKETS, Table, TableHint};
+use crate::index::{LocationBits, MIN_BUCKETS, Table};
 use crate::namespace::Registry;
 use crate::prefetch::LINE;
-use crate::reclaim::Kept;
 use crate::removal::Notifier;
 use crate::ring::Ring;
 use crate::stats::{Memory, Stats, WriteCounts};
@@ -124,7 +125,6 @@ pub(crate) enum NoShard {
 #[repr(align(128))]
 pub(crate) struct Shard {
     lookup: Lookup,
-    hint: TableHint,
     policy_hint: PolicyHint,
     /// Only for ordered policies.
     touches: Option<TouchLog>,
@@ -132,6 +132,8 @@ pub(crate) struct Shard {
     misses: Option<CachePadded<MissLog>>,
     account: Arc<Account>,
     overhead: usize,
+    /// Chunks that the ring needs for the largest entry.
+    min_chunks: usize,
     time: ShardTime,
     pub(crate) rules: Rules,
     notifier: Arc<Notifier>,
@@ -169,6 +171,7 @@ pub(crate) struct State {
     evictor: Evictor,
     deadlines: Deadlines,
     flights: Flights,
+    resizing: Resizing,
     sweep: Sweep,
     /// The record of changes, while the cache is being saved.
     changes: Option<Arc<Changes>>,
@@ -201,12 +204,6 @@ impl State {
 
 const _: () = assert!(State::WRITTEN_BYTES <= 3 * LINE);
 
-/// Returns what a table takes of the account. All but what it [releases](Table::release) stays
-/// taken when it is replaced.
-fn table_bytes(buckets: usize) -> usize {
-    Table::footprint(buckets) + Kept::<Table>::BYTES
-}
-
 impl Shard {
     /// Returns the budget that a shard of this kind needs at least. The result depends on
     /// `config.budget`: a shard with a larger budget may need more.
@@ -232,8 +229,8 @@ impl Shard {
         let chunks = (account.left() >> config.chunk_shift()) as u32;
         let ring = Ring::new(chunks, config.chunk_shift(), config.options.alignment).ok_or(NoShard::OutOfMemory)?;
         let bits = LocationBits::for_arena(ring.bytes());
-        let table = Arc::new(Table::new(buckets, bits).ok_or(NoShard::OutOfMemory)?);
-        account.note_table(table_bytes(buckets));
+        let table = Arc::new(Table::new(buckets, config.max_size(), bits).ok_or(NoShard::OutOfMemory)?);
+        account.note_index(Table::footprint(buckets));
         let (stripes, places) = config.touch_log();
         let logs = Logs::of(&*policy);
         let mut state = State {
@@ -244,18 +241,19 @@ impl Shard {
             evictor: Evictor::new(policy, Arc::clone(&config.options.factory)),
             deadlines: Deadlines::new(),
             flights: Flights::default(),
+            resizing: Resizing::of_size(buckets),
             sweep: Sweep::default(),
             changes: None,
         };
         state.update_capacity(&account);
         Ok(Self {
-            hint: TableHint::new(&table),
             policy_hint: PolicyHint::new(state.evictor.policy()),
-            lookup: Lookup { table: Kept::new(table), ring: Arc::clone(state.entries.ring().shared()) },
+            lookup: Lookup { table, ring: Arc::clone(state.entries.ring().shared()) },
             touches: logs.has_touches.then(|| TouchLog::new(stripes, places)),
             misses: logs.has_misses.then(|| CachePadded(MissLog::new(config.miss_places()))),
             account,
             overhead: config.overhead(logs),
+            min_chunks: config.min_chunks(),
             time: ShardTime::new(config.options.clock.clone()),
             rules: config.options.rules.clone(),
             notifier: Arc::clone(&config.notifier),

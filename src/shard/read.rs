@@ -34,7 +34,7 @@ impl Shard {
     /// Prefetches what a writer to `hash` will touch, before it takes the lock.
     #[inline]
     pub(crate) fn prefetch_to_write(&self, hash: KeyHash) {
-        self.hint.prefetch_with_next(hash);
+        self.lookup.table.prefetch_home_and_next(hash);
         prefetch_all(&raw const self.state, State::WRITTEN_BYTES);
         self.policy_hint.prefetch();
     }
@@ -42,7 +42,7 @@ impl Shard {
     /// Prefetches the bucket of `hash`.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, hash: KeyHash) {
-        self.hint.prefetch(hash);
+        self.lookup.table.prefetch_home(hash);
     }
 
     /// Guesses where an entry is: see [`Lookup::guess`](super::Lookup::guess).

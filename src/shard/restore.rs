@@ -99,6 +99,7 @@ impl Writer<'_> {
         // The policy has no newcomer while room is made, so the entries that it knows leave.
         let State { evictor, pending, .. } = &mut *self.state;
         evictor.settle(pending);
+        self.take_for_growth();
         self.evict_down_to_fit(charge);
         let location = self.write_entry(&layout, draft)?;
         let Some(id) = self.state.entries.free_lane(*hash) else {

@@ -12,7 +12,7 @@
 //! # Invariants
 //!
 //! 1. An entry that is present throughout, and is not changed, is shown at least once. It is shown
-//!    twice only if the index is replaced meanwhile.
+//!    once.
 //! 2. A key that is written or removed, or whose entry leaves, between `begin_save` and `end_save`
 //!    is recorded before the lock is free.
 //!
@@ -254,7 +254,8 @@ impl Writer<'_> {
         Some((walk, experience))
     }
 
-    /// Begins the walk again if the index has been replaced: the ids are others.
+    /// Begins the walk again if the index has another size, as the shard was emptied. Otherwise ids stay
+    /// the same during a save: the index changes its size only before and after it.
     fn fit_to_index(&mut self, walk: &mut SaveWalk) {
         let table = self.state.entries.table();
         if walk.buckets == table.buckets() {
@@ -313,7 +314,8 @@ impl Writer<'_> {
 
     fn save_rest(&mut self, walk: &mut SaveWalk, mut rest: Walk, sink: &mut impl SaveSink) {
         for _ in 0..STEPS_AT_ONCE {
-            match self.state.entries.table().step(&mut rest) {
+            let table = self.state.entries.table();
+            match table.step(table.progress(), &mut rest) {
                 Step::End => {
                     walk.phase = Phase::Done;
                     return;

@@ -122,6 +122,7 @@ impl Writer<'_> {
         self.note_usual_entry();
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         cleaner.after_opening(entries.ring_mut(), counts);
+        self.consider_shrinking();
     }
 
     fn note_usual_entry(&mut self) {
@@ -218,7 +219,7 @@ impl Writer<'_> {
     }
 
     /// Gives one chunk in use back to the system. Returns `false` if none can be freed.
-    fn give_chunk_back(&mut self) -> bool {
+    pub(super) fn give_chunk_back(&mut self) -> bool {
         // Two are freed and one is kept. Otherwise cleaning would have no place for survivors.
         let given = self.free_chunks_in_use(2) && self.ring_mut().give_back();
         if given {
@@ -233,6 +234,9 @@ impl Writer<'_> {
         let bytes = self.state.evictor.policy().bytes();
         let known = self.state.evictor.bytes();
         if bytes < known {
+            if !self.state.resizing.is_at_rest() {
+                return; // The account holds what the policy is going to need.
+            }
             self.shard.account.give(known - bytes);
         } else if bytes > known && !self.take_from_ring(bytes - known, MIN_CHUNKS) {
             return;

@@ -31,13 +31,13 @@ impl Writer<'_> {
         #[allow(clippy::cast_possible_truncation, reason = "compared with numbers of a short time ago")]
         let invalidations = self.shard.registry.invalidations() as u32;
         let Sweep { swept, buckets: before, .. } = self.state.sweep;
-        if before == 0 && swept == invalidations {
-            return;
+        if before == 0 && swept == invalidations || self.state.entries.table().is_sweeping() {
+            return; // While the index changes its size, entries come to other buckets.
         }
         #[allow(clippy::cast_possible_truncation, reason = "a shard has fewer than 2^32 entries")]
         let buckets = self.state.entries.table().buckets() as u32;
         if before != buckets {
-            // It begins. Or the index has grown, and entries are in other buckets.
+            // It begins. Or the index has another size, and entries are in other buckets.
             self.state.sweep = Sweep { swept, begun_at: invalidations, bucket: 0, buckets };
         }
         for _ in 0..BUCKETS {

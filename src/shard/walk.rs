@@ -1,7 +1,7 @@
 //! Walks over all entries of a shard: without the lock to show them, and with it to remove them.
 //!
-//! A [`Walk`] is a position in the order of hashes. So it goes on where it was if the index is
-//! replaced meanwhile. A reader looks at one entry at a time, and holds its chunk meanwhile.
+//! A [`Walk`] is a position in the order of hashes. So it goes on where it was if the index gets
+//! another size meanwhile. A reader looks at one entry at a time, and holds its chunk meanwhile.
 
 use core::time::Duration;
 
@@ -33,7 +33,7 @@ impl Shard {
     /// its chunk.
     ///
     /// An entry that is present throughout the walk is shown at least once. It is shown twice only
-    /// if the index is replaced meanwhile. An update shows the former value or the next one.
+    /// if the index gets another size meanwhile. An update shows the former value or the next one.
     pub(crate) fn advance<'a>(
         &'a self,
         walk: &mut Walk,
@@ -85,7 +85,8 @@ impl Writer<'_> {
     pub(crate) fn remove_some(&mut self, walk: &mut Walk) -> bool {
         self.drain_touches();
         while !self.removals_are_many() {
-            match self.state.entries.table().step(walk) {
+            let table = self.state.entries.table();
+            match table.step(table.progress(), walk) {
                 Step::End => {
                     if self.state.entries.len() == 0 {
                         self.clear(); // So that the policy forgets its ghosts, as without a listener.
@@ -105,7 +106,7 @@ impl Writer<'_> {
         let table = self.state.entries.table();
         // A hasher of the user's own that does not keep to its hashes must not make entries
         // immortal.
-        let is_reached = table.is_at(walk, hash) || table.find_location(hash, live.location()) != Some(id);
+        let is_reached = walk.is_at(hash) || table.find_location(hash, live.location()) != Some(id);
         if is_reached {
             self.remove_resident(id, RemovalCause::Removed);
         }

@@ -214,6 +214,7 @@ impl Writer<'_> {
             self.update_capacity();
         }
         self.clean_ahead(charge);
+        self.resize_after_store();
     }
 
     fn insert(&mut self, entry: &NewEntry<'_>) -> Result<(), NoSpace> {
@@ -228,6 +229,7 @@ impl Writer<'_> {
         let id = self.state.entries.free_lane(hash).ok_or(NoSpace)?;
         let State { evictor, pending, .. } = &mut *self.state;
         evictor.insert(pending, id, hash, charge);
+        self.take_for_growth();
         self.evict_down_to_fit(charge);
         if !self.state.pending.has_newcomer() {
             // The policy has refused it.

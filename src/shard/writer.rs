@@ -8,7 +8,7 @@
 //!   remove.rs     take an entry out, and note it for the listener; bring the policy up to date
 //!   space.rs      evict, clean and reclaim until there is a chunk; pay for what is beside the ring
 //!   runs.rs       the same for runs of chunks, for large entries
-//!   grow.rs       a larger index
+//!   resizing.rs   an index of another size
 //!   expire.rs     take out what is due; find what is present
 //!   write.rs      store, update, remove
 //!   change.rs     store and remove what depends on the present value
@@ -139,8 +139,7 @@ impl Writer<'_> {
         state.pending.clear();
         state.deadlines.clear();
         state.evictor.set_outdated();
-        // A panic while the index grew may have left this undone.
-        state.deadlines.account_for_growth(&self.shard.account);
+        self.abandon_resizing();
         self.note_reached();
     }
 
@@ -156,7 +155,7 @@ impl Writer<'_> {
             misses.drain(|_| {});
         }
         let table = self.state.entries.table();
-        let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.buckets()));
+        let (lanes, max_entries) = (table.lanes(), Index::max_len_of(table.size()));
         self.state.evictor.create_policy(lanes, max_entries);
         self.shard.policy_hint.set(self.state.evictor.policy());
         self.account_for_policy();
@@ -172,5 +171,6 @@ impl Writer<'_> {
         self.account_for_policy();
         let chunk = self.ring().chunk_bytes();
         self.clean_ahead(chunk);
+        self.resize_some();
     }
 }

@@ -52,6 +52,12 @@ impl<T> Mutex<T> {
     }
 }
 
+/// Loads a word that only this thread stores. No schedule differs by the moment of this load, so it
+/// takes no turn.
+pub(crate) fn load_own(word: &AtomicU64) -> u64 {
+    word.load_without_turn()
+}
+
 /// Stores a word with Release, and executes a SeqCst fence.
 pub(crate) fn store_and_fence(word: &AtomicUsize, value: usize) {
     word.store(value, Ordering::Release);

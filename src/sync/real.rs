@@ -28,6 +28,12 @@ pub(crate) fn wait<'a, T>(
     guard
 }
 
+/// Loads a word that only this thread stores.
+#[inline(always)]
+pub(crate) fn load_own(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed) // Relaxed: exact, as no other thread stores.
+}
+
 /// Stores a word with Release, and executes a SeqCst fence.
 #[inline(always)]
 pub(crate) fn store_and_fence(word: &AtomicUsize, value: usize) {

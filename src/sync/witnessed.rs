@@ -41,6 +41,11 @@ macro_rules! atomics {
                 self.word.load(order)
             }
 
+            #[cfg(bytecache_loom)]
+            pub(super) fn load_without_turn(&self) -> $value {
+                self.word.load(Ordering::Relaxed)
+            }
+
             pub(crate) fn store(&self, value: $value, order: Ordering) {
                 self.witness.note(&self.word, Access::Store);
                 self.word.store(value, order);

@@ -6,9 +6,9 @@ pub(crate) const LANES: usize = 12;
 /// The bits of an id. Policies use the other bits of a word for their own data.
 pub(crate) const ID_BITS: u32 = 28;
 
-/// The limit of ids: every id is below it. A shard has at most this many lanes, which hold up to
-/// 228 million entries.
-pub(crate) const MAX_IDS: usize = 1 << ID_BITS;
+/// The limit of ids: every id is below it, so no id has all bits set. A shard has at most this many
+/// lanes, which hold up to 228 million entries.
+pub(crate) const MAX_IDS: usize = (1 << ID_BITS) - 1;
 
 /// The largest share of a table's lanes that entries may use, in percent. Beyond it, searches past
 /// the home bucket become common.
@@ -28,8 +28,8 @@ pub(crate) fn max_entries(ids: usize) -> usize {
 /// [`PolicyContext::ids`](crate::policy::PolicyContext::ids).
 ///
 /// An id stays with its entry when the bytes of the entry move or change. It is free again when the
-/// entry leaves, and changes when the index grows (see
-/// [`EvictionPolicy::renumber`](crate::policy::EvictionPolicy::renumber)). After that it may name
+/// entry leaves. It may change when the index grows or shrinks (see
+/// [`EvictionPolicy::rename`](crate::policy::EvictionPolicy::rename)). After that it may name
 /// another entry.
 ///
 /// ```

@@ -1,13 +1,14 @@
 //! Atomic changes of one entry: exact under contention, with the deadlines that were promised, and
 //! a write for loads, policies and the listener.
 
+use core::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Recency, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Lifetime, LoadError, Loaded, Policy, Remaining, RemovalCause, TICK, Update};
 
@@ -458,8 +459,17 @@ impl EvictionPolicy for Recorder {
     fn set_capacity(&mut self, charge: u64) {
         self.0.set_capacity(charge);
     }
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.0.renumber(moved);
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.0.resize(ids, max_entries)
+    }
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.0.prepare_renames(from, to)
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.0.rename(from, to);
+    }
+    fn end_renames(&mut self) {
+        self.0.end_renames();
     }
     fn bytes(&self) -> usize {
         self.0.bytes()

@@ -218,13 +218,16 @@ fn listeners_of_two_caches_that_write_to_each_other_take_turns() {
         let [first, second] = [0, 1].map(|number| Arc::clone(&pair.lock().unwrap()[number]));
         first.fill(2_000, 100);
         second.fill(2_000, 100);
+        // Without an eviction, an insert of one cache leads to none in the other.
+        let mut most = 0;
         for key in 5_000..5_010_u64 {
             let (waited, mut by_second) = (first.waiting(), 0);
             let by_first =
                 first.told_during(|| by_second = second.told_during(|| first.insert(key.to_le_bytes(), 100)));
             assert!(by_first + by_second <= waited + 10 + NESTED, "{by_first} and {by_second}");
-            assert!(by_second > 100);
+            most = most.max(by_second);
         }
+        assert!(most > 100);
         first.assert_told_once();
         second.assert_told_once();
         pair.lock().unwrap().clear();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, ManualClock, Policy, RemovalCause, StableHash, TICK};
 
@@ -216,7 +216,10 @@ impl EvictionPolicy for Never {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
-    fn renumber(&mut self, _moved: &Renumbering) {}
+    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+        true
+    }
+    fn rename(&mut self, _from: EntryId, _to: EntryId) {}
     fn bytes(&self) -> usize {
         0
     }

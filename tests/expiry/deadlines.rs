@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{
     BuildError, Cache, CacheBuilder, Clock, Lifetime, ManualClock, Policy, Remaining, StableHash, SystemClock, TICK,
@@ -753,7 +753,7 @@ fn with_the_system_clock_entries_come_and_go_in_real_time() {
 /// A policy that panics in some calls while a flag is set.
 #[derive(Clone, Default)]
 struct Panicking {
-    in_renumber: Arc<AtomicBool>,
+    in_rename: Arc<AtomicBool>,
     in_remove: Arc<AtomicBool>,
 }
 
@@ -765,8 +765,11 @@ impl EvictionPolicy for Panicking {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
-    fn renumber(&mut self, _moved: &Renumbering) {
-        assert!(!self.in_renumber.load(Ordering::Relaxed), "on purpose");
+    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+        true
+    }
+    fn rename(&mut self, _from: EntryId, _to: EntryId) {
+        assert!(!self.in_rename.load(Ordering::Relaxed), "on purpose");
     }
     fn bytes(&self) -> usize {
         0
@@ -785,11 +788,11 @@ fn a_policy_that_panics_while_the_index_grows_leaves_the_wheel_accounted_for() {
     let _alone = alone();
     let (cache, clock, policy) = panicking();
     cache.insert_with_ttl("timed", "value", MINUTE).unwrap();
-    policy.in_renumber.store(true, Ordering::Relaxed);
+    policy.in_rename.store(true, Ordering::Relaxed);
     let panicked = (0..100_000_u32)
         .any(|number| catch_unwind(AssertUnwindSafe(|| cache.insert(number.to_le_bytes(), "value").unwrap())).is_err());
     assert!(panicked);
-    policy.in_renumber.store(false, Ordering::Relaxed);
+    policy.in_rename.store(false, Ordering::Relaxed);
     cache.validate();
     cache.insert_with_ttl("key", "value", MINUTE).unwrap();
     clock.advance(MINUTE - TICK);

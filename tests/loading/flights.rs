@@ -660,7 +660,7 @@ fn neither_large_keys_nor_loads_that_do_not_end_empty_the_cache() {
 #[test]
 fn a_policy_that_panics_while_a_result_is_stored_is_a_panic_of_the_load() {
     let _alone = alone();
-    use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering, Residents};
+    use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
     struct Bad;
     impl EvictionPolicy for Bad {
         fn prepare_insert(&mut self, newcomer: &Newcomer) {
@@ -671,7 +671,10 @@ fn a_policy_that_panics_while_a_result_is_stored_is_a_panic_of_the_load() {
         fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
             None
         }
-        fn renumber(&mut self, _: &Renumbering) {}
+        fn resize(&mut self, _: usize, _: usize) -> bool {
+            true
+        }
+        fn rename(&mut self, _: EntryId, _: EntryId) {}
         fn bytes(&self) -> usize {
             0
         }

@@ -193,7 +193,7 @@ fn without_a_negative_ttl_nothing_is_not_remembered_and_what_there_was_is_gone()
 }
 
 #[test]
-fn many_negative_entries_are_evicted_relocated_and_renumbered_as_others_and_nobody_is_told() {
+fn many_negative_entries_are_evicted_relocated_and_renamed_as_others_and_nobody_is_told() {
     let _alone = alone();
     // GDSF may refuse a new entry at once.
     for policy in [Policy::Adaptive, Policy::Lru, Policy::Gdsf] {

@@ -227,8 +227,7 @@ fn the_smallest_entries_fill_the_cache_as_well_as_others() {
         }
         let memory = cache.memory();
         let used = memory.live + memory.index + memory.policy + memory.overhead;
-        // While the index grows, the policy's arrays exist twice. These policies need more bytes
-        // for each id, so growth stops earlier.
+        // These policies need more bytes for each id, so the index stops growing earlier.
         let is_heavy = matches!(policy, Policy::Lfu | Policy::TwoQueue | Policy::Arc | Policy::Gdsf);
         let least = if is_heavy { memory.max / 5 * 3 } else { memory.max / 4 * 3 };
         assert!(used > least, "{policy}: {} entries, the index has stopped growing: {memory:?}", cache.len());

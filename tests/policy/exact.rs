@@ -6,11 +6,12 @@
 //! earlier than the capacity does. So the simulator evicts as often as the cache did, but chooses
 //! the victims by itself.
 
+use core::ops::Range;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytecache::policy::{
-    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Request, Residents, Simulator, Unit,
 };
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy, StableHash};
@@ -25,11 +26,20 @@ const EXPECTED_ENTRY_BYTES: usize = 8;
 /// A call of a policy in a cache, or its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    Insert { hash: u64 },
+    Insert {
+        hash: u64,
+    },
+    /// The newcomer gets its place.
+    Settled,
     Update,
     Capacity(u64),
-    Missed { hash: u64 },
-    Victim { hash: u64 },
+    Missed {
+        hash: u64,
+    },
+    Victim {
+        hash: u64,
+    },
+    NoVictim,
 }
 
 type Events = Arc<Mutex<VecDeque<Event>>>;
@@ -37,6 +47,7 @@ type Events = Arc<Mutex<VecDeque<Event>>>;
 /// A wrapper that notes the calls of a policy in a cache.
 struct Recorder {
     policy: Box<dyn EvictionPolicy>,
+    ids: usize,
     hashes: HashMap<EntryId, u64>,
     events: Events,
 }
@@ -60,6 +71,7 @@ impl EvictionPolicy for Recorder {
         self.policy.prefetch_insert(newcomer);
     }
     fn insert(&mut self, newcomer: &Newcomer) {
+        self.note(Event::Settled);
         self.policy.insert(newcomer);
     }
     fn touch(&mut self, id: EntryId) {
@@ -80,16 +92,31 @@ impl EvictionPolicy for Recorder {
         self.policy.remove(id, charge);
     }
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let victim = self.policy.evict(newcomer, residents)?;
-        self.note(Event::Victim { hash: self.hashes[&victim] });
-        Some(victim)
+        let victim = self.policy.evict(newcomer, residents);
+        self.note(victim.map_or(Event::NoVictim, |victim| Event::Victim { hash: self.hashes[&victim] }));
+        victim
     }
     fn set_capacity(&mut self, charge: u64) {
         self.note(Event::Capacity(charge));
         self.policy.set_capacity(charge);
     }
-    fn renumber(&mut self, _moved: &Renumbering) {
-        panic!("the index grows");
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        // The index shrinks, and grows again at most. The policy remembers as much as before, like
+        // that in the simulator.
+        assert!(ids <= self.ids, "the index grows");
+        true
+    }
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.policy.prepare_renames(from, to)
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        if let Some(hash) = self.hashes.remove(&from) {
+            self.hashes.insert(to, hash);
+        }
+        self.policy.rename(from, to);
+    }
+    fn end_renames(&mut self) {
+        self.policy.end_renames();
     }
     fn bytes(&self) -> usize {
         self.policy.bytes()
@@ -118,6 +145,11 @@ impl Twin {
         while let Some(&event) = script.front() {
             match event {
                 Event::Capacity(charge) => self.policy.set_capacity(charge),
+                Event::Settled => {
+                    if let Some(newcomer) = self.waiting.take() {
+                        self.policy.insert(&newcomer);
+                    }
+                }
                 Event::Missed { hash } => {
                     // In the cache, too, the newcomer is inserted before that.
                     if let Some(newcomer) = self.waiting.take() {
@@ -175,7 +207,10 @@ impl EvictionPolicy for Twin {
         victim
     }
     fn set_capacity(&mut self, _charge: u64) {}
-    fn renumber(&mut self, _moved: &Renumbering) {
+    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+        panic!("the simulator grows");
+    }
+    fn rename(&mut self, _from: EntryId, _to: EntryId) {
         panic!("the simulator grows");
     }
     fn bytes(&self) -> usize {
@@ -239,7 +274,7 @@ impl Pair {
                 move |given| {
                     *context.lock().unwrap() = Some(given.clone());
                     let policy = policy.build(&given);
-                    Box::new(Recorder { policy, hashes: HashMap::new(), events: Arc::clone(&events) })
+                    Box::new(Recorder { policy, ids: given.ids(), hashes: HashMap::new(), events: Arc::clone(&events) })
                 }
             })
             .build()

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod exact;
+mod growth;
 mod later_reads;
 mod misbehaving;
 mod models;
@@ -9,3 +10,5 @@ mod pure_writes;
 mod suite;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/twin.rs"]
+mod twin;

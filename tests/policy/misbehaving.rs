@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, StableHash};
 
@@ -27,7 +27,8 @@ enum Method {
     Remove,
     Evict,
     SetCapacity,
-    Renumber,
+    Resize,
+    Rename,
     Bytes,
 }
 
@@ -159,15 +160,21 @@ impl EvictionPolicy for Queue {
         self.fuse.blow(Method::SetCapacity);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.fuse.blow(Method::Renumber);
-        self.ids = moved.ids();
-        let mut residents = VecDeque::with_capacity(moved.ids());
-        let renumbered = |&(id, charge): &(EntryId, u32)| (moved.get(id).expect("a resident has a new id"), charge);
-        residents.extend(self.residents.iter().map(renumbered));
-        self.residents = residents;
-        self.max_entries = moved.max_entries();
-        self.first = self.first.and_then(|id| moved.get(id));
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.fuse.blow(Method::Resize);
+        self.residents.reserve_exact(ids.saturating_sub(self.residents.len()));
+        (self.ids, self.max_entries) = (ids, max_entries);
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.fuse.blow(Method::Rename);
+        assert!(from.index() < self.ids && to.index() < self.ids);
+        let renamed = self.residents.iter_mut().find(|resident| resident.0 == from);
+        renamed.expect("every renamed id is a resident").0 = to;
+        if self.first == Some(from) {
+            self.first = Some(to);
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -215,7 +222,12 @@ fn provoke(cache: &Cache, method: Method, step: usize) {
         // The reader that fills the touch log drains it, without any store.
         Method::Touch => assert!(cache.get(known).is_some()),
         Method::New => cache.clear(),
-        Method::PrepareInsert | Method::Insert | Method::Evict | Method::SetCapacity | Method::Renumber => {
+        Method::PrepareInsert
+        | Method::Insert
+        | Method::Evict
+        | Method::SetCapacity
+        | Method::Resize
+        | Method::Rename => {
             insert(cache, &keys(true).nth(10 + step).unwrap());
         }
         Method::Recency => unreachable!("asked once, before there is a cache"),
@@ -314,9 +326,15 @@ fn a_panic_in_set_capacity_empties_only_its_shard() {
 }
 
 #[test]
-fn a_panic_in_renumber_empties_only_its_shard() {
+fn a_panic_in_resize_empties_only_its_shard() {
     let _alone = alone();
-    a_panic_empties_only_its_shard(Recency::Counted, Method::Renumber);
+    a_panic_empties_only_its_shard(Recency::Counted, Method::Resize);
+}
+
+#[test]
+fn a_panic_in_rename_empties_only_its_shard() {
+    let _alone = alone();
+    a_panic_empties_only_its_shard(Recency::Counted, Method::Rename);
 }
 
 #[test]
@@ -351,7 +369,7 @@ fn readers_of_other_threads_see_a_whole_entry_or_none_while_policies_panic() {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 0..40 {
-                fuse.arm(if round % 2 == 0 { Method::Evict } else { Method::Renumber });
+                fuse.arm(if round % 2 == 0 { Method::Evict } else { Method::Rename });
                 for key in keys(true).take(2_500) {
                     let _ = catch_unwind(AssertUnwindSafe(|| cache.insert(key, value(&key))));
                     if !fuse.is_armed() {

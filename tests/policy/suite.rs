@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytecache::Policy;
 use bytecache::policy::{
-    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Request, Residents, Simulator, Unit,
+    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Request, Residents, Simulator, Unit,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -156,8 +156,12 @@ impl EvictionPolicy for Queue {
         self.0.pop_front()
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.0.iter_mut().for_each(|id| *id = moved.get(*id).unwrap());
+    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.0.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
     }
 
     fn bytes(&self) -> usize {
@@ -227,10 +231,14 @@ impl EvictionPolicy for Watched {
         self.policy.set_capacity(charge);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
         assert_eq!(self.waiting, None);
-        moved.apply(&mut self.charges);
-        self.policy.renumber(moved);
+        self.charges.resize(ids, None);
+        self.policy.resize(ids, max_entries)
+    }
+
+    fn rename(&mut self, _from: EntryId, _to: EntryId) {
+        panic!("a simulator's ids stay the same");
     }
 
     fn bytes(&self) -> usize {

@@ -25,11 +25,11 @@
 //! a later one.
 //!
 //! In an index that is 85 % full, the limit, an entry costs 6.3 bytes. The hash is not kept: when
-//! the table grows, keys are hashed again. A key's *home* bucket is where its search begins. Home
-//! buckets are in the order of hashes in every table, since a multiplication scales the hash to the
-//! number of buckets.
+//! the table gets another size, keys are hashed again. A key's *home* bucket is where its search
+//! begins. Home buckets are in the order of hashes for every size, since a multiplication scales the
+//! hash to the number of buckets.
 //!
-//! An entry keeps its lane until it leaves or the table grows. So the number of the lane is its
+//! An entry keeps its lane until it leaves or a sweep moves it. So the number of the lane is its
 //! *id* for the policy. Updates and relocations store another location in the same lane. So a read
 //! never misses a key that is present.
 //!
@@ -40,6 +40,46 @@
 //! Visits and the overflow count have bytes of their own, and do not share a word that would need
 //! read-modify-write. So a visit is a plain store. A reader executes a single locked instruction,
 //! the fence of its slot. On uniform reads of 4 million entries that was worth 9 %.
+//!
+//! ## Other sizes
+//!
+//! A shard has one table for life, with addresses for the largest size that its budget allows. Only
+//! the part in use takes memory. A *sweep* gives the table another size in place, a few home
+//! buckets with each write (`index/sweep.rs`). A second table would need the memory of both at once,
+//! and a write that moves all entries would block the shard for as long.
+//!
+//! The size of a table is its number of home buckets. A large table has up to sixteen *spill*
+//! buckets behind the last home. There, the search for a displaced entry ends before it wraps around
+//! to the first bucket.
+//!
+//! Both sizes share the array because both keep the order of hashes. A table that grows is swept
+//! from its last home to its first, so each entry moves to the same bucket or a later one. A table
+//! that shrinks is swept from the first home to the last. All entries of a home bucket move in one
+//! step. So a hash and the position of the sweep tell in which of the two layouts an entry lies.
+//!
+//! A search begins with the position. If it finds nothing and the sweep has passed its hash
+//! meanwhile, it is repeated: see [`ordering`](super::ordering).
+//!
+//! A change of the size has stages, each of them with a bounded part in a write
+//! (`shard/resizing.rs`):
+//!
+//! 1. **Taking.** The shard's account takes the bytes of the larger index, of the wheel, and of what
+//!    the policy will need. Nothing of them is touched before. If the account has too little, the
+//!    ring gives chunks back, one with each write.
+//! 2. **Bounding.** The policy learns how many ids and entries there will be.
+//! 3. **Announcing and moving**, by turns. The policy learns the ids of a *stretch* of home buckets,
+//!    which are about to change. A thirty-second of the homes is a stretch, because the memory for
+//!    these ids has to be bounded. Then the sweep moves the entries of the stretch. Each one is
+//!    renamed in the policy, and filed again in the wheel.
+//! 4. **Clearing.** Behind the end of a table that has shrunk, only entries are left whose custom
+//!    hasher changes its hashes. They are evicted. Then the system takes the memory back.
+//!
+//! A growth begins while there is still room for a sixteenth of the entries, and ends before they
+//! have come. The index shrinks if entries have become larger, once it is a quarter larger than a
+//! full shard needs.
+//!
+//! Arrays of policies and of the wheel grow without a copy as well (`growable.rs`). They reserve
+//! addresses for eight times their length. When these are used up, the system moves the pages.
 //!
 //! # The ring
 //!
@@ -115,6 +155,17 @@
 //! ghosts for each entry. The place has four spare bits for the entry's level. Together that is 6.8
 //! bytes. With charges, levels and two ghosts it was 10.7 bytes, and an eviction took two more
 //! cache lines. The miss ratios on the traces in [`policies`](super::super::policies) are the same.
+//!
+//! An id is a lane, so it changes when its entry gets another lane. A policy then *renames* one
+//! entry: it moves the values in its arrays, and corrects the neighbours in a list. A queue does not
+//! know where an id lies. So a range of ids is announced first, and the queues are walked over, a
+//! few places a call, to record the places of these ids. A record for every id would cost as much as
+//! the queue. Translating old ids as they are met would need a table of all of them.
+//!
+//! Structures that find a key by its hash are resized in place. A high multiply keeps the order of
+//! hashes. So each set of ghosts, block of counters, or segment of an index of ghosts has a new place
+//! at or after its old one, and one position tells which of them have moved. Exact ghosts lie in
+//! blocks of a pool, as ids of queues do, so a ring becomes longer without a copy.
 //!
 //! A full index uses 85 % of its ids, and policies have room for no more. The index grows to the
 //! size that a full shard will need, estimated from its entries so far. Usually the index of a full
@@ -204,15 +255,14 @@
 //! # Iteration
 //!
 //! A walk through all entries goes through the home buckets in order. For each, it visits the chain
-//! of buckets in which entries of this home may lie. Its position is a hash, since every table
-//! keeps the order of hashes. A bucket number would not do. When the index grows, displaced entries
-//! move to their homes, which may be behind the position of the walk. Positions in the ring change
-//! with each relocation. The walk finds one entry at a time, checks its deadline as a read does,
+//! of buckets in which entries of this home may lie. Its position is a hash, since a table of any
+//! size keeps the order of hashes. A bucket number would not do, because a sweep moves entries to
+//! other buckets. Positions in the ring change with each relocation. The walk finds one entry at a time, checks its deadline as a read does,
 //! and passes it to the closure.
 //!
-//! An entry keeps its lane as long as it is present. [`set_ttl`](crate::Cache::set_ttl) may have to
-//! write an entry again. If the policy evicts the entry meanwhile, it is not written again, since a
-//! walk could miss it in another lane.
+//! An entry that is present is always in a lane of its home's chain.
+//! [`set_ttl`](crate::Cache::set_ttl) may have to write an entry again. If the policy evicts the
+//! entry meanwhile, it is not written again, since a walk could miss it in another lane.
 //!
 //! # Snapshots
 //!
@@ -253,7 +303,7 @@
 //! process reject its inserts. Inserts also failed if readers were preempted. Epochs protect only
 //! the list of threads' records.
 //!
-//! A hit checks the table and the lane twice. Its fence costs as much as that of an epoch pin.
+//! A hit checks the lane twice. Its fence costs as much as that of an epoch pin.
 //! Instructions with epochs and with slots (callgrind, 24-byte keys, 256-byte values, 8 MiB, 4
 //! shards):
 //!

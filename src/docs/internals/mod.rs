@@ -27,10 +27,11 @@
 //! | | `expiry/` | lifetimes, stamps, the timing wheel |
 //! | | `flight.rs` | one load in progress |
 //! | 1 | `units/` | numbers that several modules use: locations, ids, stamps, ticks |
-//! | | `reclaim/` | slots of readers, replaced tables that are kept |
+//! | | `reclaim/` | slots of readers, and the list of threads' records |
 //! | | `region.rs` | memory from the system |
 //! | | `removal.rs` | calls of the removal listeners |
 //! | | `namespace/` | stored keys, and the namespaces of a cache |
+//! | | `growable.rs` | arrays that become longer or shorter |
 //! | | `error.rs`, `hash.rs`, `clock.rs`, `stats.rs`, `prefetch.rs`, `sync/` | errors, hashes, clocks, counters, prefetching, atomics and locks |
 //!
 //! The modules of floor 2 do not import each other.
@@ -40,7 +41,7 @@
 //! | files | contents |
 //! |---|---|
 //! | `entries.rs`, `evictor.rs`, `cleaner.rs`, `deadlines.rs`, `flights.rs` | the parts of the locked state: index and ring; the policy; emptying of chunks; the timing wheel; loads |
-//! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `grow.rs`, `sweep.rs` | operations under the lock, which use the parts |
+//! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `resizing.rs`, `sweep.rs` | operations under the lock, which use the parts |
 //! | `lookup.rs`, `read.rs` | reads, without the lock |
 //! | `save.rs`, `restore.rs` | showing entries for a snapshot, the record of changes; storing entries of a snapshot |
 //! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
@@ -53,14 +54,14 @@
 //!
 //! | files | contents |
 //! |---|---|
-//! | `mod.rs`, `residents.rs`, `renumbering.rs`, `standing.rs` | the contract of a policy |
+//! | `mod.rs`, `residents.rs`, `id_array.rs`, `standing.rs` | the contract of a policy, and its arrays by id |
 //! | `structures/` | what policies are made of: queues, lists, ghosts, a heap, a sketch |
 //! | `algorithms/` | the built-in policies, and the table of all of them |
 //! | `built_in.rs`, `parameter.rs` | policies by name, with their parameters |
 //! | `arrival.rs`, `simulator.rs` | the order of calls around a new entry; the simulator |
 //!
 //! `unsafe` is denied at the root. It is allowed, each with its reason, in `ring/`, `index/`,
-//! `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs` and `prefetch.rs`.
+//! `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs`, `growable.rs` and `prefetch.rs`.
 //!
 //! # The path of an operation
 //!

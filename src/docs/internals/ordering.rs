@@ -31,13 +31,12 @@
 //!
 //! | operation | order | pairs with, and why |
 //! |---|---|---|
-//! | `Slot::hold`, `Batch::name` | Release store, then a SeqCst fence (on x86, `hold` is one exchange, which is both: `sync/real.rs`) | The fence of `for_each_hold`. One of the two fences comes first. If it is the reader's, the writer sees the slot. If it is the writer's, the reader's second look sees the changed lane, or another table. Release: a scan that sees this entry in the slot knows that the reads of the slot's former entry are over. |
-//! | the second look: `Kept::is_current`, then `Bucket::live_again` | Acquire | The table: lanes of a replaced one prove nothing. The lane: its Release made the entry's bytes visible. It may lead to a newer entry in the same place, which the slot holds just as well. |
+//! | `Slot::hold`, `Batch::name` | Release store, then a SeqCst fence (on x86, `hold` is one exchange, which is both: `sync/real.rs`) | The fence of `for_each_hold`. One of the two fences comes first. If it is the reader's, the writer sees the slot. If it is the writer's, the reader's second look sees the changed lane. Release: a scan that sees this entry in the slot knows that the reads of the slot's former entry are over. |
+//! | the second look: `Bucket::live_again` | Acquire | The lane's Release made the entry's bytes visible. It may lead to a newer entry in the same place, which the slot holds just as well. |
 //! | clearing: `Slot::drop`, `Holds::clear_next` | Release | The loads of `for_each_hold`: the reads are over before the chunk is written to. |
 //! | `for_each_hold` | SeqCst fence, then Acquire loads | Both of the above. |
 //! | the list of records, `has_batch` | stored before a slot that they lead to, loaded after the scan's fence | If a scan does not see them, its fence came before the reader's fence. So Relaxed is enough for `has_batch`. |
 //! | `Record::used` | Relaxed | Used by the record's owner alone. Another thread gets the record by the registry's lock. |
-//! | a search that finds nothing | Acquire fence, then `is_current` | The Release fence of `Buckets::release`, or the system's clearing of pages: a reader that sees a lane cleared this way also sees the next table. |
 //!
 //! No model fails if the scan's slot loads are Relaxed instead of Acquire. On every path that frees
 //! a chunk, an Acquire fence follows the loads: that of `PinWord::ended`, or that of the next scan.
@@ -45,7 +44,8 @@
 //!
 //! Models: `chunks::bytes_stay_while_a_slot_names_them`,
 //! `chunks::a_slot_that_names_another_entry_has_let_the_former_go`,
-//! `chunks::bytes_stay_while_a_batch_names_them`, and both of `growth`.
+//! `chunks::bytes_stay_while_a_batch_names_them`,
+//! `sweeps::an_entry_that_leaves_after_it_has_moved_is_not_read`.
 //!
 //! # The index: `index/bucket.rs`, `index/mod.rs`
 //!
@@ -61,42 +61,76 @@
 //! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint, since the key is compared in any case. A new tag with an old location leads to the key of another entry, or to none. So does an old tag with a new location. |
 //! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every entry that is present throughout the search: it was counted before it was published, and stays counted until it is erased. |
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They only help to choose victims. |
-//! | `TableHint` | `set`, Relaxed | `prefetch`, Relaxed | Addresses that are prefetched and never read. Any mixture of old and new ones works. |
 //!
 //! A key that is present throughout a search is found. Its tag was stored before the search began,
-//! and does not change while the key stays. An update changes the location from one entry of the
+//! and does not change while the key stays in its lane. A search that meets a sweep is repeated: see
+//! below. An update changes the location from one entry of the
 //! key to the next, in a single store. If the entry that is found has expired, the reader searches
 //! again in case it was replaced meanwhile. A thread that has seen the newer value does not see the
 //! older one again: loads of one atomic by one thread never go back.
 //!
 //! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket, visits their
 //! entries, and then checks whether the bucket has overflowed. An entry that is present throughout
-//! has its tag in a lane, and is counted as overflowed if it was displaced. Both hold in each
-//! table. A table that was replaced may have been emptied. So each step ends like a search that
-//! finds nothing, by an Acquire fence and a check that its table is current. An entry that seems to
-//! have left is searched by its key, as in a read.
+//! has its tag in a lane, and is counted as overflowed if it was displaced. Both hold until a sweep
+//! moves the entry. So each step ends like a search that finds nothing: `may_have_passed` is
+//! `may_have_moved` for the hash at which the walk is. An entry that seems to have left is searched
+//! by its key, as in a read.
 //!
 //! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
 //! `publishing::a_key_that_is_updated_is_never_absent`.
 //!
 //! For `get_many`: `publishing::what_a_guess_finds_is_not_older_than_what_was_read_since` and
-//! `publishing::a_guess_in_a_table_that_was_replaced_since_is_not_believed`. They fail if a guess
-//! is accepted after a check of only its table, or only its lane.
+//! `publishing::a_guess_in_a_lane_that_a_sweep_has_cleared_since_is_not_believed`. They fail if a
+//! guess is accepted without a second look at its lane.
 //!
 //! For `clear`: `publishing::bytes_stay_while_a_reader_looks_at_them_and_the_shard_is_cleared`. It
 //! fails if the ring is cleared before the index.
 //!
-//! # The table: `Kept` in `reclaim/mod.rs`
+//! # Sweeps: `index/sweep.rs`
 //!
-//! * `replace` (Release) pairs with `load` and `is_current` (Acquire): a thread that gets the
-//!   pointer sees the whole table, with all entries that were moved to it. Writers hold the shard's
-//!   lock, which orders them.
-//! * Replaced tables are kept as long as the shard, so a search needs no hold on its table. Their
-//!   pages go back to the system at once, and then read as free lanes. A search accepts its result
-//!   only if its table is still current after the search.
+//! A table changes its size in place. A step of the sweep moves the entries of one home bucket. The
+//! *progress word* says which homes have moved. Only the holder of the lock stores it, and a step
+//! has this order:
 //!
-//! Models: `growth::a_key_is_found_while_its_table_is_replaced_and_cleared`,
-//! `growth::an_entry_that_leaves_after_its_table_was_replaced_is_not_read`.
+//! ```text
+//!   writer  new lanes -- Release --> word -- Release fence --> old lanes, sizes of the next sweep
+//!               :                     :                              :
+//!   reader  searches the new   <-- Acquire                        sees one of them
+//!           layout                    word again (Relaxed) <-- Acquire fence
+//! ```
+//!
+//! | operation | order | pairs with, and why |
+//! |---|---|---|
+//! | the word: `set_progress` | Release store | `Table::progress`, Acquire: a search that begins with this word sees the entries in their new lanes, the overflow counts on the way to them, and the sizes of the sweep. |
+//! | after the word: `set_progress` | Release fence | The Acquire fences of `may_have_moved` and `has_passed`. Later stores clear old lanes, lower overflow counts, and set sizes of the next sweep. A reader that sees one of them also sees this word, or a later one, after its fence. |
+//! | a search that finds nothing: `may_have_moved` | Acquire fence, then a Relaxed load | The Release fence. With the word that the search began with, the search has missed nothing. With another one, it is repeated if the sweep has passed its hash in between. |
+//! | the same, before that answer: `has_passed` | Relaxed loads of the sizes, Acquire fence, Relaxed load of the word | The Release fence that precedes the next sizes. The sizes are those of the reader's sweep only if the word after them still names that sweep. Otherwise the search is repeated. |
+//! | sizes, when a sweep begins | Relaxed store | Made visible by the Release store of the word that follows. |
+//! | sizes, in a search | Relaxed load | The search has loaded the word of the sweep with Acquire, so it sees these sizes or later ones. With later ones it searches the wrong buckets. It then finds the key all the same, or is repeated. |
+//! | the word: `own_progress` | Relaxed load | Under the lock, and only its holder stores. |
+//! | the word: `Table::prefetch_home` | Acquire load, by `Table::progress` | Needs no order, as nothing is read at that address. |
+//!
+//! Three more facts need no order of their own:
+//!
+//! * A search that finds its entry does not load the word again. The old lane is cleared under the
+//!   lock before the entry's bytes change hands. So the fence of the slot and the second look at
+//!   the lane are enough, as for an entry that is removed.
+//! * A thread that has read a newer value does not read an older one from the old lane. The newer
+//!   location was published with Release after the old lane was cleared.
+//! * `clear` stores the lanes without a fence. A search that misses a lane that was cleared this way
+//!   is right: the entry is gone. The same holds for pages that the system takes back, which only
+//!   have free lanes.
+//!
+//! Models, each of which was seen to fail:
+//!
+//! | model | fails with this weakened |
+//! |---|---|
+//! | `sweeps::a_key_is_found_while_its_table_grows`, `sweeps::a_key_is_found_while_its_table_shrinks` | the Release store of the word, the fence after it, the Acquire of `progress`, the fence of `may_have_moved`; the order of new lanes, word, old lanes; no second look at the word |
+//! | `sweeps::a_displaced_key_is_found_while_the_way_to_it_changes` | overflow counts are lowered before the word, or raised after it |
+//! | `sweeps::a_key_that_moves_and_is_updated_is_never_absent` | the fence after the word |
+//! | `sweeps::a_key_whose_bytes_move_before_and_after_its_lane_is_never_absent` | the fence after the word; no second look at the lane |
+//! | `sweeps::a_key_is_found_while_one_sweep_follows_another` | the fence of `has_passed`; its second look at the word; positions of different sweeps are compared |
+//! | `sweeps::an_entry_that_leaves_after_it_has_moved_is_not_read` | `set_location`; the old lane is not cleared; no second look at the lane |
 //!
 //! # The list of records: `Published` in `reclaim/mod.rs`
 //!

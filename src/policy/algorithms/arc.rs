@@ -27,7 +27,7 @@
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{GhostQueues, Lists, QueueId};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing};
 
 const T1: QueueId = QueueId::new(0);
 const T2: QueueId = QueueId::new(1);
@@ -85,7 +85,7 @@ impl BuiltIn for Arc {
     fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
         Self {
             lists: Lists::new(context.ids()),
-            ghosts: GhostQueues::new(context.ids()),
+            ghosts: GhostQueues::new(context.ids(), context.capacity()),
             capacity: context.capacity(),
             p: 0.0,
             came_from: None,
@@ -144,9 +144,13 @@ impl EvictionPolicy for Arc {
         self.forget_oldest_ghosts(0);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.lists.renumber(moved);
-        self.ghosts.set_max(moved.ids());
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.lists.resize(ids);
+        self.ghosts.resize(ids)
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.lists.rename(from, to);
     }
 
     fn bytes(&self) -> usize {

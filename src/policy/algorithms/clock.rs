@@ -11,11 +11,13 @@
 //! amortised. It is close to LRU, which it replaces where reads must stay cheap. It has LRU's
 //! weakness, and is the wrong choice for scans: a scan empties it.
 
+use core::ops::Range;
+
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing};
 use crate::units::MAX_VISITS;
 
 const ALL: QueueId = QueueId::new(0);
@@ -90,7 +92,7 @@ impl BuiltIn for Clock {
     type Config = ClockConfig;
 
     fn new(config: ClockConfig, context: &PolicyContext) -> Self {
-        Self { queue: Queues::new(context.max_entries()), chances: config.chances }
+        Self { queue: Queues::new(context.max_entries(), context.capacity()), chances: config.chances }
     }
 }
 
@@ -112,8 +114,20 @@ impl EvictionPolicy for Clock {
         self.queue.remove(ALL, id);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.queue.renumber(moved);
+    fn resize(&mut self, _ids: usize, max_entries: usize) -> bool {
+        self.queue.resize(max_entries)
+    }
+
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.queue.prepare_renames(from, to)
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.queue.rename(from, to);
+    }
+
+    fn end_renames(&mut self) {
+        self.queue.end_renames();
     }
 
     fn bytes(&self) -> usize {

@@ -6,9 +6,11 @@
 //! baseline of the literature. It is the wrong choice where some keys are read more than others: it
 //! misses more than any policy that looks at reads, except on loops and scans, where nothing helps.
 
+use core::ops::Range;
+
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing};
 
 const ALL: QueueId = QueueId::new(0);
 
@@ -22,7 +24,7 @@ impl BuiltIn for Fifo {
     type Config = NoParameters;
 
     fn new(_parameters: NoParameters, context: &PolicyContext) -> Self {
-        Self { queue: Queues::new(context.max_entries()) }
+        Self { queue: Queues::new(context.max_entries(), context.capacity()) }
     }
 }
 
@@ -40,8 +42,20 @@ impl EvictionPolicy for Fifo {
         self.queue.remove(ALL, id);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.queue.renumber(moved);
+    fn resize(&mut self, _ids: usize, max_entries: usize) -> bool {
+        self.queue.resize(max_entries)
+    }
+
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.queue.prepare_renames(from, to)
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.queue.rename(from, to);
+    }
+
+    fn end_renames(&mut self) {
+        self.queue.end_renames();
     }
 
     fn bytes(&self) -> usize {

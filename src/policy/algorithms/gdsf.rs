@@ -19,7 +19,7 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::{Charges, Heap};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext, Recency, Residents, Standing};
 use crate::units::to_u32;
 
 /// 1 as a priority.
@@ -32,7 +32,7 @@ const MAX_RESTORED_RANK: u64 = 1 << 62;
 pub(crate) struct Gdsf {
     heap: Heap,
     charges: Charges,
-    frequencies: Vec<u32>,
+    frequencies: IdArray<u32>,
     /// L of the paper, the age of the cache.
     age: u64,
     /// The newcomer's priority, from the age at which it was announced.
@@ -78,7 +78,7 @@ impl BuiltIn for Gdsf {
         Self {
             heap: Heap::new(context.ids()),
             charges: Charges::new(context.ids()),
-            frequencies: vec![0; context.ids()],
+            frequencies: IdArray::new(context),
             age: 0,
             newcomer: 0,
             walk: Walk::default(),
@@ -96,8 +96,8 @@ impl EvictionPolicy for Gdsf {
     }
 
     fn touch(&mut self, id: EntryId) {
-        let frequency = self.frequencies[id.index()].saturating_add(1);
-        self.frequencies[id.index()] = frequency;
+        let frequency = self.frequencies[id].saturating_add(1);
+        self.frequencies[id] = frequency;
         self.heap.set(id, self.priority(frequency, self.charges.get(id)));
     }
 
@@ -114,7 +114,7 @@ impl EvictionPolicy for Gdsf {
 
     fn insert(&mut self, newcomer: &Newcomer) {
         self.charges.set(newcomer.id, newcomer.charge);
-        self.frequencies[newcomer.id.index()] = 1;
+        self.frequencies[newcomer.id] = 1;
         self.heap.set(newcomer.id, self.newcomer);
     }
 
@@ -127,14 +127,21 @@ impl EvictionPolicy for Gdsf {
         self.forget(id);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.heap.renumber(moved);
-        self.charges.renumber(moved);
-        moved.apply(&mut self.frequencies);
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.heap.resize(ids);
+        self.charges.resize(ids);
+        self.frequencies.resize(ids);
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.heap.rename(from, to);
+        self.charges.rename(from, to);
+        self.frequencies.rename(from, to);
     }
 
     fn bytes(&self) -> usize {
-        self.heap.allocated() + self.charges.allocated() + self.frequencies.capacity() * size_of::<u32>()
+        self.heap.allocated() + self.charges.allocated() + self.frequencies.bytes()
     }
 
     fn validate(&self) {
@@ -146,7 +153,7 @@ impl EvictionPolicy for Gdsf {
     }
 
     fn begin_walk(&mut self) {
-        let ids = self.frequencies.len();
+        let ids = self.frequencies.ids();
         let sampled = (0..SAMPLES).map(|sample| EntryId::new(to_u32(sample * ids / SAMPLES)));
         let mut priorities: Vec<_> = sampled.filter_map(|id| self.heap.get(id)).map(|(priority, _)| priority).collect();
         priorities.sort_unstable();
@@ -157,7 +164,7 @@ impl EvictionPolicy for Gdsf {
     /// Shows the entries of a pass in the order of their ids. The rank is the priority above L.
     fn walk(&mut self, most: usize, show: &mut dyn FnMut(EntryId, Standing)) -> bool {
         let Some(&until) = self.walk.bounds.last() else { return true };
-        let ids = self.walk.passed..self.frequencies.len().min(self.walk.passed + most * IDS_PER_ENTRY);
+        let ids = self.walk.passed..self.frequencies.ids().min(self.walk.passed + most * IDS_PER_ENTRY);
         let mut shown = 0;
         for id in ids {
             self.walk.passed = id + 1;
@@ -166,14 +173,14 @@ impl EvictionPolicy for Gdsf {
             let is_next = priority >= self.walk.from && (priority < until || until == u64::MAX);
             if is_next {
                 let standing = Standing::new().rank(priority.saturating_sub(self.age)).order(order);
-                show(id, standing.uses(self.frequencies[id.index()]));
+                show(id, standing.uses(self.frequencies[id]));
                 shown += 1;
             }
             if shown == most {
                 break;
             }
         }
-        if self.walk.passed >= self.frequencies.len() {
+        if self.walk.passed >= self.frequencies.ids() {
             self.walk.bounds.pop();
             self.walk.from = until;
             self.walk.passed = 0;
@@ -183,7 +190,7 @@ impl EvictionPolicy for Gdsf {
 
     fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
         self.charges.set(newcomer.id, newcomer.charge);
-        self.frequencies[newcomer.id.index()] = standing.uses.max(1);
+        self.frequencies[newcomer.id] = standing.uses.max(1);
         let priority = self.age.saturating_add(standing.rank.min(MAX_RESTORED_RANK));
         self.heap.restore(newcomer.id, priority, standing.order);
     }

@@ -28,11 +28,13 @@
 //! hit may pass several steps. It is the best choice where popularity is stable, and the wrong one
 //! where it changes fast, and for scans.
 
+use crate::growable::{Growable, Zero};
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{Links, List};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext, Recency, Residents, Standing};
+use crate::units::to_u32;
 
 /// No step.
 const NONE: u32 = u32::MAX;
@@ -126,9 +128,9 @@ pub(crate) struct Lfu {
     links: Links,
     ladder: Ladder,
     /// The step of each id, or the alias of one.
-    step_of: Vec<u32>,
+    step_of: IdArray<u32>,
     /// The number of uses of each id. Only with dynamic ageing, where the rank does not tell it.
-    counts: Vec<u32>,
+    counts: Option<IdArray<u32>>,
     /// The rank of the last victim. Only with dynamic ageing.
     age: u64,
     entries: usize,
@@ -151,10 +153,10 @@ impl Lfu {
 
     /// Counts a use of an id, and returns the rank that follows `rank`.
     fn rank_after(&mut self, id: EntryId, rank: u64) -> u64 {
-        match self.counts.get_mut(id.index()) {
-            Some(count) => {
-                *count = count.saturating_add(1);
-                self.age + u64::from(*count)
+        match &mut self.counts {
+            Some(counts) => {
+                counts[id] = counts[id].saturating_add(1);
+                self.age + u64::from(counts[id])
             }
             None => rank + 1,
         }
@@ -166,7 +168,7 @@ impl Lfu {
         let step = self.ladder.step_of_rank(rank, below);
         self.ladder.steps[step as usize].list.push_newest(&mut self.links, id);
         self.ladder.steps[step as usize].known_to += 1;
-        self.step_of[id.index()] = step;
+        self.step_of[id] = step;
     }
 
     fn forget(&mut self, id: EntryId) {
@@ -178,10 +180,10 @@ impl Lfu {
 
     /// Returns the step that an id stands on.
     fn step(&mut self, id: EntryId) -> u32 {
-        let known = self.step_of[id.index()];
+        let known = self.step_of[id];
         let step = self.ladder.resolve(known);
         if step != known {
-            self.step_of[id.index()] = step;
+            self.step_of[id] = step;
             self.ladder.steps[step as usize].known_to += 1;
             self.ladder.release(known);
         }
@@ -194,13 +196,12 @@ impl BuiltIn for Lfu {
     type Config = LfuConfig;
 
     fn new(config: LfuConfig, context: &PolicyContext) -> Self {
-        let counted = if config.ageing == Ageing::Dynamic { context.ids() } else { 0 };
         Self {
             ageing: config.ageing,
             links: Links::new(context.ids()),
             ladder: Ladder::new(context.ids()),
-            step_of: vec![NONE; context.ids()],
-            counts: vec![0; counted],
+            step_of: IdArray::new(context),
+            counts: (config.ageing == Ageing::Dynamic).then(|| IdArray::new(context)),
             age: 0,
             entries: 0,
             accesses: 0,
@@ -225,7 +226,7 @@ impl EvictionPolicy for Lfu {
     }
 
     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
-        let lowest = self.ladder.steps.get(self.ladder.lowest as usize)?;
+        let lowest = *self.ladder.steps.get(self.ladder.lowest as usize)?;
         let victim = lowest.list.oldest()?;
         if self.ageing == Ageing::Dynamic {
             self.age = lowest.rank;
@@ -236,8 +237,8 @@ impl EvictionPolicy for Lfu {
 
     fn insert(&mut self, newcomer: &Newcomer) {
         self.entries += 1;
-        if let Some(count) = self.counts.get_mut(newcomer.id.index()) {
-            *count = 0;
+        if let Some(counts) = &mut self.counts {
+            counts.set(newcomer.id, 0);
         }
         let rank = self.rank_after(newcomer.id, 0);
         self.put(newcomer.id, rank, NONE);
@@ -248,23 +249,30 @@ impl EvictionPolicy for Lfu {
         self.forget(id);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        let mut links = Links::new(moved.ids());
-        for step in &mut self.ladder.steps {
-            step.list = step.list.renumber(&self.links, &mut links, moved);
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.links.resize(ids);
+        self.ladder.reserve(ids);
+        self.step_of.resize(ids);
+        if let Some(counts) = &mut self.counts {
+            counts.resize(ids);
         }
-        self.links = links;
-        self.ladder.reserve(moved.ids());
-        moved.apply(&mut self.step_of);
-        if self.ageing == Ageing::Dynamic {
-            moved.apply(&mut self.counts);
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        let step = self.step(from);
+        self.ladder.steps[step as usize].list.rename(&mut self.links, from, to);
+        self.step_of.rename(from, to);
+        if let Some(counts) = &mut self.counts {
+            counts.rename(from, to);
         }
     }
 
     fn bytes(&self) -> usize {
         self.links.allocated()
-            + (self.step_of.capacity() + self.counts.capacity()) * size_of::<u32>()
-            + self.ladder.steps.capacity() * size_of::<Step>()
+            + self.step_of.bytes()
+            + self.counts.as_ref().map_or(0, IdArray::bytes)
+            + self.ladder.steps.allocated()
     }
 
     fn validate(&self) {
@@ -276,7 +284,7 @@ impl EvictionPolicy for Lfu {
             assert!(list.validate(&self.links) > 0, "a step without entries is gone");
             last_rank = Some(*rank);
             for id in list.ids(&self.links) {
-                assert_eq!(self.ladder.resolve(self.step_of[id.index()]), step);
+                assert_eq!(self.ladder.resolve(self.step_of[id]), step);
                 entries += 1;
             }
         }
@@ -304,7 +312,7 @@ impl EvictionPolicy for Lfu {
             let Some(id) = next else { return true };
             let step = self.step(id);
             let Step { rank, above, .. } = self.ladder.steps[step as usize];
-            let uses = self.counts.get(id.index()).copied().unwrap_or(0);
+            let uses = self.counts.as_ref().map_or(0, |counts| counts[id]);
             show(id, Standing::new().rank(rank.saturating_sub(self.age)).uses(uses));
             self.walked_rank = Some(rank);
             self.links.set_cursor(Some(id));
@@ -318,15 +326,15 @@ impl EvictionPolicy for Lfu {
 
     fn restore(&mut self, newcomer: &Newcomer, standing: Standing) {
         self.entries += 1;
-        if let Some(count) = self.counts.get_mut(newcomer.id.index()) {
-            *count = standing.uses.max(1);
+        if let Some(counts) = &mut self.counts {
+            counts[newcomer.id] = standing.uses.max(1);
         }
         let rank = self.age.saturating_add(standing.rank.clamp(1, MAX_RESTORED_RANK));
         // Entries come in ascending order, so mostly the step of the one before is near.
         let from = self.restored_step;
         let is_below = from != NONE && self.ladder.is_in_use(from) && self.ladder.steps[from as usize].rank <= rank;
         self.put(newcomer.id, rank, if is_below { from } else { NONE });
-        self.restored_step = self.step_of[newcomer.id.index()];
+        self.restored_step = self.step_of[newcomer.id];
     }
 
     /// Appends the accesses since the last halving.
@@ -347,13 +355,15 @@ impl EvictionPolicy for Lfu {
 /// The steps, in ascending order of their ranks.
 #[derive(Debug)]
 struct Ladder {
-    steps: Vec<Step>,
+    steps: Growable<Step>,
+    /// The steps from this one on were never used.
+    fresh: usize,
     lowest: u32,
     /// The first step that is not in use. These steps are linked by `above`.
     free: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Step {
     rank: u64,
     /// Empty in an alias.
@@ -366,18 +376,22 @@ struct Step {
     known_to: u32,
 }
 
+// SAFETY: it consists of integers.
+#[allow(unsafe_code, reason = "elements of a `Growable`")]
+unsafe impl Zero for Step {}
+
 impl Ladder {
     fn new(ids: usize) -> Self {
-        let mut ladder = Self { steps: Vec::new(), lowest: NONE, free: NONE };
+        let mut ladder = Self { steps: Growable::new(0), fresh: 0, lowest: NONE, free: NONE };
         ladder.reserve(ids);
         ladder
     }
 
-    /// Allocates as many steps as are usual, so that a hit does not have to. Entries share most
-    /// steps.
+    /// Allocates as many steps as are usual for `ids` ids, so that a hit does not have to. Entries
+    /// share most steps. Those in use are kept.
     fn reserve(&mut self, ids: usize) {
         let usual = MIN_STEPS + ids / IDS_PER_STEP;
-        self.steps.reserve_exact(usual.saturating_sub(self.steps.len()));
+        self.steps.resize(usual.max(self.fresh));
     }
 
     /// Returns the steps from the lowest to the highest.
@@ -435,9 +449,12 @@ impl Ladder {
 
     fn take_free(&mut self, step: Step) -> u32 {
         if self.free == NONE {
-            self.steps.push(step);
-            #[allow(clippy::cast_possible_truncation, reason = "entries and aliases name steps: fewer than ids")]
-            return (self.steps.len() - 1) as u32;
+            if self.fresh == self.steps.len() {
+                self.steps.resize(self.fresh + self.fresh / 4 + 1);
+            }
+            self.steps[self.fresh] = step;
+            self.fresh += 1;
+            return to_u32(self.fresh - 1);
         }
         let free = self.free;
         let old = core::mem::replace(&mut self.steps[free as usize], step);

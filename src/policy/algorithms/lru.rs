@@ -9,7 +9,7 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::OneList;
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing};
 
 #[derive(Debug)]
 pub(crate) struct Lru {
@@ -51,8 +51,13 @@ impl EvictionPolicy for Lru {
         self.entries.remove(id);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.entries.renumber(moved);
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.entries.resize(ids);
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.entries.rename(from, to);
     }
 
     fn bytes(&self) -> usize {

@@ -24,11 +24,13 @@
 //! amortised. It is the wrong choice for block traces whose reuse comes just after an entry has
 //! left small, and for loops a little larger than the cache.
 
+use core::ops::Range;
+
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{GhostSets, IdSet, QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing, percent_of};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing, percent_of};
 use crate::units::MAX_VISITS;
 
 const SMALL: QueueId = QueueId::new(0);
@@ -193,7 +195,7 @@ impl BuiltIn for S3Fifo {
             entries: 0,
             main_entries: 0,
             ghosts: GhostSets::new(max_ghosts(context.max_entries())),
-            queues: Queues::new(context.max_entries()),
+            queues: Queues::new(context.max_entries(), context.capacity()),
             in_main: IdSet::new(context.ids()),
             small_target: percent_of(context.capacity(), config.small_percent),
             config,
@@ -243,10 +245,23 @@ impl EvictionPolicy for S3Fifo {
         self.small_target = percent_of(charge, self.config.small_percent);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.queues.renumber(moved);
-        self.in_main.renumber(moved);
-        self.ghosts.resize(max_ghosts(moved.max_entries()));
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.in_main.resize(ids);
+        let are_queues_done = self.queues.resize(max_entries);
+        self.ghosts.resize(max_ghosts(max_entries)) && are_queues_done
+    }
+
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.queues.prepare_renames(from, to)
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.in_main.rename(from, to);
+        self.queues.rename(from, to);
+    }
+
+    fn end_renames(&mut self) {
+        self.queues.end_renames();
     }
 
     fn bytes(&self) -> usize {

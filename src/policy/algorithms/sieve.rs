@@ -17,7 +17,7 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::structures::OneList;
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Renumbering, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing};
 
 #[derive(Debug)]
 pub(crate) struct Sieve {
@@ -79,9 +79,16 @@ impl EvictionPolicy for Sieve {
         self.unlink(id);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.entries.renumber(moved);
-        self.hand = self.hand.and_then(|hand| moved.get(hand));
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.entries.resize(ids);
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.entries.rename(from, to);
+        if self.hand == Some(from) {
+            self.hand = Some(to);
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -27,9 +27,7 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{Lists, QueueId};
-use crate::policy::{
-    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing, percent_of,
-};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing, percent_of};
 
 const PROBATION: QueueId = QueueId::new(0);
 const PROTECTED: QueueId = QueueId::new(1);
@@ -152,8 +150,13 @@ impl EvictionPolicy for Slru {
         self.demote();
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.lists.renumber(moved);
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.lists.resize(ids);
+        true
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.lists.rename(from, to);
     }
 
     fn bytes(&self) -> usize {

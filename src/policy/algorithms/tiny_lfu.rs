@@ -38,7 +38,7 @@ use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{Lists, QueueId, Sketch};
 use crate::policy::{
-    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing, percent_of,
+    EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext, Recency, Residents, Standing, percent_of,
 };
 
 const WINDOW: QueueId = QueueId::new(0);
@@ -142,14 +142,12 @@ pub(crate) struct TinyLfu {
     lists: Lists<3>,
     sketch: Sketch,
     /// The top half of the hash of each id.
-    hashes: Vec<u32>,
+    hashes: IdArray<u32>,
     capacity: u64,
     /// The window's part of the capacity. It determines the next two fields.
     window_percent: f64,
     /// The charge that the window may have.
-    /// The charge that the window may have.
     window_max: u64,
-    /// The charge that protected entries may have.
     /// The charge that protected entries may have.
     protected_max: u64,
     /// A candidate has won since the newcomer came. The rest of the room is made without comparing.
@@ -194,12 +192,12 @@ impl TinyLfu {
     fn note_hash(&mut self, newcomer: &Newcomer) {
         #[allow(clippy::cast_possible_truncation, reason = "the top half is left")]
         {
-            self.hashes[newcomer.id.index()] = (newcomer.hash >> 32) as u32;
+            self.hashes[newcomer.id] = (newcomer.hash >> 32) as u32;
         }
     }
 
     fn hash_of(&self, id: EntryId) -> u64 {
-        u64::from(self.hashes[id.index()]) << 32
+        u64::from(self.hashes[id]) << 32
     }
 
     /// Returns the entry that leaves the window for the newcomer, or `None` if there is room.
@@ -245,7 +243,7 @@ impl BuiltIn for TinyLfu {
         let mut policy = Self {
             lists: Lists::new(context.ids()),
             sketch: Sketch::new(context.ids() * COUNTERS),
-            hashes: vec![0; context.ids()],
+            hashes: IdArray::new(context),
             capacity: context.capacity(),
             window_percent: config.window_percent.into(),
             window_max: 0,
@@ -326,14 +324,19 @@ impl EvictionPolicy for TinyLfu {
         self.divide();
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.lists.renumber(moved);
-        self.sketch.resize(moved.ids() * COUNTERS);
-        moved.apply(&mut self.hashes);
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.lists.resize(ids);
+        self.hashes.resize(ids);
+        self.sketch.resize(ids * COUNTERS)
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.lists.rename(from, to);
+        self.hashes.rename(from, to);
     }
 
     fn bytes(&self) -> usize {
-        self.lists.allocated() + self.sketch.allocated() + self.hashes.capacity() * size_of::<u32>()
+        self.lists.allocated() + self.sketch.allocated() + self.hashes.bytes()
     }
 
     fn validate(&self) {

@@ -25,9 +25,7 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{GhostQueues, Lists, QueueId};
-use crate::policy::{
-    EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents, Standing, percent_of,
-};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing, percent_of};
 
 const A1_IN: QueueId = QueueId::new(0);
 const AM: QueueId = QueueId::new(1);
@@ -143,7 +141,7 @@ impl BuiltIn for TwoQueue {
         let mut policy = Self {
             config,
             lists: Lists::new(context.ids()),
-            a1_out: GhostQueues::new(max_ghosts(config, context.ids())),
+            a1_out: GhostQueues::new(max_ghosts(config, context.ids()), context.capacity()),
             k_in: 0,
             k_out: 0,
             is_known: false,
@@ -199,9 +197,13 @@ impl EvictionPolicy for TwoQueue {
         self.a1_out.trim(A1_OUT, self.k_out);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.lists.renumber(moved);
-        self.a1_out.set_max(max_ghosts(self.config, moved.ids()));
+    fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
+        self.lists.resize(ids);
+        self.a1_out.resize(max_ghosts(self.config, ids))
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.lists.rename(from, to);
     }
 
     fn bytes(&self) -> usize {

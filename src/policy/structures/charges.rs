@@ -10,7 +10,8 @@
 use std::collections::HashMap;
 
 use super::QueueId;
-use crate::policy::{EntryId, Renumbering};
+use crate::growable::Growable;
+use crate::policy::EntryId;
 
 const QUEUE_BITS: u32 = QueueId::MAX.ilog2();
 const QUEUE: u16 = (1 << QUEUE_BITS) - 1;
@@ -20,17 +21,17 @@ const LARGE: u16 = u16::MAX >> QUEUE_BITS;
 /// The charge and the queue of each id.
 #[derive(Debug)]
 pub(crate) struct Charges {
-    words: Vec<u16>,
+    words: Growable<u16>,
     large: HashMap<EntryId, u32, ahash::RandomState>,
 }
 
 impl Charges {
     pub(crate) fn new(ids: usize) -> Self {
-        Self { words: vec![0; ids], large: HashMap::default() }
+        Self { words: Growable::new(ids), large: HashMap::default() }
     }
 
     pub(crate) fn allocated(&self) -> usize {
-        self.words.capacity() * size_of::<u16>() + self.large.capacity() * (size_of::<(EntryId, u32)>() + 1) * 8 / 7
+        self.words.allocated() + self.large.capacity() * (size_of::<(EntryId, u32)>() + 1) * 8 / 7
     }
 
     #[inline]
@@ -87,14 +88,20 @@ impl Charges {
         }
     }
 
-    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
-        let old = core::mem::replace(self, Self::new(moved.ids()));
-        for id in (0..).map(EntryId::new).take(old.words.len()) {
-            if let Some(to) = moved.get(id) {
-                self.set(to, old.get(id));
-                self.set_queue(to, old.queue(id));
+    /// Gives what is known of an id to another one, of which nothing is known.
+    pub(crate) fn rename(&mut self, from: EntryId, to: EntryId) {
+        let word = core::mem::take(&mut self.words[from.index()]);
+        self.words[to.index()] = word;
+        if word >> QUEUE_BITS == LARGE {
+            if let Some(charge) = self.large.remove(&from) {
+                self.large.insert(to, charge);
             }
         }
+    }
+
+    /// Sets the number of ids. Nothing is known of those beyond it.
+    pub(crate) fn resize(&mut self, ids: usize) {
+        self.words.resize(ids);
     }
 }
 
@@ -121,16 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn renumbering_takes_charge_and_queue_along() {
+    fn a_rename_takes_charge_and_queue_along() {
         let mut charges = Charges::new(2);
         for (id, charge, queue) in [(0, 70_000, 1), (1, 8, 3)] {
             charges.set(EntryId::new(id), charge);
             charges.set_queue(EntryId::new(id), QueueId::new(queue));
         }
-        let mut moved = Renumbering::new(2, 4, 4);
-        moved.set(EntryId::new(0), EntryId::new(3));
-        moved.set(EntryId::new(1), EntryId::new(0));
-        charges.renumber(&moved);
+        charges.resize(4);
+        for (from, to) in [(0, 3), (1, 0)] {
+            charges.rename(EntryId::new(from), EntryId::new(to));
+        }
         let found = [3, 0, 1].map(|id| (charges.get(EntryId::new(id)), charges.queue(EntryId::new(id)).number()));
         assert_eq!(found, [(70_000, 1), (8, 3), (0, 0)]);
     }

@@ -1,8 +1,8 @@
 //! Exact queues of ghosts: the hashes and charges of entries that were evicted.
 //!
 //! ```text
-//!   ring    | hole | B1 k | B2 x | hole | B1 y | ...     u64: fingerprint 38 | charge 24 | queue 2
-//!   index   fingerprint -> place in the ring, + 1        u32 each, open addressing
+//!   ring     | hole | B1 k | B2 x | hole | B1 y | ...     u64: fingerprint 38 | charge 24 | queue 2
+//!   index    fingerprint -> slot of the ring's pool       u32 each
 //! ```
 //!
 //! Up to four queues share one ring. A ghost of any queue is added at its tail. It is forgotten by
@@ -10,12 +10,14 @@
 //! ghosts of others. When the ring is almost used up, a sweep closes its holes, a few with each
 //! ghost that comes in, so no call waits for all of it.
 //!
-//! Every operation is O(1) amortised. A queue costs 14.4 bytes for each ghost that there is room
+//! The ring lies in the blocks of a pool ([`GhostPool`]), and the index in segments
+//! ([`GhostIndex`]). Both are resized in steps.
+//!
+//! Every operation is O(1) amortised. A queue costs 14.3 bytes for each ghost that there is room
 //! for.
 //!
-//! A key is known by 38 bits of its hash, and by those that its place in the index stands for. Of a
-//! million look-ups among a million ghosts, about four find a ghost of another key. A charge of 16
-//! MiB or more is remembered as 16 MiB.
+//! A key is known by 38 bits of its hash. Of a million look-ups among a million ghosts, about four
+//! find a ghost of another key. A charge of 16 MiB or more is remembered as 16 MiB.
 //!
 //! # Invariants
 //!
@@ -23,15 +25,23 @@
 //! 2. No two ghosts have the same fingerprint.
 
 use super::QueueId;
+use super::ghost_index::{FINGERPRINT_BITS, GhostIndex};
+use super::ghost_pool::GhostPool;
+use crate::growable::Zero;
 
 const CHARGE_BITS: u32 = 24;
 const MAX_CHARGE: u32 = (1 << CHARGE_BITS) - 1;
 const QUEUE_BITS: u32 = QueueId::MAX.ilog2();
 const FINGERPRINT_SHIFT: u32 = CHARGE_BITS + QUEUE_BITS;
+const _: () = assert!(FINGERPRINT_SHIFT + FINGERPRINT_BITS == u64::BITS);
 
 /// A place of the ring: a ghost, or 0 for a hole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Ghost(u64);
+
+// SAFETY: it is an integer.
+#[allow(unsafe_code, reason = "elements of a `Growable`")]
+unsafe impl Zero for Ghost {}
 
 impl Ghost {
     const HOLE: Self = Self(0);
@@ -73,15 +83,14 @@ pub(crate) struct Remembered<const N: usize> {
 /// `N` queues of ghosts.
 #[derive(Debug)]
 pub(crate) struct GhostQueues<const N: usize> {
-    ring: Vec<Ghost>,
-    /// The places in use go from the head to before the tail. They count on for ever, and the ring
-    /// repeats.
+    pool: GhostPool<Ghost>,
+    /// The places in use go from the head to before the tail. They count on for ever.
     head: u64,
     tail: u64,
     /// No ghost of the queue lies before this place.
     heads: [u64; N],
     sweep: Option<Sweep>,
-    index: Vec<u32>,
+    index: GhostIndex,
     charges: [u64; N],
     counts: [usize; N],
     max: usize,
@@ -103,18 +112,20 @@ const PLACES_IN_A_PART: u64 = 2048;
 /// Places that a sweep reads for each ghost that comes in. It ends before a part of the ring's
 /// slack is used up.
 const SWEEP_STEPS: usize = 32;
+/// Places that a sweep reads in one call of [`GhostQueues::resize`], and those that are forgotten.
+const RESIZE_STEPS: usize = 256;
 
 impl<const N: usize> GhostQueues<N> {
-    /// Creates queues with room for `max` ghosts in all.
-    pub(crate) fn new(max: usize) -> Self {
+    /// Creates queues with room for `max` ghosts in all, in a shard of `capacity` bytes.
+    pub(crate) fn new(max: usize, capacity: u64) -> Self {
         let max = max.max(1);
         Self {
-            ring: vec![Ghost::HOLE; max + max / 8 + 8],
+            pool: GhostPool::new(places_for(max), capacity),
             head: 0,
             tail: 0,
             heads: [0; N],
             sweep: None,
-            index: vec![0; max + max / 3 + 8],
+            index: GhostIndex::new(max),
             charges: [0; N],
             counts: [0; N],
             max,
@@ -122,7 +133,7 @@ impl<const N: usize> GhostQueues<N> {
     }
 
     pub(crate) fn allocated(&self) -> usize {
-        self.ring.capacity() * size_of::<Ghost>() + self.index.capacity() * size_of::<u32>()
+        self.pool.allocated() + self.index.allocated()
     }
 
     /// Returns the charge of all ghosts of a queue.
@@ -138,7 +149,7 @@ impl<const N: usize> GhostQueues<N> {
     /// forgotten, or the oldest of another.
     pub(crate) fn push(&mut self, queue: QueueId, hash: u64, charge: u32) {
         self.take(hash);
-        if self.len() == self.max && !self.pop(queue) {
+        if self.len() >= self.max && !self.pop(queue) {
             let _other = QueueId::first(N).any(|other| self.pop(other));
         }
         self.make_place();
@@ -149,7 +160,8 @@ impl<const N: usize> GhostQueues<N> {
     pub(crate) fn take(&mut self, hash: u64) -> Option<Remembered<N>> {
         let fingerprint = Ghost::fingerprint(hash);
         let at = self.find(fingerprint)?;
-        let remembered = Remembered { queue: self.at(at)?.queue(), charges: self.charges };
+        let queue = self.pool.get(self.index.slot(at)?).queue();
+        let remembered = Remembered { queue, charges: self.charges };
         self.forget(at);
         Some(remembered)
     }
@@ -178,13 +190,72 @@ impl<const N: usize> GhostQueues<N> {
         }
     }
 
-    /// Sets the number of ghosts that there is room for. The newest are kept.
-    pub(crate) fn set_max(&mut self, max: usize) {
-        let old = core::mem::replace(self, Self::new(max));
-        let ghosts = (old.head..old.tail).map(|place| old.ghost(place)).filter(|&ghost| ghost != Ghost::HOLE);
-        for ghost in ghosts.skip(old.len().saturating_sub(self.max)) {
-            self.append(ghost);
+    /// Takes a bounded number of steps towards room for `max` ghosts. Returns `true` once that is
+    /// done. The newest ghosts are kept.
+    pub(crate) fn resize(&mut self, max: usize) -> bool {
+        let max = max.max(1);
+        self.max = self.max.min(max);
+        if !self.forget_surplus() || !self.resize_pool(max) || !self.resize_index(max) {
+            return false;
         }
+        self.max = max;
+        true
+    }
+
+    /// Forgets the oldest ghosts while there are more than there is room for, some of them a call.
+    /// Returns `true` once there are not.
+    fn forget_surplus(&mut self) -> bool {
+        if self.len() <= self.max {
+            return true;
+        }
+        for _ in 0..RESIZE_STEPS {
+            // A sweep ends at the head, so the head stays where it is meanwhile.
+            if self.sweep_on() {
+                continue;
+            }
+            let oldest = self.ghost(self.head);
+            if let Some(at) = self.find(oldest.known_by()).filter(|_| oldest != Ghost::HOLE) {
+                self.forget(at);
+            }
+            self.set_head(self.head + 1);
+            if self.len() <= self.max {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes a step towards a ring for `max` ghosts. Returns `true` once that is done.
+    fn resize_pool(&mut self, max: usize) -> bool {
+        let blocks = self.pool.blocks_for(places_for(max));
+        self.pool.grow(blocks);
+        if self.pool.blocks_in_use() > blocks as usize {
+            self.sweep.get_or_insert(Sweep { read: self.tail, written: self.tail });
+            let _is_swept = (0..RESIZE_STEPS).any(|_| !self.sweep_on());
+            return false;
+        }
+        if let Some((from, to)) = self.pool.move_block_below(blocks) {
+            for slot in to..to + self.pool.block_len() {
+                let ghost = self.pool.get(slot);
+                if ghost == Ghost::HOLE {
+                    continue;
+                }
+                // The index still has the former slot, which is empty.
+                self.index.replace_slot(ghost.known_by(), from + (slot - to), slot);
+            }
+            return false;
+        }
+        self.pool.truncate()
+    }
+
+    /// Takes a step towards an index for `max` ghosts. Returns `true` once that is done.
+    fn resize_index(&mut self, max: usize) -> bool {
+        let (mut lost, pool) = (Vec::new(), &self.pool);
+        let is_done = self.index.resize(max, &mut lost, |slot| pool.get(slot).known_by());
+        for slot in lost {
+            self.clear(slot);
+        }
+        is_done
     }
 
     /// Appends the ghosts of a part of the ring for a snapshot. Returns `false` if there is no such
@@ -206,7 +277,7 @@ impl<const N: usize> GhostQueues<N> {
         let words = bytes.chunks_exact(size_of::<u64>()).filter_map(|bytes| bytes.try_into().ok());
         for ghost in words.map(|bytes| Ghost(u64::from_le_bytes(bytes))) {
             let is_one = ghost.known_by() != 0 && ghost.queue().index() < N;
-            let has_room = self.len() < self.max && self.free_places() > 0;
+            let has_room = self.len() < self.max && self.pool.free_places(self.tail) > 0;
             if is_one && has_room && self.find(ghost.known_by()).is_none() {
                 self.append(ghost);
             }
@@ -214,37 +285,30 @@ impl<const N: usize> GhostQueues<N> {
     }
 
     fn ghost(&self, place: u64) -> Ghost {
-        self.ring[self.slot(place)]
+        self.pool.get(self.pool.slot(place))
     }
 
-    /// Returns the index in the ring of a place.
-    fn slot(&self, place: u64) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "the remainder is below the ring's length")]
-        {
-            (place % self.ring.len() as u64) as usize
-        }
-    }
-
-    fn free_places(&self) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "the difference is at most the ring's length")]
-        {
-            self.ring.len() - (self.tail - self.head) as usize
-        }
+    /// Sets the first place in use.
+    fn set_head(&mut self, head: u64) {
+        self.head = head;
+        self.pool.release_before(head);
     }
 
     /// Makes sure that there is a free place.
     fn make_place(&mut self) {
         if self.sweep.is_none() {
-            while self.head < self.tail && self.ghost(self.head) == Ghost::HOLE {
-                self.head += 1;
+            let mut head = self.head;
+            while head < self.tail && self.ghost(head) == Ghost::HOLE {
+                head += 1;
             }
-            if self.free_places() > self.ring.len() / 16 {
+            self.set_head(head);
+            if self.pool.free_places(self.tail) > self.pool.len() / 16 {
                 return;
             }
             self.sweep = Some(Sweep { read: self.tail, written: self.tail });
         }
         let mut steps = 0;
-        while steps < SWEEP_STEPS || self.free_places() == 0 {
+        while steps < SWEEP_STEPS || self.pool.free_places(self.tail) == 0 {
             if !self.sweep_on() {
                 return;
             }
@@ -256,8 +320,9 @@ impl<const N: usize> GhostQueues<N> {
     fn sweep_on(&mut self) -> bool {
         let Some(Sweep { read, written }) = &mut self.sweep else { return false };
         if *read == self.head {
-            self.head = *written;
+            let written = *written;
             self.sweep = None;
+            self.set_head(written);
             return false;
         }
         *read -= 1;
@@ -270,28 +335,24 @@ impl<const N: usize> GhostQueues<N> {
         *written -= 1;
         let to = *written;
         if let Some(at) = self.find(ghost.known_by()).filter(|_| from != to) {
-            let slot = self.slot(from);
-            self.ring[slot] = Ghost::HOLE;
+            self.pool.set(self.pool.slot(from), Ghost::HOLE);
             self.write(at, to, ghost);
         }
         true
     }
 
-    /// Writes a ghost to a place, and its place to the index.
+    /// Writes a ghost to a place, and its slot to the index.
     fn write(&mut self, at: usize, place: u64, ghost: Ghost) {
-        let slot = self.slot(place);
-        self.ring[slot] = ghost;
-        #[allow(clippy::cast_possible_truncation, reason = "there are fewer ghosts than ids, which fit 32 bits")]
-        {
-            self.index[at] = slot as u32 + 1;
-        }
+        let slot = self.pool.slot(place);
+        self.pool.set(slot, ghost);
+        self.index.set_slot(at, slot);
     }
 
-    /// Writes a ghost to the tail, where there is room.
+    /// Writes a ghost to the tail, if there is room in the index.
     fn append(&mut self, ghost: Ghost) {
-        let mut at = self.home(ghost.known_by());
-        while self.index[at] != 0 {
-            at = self.after(at);
+        let Some(at) = self.index.find_free(ghost.known_by()) else { return };
+        if !self.pool.extend_to(self.tail) {
+            return;
         }
         self.write(at, self.tail, ghost);
         self.tail += 1;
@@ -301,53 +362,23 @@ impl<const N: usize> GhostQueues<N> {
 
     /// Forgets the ghost that the index has at `at`.
     fn forget(&mut self, at: usize) {
-        let Some(ghost) = self.at(at) else { return };
-        self.ring[self.index[at] as usize - 1] = Ghost::HOLE;
+        let Some(slot) = self.index.slot(at) else { return };
+        let pool = &self.pool;
+        self.index.free(at, |slot| pool.get(slot).known_by());
+        self.clear(slot);
+    }
+
+    /// Makes the slot of a ghost that is not in the index a hole.
+    fn clear(&mut self, slot: usize) {
+        let ghost = self.pool.get(slot);
+        self.pool.set(slot, Ghost::HOLE);
         self.charges[ghost.queue().index()] -= ghost.charge();
         self.counts[ghost.queue().index()] -= 1;
-        self.index[at] = 0;
-        // Ghosts that were displaced past this slot move up, so that no search for them ends here.
-        let mut free = at;
-        let mut next = self.after(at);
-        while let Some(displaced) = self.at(next) {
-            if self.distance(self.home(displaced.known_by()), next) >= self.distance(free, next) {
-                self.index[free] = core::mem::take(&mut self.index[next]);
-                free = next;
-            }
-            next = self.after(next);
-        }
     }
 
-    /// Returns the slot of the index that has a fingerprint.
+    /// Returns the place of the index that has a fingerprint.
     fn find(&self, fingerprint: u64) -> Option<usize> {
-        let mut at = self.home(fingerprint);
-        while self.at(at)?.known_by() != fingerprint {
-            at = self.after(at);
-        }
-        Some(at)
-    }
-
-    /// Returns the ghost that the index has at `at`, or `None` for a free slot. Some slots are
-    /// always free.
-    fn at(&self, at: usize) -> Option<Ghost> {
-        let place = (self.index[at] as usize).checked_sub(1)?;
-        Some(self.ring[place])
-    }
-
-    fn home(&self, fingerprint: u64) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "the product's top is below the index's length")]
-        {
-            ((u128::from(fingerprint) * self.index.len() as u128) >> (u64::BITS - FINGERPRINT_SHIFT)) as usize
-        }
-    }
-
-    fn after(&self, at: usize) -> usize {
-        if at + 1 == self.index.len() { 0 } else { at + 1 }
-    }
-
-    /// Returns the number of steps from one slot on to another.
-    fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.index.len() - from }
+        self.index.find(fingerprint, |slot| self.pool.get(slot).known_by())
     }
 
     /// Recounts everything, and panics where it differs.
@@ -358,16 +389,22 @@ impl<const N: usize> GhostQueues<N> {
             if ghost == Ghost::HOLE {
                 continue;
             }
-            let found = self.find(ghost.known_by()).map(|at| self.index[at] as usize - 1);
-            assert_eq!(found, Some(self.slot(place)), "the index does not find a ghost");
+            let found = self.find(ghost.known_by()).and_then(|at| self.index.slot(at));
+            assert_eq!(found, Some(self.pool.slot(place)), "the index does not find a ghost");
             assert!(self.heads[ghost.queue().index()] <= place);
             charges[ghost.queue().index()] += ghost.charge();
             counts[ghost.queue().index()] += 1;
         }
         assert_eq!((self.charges, self.counts), (charges, counts));
-        assert!(self.len() <= self.max && self.free_places() <= self.ring.len());
-        assert_eq!(self.index.iter().filter(|&&place| place != 0).count(), self.len());
+        assert_eq!(self.index.len(), self.len());
+        self.pool.validate();
     }
+}
+
+/// Returns the number of the ring's places for `max` ghosts. After a sweep has closed all holes,
+/// enough are free until the next one has to begin.
+fn places_for(max: usize) -> usize {
+    max + max / 9 + 8
 }
 
 #[cfg(test)]
@@ -392,7 +429,7 @@ mod tests {
             operations in prop::collection::vec((0..6_u8, 0..2_usize, 0..20_u64, 0..50_u32), 1..400),
         ) {
             let mut max = max;
-            let mut ghosts = GhostQueues::<2>::new(max);
+            let mut ghosts = GhostQueues::<2>::new(max, 0);
             let mut model = Model::new();
             for (operation, queue, key, size) in operations {
                 let oldest = |model: &Model, queue| model.iter().position(|ghost| ghost.0 == queue);
@@ -420,7 +457,7 @@ mod tests {
                     }
                     _ => {
                         max = size as usize % 12 + 1;
-                        ghosts.set_max(max);
+                        while !ghosts.resize(max) {}
                         model.drain(..model.len().saturating_sub(max));
                     }
                 }
@@ -432,10 +469,54 @@ mod tests {
 
     #[test]
     fn a_charge_that_is_too_large_to_remember_counts_the_same_both_ways() {
-        let mut ghosts = GhostQueues::<1>::new(4);
+        let mut ghosts = GhostQueues::<1>::new(4, 0);
         ghosts.push(QUEUES[0], spread(1), u32::MAX);
         assert_eq!(ghosts.charge(QUEUES[0]), u64::from(MAX_CHARGE));
         assert!(ghosts.take(spread(1)).is_some());
         assert_eq!(ghosts.charge(QUEUES[0]), 0);
+    }
+
+    #[test]
+    fn ghosts_keep_their_order_through_every_step_of_a_resize() {
+        let mut ghosts = GhostQueues::<2>::new(300, 0);
+        let mut model = Model::new();
+        let mut key = 0;
+        let push = |ghosts: &mut GhostQueues<2>, model: &mut Model, key: u64| {
+            ghosts.push(QUEUES[usize::from(key % 3 == 0)], spread(key), 1);
+            model.push((usize::from(key % 3 == 0), key, 1));
+        };
+        for (max, steps) in [(300, 0), (2000, 4), (5000, 10), (1000, 20), (40, 3), (3000, 8)] {
+            let mut calls = 0;
+            while !ghosts.resize(max) {
+                calls += 1;
+                if model.len() > max.min(ghosts.max) {
+                    model.drain(..model.len() - ghosts.len());
+                }
+                if calls % 3 == 0 {
+                    assert!(ghosts.take(spread(key - 5)).is_some());
+                    model.retain(|ghost| ghost.1 != key - 5);
+                    push(&mut ghosts, &mut model, key);
+                    key += 1;
+                }
+                ghosts.validate();
+            }
+            assert!(calls >= steps, "{calls} calls to {max}");
+            model.drain(..model.len().saturating_sub(max));
+            while model.len() < max * 7 / 8 {
+                push(&mut ghosts, &mut model, key);
+                key += 1;
+            }
+            ghosts.validate();
+            assert_eq!(ghosts.len(), model.len());
+            let held = |queue: usize| charge(&model, queue);
+            assert_eq!(QUEUES.map(|queue| ghosts.charge(queue)), [held(0), held(1)]);
+        }
+        for queue in [0, 1] {
+            for &(_, key, _) in model.iter().filter(|ghost| ghost.0 == queue) {
+                assert!(ghosts.find(Ghost::fingerprint(spread(key))).is_some());
+                assert!(ghosts.pop(QUEUES[queue]));
+                assert!(ghosts.find(Ghost::fingerprint(spread(key))).is_none(), "{key} is not the oldest");
+            }
+        }
     }
 }

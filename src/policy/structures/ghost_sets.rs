@@ -12,8 +12,14 @@
 //!
 //! The number of ways in use can be set at any time, so the number of ghosts follows the number of
 //! entries.
+//!
+//! The sets are resized in place, a few at a time ([`HashOrder`]). A ghost does not tell which of
+//! two sets its hash belongs to. So a set that took hashes over from several gets the newest ghosts
+//! of each, by the share of the hashes. Ghosts that are of no use there leave like others.
 
+use super::hash_order::{HashOrder, Move, Step};
 use super::{QueueId, parts};
+use crate::growable::{Growable, Zero};
 use crate::prefetch::prefetch;
 
 const WAYS: usize = 32;
@@ -29,14 +35,24 @@ pub(crate) struct GhostSets {
     last: Option<(u64, QueueId)>,
     /// Ways in which a ghost is still found.
     ways: usize,
-    sets: Box<[Set]>,
+    sets: Growable<Set>,
+    order: HashOrder,
 }
 
 /// Ghosts in the order of the words and, in a word, from the lowest bits up. The newest comes
 /// first. 0 is none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Set([u64; WAYS / PER_WORD]);
+
+// SAFETY: it consists of integers.
+#[allow(unsafe_code, reason = "elements of a `Growable`")]
+unsafe impl Zero for Set {}
+
+/// Sets that are moved in one call of [`GhostSets::resize`].
+const MOVED_AT_ONCE: usize = 64;
+/// The most sets that a set gets its ghosts from.
+const MAX_SOURCES: usize = 4;
 
 /// Ghosts in a word.
 const PER_WORD: usize = (u64::BITS / u16::BITS) as usize;
@@ -76,21 +92,27 @@ impl Set {
         found != 0
     }
 
+    /// Returns the set of these ghosts, newest first.
+    fn of(ghosts: [u16; WAYS]) -> Self {
+        let mut set = Self::EMPTY;
+        ghosts.into_iter().rev().for_each(|ghost| set.push(ghost));
+        set
+    }
+
     /// Removes the ghost in a way.
     fn remove(&mut self, way: usize) {
         let mut ghosts = self.ghosts();
         ghosts.copy_within(way + 1.., way);
         ghosts[WAYS - 1] = 0;
-        *self = Self::EMPTY;
-        ghosts.into_iter().rev().for_each(|ghost| self.push(ghost));
+        *self = Self::of(ghosts);
     }
 }
 
 impl GhostSets {
     /// Creates a memory with room for at least `max` ghosts.
     pub(crate) fn new(max: usize) -> Self {
-        let sets = vec![Set::EMPTY; max.div_ceil(WAYS).max(1)].into_boxed_slice();
-        Self { last: None, ways: WAYS, sets }
+        let sets = sets_for(max);
+        Self { last: None, ways: WAYS, sets: Growable::new(sets), order: HashOrder::new(sets) }
     }
 
     /// Appends a part of the sets for a snapshot. Returns `false` if there is no such part.
@@ -105,36 +127,63 @@ impl GhostSets {
     }
 
     pub(crate) fn allocated(&self) -> usize {
-        size_of_val(&*self.sets)
+        self.sets.allocated()
     }
 
     /// Sets the number of ghosts that are kept, about, as far as there is room.
     #[inline]
     pub(crate) fn set_len(&mut self, ghosts: usize) {
         // Mostly the ways need not change, which this finds out without a division.
-        let sets = self.sets.len();
+        let sets = self.order.len();
         if ghosts > sets * self.ways || ghosts <= sets * (self.ways - 1) {
             self.ways = ghosts.div_ceil(sets).clamp(1, WAYS);
         }
     }
 
-    /// Makes room for at least `max` ghosts. Most ghosts are kept, and age faster for a while.
-    pub(crate) fn resize(&mut self, max: usize) {
+    /// Takes a bounded number of steps towards room for at least `max` ghosts. Returns `true` once
+    /// that is done. Most ghosts are kept. In a larger memory they age faster for a while.
+    pub(crate) fn resize(&mut self, max: usize) -> bool {
         self.write_last();
-        let mut resized = Self { ways: self.ways, ..Self::new(max) };
-        let sets = resized.sets.len();
-        for (at, set) in resized.sets.iter_mut().enumerate() {
-            // Most hashes of a set were in this one.
-            *set = self.sets[at * self.sets.len() / sets];
+        let sets = sets_for(max);
+        for _ in 0..MOVED_AT_ONCE {
+            match self.order.advance(sets) {
+                Step::Done => return true,
+                Step::Allocate(sets) => self.sets.resize(sets),
+                Step::Move(step) => self.sets[step.place] = self.merged(&step),
+            }
         }
-        *self = resized;
+        false
+    }
+
+    /// Returns the set that takes its hashes over from the sources of a step.
+    fn merged(&self, step: &Move) -> Set {
+        if step.sources.len() == 1 {
+            return self.sets[step.sources.start];
+        }
+        let mut sources: [([u16; WAYS], usize, u64); MAX_SOURCES] = [([0; WAYS], WAYS, 0); MAX_SOURCES];
+        for (merged, source) in sources.iter_mut().zip(step.sources.clone()) {
+            *merged = (self.sets[source].ghosts(), 0, 0);
+        }
+        Set::of(core::array::from_fn(|_| {
+            // Each source has its turn as often as its share says.
+            let left = step
+                .sources
+                .clone()
+                .zip(&mut sources)
+                .filter(|(_, (ghosts, taken, _))| *taken < WAYS && ghosts[*taken] != 0);
+            let next = left.map(|(at, source)| {
+                source.2 += step.share(at);
+                source
+            });
+            let Some((ghosts, taken, credit)) = next.max_by_key(|(_, _, credit)| *credit) else { return 0 };
+            *credit = 0;
+            *taken += 1;
+            ghosts[*taken - 1]
+        }))
     }
 
     fn set_of(&self, hash: u64) -> usize {
-        #[allow(clippy::cast_possible_truncation, reason = "the product's top half is below the number of sets")]
-        {
-            ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize
-        }
+        self.order.place(hash)
     }
 
     /// Returns the ghost of a hash, in the first queue.
@@ -197,7 +246,7 @@ impl GhostSets {
     fn remembered(&self, way: usize, ghost: u16) -> Option<(QueueId, usize)> {
         let [number, _] = (ghost & QUEUE).to_le_bytes();
         // Ghosts spread evenly: each one that came later in its set stands for one in every set.
-        (way < self.ways).then_some((QueueId::new(number), way * self.sets.len()))
+        (way < self.ways).then_some((QueueId::new(number), way * self.order.len()))
     }
 
     /// Returns `true` if a hash is remembered.
@@ -218,6 +267,11 @@ impl GhostSets {
         let mut ghosts = set.ghosts().into_iter().enumerate();
         ghosts.find(|&(_, ghost)| ghost & !QUEUE == wanted)
     }
+}
+
+/// Returns the number of sets that have room for at least `max` ghosts.
+fn sets_for(max: usize) -> usize {
+    max.div_ceil(WAYS).max(1)
 }
 
 #[cfg(test)]
@@ -260,13 +314,28 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_memory_still_knows_most_of_what_it_knew() {
-        for (max, least) in [(2048, 490), (1280, 330)] {
+    fn a_memory_of_another_size_still_knows_most_of_what_it_knew() {
+        for (max, least) in [(2048, 490), (1280, 400), (1100, 390), (768, 470), (512, 440), (96, 30)] {
             let mut ghosts = GhostSets::new(1024);
             (0..500).for_each(|number| ghosts.insert(spread(number), QUEUES[0]));
-            ghosts.resize(max);
+            while !ghosts.resize(max) {}
             let still = found(&mut ghosts, 0..500);
-            assert!(still > least, "{still} after growing to {max}");
+            assert!(still > least, "{still} of 500 at {max}");
+        }
+    }
+
+    #[test]
+    fn ghosts_are_found_after_each_step_of_a_resize() {
+        let mut ghosts = GhostSets::new(32 * 400);
+        (0..400 * 8).for_each(|number| ghosts.insert(spread(number), QUEUES[0]));
+        for sets in [800, 400] {
+            let mut calls = 1;
+            while !ghosts.resize(32 * sets) {
+                calls += 1;
+                let still = (0..400 * 8).filter(|&number| ghosts.contains(spread(number))).count();
+                assert!(still > 400 * 8 * 99 / 100, "{still} after {calls} calls");
+            }
+            assert!(calls > sets / MOVED_AT_ONCE, "{calls} calls for {sets} sets");
         }
     }
 }

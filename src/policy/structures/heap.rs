@@ -3,40 +3,46 @@
 //! Costs 20 bytes for each id. A change is O(log n), reading the lowest is O(1). Of equals the one
 //! is lower whose priority was set first.
 
-use crate::policy::{EntryId, Renumbering};
+use crate::growable::Growable;
+use crate::policy::EntryId;
+use crate::units::to_u32;
 
 /// Ids by priority.
 #[derive(Debug)]
 pub(crate) struct Heap {
     /// No id is lower than its parent, which is at `(place - 1) / 2`.
-    order: Vec<EntryId>,
-    /// The index in `order` of each id, or `ABSENT`.
-    places: Vec<u32>,
-    priorities: Vec<u64>,
-    stamps: Vec<u32>,
+    order: Growable<u32>,
+    len: usize,
+    /// The index in `order` of each id, + 1, or `ABSENT`.
+    places: Growable<u32>,
+    priorities: Growable<u64>,
+    stamps: Growable<u32>,
     next_stamp: u32,
 }
 
 impl Heap {
     pub(crate) fn new(ids: usize) -> Self {
         Self {
-            order: Vec::with_capacity(ids),
-            places: vec![ABSENT; ids],
-            priorities: vec![0; ids],
-            stamps: vec![0; ids],
+            order: Growable::new(ids),
+            len: 0,
+            places: Growable::new(ids),
+            priorities: Growable::new(ids),
+            stamps: Growable::new(ids),
             next_stamp: 0,
         }
     }
 
     pub(crate) fn allocated(&self) -> usize {
-        self.order.capacity() * size_of::<EntryId>()
-            + (self.places.capacity() + self.stamps.capacity()) * size_of::<u32>()
-            + self.priorities.capacity() * size_of::<u64>()
+        self.order.allocated() + self.places.allocated() + self.stamps.allocated() + self.priorities.allocated()
+    }
+
+    fn ids(&self) -> &[u32] {
+        &self.order[..self.len]
     }
 
     /// Returns the lowest id and its priority.
     pub(crate) fn lowest(&self) -> Option<(EntryId, u64)> {
-        self.order.first().map(|&id| (id, self.priorities[id.index()]))
+        self.ids().first().map(|&id| (EntryId::new(id), self.priorities[id as usize]))
     }
 
     /// Returns the priority of an id and its place in the order in which priorities were set, from
@@ -66,45 +72,47 @@ impl Heap {
         self.stamps[id.index()] = self.next_stamp;
         self.next_stamp += 1;
         if self.places[id.index()] == ABSENT {
-            self.order.push(id);
-            self.put(self.order.len() - 1, id);
+            self.len += 1;
+            self.put(self.len - 1, id);
         }
         self.sift(id);
     }
 
     /// Removes an id that is there.
     pub(crate) fn remove(&mut self, id: EntryId) {
-        let place = self.places[id.index()] as usize;
+        let Some(place) = self.place_of(id) else { return };
         self.places[id.index()] = ABSENT;
-        self.order.swap_remove(place);
-        if let Some(&moved) = self.order.get(place) {
+        self.len -= 1;
+        if place < self.len {
+            let moved = EntryId::new(self.order[self.len]);
             self.put(place, moved);
             self.sift(moved);
         }
     }
 
+    fn place_of(&self, id: EntryId) -> Option<usize> {
+        (self.places[id.index()] as usize).checked_sub(1)
+    }
+
     fn put(&mut self, place: usize, id: EntryId) {
-        self.order[place] = id;
-        #[allow(clippy::cast_possible_truncation, reason = "a heap has at most as many places as there are ids")]
-        {
-            self.places[id.index()] = place as u32;
-        }
+        self.order[place] = id.get();
+        self.places[id.index()] = to_u32(place + 1);
     }
 
     fn key(&self, place: usize) -> (u64, u32) {
-        let id = self.order[place].index();
+        let id = self.order[place] as usize;
         (self.priorities[id], self.stamps[id])
     }
 
     fn swap(&mut self, place: usize, other: usize) {
-        let (id, other_id) = (self.order[place], self.order[other]);
+        let (id, other_id) = (EntryId::new(self.order[place]), EntryId::new(self.order[other]));
         self.put(place, other_id);
         self.put(other, id);
     }
 
     /// Moves an id up or down to where it belongs.
     fn sift(&mut self, id: EntryId) {
-        let mut place = self.places[id.index()] as usize;
+        let Some(mut place) = self.place_of(id) else { return };
         while place > 0 && self.key(place) < self.key((place - 1) / 2) {
             self.swap(place, (place - 1) / 2);
             place = (place - 1) / 2;
@@ -116,44 +124,45 @@ impl Heap {
     }
 
     fn lower_child(&self, place: usize) -> Option<usize> {
-        let children = 2 * place + 1..(2 * place + 3).min(self.order.len());
+        let children = 2 * place + 1..(2 * place + 3).min(self.len);
         children.min_by_key(|&child| self.key(child))
     }
 
     /// Renumbers the stamps in the same order.
     #[cold]
     fn restamp(&mut self) {
-        let mut ids = self.order.clone();
-        ids.sort_unstable_by_key(|id| self.stamps[id.index()]);
-        for (stamp, id) in (0..).zip(&ids) {
-            self.stamps[id.index()] = stamp;
+        let mut ids = self.ids().to_vec();
+        ids.sort_unstable_by_key(|&id| self.stamps[id as usize]);
+        for (stamp, &id) in (0..).zip(&ids) {
+            self.stamps[id as usize] = stamp;
         }
-        self.next_stamp = (0..).nth(ids.len()).unwrap_or(u32::MAX);
+        self.next_stamp = to_u32(ids.len());
     }
 
-    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
-        let mut order = Vec::with_capacity(moved.ids());
-        order.extend(self.order.iter().filter_map(|&id| moved.get(id)));
-        self.order = order;
-        moved.apply(&mut self.priorities);
-        moved.apply(&mut self.stamps);
-        self.places = vec![ABSENT; moved.ids()];
-        for place in 0..self.order.len() {
-            self.put(place, self.order[place]);
-        }
-        // Not all ids may have been resident.
-        for place in 0..self.order.len() {
-            self.sift(self.order[place]);
-        }
+    /// Gives an id of the heap another one, which is not in it.
+    pub(crate) fn rename(&mut self, from: EntryId, to: EntryId) {
+        let Some(place) = self.place_of(from) else { return };
+        self.places[from.index()] = ABSENT;
+        self.put(place, to);
+        self.priorities[to.index()] = self.priorities[from.index()];
+        self.stamps[to.index()] = self.stamps[from.index()];
+    }
+
+    /// Sets the number of ids. Those beyond it are not in the heap.
+    pub(crate) fn resize(&mut self, ids: usize) {
+        self.order.resize(ids);
+        self.places.resize(ids);
+        self.priorities.resize(ids);
+        self.stamps.resize(ids);
     }
 
     /// Checks every id's place and order.
     pub(crate) fn validate(&self) {
-        for (place, id) in self.order.iter().enumerate() {
-            assert_eq!(self.places[id.index()] as usize, place);
+        for (place, &id) in self.ids().iter().enumerate() {
+            assert_eq!(self.place_of(EntryId::new(id)), Some(place));
             assert!(place == 0 || self.key((place - 1) / 2) < self.key(place), "a parent is above its child");
         }
-        assert_eq!(self.places.iter().filter(|&&place| place != ABSENT).count(), self.order.len());
+        assert_eq!(self.places.iter().filter(|&&place| place != ABSENT).count(), self.len);
     }
 }
 
@@ -161,7 +170,7 @@ impl Heap {
 const ORDERS: u32 = 1 << 24;
 
 /// The place of an id that is not in the heap.
-const ABSENT: u32 = u32::MAX;
+const ABSENT: u32 = 0;
 
 #[cfg(test)]
 mod tests {
@@ -171,12 +180,21 @@ mod tests {
     proptest! {
         #[test]
         fn the_lowest_is_the_one_that_a_search_finds(
-            operations in prop::collection::vec((0..3_u8, 0..16_u32, 0..8_u64), 1..300),
+            operations in prop::collection::vec((0..4_u8, 0..16_u32, 0..8_u64), 1..300),
         ) {
             let mut heap = Heap::new(16);
             let mut model: Vec<(u64, usize, u32)> = Vec::new();
             for (step, (operation, id, priority)) in operations.into_iter().enumerate() {
                 let is_there = model.iter().any(|entry| entry.2 == id);
+                if operation == 3 {
+                    let to = (0..16).find(|&to| model.iter().all(|entry| entry.2 != to));
+                    if let Some((to, entry)) = to.zip(model.iter_mut().find(|entry| entry.2 == id)) {
+                        heap.rename(EntryId::new(id), EntryId::new(to));
+                        entry.2 = to;
+                    }
+                    heap.validate();
+                    continue;
+                }
                 model.retain(|entry| entry.2 != id);
                 if operation > 0 {
                     heap.set(EntryId::new(id), priority);

@@ -1,19 +1,20 @@
 //! A set of ids: one bit for each that there is.
 
-use crate::policy::{EntryId, Renumbering};
+use crate::growable::Growable;
+use crate::policy::EntryId;
 
 const BITS: usize = u64::BITS as usize;
 
 #[derive(Debug)]
-pub(crate) struct IdSet(Vec<u64>);
+pub(crate) struct IdSet(Growable<u64>);
 
 impl IdSet {
     pub(crate) fn new(ids: usize) -> Self {
-        Self(vec![0; ids.div_ceil(BITS)])
+        Self(Growable::new(ids.div_ceil(BITS)))
     }
 
     pub(crate) fn allocated(&self) -> usize {
-        self.0.capacity() * size_of::<u64>()
+        self.0.allocated()
     }
 
     pub(crate) fn contains(&self, id: EntryId) -> bool {
@@ -34,19 +35,16 @@ impl IdSet {
         was_there
     }
 
-    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
-        let mut renumbered = Self::new(moved.ids());
-        for (number, &word) in (0..).zip(&self.0) {
-            let mut left = word;
-            while left != 0 {
-                let old = EntryId::new(number * u64::BITS + left.trailing_zeros());
-                left &= left - 1;
-                if let Some(new) = moved.get(old) {
-                    renumbered.insert(new);
-                }
-            }
+    /// Gives a member another id, which is no member.
+    pub(crate) fn rename(&mut self, from: EntryId, to: EntryId) {
+        if self.remove(from) {
+            self.insert(to);
         }
-        *self = renumbered;
+    }
+
+    /// Sets the number of ids. Those beyond it are no members.
+    pub(crate) fn resize(&mut self, ids: usize) {
+        self.0.resize(ids.div_ceil(BITS));
     }
 
     /// Returns the number of ids in the set. Goes through all of it.
@@ -70,16 +68,18 @@ mod tests {
     }
 
     #[test]
-    fn a_set_holds_what_was_put_in_and_follows_new_numbers() {
+    fn a_set_holds_what_was_put_in_and_follows_renames() {
         let mut set = IdSet::new(130);
         [0, 63, 64, 129, 7].into_iter().for_each(|id| set.insert(EntryId::new(id)));
         assert!(set.remove(EntryId::new(7)) && !set.remove(EntryId::new(7)));
         assert_eq!((members(&set, 130), set.len()), (vec![0, 63, 64, 129], 4));
-        let mut moved = Renumbering::new(130, 300, 300);
-        [(0, 299), (64, 0), (129, 65)]
-            .into_iter()
-            .for_each(|(old, new)| moved.set(EntryId::new(old), EntryId::new(new)));
-        set.renumber(&moved);
-        assert_eq!((members(&set, 300), set.len()), (vec![0, 65, 299], 3));
+        set.resize(300);
+        for (from, to) in [(64, 1), (0, 299), (7, 8), (1, 0)] {
+            set.rename(EntryId::new(from), EntryId::new(to));
+        }
+        assert_eq!((members(&set, 300), set.len()), (vec![0, 63, 129, 299], 4));
+        set.rename(EntryId::new(299), EntryId::new(5));
+        set.resize(130);
+        assert_eq!((members(&set, 130), set.len()), (vec![0, 5, 63, 129], 4));
     }
 }

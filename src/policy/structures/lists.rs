@@ -15,31 +15,41 @@
 
 use super::Charges;
 use super::QueueId;
-use crate::policy::{EntryId, Renumbering, Residents};
+use crate::growable::{Growable, Zero};
+use crate::policy::{EntryId, Residents};
 
 const NONE: u32 = u32::MAX;
 
 /// The links of all ids, and the cursor of a walk.
 #[derive(Debug)]
 pub(crate) struct Links {
-    links: Vec<Link>,
+    links: Growable<Link>,
     /// The next id that a walk shows, or `NONE`.
     cursor: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Link {
     prev: u32,
     next: u32,
 }
 
+// SAFETY: it consists of integers.
+#[allow(unsafe_code, reason = "elements of a `Growable`")]
+unsafe impl Zero for Link {}
+
 impl Links {
     pub(crate) fn new(ids: usize) -> Self {
-        Self { links: vec![Link { prev: NONE, next: NONE }; ids], cursor: NONE }
+        Self { links: Growable::new(ids), cursor: NONE }
     }
 
     pub(crate) fn allocated(&self) -> usize {
-        self.links.capacity() * size_of::<Link>()
+        self.links.allocated()
+    }
+
+    /// Sets the number of ids. Those beyond it are in no list.
+    pub(crate) fn resize(&mut self, ids: usize) {
+        self.links.resize(ids);
     }
 
     fn get(&self, id: u32) -> Link {
@@ -69,7 +79,7 @@ impl Links {
 }
 
 /// A queue, from its oldest to its newest id.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct List {
     oldest: u32,
     newest: u32,
@@ -175,14 +185,21 @@ impl List {
         count
     }
 
-    /// Returns the list with the residents' new ids, in links made for them. Ids that are not
-    /// resident are left out.
-    pub(crate) fn renumber(&self, old: &Links, links: &mut Links, moved: &Renumbering) -> Self {
-        let mut list = Self::new();
-        for id in self.ids(old).filter_map(|id| moved.get(id)) {
-            list.push_newest(links, id);
+    /// Gives an id of this list another one, which is in no list.
+    pub(crate) fn rename(&mut self, links: &mut Links, from: EntryId, to: EntryId) {
+        let link = links.get(from.get());
+        *links.at(to.get()) = link;
+        if links.cursor == from.get() {
+            links.cursor = to.get();
         }
-        list
+        match link.prev {
+            NONE => self.oldest = to.get(),
+            prev => links.at(prev).next = to.get(),
+        }
+        match link.next {
+            NONE => self.newest = to.get(),
+            next => links.at(next).prev = to.get(),
+        }
     }
 }
 
@@ -236,10 +253,14 @@ impl OneList {
         self.list.remove(&mut self.links, id);
     }
 
-    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
-        let mut links = Links::new(moved.ids());
-        self.list = self.list.renumber(&self.links, &mut links, moved);
-        self.links = links;
+    /// Gives an id of the list another one, which is not in it.
+    pub(crate) fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.list.rename(&mut self.links, from, to);
+    }
+
+    /// Sets the number of ids. Those beyond it are not in the list.
+    pub(crate) fn resize(&mut self, ids: usize) {
+        self.links.resize(ids);
     }
 
     pub(crate) fn validate(&self) {
@@ -391,13 +412,17 @@ impl<const N: usize> Lists<N> {
         held.charge -= u64::from(self.charges.get(id));
     }
 
-    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
-        let mut links = Links::new(moved.ids());
-        for list in &mut self.lists {
-            *list = list.renumber(&self.links, &mut links, moved);
-        }
-        self.links = links;
-        self.charges.renumber(moved);
+    /// Gives an id of any list another one, which is in none.
+    pub(crate) fn rename(&mut self, from: EntryId, to: EntryId) {
+        let list = self.list_of(from);
+        self.lists[list.index()].rename(&mut self.links, from, to);
+        self.charges.rename(from, to);
+    }
+
+    /// Sets the number of ids. Those beyond it are in no list.
+    pub(crate) fn resize(&mut self, ids: usize) {
+        self.links.resize(ids);
+        self.charges.resize(ids);
     }
 
     /// Recounts each list, and panics where a count differs.
@@ -489,18 +514,22 @@ mod tests {
     }
 
     #[test]
-    fn renumbering_keeps_the_order() {
-        let mut links = Links::new(4);
-        let mut list = List::new();
-        for id in [3, 0, 2] {
-            list.push_newest(&mut links, EntryId::new(id));
+    fn a_rename_keeps_the_order_at_the_ends_and_between_them() {
+        let mut lists = Lists::<2>::new(8);
+        let [first, second] = [QueueId::new(0), QueueId::new(1)];
+        for (list, id) in [(first, 3), (second, 6), (first, 0), (first, 2)] {
+            lists.push_newest(list, EntryId::new(id), 70_000 + id);
         }
-        let mut moved = Renumbering::new(4, 8, 8);
-        for (old, new) in [(0, 5), (2, 1), (3, 7)] {
-            moved.set(EntryId::new(old), EntryId::new(new));
+        lists.resize(16);
+        for (from, to) in [(3, 15), (0, 3), (2, 0), (6, 2)] {
+            lists.rename(EntryId::new(from), EntryId::new(to));
+            lists.validate();
         }
-        let mut new_links = Links::new(8);
-        let list = list.renumber(&links, &mut new_links, &moved);
-        assert_eq!(ids(&list, &new_links), [7, 5, 1]);
+        let held = [first, second].map(|list| lists.ids(list).map(EntryId::get).collect::<Vec<_>>());
+        assert_eq!(held, [vec![15, 3, 0], vec![2]]);
+        assert_eq!([15, 3, 0, 2].map(|id| lists.charge_of(EntryId::new(id)) - 70_000), [3, 0, 2, 6]);
+        lists.rename(EntryId::new(15), EntryId::new(4));
+        lists.resize(8);
+        lists.validate();
     }
 }

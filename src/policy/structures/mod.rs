@@ -12,12 +12,20 @@
 //! | [`GhostSets`] | evicted keys, about in their order | 2 for each ghost | O(1), one cache line |
 //! | [`Sketch`] | about how often a key was seen lately | half a byte for each counter | O(1) |
 //!
+//! Each is resized without a copy of all of it, and those that hold ids follow a
+//! [`rename`](crate::policy::EvictionPolicy::rename). [`Queues`] look for the ids first. What is found
+//! by a hash is moved in steps, in the order of the hashes (`hash_order.rs`).
+//!
 //! Up to four queues, lists or ghost queues share the memory of one structure. A [`QueueId`] names
 //! them.
 
 mod charges;
+mod free_blocks;
+mod ghost_index;
+mod ghost_pool;
 mod ghost_queues;
 mod ghost_sets;
+mod hash_order;
 mod heap;
 mod id_set;
 mod lists;

@@ -1,13 +1,14 @@
 //! Caches in which a write fails for a given reason, with a given state of its key before the
 //! write.
 
+use core::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Renumbering, Residents};
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents};
 use bytecache::testing::Inspect;
-use bytecache::{Cache, CacheBuilder, Lifetime, LoadError, Loaded, ManualClock, Policy, RemovalCause, Value};
+use bytecache::{Cache, CacheBuilder, Lifetime, LoadError, Loaded, ManualClock, Memory, Policy, RemovalCause, Value};
 
 use crate::support::{Gate, Hand, assert_nothing_is_left};
 
@@ -84,8 +85,17 @@ impl EvictionPolicy for Awkward {
     fn set_capacity(&mut self, charge: u64) {
         self.policy.set_capacity(charge);
     }
-    fn renumber(&mut self, moved: &Renumbering) {
-        self.policy.renumber(moved);
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.policy.resize(ids, max_entries)
+    }
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.policy.prepare_renames(from, to)
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.policy.rename(from, to);
+    }
+    fn end_renames(&mut self) {
+        self.policy.end_renames();
     }
     fn bytes(&self) -> usize {
         self.policy.bytes() + self.more
@@ -104,7 +114,7 @@ pub(crate) fn panicking(context: &PolicyContext, panics: &Arc<AtomicBool>) -> Bo
 }
 
 fn fill(cache: &Cache) {
-    for number in 0..12_000_u32 {
+    for number in 0..16_000_u32 {
         cache.insert(number.to_le_bytes(), [7; 100]).unwrap();
     }
     assert!(cache.stats().evictions > 0, "the cache is not full");
@@ -113,19 +123,25 @@ fn fill(cache: &Cache) {
 /// Builds a cache whose policy has taken all memory except the fewest chunks that a ring keeps. No
 /// memory is left for a wheel.
 pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Cache {
-    /// Bytes left for a load in progress. They are less than a chunk.
-    const SPARE: usize = 2048;
+    /// Bytes left for a load in progress. With two chunks, they are less than a wheel takes.
+    const SPARE: core::ops::Range<usize> = 700..1_100;
     // The policy's memory grows with its entries, because a policy that takes this much at once is
     // refused.
     let build = |most: usize| {
         let policy = move |context: PolicyContext| Box::new(awkward(&context, most, false)) as Box<dyn EvictionPolicy>;
-        // A smaller index would have a smaller wheel.
-        let cache = options().expected_entry_bytes(1).custom_policy(policy).build().unwrap();
+        let cache = options().expected_entry_bytes(110).custom_policy(policy).build().unwrap();
         fill(&cache);
         cache
     };
     let (modest, greedy) = (build(0).memory(), build(usize::MAX).memory());
-    let cache = build(greedy.policy - modest.policy + greedy.max - greedy.allocated - SPARE);
+    // The index of a cache with few entries shrinks, and so does what LRU takes.
+    let most = greedy.policy - modest.policy + greedy.max - greedy.allocated;
+    let mut caches = (most..most + (64 << 10)).step_by(256).map(build);
+    let has_spare = |cache: &Cache| {
+        let Memory { chunks, max, allocated, .. } = cache.memory();
+        chunks == 8 << 12 && SPARE.contains(&(max - allocated))
+    };
+    let cache = caches.find(has_spare).expect("a size that leaves memory for a load");
     assert_eq!(cache.memory().wheels, 0);
     cache
 }

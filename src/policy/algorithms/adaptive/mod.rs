@@ -50,14 +50,14 @@ mod border;
 mod rounds;
 
 use core::mem::offset_of;
+use core::ops::Range;
 
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{GhostSets, IdSet, QueueId, Queued, Queues};
 use crate::policy::{
-    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Renumbering, Residents, Standing,
-    is_miss_reported,
+    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Residents, Standing, is_miss_reported,
 };
 use crate::prefetch::LINE;
 use border::{Asked, Border, MAIN, Part, Traffic, WINDOW};
@@ -398,7 +398,7 @@ impl BuiltIn for Adaptive {
             is_full: false,
             window: Part::default(),
             ghosts: GhostSets::new(max_ghosts(context.max_entries())),
-            queues: Queues::new(context.max_entries()),
+            queues: Queues::new(context.max_entries(), context.capacity()),
             main: Part::default(),
             border: Border::new(context.capacity()),
             rounds: Rounds::default(),
@@ -492,13 +492,27 @@ impl EvictionPolicy for Adaptive {
         self.border.set_capacity(charge);
     }
 
-    fn renumber(&mut self, moved: &Renumbering) {
-        if let Some(oldest) = self.main_oldest.take() {
-            self.queues.push(MAIN, oldest);
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.in_main.resize(ids);
+        let are_queues_done = self.queues.resize(max_entries);
+        self.ghosts.resize(max_ghosts(max_entries)) && are_queues_done
+    }
+
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.queues.prepare_renames(from, to)
+    }
+
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.in_main.rename(from, to);
+        if self.main_oldest == Some(from) {
+            self.main_oldest = Some(to);
+        } else {
+            self.queues.rename(from, to);
         }
-        self.queues.renumber(moved);
-        self.in_main.renumber(moved);
-        self.ghosts.resize(max_ghosts(moved.max_entries()));
+    }
+
+    fn end_renames(&mut self) {
+        self.queues.end_renames();
     }
 
     fn bytes(&self) -> usize {

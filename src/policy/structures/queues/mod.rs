@@ -18,19 +18,35 @@
 //! end of the older one, without their holes. Once the newer part is empty, the older part takes
 //! its place.
 //!
+//! An id can be renamed after its place was recorded (`window.rs`). The pool is resized in steps
+//! (`resize.rs`).
+//!
 //! # Invariants
 //!
 //! 1. An id that is not a hole is in at most one place of one queue.
-//! 2. A hole's places in a part are those before the part's tail that was recorded with it.
+//! 2. A hole's places in a part are those before the part's tail that was recorded with it, and
+//!    those that hold `HOLE`.
 //! 3. The ids of the older part were pushed before those of the newer one.
+
+mod resize;
+#[cfg(test)]
+mod tests;
+mod window;
 
 use std::collections::{HashMap, HashSet};
 
+use self::resize::{Shrinking, blocks_for, max_holes_for};
+use self::window::Window;
 use super::QueueId;
-use crate::policy::{EntryId, Renumbering, Residents};
+use super::free_blocks::FreeBlocks;
+use crate::growable::Growable;
+use crate::policy::{EntryId, Residents};
 use crate::units::{ID_BITS, MAX_IDS, to_u32};
 
 const NONE: u32 = u32::MAX;
+/// A place without an id: no id has this number.
+const HOLE: u32 = u32::MAX >> (u32::BITS - ID_BITS);
+const _: () = assert!(MAX_IDS == HOLE as usize);
 /// The number of places by which victims are announced ahead.
 const LOOKAHEAD: u32 = 4;
 /// The number of places that each push or removal examines while holes are closed. It is large
@@ -69,7 +85,7 @@ impl From<EntryId> for Queued {
 
 /// Returns the id in a place.
 fn id_of(place: u32) -> EntryId {
-    EntryId::new(place & (u32::MAX >> (u32::BITS - ID_BITS)))
+    EntryId::new(place & HOLE)
 }
 
 /// `N` queues that share a pool of blocks. The fields that pushes and pops write to come first.
@@ -78,11 +94,10 @@ fn id_of(place: u32) -> EntryId {
 pub(crate) struct Queues<const N: usize> {
     newer: [Part; N],
     older: [Part; N],
-    places: Vec<u32>,
-    /// The block after each in its queue, or in the list of free ones.
-    next_block: Vec<u32>,
-    free_block: u32,
-    free_blocks: u32,
+    places: Growable<u32>,
+    /// The block after each in its queue.
+    next_block: Growable<u32>,
+    free: FreeBlocks,
     /// The length of a block, as a power of two.
     block_shift: u32,
     /// The holes of the older and newer part of each queue, from its first removal on.
@@ -92,6 +107,10 @@ pub(crate) struct Queues<const N: usize> {
     /// The queues whose holes are being closed.
     is_closing: [bool; N],
     max_holes: usize,
+    /// The places of ids that are to be renamed.
+    window: Option<Box<Window>>,
+    /// The pool is being made smaller.
+    shrinking: Option<Box<Shrinking<N>>>,
     /// The place of a walk that a snapshot takes.
     walk: Walk,
 }
@@ -154,30 +173,28 @@ impl<const N: usize> Queues<N> {
     /// Bytes at the start that pushes and pops mostly write to.
     pub(crate) const ENDS_BYTES: usize = N * size_of::<Part>();
 
-    /// Creates queues that can hold `max_ids` together.
-    pub(crate) fn new(max_ids: usize) -> Self {
-        // Small pools get small blocks, as each queue leaves up to four partly used.
-        let block_len = (max_ids / 256).next_power_of_two().clamp(8, 1024);
-        let max_holes = max_ids / 16 + 8;
-        // The first and the last block of each part may be almost empty.
-        let blocks = (max_ids + max_holes).div_ceil(block_len) + 4 * N + Self::SPARE_BLOCKS as usize;
+    /// Creates queues that can hold `max_ids` together, in a shard of `capacity` bytes.
+    pub(crate) fn new(max_ids: usize, capacity: u64) -> Self {
+        let block_shift = resize::block_shift_for(max_ids, capacity);
+        let blocks = blocks_for::<N>(max_ids, block_shift);
         let mut queues = Self {
-            places: vec![0; blocks * block_len],
-            next_block: (1..).take(blocks).collect(),
-            free_block: 0,
-            free_blocks: to_u32(blocks),
-            block_shift: block_len.trailing_zeros(),
+            places: Growable::new(blocks << block_shift),
+            next_block: Growable::new(blocks),
+            free: FreeBlocks::new(to_u32(blocks)),
+            block_shift,
             newer: [Part::starting_with(NONE); N],
             older: [Part::starting_with(NONE); N],
             holes: core::array::from_fn(|_| [None, None]),
             hole_counts: [0; N],
             is_closing: [false; N],
-            max_holes,
+            max_holes: max_holes_for(max_ids),
+            window: None,
+            shrinking: None,
             walk: Walk::default(),
         };
         for queue in QueueId::first(N) {
             for age in [Age::Older, Age::Newer] {
-                let block = queues.take_block();
+                let block = queues.free.take().unwrap_or(NONE);
                 *queues.part_mut(queue, age) = Part::starting_with(block);
             }
         }
@@ -188,7 +205,8 @@ impl<const N: usize> Queues<N> {
         let holes = self.holes.iter().flatten().flatten();
         let holes: usize =
             holes.map(|holes| size_of::<Holes>() + holes.capacity() * (size_of::<(EntryId, u64)>() + 1) * 8 / 7).sum();
-        self.places.capacity() * size_of::<u32>() + self.next_block.capacity() * size_of::<u32>() + holes
+        let window = self.window.as_ref().map_or(0, |window| window.allocated());
+        self.places.allocated() + self.next_block.allocated() + self.free.allocated() + holes + window
     }
 
     fn part(&self, queue: QueueId, age: Age) -> &Part {
@@ -218,12 +236,25 @@ impl<const N: usize> Queues<N> {
     /// Returns `true` if the place of an id is a hole.
     fn is_hole(&self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         let holes = &self.holes[queue.index()][age as usize];
-        holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
+        id.get() == HOLE || holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
     }
 
     /// Like [`is_hole`](Self::is_hole), but for a place that is left behind: a hole is no longer
     /// counted.
+    #[inline]
     fn was_hole(&mut self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
+        if id.get() != HOLE && self.holes[queue.index()][age as usize].is_none() {
+            return false;
+        }
+        self.leave_place_with_holes(queue, age, id, position)
+    }
+
+    /// Is [`was_hole`](Self::was_hole) for a place that is a hole, or in a part that has some.
+    fn leave_place_with_holes(&mut self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
+        if id.get() == HOLE {
+            self.hole_counts[queue.index()] -= 1;
+            return true;
+        }
         let Some(holes) = &mut self.holes[queue.index()][age as usize] else { return false };
         let Some(&tail) = holes.get(&id) else { return false };
         if position >= tail {
@@ -232,15 +263,6 @@ impl<const N: usize> Queues<N> {
         }
         self.hole_counts[queue.index()] -= 1;
         true
-    }
-
-    /// Removes a block from the free ones, of which there is at least one.
-    fn take_block(&mut self) -> u32 {
-        let block = self.free_block;
-        self.free_block = self.next_block[block as usize];
-        self.free_blocks -= 1;
-        self.next_block[block as usize] = NONE;
-        block
     }
 
     /// Adds an id that is in no queue.
@@ -257,19 +279,39 @@ impl<const N: usize> Queues<N> {
     /// Adds a place at the tail of a part. Returns `false` if that would leave fewer than `spare`
     /// free blocks.
     fn push_place(&mut self, queue: QueueId, age: Age, place: u32, spare: u32) -> bool {
-        let Part { tail, tail_block, .. } = *self.part(queue, age);
-        if is_in_next_block(tail, self.block_shift) {
-            if self.free_blocks <= spare {
-                return false;
-            }
-            let block = self.take_block();
-            self.next_block[tail_block as usize] = block;
-            self.part_mut(queue, age).tail_block = block;
+        let tail = self.part(queue, age).tail;
+        if is_in_next_block(tail, self.block_shift) && !self.enter_block(queue, age, spare) {
+            return false;
         }
         let index = self.place_index(self.part(queue, age).tail_block, tail);
         self.places[index] = place;
         self.part_mut(queue, age).tail += 1;
+        if self.window.is_some() {
+            self.record(id_of(place), index);
+        }
         true
+    }
+
+    /// Gives the tail of a part its next block. Returns `false` if that would leave fewer than
+    /// `spare` free blocks.
+    #[cold]
+    fn enter_block(&mut self, queue: QueueId, age: Age, spare: u32) -> bool {
+        if self.free.free() <= spare && !self.use_blocks_beyond(spare) {
+            return false;
+        }
+        let Some(block) = self.free.take() else { return false };
+        let tail_block = self.part(queue, age).tail_block as usize;
+        self.next_block[tail_block] = block;
+        self.part_mut(queue, age).tail_block = block;
+        true
+    }
+
+    /// Moves the head of a part to its next block, and frees the one before.
+    #[cold]
+    fn leave_block(&mut self, queue: QueueId, age: Age) {
+        let emptied = self.part(queue, age).head_block;
+        self.part_mut(queue, age).head_block = self.next_block[emptied as usize];
+        self.free.give(emptied);
     }
 
     /// Removes the oldest id, and returns it.
@@ -277,7 +319,7 @@ impl<const N: usize> Queues<N> {
         self.pop_from(queue, Age::Older).or_else(|| self.pop_from(queue, Age::Newer))
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop_from(&mut self, queue: QueueId, age: Age) -> Option<Queued> {
         // Ends: each round takes a place out.
         loop {
@@ -288,17 +330,14 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop_place(&mut self, queue: QueueId, age: Age) -> Option<(u32, u64)> {
-        let Part { head, tail, head_block: emptied, .. } = *self.part(queue, age);
+        let Part { head, tail, .. } = *self.part(queue, age);
         if head == tail {
             return None;
         }
         if is_in_next_block(head, self.block_shift) {
-            self.part_mut(queue, age).head_block = self.next_block[emptied as usize];
-            self.next_block[emptied as usize] = self.free_block;
-            self.free_block = emptied;
-            self.free_blocks += 1;
+            self.leave_block(queue, age);
         }
         let place = self.places[self.place_index(self.part(queue, age).head_block, head)];
         self.part_mut(queue, age).head += 1;
@@ -350,11 +389,15 @@ impl<const N: usize> Queues<N> {
 
     /// Removes an id that is in `queue`: its place becomes a hole.
     pub(crate) fn remove(&mut self, queue: QueueId, id: EntryId) {
-        // It may be in either part. In the other one this makes no holes.
-        for age in [Age::Older, Age::Newer] {
-            let part = *self.part(queue, age);
-            if part.len() > 0 {
-                self.holes[queue.index()][age as usize].get_or_insert_default().insert(id, part.tail);
+        if let Some(index) = self.window.as_mut().and_then(|window| window.take(id)) {
+            self.places[index] = HOLE;
+        } else {
+            // It may be in either part. In the other one this makes no holes.
+            for age in [Age::Older, Age::Newer] {
+                let part = *self.part(queue, age);
+                if part.len() > 0 {
+                    self.holes[queue.index()][age as usize].get_or_insert_default().insert(id, part.tail);
+                }
             }
         }
         self.hole_counts[queue.index()] += 1;
@@ -401,21 +444,13 @@ impl<const N: usize> Queues<N> {
             (*older, *newer) = (None, older.take());
             core::mem::swap(&mut self.older[queue.index()], &mut self.newer[queue.index()]);
             self.is_closing[queue.index()] = false;
-        }
-    }
-
-    /// Moves the residents to their new ids, in queues with room for as many as there may be. Ids
-    /// that are not resident are left out.
-    pub(crate) fn renumber(&mut self, moved: &Renumbering) {
-        let mut queues = Self::new(moved.max_entries());
-        for queue in QueueId::first(N) {
-            while let Some(queued) = self.pop(queue) {
-                if let Some(id) = moved.get(queued.id) {
-                    queues.push(queue, Queued { id, ..queued });
-                }
+            if let Some(window) = &mut self.window {
+                window.note_swap(queue);
+            }
+            if self.shrinking.is_some() {
+                self.note_pass(queue);
             }
         }
-        *self = queues;
     }
 
     /// Begins a walk through all queues, each from its oldest id to its newest.
@@ -467,7 +502,12 @@ impl<const N: usize> Queues<N> {
 
     /// Returns the ids of a queue, from the oldest to the newest.
     pub(crate) fn ids(&self, queue: QueueId) -> Vec<EntryId> {
-        let mut ids = Vec::new();
+        self.live_places(queue).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Returns the ids of a queue and the index of the place of each, from the oldest to the newest.
+    fn live_places(&self, queue: QueueId) -> Vec<(EntryId, usize)> {
+        let mut live = Vec::new();
         for age in [Age::Older, Age::Newer] {
             let part = self.part(queue, age);
             let mut block = part.head_block;
@@ -475,13 +515,14 @@ impl<const N: usize> Queues<N> {
                 if is_in_next_block(position, self.block_shift) {
                     block = self.next_block[block as usize];
                 }
-                let id = id_of(self.places[self.place_index(block, position)]);
+                let index = self.place_index(block, position);
+                let id = id_of(self.places[index]);
                 if !self.is_hole(queue, age, id, position) {
-                    ids.push(id);
+                    live.push((id, index));
                 }
             }
         }
-        ids
+        live
     }
 
     /// Checks that no id is queued twice, and that no block is lost. Returns the number of ids.
@@ -489,109 +530,29 @@ impl<const N: usize> Queues<N> {
         let ids: Vec<_> = QueueId::first(N).flat_map(|queue| self.ids(queue)).collect();
         let different: HashSet<_> = ids.iter().collect();
         assert_eq!(different.len(), ids.len(), "an id is queued twice");
-        let next = |&block: &u32| self.next_block.get(block as usize).copied();
-        let free: HashSet<_> =
-            core::iter::successors(Some(self.free_block), next).take(self.free_blocks as usize).collect();
-        assert_eq!(free.len(), self.free_blocks as usize, "a block is free twice");
+        let used: Vec<_> = QueueId::first(N).flat_map(|queue| self.blocks_of(queue)).collect();
+        assert!(used.iter().all(|&block| self.free.is_used(block)), "a block in use is free");
+        let used: HashSet<_> = used.into_iter().filter(|&block| block < self.free.len()).collect();
+        assert_eq!(used.len() + self.free.free() as usize, self.free.len() as usize, "a block is lost");
+        if let Some(window) = &self.window {
+            let live = QueueId::first(N).flat_map(|queue| self.live_places(queue));
+            live.for_each(|(id, index)| window.validate(id, index));
+        }
         for queue in QueueId::first(N) {
             let holes = self.hole_counts[queue.index()];
             assert_eq!(self.ids(queue).len() + holes, self.len(queue), "holes were counted wrongly");
         }
         ids.len()
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::VecDeque;
-
-    fn id(number: u32) -> EntryId {
-        EntryId::new(number)
-    }
-
-    /// The queues against two plain ones.
-    fn check(max_ids: u32, operations: impl IntoIterator<Item = (u8, u32)>) {
-        let mut queues = Queues::<2>::new(max_ids as usize);
-        let mut model = [VecDeque::new(), VecDeque::new()];
-        for (operation, number) in operations {
-            let queue = QueueId::new(operation % 2);
-            let at = model.iter().position(|ids: &VecDeque<u32>| ids.contains(&number));
-            match (operation, at) {
-                (4, _) => assert_eq!(queues.pop(queue).map(|queued| queued.id.get()), model[queue.index()].pop_front()),
-                (_, None) => {
-                    queues.push(queue, id(number));
-                    model[queue.index()].push_back(number);
-                }
-                (_, Some(at)) => {
-                    queues.remove(QueueId::first(2).nth(at).unwrap(), id(number));
-                    model[at].retain(|&other| other != number);
-                }
-            }
+    /// Returns the blocks that both parts of a queue use.
+    fn blocks_of(&self, queue: QueueId) -> Vec<u32> {
+        let mut blocks = Vec::new();
+        for age in [Age::Older, Age::Newer] {
+            let Part { head_block, tail_block, .. } = *self.part(queue, age);
+            let next = |&block: &u32| (block != tail_block).then(|| self.next_block[block as usize]);
+            blocks.extend(core::iter::successors(Some(head_block), next));
         }
-        for queue in QueueId::first(2) {
-            let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(|queued| queued.id.get()).collect();
-            assert_eq!(ids, Vec::from(model[queue.index()].clone()));
-        }
-    }
-
-    #[test]
-    fn holes_are_closed_a_bounded_number_at_a_time() {
-        const IDS: u32 = 100_000;
-        let queue = QueueId::new(0);
-        let mut queues = Queues::<1>::new(IDS as usize);
-        (0..IDS).for_each(|number| queues.push(queue, id(number)));
-        let mut most = 0;
-        // Every third id stays.
-        for number in (0..IDS).filter(|number| number % 3 != 0) {
-            let before = queues.part(queue, Age::Older).len();
-            queues.remove(queue, id(number));
-            most = most.max(queues.part(queue, Age::Older).len().saturating_sub(before));
-        }
-        assert!(most <= CLOSING_STEPS, "{most} places were moved in one call");
-        let left: Vec<_> = queues.ids(queue).into_iter().map(EntryId::get).collect();
-        assert_eq!(left, (0..IDS).step_by(3).collect::<Vec<_>>());
-        assert!(queues.len(queue) < left.len() + IDS as usize / 16, "{} places", queues.len(queue));
-        queues.validate();
-    }
-
-    #[test]
-    fn holes_of_one_id_are_closed_as_those_of_many_are() {
-        const IDS: u32 = 20_000;
-        let queue = QueueId::new(0);
-        let mut queues = Queues::<1>::new(IDS as usize);
-        (0..IDS).for_each(|number| queues.push(queue, id(number)));
-        let mut most = 0;
-        for _ in 0..3 * IDS {
-            let before = queues.part(queue, Age::Older).len();
-            queues.remove(queue, id(7));
-            queues.push(queue, id(7));
-            most = most.max(queues.part(queue, Age::Older).len().saturating_sub(before));
-        }
-        assert!(most <= 2 * CLOSING_STEPS, "{most} places were moved in two calls");
-        let expected = (0..IDS).filter(|&number| number != 7).chain([7]);
-        assert!(queues.ids(queue).into_iter().map(EntryId::get).eq(expected));
-        assert!(queues.len(queue) <= IDS as usize * 17 / 16, "{} places", queues.len(queue));
-        queues.validate();
-    }
-
-    proptest! {
-        /// Pushes, pops, removals from anywhere, ids that come back at once.
-        #[test]
-        fn holes_are_invisible(operations in prop::collection::vec((0..5_u8, 0..20_u32), 1..2000)) {
-            check(20, operations);
-        }
-
-        /// Ids that stay in both queues, and a few that come and go: their holes use the pool up.
-        #[test]
-        fn no_id_is_lost_when_the_pool_runs_out(
-            small in 0..54_u32,
-            main in 0..8_u32,
-            busy in prop::collection::vec(62..64_u32, 200..400),
-        ) {
-            let resting = (0..small).map(|id| (0, id)).chain((54..54 + main).map(|id| (1, id)));
-            check(64, resting.chain(busy.into_iter().map(|id| (1, id))));
-        }
+        blocks
     }
 }

@@ -1,0 +1,262 @@
+//! [`Growable`]: an array of zeros that becomes longer or shorter without a copy. All large arrays
+//! of policies and of the timing wheel are one.
+//!
+//! A large array lies in memory of its own, with addresses for several times its length. The part
+//! beyond the length takes no memory until it is touched. When the addresses are used up, the
+//! system moves the pages, without a copy where it can.
+//!
+//! # Invariants
+//!
+//! 1. `first` is the start of `len` elements in `memory`, which no other code accesses.
+//! 2. The bytes of `memory` behind the elements are zero.
+
+#![allow(unsafe_code, reason = "elements lie in memory from the system")]
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+
+use crate::region::{Filling, MAX_PAGE, Pages, Region};
+
+/// Plain data for which zero bytes are a valid value: that of a new element.
+///
+/// # Safety
+///
+/// All bytes of the type may be zero, it needs no drop, and it is aligned to 64 bytes at most.
+pub(crate) unsafe trait Zero: Copy {}
+
+// SAFETY: an integer.
+unsafe impl Zero for u16 {}
+// SAFETY: an integer.
+unsafe impl Zero for u32 {}
+// SAFETY: an integer.
+unsafe impl Zero for u64 {}
+
+/// The length in bytes from which on an array has memory of its own from the system. Smaller ones
+/// are copied when they grow.
+const RESERVED_FROM: usize = 256 << 10;
+/// The addresses of an array, as a multiple of its length.
+const HEADROOM: usize = 8;
+
+/// An array of plain data whose length can change. New elements are zero.
+pub(crate) struct Growable<T> {
+    first: NonNull<T>,
+    len: usize,
+    memory: Box<Memory>,
+    elements: PhantomData<T>,
+}
+
+/// The memory of an array, apart from what each access reads.
+struct Memory {
+    region: Region,
+    /// Bytes of the region that can be used.
+    capacity: usize,
+}
+
+// SAFETY: it owns its elements.
+unsafe impl<T: Send> Send for Growable<T> {}
+// SAFETY: it owns its elements.
+unsafe impl<T: Sync> Sync for Growable<T> {}
+
+impl<T: Zero> Growable<T> {
+    /// Creates an array of `len` elements.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory.
+    pub(crate) fn new(len: usize) -> Self {
+        let bytes = Self::bytes_of(len);
+        let mut memory = Box::new(Memory::of(bytes));
+        Self { first: memory.first(), len, memory, elements: PhantomData }
+    }
+
+    /// Returns the bytes of `len` elements.
+    fn bytes_of(len: usize) -> usize {
+        len.checked_mul(size_of::<T>()).unwrap_or_else(|| panic!("no memory for {len} elements"))
+    }
+
+    /// Sets the number of elements. Those at the end are dropped or added.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory.
+    pub(crate) fn resize(&mut self, len: usize) {
+        let (before, after) = (Self::bytes_of(self.len), Self::bytes_of(len));
+        if after < before {
+            self.drop_bytes(after, before);
+            self.len = len;
+        } else if after <= self.memory.capacity {
+            self.len = len;
+        } else {
+            self.move_to(len);
+        }
+        let is_reserved = self.memory.region.is_mapped();
+        if is_reserved != (after >= RESERVED_FROM) || !is_reserved && self.memory.capacity > after {
+            self.move_to(len);
+        }
+        self.memory.region.ask_for_pages(Pages::Huge, after);
+    }
+
+    /// Moves the elements to memory for `len` of them.
+    fn move_to(&mut self, len: usize) {
+        let bytes = Self::bytes_of(len);
+        if bytes > self.memory.capacity && self.memory.extend(bytes) {
+            self.first = self.memory.first();
+        } else {
+            let mut memory = Memory::of(bytes);
+            let first = memory.first();
+            // SAFETY:
+            // * `self.first` is the start of at least so many initialised elements (invariant 1), and
+            //   the new memory has room for them;
+            // * both are aligned: memory starts on a page or a cache line;
+            // * the new memory is another allocation.
+            unsafe { first.copy_from_nonoverlapping(self.first, self.len.min(len)) };
+            (self.first, *self.memory) = (first, memory);
+        }
+        self.len = len;
+    }
+
+    /// Makes the bytes of elements that are dropped zero.
+    fn drop_bytes(&mut self, after: usize, before: usize) {
+        let start = self.first.cast::<u8>();
+        let whole = after.next_multiple_of(MAX_PAGE).min(before);
+        // SAFETY: the range holds elements that are dropped, and behind them zero bytes (invariant 2).
+        let is_zero = unsafe { self.memory.region.release(whole..before.next_multiple_of(MAX_PAGE)) };
+        let end = if is_zero { whole } else { before };
+        // SAFETY: the bytes lie in the memory, and are those of elements that are dropped.
+        unsafe { start.as_ptr().wrapping_add(after).write_bytes(0, end - after) };
+    }
+}
+
+impl Memory {
+    /// Returns zeroed memory for so many bytes, in huge pages as far as they fill them.
+    fn of(bytes: usize) -> Self {
+        let reserved = Some(bytes).filter(|&bytes| bytes >= RESERVED_FROM).and_then(with_headroom);
+        if let Some((mut region, capacity)) = reserved.and_then(|bytes| Some((Region::reserved(bytes)?, bytes))) {
+            // A region that is touched before it gets huge pages can be extended.
+            let last = region.as_mut_ptr().wrapping_add(bytes - 1);
+            // SAFETY: the byte is within the region, which has no other user yet.
+            unsafe { last.write(0) };
+            region.ask_for_pages(Pages::Huge, bytes);
+            return Self { region, capacity };
+        }
+        let region = Region::plain(bytes).unwrap_or_else(|| panic!("no memory for {bytes} bytes"));
+        Self { region, capacity: bytes }
+    }
+
+    /// Reserves addresses for more bytes than there are. Returns `false` if the system cannot do
+    /// that without a copy.
+    fn extend(&mut self, bytes: usize) -> bool {
+        let Some(capacity) = with_headroom(bytes) else { return false };
+        // SAFETY: the caller takes the address of the first element again.
+        let is_extended = unsafe { self.region.extend(capacity) };
+        if is_extended {
+            self.capacity = capacity;
+        }
+        is_extended
+    }
+
+    fn first<T>(&mut self) -> NonNull<T> {
+        NonNull::new(self.region.as_mut_ptr().cast()).unwrap_or(NonNull::dangling())
+    }
+}
+
+/// Returns the addresses to reserve for an array of so many bytes.
+fn with_headroom(bytes: usize) -> Option<usize> {
+    bytes.checked_mul(HEADROOM)
+}
+
+impl<T> Growable<T> {
+    /// Returns all elements.
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[T] {
+        // SAFETY: by invariant 1, these elements are initialised, and only `self` accesses them.
+        unsafe { core::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+
+    /// Returns the bytes that are allocated, once all elements are touched.
+    pub(crate) fn allocated(&self) -> usize {
+        let bytes = self.len * size_of::<T>();
+        if self.memory.region.is_mapped() {
+            Region::footprint(bytes, Filling::Reserved)
+        } else {
+            Region::plain_footprint(bytes)
+        }
+    }
+}
+
+impl<T> Deref for Growable<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
+impl<T> DerefMut for Growable<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: by invariant 1, these elements are initialised, and only `self` accesses them,
+        // which is borrowed mutably.
+        unsafe { core::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Growable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_stay_where_they_are_and_those_that_come_back_are_zero() {
+        let mut array = Growable::<u32>::new(3);
+        array[2] = 7;
+        array.resize(5);
+        array[4] = 9;
+        assert_eq!(array.as_slice(), [0, 0, 7, 0, 9]);
+        array.resize(4);
+        array.resize(5);
+        assert_eq!((array.as_slice(), array.allocated()), (&[0, 0, 7, 0, 0][..], 64));
+    }
+
+    #[test]
+    #[should_panic(expected = "no memory")]
+    fn a_length_whose_bytes_overflow_is_refused() {
+        Growable::<u64>::new(3).resize(usize::MAX / 8 + 2);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn the_system_moves_a_large_array_that_has_used_up_its_addresses() {
+        let mut memory = Memory::of(5 << 20);
+        assert!(memory.region.is_mapped() && memory.extend(41 << 20));
+        assert_eq!(memory.capacity, (41 << 20) * HEADROOM);
+    }
+
+    #[test]
+    fn arrays_of_all_sizes_keep_their_elements_and_are_zero_behind_them() {
+        let mut array = Growable::<u64>::new(10);
+        let (mut model, mut sum) = (vec![0; 10], 0);
+        for len in
+            [1_000, 30_000, 40_000, 39_990, 100_000, 500_000, 2_000_000, 300_000, 300_007, 33_000, 20_000, 40_000]
+        {
+            array.resize(len);
+            model.resize(len, 0);
+            assert!(array.as_slice() == model, "with {len} elements");
+            for at in (0..len).step_by(509).chain(len - 5..len) {
+                sum += 1;
+                (array[at], model[at]) = (sum, sum);
+            }
+            assert!((len * 8..len * 8 + MAX_PAGE).contains(&array.allocated()));
+        }
+    }
+}

@@ -1,0 +1,601 @@
+//! Sweeps: an index gets another size in place, a few entries at a time.
+//!
+//! Home buckets come from a high multiply, so they grow with the hash, for any number of buckets. A
+//! larger table keeps the order of a smaller one. So both can share one array: when the table
+//! grows, the entries of the last home bucket move first, each to its home in the larger table or
+//! one after it. When the table shrinks, those of the first home bucket move first.
+//!
+//! ```text
+//!   growing     0 ....... position ........ from ............ to     buckets
+//!               [ smaller ]               [      larger table     ]
+//!                         <- next home     (a gap of free lanes lies between the two)
+//!
+//!   shrinking   0 ............... to ... position ............ from
+//!               [ smaller table ]         [       larger          ]
+//!                                          next home ->
+//! ```
+//!
+//! All entries of a home bucket move in one step. The *position* says which homes have moved. It is
+//! counted in home buckets of the table before the sweep. So a hash and the position say in which
+//! of the two layouts an entry lies.
+//!
+//! # Invariants
+//!
+//! 1. Every lane whose tag is not 0 lies in the layout that [`Table::layout`] names for its hash,
+//!    or the hash of the entry has changed.
+//! 2. `sizes[n % 2]` is the size after sweep `n`, from the beginning of that sweep to the beginning
+//!    of sweep `n + 2`.
+//!
+//! # Synchronization
+//!
+//! A step stores the new lanes, then the progress word (Release), executes a Release fence, and
+//! clears the old lanes. A search loads the word first (Acquire). If it finds nothing, it executes
+//! an Acquire fence and loads the word again.
+//!
+//! * A search that begins with the new word searches the new layout, and sees the new lanes.
+//! * A search that begins with an older word and sees a cleared lane sees the new word after its
+//!   fence. It then searches again.
+//! * Sizes are stored after the word that ended the former sweep, with a Release fence between. So
+//!   a search that sees a size of a later sweep sees a later word after its fence. It is repeated.
+//!   The comparison of two positions within a sweep needs the sizes, too. So it is followed by a
+//!   fence and another look at the word.
+//!
+//! A search that finds its entry in an old lane needs no second look at the word. The lane is
+//! cleared under the writer's lock before the entry's bytes change hands, like that of an entry
+//! that is removed.
+
+use super::{Index, Table, occupy};
+use crate::hash::KeyHash;
+use crate::reclaim::{Live, WriteToken};
+use crate::sync::{Ordering, fence, load_own};
+use crate::units::{EntryId, LANES, to_u32};
+
+/// The bit of a progress word that says that a sweep is under way.
+const IN_SWEEP: u64 = 1 << u32::BITS;
+
+/// Sweeps are counted up to this, and then from 0 again.
+const MAX_SWEEP: u32 = u32::MAX >> 1;
+
+/// The state of a table's size: at rest, with a number of buckets, or within a sweep, at a position.
+///
+/// ```text
+///   63 ............ 33 | 32       | 31 ................. 0
+///   number of sweep    | sweeping | buckets, or position
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress(u64);
+
+impl Progress {
+    pub(super) fn at_rest(sweep: u32, buckets: usize) -> Self {
+        Self(u64::from(sweep) << (u32::BITS + 1) | u64::from(to_u32(buckets)))
+    }
+
+    fn sweeping(sweep: u32, position: usize) -> Self {
+        Self(Self::at_rest(sweep, position).0 | IN_SWEEP)
+    }
+
+    pub(super) fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    pub(super) fn to_word(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(super) fn is_sweeping(self) -> bool {
+        self.0 & IN_SWEEP != 0
+    }
+
+    /// Returns the number of buckets at rest, or the position.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the low half")]
+    pub(super) fn number(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// Returns the number of the sweep that is under way, or of the last one.
+    #[allow(clippy::cast_possible_truncation, reason = "31 bits are left")]
+    pub(super) fn sweep(self) -> u32 {
+        (self.0 >> (u32::BITS + 1)) as u32
+    }
+}
+
+/// The arrangement of entries after some sweep: their homes are among this number of buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(super) sweep: u32,
+    pub(super) buckets: usize,
+}
+
+/// The sizes of a table before and after a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+impl Sizes {
+    fn grow(self) -> bool {
+        self.to > self.from
+    }
+
+    /// Returns `true` if the entries of a hash have moved, with the sweep at `position`.
+    fn has_moved(self, position: usize, hash: KeyHash) -> bool {
+        let home = hash.bucket(self.from);
+        if self.grow() { home >= position } else { home < position }
+    }
+}
+
+impl Table {
+    /// Returns the sizes before and after a sweep.
+    fn sizes(&self, sweep: u32) -> Sizes {
+        // Relaxed: see the module.
+        let size = |sweep: u32| self.sizes[sweep as usize % 2].load(Ordering::Relaxed) as usize;
+        Sizes { from: size(sweep.wrapping_add(1)), to: size(sweep) }
+    }
+
+    /// Returns the number of buckets among which the home of a hash is.
+    #[inline(always)]
+    pub(super) fn size_for(&self, seen: Progress, hash: KeyHash) -> usize {
+        if seen.is_sweeping() { self.layout_in_sweep(seen, hash).buckets } else { seen.number() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn layout_in_sweep(&self, seen: Progress, hash: KeyHash) -> Layout {
+        let sizes = self.sizes(seen.sweep());
+        if sizes.has_moved(seen.number(), hash) {
+            Layout { sweep: seen.sweep(), buckets: sizes.to }
+        } else {
+            Layout { sweep: seen.sweep().wrapping_sub(1) & MAX_SWEEP, buckets: sizes.from }
+        }
+    }
+
+    /// Returns the layout in which the entry with some hash lies.
+    pub(super) fn layout(&self, seen: Progress, hash: KeyHash) -> Layout {
+        if seen.is_sweeping() {
+            self.layout_in_sweep(seen, hash)
+        } else {
+            Layout { sweep: seen.sweep(), buckets: seen.number() }
+        }
+    }
+
+    /// Returns the smallest hash that belongs to the other side of the position than smaller ones.
+    pub(super) fn border(&self, seen: Progress) -> Option<KeyHash> {
+        let border = |sizes: Sizes| KeyHash::first_in(seen.number(), sizes.from);
+        seen.is_sweeping().then(|| self.sizes(seen.sweep())).and_then(border)
+    }
+
+    /// Returns `true` if the entries of a hash may have moved since `seen` was loaded. Then a
+    /// search that has found nothing has to be repeated.
+    #[inline(always)]
+    pub(crate) fn may_have_moved(&self, seen: Progress, hash: KeyHash) -> bool {
+        // Acquire: pairs with the Release fences of a sweep, see the module.
+        fence(Ordering::Acquire);
+        // Relaxed, as the fence comes before it.
+        let progress = Progress::from_word(self.progress.load(Ordering::Relaxed));
+        progress != seen && self.has_passed(seen, hash)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn has_passed(&self, seen: Progress, hash: KeyHash) -> bool {
+        let sizes = self.sizes(seen.sweep());
+        // Acquire: pairs with the Release fences of a sweep. If these are sizes of a later sweep,
+        // the load that follows sees that sweep, too.
+        fence(Ordering::Acquire);
+        // Relaxed, as the fence comes before it.
+        let progress = Progress::from_word(self.progress.load(Ordering::Relaxed));
+        let is_same_sweep = seen.is_sweeping() && progress.is_sweeping() && seen.sweep() == progress.sweep();
+        !is_same_sweep || sizes.has_moved(seen.number(), hash) != sizes.has_moved(progress.number(), hash)
+    }
+
+    /// Returns the progress as the holder of the lock sees it.
+    #[inline]
+    pub(super) fn own_progress(&self) -> Progress {
+        Progress::from_word(load_own(&self.progress))
+    }
+
+    /// Returns the progress for a search.
+    #[inline(always)]
+    pub(crate) fn progress(&self) -> Progress {
+        // Acquire: pairs with the Release of `Index::sweep_home`. A search in the new layout sees
+        // the new lanes.
+        Progress::from_word(self.progress.load(Ordering::Acquire))
+    }
+
+    fn set_progress(&self, progress: Progress) {
+        // Release: pairs with the Acquire of `progress`.
+        self.progress.store(progress.to_word(), Ordering::Release);
+        // Release: pairs with the Acquire fence of `may_have_moved`. What is stored after it (the
+        // cleared lanes, the sizes of the next sweep) is not seen without the word.
+        fence(Ordering::Release);
+    }
+
+    /// Returns the sizes of the sweep that is under way, for the holder of the lock.
+    pub(crate) fn own_sweep(&self) -> Option<Sizes> {
+        let progress = self.own_progress();
+        progress.is_sweeping().then(|| self.sizes(progress.sweep()))
+    }
+
+    /// Returns `true` if a sweep is under way, for the holder of the lock.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.own_progress().is_sweeping()
+    }
+
+    /// Returns the size after the sweep that is under way, for the holder of the lock.
+    pub(crate) fn sweeps_to(&self) -> usize {
+        self.own_sweep().map_or_else(|| self.own_progress().number(), |sizes| sizes.to)
+    }
+
+    /// Returns how many buckets may have entries, for the holder of the lock: the larger of both
+    /// sizes within a sweep.
+    pub(crate) fn buckets(&self) -> usize {
+        Self::extent(self.size())
+    }
+
+    /// Returns the size of the table, for the holder of the lock: the larger one within a sweep.
+    pub(crate) fn size(&self) -> usize {
+        match self.own_sweep() {
+            Some(sizes) => sizes.from.max(sizes.to),
+            None => self.own_progress().number(),
+        }
+    }
+}
+
+/// An entry that a step moves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moving {
+    hash: KeyHash,
+    from: EntryId,
+    /// The same as `from` if the entry stays in its lane.
+    to: EntryId,
+}
+
+/// A range of home buckets that a sweep comes to, and the ids of their entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// The position at which the sweep has passed the homes.
+    pub(crate) end: usize,
+    /// The ids that their entries have before and after, except for entries that lie more than
+    /// [`MARGIN`] buckets from home.
+    pub(crate) from: core::ops::Range<u32>,
+    pub(crate) to: core::ops::Range<u32>,
+}
+
+/// Buckets behind its home in which an entry usually is. At a load of 0.85 one in a billion lies
+/// further away.
+pub(crate) const MARGIN: usize = 16;
+
+impl Index {
+    /// Begins a sweep to another size, which is at most [`Table::size_limit`]. No entry has moved
+    /// yet. A smaller size must have room for all entries.
+    pub(crate) fn begin_sweep(&mut self, to: usize) {
+        let table = &*self.table;
+        let progress = table.own_progress();
+        debug_assert!(!progress.is_sweeping() && to <= table.size_limit());
+        let (sweep, from) = ((progress.sweep() + 1) & MAX_SWEEP, progress.number());
+        debug_assert!(self.len <= Self::max_len_of(to));
+        if to > from {
+            table.buckets.ask_for_huge_pages(Table::extent(to));
+        }
+        // Relaxed: the word that ended the former sweep was stored before, with a fence.
+        table.sizes[sweep as usize % 2].store(to_u32(to), Ordering::Relaxed);
+        table.sizes[(sweep as usize + 1) % 2].store(to_u32(from), Ordering::Relaxed);
+        table.set_progress(Progress::sweeping(sweep, if to > from { from } else { 0 }));
+        self.max_len = Self::max_len_of(from.min(to));
+    }
+
+    /// Returns the next homes that the sweep comes to, at most `homes`. Returns `None` if all have
+    /// moved, or if there is no sweep.
+    pub(crate) fn next_stretch(&self, homes: usize) -> Option<Stretch> {
+        let sizes = self.table.own_sweep()?;
+        let position = self.table.own_progress().number();
+        let (first, end, after) = if sizes.grow() {
+            let end = position.saturating_sub(homes);
+            (end, end, position)
+        } else {
+            let end = (position + homes).min(sizes.from);
+            (position, end, end)
+        };
+        if first == after {
+            return None;
+        }
+        let home_after = |home: usize| {
+            let hash = KeyHash::first_in(home, sizes.from);
+            hash.map_or(sizes.to, |hash| hash.bucket(sizes.to))
+        };
+        let ids = |first: usize, after: usize| to_u32(first * LANES)..to_u32(after * LANES);
+        Some(Stretch {
+            end,
+            from: ids(first, (after + MARGIN).min(Table::extent(sizes.from))),
+            to: ids(home_after(first), (home_after(after) + 1 + MARGIN).min(Table::extent(sizes.to))),
+        })
+    }
+
+    /// Returns `true` if the sweep has passed the homes of a stretch.
+    pub(crate) fn has_swept(&self, stretch: &Stretch) -> bool {
+        self.table.own_progress().number() == stretch.end
+    }
+
+    /// Moves the entries of the next home bucket. Returns their number, or `None` if all homes have
+    /// moved or there is no sweep.
+    ///
+    /// `moving` is scratch memory. `prefetch` is called with entries that come next. `hash_of`
+    /// returns the hash of an entry. `moved` is called with the old id, the new id and the entry, for each that changes its lane.
+    /// If one of them panics, the index has to be [cleared](Index::clear).
+    pub(crate) fn sweep_home(
+        &mut self,
+        moving: &mut Vec<Moving>,
+        token: &WriteToken,
+        prefetch: impl Fn(Live<'_>),
+        hash_of: impl Fn(Live<'_>) -> KeyHash,
+        mut moved: impl FnMut(EntryId, EntryId, Live<'_>),
+    ) -> Option<usize> {
+        let table = &*self.table;
+        let (sizes, progress) = (table.own_sweep()?, table.own_progress());
+        let position = progress.number();
+        let (home, after) = if sizes.grow() {
+            let home = position.checked_sub(1)?;
+            (home, home)
+        } else {
+            (position, position + 1)
+        };
+        if home >= sizes.from {
+            return None;
+        }
+        let next = if sizes.grow() { home.checked_sub(1) } else { Some(after) };
+        if let Some(next) = next.filter(|&next| next < sizes.from) {
+            table.entries(next, token).for_each(|(_, live)| prefetch(live));
+        }
+        // Found before any of them moves, as the new lanes may lie on the way.
+        moving.clear();
+        for number in table.way(home, sizes.from) {
+            for (id, live) in table.entries(number, token) {
+                let hash = hash_of(live);
+                if hash.bucket(sizes.from) == home {
+                    moving.push(Moving { hash, from: id, to: id });
+                }
+            }
+        }
+        for entry in &mut *moving {
+            let Some(live) = table.live(entry.from, token) else { continue };
+            entry.to = table.lane_in(sizes.to, entry.hash, entry.from);
+            if entry.to == entry.from {
+                table.count_way(sizes.to, entry.hash, entry.to);
+            } else {
+                occupy(table, sizes.to, entry.to, entry.hash, live.location());
+                table.set_visits(entry.to, table.visits(entry.from));
+                moved(entry.from, entry.to, live);
+            }
+        }
+        table.set_progress(Progress::sweeping(progress.sweep(), after));
+        for entry in &*moving {
+            table.discount_way(sizes.from, entry.hash, entry.from);
+            if entry.to != entry.from {
+                table.vacate(entry.from);
+            }
+        }
+        Some(moving.len())
+    }
+
+    /// Takes a sweep back, in a table without entries: it has the size that it had before.
+    pub(super) fn abandon_sweep(&mut self) {
+        if let Some(sizes) = self.table.own_sweep() {
+            let sweep = self.table.own_progress().sweep();
+            self.table.set_progress(Progress::at_rest(sweep, sizes.from));
+            self.max_len = Self::max_len_of(sizes.from);
+        }
+    }
+
+    /// Ends a sweep that has moved all homes. In a table that has shrunk, no entry may be left
+    /// beyond the last bucket.
+    pub(crate) fn end_sweep(&mut self) {
+        let Some(sizes) = self.table.own_sweep() else { return };
+        let progress = self.table.own_progress();
+        self.table.set_progress(Progress::at_rest(progress.sweep(), sizes.to));
+        self.max_len = Self::max_len_of(sizes.to);
+        if !sizes.grow() {
+            self.table.buckets.release(Table::extent(sizes.to)..Table::extent(sizes.from));
+        }
+    }
+}
+
+impl Table {
+    /// Returns the buckets that a search goes through, from a home among `size` on. Each bucket is
+    /// looked at when the next one is asked for.
+    fn way(&self, home: usize, size: usize) -> impl Iterator<Item = usize> + '_ {
+        let mut next = Some(home);
+        // Ends after every bucket was named once, even if the overflow counts are wrong.
+        core::iter::from_fn(move || {
+            let number = next?;
+            next = self.bucket(number).has_overflowed().then(|| after(number, size));
+            Some(number)
+        })
+        .take(Self::extent(size))
+    }
+
+    /// Returns the lane of an entry in a table of this size: the first free one from its home
+    /// on, or its own, if that comes first.
+    fn lane_in(&self, size: usize, hash: KeyHash, own: EntryId) -> EntryId {
+        let mut number = hash.bucket(size);
+        for _ in 0..Self::extent(size) {
+            if number == own.bucket() {
+                break;
+            }
+            if let Some(lane) = self.bucket(number).tags().free().next() {
+                return EntryId::from_lane(number, lane);
+            }
+            number = after(number, size);
+        }
+        own
+    }
+}
+
+/// Returns the bucket after another in a table of this size.
+#[inline]
+pub(super) fn after(bucket: usize, size: usize) -> usize {
+    if bucket + 1 >= Table::extent(size) { 0 } else { bucket + 1 }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::index::{LocationBits, MIN_BUCKETS};
+    use crate::units::Location;
+
+    /// An index of entries that are numbers, and the id of each.
+    struct Numbers {
+        index: Index,
+        ids: HashMap<usize, EntryId>,
+        token: WriteToken,
+        hash_of: fn(usize) -> KeyHash,
+    }
+
+    fn spread(number: usize) -> KeyHash {
+        KeyHash::new((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn number(live: Live<'_>) -> usize {
+        live.location().offset() / 4
+    }
+
+    fn location(number: usize) -> Location {
+        Location::from_offset(number * 4).unwrap()
+    }
+
+    impl Numbers {
+        fn new(buckets: usize, hash_of: fn(usize) -> KeyHash) -> Self {
+            let table = Table::new(buckets, 600, LocationBits::for_arena(1 << 20)).unwrap();
+            // SAFETY: the test's only token, and no other thread has the index.
+            let token = unsafe { WriteToken::new() };
+            Self { index: Index::new(Arc::new(table)), ids: HashMap::new(), token, hash_of }
+        }
+
+        fn toggle(&mut self, number: usize) {
+            let hash = (self.hash_of)(number);
+            match self.ids.remove(&number) {
+                Some(id) => {
+                    let hash = self.index.may_be_displaced(id).then_some(hash);
+                    self.index.erase(id, hash);
+                }
+                None if self.index.has_room() => {
+                    let id = self.index.free_lane(hash).expect("a free lane");
+                    self.index.publish(id, hash, location(number));
+                    self.ids.insert(number, id);
+                }
+                None => {}
+            }
+        }
+
+        fn sweep(&mut self) -> Option<usize> {
+            let Self { index, ids, token, hash_of } = self;
+            let stretch = index.next_stretch(1);
+            let moved = index.sweep_home(
+                &mut Vec::new(),
+                token,
+                |_| {},
+                |live| hash_of(number(live)),
+                |from, to, live| {
+                    assert_eq!(ids.insert(number(live), to), Some(from));
+                    assert!(ids.len() > 2 * MIN_BUCKETS * LANES || stretch.is_some());
+                },
+            );
+            if moved.is_none() {
+                index.end_sweep();
+            }
+            moved
+        }
+
+        fn check(&self) {
+            let hash_of = |live: Live<'_>| (self.hash_of)(number(live));
+            assert_eq!(self.index.validate(&self.token, hash_of).len(), self.ids.len());
+            for (&number, &id) in &self.ids {
+                assert_eq!(self.index.table.find_location((self.hash_of)(number), location(number)), Some(id));
+            }
+        }
+    }
+
+    #[test]
+    fn entries_keep_their_visits_through_a_sweep_and_none_is_lost() {
+        for to in [13, 40, 600, 9] {
+            let mut numbers = Numbers::new(10, spread);
+            (0..90).for_each(|number| numbers.toggle(number));
+            let visited = numbers.ids[&7];
+            numbers.index.table.set_visits(visited, 2);
+            numbers.index.begin_sweep(to);
+            while numbers.sweep().is_some() {
+                numbers.check();
+            }
+            numbers.check();
+            assert_eq!(numbers.index.table.size(), to);
+            assert_eq!(numbers.index.table.visits(numbers.ids[&7]), 2);
+            assert!(numbers.ids.values().all(|id| id.bucket() < Table::extent(to)));
+        }
+    }
+
+    #[test]
+    fn usual_entries_move_within_the_ranges_of_their_stretch() {
+        for (from, to) in [(300, 310), (130, 590), (590, 130), (310, 300)] {
+            let mut numbers = Numbers::new(from, spread);
+            (0..Index::max_len_of(from.min(to))).for_each(|number| numbers.toggle(number));
+            numbers.index.begin_sweep(to);
+            let mut homes = 0;
+            while let Some(stretch) = numbers.index.next_stretch(9) {
+                while !numbers.index.has_swept(&stretch) {
+                    let Numbers { index, token, .. } = &mut numbers;
+                    let moved = index.sweep_home(
+                        &mut Vec::new(),
+                        token,
+                        |_| {},
+                        |live| spread(number(live)),
+                        |old, new, _| {
+                            assert!(stretch.from.contains(&old.get()), "{old:?} of {stretch:?}");
+                            assert!(stretch.to.contains(&new.get()), "{new:?} of {stretch:?}");
+                        },
+                    );
+                    assert!(moved.is_some());
+                    homes += 1;
+                }
+            }
+            assert_eq!(homes, from);
+        }
+    }
+
+    proptest! {
+        /// Inserts and removals between the steps of sweeps to any size, with good hashers and poor
+        /// ones.
+        #[test]
+        fn nothing_is_lost_whatever_happens_between_steps(
+            hasher in 0..3_usize,
+            steps in prop::collection::vec((0..6_u8, 0..400_usize), 1..600),
+        ) {
+            let poor: fn(usize) -> KeyHash = |number| KeyHash::new(u64::MAX - (number as u64 % 3));
+            let steep: fn(usize) -> KeyHash = |number| KeyHash::new(((number as u64 % 8) << 61) | (number as u64 % 256));
+            let mut numbers = Numbers::new(20, [spread, poor, steep][hasher]);
+            for (step, number) in steps {
+                match step {
+                    0 if numbers.index.table.own_sweep().is_none() => {
+                        let to = MIN_BUCKETS + number % 100;
+                        if Index::max_len_of(to) >= numbers.ids.len() && to != numbers.index.table.size() {
+                            numbers.index.begin_sweep(to);
+                        }
+                    }
+                    0 | 1 => {
+                        numbers.sweep();
+                        numbers.check();
+                    }
+                    _ => numbers.toggle(number),
+                }
+            }
+            numbers.check();
+        }
+    }
+}

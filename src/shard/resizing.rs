@@ -1,0 +1,413 @@
+//! Resizing: the index follows the number of entries, a little with each write.
+//!
+//! ```text
+//!   AtRest -> Taking -> Bounding -> ( Announcing -> Moving )* -> Clearing -> AtRest
+//! ```
+//!
+//! * **Taking.** The account has to hold the larger index before anything of it is touched. If it
+//!   has too little, the ring gives chunks back, one with each write.
+//! * **Bounding.** The policy gets its new bounds. It may need several calls.
+//! * **Announcing.** The policy learns which ids change next: those of a stretch of home buckets.
+//! * **Moving.** A sweep moves the entries of a stretch, a few home buckets with each write.
+//! * **Clearing.** An index that has shrunk gives the rest of its memory back.
+//!
+//! The size to grow to is that of a full shard of entries like the present ones. A growth begins
+//! while there is still room for a part of the entries, so that it ends before the index is full.
+//!
+//! # Cost
+//!
+//! A write moves at most [`MAX_MOVES`] entries and those of one more home bucket. With a custom
+//! hasher that leads many keys to one home, that bucket's entries move in one step.
+
+use super::expire::MIN_CHUNKS_WITH_WHEEL;
+use super::space::Evicted;
+use super::writer::Writer;
+use super::{State, governor};
+use crate::expiry::Wheel;
+use crate::index::{Index, MARGIN, MIN_BUCKETS, Moving, Stretch, Table};
+use crate::removal::RemovalCause;
+use crate::units::{EntryId, LANES, MAX_LOAD_PERCENT};
+
+/// The index grows to this many times its size at most, however small the first entries are.
+const MAX_GROWTH: usize = 8;
+/// The index grows by at least one part in `MIN_GROWTH` of its entries.
+const MIN_GROWTH: usize = 16;
+/// A growth begins when there is room for one part in `EARLY` of the entries, and for `FEW` more. A
+/// sweep moves all entries before so many have been inserted.
+const EARLY: usize = 16;
+const FEW: usize = 8;
+/// The index shrinks if it is larger than needed by one part in `SLACK`.
+const SLACK: usize = 4;
+/// The index shrinks if that saves at least this part of the shard's budget.
+const WORTH_SHRINKING: usize = 128;
+/// Entries that a write may move. It then goes on to the end of a home bucket: with a usual
+/// hasher, 64 at most.
+const MAX_MOVES: usize = 40;
+/// Buckets that a write examines in an index that has shrunk.
+const BUCKETS_PER_CLEARING: usize = 256;
+/// Calls to a policy that a write makes while that adapts.
+const CALLS: usize = 4;
+/// One part in `STRETCHES` of the home buckets is announced at a time, because the policy needs
+/// memory for the ids of those.
+const STRETCHES: usize = 32;
+const MIN_STRETCH: usize = 64;
+/// The bytes of a policy's memory for each id that is announced.
+const BYTES_PER_RENAME: usize = 4;
+/// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
+const POLICY_ROUNDING: usize = 1024;
+
+/// What the index does next. See the module.
+#[derive(Debug)]
+enum Stage {
+    AtRest,
+    Taking { to: usize },
+    Bounding { to: usize },
+    Announcing(Stretch),
+    Moving(Stretch),
+    Clearing { next: usize },
+}
+
+/// The state of the size of a shard's index.
+#[derive(Debug)]
+pub(super) struct Resizing {
+    stage: Stage,
+    /// Entries for which there is still room when a growth is considered.
+    early: usize,
+    /// The entries of a home bucket, while they move.
+    moving: Vec<Moving>,
+}
+
+impl Resizing {
+    /// Returns the state of an index of this size that has come to rest.
+    pub(super) fn of_size(size: usize) -> Self {
+        Self { stage: Stage::AtRest, early: Index::max_len_of(size) / EARLY + FEW, moving: Vec::new() }
+    }
+
+    /// Returns the size for which the account holds the memory, if the index is going to get a larger
+    /// one.
+    pub(super) fn target(&self) -> Option<usize> {
+        if let Stage::Bounding { to } = self.stage { Some(to) } else { None }
+    }
+
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::AtRest)
+    }
+}
+
+impl Writer<'_> {
+    /// Makes room in the index for one more entry.
+    #[inline]
+    pub(super) fn make_index_room(&mut self) {
+        if self.state.entries.room() <= self.state.resizing.early {
+            self.consider_growth();
+        }
+    }
+
+    #[cold]
+    fn consider_growth(&mut self) {
+        if self.state.resizing.is_at_rest() && !self.is_being_saved() {
+            let is_early = self.state.entries.have_room();
+            if let Some(to) = self.size_to_grow_to(is_early) {
+                self.state.resizing.stage = Stage::Taking { to };
+            }
+            // Without a growth, the next look is due when the index is full.
+            self.state.resizing.early = 0;
+        }
+        while !self.state.entries.have_room() {
+            if self.evict() == Evicted::Nothing {
+                return;
+            }
+        }
+    }
+
+    /// Returns the number of buckets that the index is to grow to, or `None` if it need not, or if
+    /// there is no memory.
+    fn size_to_grow_to(&self, is_early: bool) -> Option<usize> {
+        let entries = &self.state.entries;
+        let from = entries.table().size();
+        let needed = self.buckets_of_full_shard();
+        if is_early && needed < from + from / (2 * MIN_GROWTH) {
+            return None;
+        }
+        let least = from + from / MIN_GROWTH + 1;
+        let capacity = entries.table().size_limit();
+        // While there is unused memory, one large step. Otherwise at most twice the size, and less
+        // if the ring cannot pay for that.
+        let large = needed.clamp(least, from * MAX_GROWTH).min(capacity);
+        let unused = self.shard.account.left() / 4 * 3;
+        let first = if self.growth_bytes(from, large) <= unused { large } else { large.min(from * 2) };
+        let sizes = [first, least + first.saturating_sub(least) / 2, least];
+        sizes.into_iter().find(|&to| to > from && to <= capacity && self.can_take(from, to))
+    }
+
+    /// Returns the bytes that the account has to hold before the index grows.
+    fn growth_bytes(&self, from: usize, to: usize) -> usize {
+        let wheel = |size| self.state.deadlines.footprint(Table::extent(size));
+        let wheel = wheel(to) - wheel(from);
+        Table::footprint(to) - Table::footprint(from) + wheel + self.policy_growth(from, to)
+    }
+
+    /// Returns the bytes that the policy needs for a growth, renames included.
+    fn policy_growth(&self, from: usize, to: usize) -> usize {
+        let known = self.state.evictor.bytes();
+        known / from * (to - from) + known / 64 + POLICY_ROUNDING + rename_bytes(from, to)
+    }
+
+    /// Returns `true` if the ring can give what an index of size `to` needs: chunks for the largest
+    /// entry are left, and a first entry with a deadline still finds room for its wheel.
+    fn can_take(&self, from: usize, to: usize) -> bool {
+        let chunk = self.ring().chunk_bytes();
+        let in_use = self.ring().chunks() - self.ring().counts().absent;
+        let ring = self.shard.min_chunks * chunk;
+        let left = if self.state.deadlines.has_wheel() {
+            ring
+        } else {
+            ring.max(MIN_CHUNKS_WITH_WHEEL * chunk + Wheel::footprint(Table::extent(to)))
+        };
+        self.shard.account.left() + in_use * chunk >= left + self.growth_bytes(from, to)
+    }
+
+    /// Returns `true` while the cache is being saved. Entries keep their ids then.
+    fn is_being_saved(&self) -> bool {
+        self.state.changes.is_some()
+    }
+
+    /// Takes memory for a growth, if one is to begin. Called while an entry is being stored, as the
+    /// policy may have to evict for it: it compares that entry with the others.
+    #[inline]
+    pub(super) fn take_for_growth(&mut self) {
+        if matches!(self.state.resizing.stage, Stage::Taking { .. }) && !self.is_being_saved() {
+            self.resize();
+        }
+    }
+
+    /// Does a bounded part of a change of the index's size for which the memory was taken.
+    #[inline]
+    pub(super) fn resize_after_store(&mut self) {
+        if !matches!(self.state.resizing.stage, Stage::AtRest | Stage::Taking { .. }) && !self.is_being_saved() {
+            self.resize();
+        }
+    }
+
+    /// Does a bounded part of what is left of a change of the index's size. Returns `true` if more
+    /// is left.
+    pub(super) fn resize_some(&mut self) -> bool {
+        if self.state.resizing.is_at_rest() || self.is_being_saved() {
+            return false;
+        }
+        self.resize();
+        !self.state.resizing.is_at_rest()
+    }
+
+    #[cold]
+    fn resize(&mut self) {
+        let stage = core::mem::replace(&mut self.state.resizing.stage, Stage::AtRest);
+        self.state.resizing.stage = match stage {
+            Stage::AtRest => Stage::AtRest,
+            Stage::Taking { to } => self.take_for(to),
+            Stage::Bounding { to } => self.bound(to),
+            Stage::Announcing(stretch) => self.announce(stretch),
+            Stage::Moving(stretch) => self.move_some(stretch),
+            Stage::Clearing { next } => self.clear_some(next),
+        };
+    }
+
+    /// Takes the memory for a growth, if the account has it. Otherwise the ring gives a chunk back.
+    fn take_for(&mut self, to: usize) -> Stage {
+        let from = self.state.entries.table().size();
+        let bytes = self.growth_bytes(from, to);
+        if !self.shard.account.take(bytes) {
+            // Other needs may have come first.
+            let goes_on = self.can_take(from, to) && self.give_chunk_back();
+            return if goes_on { Stage::Taking { to } } else { Stage::AtRest };
+        }
+        let State { deadlines, evictor, .. } = &mut *self.state;
+        let index = Table::footprint(to) - Table::footprint(from);
+        let wheel = deadlines.footprint(Table::extent(to)) - deadlines.footprint(Table::extent(from));
+        self.shard.account.note_index(index);
+        deadlines.resize(Table::extent(to));
+        // An estimate, until the policy has its bounds.
+        evictor.set_bytes(evictor.bytes() + bytes - index - wheel);
+        self.update_capacity();
+        Stage::Bounding { to }
+    }
+
+    /// Tells the policy its bounds.
+    fn bound(&mut self, to: usize) -> Stage {
+        let State { evictor, pending, entries, .. } = &mut *self.state;
+        let is_done = (0..CALLS).any(|_| evictor.resize(pending, Table::extent(to) * LANES, Index::max_len_of(to)));
+        if !is_done {
+            return Stage::Bounding { to };
+        }
+        if entries.table().is_sweeping() {
+            return self.end(to);
+        }
+        // What the policy has allocated is known, and what it needs for renames comes on top.
+        let needed = evictor.policy().bytes() + rename_bytes(entries.table().size(), to);
+        if needed < evictor.bytes() {
+            self.shard.account.give(evictor.bytes() - needed);
+            evictor.set_bytes(needed);
+        }
+        entries.begin_sweep(to);
+        self.state.counts.index_growths += 1;
+        self.next_stretch(to)
+    }
+
+    fn next_stretch(&mut self, to: usize) -> Stage {
+        let State { evictor, entries, .. } = &mut *self.state;
+        match entries.next_stretch(stretch_of(entries.table().size(), to)) {
+            Some(stretch) => Stage::Announcing(stretch),
+            None => {
+                evictor.end_renames();
+                Stage::Clearing { next: Table::extent(to) }
+            }
+        }
+    }
+
+    fn announce(&mut self, stretch: Stretch) -> Stage {
+        let State { evictor, pending, .. } = &mut *self.state;
+        let is_done = (0..CALLS).any(|_| evictor.prepare_renames(pending, stretch.from.clone(), stretch.to.clone()));
+        if is_done { Stage::Moving(stretch) } else { Stage::Announcing(stretch) }
+    }
+
+    fn move_some(&mut self, stretch: Stretch) -> Stage {
+        // The policy learns of earlier reads under the ids of that time.
+        self.drain_touches();
+        let (rules, reached) = (&self.shard.rules, self.shard.time.reached());
+        let State { entries, evictor, deadlines, pending, resizing, .. } = &mut *self.state;
+        evictor.settle(pending);
+        let mut moved = 0;
+        while moved < MAX_MOVES && !entries.has_swept(&stretch) {
+            let Some(of_home) = entries.sweep_home(&mut resizing.moving, |from, to, stamps| {
+                evictor.rename(from, to);
+                deadlines.file(to, rules.times(&stamps, reached).removal);
+            }) else {
+                break;
+            };
+            // A home without entries costs something, too.
+            moved += of_home.max(LANES / 4);
+        }
+        if !entries.has_swept(&stretch) {
+            return Stage::Moving(stretch);
+        }
+        let to = entries.table().sweeps_to();
+        self.next_stretch(to)
+    }
+
+    /// Examines buckets beyond the end of an index that has shrunk. Only entries are left there
+    /// whose hash has changed, because of a custom hasher. They are evicted.
+    fn clear_some(&mut self, next: usize) -> Stage {
+        let buckets = self.state.entries.table().buckets();
+        let end = buckets.min(next + BUCKETS_PER_CLEARING);
+        for id in (next..end).flat_map(|bucket| (0..LANES).map(move |lane| EntryId::from_lane(bucket, lane))) {
+            if self.state.entries.live(id).is_some() {
+                self.forget(id);
+                self.unlink(id, None, RemovalCause::Evicted);
+                self.state.counts.evictions += 1;
+            }
+            self.state.deadlines.forget(id.bucket());
+        }
+        if end < buckets {
+            return Stage::Clearing { next: end };
+        }
+        let to = self.state.entries.table().sweeps_to();
+        if Table::extent(to) < buckets { Stage::Bounding { to } } else { self.end(to) }
+    }
+
+    /// Ends a sweep, and gives back what is no longer needed.
+    fn end(&mut self, to: usize) -> Stage {
+        self.state.entries.end_sweep();
+        self.settle_index_account();
+        self.state.resizing = Resizing::of_size(to);
+        self.account_for_policy();
+        self.update_capacity();
+        Stage::AtRest
+    }
+
+    /// Brings the account of index and wheel in line with the size of the table.
+    fn settle_index_account(&mut self) {
+        let table = self.state.entries.table();
+        let (size, buckets) = (table.size(), table.buckets());
+        let known = self.shard.account.index_bytes();
+        self.shard.account.give_index(known - Table::footprint(size));
+        let wheel = self.state.deadlines.bytes();
+        self.state.deadlines.resize(buckets);
+        self.shard.account.give(wheel - self.state.deadlines.bytes());
+    }
+
+    /// Forgets a change of the size, for an index that has been emptied. Runs no user code.
+    pub(super) fn abandon_resizing(&mut self) {
+        self.state.resizing = Resizing::of_size(self.state.entries.table().size());
+        self.settle_index_account();
+    }
+
+    /// Lets the index shrink if the entries have become larger.
+    pub(super) fn consider_shrinking(&mut self) {
+        let entries = &self.state.entries;
+        let from = entries.table().size();
+        let needed = self.buckets_of_full_shard();
+        // More entries may come before the sweep is through.
+        let at_least = Index::buckets_for(entries.len() + entries.len() / (EARLY / 2) + FEW);
+        let to = (needed + needed / EARLY).max(at_least).max(MIN_BUCKETS);
+        let saved = Table::footprint(from).saturating_sub(Table::footprint(to));
+        let is_worth_it = to + to / SLACK < from && saved >= self.shard.account.budget() / WORTH_SHRINKING;
+        let capacity = self.state.evictor.capacity();
+        let is_full = self.ring().live_bytes() >= capacity - capacity / 8;
+        if self.state.resizing.is_at_rest() && !self.is_being_saved() && is_full && is_worth_it {
+            // The policy's memory for renames.
+            let bytes = rename_bytes(from, to);
+            if self.take_from_ring(bytes, self.shard.min_chunks) {
+                let State { entries, evictor, .. } = &mut *self.state;
+                evictor.set_bytes(evictor.bytes() + bytes);
+                entries.begin_sweep(to);
+                self.state.resizing.stage = self.next_stretch(to);
+            }
+        }
+    }
+
+    /// Lets the index grow by one bucket: for models.
+    #[cfg(all(test, bytecache_loom))]
+    pub(crate) fn grow(&mut self) {
+        let from = self.state.entries.table().size();
+        self.state.resizing.stage = Stage::Taking { to: from + 1 };
+        while self.resize_some() {}
+        assert_eq!(self.state.entries.table().size(), from + 1, "no room for a larger index");
+    }
+
+    /// Returns the buckets that a full shard of entries like the present ones needs. Too many cost
+    /// memory for good, too few another growth.
+    fn buckets_of_full_shard(&self) -> usize {
+        let state = &*self.state;
+        let len = state.entries.len().max(1);
+        let lanes = state.entries.table().lanes();
+        // Saturating, as other threads may give the bytes of loads back meanwhile.
+        let known = state.evictor.bytes() + state.deadlines.bytes() + self.shard.account.index_bytes();
+        let others = self.shard.account.allocated().saturating_sub(known);
+        let chunks =
+            (state.entries.ring().chunks() - state.entries.ring().counts().absent) * state.entries.ring().chunk_bytes();
+        let spendable = self.shard.account.budget() - others.saturating_sub(chunks);
+        let charge = state.entries.ring().live_bytes() as f64 / len as f64;
+        let per_lane = 64.0 / LANES as f64 + (state.evictor.bytes() + state.deadlines.bytes()) as f64 / lanes as f64;
+        // The ring is never fuller than its highest target.
+        let per_entry = charge / governor::HIGHEST_SHARE + per_lane * 100.0 / MAX_LOAD_PERCENT as f64;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most as many as there are bytes"
+        )]
+        let entries = (spendable as f64 / per_entry) as usize;
+        Index::buckets_for(entries + 1).min(state.entries.table().size_limit())
+    }
+}
+
+/// Returns the bytes that a policy may need for renames, in a sweep between these sizes.
+fn rename_bytes(from: usize, to: usize) -> usize {
+    let buckets = stretch_of(from, to).min(from) + 2 * MARGIN;
+    (buckets + buckets * to / from) * LANES * BYTES_PER_RENAME
+}
+
+/// Returns how many home buckets are announced at a time, in a sweep between these sizes.
+fn stretch_of(from: usize, to: usize) -> usize {
+    (from / STRETCHES / to.div_ceil(from)).max(MIN_STRETCH)
+}

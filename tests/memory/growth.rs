@@ -1,0 +1,137 @@
+//! The index follows the number of entries, in small steps and without a loss of entries.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use core::ops::Range;
+
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
+use bytecache::testing::Inspect;
+use bytecache::{Cache, Policy};
+
+use crate::support::alone;
+
+/// Inserts `count` new keys with values of this length. Returns the largest share of entries by
+/// which the cache had fewer than at an earlier time meanwhile.
+fn worst_fall(cache: &Cache, next: &mut u64, count: u64, value_len: usize) -> f64 {
+    let (mut most, mut fall) = (cache.len(), 0.0_f64);
+    for number in 0..count {
+        *next += 1;
+        cache.insert(next.to_le_bytes(), vec![7; value_len]).unwrap();
+        if number % 1000 == 0 {
+            most = most.max(cache.len());
+            fall = fall.max(1.0 - cache.len() as f64 / most as f64);
+        }
+    }
+    fall
+}
+
+#[test]
+fn a_hint_that_is_too_large_costs_no_entries() {
+    let _alone = alone();
+    for policy in [Policy::default(), Policy::Lru, Policy::S3Fifo] {
+        let cache = Cache::builder().max_bytes(8 << 20).shards(1).policy(policy);
+        let (hinted, plain) = (cache.clone().expected_entry_bytes(32).build().unwrap(), cache.build().unwrap());
+        let falls = [&hinted, &plain].map(|cache| worst_fall(cache, &mut 0, 400_000, 16));
+        assert!(falls.iter().all(|&fall| fall < 0.02), "{policy}: {falls:?}");
+        assert!(hinted.stats().index_growths > 0, "{policy}: the index was large enough");
+        assert!(hinted.len() as f64 > 0.98 * plain.len() as f64, "{policy}: {} of {}", hinted.len(), plain.len());
+        [hinted, plain].iter().for_each(Inspect::validate);
+    }
+}
+
+#[test]
+fn the_index_grows_and_shrinks_with_the_number_of_entries() {
+    let _alone = alone();
+    let cache = Cache::builder().max_bytes(16 << 20).shards(1).policy(Policy::Lru).build().unwrap();
+    let side = || {
+        let memory = cache.memory();
+        memory.index + memory.policy
+    };
+    let mut next = 0;
+    worst_fall(&cache, &mut next, 40_000, 1_000);
+    let large = side();
+    let fall = worst_fall(&cache, &mut next, 1_000_000, 16);
+    assert!(fall < 0.03, "{fall}");
+    let small = side();
+    assert!(small > 10 * large, "{small} bytes beside {large}");
+    worst_fall(&cache, &mut next, 100_000, 1_000);
+    let again = side();
+    assert!(again < 3 * large, "{again} bytes, {large} before");
+    cache.validate();
+}
+
+#[test]
+fn a_growing_index_takes_at_most_a_fifth_more_than_it_will_have() {
+    let _alone = alone();
+    let cache = Cache::builder().max_bytes(8 << 20).shards(1).policy(Policy::S3Fifo).build().unwrap();
+    let (mut most, mut before) = (0, 0);
+    for key in 0..400_000_u64 {
+        cache.insert(key.to_le_bytes(), [0; 16]).unwrap();
+        let memory = cache.memory();
+        let side = memory.index + memory.policy;
+        if side < before {
+            // A growth has ended. What the policy needs is estimated before it is known.
+            let allowed = side + (side / 5).max(64 << 10);
+            assert!(most <= allowed, "{most} bytes on the way to {side}");
+            most = 0;
+        }
+        most = most.max(side);
+        before = side;
+    }
+    assert!(cache.stats().index_growths > 2);
+}
+
+/// LRU that notes the most renames between two new entries.
+struct Counting {
+    lru: Box<dyn EvictionPolicy>,
+    renames: usize,
+    most: Arc<AtomicUsize>,
+}
+
+impl EvictionPolicy for Counting {
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.most.fetch_max(core::mem::take(&mut self.renames), Ordering::Relaxed);
+        self.lru.insert(newcomer);
+    }
+    fn remove(&mut self, id: EntryId, charge: u32) {
+        self.lru.remove(id, charge);
+    }
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.lru.evict(newcomer, residents)
+    }
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.lru.resize(ids, max_entries)
+    }
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.lru.prepare_renames(from, to)
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.renames += 1;
+        self.lru.rename(from, to);
+    }
+    fn bytes(&self) -> usize {
+        self.lru.bytes()
+    }
+}
+
+#[test]
+fn a_write_moves_at_most_64_entries_whatever_the_size() {
+    let _alone = alone();
+    for max_bytes in [1 << 20, 16 << 20] {
+        let most = Arc::new(AtomicUsize::new(0));
+        let counting = {
+            let most = Arc::clone(&most);
+            move |context: bytecache::policy::PolicyContext| -> Box<dyn EvictionPolicy> {
+                Box::new(Counting { lru: Policy::Lru.build(&context), renames: 0, most: Arc::clone(&most) })
+            }
+        };
+        let cache = Cache::builder().max_bytes(max_bytes).shards(1).custom_policy(counting).build().unwrap();
+        let mut next = 0;
+        for value_len in [16, 1_000, 16] {
+            worst_fall(&cache, &mut next, max_bytes as u64 / 16, value_len);
+        }
+        assert!(cache.stats().index_growths > 2);
+        assert!((20..=64).contains(&most.load(Ordering::Relaxed)), "{most:?} of {}", cache.len());
+    }
+}
