@@ -46,6 +46,8 @@
 //!   a 64th of `max_bytes` in addition.
 //! * Keys that change while a save runs are left out. A save that takes longer than the time in
 //!   which most keys are written leaves little.
+//! * The indexes of a cache keep their size while it is saved. If one is full, each new entry evicts
+//!   another.
 //! * One save of a cache runs at a time, and one process may save to a path.
 //!
 //! # Sizes

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy, SaveOptions, SnapshotError};
 
-use super::restored;
+use super::{restored, saved};
 use crate::support::build;
 
 const KEYS: u32 = 5_000;
@@ -105,6 +106,30 @@ fn entries_of_a_cache_that_is_cleared_or_swept_do_not_come_back() {
         });
         assert!(has_run);
         next.for_each(|key, _| assert!(cache.contains_key(key)));
+    }
+}
+
+#[test]
+fn a_cache_whose_index_is_changing_its_size_is_saved_whole() {
+    for policy in [Policy::Adaptive, Policy::Arc, Policy::Gdsf, Policy::Lfu] {
+        let cache = Cache::builder().max_bytes(32 << 20).shards(1).policy(policy).build().unwrap();
+        let mut next = 0_u32;
+        for growth in 1..4 {
+            while cache.stats().index_growths < growth {
+                cache.insert(next.to_le_bytes(), next.to_be_bytes()).unwrap();
+                next += 1;
+            }
+            // The sweep is somewhere in the middle.
+            for _ in 0..next / 100 {
+                cache.insert(next.to_le_bytes(), next.to_be_bytes()).unwrap();
+                next += 1;
+            }
+            let (copy, restored) = restored(Cache::builder().max_bytes(64 << 20), &saved(&cache));
+            assert_eq!(restored.entries, u64::from(next), "{policy}");
+            let is_there = |key: u32| copy.get(key.to_le_bytes()).is_some_and(|value| *value == key.to_be_bytes());
+            assert!((0..next).all(is_there), "{policy}");
+            cache.validate();
+        }
     }
 }
 
