@@ -39,14 +39,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A service reads its invalidations from now on, before it restores: those of the time
     // between the save and this moment are what `MAX_AGE` is for.
-    let (cache, restored) =
-        Cache::builder().max_bytes(64 << 20).ttl(Duration::from_secs(3600)).restore(&path, MAX_AGE)?;
-    match restored.origin {
-        RestoredFrom::Snapshot => {
-            println!("{} entries restored, {} expired meanwhile", restored.entries, restored.expired)
+    let builder = Cache::builder().max_bytes(64 << 20).ttl(Duration::from_secs(3600));
+    let cache = match builder.clone().restore(&path, MAX_AGE) {
+        Ok((cache, restored)) => {
+            match restored.origin {
+                RestoredFrom::Snapshot => {
+                    println!("{} entries restored, {} expired meanwhile", restored.entries, restored.expired)
+                }
+                other => println!("an empty cache: {other:?}"),
+            }
+            cache
         }
-        other => println!("an empty cache: {other:?}"),
-    }
+        // A file that cannot be read is no reason not to start. The next save replaces it.
+        Err(error) => {
+            println!("an empty cache: {error}");
+            builder.build()?
+        }
+    };
 
     let users = cache.loader().build(read_user)?;
     let mut random = SmallRng::from_os_rng();
