@@ -395,8 +395,7 @@ pub trait EvictionPolicy: Send {
     ///
     /// ```
     /// use bytecache::Policy;
-    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Renumbering};
-    /// use bytecache::policy::{Residents, Standing};
+    /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents, Standing};
     /// use std::collections::VecDeque;
     ///
     /// /// First in, first out, and the number of entries that the walk has passed.
@@ -421,8 +420,9 @@ pub trait EvictionPolicy: Send {
     /// #   fn evict(&mut self, _: Option<&Newcomer>, _: &mut Residents<'_>) -> Option<EntryId> {
     /// #       self.0.pop_front()
     /// #   }
-    /// #   fn renumber(&mut self, moved: &Renumbering) {
-    /// #       self.0.iter_mut().for_each(|id| *id = moved.get(*id).unwrap_or(*id));
+    /// #   fn resize(&mut self, _: usize, _: usize) -> bool { true }
+    /// #   fn rename(&mut self, from: EntryId, to: EntryId) {
+    /// #       self.0.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
     /// #   }
     /// #   fn bytes(&self) -> usize { 0 }
     /// }
