@@ -7,8 +7,8 @@ use super::{EntryId, PolicyContext};
 
 /// A value for each id, for the arrays of a custom policy.
 ///
-/// The policy's [`rename`](super::EvictionPolicy::rename) and [`resize`](super::EvictionPolicy::resize)
-/// call the methods of the same names. Then each value follows its entry.
+/// A policy calls [`rename`](Self::rename) and [`resize`](Self::resize) from its
+/// [methods](super::EvictionPolicy) with the same names. Then each value follows its entry.
 ///
 /// ```
 /// use bytecache::policy::{EntryId, IdArray, PolicyContext};
@@ -113,7 +113,8 @@ impl<T: Copy + Default> IdArray<T> {
         self.values.len()
     }
 
-    /// Sets the number of ids. Larger ids are dropped, or get the default value.
+    /// Sets the number of ids. Ids that are not below `ids` are dropped. Ids that are added get the
+    /// default value.
     ///
     /// ```
     /// use bytecache::policy::{EntryId, IdArray, PolicyContext};

@@ -15,7 +15,7 @@
 //! The order is that of the papers: a new key makes room first, then it gets its place.
 //!
 //! ```text
-//!   a new key x     prepare_insert(x), then evict(Some(x)) until x fits. Now readers find x.
+//!   a new key x     prepare_insert(x), then evict(Some(x)) until x fits. Readers find x.
 //!   the next call   insert(x)
 //!   a known key     update(id, old, charge), then evict(None) until the new value fits
 //!   a read          a visit is counted (Counted), or touch(id) follows (Ordered)
@@ -58,8 +58,9 @@
 //!   capacity, unless that was just lowered. `update`, `remove` and [`Residents::charge`] repeat
 //!   the charge that was named last, so a policy that only needs it then need not keep it.
 //! * A larger id appears only after `resize` has returned `true` for it. Before `resize` lowers the
-//!   bound, every resident has an id below the new one.
-//! * `rename` names a resident, and an id that none has. An [`IdArray`] moves the entry's value.
+//!   bound, every resident has an id below the lower bound.
+//! * `rename` names a resident, and an id that no resident has. An [`IdArray`] moves the resident's
+//!   value.
 //! * Calls come one at a time, from any thread.
 //!
 //! In return a policy takes constant time on average, as all writers to the shard wait for it. A
@@ -193,7 +194,7 @@ pub struct Newcomer {
     pub id: EntryId,
     /// The hash of the key. It is the same whenever the key comes back, so ghosts are found by it.
     pub hash: u64,
-    /// The bytes that the entry takes.
+    /// The bytes that the entry takes in the ring.
     pub charge: u32,
 }
 
@@ -205,8 +206,8 @@ pub struct Newcomer {
 /// [`recency`](Self::recency) and [`touch`](Self::touch).
 ///
 /// All methods run under a shard's lock. They should take constant time, and must not use the
-/// cache. If one panics, its shard is emptied, the panic continues in the thread that wrote to it,
-/// and a new policy object serves the shard from then on.
+/// cache. If one panics, its shard is emptied, and another policy object serves the shard from then
+/// on. The panic continues in the thread that wrote to the shard.
 pub trait EvictionPolicy: Send {
     /// Returns how this policy is notified of reads: by default [`Recency::Counted`]. The cache
     /// asks once, when it is built.
@@ -224,14 +225,14 @@ pub trait EvictionPolicy: Send {
     /// Prefetches the memory that [`insert`](Self::insert) will touch. By default nothing happens.
     ///
     /// The thread that stored the newcomer may have prefetched it already, but to another core.
-    /// Called before most of the stores, while a newcomer waits for its place. Only a hint: it must
-    /// make no difference whether it is called.
+    /// The cache calls it before most stores, while a newcomer waits for its place. It is only a
+    /// hint: results must not depend on it.
     fn prefetch_insert(&self, _newcomer: &Newcomer) {}
 
     /// Adds a new entry: it is resident, and there was room for it.
     fn insert(&mut self, newcomer: &Newcomer);
 
-    /// Notifies the policy of a read of the entry. Only for [`Recency::Ordered`].
+    /// Notifies the policy of a read of the entry. It is called only with [`Recency::Ordered`].
     fn touch(&mut self, _id: EntryId) {}
 
     /// Returns `true` if the policy wants to be notified of reads that find nothing: by default
@@ -240,12 +241,12 @@ pub trait EvictionPolicy: Send {
         false
     }
 
-    /// Notifies the policy that a read found no entry under a key with this `hash`. Only for
-    /// policies that [want](Self::wants_misses) it.
+    /// Notifies the policy that a read found no entry under a key with this `hash`. It is called
+    /// only for policies that [want](Self::wants_misses) it. By default nothing happens.
     ///
-    /// Called for one key in eight, chosen by its hash, before the next call for a write. Some
-    /// misses are lost where many come between two writes. Often a store of the key follows: the
-    /// two calls are one access.
+    /// It is called for one key in eight, chosen by its hash, before the next call for a write.
+    /// Some misses are lost where many come between two writes. Often a store of the key follows:
+    /// the two calls are one access.
     ///
     /// ```
     /// use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents, Simulator, Unit};
@@ -282,8 +283,8 @@ pub trait EvictionPolicy: Send {
     fn missed(&mut self, _hash: u64) {}
 
     /// Notifies the policy of a new value for the entry, which takes `charge` bytes instead of
-    /// `old_charge`. Counts as an access: a visit was counted before the call. By default the entry
-    /// is [touched](Self::touch).
+    /// `old_charge`. The update counts as an access: a visit was counted before the call. By
+    /// default the entry is [touched](Self::touch).
     fn update(&mut self, id: EntryId, _old_charge: u32, _charge: u32) {
         self.touch(id);
     }
@@ -292,11 +293,10 @@ pub trait EvictionPolicy: Send {
     /// ghost.
     fn remove(&mut self, id: EntryId, charge: u32);
 
-    /// Chooses the next victim, forgets it, and returns it. Returns `None` if no entry was
-    /// inserted.
+    /// Chooses the next victim, forgets it, and returns it. Returns `None` if no entry is resident.
     ///
-    /// With a `newcomer`, room is made for that, or it is stored and not inserted yet. A policy
-    /// refuses it by returning its id.
+    /// A `newcomer` is the key for which room is made, or one that is stored and not inserted yet.
+    /// A policy refuses it by returning its id.
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId>;
 
     /// Sets the sum of charges that entries may have, in bytes. If they have more, later calls
@@ -322,16 +322,16 @@ pub trait EvictionPolicy: Send {
     /// ```
     fn resize(&mut self, ids: usize, max_entries: usize) -> bool;
 
-    /// Announces that entries with ids in `from` will get ids in `to`. The ranges may overlap.
+    /// Announces that entries with ids in `from` may get ids in `to`. The ranges may overlap.
     /// Returns `true` once the policy is ready. By default it is ready at once.
     ///
     /// Each call does a limited amount of work. The cache calls again with the same ranges until
-    /// this returns `true`, and other calls come in between. Then all [renames](Self::rename) are
-    /// within the ranges, until ranges are announced again or [`end_renames`](Self::end_renames)
-    /// follows.
+    /// this returns `true`, and other calls come in between. After that, all
+    /// [renames](Self::rename) are within the ranges, until the next announcement or
+    /// [`end_renames`](Self::end_renames).
     ///
-    /// A policy whose structures find an id's place needs no preparation. One with queues uses it
-    /// to look for the places.
+    /// A policy needs no preparation if its structures lead from an id to its place. A policy with
+    /// queues uses the preparation to look for the places.
     ///
     /// ```
     /// use bytecache::Policy;
@@ -345,9 +345,10 @@ pub trait EvictionPolicy: Send {
         true
     }
 
-    /// Gives the entry `from` the id `to`. `to` is no resident, and `from` is none afterwards.
+    /// Gives the entry with the id `from` the id `to`. No resident has the id `to` before, and none
+    /// has `from` afterwards.
     ///
-    /// Follows a [preparation](Self::prepare_renames) that included both.
+    /// A [preparation](Self::prepare_renames) that included both ids has returned `true`.
     ///
     /// ```
     /// use bytecache::policy::{EntryId, IdArray};
@@ -361,17 +362,17 @@ pub trait EvictionPolicy: Send {
     /// ```
     fn rename(&mut self, from: EntryId, to: EntryId);
 
-    /// Notifies the policy that no rename follows until the next preparation. What was kept for
-    /// them is freed. By default nothing happens.
+    /// Notifies the policy that no rename follows until the next preparation. The policy frees the
+    /// memory that it kept for renames. By default nothing happens.
     fn end_renames(&mut self) {}
 
-    /// Returns the bytes that the policy has allocated. They count against `max_bytes`, so they
-    /// should change in [`resize`](Self::resize) only, and a little in
+    /// Returns the bytes that the policy has allocated. They count against `max_bytes`. They should
+    /// change only in [`resize`](Self::resize), and by little in
     /// [`prepare_renames`](Self::prepare_renames) and [`end_renames`](Self::end_renames).
     fn bytes(&self) -> usize;
 
-    /// Recounts the state of the policy, and panics if it contradicts itself. For tests. By default
-    /// nothing is checked.
+    /// Recounts the state of the policy, and panics if it contradicts itself. Tests call it. By
+    /// default nothing is checked.
     fn validate(&self) {}
 
     /// Returns the name under which the policy's [standings](Standing) and
@@ -447,14 +448,15 @@ pub trait EvictionPolicy: Send {
         self.insert(newcomer);
     }
 
-    /// Appends what the policy knows beside its entries, at most 1,024 bytes. By default nothing.
+    /// Appends the state of the policy that belongs to no single entry, at most 1,024 bytes. By
+    /// default nothing is appended.
     fn save_state(&self, _state: &mut Vec<u8>) {}
 
     /// Appends a part of what the policy remembers of keys by their hashes, such as ghosts. Returns
     /// `false` if there is no part with this number. Parts are numbered from 0, and have at most 16
     /// KiB. By default there is none.
     ///
-    /// Other calls come between two parts, so what they say need not agree.
+    /// Other calls come between two parts, so the parts need not agree.
     fn save_history(&self, _part: usize, _bytes: &mut Vec<u8>) -> bool {
         false
     }
@@ -462,8 +464,8 @@ pub trait EvictionPolicy: Send {
     /// Restores a part that [`save_history`](Self::save_history) has appended, after the
     /// [state](Self::restore_state) and before the first entry.
     ///
-    /// Called only if keys have the same hashes and shards. The shard may have another size, and
-    /// parts may be missing. `bytes` may be any bytes. By default nothing happens.
+    /// It is called only if keys have the same hashes and shards. The shard may have another size,
+    /// and parts may be missing. `bytes` may be any bytes. By default nothing happens.
     fn restore_history(&mut self, _part: usize, _bytes: &[u8]) {}
 
     /// Restores what [`save_state`](Self::save_state) appended, before the first entry is
@@ -481,8 +483,9 @@ pub struct PolicyContext {
 }
 
 impl PolicyContext {
-    /// Creates the context of a shard of `ids` ids, of which there are at most 2^28 - 1. All of them
-    /// may be resident. Their entries may be charged `capacity` together. For tests of a policy.
+    /// Creates the context of a shard of `ids` ids, for tests of a policy. A number above 2^28 - 1
+    /// is cut to that. All ids may be resident. The sum of their charges may be `capacity`, in
+    /// bytes.
     ///
     /// ```
     /// use bytecache::Policy;
