@@ -41,14 +41,14 @@
 //! # Snapshots
 //!
 //! * A [snapshot](super::snapshots) is older than the store behind the cache.
-//! * While a cache is saved, about 1.2 bytes for each entry and a block of 256 KiB are allocated
+//! * While a cache is saved, 2 to 4 bytes for each entry and a block of 256 KiB are allocated
 //!   beyond `max_bytes`. Restoring allocates a window of 1 MiB or of the largest entry, and at most
 //!   a 64th of `max_bytes` in addition.
-//! * Keys that change while a save runs are left out. A save that takes longer than the time in
-//!   which most keys are written leaves little.
-//! * The indexes of a cache keep their size while it is saved. If one is full, each new entry evicts
-//!   another.
-//! * One save of a cache runs at a time, and one process may save to a path.
+//! * Keys that change while a save runs are left out. If most keys are written while a save runs,
+//!   little is restored.
+//! * The indexes of a cache keep their size while it is saved. If an index is full, each entry that
+//!   is added evicts another.
+//! * One save of a cache runs at a time, and only one process at a time may save to a path.
 //!
 //! # Sizes
 //!
@@ -60,17 +60,17 @@
 //! * A shard has at most 16 GiB and 228 million entries, and holds eight entries of the largest
 //!   size. So large entries leave few shards, and writers wait for each other more often.
 //! * At least 75 % of a full shard of 1 MiB or more are entries (header, key and value), while
-//!   values hold nothing. Small entries have a lower share: those below 64 bytes with any policy,
-//!   and those below 250 bytes with policies that keep much for each entry. The index alone takes
-//!   6.3 bytes for each entry. [`docs::sizing`](super::sizing) has the formula.
+//!   values hold nothing. Entries below 64 bytes have a lower share. So have entries below 250
+//!   bytes with policies that keep much for each entry. The index alone takes 6.3 bytes for each
+//!   entry. [`docs::sizing`](super::sizing) has the formula.
 //! * Entries of a little more than 4 chunks waste most space, since each takes 5. A chunk is 1/400
 //!   to 1/200 of the shard, and from 4 KiB to 1 MiB. A mixture of sizes wastes less.
 //! * To make room for an entry larger than a chunk, the cache may evict entries that the policy had
 //!   not chosen.
 //! * Such an entry needs adjacent chunks that nobody holds. If held values leave no gap that is
-//!   wide enough, it is [`Rejected`](crate::Error::Rejected), and nothing is evicted for it. 40
-//!   values that are spread over 40 chunks can cause the rejection of each entry as large as a
-//!   ninth of the shard. Copy values that you keep for long.
+//!   wide enough, it is [`Rejected`](crate::Error::Rejected), and nothing is evicted for it. For
+//!   example, values that lie in 40 chunks, spread over the shard, can cause the rejection of each
+//!   entry as large as a ninth of the shard. Copy values that you keep for long.
 //! * In caches below a megabyte, the chunks that are kept free are a noticeable part. About a third
 //!   of a cache of 64 KiB never holds entries.
 //!
@@ -84,12 +84,12 @@
 //! * A policy may not learn of some reads. Policies that log hits lose some when several threads
 //!   read at once. Policies that count hits may lose one when two threads read neighbouring entries
 //!   at the same moment. With one thread neither happens.
-//! * S3-FIFO and the default remember evicted keys as *ghosts*. When the index grows or shrinks, they
-//!   forget some ghosts, and the others age faster for a while. 2Q and ARC keep all that they have
-//!   room for.
-//! * The default may evict a new entry at once. It does so if the entry is larger than the mean,
-//!   and if all entries that would make room in its queue of new entries were read. GDSF also
-//!   evicts new entries, by its definition. The insert returns `Ok`, since an entry may be evicted
+//! * S3-FIFO and the default remember evicted keys as *ghosts*. When the index grows or shrinks,
+//!   they forget some ghosts, and the others age faster for a while. 2Q and ARC keep all ghosts for
+//!   which they have room.
+//! * The default may evict an entry as soon as it is inserted. It does so if the entry is larger
+//!   than the mean, and all entries that could make room in its queue of recent entries were read.
+//!   GDSF does so, too, by its definition. The insert returns `Ok`, since an entry may be evicted
 //!   at any time. If the key comes back soon, the default keeps it.
 //! * The default favours small entries. So it has more hits, and misses more bytes than S3-FIFO
 //!   does.
@@ -108,7 +108,7 @@
 //! * In a shard that is not written to, entries with a time to idle expire two years after the last
 //!   write, even if they are read.
 //! * A [refresh](crate::Lifetime::refresh_after) that has been due for more than 13 months is not
-//!   due for the next 13.
+//!   due for the next 13 months.
 //!
 //! # Loading
 //!
@@ -124,14 +124,15 @@
 //! * A load of a spawner, an executor or a batch that hangs keeps its key, and its place among the
 //!   batches in flight. A [`load_timeout`](crate::LoaderBuilder::load_timeout) ends the wait of its
 //!   callers only.
-//! * Errors are not part of the cache's memory. Neither is the state of futures, or the list of keys
-//!   that wait for a batch.
+//! * Errors, the state of futures, and the list of keys that wait for a batch are not part of the
+//!   cache's memory.
 //! * `len`, `inserts` and other counters include negative entries.
 //!
 //! # Namespaces
 //!
-//! * A cache has one namespace for each 8 KiB of `max_bytes`, and at most 255. Each version of a
-//!   name counts. None is ever closed, also by a [restart](super::snapshots) from a snapshot.
+//! * A cache has room for one namespace for each 8 KiB of `max_bytes`, and for at most 255. Each
+//!   version of a name counts. A namespace is never closed, and a [snapshot](super::snapshots)
+//!   restores all of them.
 //! * A key of a namespace has at most 65,525 bytes. It takes 4 to 10 bytes of prefix, and counts 10
 //!   towards [`max_entry_bytes`](crate::Cache::max_entry_bytes).
 //! * A plain key that begins with the bytes `fd c1` takes three bytes more, and its reads are a
@@ -145,8 +146,8 @@
 //!
 //! # Invalidation of many keys
 //!
-//! There is no invalidation by a prefix of keys or by a tag. A set of keys that is invalidated as a
-//! whole is a [namespace](crate::Namespace): that takes a few instructions. For other sets,
+//! There is no invalidation by a prefix of keys or by a tag. Put keys that are invalidated together
+//! into a [namespace](crate::Namespace): its invalidation takes a few instructions. For other sets,
 //! [`retain`](crate::Cache::retain) passes over all entries: half a second for a million of them.
 //! The [design](super::internals::design) says why.
 //!
@@ -154,8 +155,8 @@
 //!
 //! [`for_each`](crate::Cache::for_each) and [`retain`](crate::Cache::retain) are weakly consistent.
 //! They visit every entry that is present throughout. They may visit others. Each time an index
-//! grows or shrinks meanwhile, they may visit the entries of one of its buckets twice. If a hasher gives many
-//! keys the same hash, they may visit all of these twice.
+//! grows or shrinks meanwhile, they may visit the entries of one of its buckets twice. If a hasher
+//! gives many keys the same hash, they may visit all of these twice.
 //!
 //! # Fork
 //!
@@ -178,9 +179,9 @@
 //! 64-bit atomics. None of these is tested. The differences are:
 //!
 //! * Huge pages are used on Linux only, and prefetching on x86-64 only.
-//! * Memory is given back to the system only on Linux and Android, by `madvise(MADV_DONTNEED)`: that
-//!   of chunks that give way to a larger index, that of an index or an array of a policy that
-//!   shrinks, and that of what [`clear`](crate::Cache::clear) empties. Elsewhere the index and the
+//! * Memory is given back to the system only on Linux and Android, by `madvise(MADV_DONTNEED)`.
+//!   This concerns chunks that give way to a larger index, an index or an array of a policy that
+//!   shrinks, and all that [`clear`](crate::Cache::clear) empties. Elsewhere the index and the
 //!   arrays keep their pages, which are not counted.
 //! * On systems with pages above 4 KiB, each memory region may take up to a page more than is
 //!   counted.

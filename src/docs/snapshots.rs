@@ -4,6 +4,10 @@
 //! used. [`CacheBuilder::restore`](crate::CacheBuilder::restore) builds a cache that begins with
 //! them. A service that is deployed ten times a day saves when it ends, and starts warm.
 //!
+//! [`save_to`](crate::Cache::save_to) and [`restore_from`](crate::CacheBuilder::restore_from) take
+//! a writer and a reader in place of a path. [`SaveOptions`](crate::SaveOptions) reports the
+//! progress of a save.
+//!
 //! ```no_run
 //! use bytecache::{Cache, RestoredFrom};
 //! use std::time::Duration;
@@ -22,9 +26,9 @@
 //!
 //! # For which data
 //!
-//! A snapshot is older than the store behind the cache. What changes in the store between the save
-//! and the restore is in the cache with its former value, until the entry expires or is written.
-//! So decide for each cache:
+//! A snapshot is older than the store behind the cache. If a value changes in the store between the
+//! save and the restore, the cache has the former value until the entry expires or is written. So
+//! decide for each cache:
 //!
 //! | data | snapshot |
 //! |---|---|
@@ -35,72 +39,75 @@
 //! | must never be read late: permissions, balances, tokens that are revoked | no |
 //!
 //! `max_age` has no default. It counts from the start of the save, by the wall clock. If the clock
-//! has gone back since, the age counts as zero; if it has gone back by more than `max_age`, the
+//! has gone back since, the age counts as zero. If it has gone back by more than `max_age`, the
 //! snapshot counts as too old.
 //!
 //! # Together with invalidation
 //!
-//! A source of invalidations tells the cache which keys have changed. Where it can go back to a
-//! position, such as an offset in a log, store the position that it had *before* the save beside
-//! the snapshot. After the restore, let it begin there: every key that has changed since is removed
-//! before it is read. Where it cannot go back, it does not know what it has missed, and resets the
-//! cache when it connects. Such a reset removes the restored entries, too, so a snapshot is of no
-//! use there.
+//! A source of invalidations tells the cache which keys have changed. It may be able to go back to
+//! a position, such as an offset in a log. Then store the position that it had *before* the save
+//! beside the snapshot, and let it begin there after the restore. Apply all messages since that
+//! position before you serve requests.
 //!
-//! Begin to listen before you restore, and apply what has come afterwards: a removal of a key that
-//! is not there yet has no effect.
+//! A source that cannot go back does not know which messages it has missed, and resets the cache
+//! when it connects. The reset removes the restored entries, too. So a snapshot is of no use there.
+//!
+//! Begin to listen before you restore, and apply the messages after the restore. The removal of a
+//! key that is not restored yet has no effect.
 //!
 //! # Guarantees
 //!
 //! * **Last value or none.** A key that is written or removed while `save` runs is not restored, or
-//!   has the value that it had when the save ended. The same holds for entries whose deadline is
-//!   changed. A write that comes during the last call of the writer, or while the file is synced
-//!   and renamed at the very end, comes after the save. What is left out because of changes is
-//!   counted in [`Restored::changed`](crate::Restored::changed). Keys are recorded by bits of a
-//!   hash, so a few keys are left out that have not changed: an eighth of the share of keys that
-//!   have. If the cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
+//!   has the value that it had when the save ended. The same holds for an entry whose deadline is
+//!   changed, and for one that leaves. The save ends before the last call of the writer, and before
+//!   the file is synced and renamed for the last time. Entries that are left out because of changes
+//!   are counted in [`Restored::changed`](crate::Restored::changed). A changed key is recorded as a
+//!   bit that other keys may share. So for eight changed keys, about one other key is left out. If
+//!   the cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
-//!   time that is left. The time between save and restore counts, by the wall clock. What has
-//!   expired in it is left out. An entry may end up to a [`TICK`](crate::TICK) earlier, and never
-//!   later.
+//!   time that is left. The time between save and restore counts, by the wall clock. Entries that
+//!   have expired in it are left out. An entry may expire up to a [`TICK`](crate::TICK) earlier,
+//!   and never later.
 //! * **Negative entries** are restored as such.
-//! * **Namespaces** are restored with their names, versions and entries, before anyone opens them. A
-//!   namespace that is invalidated while `save` runs does not come back. If the next cache has room
-//!   for fewer namespaces, the entries of those opened last are left out. Versions that are no longer
-//!   opened keep their place. A cache has 255 places, so begin with an empty cache once they are
-//!   used up.
+//! * **Namespaces** are restored with their names, versions and entries, before anyone opens them.
+//!   A namespace that is invalidated while `save` runs does not come back. If the next cache has
+//!   room for fewer namespaces, the entries of those opened last are left out. Versions that the
+//!   code does not open keep their place. A cache has [at most 255](super::limitations) places, so
+//!   begin with an empty cache once they are used up.
 //! * **The order of the policy** is restored: queues, counts, priorities, visits, and what the
 //!   policy has measured of the traffic. Ghosts and the counts of keys that are not in the cache
 //!   are restored if the number of shards and the hasher are the same. With another policy, entries
 //!   are stored from those that the former one would evict first to those that it would evict last.
-//! * **Any cache.** Size, shards, policy, alignment and hasher may differ. What does not fit is
-//!   left out by rank and counted in [`Restored::left_out`](crate::Restored::left_out). Without a
-//!   hasher of your own, the next cache takes the seeds of the former one from the file.
+//! * **Any cache.** Size, shards, policy, alignment and hasher may differ. Entries that do not fit
+//!   are left out, beginning with those that the policy would evict first. They are counted in
+//!   [`Restored::left_out`](crate::Restored::left_out). Without a hasher of your own, the next
+//!   cache takes the seeds of the former one from the file.
 //! * **A crash while saving leaves the former snapshot.** The file is written under a temporary
-//!   name, synced, and renamed. A save of the same snapshot removes what killed saves have left. So
-//!   only one process at a time may save to a path.
+//!   name, synced, and renamed. A save of the same snapshot removes the temporary files of killed
+//!   saves. So only one process at a time may save to a path.
 //! * **Damage costs what is damaged.** All blocks have checksums. Blocks that are damaged, cut or
 //!   missing are left out and counted. A damaged header is an error. A file that has lost its end,
-//!   or a record of changes, is not [complete](crate::Restored::is_complete): then values are as
-//!   old as the start of the save, which is what `max_age` counts from.
+//!   or a record of changes, is not [complete](crate::Restored::is_complete). Then values may be as
+//!   old as the start of the save, from which `max_age` counts.
 //!
 //! A restored cache misses as often as one that goes on, within 0.3 points on most recorded traces.
-//! Entries lie in other places of the ring, so the cache may hold a little more or less. Under MRU
-//! that alone gains or costs up to 3 points. BENCHMARKS.md has a table.
+//! Entries lie in other places of the ring, so the cache may hold a little more or less. With MRU,
+//! this gains or costs up to 3 points. BENCHMARKS.md has a table.
 //!
 //! A snapshot holds keys and values in plain form, and the seeds of the hasher. On Unix only its
 //! owner can read it.
 //!
 //! A [removal listener](crate::CacheBuilder::on_removal) is notified of restored entries that
-//! leave: as evicted if they do not fit, and as removed if they have changed while the cache was
-//! saved.
+//! leave. The cause is `Evicted` if they do not fit, and `Removed` if they changed while the cache
+//! was saved.
 //!
 //! # Cost
 //!
-//! Saving copies entries under the locks of the shards, at most 64 entries or 64 KiB for each hold
-//! of a lock, and never blocks readers. Values from 32 KiB on are held and not copied. While a save
-//! runs, each write computes one more hash of its key. Restoring stores entries one after the other
-//! in one thread. BENCHMARKS.md has figures.
+//! Saving never blocks readers. It copies entries under the locks of the shards, about 64 entries
+//! or 64 KiB each time that it takes a lock. Values of 32 KiB or more are held and not copied.
+//! While a save runs, each write computes one more hash of its key. Beside the cache, a save
+//! allocates 2 to 4 bytes for each entry and a block of 256 KiB. Restoring stores entries one after
+//! the other in one thread. BENCHMARKS.md has figures.
 //!
 //! # The format
 //!
@@ -127,16 +134,30 @@
 //! | 1, policy | length and bytes of the policy's name; for each shard its live target in 65,536ths, and length and bytes of the policy's state |
 //! | 2, entries | the entries, one after the other |
 //! | 3, changes | 1 if all keys have changed, else 0, in a byte; the words of the record; for each word that is not 0 the distance from the one before, and the word in 8 bytes |
-//! | 4, namespaces | their number; for each one the length and bytes of its name, its version, and the number of its invalidations. Once before the entries, and once at the end if that has changed |
+//! | 4, namespaces | their number; for each one the length and bytes of its name, its version, and the number of its invalidations. Before the entries if there are namespaces, and at the end if they have changed |
 //! | 5, end | the number of blocks of the kinds 3 and 4 before it. More of them and another end may follow |
 //! | 6, history | the number of a shard, the number of a part, and a part of what its policy remembers of keys by their hashes |
 //!
-//! Blocks of other kinds are skipped. A key has changed if its bit is set: the high half of the
-//! product of its hash, with the nonce as seed, and the number of bits.
+//! Blocks of other kinds are skipped. A key has changed if its bit is set. The number of the bit is
+//! the high half of a product: the hash of the key, with the nonce as seed, times the number of
+//! bits.
 //!
-//! An entry is a byte of flags (visits 1 and 2, standing 4, times 8), the lengths of key and value,
-//! the standing and the times if there are any, the key and the value. A standing is a byte for the
-//! class, then rank, uses and order. Times are a byte of flags (removal 1, idle 2, refresh 4,
-//! failed 8, negative 16), the stale period in ticks, the milliseconds until the removal, the
-//! milliseconds until the idle removal and the time to idle in ticks, and the ticks until the
-//! refresh as a signed number of 4 bytes: each if its flag is set.
+//! An entry consists of these parts, in this order:
+//!
+//! | part | contents |
+//! |---|---|
+//! | flags | a byte: visits 1 and 2, standing 4, times 8 |
+//! | lengths | the lengths of key and value |
+//! | standing, if its flag is set | a byte for the class, then rank, uses and order |
+//! | times, if their flag is set | see below |
+//! | key, value | their bytes |
+//!
+//! Times begin with a byte of flags and the stale period in ticks. Each further part follows if its
+//! flag is set:
+//!
+//! | flag | part |
+//! |---|---|
+//! | removal 1 | the milliseconds until the removal |
+//! | idle 2 | the milliseconds until the idle removal, and the time to idle in ticks |
+//! | refresh 4 | the ticks until the refresh, as a signed number of 4 bytes |
+//! | failed 8, negative 16 | none: a load has failed, the entry is negative |

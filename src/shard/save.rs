@@ -6,7 +6,7 @@
 //!   save_some    a few entries for each hold of the lock:
 //!                  first in the order of the policy, those that leave first before the others
 //!                  then those that the policy has not shown, in the order of the index
-//!   end_save     nothing is recorded any more
+//!   end_save     changes are not recorded from here on
 //! ```
 //!
 //! # Invariants
@@ -46,8 +46,8 @@ const RECORD_BYTES: usize = 1;
 /// The bounds of the record, in words.
 const RECORD_WORDS: core::ops::RangeInclusive<usize> = 128..=1 << 23;
 
-/// The record of the keys that have changed while a cache is saved: a bit for each hash modulo
-/// their number. A key that has not changed may share the bit of one that has.
+/// The record of the keys that have changed while a cache is saved: a bit for each range of hashes.
+/// A key that has not changed may share the bit of one that has.
 #[derive(Debug)]
 pub(crate) struct Changes {
     hasher: StableHash,
