@@ -1,5 +1,5 @@
-//! The record of changes in a snapshot: a bit for each hash of a key, and a set bit for each key
-//! that has changed while the cache was saved.
+//! The record of changes in a snapshot: a bit for each range of hashes. The bit of each key that
+//! changed while the cache was saved is set.
 //!
 //! ```text
 //!   payload   | all 1 | words | gap, word | gap, word | ...      only words that are not 0
@@ -14,16 +14,17 @@ use crate::shard::{Changes, bit_of};
 
 /// The most words in a payload.
 const WORDS_IN_A_BLOCK: usize = 1 << 16;
-/// The least size of a record that is read, in words, and the part of the cache that it may take.
+/// The words that a record may have in every cache.
 const MIN_WORDS: usize = 128;
+/// The record may take this part of the cache's bytes.
 const SHARE: usize = 64;
-/// The largest size of a record.
+/// The largest size of a record in a file, in words.
 const MAX_WORDS: u64 = 1 << 40;
 
-/// Writes a record, but only what has changed since the former call.
+/// A writer of records, which writes only the words that have changed since the former call.
 #[derive(Debug, Default)]
 pub(super) struct ChangesWriter {
-    /// What was written of each word.
+    /// The words as they were written last.
     written: Vec<u64>,
     has_written_all: bool,
 }
@@ -75,7 +76,7 @@ pub(super) struct ChangedKeys {
     hasher: StableHash,
     /// Folded to this size: a bit stands for several of the record.
     words: Vec<u64>,
-    /// The size of the record.
+    /// The size of the record in the file, in words.
     recorded_words: usize,
     max_words: usize,
     are_all: bool,
@@ -94,7 +95,7 @@ impl ChangedKeys {
         }
     }
 
-    /// Reads a payload. Returns `None` if it is none.
+    /// Reads a payload. Returns `None` if it is damaged.
     pub(super) fn read(&mut self, payload: &[u8]) -> Option<()> {
         let mut reader = Reader(payload);
         let are_all = reader.u8()? != 0;

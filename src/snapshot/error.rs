@@ -7,8 +7,8 @@ use crate::error::BuildError;
 
 /// The reason why a cache was not saved, or not restored from a snapshot.
 ///
-/// A save that fails leaves the former snapshot as it is. A file that is missing, too old or
-/// damaged behind its header is no error: see [`Restored`](crate::Restored).
+/// A save that fails leaves the former snapshot as it is. A file that is missing, too old, or
+/// damaged after its header is no error: see [`Restored`](crate::Restored).
 ///
 /// ```
 /// use bytecache::{Cache, SnapshotError};
@@ -26,7 +26,7 @@ pub enum SnapshotError {
     ///
     /// Returned by every operation on snapshots.
     Io(io::Error),
-    /// The file is empty or is something else.
+    /// The file is empty or is no snapshot.
     ///
     /// Returned by [`restore`](crate::CacheBuilder::restore) and
     /// [`restore_from`](crate::CacheBuilder::restore_from).

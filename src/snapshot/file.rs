@@ -40,7 +40,7 @@ impl TemporaryFile {
         Ok(Self { file, temporary, target: target.to_owned(), has_finished: false })
     }
 
-    /// Waits until all that was written is on the disk.
+    /// Waits until all bytes that were written are on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
@@ -101,7 +101,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Waits until the new name is on the disk.
+/// Waits until the name of the snapshot is on the disk.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()

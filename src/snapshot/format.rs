@@ -1,7 +1,7 @@
 //! The format of a snapshot: its header, its blocks, and the entries in them.
 //!
 //! ```text
-//!   file     | header | policy | history .. | entries .. | changes .. | end |
+//!   file   | header | policy | namespaces | history .. | entries .. | changes .. | namespaces | end |
 //!
 //!   header   | magic 8 | version 4 | shards 4 | nonce 8 | start 8 | entries 8 |
 //!            | max_bytes 8 | buckets 8 | probe 8 | seeds 32 | checksum 8 |
@@ -18,7 +18,7 @@
 //!
 //! 1. Decoding never panics, and allocates nothing. Every length is compared with the bytes that
 //!    are there.
-//! 2. Blocks of a kind that is not known are skipped.
+//! 2. Blocks of unknown kinds are skipped.
 
 use crate::expiry::TimesLeft;
 use crate::hash::StableHash;
@@ -39,12 +39,13 @@ pub(super) const MAX_OTHER_BYTES: u64 = 8 << 20;
 
 /// The kinds of blocks.
 pub(super) mod kind {
-    /// The policy's name, the number of shards, and the policy's state in each.
+    /// The policy's name, and for each shard its live target and the policy's state.
     pub(in crate::snapshot) const POLICY: u32 = 1;
     pub(in crate::snapshot) const ENTRIES: u32 = 2;
     /// Keys that have changed since the snapshot was begun.
     pub(in crate::snapshot) const CHANGES: u32 = 3;
-    /// The registry of namespaces: before the entries, and once more if it has changed since.
+    /// The registry of namespaces: before the entries if there are any, and once more if it has
+    /// changed since.
     pub(in crate::snapshot) const NAMESPACES: u32 = 4;
     /// A part of what the policy of a shard remembers of keys by their hashes.
     pub(in crate::snapshot) const HISTORY: u32 = 6;
@@ -135,7 +136,7 @@ pub(super) struct BlockHeader {
     pub(super) count: u32,
     /// The length of the payload, in bytes.
     pub(super) length: u64,
-    /// The time from which on the times of the entries are left, in milliseconds since 1970.
+    /// The time from which the remaining times of the entries count, in milliseconds since 1970.
     pub(super) time_millis: u64,
     /// The checksum of the payload.
     pub(super) payload_sum: u64,
@@ -233,7 +234,7 @@ pub(super) fn put_number(payload: &mut Vec<u8>, mut number: u64) {
     payload.push(number.to_le_bytes()[0]);
 }
 
-/// Reads from bytes that may be any.
+/// A reader of bytes, which may be any bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 

@@ -1,5 +1,5 @@
-//! Snapshots: a cache is saved to a file beside its traffic, and another process begins with what
-//! the file has.
+//! Snapshots: a cache is saved to a file beside its traffic, and another process begins with the
+//! entries in the file.
 //!
 //! ```text
 //!   Cache::save            save.rs      walks all shards in step, writes blocks
@@ -18,10 +18,10 @@
 //!
 //! 1. A snapshot has an entry of a key with the value that the key had at the end of the save, or
 //!    none. A key that was written or removed before is recorded as changed, and left out.
-//! 2. One block, one large value, and one bit of each lane of the index are the most that a save
-//!    holds beside the cache, and the record of changes.
-//! 3. Reading never panics, whatever the file has. It allocates a window of the largest entry's
-//!    size, and a record of changes that is a small part of the cache.
+//! 2. A save allocates beside the cache only the record of changes, a copy of it, one bit for each
+//!    lane of the indexes, one block and one large value.
+//! 3. Reading never panics, whatever the file contains. It allocates a window of the largest
+//!    entry's size, and a record of changes that is a small part of the cache.
 
 mod changed;
 mod error;

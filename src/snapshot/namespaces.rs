@@ -6,7 +6,7 @@
 //!
 //! The record before the entries opens the namespaces, each in the slot that it had. So stored keys
 //! lead to the same entries as before. If a namespace is opened or invalidated while the cache is
-//! saved, there is another record at the end. Its generations outdate what was saved of them.
+//! saved, there is another record at the end. Its generations outdate the entries of earlier ones.
 
 use super::format::{Reader, put_number};
 use crate::cache::Cache;
@@ -30,10 +30,10 @@ pub(super) fn encode(cache: &Cache) -> Vec<u8> {
     payload
 }
 
-/// Opens the namespaces of a record, or outdates what is older than it. Returns `None` if it is not
-/// as it should be.
+/// Opens the namespaces of a record, and outdates their entries of earlier generations. Returns
+/// `None` if the record is damaged.
 ///
-/// If one cannot be opened, those behind it are not, as they would get other slots.
+/// If one cannot be opened, those after it are not opened, as they would get other slots.
 pub(super) fn restore(cache: &Cache, payload: &[u8]) -> Option<()> {
     let mut reader = Reader(payload);
     let count = usize::try_from(reader.number()?).ok()?;

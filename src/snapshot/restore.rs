@@ -1,8 +1,8 @@
 //! Restoring: [`CacheBuilder::restore`] and [`CacheBuilder::restore_from`].
 //!
 //! Blocks are read one after the other, and their entries are stored in the order of the file. The
-//! policy of the new cache gives them their places, and evicts what does not fit. The keys that
-//! have changed while the snapshot was saved come last in the file, and are removed then.
+//! policy of the restored cache gives them their places, and evicts those that do not fit. The keys
+//! that changed while the snapshot was saved come last in the file, and are removed then.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,22 +20,22 @@ use crate::hash::{HashSeeds, StableHash};
 use crate::namespace::KeyState;
 use crate::shard::RestoredEntry;
 
-/// The most bytes of a block of entries beyond its entries of one large value.
+/// The most bytes of a block of entries, without one entry of the largest size.
 const MAX_BLOCK_BYTES: usize = 4 * BLOCK_BYTES;
 
 /// Entries whose buckets are prefetched before they are stored.
 const BATCH: usize = 16;
 
-/// Where the entries of a restored cache come from.
+/// The origin of the entries of a restored cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoredFrom {
-    /// From the snapshot.
+    /// The snapshot.
     #[default]
     Snapshot,
-    /// There is no file, so the cache is empty.
+    /// None: there is no file, so the cache is empty.
     Missing,
-    /// The snapshot is older than the caller accepts, so the cache is empty.
+    /// None: the snapshot is older than the caller accepts, so the cache is empty.
     TooOld,
 }
 
@@ -54,24 +54,27 @@ pub enum RestoredFrom {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {
-    /// Where the entries come from. The cache is empty unless they come from the snapshot.
+    /// The origin of the entries. The cache is empty unless that is the snapshot.
     pub origin: RestoredFrom,
     /// The number of entries in the cache.
     pub entries: u64,
-    /// The bytes of the cache's rings that they take.
+    /// The bytes that these entries take in the rings of the cache.
     pub bytes: u64,
-    /// Entries that have expired since they were saved.
+    /// The number of entries that have expired since they were saved.
     pub expired: u64,
-    /// Entries that were left out because their keys were written or removed while the snapshot was
-    /// saved, or may have been, or because their namespaces were invalidated.
+    /// The number of entries that were left out because they may have changed while the snapshot
+    /// was saved. Their keys were written or removed, or share a bit of the record with such a key,
+    /// or their namespaces were invalidated.
     pub changed: u64,
-    /// Entries of whole blocks that were left out because they do not fit: they are too large for
-    /// this cache, the policy preferred others, or there is no room for their namespace.
+    /// The number of entries that were left out because they do not fit. They are too large for
+    /// this cache, the policy preferred others, or there is no room for their namespace. Entries of
+    /// damaged blocks are not counted.
     pub left_out: u64,
-    /// Places of the file where blocks are damaged or missing.
+    /// The number of places of the file where blocks are damaged or missing.
     pub damaged_blocks: u64,
-    /// `true` if the file has its end, and all records of changes that it says it has. Otherwise the keys that were changed while it was saved may
-    /// be unknown: their values are as old as the start of the save.
+    /// `true` if the file has its end, and all records of changes that the end counts. Otherwise
+    /// some keys that were changed during the save may be unknown. Their values may be as old as
+    /// the start of the save.
     pub is_complete: bool,
     /// The time since the save began, unless the file is missing. Zero if the wall clock has gone
     /// back since.
@@ -88,9 +91,10 @@ impl CacheBuilder {
     /// [`docs::snapshots`](crate::docs::snapshots) on choosing an age.
     ///
     /// The cache may have another size, number of shards, policy or hasher than the one that was
-    /// saved. What does not fit is left out, beginning with what the policy would evict first.
-    /// Entries keep the lifetimes that they have left. What has expired since is left out, also if
-    /// the wall clock has gone back. Damaged blocks are left out and counted.
+    /// saved. Entries that do not fit are left out, beginning with those that the policy would
+    /// evict first. Entries keep the lifetimes that they have left, and entries that have expired
+    /// are left out. If the wall clock has gone back, no time counts as passed. Damaged blocks are
+    /// left out and counted.
     ///
     /// # Errors
     ///
@@ -103,7 +107,7 @@ impl CacheBuilder {
     /// # Cost
     ///
     /// Beside the cache, a restore allocates a window of 1 MiB, or of the largest entry if that is
-    /// larger, and at most a 64th of `max_bytes` for changed keys.
+    /// larger. It allocates at most a 64th of `max_bytes` for changed keys.
     ///
     /// ```
     /// use bytecache::{Cache, RestoredFrom};
@@ -140,12 +144,12 @@ impl CacheBuilder {
     /// Builds the cache, and restores the entries that [`Cache::save_to`] wrote, like
     /// [`restore`](Self::restore).
     ///
-    /// `reader` need not be buffered. If it fails behind the header, the rest is left out like
-    /// damaged blocks.
+    /// `reader` need not be buffered. If it fails after the header, the rest of the file counts as
+    /// damaged.
     ///
     /// # Errors
     ///
-    /// Like [`restore`](Self::restore).
+    /// Those of [`restore`](Self::restore), but for the opening of a file.
     ///
     /// ```
     /// use bytecache::{Cache, SnapshotError};

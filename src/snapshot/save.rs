@@ -1,9 +1,8 @@
 //! Saving: [`Cache::save`] and [`Cache::save_to`].
 //!
 //! All shards are walked in step. In each round every shard shows an equal part of its entries. So
-//! the order of the file is that of the policy for the whole cache: entries that leave first come
-//! first, whichever shard they are in. A cache with other shards is restored from it by storing the
-//! entries one after the other.
+//! the order of the file is that of the policy for the whole cache: entries that would be evicted
+//! first come first. A cache with other shards is restored by storing the entries in this order.
 
 use core::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -45,8 +44,8 @@ const MAX_STATE_BYTES: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Saved {
-    /// The number of entries that were written. Those that were changed meanwhile are among them,
-    /// and are left out when the snapshot is restored.
+    /// The number of entries that were written. It includes entries that were changed meanwhile,
+    /// which are left out when the snapshot is restored.
     pub entries: u64,
     /// The length of the snapshot, in bytes.
     pub bytes: u64,
@@ -133,9 +132,9 @@ impl Cache {
     /// Saves the entries of the cache to the file `path`, for
     /// [`CacheBuilder::restore`](crate::CacheBuilder::restore).
     ///
-    /// The cache is used meanwhile as at other times. A key that is written or removed while it is
-    /// being saved is left out of the snapshot, and so is an entry that is evicted. With each such
-    /// key, a few others may be left out: about one in eight times as many.
+    /// Reads and writes go on meanwhile. A key that is written or removed while the cache is saved,
+    /// or whose entry is evicted, is left out when the snapshot is restored. For eight such keys,
+    /// at most about one other key is left out.
     ///
     /// The file is written under a temporary name in the same folder, synced, and renamed. So a
     /// crash leaves the former snapshot or this one. On Unix only its owner can read it.
@@ -150,9 +149,9 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// Each lock is held for at most 64 entries or 64 KiB at a time. Writes to the cache note the
-    /// hash of their key meanwhile. Beside the cache, a save allocates about 1.2 bytes for each
-    /// entry, a block of 256 KiB, and a copy of a large value where it cannot be held.
+    /// Each lock is held for about 64 entries or 64 KiB at a time. Writes to the cache record the
+    /// hash of their key meanwhile. Beside the cache, a save allocates 2 to 4 bytes for each entry
+    /// and a block of 256 KiB. It also copies a large value that cannot be held.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -182,7 +181,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// Like [`save`](Self::save).
+    /// Those of [`save`](Self::save).
     ///
     /// ```
     /// use bytecache::{Cache, SaveOptions};
@@ -210,12 +209,12 @@ impl Cache {
     /// Writes a snapshot of the cache to `writer`, for
     /// [`CacheBuilder::restore_from`](crate::CacheBuilder::restore_from).
     ///
-    /// This is like [`save`](Self::save) but for the file. The writer gets blocks of about 256 KiB,
-    /// and need not be buffered. It is flushed at the end.
+    /// The snapshot is that of [`save`](Self::save). The writer gets blocks of about 256 KiB, and
+    /// need not be buffered. It is flushed at the end.
     ///
     /// # Errors
     ///
-    /// * [`SnapshotError::Io`] if the writer fails: what it has got is no whole snapshot;
+    /// * [`SnapshotError::Io`] if the writer fails: it has no complete snapshot then;
     /// * [`SnapshotError::InProgress`] if another thread is saving this cache.
     ///
     /// ```
@@ -240,7 +239,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// Like [`save_to`](Self::save_to).
+    /// Those of [`save_to`](Self::save_to).
     ///
     /// ```
     /// use bytecache::{Cache, SaveOptions};
@@ -270,7 +269,7 @@ struct Save<'a> {
     began: Instant,
     changes: Arc<Changes>,
     walks: Vec<SaveWalk>,
-    /// The payload of the block that says what the policies know.
+    /// The payload of the block with the states of the policies.
     policy: Vec<u8>,
     /// The registry of namespaces, as it was written last.
     namespaces: Vec<u8>,

@@ -1,4 +1,4 @@
-//! A window over a snapshot that is read: it finds blocks, also behind damaged ones.
+//! A window over a snapshot that is read. It finds blocks, also after damaged ones.
 //!
 //! ```text
 //!   file     ... | block | bl?ck | block | ...
@@ -13,10 +13,10 @@ use std::io::{self, Read};
 
 use super::format::{BlockHeader, MARK};
 
-/// The size of the window, unless a block is longer.
+/// The size of the window in bytes, unless a block is longer.
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// The bytes of a file, from the place on that reading has reached.
+/// The bytes of a file that are not read yet.
 pub(super) struct Source<R> {
     reader: R,
     window: Vec<u8>,
@@ -80,7 +80,7 @@ impl<R: Read> Source<R> {
         true
     }
 
-    /// Counts a damaged place. The next block is looked for.
+    /// Counts a damaged place, unless the last one was counted and no block was found since.
     pub(super) fn note_damage(&mut self) {
         if !core::mem::replace(&mut self.is_lost, true) {
             self.damaged += 1;
@@ -88,7 +88,7 @@ impl<R: Read> Source<R> {
     }
 
     /// Returns the header of the next block, and passes it. Returns `None` at the end of the file,
-    /// or where it cannot be read any more.
+    /// or if reading fails.
     pub(super) fn next_block(&mut self, nonce: u64) -> Option<BlockHeader> {
         // Ends: each round passes a byte or more.
         loop {
