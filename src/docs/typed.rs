@@ -1,8 +1,8 @@
 //! Typed values and namespaces: several kinds of values in one cache.
 //!
-//! A service mostly caches several kinds of values: users, pages, rates. Each kind is a
-//! [`Namespace`](crate::Namespace) of one [`Cache`](crate::Cache), so that they share one limit on
-//! memory. A [`Typed`](crate::Typed) is a namespace whose keys and values have types.
+//! Most services cache several kinds of values: users, pages, rates. Each kind is a
+//! [`Namespace`](crate::Namespace) of one [`Cache`](crate::Cache), so that all kinds share one
+//! limit on memory. A [`Typed`](crate::Typed) is a namespace whose keys and values have types.
 //!
 //! # A service
 //!
@@ -50,7 +50,7 @@
 //! // After a change of the database: remove. A load that began before is not stored.
 //! service.users.remove(&1);
 //!
-//! // What other instances have changed comes as messages of bytes.
+//! // Messages from other instances name the keys that have changed there.
 //! cache.apply(Invalidation::KeyIn("users", &service.users.key_bytes(&1)));
 //! cache.apply(Invalidation::Namespace("users"));
 //!
@@ -67,35 +67,51 @@
 //! | `Postcard` | `postcard` | types of serde | decodes |
 //! | `Zerocopy` | `zerocopy` | types whose bytes are their value | is in place |
 //! | `Rkyv` | `rkyv` | types of rkyv | is in place |
-//! | [`RawBytes`](crate::typed::RawBytes), [`Utf8`](crate::typed::Utf8) | | bytes, texts | is in place |
+//! | [`RawBytes`](crate::typed::RawBytes) | | `Vec<u8>`, `Box<[u8]>` | is in place |
+//! | [`Utf8`](crate::typed::Utf8) | | `String`, `Box<str>` | is in place |
 //! | [`Counter`](crate::typed::Counter) | | `i64` | decodes |
 //!
-//! A [`Codec`](crate::typed::Codec) of your own takes two functions. With a codec that reads in
-//! place, [`view`](crate::Typed::view) passes a reference to a closure, and
-//! [`get`](crate::Typed::get) copies. All codecs validate bytes before they are read.
+//! Implement [`Codec`](crate::typed::Codec) for a format of your own: that takes two functions.
+//! With a codec that reads in place, [`view`](crate::Typed::view) passes a reference to a closure,
+//! and [`get`](crate::Typed::get) copies. All codecs validate bytes before they are read.
 //!
-//! * A value that does **not decode** is removed, counted in
-//!   [`Stats::undecodable`](crate::Stats::undecodable), and a miss. It is never an error. If there
-//!   is a function that loads, it loads the value again.
-//! * A value that does **not encode** is a write that has failed. It removes the older entry, and
-//!   is counted in [`Stats::unencodable`](crate::Stats::unencodable).
-//! * Codecs that read in place need a
-//!   [`value_alignment`](crate::CacheBuilder::value_alignment) of the cache. If it is too small,
-//!   building the namespace is an error.
+//! * A read of a value that does **not decode** is a miss, not an error. The value is removed and
+//!   counted in [`Stats::undecodable`](crate::Stats::undecodable). If there is a function that
+//!   loads, it loads the value again.
+//! * A write of a value that does **not encode** fails. It removes the older entry, and is counted
+//!   in [`Stats::unencodable`](crate::Stats::unencodable).
+//! * `Zerocopy` and `Rkyv` need a [`value_alignment`](crate::CacheBuilder::value_alignment) of the
+//!   cache. If it is too small, building the namespace fails with
+//!   [`BuildError::CodecAlignment`](crate::BuildError::CodecAlignment).
 //!
-//! Bytes say nothing of their layout. Old bytes may decode to a wrong value of a new type. So count
-//! the [`version`](crate::NamespaceBuilder::version) up with each change of the type.
+//! Bytes do not tell their layout. The bytes of one type may decode to a wrong value of another. So
+//! increase the [`version`](crate::NamespaceBuilder::version) with each change of the type.
 //!
 //! # Keys
 //!
 //! A [`Key`](crate::typed::Key) is a text, bytes, an integer, an array of bytes, a tuple of these,
 //! or, with the feature `uuid`, a `Uuid`. Texts and bytes are stored as they are, and integers with
-//! the highest byte first. [`Typed::key_bytes`](crate::Typed::key_bytes) returns the bytes. A type
-//! of your own takes two functions.
+//! the highest byte first. A tuple has two to five parts. A part of variable length comes after its
+//! length in two bytes, unless it is the last part. [`Typed::key_bytes`](crate::Typed::key_bytes)
+//! returns the bytes of a key.
+//!
+//! For a type of your own, implement [`Key`](crate::typed::Key) and
+//! [`OwnedKey`](crate::typed::OwnedKey): a function that writes the key, and one that reads it.
+//!
+//! # Operations
+//!
+//! | | |
+//! |---|---|
+//! | read, and load what is missing | [`get`](crate::Typed::get), [`view`](crate::Typed::view), [`get_many`](crate::Typed::get_many) |
+//! | look without loading | [`peek`](crate::Typed::peek), [`contains_key`](crate::Typed::contains_key), [`for_each`](crate::Typed::for_each) |
+//! | write | [`insert`](crate::Typed::insert), [`insert_with_lifetime`](crate::Typed::insert_with_lifetime), [`remove`](crate::Typed::remove), [`invalidate_all`](crate::Typed::invalidate_all) |
+//! | change atomically | [`update`](crate::Typed::update), [`replace_if`](crate::Typed::replace_if), [`increment`](crate::Typed::increment) with the codec `Counter` |
+//!
+//! [`Typed::namespace`](crate::Typed::namespace) has the other operations, which work on bytes.
 //!
 //! # Loads
 //!
-//! | the function | built by |
+//! | function | built by |
 //! |---|---|
 //! | loads one key, in a task | [`build_async`](crate::typed::TypedBuilder::build_async) |
 //! | loads the keys of several calls at once, in a task | [`build_batched_async`](crate::typed::TypedBuilder::build_batched_async) |
@@ -103,10 +119,10 @@
 //!
 //! All rules of [loading](super::loading) hold: one load for each key at a time, and no result that
 //! is older than an invalidation. With a [`spawner`](crate::typed::TypedBuilder::spawner), loads
-//! outlive their callers, and [`load_timeout`](crate::typed::TypedBuilder::load_timeout) limits how
-//! long these wait. [`loads`](crate::typed::TypedBuilder::loads) sets the options of a
-//! [`LoaderBuilder`](crate::LoaderBuilder) for which `TypedBuilder` has no method. `get_many` reads
-//! many keys, with a result for each.
+//! outlive their callers. A [`load_timeout`](crate::typed::TypedBuilder::load_timeout) limits how
+//! long callers wait. [`loads`](crate::typed::TypedBuilder::loads) sets the options of a
+//! [`LoaderBuilder`](crate::LoaderBuilder) for which `TypedBuilder` has no method, such as
+//! [`error_ttl`](crate::LoaderBuilder::error_ttl). `get_many` returns a result for each key.
 //!
 //! The function may return any error that becomes a `Box<dyn Error + Send + Sync>`. Callers get a
 //! [`LoadError`](crate::LoadError) of [`SharedError`](crate::typed::SharedError), whose source is
@@ -119,23 +135,24 @@
 //! | one value | [`remove`](crate::Typed::remove) | one lock |
 //! | all values of a kind | [`invalidate_all`](crate::Typed::invalidate_all) | a few instructions |
 //! | some values of a kind | [`Namespace::retain`](crate::Namespace::retain) | a pass over all entries of the cache |
-//! | everything, or nobody knows | [`Cache::clear`](crate::Cache::clear) | a pass over the indexes |
+//! | everything, or an unknown part | [`Cache::clear`](crate::Cache::clear) | a pass over the indexes |
 //!
 //! A message from elsewhere is an [`Invalidation`](crate::Invalidation), which
-//! [`Cache::apply`](crate::Cache::apply) takes. All of them detach loads in progress and leases.
+//! [`Cache::apply`](crate::Cache::apply) takes. After each of these calls, the results of loads in
+//! progress and of leases that it concerns are not stored.
 //! The [limits](super::limitations) say why there is no invalidation by a prefix or a tag.
 //!
 //! # What namespaces share
 //!
 //! Namespaces share the memory, the policy and the clock of their cache. `Cache::len`, `memory`,
-//! `stats` and `clear` cover them. [Snapshots](super::snapshots) have them, too. `for_each`, `retain` and the removal listener of the cache see
-//! plain entries only. A kind of values that needs a share of memory for itself is a cache of its
-//! own.
+//! `stats` and `clear` include their entries, and so do [snapshots](super::snapshots). `for_each`,
+//! `retain` and the removal listener of the cache see plain entries only. If a kind of values needs
+//! a share of memory for itself, make another cache for it.
 //!
 //! # Cost
 //!
-//! A hit finds the entry, validates or decodes the value in place, and counts. Instructions
-//! (callgrind, keys of 8 bytes, values of 16 bytes):
+//! A hit finds the entry, validates or decodes the value in place, and counts the read. The table
+//! has instructions (callgrind, keys of 8 bytes, values of 16 bytes):
 //!
 //! | read | instructions | beyond `Cache::view` and decoding |
 //! |---|---:|---:|
@@ -146,4 +163,5 @@
 //! | `Typed::get` with `Postcard` | 440 | 54 |
 //! | the same, loaded by tasks | 460 | 74 |
 //!
-//! Most of the difference is the prefix: it is written before the key, and hashed with it.
+//! Most of the difference comes from the prefix, which is written before the key and hashed with
+//! it.

@@ -17,7 +17,7 @@ use crate::loader::{Batch, LoaderBuilder};
 /// Changes the options of a loader.
 type Options = Box<dyn FnOnce(LoaderBuilder) -> LoaderBuilder>;
 
-/// The options of a [`Typed`], from [`NamespaceBuilder::typed`].
+/// A builder of a [`Typed`], from [`NamespaceBuilder::typed`].
 ///
 /// ```
 /// use bytecache::typed::Utf8;
@@ -43,15 +43,15 @@ pub struct TypedBuilder<C> {
 /// A namespace that was opened.
 struct Opened<C, B> {
     values: Arc<Values<C>>,
-    /// The part of the lifetime of loaded values that a loader's builder cannot set.
+    /// The part of loaded values' lifetime that a loader's builder cannot set.
     own: Lifetime,
     /// Returns the builder of its loader.
     loader: B,
 }
 
 impl NamespaceBuilder {
-    /// Continues with a builder of a [`Typed`]: the namespace with typed keys and values, which
-    /// this codec converts.
+    /// Returns a builder of a [`Typed`]: the namespace with typed keys, and with typed values that
+    /// `codec` converts.
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -68,7 +68,8 @@ impl NamespaceBuilder {
 }
 
 impl<C> TypedBuilder<C> {
-    /// Sets the time to live of values, instead of that of the cache. Zero is an error.
+    /// Sets the time to live of values. By default, that of the cache applies. Zero is an error of
+    /// [`build`](Self::build).
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -86,7 +87,8 @@ impl<C> TypedBuilder<C> {
         self.loads(move |loads| loads.ttl(ttl))
     }
 
-    /// Sets the time to idle of values, instead of that of the cache. Zero is an error.
+    /// Sets the time to idle of values. By default, that of the cache applies. Zero is an error of
+    /// [`build`](Self::build).
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -109,8 +111,8 @@ impl<C> TypedBuilder<C> {
         self
     }
 
-    /// Sets the stale period of values. A load that fails returns a value in its stale period. See
-    /// [`LoaderBuilder::stale_for`].
+    /// Sets the stale period of values. If a load fails, the call returns a value in its stale
+    /// period. See [`LoaderBuilder::stale_for`].
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -134,7 +136,7 @@ impl<C> TypedBuilder<C> {
         self.loads(move |loads| loads.stale_for(stale))
     }
 
-    /// Sets the age from which on a read loads a value again. See
+    /// Sets the age from which a read loads a value again. See
     /// [`LoaderBuilder::refresh_after`].
     ///
     /// ```
@@ -161,8 +163,8 @@ impl<C> TypedBuilder<C> {
         self.loads(move |loads| loads.refresh_after(age))
     }
 
-    /// Sets how long it is remembered that a load has found nothing. The default is zero: each read
-    /// loads again. See [`LoaderBuilder::negative_ttl`].
+    /// Sets how long the cache records that a load found nothing. By default that is not recorded,
+    /// and each read loads again. See [`LoaderBuilder::negative_ttl`].
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -184,8 +186,8 @@ impl<C> TypedBuilder<C> {
         self.loads(move |loads| loads.negative_ttl(ttl))
     }
 
-    /// Changes the other options of loads, by a closure that gets their builder. It is not called
-    /// by [`build`](Self::build).
+    /// Changes other options of loads by a closure, which gets the builder of the loader and
+    /// returns it. [`build`](Self::build) does not call the closure, since it builds no loader.
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -208,7 +210,7 @@ impl<C> TypedBuilder<C> {
         self
     }
 
-    /// Opens the namespace, without a function that loads.
+    /// Opens the namespace without a function that loads.
     ///
     /// # Errors
     ///
@@ -236,7 +238,8 @@ impl<C> TypedBuilder<C> {
         Ok(Typed { values, loads: NoLoads(()), types: PhantomData })
     }
 
-    /// Opens the namespace, with a function that loads what is missing, on the thread that reads.
+    /// Opens the namespace with a function for threads that loads a missing value. It runs on the
+    /// thread that reads, or on the [`executor`](Self::executor).
     ///
     /// `load` returns `None` if there is no value.
     ///
@@ -271,7 +274,7 @@ impl<C> TypedBuilder<C> {
         Ok(Typed { values, loads: Threads(loader), types: PhantomData })
     }
 
-    /// Opens the namespace, with a function for tasks that loads what is missing.
+    /// Opens the namespace with a function for tasks that loads a missing value.
     ///
     /// The future of `load` returns `None` if there is no value.
     ///
@@ -309,7 +312,7 @@ impl<C> TypedBuilder<C> {
         Ok(Typed { values, loads: Tasks(TaskLoader::Each(loader)), types: PhantomData })
     }
 
-    /// Opens the namespace, with a function for tasks that loads the missing keys of several calls
+    /// Opens the namespace with a function for tasks that loads the missing values of several calls
     /// at once. See [`LoaderBuilder::build_batched_async`].
     ///
     /// `load` gets the keys. Its future returns their values in the same order, with `None` where

@@ -1,4 +1,4 @@
-//! [`Codec`]: how values become bytes and come back, and the codecs that need no other crate.
+//! [`Codec`]: the conversion of values to bytes and back, and the codecs that need no other crate.
 
 use core::fmt;
 
@@ -37,8 +37,8 @@ pub trait Codec<V>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An [`EncodeError`] if the value has no bytes. It is not stored then, and the older entry is
-    /// removed.
+    /// An [`EncodeError`] if the value cannot be encoded. Then it is not stored, and the older
+    /// entry is removed.
     ///
     /// ```
     /// use bytecache::typed::{Codec, Utf8};
@@ -50,10 +50,11 @@ pub trait Codec<V>: Send + Sync + 'static {
     /// ```
     fn encode(&self, value: &V, bytes: &mut Vec<u8>) -> Result<(), EncodeError>;
 
-    /// Returns the value with these bytes, or `None` if there is none. The entry is removed then,
-    /// and the read is a miss.
+    /// Returns the value with these bytes, or `None` if they are not the bytes of a value. With
+    /// `None`, the entry is removed and the read is a miss.
     ///
-    /// It runs while the entry is held, as the closure of [`Cache::view`](crate::Cache::view) does.
+    /// The entry is held during the call, as for the closure of
+    /// [`Cache::view`](crate::Cache::view).
     ///
     /// ```
     /// use bytecache::typed::{Codec, Utf8};
@@ -63,10 +64,11 @@ pub trait Codec<V>: Send + Sync + 'static {
     /// ```
     fn decode(&self, bytes: &[u8]) -> Option<V>;
 
-    /// Returns the alignment that the bytes of a value need: 1, unless they are read in place.
+    /// Returns the alignment that the bytes of a value need, in bytes. The default is 1.
     ///
     /// If it is above the cache's [`value_alignment`](crate::CacheBuilder::value_alignment),
-    /// building a [`Typed`](crate::Typed) is an error.
+    /// building a [`Typed`](crate::Typed) fails with
+    /// [`BuildError::CodecAlignment`](crate::BuildError::CodecAlignment).
     ///
     /// ```
     /// use bytecache::typed::{Codec, Utf8};
@@ -83,7 +85,7 @@ pub trait ViewCodec<V>: Codec<V> {
     /// The type that the bytes of a value are read as.
     type View: ?Sized;
 
-    /// Returns the value in these bytes, or `None` if there is none.
+    /// Returns a reference to the value in these bytes, or `None` if they are not the bytes of one.
     ///
     /// ```
     /// use bytecache::typed::{Utf8, ViewCodec};
@@ -93,7 +95,7 @@ pub trait ViewCodec<V>: Codec<V> {
     fn view<'a>(&self, bytes: &'a [u8]) -> Option<&'a Self::View>;
 }
 
-/// The reason why a codec did not encode a value: a message.
+/// The reason why a codec did not encode a value, as a message.
 ///
 /// ```
 /// use bytecache::typed::EncodeError;

@@ -19,9 +19,9 @@ mod with_postcard {
 
     /// The codec of types of serde: the compact format of the crate `postcard`.
     ///
-    /// The bytes have no names and no types. Set another
-    /// [version](crate::NamespaceBuilder::version) when you change a type. Bytes that are left over
-    /// make a value undecodable.
+    /// The bytes contain no names and no types. Set another
+    /// [version](crate::NamespaceBuilder::version) when you change a type. A value with bytes left
+    /// over does not decode.
     ///
     /// ```
     /// use bytecache::typed::Postcard;
@@ -161,7 +161,7 @@ mod with_rkyv {
     }
 
     impl Rkyv {
-        /// Returns the codec for all types: it needs values at 16 bytes.
+        /// Creates the codec for all types. It needs a `value_alignment` of 16 bytes.
         ///
         /// ```
         /// use bytecache::typed::{Codec, Rkyv};
@@ -173,9 +173,10 @@ mod with_rkyv {
             Self { alignment: 16 }
         }
 
-        /// Returns the codec for types without parts that need more than 8 bytes, such as `u128`.
+        /// Creates the codec for types none of whose parts needs an alignment above 8 bytes, as
+        /// `u128` does.
         ///
-        /// A value of another type may turn out to be undecodable, since its bytes are validated.
+        /// Values of other types may not decode, since their bytes are validated.
         ///
         /// ```
         /// use bytecache::typed::{Codec, Rkyv};
@@ -200,7 +201,8 @@ mod with_rkyv {
         V::Archived: for<'a> CheckBytes<HighValidator<'a, Error>> + Deserialize<V, HighDeserializer<Error>>,
     {
         fn encode(&self, value: &V, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
-            // Positions are counted from the start of the buffer, which has to be that of the value.
+            // Positions are counted from the start of the buffer, which has to be that of the
+            // value.
             let archive = to_bytes_in::<_, Error>(value, Vec::new()).map_err(EncodeError::new)?;
             bytes.extend_from_slice(&archive);
             Ok(())

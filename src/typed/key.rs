@@ -1,15 +1,15 @@
 //! [`Key`]: types as keys of a typed namespace.
 //!
-//! Texts and bytes are written as they are, and integers in big-endian order. So the keys of one
-//! type never need a length, and a process that only knows bytes can name them. A tuple writes the
-//! length of each part of a length of its own before it, except for the last one.
+//! Texts and bytes are written as they are, and integers in big-endian order. So keys need no
+//! length, and a process that only knows bytes can name them. A tuple writes the length of a part
+//! of variable length before the part, in two bytes. The last part needs no length.
 
 use super::KeyBuffer;
 
 /// A type whose values are written as keys.
 ///
-/// Different values are written as different bytes. A type that is borrowed as another one, as
-/// `String` is as `str`, is written as that.
+/// Different values are written as different bytes. If a type can be borrowed as another type, as
+/// `String` can as `str`, both write the same bytes.
 ///
 /// ```
 /// use bytecache::typed::{Key, KeyBuffer, OwnedKey};
@@ -49,9 +49,9 @@ pub trait Key {
     fn write(&self, key: &mut KeyBuffer);
 }
 
-/// A [`Key`] that can be read back: the type of the keys of a [`Typed`](crate::Typed).
+/// A [`Key`] that can be read from its bytes: the type of the keys of a [`Typed`](crate::Typed).
 pub trait OwnedKey: Key + Sized + Send + Sync + 'static {
-    /// Returns the key with these bytes, or `None` if there is none.
+    /// Returns the key with these bytes, or `None` if they are not the bytes of a key.
     ///
     /// ```
     /// use bytecache::typed::OwnedKey;

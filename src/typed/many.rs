@@ -1,7 +1,7 @@
 //! Reads of many keys of a [`Typed`] in one call.
 //!
-//! The loader of bytes looks all keys up and loads what is missing. A value that does not decode is
-//! removed, and its key is read again by itself.
+//! The loader of bytes looks up all keys and loads the missing values. A value that does not decode
+//! is removed, and its key is read again by a call of its own.
 
 use core::borrow::Borrow;
 
@@ -13,7 +13,7 @@ use crate::ring::Value;
 /// The state of a key after its bytes were read.
 enum Decoded<V> {
     Answered(Answer<V>),
-    /// Its bytes did not decode, and were removed.
+    /// The bytes did not decode, and were removed.
     ReadAgain,
 }
 
@@ -42,7 +42,7 @@ fn bytes_of<Q: Key>(keys: &[Q]) -> Vec<Vec<u8>> {
 }
 
 impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
-    /// Returns the values under `keys`, in order, with a result for each. Loads what is missing.
+    /// Returns the values under `keys`, in order, with a result for each. Loads the missing values.
     /// See [`Loader::get_many`](crate::Loader::get_many).
     ///
     /// # Errors
@@ -83,8 +83,8 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
 }
 
 impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
-    /// Returns the values under `keys`, in order, with a result for each. Loads what is missing, at
-    /// the same time or in batches. See
+    /// Returns the values under `keys`, in order, with a result for each. Loads the missing values
+    /// at the same time, or in batches. See
     /// [`AsyncLoader::get_many_async`](crate::AsyncLoader::get_many_async).
     ///
     /// # Errors

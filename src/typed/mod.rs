@@ -7,8 +7,9 @@
 //!   value <--Codec---- bytes, in place, validated
 //! ```
 //!
-//! A [`Typed`] is a [`Namespace`], a [`Codec`] and mostly a loader. [`NamespaceBuilder::typed`]
-//! begins to build one. The page [`docs::typed`](crate::docs::typed) walks through it.
+//! A [`Typed`] is a [`Namespace`] with a [`Codec`], and in most cases with a loader.
+//! [`NamespaceBuilder::typed`] begins to build one. The page [`docs::typed`](crate::docs::typed) is
+//! the guide.
 //!
 //! | codec | feature | values | read in place |
 //! |---|---|---|---|
@@ -55,7 +56,7 @@ use crate::stats::Stats;
 /// the [`Codec`] `C`.
 ///
 /// It is a cheap handle, and clones are the same namespace. Its type names no function, so a struct
-/// can have a field of it. `L` says how values are loaded:
+/// can have a field of this type. `L` is the kind of loads:
 ///
 /// | `L` | built by | reads |
 /// |---|---|---|
@@ -63,9 +64,10 @@ use crate::stats::Stats;
 /// | [`Threads`] | [`build_loader`](TypedBuilder::build_loader) | load what is missing |
 /// | [`NoLoads`] | [`build`](TypedBuilder::build) | find what was inserted |
 ///
-/// A value that does not decode is removed, counted in
-/// [`Stats::undecodable`](crate::Stats::undecodable), and a miss. A value that does not encode is a
-/// write that has failed: it removes the older entry.
+/// A read of a value that does not decode is a miss. The value is removed, and counted in
+/// [`Stats::undecodable`](crate::Stats::undecodable). A write of a value that does not encode
+/// fails, and removes the older entry. It is counted in
+/// [`Stats::unencodable`](crate::Stats::unencodable).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -109,7 +111,7 @@ pub struct Typed<K, V, C, L = Tasks> {
     types: PhantomData<fn(K) -> V>,
 }
 
-/// A namespace, and how its values are converted and stored.
+/// A namespace, with the codec and the lifetime of its values.
 struct Values<C> {
     space: Namespace,
     codec: C,
@@ -169,7 +171,8 @@ impl<K, V, C, L> Typed<K, V, C, L> {
         self.values.space.stats()
     }
 
-    /// Returns the bytes of a key: what an [`Invalidation`](crate::Invalidation) of it contains.
+    /// Returns the bytes of a key, for an [`Invalidation`](crate::Invalidation) and for the methods
+    /// of the [namespace](Self::namespace).
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -222,8 +225,8 @@ impl<C> Values<C> {
         Ok(bytes)
     }
 
-    /// Like [`encode`](Self::encode), for a store under `key`: if the value does not encode, what
-    /// is older is removed.
+    /// Returns the bytes of a value for a store under `key`. If the value does not encode, removes
+    /// the older entry.
     fn encode_for<V>(&self, key: &[u8], value: &V) -> Result<Vec<u8>, Error>
     where
         C: Codec<V>,

@@ -1,7 +1,7 @@
 //! Reads of a [`Typed`].
 //!
-//! A hit decodes the value in place, while its entry is held. Only if there is no fresh value, the
-//! loader of bytes is asked, which counts the read and loads.
+//! A hit decodes the value in place, while its entry is held. If there is no fresh value, the
+//! loader of bytes counts the read and loads.
 
 use core::borrow::Borrow;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::{
 use crate::cache::{Misses, Namespace};
 use crate::loader::{Failure, LoadError};
 
-/// Loads that are asked again after a value that does not decode.
+/// The most calls of the loader for one read: values that do not decode are loaded again.
 const ATTEMPTS: usize = 2;
 
 /// The result of a read that may load.
 pub(super) type Answer<R> = Result<Option<R>, LoadError<SharedError>>;
 
 impl<C> Values<C> {
-    /// Reads the entry under a stored key. A value for which `decode` returns `None` is removed, if
-    /// `is_whole` says so, too.
+    /// Reads the entry under a stored key. Removes a value for which `decode` returns `None` and
+    /// `is_whole` returns `false`.
     #[inline(always)]
     fn read<R>(
         &self,
@@ -88,7 +88,7 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
     /// Calls `read` with the value under `key`, in place, and returns its result. Returns `None` if
     /// there is no value.
     ///
-    /// While `read` runs, it holds the entry, as the closure of [`Namespace::view`] does.
+    /// `read` holds the entry while it runs, as the closure of [`Namespace::view`] does.
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -118,13 +118,13 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
 /// Reads of a namespace whose values are loaded by threads.
 impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
     /// Returns the value under `key`. If there is none, loads and stores it. Returns `None` if the
-    /// load finds nothing, or if an earlier load is remembered to have found nothing.
+    /// load finds nothing, or if the cache has recorded that an earlier load found nothing.
     ///
     /// # Errors
     ///
-    /// Those of [`Loader::get`](crate::Loader::get), but `Absent`. An error of the function that
-    /// loads is in [`LoadError::Failed`]. So is that of a value that does not encode, or that does
-    /// not decode from the bytes that it was encoded to.
+    /// Those of [`Loader::get`](crate::Loader::get) except `Absent`. [`LoadError::Failed`] has the
+    /// error of the function that loads. It also has the error of a loaded value that does not
+    /// encode, or that does not decode from its own bytes.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -228,13 +228,13 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
 /// Reads of a namespace whose values are loaded by tasks.
 impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
     /// Returns the value under `key`. If there is none, loads and stores it. Returns `None` if the
-    /// load finds nothing, or if an earlier load is remembered to have found nothing.
+    /// load finds nothing, or if the cache has recorded that an earlier load found nothing.
     ///
     /// # Errors
     ///
-    /// Those of [`AsyncLoader::get_async`](crate::AsyncLoader::get_async), but `Absent`. An error of
-    /// the function that loads is in [`LoadError::Failed`]. So is that of a value that does not
-    /// encode, or that does not decode from the bytes that it was encoded to.
+    /// Those of [`AsyncLoader::get_async`](crate::AsyncLoader::get_async) except `Absent`.
+    /// [`LoadError::Failed`] has the error of the function that loads. It also has the error of a
+    /// loaded value that does not encode, or that does not decode from its own bytes.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -348,9 +348,8 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
 
 /// # Reads that never load
 impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
-    /// Returns the value under `key` if it is present, without counting as a read. Never loads.
-    ///
-    /// A value that does not decode is removed.
+    /// Returns the value under `key` without counting as a read, or `None` if there is no value.
+    /// Does not load. Removes a value that does not decode.
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -379,7 +378,7 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
         value
     }
 
-    /// Returns `true` if there is an entry under `key`, without counting as a read. Its value is
+    /// Returns `true` if there is an entry under `key`, without counting as a read. The value is
     /// not decoded.
     ///
     /// ```
@@ -400,8 +399,8 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
         self.values.space.contains_key(own_bytes(key).as_bytes())
     }
 
-    /// Calls `each` with the key and the value of every entry. Entries that do not decode are not
-    /// shown, and stay. See [`Namespace::for_each`].
+    /// Calls `each` with the key and the value of every entry. Skips entries that do not decode,
+    /// and does not remove them. See [`Namespace::for_each`].
     ///
     /// ```
     /// use bytecache::typed::Utf8;

@@ -1,4 +1,4 @@
-//! The options of a [`TypedBuilder`] that concern where loads run, and for how long calls wait.
+//! The options of a [`TypedBuilder`] that set where loads run and how long calls wait.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -10,8 +10,8 @@ use super::TypedBuilder;
 ///
 /// Each of these is like the method of [`LoaderBuilder`](crate::LoaderBuilder) with the same name.
 impl<C> TypedBuilder<C> {
-    /// Sets the spawner that runs loads as tasks of their own: callers that go away cost nothing.
-    /// See [`LoaderBuilder::spawner`](crate::LoaderBuilder::spawner).
+    /// Sets the spawner that runs loads as tasks of their own. A load goes on if its callers give
+    /// up. See [`LoaderBuilder::spawner`](crate::LoaderBuilder::spawner).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -74,7 +74,7 @@ impl<C> TypedBuilder<C> {
         self.loads(|loads| loads.executor(executor))
     }
 
-    /// Sets how long a load may keep a call. After that the call returns
+    /// Sets how long a call may take for a load. After that time, it returns
     /// [`LoadError::TimedOut`](crate::LoadError::TimedOut). See
     /// [`LoaderBuilder::load_timeout`](crate::LoaderBuilder::load_timeout).
     ///
@@ -97,7 +97,7 @@ impl<C> TypedBuilder<C> {
         self.loads(move |loads| loads.load_timeout(timeout))
     }
 
-    /// Sets how long a call waits for a load that runs elsewhere. After that it returns
+    /// Sets how long a call waits for a load that runs elsewhere. After that time, it returns
     /// [`LoadError::TimedOut`](crate::LoadError::TimedOut), and the load goes on. See
     /// [`LoaderBuilder::wait_limit`](crate::LoaderBuilder::wait_limit).
     ///

@@ -1,4 +1,4 @@
-//! How the values of a [`Typed`](super::Typed) are loaded: by tasks, by threads, or not at all.
+//! The kinds of loads of a [`Typed`](super::Typed): by tasks, by threads, or none.
 //!
 //! The loaders of bytes do the work. Their functions are boxed, and convert keys and values.
 
@@ -13,8 +13,8 @@ use crate::expiry::Lifetime;
 use crate::loader::{AsyncLoader, Batched, BoxAsyncLoad, LoadError, Loaded, Loader};
 use crate::ring::Value;
 
-/// The error of loads of a [`Typed`](crate::Typed), in a [`LoadError`](crate::LoadError): that of
-/// the function that loads.
+/// The error of the function that loads the values of a [`Typed`](crate::Typed). A
+/// [`LoadError`](crate::LoadError) contains it.
 pub type SharedError = Arc<dyn Error + Send + Sync>;
 
 /// The function of a loader for threads.
@@ -84,7 +84,7 @@ macro_rules! debug {
 
 debug! { Tasks Threads NoLoads }
 
-/// A load that could not be converted.
+/// The part of a load that could not be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Conversion {
     Key,
@@ -106,8 +106,8 @@ fn shared(error: impl Into<Box<dyn Error + Send + Sync>>) -> SharedError {
     Arc::from(error.into())
 }
 
-/// Returns the bytes of what was found under a key, with the idle deadline of the namespace. If they
-/// do not encode, what is older is removed.
+/// Returns the bytes of what was found under a key, with the idle deadline of the namespace. If
+/// they do not encode, what is older is removed.
 fn to_loaded<V, C: Codec<V>>(
     values: &Values<C>,
     key: &[u8],

@@ -9,8 +9,8 @@ use crate::expiry::Lifetime;
 
 /// # Writing
 ///
-/// The deadlines of what is stored are those of the builder of the namespace, and for the rest
-/// those of the cache.
+/// A stored value gets the deadlines that the builder of the namespace has set. The defaults of the
+/// cache apply to the others.
 impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
     /// Stores `value` under `key`, replacing the current entry. See
     /// [`Namespace::insert`].
@@ -43,8 +43,8 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
         self.insert_with_lifetime(key, value, Lifetime::new())
     }
 
-    /// Stores `value` under `key` with a lifetime of its own. The builder's applies to everything
-    /// that it does not set.
+    /// Stores `value` under `key` with a lifetime of its own. The lifetime of the builder applies
+    /// to everything that `lifetime` does not set.
     ///
     /// # Errors
     ///
@@ -102,12 +102,12 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
     /// Calls `update` with the value under `key`, or with `None`, and stores its result. Returns
     /// `true` if an entry was stored or removed. See [`Namespace::update`].
     ///
-    /// The closure may be called several times. A present value that does not decode is `None`.
+    /// The closure may be called several times. It gets `None` for a value that does not decode.
     ///
     /// # Errors
     ///
-    /// Those of [`insert`](Self::insert). The entry is removed, unless its value has changed
-    /// meanwhile.
+    /// Those of [`insert`](Self::insert). The entry is removed, unless its value has changed since
+    /// the closure was called.
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -156,7 +156,7 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
         }
     }
 
-    /// Stores `new` under `key` if the current value is encoded as `expected` is. Returns `true` if
+    /// Stores `new` under `key` if the current value has the bytes of `expected`. Returns `true` if
     /// it was stored. The deadlines of the entry stay. See [`Namespace::replace_if`].
     ///
     /// # Errors
@@ -188,8 +188,8 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
 }
 
 impl<K: OwnedKey, L> Typed<K, i64, Counter, L> {
-    /// Adds `by` to the counter under `key`, and returns the sum. If there is none, it begins at
-    /// `by`, with the deadlines of the namespace. See [`Namespace::increment`].
+    /// Adds `by` to the counter under `key`, and returns the sum. An absent counter begins at `by`,
+    /// with the deadlines of the namespace. See [`Namespace::increment`].
     ///
     /// # Errors
     ///

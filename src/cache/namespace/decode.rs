@@ -1,5 +1,5 @@
-//! What typed values need of a [`Namespace`]: reads that decode in place, and removals of what does
-//! not decode.
+//! The operations of a [`Namespace`] for typed values: reads that decode in place, and removals of
+//! values that do not decode.
 
 use super::Namespace;
 use crate::cache::Misses;
@@ -10,17 +10,17 @@ use crate::reclaim::Slot;
 use crate::shard::{Access, Condition};
 
 impl Namespace {
-    /// Begins a stored key: with the prefix of the keys that are read or stored at this time.
+    /// Begins a stored key with the prefix of the current generation.
     #[inline(always)]
     pub(crate) fn begin_key(&self, buffer: &mut KeyBuffer) {
         buffer.begin(self.scope.prefix());
     }
 
-    /// Reads the entry under a stored key, and decodes its value in place. If there is an entry that
-    /// does not decode, sets `is_undecodable`.
+    /// Reads the entry under a stored key, and decodes its value in place. Sets `is_undecodable` if
+    /// the value does not decode.
     ///
-    /// With [`Misses::Ignored`], the caller looks again if this finds nothing, with a loader. Then
-    /// entries that are due to be loaded again are not served.
+    /// With [`Misses::Ignored`], the caller asks a loader if this returns `None`. Then entries that
+    /// are due to be loaded again are not served.
     #[inline(always)]
     pub(crate) fn decode<R>(
         &self,
@@ -55,7 +55,7 @@ impl Namespace {
         None
     }
 
-    /// Removes the entry under `key` if `is_broken` says that it does not decode, and counts it.
+    /// Removes the entry under `key` if `is_broken` returns `true` for its value, and counts it.
     #[cold]
     pub(crate) fn remove_undecodable(&self, key: &[u8], is_broken: impl FnMut(&[u8]) -> bool) {
         if self.cache.remove_if(key, is_broken) {
@@ -63,7 +63,7 @@ impl Namespace {
         }
     }
 
-    /// Removes what is older than a value that does not encode, and counts it.
+    /// Removes the entry that is older than a value that does not encode, and counts the value.
     #[cold]
     pub(crate) fn refuse_unencodable(&self, key: &[u8]) {
         self.count_unencodable();
@@ -80,7 +80,8 @@ impl Namespace {
         self.cache.store(key, value, Condition::Always, lifetime).map(|_| ())
     }
 
-    /// Returns the key of the namespace in a stored key, which [`begin_key`](Self::begin_key) began.
+    /// Returns the key of the namespace in a stored key, which [`begin_key`](Self::begin_key)
+    /// began.
     pub(crate) fn key_in(stored: &[u8]) -> &[u8] {
         let (Origin::Plain(key) | Origin::Scoped { key, .. }) = origin(stored);
         key

@@ -8,8 +8,8 @@ use crate::expiry::Remaining;
 
 /// # All entries
 ///
-/// These walk through all entries of the cache, also those of other namespaces, and pass those of
-/// the namespace on. For a set of entries that is small beside its cache they cost much.
+/// The iterations walk through all entries of the cache, including those of other namespaces. They
+/// are expensive for a namespace that is small beside its cache.
 impl Namespace {
     /// Calls `each` with the key and the value of every entry of the namespace. See
     /// [`Cache::for_each`](crate::Cache::for_each).
@@ -61,8 +61,8 @@ impl Namespace {
         self.cache.retain(keep);
     }
 
-    /// Returns a lease of `key`: the permission to store a value that is read after this call. An
-    /// invalidation of the namespace ends it. See [`Cache::lease`](crate::Cache::lease).
+    /// Returns a lease of `key`: the permit to store a value that is read after this call. An
+    /// invalidation of the namespace ends the lease. See [`Cache::lease`](crate::Cache::lease).
     ///
     /// ```
     /// use bytecache::Lifetime;

@@ -38,7 +38,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// * Its [version](NamespaceBuilder::version) separates layouts of values.
 /// * It has its own [statistics](Self::stats) and its own
 ///   [removal listener](NamespaceBuilder::on_removal).
-/// * Its iterations see its own entries, and those of the cache see plain entries.
+/// * Its iterations visit its own entries, and those of the cache visit plain entries.
 ///
 /// A `Namespace` is a cheap handle, which keeps the cache alive. Clones are the same namespace. So
 /// are all handles of the same name and version.
@@ -74,7 +74,7 @@ pub struct Namespace {
     scope: Arc<Scope>,
 }
 
-/// The options of a [`Namespace`], from [`Cache::namespace`].
+/// A builder of a [`Namespace`], from [`Cache::namespace`].
 ///
 /// ```
 /// use bytecache::Cache;
@@ -94,9 +94,9 @@ pub struct NamespaceBuilder {
 }
 
 impl Cache {
-    /// Returns a builder that opens the namespace with this name.
+    /// Returns a builder of the namespace with this name.
     ///
-    /// The same name and version are the same namespace, however often it is opened.
+    /// A name and a version stand for one namespace, however often it is opened.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -113,8 +113,8 @@ impl Cache {
 }
 
 impl Cache {
-    /// Returns all namespaces that were opened: one for each name and version, in the order in
-    /// which they were opened first.
+    /// Returns all namespaces that were opened or restored: one for each name and version, in the
+    /// order in which they were opened first.
     ///
     /// ```
     /// let cache = bytecache::Cache::new(1 << 20)?;
@@ -149,9 +149,9 @@ impl Cache {
 impl NamespaceBuilder {
     /// Sets the version of the layout of the values. The default is 0.
     ///
-    /// Two versions of a name are two sets of entries. So code with another layout never reads the
-    /// bytes of this one. An [invalidation](Namespace::invalidate_all) of the name concerns all
-    /// versions.
+    /// Two versions of a name are two sets of entries. So code with another layout never reads
+    /// bytes of this version. An [invalidation](Namespace::invalidate_all) concerns all versions of
+    /// the name.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -171,12 +171,12 @@ impl NamespaceBuilder {
     /// Sets the removal listener of the namespace. It replaces the listener that an earlier builder
     /// has set for the same name and version.
     ///
-    /// It is called like that of [`CacheBuilder::on_removal`](crate::CacheBuilder::on_removal), for
-    /// the entries of this namespace only, and with their keys. The listener of the cache is called
-    /// for plain entries only.
+    /// It is notified like that of [`CacheBuilder::on_removal`](crate::CacheBuilder::on_removal),
+    /// but only of entries of this namespace, with their keys without the prefix. The listener of
+    /// the cache is notified of plain entries only.
     ///
-    /// An invalidation does not call it. It is called with the cause
-    /// [`Removed`](RemovalCause::Removed) as each invalidated entry leaves later.
+    /// An invalidation itself does not notify it. It is notified with the cause
+    /// [`Removed`](RemovalCause::Removed) when an invalidated entry leaves later.
     ///
     /// A listener that owns a `Cache` or a `Namespace` keeps the cache alive forever.
     ///
@@ -214,14 +214,15 @@ impl NamespaceBuilder {
     ///
     /// * [`BuildError::NamespaceName`] if the name has more than 255 bytes;
     /// * [`BuildError::TooManyNamespaces`] if the cache has no room for another name or version. It
-    ///   has one for each 8 KiB of `max_bytes`, and at most 255. None is ever closed;
+    ///   has room for one for each 8 KiB of `max_bytes`, and for at most 255. A namespace is never
+    ///   closed;
     /// * [`BuildError::NamespaceMemory`] if values and readers hold the memory that it needs.
     ///
     /// # Cost
     ///
-    /// A namespace takes about 600 bytes and its name. In caches above 4 MiB it takes more, for
-    /// counters that threads do not share: up to 5 KiB. They are part of the memory of the cache,
-    /// among [`Memory::flights`](crate::Memory::flights).
+    /// A namespace takes about 600 bytes and its name. In caches above 4 MiB it takes up to 5 KiB,
+    /// for counters that threads do not share. These bytes count against `max_bytes`, as part of
+    /// [`Memory::flights`](crate::Memory::flights).
     ///
     /// ```
     /// use bytecache::{BuildError, Cache};
@@ -259,8 +260,8 @@ impl NamespaceBuilder {
 }
 
 impl Cache {
-    /// Opens a namespace of a snapshot, and lets it begin a generation unless its own is later.
-    /// Returns `false` if it is not the one that was opened after `index` others.
+    /// Opens a namespace of a snapshot, and advances it to `generation` unless its own is later.
+    /// Returns `false` if it was not opened after exactly `index` others.
     pub(crate) fn restore_namespace(&self, index: usize, name: &str, version: u32, generation: u64) -> bool {
         let Ok(space) = self.namespace(name).version(version).build() else { return false };
         let is_in_place = self.registry().scopes().nth(index).is_some_and(|scope| Arc::ptr_eq(scope, &space.scope));
@@ -327,9 +328,10 @@ impl Namespace {
     ///
     /// # Cost
     ///
-    /// A few instructions, whatever the number of entries. They take up space until the policy
-    /// evicts them, or until [`Cache::maintain`] removes them. One call of `maintain` looks at up
-    /// to 4,096 entries in each shard. Until they have left, [`Cache::len`] counts them.
+    /// A call takes a few instructions, whatever the number of entries. The entries take up space
+    /// until the policy evicts them, or until [`Cache::maintain`] removes them. One call of
+    /// `maintain` looks at about 4,000 places in each shard. [`Cache::len`] counts entries until
+    /// they leave.
     ///
     /// ```
     /// let cache = bytecache::Cache::new(1 << 20)?;
@@ -350,8 +352,9 @@ impl Namespace {
     /// Returns the counters of the namespace, in this version.
     ///
     /// They are part of those of [`Cache::stats`]. Counters that concern the memory of the cache
-    /// are 0. An entry that leaves after an invalidation is counted as it leaves.
-    /// [`Cache::clear`] is not counted here.
+    /// are
+    /// 0. An invalidated entry is counted when it leaves. Entries that [`Cache::clear`] removes are
+    /// not counted here.
     ///
     /// ```
     /// let cache = bytecache::Cache::new(1 << 20)?;

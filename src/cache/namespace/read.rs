@@ -29,8 +29,8 @@ impl Namespace {
         self.cache.get_stored(stored.as_bytes(), &self.scope.counts)
     }
 
-    /// Calls `read` with the value under `key`, in place, and returns its result. See
-    /// [`Cache::view`](crate::Cache::view).
+    /// Calls `read` with the value under `key`, in place, and returns its result. Returns `None` if
+    /// there is no entry. See [`Cache::view`](crate::Cache::view).
     ///
     /// ```
     /// let cache = bytecache::Cache::new(1 << 20)?;
@@ -73,7 +73,7 @@ impl Namespace {
     ///
     /// # Cost
     ///
-    /// Beside that of the cache, one allocation for the keys.
+    /// Beyond that of the cache, a call makes one allocation for the stored keys.
     ///
     /// ```
     /// let cache = bytecache::Cache::new(1 << 20)?;
@@ -121,7 +121,7 @@ impl Namespace {
         self.cache.contains_key(key)
     }
 
-    /// Returns the value under `key`, also within its stale period. See
+    /// Returns the value under `key`, even within its stale period, or `None` if there is none. See
     /// [`Cache::get_or_stale`](crate::Cache::get_or_stale).
     ///
     /// ```

@@ -11,7 +11,7 @@ use crate::ring::Value;
 /// # Writing
 ///
 /// Each of these is like the method of [`Cache`](crate::Cache) with the same name, for the keys of
-/// the namespace. The errors report lengths of keys with a prefix of 10 bytes.
+/// the namespace. Lengths in errors include a prefix of 10 bytes.
 impl Namespace {
     /// Stores `value` under `key`, replacing the current entry. See
     /// [`Cache::insert`](crate::Cache::insert).
