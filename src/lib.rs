@@ -33,6 +33,7 @@
 //! | [`get`](Cache::get) | a [`Value`], without a copy | to keep or pass on a value for a short time |
 //! | [`get_many`](Cache::get_many) | each value, to your closure | to read several keys: their memory accesses overlap |
 //! | [`peek`](Cache::peek) | a [`Value`] | to look without counting as a read |
+//! | [`get_or_stale`](Cache::get_or_stale) | a [`MaybeStale`] | to read an entry even within its stale period |
 //! | [`get_or_load`](Cache::get_or_load) | a [`Value`] | to load what is missing |
 //!
 //! ```
@@ -103,9 +104,9 @@
 //! the loader for a key, and other callers wait for its result. A [`Loader`] has rules that are set
 //! once. [`AsyncLoader`] and [`get_or_load_async`](Cache::get_or_load_async) do the same for tasks,
 //! on any runtime. An `AsyncLoader` with a [`spawner`](LoaderBuilder::spawner) runs each load as a
-//! task of its own, which callers that give up do not end. One of
-//! [`build_batched_async`](LoaderBuilder::build_batched_async) loads the keys of several calls at
-//! once.
+//! task of its own. The load goes on if its callers give up.
+//! [`build_batched_async`](LoaderBuilder::build_batched_async) builds a loader that loads the keys
+//! of several calls at once.
 //!
 //! ```
 //! use bytecache::{Cache, LoadError, Loaded};
@@ -130,7 +131,7 @@
 //! assert_eq!(users.get("1")?, *b"Ada");
 //! assert!(matches!(users.get("2"), Err(LoadError::Absent)));
 //!
-//! // Change the store first, then remove: a result that was loaded before is not stored after.
+//! // Change the store first, then remove the key. The result of an earlier load is not stored.
 //! cache.remove("1");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -139,8 +140,8 @@
 //!
 //! # Typed values
 //!
-//! A [`Namespace`] is a named set of keys, which never meet other keys of the cache. It is
-//! invalidated at once. A [`Typed`] is a namespace whose keys and values have types.
+//! A [`Namespace`] is a named set of keys, which never meet other keys of the cache. One call
+//! invalidates all its entries. A [`Typed`] is a namespace whose keys and values have types.
 //!
 //! ```
 //! use bytecache::typed::Utf8;
@@ -155,13 +156,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`docs::typed`] has a service with loads, and the codecs.
+//! [`docs::typed`] has an example of a service with loads, and a table of the codecs.
 //!
 //! # Choosing a policy
 //!
 //! Keep the default, [`Policy::Adaptive`], unless your own requests show that another one is
 //! better. [`policy::simulate`] counts the misses of a policy, without a cache. The program
-//! `bytecache-tools` of the repository does it for request traces. [`docs::policies`] has a table
+//! `bytecache-tools` of the repository does so for request traces. [`docs::policies`] has a table
 //! of policies and the traffic that each suits.
 //!
 //! ```
@@ -182,16 +183,20 @@
 //!
 //! # When an insert fails
 //!
-//! A method that stores a value returns an [`Error`] if it did not store it:
+//! A method that stores a value returns an [`Error`] if it fails:
 //!
 //! | error | reason | remedy |
 //! |---|---|---|
 //! | [`KeyTooLong`](Error::KeyTooLong) | the key has more than 65,535 bytes | use a shorter key |
 //! | [`TooLarge`](Error::TooLarge) | key and value exceed [`max_entry_bytes`](Cache::max_entry_bytes) | set a [larger limit](CacheBuilder::max_entry_bytes) |
 //! | [`Rejected`](Error::Rejected) | readers and values hold the space | drop values; the same call can succeed later |
+//! | [`NotACounter`](Error::NotACounter) | [`increment`](Cache::increment) found a value that does not have 8 bytes | use another key |
+//! | [`CounterOverflow`](Error::CounterOverflow) | the sum of [`increment`](Cache::increment) does not fit into an [`i64`] | insert another value |
+//! | [`Unencodable`](Error::Unencodable) | the codec of a [`Typed`] does not encode the value | read the message of the codec |
 //!
 //! A write that fails removes the older entry under its key. Reads then miss the key, and never
-//! return the older value. So a service that can load the value again may ignore the error.
+//! return the older value. So a service that can load the value again may ignore the error. An
+//! `increment` that returns `NotACounter` or `CounterOverflow` changes nothing.
 //!
 //! ```
 //! use bytecache::Error;
@@ -240,7 +245,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `bytes` | `Bytes::from(value)`: makes a `bytes::Bytes` of a [`Value`] without a copy. It holds memory of the cache, as the value did. |
+//! | `bytes` | `Bytes::from(value)`: makes a `bytes::Bytes` of a [`Value`] without a copy. It holds memory of the cache, as the value does. |
 //! | `metrics` | `MetricsPublisher`: sets the statistics of a cache as metrics of the facade `metrics` 0.24, when you call it. |
 //! | `postcard` | [`typed`]: the codec `Postcard`, for types of serde. |
 //! | `prometheus` | `PrometheusCollector`: reads the statistics of caches when a registry of `prometheus-client` 0.26 is scraped. |

@@ -1,4 +1,4 @@
-//! Coming from moka or quick_cache: their methods, ours, and what behaves differently.
+//! Coming from moka or quick_cache: their methods, their counterparts here, and the differences.
 //!
 //! The tables are for moka 0.12.16 and quick_cache 0.6.24. The methods of quick_cache 0.7.0 in
 //! these tables are the same.
@@ -25,7 +25,7 @@
 //! | `eviction_policy(EvictionPolicy::lru())` | [`policy(Policy::Lru)`](crate::CacheBuilder::policy), and twelve others |
 //! | `time_to_live`, `time_to_idle` | [`ttl`](crate::CacheBuilder::ttl), [`time_to_idle`](crate::CacheBuilder::time_to_idle) |
 //! | `expire_after(Expiry)` | a [`Lifetime`](crate::Lifetime) at the insert, [`set_ttl`](crate::Cache::set_ttl) later |
-//! | `invalidate_all`, of one kind of keys | [`Namespace::invalidate_all`](crate::Namespace::invalidate_all) |
+//! | `invalidate_entries_if` for one kind of keys | [`Namespace::invalidate_all`](crate::Namespace::invalidate_all) |
 //! | `eviction_listener` | [`on_removal`](crate::CacheBuilder::on_removal) |
 //! | `build_with_hasher` | [`hasher`](crate::CacheBuilder::hasher) |
 //! | `get` (a clone) | [`get`](crate::Cache::get) (a handle), [`get_into`](crate::Cache::get_into) (a copy), [`view`](crate::Cache::view) (a closure) |
@@ -48,8 +48,8 @@
 //!
 //! Differences in behaviour:
 //!
-//! * **Loads are called loads.** `try_get_with` of moka loads a missing value: that is `get_or_load`
-//!   here. `view` calls a closure with the bytes of a present value, and never loads.
+//! * **Methods that load are named for it.** `try_get_with` of moka loads a missing value: that is
+//!   `get_or_load` here. `view` calls a closure with the bytes of a present value, and never loads.
 //! * **Effects are immediate.** moka records reads and writes in channels, and applies them in
 //!   maintenance tasks. So its counts lag, and it may exceed its capacity for a while. Here each
 //!   insert evicts before it returns, and each shard's part of `len` is exact at some moment of the
@@ -86,7 +86,7 @@
 //! | `get_or_insert_async` | [`get_or_load_async`](crate::Cache::get_or_load_async) |
 //! | `get_value_or_guard` | `get_or_load`; a [`wait_limit`](crate::LoaderBuilder::wait_limit) in place of the timeout |
 //! | `retain`, `clear`, `iter` | [`retain`](crate::Cache::retain), [`clear`](crate::Cache::clear), [`for_each`](crate::Cache::for_each) |
-//! | `drain`, `set_capacity`, `reserve` | none |
+//! | `drain`, `set_capacity`, `reserve` | none: the limit of a cache is fixed |
 //! | `len`, `weight`, `capacity` | [`len`](crate::Cache::len), [`memory`](crate::Cache::memory), [`max_bytes`](crate::Cache::max_bytes) |
 //! | `hits`, `misses` (feature `stats`) | [`stats`](crate::Cache::stats), always |
 //! | `Lifecycle::on_evict` | [`on_removal`](crate::CacheBuilder::on_removal) |

@@ -31,10 +31,14 @@
 //! | loader | the closure of the caller that fetches a missing value from the store |
 //! | leader, follower | the caller or task that runs a load, and a caller that waits for it |
 //! | batch | keys of several calls that a loader of many keys loads at once |
+//! | lease | the permit to store a value that is read elsewhere, unless its key is written meanwhile |
+//! | spawner, executor | the closures of the caller that run loads as tasks, and on other threads |
 //! | invalidate | to remove or replace an entry, or to clear the cache, after the store has changed |
 //! | cache-aside | a use of a cache: read; on a miss, fetch from the store and insert |
 //! | namespace | a named set of keys within a cache, which do not meet other keys |
+//! | version (of a namespace) | a number that separates layouts of values: a name and a version are one namespace |
 //! | plain key | a key that is in no namespace |
+//! | codec | the conversion of typed values to bytes and back |
 //! | snapshot | a file with the entries of a cache, from which another process begins |
 //! | bare policy | a policy that runs in the simulator, without a cache |
 //! | miss ratio | the share of requests that were misses |
@@ -53,7 +57,7 @@
 //! | bucket, lane | a cache line of the index, and one of its twelve places |
 //! | home | the bucket in which the search for a key begins |
 //! | size (of an index) | the number of its home buckets; up to sixteen *spill* buckets follow them |
-//! | sweep | a change of the index's size in place, a few home buckets at a time |
+//! | sweep (of an index) | a change of its size in place, a few home buckets at a time |
 //! | position (of a sweep) | the home bucket up to which entries have moved |
 //! | layout | the places of entries among a number of home buckets; a sweep leads from one to the next |
 //! | stretch | home buckets that are announced to the policy, and then swept, together |
@@ -76,6 +80,6 @@
 //! | timing wheel | the structure that finds entries whose deadline has passed |
 //! | flight | one load in progress |
 //! | stored key | a key as the shards know it: a plain key, or a prefix and the key of a namespace |
-//! | generation | the number of times that a namespace was invalidated: part of its prefix |
+//! | generation | the number of times that a namespace was invalidated, which is part of its prefix |
 //! | outdated | of an earlier generation: an entry that no key leads to |
-//! | sweep | to look for outdated entries and remove them |
+//! | sweep (of a shard) | a search for outdated entries, which removes them |

@@ -8,12 +8,14 @@
 //! | to load | for threads | for tasks |
 //! |---|---|---|
 //! | with a closure of the call | [`get_or_load`](crate::Cache::get_or_load) | [`get_or_load_async`](crate::Cache::get_or_load_async) |
-//! | the same, and it cannot fail | [`get_or_insert_with`](crate::Cache::get_or_insert_with) | [`get_or_insert_with_async`](crate::Cache::get_or_insert_with_async) |
+//! | with a closure that cannot fail | [`get_or_insert_with`](crate::Cache::get_or_insert_with) | [`get_or_insert_with_async`](crate::Cache::get_or_insert_with_async) |
 //! | many keys by one call of a closure | [`get_or_load_many`](crate::Cache::get_or_load_many) | [`get_or_load_many_async`](crate::Cache::get_or_load_many_async) |
 //! | with a function and rules that are set once | [`Loader::get`](crate::Loader::get) | [`AsyncLoader::get_async`](crate::AsyncLoader::get_async) |
 //! | many keys, with a result for each | [`Loader::get_many`](crate::Loader::get_many) | [`AsyncLoader::get_many_async`](crate::AsyncLoader::get_many_async) |
 //! | the keys of several calls at once | | [`build_batched_async`](crate::LoaderBuilder::build_batched_async) |
-//! | and learn where the value came from | [`get_with_origin`](crate::Loader::get_with_origin) | [`get_with_origin_async`](crate::AsyncLoader::get_with_origin_async) |
+//! | one key, and learn where its value came from | [`get_with_origin`](crate::Loader::get_with_origin) | [`get_with_origin_async`](crate::AsyncLoader::get_with_origin_async) |
+//! | one key, and use its older value before a refresh | | [`get_then_refresh`](crate::AsyncLoader::get_then_refresh) |
+//! | many keys in several threads, before traffic is let in | [`Loader::warm`](crate::Loader::warm) | |
 //! | nothing: read what is present | [`Loader::get_if_present`](crate::Loader::get_if_present) | [`AsyncLoader::get_if_present`](crate::AsyncLoader::get_if_present) |
 //!
 //! A service with tasks sets a spawner and limits:
@@ -29,7 +31,7 @@
 //! let pages = cache
 //!     .loader()
 //!     .ttl(Duration::from_secs(600))
-//!     .spawner(|load| drop(tokio::spawn(load))) // A caller that goes away costs nothing.
+//!     .spawner(|load| drop(tokio::spawn(load))) // A load goes on if its callers give up.
 //!     .load_timeout(Duration::from_secs(1)) // No call waits for longer.
 //!     .sleep(tokio::time::sleep)
 //!     .build_async(|path| async move { Ok::<_, io::Error>([b"<h1>", &*path].concat()) })?;
@@ -58,7 +60,7 @@
 //! | is a future that is dropped | no result: the first follower loads, with its own loader | nothing |
 //! | is a task of the [`spawner`](crate::LoaderBuilder::spawner), and callers are dropped | the result of the load | as above |
 //! | takes longer than a follower's [`wait_limit`](crate::LoaderBuilder::wait_limit) | [`LoadError::TimedOut`](crate::LoadError::TimedOut), and the load goes on | as above, later |
-//! | runs elsewhere, for longer than a [`load_timeout`](crate::LoaderBuilder::load_timeout) | the same | as above, later |
+//! | runs in another thread or task, for longer than a [`load_timeout`](crate::LoaderBuilder::load_timeout) | the same | as above, later |
 //! | runs in a task that called, for longer than its `load_timeout` | [`LoadError::TimedOut`](crate::LoadError::TimedOut), as the leader does | nothing, or the failure for the `error_ttl` |
 //! | returns a value that is too large to be stored | the value, with [`Origin::TooLarge`](crate::Origin::TooLarge) | nothing; an older entry is removed |
 //! | asks for its own key; that call returns [`LoadError::Reentrant`](crate::LoadError::Reentrant) | the result of the load | as above |
@@ -82,15 +84,16 @@
 //! [`executor`](crate::LoaderBuilder::executor) runs the loads of a loader for threads. The caller
 //! stops waiting in time, and the result of the load is stored.
 //!
-//! Neither limit ends a load that hangs elsewhere. Calls for its key time out one after the other,
+//! Neither limit ends a load that hangs in another thread or task. Calls for its key time out one
+//! after the other,
 //! until the load ends or the key is written or removed. So let the loader's own calls, such as a
 //! query, time out as well.
 //!
 //! # Batches
 //!
 //! A loader of [`build_batched_async`](crate::LoaderBuilder::build_batched_async) gets the keys of
-//! several calls at once. `Batch::up_to(256).in_flight(2)` makes queries of at most 256 keys, two at
-//! a time:
+//! several calls at once. `Batch::up_to(256).in_flight(2)` makes queries of at most 256 keys, two
+//! at a time:
 //!
 //! * A key that is asked for while fewer than two batches are in flight is loaded at once. It waits
 //!   for no timer, only until the tasks that are ready have added their keys.
@@ -100,15 +103,16 @@
 //!   key of a batch follow it.
 //! * If the loader fails, that is the error of all keys of the batch. If it returns a wrong number
 //!   of values, all keys get [`LoadError::WrongCount`](crate::LoadError::WrongCount).
-//! * With a spawner, a batch is a task, and callers that go away cost nothing. Without one, the
-//!   batch runs in the call whose key opened it. If that call is dropped, the other calls start
+//! * With a spawner, a batch is a task, and goes on if its callers give up. Without one, the batch
+//!   runs in the call whose key opened it. If that call is dropped, the other calls start
 //!   again.
 //!
 //! # Leases
 //!
 //! A caller that reads values without a loader, such as a second tier of a cache, takes a
 //! [`Lease`](crate::Lease) of the key first. Its [`store`](crate::Lease::store) stores the value
-//! unless the key was written or removed meanwhile, by the same rules. A lease makes nobody wait.
+//! unless the key was written or removed meanwhile, by the rules of the next section. Other callers
+//! do not wait for a lease.
 //!
 //! # Which writes invalidate a load
 //!
@@ -116,17 +120,17 @@
 //!   does not invalidate.
 //! * `replace`, also if there was nothing to replace: its caller has a newer value. It then removes
 //!   a stale or negative entry of the key.
-//! * `swap` and `increment`, also if they fail for lack of space. An `increment` of what is no
-//!   counter, or that overflows, does not invalidate.
-//! * `update`, if its result is stored or removes, and `replace_if`, if the value is the expected
-//!   one.
-//! * `remove` and `take`, also of an absent key. `set_ttl` to zero, or if it fails. `clear`.
+//! * `swap` and `increment`, also if they fail for lack of space. An `increment` that returns
+//!   `NotACounter` or `CounterOverflow` does not invalidate.
+//! * `update`, unless its closure returns [`Keep`](crate::Update::Keep), and `replace_if`, if the
+//!   value is the expected one.
+//! * `remove` and `take`, also of an absent key; `clear`; and `set_ttl` to zero, or if it fails.
 //! * `remove_if`, also if its condition does not hold, as it cannot ask about a value that is still
 //!   being loaded.
-//! * An [invalidation of the namespace](crate::Namespace::invalidate_all), and what
-//!   [`apply`](crate::Cache::apply) invalidates.
-//! * `retain`, for all keys of its set, as it cannot ask about values that are still being loaded. It also
-//!   removes negative entries.
+//! * An [invalidation of the namespace](crate::Namespace::invalidate_all), and an
+//!   [`apply`](crate::Cache::apply) that concerns the key.
+//! * `retain`, for all keys of its set, as it cannot ask about values that are still being loaded.
+//!   It also removes negative entries.
 //!
 //! Evictions and deadlines do not invalidate a load. An insert with a time to live of zero keeps
 //! its value for the stale period. A load that fails may return that value. Use `remove` if that
@@ -151,14 +155,14 @@
 //! `anyhow::Error`, finds the loader's error by its type.
 //! [`failure`](crate::LoadError::failure) returns it without a search.
 //!
-//! Two calls may load a key with different types of errors. A follower whose leader fails with
-//! another type starts again, with its own loader.
+//! Two calls may load a key with different types of errors. If the leader fails with another type
+//! than that of a follower, the follower loads with its own loader.
 //!
 //! # Refreshing
 //!
-//! After [`refresh_after`](crate::LoaderBuilder::refresh_after) the first reader of an entry gets
-//! the permit to refresh it. The permit moves the time of the entry's refresh, so other readers do
-//! not try to take the lock.
+//! After [`refresh_after`](crate::LoaderBuilder::refresh_after), the first reader of an entry gets
+//! the permit to refresh it. The permit postpones the entry's next refresh, so other readers do not
+//! try to take the lock.
 //!
 //! * The load begins in place, on the executor, or when its future is first polled. It does not
 //!   begin if the entry has left or was replaced by then.
@@ -169,8 +173,8 @@
 //!   callers that find the key absent follow it.
 //!
 //! If there is a value, the `error_ttl` uses the stamp of the refresh: its lowest bit records that
-//! a load has failed. So entries of a loader have this stamp, four bytes, if the loader refreshes
-//! in any way or has an `error_ttl`. Other entries have none, and their loads are not delayed.
+//! a load has failed. So entries have this stamp of four bytes if their loader refreshes in any way
+//! or has an `error_ttl`. Other entries have no stamp, and their loads are not delayed.
 //!
 //! [`early_refresh`](crate::LoaderBuilder::early_refresh) draws a random number for each read, by
 //! the formula of XFetch (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
@@ -180,15 +184,15 @@
 //! # Deadlocks
 //!
 //! A loader may load other keys. Two loads that wait for each other's keys wait forever, like two
-//! threads that lock two mutexes in different orders. A `wait_limit` ends that.
+//! threads that lock two mutexes in different orders. A `wait_limit` ends the wait.
 //!
 //! Only a load of the very same key is detected, on the thread that runs the loader or in its task.
 //! A load that the loader starts on another thread or task is not detected. A loader may run other
 //! tasks on its own thread, with an executor of its own. Their calls for its key return
 //! `Reentrant`, although they could wait.
 //!
-//! A loader of many keys must not wait for other keys of the same loader. They would wait in the
-//! queue until the batch that asks for them has ended.
+//! A loader of many keys must not wait for other keys of the same loader. These keys would wait in
+//! the queue until the batch that asks for them has ended.
 //!
 //! `get_or_load` blocks its thread: use `get_or_load_async` in a task. A thread that waits for a
 //! task's load blocks forever if only this thread polls that task. A task may hold a loading future
@@ -212,18 +216,18 @@
 //! | `get_or_load_many`, a load of 16 keys, for each key | 947 |
 //! | `get_or_load_async`, a load | 960 |
 //!
-//! A load in progress takes about 330 bytes and its key, and a waiting task 48 bytes.
+//! A load in progress takes about 330 bytes in addition to its key. A waiting task takes 48 bytes.
 //! `tests/allocations.rs` compares these numbers with the allocator's. An entry takes four bytes
 //! more if its loader refreshes in any way or has an `error_ttl`. A negative entry takes its key,
 //! header and deadline.
 //!
 //! # How it works
 //!
-//! A key that is being loaded has a *flight*: a state under a small lock, with a condition variable
-//! for threads and a list of wakers for tasks (`flight.rs`). A shard keeps its flights in a tree,
-//! by key, under its own lock (`shard/load.rs`).
+//! A key that is being loaded has a *flight* (`flight.rs`). It is a state under a lock of its own,
+//! with a condition variable for threads and a list of wakers for tasks. A shard keeps its flights
+//! in a tree, by key, under its own lock (`shard/load.rs`).
 //!
-//! A flight in that tree acts as a *lease* in memcache (Nishtala et al., "Scaling Memcache at
+//! A flight in that tree acts like a *lease* of memcache (Nishtala et al., "Scaling Memcache at
 //! Facebook", NSDI 2013). A write to a key removes its flight from the tree. A leader takes the
 //! lock, and stores its result if its flight is still in the tree. So a load needs no tokens, no
 //! tombstones for removed keys, and no memory orders of its own. If nothing is being loaded, a
@@ -237,13 +241,13 @@
 //! executor, so the loader may borrow from the caller. A load whose future is dropped cannot be
 //! continued by a follower, which starts its own load instead.
 //!
-//! A load of a spawner or in a batch moves its leader to another task. The caller takes a seat among
-//! the followers of its own flight. So it learns of the end like any other follower, and its
-//! absence changes nothing.
+//! The leader of a load of a spawner or of a batch is another task than the caller. The caller is a
+//! follower of its own flight. So it is notified of the end like any other follower, and the load
+//! goes on without it.
 //!
 //! A batch is open until its opener takes the keys. One lock guards the open batches and the number
-//! of those in flight (`loader/queue.rs`). An opener that may not run yet waits for a flight without
-//! a result. The end of a batch grants the next one. So does the drop of an opener.
+//! of those in flight (`loader/queue.rs`). An opener that may not run yet waits for a flight that
+//! has no result. The end of a batch, or the drop of an opener, lets the next batch run.
 //!
 //! A negative entry is an entry without a value, with a mark in its header. All reads except those
 //! of loads treat it as a miss. Policies treat it like any other entry. The removal listener is not
