@@ -24,7 +24,7 @@ impl Random {
         Self { residents, places: IdArray::new(context), random: SmallRng::seed_from_u64(1) }
     }
 
-    /// Removes an id from both lists.
+    /// Removes a resident.
     fn forget(&mut self, id: EntryId) {
         let place = self.places[id];
         self.residents.swap_remove(place as usize);

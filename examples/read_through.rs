@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .loader()
             .ttl(Duration::from_millis(200))
             .negative_ttl(Duration::from_millis(100)) // The absence of a user is remembered.
-            .stale_for(Duration::from_secs(60)) // The older value, while the store is down.
+            .stale_for(Duration::from_secs(60)) // Older values are read while the store is down.
             .wait_limit(Duration::from_secs(1)) // For callers that wait for another caller's load.
             .build(move |key| {
                 let key = std::str::from_utf8(key).map_err(std::io::Error::other)?;

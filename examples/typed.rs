@@ -91,7 +91,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("100 requests, {} query", database.queries.lock().map_or(0, |queries| *queries));
 
-    // That there is no such user is remembered, until it is stored.
+    // The absence of a user is remembered, until the user is stored.
     assert_eq!(service.users.get(&2).await?, None);
     assert_eq!(service.users.get(&2).await?, None);
     let grace = User { name: "Grace".to_string(), emails: vec![] };

@@ -5,8 +5,9 @@
 //! cargo run --release --example warm_restart
 //! ```
 //!
-//! The first run begins with an empty cache. The second one begins with what the first has saved,
-//! and prints a higher hit ratio from its first second on. `--forget` removes the snapshot.
+//! The first run begins with an empty cache. The second run begins with the entries that the first
+//! has saved, and prints a higher hit ratio from its first second on. `--forget` removes the
+//! snapshot.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::Zipf;
 
-/// The greatest age of a snapshot that the service accepts. A user who is changed while the service
-/// is down is read as before until the entry expires, or until an invalidation comes.
+/// The greatest age of a snapshot that the service accepts. If a user is changed while the service
+/// is down, reads return the former value until the entry expires or is invalidated.
 const MAX_AGE: Duration = Duration::from_secs(600);
 const USERS: f64 = 1_000_000.0;
 const SECONDS: u32 = 3;
@@ -37,8 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::remove_file(&path)?;
     }
 
-    // A service reads its invalidations from now on, before it restores: those of the time
-    // between the save and this moment are what `MAX_AGE` is for.
+    // A service begins to read its invalidations before it restores. `MAX_AGE` limits the effect of
+    // those that came between the save and this moment.
     let builder = Cache::builder().max_bytes(64 << 20).ttl(Duration::from_secs(3600));
     let cache = match builder.clone().restore(&path, MAX_AGE) {
         Ok((cache, restored)) => {

@@ -190,8 +190,8 @@ pub enum BuildError {
     NoMaxBytes,
     /// The default time to live or time to idle is zero, so no entry would ever be found.
     ///
-    /// Returned by `CacheBuilder::build` and by the `build` methods of
-    /// [`LoaderBuilder`](crate::LoaderBuilder).
+    /// Returned by `CacheBuilder::build`, and by the `build` methods of
+    /// [`LoaderBuilder`](crate::LoaderBuilder) and of [`TypedBuilder`](crate::typed::TypedBuilder).
     ZeroLifetime,
     /// The jitter of times to live is not a number from 0 to 1.
     ///

@@ -92,8 +92,8 @@ pub struct Cache {
     /// The set of keys that this handle reads and writes: the plain keys, or those of a namespace.
     /// Only a [`Namespace`] and what is made from it have a handle with a scope.
     ///
-    /// `get`, `view`, `get_into` and `get_many` do not look at it, as they are the hot path of plain
-    /// keys: a namespace has its own.
+    /// `get`, `view`, `get_into` and `get_many` do not look at it, as they are the hot path of
+    /// plain keys: a namespace has its own.
     scope: Option<Arc<Scope>>,
 }
 
@@ -311,9 +311,9 @@ impl Cache {
 
     /// Does a bounded amount of deferred work in each shard.
     ///
-    /// It removes expired entries and those of invalidated [namespaces](Namespace), reclaims retired chunks, cleans chunks ahead of need, and passes
-    /// reads on to ordered policies. It notifies the
-    /// [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
+    /// It removes expired entries and those of invalidated [namespaces](Namespace), reclaims
+    /// retired chunks, cleans chunks ahead of need, and passes reads on to ordered policies. It
+    /// notifies the [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
     ///
     /// Writes do the same work, so most caches need no call. There are three uses:
     ///

@@ -1,5 +1,5 @@
-//! [`LoaderBuilder`]: the rules of a loader, and the checks of its options. The options that concern
-//! the caller's runtime are in `runtime.rs`.
+//! [`LoaderBuilder`]: the rules of a loader, and the checks of its options. The options that set
+//! where loads run and how long calls wait are in `runtime.rs`.
 
 use core::fmt;
 use core::future::Future;
@@ -48,9 +48,8 @@ impl LoaderBuilder {
     /// [lifetime](super::Loaded::ValueFor) of its own keeps that.
     ///
     /// By default, the time to live of the cache applies. Zero is an error of
-    /// [`build`](Self::build).
-    ///
-    /// The cache's [`ttl_jitter`](crate::CacheBuilder::ttl_jitter) applies to it.
+    /// [`build`](Self::build). The cache's [`ttl_jitter`](crate::CacheBuilder::ttl_jitter) applies
+    /// to both.
     ///
     /// ```
     /// use std::io;
@@ -180,11 +179,11 @@ impl LoaderBuilder {
 
     /// Lets reads refresh values before their deadline, at random.
     ///
-    /// A refresh is the likelier, the nearer the deadline is and the longer loads take. With a
-    /// `beta` of 1, the time from the refresh to the deadline is about that of a load. A larger
-    /// `beta` refreshes the value earlier. So one of many readers of a hot key loads it, and
-    /// several processes do so at different times. A refresh that fails or is given up is tried
-    /// again like one that is [due](Self::refresh_after).
+    /// The probability of a refresh grows as the deadline comes nearer, and with the duration of
+    /// loads. With a `beta` of 1, the time from the refresh to the deadline is about that of a
+    /// load. A larger `beta` refreshes the value earlier. So one of many readers of a hot key loads
+    /// it, and several processes do so at different times. A refresh that fails or is given up is
+    /// tried again like one that is [due](Self::refresh_after).
     ///
     /// This is XFetch, of "Optimal Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti,
     /// Lowenstein, VLDB 2015).
@@ -209,7 +208,7 @@ impl LoaderBuilder {
     ///
     /// # Cost
     ///
-    /// A second look-up for each hit, and four bytes for each entry.
+    /// Each hit takes a second search. Each entry takes four bytes.
     pub fn early_refresh(mut self, beta: f64) -> Self {
         self.options.early_beta = Some(beta);
         self
@@ -338,16 +337,16 @@ impl LoaderBuilder {
     /// Creates a loader for tasks that loads the keys of several calls at once. `load` gets the
     /// keys, and returns a future of their values, in the same order.
     ///
-    /// `None` means that it found nothing, as does [`Loaded::Absent`](super::Loaded::Absent). A key
-    /// that is asked for while fewer than [`in_flight`](Batch::in_flight) batches are in flight is
-    /// loaded at once. Keys that are asked for while more are in flight gather in the next batch.
-    /// No call waits for a timer.
+    /// `None` means that it found nothing, as does [`Loaded::Absent`](super::Loaded::Absent). If
+    /// fewer than [`in_flight`](Batch::in_flight) batches are in flight, a key is loaded at once.
+    /// Otherwise, it is loaded with the next batch. No call waits for a timer.
     ///
     /// All rules of the loader hold for each key: its lifetime, a negative result, refreshes, and
     /// one load at a time. If `load` fails, that is the error of all keys of the batch.
     ///
-    /// A batch is a task of the [`spawner`](Self::spawner). Without one, it runs in the call that
-    /// opened it, and other calls wait for that. If that call is dropped, the others load again.
+    /// A batch is a task of the [`spawner`](Self::spawner). Without a spawner, it runs in the call
+    /// that opened it, and other calls wait for that call. If that call is dropped, the others load
+    /// again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -390,7 +389,7 @@ impl LoaderBuilder {
         Ok(AsyncLoader::new(self.share_async(Batched::new(batch, load))?))
     }
 
-    /// Like [`share`](Self::share), for a loader for tasks.
+    /// Checks and combines like [`share`](Self::share), for a loader for tasks.
     fn share_async<F>(self, load: F) -> Result<Shared<F>, BuildError> {
         if self.options.longest_wait().is_some() && self.runtime.sleeper.is_none() {
             return Err(BuildError::NoSleep);
