@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::Zipf;
 
-/// Evicts an entry at random.
+/// A policy that evicts an entry at random.
 struct Random {
     residents: Vec<EntryId>,
     /// The position of each id in `residents`.

@@ -13,7 +13,7 @@
 //! | remove | to remove an entry because the caller asks for it |
 //! | expire | to be removed because a deadline has passed |
 //! | policy | the algorithm that decides which entry is evicted |
-//! | admission | the decision of a policy to keep a new entry or to evict it at once |
+//! | admission | the decision of a policy to keep an entry that comes in, or to evict it at once |
 //! | byte hit ratio | the share of requested bytes that were hits; the hit ratio counts requests |
 //! | lifetime | the rules for the deadlines of one entry: time to live, time to idle, stale period, refresh |
 //! | time to live (ttl) | the time from an insert to the deadline of the entry |

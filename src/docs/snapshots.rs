@@ -33,10 +33,10 @@
 //! | data | snapshot |
 //! |---|---|
 //! | never changes under its key: hashes, versions in the key, rendered files | yes, with any age |
-//! | may be read late by `max_age`: names, prices in a list, recommendations | yes, with that age |
+//! | may be older than the store by `max_age`: names, prices in a list, recommendations | yes, with that age |
 //! | is invalidated by messages that can be read again from a position | yes: save the position, too |
 //! | is invalidated by messages that are lost while nobody listens | only with an age that you accept |
-//! | must never be read late: permissions, balances, tokens that are revoked | no |
+//! | must never be older than the store: permissions, balances, tokens that are revoked | no |
 //!
 //! `max_age` has no default. It counts from the start of the save, by the wall clock. If the clock
 //! has gone back since, the age counts as zero. If it has gone back by more than `max_age`, the
@@ -62,8 +62,8 @@
 //!   changed, and for one that leaves. The save ends before the last call of the writer, and before
 //!   the file is synced and renamed for the last time. Entries that are left out because of changes
 //!   are counted in [`Restored::changed`](crate::Restored::changed). A changed key is recorded as a
-//!   bit that other keys may share. So for eight changed keys, about one other key is left out. If
-//!   the cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
+//!   bit that other keys may share. So for eight changed keys, at most about one other key is left
+//!   out. If the cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock. Entries that
 //!   have expired in it are left out. An entry may expire up to a [`TICK`](crate::TICK) earlier,
@@ -85,14 +85,14 @@
 //! * **A crash while saving leaves the former snapshot.** The file is written under a temporary
 //!   name, synced, and renamed. A save of the same snapshot removes the temporary files of killed
 //!   saves. So only one process at a time may save to a path.
-//! * **Damage costs what is damaged.** All blocks have checksums. Blocks that are damaged, cut or
+//! * **Damage is limited.** All blocks have checksums. Blocks that are damaged, cut or
 //!   missing are left out and counted. A damaged header is an error. A file that has lost its end,
 //!   or a record of changes, is not [complete](crate::Restored::is_complete). Then values may be as
 //!   old as the start of the save, from which `max_age` counts.
 //!
-//! A restored cache misses as often as one that goes on, within 0.3 points on most recorded traces.
-//! Entries lie in other places of the ring, so the cache may hold a little more or less. With MRU,
-//! this gains or costs up to 3 points. BENCHMARKS.md has a table.
+//! A restored cache misses as often as one that was never stopped, within 0.3 points on most
+//! recorded traces. Entries lie in other places of the ring, so the cache may hold a little more or
+//! less. With MRU, this gains or costs up to 3 points. BENCHMARKS.md has a table.
 //!
 //! A snapshot holds keys and values in plain form, and the seeds of the hasher. On Unix only its
 //! owner can read it.
@@ -111,13 +111,14 @@
 //!
 //! # The format
 //!
-//! Version 1. All numbers are little-endian. A *number* without a length has seven bits in each
-//! byte, the lowest first; the highest bit of a byte says that another byte follows. Checksums are
+//! This is version 1 of the format. All numbers are little-endian. A *number* without a length has
+//! seven bits in each byte, the lowest first. The highest bit of a byte says that another byte
+//! follows. Checksums are
 //! xxh3 hashes with the nonce as seed: [`StableHash`](crate::StableHash).
 //!
 //! ```text
 //!   header    0  magic: 89 42 43 53 0d 0a 1a 0a        40  max_bytes
-//!             8  version, 4 bytes                      48  buckets of all indices
+//!             8  version, 4 bytes                      48  buckets of all indexes
 //!            12  shards, 4 bytes                       56  hash of an empty key
 //!            16  nonce                                 64  seeds of the hasher, 4 x 8, or 0
 //!            24  start, milliseconds since 1970        96  checksum of the bytes before
@@ -133,7 +134,7 @@
 //! |---|---|
 //! | 1, policy | length and bytes of the policy's name; for each shard its live target in 65,536ths, and length and bytes of the policy's state |
 //! | 2, entries | the entries, one after the other |
-//! | 3, changes | 1 if all keys have changed, else 0, in a byte; the words of the record; for each word that is not 0 the distance from the one before, and the word in 8 bytes |
+//! | 3, changes | 1 if all keys have changed, else 0, in a byte; the number of words of the record; for each word that has changed since the block before, its distance from the former one in this block, and the word in 8 bytes |
 //! | 4, namespaces | their number; for each one the length and bytes of its name, its version, and the number of its invalidations. Before the entries if there are namespaces, and at the end if they have changed |
 //! | 5, end | the number of blocks of the kinds 3 and 4 before it. More of them and another end may follow |
 //! | 6, history | the number of a shard, the number of a part, and a part of what its policy remembers of keys by their hashes |

@@ -100,7 +100,7 @@
 //!
 //! # Operations
 //!
-//! | | |
+//! | to | call |
 //! |---|---|
 //! | read, and load what is missing | [`get`](crate::Typed::get), [`view`](crate::Typed::view), [`get_many`](crate::Typed::get_many) |
 //! | look without loading | [`peek`](crate::Typed::peek), [`contains_key`](crate::Typed::contains_key), [`for_each`](crate::Typed::for_each) |
@@ -139,8 +139,9 @@
 //!
 //! A message from elsewhere is an [`Invalidation`](crate::Invalidation), which
 //! [`Cache::apply`](crate::Cache::apply) takes. After each of these calls, the results of loads in
-//! progress and of leases that it concerns are not stored.
-//! The [limits](super::limitations) say why there is no invalidation by a prefix or a tag.
+//! progress and of leases that it concerns are not stored. An `Invalidation` and `invalidate_all`
+//! concern all versions of a namespace, and `remove` concerns only the version of its handle. The
+//! [limits](super::limitations) name the workarounds for an invalidation by a prefix or a tag.
 //!
 //! # What namespaces share
 //!

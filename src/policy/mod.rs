@@ -198,7 +198,8 @@ pub struct Newcomer {
     pub charge: u32,
 }
 
-/// Decides which entry leaves. The [module](self) describes the order of calls.
+/// An algorithm that decides which entry is evicted. The [module](self) describes the order of
+/// calls.
 ///
 /// A policy has to implement [`insert`](Self::insert), [`evict`](Self::evict),
 /// [`remove`](Self::remove), [`resize`](Self::resize), [`rename`](Self::rename) and
@@ -224,12 +225,12 @@ pub trait EvictionPolicy: Send {
 
     /// Prefetches the memory that [`insert`](Self::insert) will touch. By default nothing happens.
     ///
-    /// The thread that stored the newcomer may have prefetched it already, but to another core.
-    /// The cache calls it before most stores, while a newcomer waits for its place. It is only a
-    /// hint: results must not depend on it.
+    /// The thread that stored the newcomer may have prefetched that memory, but to another core.
+    /// The cache calls this before most stores, while a newcomer waits for its place. A call is
+    /// only a hint: results must not depend on it.
     fn prefetch_insert(&self, _newcomer: &Newcomer) {}
 
-    /// Adds a new entry: it is resident, and there was room for it.
+    /// Adds the entry of a newcomer. It is resident from here on.
     fn insert(&mut self, newcomer: &Newcomer);
 
     /// Notifies the policy of a read of the entry. It is called only with [`Recency::Ordered`].
@@ -438,8 +439,8 @@ pub trait EvictionPolicy: Send {
         true
     }
 
-    /// Adds an entry of a snapshot in place of [`insert`](Self::insert): it is resident, and there
-    /// was room for it. By default it is prepared and inserted like a new key.
+    /// Adds an entry of a snapshot, in place of [`insert`](Self::insert). It is resident from here
+    /// on. By default it is prepared and inserted like a key that comes in.
     ///
     /// Entries come in the order in which they were [shown](Self::walk). Those of several shards
     /// may be mixed. The standing may be any: a damaged file may have the right checksums.
@@ -501,7 +502,7 @@ impl PolicyContext {
         Self::for_entries(ids.min(MAX_IDS), ids, capacity)
     }
 
-    /// Like [`new`](Self::new), but fewer than all ids are resident at a time.
+    /// Creates a context like [`new`](Self::new), in which at most `max_entries` ids are resident.
     pub(crate) fn for_entries(ids: usize, max_entries: usize, capacity: u64) -> Self {
         Self { ids, max_entries: max_entries.min(ids), capacity }
     }
@@ -555,7 +556,7 @@ impl PolicyContext {
     }
 }
 
-/// Makes the policy object of a shard, a custom or a built-in one.
+/// A function that makes the policy object of a shard, a custom or a built-in one.
 pub(crate) type PolicyFactory = Arc<dyn Fn(PolicyContext) -> Box<dyn EvictionPolicy> + Send + Sync>;
 
 /// The number of misses that a report stands for: of eight keys, the misses of one are reported.

@@ -392,7 +392,7 @@ impl<R: Read> Restore<'_, R> {
         }
     }
 
-    /// Removes the keys that have changed, and counts what is there.
+    /// Removes the keys that have changed, and counts the entries that stay.
     fn finish(mut self) -> Restored {
         for (number, &live_target) in self.live_targets.iter().enumerate() {
             self.cache.shard(number).restore_live_target(live_target);
@@ -411,7 +411,7 @@ impl<R: Read> Restore<'_, R> {
     }
 }
 
-/// What has become of the entries of a block.
+/// The numbers of entries of a block that were stored or left out.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     stored: u64,

@@ -14,7 +14,7 @@ use crate::error::BuildError;
 use crate::expiry::Lifetime;
 use crate::loader::{Batch, LoaderBuilder};
 
-/// Changes the options of a loader.
+/// A change of the options of a loader.
 type Options = Box<dyn FnOnce(LoaderBuilder) -> LoaderBuilder>;
 
 /// A builder of a [`Typed`], from [`NamespaceBuilder::typed`].
@@ -40,12 +40,12 @@ pub struct TypedBuilder<C> {
     options: Vec<Options>,
 }
 
-/// A namespace that was opened.
+/// An opened namespace.
 struct Opened<C, B> {
     values: Arc<Values<C>>,
     /// The part of loaded values' lifetime that a loader's builder cannot set.
     own: Lifetime,
-    /// Returns the builder of its loader.
+    /// A function that returns the builder of the loader.
     loader: B,
 }
 

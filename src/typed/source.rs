@@ -29,9 +29,9 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A loader for tasks.
 #[derive(Clone)]
 pub(super) enum TaskLoader {
-    /// Its function loads one key.
+    /// A loader whose function loads one key.
     Each(AsyncLoader<BoxAsyncLoad<SharedError>>),
-    /// Its function loads the keys of several calls.
+    /// A loader whose function loads the keys of several calls.
     Batched(AsyncLoader<Batched<BoxBatch>>),
 }
 
@@ -107,7 +107,7 @@ fn shared(error: impl Into<Box<dyn Error + Send + Sync>>) -> SharedError {
 }
 
 /// Returns the bytes of what was found under a key, with the idle deadline of the namespace. If
-/// they do not encode, what is older is removed.
+/// the value does not encode, removes the older entry.
 fn to_loaded<V, C: Codec<V>>(
     values: &Values<C>,
     key: &[u8],
@@ -140,7 +140,7 @@ where
     })
 }
 
-/// Like [`for_threads`], but for tasks.
+/// Returns the function of a loader for tasks. See [`for_threads`].
 pub(super) fn for_tasks<K, V, C, F, T, E>(values: &Arc<Values<C>>, own: Lifetime, load: F) -> BoxAsyncLoad<SharedError>
 where
     K: OwnedKey,
@@ -161,7 +161,7 @@ where
     })
 }
 
-/// Like [`for_tasks`], but for a function that loads many keys.
+/// Returns the function of a loader of many keys. See [`for_threads`].
 pub(super) fn for_batches<K, V, C, F, T, E>(values: &Arc<Values<C>>, own: Lifetime, load: F) -> BoxBatch
 where
     K: OwnedKey,
