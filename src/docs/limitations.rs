@@ -69,16 +69,17 @@
 //!   not chosen.
 //! * Such an entry needs adjacent chunks that nobody holds. If held values leave no gap that is
 //!   wide enough, it is [`Rejected`](crate::Error::Rejected), and nothing is evicted for it. For
-//!   example, values that lie in 40 chunks, spread over the shard, can cause the rejection of each
-//!   entry as large as a ninth of the shard. Copy values that you keep for long.
+//!   example, values in 40 chunks that are spread over the shard can cause the rejection of each
+//!   entry of a ninth of the shard. Copy values that you keep for long.
 //! * In caches below a megabyte, the chunks that are kept free are a noticeable part. About a third
 //!   of a cache of 64 KiB never holds entries.
 //!
 //! # Policies
 //!
-//! * The cache evicts entries that the policy did not choose in two cases. A large entry may need
-//!   adjacent chunks. Or values and readers hold so much space that an entry cannot be moved out of
-//!   its chunk. With small entries, one shard and nothing held, the policy chooses every victim.
+//! * The cache evicts entries that the policy did not choose in two cases. In the first case, a
+//!   large entry needs adjacent chunks. In the second, values and readers hold so much space that
+//!   an entry cannot be moved out of its chunk. With small entries, one shard and nothing held, the
+//!   policy chooses every victim.
 //! * Each shard has its own policy and its own share of the memory. The miss ratio is that of the
 //!   policy for one shard, and slightly worse for many, since hashing divides keys unevenly.
 //! * A policy may not learn of some reads. Policies that log hits lose some when several threads
@@ -88,9 +89,9 @@
 //!   they forget some ghosts, and the others age faster for a while. 2Q and ARC keep all ghosts for
 //!   which they have room.
 //! * The default may evict an entry as soon as it is inserted. It does so if the entry is larger
-//!   than the mean, and all entries that could make room in its queue of recent entries were read.
-//!   GDSF does so, too, by its definition. The insert returns `Ok`, since an entry may be evicted
-//!   at any time. If the key comes back soon, the default keeps it.
+//!   than the mean, and if all entries that could make room among the most recent ones were read.
+//!   GDSF also evicts entries as they come in, by its definition. The insert returns `Ok`, since an
+//!   entry may be evicted at any time. If the key comes back soon, the default keeps it.
 //! * The default favours small entries. So it has more hits, and misses more bytes than S3-FIFO
 //!   does.
 //!
@@ -105,8 +106,8 @@
 //!   inserted before both moves may expire early by as much.
 //! * After the clock jumps ahead, writes catch up with the removal of expired entries. Until they
 //!   have, a time to live of more than half a year may be cut, to half a year at worst.
-//! * In a shard that is not written to, entries with a time to idle expire two years after the last
-//!   write, even if they are read.
+//! * Entries with a time to idle expire two years after the last write to their shard, even if they
+//!   are read.
 //! * A [refresh](crate::Lifetime::refresh_after) that has been due for more than 13 months is not
 //!   due for the next 13 months.
 //!

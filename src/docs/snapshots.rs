@@ -26,9 +26,9 @@
 //!
 //! # For which data
 //!
-//! A snapshot is older than the store behind the cache. If a value changes in the store between the
-//! save and the restore, the cache has the former value until the entry expires or is written. So
-//! decide for each cache:
+//! A snapshot is older than the store behind the cache. A value may change in the store between the
+//! save and the restore. Then the cache has the former value until the entry expires or is written.
+//! So decide for each cache:
 //!
 //! | data | snapshot |
 //! |---|---|
@@ -57,13 +57,14 @@
 //!
 //! # Guarantees
 //!
-//! * **Last value or none.** A key that is written or removed while `save` runs is not restored, or
-//!   has the value that it had when the save ended. The same holds for an entry whose deadline is
-//!   changed, and for one that leaves. The save ends before the last call of the writer, and before
-//!   the file is synced and renamed for the last time. Entries that are left out because of changes
-//!   are counted in [`Restored::changed`](crate::Restored::changed). A changed key is recorded as a
-//!   bit that other keys may share. So for eight changed keys, at most about one other key is left
-//!   out. If the cache is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
+//! * **Last value or none.** A key that is written or removed while `save` runs may not be
+//!   restored. If it is, it has the value that it had when the save ended. The same holds for an
+//!   entry whose deadline is changed, and for one that leaves. The save ends before the last call
+//!   of the writer, and before the file is synced and renamed for the last time. Entries that are
+//!   left out because of changes are counted in [`Restored::changed`](crate::Restored::changed). A
+//!   changed key is recorded as a bit that other keys may share. So for eight changed keys, at most
+//!   about one other key is left out. If the cache is [cleared](crate::Cache::clear) meanwhile,
+//!   nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock. Entries that
 //!   have expired in it are left out. An entry may expire up to a [`TICK`](crate::TICK) earlier,

@@ -18,8 +18,8 @@
 //!
 //! 1. A snapshot has an entry of a key with the value that the key had at the end of the save, or
 //!    none. A key that was written or removed before is recorded as changed, and left out.
-//! 2. A save allocates beside the cache only the record of changes, a copy of it, one bit for each
-//!    lane of the indexes, one block and one large value.
+//! 2. Beside the cache, a save allocates the record of changes and a copy of it, one bit for each
+//!    lane of the indexes, one block, and one large value.
 //! 3. Reading never panics, whatever the file contains. It allocates a window of the largest
 //!    entry's size, and a record of changes that is a small part of the cache.
 
