@@ -404,10 +404,25 @@ impl Writer<'_> {
 /// Returns the bytes that a policy may need for renames, in a sweep between these sizes.
 fn rename_bytes(from: usize, to: usize) -> usize {
     let buckets = stretch_of(from, to).min(from) + 2 * MARGIN;
-    (buckets + buckets * to / from) * LANES * BYTES_PER_RENAME
+    // In 64 bits, as the product of two sizes may not fit into 32.
+    let buckets_after = buckets as u64 * to as u64 / from as u64;
+    let bytes = (buckets as u64 + buckets_after) * (LANES * BYTES_PER_RENAME) as u64;
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Returns how many home buckets are announced at a time, in a sweep between these sizes.
 fn stretch_of(from: usize, to: usize) -> usize {
     (from / STRETCHES / to.div_ceil(from)).max(MIN_STRETCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On systems of 32 bits, the product of two such sizes does not fit into a word.
+    #[test]
+    fn the_bytes_of_renames_are_right_for_large_tables() {
+        assert_eq!(rename_bytes(400_000, 800_000), (6_282 + 2 * 6_282) * LANES * BYTES_PER_RENAME);
+        assert_eq!(rename_bytes(4, 32), (36 + 8 * 36) * LANES * BYTES_PER_RENAME);
+    }
 }
