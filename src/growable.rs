@@ -95,7 +95,11 @@ impl<T: Zero> Growable<T> {
         if is_reserved != (after >= RESERVED_FROM) || !is_reserved && self.memory.capacity > after {
             self.move_to(len);
         }
-        self.memory.region.ask_for_pages(Pages::Huge, after);
+        if after < before {
+            self.memory.region.ask_for_small_pages_beyond(after);
+        } else {
+            self.memory.region.ask_for_pages(Pages::Huge, after);
+        }
     }
 
     /// Moves the elements to memory for `len` of them.
@@ -240,6 +244,16 @@ mod tests {
         let mut memory = Memory::of(5 << 20);
         assert!(memory.region.is_mapped() && memory.extend(41 << 20));
         assert_eq!(memory.capacity, (41 << 20) * HEADROOM);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn an_array_that_has_shrunk_asks_for_no_huge_page_beyond_its_end() {
+        let mut array = Growable::<u64>::new(1 << 20);
+        array.resize(300_000);
+        let last = array.as_slice().as_ptr_range().end.addr();
+        assert!(!crate::region::tests::has_asked_for_huge_pages(last));
     }
 
     #[test]

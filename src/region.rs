@@ -208,6 +208,21 @@ impl Region {
         let _ = (pages, end);
     }
 
+    /// Takes the request for huge pages back for what lies beyond the whole huge pages before `end`.
+    /// Otherwise the first byte that is touched there would take a huge page again.
+    pub(crate) fn ask_for_small_pages_beyond(&self, end: usize) {
+        #[cfg(target_os = "linux")]
+        if let Self::Mapped { map, start, bytes } = self {
+            let from = end.min(*bytes) / HUGE_PAGE * HUGE_PAGE;
+            if map.len() > *bytes {
+                // The kernel refuses this where it has no huge pages.
+                let _ = map.advise_range(memmap2::Advice::NoHugePage, start + from, map.len() - start - from);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = end;
+    }
+
     /// Returns the address of the first byte. It is valid until the region is dropped or
     /// [extended](Self::extend).
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
@@ -280,7 +295,7 @@ fn can_release() -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -350,6 +365,38 @@ mod tests {
         }
         // SAFETY: no address is kept.
         assert!(!unsafe { region.extend(HUGE_PAGE) }, "made smaller");
+    }
+
+    /// Returns `true` if huge pages are asked for at an address, as the kernel tells.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has_asked_for_huge_pages(address: usize) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut is_within = false;
+        for line in maps.lines() {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let range = range.and_then(|(from, to)| {
+                Some(usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?)
+            });
+            if let Some(range) = range {
+                is_within = range.contains(&address);
+            } else if let (true, Some(flags)) = (is_within, line.strip_prefix("VmFlags:")) {
+                return flags.split(' ').any(|flag| flag == "hg");
+            }
+        }
+        false
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn huge_pages_are_no_longer_asked_for_beyond_the_whole_ones_in_use() {
+        let mut region = Region::reserved(5 * HUGE_PAGE).unwrap();
+        let first = region.as_mut_ptr().addr();
+        region.ask_for_pages(Pages::Huge, 4 * HUGE_PAGE);
+        let has_huge_pages = has_asked_for_huge_pages(first + HUGE_PAGE);
+        region.ask_for_small_pages_beyond(2 * HUGE_PAGE + 100);
+        let asked = [0, 1, 2, 3].map(|page| has_asked_for_huge_pages(first + page * HUGE_PAGE));
+        assert_eq!(asked, [has_huge_pages, has_huge_pages, false, false]);
     }
 
     #[test]

@@ -478,6 +478,18 @@ impl Buckets {
         }
     }
 
+    /// Asks for no huge page beyond the whole ones before `end`, for a table that has shrunk.
+    pub(super) fn ask_for_small_pages_beyond(&self, end: usize) {
+        match &self.memory {
+            #[cfg(not(bytecache_loom))]
+            Memory::Region(region) => region.ask_for_small_pages_beyond(end * BUCKET_BYTES),
+            #[cfg(bytecache_loom)]
+            Memory::Made(_) => {
+                let _ = end;
+            }
+        }
+    }
+
     /// Asks the processor to fetch a bucket. Any number is allowed.
     #[inline]
     pub(super) fn prefetch(&self, bucket: usize) {

@@ -397,6 +397,7 @@ impl Index {
         self.table.set_progress(Progress::at_rest(progress.sweep(), sizes.to));
         self.max_len = Self::max_len_of(sizes.to);
         if !sizes.grow() {
+            self.table.buckets.ask_for_small_pages_beyond(Table::extent(sizes.to));
             self.table.buckets.release(Table::extent(sizes.to)..Table::extent(sizes.from));
         }
     }
