@@ -327,9 +327,10 @@ pub trait EvictionPolicy: Send {
     /// Returns `true` once the policy is ready. By default it is ready at once.
     ///
     /// Each call does a limited amount of work. The cache calls again with the same ranges until
-    /// this returns `true`, and other calls come in between. After that, all
-    /// [renames](Self::rename) are within the ranges, until the next announcement or
-    /// [`end_renames`](Self::end_renames).
+    /// this returns `true`, and other calls come in between. Then [renames](Self::rename) are within
+    /// the ranges, until ranges are announced again or [`end_renames`](Self::end_renames) follows.
+    /// The exceptions are entries that a poor hasher has put far from their place: ids outside of
+    /// the ranges have to be renamed, too, but may take longer.
     ///
     /// A policy needs no preparation if its structures lead from an id to its place. A policy with
     /// queues uses the preparation to look for the places.
@@ -349,7 +350,7 @@ pub trait EvictionPolicy: Send {
     /// Gives the entry with the id `from` the id `to`. No resident has the id `to` before, and none
     /// has `from` afterwards.
     ///
-    /// A [preparation](Self::prepare_renames) that included both ids has returned `true`.
+    /// Follows a [preparation](Self::prepare_renames), which nearly always included both.
     ///
     /// ```
     /// use bytecache::policy::{EntryId, IdArray};
