@@ -41,8 +41,8 @@ const SLACK: usize = 4;
 /// The index shrinks if that saves at least this part of the shard's budget.
 const WORTH_SHRINKING: usize = 128;
 /// Entries that a write may move. It then goes on to the end of a home bucket: with a usual
-/// hasher, 64 at most.
-const MAX_MOVES: usize = 40;
+/// hasher, 64 at most, but for one bucket in a million.
+const MAX_MOVES: usize = 36;
 /// Buckets that a write examines in an index that has shrunk.
 const BUCKETS_PER_CLEARING: usize = 256;
 /// Calls to a policy that a write makes while that adapts.
