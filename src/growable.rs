@@ -111,7 +111,7 @@ impl<T: Zero> Growable<T> {
             let mut memory = Memory::of(bytes);
             let first = memory.first();
             // SAFETY:
-            // * `self.first` is the start of at least so many initialised elements (invariant 1), and
+            // * `self.first` is the start of at least this many initialised elements (invariant 1), and
             //   the new memory has room for them;
             // * both are aligned: memory starts on a page or a cache line;
             // * the new memory is another allocation.
@@ -134,7 +134,7 @@ impl<T: Zero> Growable<T> {
 }
 
 impl Memory {
-    /// Returns zeroed memory for so many bytes, in huge pages as far as they fill them.
+    /// Returns zeroed memory of this size, in huge pages where it fills whole ones.
     fn of(bytes: usize) -> Self {
         let reserved = Some(bytes).filter(|&bytes| bytes >= RESERVED_FROM).and_then(with_headroom);
         if let Some((mut region, capacity)) = reserved.and_then(|bytes| Some((Region::reserved(bytes)?, bytes))) {
@@ -166,7 +166,7 @@ impl Memory {
     }
 }
 
-/// Returns the addresses to reserve for an array of so many bytes.
+/// Returns the number of addresses to reserve for an array of this size, in bytes.
 fn with_headroom(bytes: usize) -> Option<usize> {
     bytes.checked_mul(HEADROOM)
 }

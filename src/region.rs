@@ -119,8 +119,8 @@ impl Region {
         Self::mapped(bytes, Filling::Reserved)
     }
 
-    /// Creates a region of at least `bytes` zero bytes from the allocator. Returns `None` if that has
-    /// not so many.
+    /// Creates a region of at least `bytes` zero bytes from the allocator. Returns `None` if the
+    /// allocator refuses them.
     pub(crate) fn plain(bytes: usize) -> Option<Self> {
         let mut lines = Vec::new();
         let count = bytes.div_ceil(Line::BYTES);

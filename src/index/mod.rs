@@ -47,7 +47,7 @@ use crate::units::{EntryId, LANES, Location, MAX_IDS, max_entries, to_u32};
 
 /// The smallest size of a table.
 pub(crate) const MIN_BUCKETS: usize = 4;
-/// A table has one bucket behind its last home for so many homes, and at most [`MARGIN`].
+/// Home buckets for each bucket behind the last home. There are at most [`MARGIN`] of these.
 const SPILL_SHARE: usize = 64;
 
 /// A table of buckets, shared with readers.

@@ -33,7 +33,7 @@ struct Keys<E> {
     answers: Vec<Option<Answer<E>>>,
     /// Keys that came before: their index, and the index of the first one.
     repeated: Vec<(usize, usize)>,
-    /// What is to be done before there are all answers.
+    /// The work that is left before all answers are there.
     jobs: Vec<(usize, Job)>,
 }
 

@@ -72,7 +72,7 @@ impl core::fmt::Debug for WarmOptions<'_> {
     }
 }
 
-/// What has become of the keys of [`Loader::warm`].
+/// The results for the keys of [`Loader::warm`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warmed {

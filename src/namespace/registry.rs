@@ -37,7 +37,7 @@ pub(crate) enum NoScope {
     NoMemory { bytes: usize },
 }
 
-/// What a stored key from elsewhere is to a cache.
+/// The meaning of a stored key from elsewhere for a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyState {
     /// A key leads to it.

@@ -27,7 +27,7 @@ const WRITE_COUNTS: usize = WriteCount::Unencodable as usize + 1;
 
 /// One version of a namespace. All handles of it share this.
 ///
-/// What each read needs comes first. Writes change only what comes last.
+/// The fields that each read needs come first, those that only writes change last.
 #[repr(C)]
 pub(crate) struct Scope {
     prefix: AtomicU64,

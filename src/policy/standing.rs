@@ -1,6 +1,6 @@
 //! [`Standing`]: what a policy knows of an entry, in a form that outlives the process.
 
-/// What a policy knows of an entry, for a [snapshot](crate::docs::snapshots).
+/// The knowledge of a policy about an entry, for a [snapshot](crate::docs::snapshots).
 ///
 /// [`EvictionPolicy::walk`](super::EvictionPolicy::walk) shows a standing for each entry, and
 /// [`EvictionPolicy::restore`](super::EvictionPolicy::restore) gets it back. The order in which
@@ -20,7 +20,7 @@ pub struct Standing {
     pub class: u8,
     /// A number by which the policy compares the entries of a class.
     pub rank: u64,
-    /// How often the entry was used, as far as the policy counts it.
+    /// The number of uses of the entry, as far as the policy counts it.
     pub uses: u32,
     /// The place of the entry among others with the same rank, if that is not the order in which
     /// they are shown.

@@ -33,7 +33,7 @@ const MAX_GROWTH: usize = 8;
 /// The index grows by at least one part in `MIN_GROWTH` of its entries.
 const MIN_GROWTH: usize = 16;
 /// A growth begins when there is room for one part in `EARLY` of the entries, and for `FEW` more. A
-/// sweep moves all entries before so many have been inserted.
+/// sweep moves all entries before that room is used up.
 const EARLY: usize = 16;
 const FEW: usize = 8;
 /// The index shrinks if it is larger than needed by one part in `SLACK`.

@@ -81,7 +81,7 @@ impl<const N: usize> Queues<N> {
 
     /// Takes the blocks beyond the pool's end into use again, as those within it have run out.
     /// Returns `true` if more than `spare` blocks are free. The next [`resize`](Self::resize)
-    /// begins anew.
+    /// starts from the beginning.
     #[cold]
     pub(super) fn use_blocks_beyond(&mut self, spare: u32) -> bool {
         if self.free.len() as usize != self.next_block.len() {
