@@ -321,6 +321,8 @@ impl<R: Read> Restore<'_, R> {
         for _ in 0..self.header.shards {
             experiences.push((u32::try_from(reader.number()?).ok()?, reader.counted()?));
         }
+        // A damaged file may hold such a block twice. The later one counts.
+        self.live_targets.clear();
         for number in 0..self.cache.shards() {
             let (live_target, state) = *experiences.get(number * experiences.len() / self.cache.shards())?;
             self.cache.shard(number).restore_policy(state);

@@ -112,6 +112,16 @@ fn blocks_behind_a_damaged_one_are_restored() {
 }
 
 #[test]
+fn blocks_that_come_twice_restore_what_they_restore_once() {
+    let snapshot = small_snapshot();
+    let twice = [&snapshot[..], &snapshot[104..], &snapshot[104..]].concat();
+    for shards in [1, 2] {
+        let (cache, report) = restored(builder().shards(shards).max_bytes(1 << 20), &twice);
+        assert_eq!((check(&cache), report.entries), (30, 30));
+    }
+}
+
+#[test]
 fn files_that_are_no_snapshots_are_refused() {
     for foreign in [&b""[..], b"{}", b"SQLite format 3\0", &[0; 1000], &[0xff; 100]] {
         let error = builder().restore_from(foreign, DAY).unwrap_err();
