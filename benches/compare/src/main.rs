@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `--race` accepts the names of the works (`works.rs`), `scaling`, `latency`, `memory`,
-//! `hit-ratio` and `lifecycle`. `--scale 4` divides the number of keys by four. `--full` runs every
+//! `hit-ratio`, `lifecycle` and `growth`. `--scale 4` divides the number of keys by four. `--full` runs every
 //! race. Without `--race` and `--full`, three races of four rounds run. `scaling` chooses its
 //! threads by the number of cores, whatever `--threads` says. Its parts have names as well
 //! (`scaling-writes-zipf`).
@@ -17,6 +17,7 @@
 
 mod contenders;
 mod floor;
+mod growth;
 mod hit_ratio;
 mod idle;
 mod latency;
@@ -48,7 +49,7 @@ const ROUNDS: usize = 10;
 const DEFAULT_RACES_ROUNDS: usize = 4;
 
 /// The measurements besides the works.
-const OTHERS: [&str; 5] = [scaling::NAME, "latency", "memory", "hit-ratio", "lifecycle"];
+const OTHERS: [&str; 6] = [scaling::NAME, "latency", "memory", "hit-ratio", "lifecycle", "growth"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
                          [--slice-ms N] [--rounds N] [--scale N] [--full] [--out DIR]
@@ -78,6 +79,13 @@ fn main() -> ExitCode {
         && let Ok(entries) = entries.parse()
     {
         lifecycle::run_cell(name, entries);
+        return ExitCode::SUCCESS;
+    }
+    if let [cell, name, limit] = &args[..]
+        && cell == growth::CELL_ARG
+        && let Ok(limit) = limit.parse()
+    {
+        growth::run_cell(name, limit);
         return ExitCode::SUCCESS;
     }
     if let [cell, name, limit, trace] = &args[..]
@@ -214,6 +222,7 @@ fn run_one(race: &str, options: &Options) {
         }
         None if race == "latency" => latency::print_all(output, contenders, method, *scale),
         None if race == "hit-ratio" => hit_ratio::print_all(output, contenders),
+        None if race == "growth" => growth::print_all(output, contenders, *scale),
         None if race == "lifecycle" => lifecycle::print_all(output, contenders, *scale),
         None => memory::print_all(output, contenders, *scale),
     }

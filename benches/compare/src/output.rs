@@ -6,8 +6,8 @@
 //! | `NAME.csv` | a row for each contender of each table |
 //! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
 //!
-//! The files of rows are `races.csv`, `scaling.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`
-//! and `lifecycle.csv`. Every race runs in a process of its own, so rows are appended. The first
+//! The files of rows are `races.csv`, `scaling.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`,
+//! `lifecycle.csv` and `growth.csv`. Every race runs in a process of its own, so rows are appended. The first
 //! process creates the files.
 
 use std::fs::{self, File, OpenOptions};
@@ -34,6 +34,8 @@ pub const HIT_RATIOS: Sheet =
     Sheet { file: "hit_ratio.csv", columns: "trace,contender,target_bytes,limit_bytes,resident_bytes,hit_ratio" };
 pub const LIFECYCLE: Sheet =
     Sheet { file: "lifecycle.csv", columns: "contender,entries,first_read_ns,clear_ns,drop_ns" };
+pub const GROWTH: Sheet =
+    Sheet { file: "growth.csv", columns: "contender,limit_bytes,one_in_10000_ns,one_in_100000_ns,max_ns" };
 
 const TABLES: &str = "tables.md";
 
@@ -64,7 +66,7 @@ impl Output {
         let Some(folder) = &self.folder else { return Ok(()) };
         fs::create_dir_all(folder)?;
         File::create(folder.join(TABLES))?;
-        for sheet in [RACES, SCALING, LATENCY, MEMORY, HIT_RATIOS, LIFECYCLE] {
+        for sheet in [RACES, SCALING, LATENCY, MEMORY, HIT_RATIOS, LIFECYCLE, GROWTH] {
             writeln!(File::create(folder.join(sheet.file))?, "{}", sheet.columns)?;
         }
         Ok(())

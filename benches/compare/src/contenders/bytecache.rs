@@ -24,7 +24,8 @@ impl Bytecache {
 }
 
 fn builder(work: &Work) -> CacheBuilder {
-    Cache::builder().max_bytes(work.max_bytes).expected_entry_bytes(work.payload_bytes())
+    let builder = Cache::builder().max_bytes(work.max_bytes);
+    if work.expected_entries == 0 { builder } else { builder.expected_entry_bytes(work.payload_bytes()) }
 }
 
 impl Contender for Bytecache {
