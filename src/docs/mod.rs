@@ -8,6 +8,7 @@
 //! * [`expiry`]: lifetimes, their accuracy and their cost;
 //! * [`loading`]: one load for each key, whose result is never stale;
 //! * [`typed`]: namespaces, and typed keys and values;
+//! * [`service`]: a service with a database, from the first request to the shutdown;
 //! * [`snapshots`]: saving a cache, and restoring it in the next process;
 //! * [`limitations`]: the limits of the cache, and workarounds;
 //! * [`coming_from`]: the methods of moka and quick_cache, and their counterparts here;
@@ -25,6 +26,7 @@ pub mod internals;
 pub mod limitations;
 pub mod loading;
 pub mod policies;
+pub mod service;
 pub mod sizing;
 pub mod snapshots;
 pub mod typed;

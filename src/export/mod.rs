@@ -83,7 +83,7 @@ metrics! {
         "bytecache_misses_total" "Reads that did not find their key" |of| of.misses;
         "bytecache_stale_hits_total" "Reads of an entry past its deadline" |of| of.stale_hits;
         "bytecache_negative_hits_total"
-            "Reads that were answered by an earlier load, which had found no value or failed"
+            "Hits that were answered by an earlier load, which had found no value or failed"
             |of| of.negative_hits;
         "bytecache_inserts_total" "Entries stored under a key that had no entry" |of| of.inserts;
         "bytecache_updates_total" "Entries stored in place of another one" |of| of.updates;

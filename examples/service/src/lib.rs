@@ -13,6 +13,7 @@
 pub mod database;
 pub mod driver;
 pub mod listener;
+pub mod report;
 pub mod routes;
 pub mod service;
 pub mod users;

@@ -13,6 +13,7 @@ use axum::BoxError;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Config, NoTls};
 
+use crate::report::report;
 use crate::service::{Service, UserCache};
 
 /// Time between two questions whether the server is still there. A connection that a network has
@@ -43,7 +44,7 @@ pub enum Event {
 pub async fn listen<C: UserCache>(config: Config, service: Arc<Service<C>>) -> Infallible {
     loop {
         let Err(error) = listen_once(&config, &service).await;
-        eprintln!("the listener has lost its connection: {error}");
+        report("the listener has no connection", &*error);
         service.hear(Event::Lost).await;
         sleep(RETRY).await;
     }

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::database::User;
+use crate::report::report;
 use crate::service::{Service, UserCache};
 
 /// Returns the routes. A request that takes longer than `limit` is answered with 504 Gateway
@@ -73,15 +74,9 @@ impl IntoResponse for Refusal {
             Self::NotFound => StatusCode::NOT_FOUND.into_response(),
             Self::Failed(error) => {
                 // Clients learn nothing of the database.
-                eprintln!("a request has failed: {}", chain(&*error));
+                report("a request has failed", &*error);
                 StatusCode::SERVICE_UNAVAILABLE.into_response()
             }
         }
     }
-}
-
-/// Returns the messages of an error and its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

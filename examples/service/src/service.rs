@@ -41,7 +41,10 @@ impl<C: UserCache> Service<C> {
     /// Returns the user, or `None` if there is none.
     pub async fn get(&self, id: i64) -> Result<Option<User>, BoxError> {
         // Acquire: pairs with the store in `hear`. A read that sees it finds a cleared cache.
-        if self.is_listening.load(Ordering::Acquire) { self.users.get(id).await } else { self.database.user(id).await }
+        if !self.is_listening.load(Ordering::Acquire) {
+            return self.database.user(id).await;
+        }
+        self.users.get(id).await
     }
 
     /// Stores the user.
@@ -64,7 +67,8 @@ impl<C: UserCache> Service<C> {
             Event::Changed(id) => self.users.remove(id).await,
             Event::AllChanged => self.users.clear(),
             Event::Lost => {
-                self.is_listening.store(false, Ordering::Relaxed); // Orders nothing: no memory is handed over.
+                // Relaxed: reads that see it use nothing that was written before.
+                self.is_listening.store(false, Ordering::Relaxed);
                 self.users.clear();
             }
             Event::Listening => {

@@ -20,8 +20,8 @@ and the resident memory. DATABASE_URL is the address of the database.
   --exponent S         the exponent of Zipf's law for the keys, 0.99 by default
   --writes PERCENT     requests that write, 1 by default
   --connections N      connections that send requests, 32 by default
-  --seconds S          the time that counts, 20 by default, after as much that does not
-  --cache-mib MIB      the limit of both caches, 64 by default
+  --requests N         requests that count, 1000000 by default, after as many that fill the cache
+  --cache-mib MIB      the limit of both caches, 32 by default
   --moka-mib MIB       another limit for moka
   --help               this text";
 
@@ -31,7 +31,7 @@ struct Options {
     exponent: f64,
     writes_percent: f64,
     connections: u64,
-    duration: Duration,
+    requests: u64,
     cache_mib: usize,
     moka_mib: Option<usize>,
 }
@@ -45,8 +45,8 @@ impl Options {
             exponent: 0.99,
             writes_percent: 1.0,
             connections: 32,
-            duration: Duration::from_secs(20),
-            cache_mib: 64,
+            requests: 1_000_000,
+            cache_mib: 32,
             moka_mib: None,
         };
         let mut arguments = lexopt::Parser::from_env();
@@ -56,7 +56,7 @@ impl Options {
                 Long("exponent") => options.exponent = arguments.value()?.parse()?,
                 Long("writes") => options.writes_percent = arguments.value()?.parse()?,
                 Long("connections") => options.connections = arguments.value()?.parse()?,
-                Long("seconds") => options.duration = Duration::from_secs(arguments.value()?.parse()?),
+                Long("requests") => options.requests = arguments.value()?.parse()?,
                 Long("cache-mib") => options.cache_mib = arguments.value()?.parse()?,
                 Long("moka-mib") => options.moka_mib = Some(arguments.value()?.parse()?),
                 Long("help") => return Ok(None),
@@ -107,11 +107,13 @@ async fn measure(cache: &str, mib: usize, options: &Options) -> Result<(), BoxEr
     let service = start(&program, &database, &["--cache", cache, "--cache-mib", &mib.to_string()]).await?;
     send(&service, options, 1).await?;
     let before = service.metrics().await?;
+    let start = Instant::now();
     let mut sent = send(&service, options, 2).await?;
+    let duration = start.elapsed();
     let after = service.metrics().await?;
 
     let queries = after.database_reads() - before.database_reads();
-    let requests = sent.times.len() as f64 / options.duration.as_secs_f64();
+    let requests = sent.times.len() as f64 / duration.as_secs_f64();
     let p99 = sent.p99().as_secs_f64() * 1e3;
     // A read that two requests share counts once, so that the share may be a little above that of hits.
     let hits = 100.0 * (1.0 - queries / sent.reads as f64).max(0.0);
@@ -151,8 +153,7 @@ async fn send(service: &Instance, options: &Options, phase: u64) -> Result<Sent,
 async fn send_by(mut connection: Connection, mut random: SmallRng, options: Options) -> Result<Sent, BoxError> {
     let ranks = Zipf::new(options.rows as f64, options.exponent)?;
     let mut sent = Sent::default();
-    let start = Instant::now();
-    while start.elapsed() < options.duration {
+    for _ in 0..options.requests / options.connections.max(1) {
         let rank: f64 = random.sample(ranks);
         // Spreads the frequent keys over the table.
         let id = (rank as i64).wrapping_mul(2_654_435_761).rem_euclid(options.rows) + 1;

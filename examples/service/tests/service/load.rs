@@ -8,7 +8,7 @@ use crate::support::Database;
 fn the_load_generator_compares_both_caches() {
     let database = Database::new("load");
     let output = Command::new(env!("CARGO_BIN_EXE_load"))
-        .args(["--rows", "100", "--seconds", "1", "--connections", "4", "--cache-mib", "1"])
+        .args(["--rows", "100", "--requests", "400", "--connections", "4", "--cache-mib", "1"])
         .env("DATABASE_URL", &database.address)
         .output()
         .unwrap();
