@@ -86,7 +86,7 @@ fn a_load_that_a_notification_overtakes_is_not_stored() {
         lock.batch_execute("SELECT pg_advisory_unlock(1)").await.unwrap();
         let (status, user) = older.await.unwrap();
         assert_eq!((status, user.unwrap().name.as_str()), (StatusCode::OK, "User 1"), "it began before the change");
-        wait_for(&service, "the result is discarded", |metrics| metrics.of_users("discarded_loads") == 1.0).await;
         assert_eq!(name_of(&service, 1).await.unwrap().as_deref(), Some("newer"));
+        wait_for(&service, "the result is discarded", |metrics| metrics.of_users("discarded_loads") == 1.0).await;
     });
 }
