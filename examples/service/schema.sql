@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS users (
 INSERT INTO users
 SELECT id, 'User ' || id, 'user' || id || '@example.org', 'Likes the number ' || id || ', and ' || repeat('tea, ', (id % 20)::int)
 FROM generate_series(1, :rows) AS id
-ON CONFLICT DO NOTHING;
+WHERE NOT EXISTS (SELECT FROM users);
 
 -- PostgreSQL sends notifications after the commit, in the order of the commits, and only once what they tell of
 -- can be read. A changed id is two changes. A TRUNCATE names no rows, so its notification has no id.
