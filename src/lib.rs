@@ -235,6 +235,7 @@
 //! * [`docs::sizing`]: the size that a cache needs;
 //! * [`docs::policies`], [`docs::expiry`], [`docs::loading`]: each subject in full;
 //! * [`docs::typed`]: several kinds of values in one cache;
+//! * [`docs::service`]: a service with a database, from the first request to the shutdown;
 //! * [`docs::snapshots`]: a cache that survives its process;
 //! * [`docs::limitations`]: the limits of the cache, and workarounds;
 //! * [`docs::coming_from`]: for users of moka and quick_cache;

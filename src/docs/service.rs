@@ -108,10 +108,10 @@
 //! self.users.get(id).await
 //! ```
 //!
-//! The cache is cleared twice. The first time frees the memory. The second time matters: a request
-//! may have found the connection alive, and have stored its result after the loss. A change that
-//! came in between was not heard. The second `clear` comes after `LISTEN` has taken effect, and
-//! removes that entry. It also detaches the loads that began earlier.
+//! The cache is cleared twice. After the first time, nothing that the instance stored while it
+//! listened is left. A request that found the connection alive may still begin a load after that,
+//! and store its result. A later change of that row is not heard. The second `clear` comes after
+//! `LISTEN` has taken effect. It removes such entries, and detaches the loads in progress.
 //!
 //! A connection that the network has cut shows no sign of that. So the listener asks the server
 //! every second for an answer:

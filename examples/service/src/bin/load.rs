@@ -23,6 +23,7 @@ and the resident memory. DATABASE_URL is the address of the database.
   --requests N         requests that count, 1000000 by default, after as many that fill the cache
   --cache-mib MIB      the limit of both caches, 32 by default
   --moka-mib MIB       another limit for moka
+  --rounds N           rows for each cache, 1 by default; each round has the other order
   --help               this text";
 
 #[derive(Clone)]
@@ -34,6 +35,7 @@ struct Options {
     requests: u64,
     cache_mib: usize,
     moka_mib: Option<usize>,
+    rounds: usize,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             requests: 1_000_000,
             cache_mib: 32,
             moka_mib: None,
+            rounds: 1,
         };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
@@ -59,6 +62,7 @@ impl Options {
                 Long("requests") => options.requests = arguments.value()?.parse()?,
                 Long("cache-mib") => options.cache_mib = arguments.value()?.parse()?,
                 Long("moka-mib") => options.moka_mib = Some(arguments.value()?.parse()?),
+                Long("rounds") => options.rounds = arguments.value()?.parse()?,
                 Long("help") => return Ok(None),
                 _ => return Err(argument.unexpected()),
             }
@@ -96,8 +100,14 @@ async fn main() -> Result<(), BoxError> {
     };
     println!("| cache | limit, MiB | requests a second | p99, ms | hits, % | resident MiB |");
     println!("|---|---:|---:|---:|---:|---:|");
-    measure("bytecache", options.cache_mib, &options).await?;
-    measure("moka", options.moka_mib.unwrap_or(options.cache_mib), &options).await
+    let mut contenders = [("bytecache", options.cache_mib), ("moka", options.moka_mib.unwrap_or(options.cache_mib))];
+    for _ in 0..options.rounds {
+        for (cache, mib) in contenders {
+            measure(cache, mib, &options).await?;
+        }
+        contenders.reverse();
+    }
+    Ok(())
 }
 
 /// Starts the service with a cache, sends requests, and prints a row of the table.
