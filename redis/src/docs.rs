@@ -1,0 +1,109 @@
+//! Guarantees, the format in Redis, failures, and limits.
+//!
+//! An *instance* is a process with a [`Tiered`](crate::Tiered). The *store* is the database behind
+//! the loader. A *foreign* client is any client of the server that is no instance, such as
+//! `redis-cli`.
+//!
+//! # Guarantees
+//!
+//! | when | guarantee |
+//! |---|---|
+//! | the connection works | An instance that has read a value from Redis never returns another value that is older than Redis held at that time. |
+//! | the connection works | A change in Redis by any client is seen by each instance once its invalidation arrives. That takes about half a round trip. |
+//! | the connection is lost, delayed or half-open | Local entries are served for at most [`max_staleness`](crate::RemoteBuilder::max_staleness) after the last moment at which the connection is known to have worked. Then the local tier is reset. |
+//! | there is no connection | Missing keys are loaded by the loader, once for each key in a process. Results are kept locally for at most `max_staleness`. |
+//! | the connection is back | The local tier is reset before entries from Redis are kept. |
+//! | `remove` or `insert` returned `Ok` | This instance never returns an older value from either tier. The other instances follow as above. |
+//! | `remove` returned `Ok` | A load that began before, in any process, does not bring the old value back, if its command reaches Redis within the load limit and two command timeouts. |
+//! | `invalidate_all` returned `Ok` | As for `remove`, for all keys of the namespace. Later loads go to the new generation. |
+//! | `remove`, `insert` or `invalidate_all` returned an error | Nothing about other instances: they may serve older values until their lifetimes end. If [`is_outcome_unknown`](crate::Error::is_outcome_unknown), the command may take effect later, also after newer writes. Repeat it until it succeeds. |
+//! | a foreign client sets a key | Instances read it as any other value. It replaces tombstones. |
+//! | a foreign client deletes a key | The entry leaves all local tiers. But a load that began before the change may store the older value in Redis again, as there is no tombstone. Use `remove`, or delete twice: the second time after the load limit. |
+//! | a foreign client sets `namespace:generation` | As `invalidate_all`. A number that was used before brings its entries back. |
+//! | the server is flushed | All local tiers are reset. |
+//! | the server fails over, and loses writes that it had confirmed | Instances connect again, reset their local tiers, and read what the new server has. Lost removals are not found. |
+//!
+//! Values are compared with what Redis holds, not with the store: between a write to the store and
+//! the `remove` after it, all tiers have the older value.
+//!
+//! # Format
+//!
+//! | key in Redis | value |
+//! |---|---|
+//! | `users:generation` | the generation of the namespace `users` as a decimal number; absent: 0 |
+//! | `users:0:KEY` | the plain bytes of the value under `KEY`, in generation 0 |
+//! | `users:0:KEY` | `\0bytecache:nothing`: the loader found nothing |
+//! | `users:0:KEY` | `\0bytecache:removed:` and 16 hexadecimal digits: a tombstone |
+//!
+//! ```text
+//! redis-cli GET users:generation          # (nil): 0
+//! redis-cli GET users:0:42                # the value under 42
+//! redis-cli SET users:0:42 Ada EX 300     # change it, for all instances
+//! redis-cli INCR users:generation         # invalidate all
+//! ```
+//!
+//! Values that begin with `\0bytecache:` are refused. Each key has an expiry in Redis: its time to
+//! live and its stale period together. An instance keeps a value for no longer than Redis does. A
+//! value that a foreign client stored without an expiry is kept for the
+//! [`ttl`](crate::TieredBuilder::ttl) of the namespace. Entries of older generations leave by their
+//! expiry.
+//!
+//! # How it works
+//!
+//! Each instance has two connections. Over one of them Redis sends the invalidations of all keys of
+//! its namespaces: `CLIENT TRACKING ON BCAST NOLOOP PREFIX users:`, as push messages of RESP3. The
+//! same connection carries the writes and pings. The other one carries the reads, so that long
+//! values do not delay invalidations.
+//!
+//! * **Flights.** A load runs in a flight of the local tier, which an invalidation ends. So a value
+//!   that was read before an invalidation is not kept after it. Inserts take a
+//!   [`Lease`](bytecache::Lease) before their command is sent.
+//! * **Fences.** Redis sends invalidations at the end of an event cycle, so a reply that shows a
+//!   change may come first. A value from Redis is returned only after a ping over the tracked
+//!   connection was answered. All invalidations that belong before the value have arrived by then.
+//!   Hence a hit in Redis takes two round trips.
+//! * **Own writes.** With `NOLOOP`, an instance keeps the value that it has just inserted. It is
+//!   not told of its own writes, so each is followed to its end by a task. A write without an answer
+//!   ends the connection, as it may take effect later: for the next connection it is then the
+//!   write of another client.
+//! * **Fills.** A loaded value is stored with `NX`, so it replaces nothing. If the load has seen a
+//!   tombstone or a value in its stale period, a script replaces that very entry, and no other.
+//!   Redis does send an instance the invalidations of its own scripts. So such a value is read once
+//!   more from Redis before it stays in the local tier.
+//! * **Only what Redis holds.** Redis sends no invalidation of a key that it does not hold. A loaded
+//!   value that could not be stored there is kept locally for at most `max_staleness`.
+//!
+//! # Failures
+//!
+//! | failure | what an instance does |
+//! |---|---|
+//! | Redis cannot be reached | connects again, after 20 ms at first, then after up to 1 s, and up to half more at random |
+//! | a connection is half-open, or the server has stopped | finds it by a ping, one for each quarter of `max_staleness`, with a timeout of half of it |
+//! | reads do not return in time | after [five in a row](crate::RemoteBuilder::breaker), reads are refused for a second; then one read probes the server |
+//! | a write does not return in time | returns [`Error::TimedOut`](crate::Error::TimedOut), ends the connection, connects again |
+//! | the server is out of memory | reads go on; loaded values are kept locally for at most `max_staleness`; inserts and removals return the error |
+//! | the server is a replica, or becomes one | is treated as not connected |
+//!
+//! Each command waits for at most the [`command_timeout`](crate::RemoteBuilder::command_timeout). A
+//! read waits for two of them, the loader, and a third one at most; two more after a removal.
+//!
+//! # The choice of the client
+//!
+//! The crate is built on the client `redis`. It passes push messages to a function in the task that
+//! reads the connection, in order with the replies. Fences depend on that. It supports RESP3 and
+//! clusters, and has regular releases.
+//!
+//! The client `fred` passes invalidations to another task, by a broadcast channel. Such a channel is
+//! not in order with the replies, and drops messages for a receiver that lags. `fred` reconnects by
+//! itself; but here a session must end with the first message that may be lost, so the
+//! reconnection is part of this crate in any case. `fred` needs 84 crates with the features that
+//! this crate would use, and `redis` needs 58.
+//!
+//! TLS and authentication are options of the client, behind its features. A service that depends on
+//! `redis` with the feature `tokio-rustls-comp` can pass a `rediss://` address.
+//!
+//! # What is not there
+//!
+//! * Redis Cluster and Sentinel: one server, or one address that follows the primary.
+//! * Loaders of several keys at once, and refreshes before the end of a lifetime.
+//! * Reads from replicas.

@@ -1,0 +1,141 @@
+//! [`Generation`]: what an instance knows of the number of a namespace's generation.
+//!
+//! The number is a tracked key, so a change of it arrives as an invalidation. A number that was
+//! asked for before an invalidation is never kept after it.
+//!
+//! # Invariants
+//!
+//! 1. Each invalidation, reset and change by this instance advances `events` before the local
+//!    entries are invalidated.
+//! 2. A number is kept only if `events` has not advanced since before its command was sent, and if
+//!    this instance is not changing the number.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<i64>,
+    events: u64,
+    /// Calls of `invalidate_all` in progress.
+    changes: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Generation {
+    state: Mutex<State>,
+}
+
+/// The moment before a command was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked(u64);
+
+/// The permit to change the number: it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    generation: &'a Generation,
+    began: u64,
+}
+
+impl Generation {
+    /// Returns the number, if it is known.
+    pub(crate) fn known(&self) -> Option<i64> {
+        self.lock().known
+    }
+
+    /// Returns the moment for a later [`learn`](Self::learn).
+    pub(crate) fn ask(&self) -> Asked {
+        Asked(self.lock().events)
+    }
+
+    /// Keeps an answer of Redis, unless it may be outdated. Returns `true` if it was kept.
+    pub(crate) fn learn(&self, asked: Asked, number: i64) -> bool {
+        let mut state = self.lock();
+        let is_current = state.events == asked.0 && state.changes == 0;
+        if is_current {
+            state.known = Some(number);
+        }
+        is_current
+    }
+
+    /// Forgets the number, as it has changed.
+    pub(crate) fn forget(&self) {
+        Self::advance(&mut self.lock());
+    }
+
+    /// Begins a change by this instance. The number is unknown meanwhile.
+    pub(crate) fn begin_change(&self) -> Change<'_> {
+        let mut state = self.lock();
+        Self::advance(&mut state);
+        state.changes += 1;
+        Change { generation: self, began: state.events }
+    }
+
+    fn advance(state: &mut State) {
+        state.known = None;
+        state.events += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Change<'_> {
+    /// Keeps the number that this instance has set, unless another change came between.
+    pub(crate) fn finish(self, number: i64) {
+        let mut state = self.generation.lock();
+        let is_current = state.events == self.began && state.changes == 1;
+        Generation::advance(&mut state);
+        state.known = is_current.then_some(number);
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.generation.lock().changes -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_from_before_an_invalidation_is_not_kept() {
+        let generation = Generation::default();
+        let asked = generation.ask();
+        generation.forget();
+        assert!(!generation.learn(asked, 5));
+        assert_eq!(generation.known(), None);
+        assert!(generation.learn(generation.ask(), 6));
+        assert_eq!(generation.known(), Some(6));
+    }
+
+    #[test]
+    fn answers_during_an_own_change_are_not_kept() {
+        let generation = Generation::default();
+        let change = generation.begin_change();
+        assert!(!generation.learn(generation.ask(), 5));
+        change.finish(6);
+        assert_eq!(generation.known(), Some(6));
+    }
+
+    #[test]
+    fn own_change_that_another_overtook_is_not_kept() {
+        let generation = Generation::default();
+        let change = generation.begin_change();
+        generation.forget();
+        change.finish(6);
+        assert_eq!(generation.known(), None);
+        assert!(generation.learn(generation.ask(), 7));
+    }
+
+    #[test]
+    fn two_own_changes_leave_the_number_unknown() {
+        let generation = Generation::default();
+        let (first, second) = (generation.begin_change(), generation.begin_change());
+        second.finish(7);
+        first.finish(6);
+        assert_eq!(generation.known(), None);
+    }
+}

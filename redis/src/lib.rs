@@ -1,0 +1,54 @@
+//! A second tier for the cache [`bytecache`], on Redis or Valkey. The instances of a service share
+//! values there, and keep hot ones in their own memory. A change of a value by any client removes
+//! it from the memory of all instances.
+//!
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bytecache::Cache;
+//! use bytecache_redis::{Remote, Tiered};
+//! use std::time::Duration;
+//!
+//! let cache = Cache::new(64 << 20)?;
+//! let remote = Remote::builder(redis::Client::open("redis://127.0.0.1:6379")?).connect()?;
+//! let users = Tiered::builder(&cache, &remote, "users")
+//!     .ttl(Duration::from_secs(600))
+//!     .build(|key| async move {
+//!         // From a database.
+//!         Ok::<_, std::io::Error>((&*key == b"1").then(|| b"Ada".to_vec()))
+//!     })?;
+//!
+//! assert_eq!(users.get("1").await?.as_deref(), Some(&b"Ada"[..]));
+//! // After a change in the database:
+//! users.remove("1").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Remote`] is the connection of an instance to a server. A [`Tiered`] is a namespace of values.
+//! The page [`docs`] says what is guaranteed, how entries lie in Redis, and what is not there.
+
+pub mod docs;
+
+mod breaker;
+mod chance;
+mod error;
+mod format;
+mod generation;
+mod load;
+mod remote;
+mod session;
+mod space;
+mod stats;
+mod tiered;
+mod trust;
+mod verify;
+mod wire;
+mod write;
+mod writing;
+
+pub use error::{BoxError, Error, SetupError};
+pub use remote::{Remote, RemoteBuilder};
+pub use stats::TierStats;
+pub use tiered::{Tiered, TieredBuilder};
+pub use verify::Verified;

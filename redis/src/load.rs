@@ -1,0 +1,341 @@
+//! [`Source`]: what the local tier loads from. That is Redis, and then the loader of the caller.
+//!
+//! A load runs in a flight of the local tier: once for each key in this process. An invalidation,
+//! a write and a reset end the flight, so its result is not stored then.
+//!
+//! # Invariants
+//!
+//! 1. A result is stored for its whole lifetime only if Redis holds its key, invalidations of the
+//!    namespace arrived when the load began, the generation is known, and no write of the key is in
+//!    progress. Redis sends no invalidation of a key that it does not hold.
+//! 2. A result that Redis does not hold is stored for `max_staleness` from the beginning of the
+//!    load.
+//! 3. A value from Redis is returned after a fence: see [`wire`](crate::wire).
+
+use core::future::Future;
+use core::pin::Pin;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytecache::{Lifetime, Loaded, TICK};
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use crate::error::{BoxError, Error};
+use crate::format::{NOTHING, RESERVED, Stored};
+use crate::remote::Shared;
+use crate::space::Space;
+use crate::wire::{Entry, Wire};
+
+/// The result of a caller's loader.
+pub(crate) type Answer = Result<Option<Vec<u8>>, BoxError>;
+pub(crate) type Load = Box<dyn Fn(Arc<[u8]>) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+/// The most by which the local tier serves an entry after its deadline, stale period included.
+const LATENESS: Duration = TICK.saturating_mul(5);
+
+/// Redis, and the loader of the caller if there is one.
+pub(crate) struct Source {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) load: Option<Load>,
+}
+
+/// A load of one key in progress.
+struct Loading<'a> {
+    source: &'a Source,
+    key: Arc<[u8]>,
+    /// Invalidations arrived when the load began.
+    is_tracked: bool,
+}
+
+/// What a load has seen in Redis instead of a value to return.
+enum Seen {
+    /// No entry.
+    Absent,
+    /// An entry that may be replaced if it has not changed: a tombstone, or a value in its stale
+    /// period, and the time left to it.
+    Replaceable { bytes: Vec<u8>, is_stale_value: bool, left: Duration },
+    /// No answer.
+    Unknown,
+}
+
+/// An answer of Redis, and all that is needed to store there.
+struct Asked {
+    wire: Wire,
+    redis_key: Vec<u8>,
+    /// The generation cannot have changed unnoticed.
+    is_current: bool,
+}
+
+impl Source {
+    /// Loads a key from Redis, or else by the loader.
+    pub(crate) async fn load(self: Arc<Self>, key: Arc<[u8]>) -> Result<Loaded<Vec<u8>>, BoxError> {
+        if Handle::try_current().is_err() {
+            // The runtime has shut down, and the caller's own has no timers.
+            return Err(Box::new(Error::NoRuntime));
+        }
+        let is_tracked = self.space.trust.is_tracked();
+        Loading { source: &self, key, is_tracked }.run().await
+    }
+}
+
+impl Loading<'_> {
+    fn space(&self) -> &Space {
+        &self.source.space
+    }
+
+    async fn run(self) -> Result<Loaded<Vec<u8>>, BoxError> {
+        let mut asked = self.ask().await.ok();
+        let mut seen = match &asked {
+            Some(asked) => match self.look(asked).await {
+                Ok(loaded) => return Ok(loaded),
+                Err(seen) => seen,
+            },
+            None => Seen::Unknown,
+        };
+        let Some(load) = &self.source.load else {
+            return Ok(Loaded::AbsentFor(Duration::ZERO));
+        };
+        // The key has just been removed: other instances are about to load it, too.
+        let jitter = self.space().draw_jitter();
+        if matches!(seen, Seen::Replaceable { is_stale_value: false, .. }) && !jitter.is_zero() {
+            sleep(jitter).await;
+            if let Some(asked) = &asked {
+                match self.look(asked).await {
+                    Ok(loaded) => return Ok(loaded),
+                    Err(changed) => seen = changed,
+                }
+            }
+        }
+        if matches!(seen, Seen::Unknown) {
+            asked = None;
+        }
+        let loaded_at = Instant::now();
+        match self.call(load, asked.as_ref()).await {
+            Ok(value) => self.keep(value, loaded_at, asked, seen).await,
+            Err(error) => match seen {
+                Seen::Replaceable { bytes, is_stale_value: true, .. } => {
+                    self.space().counters.stale_served.count();
+                    Ok(unkept(bytes))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Returns the connections and the key in Redis.
+    async fn ask(&self) -> Result<Asked, Error> {
+        let space = self.space();
+        let result = async {
+            let wire = self.source.shared.wire()?;
+            let (generation, is_current) = match space.generation.known() {
+                Some(known) => (known, true),
+                None => self.guarded(generation(&wire, space)).await?,
+            };
+            Ok(Asked { redis_key: space.entry_key(generation, &self.key), wire, is_current })
+        };
+        let result = result.await;
+        if matches!(result, Err(Error::NotConnected | Error::BadGeneration)) {
+            space.counters.redis_failures.count();
+        }
+        result
+    }
+
+    /// Sends a read, unless the circuit breaker is open.
+    async fn guarded<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let counters = &self.space().counters;
+        let Some(permit) = self.source.shared.breaker.begin(Instant::now()) else {
+            counters.breaker_refusals.count();
+            return Err(Error::TimedOut);
+        };
+        let result = read.await;
+        match &result {
+            Ok(_) => permit.succeed(),
+            // The server has answered: with an error.
+            Err(Error::BadGeneration) => permit.succeed(),
+            Err(Error::Redis(error)) if error.code().is_some() => {
+                permit.succeed();
+                counters.redis_failures.count();
+            }
+            Err(_) => {
+                permit.fail(Instant::now());
+                counters.redis_failures.count();
+            }
+        }
+        result
+    }
+
+    /// Reads the key from Redis. Returns its value, or else what was seen instead.
+    async fn look(&self, asked: &Asked) -> Result<Loaded<Vec<u8>>, Seen> {
+        let counters = &self.space().counters;
+        let Ok(entry) = self.guarded(asked.wire.read(&asked.redis_key)).await else { return Err(Seen::Unknown) };
+        match &entry {
+            Some(Entry { stored: Stored::Value(_), .. }) => counters.redis_hits.count(),
+            _ => counters.redis_misses.count(),
+        }
+        let Some(Entry { stored, left, asked: asked_at }) = entry else { return Err(Seen::Absent) };
+        let stale_for = self.space().rules.stale_for;
+        match (stored, left) {
+            (Stored::Removed(bytes), left) => {
+                Err(Seen::Replaceable { bytes, is_stale_value: false, left: left.unwrap_or(Duration::MAX) })
+            }
+            (Stored::Value(bytes), Some(left)) if left <= stale_for && self.source.load.is_some() => {
+                Err(Seen::Replaceable { bytes, is_stale_value: true, left })
+            }
+            (stored, left) => {
+                // Without a fence, another read of this instance might yet find an older entry.
+                let is_fenced = asked.wire.fence().await.is_ok();
+                let may_keep = is_fenced && self.may_keep(asked);
+                let spent = asked_at.elapsed();
+                Ok(match stored {
+                    Stored::Value(bytes) => self.found(bytes, left, spent, may_keep),
+                    _ => Loaded::AbsentFor(match left {
+                        Some(left) if may_keep => left.saturating_sub(spent + LATENESS),
+                        None if may_keep => self.space().rules.negative_ttl,
+                        _ => Duration::ZERO,
+                    }),
+                })
+            }
+        }
+    }
+
+    /// Returns a value of Redis with the lifetime that is left to it.
+    fn found(&self, bytes: Vec<u8>, left: Option<Duration>, spent: Duration, may_keep: bool) -> Loaded<Vec<u8>> {
+        if !may_keep {
+            return unkept(bytes);
+        }
+        let rules = &self.space().rules;
+        match left {
+            None => lasting(bytes, rules.ttl, rules.stale_for),
+            Some(left) => {
+                let left = left.saturating_sub(spent);
+                lasting(bytes, left.saturating_sub(rules.stale_for), rules.stale_for.min(left))
+            }
+        }
+    }
+
+    /// Calls the loader. Invalidations that Redis has sent are applied meanwhile: the value may
+    /// tell of changes that were made before.
+    async fn call(&self, load: &Load, asked: Option<&Asked>) -> Answer {
+        let space = self.space();
+        space.counters.loads.count();
+        let fence = async {
+            if let Some(asked) = asked {
+                // If this fails, the session ends.
+                let _ = asked.wire.fence().await;
+            }
+        };
+        let limited = timeout(space.rules.load_limit, load(Arc::clone(&self.key)));
+        let result = match tokio::join!(limited, fence).0 {
+            Ok(result) => result,
+            Err(_) => Err("the loader took longer than the load limit".into()),
+        };
+        match result {
+            Ok(Some(value)) if value.starts_with(RESERVED) => Err(Box::new(Error::ReservedValue)),
+            Ok(value) => Ok(value),
+            Err(error) => {
+                space.counters.load_failures.count();
+                Err(error)
+            }
+        }
+    }
+
+    /// Stores the result of the loader in Redis, and returns it with its local lifetime.
+    async fn keep(
+        &self,
+        value: Option<Vec<u8>>,
+        loaded_at: Instant,
+        asked: Option<Asked>,
+        seen: Seen,
+    ) -> Result<Loaded<Vec<u8>>, BoxError> {
+        let rules = &self.space().rules;
+        let (ttl, life) = match &value {
+            Some(_) => (rules.ttl, rules.ttl.saturating_add(rules.stale_for)),
+            None => (rules.negative_ttl, rules.negative_ttl),
+        };
+        let sent = Instant::now();
+        let filled = match &asked {
+            Some(asked) if !life.is_zero() => self.fill(asked, value.as_deref().unwrap_or(NOTHING), life, &seen).await,
+            _ => Err(Error::NotConnected),
+        };
+        let (ttl, stale_for) = match (filled, &asked) {
+            (Ok(true), Some(asked)) if self.may_keep(asked) => {
+                let ttl = ttl.saturating_sub(sent.elapsed());
+                (ttl, rules.stale_for)
+            }
+            (Ok(_), _) => (Duration::ZERO, Duration::ZERO),
+            (Err(_), _) if self.space().writing.contains(&self.key) => (Duration::ZERO, Duration::ZERO),
+            (Err(_), _) => (ttl.min(rules.max_staleness.saturating_sub(loaded_at.elapsed())), Duration::ZERO),
+        };
+        Ok(match value {
+            Some(bytes) => lasting(bytes, ttl, stale_for),
+            None => Loaded::AbsentFor(ttl.saturating_sub(LATENESS)),
+        })
+    }
+
+    /// Stores a result in Redis, unless the entry has changed since it was seen.
+    async fn fill(&self, asked: &Asked, bytes: &[u8], life: Duration, seen: &Seen) -> Result<bool, Error> {
+        let filled = match seen {
+            Seen::Replaceable { bytes: old, left, .. } => {
+                asked.wire.replace(&asked.redis_key, (old, *left), bytes, life).await
+            }
+            _ => asked.wire.fill(&asked.redis_key, bytes, life).await,
+        };
+        let counters = &self.space().counters;
+        match &filled {
+            Ok(true) => counters.fills.count(),
+            Ok(false) => counters.fills_refused.count(),
+            Err(_) => counters.fill_failures.count(),
+        }
+        filled
+    }
+
+    /// Returns `true` if the local tier may keep what Redis holds.
+    fn may_keep(&self, asked: &Asked) -> bool {
+        self.is_tracked && asked.is_current && !self.space().writing.contains(&self.key)
+    }
+}
+
+/// Returns the generation of a namespace, and `true` if a change of it cannot have been missed.
+pub(crate) async fn generation(wire: &Wire, space: &Space) -> Result<(i64, bool), Error> {
+    if let Some(known) = space.generation.known() {
+        return Ok((known, true));
+    }
+    let asked = space.generation.ask();
+    let number = wire.generation(&space.generation_key).await?;
+    Ok((number, space.generation.learn(asked, number)))
+}
+
+/// Returns a value that the local tier does not keep.
+fn unkept(bytes: Vec<u8>) -> Loaded<Vec<u8>> {
+    Loaded::ValueFor(bytes, Lifetime::new().ttl(Duration::ZERO).stale_for(Duration::ZERO))
+}
+
+/// Returns a value with a local lifetime. It ends early by the lateness of the local tier.
+pub(crate) fn lasting(bytes: Vec<u8>, ttl: Duration, stale_for: Duration) -> Loaded<Vec<u8>> {
+    Loaded::ValueFor(bytes, local_lifetime(ttl, stale_for))
+}
+
+/// Returns a local lifetime that is over when these durations are over.
+pub(crate) fn local_lifetime(ttl: Duration, stale_for: Duration) -> Lifetime {
+    let total = ttl.saturating_add(stale_for).saturating_sub(LATENESS);
+    let ttl = ttl.saturating_sub(LATENESS);
+    Lifetime::new().ttl(ttl).stale_for(stale_for.min(total - ttl))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_lifetime_ends_before_the_one_in_redis() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let lifetime = |ttl, stale| Lifetime::new().ttl(ttl).stale_for(stale);
+        assert_eq!(local_lifetime(minute, Duration::ZERO), lifetime(minute - LATENESS, Duration::ZERO));
+        assert_eq!(local_lifetime(minute, second), lifetime(minute - LATENESS, second));
+        assert_eq!(local_lifetime(LATENESS / 2, Duration::ZERO), lifetime(Duration::ZERO, Duration::ZERO));
+        assert_eq!(local_lifetime(Duration::ZERO, second), lifetime(Duration::ZERO, second - LATENESS));
+    }
+}

@@ -1,0 +1,107 @@
+//! [`Space`]: what an instance keeps for a namespace beside its local entries.
+
+use core::time::Duration;
+
+use bytecache::Namespace;
+
+use crate::chance;
+use crate::format::{self, Changed};
+use crate::generation::Generation;
+use crate::stats::Counters;
+use crate::trust::Trust;
+use crate::writing::Writing;
+
+/// The lifetimes and limits of a namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) ttl: Duration,
+    pub(crate) stale_for: Duration,
+    /// Zero if it is not recorded that the loader found nothing.
+    pub(crate) negative_ttl: Duration,
+    pub(crate) load_limit: Duration,
+    pub(crate) reload_jitter: Duration,
+    pub(crate) max_staleness: Duration,
+    /// The time for which a tombstone keeps older values out.
+    pub(crate) tombstone_life: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(crate) name: String,
+    pub(crate) generation_key: String,
+    pub(crate) local: Namespace,
+    pub(crate) rules: Rules,
+    pub(crate) trust: Trust,
+    pub(crate) generation: Generation,
+    pub(crate) writing: Writing,
+    pub(crate) counters: Counters,
+}
+
+impl Space {
+    pub(crate) fn new(local: Namespace, rules: Rules) -> Self {
+        let name = local.name().to_string();
+        Self {
+            generation_key: format::generation_key(&name),
+            name,
+            local,
+            trust: Trust::new(rules.max_staleness),
+            rules,
+            generation: Generation::default(),
+            writing: Writing::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Returns the key in Redis of an entry.
+    pub(crate) fn entry_key(&self, generation: i64, key: &[u8]) -> Vec<u8> {
+        format::entry_key(&self.name, generation, key)
+    }
+
+    /// Applies an invalidation.
+    pub(crate) fn apply(&self, changed: &Changed<'_>) {
+        match *changed {
+            Changed::Generation(_) => {
+                self.counters.invalidations_of_all.count();
+                self.forget_all();
+            }
+            Changed::Entry { generation, key, .. } => {
+                self.counters.invalidations.count();
+                // Entries of other generations are not in the local tier. They may expire at any
+                // time, and must not remove current ones.
+                if self.generation.known().is_none_or(|known| known == generation) {
+                    self.local.remove(key);
+                }
+            }
+        }
+    }
+
+    /// Applies an invalidation of everything in the server.
+    pub(crate) fn apply_flush(&self) {
+        self.counters.invalidations_of_all.count();
+        self.forget_all();
+    }
+
+    /// Forgets everything, as invalidations may have been lost.
+    pub(crate) fn reset(&self) {
+        self.counters.resets.count();
+        self.forget_all();
+    }
+
+    /// Makes sure that local entries may be read: resets them if they may be too old.
+    pub(crate) fn settle(&self) {
+        if !self.trust.may_read() {
+            self.trust.settle(|| self.reset());
+        }
+    }
+
+    /// Returns the time for which a read waits before it loads a key that has just changed.
+    pub(crate) fn draw_jitter(&self) -> Duration {
+        chance::below(self.rules.reload_jitter)
+    }
+
+    /// Forgets the generation first: see the invariants of [`Generation`].
+    fn forget_all(&self) {
+        self.generation.forget();
+        self.local.invalidate_all();
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests against a real server: see [`support::Server`].
+
+mod behaviour;
+mod failures;
+mod proxy;
+mod races;
+mod support;

@@ -1,0 +1,202 @@
+//! Races between reads, writes and invalidations, whose order a proxy decides.
+
+use std::time::Duration;
+
+use bytecache_redis::Tiered;
+
+use crate::proxy::{Proxy, READS, TRACKED};
+use crate::support::{Server, Store, instance, text, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn value_that_was_read_before_an_invalidation_is_not_kept() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::to(server.port).await;
+    let (cache, remote) = instance(proxy.port).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    let mut foreign = server.foreign();
+    foreign.set("users:0:1", "old");
+    until("the SET has arrived", || users.stats().invalidations == 1).await;
+    // The generation is known, so that the next read is one command.
+    assert_eq!(text(&users, "2").await, None);
+
+    proxy.hold(READS);
+    let reader = users.clone();
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    // The reply is on its way when the server has executed the command.
+    until("the read was executed", || foreign.ask::<String>(&["INFO", "stats"]).contains("keyspace_hits:2")).await;
+    foreign.set("users:0:1", "new");
+    until("the second SET has arrived", || users.stats().invalidations == 2).await;
+    proxy.release(READS);
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("old"));
+    assert_eq!(text(&users, "1").await.as_deref(), Some("new"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reader_of_a_later_value_never_finds_an_earlier_one() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::to(server.port).await;
+    let (cache, remote) = instance(proxy.port).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    let mut foreign = server.foreign();
+    users.insert("1", "old").await.expect("it is stored");
+
+    proxy.hold(TRACKED);
+    foreign.set("users:0:1", "new");
+    foreign.set("users:0:marker", "set");
+    let sent = proxy.sent();
+    let reader = users.clone();
+    let reading = tokio::spawn(async move {
+        assert_eq!(text(&reader, "marker").await.as_deref(), Some("set"));
+        text(&reader, "1").await
+    });
+    until("the fence was sent", || proxy.sent() > sent || reading.is_finished()).await;
+    proxy.release(TRACKED);
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("new"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn insert_that_another_instance_has_overtaken_is_not_kept() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::to(server.port).await;
+    let (cache, remote) = instance(proxy.port).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    users.insert("1", "first").await.expect("it is stored");
+    let mut foreign = server.foreign();
+
+    proxy.hold(TRACKED);
+    let writer = users.clone();
+    let writing = tokio::spawn(async move { writer.insert("1", "own").await });
+    until("the insert was executed", || foreign.get("users:0:1").as_deref() == Some("own")).await;
+    foreign.set("users:0:1", "other");
+    proxy.release(TRACKED);
+    writing.await.expect("it ends").expect("it is stored");
+    until("the SET has arrived", || users.stats().invalidations == 1).await;
+    assert_eq!(text(&users, "1").await.as_deref(), Some("other"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn value_is_not_kept_while_an_own_write_of_its_key_is_in_progress() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::to(server.port).await;
+    let (cache, remote) = instance(proxy.port).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    users.insert("1", "old").await.expect("it is stored");
+    let mut foreign = server.foreign();
+
+    proxy.hold(READS);
+    let (reader, writer) = (users.clone(), users.clone());
+    users.local().remove("1");
+    let hits = |info: String| info.contains("keyspace_hits:2");
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    until("the read was executed", || hits(foreign.ask(&["INFO", "stats"]))).await;
+    proxy.hold(TRACKED);
+    let writing = tokio::spawn(async move { writer.insert("1", "new").await });
+    until("the insert was executed", || foreign.get("users:0:1").as_deref() == Some("new")).await;
+    proxy.release(READS);
+    until("the older value was read", || users.stats().redis_hits == 1).await;
+    proxy.release(TRACKED);
+    writing.await.expect("it ends").expect("it is stored");
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("old"));
+    assert_eq!(text(&users, "1").await.as_deref(), Some("new"));
+}
+
+/// A namespace whose loads wait until they are released.
+async fn gated(server: &Server, version: &Store) -> (Tiered, std::sync::Arc<tokio::sync::Semaphore>) {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let (cache, remote) = instance(server.port).await;
+    let (store, waiting) = (version.clone(), std::sync::Arc::clone(&gate));
+    let load = move |_| {
+        let (store, gate) = (store.clone(), std::sync::Arc::clone(&waiting));
+        async move {
+            let loaded = store.version.load(std::sync::atomic::Ordering::SeqCst);
+            store.loads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            gate.acquire().await.map_err(std::io::Error::other)?.forget();
+            Ok::<_, std::io::Error>(Some(loaded.to_string().into_bytes()))
+        }
+    };
+    let builder = Tiered::builder(&cache, &remote, "users").reload_jitter(Duration::ZERO);
+    (crate::support::tracked(builder.build(load).expect("the options are valid")).await, gate)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_that_began_before_a_removal_does_not_bring_the_value_back() {
+    let Some(server) = Server::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let (slow, gate) = gated(&server, &store).await;
+    let (cache, remote) = instance(server.port).await;
+    let other = store.tiered(Tiered::builder(&cache, &remote, "users")).await;
+
+    let reader = slow.clone();
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    until("the load has begun", || store.loads() == 1).await;
+    store.set(2);
+    other.remove("1").await.expect("it is removed");
+    gate.add_permits(1);
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("1"));
+    assert_eq!(slow.stats().fills_refused, 1);
+
+    // A load that begins now replaces the tombstone that it has seen.
+    assert_eq!(text(&other, "1").await.as_deref(), Some("2"));
+    assert_eq!(server.foreign().get("users:0:1").as_deref(), Some("2"));
+    assert_eq!(text(&slow, "1").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_that_saw_an_earlier_tombstone_does_not_replace_a_later_one() {
+    let Some(server) = Server::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let (slow, gate) = gated(&server, &store).await;
+    let (cache, remote) = instance(server.port).await;
+    let other = store.tiered(Tiered::builder(&cache, &remote, "users")).await;
+    other.remove("1").await.expect("it is removed");
+
+    let reader = slow.clone();
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    until("the load has begun", || store.loads() == 1).await;
+    store.set(2);
+    other.remove("1").await.expect("it is removed");
+    gate.add_permits(1);
+    reading.await.expect("it ends");
+    assert_eq!(slow.stats().fills_refused, 1);
+    assert_eq!(text(&other, "1").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_that_began_before_an_invalidation_of_all_is_not_found_after_it() {
+    let Some(server) = Server::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let (slow, gate) = gated(&server, &store).await;
+    let (cache, remote) = instance(server.port).await;
+    let other = store.tiered(Tiered::builder(&cache, &remote, "users")).await;
+
+    let reader = slow.clone();
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    until("the load has begun", || store.loads() == 1).await;
+    store.set(2);
+    other.invalidate_all().await.expect("it is incremented");
+    until("the generation has arrived", || slow.stats().invalidations_of_all == 1).await;
+    gate.add_permits(2);
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("1"));
+    assert_eq!(text(&other, "1").await.as_deref(), Some("2"));
+    assert_eq!(text(&slow, "1").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn write_goes_on_if_its_caller_gives_up() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::to(server.port).await;
+    let (cache, remote) = instance(proxy.port).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    proxy.hold(TRACKED);
+    let writer = users.clone();
+    let writing = tokio::spawn(async move { writer.insert("1", "Ada").await });
+    let mut foreign = server.foreign();
+    until("the insert was executed", || foreign.get("users:0:1").is_some()).await;
+    writing.abort();
+    assert!(writing.await.is_err());
+    proxy.release(TRACKED);
+    until("the local tier has the value", || users.local().contains_key("1")).await;
+}

@@ -1,0 +1,227 @@
+//! Servers, a proxy, and instances for the tests.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytecache::Cache;
+use bytecache_redis::{Remote, RemoteBuilder, Tiered, TieredBuilder};
+use redis::FromRedisValue;
+
+/// The longest time for which a test waits for a condition.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// A server on a free port of the loopback interface, without files. It is killed when it is
+/// dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+/// Returns the program of the server: that of `BYTECACHE_REDIS_SERVER`, or else Redis or Valkey
+/// where they are installed.
+fn program() -> Option<String> {
+    let named = std::env::var("BYTECACHE_REDIS_SERVER").ok();
+    let programs = match named {
+        Some(program) => vec![program],
+        None => vec!["redis-server".to_string(), "valkey-server".to_string()],
+    };
+    let is_there = |program: &String| {
+        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    };
+    let found = programs.into_iter().find(is_there);
+    assert!(
+        found.is_some() || std::env::var_os("BYTECACHE_REDIS_REQUIRED").is_none(),
+        "there is no server, and the tests must not be left out"
+    );
+    found
+}
+
+impl Server {
+    /// Starts a server. Returns `None` where there is no program for it.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(program) = program() else {
+            eprintln!("no redis-server or valkey-server: left out");
+            return None;
+        };
+        // Another process may take the port in between: then the server ends at once.
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(child) = launch(&program, port) {
+                return Some(Self { child, port });
+            }
+        }
+        panic!("no server starts");
+    }
+
+    /// Kills the server at once, and starts an empty one on its port.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let program = program().expect("it was started before");
+        let child = retried(|| launch(&program, self.port));
+        self.child = child;
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal: `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the signal was sent");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// Returns a connection of a client that knows nothing of bytecache.
+    pub(crate) fn foreign(&self) -> Foreign {
+        let client = redis::Client::open(self.url()).expect("the address is one");
+        Foreign(client.get_connection().expect("the server runs"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Starts a server, and waits until it answers. Returns `None` if it ends before.
+fn launch(program: &str, port: u16) -> Option<Child> {
+    let mut command = Command::new(program);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args(["--daemonize", "no"]);
+    command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let began = Instant::now();
+    loop {
+        if child.try_wait().ok()?.is_some() {
+            return None;
+        }
+        let is_up = TcpStream::connect(("127.0.0.1", port)).is_ok()
+            && redis::Client::open(url(port))
+                .and_then(|client| client.get_connection_with_timeout(Duration::from_secs(1)))
+                .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection))
+                .is_ok();
+        if is_up {
+            return Some(child);
+        }
+        assert!(began.elapsed() < LIMIT, "the server answers");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn retried<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        assert!(began.elapsed() < LIMIT, "it succeeds in time");
+    }
+}
+
+/// A client that knows nothing of bytecache.
+pub(crate) struct Foreign(redis::Connection);
+
+impl Foreign {
+    pub(crate) fn ask<T: FromRedisValue>(&mut self, parts: &[&str]) -> T {
+        let mut command = redis::Cmd::new();
+        command.arg(parts);
+        command.query(&mut self.0).expect("the server answers")
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.ask::<String>(&["SET", key, value]);
+    }
+
+    pub(crate) fn get(&mut self, key: &str) -> Option<String> {
+        self.ask(&["GET", key])
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn until(fact: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < LIMIT, "in time: {fact}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+pub(crate) fn remote(port: u16) -> RemoteBuilder {
+    Remote::builder(redis::Client::open(url(port)).expect("the address is one"))
+}
+
+/// An instance with a cache and connections of its own, connected to a port.
+pub(crate) async fn instance(port: u16) -> (Cache, Remote) {
+    connected(remote(port).max_staleness(Duration::from_secs(60))).await
+}
+
+pub(crate) async fn connected(builder: RemoteBuilder) -> (Cache, Remote) {
+    let remote = builder.connect().expect("the options are valid");
+    assert!(remote.wait_until_connected(LIMIT).await, "it connects");
+    (Cache::new(4 << 20).expect("the options are valid"), remote)
+}
+
+/// Waits until the invalidations of a namespace arrive.
+pub(crate) async fn tracked(tiered: Tiered) -> Tiered {
+    until("the namespace is tracked", || tiered.is_tracked()).await;
+    tiered
+}
+
+/// A store of one version for all keys, which counts loads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) version: Arc<AtomicU64>,
+    pub(crate) loads: Arc<AtomicU64>,
+}
+
+impl Store {
+    pub(crate) fn set(&self, version: u64) {
+        self.version.store(version, Ordering::SeqCst);
+    }
+
+    pub(crate) fn loads(&self) -> u64 {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    /// Builds a namespace that loads from this store, and waits until it is tracked.
+    pub(crate) async fn tiered(&self, builder: TieredBuilder) -> Tiered {
+        tracked(self.untracked(builder)).await
+    }
+
+    pub(crate) fn untracked(&self, builder: TieredBuilder) -> Tiered {
+        let store = self.clone();
+        let load = move |_| {
+            let store = store.clone();
+            async move {
+                store.loads.fetch_add(1, Ordering::SeqCst);
+                let version = store.version.load(Ordering::SeqCst);
+                Ok::<_, std::io::Error>((version > 0).then(|| version.to_string().into_bytes()))
+            }
+        };
+        builder.reload_jitter(Duration::ZERO).build(load).expect("the options are valid")
+    }
+}
+
+/// Returns a value as text.
+pub(crate) async fn text(tiered: &Tiered, key: &str) -> Option<String> {
+    let value = tiered.get(key).await.expect("it is loaded");
+    value.map(|value| String::from_utf8_lossy(&value).into_owned())
+}
