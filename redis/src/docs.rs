@@ -8,7 +8,7 @@
 //!
 //! | when | guarantee |
 //! |---|---|
-//! | the connection works | An instance that has read a value from Redis never returns another value that is older than Redis held at that time. |
+//! | always | An instance that has read a value from Redis never returns another value that is older than Redis held at that time. |
 //! | the connection works | A change in Redis by any client is seen by each instance once its invalidation arrives. That takes about half a round trip. |
 //! | the connection is lost, delayed or half-open | Local entries are served for at most [`max_staleness`](crate::RemoteBuilder::max_staleness) after the last moment at which the connection is known to have worked. Then the local tier is reset. |
 //! | there is no connection | Missing keys are loaded by the loader, once for each key in a process. Results are kept locally for at most `max_staleness`. |

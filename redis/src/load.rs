@@ -185,9 +185,16 @@ impl Loading<'_> {
                 Err(Seen::Replaceable { bytes, is_stale_value: true, left })
             }
             (stored, left) => {
-                // Without a fence, another read of this instance might yet find an older entry.
-                let is_fenced = asked.wire.fence().await.is_ok();
-                let may_keep = is_fenced && self.may_keep(asked);
+                if asked.wire.fence().await.is_err() {
+                    // Other reads of this instance would yet find older entries.
+                    self.space().detach();
+                    asked.wire.lose();
+                    return Ok(match stored {
+                        Stored::Value(bytes) => unkept(bytes),
+                        _ => Loaded::AbsentFor(Duration::ZERO),
+                    });
+                }
+                let may_keep = self.may_keep(asked);
                 let spent = asked_at.elapsed();
                 Ok(match stored {
                     Stored::Value(bytes) => self.found(bytes, left, spent, may_keep),

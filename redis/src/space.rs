@@ -94,6 +94,12 @@ impl Space {
         }
     }
 
+    /// Resets the local tier, as a fence was not answered: a value from Redis is about to be returned,
+    /// and local entries may be older.
+    pub(crate) fn detach(&self) {
+        self.trust.detach(|| self.reset());
+    }
+
     /// Returns the time for which a read waits before it loads a key that has just changed.
     pub(crate) fn draw_jitter(&self) -> Duration {
         chance::below(self.rules.reload_jitter)

@@ -6,8 +6,8 @@
 //! was sent. Each read compares the clock with that moment. No task has to be on time for it.
 //!
 //! ```text
-//!             attach: reset                      a read past the moment: reset
-//!   detached ---------------> tracked until t ---------------------------------> detached
+//!             attach: reset                     past the moment, or a lost fence: reset
+//!   detached ---------------> tracked until t -----------------------------------------> detached
 //!                              ^     | an answered ping moves t
 //!                              +-----+
 //! ```
@@ -90,6 +90,11 @@ impl Trust {
             self.change_locked(reset, DETACHED);
         }
         is_due
+    }
+
+    /// Detaches the namespace after `reset`, as invalidations are known to be lost.
+    pub(crate) fn detach(&self, reset: impl FnOnce()) {
+        self.change(reset, DETACHED);
     }
 
     fn change(&self, reset: impl FnOnce(), next: u64) {

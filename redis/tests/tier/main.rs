@@ -1,6 +1,7 @@
 //! Tests against a real server: see [`support::Server`].
 
 mod behaviour;
+mod checker;
 mod failures;
 mod proxy;
 mod races;
