@@ -87,6 +87,16 @@
 //! Each command waits for at most the [`command_timeout`](crate::RemoteBuilder::command_timeout). A
 //! read waits for two of them, the loader, and a third one at most; two more after a removal.
 //!
+//! # What to watch
+//!
+//! [`Tiered::stats`](crate::Tiered::stats) counts the work beyond the local tier. The feature
+//! `prometheus` adds a `TierCollector` for `prometheus-client`. The feature `tracing` adds spans
+//! around commands, and events of the connection. Neither names keys or values. The spans around
+//! loads of `bytecache` itself, behind its own feature, have the beginning of the key.
+//!
+//! [`Tiered::verify`](crate::Tiered::verify) compares a sample of local entries with Redis. On a
+//! healthy system it finds nothing.
+//!
 //! # The choice of the client
 //!
 //! The crate is built on the client `redis`. It passes push messages to a function in the task that
@@ -105,5 +115,8 @@
 //! # What is not there
 //!
 //! * Redis Cluster and Sentinel: one server, or one address that follows the primary.
+//! * A bound on how old the result of a slow load is. Callers that join a load in progress get its
+//!   result, unless an invalidation has come between. Without a connection, it is as old as the load
+//!   is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).
 //! * Loaders of several keys at once, and refreshes before the end of a lifetime.
 //! * Reads from replicas.

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use bytecache::typed::EncodeError;
 use bytecache::{BuildError, LoadError};
 use redis::RedisError;
 
@@ -35,6 +36,10 @@ pub enum Error {
     /// The loader failed, panicked, or took longer than the
     /// [`load_limit`](crate::TieredBuilder::load_limit).
     Load(LoadError<BoxError>),
+    /// The codec did not encode the value.
+    Unencodable(EncodeError),
+    /// The bytes are not those of a value of the codec: another client has stored them.
+    Undecodable,
     /// The runtime of the [`Remote`](crate::Remote) has shut down.
     NoRuntime,
 }
@@ -69,6 +74,8 @@ impl fmt::Display for Error {
             Self::ReservedValue => "the value begins with the reserved bytes \"\\0bytecache:\"",
             Self::BadGeneration => "the generation of the namespace in Redis is not a number",
             Self::Load(_) => "the value could not be loaded",
+            Self::Unencodable(_) => "the value could not be encoded",
+            Self::Undecodable => "the bytes are not those of a value",
             Self::NoRuntime => "the tokio runtime has shut down",
         })
     }
@@ -79,6 +86,7 @@ impl core::error::Error for Error {
         match self {
             Self::Redis(error) => Some(error),
             Self::Load(error) => Some(error),
+            Self::Unencodable(error) => Some(error),
             _ => None,
         }
     }

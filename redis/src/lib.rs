@@ -28,6 +28,9 @@
 //! A [`Remote`] is the connection of an instance to a server. A [`Tiered`] is a namespace of values.
 //! The page [`docs`] says what is guaranteed, how entries lie in Redis, and what is not there.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
 pub mod docs;
 
 mod breaker;
@@ -36,19 +39,32 @@ mod error;
 mod format;
 mod generation;
 mod load;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod remote;
 mod session;
 mod space;
 mod stats;
 mod tiered;
+mod trace;
 mod trust;
+mod typed;
 mod verify;
 mod wire;
 mod write;
 mod writing;
 
 pub use error::{BoxError, Error, SetupError};
+#[cfg(feature = "prometheus")]
+#[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
+pub use prometheus::TierCollector;
 pub use remote::{Remote, RemoteBuilder};
 pub use stats::TierStats;
 pub use tiered::{Tiered, TieredBuilder};
+pub use typed::TypedTiered;
 pub use verify::Verified;
+
+/// The example of the README, which is tested with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

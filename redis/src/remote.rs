@@ -20,6 +20,8 @@ use crate::wire::Wire;
 
 const LEAST_STALENESS: Duration = Duration::from_millis(200);
 const MOST_STALENESS: Duration = Duration::from_secs(3_600);
+/// The longest time between two pings: servers may close connections that are idle for minutes.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The connection of an instance to a Redis or Valkey server, for all its [`Tiered`](crate::Tiered)
 /// namespaces. A clone is a handle of the same connection.
@@ -72,13 +74,13 @@ pub(crate) struct Options {
 impl Options {
     /// Returns the time between two pings.
     pub(crate) fn ping_interval(&self) -> Duration {
-        self.max_staleness / 4
+        LONGEST_INTERVAL.min(self.max_staleness / 4)
     }
 
     /// Returns the time after which a ping without an answer ends the session. With the interval
     /// it is below `max_staleness`.
     pub(crate) fn ping_timeout(&self) -> Duration {
-        self.max_staleness / 2
+        LONGEST_INTERVAL.min(self.max_staleness / 2)
     }
 }
 
@@ -88,7 +90,7 @@ impl RemoteBuilder {
     ///
     /// The time counts from the last moment at which the connection is known to have worked. After
     /// it, the local tier is reset. A lost connection is found by pings: one for each quarter of
-    /// this time, with a timeout of half of it.
+    /// this time, with a timeout of half of it, and of 30 s at most.
     pub fn max_staleness(mut self, max: Duration) -> Self {
         self.options.max_staleness = max;
         self

@@ -14,6 +14,7 @@ use crate::chance;
 use crate::error::Error;
 use crate::remote::Shared;
 use crate::space::Space;
+use crate::trace::event;
 use crate::wire::Wire;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -163,14 +164,6 @@ fn receiver(
         }
         Ok(())
     }
-}
-
-/// Records an event of the connection. It names no keys, values or addresses.
-fn event(message: &'static str) {
-    #[cfg(feature = "tracing")]
-    tracing::info!(target: "bytecache_redis", "{message}");
-    #[cfg(not(feature = "tracing"))]
-    let _ = message;
 }
 
 #[cfg(test)]

@@ -281,7 +281,11 @@ impl TieredBuilder {
         let source = Arc::new(Source { shared, space, load });
         let loads = Arc::clone(&source);
         let handle = source.shared.handle.clone();
-        let loader = source.space.local.loader().spawner(move |load| drop(handle.spawn(load)));
+        let mut loader = source.space.local.loader().spawner(move |load| drop(handle.spawn(load)));
+        if !self.stale_for.is_zero() {
+            // A local value in its stale period is returned if Redis does not answer either.
+            loader = loader.stale_for(self.stale_for);
+        }
         let loader = loader.build_async(move |key| Arc::clone(&loads).load(key)).map_err(SetupError::Cache)?.boxed();
         source.shared.register(&source.space)?;
         Ok(Tiered { source, loader: Arc::new(loader), remote: self.remote })

@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::format::Stored;
+use crate::trace::traced;
 
 /// Replaces an entry by another one if it still is the one that was seen: it has the same bytes,
 /// and no more time left than then.
@@ -65,7 +66,7 @@ impl Wire {
         let mut both = pipe();
         // The time left comes second: an entry that expires between the two has none left.
         both.cmd("GET").arg(key).cmd("PTTL").arg(key);
-        let (bytes, millis): (Option<Vec<u8>>, i64) = both.query_async(&mut self.reads.clone()).await?;
+        let (bytes, millis): (Option<Vec<u8>>, i64) = traced("GET", both.query_async(&mut self.reads.clone())).await?;
         let left = match millis {
             -1 => None,
             millis => Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0))),
@@ -79,12 +80,14 @@ impl Wire {
         for key in keys {
             all.cmd("GET").arg(key);
         }
-        Ok(all.query_async(&mut self.reads.clone()).await?)
+        Ok(traced("GET", all.query_async(&mut self.reads.clone())).await?)
     }
 
     /// Reads the number of a generation. An absent one is 0.
     pub(crate) async fn generation(&self, key: &str) -> Result<i64, Error> {
-        let number: Option<Vec<u8>> = cmd("GET").arg(key).query_async(&mut self.reads.clone()).await?;
+        let mut get = cmd("GET");
+        let mut reads = self.reads.clone();
+        let number: Option<Vec<u8>> = traced("GET", get.arg(key).query_async(&mut reads)).await?;
         match number {
             None => Ok(0),
             Some(digits) => {
@@ -95,18 +98,19 @@ impl Wire {
 
     /// Waits until all invalidations of changes that a former answer may have shown were applied.
     pub(crate) async fn fence(&self) -> Result<(), Error> {
-        self.ask(&cmd("PING")).await
+        let ping = cmd("PING");
+        Ok(traced("PING", ping.query_async(&mut self.tracked.clone())).await?)
     }
 
     /// Stores an entry, whatever was there.
     pub(crate) async fn store(&self, key: &[u8], bytes: &[u8], life: Duration) -> Result<(), Error> {
-        self.write(cmd("SET").arg(key).arg(bytes).arg("PX").arg(millis(life))).await
+        self.write("SET", cmd("SET").arg(key).arg(bytes).arg("PX").arg(millis(life))).await
     }
 
     /// Stores an entry if there is none. Returns `true` if it was stored.
     pub(crate) async fn fill(&self, key: &[u8], bytes: &[u8], life: Duration) -> Result<bool, Error> {
         let stored: Option<String> =
-            self.write(cmd("SET").arg(key).arg(bytes).arg("NX").arg("PX").arg(millis(life))).await?;
+            self.write("SET", cmd("SET").arg(key).arg(bytes).arg("NX").arg("PX").arg(millis(life))).await?;
         Ok(stored.is_some())
     }
 
@@ -119,12 +123,13 @@ impl Wire {
         life: Duration,
     ) -> Result<bool, Error> {
         let left = millis(left);
-        self.write(cmd("EVAL").arg(REPLACE).arg(1).arg(key).arg(seen).arg(left).arg(bytes).arg(millis(life))).await
+        self.write("EVAL", cmd("EVAL").arg(REPLACE).arg(1).arg(key).arg(seen).arg(left).arg(bytes).arg(millis(life)))
+            .await
     }
 
     /// Increments the number of a generation, and returns it.
     pub(crate) async fn next_generation(&self, key: &str) -> Result<i64, Error> {
-        let advanced = self.write(cmd("INCR").arg(key)).await;
+        let advanced = self.write("INCR", cmd("INCR").arg(key)).await;
         advanced.map_err(|error| match error {
             Error::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) => {
                 Error::BadGeneration
@@ -138,13 +143,9 @@ impl Wire {
         self.lost.notify_one();
     }
 
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        Ok(command.query_async(&mut self.tracked.clone()).await?)
-    }
-
     /// Sends a write. Ends the session if the outcome is unknown, or if the server is a replica.
-    async fn write<T: FromRedisValue>(&self, command: &mut Cmd) -> Result<T, Error> {
-        let result: Result<T, RedisError> = command.query_async(&mut self.tracked.clone()).await;
+    async fn write<T: FromRedisValue>(&self, name: &'static str, command: &mut Cmd) -> Result<T, Error> {
+        let result: Result<T, RedisError> = traced(name, command.query_async(&mut self.tracked.clone())).await;
         if let Err(error) = &result {
             let is_replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
             if is_replica || error.is_timeout() || error.is_io_error() || error.is_unrecoverable_error() {

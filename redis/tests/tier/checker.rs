@@ -132,13 +132,13 @@ async fn version(tiered: &Tiered, key: &str) -> Option<u64> {
 async fn read(world: Arc<World>, tiered: Tiered) {
     let mut floors = [0; KEYS];
     while !world.is_over() {
-        if rand(4) == 0 {
-            if let Some(marker) = version(&tiered, MARKER).await {
-                let markers = world.markers.lock().expect("no test panics with it");
-                let index = usize::try_from(marker).expect("it is an index");
-                world.markers_seen.fetch_add(1, Ordering::SeqCst);
-                floors.iter_mut().zip(markers[index]).for_each(|(floor, seen)| *floor = seen.max(*floor));
-            }
+        if rand(4) == 0
+            && let Some(marker) = version(&tiered, MARKER).await
+        {
+            let markers = world.markers.lock().expect("no test panics with it");
+            let index = usize::try_from(marker).expect("it is an index");
+            world.markers_seen.fetch_add(1, Ordering::SeqCst);
+            floors.iter_mut().zip(markers[index]).for_each(|(floor, seen)| *floor = seen.max(*floor));
         }
         let key = rand_key();
         let began = Instant::now();

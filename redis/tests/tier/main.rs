@@ -3,6 +3,7 @@
 mod behaviour;
 mod checker;
 mod failures;
+mod layers;
 mod proxy;
 mod races;
 mod support;

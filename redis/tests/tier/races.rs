@@ -75,7 +75,7 @@ async fn insert_that_another_instance_has_overtaken_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn value_is_not_kept_while_an_own_write_of_its_key_is_in_progress() {
+async fn value_that_was_read_before_an_own_write_is_not_kept() {
     let Some(server) = Server::start() else { return };
     let proxy = Proxy::to(server.port).await;
     let (cache, remote) = instance(proxy.port).await;

@@ -1,0 +1,127 @@
+//! What lies on top: typed values, spans, and metrics.
+
+use std::time::Duration;
+
+use bytecache::typed::{Counter, Utf8};
+use bytecache_redis::{Error, Tiered, TypedTiered};
+
+use crate::support::{Server, instance, tracked, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typed_values_go_through_both_tiers() {
+    let Some(server) = Server::start() else { return };
+    let load = |id: u64| async move { Ok::<_, std::io::Error>((id == 1).then(|| "Ada".to_string())) };
+    let mut instances = vec![];
+    for _ in 0..2 {
+        let (cache, remote) = instance(server.port).await;
+        let names: TypedTiered<u64, String, Utf8> =
+            Tiered::builder(&cache, &remote, "names").build_typed(Utf8, load).expect("the options are valid");
+        tracked(names.tiered().clone()).await;
+        instances.push(names);
+    }
+    let (first, second) = (&instances[0], &instances[1]);
+    assert_eq!(first.get(&1).await.expect("it is loaded").as_deref(), Some("Ada"));
+    assert_eq!(second.get(&2).await.expect("it is loaded"), None);
+    first.insert(&2, &"Grace".to_string()).await.expect("it is stored");
+    let many = second.get_many(&[1, 2, 3]).await;
+    let many: Vec<_> = many.into_iter().map(|name| name.expect("it is loaded")).collect();
+    assert_eq!(many, [Some("Ada".to_string()), Some("Grace".to_string()), None]);
+    first.remove(&2).await.expect("it is removed");
+    until("the removal has arrived", || second.tiered().stats().invalidations > 1).await;
+    assert_eq!(second.get(&2).await.expect("it is loaded"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_of_a_foreign_client_that_are_no_value_are_an_error() {
+    let Some(server) = Server::start() else { return };
+    let (cache, remote) = instance(server.port).await;
+    let load = |_: String| async { Ok::<_, std::io::Error>(Some(7)) };
+    let counts: TypedTiered<String, i64, Counter> =
+        Tiered::builder(&cache, &remote, "counts").build_typed(Counter, load).expect("the options are valid");
+    tracked(counts.tiered().clone()).await;
+    assert_eq!(counts.get("1").await.expect("it is loaded"), Some(7));
+    server.foreign().set("counts:0:1", "seven");
+    until("the SET has arrived", || counts.tiered().stats().invalidations > 0).await;
+    assert!(matches!(counts.get("1").await, Err(Error::Undecodable)));
+}
+
+#[cfg(feature = "prometheus")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collector_tells_the_counters_and_the_state() {
+    use bytecache_redis::TierCollector;
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    let Some(server) = Server::start() else { return };
+    let (cache, remote) = instance(server.port).await;
+    let users = crate::support::Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    let collector = TierCollector::default();
+    collector.add(&users);
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(collector));
+    assert_eq!(crate::support::text(&users, "1").await, None);
+    let scrape = || {
+        let mut text = String::new();
+        encode(&mut text, &registry).map(|()| text).expect("it is encoded")
+    };
+    let text = scrape();
+    assert!(text.contains("bytecache_redis_loads_total{namespace=\"users\"} 1\n"), "{text}");
+    assert!(text.contains("bytecache_redis_tracked{namespace=\"users\"} 1\n"), "{text}");
+    drop(users);
+    until("nothing is left of the namespace", || !scrape().contains("users")).await;
+}
+
+/// Counts the spans of commands, and looks for keys and values in them.
+#[cfg(feature = "tracing")]
+mod spans {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::subscriber::{Interest, set_default};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Lines {
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            Interest::sometimes()
+        }
+
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "bytecache_redis"
+        }
+
+        fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+            self.0.lock().expect("no test panics with it").push(format!("{:?}", attributes.values()));
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().expect("no test panics with it").push(format!("{event:?}"));
+        }
+
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test]
+    async fn commands_have_spans_without_keys_and_values() {
+        let Some(server) = Server::start() else { return };
+        let lines = Lines::default();
+        let _guard = set_default(lines.clone());
+        let (cache, remote) = instance(server.port).await;
+        let users = crate::support::Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+        users.insert_with_ttl("a-key", "a-value", Duration::from_secs(9)).await.expect("it is stored");
+        assert!(users.get("a-key").await.expect("it is there").is_some());
+        assert!(users.get("b-key").await.expect("it is loaded").is_none());
+        let lines = lines.0.lock().expect("no test panics with it").join("\n");
+        assert!(lines.contains("SET") && lines.contains("GET") && lines.contains("connected"), "{lines}");
+        assert!(!lines.contains("-key") && !lines.contains("-value"), "{lines}");
+    }
+}
