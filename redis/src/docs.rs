@@ -109,8 +109,8 @@
 //! reconnection is part of this crate in any case. `fred` needs 84 crates with the features that
 //! this crate would use, and `redis` needs 58.
 //!
-//! TLS and authentication are options of the client, behind its features. A service that depends on
-//! `redis` with the feature `tokio-rustls-comp` can pass a `rediss://` address.
+//! TLS and authentication are options of the client. TLS is behind its features: a service depends
+//! on `redis` with the feature `tokio-rustls-comp`, and passes a `rediss://` address.
 //!
 //! # What is not there
 //!
@@ -120,3 +120,4 @@
 //!   is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).
 //! * Loaders of several keys at once, and refreshes before the end of a lifetime.
 //! * Reads from replicas.
+//! * Tests with TLS.

@@ -25,6 +25,8 @@
 //! # }
 //! ```
 //!
+//! The client is the crate [`redis`], which is exported here, too.
+//!
 //! A [`Remote`] is the connection of an instance to a server. A [`Tiered`] is a namespace of values.
 //! The page [`docs`] says what is guaranteed, how entries lie in Redis, and what is not there.
 
@@ -58,7 +60,8 @@ pub use error::{BoxError, Error, SetupError};
 #[cfg(feature = "prometheus")]
 #[cfg_attr(docsrs, doc(cfg(feature = "prometheus")))]
 pub use prometheus::TierCollector;
-pub use remote::{Remote, RemoteBuilder};
+pub use redis;
+pub use remote::{Remote, RemoteBuilder, RemoteStats};
 pub use stats::TierStats;
 pub use tiered::{Tiered, TieredBuilder};
 pub use typed::TypedTiered;

@@ -46,6 +46,20 @@ pub struct Remote {
     _task: Arc<Task>,
 }
 
+/// The counters and the state of a [`Remote`], from [`Remote::stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteStats {
+    /// The number of connections that were established. A first one counts as a later one does.
+    pub connections: u64,
+    /// The number of attempts to connect that failed.
+    pub failed_attempts: u64,
+    /// There is a connection.
+    pub is_connected: bool,
+    /// The circuit breaker refuses reads.
+    pub is_breaker_open: bool,
+}
+
 /// The task of a `Remote`, which ends with its last handle.
 struct Task(JoinHandle<()>);
 
@@ -91,6 +105,13 @@ impl RemoteBuilder {
     /// The time counts from the last moment at which the connection is known to have worked. After
     /// it, the local tier is reset. A lost connection is found by pings: one for each quarter of
     /// this time, with a timeout of half of it, and of 30 s at most.
+    ///
+    /// ```
+    /// # let client = redis::Client::open("redis://127.0.0.1:6379")?;
+    /// let builder = bytecache_redis::Remote::builder(client).max_staleness(std::time::Duration::from_millis(500));
+    /// # drop(builder);
+    /// # Ok::<(), redis::RedisError>(())
+    /// ```
     pub fn max_staleness(mut self, max: Duration) -> Self {
         self.options.max_staleness = max;
         self
@@ -100,6 +121,13 @@ impl RemoteBuilder {
     ///
     /// A write that fails so ends the connection, since it may take effect later. The local tier is
     /// then reset.
+    ///
+    /// ```
+    /// # let client = redis::Client::open("redis://127.0.0.1:6379")?;
+    /// let builder = bytecache_redis::Remote::builder(client).command_timeout(std::time::Duration::from_millis(200));
+    /// # drop(builder);
+    /// # Ok::<(), redis::RedisError>(())
+    /// ```
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
         self.options.command_timeout = timeout;
         self
@@ -111,6 +139,13 @@ impl RemoteBuilder {
     ///
     /// While it is open, missing keys are loaded without asking Redis, and are not stored there.
     /// Writes are always sent.
+    ///
+    /// ```
+    /// # let client = redis::Client::open("redis://127.0.0.1:6379")?;
+    /// let builder = bytecache_redis::Remote::builder(client).breaker(10, std::time::Duration::from_secs(2));
+    /// # drop(builder);
+    /// # Ok::<(), redis::RedisError>(())
+    /// ```
     pub fn breaker(mut self, max_failures: u32, pause: Duration) -> Self {
         self.max_failures = max_failures.max(1);
         self.breaker_pause = pause;
@@ -126,6 +161,16 @@ impl RemoteBuilder {
     ///
     /// [`SetupError::NoRuntime`] outside a tokio runtime, [`SetupError::MaxStaleness`] and
     /// [`SetupError::Client`] for options that are not accepted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = redis::Client::open("redis://127.0.0.1:1")?;
+    /// let remote = bytecache_redis::Remote::builder(client).connect()?;
+    /// assert!(!remote.is_connected());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect(self) -> Result<Remote, SetupError> {
         let handle = Handle::try_current().map_err(|_| SetupError::NoRuntime)?;
         if !(LEAST_STALENESS..=MOST_STALENESS).contains(&self.options.max_staleness) {
@@ -166,6 +211,12 @@ impl Remote {
     }
 
     /// Returns `true` if there is a connection over which invalidations arrive.
+    ///
+    /// ```no_run
+    /// # fn example(remote: bytecache_redis::Remote) {
+    /// let is_healthy = remote.is_connected();
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_connected(&self) -> bool {
         *self.shared.is_connected.borrow()
@@ -188,19 +239,24 @@ impl Remote {
         matches!(tokio::time::timeout(limit, waiting).await, Ok(Ok(_)))
     }
 
-    /// Returns the number of connections that were established and, second, that of attempts that
-    /// failed.
+    /// Returns the counters and the state of the connection.
+    ///
+    /// ```no_run
+    /// # fn example(remote: bytecache_redis::Remote) {
+    /// let stats = remote.stats();
+    /// println!("connected {} times, failed {} times", stats.connections, stats.failed_attempts);
+    /// # }
+    /// ```
     #[must_use]
-    pub fn connections(&self) -> (u64, u64) {
+    pub fn stats(&self) -> RemoteStats {
         let shared = &self.shared;
-        // Counters.
-        (shared.sessions.load(Ordering::Relaxed), shared.failed_attempts.load(Ordering::Relaxed))
-    }
-
-    /// Returns `true` if the circuit breaker refuses reads.
-    #[must_use]
-    pub fn is_breaker_open(&self) -> bool {
-        self.shared.breaker.is_open()
+        RemoteStats {
+            // Counters.
+            connections: shared.sessions.load(Ordering::Relaxed),
+            failed_attempts: shared.failed_attempts.load(Ordering::Relaxed),
+            is_connected: self.is_connected(),
+            is_breaker_open: shared.breaker.is_open(),
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -148,6 +148,12 @@ impl Tiered {
     }
 
     /// Returns the counters of the work beyond the local tier.
+    ///
+    /// ```no_run
+    /// # fn example(users: bytecache_redis::Tiered) {
+    /// println!("{} reads of Redis", users.stats().redis_hits);
+    /// # }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> TierStats {
         self.source.space.counters.read()
@@ -156,12 +162,24 @@ impl Tiered {
     /// Returns the namespace of the local tier, for its counters.
     ///
     /// Reads of it may return entries that are too old, and writes to it are not sent to Redis.
+    ///
+    /// ```no_run
+    /// # fn example(users: bytecache_redis::Tiered) {
+    /// println!("{} local hits", users.local().stats().hits);
+    /// # }
+    /// ```
     #[must_use]
     pub fn local(&self) -> &Namespace {
         &self.source.space.local
     }
 
     /// Returns the connection.
+    ///
+    /// ```no_run
+    /// # fn example(users: bytecache_redis::Tiered) {
+    /// assert!(users.remote().is_connected());
+    /// # }
+    /// ```
     #[must_use]
     pub fn remote(&self) -> &Remote {
         &self.remote
@@ -169,6 +187,12 @@ impl Tiered {
 
     /// Returns `true` if invalidations of this namespace arrive, or did less than
     /// [`max_staleness`](crate::RemoteBuilder::max_staleness) ago.
+    ///
+    /// ```no_run
+    /// # fn example(users: bytecache_redis::Tiered) {
+    /// let is_coherent = users.is_tracked();
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_tracked(&self) -> bool {
         let trust = &self.source.space.trust;
@@ -187,6 +211,13 @@ impl fmt::Debug for Tiered {
 
 impl TieredBuilder {
     /// Sets the time to live of values that are loaded or inserted. The default is five minutes.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(builder: bytecache_redis::TieredBuilder) {
+    /// let builder = builder.ttl(Duration::from_secs(600));
+    /// # }
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
@@ -196,6 +227,13 @@ impl TieredBuilder {
     /// the loader fails. The default is zero.
     ///
     /// All instances must set the same period, as Redis only knows the sum of both times.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(builder: bytecache_redis::TieredBuilder) {
+    /// let builder = builder.stale_for(Duration::from_secs(3_600));
+    /// # }
+    /// ```
     pub fn stale_for(mut self, stale: Duration) -> Self {
         self.stale_for = stale;
         self
@@ -203,6 +241,13 @@ impl TieredBuilder {
 
     /// Sets for how long both tiers record that the loader found nothing. The default is zero: they
     /// do not record it.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(builder: bytecache_redis::TieredBuilder) {
+    /// let builder = builder.negative_ttl(Duration::from_secs(10));
+    /// # }
+    /// ```
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
         self
@@ -213,6 +258,13 @@ impl TieredBuilder {
     /// A load that takes longer has failed. [`remove`](Tiered::remove) keeps results of older loads
     /// out of Redis for this time and the longest time of two commands. All instances must set the
     /// same limit.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(builder: bytecache_redis::TieredBuilder) {
+    /// let builder = builder.load_limit(Duration::from_secs(2));
+    /// # }
+    /// ```
     pub fn load_limit(mut self, limit: Duration) -> Self {
         self.load_limit = limit;
         self
@@ -223,6 +275,13 @@ impl TieredBuilder {
     ///
     /// Each load waits for a random part of this time, and then looks into Redis again. So few
     /// instances load a hot key after a change, and the others find the result.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(builder: bytecache_redis::TieredBuilder) {
+    /// let builder = builder.reload_jitter(Duration::from_millis(50));
+    /// # }
+    /// ```
     pub fn reload_jitter(mut self, jitter: Duration) -> Self {
         self.reload_jitter = jitter;
         self
@@ -234,6 +293,15 @@ impl TieredBuilder {
     /// # Errors
     ///
     /// A [`SetupError`] for a name or an option that is not accepted.
+    ///
+    /// ```no_run
+    /// # fn example(builder: bytecache_redis::TieredBuilder) -> Result<(), bytecache_redis::SetupError> {
+    /// let users = builder.build(|key| async move {
+    ///     Ok::<_, std::io::Error>((&*key == b"1").then(|| b"Ada".to_vec())) // From a database.
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn build<F, T, E>(self, load: F) -> Result<Tiered, SetupError>
     where
         F: Fn(Arc<[u8]>) -> T + Send + Sync + 'static,
@@ -252,6 +320,13 @@ impl TieredBuilder {
     /// # Errors
     ///
     /// A [`SetupError`] for a name or an option that is not accepted.
+    ///
+    /// ```no_run
+    /// # fn example(builder: bytecache_redis::TieredBuilder) -> Result<(), bytecache_redis::SetupError> {
+    /// let sessions = builder.build_without_loader()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn build_without_loader(self) -> Result<Tiered, SetupError> {
         self.build_with(None)
     }

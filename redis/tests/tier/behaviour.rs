@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytecache::Remaining;
-use bytecache_redis::{Error, Tiered};
+use bytecache_redis::{Error, Remote, Tiered};
 
-use crate::support::{Server, Store, instance, text, tracked, until};
+use crate::support::{Server, Store, connected, instance, text, tracked, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_lie_in_redis_as_plain_bytes() {
@@ -25,6 +25,73 @@ async fn values_lie_in_redis_as_plain_bytes() {
     foreign.set("users:1:1", "Grace");
     until("the foreign value is read", || users.stats().invalidations > 0).await;
     assert_eq!(text(&users, "1").await.as_deref(), Some("Grace"));
+}
+
+/// Calls the command-line client that belongs to the server. Returns `None` where there is none.
+fn by_command_line(server: &Server, arguments: &[&str]) -> Option<String> {
+    let call = |program: &str| {
+        let mut command = std::process::Command::new(program);
+        command.args(["-p", &server.port.to_string(), "--raw"]).args(arguments);
+        command.output().ok().map(|output| String::from_utf8_lossy(&output.stdout).trim_end().to_string())
+    };
+    call("redis-cli").or_else(|| call("valkey-cli"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn command_line_client_reads_and_changes_values() {
+    let Some(server) = Server::start() else { return };
+    let (cache, remote) = instance(server.port).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    users.insert("1", "Ada").await.expect("it is stored");
+    let Some(value) = by_command_line(&server, &["GET", "users:0:1"]) else {
+        eprintln!("no redis-cli or valkey-cli: left out");
+        return;
+    };
+    assert_eq!(value, "Ada");
+    by_command_line(&server, &["SET", "users:0:1", "Grace"]);
+    until("the SET has arrived", || !users.local().contains_key("1")).await;
+    assert_eq!(text(&users, "1").await.as_deref(), Some("Grace"));
+    by_command_line(&server, &["INCR", "users:generation"]);
+    until("the INCR has arrived", || users.stats().invalidations_of_all == 1).await;
+    assert_eq!(text(&users, "1").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hot_key_is_loaded_at_most_once_an_instance_after_a_change() {
+    let Some(server) = Server::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let mut instances = vec![];
+    for _ in 0..4 {
+        let (cache, remote) = instance(server.port).await;
+        instances.push(store.jittered(Tiered::builder(&cache, &remote, "users"), Duration::from_millis(200)).await);
+    }
+    store.set(2);
+    instances[0].remove("hot").await.expect("it is removed");
+    let mut readers = tokio::task::JoinSet::new();
+    for users in instances.iter().cycle().take(80) {
+        let users = users.clone();
+        readers.spawn(async move { text(&users, "hot").await });
+    }
+    while let Some(value) = readers.join_next().await {
+        assert_eq!(value.expect("it ends").as_deref(), Some("2"));
+    }
+    assert!((1..=4).contains(&store.loads()), "{}", store.loads());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn password_of_the_client_is_used() {
+    let Some(server) = Server::start() else { return };
+    server.foreign().ask::<String>(&["CONFIG", "SET", "requirepass", "secret"]);
+    let client = redis::Client::open(format!("redis://:secret@127.0.0.1:{}", server.port));
+    let (cache, remote) = connected(Remote::builder(client.expect("the address is one"))).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    users.insert("1", "Ada").await.expect("it is stored");
+    assert_eq!(text(&users, "1").await.as_deref(), Some("Ada"));
+
+    let without = crate::support::remote(server.port).connect().expect("the options are valid");
+    until("the attempt fails", || without.stats().failed_attempts > 0).await;
+    assert!(!format!("{remote:?} {users:?}").contains("secret"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

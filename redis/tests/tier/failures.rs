@@ -24,7 +24,7 @@ async fn loads_go_on_without_a_server() {
     assert!(matches!(users.insert("1", "x").await, Err(Error::NotConnected)));
     assert!(matches!(users.remove("1").await, Err(Error::NotConnected)));
     assert!(matches!(users.invalidate_all().await, Err(Error::NotConnected)));
-    until("attempts to connect have failed", || remote.connections().1 > 1).await;
+    until("attempts to connect have failed", || remote.stats().failed_attempts > 1).await;
 
     // The value is kept for max_staleness, one second, at most.
     store.set(6);
@@ -139,7 +139,7 @@ async fn killed_server_is_found_again() {
     let users = store.tiered(Tiered::builder(&cache, &remote, "users")).await;
     assert_eq!(text(&users, "1").await.as_deref(), Some("1"));
     server.restart();
-    until("it is connected again", || remote.connections().0 == 2 && users.is_tracked()).await;
+    until("it is connected again", || remote.stats().connections == 2 && users.is_tracked()).await;
     store.set(2);
     users.remove("1").await.expect("it is removed");
     assert_eq!(text(&users, "1").await.as_deref(), Some("2"));
@@ -180,13 +180,13 @@ async fn breaker_refuses_reads_of_a_slow_server_and_probes_it() {
     for key in ["1", "2", "3"] {
         assert_eq!(text(&users, key).await.as_deref(), Some("1"));
     }
-    assert!(remote.is_breaker_open());
+    assert!(remote.stats().is_breaker_open);
     let stats = users.stats();
     assert_eq!((stats.redis_failures, stats.breaker_refusals), (2, 1));
 
     proxy.release(READS);
     let mut number = 0;
-    while remote.is_breaker_open() {
+    while remote.stats().is_breaker_open {
         number += 1;
         assert_eq!(text(&users, &format!("key {number}")).await.as_deref(), Some("1"));
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -225,7 +225,7 @@ async fn replica_is_not_used() {
     foreign.ask::<String>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
     let failed = users.insert("1", "new").await.expect_err("it is a replica");
     assert!(matches!(failed, Error::Redis(_) | Error::NotConnected), "{failed:?}");
-    until("it connects no longer", || !remote.is_connected() && remote.connections().1 > 1).await;
+    until("it connects no longer", || !remote.is_connected() && remote.stats().failed_attempts > 1).await;
     foreign.ask::<String>(&["REPLICAOF", "NO", "ONE"]);
     assert!(remote.wait_until_connected(LIMIT).await);
 }

@@ -206,7 +206,16 @@ impl Store {
         tracked(self.untracked(builder)).await
     }
 
+    /// Like [`tiered`](Self::tiered), with a jitter of reloads.
+    pub(crate) async fn jittered(&self, builder: TieredBuilder, jitter: Duration) -> Tiered {
+        tracked(self.build(builder.reload_jitter(jitter))).await
+    }
+
     pub(crate) fn untracked(&self, builder: TieredBuilder) -> Tiered {
+        self.build(builder.reload_jitter(Duration::ZERO))
+    }
+
+    fn build(&self, builder: TieredBuilder) -> Tiered {
         let store = self.clone();
         let load = move |_| {
             let store = store.clone();
@@ -216,7 +225,7 @@ impl Store {
                 Ok::<_, std::io::Error>((version > 0).then(|| version.to_string().into_bytes()))
             }
         };
-        builder.reload_jitter(Duration::ZERO).build(load).expect("the options are valid")
+        builder.build(load).expect("the options are valid")
     }
 }
 
