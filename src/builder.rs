@@ -8,12 +8,13 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
 
+use crate::advisor::{Advisor, PresentPolicy};
 use crate::cache::{Cache, CacheConfig, MAX_KEY_BYTES, Sizes};
 use crate::clock::{Clock, ClockSource};
 use crate::error::BuildError;
 use crate::expiry::Rules;
 use crate::hash::{HashSeeds, KeyHasher};
-use crate::policy::{EvictionPolicy, Policy, PolicyContext, PolicyFactory};
+use crate::policy::{EvictionPolicy, Policy, PolicyContext};
 use crate::removal::{Listener, RemovalCause};
 use crate::ring::Alignment;
 use crate::shard::Options;
@@ -41,7 +42,8 @@ pub struct CacheBuilder {
     max_bytes: Option<usize>,
     max_entry_bytes: Option<usize>,
     shards: Option<usize>,
-    factory: PolicyFactory,
+    policy: PresentPolicy,
+    advisor: Option<Advisor>,
     expected_entry_bytes: Option<usize>,
     alignment: usize,
     hasher: Option<KeyHasher>,
@@ -72,7 +74,8 @@ impl Default for CacheBuilder {
             max_bytes: None,
             max_entry_bytes: None,
             shards: None,
-            factory: Arc::new(|context| Policy::default().build(&context)),
+            policy: PresentPolicy::built_in(Policy::default()),
+            advisor: None,
             expected_entry_bytes: None,
             alignment: 1,
             hasher: None,
@@ -174,7 +177,7 @@ impl CacheBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.factory = Arc::new(move |context| policy.build(&context));
+        self.policy = PresentPolicy::built_in(policy);
         self
     }
 
@@ -205,7 +208,34 @@ impl CacheBuilder {
         mut self,
         policy: impl Fn(PolicyContext) -> Box<dyn EvictionPolicy> + Send + Sync + 'static,
     ) -> Self {
-        self.factory = Arc::new(policy);
+        self.policy = PresentPolicy::custom(Arc::new(policy));
+        self
+    }
+
+    /// Turns the advisor on: it says what the cache would hit with another policy or another size.
+    ///
+    /// [`Cache::advice`] returns its answers. By default it is off. Its memory is part of
+    /// [`max_bytes`](Self::max_bytes). A [custom policy](Self::custom_policy) is also created for
+    /// each size that the advisor simulates, and used and dropped under a lock of the advisor. If
+    /// such a policy panics, the advisor stops for good, and the panic continues in the thread that
+    /// used the cache.
+    ///
+    /// # Cost
+    ///
+    /// See [`docs::advisor`](crate::docs::advisor).
+    ///
+    /// ```
+    /// use bytecache::{Advisor, Cache};
+    ///
+    /// let cache = Cache::builder().max_bytes(64 << 20).advisor(Advisor::new()).build()?;
+    /// cache.insert("key", "value")?;
+    /// cache.get("key");
+    /// let advice = cache.advice().ok_or("there was a read")?;
+    /// assert_eq!(advice.live_hit_ratio, 1.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn advisor(mut self, advisor: Advisor) -> Self {
+        self.advisor = Some(advisor);
         self
     }
 
@@ -601,11 +631,13 @@ impl CacheBuilder {
                 expected_entry_bytes: self.expected_entry_bytes,
                 expected_buckets: self.former.map(|former| former.buckets_within(max_bytes)),
                 hasher,
-                factory: self.factory,
+                factory: Arc::clone(&self.policy.factory),
                 rules: Rules::new(self.ttl, self.time_to_idle, self.stale_for, self.ttl_jitter),
                 clock: self.clock,
             },
             listener: self.listener,
+            advisor: self.advisor,
+            policy: self.policy,
             hash_seeds,
         })
     }

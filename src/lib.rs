@@ -179,6 +179,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! An [`Advisor`] answers the same question in a running cache, and says what more memory would
+//! bring: see [`docs::advisor`].
+//!
 //! To write a custom policy, see [`policy`] and [`CacheBuilder::custom_policy`].
 //!
 //! # When an insert fails
@@ -264,6 +267,7 @@
 #[cfg(test)]
 extern crate self as bytecache;
 
+mod advisor;
 mod builder;
 mod cache;
 mod clock;
@@ -303,6 +307,7 @@ mod units;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use advisor::{Advice, AdvisedRow, Advisor};
 pub use builder::CacheBuilder;
 pub use cache::{Cache, Invalidation, Lease, MaybeStale, Namespace, NamespaceBuilder, Update, WeakCache};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};

@@ -22,6 +22,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -485,10 +486,10 @@ kinds! {
 #[repr(align(64))]
 struct Stripe([AtomicU64; Count::KINDS]);
 
-/// The striped counters of one cache.
-#[derive(Debug)]
+/// The striped counters of one cache. Clones are the same counters.
+#[derive(Clone, Debug)]
 pub(crate) struct ReadCounts {
-    stripes: Box<[Stripe]>,
+    stripes: Arc<[Stripe]>,
 }
 
 impl ReadCounts {
@@ -500,7 +501,8 @@ impl ReadCounts {
 
     /// Returns the bytes that [`new`](Self::new) allocates.
     pub(crate) fn footprint(stripes: usize) -> usize {
-        stripes.max(1) * size_of::<Stripe>()
+        // With the two counts of an `Arc`, which has the alignment of a stripe.
+        (stripes.max(1) + 1) * size_of::<Stripe>()
     }
 
     /// Adds `amount` for the thread that owns `stripe`.
@@ -530,6 +532,11 @@ impl ReadCounts {
         stats.copied_values += self.sum(Count::CopiedValues);
         stats.stale_hits += self.sum(Count::StaleHits);
         stats.negative_hits += self.sum(Count::NegativeHits);
+    }
+
+    /// Returns the numbers of hits and misses.
+    pub(crate) fn reads(&self) -> [u64; 2] {
+        [self.sum(Count::Hits), self.sum(Count::Misses)]
     }
 
     /// Returns the sum over all stripes.

@@ -2,11 +2,12 @@
 //! own, because it reads sources and runs no cache.
 //!
 //! ```text
-//!   7  lib
-//!   6  typed  snapshot
-//!   5  builder  loader  export  docs  loom  shared_lines  testing
-//!   4  cache
-//!   3  shard
+//!   8  lib
+//!   7  typed  snapshot
+//!   6  builder  loader  export  docs  loom  shared_lines  testing
+//!   5  cache
+//!   4  shard
+//!   3  advisor
 //!   2  ring | index | policy | expiry | flight    rooms that do not know each other
 //!   1  units error growable hash clock stats reclaim region removal namespace sync prefetch
 //! ```
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &[
         "units",
         "error",
@@ -32,6 +33,7 @@ const FLOORS: [&[&str]; 7] = [
         "prefetch",
     ],
     &["ring", "index", "policy", "expiry", "flight"],
+    &["advisor"],
     &["shard"],
     &["cache"],
     &["builder", "loader", "export", "docs", "loom", "shared_lines", "testing"],

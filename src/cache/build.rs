@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::sizes::{Sizes, largest_max_bytes};
 use super::{Cache, Inner};
+use crate::advisor::{Advisor, PresentPolicy, Sampler, Sampling};
 use crate::error::BuildError;
 use crate::hash::HashSeeds;
 use crate::namespace::Registry;
@@ -31,6 +32,8 @@ pub(crate) struct CacheConfig {
     pub(crate) sizes: Sizes,
     pub(crate) options: Options,
     pub(crate) listener: Option<Listener>,
+    pub(crate) advisor: Option<Advisor>,
+    pub(crate) policy: PresentPolicy,
     /// The seeds of the hasher, if it is the default one.
     pub(crate) hash_seeds: Option<HashSeeds>,
 }
@@ -40,8 +43,8 @@ fn stripes(max_bytes: usize) -> usize {
     (max_bytes / COUNTS_SHARE / 64).clamp(1, MAX_STRIPES)
 }
 
-/// Returns the bytes that a cache of this size allocates beside its shards.
-fn overhead(max_bytes: usize) -> usize {
+/// Returns the bytes that a cache of this size allocates beside its shards, without an advisor.
+fn overhead_without_advisor(max_bytes: usize) -> usize {
     size_of::<Inner>()
         + ReadCounts::footprint(stripes(max_bytes))
         + Registry::footprint(max_bytes)
@@ -53,26 +56,44 @@ fn overhead(max_bytes: usize) -> usize {
 struct Shared {
     registry: Arc<Registry>,
     notifier: Arc<Notifier>,
+    sampler: Option<Arc<Sampler>>,
 }
 
 impl Shared {
     fn new(listener: Option<Listener>, sizes: Sizes) -> Self {
         let registry = Arc::new(Registry::new(sizes.max_bytes, listener.is_some()));
         let notifier = Arc::new(Notifier::new(listener, Arc::clone(&registry), sizes.entry_limit()));
-        Self { registry, notifier }
+        Self { registry, notifier, sampler: None }
     }
 }
 
 impl CacheConfig {
+    /// Returns the bytes that a cache of this size allocates beside its shards.
+    fn overhead(&self, max_bytes: usize) -> usize {
+        overhead_without_advisor(max_bytes) + self.advisor_bytes(max_bytes)
+    }
+
+    fn advisor_bytes(&self, max_bytes: usize) -> usize {
+        self.advisor.as_ref().map_or(0, |advisor| advisor.bytes_in(max_bytes))
+    }
+
+    /// Creates the advisor, which shards have to know before it runs.
+    fn make_sampler(&self, counts: &ReadCounts, registry: &Arc<Registry>) -> Option<Arc<Sampler>> {
+        let advisor = self.advisor.as_ref()?;
+        let (clock, counts) = (self.options.clock.clone(), counts.clone());
+        Some(Arc::new(Sampler::new(advisor, &self.policy, clock, counts, Arc::clone(registry))))
+    }
+
     /// Returns the configuration of each of `shards` shards.
     fn shard(&self, sizes: Sizes, shards: usize, shared: &Shared) -> ShardConfig {
         ShardConfig {
-            budget: sizes.max_bytes.saturating_sub(overhead(sizes.max_bytes)) / shards,
+            budget: sizes.max_bytes.saturating_sub(self.overhead(sizes.max_bytes)) / shards,
             max_entry_bytes: sizes.entry_limit(),
             shard_bits: shards.ilog2(),
             options: self.options.clone(),
             notifier: Arc::clone(&shared.notifier),
             registry: Arc::clone(&shared.registry),
+            sampler: shared.sampler.clone(),
         }
     }
 
@@ -91,7 +112,7 @@ impl CacheConfig {
                 break;
             }
             min_bytes =
-                needed.saturating_mul(shards).saturating_add(overhead(min_bytes)).max(min_bytes.saturating_add(1));
+                needed.saturating_mul(shards).saturating_add(self.overhead(min_bytes)).max(min_bytes.saturating_add(1));
         }
         let max_bytes = sizes.max_bytes;
         (max_bytes < min_bytes).then_some(BuildError::TooSmall { max_bytes, min_bytes })
@@ -179,19 +200,27 @@ impl Cache {
     /// Builds the cache.
     pub(crate) fn from_config(config: CacheConfig) -> Result<Self, BuildError> {
         let sizes = config.sizes;
-        let shared = Shared::new(config.listener.clone(), sizes);
+        let mut shared = Shared::new(config.listener.clone(), sizes);
+        let counts = ReadCounts::new(stripes(sizes.max_bytes));
+        shared.sampler = config.make_sampler(&counts, &shared.registry);
         let shards = config.make_shards(config.divide()?, &shared)?;
+        let overhead = config.overhead(sizes.max_bytes);
+        if let Some(sampler) = &shared.sampler {
+            sampler.start(config.advisor_bytes(sizes.max_bytes).saturating_sub(shards.len() * Sampling::footprint()));
+            shards.iter().for_each(Shard::begin_sampling);
+        }
         let inner = Inner {
             hasher: config.options.hasher,
             shard_bits: shards.len().ilog2(),
             shards,
-            counts: ReadCounts::new(stripes(sizes.max_bytes)),
+            counts,
             max_bytes: sizes.max_bytes,
             max_entry_bytes: sizes.entry_limit(),
             alignment: config.options.alignment,
-            overhead: overhead(sizes.max_bytes),
+            overhead,
             notifier: shared.notifier,
             registry: shared.registry,
+            sampler: shared.sampler,
             hash_seeds: config.hash_seeds,
             #[cfg(feature = "tracing")]
             warned_too_large: std::sync::OnceLock::new(),

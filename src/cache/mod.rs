@@ -56,6 +56,7 @@ pub(crate) use read::Misses;
 pub(crate) use sizes::Sizes;
 pub use weak::WeakCache;
 
+use crate::advisor::{Advice, Sampler};
 use crate::builder::CacheBuilder;
 use crate::error::BuildError;
 use crate::hash::{HashSeeds, KeyHash, KeyHasher};
@@ -110,6 +111,7 @@ struct Inner {
     /// Bytes that are allocated beside the shards.
     overhead: usize,
     notifier: Arc<Notifier>,
+    sampler: Option<Arc<Sampler>>,
     /// The seeds of the hasher, if it is the default one.
     hash_seeds: Option<HashSeeds>,
     /// A loaded value was too large to be stored, and a warning has said so.
@@ -307,6 +309,40 @@ impl Cache {
         memory.allocated += self.inner.overhead;
         memory.overhead += self.inner.overhead;
         memory
+    }
+
+    /// Returns what the cache would hit with another policy or another size, or `None` if it has no
+    /// [advisor](CacheBuilder::advisor) or no read yet.
+    ///
+    /// It is also `None` in a cache of less than some hundred KiB, whose advisor has too little
+    /// memory, and after a custom policy of the advisor has panicked.
+    ///
+    /// # Cost
+    ///
+    /// Locks the advisor, and reads the counters of the cache. Reads and writes of the cache do not
+    /// wait for it. Meanwhile they may drop a few events.
+    ///
+    /// ```
+    /// use bytecache::{Advisor, Cache, Policy};
+    ///
+    /// let builder = Cache::builder().max_bytes(8 << 20).policy(Policy::Lru);
+    /// let cache = builder.advisor(Advisor::new().share(1.0)).build()?;
+    /// // A loop over more entries than the cache has room for: LRU evicts each before its next read.
+    /// for step in 0..100_000_u32 {
+    ///     let key = (step % 20_000).to_le_bytes();
+    ///     if cache.get(key).is_none() {
+    ///         cache.insert(key, [0; 500])?;
+    ///     }
+    /// }
+    /// let advice = cache.advice().ok_or("there were reads")?;
+    /// assert!(advice.better_policy().is_some());
+    /// println!("{advice}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        self.inner.shards.iter().for_each(Shard::drain_samples);
+        self.inner.sampler.as_ref()?.advice(self.inner.max_bytes)
     }
 
     /// Does a bounded amount of deferred work in each shard.

@@ -314,6 +314,7 @@ impl Cache {
         counts: &ReadCounts,
         stripe: u32,
     ) {
+        target.shard.sample_read(target.hash, found);
         let Some(found) = found else {
             counts.add(stripe, Count::Misses, 1);
             target.shard.note_miss(target.hash);

@@ -5,6 +5,7 @@
 //! * [`policies`]: which eviction policy to choose, and how each compares with published
 //!   references;
 //! * [`sizing`]: the bytes that a cache needs for its entries;
+//! * [`advisor`]: the same questions, answered by a running cache;
 //! * [`expiry`]: lifetimes, their accuracy and their cost;
 //! * [`loading`]: one load for each key, whose result is never stale;
 //! * [`typed`]: namespaces, and typed keys and values;
@@ -19,6 +20,7 @@
 //! * [`internals`]: the map of the source, the [design](internals::design), and the [memory
 //!   orders](internals::ordering).
 
+pub mod advisor;
 pub mod coming_from;
 pub mod expiry;
 pub mod glossary;

@@ -229,6 +229,7 @@ fn config() -> ShardConfig {
         },
         notifier: Arc::new(Notifier::new(None, Arc::clone(&registry), 1 << 13)),
         registry,
+        sampler: None,
     }
 }
 

@@ -106,6 +106,11 @@ impl RingShared {
         self.arena.prefetch_from(location.offset() + LINE / 2, 1);
     }
 
+    /// Returns the charge of an entry, in bytes.
+    pub(crate) fn charge_of(&self, live: Live<'_>) -> u32 {
+        u32::try_from(self.arena.layout(live.location()).charge()).unwrap_or(u32::MAX)
+    }
+
     /// Asks the processor to fetch the lines after an entry at `location`, where the next entry
     /// will be written.
     #[inline]

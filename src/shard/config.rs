@@ -7,6 +7,7 @@ use super::account::Account;
 use super::evictor::NoPolicy;
 use super::misses::MissLog;
 use super::touch::TouchLog;
+use crate::advisor::Sampler;
 use crate::clock::ClockSource;
 use crate::expiry::{Rules, Wheel};
 use crate::hash::KeyHasher;
@@ -71,6 +72,7 @@ pub(crate) struct ShardConfig {
     pub(crate) options: Options,
     pub(crate) notifier: Arc<Notifier>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) sampler: Option<Arc<Sampler>>,
 }
 
 impl ShardConfig {

@@ -4,6 +4,7 @@
 //!   readers   Lookup: table, ring     lookup.rs  read.rs  walk.rs   no lock, a slot of the thread
 //!             TouchLog, MissLog       touch.rs  misses.rs
 //!             ShardTime               lifetimes.rs  idle.rs
+//!             Sampling                sampling.rs       what the advisor learns
 //!
 //!   writers   lock -> State
 //!               Entries               entries.rs       index and ring
@@ -66,6 +67,7 @@ mod remove;
 mod resizing;
 mod restore;
 mod runs;
+mod sampling;
 mod save;
 mod space;
 mod sweep;
@@ -104,6 +106,7 @@ pub(crate) use walk::WalkedEntry;
 pub(crate) use write::{Condition, Stored};
 pub(crate) use writer::Writer;
 
+use crate::advisor::Sampling;
 use crate::expiry::{Rules, ShardTime};
 use crate::index::{LocationBits, MIN_BUCKETS, Table};
 use crate::namespace::Registry;
@@ -111,7 +114,7 @@ use crate::prefetch::LINE;
 use crate::removal::Notifier;
 use crate::ring::Ring;
 use crate::stats::{Memory, Stats, WriteCounts};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex};
 
 /// Why a shard could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +137,9 @@ pub(crate) struct Shard {
     overhead: usize,
     /// Chunks that the ring needs for the largest entry.
     min_chunks: usize,
+    /// Keys with a hash below it are sampled for the advisor.
+    sampled_below: AtomicU64,
+    sampling: Option<Box<Sampling>>,
     time: ShardTime,
     pub(crate) rules: Rules,
     notifier: Arc<Notifier>,
@@ -246,6 +252,9 @@ impl Shard {
             changes: None,
         };
         state.update_capacity(&account);
+        if let Some(sampler) = &config.sampler {
+            sampler.note_capacity(0, state.evictor.capacity());
+        }
         Ok(Self {
             policy_hint: PolicyHint::new(state.evictor.policy()),
             lookup: Lookup { table, ring: Arc::clone(state.entries.ring().shared()) },
@@ -254,6 +263,8 @@ impl Shard {
             account,
             overhead: config.overhead(logs),
             min_chunks: config.min_chunks(),
+            sampled_below: AtomicU64::new(0),
+            sampling: config.sampler.clone().map(|sampler| Box::new(Sampling::new(sampler))),
             time: ShardTime::new(config.options.clock.clone()),
             rules: config.options.rules.clone(),
             notifier: Arc::clone(&config.notifier),

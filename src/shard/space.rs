@@ -48,7 +48,11 @@ pub(super) enum Evicted {
 impl Writer<'_> {
     /// Derives how many bytes may be live, and tells the policy when that has changed.
     pub(super) fn update_capacity(&mut self) {
+        let former = self.state.evictor.capacity();
         self.state.update_capacity(&self.shard.account);
+        if let Some(sampling) = &self.shard.sampling {
+            sampling.sampler.note_capacity(former, self.state.evictor.capacity());
+        }
     }
 
     /// Evicts until `extra` more live bytes fit.

@@ -188,6 +188,7 @@ impl Writer<'_> {
     /// Removes the entry under `key` and detaches its flight, as they are older than a write that
     /// failed. Needs no space.
     pub(super) fn remove_older(&mut self, hash: KeyHash, key: &[u8]) {
+        self.sample_removal(hash);
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
@@ -202,7 +203,9 @@ impl Writer<'_> {
             None => self.insert(entry).map(|()| Stored::Inserted),
         };
         if stored.is_ok() {
-            self.after_store(self.ring().layout(&entry.draft));
+            let layout = self.ring().layout(&entry.draft);
+            self.sample_store(entry, layout.charge());
+            self.after_store(layout);
         }
         stored
     }
@@ -315,6 +318,7 @@ impl Writer<'_> {
 
     /// Removes the entry under `key`. Returns `true` if there was one that reads would have found.
     pub(crate) fn remove(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.sample_removal(hash);
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
@@ -349,6 +353,7 @@ impl Writer<'_> {
 
     /// Removes the entry under `key` and returns its value.
     pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<OwnedValue> {
+        self.sample_removal(hash);
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);

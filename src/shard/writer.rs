@@ -80,6 +80,7 @@ impl Shard {
     /// Like [`write`](Self::write), but the listener is notified when the second result is dropped.
     #[inline]
     pub(crate) fn write_with_notice<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> (R, Notice<'_>) {
+        self.drain_samples();
         self.write_under(self.state.lock(), |writer| {
             writer.expire_due(STEPS);
             work(writer)
@@ -121,6 +122,7 @@ impl Writer<'_> {
 
     /// Removes all entries.
     pub(crate) fn clear(&mut self) {
+        self.sample_clear();
         self.detach_flights();
         self.state.counts.removals += self.state.entries.len() as u64;
         self.empty();

@@ -1,0 +1,594 @@
+//! The shadows at work: they follow the operations on sampled keys.
+//!
+//! ```text
+//!   hit     a shadow that holds the key counts nothing. One that does not counts a miss, and
+//!           stores the key: its cache would have been told to load and store the entry.
+//!   miss    a shadow that does not hold the key counts a miss, and waits for the store.
+//!   store   after a miss, the shadows that do not hold the key store it. Otherwise all do.
+//! ```
+//!
+//! # The sample
+//!
+//! A key is sampled if its hash is below a threshold: SHARDS (Waldspurger et al., FAST 2015). Each
+//! shadow has the sampled share of the memory whose policy it runs, and so evicts about what a cache
+//! of that memory would. The number of sampled keys is fixed: when there is no slot for another, the
+//! threshold is lowered by an eighth, and the keys above it leave, a few with each operation.
+//!
+//! # Invariants
+//!
+//! 1. Every key in the table is held by a shadow, except while an event is being processed.
+//! 2. The policies' ids are below the capacity of the table.
+
+use core::num::NonZeroU32;
+
+use super::event::{Ends, Event, EventKind};
+use super::keys::{Keys, Life, ShadowSet};
+use super::shadow::{MAX_EVICTIONS, Shadow};
+use super::tally::{GROUPS, Tally};
+use crate::policy::{EntryId, PolicyFactory, spread};
+
+/// A whole hash space, as a number of which a threshold is a part.
+const ALL_HASHES: f64 = 18_446_744_073_709_551_616.0;
+/// The slots that each operation looks at for keys that have ended, and the slots while keys above
+/// the threshold leave: each eighth slot becomes free then.
+const SLOTS_PER_EVENT: usize = 1;
+const SLOTS_WHILE_LOWERING: usize = 16;
+/// The slots between two changes of the capacities while keys leave.
+const SLOTS_PER_STEP: usize = 64;
+/// The places for misses whose store may follow.
+const AWAITED: usize = 256;
+/// A shadow of a sample treats an entry above this share of its memory as the cache did, since
+/// a few of them would fill it.
+const LARGE_SHARE: u64 = 2;
+
+/// One shadow to make: its policy, and its size as a share of that of the cache.
+pub(super) struct ShadowPlan {
+    pub(super) factory: PolicyFactory,
+    pub(super) size: f64,
+}
+
+impl ShadowPlan {
+    /// Returns the bytes that the policy allocates for `ids` keys.
+    pub(super) fn policy_bytes(&self, ids: usize) -> usize {
+        Shadow::new(&self.factory, 1, ids, 0).bytes()
+    }
+}
+
+/// The shadows, and all that they share.
+pub(super) struct Engine {
+    keys: Keys,
+    shadows: Box<[Shadow]>,
+    sizes: Box<[f64]>,
+    ordered: ShadowSet,
+    all: ShadowSet,
+    /// Keys whose hash is below it are sampled.
+    threshold: u64,
+    /// The threshold before it was lowered last, while keys above it leave.
+    former_threshold: u64,
+    /// The next slot to look at.
+    hand: usize,
+    live_capacity: u64,
+    /// The number of times that all entries were removed.
+    generation: u32,
+    awaited: Box<[Awaited]>,
+    /// Keys that a shadow evicted during this event.
+    left: Vec<EntryId>,
+    pub(super) tally: Tally,
+}
+
+/// A miss whose store may follow.
+#[derive(Clone, Copy, Default)]
+struct Awaited {
+    hash: u64,
+    /// The weight of the misses of an entry whose charge was not known.
+    unsized_misses: f64,
+}
+
+impl Engine {
+    /// Creates shadows for at most `ids` keys, that sample the hashes below `threshold`.
+    pub(super) fn new(plans: &[ShadowPlan], ids: u32, threshold: u64, live_capacity: u64) -> Self {
+        let shadow = |(number, plan): (usize, &ShadowPlan)| {
+            let capacity = part_of(live_capacity, plan.size * share_of(threshold));
+            Shadow::new(&plan.factory, 1 << number, ids as usize, capacity)
+        };
+        let shadows: Box<[Shadow]> = plans.iter().enumerate().map(shadow).collect();
+        let set =
+            |is_in: fn(&Shadow) -> bool| shadows.iter().filter(|shadow| is_in(shadow)).fold(0, |set, s| set | s.bit);
+        Self {
+            keys: Keys::new(ids),
+            ordered: set(Shadow::is_ordered),
+            all: set(|_| true),
+            sizes: plans.iter().map(|plan| plan.size).collect(),
+            threshold,
+            former_threshold: threshold,
+            hand: 0,
+            live_capacity,
+            generation: 0,
+            awaited: vec![Awaited::default(); AWAITED].into(),
+            left: Vec::with_capacity(Self::most_left(shadows.len())),
+            tally: Tally::new(shadows.len()),
+            shadows,
+        }
+    }
+
+    /// Returns the bytes that [`new`](Self::new) allocates, policies excepted.
+    pub(super) fn footprint(shadows: usize, ids: usize) -> usize {
+        Keys::footprint(ids)
+            + shadows * (size_of::<Shadow>() + size_of::<f64>())
+            + AWAITED * size_of::<Awaited>()
+            + Self::most_left(shadows) * size_of::<EntryId>()
+            + Tally::footprint(shadows)
+    }
+
+    /// Returns the most keys that leave during one event.
+    fn most_left(shadows: usize) -> usize {
+        shadows * (MAX_EVICTIONS + 1) + 1
+    }
+
+    /// Returns the bytes that the policies have allocated.
+    pub(super) fn policy_bytes(&self) -> usize {
+        self.shadows.iter().map(Shadow::bytes).sum()
+    }
+
+    /// Returns the hash below which keys are sampled.
+    pub(super) fn threshold(&self) -> u64 {
+        self.threshold
+    }
+
+    /// Returns the share of keys that are sampled.
+    pub(super) fn share(&self) -> f64 {
+        share_of(self.threshold)
+    }
+
+    /// Returns the number of keys that a shadow holds.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Returns the number of entries of a shadow.
+    pub(super) fn len_of(&self, shadow: usize) -> usize {
+        self.shadows[shadow].len()
+    }
+
+    /// Returns the sum of charges that entries may have in a cache of the size of a shadow.
+    pub(super) fn full_capacity(&self, shadow: usize) -> u64 {
+        part_of(self.live_capacity, self.sizes[shadow])
+    }
+
+    /// Sets the sum of charges that entries of the cache may have.
+    pub(super) fn set_live_capacity(&mut self, capacity: u64) {
+        if capacity != self.live_capacity {
+            self.live_capacity = capacity;
+            self.set_capacities();
+        }
+    }
+
+    /// Gives each shadow the sampled share of its size. While keys leave, the share is between the
+    /// former one and the present one.
+    fn set_capacities(&mut self) {
+        let progress = self.hand as f64 / self.keys.capacity() as f64;
+        let (from, to) = (share_of(self.former_threshold), self.share());
+        let share = if self.is_lowering() { from + (to - from) * progress } else { to };
+        for (shadow, size) in self.shadows.iter_mut().zip(&self.sizes) {
+            shadow.set_capacity(part_of(self.live_capacity, size * share));
+        }
+    }
+
+    fn is_lowering(&self) -> bool {
+        self.former_threshold != self.threshold
+    }
+
+    /// Follows an operation of the cache at the tick `now`.
+    pub(super) fn follow(&mut self, event: Event, now: u32) {
+        let Event { hash, kind } = event;
+        if kind == EventKind::Clear {
+            self.generation = self.generation.wrapping_add(1);
+            self.awaited.fill(Awaited::default());
+            return;
+        }
+        if hash >= self.threshold {
+            return;
+        }
+        self.sweep(now);
+        let mut id = self.keys.find(hash);
+        // A hit says that the entry has not ended, even if its deadline was changed since its store.
+        let may_end = !matches!(kind, EventKind::Hit { .. });
+        if let Some(over) = id.filter(|&id| self.is_cleared(id) || may_end && self.keys.is_over(id, now)) {
+            self.drop_key(over);
+            id = None;
+        }
+        match kind {
+            EventKind::Hit { charge, ends } => self.follow_hit(hash, id, charge, ends, now),
+            EventKind::Miss => self.follow_miss(hash, id, now),
+            EventKind::Store { charge, ends } => self.follow_store(hash, id, charge, ends, now),
+            EventKind::Removal => {
+                self.take_awaited(hash);
+                if let Some(id) = id {
+                    self.drop_key(id);
+                }
+            }
+            EventKind::Clear => {}
+        }
+        self.free_left();
+    }
+
+    fn follow_hit(&mut self, hash: u64, id: Option<EntryId>, charge: u32, ends: Ends, now: u32) {
+        let (weight, group) = (self.count_read(hash), group_of(hash));
+        self.tally.read_bytes[group] += weight * f64::from(charge);
+        self.tally.hit_bytes[group] += weight * f64::from(charge);
+        let holding = id.map_or(0, |id| self.use_key(id, now));
+        let missing = self.all & !holding;
+        if missing == 0 {
+            return;
+        }
+        let missing = self.without_large(missing, charge);
+        self.count_misses(hash, missing, weight, Some(charge));
+        let Some(id) = id.or_else(|| self.new_key(hash, charge, ends, now)) else { return };
+        self.insert_into(missing, id);
+    }
+
+    fn follow_miss(&mut self, hash: u64, id: Option<EntryId>, now: u32) {
+        let (weight, group) = (self.count_read(hash), group_of(hash));
+        self.tally.live_missed[group] += weight;
+        let charge = id.map(|id| self.keys.get(id).charge.get());
+        let holding = id.map_or(0, |id| self.use_key(id, now));
+        if let Some(charge) = charge {
+            self.tally.read_bytes[group] += weight * f64::from(charge);
+        }
+        self.count_misses(hash, self.all & !holding, weight, charge);
+        let awaited = self.awaited_mut(hash);
+        if awaited.hash != hash {
+            *awaited = Awaited { hash, unsized_misses: 0.0 };
+        }
+        if charge.is_none() {
+            awaited.unsized_misses += weight;
+        }
+    }
+
+    fn follow_store(&mut self, hash: u64, id: Option<EntryId>, charge: u32, ends: Ends, now: u32) {
+        let awaited = self.take_awaited(hash);
+        if let Some(Awaited { unsized_misses, .. }) = awaited.filter(|awaited| awaited.unsized_misses > 0.0) {
+            let (group, bytes) = (group_of(hash), unsized_misses * f64::from(charge));
+            self.tally.read_bytes[group] += bytes;
+            self.tally.shadows.iter_mut().for_each(|shadow| shadow.missed_bytes[group] += bytes);
+        }
+        let Some(id) = id.or_else(|| self.new_key(hash, charge, ends, now)) else { return };
+        let holding = self.keys.get(id).resident.get();
+        let former = self.keys.get(id).charge.replace(charge);
+        self.keys.get(id).life.set(life(ends, now));
+        // A shadow that holds the key after a miss of the cache would not have stored it again,
+        // unless the value is another one.
+        if holding != 0 && (awaited.is_none() || former != charge) {
+            self.keys.visit(id, holding);
+            for bit in bits(holding) {
+                self.shadows[bit].update(&self.keys, id, former, &mut self.left);
+            }
+        }
+        let missing = self.all & !self.keys.get(id).resident.get();
+        self.insert_into(self.without_large(missing, charge), id);
+    }
+
+    /// Returns the shadows of `set` in which an entry of this charge is not too large to be
+    /// followed.
+    fn without_large(&self, set: ShadowSet, charge: u32) -> ShadowSet {
+        if self.threshold == u64::MAX {
+            return set;
+        }
+        let is_large = |bit: &usize| u64::from(charge) > self.shadows[*bit].capacity() / LARGE_SHARE;
+        bits(set).filter(is_large).fold(set, |set, bit| set & !(1 << bit))
+    }
+
+    /// Counts a read of a sampled key, and returns its weight.
+    fn count_read(&mut self, hash: u64) -> f64 {
+        let weight = 1.0 / self.share();
+        self.tally.sampled += 1.0;
+        self.tally.reads[group_of(hash)] += weight;
+        weight
+    }
+
+    /// Counts a read in the shadows that hold the key, and returns them.
+    fn use_key(&mut self, id: EntryId, now: u32) -> ShadowSet {
+        let slot = self.keys.get(id);
+        let holding = slot.resident.get();
+        slot.life.set(Life { used: now, ..slot.life.get() });
+        self.keys.visit(id, holding);
+        for bit in bits(holding & self.ordered) {
+            self.shadows[bit].touch(id);
+        }
+        holding
+    }
+
+    /// Counts misses of a key in the shadows of `missing`, and tells their policies.
+    fn count_misses(&mut self, hash: u64, missing: ShadowSet, weight: f64, charge: Option<u32>) {
+        let (group, bytes) = (group_of(hash), weight * f64::from(charge.unwrap_or(0)));
+        for bit in bits(missing) {
+            let shadow = &mut self.tally.shadows[bit];
+            shadow.missed[group] += weight;
+            shadow.missed_bytes[group] += bytes;
+            self.shadows[bit].missed(hash);
+        }
+    }
+
+    /// Returns `true` if all entries of the cache were removed after the key came.
+    fn is_cleared(&self, id: EntryId) -> bool {
+        self.keys.get(id).generation != self.generation
+    }
+
+    /// Gives a key a slot, which no shadow holds yet. Returns `None` if there is none: then the
+    /// threshold is lowered, and the key is not followed.
+    fn new_key(&mut self, hash: u64, charge: u32, ends: Ends, now: u32) -> Option<EntryId> {
+        let Some(id) = self.keys.insert(hash, self.generation) else {
+            self.lower();
+            return None;
+        };
+        let slot = self.keys.get(id);
+        slot.charge.set(charge);
+        slot.life.set(life(ends, now));
+        Some(id)
+    }
+
+    fn insert_into(&mut self, set: ShadowSet, id: EntryId) {
+        for bit in bits(set) {
+            self.shadows[bit].insert(&self.keys, id, &mut self.left);
+        }
+        self.left.push(id); // Its slot is freed if no shadow has taken it.
+    }
+
+    /// Removes a key from all shadows, and frees its slot.
+    fn drop_key(&mut self, id: EntryId) {
+        for bit in bits(self.keys.get(id).resident.get()) {
+            self.shadows[bit].remove(&self.keys, id);
+        }
+        self.keys.free_if_unheld(id);
+    }
+
+    /// Frees the slots of keys that no shadow holds any more.
+    fn free_left(&mut self) {
+        while let Some(id) = self.left.pop() {
+            self.keys.free_if_unheld(id);
+        }
+    }
+
+    /// Lowers the threshold, unless keys above it are still leaving.
+    fn lower(&mut self) {
+        if !self.is_lowering() {
+            self.threshold -= self.threshold / 8;
+            self.hand = 0;
+        }
+    }
+
+    /// Looks at a few slots for keys that are above the threshold or that have ended.
+    fn sweep(&mut self, now: u32) {
+        let capacity = self.keys.capacity();
+        let slots = if self.is_lowering() { SLOTS_WHILE_LOWERING } else { SLOTS_PER_EVENT };
+        for _ in 0..slots {
+            if let Some(id) = self.keys.in_slot(self.hand) {
+                if self.keys.get(id).hash >= self.threshold || self.is_cleared(id) || self.keys.is_over(id, now) {
+                    self.drop_key(id);
+                }
+            }
+            self.hand += 1;
+            if self.hand >= capacity {
+                self.hand = 0;
+                self.former_threshold = self.threshold;
+                self.set_capacities();
+            }
+        }
+        if self.is_lowering() && self.hand % SLOTS_PER_STEP < SLOTS_WHILE_LOWERING {
+            self.set_capacities();
+        }
+    }
+
+    fn awaited_mut(&mut self, hash: u64) -> &mut Awaited {
+        #[allow(clippy::cast_possible_truncation, reason = "below AWAITED")]
+        &mut self.awaited[(spread(hash) >> 20) as usize % AWAITED]
+    }
+
+    fn take_awaited(&mut self, hash: u64) -> Option<Awaited> {
+        let awaited = self.awaited_mut(hash);
+        (awaited.hash == hash).then(|| core::mem::take(awaited))
+    }
+}
+
+fn share_of(threshold: u64) -> f64 {
+    if threshold == u64::MAX { 1.0 } else { threshold as f64 / ALL_HASHES }
+}
+
+/// Returns `share` of some bytes.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to the range of u64")]
+pub(super) fn part_of(bytes: u64, share: f64) -> u64 {
+    (bytes as f64 * share) as u64
+}
+
+/// Returns the group of a key. Its bits do not choose which keys are sampled.
+#[allow(clippy::cast_possible_truncation, reason = "below GROUPS")]
+fn group_of(hash: u64) -> usize {
+    (spread(hash) >> 3) as usize % GROUPS
+}
+
+fn life(ends: Ends, now: u32) -> Life {
+    Life { stored: now, used: now, deadline: NonZeroU32::new(ends.deadline), idle: ends.idle }
+}
+
+/// Returns the numbers of the bits that are set.
+fn bits(set: ShadowSet) -> impl Iterator<Item = usize> {
+    let mut rest = set;
+    core::iter::from_fn(move || {
+        (rest != 0).then(|| {
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            bit
+        })
+    })
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::config::PresentPolicy;
+    use super::*;
+    use crate::policy::{Policy, Request, Simulator, Unit};
+
+    fn plans(policies: &[(Policy, f64)]) -> Vec<ShadowPlan> {
+        let plan =
+            |&(policy, size): &(Policy, f64)| ShadowPlan { factory: PresentPolicy::built_in(policy).factory, size };
+        policies.iter().map(plan).collect()
+    }
+
+    /// Follows a read, and the store after a miss of the cache.
+    fn read(engine: &mut Engine, live: &mut Simulator, key: u64, charge: u32) {
+        let hash = spread(key);
+        let hit = live.request(Request { hash: key, charge });
+        let ends = Ends::default();
+        let kind = if hit { EventKind::Hit { charge, ends } } else { EventKind::Miss };
+        engine.follow(Event { hash, kind }, 0);
+        if !hit {
+            engine.follow(Event { hash, kind: EventKind::Store { charge, ends } }, 0);
+        }
+    }
+
+    fn validate(engine: &Engine) {
+        engine.shadows.iter().for_each(|shadow| shadow.validate(&engine.keys));
+        let held = (0..engine.keys.capacity()).filter(|&slot| engine.keys.in_slot(slot).is_some()).count();
+        assert_eq!(held, engine.len());
+    }
+
+    fn sum(groups: &[f64; GROUPS]) -> f64 {
+        groups.iter().sum()
+    }
+
+    /// Skewed keys: the product of two numbers is more often small.
+    fn keys(count: u64) -> impl Iterator<Item = u64> {
+        (0..count).map(|step| (spread(step) % 300) * (spread(!step) % 300) / 30)
+    }
+
+    #[test]
+    fn shadows_of_all_keys_miss_what_simulators_miss() {
+        let policies =
+            [Policy::Lru, Policy::Fifo, Policy::Sieve, Policy::Clock, Policy::Lfu, Policy::TwoQueue, Policy::Arc];
+        let plans = plans(&policies.map(|policy| (policy, 0.5)));
+        let mut engine = Engine::new(&plans, 20_000, u64::MAX, 20_000);
+        let mut live = Simulator::new(&Policy::Lru, 20_000, Unit::Bytes);
+        let mut simulators = policies.map(|policy| Simulator::new(&policy, 10_000, Unit::Bytes));
+        for key in keys(30_000) {
+            let charge = 20 + u32::try_from(key % 50).expect("small");
+            read(&mut engine, &mut live, key, charge);
+            simulators.iter_mut().for_each(|simulator| _ = simulator.request(Request { hash: spread(key), charge }));
+        }
+        validate(&engine);
+        for ((simulator, tally), policy) in simulators.iter().zip(&engine.tally.shadows).zip(policies) {
+            let simulation = simulator.simulation();
+            assert_eq!(sum(&tally.missed), simulation.misses as f64, "{policy}");
+            assert_eq!(sum(&tally.missed_bytes), simulation.missed_bytes as f64, "{policy}");
+        }
+        assert_eq!(sum(&engine.tally.reads), 30_000.0);
+        assert_eq!(sum(&engine.tally.live_missed), live.simulation().misses as f64);
+        assert_eq!(sum(&engine.tally.read_bytes), live.simulation().bytes as f64);
+    }
+
+    #[test]
+    fn the_share_shrinks_until_the_keys_fit_and_the_ratio_stays() {
+        let plans = plans(&[(Policy::Lru, 1.0), (Policy::Sieve, 4.0)]);
+        let mut engine = Engine::new(&plans, 500, u64::MAX, 60_000);
+        let mut live = Simulator::new(&Policy::Lru, 60_000, Unit::Bytes);
+        for key in keys(200_000) {
+            read(&mut engine, &mut live, key, 40);
+        }
+        validate(&engine);
+        assert!(
+            engine.share() < 0.5 && engine.len() <= 500 && engine.len() > 300,
+            "{} {}",
+            engine.share(),
+            engine.len()
+        );
+        let misses = live.simulation().misses as f64;
+        let estimate = sum(&engine.tally.shadows[0].missed);
+        assert!((estimate / misses - 1.0).abs() < 0.15, "{estimate} {misses}");
+    }
+
+    #[test]
+    fn a_key_that_has_ended_or_was_removed_misses_in_all_shadows() {
+        let plans = plans(&[(Policy::Lru, 1.0), (Policy::S3Fifo, 2.0)]);
+        let mut engine = Engine::new(&plans, 100, u64::MAX, 1_000);
+        let mut hash = 0;
+        let mut misses_after = |ends: Ends, then: &[(EventKind, u32)], at: u32| {
+            hash += 1 << 20;
+            let before = sum(&engine.tally.shadows[1].missed);
+            engine.follow(Event { hash, kind: EventKind::Store { charge: 10, ends } }, 5);
+            then.iter().for_each(|&(kind, now)| engine.follow(Event { hash, kind }, now));
+            engine.follow(Event { hash, kind: EventKind::Miss }, at);
+            sum(&engine.tally.shadows[1].missed) - before
+        };
+        let hit = EventKind::Hit { charge: 10, ends: Ends::default() };
+        assert_eq!(misses_after(Ends::default(), &[], 1 << 30), 0.0);
+        assert_eq!(misses_after(Ends { deadline: 9, idle: 0 }, &[], 8), 0.0);
+        assert_eq!(misses_after(Ends { deadline: 9, idle: 0 }, &[], 9), 1.0);
+        assert_eq!(misses_after(Ends { deadline: 0, idle: 3 }, &[(hit, 7)], 9), 0.0);
+        assert_eq!(misses_after(Ends { deadline: 0, idle: 3 }, &[(hit, 7)], 10), 1.0);
+        assert_eq!(misses_after(Ends::default(), &[(EventKind::Removal, 6)], 7), 1.0);
+        assert_eq!(misses_after(Ends::default(), &[(EventKind::Clear, 6)], 7), 1.0);
+    }
+
+    #[test]
+    fn a_store_after_a_miss_is_no_update_of_a_shadow_that_holds_the_key() {
+        // Of two keys, FIFO evicts the older one. An update gives it no later place, but a removal
+        // and an insert would.
+        let plans = plans(&[(Policy::Lru, 1.0)]);
+        let mut engine = Engine::new(&plans, 100, u64::MAX, 20);
+        let store = EventKind::Store { charge: 10, ends: Ends::default() };
+        let misses = |engine: &mut Engine, hash| {
+            let before = sum(&engine.tally.shadows[0].missed);
+            engine.follow(Event { hash, kind: EventKind::Miss }, 0);
+            sum(&engine.tally.shadows[0].missed) - before
+        };
+        engine.follow(Event { hash: 1, kind: store }, 0);
+        engine.follow(Event { hash: 2, kind: store }, 0);
+        assert_eq!(misses(&mut engine, 1), 0.0);
+        engine.follow(Event { hash: 2, kind: store }, 0);
+        engine.follow(Event { hash: 1, kind: store }, 0); // It belongs to the miss before.
+        engine.follow(Event { hash: 3, kind: store }, 0);
+        assert_eq!((misses(&mut engine, 2), misses(&mut engine, 1)), (0.0, 1.0));
+    }
+
+    fn events() -> impl Strategy<Value = Event> {
+        let ends = (0..3_u32, 0..3_u32).prop_map(|(deadline, idle)| Ends { deadline: deadline * 40, idle: idle * 30 });
+        let charge = prop_oneof![1..60_u32, Just(0), Just(u32::MAX)];
+        let kind = (0..40_u8, charge, ends).prop_map(|(kind, charge, ends)| match kind {
+            0..15 => EventKind::Miss,
+            15..25 => EventKind::Hit { charge, ends },
+            25..37 => EventKind::Store { charge, ends },
+            37 | 38 => EventKind::Removal,
+            _ => EventKind::Clear,
+        });
+        (0..60_u64, kind).prop_map(|(key, kind)| Event { hash: spread(key), kind })
+    }
+
+    proptest! {
+        #[test]
+        fn any_events_leave_consistent_shadows_and_counts_within_what_was_sampled(
+            events in proptest::collection::vec(events(), 1..600),
+            capacities in proptest::collection::vec(0..2_000_u64, 1..5),
+        ) {
+            let plans = plans(&Policy::ALL.iter().map(|&policy| (policy, 1.0)).collect::<Vec<_>>());
+            let mut engine = Engine::new(&plans, 20, u64::MAX / 4 * 3, 1_000);
+            let mut reads = 0;
+            for (now, &event) in (0..).zip(&events) {
+                if now % 150 == 149 {
+                    engine.set_live_capacity(capacities[now as usize / 150 % capacities.len()]);
+                }
+                reads += u32::from(matches!(event.kind, EventKind::Hit { .. } | EventKind::Miss));
+                engine.follow(event, now);
+            }
+            validate(&engine);
+            let tally = &engine.tally;
+            prop_assert!(tally.sampled <= f64::from(reads));
+            prop_assert!(sum(&tally.live_missed) <= sum(&tally.reads));
+            for shadow in &tally.shadows {
+                prop_assert!(sum(&shadow.missed) <= sum(&tally.reads) + 1e-6);
+                prop_assert!(sum(&shadow.missed_bytes) <= sum(&tally.read_bytes) + 1e-6);
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The sampler: what the shards of a cache share with its advisor.
+//!
+//! ```text
+//!   reads, writes --hash below the threshold--> EventQueue of the shard
+//!   writes, maintain, a read that finds the queue full --try_lock--> Engine
+//!   advice --lock--> Engine, counters of the cache --> Advice
+//! ```
+//!
+//! A thread that finds the engine locked goes on: another thread is at work. An event that finds no
+//! place is dropped and counted. So neither readers nor writers wait.
+//!
+//! # Invariants
+//!
+//! 1. The bytes of the engine, the queues and what they share are at most
+//!    [`Advisor::bytes_in`] of the cache.
+//! 2. A custom policy that panics stops the advisor for good: no engine is left.
+//!
+//! # Synchronization
+//!
+//! `below` and `capacity` are Relaxed: a thread that sees an earlier threshold pushes events that
+//! the engine ignores, or misses a few.
+
+use std::sync::Arc;
+
+use super::advice::Advice;
+use super::config::{Advisor, PresentPolicy, ShadowRow};
+use super::engine::Engine;
+use super::event::Event;
+use super::queue::{EventQueue, Push};
+use super::window::Window;
+use crate::clock::{ClockSource, TICK};
+use crate::namespace::Registry;
+use crate::stats::ReadCounts;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+
+/// With fewer keys, ratios say nothing.
+const MIN_KEYS: usize = 64;
+/// The numbers of ids by which the memory of policies is measured.
+const MEASURED_KEYS: [usize; 2] = [1 << 10, 1 << 12];
+
+/// The part of an advisor that belongs to a shard.
+pub(crate) struct Sampling {
+    pub(crate) sampler: Arc<Sampler>,
+    queue: EventQueue,
+}
+
+impl Sampling {
+    pub(crate) fn new(sampler: Arc<Sampler>) -> Self {
+        Self { sampler, queue: EventQueue::new() }
+    }
+
+    /// Returns the bytes that [`new`](Self::new) allocates.
+    pub(crate) fn footprint() -> usize {
+        EventQueue::footprint()
+    }
+
+    /// Tells the advisor of an event. Returns the present threshold.
+    pub(crate) fn note(&self, event: Event) -> u64 {
+        let mut push = self.queue.push(event);
+        if push == Push::Full {
+            self.drain();
+            push = self.queue.push(event);
+        }
+        if push != Push::Done {
+            self.sampler.dropped.fetch_add(1, Ordering::Relaxed); // A counter.
+        }
+        self.sampler.threshold()
+    }
+
+    /// Lets the engine follow the events of the shard, unless another thread is at work.
+    #[inline]
+    pub(crate) fn drain_some(&self) {
+        if !self.queue.is_empty() {
+            self.drain();
+        }
+    }
+
+    #[cold]
+    fn drain(&self) {
+        self.sampler.follow(&self.queue);
+    }
+}
+
+/// The advisor of one cache.
+pub(crate) struct Sampler {
+    /// Keys whose hash is below it are sampled.
+    below: AtomicU64,
+    dropped: AtomicU64,
+    /// The bytes that may be live in all shards.
+    capacity: AtomicUsize,
+    running: Mutex<Option<Running>>,
+    advisor: Advisor,
+    rows: Vec<ShadowRow>,
+    clock: ClockSource,
+    counts: ReadCounts,
+    registry: Arc<Registry>,
+}
+
+/// The state of an advisor that runs.
+struct Running {
+    engine: Engine,
+    window: Window,
+}
+
+/// The holder of the engine while policies run. If one panics, no engine is left.
+struct AtWork<'a> {
+    sampler: &'a Sampler,
+    running: &'a mut Option<Running>,
+    has_finished: bool,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if !self.has_finished {
+            *self.running = None;
+            self.sampler.below.store(0, Ordering::Relaxed); // See the module.
+        }
+    }
+}
+
+impl Sampler {
+    /// Creates an advisor that does not run yet.
+    pub(crate) fn new(
+        advisor: &Advisor,
+        present: &PresentPolicy,
+        clock: ClockSource,
+        counts: ReadCounts,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self {
+            below: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            capacity: AtomicUsize::new(0),
+            running: Mutex::new(None),
+            rows: advisor.rows(present),
+            advisor: advisor.clone(),
+            clock,
+            counts,
+            registry,
+        }
+    }
+
+    /// Begins to run in `bytes` bytes of memory. Shards have been made. Does nothing if the memory
+    /// is too small.
+    pub(crate) fn start(&self, bytes: usize) {
+        let Some(engine) = self.engine_in(bytes.saturating_sub(size_of::<Self>())) else { return };
+        let window = Window::new(self.clock.nanos(), self.totals());
+        self.below.store(engine.threshold(), Ordering::Relaxed); // See the module.
+        *self.running.lock() = Some(Running { engine, window });
+    }
+
+    /// Creates the largest engine that fits into `bytes`.
+    fn engine_in(&self, bytes: usize) -> Option<Engine> {
+        let plans: Vec<_> = self.rows.iter().map(ShadowRow::plan).collect();
+        let [few, many] = MEASURED_KEYS.map(|keys| {
+            Engine::footprint(plans.len(), keys) + plans.iter().map(|plan| plan.policy_bytes(keys)).sum::<usize>()
+        });
+        let [few_keys, many_keys] = MEASURED_KEYS;
+        let bytes_for_each = ((many - few) / (many_keys - few_keys)).max(1);
+        let fixed = few.saturating_sub(few_keys * bytes_for_each);
+        let mut keys = bytes.saturating_sub(fixed) / bytes_for_each;
+        // Ends: the number of keys falls.
+        while keys >= MIN_KEYS {
+            let threshold = self.advisor.first_threshold();
+            let capacity = self.capacity.load(Ordering::Relaxed) as u64; // See the module.
+            let engine = Engine::new(&plans, u32::try_from(keys).ok()?, threshold, capacity);
+            if Engine::footprint(plans.len(), keys) + engine.policy_bytes() <= bytes {
+                return Some(engine);
+            }
+            keys -= keys / 16 + 1;
+        }
+        None
+    }
+
+    /// Returns the hash below which keys are sampled.
+    pub(crate) fn threshold(&self) -> u64 {
+        self.below.load(Ordering::Relaxed) // See the module.
+    }
+
+    /// Notes that the bytes that may be live in a shard have changed.
+    pub(crate) fn note_capacity(&self, from: usize, to: usize) {
+        self.capacity.fetch_add(to.wrapping_sub(from), Ordering::Relaxed); // Wraps around to the sum.
+    }
+
+    /// Lets the engine follow the events of a queue, unless another thread is at work.
+    fn follow(&self, queue: &EventQueue) {
+        let Some(mut running) = self.running.try_lock() else { return };
+        let mut at_work = AtWork { sampler: self, running: &mut running, has_finished: false };
+        if let Some(running) = at_work.running.as_mut() {
+            let nanos = self.clock.nanos();
+            self.age(running, nanos);
+            running.engine.set_live_capacity(self.capacity.load(Ordering::Relaxed) as u64); // See the module.
+            for event in queue.take() {
+                running.engine.follow(event, tick(nanos));
+            }
+            self.below.store(running.engine.threshold(), Ordering::Relaxed); // See the module.
+        }
+        at_work.has_finished = true;
+    }
+
+    /// Halves the sums once for each half-life that has passed.
+    fn age(&self, running: &mut Running, nanos: u64) {
+        let half_life = self.advisor.half_life_time();
+        let factor = running.window.age(nanos, half_life, || self.totals());
+        if let Some(factor) = factor {
+            running.engine.tally.scale(factor);
+        }
+    }
+
+    /// Returns the reads of the cache that hit and that missed, and the events that were dropped.
+    fn totals(&self) -> [u64; 3] {
+        let namespaces = self.registry.scopes().map(|scope| scope.counts.reads());
+        let [hits, misses] = namespaces.fold(self.counts.reads(), |[hits, misses], [more_hits, more_misses]| {
+            [hits.wrapping_add(more_hits), misses.wrapping_add(more_misses)]
+        });
+        [hits, misses, self.dropped.load(Ordering::Relaxed)] // A counter.
+    }
+
+    /// Returns the advice, or `None` if the advisor does not run or there was no read.
+    pub(crate) fn advice(&self, max_bytes: usize) -> Option<Advice> {
+        let mut running = self.running.lock();
+        let running = running.as_mut()?;
+        self.age(running, self.clock.nanos());
+        let seen = running.window.seen(self.totals());
+        Advice::of(&running.engine, &self.rows, &seen, max_bytes)
+    }
+}
+
+/// Returns the low half of a tick.
+fn tick(nanos: u64) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "the half that is wanted")]
+    {
+        (nanos / TICK.as_nanos() as u64) as u32
+    }
+}

@@ -1,0 +1,117 @@
+//! What a shard tells the advisor: reads, stores and removals of sampled keys.
+//!
+//! A key is sampled if its hash is below `sampled_below`, which is 0 without an advisor. That is one
+//! comparison for each operation. The rest is in functions that are seldom called.
+//!
+//! # Synchronization
+//!
+//! `sampled_below` is Relaxed. It is a copy of the advisor's threshold, which is renewed with each
+//! event. With an earlier one, a shard tells of keys that the advisor ignores.
+
+use super::Shard;
+use super::lookup::FoundEntry;
+use super::write::NewEntry;
+use super::writer::Writer;
+use crate::advisor::{Ends, Event, EventKind};
+use crate::hash::KeyHash;
+use crate::reclaim::Live;
+use crate::sync::Ordering;
+use crate::units::EntryId;
+
+impl Shard {
+    /// Tells the advisor of a read, if the key is sampled.
+    #[inline(always)]
+    pub(crate) fn sample_read(&self, hash: KeyHash, found: Option<&FoundEntry<'_>>) {
+        if self.is_sampled(hash) {
+            // By value, as a reference would force what was found into memory in every read.
+            self.note_sampled_read(hash, found.map(|found| found.live));
+        }
+    }
+
+    /// Samples the keys that the advisor wants to know of.
+    pub(crate) fn begin_sampling(&self) {
+        if let Some(sampling) = &self.sampling {
+            self.sampled_below.store(sampling.sampler.threshold(), Ordering::Relaxed); // See the module.
+        }
+    }
+
+    /// Lets the advisor follow what was sampled, unless another thread is at work.
+    #[inline]
+    pub(crate) fn drain_samples(&self) {
+        if let Some(sampling) = &self.sampling {
+            sampling.drain_some();
+        }
+    }
+
+    #[inline(always)]
+    fn is_sampled(&self, hash: KeyHash) -> bool {
+        hash.get() < self.sampled_below.load(Ordering::Relaxed) // See the module.
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_sampled_read(&self, hash: KeyHash, found: Option<Live<'_>>) {
+        let kind = match found {
+            None => EventKind::Miss,
+            Some(live) => {
+                let arena = self.lookup.ring.arena();
+                let (_, stamps) = arena.entry_with_stamps(live);
+                let (deadline, idle) = self.rules.ends(stamps.set, |stamp| arena.stamp_at(stamps, stamp));
+                EventKind::Hit { charge: self.lookup.ring.charge_of(live), ends: Ends { deadline, idle } }
+            }
+        };
+        self.note_sampled(hash, kind);
+    }
+
+    fn note_sampled(&self, hash: KeyHash, kind: EventKind) {
+        let Some(sampling) = &self.sampling else { return };
+        let threshold = sampling.note(Event { hash: hash.get(), kind });
+        if threshold != self.sampled_below.load(Ordering::Relaxed) {
+            self.sampled_below.store(threshold, Ordering::Relaxed); // See the module.
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Tells the advisor of an entry that was stored, if the key is sampled. An entry that was only
+    /// written again with other stamps is none.
+    #[inline]
+    pub(super) fn sample_store(&self, entry: &NewEntry<'_>, charge: usize) {
+        if self.shard.is_sampled(entry.hash) && self.rewritten.is_none() {
+            self.note_sampled_store(entry, charge);
+        }
+    }
+
+    #[cold]
+    fn note_sampled_store(&self, entry: &NewEntry<'_>, charge: usize) {
+        let stamps = entry.draft.stamps;
+        let (deadline, idle) = self.shard.rules.ends(stamps.present(), |stamp| stamps.get(stamp));
+        let charge = u32::try_from(charge).unwrap_or(u32::MAX);
+        self.shard.note_sampled(entry.hash, EventKind::Store { charge, ends: Ends { deadline, idle } });
+    }
+
+    /// Tells the advisor that reads of a key are to miss, if the key is sampled.
+    #[inline]
+    pub(super) fn sample_removal(&self, hash: KeyHash) {
+        if self.shard.is_sampled(hash) {
+            self.shard.note_sampled(hash, EventKind::Removal);
+        }
+    }
+
+    /// Tells the advisor of an entry that is about to be removed, if its key is sampled.
+    #[inline]
+    pub(super) fn sample_removal_of(&self, id: EntryId) {
+        if self.shard.sampling.is_some() {
+            if let Some(live) = self.state.entries.live(id) {
+                self.sample_removal(self.state.entries.hash_of(live));
+            }
+        }
+    }
+
+    /// Tells the advisor that all entries were removed.
+    pub(super) fn sample_clear(&self) {
+        if self.shard.sampling.is_some() {
+            self.shard.note_sampled(KeyHash::new(0), EventKind::Clear);
+        }
+    }
+}
