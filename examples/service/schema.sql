@@ -13,8 +13,9 @@ SELECT id, 'User ' || id, 'user' || id || '@example.org', 'Likes the number ' ||
 FROM generate_series(1, :rows) AS id
 WHERE NOT EXISTS (SELECT FROM users);
 
--- PostgreSQL sends notifications after the commit, in the order of the commits, and only once what they tell of
--- can be read. A changed id is two changes. A TRUNCATE names no rows, so its notification has no id.
+-- PostgreSQL sends notifications after the commit, in the order of the commits, and only once new
+-- queries see the change. A changed id is two changes. A TRUNCATE names no rows, so its
+-- notification has no id.
 CREATE OR REPLACE FUNCTION notify_users_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN

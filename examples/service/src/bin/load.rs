@@ -13,8 +13,8 @@ use user_service::driver::{Connection, Instance};
 
 const HELP: &str = "\
 Sends requests to the service with bytecache, and then to the service with moka. Prints the
-requests a second, the 99th percentile of their times, the share of reads that caused no query,
-and the resident memory. DATABASE_URL is the address of the database.
+requests a second, the 99th percentile of their times and the longest one, the share of reads that
+caused no query, and the resident memory. DATABASE_URL is the address of the database.
 
   --rows N             users in the table, 1000000 by default; requests ask for these
   --exponent S         the exponent of Zipf's law for the keys, 0.99 by default
@@ -85,10 +85,11 @@ impl Sent {
         self.times.extend(other.times);
     }
 
-    /// Returns the time that 99 % of the requests did not exceed.
-    fn p99(&mut self) -> Duration {
+    /// Returns the milliseconds that 99 % of the requests did not exceed, and the longest time.
+    fn p99_and_longest(&mut self) -> [f64; 2] {
         self.times.sort_unstable();
-        self.times.get(self.times.len() * 99 / 100).copied().unwrap_or_default()
+        let last = self.times.len().saturating_sub(1);
+        [last * 99 / 100, last].map(|rank| self.times.get(rank).map_or(0.0, Duration::as_secs_f64) * 1e3)
     }
 }
 
@@ -98,8 +99,8 @@ async fn main() -> Result<(), BoxError> {
         println!("{HELP}");
         return Ok(());
     };
-    println!("| cache | limit, MiB | requests a second | p99, ms | hits, % | resident MiB |");
-    println!("|---|---:|---:|---:|---:|---:|");
+    println!("| cache | limit, MiB | requests a second | p99, ms | longest, ms | hits, % | resident MiB |");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
     let mut contenders = [("bytecache", options.cache_mib), ("moka", options.moka_mib.unwrap_or(options.cache_mib))];
     for _ in 0..options.rounds {
         for (cache, mib) in contenders {
@@ -114,7 +115,10 @@ async fn main() -> Result<(), BoxError> {
 async fn measure(cache: &str, mib: usize, options: &Options) -> Result<(), BoxError> {
     let program = std::env::current_exe()?.with_file_name("user-service");
     let database = std::env::var("DATABASE_URL").map_err(|_| "DATABASE_URL is not set")?;
-    let service = start(&program, &database, &["--cache", cache, "--cache-mib", &mib.to_string()]).await?;
+    let limit = mib.to_string();
+    // A busy machine makes requests slow, but no failures.
+    let arguments = ["--cache", cache, "--cache-mib", &limit, "--request-limit-ms", "25000"];
+    let service = start(&program, &database, &arguments).await?;
     send(&service, options, 1).await?;
     let before = service.metrics().await?;
     let start = Instant::now();
@@ -124,11 +128,11 @@ async fn measure(cache: &str, mib: usize, options: &Options) -> Result<(), BoxEr
 
     let queries = after.database_reads() - before.database_reads();
     let requests = sent.times.len() as f64 / duration.as_secs_f64();
-    let p99 = sent.p99().as_secs_f64() * 1e3;
-    // A read that two requests share counts once, so that the share may be a little above that of hits.
+    let [p99, longest] = sent.p99_and_longest();
+    // A read that waits for the query of another one causes none. So this is slightly more than hits.
     let hits = 100.0 * (1.0 - queries / sent.reads as f64).max(0.0);
     let resident = service.resident_bytes()? as f64 / f64::from(1 << 20);
-    println!("| {cache} | {mib} | {requests:.0} | {p99:.1} | {hits:.1} | {resident:.0} |");
+    println!("| {cache} | {mib} | {requests:.0} | {p99:.1} | {longest:.0} | {hits:.1} | {resident:.0} |");
     Ok(())
 }
 

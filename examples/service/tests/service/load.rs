@@ -17,7 +17,7 @@ fn the_load_generator_compares_both_caches() {
     for contender in ["bytecache", "moka"] {
         let row = text.lines().find(|line| line.contains(contender)).unwrap();
         let cells: Vec<f64> = row.split('|').filter_map(|cell| cell.trim().replace(',', "").parse().ok()).collect();
-        let [_limit, requests, _p99, hits, memory] = cells[..] else { panic!("{row}") };
+        let [_limit, requests, _p99, _longest, hits, memory] = cells[..] else { panic!("{row}") };
         assert!(requests > 0.0 && memory > 0.0 && (0.0..=100.0).contains(&hits), "{row}");
     }
 }
