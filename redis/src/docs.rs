@@ -70,6 +70,10 @@
 //!   tombstone or a value in its stale period, a script replaces that very entry, and no other.
 //!   Redis does send an instance the invalidations of its own scripts. So such a value is read once
 //!   more from Redis before it stays in the local tier.
+//! * **Batches.** With [`build_batched`](crate::TieredBuilder::build_batched), keys that are in
+//!   neither tier are loaded in batches. While two batches are being loaded, further keys gather in
+//!   the next one. Reads of Redis need no batches: commands of all tasks share a connection, and none
+//!   waits for the answer of another.
 //! * **Only what Redis holds.** Redis sends no invalidation of a key that it does not hold. A loaded
 //!   value that could not be stored there is kept locally for at most `max_staleness`.
 //!
@@ -85,7 +89,8 @@
 //! | the server is a replica, or becomes one | is treated as not connected |
 //!
 //! Each command waits for at most the [`command_timeout`](crate::RemoteBuilder::command_timeout). A
-//! read waits for two of them, the loader, and a third one at most; two more after a removal.
+//! read waits for up to three of these times, and for the loader. After a removal it is one more,
+//! and the [`reload_jitter`](crate::TieredBuilder::reload_jitter).
 //!
 //! # What to watch
 //!
@@ -118,6 +123,6 @@
 //! * A bound on how old the result of a slow load is. Callers that join a load in progress get its
 //!   result, unless an invalidation has come between. Without a connection, it is as old as the load
 //!   is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).
-//! * Loaders of several keys at once, and refreshes before the end of a lifetime.
+//! * Refreshes before the end of a lifetime.
 //! * Reads from replicas.
 //! * Tests with TLS.

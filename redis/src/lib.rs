@@ -35,6 +35,7 @@
 
 pub mod docs;
 
+mod batch;
 mod breaker;
 mod chance;
 mod error;

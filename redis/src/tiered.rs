@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytecache::{BoxAsyncLoader, Cache, LoadError, Namespace, Value};
 
+use crate::batch::{Batches, LoadMany};
 use crate::error::{BoxError, Error, SetupError};
 use crate::load::{Load, Source};
 use crate::remote::Remote;
@@ -313,6 +314,41 @@ impl TieredBuilder {
             Box::pin(async move { loading.await.map_err(Into::into) })
         });
         self.build_with(Some(load))
+    }
+
+    /// Builds the namespace with a loader of several keys at once, at most `max_keys`. `load` returns
+    /// a value, or `None`, for each key, in order.
+    ///
+    /// A key that is missing while fewer than two batches are being loaded is loaded at once. Keys
+    /// that are missing meanwhile gather in the next batch. If the loader fails, returns another
+    /// number of values, or takes longer than the [`load_limit`](Self::load_limit), that is the
+    /// error of all keys of the batch.
+    ///
+    /// # Errors
+    ///
+    /// A [`SetupError`] for a name or an option that is not accepted.
+    ///
+    /// ```no_run
+    /// # fn example(builder: bytecache_redis::TieredBuilder) -> Result<(), bytecache_redis::SetupError> {
+    /// let users = builder.build_batched(256, |keys| async move {
+    ///     // By one query of a database.
+    ///     Ok::<_, std::io::Error>(keys.iter().map(|key| Some(key.to_vec())).collect())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_batched<F, T, E>(self, max_keys: usize, load: F) -> Result<Tiered, SetupError>
+    where
+        F: Fn(Vec<Arc<[u8]>>) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Vec<Option<Vec<u8>>>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let load: LoadMany = Box::new(move |keys| {
+            let loading = load(keys);
+            Box::pin(async move { loading.await.map_err(Into::into) })
+        });
+        let batches = Batches::new(self.remote.shared().handle.clone(), max_keys, self.load_limit, load);
+        self.build_with(Some(Box::new(move |key| Box::pin(Arc::clone(&batches).load(key)))))
     }
 
     /// Builds the namespace without a loader. Keys that are in neither tier are absent.

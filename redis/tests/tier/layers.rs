@@ -1,9 +1,11 @@
 //! What lies on top: typed values, spans, and metrics.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytecache::typed::{Counter, Utf8};
 use bytecache_redis::{Error, Tiered, TypedTiered};
+use tokio::sync::Semaphore;
 
 use crate::support::{Server, instance, tracked, until};
 
@@ -27,8 +29,79 @@ async fn typed_values_go_through_both_tiers() {
     let many: Vec<_> = many.into_iter().map(|name| name.expect("it is loaded")).collect();
     assert_eq!(many, [Some("Ada".to_string()), Some("Grace".to_string()), None]);
     first.remove(&2).await.expect("it is removed");
-    until("the removal has arrived", || second.tiered().stats().invalidations > 1).await;
+    until("the removal has arrived", || !second.tiered().local().contains_key(2_u64.to_be_bytes())).await;
     assert_eq!(second.get(&2).await.expect("it is loaded"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_keys_are_loaded_in_batches() {
+    let Some(server) = Server::start() else { return };
+    let (cache, remote) = instance(server.port).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let batches = Arc::new(Mutex::new(Vec::new()));
+    let (waiting, loaded) = (Arc::clone(&gate), Arc::clone(&batches));
+    let load = move |keys: Vec<Arc<[u8]>>| {
+        let (gate, batches) = (Arc::clone(&waiting), Arc::clone(&loaded));
+        async move {
+            batches.lock().expect("no test panics with it").push(keys.len());
+            gate.acquire().await.map_err(std::io::Error::other)?.forget();
+            Ok::<_, std::io::Error>(keys.iter().map(|key| Some(key.to_vec())).collect())
+        }
+    };
+    let users = Tiered::builder(&cache, &remote, "users").build_batched(60, load).expect("the options are valid");
+    let users = tracked(users).await;
+    server.foreign().set("users:0:in redis", "in redis");
+    until("the SET has arrived", || users.stats().invalidations > 0).await;
+
+    let keys: Vec<_> = (0..100).map(|key| key.to_string()).chain(["in redis".to_string()]).collect();
+    let (reader, asked) = (users.clone(), keys.clone());
+    let reading = tokio::spawn(async move { reader.get_many(&asked).await });
+    until("all keys wait for their batches", || users.stats().loads == 100).await;
+    gate.add_permits(100);
+    for (key, value) in keys.iter().zip(reading.await.expect("it ends")) {
+        assert_eq!(value.expect("it is loaded").expect("it is there"), **key);
+    }
+    let batches = batches.lock().expect("no test panics with it");
+    assert_eq!(batches.iter().sum::<usize>(), 100);
+    assert!(batches.len() <= 4 && batches.iter().all(|&keys| keys <= 60), "{batches:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failure_of_a_batch_is_the_error_of_its_keys_and_frees_its_place() {
+    let Some(server) = Server::start() else { return };
+    let (cache, remote) = instance(server.port).await;
+    let builder = Tiered::builder(&cache, &remote, "users").load_limit(Duration::from_millis(50));
+    let load = |keys: Vec<Arc<[u8]>>| async move {
+        match &*keys[0] {
+            b"fails" => Err(std::io::Error::other("the store is down")),
+            b"hangs" => std::future::pending().await,
+            b"panics" => panic!("a loader that panics"),
+            b"too few" => Ok(vec![]),
+            _ => Ok(vec![Some(b"value".to_vec()); keys.len()]),
+        }
+    };
+    let users = tracked(builder.build_batched(1, load).expect("the options are valid")).await;
+    for key in ["fails", "hangs", "panics", "too few", "fails", "hangs", "panics", "too few"] {
+        assert!(matches!(users.get(key).await, Err(Error::Load(_))), "{key}");
+    }
+    assert!(users.get("works").await.expect("it is loaded").is_some());
+}
+
+#[test]
+fn calls_after_the_runtime_has_shut_down_are_errors() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it can be built");
+    let first = runtime();
+    let users = first.block_on(async {
+        let remote = crate::support::remote(crate::support::free_port()).connect().expect("the options are valid");
+        let cache = bytecache::Cache::new(1 << 20).expect("the options are valid");
+        let load = |keys: Vec<Arc<[u8]>>| async move { Ok::<_, std::io::Error>(vec![None; keys.len()]) };
+        Tiered::builder(&cache, &remote, "users").build_batched(1, load).expect("the options are valid")
+    });
+    drop(first);
+    runtime().block_on(async {
+        assert!(matches!(users.insert("1", "Ada").await, Err(Error::NoRuntime)));
+        assert!(matches!(users.get("1").await, Err(Error::Load(_))));
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,8 +147,6 @@ async fn collector_tells_the_counters_and_the_state() {
 /// Counts the spans of commands, and looks for keys and values in them.
 #[cfg(feature = "tracing")]
 mod spans {
-    use std::sync::{Arc, Mutex};
-
     use tracing::span::{Attributes, Id, Record};
     use tracing::subscriber::{Interest, set_default};
     use tracing::{Event, Metadata, Subscriber};
