@@ -19,9 +19,14 @@
 //! | `remove`, `insert` or `invalidate_all` returned an error | Nothing about other instances: they may serve older values until their lifetimes end. If [`is_outcome_unknown`](crate::Error::is_outcome_unknown), the command may take effect later, also after newer writes. Repeat it until it succeeds. |
 //! | a foreign client sets a key | Instances read it as any other value. It replaces tombstones. |
 //! | a foreign client deletes a key | The entry leaves all local tiers. But a load that began before the change may store the older value in Redis again, as there is no tombstone. Use `remove`, or delete twice: the second time after the load limit. |
-//! | a foreign client sets `namespace:generation` | As `invalidate_all`. A number that was used before brings its entries back. |
+//! | a foreign client sets or deletes `namespace:generation` | As `invalidate_all`. If the number is lower than before, the first instance that reads it, and knows the higher one, advances it beyond that. |
 //! | the server is flushed | All local tiers are reset. |
 //! | the server fails over, and loses writes that it had confirmed | Instances connect again, reset their local tiers, and read what the new server has. Lost removals are not found. |
+//!
+//! The table assumes that Redis evicts neither generations nor tombstones. Give the server enough
+//! memory, and a `maxmemory-policy` that begins with `volatile-`, as generations have no expiry. After
+//! the loss of a generation while no instance runs, entries of an older one may be read until they
+//! expire. After the loss of a tombstone, a removal protects no better than a `DEL`.
 //!
 //! Values are compared with what Redis holds, not with the store: between a write to the store and
 //! the `remove` after it, all tiers have the older value.

@@ -3,6 +3,10 @@
 //! The number is a tracked key, so a change of it arrives as an invalidation. A number that was
 //! asked for before an invalidation is never kept after it.
 //!
+//! The number only grows. A server that evicts the key, or that loses a write in a failover, would go
+//! back to an older generation, and bring its entries back. An instance that knows a higher number
+//! advances such a number beyond it.
+//!
 //! # Invariants
 //!
 //! 1. Each invalidation, reset and change by this instance advances `events` before the local
@@ -15,6 +19,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 struct State {
     known: Option<i64>,
+    /// The highest number that Redis has told.
+    highest: i64,
     events: u64,
     /// Calls of `invalidate_all` in progress.
     changes: u32,
@@ -50,11 +56,19 @@ impl Generation {
     /// Keeps an answer of Redis, unless it may be outdated. Returns `true` if it was kept.
     pub(crate) fn learn(&self, asked: Asked, number: i64) -> bool {
         let mut state = self.lock();
+        state.highest = state.highest.max(number);
         let is_current = state.events == asked.0 && state.changes == 0;
         if is_current {
             state.known = Some(number);
         }
         is_current
+    }
+
+    /// Returns how much has to be added to a number of Redis that has gone back, or `None` if it has
+    /// not.
+    pub(crate) fn lag(&self, number: i64) -> Option<i64> {
+        let highest = self.lock().highest;
+        (number < highest).then(|| highest.saturating_sub(number).saturating_add(1))
     }
 
     /// Forgets the number, as it has changed.
@@ -84,6 +98,7 @@ impl Change<'_> {
     /// Keeps the number that this instance has set, unless another change came between.
     pub(crate) fn finish(self, number: i64) {
         let mut state = self.generation.lock();
+        state.highest = state.highest.max(number);
         let is_current = state.events == self.began && state.changes == 1;
         Generation::advance(&mut state);
         state.known = is_current.then_some(number);
@@ -128,6 +143,18 @@ mod tests {
         change.finish(6);
         assert_eq!(generation.known(), None);
         assert!(generation.learn(generation.ask(), 7));
+    }
+
+    #[test]
+    fn number_that_has_gone_back_lags_behind() {
+        let generation = Generation::default();
+        assert_eq!(generation.lag(0), None);
+        generation.learn(generation.ask(), 5);
+        assert_eq!(generation.lag(5), None);
+        assert_eq!(generation.lag(0), Some(6));
+        generation.begin_change().finish(8);
+        assert_eq!(generation.lag(7), Some(2));
+        assert_eq!(generation.lag(i64::MIN), Some(i64::MAX));
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod error;
 mod format;
 mod generation;
 mod load;
+mod numbering;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod remote;

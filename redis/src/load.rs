@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::{BoxError, Error};
 use crate::format::{NOTHING, RESERVED, Stored};
+use crate::numbering;
 use crate::remote::Shared;
 use crate::space::Space;
 use crate::wire::{Entry, Wire};
@@ -82,7 +83,7 @@ impl Source {
 }
 
 impl Loading<'_> {
-    fn space(&self) -> &Space {
+    fn space(&self) -> &Arc<Space> {
         &self.source.space
     }
 
@@ -132,7 +133,7 @@ impl Loading<'_> {
             let wire = self.source.shared.wire()?;
             let (generation, is_current) = match space.generation.known() {
                 Some(known) => (known, true),
-                None => self.guarded(generation(&wire, space)).await?,
+                None => self.guarded(numbering::generation(&self.source.shared, &wire, space)).await?,
             };
             Ok(Asked { redis_key: space.entry_key(generation, &self.key), wire, is_current })
         };
@@ -303,16 +304,6 @@ impl Loading<'_> {
     fn may_keep(&self, asked: &Asked) -> bool {
         self.is_tracked && asked.is_current && !self.space().writing.contains(&self.key)
     }
-}
-
-/// Returns the generation of a namespace, and `true` if a change of it cannot have been missed.
-pub(crate) async fn generation(wire: &Wire, space: &Space) -> Result<(i64, bool), Error> {
-    if let Some(known) = space.generation.known() {
-        return Ok((known, true));
-    }
-    let asked = space.generation.ask();
-    let number = wire.generation(&space.generation_key).await?;
-    Ok((number, space.generation.learn(asked, number)))
 }
 
 /// Returns a value that the local tier does not keep.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use crate::chance;
 use crate::error::Error;
 use crate::format::Stored;
-use crate::load;
+use crate::numbering;
 use crate::space::Space;
 use crate::tiered::Tiered;
 
@@ -63,7 +63,7 @@ impl Tiered {
             return Err(Error::NotConnected);
         }
         let wire = self.source.shared.wire()?;
-        let (generation, _) = load::generation(&wire, space).await?;
+        let (generation, _) = numbering::generation(&self.source.shared, &wire, space).await?;
         let mut verified = Verified::default();
         for sampled in draw(space, sample).chunks(AT_ONCE) {
             let keys: Vec<_> = sampled.iter().map(|entry| space.entry_key(generation, &entry.key)).collect();

@@ -127,9 +127,9 @@ impl Wire {
             .await
     }
 
-    /// Increments the number of a generation, and returns it.
-    pub(crate) async fn next_generation(&self, key: &str) -> Result<i64, Error> {
-        let advanced = self.write("INCR", cmd("INCR").arg(key)).await;
+    /// Adds to the number of a generation, and returns the sum.
+    pub(crate) async fn advance_generation(&self, key: &str, by: i64) -> Result<i64, Error> {
+        let advanced = self.write("INCRBY", cmd("INCRBY").arg(key).arg(by)).await;
         advanced.map_err(|error| match error {
             Error::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) => {
                 Error::BadGeneration

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::format::{self, RESERVED};
 use crate::load::{self, Source};
+use crate::numbering;
 use crate::tiered::Tiered;
 
 /// # Writing
@@ -143,7 +144,7 @@ impl Source {
         let lease = space.local.lease(&key);
         let is_tracked = space.trust.is_tracked();
         let wire = self.shared.wire()?;
-        let (generation, is_current) = load::generation(&wire, space).await?;
+        let (generation, is_current) = numbering::generation(&self.shared, &wire, space).await?;
         let sent = Instant::now();
         let stale_for = space.rules.stale_for;
         wire.store(&space.entry_key(generation, &key), &value, ttl.saturating_add(stale_for)).await?;
@@ -161,7 +162,7 @@ impl Source {
         let _write = space.writing.begin(Arc::clone(&key));
         space.local.remove(&key);
         let wire = self.shared.wire()?;
-        let (generation, _) = load::generation(&wire, space).await?;
+        let (generation, _) = numbering::generation(&self.shared, &wire, space).await?;
         let tombstone = format::tombstone();
         let stored = wire.store(&space.entry_key(generation, &key), &tombstone, space.rules.tombstone_life).await;
         // Ends loads that have read the older value meanwhile.
@@ -170,16 +171,8 @@ impl Source {
     }
 
     async fn invalidate_all(&self) -> Result<(), Error> {
-        let space = &self.space;
-        let change = space.generation.begin_change();
-        space.local.invalidate_all();
-        let wire = self.shared.wire()?;
-        let advanced = wire.next_generation(&space.generation_key).await;
-        if let Ok(generation) = advanced {
-            change.finish(generation);
-        }
-        // Ends loads that have asked for the older generation meanwhile.
-        space.local.invalidate_all();
-        advanced.map(|_| ())
+        // Also without a connection.
+        self.space.local.invalidate_all();
+        numbering::advance(&self.shared.wire()?, &self.space, 1).await.map(|_| ())
     }
 }

@@ -21,9 +21,11 @@ async fn loads_go_on_without_a_server() {
     assert_eq!(text(&users, "1").await.as_deref(), Some("5"));
     assert_eq!(text(&users, "1").await.as_deref(), Some("5"));
     assert_eq!(store.loads(), 1);
+    assert!(matches!(users.invalidate_all().await, Err(Error::NotConnected)));
+    assert!(!users.local().contains_key("1"));
     assert!(matches!(users.insert("1", "x").await, Err(Error::NotConnected)));
     assert!(matches!(users.remove("1").await, Err(Error::NotConnected)));
-    assert!(matches!(users.invalidate_all().await, Err(Error::NotConnected)));
+    assert_eq!(text(&users, "1").await.as_deref(), Some("5"));
     until("attempts to connect have failed", || remote.stats().failed_attempts > 1).await;
 
     // The value is kept for max_staleness, one second, at most.
@@ -33,7 +35,7 @@ async fn loads_go_on_without_a_server() {
         assert!(changed.elapsed() < LIMIT, "the value leaves");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(store.loads(), 2);
+    assert_eq!(store.loads(), 3);
 }
 
 /// Reads until the value is that of the store, and returns whether older ones ended in time.
@@ -243,6 +245,28 @@ async fn generation_that_is_no_number_is_an_error_of_writes() {
     assert!(matches!(users.remove("1").await, Err(Error::BadGeneration)));
     assert!(matches!(users.invalidate_all().await, Err(Error::BadGeneration)));
     assert_eq!(text(&users, "1").await.as_deref(), Some("4"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn generation_that_is_lost_brings_no_entries_back() {
+    let Some(server) = Server::start() else { return };
+    let (cache, remote) = instance(server.port).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    users.insert("1", "old").await.expect("it is stored");
+    for _ in 0..3 {
+        users.invalidate_all().await.expect("it is incremented");
+    }
+    let mut foreign = server.foreign();
+    foreign.ask::<u64>(&["DEL", "users:generation"]);
+    until("the DEL has arrived", || users.stats().invalidations_of_all == 1).await;
+    assert_eq!(text(&users, "1").await, None);
+    assert_eq!(foreign.get("users:generation").as_deref(), Some("4"));
+    assert_eq!(foreign.get("users:0:1").as_deref(), Some("old"));
+
+    foreign.set("users:generation", "-1");
+    until("the SET has arrived", || users.stats().invalidations_of_all == 2).await;
+    users.invalidate_all().await.expect("it is incremented");
+    assert_eq!(text(&users, "1").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,49 @@
+//! Asks Redis for the number of a namespace's generation, and changes it.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::remote::Shared;
+use crate::space::Space;
+use crate::wire::Wire;
+
+/// Returns the generation of a namespace, and `true` if a change of it cannot have been missed.
+///
+/// A number that has gone back is advanced beyond the highest one that this instance knows.
+pub(crate) async fn generation(shared: &Shared, wire: &Wire, space: &Arc<Space>) -> Result<(i64, bool), Error> {
+    if let Some(known) = space.generation.known() {
+        return Ok((known, true));
+    }
+    let asked = space.generation.ask();
+    let number = wire.generation(&space.generation_key).await?;
+    match space.generation.lag(number) {
+        None => Ok((number, space.generation.learn(asked, number))),
+        Some(lag) => {
+            let (wire, space) = (wire.clone(), Arc::clone(space));
+            // A change must be followed to its end, also if the caller gives up.
+            let advancing = shared.handle.spawn(async move { advance(&wire, &space, lag).await });
+            Ok((advancing.await.unwrap_or(Err(Error::NoRuntime))?, false))
+        }
+    }
+}
+
+/// Begins a new generation: adds `by` to the number of the current one. Returns the sum.
+///
+/// Redis does not tell this instance of the change. So local entries are invalidated here: before
+/// the command is sent, and again after it, for loads that have asked for the older number
+/// meanwhile.
+pub(crate) async fn advance(wire: &Wire, space: &Space, by: i64) -> Result<i64, Error> {
+    let change = space.generation.begin_change();
+    space.local.invalidate_all();
+    let mut advanced = wire.advance_generation(&space.generation_key, by).await;
+    // A number that was lost has gone back, and may have been used before.
+    let lag = advanced.as_ref().ok().and_then(|number| space.generation.lag(number.saturating_sub(1)));
+    if let Some(lag) = lag {
+        advanced = wire.advance_generation(&space.generation_key, lag).await;
+    }
+    if let Ok(generation) = advanced {
+        change.finish(generation);
+    }
+    space.local.invalidate_all();
+    advanced
+}
