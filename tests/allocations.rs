@@ -13,7 +13,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, Policy, StableHash};
+use bytecache::{Advisor, Cache, Policy, StableHash};
 
 mod support;
 use support::alone;
@@ -96,9 +96,14 @@ fn fill(cache: &Cache, keys: u32) {
 }
 
 fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, (policy, deadlines): (Policy, bool)) {
+    let build = || build(max_bytes, shards, policy, deadlines);
+    heap_of_stays_within_the_limit(build, max_bytes, shards, &format!("{policy}, deadlines: {deadlines}"));
+}
+
+fn heap_of_stays_within_the_limit(build: impl FnOnce() -> Cache, max_bytes: usize, shards: usize, kind: &str) {
     const STEP: u32 = 16;
     let before = LIVE_BYTES.get();
-    let cache = build(max_bytes, shards, policy, deadlines);
+    let cache = build();
     for first in (0..u32::try_from(max_bytes / 16).unwrap()).step_by(STEP as usize) {
         // A key and one byte is the smallest entry, so index and policy grow as far as they can.
         let ((), _, more) =
@@ -111,7 +116,7 @@ fn heap_stays_within_the_limit(max_bytes: usize, shards: usize, (policy, deadlin
         let index = if memory.index / shards >= MAPPED_FROM { memory.index } else { 0 };
         assert!(
             heap + chunks + index <= max_bytes + THREAD,
-            "{policy}, {shards} shards, deadlines: {deadlines}: {heap} bytes of the heap, {chunks} and {index} mapped: {memory:?}"
+            "{kind}, {shards} shards: {heap} bytes of the heap, {chunks} and {index} mapped: {memory:?}"
         );
     }
     assert!(cache.stats().evictions > 0 && cache.stats().index_growths > 0);
@@ -175,6 +180,18 @@ fn heap_stays_within_the_limit_when_shards_are_too_small_to_be_mapped() {
     for kind in all_kinds() {
         for (max_bytes, shards) in [(64 << 10, 1), (1 << 20, 16), (3 << 20, 32)] {
             heap_stays_within_the_limit(max_bytes, shards, kind);
+        }
+    }
+}
+
+#[test]
+fn heap_stays_within_the_limit_with_an_advisor() {
+    let _alone = alone();
+    for policy in [Policy::Lru, Policy::Adaptive] {
+        for (max_bytes, shards) in [(1 << 20, 1), (4 << 20, 4), (3 << 20, 32)] {
+            let builder = Cache::builder().max_bytes(max_bytes).shards(shards).policy(policy);
+            let builder = builder.advisor(Advisor::new().share(1.0)).hasher(StableHash::with_seed(1));
+            heap_of_stays_within_the_limit(|| builder.build().unwrap(), max_bytes, shards, "with an advisor");
         }
     }
 }

@@ -202,6 +202,11 @@ impl Advisor {
         self.max_bytes.unwrap_or(default).min(max_bytes / MOST_SHARE)
     }
 
+    /// Returns the bytes that the lists of sizes and policies allocate.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.sizes.capacity() * size_of::<u32>() + self.policies.capacity() * size_of::<Policy>()
+    }
+
     /// Returns the time after which traffic counts half.
     pub(super) fn half_life_time(&self) -> Duration {
         self.half_life

@@ -35,6 +35,8 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// With fewer keys, ratios say nothing.
 const MIN_KEYS: usize = 64;
+/// The bytes of the function that makes a built-in policy, at most.
+const FACTORY_BYTES: usize = 64;
 /// The numbers of ids by which the memory of policies is measured.
 const MEASURED_KEYS: [usize; 2] = [1 << 10, 1 << 12];
 
@@ -51,7 +53,7 @@ impl Sampling {
 
     /// Returns the bytes that [`new`](Self::new) allocates.
     pub(crate) fn footprint() -> usize {
-        EventQueue::footprint()
+        size_of::<Self>() + EventQueue::footprint()
     }
 
     /// Tells the advisor of an event. Returns the present threshold.
@@ -143,10 +145,15 @@ impl Sampler {
     /// Begins to run in `bytes` bytes of memory. Shards have been made. Does nothing if the memory
     /// is too small.
     pub(crate) fn start(&self, bytes: usize) {
-        let Some(engine) = self.engine_in(bytes.saturating_sub(size_of::<Self>())) else { return };
+        let Some(engine) = self.engine_in(bytes.saturating_sub(self.own_bytes())) else { return };
         let window = Window::new(self.clock.nanos(), self.totals());
         self.below.store(engine.threshold(), Ordering::Relaxed); // See the module.
         *self.running.lock() = Some(Running { engine, window });
+    }
+
+    /// Returns the bytes that the advisor allocates beside its engine.
+    fn own_bytes(&self) -> usize {
+        size_of::<Self>() + self.advisor.heap_bytes() + self.rows.capacity() * (size_of::<ShadowRow>() + FACTORY_BYTES)
     }
 
     /// Creates the largest engine that fits into `bytes`.
