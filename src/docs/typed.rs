@@ -103,7 +103,7 @@
 //! | to | call |
 //! |---|---|
 //! | read, and load what is missing | [`get`](crate::Typed::get), [`view`](crate::Typed::view), [`get_many`](crate::Typed::get_many) |
-//! | look without loading | [`peek`](crate::Typed::peek), [`contains_key`](crate::Typed::contains_key), [`for_each`](crate::Typed::for_each) |
+//! | look without loading | [`get_if_present`](crate::Typed::get_if_present), [`peek`](crate::Typed::peek), [`contains_key`](crate::Typed::contains_key), [`for_each`](crate::Typed::for_each) |
 //! | write | [`insert`](crate::Typed::insert), [`insert_with_lifetime`](crate::Typed::insert_with_lifetime), [`remove`](crate::Typed::remove), [`invalidate_all`](crate::Typed::invalidate_all) |
 //! | change atomically | [`update`](crate::Typed::update), [`replace_if`](crate::Typed::replace_if), [`increment`](crate::Typed::increment) with the codec `Counter` |
 //!

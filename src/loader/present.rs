@@ -5,7 +5,8 @@ use crate::cache::LookUp;
 use crate::ring::Value;
 use crate::shard::Negative;
 
-/// The state of a key, from [`Loader::get_if_present`] and [`AsyncLoader::get_if_present`].
+/// The state of a key, from [`Loader::get_if_present`] and [`AsyncLoader::get_if_present`], whose
+/// values are [`Value`]s, and from [`Typed::get_if_present`](crate::Typed::get_if_present).
 ///
 /// ```
 /// use std::io;
@@ -23,10 +24,10 @@ use crate::shard::Negative;
 /// assert!(matches!(users.get_if_present("2"), Present::Absent));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
-pub enum Present {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Present<V = Value> {
     /// There is a value. It may be due for a refresh, but is not past its deadline.
-    Value(Value),
+    Value(V),
     /// A load has found nothing under the key, less than the
     /// [`negative_ttl`](crate::LoaderBuilder::negative_ttl) ago.
     Absent,
@@ -34,7 +35,7 @@ pub enum Present {
     Nothing,
 }
 
-impl Present {
+impl<V> Present<V> {
     /// Returns the value, or `None` if there is none.
     ///
     /// ```
@@ -48,7 +49,7 @@ impl Present {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn value(self) -> Option<Value> {
+    pub fn value(self) -> Option<V> {
         match self {
             Self::Value(value) => Some(value),
             Self::Absent | Self::Nothing => None,

@@ -28,6 +28,7 @@ mod codec;
 mod foreign;
 mod key;
 mod many;
+mod present;
 mod read;
 mod runtime;
 mod source;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytecache::typed::{Tasks, Threads};
-use bytecache::{Cache, LoadError, ManualClock, Typed};
+use bytecache::typed::{Tasks, Threads, TypedBuilder};
+use bytecache::{Cache, LoadError, ManualClock, Present, Typed};
 
 use super::{Small, cache, timed_cache};
 
@@ -59,6 +59,35 @@ fn what_is_missing_is_loaded_once_and_nothing_is_remembered() {
     assert_eq!((stats.hits, stats.misses, stats.loads, stats.loads_not_found, stats.negative_hits), (4, 2, 2, 1, 2));
     numbers.invalidate_all();
     assert_eq!((numbers.get(&2).unwrap(), numbers.get(&3).unwrap(), store.loads()), (Some(2), None, 4));
+}
+
+#[test]
+fn get_if_present_never_loads_and_counts_a_hit_or_a_miss() {
+    let ((cache, clock), store) = (timed_cache(), Store::default());
+    let (numbers, other) = (store.threads(&cache, 1), store.threads(&cache, 2));
+    assert_eq!((numbers.get_if_present(&2), store.loads()), (Present::Nothing, 0));
+    assert_eq!((numbers.get(&2).unwrap(), numbers.get(&3).unwrap()), (Some(2), None));
+    assert_eq!((numbers.get_if_present(&2), numbers.get_if_present(&3)), (Present::Value(2), Present::Absent));
+    let stats = numbers.stats();
+    assert_eq!((stats.hits, stats.misses, stats.negative_hits), (2, 3, 1));
+    assert_eq!((other.get_if_present(&2), numbers.contains_key(&2)), (Present::Nothing, false));
+    let stats = numbers.stats();
+    assert_eq!((stats.hits, stats.misses, stats.undecodable), (2, 4, 1));
+    clock.advance(2 * MINUTE);
+    assert_eq!((numbers.get_if_present(&3), store.loads()), (Present::Nothing, 2));
+}
+
+#[test]
+fn get_if_present_takes_a_record_of_a_failure_for_nothing() {
+    let (cache, store) = (cache(), Store::default());
+    let rules = |builder: TypedBuilder<Small>| builder.loads(|loads| loads.error_ttl(MINUTE));
+    let load = {
+        let store = store.clone();
+        move |key| store.load(key)
+    };
+    let numbers = rules(cache.namespace("numbers").typed(Small(1))).build_loader(load).unwrap();
+    assert!(numbers.get(&100).is_err());
+    assert_eq!((numbers.get_if_present(&100), numbers.stats().hits, store.loads()), (Present::Nothing, 1, 1));
 }
 
 #[tokio::test]

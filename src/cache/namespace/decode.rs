@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::expiry::{Freshness, Lifetime};
 use crate::namespace::{KeyBuffer, Origin, WriteCount, origin};
 use crate::reclaim::Slot;
-use crate::shard::{Access, Condition};
+use crate::shard::{Access, Condition, Negative};
+use crate::stats::Count;
 
 impl Namespace {
     /// Begins a stored key with the prefix of the current generation.
@@ -53,6 +54,38 @@ impl Namespace {
             self.cache.note_read(&target, None, counts, stripe);
         }
         None
+    }
+
+    /// Like [`decode`](Self::decode) with misses counted, but also looks for a negative entry.
+    ///
+    /// # Errors
+    ///
+    /// The negative entry, if there is one.
+    pub(crate) fn decode_present<R>(
+        &self,
+        key: &[u8],
+        is_undecodable: &mut bool,
+        decode: impl FnOnce(&[u8]) -> Option<R>,
+    ) -> Result<Option<R>, Negative> {
+        let target = self.cache.target(key);
+        target.shard.prefetch_bucket(target.hash);
+        let mut slot = Slot::take();
+        let stripe = slot.stripe();
+        let counts = &self.scope.counts;
+        let answer = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
+            Some((found, Freshness::Negative)) => {
+                counts.add(stripe, Count::NegativeHits, 1);
+                Some((found, Err(Negative::from_value(found.value))))
+            }
+            Some((found, freshness)) if freshness.is_served() => {
+                let decoded = decode(found.value);
+                *is_undecodable = decoded.is_none();
+                decoded.map(|value| (found, Ok(Some(value))))
+            }
+            _ => None,
+        };
+        self.cache.note_read(&target, answer.as_ref().map(|(found, _)| found), counts, stripe);
+        answer.map_or(Ok(None), |(_, answer)| answer)
     }
 
     /// Removes the entry under `key` if `is_broken` returns `true` for its value, and counts it.
