@@ -95,8 +95,10 @@
 //! length in two bytes, unless it is the last part. [`Typed::key_bytes`](crate::Typed::key_bytes)
 //! returns the bytes of a key.
 //!
-//! For a type of your own, implement [`Key`](crate::typed::Key) and
-//! [`OwnedKey`](crate::typed::OwnedKey): a function that writes the key, and one that reads it.
+//! For a struct around a key, write `bytecache::newtype_key!(UserId(u64));`
+//! ([`newtype_key!`](crate::newtype_key)). For another type of your own, implement
+//! [`Key`](crate::typed::Key) and [`OwnedKey`](crate::typed::OwnedKey): a function that writes the
+//! key, and one that reads it.
 //!
 //! # Operations
 //!

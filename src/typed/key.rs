@@ -11,27 +11,33 @@ use super::KeyBuffer;
 /// Different values are written as different bytes. If a type can be borrowed as another type, as
 /// `String` can as `str`, both write the same bytes.
 ///
+/// For a struct around a key, such as `UserId(u64)`, [`newtype_key!`](crate::newtype_key)
+/// implements this trait and [`OwnedKey`] in one line. For another type, implement both:
+///
 /// ```
 /// use bytecache::typed::{Key, KeyBuffer, OwnedKey};
 ///
 /// #[derive(Clone, Copy, Debug, PartialEq)]
-/// struct UserId(u64);
+/// struct Tile {
+///     x: u32,
+///     y: u32,
+/// }
 ///
-/// impl Key for UserId {
+/// impl Key for Tile {
 ///     fn write(&self, key: &mut KeyBuffer) {
-///         self.0.write(key);
+///         (self.x, self.y).write(key);
 ///     }
 /// }
 ///
-/// impl OwnedKey for UserId {
+/// impl OwnedKey for Tile {
 ///     fn read(key: &[u8]) -> Option<Self> {
-///         u64::read(key).map(UserId)
+///         <(u32, u32)>::read(key).map(|(x, y)| Tile { x, y })
 ///     }
 /// }
 ///
 /// let mut key = KeyBuffer::default();
-/// UserId(7).write(&mut key);
-/// assert_eq!(UserId::read(key.as_bytes()), Some(UserId(7)));
+/// Tile { x: 7, y: 8 }.write(&mut key);
+/// assert_eq!(Tile::read(key.as_bytes()), Some(Tile { x: 7, y: 8 }));
 /// ```
 pub trait Key {
     /// The number of bytes of every key of this type, or `None` if keys have different lengths.
@@ -238,6 +244,13 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, PartialEq)]
+    struct Id(u32);
+    #[derive(Debug, PartialEq)]
+    struct Name(String);
+
+    crate::newtype_key!(Id(u32), Name(String));
+
     fn bytes<K: Key + ?Sized>(key: &K) -> Vec<u8> {
         let mut buffer = KeyBuffer::default();
         key.write(&mut buffer);
@@ -260,6 +273,8 @@ mod tests {
         assert_read_back((7_u8, "en".to_string()));
         assert_read_back(("en".to_string(), vec![1_u8], "x".repeat(70)));
         assert_read_back(("x".repeat(70), 9_u32, [1_u8; 3], (1_u8, "a".to_string())));
+        assert_read_back(Id(7));
+        assert_read_back((Name("en".to_string()), Id(7), Name("x".repeat(70))));
         #[cfg(feature = "uuid")]
         assert_read_back(uuid::Uuid::from_u128(7));
     }
@@ -269,6 +284,12 @@ mod tests {
         assert_eq!(bytes("user"), bytes(&"user".to_string()));
         assert_eq!(bytes(&[1_u8, 2][..]), bytes(&vec![1_u8, 2]));
         assert_eq!(bytes(&("en", 7_u16)), bytes(&("en".to_string(), 7_u16)));
+    }
+
+    #[test]
+    fn a_struct_around_a_key_is_written_as_the_key() {
+        assert_eq!(bytes(&(Name("en".to_string()), Id(7))), bytes(&("en", 7_u32)));
+        assert_eq!((Id::BYTES, Name::BYTES, Id::read(&[0; 5])), (Some(4), None, None));
     }
 
     #[test]

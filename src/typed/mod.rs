@@ -28,6 +28,7 @@ mod codec;
 mod foreign;
 mod key;
 mod many;
+mod newtype;
 mod present;
 mod read;
 mod runtime;
