@@ -227,7 +227,7 @@ pub enum BuildError {
     NoExecutor,
     /// A batch has room for no key, or no batch may be in flight.
     ///
-    /// Returned by
+    /// Returned by [`LoaderBuilder::build_batched`](crate::LoaderBuilder::build_batched) and
     /// [`LoaderBuilder::build_batched_async`](crate::LoaderBuilder::build_batched_async).
     EmptyBatch,
     /// A parameter of a policy does not take this value.

@@ -125,6 +125,11 @@ impl<T: Clone, C> Flight<T, C> {
         }
     }
 
+    /// Returns `true` if the flight has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(*self.state.lock(), State::Over(_))
+    }
+
     /// Returns the number of threads and tasks that wait.
     pub(crate) fn waiting(&self) -> usize {
         match &*self.state.lock() {

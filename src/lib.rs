@@ -105,8 +105,9 @@
 //! once. [`AsyncLoader`] and [`get_or_load_async`](Cache::get_or_load_async) do the same for tasks,
 //! on any runtime. An `AsyncLoader` with a [`spawner`](LoaderBuilder::spawner) runs each load as a
 //! task of its own. The load goes on if its callers give up.
-//! [`build_batched_async`](LoaderBuilder::build_batched_async) builds a loader that loads the keys
-//! of several calls at once.
+//! [`build_batched_async`](LoaderBuilder::build_batched_async) and
+//! [`build_batched`](LoaderBuilder::build_batched) build a loader that loads the keys of several
+//! calls at once.
 //!
 //! ```
 //! use bytecache::{Cache, LoadError, Loaded};
@@ -322,8 +323,8 @@ pub use export::PrometheusCollector;
 pub use hash::{StableHash, StableHasher};
 pub use loader::{
     AsyncLoad, AsyncLoader, Batch, Batched, BoxAsyncLoad, BoxAsyncLoader, Failure, HasError, IntoLoaded, IsBox,
-    IsError, IsPlain, LoadError, Loaded, Loader, LoaderBuilder, LoaderError, Origin, Present, Refresh, WarmOptions,
-    Warmed,
+    IsError, IsPlain, Load, LoadError, Loaded, Loader, LoaderBuilder, LoaderError, Origin, Present, Refresh,
+    WarmOptions, Warmed,
 };
 pub use policy::Policy;
 pub use removal::RemovalCause;

@@ -12,7 +12,7 @@
 //! | many keys by one call of a closure | [`get_or_load_many`](crate::Cache::get_or_load_many) | [`get_or_load_many_async`](crate::Cache::get_or_load_many_async) |
 //! | with a function and rules that are set once | [`Loader::get`](crate::Loader::get) | [`AsyncLoader::get_async`](crate::AsyncLoader::get_async) |
 //! | many keys, with a result for each | [`Loader::get_many`](crate::Loader::get_many) | [`AsyncLoader::get_many_async`](crate::AsyncLoader::get_many_async) |
-//! | the keys of several calls at once | | [`build_batched_async`](crate::LoaderBuilder::build_batched_async) |
+//! | the keys of several calls at once | [`build_batched`](crate::LoaderBuilder::build_batched) | [`build_batched_async`](crate::LoaderBuilder::build_batched_async) |
 //! | one key, and learn where its value came from | [`get_with_origin`](crate::Loader::get_with_origin) | [`get_with_origin_async`](crate::AsyncLoader::get_with_origin_async) |
 //! | one key, and use its older value before a refresh | | [`get_then_refresh`](crate::AsyncLoader::get_then_refresh) |
 //! | many keys in several threads, before traffic is let in | [`Loader::warm`](crate::Loader::warm) | |
@@ -85,15 +85,14 @@
 //! stops waiting in time, and the result of the load is stored.
 //!
 //! Neither limit ends a load that hangs in another thread or task. Calls for its key time out one
-//! after the other,
-//! until the load ends or the key is written or removed. So let the loader's own calls, such as a
-//! query, time out as well.
+//! after the other, until the load ends or the key is written or removed. So let the loader's own
+//! calls, such as a query, time out as well.
 //!
 //! # Batches
 //!
-//! A loader of [`build_batched_async`](crate::LoaderBuilder::build_batched_async) gets the keys of
-//! several calls at once. `Batch::up_to(256).in_flight(2)` makes queries of at most 256 keys, two
-//! at a time:
+//! A loader of [`build_batched`](crate::LoaderBuilder::build_batched) or
+//! [`build_batched_async`](crate::LoaderBuilder::build_batched_async) gets the keys of several calls
+//! at once. `Batch::up_to(256).in_flight(2)` makes queries of at most 256 keys, two at a time:
 //!
 //! * A key that is asked for while fewer than two batches are in flight is loaded at once. It waits
 //!   for no timer, only until the tasks that are ready have added their keys.
@@ -104,8 +103,10 @@
 //! * If the loader fails, that is the error of all keys of the batch. If it returns a wrong number
 //!   of values, all keys get [`LoadError::WrongCount`](crate::LoadError::WrongCount).
 //! * With a spawner, a batch is a task, and goes on if its callers give up. Without one, the batch
-//!   runs in the call whose key opened it. If that call is dropped, the other calls start
-//!   again.
+//!   runs in the call whose key opened it. If that call is dropped, the other calls start again.
+//! * For threads, a batch is a job of the executor. It blocks no thread of the executor while it
+//!   waits for its turn: it gives that thread back, and gets another job. Without an executor, the
+//!   batch runs in the call whose key opened it, and other callers wait for that call.
 //!
 //! # Leases
 //!

@@ -118,6 +118,7 @@
 //! | loads one key, in a task | [`build_async`](crate::typed::TypedBuilder::build_async) |
 //! | loads the keys of several calls at once, in a task | [`build_batched_async`](crate::typed::TypedBuilder::build_batched_async) |
 //! | loads one key, on a thread | [`build_loader`](crate::typed::TypedBuilder::build_loader) |
+//! | loads the keys of several calls at once, on a thread | [`build_batched_loader`](crate::typed::TypedBuilder::build_batched_loader) |
 //!
 //! All rules of [loading](super::loading) hold: one load for each key at a time, and no result that
 //! is older than an invalidation. With a [`spawner`](crate::typed::TypedBuilder::spawner), loads

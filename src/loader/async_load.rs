@@ -86,7 +86,7 @@ pub enum Place {
 }
 
 impl Purpose {
-    fn span(self, key: &[u8]) -> Span {
+    pub(super) fn span(self, key: &[u8]) -> Span {
         match self {
             Self::Load => Span::of_load(key),
             Self::Refresh => Span::of_refresh(key),

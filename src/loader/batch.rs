@@ -1,4 +1,5 @@
-//! [`Batch`] and [`Batched`]: loaders that load the keys of several calls at once.
+//! [`Batch`] and [`Batched`]: loaders that load the keys of several calls at once. Those for tasks
+//! run here, and those for threads in `batch_on_threads.rs`.
 //!
 //! Each key has a flight of its own, as in every loader, and its leader joins the
 //! [queue](super::queue). The opener of a batch calls the function for all its leaders, and ends
@@ -23,6 +24,7 @@ use super::trace::Span;
 use super::{Failure, IntoLoaded, LoadError, LoaderError, TaskWait};
 
 /// The size of batches, and how many of them are in flight, for
+/// [`LoaderBuilder::build_batched`](crate::LoaderBuilder::build_batched) and
 /// [`LoaderBuilder::build_batched_async`](crate::LoaderBuilder::build_batched_async).
 ///
 /// ```
@@ -41,7 +43,7 @@ pub struct Batch {
 impl Batch {
     /// Creates batches of at most `max_keys` keys, of which one is in flight at a time.
     ///
-    /// Zero keys are an error of
+    /// Zero keys are an error of [`build_batched`](crate::LoaderBuilder::build_batched) and
     /// [`build_batched_async`](crate::LoaderBuilder::build_batched_async).
     ///
     /// ```
@@ -65,6 +67,7 @@ impl Batch {
     ///
     /// A batch begins as soon as fewer than that are in flight, however few keys it has. So a lower
     /// number makes larger batches. Zero is an error of
+    /// [`build_batched`](crate::LoaderBuilder::build_batched) and
     /// [`build_batched_async`](crate::LoaderBuilder::build_batched_async).
     ///
     /// ```
@@ -91,6 +94,7 @@ impl Batch {
 }
 
 /// The function of a loader of many keys, from
+/// [`LoaderBuilder::build_batched`](crate::LoaderBuilder::build_batched) or
 /// [`LoaderBuilder::build_batched_async`](crate::LoaderBuilder::build_batched_async).
 ///
 /// To name the type of the loader in a struct, box the function:
@@ -121,8 +125,8 @@ impl Batch {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Batched<F> {
-    load: F,
-    queue: Arc<Queue<Leader>>,
+    pub(super) load: F,
+    pub(super) queue: Arc<Queue<Leader>>,
 }
 
 impl<F> Batched<F> {
@@ -157,7 +161,7 @@ where
     }
 
     fn begin(shared: Arc<Shared<Self>>, leader: Leader, _: Purpose, place: Place) -> Option<Task> {
-        let opener = shared.load.queue.join(leader)?;
+        let opener = shared.load.queue.join(vec![leader])?;
         Some(Box::pin(async move { shared.lead_batch(opener, place).await }))
     }
 }
@@ -221,9 +225,9 @@ impl<F> Shared<Batched<F>> {
 /// Drops all leaders of a key but the last one.
 ///
 /// A key has more than one if it was written, or its namespace invalidated, since the first one
-/// joined. The followers of those that
-/// are dropped start again, and follow the last one, whose result may be stored.
-fn distinct(leaders: Vec<Leader>) -> Vec<Leader> {
+/// joined. The followers of those that are dropped start again, and follow the last one, whose
+/// result may be stored.
+pub(super) fn distinct(leaders: Vec<Leader>) -> Vec<Leader> {
     let mut seen: HashSet<Arc<[u8]>, ahash::RandomState> = HashSet::default();
     let is_last: Vec<_> = leaders.iter().rev().map(|leader| seen.insert(leader.loaders_key())).collect();
     leaders

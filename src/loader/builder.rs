@@ -288,10 +288,56 @@ impl LoaderBuilder {
         V: IntoLoaded,
         E: Send + Sync + 'static,
     {
-        if self.options.load_timeout.is_some() && self.runtime.executor.is_none() {
-            return Err(BuildError::NoExecutor);
+        Ok(Loader::new(self.share_for_threads(load)?))
+    }
+
+    /// Creates a loader for threads that loads the keys of several calls at once. `load` gets the
+    /// keys, and returns their values, in the same order.
+    ///
+    /// `None` means that it found nothing, as does [`Loaded::Absent`](super::Loaded::Absent). If
+    /// fewer than [`in_flight`](Batch::in_flight) batches are in flight, a key is loaded at once.
+    /// Otherwise, it is loaded with the next batch. No call waits for a timer.
+    ///
+    /// All rules of the loader hold for each key: its lifetime, a negative result, refreshes, and
+    /// one load at a time. If `load` fails, that is the error of all keys of the batch.
+    ///
+    /// A batch runs on the [`executor`](Self::executor). Without an executor, it runs in the call
+    /// that opened it, and other calls wait for that call. If `load` asks this loader for another
+    /// key, it may wait forever for its own batch.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::sync::Arc;
+    /// use bytecache::{Batch, Cache};
+    ///
+    /// /// A store that is asked for many users at once.
+    /// fn read_users(ids: &[Arc<[u8]>]) -> Result<Vec<Option<String>>, io::Error> {
+    ///     Ok(ids.iter().map(|id| (**id != *b"3").then(|| format!("user {}", id.escape_ascii()))).collect())
+    /// }
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let users = cache.loader().build_batched(Batch::up_to(256).in_flight(2), read_users)?;
+    /// assert_eq!(users.get("1")?, "user 1");
+    /// let found = users.get_many(&["1", "2", "3"]); // One query, for two keys.
+    /// assert!(found[1].as_ref().is_ok_and(|user| *user == "user 2"));
+    /// assert!(found[2].as_ref().is_err_and(|error| error.is_absent()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), and [`BuildError::EmptyBatch`] if one of the numbers in
+    /// `batch` is zero.
+    pub fn build_batched<F, V, E>(self, batch: Batch, load: F) -> Result<Loader<Batched<F>>, BuildError>
+    where
+        F: Fn(&[Arc<[u8]>]) -> Result<Vec<Option<V>>, E> + Send + Sync + 'static,
+        V: IntoLoaded,
+        E: Send + Sync + 'static,
+    {
+        if batch.is_empty() {
+            return Err(BuildError::EmptyBatch);
         }
-        Ok(Loader::new(self.share(load)?))
+        Ok(Loader::new(self.share_for_threads(Batched::new(batch, load))?))
     }
 
     /// Creates a loader for tasks. `load` gets the key, and returns a future of the value.
@@ -387,6 +433,14 @@ impl LoaderBuilder {
             return Err(BuildError::EmptyBatch);
         }
         Ok(AsyncLoader::new(self.share_async(Batched::new(batch, load))?))
+    }
+
+    /// Checks and combines like [`share`](Self::share), for a loader for threads.
+    fn share_for_threads<F>(self, load: F) -> Result<Shared<F>, BuildError> {
+        if self.options.load_timeout.is_some() && self.runtime.executor.is_none() {
+            return Err(BuildError::NoExecutor);
+        }
+        self.share(load)
     }
 
     /// Checks and combines like [`share`](Self::share), for a loader for tasks.

@@ -31,7 +31,7 @@ use super::runtime::Runtime;
 use crate::cache::{Cache, LookUp, Target};
 use crate::expiry::Freshness;
 use crate::ring::Value;
-use crate::shard::{Negative, Reason, RefreshPermit, Waiter, Writer};
+use crate::shard::{Negative, Notice, Reason, RefreshPermit, Waiter, Writer};
 
 /// A loader for threads, from [`LoaderBuilder::build`](super::LoaderBuilder::build): a function
 /// that loads missing keys, with options.
@@ -144,12 +144,24 @@ impl<F> Shared<F> {
     /// Returns the leader of the load that a permit is for, or `None` if the entry was replaced or
     /// is being loaded.
     pub(super) fn board_refresh(&self, key: &[u8], permit: RefreshPermit, waiter: Waiter) -> Option<Leader> {
+        let (leader, notice) = self.board_refresh_with_notice(key, permit, waiter);
+        let mut leader = leader?;
+        leader.run(|| drop(notice)); // The listener may ask for the key, as in `take_turn`.
+        Some(leader)
+    }
+
+    /// Like [`board_refresh`](Self::board_refresh), but the listener is notified when the second
+    /// result is dropped: within [`Leader::run`], if there is a leader.
+    pub(super) fn board_refresh_with_notice(
+        &self,
+        key: &[u8],
+        permit: RefreshPermit,
+        waiter: Waiter,
+    ) -> (Option<Leader>, Notice<'_>) {
         let target = self.cache.target(key);
         let board = |writer: &mut Writer<'_>| writer.board_refresh(target.hash, key, permit, waiter);
         let (ticket, notice) = target.shard.write_with_notice(board);
-        let mut leader = Leader::new(&self.cache, &target, ticket?);
-        leader.run(|| drop(notice)); // The listener may ask for the key, as in `take_turn`.
-        Some(leader)
+        (ticket.map(|ticket| Leader::new(&self.cache, &target, ticket)), notice)
     }
 
     /// Returns the answer for a key whose load has failed within the `error_ttl`, or `None` if the

@@ -18,7 +18,7 @@ use super::handles::{AsyncLoader, Cached, Loader, Shared};
 use super::join::join_all;
 use super::outcome::{Answer, Found};
 use super::threads::Begun;
-use super::{AsyncLoad, IntoLoaded, LoadError, LoaderError, Role, follower_answer};
+use super::{AsyncLoad, Load, LoadError, Role, follower_answer};
 use crate::flight::End;
 use crate::reclaim::BATCH;
 use crate::ring::Value;
@@ -38,7 +38,7 @@ struct Keys<E> {
 }
 
 /// The load of a key.
-enum Job {
+pub(super) enum Job {
     /// There is no value.
     Load,
     /// There is a value, and this call has the permit to load it again.
@@ -142,14 +142,17 @@ impl<F> Loader<F> {
     ///
     /// Like [`get`](Self::get) for each key, but memory accesses of the look-ups overlap. A few
     /// allocations.
-    pub fn get_many<K, V, E, Kind>(&self, keys: &[K]) -> Vec<Result<Value, LoadError<E>>>
+    pub fn get_many<K, E, Kind>(&self, keys: &[K]) -> Vec<Result<Value, LoadError<E>>>
     where
         K: AsRef<[u8]>,
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         let mut found = self.shared.look_up_all(keys);
+        if let Some(max_batch) = self.shared.load.max_batch() {
+            self.load_in_batches(keys, mem::take(&mut found.jobs), max_batch, &mut found.answers);
+            return found.results();
+        }
         let (mut missing, mut due) = (Vec::new(), Vec::new());
         for (index, job) in mem::take(&mut found.jobs) {
             match job {
@@ -166,12 +169,11 @@ impl<F> Loader<F> {
     }
 
     /// Loads the keys with these indexes, or waits for the loads of others.
-    fn load_all<K, V, E, Kind>(&self, keys: &[K], mut missing: Vec<usize>, answers: &mut [Option<Answer<E>>])
+    fn load_all<K, E, Kind>(&self, keys: &[K], mut missing: Vec<usize>, answers: &mut [Option<Answer<E>>])
     where
         K: AsRef<[u8]>,
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         let shared = &self.shared;
         let until = shared.options.wait_until();

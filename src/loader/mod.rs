@@ -18,12 +18,13 @@
 //! | `namespaces.rs` | the same for the keys of a namespace |
 //! | `builder.rs`, `options.rs`, `runtime.rs` | the options of a loader |
 //! | `handles.rs`, `early.rs`, `boxed.rs` | loaders: refreshes, stale values |
-//! | `threads.rs` | loaders for threads: in place, or on the executor |
+//! | `threads.rs`, `load.rs` | loaders for threads: in place, or on the executor |
 //! | `tasks.rs`, `async_load.rs` | loaders for tasks: in place, or by the spawner |
 //! | `infallible.rs` | loads of one key that cannot fail |
 //! | `present.rs` | calls of a loader that never load |
-//! | `many_keys.rs`, `join.rs` | calls of a loader for many keys |
-//! | `batch.rs`, `queue.rs` | loaders of many keys, which gather the keys of several calls |
+//! | `many_keys.rs`, `many_in_batches.rs`, `join.rs` | calls of a loader for many keys |
+//! | `batch.rs`, `batch_on_threads.rs`, `queue.rs` | loaders of many keys, which gather the keys of several calls |
+//! | `on_threads.rs` | loads for threads that wait for their turn |
 //! | `warm.rs` | loading many keys before traffic is let in |
 //! | `leader.rs` | the leader's part of a load |
 //! | `outcome.rs`, `failure.rs` | results of loaders, and of their callers |
@@ -38,6 +39,7 @@
 
 mod async_load;
 mod batch;
+mod batch_on_threads;
 mod boxed;
 mod builder;
 mod early;
@@ -46,9 +48,12 @@ mod handles;
 mod infallible;
 mod join;
 mod leader;
+mod load;
 mod many;
+mod many_in_batches;
 mod many_keys;
 mod namespaces;
+mod on_threads;
 mod options;
 mod outcome;
 mod present;
@@ -73,6 +78,7 @@ pub use builder::LoaderBuilder;
 pub use failure::{Failure, HasError, IsBox, IsError, IsPlain, LoaderError};
 pub use handles::{AsyncLoader, Loader};
 use leader::{Leader, is_loading_here, run_all_async};
+pub use load::Load;
 use options::LoadOptions;
 use outcome::{Answer, Found};
 pub use outcome::{IntoLoaded, LoadError, Loaded, Origin};

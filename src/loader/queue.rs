@@ -66,18 +66,27 @@ impl<T> Queue<T> {
         Self { batch, state: Mutex::new(State { granted: 0, open: VecDeque::new() }) }
     }
 
-    /// Adds a member to the open batch. If there is none with room, opens one, and returns its
-    /// opener.
-    pub(super) fn join(self: &Arc<Self>, member: T) -> Option<Opener<T>> {
+    /// Returns the most members of a batch.
+    pub(super) fn max_keys(&self) -> usize {
+        self.batch.max_keys
+    }
+
+    /// Adds members to the open batch, at most as many as a batch may have. If there is none with
+    /// room for all, opens one for the others, and returns its opener.
+    pub(super) fn join(self: &Arc<Self>, members: Vec<T>) -> Option<Opener<T>> {
+        debug_assert!(members.len() <= self.batch.max_keys, "one batch takes them");
+        let mut members = members.into_iter();
         let mut state = self.state.lock();
         if let Some(last) = state.open.back_mut() {
-            if last.members.len() < self.batch.max_keys {
-                last.members.push(member);
-                return None;
-            }
+            let room = self.batch.max_keys - last.members.len();
+            last.members.extend(members.by_ref().take(room));
+        }
+        let members: Vec<T> = members.collect();
+        if members.is_empty() {
+            return None;
         }
         let grant = Arc::new(Grant::new(()));
-        state.open.push_back(Open { members: vec![member], is_granted: false, grant: Arc::clone(&grant) });
+        state.open.push_back(Open { members, is_granted: false, grant: Arc::clone(&grant) });
         let granted = state.grant(&self.batch);
         drop(state);
         granted.iter().for_each(|grant| grant.end(End::Landed(())));

@@ -11,6 +11,9 @@ use super::LoaderBuilder;
 /// A load for a thread to run.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
+/// Runs jobs.
+pub(super) type Executor = dyn Fn(Job) + Send + Sync;
+
 /// A load that is a task of its own.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -24,7 +27,7 @@ pub(super) type Sleeper = dyn Fn(Duration) -> Sleep + Send + Sync;
 /// a limit.
 #[derive(Clone, Default)]
 pub(super) struct Runtime {
-    pub(super) executor: Option<Arc<dyn Fn(Job) + Send + Sync>>,
+    pub(super) executor: Option<Arc<Executor>>,
     pub(super) spawner: Option<Arc<dyn Fn(Task) + Send + Sync>>,
     pub(super) sleeper: Option<Arc<Sleeper>>,
 }
@@ -144,10 +147,12 @@ impl LoaderBuilder {
     }
 
     /// Sets the executor that runs refreshes for threads, such as a thread pool. With a
-    /// [`load_timeout`](Self::load_timeout), it runs all loads.
+    /// [`load_timeout`](Self::load_timeout), it runs all loads. It runs all
+    /// [batches](Self::build_batched).
     ///
     /// The caller of a refresh gets the current value, and does not wait for the load. If the
-    /// executor drops a job, the key is not refreshed this time. By default, the thread that finds
+    /// executor drops a job, the key is not refreshed this time. A batch takes a job when it is
+    /// opened, and another one if it had to wait for its turn. By default, the thread that finds
     /// an entry due runs the load in place.
     ///
     /// ```

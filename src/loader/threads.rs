@@ -1,21 +1,25 @@
-//! The methods of [`Loader`]: loads on the calling thread, or on the executor.
+//! The methods of [`Loader`]: loads on the calling thread, on the executor, or in a batch.
 //!
 //! ```text
 //!   in place:     lead -> run -> return the answer
-//!   executor:     lead -> give the leader to a job -> wait for its flight, up to the load timeout
+//!   executor:     lead -> give the leader to a job -------------------+
+//!   in a batch:   lead -> join the queue -> run the batch if opened --+--> wait for the flight
 //! ```
 //!
-//! The executor runs refreshes. It runs loads only if there is a
+//! The executor runs refreshes and batches. It runs other loads only if there is a
 //! [`load_timeout`](super::LoaderBuilder::load_timeout), as the caller waits for them otherwise.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::async_load::Purpose;
 use super::handles::{Cached, Loader, Shared, after_refresh};
 use super::leader::Leader;
+use super::on_threads::{run_here, run_on};
 use super::outcome::{Answer, Found};
+use super::runtime::{Executor, Task};
 use super::trace::Span;
-use super::{Failure, IntoLoaded, LoadError, LoaderError, Origin, Role, Turn, follower_answer};
+use super::{Failure, IntoLoaded, Load, LoadError, LoaderError, Origin, Role, Turn, follower_answer};
 use crate::cache::{Cache, Target};
 use crate::flight::End;
 use crate::ring::Value;
@@ -74,11 +78,10 @@ impl<F> Loader<F> {
     ///
     /// Like [`Cache::get_or_load`].
     #[inline]
-    pub fn get<V, E, Kind>(&self, key: impl AsRef<[u8]>) -> Result<Value, LoadError<E>>
+    pub fn get<E, Kind>(&self, key: impl AsRef<[u8]>) -> Result<Value, LoadError<E>>
     where
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         self.shared.cache.with_stored_key(key.as_ref(), |key| {
             let target = self.shared.cache.target(key);
@@ -113,11 +116,10 @@ impl<F> Loader<F> {
     ///
     /// Like [`get`](Self::get).
     #[inline]
-    pub fn get_with_origin<V, E, Kind>(&self, key: impl AsRef<[u8]>) -> Result<(Value, Origin), LoadError<E>>
+    pub fn get_with_origin<E, Kind>(&self, key: impl AsRef<[u8]>) -> Result<(Value, Origin), LoadError<E>>
     where
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         self.shared.cache.with_stored_key(key.as_ref(), |key| {
             let target = self.shared.cache.target(key);
@@ -127,11 +129,10 @@ impl<F> Loader<F> {
     }
 
     /// Answers a call for a key in this state.
-    fn answer<V, E, Kind>(&self, target: &Target<'_>, key: &[u8], state: Cached) -> Answer<E>
+    fn answer<E, Kind>(&self, target: &Target<'_>, key: &[u8], state: Cached) -> Answer<E>
     where
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         let shared = &self.shared;
         match state {
@@ -147,11 +148,10 @@ impl<F> Loader<F> {
 
     /// Refreshes an entry in place or on the executor, unless another caller has the permit.
     #[cold]
-    fn refresh<V, E, Kind>(&self, target: &Target<'_>, key: &[u8], current: Value, reason: Reason) -> Answer<E>
+    fn refresh<E, Kind>(&self, target: &Target<'_>, key: &[u8], current: Value, reason: Reason) -> Answer<E>
     where
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         match self.shared.permit(target, key, reason) {
             None => Ok(Found::cached(current)),
@@ -160,17 +160,16 @@ impl<F> Loader<F> {
     }
 
     /// Refreshes an entry in place or on the executor.
-    pub(super) fn refresh_permitted<V, E, Kind>(&self, key: &[u8], current: Value, permit: RefreshPermit) -> Answer<E>
+    pub(super) fn refresh_permitted<E, Kind>(&self, key: &[u8], current: Value, permit: RefreshPermit) -> Answer<E>
     where
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         match &self.shared.runtime.executor {
             None => after_refresh(current, self.shared.refresh(key, permit)),
             Some(executor) => {
                 let (shared, key) = (Arc::clone(&self.shared), Arc::<[u8]>::from(key));
-                executor(Box::new(move || drop(shared.refresh(&key, permit))));
+                executor(Box::new(move || shared.refresh_in_job(&key, permit)));
                 Ok(Found::cached(current))
             }
         }
@@ -196,25 +195,30 @@ impl<F> Loader<F> {
 }
 
 impl<F> Shared<F> {
-    /// Runs the loader's function, and records how long it took.
-    fn run<V, E, Kind>(&self, key: &[u8]) -> Result<V, Failure<E>>
+    /// Runs the load of one leader with the loader's function, and records how long that took.
+    pub(super) fn lead_one<V, E, Kind>(&self, mut leader: Leader, span: Span) -> Answer<E>
     where
         F: Fn(&[u8]) -> Result<V, E>,
+        V: IntoLoaded,
         E: LoaderError<Kind>,
     {
-        let began = Instant::now();
-        let result = (self.load)(key);
-        self.cost.record(began.elapsed());
-        result.map_err(Failure::new)
+        let key = leader.loaders_key();
+        let load = || {
+            let began = Instant::now();
+            let result = (self.load)(&key);
+            self.cost.record(began.elapsed());
+            result.map_err(Failure::new)
+        };
+        let result = leader.run(|| span.run(load));
+        leader.finish(result, &self.options)
     }
 
     /// Leads or follows a load of a key that was not found.
     #[cold]
-    fn load<V, E, Kind>(self: &Arc<Self>, target: &Target<'_>, key: &[u8]) -> Answer<E>
+    fn load<E, Kind>(self: &Arc<Self>, target: &Target<'_>, key: &[u8]) -> Answer<E>
     where
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         let until = self.options.wait_until();
         let mut has_executor = true;
@@ -234,52 +238,76 @@ impl<F> Shared<F> {
         }
     }
 
-    /// Lets a call lead or follow a load of a key. If it leads and there is a load timeout, the load
-    /// runs on the executor.
-    pub(super) fn begin<V, E, Kind>(self: &Arc<Self>, target: &Target<'_>, key: &[u8], has_executor: bool) -> Begun<E>
+    /// Returns the executor if it runs loads that callers wait for: those of batches, and all loads
+    /// if there is a load timeout.
+    pub(super) fn load_executor<E, Kind>(&self) -> Option<&Arc<Executor>>
     where
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+    {
+        let runs_loads = self.options.load_timeout.is_some() || self.load.max_batch().is_some();
+        self.runtime.executor.as_ref().filter(|_| runs_loads)
+    }
+
+    /// Lets a call lead or follow a load of a key. If it leads, the load runs on the executor, or in
+    /// the call before this returns.
+    pub(super) fn begin<E, Kind>(self: &Arc<Self>, target: &Target<'_>, key: &[u8], has_executor: bool) -> Begun<E>
+    where
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         let leader = match self.cache.take_turn(target, key, Waiter::Thread) {
             Turn::Answer(answer) => return Begun::Answered(answer),
             Turn::Follow(flight) => return Begun::Waits(flight, Role::Follower),
             Turn::Lead(leader) => leader,
         };
-        let span = Span::of_load(&leader.loaders_key());
-        let executor = self.runtime.executor.as_ref().filter(|_| has_executor && self.options.load_timeout.is_some());
-        match (executor, leader.flight()) {
-            (Some(executor), Some(flight)) => {
-                let shared = Arc::clone(self);
-                executor(Box::new(move || drop(shared.lead(leader, span))));
+        let executor = self.load_executor().filter(|_| has_executor);
+        match leader.flight().filter(|_| executor.is_some() || self.load.max_batch().is_some()) {
+            None => Begun::Answered(F::lead(self, leader, Purpose::Load)),
+            Some(flight) => {
+                run(F::begin(self, vec![leader], Purpose::Load), executor);
                 Begun::Waits(flight, Role::Starter)
             }
-            _ => Begun::Answered(self.lead(leader, span)),
         }
     }
 
-    /// Runs a load.
-    fn lead<V, E, Kind>(&self, mut leader: Leader, span: Span) -> Answer<E>
+    /// Loads an entry again. Returns `None` if the entry was replaced or is being loaded, or if the
+    /// load was given up.
+    fn refresh<E, Kind>(self: &Arc<Self>, key: &[u8], permit: RefreshPermit) -> Option<Answer<E>>
     where
-        F: Fn(&[u8]) -> Result<V, E>,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
-    {
-        let key = leader.loaders_key();
-        let result = leader.run(|| span.run(|| self.run(&key)));
-        leader.finish(result, &self.options)
-    }
-
-    /// Loads an entry again. Returns `None` if the entry was replaced or is being loaded.
-    fn refresh<V, E, Kind>(&self, key: &[u8], permit: RefreshPermit) -> Option<Answer<E>>
-    where
-        F: Fn(&[u8]) -> Result<V, E>,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         let leader = self.board_refresh(key, permit, Waiter::Thread)?;
-        let span = Span::of_refresh(&leader.loaders_key());
-        Some(self.lead(leader, span))
+        match leader.flight().filter(|_| self.load.max_batch().is_some()) {
+            None => Some(F::lead(self, leader, Purpose::Refresh)),
+            Some(flight) => {
+                run(F::begin(self, vec![leader], Purpose::Refresh), None);
+                let end = flight.wait(self.options.wait_until());
+                follower_answer(&self.cache, end, Role::Starter)
+            }
+        }
+    }
+
+    /// Like [`refresh`](Self::refresh), but in a job of the executor, which does not wait for a batch.
+    fn refresh_in_job<E, Kind>(self: &Arc<Self>, key: &[u8], permit: RefreshPermit)
+    where
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
+    {
+        let Some(leader) = self.board_refresh(key, permit, Waiter::Thread) else { return };
+        let executor = self.runtime.executor.as_ref().filter(|_| self.load.max_batch().is_some());
+        match leader.flight().and(executor) {
+            None => drop(F::lead(self, leader, Purpose::Refresh)),
+            Some(executor) => run(F::begin(self, vec![leader], Purpose::Refresh), Some(executor)),
+        }
+    }
+}
+
+/// Runs the load that a call has begun, if it is the one to run it: on the executor, or in the call.
+pub(super) fn run(begun: Option<Task>, executor: Option<&Arc<Executor>>) {
+    match (begun, executor) {
+        (None, _) => {}
+        (Some(task), Some(executor)) => run_on(executor, task),
+        (Some(task), None) => run_here(task),
     }
 }

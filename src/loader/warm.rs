@@ -7,8 +7,9 @@ use core::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::outcome::{IntoLoaded, LoadError};
-use super::{Loader, LoaderError};
+use super::outcome::LoadError;
+use super::{Load, Loader};
+use crate::ring::Value;
 
 /// Keys that a thread takes from the iterator at a time.
 const BATCH: usize = 64;
@@ -85,6 +86,15 @@ pub struct Warmed {
 }
 
 impl Warmed {
+    /// Counts the result for a key.
+    fn count<E>(&mut self, result: &Result<Value, LoadError<E>>) {
+        *match result {
+            Ok(_) => &mut self.loaded,
+            Err(LoadError::Absent) => &mut self.absent,
+            Err(_) => &mut self.failed,
+        } += 1;
+    }
+
     fn add(&mut self, other: Self) {
         self.loaded += other.loaded;
         self.absent += other.absent;
@@ -124,14 +134,13 @@ impl<F> Loader<F> {
     /// assert!(cache.contains_key("1") && cache.contains_key("2"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn warm<I, V, E, Kind>(&self, keys: I, options: WarmOptions<'_>) -> Warmed
+    pub fn warm<I, E, Kind>(&self, keys: I, options: WarmOptions<'_>) -> Warmed
     where
         I: IntoIterator,
         I::IntoIter: Send,
         I::Item: AsRef<[u8]> + Send,
-        F: Fn(&[u8]) -> Result<V, E> + Send + Sync + 'static,
-        V: IntoLoaded,
-        E: LoaderError<Kind>,
+        F: Load<E, Kind>,
+        E: Send + Sync + 'static,
     {
         let WarmOptions { concurrency, progress } = options;
         let keys = Mutex::new(keys.into_iter().fuse());
@@ -145,12 +154,9 @@ impl<F> Loader<F> {
                     return;
                 }
                 let mut warmed = Warmed::default();
-                for key in batch {
-                    *match self.get(key) {
-                        Ok(_) => &mut warmed.loaded,
-                        Err(LoadError::Absent) => &mut warmed.absent,
-                        Err(_) => &mut warmed.failed,
-                    } += 1;
+                match self.shared.load.max_batch() {
+                    None => batch.iter().for_each(|key| warmed.count(&self.get(key))),
+                    Some(_) => self.get_many(&batch).iter().for_each(|result| warmed.count(result)),
                 }
                 let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                 total.add(warmed);

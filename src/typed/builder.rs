@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::source::{TaskLoader, for_batches, for_tasks, for_threads};
+use super::source::{TaskLoader, ThreadLoader, for_batches, for_batches_on_threads, for_tasks, for_threads};
 use super::{Codec, NoLoads, OwnedKey, Tasks, Threads, Typed, Values};
 use crate::cache::NamespaceBuilder;
 use crate::error::BuildError;
@@ -271,7 +271,49 @@ impl<C> TypedBuilder<C> {
     {
         let Opened { values, own, loader } = self.open()?;
         let loader = loader().build(for_threads(&values, own, load))?;
-        Ok(Typed { values, loads: Threads(loader), types: PhantomData })
+        Ok(Typed { values, loads: Threads(ThreadLoader::Each(loader)), types: PhantomData })
+    }
+
+    /// Opens the namespace with a function for threads that loads the missing values of several
+    /// calls at once. See [`LoaderBuilder::build_batched`].
+    ///
+    /// `load` gets the keys, and returns their values in the same order, with `None` where there is
+    /// none. If a value does not encode, that is the error of all keys of its batch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`LoaderBuilder::build_batched`].
+    ///
+    /// ```
+    /// use bytecache::typed::{Threads, Utf8};
+    /// use bytecache::{Batch, Cache, Typed};
+    /// use std::io::Error;
+    ///
+    /// /// Reads names from a database, by one query.
+    /// fn names_of(ids: Vec<u64>) -> Result<Vec<Option<String>>, Error> {
+    ///     Ok(ids.iter().map(|&id| (id == 1).then(|| "Ada".to_string())).collect())
+    /// }
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let names: Typed<u64, String, Utf8, Threads> = cache
+    ///     .namespace("names")
+    ///     .typed(Utf8)
+    ///     .build_batched_loader(Batch::up_to(256).in_flight(2), names_of)?;
+    /// let found = names.get_many(&[1, 2]); // One query.
+    /// assert!(matches!(&found[..], [Ok(Some(name)), Ok(None)] if name == "Ada"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build_batched_loader<K, V, E, F>(self, batch: Batch, load: F) -> Result<Typed<K, V, C, Threads>, BuildError>
+    where
+        K: OwnedKey,
+        V: 'static,
+        C: Codec<V>,
+        F: Fn(Vec<K>) -> Result<Vec<Option<V>>, E> + Send + Sync + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Opened { values, own, loader } = self.open()?;
+        let loader = loader().build_batched(batch, for_batches_on_threads(&values, own, load))?;
+        Ok(Typed { values, loads: Threads(ThreadLoader::Batched(loader)), types: PhantomData })
     }
 
     /// Opens the namespace with a function for tasks that loads a missing value.

@@ -63,7 +63,7 @@ use crate::stats::Stats;
 /// | `L` | built by | reads |
 /// |---|---|---|
 /// | [`Tasks`], the default | [`build_async`](TypedBuilder::build_async), [`build_batched_async`](TypedBuilder::build_batched_async) | are futures, which load what is missing |
-/// | [`Threads`] | [`build_loader`](TypedBuilder::build_loader) | load what is missing |
+/// | [`Threads`] | [`build_loader`](TypedBuilder::build_loader), [`build_batched_loader`](TypedBuilder::build_batched_loader) | load what is missing |
 /// | [`NoLoads`] | [`build`](TypedBuilder::build) | find what was inserted |
 ///
 /// A read of a value that does not decode is a miss. The value is removed, and counted in

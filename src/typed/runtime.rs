@@ -46,7 +46,7 @@ impl<C> TypedBuilder<C> {
         self.loads(|loads| loads.spawner(spawner))
     }
 
-    /// Sets the executor that runs refreshes for threads. With a
+    /// Sets the executor that runs refreshes and batches for threads. With a
     /// [`load_timeout`](Self::load_timeout), it runs all loads. See
     /// [`LoaderBuilder::executor`](crate::LoaderBuilder::executor).
     ///

@@ -20,11 +20,49 @@ pub type SharedError = Arc<dyn Error + Send + Sync>;
 /// The function of a loader for threads.
 pub(super) type BoxLoad = Box<dyn Fn(&[u8]) -> Result<Loaded<Vec<u8>>, SharedError> + Send + Sync>;
 
-/// The function of a loader of many keys.
+/// The function of a loader for threads of many keys.
+pub(super) type BoxBatchLoad =
+    Box<dyn Fn(&[Arc<[u8]>]) -> Result<Vec<Option<Loaded<Vec<u8>>>>, SharedError> + Send + Sync>;
+
+/// The function of a loader for tasks of many keys.
 pub(super) type BoxBatch =
     Box<dyn Fn(Vec<Arc<[u8]>>) -> Boxed<Result<Vec<Option<Loaded<Vec<u8>>>>, SharedError>> + Send + Sync>;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A loader for threads.
+#[derive(Clone)]
+pub(super) enum ThreadLoader {
+    /// A loader whose function loads one key.
+    Each(Loader<BoxLoad>),
+    /// A loader whose function loads the keys of several calls.
+    Batched(Loader<Batched<BoxBatchLoad>>),
+}
+
+impl ThreadLoader {
+    /// Returns `true` if a hit may load its value again by chance.
+    #[inline]
+    pub(super) fn refreshes_early(&self) -> bool {
+        match self {
+            Self::Each(loader) => loader.refreshes_early(),
+            Self::Batched(loader) => loader.refreshes_early(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Value, LoadError<SharedError>> {
+        match self {
+            Self::Each(loader) => loader.get(key),
+            Self::Batched(loader) => loader.get(key),
+        }
+    }
+
+    pub(super) fn get_many(&self, keys: &[Vec<u8>]) -> Vec<Result<Value, LoadError<SharedError>>> {
+        match self {
+            Self::Each(loader) => loader.get_many(keys),
+            Self::Batched(loader) => loader.get_many(keys),
+        }
+    }
+}
 
 /// A loader for tasks.
 #[derive(Clone)]
@@ -66,7 +104,7 @@ pub struct Tasks(pub(super) TaskLoader);
 
 /// The kind of [`Typed`](crate::Typed) whose values are loaded by threads.
 #[derive(Clone)]
-pub struct Threads(pub(super) Loader<BoxLoad>);
+pub struct Threads(pub(super) ThreadLoader);
 
 /// The kind of [`Typed`](crate::Typed) without a function that loads.
 #[derive(Clone)]
@@ -124,6 +162,25 @@ fn to_loaded<V, C: Codec<V>>(
     }
 }
 
+/// Returns the keys of a batch with their type.
+fn typed_keys<K: OwnedKey>(keys: &[Arc<[u8]>]) -> Result<Vec<K>, SharedError> {
+    keys.iter().map(|key| K::read(key).ok_or_else(|| shared(Conversion::Key))).collect()
+}
+
+/// Like [`to_loaded`], but for the keys of a batch.
+fn to_loaded_batch<V, C: Codec<V>>(
+    values: &Values<C>,
+    keys: &[Arc<[u8]>],
+    found: Vec<Option<V>>,
+    own: Lifetime,
+) -> Result<Vec<Option<Loaded<Vec<u8>>>>, SharedError> {
+    if found.len() != keys.len() {
+        return Ok(found.iter().map(|_| None).collect()); // The loader refuses the number.
+    }
+    let convert = |(key, found): (&Arc<[u8]>, _)| to_loaded(values, key, found, own).map(Some);
+    keys.iter().zip(found).map(convert).collect()
+}
+
 /// Returns the function of a loader for threads. `own` is what the loader's builder cannot set.
 pub(super) fn for_threads<K, V, C, F, E>(values: &Arc<Values<C>>, own: Lifetime, load: F) -> BoxLoad
 where
@@ -161,7 +218,23 @@ where
     })
 }
 
-/// Returns the function of a loader of many keys. See [`for_threads`].
+/// Returns the function of a loader for threads of many keys. See [`for_threads`].
+pub(super) fn for_batches_on_threads<K, V, C, F, E>(values: &Arc<Values<C>>, own: Lifetime, load: F) -> BoxBatchLoad
+where
+    K: OwnedKey,
+    V: 'static,
+    C: Codec<V>,
+    F: Fn(Vec<K>) -> Result<Vec<Option<V>>, E> + Send + Sync + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let values = Arc::clone(values);
+    Box::new(move |keys| {
+        let found = load(typed_keys(keys)?).map_err(shared)?;
+        to_loaded_batch(&values, keys, found, own)
+    })
+}
+
+/// Returns the function of a loader for tasks of many keys. See [`for_threads`].
 pub(super) fn for_batches<K, V, C, F, T, E>(values: &Arc<Values<C>>, own: Lifetime, load: F) -> BoxBatch
 where
     K: OwnedKey,
@@ -173,17 +246,11 @@ where
 {
     let values = Arc::clone(values);
     Box::new(move |keys: Vec<Arc<[u8]>>| {
-        let typed: Option<Vec<K>> = keys.iter().map(|key| K::read(key)).collect();
-        let loading = typed.map(&load);
+        let loading = typed_keys(&keys).map(&load);
         let values = Arc::clone(&values);
         Box::pin(async move {
-            let loading = loading.ok_or_else(|| shared(Conversion::Key))?;
-            let found = loading.await.map_err(shared)?;
-            if found.len() != keys.len() {
-                return Ok(found.iter().map(|_| None).collect()); // The loader refuses the number.
-            }
-            let convert = |(key, found): (&Arc<[u8]>, _)| to_loaded(&values, key, found, own).map(Some);
-            keys.iter().zip(found).map(convert).collect()
+            let found = loading?.await.map_err(shared)?;
+            to_loaded_batch(&values, &keys, found, own)
         }) as Boxed<_>
     })
 }

@@ -75,7 +75,7 @@ fn each_of_many_keys_has_the_result_that_a_call_for_it_alone_would_have() {
     cache.insert("b", "newer").unwrap();
     assert_eq!(words(&loader.get_many(&["a", "b", "a"])), ["<a>", "newer", "<a>"]);
     assert_eq!((store.take(), cache.stats().refreshes), (vec!["a".to_string()], 1));
-    assert!(loader.get_many::<&str, _, _, _>(&[]).is_empty());
+    assert!(loader.get_many::<&str, _, _>(&[]).is_empty());
     assert_nothing_is_left(&cache);
 }
 

@@ -11,3 +11,4 @@ mod spawned;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod thread_batches;

@@ -151,3 +151,28 @@ async fn a_key_that_waits_in_two_generations_is_in_each_batch_once() {
     assert!(batches[1..].iter().all(|keys| *keys == [1]), "{batches:?}");
     assert_eq!(numbers.peek(&1), Some(1), "the load of the present generation is stored");
 }
+
+#[test]
+fn the_keys_of_a_call_on_a_thread_are_loaded_by_one_query() {
+    let cache = cache();
+    let batches = Batches::default();
+    let seen = Arc::clone(&batches);
+    let load = move |keys: Vec<u32>| {
+        seen.lock().unwrap().push(keys.clone());
+        match keys.contains(&100) {
+            true => Err(io::Error::other("down")),
+            false => Ok(keys.into_iter().map(|key| (key % 2 == 0).then_some(key)).collect()),
+        }
+    };
+    let builder = cache.namespace("numbers").typed(Small(1)).negative_ttl(MINUTE);
+    let numbers = builder.build_batched_loader(Batch::up_to(16), load).unwrap();
+    let found: Vec<_> = numbers.get_many(&[4, 5, 2, 4]).into_iter().map(Result::unwrap).collect();
+    assert_eq!(found, [Some(4), None, Some(2), Some(4)]);
+    assert_eq!((numbers.get(&5).unwrap(), numbers.get(&6).unwrap()), (None, Some(6)));
+    assert_eq!(*batches.lock().unwrap(), [vec![4, 5, 2], vec![6]]);
+    let failed = numbers.get_many(&[6, 100, 8]);
+    assert!(matches!(failed[0], Ok(Some(6))));
+    assert!(failed[1..].iter().all(|result| matches!(result, Err(LoadError::Failed(_)))));
+    // A value that does not encode is an error of its batch.
+    assert!(numbers.get(&300).is_err() && numbers.stats().unencodable == 1);
+}
