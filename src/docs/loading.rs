@@ -15,7 +15,7 @@
 //! | the keys of several calls at once | [`build_batched`](crate::LoaderBuilder::build_batched) | [`build_batched_async`](crate::LoaderBuilder::build_batched_async) |
 //! | one key, and learn where its value came from | [`get_with_origin`](crate::Loader::get_with_origin) | [`get_with_origin_async`](crate::AsyncLoader::get_with_origin_async) |
 //! | one key, and use its older value before a refresh | | [`get_then_refresh`](crate::AsyncLoader::get_then_refresh) |
-//! | many keys in several threads, before traffic is let in | [`Loader::warm`](crate::Loader::warm) | |
+//! | many keys with a limit on concurrency, before traffic is let in | [`Loader::warm`](crate::Loader::warm) | [`AsyncLoader::warm_async`](crate::AsyncLoader::warm_async) |
 //! | nothing: read what is present | [`Loader::get_if_present`](crate::Loader::get_if_present) | [`AsyncLoader::get_if_present`](crate::AsyncLoader::get_if_present) |
 //!
 //! A service with tasks sets a spawner and limits:

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Batch, Cache, LoadError, Loaded, Origin, Present, Value};
+use bytecache::{Batch, Cache, LoadError, Loaded, Origin, Present, Value, WarmOptions};
 
 use crate::support::{Gate, Hand, alone, assert_nothing_is_left, block_on, timed, until};
 
@@ -391,4 +391,49 @@ fn what_cannot_be_stored_is_returned_by_a_load_that_cannot_fail() {
     assert_eq!(cache.get_or_insert_with("key", || &large), large);
     assert!(cache.get("key").is_none());
     assert_eq!(cache.stats().rejected_too_large, 1);
+}
+
+#[test]
+fn a_task_warms_a_cache_with_as_many_loads_at_a_time_as_the_options_permit() {
+    let _alone = alone();
+    let (cache, _) = timed(|builder| builder);
+    let (running, most) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let (counts, peak) = (Arc::clone(&running), Arc::clone(&most));
+    let load = move |key: Arc<[u8]>| {
+        let (running, most) = (Arc::clone(&counts), Arc::clone(&peak));
+        async move {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            match &*key {
+                b"nobody" => Ok(Loaded::Absent),
+                b"error" => Err("down"),
+                _ => Ok(Loaded::Value("value")),
+            }
+        }
+    };
+    let loader = cache.loader().build_async(load).unwrap();
+    let keys = || (0..200).map(|key| key.to_string()).chain(["nobody".to_string(), "error".to_string()]);
+    let reports = Mutex::new(vec![]);
+    let options = WarmOptions::new(3).progress(|warmed| reports.lock().unwrap().push(warmed));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let warmed = runtime.block_on(loader.warm_async(keys(), options));
+    assert_eq!((warmed.loaded, warmed.absent, warmed.failed), (200, 1, 1));
+    assert_eq!((most.load(Ordering::SeqCst), cache.len()), (3, 200));
+    let reports = reports.into_inner().unwrap();
+    assert!((4..=6).contains(&reports.len()) && reports.last() == Some(&warmed), "{reports:?}");
+    assert_nothing_is_left(&cache);
+
+    // In batches, several keys are loaded by one query.
+    cache.clear();
+    let queries = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&queries);
+    let load = move |keys: Vec<Arc<[u8]>>| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move { Ok::<_, &'static str>(vec![Some("value"); keys.len()]) }
+    };
+    let loader = cache.loader().build_batched_async(Batch::up_to(100), load).unwrap();
+    let warming = async move { loader.warm_async(keys(), WarmOptions::new(2)).await };
+    assert_eq!(runtime.block_on(async { tokio::spawn(warming).await.unwrap() }).loaded, 202);
+    assert!(queries.load(Ordering::SeqCst) <= 4, "{queries:?}");
 }
