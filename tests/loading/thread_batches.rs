@@ -73,9 +73,11 @@ fn answer(names: &[String]) -> Given {
     }
 }
 
+type Job = Box<dyn FnOnce() + Send>;
+
 /// The jobs that a loader has given to its executor, until the test runs them.
 #[derive(Clone, Default)]
-struct Jobs(Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>);
+struct Jobs(Arc<Mutex<Vec<Job>>>);
 
 impl Jobs {
     fn len(&self) -> usize {
