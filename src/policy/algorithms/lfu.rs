@@ -24,6 +24,16 @@
 //! When two steps become one, the entries of the merged step are not written to. Its number stays
 //! as an alias until the last entry that has it was looked up.
 //!
+//! ```text
+//!   a halving under way    [ 0 ] - [ 1 ] - [ 2 ]  |  [ 6 ] - [ 7 ] - [ 11 ]
+//!                          halved                 6  read as 3, 3 and 5
+//! ```
+//!
+//! A halving goes through the steps from the lowest to the highest, a few with each access. Ranks
+//! from its border on are kept as they were, and read as if they were halved. An entry that comes to
+//! such a rank stands on the odd one of its two steps, as the newest of both. So at any moment the
+//! entries are in the order that a halving at once would give.
+//!
 //! Costs 16 bytes for each id, 20 with dynamic ageing. O(1) amortised, but with dynamic ageing a
 //! hit may pass several steps. It is the best choice where popularity is stable, and the wrong one
 //! where it changes fast, and for scans.
@@ -40,6 +50,9 @@ use crate::units::to_u32;
 const NONE: u32 = u32::MAX;
 /// Accesses between two halvings, for each resident entry.
 const HALVING_PERIOD: usize = 10;
+/// Ranks after a halving whose steps an access halves, while a halving is under way. It ends within
+/// an eightieth of the period, as there are fewer steps than entries.
+const HALVED_AT_ONCE: usize = 4;
 /// Steps that are allocated at first, at least. More are allocated if ranks differ more than usual.
 const MIN_STEPS: usize = 64;
 /// The number of ids for which one more step is allocated at first.
@@ -147,18 +160,20 @@ impl Lfu {
         self.accesses += 1;
         if self.ageing == Ageing::Halving && self.accesses >= HALVING_PERIOD * self.entries {
             self.accesses = 0;
-            self.ladder.halve(&mut self.links);
+            self.ladder.begin_halving(&mut self.links);
         }
+        self.ladder.halve_some(&mut self.links, HALVED_AT_ONCE);
     }
 
-    /// Counts a use of an id, and returns the rank that follows `rank`.
+    /// Counts a use of an id, and returns the rank that follows `rank`. Both are as the ladder keeps
+    /// them.
     fn rank_after(&mut self, id: EntryId, rank: u64) -> u64 {
         match &mut self.counts {
             Some(counts) => {
                 counts[id] = counts[id].saturating_add(1);
                 self.age + u64::from(counts[id])
             }
-            None => rank + 1,
+            None => self.ladder.kept(self.ladder.rank_of(rank) + 1),
         }
     }
 
@@ -313,7 +328,7 @@ impl EvictionPolicy for Lfu {
             let step = self.step(id);
             let Step { rank, above, .. } = self.ladder.steps[step as usize];
             let uses = self.counts.as_ref().map_or(0, |counts| counts[id]);
-            show(id, Standing::new().rank(rank.saturating_sub(self.age)).uses(uses));
+            show(id, Standing::new().rank(self.ladder.rank_of(rank).saturating_sub(self.age)).uses(uses));
             self.walked_rank = Some(rank);
             self.links.set_cursor(Some(id));
             self.links.advance();
@@ -329,7 +344,7 @@ impl EvictionPolicy for Lfu {
         if let Some(counts) = &mut self.counts {
             counts[newcomer.id] = standing.uses.max(1);
         }
-        let rank = self.age.saturating_add(standing.rank.clamp(1, MAX_RESTORED_RANK));
+        let rank = self.ladder.kept(self.age.saturating_add(standing.rank.clamp(1, MAX_RESTORED_RANK)));
         // Entries come in ascending order, so mostly the step of the one before is near.
         let from = self.restored_step;
         let is_below = from != NONE && self.ladder.is_in_use(from) && self.ladder.steps[from as usize].rank <= rank;
@@ -361,10 +376,21 @@ struct Ladder {
     lowest: u32,
     /// The first step that is not in use. These steps are linked by `above`.
     free: u32,
+    halving: Option<Halving>,
+}
+
+/// A halving under way.
+#[derive(Clone, Copy, Debug)]
+struct Halving {
+    /// The lowest step that has not been halved, or `NONE`.
+    next: u32,
+    /// Ranks from this one on have not been halved. It is even.
+    border: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Step {
+    /// As the ladder keeps it: see [`Ladder::rank_of`].
     rank: u64,
     /// Empty in an alias.
     list: List,
@@ -382,7 +408,7 @@ unsafe impl Zero for Step {}
 
 impl Ladder {
     fn new(ids: usize) -> Self {
-        let mut ladder = Self { steps: Growable::new(0), fresh: 0, lowest: NONE, free: NONE };
+        let mut ladder = Self { steps: Growable::new(0), fresh: 0, lowest: NONE, free: NONE, halving: None };
         ladder.reserve(ids);
         ladder
     }
@@ -405,6 +431,26 @@ impl Ladder {
         self.steps.get(step as usize).is_some_and(|step| step.known_to > 0 && step.merged_into == NONE)
     }
 
+    /// Returns the rank that a rank stands for which is kept like this.
+    fn rank_of(&self, kept: u64) -> u64 {
+        match self.halving {
+            Some(Halving { border, .. }) if kept >= border => kept / 2,
+            _ => kept,
+        }
+    }
+
+    /// Returns how a rank is kept to which an entry comes.
+    fn kept(&self, rank: u64) -> u64 {
+        match self.halving {
+            Some(Halving { border, .. }) if rank >= border / 2 => 2 * rank + 1,
+            _ => rank,
+        }
+    }
+
+    /// Returns the step that an alias stands for.
+    ///
+    /// Follows fewer aliases than a rank has bits, as each of them was merged at half of the rank of
+    /// the one before.
     fn resolve(&self, mut step: u32) -> u32 {
         while self.steps[step as usize].merged_into != NONE {
             step = self.steps[step as usize].merged_into;
@@ -428,6 +474,11 @@ impl Ladder {
         let step = self.take_free(Step { rank, list: List::new(), merged_into: NONE, below, above, known_to: 0 });
         self.link(below, step);
         self.link(step, above);
+        if let Some(halving) = &mut self.halving {
+            if above == halving.next && rank >= halving.border {
+                halving.next = step;
+            }
+        }
         step
     }
 
@@ -445,6 +496,9 @@ impl Ladder {
     fn unlink(&mut self, step: u32) {
         let Step { below, above, .. } = self.steps[step as usize];
         self.link(below, above);
+        if let Some(halving) = self.halving.as_mut().filter(|halving| halving.next == step) {
+            halving.next = above;
+        }
     }
 
     fn take_free(&mut self, step: Step) -> u32 {
@@ -480,20 +534,49 @@ impl Ladder {
         }
     }
 
-    /// Halves all ranks. Steps that come to the same rank become one.
-    fn halve(&mut self, links: &mut Links) {
-        let mut step = self.lowest;
-        while step != NONE {
-            let Step { rank, below, above, .. } = self.steps[step as usize];
-            self.steps[step as usize].rank = rank / 2;
-            if below != NONE && self.steps[below as usize].rank == rank / 2 {
-                let mut list = core::mem::replace(&mut self.steps[step as usize].list, List::new());
-                self.steps[below as usize].list.append(links, &mut list);
-                self.steps[below as usize].known_to += 1;
-                self.unlink(step);
-                self.steps[step as usize].merged_into = below;
-            }
+    /// Begins to halve all ranks. If a halving is under way, it ends before. Few steps are left then:
+    /// a period has passed, so most entries have left since it began.
+    fn begin_halving(&mut self, links: &mut Links) {
+        self.halve_some(links, usize::MAX);
+        self.halving = Some(Halving { next: self.lowest, border: 0 });
+    }
+
+    /// Halves the steps of the next `most` ranks of a halving under way. Steps that come to the same
+    /// rank become one.
+    #[inline]
+    fn halve_some(&mut self, links: &mut Links, most: usize) {
+        for _ in 0..most {
+            let Some(halving) = self.halving else { return };
+            self.halve_next(links, halving);
+        }
+    }
+
+    /// Halves the one or two steps that come to the next rank.
+    fn halve_next(&mut self, links: &mut Links, halving: Halving) {
+        let mut step = halving.next;
+        let Some(Step { rank, .. }) = self.steps.get(step as usize) else {
+            self.halving = None;
+            return;
+        };
+        let rank = rank / 2;
+        // Ends: two steps at most have this rank.
+        while step != NONE && self.steps[step as usize].rank / 2 == rank {
+            let above = self.steps[step as usize].above;
+            self.halve_step(links, step, rank);
             step = above;
+        }
+        self.halving = Some(Halving { next: step, border: 2 * rank + 2 });
+    }
+
+    fn halve_step(&mut self, links: &mut Links, step: u32, rank: u64) {
+        let below = self.steps[step as usize].below;
+        self.steps[step as usize].rank = rank;
+        if below != NONE && self.steps[below as usize].rank == rank {
+            let mut list = core::mem::replace(&mut self.steps[step as usize].list, List::new());
+            self.steps[below as usize].list.append(links, &mut list);
+            self.steps[below as usize].known_to += 1;
+            self.unlink(step);
+            self.steps[step as usize].merged_into = below;
         }
     }
 }

@@ -112,6 +112,8 @@ const PLACES_IN_A_PART: u64 = 2048;
 /// Places that a sweep reads for each ghost that comes in. It ends before a part of the ring's
 /// slack is used up.
 const SWEEP_STEPS: usize = 32;
+/// Holes at the head that a call skips.
+const SKIPPED_AT_ONCE: u64 = 64;
 /// Places that a sweep reads in one call of [`GhostQueues::resize`], and those that are forgotten.
 const RESIZE_STEPS: usize = 256;
 
@@ -298,7 +300,9 @@ impl<const N: usize> GhostQueues<N> {
     fn make_place(&mut self) {
         if self.sweep.is_none() {
             let mut head = self.head;
-            while head < self.tail && self.ghost(head) == Ghost::HOLE {
+            // The next call skips what is left, or a sweep closes it.
+            let end = self.tail.min(head + SKIPPED_AT_ONCE);
+            while head < end && self.ghost(head) == Ghost::HOLE {
                 head += 1;
             }
             self.set_head(head);
@@ -308,6 +312,7 @@ impl<const N: usize> GhostQueues<N> {
             self.sweep = Some(Sweep { read: self.tail, written: self.tail });
         }
         let mut steps = 0;
+        // A sixteenth of the places is free when a sweep begins, so it ends before they are used up.
         while steps < SWEEP_STEPS || self.pool.free_places(self.tail) == 0 {
             if !self.sweep_on() {
                 return;

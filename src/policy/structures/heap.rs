@@ -2,6 +2,10 @@
 //!
 //! Costs 20 bytes for each id. A change is O(log n), reading the lowest is O(1). Of equals the one
 //! is lower whose priority was set first.
+//!
+//! A *stamp* of 32 bits says when a priority was set. Stamps wrap around. An id's age is the number
+//! of priorities that were set since, up to 2^31: ids that are older have the same age, and any order
+//! among equals. Each change refreshes the stamp of one id that is older, so none wraps around.
 
 use crate::growable::Growable;
 use crate::policy::EntryId;
@@ -18,6 +22,10 @@ pub(crate) struct Heap {
     priorities: Growable<u64>,
     stamps: Growable<u32>,
     next_stamp: u32,
+    /// Priorities that were set so far, at most `u32::MAX`.
+    sets: u32,
+    /// The id whose stamp is refreshed next.
+    refreshed: usize,
 }
 
 impl Heap {
@@ -29,6 +37,8 @@ impl Heap {
             priorities: Growable::new(ids),
             stamps: Growable::new(ids),
             next_stamp: 0,
+            sets: 0,
+            refreshed: 0,
         }
     }
 
@@ -49,7 +59,8 @@ impl Heap {
     /// 0 to [`ORDERS`]. Returns `None` if the id is not there.
     pub(crate) fn get(&self, id: EntryId) -> Option<(u64, u32)> {
         let index = id.index();
-        let order = u64::from(self.stamps[index]) * u64::from(ORDERS) / u64::from(self.next_stamp.max(1));
+        let span = u64::from(self.sets.clamp(1, OLDEST));
+        let order = span.saturating_sub(u64::from(self.age(id))) * u64::from(ORDERS) / span;
         #[allow(clippy::cast_possible_truncation, reason = "a part of 2^24")]
         (self.places[index] != ABSENT).then_some((self.priorities[index], order as u32))
     }
@@ -58,19 +69,19 @@ impl Heap {
     /// [told](Self::get).
     pub(crate) fn restore(&mut self, id: EntryId, priority: u64, order: u32) {
         self.set(id, priority);
-        self.stamps[id.index()] = order.min(ORDERS);
+        self.sets = self.sets.max(ORDERS + 1);
         self.next_stamp = self.next_stamp.max(ORDERS + 1);
+        self.stamps[id.index()] = order.min(ORDERS);
         self.sift(id);
     }
 
     /// Sets the priority of an id. Adds the id if it is not there.
     pub(crate) fn set(&mut self, id: EntryId, priority: u64) {
-        if self.next_stamp == u32::MAX {
-            self.restamp();
-        }
+        self.refresh_next();
         self.priorities[id.index()] = priority;
         self.stamps[id.index()] = self.next_stamp;
-        self.next_stamp += 1;
+        self.next_stamp = self.next_stamp.wrapping_add(1);
+        self.sets = self.sets.saturating_add(1);
         if self.places[id.index()] == ABSENT {
             self.len += 1;
             self.put(self.len - 1, id);
@@ -100,8 +111,8 @@ impl Heap {
     }
 
     fn key(&self, place: usize) -> (u64, u32) {
-        let id = self.order[place] as usize;
-        (self.priorities[id], self.stamps[id])
+        let id = EntryId::new(self.order[place]);
+        (self.priorities[id.index()], OLDEST - self.age(id))
     }
 
     fn swap(&mut self, place: usize, other: usize) {
@@ -128,15 +139,18 @@ impl Heap {
         children.min_by_key(|&child| self.key(child))
     }
 
-    /// Renumbers the stamps in the same order.
-    #[cold]
-    fn restamp(&mut self) {
-        let mut ids = self.ids().to_vec();
-        ids.sort_unstable_by_key(|&id| self.stamps[id as usize]);
-        for (stamp, &id) in (0..).zip(&ids) {
-            self.stamps[id as usize] = stamp;
+    /// Returns how many priorities were set since that of an id, at most [`OLDEST`].
+    fn age(&self, id: EntryId) -> u32 {
+        self.next_stamp.wrapping_sub(self.stamps[id.index()]).min(OLDEST)
+    }
+
+    /// Refreshes the stamp of one id. There are fewer ids than 2^31, so each comes before its stamp
+    /// has wrapped around. No age changes.
+    fn refresh_next(&mut self) {
+        if let Some(stamp) = self.stamps.get_mut(self.refreshed) {
+            *stamp = self.next_stamp.wrapping_sub(self.next_stamp.wrapping_sub(*stamp).min(OLDEST));
         }
-        self.next_stamp = to_u32(ids.len());
+        self.refreshed = if self.refreshed < self.stamps.len() { self.refreshed + 1 } else { 0 };
     }
 
     /// Gives an id of the heap another one, which is not in it.
@@ -160,7 +174,7 @@ impl Heap {
     pub(crate) fn validate(&self) {
         for (place, &id) in self.ids().iter().enumerate() {
             assert_eq!(self.place_of(EntryId::new(id)), Some(place));
-            assert!(place == 0 || self.key((place - 1) / 2) < self.key(place), "a parent is above its child");
+            assert!(place == 0 || self.key((place - 1) / 2) <= self.key(place), "a parent is above its child");
         }
         assert_eq!(self.places.iter().filter(|&&place| place != ABSENT).count(), self.len);
     }
@@ -169,6 +183,8 @@ impl Heap {
 /// The last place in the order in which priorities were set, in a form that outlives the heap.
 const ORDERS: u32 = 1 << 24;
 
+/// The age up to which the order of equals is known.
+const OLDEST: u32 = 1 << 31;
 /// The place of an id that is not in the heap.
 const ABSENT: u32 = 0;
 
@@ -183,6 +199,7 @@ mod tests {
             operations in prop::collection::vec((0..4_u8, 0..16_u32, 0..8_u64), 1..300),
         ) {
             let mut heap = Heap::new(16);
+            heap.next_stamp = u32::MAX - 100; // Stamps wrap around.
             let mut model: Vec<(u64, usize, u32)> = Vec::new();
             for (step, (operation, id, priority)) in operations.into_iter().enumerate() {
                 let is_there = model.iter().any(|entry| entry.2 == id);
@@ -202,13 +219,28 @@ mod tests {
                 } else if is_there {
                     heap.remove(EntryId::new(id));
                 }
-                if step % 50 == 49 {
-                    heap.restamp();
-                }
                 heap.validate();
                 let lowest = model.iter().min().map(|&(priority, _, id)| (EntryId::new(id), priority));
                 prop_assert_eq!(heap.lowest(), lowest);
             }
         }
+    }
+
+    #[test]
+    fn stamps_of_old_ids_do_not_wrap_around() {
+        let mut heap = Heap::new(8);
+        let [old, other, new] = [0, 1, 2].map(EntryId::new);
+        heap.set(old, 7);
+        heap.set(other, 7);
+        // Five times as many changes as there are stamps, in steps in which each id comes once.
+        for _ in 0..40 {
+            heap.next_stamp = heap.next_stamp.wrapping_add(1 << 29);
+            (0..16).for_each(|_| heap.set(new, 7));
+            heap.validate();
+            assert_ne!(heap.lowest(), Some((new, 7)), "what was set last is the lowest");
+        }
+        assert_eq!(heap.age(old), OLDEST);
+        heap.remove(old);
+        assert_eq!(heap.lowest(), Some((other, 7)));
     }
 }

@@ -28,13 +28,15 @@
 //!    those that hold `HOLE`.
 //! 3. The ids of the older part were pushed before those of the newer one.
 
+mod holes;
 mod resize;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use self::holes::Holes;
 use self::resize::{Shrinking, blocks_for, max_holes_for};
 use self::window::Window;
 use super::QueueId;
@@ -141,9 +143,6 @@ struct Part {
     tail_block: u32,
 }
 
-/// Ids with holes, and the tail of the part at the time of the last.
-type Holes = HashMap<EntryId, u64, ahash::RandomState>;
-
 impl Part {
     fn starting_with(block: u32) -> Self {
         Self { head: 0, tail: 0, head_block: block, tail_block: block }
@@ -203,8 +202,7 @@ impl<const N: usize> Queues<N> {
 
     pub(crate) fn allocated(&self) -> usize {
         let holes = self.holes.iter().flatten().flatten();
-        let holes: usize =
-            holes.map(|holes| size_of::<Holes>() + holes.capacity() * (size_of::<(EntryId, u64)>() + 1) * 8 / 7).sum();
+        let holes: usize = holes.map(|holes| holes.allocated()).sum();
         let window = self.window.as_ref().map_or(0, |window| window.allocated());
         self.places.allocated() + self.next_block.allocated() + self.free.allocated() + holes + window
     }
@@ -236,7 +234,7 @@ impl<const N: usize> Queues<N> {
     /// Returns `true` if the place of an id is a hole.
     fn is_hole(&self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         let holes = &self.holes[queue.index()][age as usize];
-        id.get() == HOLE || holes.as_ref().is_some_and(|holes| holes.get(&id).is_some_and(|&tail| position < tail))
+        id.get() == HOLE || holes.as_ref().is_some_and(|holes| holes.get(id).is_some_and(|tail| position < tail))
     }
 
     /// Like [`is_hole`](Self::is_hole), but for a place that is left behind: a hole is no longer
@@ -256,9 +254,9 @@ impl<const N: usize> Queues<N> {
             return true;
         }
         let Some(holes) = &mut self.holes[queue.index()][age as usize] else { return false };
-        let Some(&tail) = holes.get(&id) else { return false };
+        let Some(tail) = holes.get(id) else { return false };
         if position >= tail {
-            holes.remove(&id); // All its holes were before this place.
+            holes.remove(id); // All its holes were before this place.
             return false;
         }
         self.hole_counts[queue.index()] -= 1;
@@ -401,7 +399,9 @@ impl<const N: usize> Queues<N> {
             }
         }
         self.hole_counts[queue.index()] += 1;
-        if self.hole_counts[queue.index()] > self.max_holes / 2 {
+        // Each queue has its share, so that all of them together have fewer than `max_holes`. While
+        // one is being closed, fewer holes come than half of that.
+        if self.hole_counts[queue.index()] > self.max_holes / (2 * N) {
             self.is_closing[queue.index()] = true;
         }
         self.close_some_holes();
@@ -420,7 +420,9 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Closes all holes.
+    /// Closes all holes. Not called while at most as many ids are queued as the pool was made for:
+    /// there are enough blocks for them and for `max_holes`.
+    #[cold]
     fn close_all_holes(&mut self) {
         for queue in QueueId::first(N) {
             self.close_holes(queue, usize::MAX);

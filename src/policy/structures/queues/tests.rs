@@ -24,6 +24,7 @@ fn check(max_ids: u32, operations: impl IntoIterator<Item = (u8, u32)>) {
             (_, Some(at)) => {
                 queues.remove(QueueId::first(2).nth(at).unwrap(), id(number));
                 model[at].retain(|&other| other != number);
+                assert!(queues.hole_counts.iter().sum::<usize>() <= queues.max_holes, "too many for the pool");
             }
         }
     }

@@ -262,7 +262,7 @@ impl<const N: usize> Queues<N> {
             return 1;
         };
         for holes in self.holes.iter_mut().flatten().flatten() {
-            holes.remove(&EntryId::new(id));
+            holes.remove(EntryId::new(id));
         }
         window.progress = Progress::Holes(at + 1);
         1
