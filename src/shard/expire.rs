@@ -18,6 +18,9 @@ use crate::units::{EntryId, LANES, Tick};
 pub(super) const STEPS: usize = 16;
 /// The steps that a call of `maintain` takes: at most 256 buckets, so 3,072 entries.
 pub(super) const STEPS_OF_MAINTENANCE: usize = 1024;
+/// The steps that a store with a deadline takes after the clock has jumped by more than a year: at
+/// most 1,024 buckets, so 12,288 entries.
+const STEPS_AFTER_JUMP: usize = 4096;
 /// The steps that a bucket costs, including the one in which the wheel returns it.
 const STEPS_OF_A_LOOK: usize = 4;
 
@@ -127,8 +130,11 @@ impl Writer<'_> {
         self.state.entries.hasher().hash(&seed.to_le_bytes()).get() as f64 / u64::MAX as f64
     }
 
-    /// Creates the wheel if there is none, and lets it catch up with the clock, so that any removal
-    /// within the horizon can be filed. Returns the time.
+    /// Creates the wheel if there is none, and lets it catch up with the clock in bounded steps.
+    /// Returns the time.
+    ///
+    /// A removal is filed within the horizon of what the wheel has reached: see
+    /// [`Rules::schedule`](crate::expiry::Rules::schedule).
     ///
     /// # Errors
     ///
@@ -145,9 +151,9 @@ impl Writer<'_> {
         }
         let reached = self.shard.time.reached();
         if now.tick().get() - reached.get() > u64::from(HORIZON / 2) {
-            // The clock has jumped by more than a year. All entries that are due are taken out at
-            // once, as their stamps could not be distinguished from those of new entries.
-            self.expire_up_to(usize::MAX);
+            // The clock has jumped by more than a year. Until the entries that are due have been taken
+            // out, the stamps of new ones cannot be as late as usual: they would be the same.
+            self.expire_up_to(STEPS_AFTER_JUMP);
         } else if self.state.deadlines.is_empty() {
             self.expire_up_to(0);
         }
