@@ -41,8 +41,9 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// One pass over the index. The bytes of the entries are not touched, unless there is a
-    /// [removal listener](crate::CacheBuilder::on_removal).
+    /// Each entry is removed by itself, like by [`remove`](Self::remove) but in the order of the
+    /// index. At most 768 entries leave while a lock is held. Other threads read and write
+    /// meanwhile.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -56,13 +57,7 @@ impl Cache {
     /// ```
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
-        for shard in &self.inner.shards {
-            if self.registry().has_listeners() {
-                clear_step_by_step(shard);
-            } else {
-                shard.write(|writer| writer.clear());
-            }
-        }
+        self.inner.shards.iter().for_each(Shard::clear);
     }
 
     /// Removes the entries for which `keep` returns `false`. `keep` gets the key and the value. Entries
@@ -250,13 +245,4 @@ fn retain_walked<'a>(
         let found = shard.find(hash, key, Access::Peek, &mut slot).map(|(found, freshness)| (found.value, freshness));
         (value, freshness) = found.unwrap_or((&[], Freshness::Gone));
     }
-}
-
-/// Removes all entries of a shard, and notifies the listener of some at a time. Copies of all might
-/// be as large as the cache.
-fn clear_step_by_step(shard: &Shard) {
-    shard.write(|writer| writer.detach_flights());
-    let mut walk = Walk::start();
-    // Ends: each step but the last removes entries, and the walk only moves on.
-    while !shard.write(|writer| writer.remove_some(&mut walk)) {}
 }

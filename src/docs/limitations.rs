@@ -105,7 +105,11 @@
 //! * Each move ahead of the clock counts, even one that makes up for a move back. Entries that were
 //!   inserted before both moves may expire early by as much.
 //! * After the clock jumps ahead, writes catch up with the removal of expired entries. Until they
-//!   have, a time to live of more than half a year may be cut, to half a year at worst.
+//!   have, a time to live of more than half a year may be cut, to half a year at worst. If the clock
+//!   has jumped by more than a year, it may be cut further. If the clock has jumped by two years,
+//!   entries with a deadline are misses until then. Each write of one removes up to 12,288 of them.
+//! * The first entry with a deadline in a full shard takes longer than others. It evicts entries for
+//!   the timing wheel, which takes about one byte for each entry.
 //! * Entries with a time to idle expire two years after the last write to their shard, even if they
 //!   are read.
 //! * A [refresh](crate::Lifetime::refresh_after) that has been due for more than 13 months is not

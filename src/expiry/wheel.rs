@@ -127,7 +127,7 @@ impl Wheel {
             draining: None,
             filed: 0,
         };
-        wheel.clear();
+        wheel.empty_slots();
         wheel
     }
 
@@ -144,9 +144,16 @@ impl Wheel {
         }
     }
 
-    /// Removes all members from their slots. Allocates nothing.
+    /// Removes all members from their slots. Allocates nothing. Examines no member if none is filed.
     pub(crate) fn clear(&mut self) {
-        self.links[SLOTS..].fill(Link::default());
+        if self.filed > 0 {
+            self.links[SLOTS..].fill(Link::default());
+        }
+        self.empty_slots();
+    }
+
+    /// Makes each slot an empty list. The links of members are zeros.
+    fn empty_slots(&mut self) {
         (0..SLOTS).for_each(|head| self.links[head] = Link::new(head, head));
         self.occupied = [0; LEVELS];
         self.draining = None;

@@ -37,12 +37,13 @@ use crate::prefetch::prefetch;
 use crate::reclaim::{Hold, Live, WriteToken};
 #[cfg(not(bytecache_loom))]
 use crate::region::Pages;
-use crate::region::{Filling, Region};
+use crate::region::{Filling, MAX_PAGE, Region};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::units::{LANES, LOCATION_UNIT, Location, MAX_VISITS, VISIT_BITS};
 
 /// The bytes of a bucket: a cache line. In models it is larger.
 pub(super) const BUCKET_BYTES: usize = 64;
+const BUCKETS_OF_A_PAGE: usize = MAX_PAGE / BUCKET_BYTES;
 const LOW_LANES: usize = 8;
 /// The number of lanes whose visits share a byte.
 const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;
@@ -455,14 +456,15 @@ impl Buckets {
         }
     }
 
-    /// Frees the lanes of the first `count` buckets, and gives their memory back to the system,
-    /// where the system can take it. For the holder of the lock.
+    /// Frees the lanes of some buckets, and gives their memory back to the system, where the system
+    /// can take it. The range begins with a page. For the holder of the lock.
     ///
     /// Needs no fence: a search that misses a lane that was cleared here is right.
-    pub(super) fn empty(&self, count: usize) {
-        if !self.release(0..count) {
-            self.as_slice().iter().take(count).for_each(Bucket::wipe);
-        }
+    pub(super) fn empty(&self, range: Range<usize>) {
+        let whole = range.start..range.end / BUCKETS_OF_A_PAGE * BUCKETS_OF_A_PAGE;
+        // The last buckets share a page with others that stay.
+        let wiped = if self.release(whole.clone()) { whole.end..range.end } else { range };
+        self.as_slice()[wiped].iter().for_each(Bucket::wipe);
     }
 
     /// Asks the system for huge pages, for buckets that have not been touched. Only whole pages

@@ -478,8 +478,17 @@ impl Index {
     /// can take it, and wipes the buckets otherwise. Runs no user code.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
-        self.table.buckets.empty(self.table.buckets());
+        self.table.buckets.empty(0..self.table.buckets());
         self.abandon_sweep();
+    }
+
+    /// Gives the memory of some buckets of an index without entries back to the system, from
+    /// `bucket` on, about `bytes` of it. Returns the number of buckets.
+    pub(crate) fn empty_from(&mut self, bucket: usize, bytes: usize) -> usize {
+        debug_assert_eq!(self.len, 0);
+        let end = self.table.buckets().min(bucket + bytes / BUCKET_BYTES);
+        self.table.buckets.empty(bucket..end);
+        end - bucket
     }
 
     /// Returns the id of the entry at a location, or `None` if no lane points to it. Examines every

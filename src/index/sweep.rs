@@ -381,7 +381,7 @@ impl Index {
     }
 
     /// Takes a sweep back, in a table without entries: it has the size that it had before.
-    pub(super) fn abandon_sweep(&mut self) {
+    pub(crate) fn abandon_sweep(&mut self) {
         if let Some(sizes) = self.table.own_sweep() {
             let sweep = self.table.own_progress().sweep();
             self.table.set_progress(Progress::at_rest(sweep, sizes.from));
@@ -397,9 +397,19 @@ impl Index {
         self.table.set_progress(Progress::at_rest(progress.sweep(), sizes.to));
         self.max_len = Self::max_len_of(sizes.to);
         if !sizes.grow() {
-            self.table.buckets.ask_for_small_pages_beyond(Table::extent(sizes.to));
+            // Their last page, and what visits have brought back.
             self.table.buckets.release(Table::extent(sizes.to)..Table::extent(sizes.from));
         }
+    }
+
+    /// Gives the memory of buckets beyond the end of a table that shrinks back to the system, as far
+    /// as it fills whole pages. All homes have moved, and no entry is left in them.
+    pub(crate) fn release_swept(&mut self, buckets: core::ops::Range<usize>) {
+        let Some(sizes) = self.table.own_sweep().filter(|sizes| !sizes.grow()) else { return };
+        if buckets.start == Table::extent(sizes.to) {
+            self.table.buckets.ask_for_small_pages_beyond(buckets.start);
+        }
+        self.table.buckets.release(buckets);
     }
 }
 

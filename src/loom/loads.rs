@@ -100,7 +100,7 @@ fn a_load_that_began_before_a_removal_is_not_stored_after_it() {
 
 #[test]
 fn a_load_that_began_before_a_clearing_is_not_stored_after_it() {
-    a_load_races_with(|shard| shard.write(|writer| writer.clear()));
+    a_load_races_with(|shard| shard.clear());
 }
 
 /// Two callers that miss.

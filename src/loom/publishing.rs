@@ -113,7 +113,7 @@ fn bytes_stay_while_a_reader_looks_at_them_and_the_shard_is_cleared() {
             let shard = Arc::clone(&shard);
             thread::spawn(move || assert!(shard.lookup().view(b'a').is_none_or(|value| value == 1)))
         };
-        shard.write(|writer| writer.clear());
+        shard.clear();
         shard.write(|writer| writer.maintain());
         put(&shard, b'b', 2);
         reader.join().unwrap();

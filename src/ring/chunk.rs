@@ -70,6 +70,9 @@ pub(super) struct Chunk {
     pub(super) live: u32,
     /// Bytes that have been written, from its start on.
     pub(super) fill: u32,
+    /// The number of chunks in the run that starts here, as in its pin word. Searches through all
+    /// chunks would otherwise read a cache line for each.
+    pub(super) span: u32,
     pub(super) state: ChunkState,
     /// The stream that it was last opened for.
     pub(super) stream: Stream,

@@ -132,7 +132,7 @@ impl Ring {
         Some(Self {
             shared: Arc::new(RingShared::new(chunks, chunk_shift, alignment)?),
             chunk_shift,
-            chunks: vec![Chunk { live: 0, fill: 0, state: ChunkState::Absent, stream: Stream::Fresh }; count],
+            chunks: vec![Chunk { live: 0, fill: 0, span: 1, state: ChunkState::Absent, stream: Stream::Fresh }; count],
             open: [None; Stream::COUNT],
             live_bytes: 0,
             tail: 0,
@@ -210,10 +210,6 @@ impl Ring {
             })
             .sum();
         filled - self.live_bytes
-    }
-
-    pub(crate) fn pinned_bytes(&self) -> usize {
-        self.shared.pinned_chunks() << self.chunk_shift
     }
 
     /// Returns the layout of an entry to be written.
@@ -408,19 +404,29 @@ impl Ring {
         self.set_state(chunk, ChunkState::Cleaning);
     }
 
+    /// Returns the entry at `at` bytes into the chunk, or `None` if it has a dead mark, and the start
+    /// of the entry after it. Returns `None` at the end of the chunk.
+    pub(crate) fn look_at(&self, chunk: ChunkId, at: usize) -> Option<(Option<Location>, usize)> {
+        if at >= self.chunks[chunk.index()].fill as usize {
+            return None;
+        }
+        let location = Location::from_offset((chunk.index() << self.chunk_shift) + at)?;
+        let next = at + self.arena().layout(location).charge();
+        Some(((!self.arena().is_dead(location)).then_some(location), next))
+    }
+
     /// Returns the first entry without a dead mark at or after `from` bytes into the chunk, and the
     /// start of the entry after it. Returns `None` at the end of the chunk.
     pub(crate) fn next_entry(&self, chunk: ChunkId, from: usize) -> Option<(Location, usize)> {
-        let start = chunk.index() << self.chunk_shift;
         let mut at = from;
-        while at < self.chunks[chunk.index()].fill as usize {
-            let location = Location::from_offset(start + at)?;
-            at += self.arena().layout(location).charge();
-            if !self.arena().is_dead(location) {
-                return Some((location, at));
+        // Ends: each round passes an entry of the chunk.
+        loop {
+            let (found, next) = self.look_at(chunk, at)?;
+            if let Some(location) = found {
+                return Some((location, next));
             }
+            at = next;
         }
-        None
     }
 
     /// Returns the entry at a location that came from [`next_entry`](Self::next_entry), or `None`

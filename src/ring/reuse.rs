@@ -79,7 +79,7 @@ impl Ring {
     pub(crate) fn collect_freed(&mut self) {
         let shared = Arc::clone(&self.shared);
         shared.freed.take(|chunk| {
-            shared.pins[chunk.index()].set_span(1);
+            self.set_span(chunk, 1);
             shared.pins[chunk.index()].set_back(0);
             self.set_state(chunk, ChunkState::Free);
         });

@@ -111,7 +111,7 @@ impl Ring {
     /// Returns the length of the run that is being filled with large entries, or 0 if there is
     /// none.
     pub(crate) fn large_span(&self) -> usize {
-        self.open_chunk(Stream::Large).map_or(0, |chunk| self.shared.pins[chunk.index()].span() as usize)
+        self.open_chunk(Stream::Large).map_or(0, |chunk| self.chunks[chunk.index()].span as usize)
     }
 
     /// Returns `true` if there are `span` adjacent chunks that nobody holds.
@@ -159,7 +159,7 @@ impl Ring {
     /// Returns the bytes of the run that starts with `first`.
     #[inline]
     pub(super) fn run_bytes(&self, first: ChunkId) -> usize {
-        (self.shared.pins[first.index()].span() as usize) << self.chunk_shift
+        (self.chunks[first.index()].span as usize) << self.chunk_shift
     }
 
     /// Opens `span` chunks from `first` on as one run. All of them are free.
@@ -172,7 +172,13 @@ impl Ring {
             self.shared.pins[chunk].set_back(to_u32(back));
             self.set_state(ChunkId(to_u32(chunk)), if back == 0 { ChunkState::Open } else { ChunkState::Run });
         }
-        self.shared.pins[first.index()].set_span(to_u32(span));
+        self.set_span(first, to_u32(span));
+    }
+
+    /// Sets the number of chunks in the run that starts with `first`.
+    pub(super) fn set_span(&mut self, first: ChunkId, span: u32) {
+        self.chunks[first.index()].span = span;
+        self.shared.pins[first.index()].set_span(span);
     }
 
     /// Takes the free chunks from `first` on for a single entry.
@@ -247,7 +253,7 @@ impl Ring {
         let is_sealed = |chunk: &&Chunk| chunk.state == ChunkState::Sealed;
         let Some(run) = Some(&self.chunks[first.index()]).filter(is_sealed) else { return false };
         let in_all = || self.chunks.iter().filter(is_sealed).map(Chunk::dead).sum::<usize>();
-        self.shared.pins[first.index()].span() > 1 && run.dead() >= in_all() / MOST_DEAD.1 * MOST_DEAD.0
+        run.span > 1 && run.dead() >= in_all() / MOST_DEAD.1 * MOST_DEAD.0
     }
 
     /// Returns `true` if a window is a run that [empties by itself](Self::run_empties_by_itself).
@@ -258,7 +264,7 @@ impl Ring {
     /// Returns the number of chunks in the run that starts at `chunk`, or 1 if no run does.
     fn length_at(&self, chunk: usize) -> usize {
         match self.chunks[chunk].state {
-            ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning => self.shared.pins[chunk].span() as usize,
+            ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning => self.chunks[chunk].span as usize,
             ChunkState::Absent | ChunkState::Free | ChunkState::Retired | ChunkState::Run => 1,
         }
     }
@@ -311,12 +317,22 @@ impl Ring {
 
     /// Returns the sealed chunk, or run, with the smallest live share, among those that are wanted
     /// and that no value holds.
+    ///
+    /// Goes through all chunks, of which there are 16,384 at most: 256 KiB in the order of memory.
+    /// The pins of those that have fewer live bytes than all before are read, too.
     fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Option<ChunkId> {
-        let sealed = (0..).map(ChunkId).zip(&self.chunks).filter(|(_, chunk)| chunk.state == ChunkState::Sealed);
-        sealed
-            .filter(|&(id, chunk)| is_wanted(id, chunk) && !self.shared.pins[id.index()].has_values())
-            .min_by_key(|(id, chunk)| chunk.live / self.shared.pins[id.index()].span())
-            .map(|(id, _)| id)
+        let mut best: Option<(ChunkId, u32)> = None;
+        for (id, chunk) in (0..).map(ChunkId).zip(&self.chunks) {
+            let live = chunk.live / chunk.span;
+            if chunk.state == ChunkState::Sealed
+                && best.is_none_or(|(_, least)| live < least)
+                && is_wanted(id, chunk)
+                && !self.shared.pins[id.index()].has_values()
+            {
+                best = Some((id, live));
+            }
+        }
+        best.map(|(id, _)| id)
     }
 
     /// Returns the sealed chunk, or run, outside a window with the smallest live share.

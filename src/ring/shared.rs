@@ -246,6 +246,11 @@ impl RingShared {
         found
     }
 
+    /// Returns the bytes of the chunks that values hold, including retired ones.
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        self.pinned_chunks() << self.chunk_shift
+    }
+
     /// Returns the number of chunks that values hold, including retired ones.
     pub(super) fn pinned_chunks(&self) -> usize {
         self.pins.iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()

@@ -32,6 +32,10 @@ const FEW_CHUNKS: usize = 64;
 /// Bytes that are cleaned for each byte stored. This is more than the write amplification that the
 /// governor aims at, so that cleaning keeps up.
 const CLEAN_AHEAD: usize = 4;
+/// The factor by which more is cleaned when no chunk is free.
+const HURRY: usize = 8;
+/// The cost of passing a dead entry, in bytes of copying.
+const PASS_COST: usize = 8;
 /// The cost of looking at an entry that is cleaned, in bytes of copying.
 const LOOK_COST: usize = 64;
 /// A chunk is worth cleaning if at least this part of it is dead.
@@ -103,6 +107,13 @@ impl Cleaner {
         }
     }
 
+    /// Returns the number of chunks that cleaning keeps ready for writing. One fewer than the
+    /// capacity leaves room for, so that chunks which are about to empty by themselves are not
+    /// cleaned.
+    pub(super) fn kept_ready(&self) -> usize {
+        (self.ready - 1).max(MIN_READY)
+    }
+
     /// Returns the live target, from 0 to 1.
     pub(super) fn target(&self) -> f64 {
         f64::from(self.governor.target()) / f64::from(governor::FULL)
@@ -167,7 +178,7 @@ impl Cleaner {
     }
 
     /// Cleans a little, so that chunks are ready when they are needed: in proportion to a store of
-    /// `charge` bytes.
+    /// `charge` bytes. Returns the number of chunks that are missing, if no chunk is worth cleaning.
     #[inline]
     pub(super) fn clean_ahead(
         &mut self,
@@ -175,13 +186,11 @@ impl Cleaner {
         counts: &mut WriteCounts,
         account: &Account,
         charge: usize,
-    ) {
+    ) -> usize {
         let chunks = entries.ring().counts();
-        // One fewer than the capacity leaves room for, so that chunks which are about to empty by
-        // themselves are not cleaned.
-        let ready = (self.ready - 1).max(MIN_READY);
+        let ready = self.kept_ready();
         if chunks.free >= ready || free_chunks(entries.ring(), account) >= ready {
-            return;
+            return 0;
         }
         // The slots are scanned only for chunks that were retired since the last scan: the readers
         // of the others may take long.
@@ -191,18 +200,23 @@ impl Cleaner {
             entries.ring_mut().collect_freed();
         }
         self.waiting_seen = entries.ring().waiting();
-        if free_chunks(entries.ring(), account) >= ready {
-            return;
+        let free = free_chunks(entries.ring(), account);
+        if free >= ready {
+            return 0;
         }
-        if counts.inserted_bytes >= self.clean_from
-            && matches!(
-                self.clean(entries, counts, charge * CLEAN_AHEAD + LOOK_COST),
-                Cleaned::Nothing | Cleaned::Stuck
-            )
-        {
+        // The more chunks are missing, the more is cleaned, so that no store has to clean a whole
+        // chunk at once.
+        let missing = ready - free;
+        let hurry = 1 + (HURRY - 1) * missing / ready;
+        if counts.inserted_bytes >= self.clean_from {
+            let cleaned = self.clean(entries, counts, charge * CLEAN_AHEAD * hurry + LOOK_COST);
+            if !matches!(cleaned, Cleaned::Nothing | Cleaned::Stuck) {
+                return 0;
+            }
             // Until more is stored, a search would find the same chunks.
             self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
         }
+        missing
     }
 
     /// Cleans the emptiest chunk, up to `budget` bytes of work.
@@ -210,11 +224,16 @@ impl Cleaner {
         let Some((chunk, mut at)) = self.cleaning.or_else(|| self.begin(entries.ring_mut())) else {
             return Cleaned::Nothing;
         };
-        while let Some((location, next)) = entries.ring().next_entry(chunk, at) {
-            match self.relocate(entries, counts, location, None) {
-                None => return Cleaned::Stuck,
-                Some(charge) => budget = budget.saturating_sub(charge + LOOK_COST),
-            }
+        // Ends: each round passes an entry of the chunk.
+        while let Some((found, next)) = entries.ring().look_at(chunk, at) {
+            let cost = match found {
+                None => PASS_COST,
+                Some(location) => match self.relocate(entries, counts, location, None) {
+                    None => return Cleaned::Stuck,
+                    Some(charge) => charge + LOOK_COST,
+                },
+            };
+            budget = budget.saturating_sub(cost);
             at = next;
             self.cleaning = Some((chunk, at));
             if budget == 0 {

@@ -22,6 +22,7 @@
 #![allow(unsafe_code, reason = "the token of the lock is made for the state that the lock guards")]
 
 use core::mem::offset_of;
+use core::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::{KeyHash, KeyHasher};
@@ -201,9 +202,30 @@ impl Entries {
         self.ring.kill(location);
     }
 
+    /// Like [`prefetch_headers`](Self::prefetch_headers), and prefetches the bucket after it. Any
+    /// number is allowed.
+    pub(super) fn prefetch_headers_ahead(&self, bucket: usize) {
+        if bucket < self.table().buckets() {
+            self.prefetch_headers(bucket);
+            self.table().prefetch_lane(EntryId::from_lane(bucket + 1, 0));
+        }
+    }
+
     /// Takes all entries out. Runs no user code.
     pub(super) fn clear(&mut self) {
         self.index.clear();
+        self.ring.clear();
+    }
+
+    /// Gives the memory of some buckets of an index without entries back to the system, from
+    /// `bucket` on, about `bytes` of it. Returns the number of buckets.
+    pub(super) fn empty_index_from(&mut self, bucket: usize, bytes: usize) -> usize {
+        self.index.empty_from(bucket, bytes)
+    }
+
+    /// Takes back what an index without entries and its ring have begun: a sweep, open chunks.
+    pub(super) fn restart(&mut self) {
+        self.index.abandon_sweep();
         self.ring.clear();
     }
 
@@ -239,6 +261,11 @@ impl Entries {
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
         let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());
         index.sweep_home(moving, token, prefetch, hash, |from, to, live| moved(from, to, ring.arena().stamps(live)))
+    }
+
+    /// Gives buckets without entries back to the system: see [`Index::release_swept`].
+    pub(super) fn release_swept(&mut self, buckets: Range<usize>) {
+        self.index.release_swept(buckets);
     }
 
     /// Ends a sweep: see [`Index::end_sweep`].

@@ -232,6 +232,11 @@ impl Evictor {
     /// Chooses any entry: the policy names none, or none that is there.
     #[cold]
     fn choose_any(&mut self, pending: &Pending, entries: &Entries) -> Victim {
+        if entries.len() == 0 {
+            return Victim::None;
+        }
+        // Ends: an entry is in one of the lanes. The search goes on where the last one ended, so it
+        // examines each lane once before it comes to one again.
         let lanes = charge_u32(entries.table().lanes());
         for _ in 0..lanes {
             self.examined = (self.examined + 1) % lanes;
@@ -327,10 +332,9 @@ impl Evictor {
         self.is_outdated = true;
     }
 
-    /// Drops the policy, before another is [created](Self::create_policy): both together might be
-    /// over the budget.
-    pub(super) fn drop_policy(&mut self) {
-        self.policy = Box::new(NoPolicy);
+    /// Takes the policy out, before another is [created](Self::create_policy).
+    pub(super) fn take_policy(&mut self) -> Box<dyn EvictionPolicy> {
+        core::mem::replace(&mut self.policy, Box::new(NoPolicy))
     }
 
     /// Creates a policy for an empty index of `lanes` lanes.

@@ -89,12 +89,6 @@ impl Flights {
         }
     }
 
-    /// Takes all flights and leases out.
-    pub(super) fn clear(&mut self) {
-        self.clear_tree();
-        self.leases.clear();
-    }
-
     /// Takes the flights and leases out whose keys satisfy `is_meant`.
     pub(super) fn remove_if(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
         self.tree.retain(|key, _| !is_meant(key));
@@ -211,7 +205,7 @@ mod tests {
         assert!(!flights.end_lease(&first), "its result is older than the write");
         assert!(flights.end_lease(&second) && !flights.end_lease(&second));
         assert_eq!(flights.under_way(), (1, 0));
-        flights.clear();
+        flights = Flights::default();
         assert!(!flights.end_lease(&other) && account.flight_bytes() > 0);
         drop((first, second, other));
         assert_eq!((account.flight_bytes(), account.allocated()), (0, 0));

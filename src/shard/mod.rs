@@ -14,6 +14,7 @@
 //!               Flights               flights.rs       loads in progress
 //!               Resizing              resizing.rs      the size that the index gets next
 //!               Sweep                 sweep.rs         where the search for outdated entries is
+//!               Clears                clear.rs         how far calls of `clear` have come
 //!             Writer                  writer.rs        makes them work together: see its list
 //! ```
 //!
@@ -44,6 +45,7 @@
 mod account;
 mod change;
 mod cleaner;
+mod clear;
 mod config;
 mod deadlines;
 mod entries;
@@ -82,6 +84,7 @@ use std::sync::Arc;
 use account::Account;
 pub(crate) use change::DeadlineRule;
 use cleaner::Cleaner;
+use clear::Clears;
 use config::{Logs, MIN_CHUNKS};
 pub(crate) use config::{MAX_SHARD_BYTES, Options, ShardConfig};
 use deadlines::Deadlines;
@@ -179,6 +182,9 @@ pub(crate) struct State {
     flights: Flights,
     resizing: Resizing,
     sweep: Sweep,
+    /// Entries were evicted ahead since the last chunk was opened, as no chunk was worth cleaning.
+    is_crowded: bool,
+    clears: Clears,
     /// The record of changes, while the cache is being saved.
     changes: Option<Arc<Changes>>,
 }
@@ -249,6 +255,8 @@ impl Shard {
             flights: Flights::default(),
             resizing: Resizing::of_size(buckets),
             sweep: Sweep::default(),
+            is_crowded: false,
+            clears: Clears::default(),
             changes: None,
         };
         state.update_capacity(&account);
@@ -292,6 +300,8 @@ impl Shard {
     }
 
     pub(crate) fn memory(&self) -> Memory {
+        // Without the lock, as the pins of a chunk fill a cache line.
+        let pinned = self.lookup.ring.pinned_bytes();
         let state = self.state.lock();
         let ring = state.entries.ring();
         let counts = ring.counts();
@@ -308,7 +318,7 @@ impl Shard {
             live: ring.live_bytes(),
             dead: ring.dead_bytes(),
             retired: counts.retired * chunk,
-            pinned: ring.pinned_bytes(),
+            pinned,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::State;
 use super::expire::Presence;
+use super::flights::Flights;
 use super::touch::TouchLog;
 use super::writer::Writer;
 use crate::hash::KeyHash;
@@ -45,9 +46,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Detaches all flights.
-    pub(crate) fn detach_flights(&mut self) {
-        self.state.flights.clear();
+    /// Detaches all flights, and returns them. They are many, so they are to be dropped without the
+    /// lock.
+    pub(super) fn detach_flights(&mut self) -> Flights {
+        core::mem::take(&mut self.state.flights)
     }
 
     /// Detaches the flights of the keys that satisfy `is_meant`.

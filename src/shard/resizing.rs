@@ -43,7 +43,7 @@ const WORTH_SHRINKING: usize = 128;
 /// Entries that a write may move. It then goes on to the end of a home bucket: with a usual
 /// hasher, 64 at most, but for one bucket in a million.
 const MAX_MOVES: usize = 36;
-/// Buckets that a write examines in an index that has shrunk.
+/// Buckets that a write examines in an index that has shrunk, and whose memory it gives back.
 const BUCKETS_PER_CLEARING: usize = 256;
 /// Calls to a policy that a write makes while that adapts.
 const CALLS: usize = 4;
@@ -138,7 +138,7 @@ impl Writer<'_> {
         let unused = self.shard.account.left() / 4 * 3;
         let first = if self.growth_bytes(from, large) <= unused { large } else { large.min(from * 2) };
         let sizes = [first, least + first.saturating_sub(least) / 2, least];
-        sizes.into_iter().find(|&to| to > from && to <= capacity && self.can_take(from, to))
+        sizes.into_iter().find(|&to| to > from && to <= capacity && self.can_take(self.growth_bytes(from, to), to))
     }
 
     /// Returns the bytes that the account has to hold before the index grows.
@@ -154,9 +154,9 @@ impl Writer<'_> {
         known / from * (to - from) + known / 64 + POLICY_ROUNDING + rename_bytes(from, to)
     }
 
-    /// Returns `true` if the ring can give what an index of size `to` needs: chunks for the largest
-    /// entry are left, and a first entry with a deadline still finds room for its wheel.
-    fn can_take(&self, from: usize, to: usize) -> bool {
+    /// Returns `true` if the ring can give the `bytes` that an index of size `to` needs: chunks for the
+    /// largest entry are left, and a first entry with a deadline still finds room for its wheel.
+    fn can_take(&self, bytes: usize, to: usize) -> bool {
         let chunk = self.ring().chunk_bytes();
         let in_use = self.ring().chunks() - self.ring().counts().absent;
         let ring = self.shard.min_chunks * chunk;
@@ -165,7 +165,7 @@ impl Writer<'_> {
         } else {
             ring.max(MIN_CHUNKS_WITH_WHEEL * chunk + Wheel::footprint(Table::extent(to)))
         };
-        self.shard.account.left() + in_use * chunk >= left + self.growth_bytes(from, to)
+        self.shard.account.left() + in_use * chunk >= left + bytes
     }
 
     /// Returns `true` while the cache is being saved. Entries keep their ids then.
@@ -216,11 +216,15 @@ impl Writer<'_> {
     /// Takes the memory for a growth, if the account has it. Otherwise the ring gives a chunk back.
     fn take_for(&mut self, to: usize) -> Stage {
         let from = self.state.entries.table().size();
-        let bytes = self.growth_bytes(from, to);
+        // For a smaller index, the policy needs memory for renames.
+        let bytes = if to > from { self.growth_bytes(from, to) } else { rename_bytes(from, to) };
         if !self.shard.account.take(bytes) {
             // Other needs may have come first.
-            let goes_on = self.can_take(from, to) && self.give_chunk_back();
+            let goes_on = self.can_take(bytes, to) && self.give_chunk_back_in_steps();
             return if goes_on { Stage::Taking { to } } else { Stage::AtRest };
+        }
+        if to < from {
+            return self.begin_shrinking(to, bytes);
         }
         let State { deadlines, evictor, .. } = &mut *self.state;
         let index = Table::footprint(to) - Table::footprint(from);
@@ -231,6 +235,18 @@ impl Writer<'_> {
         evictor.set_bytes(evictor.bytes() + bytes - index - wheel);
         self.update_capacity();
         Stage::Bounding { to }
+    }
+
+    /// Begins to move entries to a smaller index. The account holds `bytes` for renames.
+    fn begin_shrinking(&mut self, to: usize, bytes: usize) -> Stage {
+        let State { entries, evictor, .. } = &mut *self.state;
+        if entries.len() > Index::max_len_of(to) {
+            self.shard.account.give(bytes);
+            return Stage::AtRest; // Entries have come meanwhile.
+        }
+        evictor.set_bytes(evictor.bytes() + bytes);
+        entries.begin_sweep(to);
+        self.next_stretch(to)
     }
 
     /// Tells the policy its bounds.
@@ -275,19 +291,25 @@ impl Writer<'_> {
         // The policy learns of earlier reads under the ids of that time.
         self.drain_touches();
         let (rules, reached) = (&self.shard.rules, self.shard.time.reached());
-        let State { entries, evictor, deadlines, pending, resizing, .. } = &mut *self.state;
+        let (mut moved, mut escaped) = (0, Vec::new());
+        let State { evictor, pending, .. } = &mut *self.state;
         evictor.settle(pending);
-        let mut moved = 0;
-        while moved < MAX_MOVES && !entries.has_swept(&stretch) {
+        while moved < MAX_MOVES && !self.state.entries.has_swept(&stretch) {
+            let State { entries, evictor, deadlines, resizing, clears, .. } = &mut *self.state;
             let Some(of_home) = entries.sweep_home(&mut resizing.moving, |from, to, stamps| {
                 evictor.rename(from, to);
                 deadlines.file(to, rules.times(&stamps, reached).removal);
+                if clears.is_passed_by(from, to) {
+                    escaped.push(to);
+                }
             }) else {
                 break;
             };
             // A home without entries costs something, too.
             moved += of_home.max(LANES / 4);
+            escaped.drain(..).for_each(|id| self.remove_resident(id, RemovalCause::Removed));
         }
+        let entries = &self.state.entries;
         if !entries.has_swept(&stretch) {
             return Stage::Moving(stretch);
         }
@@ -308,6 +330,7 @@ impl Writer<'_> {
             }
             self.state.deadlines.forget(id.bucket());
         }
+        self.state.entries.release_swept(next..end);
         if end < buckets {
             return Stage::Clearing { next: end };
         }

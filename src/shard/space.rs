@@ -24,6 +24,14 @@ use crate::ring::{Draft, Layout, Ring, Stream, Window};
 use crate::sync;
 use crate::units::Location;
 
+/// Entries that a store evicts beyond those that make room for its own bytes, at most. The capacity
+/// falls by a hundredth of the ring at once, or by a chunk.
+const MAX_SURPLUS: usize = 16;
+/// The work that a write does towards a chunk that the ring gives back, as the budget of a cleaning.
+/// That is 64 entries without values.
+const STEP_TOWARDS_A_CHUNK: usize = 6 << 10;
+/// A store that needs a chunk of at most this many bytes cleans a second one for survivors at once.
+const SMALL_CHUNK: usize = 16 << 10;
 /// The number of cleanings that may yield no free chunk before a store evicts.
 pub(super) const MAX_FRUITLESS: usize = 3;
 /// Quarters of a chunk that the policy evicts while no survivor can be moved. After that, the
@@ -55,10 +63,17 @@ impl Writer<'_> {
         }
     }
 
-    /// Evicts until `extra` more live bytes fit.
+    /// Evicts until `extra` more live bytes fit. If the capacity has become smaller, the surplus
+    /// leaves a few entries at a time.
     pub(super) fn evict_down_to_fit(&mut self, extra: usize) {
+        let before = self.ring().live_bytes();
+        let mut surplus = 0;
+        // Ends: each round evicts an entry.
         while self.ring().live_bytes() + extra > self.state.evictor.capacity() {
-            if self.evict() != Evicted::Entry {
+            if self.ring().live_bytes() + extra <= before {
+                surplus += 1;
+            }
+            if surplus > MAX_SURPLUS || self.evict() != Evicted::Entry {
                 return;
             }
         }
@@ -110,10 +125,12 @@ impl Writer<'_> {
     /// waiting.
     pub(super) fn free_chunk(&mut self) -> bool {
         let evictions = self.state.counts.evictions;
-        if !self.free_chunks(2) && !self.free_chunks(1) {
+        // The second one comes by cleaning ahead, except in small chunks.
+        let wanted = if self.ring().chunk_bytes() > SMALL_CHUNK { 1 } else { 2 };
+        if !self.free_chunks(wanted) && !self.free_chunks(1) {
             return false;
         }
-        if self.state.counts.evictions > evictions {
+        if self.state.counts.evictions > evictions || core::mem::take(&mut self.state.is_crowded) {
             self.state.cleaner.note_crowded();
         }
         true
@@ -181,7 +198,21 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn clean_ahead(&mut self, charge: usize) {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
-        cleaner.clean_ahead(entries, counts, &self.shard.account, charge);
+        let missing = cleaner.clean_ahead(entries, counts, &self.shard.account, charge);
+        if missing > 0 && charge <= self.ring().small_max() && self.ring().chunk_bytes() > SMALL_CHUNK {
+            self.evict_ahead(charge * (missing + 1));
+        }
+    }
+
+    /// Evicts entries of about `bytes` bytes, so that a chunk becomes worth cleaning. Otherwise a
+    /// store would have to evict a part of a chunk at once when no chunk is left.
+    #[cold]
+    fn evict_ahead(&mut self, bytes: usize) {
+        let enough = self.ring().live_bytes().saturating_sub(bytes);
+        // Ends: each round evicts an entry.
+        while self.ring().live_bytes() > enough && self.evict() == Evicted::Entry {
+            self.state.is_crowded = true;
+        }
     }
 
     /// Moves an entry that is not dead to the survivors, out of the window. Returns `false` if
@@ -230,6 +261,28 @@ impl Writer<'_> {
             self.shard.account.give(self.ring().chunk_bytes());
         }
         given
+    }
+
+    /// Takes a bounded step towards giving one chunk in use back to the system. Returns `false` if
+    /// none can be freed.
+    ///
+    /// Chunks that stores need stay free, so that none of them has to clean a whole chunk at once.
+    pub(super) fn give_chunk_back_in_steps(&mut self) -> bool {
+        let kept = self.state.cleaner.kept_ready();
+        if self.ring_mut().has_free(kept + 1) {
+            return self.give_chunk_back();
+        }
+        let retired = self.ring().counts().retired;
+        let State { cleaner, entries, counts, .. } = &mut *self.state;
+        match cleaner.clean(entries, counts, STEP_TOWARDS_A_CHUNK) {
+            // If it stays retired, a reader or a value holds it, and may hold the next one, too.
+            Cleaned::Chunk => {
+                self.ring_mut().reclaim();
+                self.ring().counts().retired <= retired
+            }
+            Cleaned::Some => true,
+            Cleaned::Nothing | Cleaned::Stuck => (0..MAX_SURPLUS).any(|_| self.evict() == Evicted::Entry),
+        }
     }
 
     /// Accounts for the memory that the policy has allocated. If there is too little for all of it,

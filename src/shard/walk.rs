@@ -1,4 +1,4 @@
-//! Walks over all entries of a shard: without the lock to show them, and with it to remove them.
+//! Walks over all entries of a shard, without the lock.
 //!
 //! A [`Walk`] is a position in the order of hashes. So it goes on where it was if the index gets
 //! another size meanwhile. A reader looks at one entry at a time, and holds its chunk meanwhile.
@@ -11,10 +11,9 @@ use super::lookup::Advance;
 use super::writer::Writer;
 use crate::expiry::{Freshness, Remaining};
 use crate::hash::KeyHash;
-use crate::index::{Step, Walk};
+use crate::index::Walk;
 use crate::reclaim::{Live, Slot};
-use crate::removal::RemovalCause;
-use crate::units::{EntryId, Tick};
+use crate::units::Tick;
 
 /// An entry that a walk has reached.
 #[derive(Clone, Copy)]
@@ -78,37 +77,5 @@ impl Writer<'_> {
     pub(crate) fn is_present(&mut self, hash: KeyHash, key: &[u8]) -> bool {
         self.drain_touches();
         self.find_present(hash, key).id().is_some()
-    }
-
-    /// Advances a walk and removes what it reaches, until it is time to notify the listener.
-    /// Returns `true` at the end.
-    pub(crate) fn remove_some(&mut self, walk: &mut Walk) -> bool {
-        self.drain_touches();
-        while !self.removals_are_many() {
-            let table = self.state.entries.table();
-            match table.step(table.progress(), walk) {
-                Step::End => {
-                    if self.state.entries.len() == 0 {
-                        self.clear(); // So that the policy forgets its ghosts, as without a listener.
-                    }
-                    return true;
-                }
-                Step::Onward => {}
-                Step::Lane(id) => self.remove_walked(walk, id),
-            }
-        }
-        false
-    }
-
-    fn remove_walked(&mut self, walk: &Walk, id: EntryId) {
-        let Some(live) = self.state.entries.live(id) else { return };
-        let hash = self.state.entries.hash_of(live);
-        let table = self.state.entries.table();
-        // A hasher of the user's own that does not keep to its hashes must not make entries
-        // immortal.
-        let is_reached = walk.is_at(hash) || table.find_location(hash, live.location()) != Some(id);
-        if is_reached {
-            self.remove_resident(id, RemovalCause::Removed);
-        }
     }
 }

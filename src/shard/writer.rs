@@ -14,6 +14,7 @@
 //!   change.rs     store and remove what depends on the present value
 //!   lifetimes.rs  change a deadline        load.rs  loads in progress        walk.rs  all entries
 //!   lease.rs      leases of callers that load by themselves
+//!   clear.rs      remove all entries, in steps
 //!   sweep.rs      remove outdated entries of namespaces
 //!   save.rs       show entries for a snapshot       restore.rs    store entries of a snapshot
 //! ```
@@ -29,6 +30,7 @@ use super::notice::Notice;
 use super::{Shard, State};
 use crate::expiry::Now;
 use crate::index::Index;
+use crate::policy::EvictionPolicy;
 use crate::removal::Removals;
 use crate::ring::Ring;
 use crate::sync::MutexGuard;
@@ -55,7 +57,7 @@ impl Drop for Writer<'_> {
     fn drop(&mut self) {
         if !self.has_finished {
             self.state.counts.evictions += self.state.entries.len() as u64;
-            self.detach_flights(); // Their results may be older than the write that panicked.
+            drop(self.detach_flights()); // Their results may be older than the write that panicked.
             self.empty();
         }
     }
@@ -120,19 +122,10 @@ impl Writer<'_> {
         self.state.entries.ring_mut()
     }
 
-    /// Removes all entries.
-    pub(crate) fn clear(&mut self) {
-        self.sample_clear();
-        self.detach_flights();
-        self.state.counts.removals += self.state.entries.len() as u64;
-        self.empty();
-        let chunks = self.ring_mut().give_all_back();
-        self.shard.account.give(chunks * self.ring().chunk_bytes());
-        self.renew_policy();
-    }
-
-    /// Empties index and ring. The policy is outdated afterwards. Runs no user code, as it may be
-    /// called while one panics.
+    /// Empties index and ring after user code has panicked. The policy is outdated afterwards. Runs
+    /// no user code, as it is called while one panics.
+    ///
+    /// Takes as long as the shard is large: nothing of it can be trusted until it is empty.
     fn empty(&mut self) {
         self.note_change_of_all();
         let state = &mut *self.state;
@@ -148,8 +141,23 @@ impl Writer<'_> {
     /// Creates a policy for a shard that has been emptied.
     fn renew_policy(&mut self) {
         // The old one goes first: both together might be over the budget.
-        self.state.evictor.drop_policy();
+        drop(self.state.evictor.take_policy());
         self.account_for_policy();
+        self.create_policy();
+    }
+
+    /// Replaces the policy of a shard that has been emptied. If there is memory for both, `former`
+    /// gets the former one, and the bytes that the account holds for it.
+    pub(super) fn replace_policy(&mut self, former: &mut Option<(Box<dyn EvictionPolicy>, usize)>) {
+        let bytes = self.state.evictor.bytes();
+        if !self.shard.account.take(bytes) {
+            return self.renew_policy();
+        }
+        *former = Some((self.state.evictor.take_policy(), bytes));
+        self.create_policy();
+    }
+
+    fn create_policy(&mut self) {
         if let Some(touches) = &self.shard.touches {
             touches.drain(|_| {});
         }

@@ -65,14 +65,14 @@
 //!
 //! 1. **Taking.** The shard's account takes the bytes of the larger index, of the wheel, and of what
 //!    the policy will need. Nothing of them is touched before. If the account has too little, the
-//!    ring gives chunks back, one with each write.
+//!    ring gives chunks back. Each write cleans a part of one.
 //! 2. **Bounding.** The policy learns how many ids and entries there will be.
 //! 3. **Announcing and moving**, by turns. The policy learns the ids of a *stretch* of home buckets,
 //!    which are about to change. A thirty-second of the homes is a stretch, because the memory for
 //!    these ids has to be bounded. Then the sweep moves the entries of the stretch. Each one is
 //!    renamed in the policy, and filed again in the wheel.
 //! 4. **Clearing.** Behind the end of a table that has shrunk, only entries are left whose custom
-//!    hasher changes its hashes. They are evicted. Then the system takes the memory back.
+//!    hasher changes its hashes. They are evicted, and the system takes the memory back.
 //!
 //! A growth begins while there is still room for a sixteenth of the entries, and ends before they
 //! have come. The index shrinks if entries have become larger, once it is a quarter larger than a
@@ -170,6 +170,43 @@
 //! A full index uses 85 % of its ids, and policies have room for no more. The index grows to the
 //! size that a full shard will need, estimated from its entries so far. Usually the index of a full
 //! shard then uses 83 to 85 % of its ids.
+//!
+//! # Bounded work
+//!
+//! The cache's own work for an operation is bounded by a constant and the bytes that the operation
+//! stores. The search for a victim is amortised, as the policies' papers say. Work that grows with
+//! the cache is divided:
+//!
+//! | work | with each write |
+//! |---|---|
+//! | the live target falls by a hundredth of the ring | 16 victims beyond those that make room for the entry |
+//! | cleaning | four times the stored bytes, and up to 32 times if no chunk is free |
+//! | no chunk is worth cleaning | victims for up to a few times the stored bytes, before the free chunks are used up |
+//! | the ring gives a chunk back to an index that grows | 6 KiB of cleaning, or 16 victims |
+//! | the index gets another size | 36 entries and a home bucket, or 256 buckets |
+//! | expiry | 4 buckets; 1,024 after the clock has jumped by more than a year |
+//! | a queue closes its holes | 48 places |
+//! | holes are recorded | a table for 16,384 ids may be copied |
+//! | LFU halves its counts | 4 ranks |
+//! | W-TinyLFU halves its sketch | 8 blocks |
+//! | GDSF keeps its stamps from wrapping around | 1 id |
+//!
+//! [`clear`](crate::Cache::clear) takes the lock for 64 buckets at a time (`shard/clear.rs`), or for 4
+//! MiB that it gives back. It goes through the buckets by their numbers, and not by hashes, so it
+//! works with any hasher. A sweep may move an entry to a bucket that has been passed. That entry is
+//! removed at once, whether it was there at the begin or not.
+//!
+//! These costs are larger, and have other bounds:
+//!
+//! * If readers or values hold most chunks, a store that needs one cleans up to three whole chunks
+//!   of at most 1 MiB, and evicts up to two more.
+//! * A search for the emptiest chunk, or for a free one, reads 16 bytes for each of at most 16,384
+//!   chunks. A search for adjacent chunks also reads a cache line for each. Only a store of an entry
+//!   that goes to a run needs it.
+//! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
+//!   each entry that the index has room for.
+//! * An array of a policy that becomes smaller gives all of its pages back at once.
+//! * After a panic of user code under the lock, the shard is emptied at once.
 //!
 //! # Expiry
 //!

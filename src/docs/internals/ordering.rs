@@ -117,9 +117,9 @@
 //!   the lane are enough, as for an entry that is removed.
 //! * A thread that has read a newer value does not read an older one from the old lane. The newer
 //!   location was published with Release after the old lane was cleared.
-//! * `clear` stores the lanes without a fence. A search that misses a lane that was cleared this way
-//!   is right: the entry is gone. The same holds for pages that the system takes back, which only
-//!   have free lanes.
+//! * A shard that is emptied after a panic stores the lanes without a fence. A search that misses a
+//!   lane that was cleared this way is right: the entry is gone. The same holds for pages that the
+//!   system takes back, which only have free lanes.
 //!
 //! Models, each of which was seen to fail:
 //!

@@ -1,0 +1,213 @@
+//! Clearing: all entries of a shard leave, a bounded part of them with each hold of the lock.
+//!
+//! ```text
+//!   Begin -> Entries -> Chunks -> Index -> End -> Done
+//! ```
+//!
+//! * **Begin.** Loads in progress are detached.
+//! * **Entries.** The entries of some buckets are removed, in the order of the buckets.
+//! * **Chunks.** The ring gives free chunks back to the system.
+//! * **Index.** So does the index with its memory, unless another thread has stored meanwhile.
+//! * **End.** An empty shard gets another policy, without ghosts.
+//!
+//! Other threads read and store between two steps. What they store may be removed or stay.
+//!
+//! # Invariants
+//!
+//! 1. An entry that is present at the begin lies in a bucket that the clear has not passed, or has
+//!    left. If a sweep moves one to a bucket that was passed, that entry is removed at once
+//!    ([`Clears::is_passed_by`]). So nothing depends on the hashes of a custom hasher.
+
+use super::flights::Flights;
+use super::writer::Writer;
+use super::{Shard, State};
+use crate::policy::EvictionPolicy;
+use crate::removal::RemovalCause;
+use crate::units::{EntryId, LANES};
+
+/// The units of work in a step. It removes at most as many buckets of entries: 768.
+const UNITS: usize = 64;
+/// The bytes that are given back to the system for one unit.
+const BYTES_OF_A_UNIT: usize = 64 << 10;
+/// The number of buckets by which headers are prefetched ahead.
+const AHEAD: usize = 2;
+
+/// The clears in progress: the number of each, and the buckets that it has passed.
+#[derive(Debug, Default)]
+pub(super) struct Clears {
+    begun: u32,
+    positions: Vec<(u32, usize)>,
+}
+
+impl Clears {
+    fn begin(&mut self) -> u32 {
+        self.begun = self.begun.wrapping_add(1);
+        self.positions.push((self.begun, 0));
+        self.begun
+    }
+
+    fn pass(&mut self, clear: u32, bucket: usize) {
+        let position = self.positions.iter_mut().find(|(number, _)| *number == clear);
+        if let Some((_, passed)) = position {
+            *passed = bucket;
+        }
+    }
+
+    /// Forgets a clear, if it is still known.
+    fn end(&mut self, clear: u32) {
+        self.positions.retain(|&(number, _)| number != clear);
+    }
+
+    /// Returns `true` if an entry that changes its lane would be missed by a clear in progress.
+    #[inline]
+    pub(super) fn is_passed_by(&self, from: EntryId, to: EntryId) -> bool {
+        self.positions.iter().any(|&(_, passed)| from.bucket() >= passed && to.bucket() < passed)
+    }
+}
+
+/// What a clear does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begin,
+    /// The next bucket.
+    Entries {
+        bucket: usize,
+    },
+    /// The most chunks that are still given back.
+    Chunks {
+        left: usize,
+    },
+    /// The next bucket whose memory is given back.
+    Index {
+        bucket: usize,
+    },
+    End,
+    Done,
+}
+
+/// A clear of a shard. It may end early by a panic of user code, which empties the shard.
+struct Clear<'a> {
+    shard: &'a Shard,
+    stage: Stage,
+    /// Its number among [`Clears`], from its begin on.
+    number: u32,
+    /// The former policy, and the bytes that the account holds for it. It is dropped without the
+    /// lock, as its memory may be large.
+    former_policy: Option<(Box<dyn EvictionPolicy>, usize)>,
+    /// The loads in progress that were detached. They are dropped without the lock, too.
+    detached: Flights,
+}
+
+impl Drop for Clear<'_> {
+    fn drop(&mut self) {
+        if !matches!(self.stage, Stage::Begin | Stage::Done) {
+            self.shard.state.lock().clears.end(self.number);
+        }
+        if let Some((policy, bytes)) = self.former_policy.take() {
+            drop(policy);
+            self.shard.account.give(bytes);
+        }
+    }
+}
+
+impl Shard {
+    /// Removes all entries that are present. Holds the lock for a bounded part of them at a time.
+    pub(crate) fn clear(&self) {
+        let mut clear =
+            Clear { shard: self, stage: Stage::Begin, number: 0, former_policy: None, detached: Flights::default() };
+        // Ends: each step gets further, and an index has a largest size.
+        while clear.stage != Stage::Done {
+            self.write(|writer| writer.clear_in_steps(&mut clear));
+        }
+    }
+}
+
+impl Writer<'_> {
+    fn clear_in_steps(&mut self, clear: &mut Clear<'_>) {
+        self.drain_touches();
+        let mut units = UNITS;
+        while units > 0 && clear.stage != Stage::Done && !self.removals_are_many() {
+            let (next, cost) = match clear.stage {
+                Stage::Begin => {
+                    self.sample_clear();
+                    clear.detached = self.detach_flights();
+                    clear.number = self.begin_clear();
+                    (Stage::Entries { bucket: 0 }, 0)
+                }
+                Stage::Entries { bucket } if bucket < self.state.entries.table().buckets() => {
+                    self.remove_bucket(bucket);
+                    self.state.clears.pass(clear.number, bucket + 1);
+                    (Stage::Entries { bucket: bucket + 1 }, 1)
+                }
+                Stage::Entries { .. } => (Stage::Chunks { left: self.ring().chunks() }, 1),
+                Stage::Chunks { left } => self.give_cleared_chunk_back(left),
+                Stage::Index { bucket } => self.release_index(bucket),
+                Stage::End => {
+                    self.end_clear(clear);
+                    (Stage::Done, 1)
+                }
+                Stage::Done => break,
+            };
+            clear.stage = next;
+            units = units.saturating_sub(cost);
+        }
+    }
+
+    fn begin_clear(&mut self) -> u32 {
+        self.note_change_of_all();
+        self.state.clears.begin()
+    }
+
+    /// Removes the entries of a bucket, also those whose custom hasher has changed their hashes.
+    fn remove_bucket(&mut self, bucket: usize) {
+        self.state.entries.prefetch_headers_ahead(bucket + AHEAD);
+        for id in (0..LANES).map(|lane| EntryId::from_lane(bucket, lane)) {
+            if self.state.entries.live(id).is_some() {
+                self.remove_resident(id, RemovalCause::Removed);
+            }
+        }
+        self.state.deadlines.forget(bucket);
+    }
+
+    /// Gives a free chunk back to the system. Other threads that store meanwhile keep what they
+    /// need.
+    fn give_cleared_chunk_back(&mut self, left: usize) -> (Stage, usize) {
+        let kept = if self.state.entries.len() == 0 { 0 } else { self.state.cleaner.kept_ready() };
+        let is_given = left > 0 && self.ring_mut().has_free(kept + 1) && self.ring_mut().give_back();
+        if !is_given {
+            return (Stage::Index { bucket: 0 }, 1);
+        }
+        let bytes = self.ring().chunk_bytes();
+        self.shard.account.give(bytes);
+        (Stage::Chunks { left: left - 1 }, bytes.div_ceil(BYTES_OF_A_UNIT))
+    }
+
+    /// Gives a part of the memory of an empty index back to the system.
+    fn release_index(&mut self, bucket: usize) -> (Stage, usize) {
+        let entries = &mut self.state.entries;
+        if entries.len() > 0 || bucket >= entries.table().buckets() {
+            return (Stage::End, 1);
+        }
+        let buckets = entries.empty_index_from(bucket, BYTES_OF_A_UNIT);
+        (Stage::Index { bucket: bucket + buckets }, 1)
+    }
+
+    /// Ends a clear. An empty shard is as it was made, but for the size of its index.
+    fn end_clear(&mut self, clear: &mut Clear<'_>) {
+        self.state.clears.end(clear.number);
+        if self.state.entries.len() > 0 {
+            self.update_capacity();
+            return;
+        }
+        let State { entries, cleaner, pending, deadlines, .. } = &mut *self.state;
+        entries.restart();
+        cleaner.give_up();
+        pending.clear();
+        deadlines.clear();
+        self.abandon_resizing();
+        self.note_reached();
+        let chunks = self.ring_mut().give_all_back();
+        self.shard.account.give(chunks * self.ring().chunk_bytes());
+        self.replace_policy(&mut clear.former_policy);
+    }
+}
