@@ -73,6 +73,8 @@ pub(super) struct Resizing {
     stage: Stage,
     /// Entries for which there is still room when a growth is considered.
     early: usize,
+    /// The inserted bytes from which on the index may shrink.
+    rests_until: u64,
     /// The entries of a home bucket, while they move.
     moving: Vec<Moving>,
 }
@@ -80,7 +82,7 @@ pub(super) struct Resizing {
 impl Resizing {
     /// Returns the state of an index of this size that has come to rest.
     pub(super) fn of_size(size: usize) -> Self {
-        Self { stage: Stage::AtRest, early: Index::max_len_of(size) / EARLY + FEW, moving: Vec::new() }
+        Self { stage: Stage::AtRest, early: Index::max_len_of(size) / EARLY + FEW, rests_until: 0, moving: Vec::new() }
     }
 
     /// Returns the size for which the account holds the memory, if the index is going to get a larger
@@ -342,7 +344,10 @@ impl Writer<'_> {
     fn end(&mut self, to: usize) -> Stage {
         self.state.entries.end_sweep();
         self.settle_index_account();
-        self.state.resizing = Resizing::of_size(to);
+        // The entries of a full ring are judged once, and not those of a moment: where sizes vary, the
+        // index would have another size all the time.
+        let rests_until = self.state.counts.inserted_bytes + self.ring().bytes() as u64;
+        self.state.resizing = Resizing { rests_until, ..Resizing::of_size(to) };
         self.account_for_policy();
         self.update_capacity();
         Stage::AtRest
@@ -377,15 +382,9 @@ impl Writer<'_> {
         let is_worth_it = to + to / SLACK < from && saved >= self.shard.account.budget() / WORTH_SHRINKING;
         let capacity = self.state.evictor.capacity();
         let is_full = self.ring().live_bytes() >= capacity - capacity / 8;
-        if self.state.resizing.is_at_rest() && !self.is_being_saved() && is_full && is_worth_it {
-            // The policy's memory for renames.
-            let bytes = rename_bytes(from, to);
-            if self.take_from_ring(bytes, self.shard.min_chunks) {
-                let State { entries, evictor, .. } = &mut *self.state;
-                evictor.set_bytes(evictor.bytes() + bytes);
-                entries.begin_sweep(to);
-                self.state.resizing.stage = self.next_stretch(to);
-            }
+        let has_rested = self.state.counts.inserted_bytes >= self.state.resizing.rests_until;
+        if has_rested && self.state.resizing.is_at_rest() && !self.is_being_saved() && is_full && is_worth_it {
+            self.state.resizing.stage = Stage::Taking { to };
         }
     }
 
@@ -407,10 +406,11 @@ impl Writer<'_> {
         // Saturating, as other threads may give the bytes of loads back meanwhile.
         let known = state.evictor.bytes() + state.deadlines.bytes() + self.shard.account.index_bytes();
         let others = self.shard.account.allocated().saturating_sub(known);
-        let chunks =
-            (state.entries.ring().chunks() - state.entries.ring().counts().absent) * state.entries.ring().chunk_bytes();
-        let spendable = self.shard.account.budget() - others.saturating_sub(chunks);
-        let charge = state.entries.ring().live_bytes() as f64 / len as f64;
+        let ring = state.entries.ring();
+        // Retired chunks are what readers and values hold. They may do so for long.
+        let usable = ring.chunks() - ring.counts().absent - ring.counts().retired;
+        let spendable = self.shard.account.budget() - others.saturating_sub(usable * ring.chunk_bytes());
+        let charge = ring.live_bytes() as f64 / len as f64;
         let per_lane = 64.0 / LANES as f64 + (state.evictor.bytes() + state.deadlines.bytes()) as f64 / lanes as f64;
         // The ring is never fuller than its highest target.
         let per_entry = charge / governor::HIGHEST_SHARE + per_lane * 100.0 / MAX_LOAD_PERCENT as f64;

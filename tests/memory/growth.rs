@@ -137,3 +137,32 @@ fn a_write_moves_at_most_64_entries_whatever_the_size() {
         assert!((20..=64).contains(&most.load(Ordering::Relaxed)), "{most:?} of {}", cache.len());
     }
 }
+
+#[test]
+fn chunks_that_values_hold_are_not_counted_on_for_the_entries_of_a_larger_index() {
+    let _alone = alone();
+    for policy in [Policy::default(), Policy::Lru] {
+        let cache = Cache::builder().max_bytes(200 << 10).shards(1).policy(policy).build().unwrap();
+        let mut next = 0;
+        worst_fall(&cache, &mut next, 500, 1_000);
+        // Values of entries that leave: their chunks cannot be used again.
+        let held: Vec<_> = (0..=next).filter_map(|key| cache.get(key.to_le_bytes())).collect();
+        worst_fall(&cache, &mut next, 1_000, 1_000);
+        assert!(cache.memory().retired > 30 << 10, "{policy}: {:?}", cache.memory());
+        let fall = worst_fall(&cache, &mut next, 50_000, 16);
+        assert!(fall < 0.1, "{policy}: {fall}");
+        drop(held);
+    }
+}
+
+#[test]
+fn the_index_of_a_small_shard_comes_to_rest_while_entries_of_two_sizes_come() {
+    let _alone = alone();
+    let cache = Cache::builder().max_bytes(200 << 10).shards(1).policy(Policy::Lfu).build().unwrap();
+    for key in 0..100_000_u64 {
+        let len = if key % 2 == 0 { 16 } else { 300 };
+        cache.insert(key.to_le_bytes(), vec![7; len]).unwrap();
+    }
+    let growths = cache.stats().index_growths;
+    assert!(growths < 10, "{growths} growths");
+}
