@@ -40,6 +40,7 @@ use crate::shard::Options;
 #[must_use = "a builder does nothing until `build`"]
 pub struct CacheBuilder {
     max_bytes: Option<usize>,
+    max_bytes_ceiling: Option<usize>,
     max_entry_bytes: Option<usize>,
     shards: Option<usize>,
     policy: PresentPolicy,
@@ -72,6 +73,7 @@ impl Default for CacheBuilder {
     fn default() -> Self {
         Self {
             max_bytes: None,
+            max_bytes_ceiling: None,
             max_entry_bytes: None,
             shards: None,
             policy: PresentPolicy::built_in(Policy::default()),
@@ -107,6 +109,38 @@ impl CacheBuilder {
     /// ```
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets the highest limit that [`Cache::set_max_bytes`] can set later, in bytes.
+    ///
+    /// The default is [`max_bytes`](Self::max_bytes). It is at most 64 times `max_bytes`, and at
+    /// most what the shards can address: 16 GiB each. If their number is not set, there are as many
+    /// as it needs. The number of shards, the size of chunks and the largest entry follow from
+    /// `max_bytes`, so entries are not larger after a growth.
+    ///
+    /// # Cost
+    ///
+    /// Address space, and at most 16 KiB of memory for each shard. Searches for absent keys examine
+    /// another key a little more often, because locations in a larger ring leave fewer bits of a
+    /// word to the hash.
+    ///
+    /// ```
+    /// use bytecache::{BuildError, Cache};
+    ///
+    /// let builder = Cache::builder().max_bytes(1 << 20);
+    /// let cache = builder.clone().max_bytes_ceiling(4 << 20).build()?;
+    /// cache.set_max_bytes(4 << 20)?;
+    /// assert_eq!(cache.max_bytes(), 4 << 20);
+    ///
+    /// let error = builder.max_bytes_ceiling(65 << 20).build().unwrap_err();
+    /// let expected =
+    ///     BuildError::Ceiling { max_bytes_ceiling: 65 << 20, smallest: 1 << 20, largest: 64 << 20 };
+    /// assert_eq!(error, expected);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_bytes_ceiling(mut self, bytes: usize) -> Self {
+        self.max_bytes_ceiling = Some(bytes);
         self
     }
 
@@ -519,6 +553,8 @@ impl CacheBuilder {
     /// * [`BuildError::NoMaxBytes`] if `max_bytes` is not set;
     /// * [`BuildError::TooSmall`] if `max_bytes` is too small: it names the smallest;
     /// * [`BuildError::TooManyBytes`] if `max_bytes` is above 64 TiB less 4 GiB;
+    /// * [`BuildError::Ceiling`] if the ceiling is below `max_bytes`, above 64 times `max_bytes`, or
+    ///   above what the shards can address: it names the bounds;
     /// * [`BuildError::MaxEntryBytes`] if the largest entry has no bytes, or more than an eighth of
     ///   `max_bytes`;
     /// * [`BuildError::Shards`] if the number of shards is not a power of two, is above 4,096,
@@ -625,7 +661,13 @@ impl CacheBuilder {
             }
         };
         Ok(CacheConfig {
-            sizes: Sizes { max_bytes, shards: self.shards, max_entry_bytes: self.max_entry_bytes, cores },
+            sizes: Sizes {
+                max_bytes,
+                ceiling: self.max_bytes_ceiling,
+                shards: self.shards,
+                max_entry_bytes: self.max_entry_bytes,
+                cores,
+            },
             options: Options {
                 alignment,
                 expected_entry_bytes: self.expected_entry_bytes,
@@ -661,6 +703,7 @@ impl core::fmt::Debug for CacheBuilder {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("CacheBuilder")
             .field("max_bytes", &self.max_bytes)
+            .field("max_bytes_ceiling", &self.max_bytes_ceiling)
             .field("max_entry_bytes", &self.max_entry_bytes)
             .field("shards", &self.shards)
             .field("expected_entry_bytes", &self.expected_entry_bytes)

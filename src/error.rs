@@ -155,6 +155,18 @@ pub enum BuildError {
         /// The largest `max_bytes` of any cache.
         largest: usize,
     },
+    /// `max_bytes_ceiling` is below `max_bytes`, above 64 times `max_bytes`, or above the 16 GiB that
+    /// each shard can address.
+    ///
+    /// Returned by `CacheBuilder::build`.
+    Ceiling {
+        /// The `max_bytes_ceiling` that was asked for.
+        max_bytes_ceiling: usize,
+        /// The smallest ceiling: `max_bytes`.
+        smallest: usize,
+        /// The largest ceiling that works with the other options.
+        largest: usize,
+    },
     /// `max_entry_bytes` is zero, or above an eighth of the cache. If the cache is larger than the
     /// 16 GiB of one shard, it is above an eighth of a shard.
     ///
@@ -295,6 +307,9 @@ impl fmt::Display for BuildError {
             Self::TooManyBytes { max_bytes, largest } => {
                 write!(f, "max_bytes is {max_bytes}, but it must be at most {largest}")
             }
+            Self::Ceiling { max_bytes_ceiling, smallest, largest } => {
+                write!(f, "max_bytes_ceiling is {max_bytes_ceiling}, but it must be from {smallest} to {largest}")
+            }
             Self::MaxEntryBytes { max_entry_bytes, largest } => {
                 write!(f, "max_entry_bytes is {max_entry_bytes}, but it must be from 1 to {largest} for this max_bytes")
             }
@@ -344,6 +359,53 @@ impl fmt::Display for BuildError {
 }
 
 impl core::error::Error for BuildError {}
+
+/// The reason why a cache did not get another limit.
+///
+/// Returned by [`Cache::set_max_bytes`](crate::Cache::set_max_bytes).
+///
+/// ```
+/// use bytecache::{Cache, ResizeError};
+///
+/// let cache = Cache::new(1 << 20)?;
+/// let error = cache.set_max_bytes(2 << 20).unwrap_err();
+/// assert_eq!(error, ResizeError::AboveCeiling { max_bytes: 2 << 20, ceiling: 1 << 20 });
+/// assert_eq!(error.to_string(), "max_bytes is 2097152, but max_bytes_ceiling is 1048576");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResizeError {
+    /// So few bytes leave no room for the largest entry.
+    TooSmall {
+        /// The limit that was asked for.
+        max_bytes: usize,
+        /// The smallest limit of this cache.
+        min_bytes: usize,
+    },
+    /// The limit is above the ceiling that the builder has set.
+    AboveCeiling {
+        /// The limit that was asked for.
+        max_bytes: usize,
+        /// The largest limit of this cache.
+        ceiling: usize,
+    },
+}
+
+impl fmt::Display for ResizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSmall { max_bytes, min_bytes } => {
+                write!(f, "max_bytes is {max_bytes}, but it must be at least {min_bytes} for this cache")
+            }
+            Self::AboveCeiling { max_bytes, ceiling } => {
+                write!(f, "max_bytes is {max_bytes}, but max_bytes_ceiling is {ceiling}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ResizeError {}
 
 /// The reason why a text cannot be parsed as a [`Policy`](crate::Policy).
 ///

@@ -312,7 +312,7 @@ pub use advisor::{Advice, AdvisedRow, Advisor};
 pub use builder::CacheBuilder;
 pub use cache::{Cache, Invalidation, Lease, MaybeStale, Namespace, NamespaceBuilder, Update, WeakCache};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};
-pub use error::{BuildError, Error, ParsePolicyError};
+pub use error::{BuildError, Error, ParsePolicyError, ResizeError};
 pub use expiry::{Lifetime, Remaining};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]

@@ -119,6 +119,12 @@ impl Region {
         Self::mapped(bytes, Filling::Reserved)
     }
 
+    /// Returns `true` if [`reserved`](Self::reserved) maps addresses for so many bytes.
+    #[cfg(not(bytecache_loom))]
+    pub(crate) fn can_be_reserved(bytes: usize) -> bool {
+        bytes >= Filling::Reserved.mapped_from() && !IS_INTERPRETED
+    }
+
     /// Creates a region of at least `bytes` zero bytes from the allocator. Returns `None` if the
     /// allocator refuses them.
     pub(crate) fn plain(bytes: usize) -> Option<Self> {

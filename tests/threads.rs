@@ -154,7 +154,7 @@ fn readers_put_deadlines_off_while_entries_are_relocated_and_expire() {
                 0 => _ = cache.insert_with_ttl([step % 8], value(step, SMALL), TICK * 2),
                 1 => _ = cache.set_ttl([step % 8], TICK * 3),
                 2 => _ = cache.persist([step % 4]),
-                _ => cache.maintain(),
+                _ => _ = cache.maintain(),
             }
         },
         |cache, step| match step % 3 {

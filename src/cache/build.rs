@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use super::resize::Limit;
 use super::sizes::{Sizes, largest_max_bytes};
 use super::{Cache, Inner};
 use crate::advisor::{Advisor, PresentPolicy, Sampler, Sampling};
@@ -19,6 +20,7 @@ use crate::namespace::Registry;
 use crate::removal::{Listener, Notifier};
 use crate::shard::{NoShard, Options, PolicyBytes, Shard, ShardConfig};
 use crate::stats::ReadCounts;
+use crate::sync::Mutex;
 
 /// The divisor of the memory that gives the most bytes for stripes of counters.
 const COUNTS_SHARE: usize = 256;
@@ -50,6 +52,11 @@ fn overhead_without_advisor(max_bytes: usize) -> usize {
         + Registry::footprint(max_bytes)
         + size_of::<Notifier>()
         + 2 * ARC_BYTES
+}
+
+/// Returns the share of each of `shards` shards in `max_bytes`.
+pub(super) fn shard_budget(max_bytes: usize, overhead: usize, shards: usize) -> usize {
+    max_bytes.saturating_sub(overhead) / shards
 }
 
 /// The state that all shards of a cache share.
@@ -87,7 +94,9 @@ impl CacheConfig {
     /// Returns the configuration of each of `shards` shards.
     fn shard(&self, sizes: Sizes, shards: usize, shared: &Shared) -> ShardConfig {
         ShardConfig {
-            budget: sizes.max_bytes.saturating_sub(self.overhead(sizes.max_bytes)) / shards,
+            budget: shard_budget(sizes.max_bytes, self.overhead(sizes.max_bytes), shards),
+            // Sizes that are tried may be above the ceiling.
+            ceiling: shard_budget(sizes.ceiling().max(sizes.max_bytes), self.overhead(sizes.max_bytes), shards),
             max_entry_bytes: sizes.entry_limit(),
             shard_bits: shards.ilog2(),
             options: self.options.clone(),
@@ -124,9 +133,11 @@ impl CacheConfig {
     /// The cache is computed and not built. `sizes.max_bytes` is ignored.
     pub(crate) fn bytes_for(&self, entries: usize, key_bytes: usize, value_bytes: usize) -> usize {
         let shared = Shared::new(None, Sizes { max_bytes: 0, ..self.sizes });
+        // The ceiling is of another cache.
+        let sizes_of = |max_bytes| Sizes { max_bytes, ceiling: None, ..self.sizes };
         let mut policy = PolicyBytes::default();
         let mut suffices = |max_bytes: usize| {
-            let sizes = Sizes { max_bytes, ..self.sizes };
+            let sizes = sizes_of(max_bytes);
             let Ok(mut shards) = sizes.divide() else { return false };
             let mut shard = self.shard(sizes, shards, &shared);
             while !shard.suffices() {
@@ -158,11 +169,13 @@ impl CacheConfig {
     fn divide(&self) -> Result<usize, BuildError> {
         let sizes = self.sizes;
         sizes.check_max_bytes()?;
-        sizes.divide().map_err(|error| {
+        let shards = sizes.divide().map_err(|error| {
             // If fewer shards and smaller entries would not help either, the cache is too small.
             let plain = Sizes { shards: None, max_entry_bytes: None, ..sizes };
             self.too_small(plain, sizes.min_shards()).unwrap_or_else(|| self.within_memory(error))
-        })
+        })?;
+        sizes.check_ceiling()?;
+        Ok(shards)
     }
 
     /// Lowers the largest number of shards in an error to one for which there is enough memory.
@@ -186,7 +199,7 @@ impl CacheConfig {
                 Ok(made) => return Ok(made),
                 // A policy may need much memory in each shard. An error here would depend on the
                 // number of cores, so there are fewer shards.
-                Err(NoShard::TooSmall) if self.sizes.shards.is_none() && shards > self.sizes.min_shards() => {
+                Err(NoShard::TooSmall) if self.sizes.shards.is_none() && shards > self.sizes.least_shards() => {
                     shards /= 2
                 }
                 Err(NoShard::TooSmall) => return Err(self.too_small(self.sizes, shards).unwrap_or(out_of_memory)),
@@ -204,6 +217,7 @@ impl Cache {
         let counts = ReadCounts::new(stripes(sizes.max_bytes));
         shared.sampler = config.make_sampler(&counts, &shared.registry);
         let shards = config.make_shards(config.divide()?, &shared)?;
+        let shard_config = config.shard(sizes, shards.len(), &shared);
         let overhead = config.overhead(sizes.max_bytes);
         if let Some(sampler) = &shared.sampler {
             sampler.start(config.advisor_bytes(sizes.max_bytes).saturating_sub(shards.len() * Sampling::footprint()));
@@ -214,7 +228,9 @@ impl Cache {
             shard_bits: shards.len().ilog2(),
             shards,
             counts,
-            max_bytes: sizes.max_bytes,
+            limit: Mutex::new(Limit { max_bytes: sizes.max_bytes, turn: 0 }),
+            ceiling: sizes.ceiling(),
+            shard_config,
             max_entry_bytes: sizes.entry_limit(),
             alignment: config.options.alignment,
             overhead,

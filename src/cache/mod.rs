@@ -15,17 +15,19 @@
 //! | `weak.rs` | handles that do not keep the cache alive |
 //! | `loads.rs` | the parts of the cache that the loaders use |
 //! | `build.rs`, `sizes.rs` | the division of `max_bytes` among the shards |
+//! | `resize.rs` | another `max_bytes` at run time |
 //!
 //! # Invariants
 //!
 //! 1. The number of shards is a power of two and does not change. The top bits of a key's hash
 //!    choose its shard.
-//! 2. The budgets of the shards and `overhead` together are at most `max_bytes`.
+//! 2. The targets of the shards and `overhead` together are at most `max_bytes`. So are their budgets,
+//!    unless a shard shrinks: then they are at most what they were.
 //!
 //! # Synchronization
 //!
-//! The fields of a cache do not change after it is built. Shards and counters synchronize
-//! themselves.
+//! The fields of a cache do not change after it is built, except for the limit, which has a lock.
+//! Shards and counters synchronize themselves.
 
 mod build;
 mod change;
@@ -37,6 +39,7 @@ mod lifetimes;
 mod loads;
 mod namespace;
 mod read;
+mod resize;
 mod sizes;
 mod weak;
 mod write;
@@ -56,6 +59,8 @@ pub(crate) use read::Misses;
 pub(crate) use sizes::Sizes;
 pub use weak::WeakCache;
 
+use resize::Limit;
+
 use crate::advisor::{Advice, Sampler};
 use crate::builder::CacheBuilder;
 use crate::error::BuildError;
@@ -63,8 +68,9 @@ use crate::hash::{HashSeeds, KeyHash, KeyHasher};
 use crate::namespace::{Registry, Scope};
 use crate::removal::Notifier;
 use crate::ring::Alignment;
-use crate::shard::Shard;
+use crate::shard::{Shard, ShardConfig};
 use crate::stats::{Memory, ReadCounts, Stats};
+use crate::sync::Mutex;
 
 /// The longest key, in bytes.
 pub(crate) const MAX_KEY_BYTES: usize = u16::MAX as usize;
@@ -105,7 +111,11 @@ struct Inner {
     /// The counters of plain keys.
     counts: ReadCounts,
     registry: Arc<Registry>,
-    max_bytes: usize,
+    limit: Mutex<Limit>,
+    /// The largest limit that may be set.
+    ceiling: usize,
+    /// The configuration with which the shards were made.
+    shard_config: ShardConfig,
     max_entry_bytes: usize,
     alignment: Alignment,
     /// Bytes that are allocated beside the shards.
@@ -204,6 +214,9 @@ impl Cache {
 
     /// Returns the limit on everything that the cache allocates, in bytes.
     ///
+    /// [`CacheBuilder::max_bytes`] and [`set_max_bytes`](Self::set_max_bytes) set it. On the way to
+    /// a lower limit, [`Memory::max`] is higher.
+    ///
     /// ```
     /// use bytecache::Cache;
     ///
@@ -214,7 +227,7 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn max_bytes(&self) -> usize {
-        self.inner.max_bytes
+        self.inner.limit.lock().max_bytes
     }
 
     /// Returns the size of the largest entry that can be stored: key and value together, in bytes.
@@ -305,7 +318,8 @@ impl Cache {
         for shard in &self.inner.shards {
             memory.add(&shard.memory());
         }
-        memory.max = self.inner.max_bytes;
+        // The division among the shards rounds down. While a shard shrinks, its share is larger.
+        memory.max = self.max_bytes().max(memory.max + self.inner.overhead);
         memory.allocated += self.inner.overhead;
         memory.overhead += self.inner.overhead;
         memory
@@ -342,18 +356,24 @@ impl Cache {
     #[must_use]
     pub fn advice(&self) -> Option<Advice> {
         self.inner.shards.iter().for_each(Shard::drain_samples);
-        self.inner.sampler.as_ref()?.advice(self.inner.max_bytes)
+        self.inner.sampler.as_ref()?.advice(self.max_bytes())
     }
 
     /// Does a bounded amount of deferred work in each shard.
     ///
     /// It removes expired entries and those of invalidated [namespaces](Namespace), reclaims
-    /// retired chunks, cleans chunks ahead of need, and passes reads on to ordered policies. It
-    /// notifies the [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
+    /// retired chunks, cleans chunks ahead of need, and passes reads on to ordered policies. It goes
+    /// on with changes of the index's size and [of the limit](Self::set_max_bytes). It notifies the
+    /// [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
     ///
-    /// Writes do the same work, so most caches need no call. There are three uses:
+    /// Returns `true` if another call at once would do more: remove expired or invalidated entries,
+    /// or go on with a change of a size. What waits for held values, or for the end of a save, does
+    /// not count.
+    ///
+    /// Writes do the same work, so most caches need no call. There are four uses:
     ///
     /// * a service that is idle at times moves work away from its next inserts;
+    /// * a cache that few write to reaches a lower limit soon;
     /// * a cache that is only read gets the space of expired entries back;
     /// * a cache that only removal listeners write to has its own listener notified.
     ///
@@ -366,14 +386,16 @@ impl Cache {
     /// cache.insert_with_ttl("token", "abc", Duration::from_secs(30))?;
     /// clock.advance(Duration::from_secs(31));
     /// assert_eq!(cache.len(), 1);
-    /// cache.maintain();
+    /// while cache.maintain() {}
     /// assert_eq!(cache.len(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn maintain(&self) {
+    pub fn maintain(&self) -> bool {
+        let mut has_more = false;
         for shard in &self.inner.shards {
-            shard.write(|writer| writer.maintain());
+            has_more |= shard.write(|writer| writer.maintain());
         }
+        has_more
     }
 
     /// Recounts all state and panics if it is inconsistent. Slow; for [tests](crate::testing).
@@ -426,7 +448,7 @@ impl Cache {
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("max_bytes", &self.inner.max_bytes)
+            .field("max_bytes", &self.max_bytes())
             .field("shards", &self.inner.shards.len())
             .field("hasher", &self.inner.hasher)
             .finish_non_exhaustive()

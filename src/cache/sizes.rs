@@ -26,6 +26,16 @@ const MIN_DEFAULT_SHARD_BYTES: usize = ENTRY_SHARE * DEFAULT_ENTRY_BYTES;
 /// The default number of shards for each core: with this many, writers seldom meet.
 const SHARDS_PER_CORE: usize = 4;
 
+/// The largest ceiling, as a multiple of `max_bytes`. A chunk is 1/400 to 1/200 of a shard, and a
+/// shard of more chunks would take too long to look through them.
+const MAX_GROWTH: usize = 64;
+
+/// Returns the fewest shards whose arenas can be addressed, for `max_bytes` bytes.
+fn shards_for(max_bytes: usize) -> usize {
+    let shards = (max_bytes as u64).div_ceil(MAX_SHARD_BYTES).max(1);
+    usize::try_from(shards).map_or(MAX_SHARDS, |shards| shards.next_power_of_two().min(MAX_SHARDS))
+}
+
 /// Returns the largest `max_bytes` of a cache.
 pub(super) fn largest_max_bytes() -> usize {
     usize::try_from(MAX_BYTES).unwrap_or(usize::MAX)
@@ -35,6 +45,8 @@ pub(super) fn largest_max_bytes() -> usize {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) max_bytes: usize,
+    /// The largest `max_bytes` that may be set later, if the caller has set it.
+    pub(crate) ceiling: Option<usize>,
     pub(crate) shards: Option<usize>,
     pub(crate) max_entry_bytes: Option<usize>,
     /// The number of cores that threads may run on.
@@ -51,8 +63,30 @@ impl Sizes {
 
     /// Returns the fewest shards whose arenas can be addressed. `max_bytes` has been checked.
     pub(super) fn min_shards(&self) -> usize {
-        let shards = (self.max_bytes as u64).div_ceil(MAX_SHARD_BYTES).max(1);
-        usize::try_from(shards).map_or(MAX_SHARDS, usize::next_power_of_two)
+        shards_for(self.max_bytes)
+    }
+
+    /// Returns the fewest shards whose arenas can be addressed, up to the ceiling.
+    pub(super) fn least_shards(&self) -> usize {
+        shards_for(self.ceiling())
+    }
+
+    /// Returns the largest `max_bytes` that may be set later.
+    pub(super) fn ceiling(&self) -> usize {
+        self.ceiling.unwrap_or(self.max_bytes)
+    }
+
+    /// Returns an error if the ceiling is below `max_bytes`, or above what `max_shards` shards can
+    /// address. The result does not depend on the number of cores.
+    pub(super) fn check_ceiling(&self) -> Result<(), BuildError> {
+        let Some(ceiling) = self.ceiling else { return Ok(()) };
+        let shards = self.shards.unwrap_or_else(|| self.max_shards());
+        let addressable = usize::try_from(shards as u64 * MAX_SHARD_BYTES).unwrap_or(usize::MAX);
+        let largest = self.max_bytes.saturating_mul(MAX_GROWTH).min(addressable);
+        if (self.max_bytes..=largest).contains(&ceiling) {
+            return Ok(());
+        }
+        Err(BuildError::Ceiling { max_bytes_ceiling: ceiling, smallest: self.max_bytes, largest })
     }
 
     /// Returns the most shards that can each hold eight entries of the limit that the caller has
@@ -76,7 +110,8 @@ impl Sizes {
         match self.shards {
             Some(shards) if shards.is_power_of_two() && (min..=max).contains(&shards) => Ok(shards),
             Some(shards) => Err(BuildError::Shards { shards, min, max }),
-            None => Ok(self.default_shards().clamp(min, max)),
+            // The check of the ceiling comes later, so it may be too large for all shards.
+            None => Ok(self.default_shards().clamp(self.least_shards().clamp(min, max), max)),
         }
     }
 
@@ -101,7 +136,7 @@ mod tests {
     use super::*;
 
     fn sizes(max_bytes: usize, cores: usize) -> Sizes {
-        Sizes { max_bytes, shards: None, max_entry_bytes: None, cores }
+        Sizes { max_bytes, ceiling: None, shards: None, max_entry_bytes: None, cores }
     }
 
     #[test]

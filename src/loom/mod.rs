@@ -34,7 +34,7 @@ use crate::namespace::Registry;
 use crate::policy::Policy;
 use crate::reclaim::{Live, Slot, WriteToken};
 use crate::removal::Notifier;
-use crate::ring::{Alignment, Draft, OwnedValue, Ring, RingShared, Stream, Value};
+use crate::ring::{Alignment, Draft, OwnedValue, Ring, RingShared, RingSize, Stream, Value};
 use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Options, Shard, ShardConfig, TouchLog};
 use crate::units::{EntryId, LANES, Location, Stamps, Tick};
 
@@ -91,8 +91,8 @@ fn store(chunks: u32) -> (Writer, Arc<Readers>) {
 /// Like [`store`], with a table of `size` buckets that may get any size up to `max_size`.
 fn store_of_size(chunks: u32, size: usize, max_size: usize) -> (Writer, Arc<Readers>) {
     drop(Slot::take()); // This thread registers here.
-    let mut ring = Ring::new(chunks, CHUNK_SHIFT, Alignment::new(1).unwrap()).unwrap();
-    let table = Arc::new(Table::new(size, max_size, LocationBits::for_arena(ring.bytes())).unwrap());
+    let mut ring = Ring::new(RingSize::fixed(chunks as usize), CHUNK_SHIFT, Alignment::new(1).unwrap()).unwrap();
+    let table = Arc::new(Table::new(size, max_size, LocationBits::for_arena(ring.usual_bytes())).unwrap());
     (0..chunks).for_each(|_| assert!(ring.put_to_use()));
     let readers = Readers { table: Arc::clone(&table), ring: Arc::clone(ring.shared()) };
     // SAFETY: the model has one writer, which stands for the holder of the lock and is not shared.
@@ -192,7 +192,7 @@ fn small_shard(config: &ShardConfig) -> Arc<Shard> {
     drop(Slot::take()); // This thread registers here.
     let mut budget = Shard::min_budget(config);
     loop {
-        match Shard::new(&ShardConfig { budget, ..config.clone() }) {
+        match Shard::new(&ShardConfig { budget, ceiling: budget, ..config.clone() }) {
             Ok(shard) => return Arc::new(shard),
             Err(NoShard::TooSmall) => budget += 1 << 10,
             Err(NoShard::OutOfMemory) => panic!("out of memory"),
@@ -216,6 +216,7 @@ fn config() -> ShardConfig {
     let registry = Arc::new(Registry::new(1 << 16, false));
     ShardConfig {
         budget: 1 << 16,
+        ceiling: 1 << 16,
         max_entry_bytes: 1 << 13,
         shard_bits: 0,
         options: Options {

@@ -79,6 +79,9 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    pub(super) const ABSENT: Self =
+        Self { live: 0, fill: 0, span: 1, state: ChunkState::Absent, stream: Stream::Fresh };
+
     /// Returns the bytes of dead entries.
     pub(super) fn dead(&self) -> usize {
         (self.fill - self.live) as usize
@@ -156,8 +159,17 @@ pub(super) struct PinWord {
 }
 
 impl PinWord {
+    #[cfg(any(test, bytecache_loom))]
     pub(super) fn new() -> Self {
         Self { word: AtomicU64::new(OWN), span: AtomicU32::new(1), back: AtomicU32::new(0) }
+    }
+
+    /// Makes this the word of a chunk that is about to be used for the first time. For the holder
+    /// of the write lock.
+    pub(super) fn init(&self) {
+        self.renew();
+        self.set_span(1);
+        self.set_back(0);
     }
 
     pub(super) fn span(&self) -> u32 {

@@ -29,11 +29,13 @@
 mod arena;
 mod chunk;
 mod header;
+mod pins;
 mod relay;
 mod reuse;
 mod runs;
 mod shadow;
 mod shared;
+mod tables;
 mod value;
 
 use core::mem::offset_of;
@@ -89,6 +91,23 @@ impl Stream {
     }
 }
 
+/// The numbers of chunks of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingSize {
+    /// The chunks that have a place in its tables for as long as it lives.
+    pub(crate) first: usize,
+    /// The chunks for which there are addresses.
+    pub(crate) most: usize,
+}
+
+impl RingSize {
+    /// Returns the size of a ring that never has more chunks.
+    #[cfg(test)]
+    pub(crate) fn fixed(chunks: usize) -> Self {
+        Self { first: chunks, most: chunks }
+    }
+}
+
 /// The writer's side of a ring. The fields that each store writes to come first.
 #[repr(C)]
 pub(crate) struct Ring {
@@ -97,12 +116,18 @@ pub(crate) struct Ring {
     /// prefetching only.
     tail: usize,
     shared: Arc<RingShared>,
+    /// The known chunks: those that have a place in the tables. More may come (`tables.rs`).
     chunks: Vec<Chunk>,
     chunk_shift: u32,
     open: [Option<ChunkId>; Stream::COUNT],
+    /// The number of chunks by which shares of the ring are computed.
+    usual_chunks: u32,
     /// Bytes at the ends of sealed chunks. They were too few for the next entry.
     unused_ends: usize,
     counts: ChunkCounts,
+    /// The chunks that would fit at first if nothing else were needed, without those of
+    /// `usual_chunks`.
+    chunks_beside: u32,
     /// The pages that the system was asked for.
     pages: Pages,
     /// Retired chunks, and first chunks of retired runs, that readers may still see. Never longer
@@ -124,30 +149,26 @@ impl Ring {
     /// Bytes at the start that each store writes to.
     pub(crate) const WRITTEN_BYTES: usize = offset_of!(Self, shared);
 
-    /// Creates a ring of `chunks` chunks of `2^chunk_shift` bytes, all absent. Returns `None` if
-    /// the system refuses the memory.
-    pub(crate) fn new(chunks: u32, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
-        debug_assert!(u64::from(chunks) << chunk_shift <= MAX_ARENA_BYTES);
-        let count = chunks as usize;
+    /// Creates a ring of chunks of `2^chunk_shift` bytes, all absent. Returns `None` if the system
+    /// refuses the memory.
+    pub(crate) fn new(size: RingSize, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
+        debug_assert!((size.most as u64) << chunk_shift <= MAX_ARENA_BYTES && size.first <= size.most);
+        let count = size.first;
         Some(Self {
-            shared: Arc::new(RingShared::new(chunks, chunk_shift, alignment)?),
+            shared: Arc::new(RingShared::new(size, chunk_shift, alignment)?),
             chunk_shift,
-            chunks: vec![Chunk { live: 0, fill: 0, span: 1, state: ChunkState::Absent, stream: Stream::Fresh }; count],
+            chunks: vec![Chunk::ABSENT; count],
             open: [None; Stream::COUNT],
             live_bytes: 0,
             tail: 0,
             unused_ends: 0,
             counts: ChunkCounts { absent: count, ..ChunkCounts::default() },
+            usual_chunks: to_u32(count),
+            chunks_beside: 0,
             pages: Pages::Small,
             waiting: Vec::with_capacity(count),
-            held: vec![0; count.div_ceil(64)].into(),
+            held: vec![0; size.most.div_ceil(64)].into(),
         })
-    }
-
-    /// Returns the bytes that a ring of `chunks` chunks allocates beside its chunks.
-    pub(crate) fn footprint(chunks: usize) -> usize {
-        let lists = chunks * size_of::<ChunkId>() + chunks.div_ceil(64) * size_of::<u64>();
-        RingShared::footprint(chunks) + chunks * size_of::<Chunk>() + lists
     }
 
     pub(crate) fn shared(&self) -> &Arc<RingShared> {
@@ -169,13 +190,42 @@ impl Ring {
         bytes >> self.chunk_shift
     }
 
-    /// Returns the size of the arena in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.chunks() << self.chunk_shift
+    /// Returns the bytes of the chunks by which shares of the ring are computed.
+    pub(crate) fn usual_bytes(&self) -> usize {
+        self.usual_chunks() << self.chunk_shift
     }
 
+    /// Returns the number of chunks by which shares of the ring are computed: how many a shard that
+    /// is almost empty could put to use.
+    pub(crate) fn usual_chunks(&self) -> usize {
+        self.usual_chunks as usize
+    }
+
+    /// Sets the number of chunks by which shares of the ring are computed, of a new ring.
+    pub(crate) fn set_usual_chunks(&mut self, chunks: usize) {
+        self.chunks_beside = to_u32(self.shared.size().first - chunks);
+        self.set_usual(chunks);
+    }
+
+    /// Computes shares of the ring for a shard that may have `bytes` bytes.
+    pub(crate) fn set_usual_bytes(&mut self, bytes: usize) {
+        self.set_usual(self.whole_chunks(bytes).saturating_sub(self.chunks_beside as usize));
+    }
+
+    fn set_usual(&mut self, chunks: usize) {
+        let chunks = chunks.clamp(1, self.shared.size().most);
+        self.usual_chunks = to_u32(chunks);
+        self.shared.set_usual_chunks(chunks);
+    }
+
+    /// Returns the number of chunks that have a place in the tables. Others are absent.
     pub(crate) fn chunks(&self) -> usize {
         self.chunks.len()
+    }
+
+    /// Returns the number of chunks in use: those whose memory is counted.
+    pub(crate) fn chunks_in_use(&self) -> usize {
+        self.chunks() - self.counts.absent
     }
 
     pub(crate) fn counts(&self) -> ChunkCounts {

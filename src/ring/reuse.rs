@@ -91,7 +91,7 @@ impl Ring {
         let absent = self.find(|_, state| state == ChunkState::Absent);
         if let Some(chunk) = absent {
             self.set_state(chunk, ChunkState::Free);
-            let in_use = (self.chunks() - self.counts.absent) << self.chunk_shift;
+            let in_use = self.chunks_in_use() << self.chunk_shift;
             if in_use >= HUGE_EARNED && self.pages == Pages::Small {
                 self.pages = Pages::Huge;
                 self.arena().ask_for_pages(Pages::Huge);
@@ -113,6 +113,13 @@ impl Ring {
         self.pages = Pages::Small;
         self.arena().ask_for_pages(Pages::Small);
         free
+    }
+
+    /// Takes back the request for huge pages, for a ring that is about to have fewer chunks. A huge
+    /// page would be resident as a whole while some of its chunks are absent.
+    pub(crate) fn expect_fewer_chunks(&mut self) {
+        self.pages = Pages::Small;
+        self.arena().ask_for_pages(Pages::Small);
     }
 
     /// Gives the memory of a free chunk back to the system. Returns `false` if none is free.

@@ -81,7 +81,7 @@ impl Ring {
 
     /// Returns where entries of this charge go. The choice leaves as little unused as possible.
     pub(crate) fn home(&self, charge: usize) -> Home {
-        Home::of(charge, self.chunk_bytes(), self.chunks())
+        Home::of(charge, self.chunk_bytes(), self.usual_chunks())
     }
 
     /// Seals the runs that are being filled with large entries.
@@ -274,6 +274,8 @@ impl Ring {
     fn cost_of_emptying(&self, chunk: usize) -> Option<usize> {
         match self.chunks[chunk].state {
             ChunkState::Free => Some(0),
+            // It is there for memory that the index may leave later.
+            ChunkState::Absent if chunk >= self.usual_chunks() => None,
             // Another chunk has to be emptied and given back in exchange.
             ChunkState::Absent => Some(self.chunk_bytes()),
             ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning if self.is_run_held(chunk) => None,

@@ -13,9 +13,11 @@
 use core::ptr::NonNull;
 use std::sync::Arc;
 
+use super::RingSize;
 use super::arena::{Arena, PREFETCH_LINES};
 use super::chunk::{ChunkId, FreedSet, PinWord, Pinned, Unpinned};
 use super::header::Alignment;
+use super::pins::Pins;
 use super::shadow::Counts;
 use super::value::Value;
 use crate::prefetch::LINE;
@@ -23,6 +25,8 @@ use crate::reclaim::Live;
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::{Location, to_u32};
 
+/// The divisor of a ring's chunks that gives how many of them values may pin.
+const PINNED_SHARE: usize = 4;
 /// The number of chunks that a reader examines if the limit of marked chunks is reached, and not
 /// for the first time.
 const LOOKS: usize = 4;
@@ -31,11 +35,12 @@ const LOOKS: usize = 4;
 pub(crate) struct RingShared {
     arena: Arena,
     chunk_shift: u32,
-    pub(super) pins: Box<[PinWord]>,
+    size: RingSize,
+    pub(super) pins: Pins,
     pub(super) freed: FreedSet,
     /// The number of chunks that are marked as pinned, and its limit.
     pinned: AtomicU32,
-    pinned_max: u32,
+    pinned_max: AtomicU32,
     /// Not 0 once the limit was reached: from then on values remove the marks themselves.
     is_crowded: AtomicU32,
     /// Not 0 once the ring is being dropped: from then on the memory of freed chunks goes back to
@@ -64,15 +69,15 @@ impl OwnedValue {
 }
 
 impl RingShared {
-    pub(super) fn new(chunks: u32, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
-        let bytes = (chunks as usize) << chunk_shift;
+    pub(super) fn new(size: RingSize, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
         Some(Self {
-            arena: Arena::new(bytes, alignment)?,
+            arena: Arena::new(size.most << chunk_shift, alignment)?,
             chunk_shift,
-            pins: (0..chunks).map(|_| PinWord::new()).collect(),
-            freed: FreedSet::new(chunks as usize),
+            size,
+            pins: Pins::new(size.first, size.most)?,
+            freed: FreedSet::new(size.most),
             pinned: AtomicU32::new(0),
-            pinned_max: chunks / 4,
+            pinned_max: AtomicU32::new(to_u32(size.first / PINNED_SHARE)),
             is_crowded: AtomicU32::new(0),
             is_orphan: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
@@ -81,9 +86,21 @@ impl RingShared {
         })
     }
 
-    /// Returns the bytes that a ring of `chunks` chunks allocates beside its arena.
-    pub(super) fn footprint(chunks: usize) -> usize {
-        size_of::<Self>() + chunks * size_of::<PinWord>() + chunks.div_ceil(64) * size_of::<u64>()
+    /// Returns the bytes that a ring with `chunks` known chunks allocates beside its arena.
+    pub(super) fn footprint(chunks: usize, size: RingSize) -> usize {
+        let pins = Pins::footprint(chunks, size.first, size.most);
+        size_of::<Self>() + pins + size.most.div_ceil(64) * size_of::<u64>()
+    }
+
+    /// Sets the number of chunks of which values may pin a quarter. For the holder of the write
+    /// lock.
+    pub(super) fn set_usual_chunks(&self, chunks: usize) {
+        // Relaxed: like the number of pinned chunks. Values that hold more already keep them.
+        self.pinned_max.store(to_u32(chunks / PINNED_SHARE), Ordering::Relaxed);
+    }
+
+    pub(super) fn size(&self) -> RingSize {
+        self.size
     }
 
     /// Returns the arena, which holds the bytes of the entries.
@@ -199,7 +216,7 @@ impl RingShared {
         let span = word.span();
         // Ends: each round but the last removes a mark.
         while !self.reserve(span) {
-            let looks = if self.is_crowded.swap(1, Ordering::Relaxed) == 0 { self.pins.len() } else { LOOKS };
+            let looks = if self.is_crowded.swap(1, Ordering::Relaxed) == 0 { self.pins.in_use().len() } else { LOOKS };
             if !self.recount(looks) {
                 return false;
             }
@@ -209,17 +226,19 @@ impl RingShared {
         }
         // Relaxed: these are hints. A mark that stays without a value costs a look later. A missing
         // mark lets one more chunk be pinned.
-        if self.is_crowded.load(Ordering::Relaxed) != 0 && self.pinned.load(Ordering::Relaxed) <= self.pinned_max / 2 {
+        let half = self.pinned_max.load(Ordering::Relaxed) / 2;
+        if self.is_crowded.load(Ordering::Relaxed) != 0 && self.pinned.load(Ordering::Relaxed) <= half {
             self.is_crowded.store(0, Ordering::Relaxed);
         }
         true
     }
 
     fn reserve(&self, span: u32) -> bool {
+        let most = self.pinned_max.load(Ordering::Relaxed);
         // Ends: a failure means that another thread's change succeeded.
         self.pinned
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pinned| {
-                (pinned + span <= self.pinned_max).then_some(pinned + span)
+                (pinned + span <= most).then_some(pinned + span)
             })
             .is_ok()
     }
@@ -232,10 +251,11 @@ impl RingShared {
     /// reader that cannot pin pays for a few cache lines only.
     fn recount(&self, looks: usize) -> bool {
         let mut found = false;
-        let chunks = self.pins.len();
+        let pins = self.pins.in_use();
+        let chunks = pins.len();
         let start = self.recount_at.load(Ordering::Relaxed) as usize;
         for at in start..start + looks {
-            let marked = self.pins[at % chunks].unmark();
+            let marked = pins[at % chunks].unmark();
             if marked > 0 {
                 self.pinned.fetch_sub(marked, Ordering::Relaxed);
                 found = true;
@@ -253,7 +273,7 @@ impl RingShared {
 
     /// Returns the number of chunks that values hold, including retired ones.
     pub(super) fn pinned_chunks(&self) -> usize {
-        self.pins.iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()
+        self.pins.in_use().iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()
     }
 
     pub(super) fn pin_again(&self, chunk: ChunkId) -> bool {
@@ -331,7 +351,7 @@ impl RingShared {
             unsafe { self.release(ChunkId(to_u32(first)), to_u32(end - first)) };
         };
         let (mut first, mut chunk) = (0, 0);
-        while let Some(word) = self.pins.get(chunk) {
+        while let Some(word) = self.pins.in_use().get(chunk) {
             let next = chunk + word.span() as usize;
             if word.has_values() {
                 release(first, chunk);

@@ -1,20 +1,33 @@
 //! A shard's share of `max_bytes`, and what has been taken of it.
 //!
-//! Memory is taken from the account before it is allocated, and given back after it was freed. The
-//! account is a single word. So the sum over all shards is within `max_bytes` at every instant,
+//! Memory is taken from the account before it is allocated, and given back after it was freed. What
+//! is taken is a single word. So the sum over all shards is within `max_bytes` at every instant,
 //! also for a thread that only observes it.
+//!
+//! ```text
+//!   target <= budget: the bound of the moment     budget = max(target, allocated) when it settles
+//! ```
+//!
+//! The *target* is the share of the limit that was set last, and the *budget* is the bound of the
+//! moment. A higher target is the budget at once. After a lower one, the budget follows what is
+//! given back.
 //!
 //! # Synchronization
 //!
-//! Relaxed throughout: the word is a limit and orders nothing. The bytes of a flight are given back
-//! without the shard's lock, by the thread that drops it last.
+//! Relaxed throughout: the words are limits and order nothing. Only the holder of the shard's lock
+//! takes bytes, and changes budget and target. The bytes of a flight are given back without the
+//! lock, by the thread that drops it last.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes that a shard may allocate.
 #[derive(Debug)]
 pub(crate) struct Account {
-    budget: usize,
+    budget: AtomicUsize,
+    target: AtomicUsize,
+    /// The number of the call that has set the target. Calls of several threads may come to the
+    /// shards in another order.
+    turn: AtomicU64,
     allocated: AtomicUsize,
     /// The part of `allocated` that the index has.
     index: AtomicUsize,
@@ -24,11 +37,47 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(budget: usize) -> Self {
-        Self { budget, allocated: AtomicUsize::new(0), index: AtomicUsize::new(0), flights: AtomicUsize::new(0) }
+        Self {
+            budget: AtomicUsize::new(budget),
+            target: AtomicUsize::new(budget),
+            turn: AtomicU64::new(0),
+            allocated: AtomicUsize::new(0),
+            index: AtomicUsize::new(0),
+            flights: AtomicUsize::new(0),
+        }
     }
 
+    /// Returns the bytes that may be allocated at this moment.
     pub(crate) fn budget(&self) -> usize {
-        self.budget
+        self.budget.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that may be allocated once the shard has shrunk, and not more than the
+    /// [budget](Self::budget).
+    pub(crate) fn target(&self) -> usize {
+        self.target.load(Ordering::Relaxed)
+    }
+
+    /// Sets the target, for the call with this number. Returns the former target, or `None` if a
+    /// later call was here. For the holder of the lock.
+    pub(crate) fn set_target(&self, turn: u64, bytes: usize) -> Option<usize> {
+        if turn < self.turn.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.turn.store(turn, Ordering::Relaxed);
+        let before = self.target();
+        self.target.store(bytes, Ordering::Relaxed);
+        self.settle();
+        Some(before)
+    }
+
+    /// Lowers the budget to what is allocated, but not below the target. Returns `true` if it is the
+    /// target. For the holder of the lock: no other thread takes anything meanwhile.
+    pub(crate) fn settle(&self) -> bool {
+        let target = self.target();
+        let budget = target.max(self.allocated());
+        self.budget.store(budget, Ordering::Relaxed);
+        budget == target
     }
 
     pub(crate) fn allocated(&self) -> usize {
@@ -37,17 +86,18 @@ impl Account {
 
     /// Returns the bytes that can still be taken.
     pub(crate) fn left(&self) -> usize {
-        self.budget - self.allocated()
+        self.budget() - self.allocated()
     }
 
     /// Takes `bytes`. Returns `false` if there are fewer.
     #[must_use]
     pub(crate) fn take(&self, bytes: usize) -> bool {
+        let budget = self.budget();
         // Ends: a failure means that another thread gave something back.
         self.allocated
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |allocated| {
                 let after = allocated.checked_add(bytes)?;
-                (after <= self.budget).then_some(after)
+                (after <= budget).then_some(after)
             })
             .is_ok()
     }

@@ -18,7 +18,7 @@ use super::governor::{self, Governor};
 use super::large_share::LargeShare;
 use crate::ring::{ChunkId, Home, Ring, Stream, Window};
 use crate::stats::WriteCounts;
-use crate::units::{EntryId, Location};
+use crate::units::{EntryId, Location, to_u32};
 
 /// Cleaning keeps one chunk in this many ready for writing. So writers can go on while preempted
 /// readers hold other chunks.
@@ -88,9 +88,9 @@ pub(super) struct Cleaner {
     /// Chunks opened for fresh entries so far.
     opened: u64,
     /// The number of chunks that were absent at the last check.
-    absent_seen: usize,
+    absent_seen: u32,
     /// The number of chunks that readers held at the last check by `clean_ahead`.
-    waiting_seen: usize,
+    waiting_seen: u32,
 }
 
 impl Cleaner {
@@ -132,7 +132,7 @@ impl Cleaner {
     /// Moves the live target by what has been copied lately. Returns `true` if it has changed.
     #[inline]
     pub(super) fn steer(&mut self, ring: &Ring, counts: &WriteCounts) -> bool {
-        self.governor.steer(counts.inserted_bytes, counts.relocated_bytes, ring.bytes())
+        self.governor.steer(counts.inserted_bytes, counts.relocated_bytes, ring.usual_bytes())
     }
 
     /// Notes that entries had to be evicted because no chunk was worth cleaning.
@@ -142,17 +142,25 @@ impl Cleaner {
 
     /// Derives how many bytes may be live, and how many chunks are to be ready.
     pub(super) fn derive_capacity(&mut self, ring: &Ring, account: &Account) -> usize {
-        let counts = ring.counts();
         // Chunks that may be in use beside what else is allocated.
-        let usable = ring.chunks() - counts.absent + ring.whole_chunks(account.left()).min(counts.absent);
-        self.ready = ready_chunks(ring.chunks()) + ring.large_span();
-        let reserve = match ring.has_small() {
+        let usable = ring.chunks_in_use() + ring.affordable(account.left());
+        self.ready = ready_chunks(ring.usual_chunks()) + ring.large_span();
+        self.capacity_of(usable, ring)
+    }
+
+    /// Returns how many bytes may be live in `usable` chunks.
+    pub(super) fn capacity_of(&self, usable: usize, ring: &Ring) -> usize {
+        let unused = self.reserve(usable, ring) * ring.chunk_bytes() + ring.unused_ends();
+        live_limit(usable * ring.chunk_bytes(), self.governor.target(), unused)
+    }
+
+    /// Returns how many of `usable` chunks are left to free and open ones.
+    pub(super) fn reserve(&self, usable: usize, ring: &Ring) -> usize {
+        match ring.has_small() {
             true => self.ready + half_used_chunks(usable),
             // One shared run is not full, and entries that have a run for themselves need nothing.
             false => ring.large_span(),
-        };
-        let unused = reserve * ring.chunk_bytes() + ring.unused_ends();
-        live_limit(usable * ring.chunk_bytes(), self.governor.target(), unused)
+        }
     }
 
     /// Notes that a large entry is to be stored. Returns where it goes.
@@ -168,7 +176,7 @@ impl Cleaner {
             if !self.large_share.is_most(counts) {
                 ring.seal_large_runs();
             }
-            let absent = ring.counts().absent;
+            let absent = to_u32(ring.counts().absent);
             // While the ring still grows, they are about to be used.
             if absent > 0 && absent == self.absent_seen {
                 ring.release_absent();
@@ -194,12 +202,12 @@ impl Cleaner {
         }
         // The slots are scanned only for chunks that were retired since the last scan: the readers
         // of the others may take long.
-        if entries.ring().waiting() > self.waiting_seen {
+        if to_u32(entries.ring().waiting()) > self.waiting_seen {
             entries.ring_mut().reclaim();
         } else if chunks.retired > 0 {
             entries.ring_mut().collect_freed();
         }
-        self.waiting_seen = entries.ring().waiting();
+        self.waiting_seen = to_u32(entries.ring().waiting());
         let free = free_chunks(entries.ring(), account);
         if free >= ready {
             return 0;
@@ -247,9 +255,19 @@ impl Cleaner {
 
     fn begin(&mut self, ring: &mut Ring) -> Option<(ChunkId, usize)> {
         let chunk = ring.emptiest(WORTH_CLEANING)?;
+        self.begin_with(ring, chunk);
+        self.cleaning
+    }
+
+    /// Returns `true` if a chunk is being cleaned.
+    pub(super) fn is_cleaning(&self) -> bool {
+        self.cleaning.is_some()
+    }
+
+    /// Begins to clean a sealed chunk, or run.
+    pub(super) fn begin_with(&mut self, ring: &mut Ring, chunk: ChunkId) {
         ring.begin_cleaning(chunk);
         self.cleaning = Some((chunk, 0));
-        self.cleaning
     }
 
     /// Leaves the chunk that is being cleaned to the caller, and returns it and how far cleaning
@@ -288,8 +306,7 @@ impl Cleaner {
 
 /// Returns how many chunks can be written to at once.
 fn free_chunks(ring: &Ring, account: &Account) -> usize {
-    let counts = ring.counts();
-    counts.free + ring.whole_chunks(account.left()).min(counts.absent)
+    ring.counts().free + ring.affordable(account.left())
 }
 
 fn relocate_to_chunk(entries: &mut Entries, id: EntryId, from: Location, window: Option<Window>) -> Option<usize> {

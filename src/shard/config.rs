@@ -15,7 +15,7 @@ use crate::index::{Index, MIN_BUCKETS, Table};
 use crate::namespace::{MAX_PREFIX_BYTES, Registry};
 use crate::policy::{EvictionPolicy, PolicyContext, PolicyFactory, Recency};
 use crate::removal::Notifier;
-use crate::ring::{Alignment, Ring};
+use crate::ring::{Alignment, Ring, RingSize};
 use crate::units::{LANES, MAX_ARENA_BYTES};
 
 /// A ring has at least this many chunks, if they can be so small, and less than twice as many:
@@ -66,6 +66,8 @@ impl Logs {
 #[derive(Clone)]
 pub(crate) struct ShardConfig {
     pub(crate) budget: usize,
+    /// The largest budget that the shard may get later. Only addresses depend on it.
+    pub(crate) ceiling: usize,
     /// The largest sum of key and value, in bytes.
     pub(crate) max_entry_bytes: usize,
     pub(crate) shard_bits: u32,
@@ -86,6 +88,13 @@ impl ShardConfig {
         self.budget >> self.chunk_shift()
     }
 
+    /// Returns the numbers of chunks of the ring. As many have a place in its tables as would fit if
+    /// nothing else were needed, because the index may become smaller than it is at first.
+    pub(super) fn ring_size(&self) -> RingSize {
+        let first = self.max_chunks();
+        RingSize { first, most: first.max(self.ceiling >> self.chunk_shift()) }
+    }
+
     /// Returns the places of the miss log. Batches of reads fill it, and a larger shard sees larger
     /// batches.
     pub(super) fn miss_places(&self) -> usize {
@@ -103,7 +112,7 @@ impl ShardConfig {
         let touches = if logs.has_touches { TouchLog::footprint(stripes, capacity) } else { 0 };
         let misses = if logs.has_misses { MissLog::footprint(self.miss_places()) } else { 0 };
         let table = size_of::<Table>() + 2 * size_of::<usize>();
-        size_of::<Shard>() + size_of::<Account>() + table + Ring::footprint(self.max_chunks()) + touches + misses
+        size_of::<Shard>() + size_of::<Account>() + table + Ring::footprint(self.ring_size()) + touches + misses
     }
 
     /// Returns the number of chunks that the ring needs, so that the largest entry fits. A growing
@@ -141,10 +150,10 @@ impl ShardConfig {
         taken.saturating_add(self.min_chunks() << self.chunk_shift())
     }
 
-    /// Returns the largest size that the index may ever have. With entries of a few bytes, it takes
+    /// Returns the largest size that the index may ever have, up to the ceiling. With entries of a few bytes, it takes
     /// less than half of the budget, as each bucket brings its part of the policy and the ring.
     pub(super) fn max_size(&self) -> usize {
-        let half = self.budget / 2 / Table::footprint_of_one();
+        let half = self.budget.max(self.ceiling) / 2 / Table::footprint_of_one();
         // Models make each word of the table anew for each schedule.
         let most = if cfg!(bytecache_loom) { half.min(MAX_MODELLED_SIZE) } else { half };
         most.clamp(self.first_buckets(), Table::max_size())

@@ -432,14 +432,14 @@ mod tests {
     use crate::hash::KeyHasher;
     use crate::index::{LocationBits, MIN_BUCKETS, Table};
     use crate::policy::Policy;
-    use crate::ring::{Alignment, Draft, Ring, Stream};
+    use crate::ring::{Alignment, Draft, Ring, RingSize, Stream};
     use crate::units::Stamps;
 
     /// Entries with one chunk to write to.
     fn entries() -> Entries {
-        let mut ring = Ring::new(8, 12, Alignment::new(1).expect("an alignment")).expect("memory");
+        let mut ring = Ring::new(RingSize::fixed(8), 12, Alignment::new(1).expect("an alignment")).expect("memory");
         assert!(ring.put_to_use() && ring.open_next(Stream::Fresh, None));
-        let table = Table::new(MIN_BUCKETS, MIN_BUCKETS, LocationBits::for_arena(ring.bytes())).expect("memory");
+        let table = Table::new(MIN_BUCKETS, MIN_BUCKETS, LocationBits::for_arena(ring.usual_bytes())).expect("memory");
         Entries::new(Arc::new(table), ring, KeyHasher::random(), 0)
     }
 

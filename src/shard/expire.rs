@@ -49,15 +49,14 @@ impl Presence {
 }
 
 impl Writer<'_> {
-    /// Takes out entries that are due, in at most `steps` steps of the wheel.
+    /// Takes out entries that are due, in at most `steps` steps of the wheel. Returns `true` if it
+    /// took all of them, so that more entries may be due.
     #[inline]
-    pub(super) fn expire_due(&mut self, steps: usize) {
-        if !self.state.deadlines.is_empty() {
-            self.expire_up_to(steps);
-        }
+    pub(super) fn expire_due(&mut self, steps: usize) -> bool {
+        !self.state.deadlines.is_empty() && self.expire_up_to(steps)
     }
 
-    fn expire_up_to(&mut self, mut steps: usize) {
+    fn expire_up_to(&mut self, mut steps: usize) -> bool {
         let now = self.now();
         while let Some(bucket) = self.state.deadlines.next_due(now.tick(), &mut steps) {
             steps = steps.saturating_sub(STEPS_OF_A_LOOK - 1);
@@ -65,6 +64,7 @@ impl Writer<'_> {
             self.expire_in(bucket, now);
         }
         self.note_reached();
+        steps == 0
     }
 
     /// Prefetches what this or the next write will look at: the headers of the next bucket, whose

@@ -23,7 +23,7 @@ pub(super) struct LargeShare {
 impl LargeShare {
     /// Notes that an entry of this charge, which is not small, is to be stored.
     pub(super) fn note(&mut self, charge: usize, ring: &Ring, counts: &WriteCounts) {
-        let stretch_max = ring.bytes() as u64 / STRETCH_SHARE;
+        let stretch_max = ring.usual_bytes() as u64 / STRETCH_SHARE;
         self.large += charge as u64;
         let stretch = counts.inserted_bytes - self.inserted;
         if stretch > stretch_max {
@@ -52,11 +52,11 @@ impl LargeShare {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Alignment;
+    use crate::ring::{Alignment, RingSize};
 
     #[test]
     fn large_entries_share_runs_only_where_most_of_what_is_stored_is_large() {
-        let ring = Ring::new(64, 12, Alignment::new(1).expect("an alignment")).expect("memory");
+        let ring = Ring::new(RingSize::fixed(64), 12, Alignment::new(1).expect("an alignment")).expect("memory");
         let charge = ring.chunk_bytes() + 40;
         let (mut share, mut counts) = (LargeShare::default(), WriteCounts::default());
         let mut store = |share: &mut LargeShare, small: usize, rounds: usize| {

@@ -162,7 +162,7 @@ impl Writer<'_> {
     /// if the ring cannot spare it.
     pub(super) fn take_for_flight(&mut self, bytes: usize) -> bool {
         let account = Arc::clone(&self.shard.account);
-        if account.flight_bytes() + bytes > account.budget() / FLIGHTS_SHARE || !self.take_from_ring(bytes, MIN_CHUNKS)
+        if account.flight_bytes() + bytes > account.target() / FLIGHTS_SHARE || !self.take_from_ring(bytes, MIN_CHUNKS)
         {
             return false;
         }

@@ -15,6 +15,7 @@
 //!               Resizing              resizing.rs      the size that the index gets next
 //!               Sweep                 sweep.rs         where the search for outdated entries is
 //!               Clears                clear.rs         how far calls of `clear` have come
+//!               Shrinking             shrinking.rs     the way to a lower limit
 //!             Writer                  writer.rs        makes them work together: see its list
 //! ```
 //!
@@ -71,6 +72,7 @@ mod restore;
 mod runs;
 mod sampling;
 mod save;
+mod shrinking;
 mod space;
 mod sweep;
 mod touch;
@@ -103,6 +105,7 @@ pub(crate) use read::{Access, Visit};
 use resizing::Resizing;
 pub(crate) use restore::RestoredEntry;
 pub(crate) use save::{Changes, SaveSink, SaveWalk, SavedEntry, bit_of};
+use shrinking::Shrinking;
 use sweep::Sweep;
 pub(crate) use touch::TouchLog;
 pub(crate) use walk::WalkedEntry;
@@ -185,6 +188,7 @@ pub(crate) struct State {
     /// Entries were evicted ahead since the last chunk was opened, as no chunk was worth cleaning.
     is_crowded: bool,
     clears: Clears,
+    shrinking: Shrinking,
     /// The record of changes, while the cache is being saved.
     changes: Option<Arc<Changes>>,
 }
@@ -210,7 +214,9 @@ impl State {
 
     /// Derives how many bytes may be live, and tells the policy when that has changed.
     fn update_capacity(&mut self, account: &Account) {
-        self.evictor.set_capacity(self.cleaner.derive_capacity(self.entries.ring(), account));
+        let derived = self.cleaner.derive_capacity(self.entries.ring(), account);
+        // On the way to a lower limit it falls with what is live, a little at a time.
+        self.evictor.set_capacity(self.shrinking.limit(derived, self.entries.ring().live_bytes()));
     }
 }
 
@@ -237,10 +243,10 @@ impl Shard {
             }
             buckets = (buckets / 2).max(MIN_BUCKETS);
         };
-        #[allow(clippy::cast_possible_truncation, reason = "at most 16 GiB in chunks of 4 KiB or more")]
-        let chunks = (account.left() >> config.chunk_shift()) as u32;
-        let ring = Ring::new(chunks, config.chunk_shift(), config.options.alignment).ok_or(NoShard::OutOfMemory)?;
-        let bits = LocationBits::for_arena(ring.bytes());
+        let size = config.ring_size();
+        let mut ring = Ring::new(size, config.chunk_shift(), config.options.alignment).ok_or(NoShard::OutOfMemory)?;
+        ring.set_usual_chunks(ring.whole_chunks(account.left()));
+        let bits = LocationBits::for_arena(size.most << config.chunk_shift());
         let table = Arc::new(Table::new(buckets, config.max_size(), bits).ok_or(NoShard::OutOfMemory)?);
         account.note_index(Table::footprint(buckets));
         let (stripes, places) = config.touch_log();
@@ -257,6 +263,7 @@ impl Shard {
             sweep: Sweep::default(),
             is_crowded: false,
             clears: Clears::default(),
+            shrinking: Shrinking::new(),
             changes: None,
         };
         state.update_capacity(&account);
@@ -309,12 +316,12 @@ impl Shard {
         Memory {
             max: self.account.budget(),
             allocated: self.account.allocated(),
-            chunks: (ring.chunks() - counts.absent) * chunk,
+            chunks: ring.chunks_in_use() * chunk,
             index: self.account.index_bytes(),
             policy: state.evictor.bytes(),
             wheels: state.deadlines.bytes(),
             flights: self.account.flight_bytes(),
-            overhead: self.overhead,
+            overhead: self.overhead + ring.added_bytes(),
             live: ring.live_bytes(),
             dead: ring.dead_bytes(),
             retired: counts.retired * chunk,
@@ -327,11 +334,11 @@ impl Shard {
         let state = self.state.lock();
         state.entries.validate();
         let ring = state.entries.ring();
-        let chunks = (ring.chunks() - ring.counts().absent) * ring.chunk_bytes();
-        let known = chunks + state.evictor.bytes() + state.deadlines.bytes() + self.overhead;
+        let chunks = ring.chunks_in_use() * ring.chunk_bytes();
+        let known = chunks + state.evictor.bytes() + state.deadlines.bytes() + self.overhead + ring.added_bytes();
         let known = known + self.account.index_bytes() + self.account.flight_bytes();
         assert_eq!(self.account.allocated(), known, "the account differs");
-        assert!(known <= self.account.budget());
+        assert!(known <= self.account.budget() && self.account.target() <= self.account.budget());
         state.deadlines.validate(&state.entries, &self.rules, self.time.reached());
     }
 }

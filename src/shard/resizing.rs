@@ -91,6 +91,13 @@ impl Resizing {
         if let Stage::Bounding { to } = self.stage { Some(to) } else { None }
     }
 
+    /// Gives up a growth that has not begun yet.
+    pub(super) fn cancel_growth(&mut self) {
+        if let Stage::Taking { .. } = self.stage {
+            self.stage = Stage::AtRest;
+        }
+    }
+
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
         matches!(self.stage, Stage::AtRest)
@@ -108,7 +115,8 @@ impl Writer<'_> {
 
     #[cold]
     fn consider_growth(&mut self) {
-        if self.state.resizing.is_at_rest() && !self.is_being_saved() {
+        let is_shrinking = self.state.shrinking.is_under_way();
+        if self.state.resizing.is_at_rest() && !self.is_being_saved() && !is_shrinking {
             let is_early = self.state.entries.have_room();
             if let Some(to) = self.size_to_grow_to(is_early) {
                 self.state.resizing.stage = Stage::Taking { to };
@@ -160,7 +168,7 @@ impl Writer<'_> {
     /// largest entry are left, and a first entry with a deadline still finds room for its wheel.
     fn can_take(&self, bytes: usize, to: usize) -> bool {
         let chunk = self.ring().chunk_bytes();
-        let in_use = self.ring().chunks() - self.ring().counts().absent;
+        let in_use = self.ring().chunks_in_use();
         let ring = self.shard.min_chunks * chunk;
         let left = if self.state.deadlines.has_wheel() {
             ring
@@ -171,7 +179,7 @@ impl Writer<'_> {
     }
 
     /// Returns `true` while the cache is being saved. Entries keep their ids then.
-    fn is_being_saved(&self) -> bool {
+    pub(super) fn is_being_saved(&self) -> bool {
         self.state.changes.is_some()
     }
 
@@ -346,7 +354,7 @@ impl Writer<'_> {
         self.settle_index_account();
         // The entries of a full ring are judged once, and not those of a moment: where sizes vary, the
         // index would have another size all the time.
-        let rests_until = self.state.counts.inserted_bytes + self.ring().bytes() as u64;
+        let rests_until = self.state.counts.inserted_bytes + self.ring().usual_bytes() as u64;
         self.state.resizing = Resizing { rests_until, ..Resizing::of_size(to) };
         self.account_for_policy();
         self.update_capacity();
@@ -375,17 +383,27 @@ impl Writer<'_> {
         let entries = &self.state.entries;
         let from = entries.table().size();
         let needed = self.buckets_of_full_shard();
-        // More entries may come before the sweep is through.
-        let at_least = Index::buckets_for(entries.len() + entries.len() / (EARLY / 2) + FEW);
-        let to = (needed + needed / EARLY).max(at_least).max(MIN_BUCKETS);
+        let to = (needed + needed / EARLY).max(least_buckets(entries.len())).max(MIN_BUCKETS);
         let saved = Table::footprint(from).saturating_sub(Table::footprint(to));
-        let is_worth_it = to + to / SLACK < from && saved >= self.shard.account.budget() / WORTH_SHRINKING;
+        let is_worth_it = to + to / SLACK < from && saved >= self.shard.account.target() / WORTH_SHRINKING;
         let capacity = self.state.evictor.capacity();
         let is_full = self.ring().live_bytes() >= capacity - capacity / 8;
         let has_rested = self.state.counts.inserted_bytes >= self.state.resizing.rests_until;
-        if has_rested && self.state.resizing.is_at_rest() && !self.is_being_saved() && is_full && is_worth_it {
+        let is_idle = self.state.resizing.is_at_rest() && !self.is_being_saved();
+        // On the way to a lower limit, the index shrinks with the ring: see `shrinking.rs`.
+        if has_rested && is_idle && !self.state.shrinking.is_under_way() && is_full && is_worth_it {
             self.state.resizing.stage = Stage::Taking { to };
         }
+    }
+
+    /// Shrinks the index to `to` buckets if the account has the bytes for renames. It is at rest,
+    /// and has no more entries than these may have.
+    pub(super) fn shrink_index(&mut self, to: usize, bytes: usize) -> bool {
+        let is_taken = self.shard.account.take(bytes);
+        if is_taken {
+            self.state.resizing.stage = self.begin_shrinking(to, bytes);
+        }
+        is_taken
     }
 
     /// Lets the index grow by one bucket: for models.
@@ -408,8 +426,9 @@ impl Writer<'_> {
         let others = self.shard.account.allocated().saturating_sub(known);
         let ring = state.entries.ring();
         // Retired chunks are what readers and values hold. They may do so for long.
-        let usable = ring.chunks() - ring.counts().absent - ring.counts().retired;
-        let spendable = self.shard.account.budget() - others.saturating_sub(usable * ring.chunk_bytes());
+        let usable = ring.chunks_in_use() - ring.counts().retired;
+        // By the target, as the budget is on its way there.
+        let spendable = self.shard.account.target().saturating_sub(others.saturating_sub(usable * ring.chunk_bytes()));
         let charge = ring.live_bytes() as f64 / len as f64;
         let per_lane = 64.0 / LANES as f64 + (state.evictor.bytes() + state.deadlines.bytes()) as f64 / lanes as f64;
         // The ring is never fuller than its highest target.
@@ -425,12 +444,18 @@ impl Writer<'_> {
 }
 
 /// Returns the bytes that a policy may need for renames, in a sweep between these sizes.
-fn rename_bytes(from: usize, to: usize) -> usize {
+pub(super) fn rename_bytes(from: usize, to: usize) -> usize {
     let buckets = stretch_of(from, to).min(from) + 2 * MARGIN;
     // In 64 bits, as the product of two sizes may not fit into 32.
     let buckets_after = buckets as u64 * to as u64 / from as u64;
     let bytes = (buckets as u64 + buckets_after) * (LANES * BYTES_PER_RENAME) as u64;
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Returns the fewest buckets to which the index may shrink with so many entries. More may come
+/// before the sweep is through.
+pub(super) fn least_buckets(entries: usize) -> usize {
+    Index::buckets_for(entries + entries / (EARLY / 2) + FEW)
 }
 
 /// Returns how many home buckets are announced at a time, in a sweep between these sizes.

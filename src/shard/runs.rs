@@ -91,7 +91,7 @@ impl Writer<'_> {
         let mut emptied = 0;
         loop {
             self.ring_mut().reclaim();
-            self.put_to_use(span, wanted);
+            self.put_runs_to_use(span, wanted);
             let runs = self.ring().free_runs(span);
             if runs >= wanted {
                 return true;
@@ -127,11 +127,8 @@ impl Writer<'_> {
     }
 
     /// Puts absent chunks to use until `runs` runs could be opened. They are mostly adjacent.
-    fn put_to_use(&mut self, span: usize, runs: usize) {
-        let chunk = self.ring().chunk_bytes();
-        while self.ring().free_runs(span) < runs && self.ring().counts().absent > 0 && self.shard.account.take(chunk) {
-            self.ring_mut().put_to_use();
-        }
+    fn put_runs_to_use(&mut self, span: usize, runs: usize) {
+        while self.ring().free_runs(span) < runs && self.put_to_use() {}
     }
 
     /// Puts the absent chunks of a window to use, and gives others back for them.

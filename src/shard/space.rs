@@ -153,12 +153,32 @@ impl Writer<'_> {
 
     /// Frees chunks until `wanted` of them are free. Returns `false` if that needs waiting.
     fn free_chunks(&mut self, wanted: usize) -> bool {
-        let chunk = self.ring().chunk_bytes();
         self.ring_mut().reclaim();
-        while self.ring().counts().free < wanted && self.ring().counts().absent > 0 && self.shard.account.take(chunk) {
-            self.ring_mut().put_to_use();
-        }
+        while self.ring().counts().free < wanted && self.put_to_use() {}
         self.free_chunks_in_use(wanted)
+    }
+
+    /// Puts an absent chunk to use. Returns `false` if there is none, or no memory for it.
+    pub(super) fn put_to_use(&mut self) -> bool {
+        let has_absent = self.ring().counts().absent > 0 || self.extend_ring();
+        has_absent && self.shard.account.take(self.ring().chunk_bytes()) && self.ring_mut().put_to_use()
+    }
+
+    /// Gives more chunks a place in the ring's tables. Returns `false` if all have one, or if there
+    /// is no memory.
+    #[cold]
+    fn extend_ring(&mut self) -> bool {
+        let Some(extension) = self.ring().extension() else { return false };
+        // Not without memory for a first chunk.
+        if self.shard.account.left() < extension.bytes + self.ring().chunk_bytes() {
+            return false;
+        }
+        let is_taken = self.shard.account.take(extension.bytes);
+        if is_taken {
+            let freed = self.ring_mut().extend(extension);
+            self.shard.account.give(freed);
+        }
+        is_taken
     }
 
     /// Like [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
@@ -243,7 +263,7 @@ impl Writer<'_> {
             }
             let chunk = self.ring().chunk_bytes();
             let missing = bytes.saturating_sub(self.shard.account.left()).div_ceil(chunk);
-            let in_use = self.ring().chunks() - self.ring().counts().absent;
+            let in_use = self.ring().chunks_in_use();
             if in_use < missing + least {
                 return false;
             }

@@ -26,13 +26,14 @@ pub(super) struct Sweep {
 }
 
 impl Writer<'_> {
-    /// Removes some outdated entries. The touches have been drained.
-    pub(super) fn sweep(&mut self) {
+    /// Removes some outdated entries. The touches have been drained. Returns `true` if there are
+    /// more lanes to look at.
+    pub(super) fn sweep(&mut self) -> bool {
         #[allow(clippy::cast_possible_truncation, reason = "compared with numbers of a short time ago")]
         let invalidations = self.shard.registry.invalidations() as u32;
         let Sweep { swept, buckets: before, .. } = self.state.sweep;
         if before == 0 && swept == invalidations || self.state.entries.table().is_sweeping() {
-            return; // While the index changes its size, entries come to other buckets.
+            return false; // While the index changes its size, entries come to other buckets.
         }
         #[allow(clippy::cast_possible_truncation, reason = "a shard has fewer than 2^32 entries")]
         let buckets = self.state.entries.table().buckets() as u32;
@@ -44,15 +45,16 @@ impl Writer<'_> {
             let sweep = &mut self.state.sweep;
             if sweep.bucket == buckets {
                 *sweep = Sweep { swept: sweep.begun_at, ..Sweep::default() };
-                return;
+                return false;
             }
             let bucket = sweep.bucket as usize;
             sweep.bucket += 1;
             (0..LANES).for_each(|lane| self.remove_if_outdated(EntryId::from_lane(bucket, lane)));
             if self.removals_are_many() {
-                return;
+                return true;
             }
         }
+        true
     }
 
     fn remove_if_outdated(&mut self, id: EntryId) {

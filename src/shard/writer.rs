@@ -85,7 +85,9 @@ impl Shard {
         self.drain_samples();
         self.write_under(self.state.lock(), |writer| {
             writer.expire_due(STEPS);
-            work(writer)
+            let result = work(writer);
+            writer.shrink_after_write();
+            result
         })
     }
 
@@ -172,15 +174,16 @@ impl Writer<'_> {
         self.update_capacity();
     }
 
-    /// Does deferred work, a bounded amount of it.
-    pub(crate) fn maintain(&mut self) {
+    /// Does deferred work, a bounded amount of it. Returns `true` if another call would do more.
+    pub(crate) fn maintain(&mut self) -> bool {
         self.drain_touches();
-        self.expire_due(STEPS_OF_MAINTENANCE);
-        self.sweep();
+        let mut has_more = self.expire_due(STEPS_OF_MAINTENANCE);
+        has_more |= self.sweep();
         self.ring_mut().reclaim();
         self.account_for_policy();
         let chunk = self.ring().chunk_bytes();
         self.clean_ahead(chunk);
-        self.resize_some();
+        has_more |= self.resize_some();
+        has_more | self.shrink_much()
     }
 }

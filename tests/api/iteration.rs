@@ -262,7 +262,7 @@ fn nothing_that_has_expired_is_shown_while_another_thread_takes_it_out() {
         }
         clock.advance(HOUR);
         thread::scope(|scope| {
-            let maintainer = scope.spawn(|| (0..20).for_each(|_| cache.maintain()));
+            let maintainer = scope.spawn(|| (0..20).for_each(|_| _ = cache.maintain()));
             while !maintainer.is_finished() {
                 cache.for_each(|key, _| panic!("{} has expired an hour ago", number(key)));
             }

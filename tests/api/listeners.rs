@@ -149,7 +149,7 @@ fn what_waits_is_told_by_maintain_or_the_next_write_or_when_the_cache_goes() {
     let _alone = alone();
     type Next = fn(&Listened);
     let nexts: [(&str, Next); 4] = [
-        ("maintain", |listened| listened.cache().maintain()),
+        ("maintain", |listened| _ = listened.cache().maintain()),
         ("remove", |listened| assert!(!listened.cache().remove("nothing"))),
         ("an insert", |listened| assert!(listened.cache().insert("last", 0_u64.to_le_bytes()).is_ok())),
         ("drop", |listened| drop(listened.cache.lock().unwrap().take())),
@@ -243,7 +243,7 @@ fn whatever_a_listener_calls_ends_and_is_told_of_once() {
         ("retain", |listened, key| listened.cache().retain(|other, _| other[0] != key[0])),
         ("take", |listened, key| drop(listened.cache().take([key[0].wrapping_add(1), key[1]]))),
         ("remove", |listened, key| _ = listened.cache().remove([key[0], key[1].wrapping_add(1)])),
-        ("maintain", |listened, _| listened.cache().maintain()),
+        ("maintain", |listened, _| _ = listened.cache().maintain()),
         ("get_or_load", |listened, key| {
             let load = || Err::<[u8; 1], _>(listened.try_insert([key[0] ^ 1, key[1]], 100));
             assert!(listened.cache().get_or_load([key[0], key[1] ^ 1], load).is_ok() || key.len() == 2);

@@ -669,7 +669,7 @@ fn a_clock_that_jumps_a_year_ahead_ends_what_it_passes_and_no_more() {
         assert!(is_there(&cache, "new") && is_there(&cache, "forever"));
         clock.advance(3 * TICK);
         assert!(!is_there(&cache, "new"));
-        (0..20).for_each(|_| cache.maintain());
+        (0..20).for_each(|_| _ = cache.maintain());
         assert_eq!(cache.len(), if years == 1 { 2 } else { 1 });
     }
 }

@@ -45,7 +45,7 @@ fn work(cache: &Cache, sizes: Sizes, seed: u64, steps: usize) {
             10..14 => held.clear(),
             14..60 => drop(cache.remove(key)),
             60 if number % 211 == 0 => cache.clear(),
-            61 => cache.maintain(),
+            61 => _ = cache.maintain(),
             _ => {}
         }
     }

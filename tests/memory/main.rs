@@ -4,6 +4,7 @@
 mod bounded;
 mod growth;
 mod limit;
+mod resizing;
 mod sizes;
 mod sizing;
 #[path = "../support/mod.rs"]

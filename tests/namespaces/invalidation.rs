@@ -127,7 +127,7 @@ fn maintain_sweeps_what_was_invalidated_and_keeps_the_rest() {
     // A second invalidation during a sweep is swept by the next one.
     old.insert("again", "value").unwrap();
     old.invalidate_all();
-    (0..20).for_each(|_| cache.maintain());
+    (0..20).for_each(|_| _ = cache.maintain());
     assert_eq!(cache.len(), 200);
     assert!((0..100_u32).all(|key| kept.contains_key(key.to_le_bytes()) && cache.contains_key(key.to_le_bytes())));
     assert_eq!((old.stats().removals, kept.stats().removals), (10_001, 0));

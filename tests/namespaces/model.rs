@@ -173,7 +173,7 @@ impl Model {
                 self.cache.clear();
                 self.sets.iter_mut().for_each(HashMap::clear);
             }
-            Operation::Maintain => self.cache.maintain(),
+            Operation::Maintain => _ = self.cache.maintain(),
             Operation::GetMany(_) | Operation::Retain(..) | Operation::Iterate(_) => self.apply_to_all(&operation),
         }
     }
@@ -244,7 +244,7 @@ proptest! {
             model.apply(operation);
             model.check();
         }
-        (0..3).for_each(|_| model.cache.maintain());
+        (0..3).for_each(|_| _ = model.cache.maintain());
         model.check();
         assert_eq!(model.cache.len(), model.sets.iter().map(HashMap::len).sum::<usize>());
         model.cache.validate();

@@ -218,7 +218,7 @@ fn provoke(cache: &Cache, method: Method, step: usize) {
     match method {
         Method::Update => insert(cache, &known),
         Method::Remove => assert!(cache.remove(known)),
-        Method::Bytes => cache.maintain(),
+        Method::Bytes => _ = cache.maintain(),
         // The reader that fills the touch log drains it, without any store.
         Method::Touch => assert!(cache.get(known).is_some()),
         Method::New => cache.clear(),

@@ -186,7 +186,7 @@ impl Worker<'_> {
             }
             96 | 97 => self.let_go(),
             98 => self.rarely(),
-            _ => self.cache.maintain(),
+            _ => _ = self.cache.maintain(),
         }
     }
 

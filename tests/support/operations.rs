@@ -629,7 +629,7 @@ impl Run {
                     self.held.swap_remove(usize::from(index) % self.held.len());
                 }
             }
-            Operation::Maintain => self.cache.maintain(),
+            Operation::Maintain => _ = self.cache.maintain(),
             Operation::InsertWithLifetime(key, len, ttl, idle, stale) => {
                 let [ttl, idle, stale] = [ttl, idle, stale].map(|time| time.map(Time::length));
                 let mut lifetime = stale.map_or(Lifetime::new(), |stale| Lifetime::new().stale_for(stale));

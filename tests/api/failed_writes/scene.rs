@@ -127,21 +127,28 @@ pub(crate) fn without_room_for_a_wheel(options: impl Fn() -> CacheBuilder) -> Ca
     const SPARE: core::ops::Range<usize> = 700..1_100;
     // The policy's memory grows with its entries, because a policy that takes this much at once is
     // refused.
-    let build = |most: usize| {
+    let build = |expected: usize, most: usize| {
         let policy = move |context: PolicyContext| Box::new(awkward(&context, most, false)) as Box<dyn EvictionPolicy>;
-        let cache = options().expected_entry_bytes(110).custom_policy(policy).build().unwrap();
+        let cache = options().expected_entry_bytes(expected).custom_policy(policy).build().unwrap();
         fill(&cache);
         cache
     };
-    let (modest, greedy) = (build(0).memory(), build(usize::MAX).memory());
-    // The index of a cache with few entries shrinks, and so does what LRU takes.
-    let most = greedy.policy - modest.policy + greedy.max - greedy.allocated;
-    let mut caches = (most..most + (64 << 10)).step_by(256).map(build);
     let has_spare = |cache: &Cache| {
-        let Memory { chunks, max, allocated, .. } = cache.memory();
-        chunks == 8 << 12 && SPARE.contains(&(max - allocated))
+        let Memory { chunks, index, max, allocated, .. } = cache.memory();
+        // A wheel has 12 bytes for each bucket. The index is rounded up to a page.
+        let wheel = 3_000 + (index / 64 - 63) * 12;
+        let spare = max - allocated;
+        chunks == 8 << 12 && SPARE.contains(&spare) && 2 * 4096 + spare < wheel
     };
-    let cache = caches.find(has_spare).expect("a size that leaves memory for a load");
+    // How far the index shrinks while the policy grows depends on its first size.
+    let mut sizes = [110, 100, 90, 80, 70, 60, 50, 40, 30].into_iter().flat_map(|expected| {
+        let (modest, greedy) = (build(expected, 0).memory(), build(expected, usize::MAX).memory());
+        // The index of a cache with few entries shrinks, and so does what LRU takes.
+        let most = greedy.policy - modest.policy + greedy.max - greedy.allocated;
+        (most..most + (64 << 10)).step_by(256).map(move |most| (expected, most))
+    });
+    let cache = sizes.find_map(|(expected, most)| Some(build(expected, most)).filter(has_spare));
+    let cache = cache.expect("a size that leaves memory for a load");
     assert_eq!(cache.memory().wheels, 0);
     cache
 }

@@ -162,7 +162,7 @@ fn rehearse(policy: Policy, settings: Settings) -> Result<usize, ReplayError> {
     const RECLAIMING_CALLS: usize = 32;
     let cache = build(policy, settings)?;
     std::thread::scope(|scope| {
-        scope.spawn(|| (0..RECLAIMING_CALLS).for_each(|_| cache.maintain()));
+        scope.spawn(|| (0..RECLAIMING_CALLS).for_each(|_| _ = cache.maintain()));
     });
     Ok(cache.max_entry_bytes())
 }

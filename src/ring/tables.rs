@@ -1,0 +1,220 @@
+//! The tables of a ring's chunks: their records, their pin words, and the list of waiting chunks.
+//!
+//! ```text
+//!   chunks   0 ......... first ............ known ............................ most
+//!            [ in the tables, for good ]    [ absent, and only addresses ]
+//! ```
+//!
+//! A ring whose shard may get a higher limit has addresses for more chunks than it begins with.
+//! Such a chunk gets its place in the tables when it is first needed, together with some after it.
+//! When the limit is lower again, the chunks at the end are emptied, and their places are given up.
+//!
+//! The tables take about 80 bytes for each chunk. That is little for large chunks. Of chunks of
+//! 4 KiB it is 2 %, so the tables for 64 times as many chunks would be larger than the first limit.
+//!
+//! # Not here
+//!
+//! The account, and the decision which chunks to empty: `shard/shrinking.rs`.
+
+use super::chunk::{Chunk, ChunkId, ChunkState, PinWord};
+use super::shared::RingShared;
+use super::{Ring, RingSize, Stream};
+use crate::units::to_u32;
+
+/// Places come and go by this many at least: their pin words fill a page.
+const PLACES: usize = 64;
+/// The tables grow by at least one part in this of their size, as some of them are copied.
+const GROWTH_SHARE: usize = 8;
+
+/// The bytes of a place, roughly.
+const PLACE_BYTES: usize = size_of::<PinWord>() + size_of::<Chunk>() + size_of::<ChunkId>();
+
+/// A growth of the tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extension {
+    chunks: usize,
+    /// The bytes that are needed until the copied parts are freed.
+    pub(crate) bytes: usize,
+}
+
+/// Returns the bytes of the tables that are copied when they grow.
+fn copied_bytes(chunks: usize) -> usize {
+    chunks * (size_of::<Chunk>() + size_of::<ChunkId>())
+}
+
+impl Ring {
+    /// Returns the bytes that a new ring of this size allocates beside its chunks.
+    pub(crate) fn footprint(size: RingSize) -> usize {
+        Self::footprint_with(size.first, size)
+    }
+
+    fn footprint_with(chunks: usize, size: RingSize) -> usize {
+        RingShared::footprint(chunks, size) + copied_bytes(chunks) + size.most.div_ceil(64) * size_of::<u64>()
+    }
+
+    /// Returns the bytes by which the tables are larger than they were at first.
+    pub(crate) fn added_bytes(&self) -> usize {
+        self.added_bytes_with(self.chunks())
+    }
+
+    /// Like [`added_bytes`](Self::added_bytes), with places for so many chunks.
+    pub(crate) fn added_bytes_with(&self, chunks: usize) -> usize {
+        Self::footprint_with(chunks, self.shared.size()) - Self::footprint(self.shared.size())
+    }
+
+    /// Returns the places that a ring needs whose shard may have `bytes` bytes, or those that it
+    /// had at first.
+    pub(crate) fn places_for(&self, bytes: usize) -> usize {
+        let chunks = self.whole_chunks(bytes).next_multiple_of(PLACES);
+        chunks.clamp(self.shared.size().first, self.shared.size().most)
+    }
+
+    /// Returns how many absent chunks can be put to use with so many bytes.
+    pub(crate) fn affordable(&self, bytes: usize) -> usize {
+        let placed = self.whole_chunks(bytes).min(self.counts.absent);
+        let without_place = self.shared.size().most - self.chunks();
+        if without_place == 0 {
+            return placed;
+        }
+        let left = bytes - (placed << self.chunk_shift);
+        placed + (left / (self.chunk_bytes() + PLACE_BYTES)).min(without_place)
+    }
+
+    /// Returns the next growth of the tables, or `None` if all chunks have a place.
+    pub(crate) fn extension(&self) -> Option<Extension> {
+        let chunks = self.chunks();
+        let more = (chunks / GROWTH_SHARE).max(PLACES);
+        let wanted = (chunks + more).next_multiple_of(PLACES).min(self.shared.size().most);
+        let bytes = self.added_bytes_with(wanted) - self.added_bytes() + copied_bytes(chunks);
+        (wanted > chunks).then_some(Extension { chunks: wanted, bytes })
+    }
+
+    /// Lets the tables grow. Returns the bytes that are free again.
+    pub(crate) fn extend(&mut self, extension: Extension) -> usize {
+        let before = self.chunks();
+        let mut chunks = Vec::with_capacity(extension.chunks);
+        chunks.extend_from_slice(&self.chunks);
+        chunks.resize(extension.chunks, Chunk::ABSENT);
+        let mut waiting = Vec::with_capacity(extension.chunks);
+        waiting.extend_from_slice(&self.waiting);
+        (self.chunks, self.waiting) = (chunks, waiting);
+        self.shared.pins.set_len(extension.chunks);
+        self.counts.absent += extension.chunks - before;
+        copied_bytes(before)
+    }
+
+    /// Gives up the places at the end whose chunks are absent, down to `chunks`. Returns the bytes
+    /// that are free again.
+    pub(crate) fn trim(&mut self, chunks: usize) -> usize {
+        let before = self.chunks();
+        let used = self.chunks.iter().rposition(|chunk| chunk.state != ChunkState::Absent).map_or(0, |last| last + 1);
+        let wanted = used.next_multiple_of(PLACES).max(chunks).max(self.shared.size().first);
+        if wanted >= before {
+            return 0;
+        }
+        let freed = self.added_bytes() - self.added_bytes_with(wanted);
+        self.chunks.truncate(wanted);
+        self.chunks.shrink_to(wanted);
+        self.waiting.shrink_to(wanted);
+        self.shared.pins.set_len(wanted);
+        self.counts.absent -= before - wanted;
+        freed
+    }
+
+    /// Puts the first absent chunk to use in the place of the last free one, if that lies at `end`
+    /// or beyond. Returns `false` if there is no such pair.
+    pub(crate) fn lower_free(&mut self, end: usize) -> bool {
+        let free = self.chunks.iter().rposition(|chunk| chunk.state == ChunkState::Free).filter(|&free| free >= end);
+        let absent = self.chunks.iter().position(|chunk| chunk.state == ChunkState::Absent);
+        match (free, absent) {
+            (Some(free), Some(absent)) if absent < end => {
+                self.make_absent(ChunkId(to_u32(free)));
+                self.set_state(ChunkId(to_u32(absent)), ChunkState::Free);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the last sealed chunk, or run, that reaches beyond `end` and that no value holds.
+    /// Seals open ones first.
+    pub(crate) fn sealed_beyond(&mut self, end: usize) -> Option<ChunkId> {
+        for stream in Stream::ALL {
+            let open = self.open[stream as usize];
+            if let Some(open) = open.filter(|&open| self.end_of(open) > end) {
+                self.open[stream as usize] = None;
+                self.seal(open);
+            }
+        }
+        let is_wanted = |&chunk: &ChunkId| {
+            let is_sealed = self.chunks[chunk.index()].state == ChunkState::Sealed;
+            is_sealed && self.end_of(chunk) > end && !self.shared.pins[chunk.index()].has_values()
+        };
+        (0..to_u32(self.chunks())).rev().map(ChunkId).find(is_wanted)
+    }
+
+    /// Returns the end of the run that starts at `first`, in chunks.
+    fn end_of(&self, first: ChunkId) -> usize {
+        first.index() + self.shared.pins[first.index()].span() as usize
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::Alignment;
+
+    fn ring(first: usize, most: usize) -> Ring {
+        Ring::new(RingSize { first, most }, 12, Alignment::new(1).expect("an alignment")).expect("memory")
+    }
+
+    #[test]
+    fn tables_grow_to_the_last_chunk_and_shrink_to_the_first_size() {
+        let mut ring = ring(10, 1000);
+        assert_eq!((ring.added_bytes(), ring.affordable(usize::MAX >> 1)), (0, 1000));
+        let mut bytes = 0;
+        while let Some(extension) = ring.extension() {
+            bytes += extension.bytes;
+            bytes -= ring.extend(extension);
+            assert_eq!(bytes, ring.added_bytes());
+            ring.validate(&[]);
+        }
+        assert_eq!((ring.chunks(), ring.affordable(usize::MAX >> 1)), (1000, 1000));
+        assert_eq!((ring.trim(400), ring.chunks()), (bytes - ring.added_bytes_with(400), 400));
+        ring.trim(0);
+        assert_eq!((ring.added_bytes(), ring.chunks()), (0, 10));
+        ring.validate(&[]);
+    }
+
+    #[test]
+    fn chunks_in_use_keep_their_places() {
+        let mut ring = ring(10, 1000);
+        let extension = ring.extension().expect("more chunks");
+        ring.extend(extension);
+        for _ in 0..70 {
+            assert!(ring.put_to_use());
+        }
+        assert_eq!((ring.trim(0), ring.chunks()), (0, 128));
+        for _ in 0..10 {
+            assert!(ring.give_back());
+        }
+        assert!(ring.trim(0) > 0 && ring.chunks() == 64);
+    }
+
+    #[test]
+    fn free_chunks_are_exchanged_for_absent_ones_before_them() {
+        let mut ring = ring(10, 1000);
+        let extension = ring.extension().expect("more chunks");
+        ring.extend(extension);
+        (0..70).for_each(|_| assert!(ring.put_to_use()));
+        for chunk in 0..20 {
+            ring.make_absent(ChunkId(chunk));
+        }
+        assert!((0..6).all(|_| ring.lower_free(64)) && !ring.lower_free(64));
+        assert_eq!(ring.chunks_in_use(), 50);
+        ring.trim(0);
+        assert_eq!(ring.chunks(), 64);
+        ring.validate(&[]);
+    }
+}

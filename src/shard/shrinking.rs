@@ -1,0 +1,279 @@
+//! Shrinking: a shard reaches a lower limit, a little with each write.
+//!
+//! ```text
+//!   allocated   |================|=======|======|........|
+//!               0             target  allocated budget   former budget
+//! ```
+//!
+//! The budget is lowered to what is allocated after each step, so memory that is given back stays
+//! given back. A step does a part of each of these:
+//!
+//! 1. **Evicting.** The policy evicts until the live bytes are those of a full shard of the target.
+//! 2. **The index.** It shrinks to the size for these entries (`resizing.rs`).
+//! 3. **Chunks.** One chunk is cleaned, up to a number of bytes, and one free chunk is given back.
+//!    No chunk is given back whose bytes the live entries need: the policy evicts first.
+//! 4. **The tables.** Chunks that came with a higher limit lie behind the others. They are emptied,
+//!    and their places in the ring's tables are given up.
+//!
+//! Chunks that values or readers hold count as given back. They are, once nobody holds them: the
+//! next write or call of `maintain` does it. Until then nothing is evicted in their place.
+//!
+//! # Cost
+//!
+//! A step evicts at most [`MAX_EVICTIONS`] entries, moves entries of about [`CLEANING`] bytes, and
+//! gives one chunk back.
+
+use super::cleaner::Cleaned;
+use super::expire::MIN_CHUNKS_WITH_WHEEL;
+use super::space::Evicted;
+use super::writer::Writer;
+use super::{State, resizing};
+use crate::index::{Index, MIN_BUCKETS, Table};
+
+/// The most entries that a step evicts.
+const MAX_EVICTIONS: usize = 32;
+/// The bytes of work that a step does in a chunk that it cleans.
+const CLEANING: usize = 16 << 10;
+/// The fewest chunks that the ring keeps when it pays for renames. It gets some back after them.
+const MIN_CHUNKS_FOR_RENAMES: usize = MIN_CHUNKS_WITH_WHEEL - 2;
+/// Free chunks that a shrinking ring keeps: one for fresh entries and one for survivors.
+const KEPT_FREE: usize = 2;
+/// Steps that a call of `maintain` takes.
+const STEPS_OF_MAINTENANCE: usize = 32;
+/// The index shrinks if it is larger than needed by one part in this.
+const SLACK: usize = 16;
+
+/// The way to a lower limit. It is small, as it lies in each shard's state.
+#[derive(Debug)]
+pub(super) struct Shrinking {
+    /// The live bytes that stores may fill up to meanwhile, or [`AT_REST`].
+    goal: usize,
+}
+
+/// The goal of a shard that does not shrink.
+const AT_REST: usize = usize::MAX;
+
+impl Shrinking {
+    pub(super) fn new() -> Self {
+        Self { goal: AT_REST }
+    }
+
+    #[inline]
+    pub(super) fn is_under_way(&self) -> bool {
+        self.goal != AT_REST
+    }
+
+    /// Returns how many bytes may be live, of those that the ring has room for.
+    pub(super) fn limit(&self, room: usize, live: usize) -> usize {
+        if self.is_under_way() { room.min(self.goal).max(live) } else { room }
+    }
+}
+
+/// What a full shard of the target has.
+struct Goal {
+    live: usize,
+    buckets: usize,
+    /// The largest index that leaves the ring its smallest size.
+    most_buckets: usize,
+}
+
+impl Writer<'_> {
+    /// Sets the shard's share of the limit. `turn` is the number of the call: of two calls the later
+    /// one counts.
+    pub(crate) fn set_limit(&mut self, turn: u64, bytes: usize) {
+        let Some(before) = self.shard.account.set_target(turn, bytes) else { return };
+        self.ring_mut().set_usual_bytes(bytes);
+        // A step finds out that nothing is left to do.
+        if bytes < before || self.state.shrinking.is_under_way() {
+            self.state.shrinking.goal = self.state.evictor.capacity();
+        }
+        if bytes < before {
+            self.state.resizing.cancel_growth();
+            self.ring_mut().expect_fewer_chunks();
+        }
+        self.update_capacity();
+    }
+
+    /// Does a step of what is left to do for a lower limit.
+    #[inline]
+    pub(super) fn shrink_after_write(&mut self) {
+        if self.state.shrinking.is_under_way() {
+            self.shrink_some();
+        }
+    }
+
+    /// Does several steps of what is left to do for a lower limit. Returns `true` if more could be
+    /// done at once.
+    pub(super) fn shrink_much(&mut self) -> bool {
+        (0..STEPS_OF_MAINTENANCE).all(|_| self.state.shrinking.is_under_way() && self.shrink_some())
+    }
+
+    /// Does a step. Returns `false` if there is nothing to do, at present or for good.
+    #[cold]
+    fn shrink_some(&mut self) -> bool {
+        // The policy learns of earlier reads before it evicts.
+        self.drain_touches();
+        if self.ring().counts().retired > 0 {
+            self.ring_mut().reclaim();
+        }
+        let mut has_progress = self.resize_some();
+        let is_at_rest = self.state.resizing.is_at_rest();
+        let mut goal = self.goal();
+        let size = self.state.entries.table().size();
+        let can_resize = is_at_rest && !self.is_being_saved();
+        let places = self.ring().places_for(self.shard.account.target());
+        let (excess, in_use) = (self.excess(places), self.ring().chunks_in_use());
+        if excess > 0 && in_use <= MIN_CHUNKS_WITH_WHEEL {
+            goal.most_buckets = goal.most_buckets.min((size / 2).max(MIN_BUCKETS));
+        }
+        let wanted = (goal.buckets + goal.buckets / SLACK).min(goal.most_buckets).max(MIN_BUCKETS);
+        let is_too_large = wanted + wanted / SLACK < size || goal.most_buckets < size;
+        let shrinks_index = can_resize && is_too_large && size > MIN_BUCKETS;
+
+        let chunk = self.ring().chunk_bytes();
+        let held = self.ring().counts().retired * chunk;
+        let rename_bytes = resizing::rename_bytes(size, wanted);
+        let is_about_to_shrink = shrinks_index && resizing::least_buckets(self.state.entries.len()) <= wanted;
+        let lacks_memory = is_about_to_shrink && self.shard.account.left() < rename_bytes;
+        // As long as the index is to shrink, the ring keeps the chunks that pay for renames.
+        let for_renames = if is_too_large { rename_bytes / chunk + 2 } else { 0 };
+        let wants_chunk = excess > held && in_use > MIN_CHUNKS_WITH_WHEEL + for_renames
+            || lacks_memory && in_use > MIN_CHUNKS_FOR_RENAMES;
+        let room = self.state.cleaner.capacity_of(in_use.saturating_sub(1), self.ring());
+        if wants_chunk && (is_at_rest || lacks_memory) {
+            goal.live = goal.live.min(room);
+        }
+        self.state.shrinking.goal = goal.live;
+        has_progress |= self.evict_some(|state| {
+            let is_too_full = shrinks_index && resizing::least_buckets(state.entries.len()) > wanted;
+            state.entries.ring().live_bytes() <= goal.live && !is_too_full
+        });
+
+        if is_about_to_shrink && !lacks_memory {
+            has_progress |= self.shrink_index(wanted, rename_bytes);
+        }
+        if wants_chunk && self.ring().live_bytes() <= room {
+            has_progress |= self.give_some_back(is_at_rest);
+        } else if excess <= held {
+            has_progress |= self.give_places_back(places);
+        }
+        let is_settled = !lacks_memory && self.shard.account.settle();
+        if is_settled && !has_progress && self.is_within(places) {
+            self.state.shrinking = Shrinking::new();
+        }
+        self.update_capacity();
+        has_progress
+    }
+
+    /// Returns the bytes that are over the target, without those of places that will be given up.
+    fn excess(&self, places: usize) -> usize {
+        let places = self.places_bytes(places);
+        self.shard.account.allocated().saturating_sub(places).saturating_sub(self.shard.account.target())
+    }
+
+    /// Returns the bytes that the ring's tables have beyond those of so many places.
+    fn places_bytes(&self, places: usize) -> usize {
+        let ring = self.ring();
+        ring.added_bytes() - ring.added_bytes_with(places.min(ring.chunks()))
+    }
+
+    /// Returns `true` if the ring has no more places than that, and no more live bytes than fit.
+    fn is_within(&mut self, places: usize) -> bool {
+        let State { cleaner, entries, .. } = &mut *self.state;
+        let ring = entries.ring();
+        ring.chunks() <= places && ring.live_bytes() <= cleaner.derive_capacity(ring, &self.shard.account)
+    }
+
+    /// Returns what a full shard of the target has, with entries like the present ones.
+    fn goal(&self) -> Goal {
+        let State { entries, evictor, deadlines, cleaner, .. } = &*self.state;
+        let (account, ring) = (&self.shard.account, entries.ring());
+        let chunk = ring.chunk_bytes();
+        let side = evictor.bytes() + deadlines.bytes();
+        let known = side + account.index_bytes() + ring.chunks_in_use() * chunk;
+        // Saturating, as other threads may give the bytes of loads back meanwhile.
+        let others = account.allocated().saturating_sub(known);
+        let others = others.saturating_sub(self.places_bytes(ring.places_for(account.target())));
+        let spendable = account.target().saturating_sub(others);
+
+        let size = entries.table().size();
+        let per_bucket = Table::footprint_of_one() + side / size;
+        let for_index = spendable.saturating_sub(self.shard.min_chunks * chunk);
+        let most_buckets = (for_index / per_bucket).max(MIN_BUCKETS);
+
+        let charge = ring.live_bytes() as f64 / entries.len().max(1) as f64;
+        let per_entry = per_bucket as f64 / Index::max_len_of(size) as f64 * size as f64;
+        let unused = cleaner.reserve(ring.usual_chunks(), ring) * chunk;
+        let by_target = spendable as f64 / (charge / cleaner.target() + per_entry);
+        let by_reserve = spendable.saturating_sub(unused) as f64 / (charge + per_entry);
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most as many as there are bytes"
+        )]
+        let entries = by_target.min(by_reserve) as usize;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than there are bytes")]
+        let live = (entries as f64 * charge) as usize;
+        Goal { live, buckets: Index::buckets_for(entries + 1), most_buckets }
+    }
+
+    /// Lets the policy evict until it is enough, but not more than a step may. Returns `true` if
+    /// entries have left.
+    fn evict_some(&mut self, is_enough: impl Fn(&State) -> bool) -> bool {
+        let mut has_evicted = false;
+        for _ in 0..MAX_EVICTIONS {
+            if is_enough(&self.state) || self.evict() != Evicted::Entry {
+                break;
+            }
+            has_evicted = true;
+        }
+        has_evicted
+    }
+
+    /// Gives a free chunk back, or cleans one for that. If no chunk is worth it, the policy evicts.
+    fn give_some_back(&mut self, may_evict: bool) -> bool {
+        if self.ring_mut().has_free(KEPT_FREE + 1) {
+            return self.give_free_chunk_back();
+        }
+        let State { cleaner, entries, counts, .. } = &mut *self.state;
+        match cleaner.clean(entries, counts, CLEANING) {
+            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
+            Cleaned::Stuck | Cleaned::Nothing if may_evict => {
+                let has_evicted = self.evict_some(|_| false);
+                self.state.shrinking.goal = self.state.shrinking.goal.min(self.ring().live_bytes());
+                has_evicted
+            }
+            Cleaned::Stuck | Cleaned::Nothing => false,
+        }
+    }
+
+    fn give_free_chunk_back(&mut self) -> bool {
+        let is_given = self.ring_mut().give_back();
+        if is_given {
+            self.shard.account.give(self.ring().chunk_bytes());
+        }
+        is_given
+    }
+
+    /// Empties chunks that came with a higher limit, and gives up their places.
+    fn give_places_back(&mut self, places: usize) -> bool {
+        if self.ring().chunks() <= places {
+            return false;
+        }
+        let freed = self.ring_mut().trim(places);
+        self.shard.account.give(freed);
+        if freed > 0 || self.ring_mut().lower_free(places) {
+            return true;
+        }
+        let State { cleaner, entries, counts, .. } = &mut *self.state;
+        if !cleaner.is_cleaning() {
+            let Some(chunk) = entries.ring_mut().sealed_beyond(places) else { return false };
+            cleaner.begin_with(entries.ring_mut(), chunk);
+        }
+        match cleaner.clean(entries, counts, CLEANING) {
+            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::Stuck | Cleaned::Nothing => self.put_to_use() || self.evict_some(|_| false),
+        }
+    }
+}
