@@ -87,6 +87,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => key().prop_map(Operation::Hold),
         3 => any::<u8>().prop_map(Operation::LetGo),
         1 => Just(Operation::Maintain),
+        2 => any::<u16>().prop_map(Operation::Resize),
         2 => times().prop_map(Operation::Step),
         1 => any::<u8>().prop_map(Operation::StepBack),
     ];

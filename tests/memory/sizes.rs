@@ -212,10 +212,11 @@ impl Held {
         // The first entry lies at the beginning of the first chunk, after a header of 4 bytes and a
         // key of 8.
         let first = cache.get(0_u64.to_le_bytes()).unwrap().as_ptr().addr() - 12;
-        let keys = 10_600..15_000_u64;
-        for key in 1..keys.end {
+        for key in 1..15_000_u64 {
             cache.insert(key.to_le_bytes(), [7; 150]).unwrap();
         }
+        let oldest = (1..15_000_u64).find(|key| cache.contains_key(key.to_le_bytes())).unwrap();
+        let keys = oldest..15_000;
         let values: Vec<_> =
             (0..count).map(|_| cache.get(random.random_range(keys.clone()).to_le_bytes()).unwrap()).collect();
         assert_eq!(cache.stats().copied_values, 0);

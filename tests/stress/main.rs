@@ -5,6 +5,7 @@
 mod deadlines;
 mod loads;
 mod readers;
+mod resizing;
 mod seals;
 #[path = "../support/mod.rs"]
 mod support;

@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use bytecache::testing::Inspect;
 use bytecache::{
-    Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, StableHash, TICK, Update, Value,
+    Cache, Clock, Error, Lifetime, LoadError, Loaded, ManualClock, Policy, ResizeError, StableHash, TICK, Update, Value,
 };
+
+/// The ceiling of the limit, as a multiple of the first limit.
+const GROWTH: usize = 4;
 
 /// The options of a cache, which is so small that every event occurs.
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// KiB of each shard beyond 64.
+    /// KiB of each shard beyond 68.
     pub(crate) more_kib: u8,
     pub(crate) two_shards: bool,
     pub(crate) alignment: Alignment,
@@ -121,6 +124,8 @@ pub(crate) enum Operation {
     Hold(u8),
     LetGo(u8),
     Maintain,
+    /// Sets the limit to a part of the ceiling.
+    Resize(u16),
 }
 
 fn key_bytes(key: u32) -> Vec<u8> {
@@ -169,6 +174,7 @@ struct Run {
     /// The latest time that the clock has shown. The cache's time is not later.
     now: Duration,
     alignment: usize,
+    ceiling: usize,
     model: HashMap<u32, Known>,
     /// For each negative entry, the time by which it must have expired.
     nothing: HashMap<u32, Duration>,
@@ -180,11 +186,13 @@ impl Run {
     fn new(setup: &Setup) -> Self {
         let shards = 1 << u32::from(setup.two_shards);
         let alignment = setup.alignment as usize;
+        let max_bytes = shards * ((68 + usize::from(setup.more_kib)) << 10);
         let clock = ManualClock::new();
         let now = Duration::from_secs(u64::from(setup.day) * 24 * 3600);
         clock.set(now);
         let mut builder = Cache::builder()
-            .max_bytes(shards * ((64 + usize::from(setup.more_kib)) << 10))
+            .max_bytes(max_bytes)
+            .max_bytes_ceiling(max_bytes * GROWTH)
             .shards(shards)
             .policy(Policy::ALL[usize::from(setup.policy) % Policy::ALL.len()])
             .value_alignment(alignment)
@@ -205,6 +213,7 @@ impl Run {
             clock,
             now,
             alignment,
+            ceiling: max_bytes * GROWTH,
             model: HashMap::new(),
             nothing: HashMap::new(),
             held: Vec::new(),
@@ -336,6 +345,23 @@ impl Run {
                 self.note_rejected(key);
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sets the limit to a part of the ceiling, in 65,536ths.
+    fn resize(&mut self, part: u16) {
+        let before = (self.cache.max_bytes(), self.cache.memory().max);
+        let bytes = self.ceiling / (1 << 16) * usize::from(part);
+        match self.cache.set_max_bytes(bytes) {
+            Ok(()) => {
+                assert_eq!(self.cache.max_bytes(), bytes);
+                assert!(self.cache.memory().max <= before.1.max(bytes));
+            }
+            Err(ResizeError::TooSmall { max_bytes, min_bytes }) => {
+                assert!(max_bytes == bytes && min_bytes > bytes && min_bytes <= self.ceiling / GROWTH);
+                assert_eq!((self.cache.max_bytes(), self.cache.memory().max), before);
+            }
+            Err(other) => panic!("{other:?}"),
         }
     }
 
@@ -630,6 +656,7 @@ impl Run {
                 }
             }
             Operation::Maintain => _ = self.cache.maintain(),
+            Operation::Resize(part) => self.resize(part),
             Operation::InsertWithLifetime(key, len, ttl, idle, stale) => {
                 let [ttl, idle, stale] = [ttl, idle, stale].map(|time| time.map(Time::length));
                 let mut lifetime = stale.map_or(Lifetime::new(), |stale| Lifetime::new().stale_for(stale));
