@@ -56,7 +56,7 @@ impl Writer {
         self.collect();
         assert_eq!((self.ring.counts().free, self.ring.counts().retired), (0, 0));
         assert_eq!(Arc::strong_count(&readers.ring), COUNTS, "a chunk's count of the ring");
-        assert_eq!(self.ring.pinned_bytes(), 0);
+        assert_eq!(self.ring.shared().pinned_bytes(), 0);
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) struct Pins {
     count: usize,
     /// The number of words in use.
     len: AtomicU32,
+    #[cfg_attr(bytecache_loom, expect(dead_code, reason = "keeps the memory"))]
     memory: Memory,
 }
 
