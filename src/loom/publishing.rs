@@ -102,8 +102,6 @@ fn a_guess_in_a_lane_that_a_sweep_has_cleared_since_is_not_believed() {
 }
 
 /// All entries are removed, and the chunk of an entry is written again as soon as it is free.
-///
-/// Fails if `empty` clears the ring before the index.
 #[test]
 fn bytes_stay_while_a_reader_looks_at_them_and_the_shard_is_cleared() {
     explore(2, || {

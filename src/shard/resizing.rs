@@ -73,8 +73,6 @@ pub(super) struct Resizing {
     stage: Stage,
     /// Entries for which there is still room when a growth is considered.
     early: usize,
-    /// The inserted bytes from which on the index may shrink.
-    rests_until: u64,
     /// The entries of a home bucket, while they move.
     moving: Vec<Moving>,
 }
@@ -82,7 +80,7 @@ pub(super) struct Resizing {
 impl Resizing {
     /// Returns the state of an index of this size that has come to rest.
     pub(super) fn of_size(size: usize) -> Self {
-        Self { stage: Stage::AtRest, early: Index::max_len_of(size) / EARLY + FEW, rests_until: 0, moving: Vec::new() }
+        Self { stage: Stage::AtRest, early: Index::max_len_of(size) / EARLY + FEW, moving: Vec::new() }
     }
 
     /// Returns the size for which the account holds the memory, if the index is going to get a larger
@@ -118,6 +116,8 @@ impl Writer<'_> {
         let is_shrinking = self.state.shrinking.is_under_way();
         if self.state.resizing.is_at_rest() && !self.is_being_saved() && !is_shrinking {
             let is_early = self.state.entries.have_room();
+            // Chunks that stay retired are held.
+            self.ring_mut().reclaim();
             if let Some(to) = self.size_to_grow_to(is_early) {
                 self.state.resizing.stage = Stage::Taking { to };
             }
@@ -352,10 +352,7 @@ impl Writer<'_> {
     fn end(&mut self, to: usize) -> Stage {
         self.state.entries.end_sweep();
         self.settle_index_account();
-        // The entries of a full ring are judged once, and not those of a moment: where sizes vary, the
-        // index would have another size all the time.
-        let rests_until = self.state.counts.inserted_bytes + self.ring().usual_bytes() as u64;
-        self.state.resizing = Resizing { rests_until, ..Resizing::of_size(to) };
+        self.state.resizing = Resizing::of_size(to);
         self.account_for_policy();
         self.update_capacity();
         Stage::AtRest
@@ -388,10 +385,9 @@ impl Writer<'_> {
         let is_worth_it = to + to / SLACK < from && saved >= self.shard.account.target() / WORTH_SHRINKING;
         let capacity = self.state.evictor.capacity();
         let is_full = self.ring().live_bytes() >= capacity - capacity / 8;
-        let has_rested = self.state.counts.inserted_bytes >= self.state.resizing.rests_until;
         let is_idle = self.state.resizing.is_at_rest() && !self.is_being_saved();
         // On the way to a lower limit, the index shrinks with the ring: see `shrinking.rs`.
-        if has_rested && is_idle && !self.state.shrinking.is_under_way() && is_full && is_worth_it {
+        if is_idle && !self.state.shrinking.is_under_way() && is_full && is_worth_it {
             self.state.resizing.stage = Stage::Taking { to };
         }
     }

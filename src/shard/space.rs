@@ -30,8 +30,9 @@ const MAX_SURPLUS: usize = 16;
 /// The work that a write does towards a chunk that the ring gives back, as the budget of a cleaning.
 /// That is 64 entries without values.
 const STEP_TOWARDS_A_CHUNK: usize = 6 << 10;
-/// A store that needs a chunk of at most this many bytes cleans a second one for survivors at once.
-const SMALL_CHUNK: usize = 16 << 10;
+/// Chunks of at most this many bytes are emptied at once, and not in steps. They have few entries,
+/// and a small ring has few of them to spare.
+const SMALL_CHUNK: usize = 8 << 10;
 /// The number of cleanings that may yield no free chunk before a store evicts.
 pub(super) const MAX_FRUITLESS: usize = 3;
 /// Quarters of a chunk that the policy evicts while no survivor can be moved. After that, the
@@ -288,6 +289,9 @@ impl Writer<'_> {
     ///
     /// Chunks that stores need stay free, so that none of them has to clean a whole chunk at once.
     pub(super) fn give_chunk_back_in_steps(&mut self) -> bool {
+        if self.ring().chunk_bytes() <= SMALL_CHUNK {
+            return self.give_chunk_back();
+        }
         let kept = self.state.cleaner.kept_ready();
         if self.ring_mut().has_free(kept + 1) {
             return self.give_chunk_back();

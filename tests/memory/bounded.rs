@@ -58,7 +58,7 @@ fn a_write_to_a_full_cache_evicts_and_moves_few_entries() {
     for policy in [Policy::default(), Policy::Lru, Policy::Clock] {
         let cache = chunks_of_thousands(policy);
         // Entries die anywhere, so that chunks have to be cleaned.
-        let most = write(&cache, 1_500_000, scattered, |number| 16 + number as usize % 16);
+        let most = write(&cache, 1_500_000, scattered, |number| if number % 3 == 0 { 16 } else { 31 });
         assert!(cache.stats().relocated_bytes > 1 << 20, "{policy}: nothing was cleaned");
         assert!(most.evictions <= 40, "{policy}: {most:?}");
         assert!(most.relocated_bytes <= 16 << 10, "{policy}: {most:?}");
@@ -140,6 +140,7 @@ fn clear_removes_a_bounded_number_of_entries_with_each_hold_of_the_lock() {
     let present = cache.len();
     cache.clear();
     assert!(cache.is_empty() && present > 200_000);
+    removed.now(); // Counts the last hold, too.
     let most = removed.0[1].load(Ordering::Relaxed);
     assert!((100..=768).contains(&most), "{most} of {present} entries");
     cache.validate();
@@ -199,11 +200,11 @@ impl Hasher for Changed {
 fn clear_removes_entries_whose_hashes_have_changed() {
     let _alone = alone();
     for has_listener in [false, true] {
-        let cache = Cache::builder().max_bytes(1 << 20).shards(1).policy(Policy::Lru).hasher(Changing::default());
+        let cache = Cache::builder().max_bytes(4 << 20).shards(1).policy(Policy::Lru).hasher(Changing::default());
         let cache = if has_listener { cache.on_removal(|_, _, _| {}) } else { cache };
         let cache = cache.build().unwrap();
-        for round in 1..4 {
-            (0..3_000 * round).for_each(|key| cache.insert(u64::to_le_bytes(key), [0; 16]).unwrap());
+        for round in 1..6 {
+            (0..16_000 * round).for_each(|key| cache.insert(u64::to_le_bytes(key), [0; 200]).unwrap());
             assert!(cache.len() > 1_000);
             cache.clear();
             assert_eq!(cache.len(), 0, "with a listener: {has_listener}");

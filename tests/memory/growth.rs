@@ -154,15 +154,3 @@ fn chunks_that_values_hold_are_not_counted_on_for_the_entries_of_a_larger_index(
         drop(held);
     }
 }
-
-#[test]
-fn the_index_of_a_small_shard_comes_to_rest_while_entries_of_two_sizes_come() {
-    let _alone = alone();
-    let cache = Cache::builder().max_bytes(200 << 10).shards(1).policy(Policy::Lfu).build().unwrap();
-    for key in 0..100_000_u64 {
-        let len = if key % 2 == 0 { 16 } else { 300 };
-        cache.insert(key.to_le_bytes(), vec![7; len]).unwrap();
-    }
-    let growths = cache.stats().index_growths;
-    assert!(growths < 10, "{growths} growths");
-}

@@ -83,8 +83,7 @@
 //! `publishing::a_guess_in_a_lane_that_a_sweep_has_cleared_since_is_not_believed`. They fail if a
 //! guess is accepted without a second look at its lane.
 //!
-//! For `clear`: `publishing::bytes_stay_while_a_reader_looks_at_them_and_the_shard_is_cleared`. It
-//! fails if the ring is cleared before the index.
+//! For `clear`: `publishing::bytes_stay_while_a_reader_looks_at_them_and_the_shard_is_cleared`.
 //!
 //! # Sweeps: `index/sweep.rs`
 //!
