@@ -186,10 +186,7 @@ impl Loading<'_> {
                 Err(Seen::Replaceable { bytes, is_stale_value: true, left })
             }
             (stored, left) => {
-                if asked.wire.fence().await.is_err() {
-                    // Other reads of this instance would yet find older entries.
-                    self.space().detach();
-                    asked.wire.lose();
+                if !self.fence(asked).await {
                     return Ok(match stored {
                         Stored::Value(bytes) => unkept(bytes),
                         _ => Loaded::AbsentFor(Duration::ZERO),
@@ -207,6 +204,18 @@ impl Loading<'_> {
                 })
             }
         }
+    }
+
+    /// Waits until all invalidations have arrived that belong before a value that was read. Returns
+    /// `false` if they may not have arrived. Then the local tier was reset, as other reads of this
+    /// instance would yet find older entries.
+    async fn fence(&self, asked: &Asked) -> bool {
+        let is_fenced = asked.wire.fence().await.is_ok();
+        if !is_fenced {
+            self.space().detach();
+            asked.wire.lose();
+        }
+        is_fenced
     }
 
     /// Returns a value of Redis with the lifetime that is left to it.
@@ -231,8 +240,7 @@ impl Loading<'_> {
         space.counters.loads.count();
         let fence = async {
             if let Some(asked) = asked {
-                // If this fails, the session ends.
-                let _ = asked.wire.fence().await;
+                self.fence(asked).await;
             }
         };
         let limited = timeout(space.rules.load_limit, load(Arc::clone(&self.key)));

@@ -113,7 +113,7 @@
 //! A caller that reads values without a loader, such as a second tier of a cache, takes a
 //! [`Lease`](crate::Lease) of the key first. Its [`store`](crate::Lease::store) stores the value
 //! unless the key was written or removed meanwhile, by the rules of the next section. Other callers
-//! do not wait for a lease.
+//! do not wait for a lease. The crate `bytecache-redis` is such a second tier.
 //!
 //! # Which writes invalidate a load
 //!
