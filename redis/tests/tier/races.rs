@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytecache_redis::Tiered;
 
 use crate::proxy::{Proxy, READS, TRACKED};
-use crate::support::{Server, Store, instance, text, until};
+use crate::support::{Server, Store, connected, instance, remote, text, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn value_that_was_read_before_an_invalidation_is_not_kept() {
@@ -52,6 +52,24 @@ async fn reader_of_a_later_value_never_finds_an_earlier_one() {
     until("the fence was sent", || proxy.sent() > sent || reading.is_finished()).await;
     proxy.release(TRACKED);
     assert_eq!(reading.await.expect("it ends").as_deref(), Some("new"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reader_of_a_later_value_finds_no_earlier_one_if_invalidations_do_not_arrive() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::to(server.port).await;
+    let builder = remote(proxy.port).max_staleness(Duration::from_secs(60)).command_timeout(Duration::from_millis(100));
+    let (cache, remote) = connected(builder).await;
+    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    let mut foreign = server.foreign();
+    users.insert("1", "old").await.expect("it is stored");
+
+    proxy.hold(TRACKED);
+    proxy.set_down(true);
+    foreign.set("users:0:1", "new");
+    foreign.set("users:0:marker", "set");
+    assert_eq!(text(&users, "marker").await.as_deref(), Some("set"));
+    assert_ne!(text(&users, "1").await.as_deref(), Some("old"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
