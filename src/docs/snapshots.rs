@@ -93,7 +93,9 @@
 //!
 //! A restored cache misses as often as one that was never stopped, within 0.3 points on most
 //! recorded traces. Entries lie in other places of the ring, so the cache may hold a little more or
-//! less. With MRU, this gains or costs up to 3 points. BENCHMARKS.md has a table.
+//! less. To make room for large entries, it may evict others that the policy had not chosen. With
+//! MRU, this gains or costs up to 3 points where sizes differ much. The default has lost up to 2
+//! points on one trace. BENCHMARKS.md has a table.
 //!
 //! A snapshot holds keys and values in plain form, and the seeds of the hasher. On Unix only its
 //! owner can read it.
