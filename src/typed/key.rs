@@ -249,7 +249,7 @@ mod tests {
     #[derive(Debug, PartialEq)]
     struct Name(String);
 
-    crate::newtype_key!(Id(u32), Name(String));
+    bytecache::newtype_key!(Id(u32), Name(String));
 
     fn bytes<K: Key + ?Sized>(key: &K) -> Vec<u8> {
         let mut buffer = KeyBuffer::default();
