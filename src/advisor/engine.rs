@@ -48,7 +48,7 @@ pub(super) struct ShadowPlan {
 }
 
 impl ShadowPlan {
-    /// Returns the bytes that the policy allocates for `ids` keys.
+    /// Returns the bytes of the policy and of all that it allocates for `ids` keys.
     pub(super) fn policy_bytes(&self, ids: usize) -> usize {
         Shadow::new(&self.factory, 1, ids, 0).bytes()
     }
@@ -125,7 +125,7 @@ impl Engine {
         shadows * (MAX_EVICTIONS + 1) + 1
     }
 
-    /// Returns the bytes that the policies have allocated.
+    /// Returns the bytes of the policies and of all that they have allocated.
     pub(super) fn policy_bytes(&self) -> usize {
         self.shadows.iter().map(Shadow::bytes).sum()
     }

@@ -58,7 +58,8 @@ pub(super) fn miss_ratio(missed: &Groups, live: &Groups, of: &Population) -> Est
 /// Returns the bytes that a shadow missed for each byte that was read.
 ///
 /// The bytes that the whole cache read are not counted. Reads that the sample lacks are those of
-/// keys that hit in any case: they count with the mean charge of sampled hits.
+/// keys that hit in any case: they count with the mean charge of sampled hits. Their charge may be
+/// anything up to twice the mean, which is part of the error.
 pub(super) fn byte_miss_ratio(missed: &Groups, sample: &Tally, of: &Population) -> Estimate {
     let lacking = of.reads / of.dropped_factor - sum(&sample.reads);
     let hits = sum(&sample.reads) - sum(&sample.live_missed);
@@ -67,8 +68,9 @@ pub(super) fn byte_miss_ratio(missed: &Groups, sample: &Tally, of: &Population) 
     let read_sum = (sum(&sample.read_bytes) + lacking * mean_hit).max(sum(missed));
     let ratio = ratio(sum(missed), read_sum);
     let differences = core::array::from_fn(|group| missed[group] - ratio * sample.read_bytes[group]);
-    let error = STANDARD_ERRORS * standard_error(&differences, of.share);
-    Estimate { ratio, error: unit(error / read_sum) }
+    let error_of_sample = STANDARD_ERRORS * standard_error(&differences, of.share);
+    let error_of_lacking = ratio * lacking.abs() * mean_hit;
+    Estimate { ratio, error: unit((error_of_sample + error_of_lacking) / read_sum) }
 }
 
 /// Returns the error of a ratio that comes from the error of the shadow's size, and the rounding.
@@ -134,8 +136,8 @@ mod tests {
             ..Tally::new(0)
         };
         // The cache had 100 reads for each group. The other 50 are hits of 100 bytes.
-        let Estimate { ratio, .. } = byte_miss_ratio(&[1_000.0; GROUPS], &sample, &POPULATION);
-        assert!((ratio - 0.1).abs() < 1e-9, "{ratio}");
+        let Estimate { ratio, error } = byte_miss_ratio(&[1_000.0; GROUPS], &sample, &POPULATION);
+        assert!((ratio - 0.1).abs() < 1e-9 && (error - 0.05).abs() < 1e-9, "{ratio} {error}");
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Keys {
 
     #[allow(clippy::cast_possible_truncation, reason = "the product's top half is below the number of places")]
     fn home(&self, hash: u64) -> usize {
-        (u128::from(spread(hash)) * self.index.len() as u128 >> 64) as usize
+        ((u128::from(spread(hash)) * self.index.len() as u128) >> 64) as usize
     }
 
     fn after(&self, place: usize) -> usize {

@@ -43,9 +43,9 @@ impl Shadow {
         }
     }
 
-    /// Returns the bytes that the policy has allocated.
+    /// Returns the bytes of the policy and of all that it has allocated.
     pub(super) fn bytes(&self) -> usize {
-        self.policy.bytes()
+        size_of_val(&*self.policy) + self.policy.bytes()
     }
 
     /// Returns `true` if the policy is to be told of reads, instead of looking at visits.

@@ -36,8 +36,17 @@ impl Shard {
     }
 
     /// Lets the advisor follow what was sampled, unless another thread is at work.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn drain_samples(&self) {
+        if self.sampling.is_some() {
+            self.drain_queue();
+        }
+    }
+
+    /// Lets the advisor follow what was sampled. Not inlined, as all writes without an advisor would
+    /// be larger.
+    #[inline(never)]
+    fn drain_queue(&self) {
         if let Some(sampling) = &self.sampling {
             sampling.drain_some();
         }
@@ -63,6 +72,8 @@ impl Shard {
         self.note_sampled(hash, kind);
     }
 
+    #[cold]
+    #[inline(never)]
     fn note_sampled(&self, hash: KeyHash, kind: EventKind) {
         let Some(sampling) = &self.sampling else { return };
         let threshold = sampling.note(Event { hash: hash.get(), kind });
@@ -75,7 +86,7 @@ impl Shard {
 impl Writer<'_> {
     /// Tells the advisor of an entry that was stored, if the key is sampled. An entry that was only
     /// written again with other stamps is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sample_store(&self, entry: &NewEntry<'_>, charge: usize) {
         if self.shard.is_sampled(entry.hash) && self.rewritten.is_none() {
             self.note_sampled_store(entry, charge);
@@ -83,6 +94,7 @@ impl Writer<'_> {
     }
 
     #[cold]
+    #[inline(never)]
     fn note_sampled_store(&self, entry: &NewEntry<'_>, charge: usize) {
         let stamps = entry.draft.stamps;
         let (deadline, idle) = self.shard.rules.ends(stamps.present(), |stamp| stamps.get(stamp));
@@ -102,9 +114,14 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn sample_removal_of(&self, id: EntryId) {
         if self.shard.sampling.is_some() {
-            if let Some(live) = self.state.entries.live(id) {
-                self.sample_removal(self.state.entries.hash_of(live));
-            }
+            self.note_removal_by_id(id);
+        }
+    }
+
+    #[inline(never)]
+    fn note_removal_by_id(&self, id: EntryId) {
+        if let Some(live) = self.state.entries.live(id) {
+            self.sample_removal(self.state.entries.hash_of(live));
         }
     }
 

@@ -65,6 +65,7 @@ impl Drop for Writer<'_> {
 
 impl Shard {
     /// Runs `work` under the lock, after a bounded number of entries that are due have expired.
+    #[inline]
     pub(crate) fn write<R>(&self, work: impl FnOnce(&mut Writer<'_>) -> R) -> R {
         let (result, notice) = self.write_with_notice(work);
         drop(notice);
