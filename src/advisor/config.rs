@@ -147,7 +147,7 @@ impl Advisor {
     /// let cache = builder.clone().advisor(Advisor::new().max_bytes(1 << 20)).build()?;
     /// let without = builder.build()?;
     /// let taken = cache.memory().overhead - without.memory().overhead;
-    /// assert_eq!(taken >> 10, 1 << 10);
+    /// assert!((1_000 << 10..=1 << 20).contains(&taken));
     /// # Ok::<(), bytecache::BuildError>(())
     /// ```
     pub fn max_bytes(mut self, bytes: usize) -> Self {
@@ -183,12 +183,12 @@ impl Advisor {
     /// ```
     /// use bytecache::{Advisor, Cache, Policy};
     ///
-    /// let advisor = Advisor::new().policies([Policy::Lru, "s3-fifo(small=20)".parse()?]);
+    /// let advisor = Advisor::new().policies([Policy::Lru, Policy::S3Fifo]);
     /// let cache = Cache::builder().max_bytes(64 << 20).advisor(advisor).build()?;
     /// cache.get("key");
     /// let advice = cache.advice().ok_or("there was a read")?;
     /// let names: Vec<&str> = advice.other_policies().map(|row| row.policy.as_str()).collect();
-    /// assert_eq!(names, ["lru", "s3-fifo(small=20)"]);
+    /// assert_eq!(names, ["lru", "s3-fifo"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn policies(mut self, policies: impl IntoIterator<Item = Policy>) -> Self {

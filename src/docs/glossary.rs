@@ -64,6 +64,8 @@
 //! | tag | 8 bits of the hash, stored in the bucket |
 //! | id | an entry's lane in the index: its name for policies and the wheel |
 //! | visit, touch | what a read leaves for the policy: a 2-bit counter, or an id in the touch log |
+//! | shadow | a policy at some size that follows the operations on sampled keys, for the advisor |
+//! | sampled | of a key: one of those that the advisor follows, chosen by their hash |
 //! | ghost | the remembered fingerprint of an evicted entry |
 //! | live, dead | of bytes in the ring: of a present entry, or of one that has left |
 //! | relocate | to copy a live entry out of a chunk |

@@ -163,6 +163,11 @@
 //! grows or shrinks meanwhile, they may visit the entries of one of its buckets twice. If a hasher
 //! gives many keys the same hash, they may visit all of these twice.
 //!
+//! # Advice
+//!
+//! An [`Advisor`](crate::Advisor) is not exact where few keys are sampled, and does not follow all
+//! changes of deadlines: see [the limits of the advisor](super::advisor#limits).
+//!
 //! # Fork
 //!
 //! After `fork` in a process with several threads, the child must not use a cache of its parent.

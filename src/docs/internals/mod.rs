@@ -10,17 +10,18 @@
 //!
 //! | floor | files | contents |
 //! |---|---|---|
-//! | 7 | `lib.rs` | the public names |
-//! | 6 | `typed/` | typed keys and values of a namespace |
+//! | 8 | `lib.rs` | the public names |
+//! | 7 | `typed/` | typed keys and values of a namespace |
 //! | | `snapshot/` | saving a cache to a file, and restoring it |
-//! | 5 | `builder.rs` | options of a cache, and the checks on them |
+//! | 6 | `builder.rs` | options of a cache, and the checks on them |
 //! | | `loader/` | loads by threads and tasks, loaders with rules, loads of many keys |
 //! | | `export/` | statistics for Prometheus and the facade `metrics` |
 //! | | `docs/` | these pages |
 //! | | `loom/`, `shared_lines.rs` | tests: schedules of threads, and writes to shared cache lines |
 //! | | `testing.rs` | access to the state of a cache for integration tests |
-//! | 4 | `cache/` | routing of each operation to its shard; division into shards; operations on all entries |
-//! | 3 | `shard/` | one ring, index, policy and timing wheel behind one lock |
+//! | 5 | `cache/` | routing of each operation to its shard; division into shards; operations on all entries |
+//! | 4 | `shard/` | one ring, index, policy and timing wheel behind one lock |
+//! | 3 | `advisor/` | other policies and sizes, simulated on a sample of the keys |
 //! | 2 | `ring/` | bytes of entries: chunks, headers, pins of values |
 //! | | `index/` | from a hash to the location of an entry |
 //! | | `policy/` | eviction policies and their simulator |
@@ -48,6 +49,7 @@
 //! | `config.rs`, `estimate.rs` | sizes of a shard, and how many entries it will hold |
 //! | `account.rs`, `governor.rs`, `large_share.rs` | the shard's part of `max_bytes`, its live target, its share of large entries |
 //! | `touch.rs`, `misses.rs` | the touch log and the miss log |
+//! | `sampling.rs` | what the advisor learns |
 //! | `notice.rs`, `prefetch.rs` | notices of removals; prefetching for stores |
 //!
 //! In `policy/`:
