@@ -190,7 +190,8 @@ impl Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// The limit, as the builder got it.
+    /// The bound of the moment. It is the limit that was set last, or more while the cache shrinks
+    /// to a [lower limit](crate::Cache::set_max_bytes).
     pub max: usize,
     /// Everything that the cache has allocated: never more than `max`. It is the sum of `chunks`,
     /// `index`, `policy`, `wheels`, `flights` and `overhead`, if no other thread writes meanwhile.

@@ -74,6 +74,17 @@
 //! * In caches below a megabyte, the chunks that are kept free are a noticeable part. About a third
 //!   of a cache of 64 KiB never holds entries.
 //!
+//! # Another limit at run time
+//!
+//! * A [lower limit](crate::Cache::set_max_bytes) is reached by writes and calls of
+//!   [`maintain`](crate::Cache::maintain). A shard that nobody writes to stays as it is.
+//! * A chunk that a value or a reader holds is given back once it is let go. Until then the cache is
+//!   above a lower limit, and [`Memory::max`](crate::Memory::max) says by how much.
+//! * The number of shards, the size of chunks and the largest entry stay those of the first limit.
+//! * While a shard shrinks, an entry of nearly the largest size may be rejected near the smallest
+//!   limit, because its ring has a few chunks less for a moment.
+//! * An index does not shrink while the cache is saved, and does not grow while its shard shrinks.
+//!
 //! # Policies
 //!
 //! * The cache evicts entries that the policy did not choose in two cases. In the first case, a
@@ -209,7 +220,8 @@
 //! * Some memory of policies is counted only when the next chunk is opened. Policies keep it for
 //!   removed entries, for entries of 16 KiB and more, and for unusually many different counts of
 //!   LFU.
-//! * If the system refuses to map memory, a shard allocates its whole memory at once.
+//! * If the system refuses to map memory, a shard allocates its whole memory at once, up to its
+//!   ceiling.
 //! * Copies of values belong to their callers. Entries that wait for a removal listener are copies,
 //!   too. An insert of a large entry may copy as many bytes of evicted entries for the listener.
 //!   `clear` copies 256 KiB, or 500 entries, at a time.

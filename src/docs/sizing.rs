@@ -100,6 +100,40 @@
 //!
 //! An entry may still be evicted at any time: a cache is not a database.
 //!
+//! # Changing it
+//!
+//! [`Cache::set_max_bytes`](crate::Cache::set_max_bytes) sets another limit while the cache is used,
+//! up to [`max_bytes_ceiling`](crate::CacheBuilder::max_bytes_ceiling):
+//!
+//! ```
+//! use bytecache::Cache;
+//!
+//! let cache = Cache::builder().max_bytes(64 << 20).max_bytes_ceiling(256 << 20).build()?;
+//! cache.set_max_bytes(128 << 20)?; // At peak times.
+//! cache.set_max_bytes(32 << 20)?;
+//! while cache.maintain() {} // Writes do the same, in steps.
+//! assert!(cache.memory().allocated <= 32 << 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! These follow the limit that was set last:
+//!
+//! * the live entries, the indexes, and the capacity that policies keep to;
+//! * the quarter of the chunks that values may hold, and the eighth of a shard for loads;
+//! * the chunks that are kept free, and the shares by which the live target is steered;
+//! * the sizes that a snapshot records, and the memory for its changed keys.
+//!
+//! These follow the limit that the cache was built with, and do not change:
+//!
+//! * the number of shards, the size of chunks, and the largest entry;
+//! * the number of namespaces, the stripes of counters, and the logs of touches and misses;
+//! * the first tables of the rings, and the block lengths of the policies' queues;
+//! * the memory for what waits for a removal listener.
+//!
+//! A cache that is to vary much is best built with a limit in the middle. A chunk is 1/400 to 1/200
+//! of a shard at first. After a growth by 64 it is a small part, and there are many. After a
+//! shrinking to a tenth it is a large part, so the chunks that are kept free cost more.
+//!
 //! # Measuring it
 //!
 //! * [`Cache::memory`](crate::Cache::memory) returns the bytes of each part: live entries, index,

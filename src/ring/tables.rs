@@ -136,6 +136,11 @@ impl Ring {
         }
     }
 
+    /// Returns `true` if a chunk before `end` is free.
+    pub(crate) fn has_free_before(&self, end: usize) -> bool {
+        self.chunks.iter().take(end).any(|chunk| chunk.state == ChunkState::Free)
+    }
+
     /// Returns the last sealed chunk, or run, that reaches beyond `end` and that no value holds.
     /// Seals open ones first.
     pub(crate) fn sealed_beyond(&mut self, end: usize) -> Option<ChunkId> {

@@ -143,19 +143,25 @@ impl Writer<'_> {
         if wants_chunk && (is_at_rest || lacks_memory) {
             goal.live = goal.live.min(room);
         }
+        if excess == 0 {
+            // The capacity afterwards: the next store is to evict no more than for itself.
+            let State { cleaner, entries, .. } = &mut *self.state;
+            goal.live = goal.live.min(cleaner.derive_capacity(entries.ring(), &self.shard.account));
+        }
         self.state.shrinking.goal = goal.live;
-        has_progress |= self.evict_some(|state| {
+        let has_evicted = self.evict_some(|state| {
             let is_too_full = shrinks_index && resizing::least_buckets(state.entries.len()) > wanted;
             state.entries.ring().live_bytes() <= goal.live && !is_too_full
         });
+        has_progress |= has_evicted;
 
         if is_about_to_shrink && !lacks_memory {
             has_progress |= self.shrink_index(wanted, rename_bytes);
         }
         if wants_chunk && self.ring().live_bytes() <= room {
-            has_progress |= self.give_some_back(is_at_rest);
+            has_progress |= self.give_some_back(is_at_rest && !has_evicted, excess);
         } else if excess <= held {
-            has_progress |= self.give_places_back(places);
+            has_progress |= self.give_places_back(places, held == 0 && !has_evicted);
         }
         let is_settled = !lacks_memory && self.shard.account.settle();
         if is_settled && !has_progress && self.is_within(places) {
@@ -231,7 +237,7 @@ impl Writer<'_> {
     }
 
     /// Gives a free chunk back, or cleans one for that. If no chunk is worth it, the policy evicts.
-    fn give_some_back(&mut self, may_evict: bool) -> bool {
+    fn give_some_back(&mut self, may_evict: bool, excess: usize) -> bool {
         if self.ring_mut().has_free(KEPT_FREE + 1) {
             return self.give_free_chunk_back();
         }
@@ -239,7 +245,8 @@ impl Writer<'_> {
         match cleaner.clean(entries, counts, CLEANING) {
             Cleaned::Chunk | Cleaned::Some => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
-            Cleaned::Stuck | Cleaned::Nothing if may_evict => {
+            // Not in place of the chunks that values hold.
+            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.ring().pinned_bytes() < excess => {
                 let has_evicted = self.evict_some(|_| false);
                 self.state.shrinking.goal = self.state.shrinking.goal.min(self.ring().live_bytes());
                 has_evicted
@@ -256,8 +263,9 @@ impl Writer<'_> {
         is_given
     }
 
-    /// Empties chunks that came with a higher limit, and gives up their places.
-    fn give_places_back(&mut self, places: usize) -> bool {
+    /// Empties chunks that came with a higher limit, and gives up their places. Entries may have to
+    /// be evicted for that.
+    fn give_places_back(&mut self, places: usize, may_evict: bool) -> bool {
         if self.ring().chunks() <= places {
             return false;
         }
@@ -266,6 +274,10 @@ impl Writer<'_> {
         if freed > 0 || self.ring_mut().lower_free(places) {
             return true;
         }
+        if !self.ring().has_free_before(places) {
+            // Survivors would go to chunks beyond, again and again.
+            return may_evict && (self.ring().counts().absent > 0 && self.put_to_use() || self.make_free());
+        }
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         if !cleaner.is_cleaning() {
             let Some(chunk) = entries.ring_mut().sealed_beyond(places) else { return false };
@@ -273,7 +285,16 @@ impl Writer<'_> {
         }
         match cleaner.clean(entries, counts, CLEANING) {
             Cleaned::Chunk | Cleaned::Some => true,
-            Cleaned::Stuck | Cleaned::Nothing => self.put_to_use() || self.evict_some(|_| false),
+            Cleaned::Stuck | Cleaned::Nothing => may_evict && self.evict_some(|_| false),
+        }
+    }
+
+    /// Cleans some of a chunk, or evicts if no chunk is worth it.
+    fn make_free(&mut self) -> bool {
+        let State { cleaner, entries, counts, .. } = &mut *self.state;
+        match cleaner.clean(entries, counts, CLEANING) {
+            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::Stuck | Cleaned::Nothing => self.evict_some(|_| false),
         }
     }
 }

@@ -9,6 +9,7 @@
 //!   space.rs      evict, clean and reclaim until there is a chunk; pay for what is beside the ring
 //!   runs.rs       the same for runs of chunks, for large entries
 //!   resizing.rs   an index of another size
+//!   shrinking.rs  a lower limit
 //!   expire.rs     take out what is due; find what is present
 //!   write.rs      store, update, remove
 //!   change.rs     store and remove what depends on the present value

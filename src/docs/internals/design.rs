@@ -126,6 +126,32 @@
 //! pins of neighbours would keep a chunk from being freed. Smaller chunks would cost more in pins
 //! and counts than they gain.
 //!
+//! ## Another limit
+//!
+//! [`set_max_bytes`](crate::Cache::set_max_bytes) sets a *target* for each shard's account. A higher
+//! one is the *budget* at once. After a lower one, the budget is lowered to what is allocated after
+//! each step (`shard/shrinking.rs`). So the bound of the moment only falls, and nothing that was
+//! given back is taken again.
+//!
+//! * **Entries first, then the index, then chunks.** A step estimates what a full shard of the
+//!   target holds, with the present index already smaller. Without that, the ring would pay for the
+//!   index, and a fourth of the memory would keep a twentieth of the entries. Chunks that pay for
+//!   the renames of the policy are kept until the index has shrunk.
+//! * **No burst.** The capacity that the policy keeps to falls with the live bytes. If it fell to
+//!   its new value at once, the next store would evict everything that is above.
+//! * **Addresses up to the ceiling.** The arena, the index and the pin words of chunks reserve
+//!   addresses, as values and readers point to them. Locations have as many bits as the ceiling
+//!   needs, so none has to be rewritten.
+//! * **Tables in steps.** The tables of chunks take 80 bytes for each chunk. For chunks of 4 KiB and
+//!   a ceiling of 64 times the limit, that is more than the limit. So a chunk gets its place when it
+//!   is first needed (`ring/tables.rs`). To give places up, the chunks at the end are emptied. Other
+//!   chunks are emptied where that costs least.
+//! * **64 times.** The cleaner looks through all chunks of a shard. Chunks do not become larger, so
+//!   a shard that has grown has many.
+//!
+//! Chunks of another size were rejected: every location would change. So were more shards: keys
+//! would move between them, and a key would have to be looked up in two.
+//!
 //! # Eviction
 //!
 //! The policy names victims until the live bytes and the new entry fit. It does not decide which

@@ -42,7 +42,7 @@
 //! | files | contents |
 //! |---|---|
 //! | `entries.rs`, `evictor.rs`, `cleaner.rs`, `deadlines.rs`, `flights.rs` | the parts of the locked state: index and ring; the policy; emptying of chunks; the timing wheel; loads |
-//! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `resizing.rs`, `sweep.rs` | operations under the lock, which use the parts |
+//! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `resizing.rs`, `shrinking.rs`, `sweep.rs` | operations under the lock, which use the parts |
 //! | `lookup.rs`, `read.rs` | reads, without the lock |
 //! | `save.rs`, `restore.rs` | showing entries for a snapshot, the record of changes; storing entries of a snapshot |
 //! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
