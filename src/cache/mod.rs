@@ -390,6 +390,7 @@ impl Cache {
     /// assert_eq!(cache.len(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[allow(clippy::must_use_candidate, reason = "most callers do not wait for the end of all work")]
     pub fn maintain(&self) -> bool {
         let mut has_more = false;
         for shard in &self.inner.shards {

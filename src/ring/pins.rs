@@ -108,7 +108,8 @@ impl Pins {
         self.len.store(to_u32(len), Ordering::Relaxed); // Relaxed: see the module.
         #[cfg(not(bytecache_loom))]
         if let (true, Memory::Region(region)) = (len < before, &self.memory) {
-            let bytes = len * size_of::<PinWord>()..before * size_of::<PinWord>();
+            let word = size_of::<PinWord>();
+            let bytes = len * word..before * word;
             // SAFETY: the memory is only accessed as atomics, for which zero is valid.
             unsafe { region.release(bytes) };
         }

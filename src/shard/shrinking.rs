@@ -159,7 +159,8 @@ impl Writer<'_> {
             has_progress |= self.shrink_index(wanted, rename_bytes);
         }
         if wants_chunk && self.ring().live_bytes() <= room {
-            has_progress |= self.give_some_back(is_at_rest && !has_evicted, excess);
+            let needed = if lacks_memory { excess.max(chunk) } else { excess };
+            has_progress |= self.give_some_back(is_at_rest && !has_evicted, needed);
         } else if excess <= held {
             has_progress |= self.give_places_back(places, held == 0 && !has_evicted);
         }
@@ -237,7 +238,7 @@ impl Writer<'_> {
     }
 
     /// Gives a free chunk back, or cleans one for that. If no chunk is worth it, the policy evicts.
-    fn give_some_back(&mut self, may_evict: bool, excess: usize) -> bool {
+    fn give_some_back(&mut self, may_evict: bool, needed: usize) -> bool {
         if self.ring_mut().has_free(KEPT_FREE + 1) {
             return self.give_free_chunk_back();
         }
@@ -246,7 +247,7 @@ impl Writer<'_> {
             Cleaned::Chunk | Cleaned::Some => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
             // Not in place of the chunks that values hold.
-            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.ring().pinned_bytes() < excess => {
+            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.ring().pinned_bytes() < needed => {
                 let has_evicted = self.evict_some(|_| false);
                 self.state.shrinking.goal = self.state.shrinking.goal.min(self.ring().live_bytes());
                 has_evicted
