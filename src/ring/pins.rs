@@ -108,8 +108,7 @@ impl Pins {
         self.len.store(to_u32(len), Ordering::Relaxed); // Relaxed: see the module.
         #[cfg(not(bytecache_loom))]
         if let (true, Memory::Region(region)) = (len < before, &self.memory) {
-            let word = size_of::<PinWord>();
-            let bytes = len * word..before * word;
+            let bytes = len * size_of::<PinWord>()..size_of_val(&self[..before]);
             // SAFETY: the memory is only accessed as atomics, for which zero is valid.
             unsafe { region.release(bytes) };
         }
