@@ -247,7 +247,7 @@ impl Writer<'_> {
             Cleaned::Chunk | Cleaned::Some => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
             // Not in place of the chunks that values hold.
-            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.ring().pinned_bytes() < needed => {
+            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.ring().shared().pinned_bytes() < needed => {
                 let has_evicted = self.evict_some(|_| false);
                 self.state.shrinking.goal = self.state.shrinking.goal.min(self.ring().live_bytes());
                 has_evicted
