@@ -155,10 +155,11 @@ impl Advisor {
         self
     }
 
-    /// Sets the sizes at which the present policy is simulated, in percent of the size of the cache.
+    /// Sets the sizes at which the present policy is simulated, in percent of that of the cache.
     ///
     /// The default is 25, 50, 75, 100, 125, 150, 200 and 400. The size of 100 percent is always
-    /// simulated. Of the sizes and the [policies](Self::policies), the first 31 count.
+    /// simulated. At most 32 rows are simulated: the sizes first, and then the
+    /// [policies](Self::policies).
     ///
     /// ```
     /// use bytecache::{Advisor, Cache};

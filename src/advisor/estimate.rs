@@ -47,7 +47,7 @@ pub(super) struct Population {
     pub(super) share: f64,
 }
 
-/// Returns the misses of a shadow for each read. `live` are the misses of sampled keys in the cache.
+/// Returns the misses of a shadow for each read. `live` has those of sampled keys in the cache.
 pub(super) fn miss_ratio(missed: &Groups, live: &Groups, of: &Population) -> Estimate {
     let differences = core::array::from_fn(|group| (missed[group] - live[group]) * of.dropped_factor);
     let misses = of.misses + sum(&differences);
@@ -122,7 +122,8 @@ mod tests {
         assert_eq!(miss_ratio(&missed, &live, &POPULATION), Estimate { ratio: 0.2, error: 0.0 });
         let missed = core::array::from_fn(|group| if group % 2 == 0 { 10.0 } else { 30.0 });
         let Estimate { ratio, error } = miss_ratio(&missed, &live, &POPULATION);
-        // The sum has a standard error of 80: the root of 64 groups times 10, less the sampled share.
+        // The standard error of the sum is 80: the root of 64 groups times 10. The share that was
+        // sampled lowers it.
         assert!((ratio - 0.2).abs() < 1e-9 && (error - 2.0 * 80.0 * 0.9_f64.sqrt() / 6_400.0).abs() < 5e-4, "{error}");
     }
 

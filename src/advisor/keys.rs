@@ -5,10 +5,9 @@
 //!   slots   | hash charge resident ... | one for each id: the id that every shadow's policy knows
 //! ```
 //!
-//! A cache keeps an entry once for one policy. Here a key has one slot for all shadows, and a bit
-//! for each shadow that holds it. So a look-up costs the same for one shadow and for thirty-two. The
-//! visits of an entry are two bits for each shadow, which lie in two words: a read counts a visit in
-//! all shadows at once.
+//! A key has one slot for all shadows, and a bit for each shadow that holds it. So a look-up costs
+//! the same for one shadow and for 32. The visits of an entry are two bits for each shadow. They
+//! lie in two words, so a read counts a visit in all shadows at once.
 //!
 //! # Invariants
 //!

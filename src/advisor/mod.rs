@@ -11,17 +11,17 @@
 //!   Advice <--------- estimate.rs --------------+            advice.rs
 //! ```
 //!
-//! A cache is about keys that are equal among each other, and a sample of them behaves in a share of
-//! the memory as all of them do in the whole. That is SHARDS (Waldspurger et al., Efficient MRC
-//! Construction with SHARDS, FAST 2015), and miniature simulation for policies that are no stacks
-//! (Waldspurger et al., Cache Modeling and Optimization using Miniature Simulations, ATC 2017).
+//! A sample of the keys behaves in a share of the memory as all keys do in the whole. That is
+//! SHARDS (Waldspurger et al., Efficient MRC Construction with SHARDS, FAST 2015). For policies
+//! that are no stacks, it is miniature simulation (Waldspurger et al., Cache Modeling and
+//! Optimization using Miniature Simulations, ATC 2017).
 //!
 //! # Invariants
 //!
 //! 1. A read of a key that is not sampled costs one comparison.
 //! 2. What the advisor allocates is within [`Advisor::bytes_in`], which is part of the cache's
 //!    overhead.
-//! 3. No thread waits for the advisor, except the caller of [`Cache::advice`](crate::Cache::advice).
+//! 3. No thread waits for the advisor, except callers of [`Cache::advice`](crate::Cache::advice).
 
 mod advice;
 mod config;

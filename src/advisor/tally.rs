@@ -4,7 +4,7 @@
 //! differences between groups show how far the sums of a sample are off: this is the method of
 //! random groups (Wolter, Introduction to Variance Estimation).
 //!
-//! An operation counts with a weight: the number of operations that it stands for, which is one over
+//! An operation counts with a weight: the number of operations that it stands for. It is one over
 //! the share of keys that were sampled at the time. All sums are halved once in a while. So recent
 //! traffic counts more than older traffic.
 

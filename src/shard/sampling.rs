@@ -1,7 +1,7 @@
 //! What a shard tells the advisor: reads, stores and removals of sampled keys.
 //!
-//! A key is sampled if its hash is below `sampled_below`, which is 0 without an advisor. That is one
-//! comparison for each operation. The rest is in functions that are seldom called.
+//! A key is sampled if its hash is below `sampled_below`, which is 0 without an advisor. That is
+//! one comparison for each operation. The rest is in functions that are seldom called.
 //!
 //! # Synchronization
 //!
@@ -43,8 +43,8 @@ impl Shard {
         }
     }
 
-    /// Lets the advisor follow what was sampled. Not inlined, as all writes without an advisor would
-    /// be larger.
+    /// Lets the advisor follow what was sampled. Not inlined, as it would enlarge all writes of a
+    /// cache without an advisor.
     #[inline(never)]
     fn drain_queue(&self) {
         if let Some(sampling) = &self.sampling {
