@@ -337,6 +337,15 @@ impl Ring {
         best.map(|(id, _)| id)
     }
 
+    /// Returns the number of sealed chunks and runs that values hold and of which at least one part
+    /// in `share` is dead.
+    pub(crate) fn held_by_values(&self, share: usize) -> usize {
+        let chunks = (0..).map(ChunkId).zip(&self.chunks);
+        let worth_it = chunks
+            .filter(|&(id, chunk)| chunk.state == ChunkState::Sealed && chunk.dead() * share >= self.run_bytes(id));
+        worth_it.filter(|(id, _)| self.shared.pins[id.index()].has_values()).count()
+    }
+
     /// Returns the sealed chunk, or run, outside a window with the smallest live share.
     pub(crate) fn emptiest_outside(&self, window: Window) -> Option<ChunkId> {
         self.emptiest_of(|id, _| !window.contains(id))

@@ -34,6 +34,8 @@ const FEW_CHUNKS: usize = 64;
 const CLEAN_AHEAD: usize = 4;
 /// The factor by which more is cleaned when no chunk is free.
 const HURRY: usize = 8;
+/// The bytes that evicting one byte ahead brings the next look for a chunk closer.
+const LOOK_AGAIN: u64 = 4;
 /// The cost of passing a dead entry, in bytes of copying.
 const PASS_COST: usize = 8;
 /// The cost of looking at an entry that is cleaned, in bytes of copying.
@@ -91,6 +93,8 @@ pub(super) struct Cleaner {
     absent_seen: u32,
     /// The number of chunks that readers held at the last check by `clean_ahead`.
     waiting_seen: u32,
+    /// When no chunk was worth cleaning last, values held as many that would have been as were missing.
+    is_held_up: bool,
 }
 
 impl Cleaner {
@@ -104,6 +108,7 @@ impl Cleaner {
             opened: 0,
             absent_seen: 0,
             waiting_seen: 0,
+            is_held_up: false,
         }
     }
 
@@ -186,7 +191,7 @@ impl Cleaner {
     }
 
     /// Cleans a little, so that chunks are ready when they are needed: in proportion to a store of
-    /// `charge` bytes. Returns the number of chunks that are missing, if no chunk is worth cleaning.
+    /// `charge` bytes. Returns the bytes to evict ahead instead, if no chunk is worth cleaning.
     #[inline]
     pub(super) fn clean_ahead(
         &mut self,
@@ -221,10 +226,18 @@ impl Cleaner {
             if !matches!(cleaned, Cleaned::Nothing | Cleaned::Stuck) {
                 return 0;
             }
-            // Until more is stored, a search would find the same chunks.
+            // Until more is stored or evicted, a search would find the same chunks.
             self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
+            self.is_held_up = entries.ring().held_by_values(WORTH_CLEANING) >= missing;
         }
-        missing
+        // Where values hold the chunks that are worth cleaning, an eviction would free nothing.
+        if self.is_held_up { 0 } else { charge * hurry }
+    }
+
+    /// Notes that entries of about `bytes` bytes were evicted ahead, so that a chunk may have become
+    /// worth cleaning.
+    pub(super) fn note_evicted_ahead(&mut self, bytes: usize) {
+        self.clean_from = self.clean_from.saturating_sub(LOOK_AGAIN * bytes as u64);
     }
 
     /// Cleans the emptiest chunk, up to `budget` bytes of work.

@@ -219,9 +219,10 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn clean_ahead(&mut self, charge: usize) {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
-        let missing = cleaner.clean_ahead(entries, counts, &self.shard.account, charge);
-        if missing > 0 && charge <= self.ring().small_max() && self.ring().chunk_bytes() > SMALL_CHUNK {
-            self.evict_ahead(charge * (missing + 1));
+        let bytes = cleaner.clean_ahead(entries, counts, &self.shard.account, charge);
+        if bytes > 0 && charge <= self.ring().small_max() && self.ring().chunk_bytes() > SMALL_CHUNK {
+            self.evict_ahead(bytes);
+            self.state.cleaner.note_evicted_ahead(bytes);
         }
     }
 
@@ -305,8 +306,15 @@ impl Writer<'_> {
                 self.ring().counts().retired <= retired
             }
             Cleaned::Some => true,
-            Cleaned::Nothing | Cleaned::Stuck => (0..MAX_SURPLUS).any(|_| self.evict() == Evicted::Entry),
+            Cleaned::Nothing | Cleaned::Stuck => self.evict_towards_a_chunk(),
         }
+    }
+
+    /// Evicts a bounded number of entries, so that a chunk becomes worth cleaning. Returns `false` if
+    /// there are none. Stops at the entry that is being stored, if the policy refuses it.
+    fn evict_towards_a_chunk(&mut self) -> bool {
+        let last = (0..MAX_SURPLUS).map(|_| self.evict()).find(|&evicted| evicted != Evicted::Entry);
+        last != Some(Evicted::Nothing)
     }
 
     /// Accounts for the memory that the policy has allocated. If there is too little for all of it,
