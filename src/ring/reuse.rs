@@ -105,10 +105,13 @@ impl Ring {
         let free = self.counts.free;
         for chunk in (0..to_u32(self.chunks())).map(ChunkId) {
             if self.chunks[chunk.index()].state == ChunkState::Free {
-                self.set_state(chunk, ChunkState::Absent);
+                self.make_absent(chunk);
             }
         }
-        self.release_absent();
+        // Only huge pages make absent chunks resident with their neighbours.
+        if self.pages == Pages::Huge {
+            self.release_absent();
+        }
         // Huge pages have to be earned again.
         self.pages = Pages::Small;
         self.arena().ask_for_pages(Pages::Small);
