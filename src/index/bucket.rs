@@ -43,7 +43,8 @@ use crate::units::{LANES, LOCATION_UNIT, Location, MAX_VISITS, VISIT_BITS};
 
 /// The bytes of a bucket: a cache line. In models it is larger.
 pub(super) const BUCKET_BYTES: usize = 64;
-const BUCKETS_OF_A_PAGE: usize = MAX_PAGE / BUCKET_BYTES;
+/// The buckets of the largest page that this processor may have.
+pub(crate) const BUCKETS_OF_A_PAGE: usize = MAX_PAGE / BUCKET_BYTES;
 const LOW_LANES: usize = 8;
 /// The number of lanes whose visits share a byte.
 const VISIT_LANES: usize = (u8::BITS / VISIT_BITS) as usize;

@@ -34,8 +34,8 @@ mod walk;
 
 use std::sync::Arc;
 
-pub(crate) use bucket::LocationBits;
 use bucket::{BUCKET_BYTES, Bucket, Buckets, Lanes};
+pub(crate) use bucket::{BUCKETS_OF_A_PAGE, LocationBits};
 use sweep::after;
 pub(crate) use sweep::{MARGIN, Moving, Progress, Stretch};
 pub(crate) use walk::{Step, Walk};

@@ -24,7 +24,7 @@ use super::space::Evicted;
 use super::writer::Writer;
 use super::{State, governor};
 use crate::expiry::Wheel;
-use crate::index::{Index, MARGIN, MIN_BUCKETS, Moving, Stretch, Table};
+use crate::index::{BUCKETS_OF_A_PAGE, Index, MARGIN, MIN_BUCKETS, Moving, Stretch, Table};
 use crate::removal::RemovalCause;
 use crate::units::{EntryId, LANES, MAX_LOAD_PERCENT};
 
@@ -331,7 +331,7 @@ impl Writer<'_> {
     /// whose hash has changed, because of a custom hasher. They are evicted.
     fn clear_some(&mut self, next: usize) -> Stage {
         let buckets = self.state.entries.table().buckets();
-        let end = buckets.min(next + BUCKETS_PER_CLEARING);
+        let end = buckets.min(end_of_clearing(next, BUCKETS_OF_A_PAGE));
         for id in (next..end).flat_map(|bucket| (0..LANES).map(move |lane| EntryId::from_lane(bucket, lane))) {
             if self.state.entries.live(id).is_some() {
                 self.forget(id);
@@ -454,6 +454,13 @@ pub(super) fn least_buckets(entries: usize) -> usize {
     Index::buckets_for(entries + entries / (EARLY / 2) + FEW)
 }
 
+/// Returns the bucket before which a step of clearing from `next` on ends, where a page has
+/// `page` buckets. A step ends with a page and frees at least one, as only whole pages can be given
+/// back.
+fn end_of_clearing(next: usize, page: usize) -> usize {
+    (next.next_multiple_of(page) + BUCKETS_PER_CLEARING.max(page)) / page * page
+}
+
 /// Returns how many home buckets are announced at a time, in a sweep between these sizes.
 fn stretch_of(from: usize, to: usize) -> usize {
     (from / STRETCHES / to.div_ceil(from)).max(MIN_STRETCH)
@@ -468,5 +475,17 @@ mod tests {
     fn the_bytes_of_renames_are_right_for_large_tables() {
         assert_eq!(rename_bytes(400_000, 800_000), (6_282 + 2 * 6_282) * LANES * BYTES_PER_RENAME);
         assert_eq!(rename_bytes(4, 32), (36 + 8 * 36) * LANES * BYTES_PER_RENAME);
+    }
+
+    #[test]
+    fn a_step_of_clearing_ends_with_a_page_and_passes_a_whole_one() {
+        for page in [64, 1024] {
+            for first in [0, 1, 63, 64, 1000, 1024, 5000] {
+                let end = end_of_clearing(first, page);
+                assert_eq!(end % page, 0, "{page} {first}");
+                assert!(end - first.next_multiple_of(page) >= page, "{page} {first}");
+                assert!(end - first < BUCKETS_PER_CLEARING.max(page) + page, "{page} {first}");
+            }
+        }
     }
 }
