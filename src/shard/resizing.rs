@@ -250,7 +250,8 @@ impl Writer<'_> {
     /// Begins to move entries to a smaller index. The account holds `bytes` for renames.
     fn begin_shrinking(&mut self, to: usize, bytes: usize) -> Stage {
         let State { entries, evictor, .. } = &mut *self.state;
-        if entries.len() > Index::max_len_of(to) {
+        // One place is for the entry that is being stored.
+        if entries.len() >= Index::max_len_of(to) {
             self.shard.account.give(bytes);
             return Stage::AtRest; // Entries have come meanwhile.
         }
