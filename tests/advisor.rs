@@ -1,9 +1,11 @@
 //! The advisor, through the public interface.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -59,6 +61,34 @@ fn a_cache_without_an_advisor_or_without_reads_has_no_advice() {
 }
 
 #[test]
+fn a_sample_of_few_keys_or_reads_says_that_it_knows_nothing() {
+    for keys in [1, 63] {
+        let cache = builder().build().unwrap();
+        read_through(&cache, (0..10_000).map(|step| step % keys));
+        let advice = cache.advice().unwrap();
+        assert_eq!((advice.sampled_keys, advice.better_policy(), advice.flattens_at()), (keys as usize, None, None));
+        assert!(advice.rows.iter().all(|row| row.hit_ratio_error == 1.0 && row.byte_hit_ratio_error == 1.0));
+        assert!(advice.to_string().contains("too few sampled keys"), "{advice}");
+    }
+    let cache = builder().build().unwrap();
+    read_through(&cache, 0..999);
+    assert!(cache.advice().unwrap().to_string().contains("too few sampled keys"));
+    read_through(&cache, 999..1_000);
+    assert!(!cache.advice().unwrap().to_string().contains("too few sampled keys"));
+}
+
+#[test]
+fn advice_says_nothing_of_sizes_and_policies_that_were_not_simulated() {
+    for sizes in [&[][..], &[50]] {
+        let advisor = Advisor::new().share(1.0).sizes(sizes.iter().copied()).policies([]);
+        let cache = builder().advisor(advisor).build().unwrap();
+        read_through(&cache, (0..100_000).map(|step| step % 24_000));
+        let text = cache.advice().unwrap().to_string();
+        assert!(!text.contains("More memory") && !text.contains("No other policy"), "{text}");
+    }
+}
+
+#[test]
 fn an_entry_that_was_removed_or_has_expired_misses_at_every_size() {
     let clock = ManualClock::new();
     let cache = builder().clock(clock.clone()).ttl(Duration::from_secs(10)).build().unwrap();
@@ -72,6 +102,44 @@ fn an_entry_that_was_removed_or_has_expired_misses_at_every_size() {
     let advice = cache.advice().unwrap();
     assert_eq!(advice.live_hit_ratio, 0.0);
     assert!(advice.rows.iter().all(|row| row.hit_ratio == 0.0), "{advice:#}");
+}
+
+#[test]
+fn entries_miss_at_every_size_after_a_clear_of_many_shards() {
+    let cache = builder().shards(8).build().unwrap();
+    read_through(&cache, 0..4_000);
+    cache.clear();
+    read_through(&cache, 0..4_000);
+    read_through(&cache, 0..4_000);
+    let advice = cache.advice().unwrap();
+    // The last round hits, and the one after the clear misses. With a clear for each shard,
+    // the later ones would wipe entries that were stored meanwhile.
+    assert!(advice.rows.iter().all(|row| row.hit_ratio <= 1.0 / 3.0 + 1e-9), "{advice:#}");
+    assert!(hit_ratio(&advice, 400) > 0.3, "{advice:#}");
+}
+
+#[test]
+fn a_miss_after_an_expiry_counts_the_bytes_of_the_entry() {
+    let clock = ManualClock::new();
+    let cache = builder().clock(clock.clone()).ttl(Duration::from_secs(10)).build().unwrap();
+    for key in 0..100_u32 {
+        cache.insert(key.to_le_bytes(), [7; 400]).unwrap();
+        assert!(cache.view(key.to_le_bytes(), |_| ()).is_some());
+    }
+    clock.advance(Duration::from_secs(11));
+    // Nothing is stored after these.
+    assert!((0..100_u32).all(|key| cache.view(key.to_le_bytes(), |_| ()).is_none()));
+    let advice = cache.advice().unwrap();
+    let row = advice.present().unwrap();
+    assert!((row.hit_ratio - 0.5).abs() < 0.01 && (row.byte_hit_ratio - 0.5).abs() < 0.01, "{row:?}");
+}
+
+#[test]
+fn a_hasher_that_leaves_hashes_small_does_not_have_all_keys_sampled() {
+    let cache = builder().hasher(Identity).advisor(Advisor::new().share(0.1)).build().unwrap();
+    read_through(&cache, 0..20_000);
+    let advice = cache.advice().unwrap();
+    assert!((1_000.0..3_000.0).contains(&advice.sampled_reads), "{}", advice.sampled_reads);
 }
 
 #[test]
@@ -113,6 +181,30 @@ fn any_options_build_a_cache_whose_advice_is_sound() {
             }
         }
         assert!(advice.sampled_reads <= 60_000.0 && !format!("{advice:#}").is_empty());
+    }
+}
+
+/// A hasher whose hashes of small keys are small.
+struct Identity;
+
+impl BuildHasher for Identity {
+    type Hasher = Bytes;
+
+    fn build_hasher(&self) -> Bytes {
+        Bytes(0)
+    }
+}
+
+struct Bytes(u64);
+
+impl Hasher for Bytes {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes.iter().rev() {
+            self.0 = self.0 << 8 | u64::from(byte);
+        }
+    }
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -197,5 +289,115 @@ fn a_custom_policy_is_simulated_and_one_that_panics_stops_the_advisor_only() {
     let _ = catch_unwind(AssertUnwindSafe(|| cache.advice()));
     read_through(&cache, 3_000..3_100);
     assert!(cache.contains_key(3_050_u32.to_le_bytes()));
+    cache.validate();
+}
+
+/// A policy that panics in `remove` if it is one of the advisor's, and the fuse is lit.
+struct Numbered {
+    policy: Box<dyn EvictionPolicy>,
+    number: u32,
+    fuse: Arc<Fuse>,
+}
+
+#[derive(Default)]
+struct Fuse {
+    is_lit: AtomicBool,
+    made: AtomicU32,
+    alive: Mutex<BTreeSet<u32>>,
+    /// The bytes that each of the advisor's policies has allocated in addition.
+    growth: AtomicUsize,
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        self.fuse.alive.lock().unwrap().remove(&self.number);
+    }
+}
+
+impl EvictionPolicy for Numbered {
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.policy.insert(newcomer);
+    }
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.policy.evict(newcomer, residents)
+    }
+    fn remove(&mut self, id: EntryId, charge: u32) {
+        assert!(self.is_of_shard() || !self.fuse.is_lit.load(Ordering::Relaxed), "the policy has panicked");
+        self.policy.remove(id, charge);
+    }
+    fn set_capacity(&mut self, charge: u64) {
+        self.policy.set_capacity(charge);
+    }
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.policy.resize(ids, max_entries)
+    }
+    fn prepare_renames(&mut self, from: core::ops::Range<u32>, to: core::ops::Range<u32>) -> bool {
+        self.policy.prepare_renames(from, to)
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.policy.rename(from, to);
+    }
+    fn end_renames(&mut self) {
+        self.policy.end_renames();
+    }
+    fn bytes(&self) -> usize {
+        let growth = self.fuse.growth.load(Ordering::Relaxed);
+        self.policy.bytes() + if growth > 0 && !self.is_of_shard() { growth } else { 0 }
+    }
+}
+
+impl Numbered {
+    /// Returns `true` for the shard's own policy, which is made before those of the advisor.
+    fn is_of_shard(&self) -> bool {
+        self.fuse.alive.lock().unwrap().first() == Some(&self.number)
+    }
+}
+
+/// Builds a cache of such policies.
+fn numbered(fuse: &Arc<Fuse>) -> Cache {
+    let fuse = Arc::clone(fuse);
+    let policy = move |context: PolicyContext| -> Box<dyn EvictionPolicy> {
+        let number = fuse.made.fetch_add(1, Ordering::Relaxed);
+        fuse.alive.lock().unwrap().insert(number);
+        Box::new(Numbered { policy: Policy::Fifo.build(&context), number, fuse: Arc::clone(&fuse) })
+    };
+    builder().custom_policy(policy).build().unwrap()
+}
+
+#[test]
+fn an_advisor_whose_policies_grow_beyond_its_memory_samples_fewer_keys_and_then_stops() {
+    let fuse = Arc::new(Fuse::default());
+    let cache = numbered(&fuse);
+    read_through(&cache, 0..20_000);
+    let before = cache.advice().unwrap().share;
+    fuse.growth.store(1 << 20, Ordering::Relaxed);
+    let mut keys = 0..1_000_000;
+    // Ends: an advisor stops after three passes over its keys.
+    while cache.advice().is_some_and(|advice| advice.share >= before) {
+        read_through(&cache, keys.by_ref().take(1));
+    }
+    assert!(cache.advice().is_some(), "it has stopped at once");
+    while cache.advice().is_some() {
+        read_through(&cache, keys.by_ref().take(100));
+    }
+    assert!(keys.start < 500_000);
+}
+
+#[test]
+fn a_policy_that_panics_in_the_advisor_never_empties_a_shard() {
+    let fuse = Arc::new(Fuse::default());
+    let cache = numbered(&fuse);
+    read_through(&cache, 0..100);
+    let users = cache.namespace("users").build().unwrap();
+    (0..1_000_u32).for_each(|key| users.insert(key.to_le_bytes(), [7; 40]).unwrap());
+    assert!(cache.advice().is_some());
+    users.invalidate_all();
+    fuse.is_lit.store(true, Ordering::Relaxed);
+    // Under one hold of the lock, hundreds of entries are removed.
+    for _ in 0..10 {
+        let _ = catch_unwind(AssertUnwindSafe(|| cache.maintain()));
+    }
+    assert_eq!(cache.advice(), None, "no policy has panicked");
+    assert!((0..100_u32).all(|key| cache.contains_key(key.to_le_bytes())), "the shard was emptied");
     cache.validate();
 }

@@ -5,10 +5,15 @@ use core::fmt;
 use super::config::{PRESENT, ShadowRow};
 use super::engine::{Engine, part_of};
 use super::estimate::{Population, byte_miss_ratio, miss_ratio, size_error};
+use super::tally::GROUPS;
 use super::window::Seen;
 
 /// The gain in hits below which more memory is not worth it, as a share of all reads.
 const FLAT: f64 = 0.01;
+/// The sampled keys and their reads below which an answer would be chance: one key for each group whose
+/// differences show the error, and a thousand reads.
+const LEAST_KEYS: usize = GROUPS;
+const LEAST_READS: f64 = 1_000.0;
 
 /// What a cache would do with another policy or another size.
 /// [`Cache::advice`](crate::Cache::advice) returns it.
@@ -49,6 +54,8 @@ pub struct Advice {
     /// Operations on sampled keys in the window of which the advisor did not learn, because many
     /// threads reported some at the same time.
     pub dropped: f64,
+    /// The reads among the operations that were dropped.
+    pub dropped_reads: f64,
     /// The sizes of the present policy in ascending order, then the other policies.
     pub rows: Vec<AdvisedRow>,
 }
@@ -90,6 +97,9 @@ pub struct AdvisedRow {
     /// The most by which `byte_hit_ratio` is probably wrong: in 19 of 20 cases.
     pub byte_hit_ratio_error: f64,
     is_of_curve: bool,
+    /// The most by which the difference to the hits of the largest size of the curve is probably
+    /// wrong.
+    gain_error: f64,
 }
 
 impl Advice {
@@ -103,10 +113,14 @@ impl Advice {
         let population = Population {
             reads,
             misses: seen.misses,
-            dropped_factor: if sampled > 0.0 { (sampled + seen.dropped) / sampled } else { 1.0 },
+            dropped_factor: if sampled > 0.0 { (sampled + seen.dropped_reads) / sampled } else { 1.0 },
             share: engine.share(),
         };
-        let row = |(number, row)| AdvisedRow::of(engine, number, row, &population, max_bytes);
+        let largest = rows.iter().rposition(|row| row.is_of_curve).unwrap_or(0);
+        let row = |(number, row)| AdvisedRow {
+            gain_error: gain_error(engine, number, largest, &population),
+            ..AdvisedRow::of(engine, number, row, &population, max_bytes)
+        };
         let mut advice = Self {
             live_hit_ratio: seen.hits / reads,
             reads,
@@ -114,10 +128,18 @@ impl Advice {
             share: population.share,
             sampled_keys: engine.len(),
             dropped: seen.dropped,
+            dropped_reads: seen.dropped_reads,
             rows: rows.iter().enumerate().map(row).collect(),
         };
-        advice.add_errors_of_size(engine, population.share);
+        match advice.has_enough_keys() {
+            true => advice.add_errors_of_size(engine, population.share),
+            false => advice.rows.iter_mut().for_each(AdvisedRow::know_nothing),
+        }
         Some(advice)
+    }
+
+    fn has_enough_keys(&self) -> bool {
+        self.sampled_keys >= LEAST_KEYS && self.sampled_reads >= LEAST_READS
     }
 
     /// Adds the errors that come from those of the shadows' sizes.
@@ -184,26 +206,34 @@ impl Advice {
     }
 
     /// Returns the smallest size of the curve from which no larger one hits one percent more of all
-    /// reads: where the curve flattens. Returns `None` if only the largest size is left.
+    /// reads, even if the difference is wrong by its error: where the curve flattens.
+    ///
+    /// Returns `None` if only the largest size is left, or if fewer than 64 keys or 1,000 reads were
+    /// sampled.
     ///
     /// ```
     /// use bytecache::{Advisor, Cache};
     ///
     /// let cache = Cache::builder().max_bytes(64 << 20).advisor(Advisor::new()).build()?;
-    /// cache.get("key"); // No size would have made it a hit.
+    /// cache.get("key");
     /// let advice = cache.advice().ok_or("there was a read")?;
-    /// assert_eq!(advice.flattens_at().map(|row| row.size_percent), Some(25));
+    /// assert_eq!(advice.flattens_at(), None); // One read says nothing.
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn flattens_at(&self) -> Option<&AdvisedRow> {
+        if !self.has_enough_keys() {
+            return None;
+        }
         let most = self.curve().map(|row| row.hit_ratio).fold(0.0, f64::max);
         let largest = self.curve().last()?;
-        self.curve().find(|row| row.hit_ratio > most - FLAT).filter(|&row| row != largest)
+        self.curve().find(|row| most - row.hit_ratio + row.gain_error < FLAT).filter(|&row| row != largest)
     }
 
     /// Returns the other policy that hits most, if it hits more than the present one by more than
-    /// the errors of both.
+    /// the larger of their errors.
+    ///
+    /// Returns `None` if fewer than 64 keys or 1,000 reads were sampled.
     ///
     /// ```
     /// use bytecache::{Advisor, Cache};
@@ -216,6 +246,9 @@ impl Advice {
     /// ```
     #[must_use]
     pub fn better_policy(&self) -> Option<&AdvisedRow> {
+        if !self.has_enough_keys() {
+            return None;
+        }
         let present = self.present()?;
         let best = self.other_policies().max_by(|left, right| left.hit_ratio.total_cmp(&right.hit_ratio))?;
         let error = best.hit_ratio_error.max(present.hit_ratio_error);
@@ -224,6 +257,12 @@ impl Advice {
 
     fn write_sentences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(present) = self.present() else { return Ok(()) };
+        if !self.has_enough_keys() {
+            let (hit, reads) = (percent(self.live_hit_ratio), self.reads);
+            writeln!(f, "{} hits {hit:.1} % of {reads:.0} reads.", present.policy)?;
+            let (keys, reads) = (self.sampled_keys, self.sampled_reads);
+            return writeln!(f, "There are too few sampled keys for advice: {keys}, with {reads:.0} reads.");
+        }
         let hit = present.hit_ratio;
         writeln!(
             f,
@@ -243,6 +282,7 @@ impl Advice {
                 percent(row.hit_ratio),
                 percent(row.hit_ratio_error),
             )?,
+            None if self.other_policies().next().is_none() => {}
             None => writeln!(f, "No other policy would hit more, beyond the error.")?,
         }
         for row in self.curve().filter(|row| row.size_percent != PRESENT) {
@@ -255,7 +295,8 @@ impl Advice {
         }
         match self.flattens_at() {
             Some(row) => writeln!(f, "More than {} bytes ({} %) hardly help.", row.max_bytes, row.size_percent),
-            None => writeln!(f, "More memory helps up to the largest size that was simulated."),
+            None if self.curve().all(|row| row.size_percent <= PRESENT) => Ok(()),
+            None => writeln!(f, "More memory may help, up to the largest size that was simulated."),
         }
     }
 }
@@ -283,6 +324,13 @@ impl fmt::Display for Advice {
 }
 
 impl AdvisedRow {
+    /// Says that the ratios may be any.
+    fn know_nothing(&mut self) {
+        self.hit_ratio_error = 1.0;
+        self.byte_hit_ratio_error = 1.0;
+        self.gain_error = 1.0;
+    }
+
     fn of(engine: &Engine, number: usize, row: &ShadowRow, population: &Population, max_bytes: usize) -> Self {
         let tally = &engine.tally;
         let shadow = &tally.shadows[number];
@@ -298,8 +346,16 @@ impl AdvisedRow {
             byte_hit_ratio: 1.0 - missed_bytes.ratio,
             byte_hit_ratio_error: missed_bytes.error,
             is_of_curve: row.is_of_curve,
+            gain_error: 1.0,
         }
     }
+}
+
+/// Returns the error of the difference between the hit ratios of two shadows. It is smaller than
+/// those of both ratios, as they have the same sample.
+fn gain_error(engine: &Engine, number: usize, largest: usize, population: &Population) -> f64 {
+    let missed = |number: usize| &engine.tally.shadows[number].missed;
+    miss_ratio(missed(number), missed(largest), population).error
 }
 
 fn percent(ratio: f64) -> f64 {

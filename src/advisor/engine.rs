@@ -10,9 +10,9 @@
 //! # The sample
 //!
 //! A key is sampled if its hash is below a threshold: SHARDS (Waldspurger et al., FAST 2015). Each
-//! shadow has the sampled share of the size that it stands for, and so evicts about what a cache of
-//! that size would. The number of sampled keys is limited. When there is no slot for another, the
-//! threshold is lowered by an eighth. The keys above it leave, a few with each operation.
+//! shadow has the sampled share of the memory whose policy it runs, and so evicts about what a cache
+//! of that memory would. The number of sampled keys is fixed: when there is no slot for another, the
+//! threshold is lowered by an eighth, and the keys above it leave, a few with each operation.
 //!
 //! # Invariants
 //!
@@ -21,8 +21,10 @@
 
 use core::num::NonZeroU32;
 
+use super::awaited::AwaitedStores;
 use super::event::{Ends, Event, EventKind};
 use super::keys::{Keys, Life, ShadowSet};
+use super::limit::Limit;
 use super::shadow::{MAX_EVICTIONS, Shadow};
 use super::tally::{GROUPS, Tally};
 use crate::policy::{EntryId, PolicyFactory, spread};
@@ -35,8 +37,6 @@ const SLOTS_PER_EVENT: usize = 1;
 const SLOTS_WHILE_LOWERING: usize = 16;
 /// The slots between two changes of the capacities while keys leave.
 const SLOTS_PER_STEP: usize = 64;
-/// The places for misses whose store may follow.
-const AWAITED: usize = 256;
 /// A shadow of a sample treats an entry above this share of its memory as the cache did, since
 /// a few of them would fill it.
 const LARGE_SHARE: u64 = 2;
@@ -68,20 +68,13 @@ pub(super) struct Engine {
     /// The next slot to look at.
     hand: usize,
     live_capacity: u64,
+    limit: Limit,
     /// The number of times that all entries were removed.
     generation: u32,
-    awaited: Box<[Awaited]>,
+    awaited: AwaitedStores,
     /// Keys that a shadow evicted during this event.
     left: Vec<EntryId>,
     pub(super) tally: Tally,
-}
-
-/// A miss whose store may follow.
-#[derive(Clone, Copy, Default)]
-struct Awaited {
-    hash: u64,
-    /// The weight of the misses of an entry whose charge was not known.
-    unsized_misses: f64,
 }
 
 impl Engine {
@@ -103,8 +96,9 @@ impl Engine {
             former_threshold: threshold,
             hand: 0,
             live_capacity,
+            limit: Limit::new(usize::MAX),
             generation: 0,
-            awaited: vec![Awaited::default(); AWAITED].into(),
+            awaited: AwaitedStores::new(),
             left: Vec::with_capacity(Self::most_left(shadows.len())),
             tally: Tally::new(shadows.len()),
             shadows,
@@ -115,19 +109,35 @@ impl Engine {
     pub(super) fn footprint(shadows: usize, ids: usize) -> usize {
         Keys::footprint(ids)
             + shadows * (size_of::<Shadow>() + size_of::<f64>())
-            + AWAITED * size_of::<Awaited>()
+            + AwaitedStores::footprint()
             + Self::most_left(shadows) * size_of::<EntryId>()
             + Tally::footprint(shadows)
     }
 
     /// Returns the most keys that leave during one event.
     fn most_left(shadows: usize) -> usize {
-        shadows * (MAX_EVICTIONS + 1) + 1
+        // An update and an insert in each shadow, and the key itself.
+        shadows * 2 * MAX_EVICTIONS + 1
     }
 
     /// Returns the bytes of the policies and of all that they have allocated.
     pub(super) fn policy_bytes(&self) -> usize {
         self.shadows.iter().map(Shadow::bytes).sum()
+    }
+
+    /// Returns the bytes that are allocated.
+    pub(super) fn bytes(&self) -> usize {
+        Self::footprint(self.shadows.len(), self.keys.capacity()) + self.policy_bytes()
+    }
+
+    /// Sets the most bytes that may be allocated.
+    pub(super) fn set_max_bytes(&mut self, bytes: usize) {
+        self.limit = Limit::new(bytes);
+    }
+
+    /// Returns `true` if the policies keep too much memory even for fewer keys.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.limit.is_hopeless()
     }
 
     /// Returns the hash below which keys are sampled.
@@ -163,6 +173,14 @@ impl Engine {
         }
     }
 
+    /// Sets the number of times that all entries were removed.
+    pub(super) fn set_clears(&mut self, clears: u32) {
+        if clears != self.generation {
+            self.generation = clears;
+            self.awaited.clear();
+        }
+    }
+
     /// Gives each shadow the sampled share of its size. While keys leave, the share is between the
     /// former one and the present one.
     fn set_capacities(&mut self) {
@@ -181,33 +199,28 @@ impl Engine {
     /// Follows an operation of the cache at the tick `now`.
     pub(super) fn follow(&mut self, event: Event, now: u32) {
         let Event { hash, kind } = event;
-        if kind == EventKind::Clear {
-            self.generation = self.generation.wrapping_add(1);
-            self.awaited.fill(Awaited::default());
-            return;
-        }
         if hash >= self.threshold {
             return;
         }
         self.sweep(now);
-        let mut id = self.keys.find(hash);
-        // A hit says that the entry has not ended, even if its deadline was changed meanwhile.
+        let (mut id, mut charge) = (self.keys.find(hash), None);
+        // A hit says that the entry has not ended, even if its deadline was changed since its store.
         let may_end = !matches!(kind, EventKind::Hit { .. });
         if let Some(over) = id.filter(|&id| self.is_cleared(id) || may_end && self.keys.is_over(id, now)) {
+            charge = Some(self.keys.get(over).charge.get());
             self.drop_key(over);
             id = None;
         }
         match kind {
             EventKind::Hit { charge, ends } => self.follow_hit(hash, id, charge, ends, now),
-            EventKind::Miss => self.follow_miss(hash, id, now),
+            EventKind::Miss => self.follow_miss(hash, id, charge, now),
             EventKind::Store { charge, ends } => self.follow_store(hash, id, charge, ends, now),
             EventKind::Removal => {
-                self.take_awaited(hash);
+                self.awaited.take(hash);
                 if let Some(id) = id {
                     self.drop_key(id);
                 }
             }
-            EventKind::Clear => {}
         }
         self.free_left();
     }
@@ -227,27 +240,22 @@ impl Engine {
         self.insert_into(missing, id);
     }
 
-    fn follow_miss(&mut self, hash: u64, id: Option<EntryId>, now: u32) {
+    /// Follows a read that missed. `ended` is the charge of the key's entry if that has just ended.
+    fn follow_miss(&mut self, hash: u64, id: Option<EntryId>, ended: Option<u32>, now: u32) {
         let (weight, group) = (self.count_read(hash), group_of(hash));
         self.tally.live_missed[group] += weight;
-        let charge = id.map(|id| self.keys.get(id).charge.get());
+        let charge = id.map(|id| self.keys.get(id).charge.get()).or(ended);
         let holding = id.map_or(0, |id| self.use_key(id, now));
         if let Some(charge) = charge {
             self.tally.read_bytes[group] += weight * f64::from(charge);
         }
         self.count_misses(hash, self.all & !holding, weight, charge);
-        let awaited = self.awaited_mut(hash);
-        if awaited.hash != hash {
-            *awaited = Awaited { hash, unsized_misses: 0.0 };
-        }
-        if charge.is_none() {
-            awaited.unsized_misses += weight;
-        }
+        self.awaited.note(hash, if charge.is_none() { weight } else { 0.0 });
     }
 
     fn follow_store(&mut self, hash: u64, id: Option<EntryId>, charge: u32, ends: Ends, now: u32) {
-        let awaited = self.take_awaited(hash);
-        if let Some(Awaited { unsized_misses, .. }) = awaited.filter(|awaited| awaited.unsized_misses > 0.0) {
+        let awaited = self.awaited.take(hash);
+        if let Some(unsized_misses) = awaited.filter(|&misses| misses > 0.0) {
             let (group, bytes) = (group_of(hash), unsized_misses * f64::from(charge));
             self.tally.read_bytes[group] += bytes;
             self.tally.shadows.iter_mut().for_each(|shadow| shadow.missed_bytes[group] += bytes);
@@ -372,21 +380,14 @@ impl Engine {
                 self.hand = 0;
                 self.former_threshold = self.threshold;
                 self.set_capacities();
+                if !self.limit.holds_for(self.bytes()) {
+                    self.lower();
+                }
             }
         }
         if self.is_lowering() && self.hand % SLOTS_PER_STEP < SLOTS_WHILE_LOWERING {
             self.set_capacities();
         }
-    }
-
-    fn awaited_mut(&mut self, hash: u64) -> &mut Awaited {
-        #[allow(clippy::cast_possible_truncation, reason = "below AWAITED")]
-        &mut self.awaited[(spread(hash) >> 20) as usize % AWAITED]
-    }
-
-    fn take_awaited(&mut self, hash: u64) -> Option<Awaited> {
-        let awaited = self.awaited_mut(hash);
-        (awaited.hash == hash).then(|| core::mem::take(awaited))
     }
 }
 
@@ -407,7 +408,7 @@ fn group_of(hash: u64) -> usize {
 }
 
 fn life(ends: Ends, now: u32) -> Life {
-    Life { stored: now, used: now, deadline: NonZeroU32::new(ends.deadline), idle: ends.idle }
+    Life { used: now, deadline: NonZeroU32::new(ends.deadline), idle: ends.idle }
 }
 
 /// Returns the numbers of the bits that are set.
@@ -429,6 +430,7 @@ mod tests {
 
     use super::super::config::PresentPolicy;
     use super::*;
+
     use crate::policy::{Policy, Request, Simulator, Unit};
 
     fn plans(policies: &[(Policy, f64)]) -> Vec<ShadowPlan> {
@@ -528,13 +530,12 @@ mod tests {
         assert_eq!(misses_after(Ends { deadline: 0, idle: 3 }, &[(hit, 7)], 9), 0.0);
         assert_eq!(misses_after(Ends { deadline: 0, idle: 3 }, &[(hit, 7)], 10), 1.0);
         assert_eq!(misses_after(Ends::default(), &[(EventKind::Removal, 6)], 7), 1.0);
-        assert_eq!(misses_after(Ends::default(), &[(EventKind::Clear, 6)], 7), 1.0);
     }
 
     #[test]
     fn a_store_after_a_miss_is_no_update_of_a_shadow_that_holds_the_key() {
-        // Two keys fit. The second store of the second key makes the first one the older. If the
-        // store after the miss were an update, the second key would be evicted instead.
+        // Of two keys, FIFO evicts the older one. An update gives it no later place, but a removal
+        // and an insert would.
         let plans = plans(&[(Policy::Lru, 1.0)]);
         let mut engine = Engine::new(&plans, 100, u64::MAX, 20);
         let store = EventKind::Store { charge: 10, ends: Ends::default() };
@@ -559,8 +560,7 @@ mod tests {
             0..15 => EventKind::Miss,
             15..25 => EventKind::Hit { charge, ends },
             25..37 => EventKind::Store { charge, ends },
-            37 | 38 => EventKind::Removal,
-            _ => EventKind::Clear,
+            _ => EventKind::Removal,
         });
         (0..60_u64, kind).prop_map(|(key, kind)| Event { hash: spread(key), kind })
     }
@@ -578,7 +578,8 @@ mod tests {
                 if now % 150 == 149 {
                     engine.set_live_capacity(capacities[now as usize / 150 % capacities.len()]);
                 }
-                reads += u32::from(matches!(event.kind, EventKind::Hit { .. } | EventKind::Miss));
+                engine.set_clears(now / 37);
+                reads += u32::from(event.kind.is_read());
                 engine.follow(event, now);
             }
             validate(&engine);

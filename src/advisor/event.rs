@@ -1,9 +1,9 @@
-//! What the cache tells the advisor of a sampled key.
+//! The operations on sampled keys that the cache tells its advisor of.
 
 /// An operation on a sampled key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// The hash of the key within its shard.
+    /// The hash of the key within its shard, spread once more.
     pub(crate) hash: u64,
     pub(crate) kind: EventKind,
 }
@@ -19,8 +19,13 @@ pub(crate) enum EventKind {
     Store { charge: u32, ends: Ends },
     /// A removal, or a write that failed.
     Removal,
-    /// All entries were removed.
-    Clear,
+}
+
+impl EventKind {
+    /// Returns `true` if it is a read.
+    pub(super) fn is_read(self) -> bool {
+        matches!(self, Self::Hit { .. } | Self::Miss)
+    }
 }
 
 /// When an entry ends. Ticks are low halves, and 0 stands for none.

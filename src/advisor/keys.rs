@@ -37,11 +37,9 @@ pub(super) struct KeySlot {
     pub(super) generation: u32,
 }
 
-/// When the entry of a key was stored and read last, and when it ends. Ticks are low halves.
+/// When the entry of a key was used last, and when it ends. Ticks are low halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Life {
-    /// The tick at which it was stored.
-    pub(super) stored: u32,
     /// The tick at which it was stored or read last.
     pub(super) used: u32,
     /// The tick from which reads miss it, or `None` if it has no time to live.
@@ -303,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_over_at_its_deadline_or_when_it_was_idle_for_long_enough() {
-        let life = |deadline, idle| Life { stored: 10, used: 20, deadline: core::num::NonZeroU32::new(deadline), idle };
+        let life = |deadline, idle| Life { used: 20, deadline: core::num::NonZeroU32::new(deadline), idle };
         for (life, last, over) in
             [(life(50, 0), 49, 50), (life(0, 7), 26, 27), (life(50, 7), 26, 27), (life(25, 7), 24, 25)]
         {

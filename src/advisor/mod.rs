@@ -4,7 +4,7 @@
 //!   shard   hash below the threshold? --yes--> event        event.rs  queue.rs
 //!                                               |
 //!   Sampler                                     v            sampler.rs  window.rs
-//!     Engine   Keys: one slot for each sampled key           engine.rs  keys.rs
+//!     Engine   Keys: one slot for each sampled key           engine.rs  keys.rs  awaited.rs  limit.rs
 //!              Shadows: a policy at some size, for each row  shadow.rs
 //!              Tally: sums, in groups of keys                tally.rs
 //!                                               |
@@ -24,11 +24,13 @@
 //! 3. No thread waits for the advisor, except callers of [`Cache::advice`](crate::Cache::advice).
 
 mod advice;
+mod awaited;
 mod config;
 mod engine;
 mod estimate;
 mod event;
 mod keys;
+mod limit;
 mod queue;
 mod sampler;
 mod shadow;

@@ -8,7 +8,7 @@
 //! `len` is Relaxed: it is a hint that spares a look at an empty queue. It is stored by the holder
 //! of the lock only.
 
-use super::event::Event;
+use super::event::{Event, EventKind};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// The places of a queue. A read that finds it full drains it, which bounds what one read does.
@@ -59,8 +59,8 @@ impl EventQueue {
 
     /// Takes all events out, the oldest first. Takes none if another thread has the lock.
     pub(super) fn take(&self) -> impl Iterator<Item = Event> + use<> {
-        let clear = Event { hash: 0, kind: super::event::EventKind::Clear };
-        let (mut taken, mut len) = ([clear; PLACES], 0);
+        let none = Event { hash: 0, kind: EventKind::Miss };
+        let (mut taken, mut len) = ([none; PLACES], 0);
         if let Some(mut events) = self.events.try_lock() {
             len = events.len();
             taken[..len].copy_from_slice(&events);
@@ -74,7 +74,6 @@ impl EventQueue {
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
-    use super::super::event::EventKind;
     use super::*;
 
     fn event(hash: u64) -> Event {

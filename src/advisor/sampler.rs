@@ -12,13 +12,15 @@
 //! # Invariants
 //!
 //! 1. The bytes of the engine, the queues and what they share are at most
-//!    [`Advisor::bytes_in`] of the cache.
+//!    [`Advisor::bytes_in`] of the cache. Policies that grow may exceed that for a pass over the keys,
+//!    by what they need beyond the reserve.
 //! 2. A custom policy that panics stops the advisor for good: no engine is left.
 //!
 //! # Synchronization
 //!
-//! `below` and `capacity` are Relaxed: a thread that sees an earlier threshold pushes events that
-//! the engine ignores, or misses a few.
+//! All atomics are Relaxed. A thread that sees an earlier `below` pushes events that the engine
+//! ignores, or misses a few. An earlier `capacity`, or number of `clears`, is that of a moment ago. The
+//! others are counters.
 
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ use super::window::Window;
 use crate::clock::{ClockSource, TICK};
 use crate::namespace::Registry;
 use crate::stats::ReadCounts;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// With fewer keys, ratios say nothing.
 const MIN_KEYS: usize = 64;
@@ -63,8 +65,20 @@ impl Sampling {
             self.drain();
             push = self.queue.push(event);
         }
+        self.end(event, push)
+    }
+
+    /// Like [`note`](Self::note), for the holder of the shard's lock: runs no policy. An event that
+    /// finds the queue full is dropped.
+    pub(crate) fn note_under_lock(&self, event: Event) -> u64 {
+        self.end(event, self.queue.push(event))
+    }
+
+    /// Counts the event if it was dropped. Returns the present threshold.
+    fn end(&self, event: Event, push: Push) -> u64 {
         if push != Push::Done {
             self.sampler.dropped.fetch_add(1, Ordering::Relaxed); // A counter.
+            self.sampler.dropped_reads.fetch_add(u64::from(event.kind.is_read()), Ordering::Relaxed); // A counter.
         }
         self.sampler.threshold()
     }
@@ -87,7 +101,11 @@ impl Sampling {
 pub(crate) struct Sampler {
     /// Keys whose hash is below it are sampled.
     below: AtomicU64,
+    /// Events that found no place, and the reads among them.
     dropped: AtomicU64,
+    dropped_reads: AtomicU64,
+    /// The number of times that all entries were removed.
+    clears: AtomicU32,
     /// The bytes that may be live in all shards.
     capacity: AtomicUsize,
     running: Mutex<Option<Running>>,
@@ -132,6 +150,8 @@ impl Sampler {
         Self {
             below: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            dropped_reads: AtomicU64::new(0),
+            clears: AtomicU32::new(0),
             capacity: AtomicUsize::new(0),
             running: Mutex::new(None),
             rows: advisor.rows(present),
@@ -151,6 +171,12 @@ impl Sampler {
         *self.running.lock() = Some(Running { engine, window });
     }
 
+    /// Returns `true` if an engine with the fewest keys fits into `bytes`.
+    pub(crate) fn fits_into(&self, bytes: usize) -> bool {
+        let policies: usize = self.rows.iter().map(|row| row.plan().policy_bytes(MIN_KEYS)).sum();
+        self.own_bytes() + with_reserve(Engine::footprint(self.rows.len(), MIN_KEYS) + policies) <= bytes
+    }
+
     /// Returns the bytes that the advisor allocates beside its engine.
     fn own_bytes(&self) -> usize {
         size_of::<Self>() + self.advisor.heap_bytes() + self.rows.capacity() * (size_of::<ShadowRow>() + FACTORY_BYTES)
@@ -163,15 +189,17 @@ impl Sampler {
             Engine::footprint(plans.len(), keys) + plans.iter().map(|plan| plan.policy_bytes(keys)).sum::<usize>()
         });
         let [few_keys, many_keys] = MEASURED_KEYS;
-        let bytes_for_each = ((many - few) / (many_keys - few_keys)).max(1);
+        // Saturating, as a custom policy may report any bytes.
+        let bytes_for_each = (many.saturating_sub(few) / (many_keys - few_keys)).max(1);
         let fixed = few.saturating_sub(few_keys * bytes_for_each);
         let mut keys = bytes.saturating_sub(fixed) / bytes_for_each;
         // Ends: the number of keys falls.
         while keys >= MIN_KEYS {
             let threshold = self.advisor.first_threshold();
             let capacity = self.capacity.load(Ordering::Relaxed) as u64; // See the module.
-            let engine = Engine::new(&plans, u32::try_from(keys).ok()?, threshold, capacity);
-            if Engine::footprint(plans.len(), keys) + engine.policy_bytes() <= bytes {
+            let mut engine = Engine::new(&plans, u32::try_from(keys).ok()?, threshold, capacity);
+            if with_reserve(engine.bytes()) <= bytes {
+                engine.set_max_bytes(bytes);
                 return Some(engine);
             }
             keys -= keys / 16 + 1;
@@ -189,19 +217,35 @@ impl Sampler {
         self.capacity.fetch_add(to.wrapping_sub(from), Ordering::Relaxed); // Wraps around to the sum.
     }
 
+    /// Notes that all entries are about to be removed.
+    pub(crate) fn note_clear(&self) {
+        self.clears.fetch_add(1, Ordering::Relaxed); // See the module.
+    }
+
     /// Lets the engine follow the events of a queue, unless another thread is at work.
     fn follow(&self, queue: &EventQueue) {
         let Some(mut running) = self.running.try_lock() else { return };
         let mut at_work = AtWork { sampler: self, running: &mut running, has_finished: false };
-        if let Some(running) = at_work.running.as_mut() {
-            let nanos = self.clock.nanos();
-            self.age(running, nanos);
-            running.engine.set_live_capacity(self.capacity.load(Ordering::Relaxed) as u64); // See the module.
-            for event in queue.take() {
-                running.engine.follow(event, tick(nanos));
-            }
-            self.below.store(running.engine.threshold(), Ordering::Relaxed); // See the module.
+        let Some(running) = at_work.running.as_mut() else {
+            // Nobody follows these any more.
+            drop(queue.take());
+            at_work.has_finished = true;
+            return;
+        };
+        let nanos = self.clock.nanos();
+        self.age(running, nanos);
+        running.engine.set_live_capacity(self.capacity.load(Ordering::Relaxed) as u64); // See the module.
+        running.engine.set_clears(self.clears.load(Ordering::Relaxed)); // See the module.
+        for event in queue.take() {
+            running.engine.follow(event, tick(nanos));
         }
+        let threshold = if running.engine.is_too_large() {
+            *at_work.running = None;
+            0
+        } else {
+            running.engine.threshold()
+        };
+        self.below.store(threshold, Ordering::Relaxed); // See the module.
         at_work.has_finished = true;
     }
 
@@ -215,12 +259,13 @@ impl Sampler {
     }
 
     /// Returns the reads of the cache that hit and that missed, and the events that were dropped.
-    fn totals(&self) -> [u64; 3] {
+    fn totals(&self) -> [u64; 4] {
         let namespaces = self.registry.scopes().map(|scope| scope.counts.reads());
         let [hits, misses] = namespaces.fold(self.counts.reads(), |[hits, misses], [more_hits, more_misses]| {
             [hits.wrapping_add(more_hits), misses.wrapping_add(more_misses)]
         });
-        [hits, misses, self.dropped.load(Ordering::Relaxed)] // A counter.
+        let dropped = [&self.dropped, &self.dropped_reads].map(|count| count.load(Ordering::Relaxed)); // Counters.
+        [hits, misses, dropped[0], dropped[1]]
     }
 
     /// Returns the advice, or `None` if the advisor does not run or there was no read.
@@ -231,6 +276,11 @@ impl Sampler {
         let seen = running.window.seen(self.totals());
         Advice::of(&running.engine, &self.rows, &seen, max_bytes)
     }
+}
+
+/// Returns some bytes and a reserve: the queues and tables of policies grow a little while they run.
+fn with_reserve(bytes: usize) -> usize {
+    bytes + bytes / 16
 }
 
 /// Returns the low half of a tick.

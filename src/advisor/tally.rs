@@ -1,4 +1,4 @@
-//! What the shadows hit and missed, in groups of keys.
+//! The hits and misses of the shadows, in groups of keys.
 //!
 //! Each sampled key belongs to one of 64 groups, by its hash. Sums are kept for each group, so the
 //! differences between groups show how far the sums of a sample are off: this is the method of

@@ -1,4 +1,4 @@
-//! The window: which part of the cache's counters the advice is about.
+//! The window: the part of the cache's counters that the advice is about.
 //!
 //! All sums are halved once in each half-life, those of the cache and those of the shadows. So they
 //! are about the same operations.
@@ -7,23 +7,25 @@ use core::time::Duration;
 
 use crate::clock::to_nanos;
 
-/// The counters of a cache: hits, misses, and events that were dropped.
-type Totals = [u64; 3];
+/// The counters of a cache: hits, misses, events that were dropped, and reads among those.
+type Totals = [u64; 4];
 
-/// What the cache did in the window.
+/// The operations of the cache in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Seen {
     pub(super) hits: f64,
     pub(super) misses: f64,
     /// Events of which the shadows did not learn.
     pub(super) dropped: f64,
+    /// Reads among these.
+    pub(super) dropped_reads: f64,
 }
 
 /// The counters of a cache, which age.
 #[derive(Debug)]
 pub(super) struct Window {
     /// The sums up to `last`, halved as often as time demands.
-    sums: [f64; 3],
+    sums: [f64; 4],
     last: Totals,
     halved_at: u64,
 }
@@ -31,7 +33,7 @@ pub(super) struct Window {
 impl Window {
     /// Creates a window that begins at a time, in nanoseconds.
     pub(super) fn new(nanos: u64, totals: Totals) -> Self {
-        Self { sums: [0.0; 3], last: totals, halved_at: nanos }
+        Self { sums: [0.0; 4], last: totals, halved_at: nanos }
     }
 
     /// Ages the sums. Returns the factor by which other sums have to be multiplied, if half-lives
@@ -50,13 +52,13 @@ impl Window {
         Some(factor)
     }
 
-    /// Returns what the cache did.
+    /// Returns the operations of the cache.
     pub(super) fn seen(&self, totals: Totals) -> Seen {
-        let [hits, misses, dropped] = self.sums_at(totals);
-        Seen { hits, misses, dropped }
+        let [hits, misses, dropped, dropped_reads] = self.sums_at(totals);
+        Seen { hits, misses, dropped, dropped_reads }
     }
 
-    fn sums_at(&self, totals: Totals) -> [f64; 3] {
+    fn sums_at(&self, totals: Totals) -> [f64; 4] {
         core::array::from_fn(|count| self.sums[count] + totals[count].wrapping_sub(self.last[count]) as f64)
     }
 }
@@ -70,22 +72,22 @@ mod tests {
 
     #[test]
     fn sums_halve_once_in_each_half_life_and_not_before() {
-        let mut window = Window::new(5, [10, 0, 0]);
-        assert_eq!(window.age(NANOS + 4, SECOND, || [100, 0, 0]), None);
-        assert_eq!(window.seen([90, 8, 0]), Seen { hits: 80.0, misses: 8.0, dropped: 0.0 });
-        assert_eq!(window.age(NANOS + 5, SECOND, || [90, 8, 0]), Some(0.5));
-        assert_eq!(window.age(NANOS + 6, SECOND, || [90, 8, 0]), None);
-        assert_eq!(window.seen([91, 8, 2]), Seen { hits: 41.0, misses: 4.0, dropped: 2.0 });
-        assert_eq!(window.age(3 * NANOS + 5, SECOND, || [91, 8, 2]), Some(0.25));
-        assert_eq!(window.seen([91, 8, 2]), Seen { hits: 10.25, misses: 1.0, dropped: 0.5 });
+        let mut window = Window::new(5, [10, 0, 0, 0]);
+        assert_eq!(window.age(NANOS + 4, SECOND, || [100, 0, 0, 0]), None);
+        assert_eq!(window.seen([90, 8, 0, 0]), Seen { hits: 80.0, misses: 8.0, dropped: 0.0, dropped_reads: 0.0 });
+        assert_eq!(window.age(NANOS + 5, SECOND, || [90, 8, 0, 0]), Some(0.5));
+        assert_eq!(window.age(NANOS + 6, SECOND, || [90, 8, 0, 0]), None);
+        assert_eq!(window.seen([91, 8, 2, 2]), Seen { hits: 41.0, misses: 4.0, dropped: 2.0, dropped_reads: 2.0 });
+        assert_eq!(window.age(3 * NANOS + 5, SECOND, || [91, 8, 2, 2]), Some(0.25));
+        assert_eq!(window.seen([91, 8, 2, 2]), Seen { hits: 10.25, misses: 1.0, dropped: 0.5, dropped_reads: 0.5 });
     }
 
     #[test]
     fn any_time_and_any_half_life_will_do() {
-        let mut window = Window::new(NANOS, [0; 3]);
-        assert_eq!(window.age(0, SECOND, || [0; 3]), None);
-        assert_eq!(window.age(u64::MAX, Duration::ZERO, || [1; 3]), Some(0.0));
-        assert_eq!(window.age(u64::MAX, Duration::MAX, || [1; 3]), None);
-        assert_eq!(window.seen([1; 3]), Seen::default());
+        let mut window = Window::new(NANOS, [0; 4]);
+        assert_eq!(window.age(0, SECOND, || [0; 4]), None);
+        assert_eq!(window.age(u64::MAX, Duration::ZERO, || [1; 4]), Some(0.0));
+        assert_eq!(window.age(u64::MAX, Duration::MAX, || [1; 4]), None);
+        assert_eq!(window.seen([1; 4]), Seen::default());
     }
 }

@@ -84,11 +84,19 @@ impl CacheConfig {
         self.advisor.as_ref().map_or(0, |advisor| advisor.bytes_in(max_bytes))
     }
 
-    /// Creates the advisor, which shards have to know before it runs.
-    fn make_sampler(&self, counts: &ReadCounts, registry: &Arc<Registry>) -> Option<Arc<Sampler>> {
+    /// Returns the bytes of the advisor without those of its parts in the shards.
+    fn sampler_bytes(&self, max_bytes: usize, shards: usize) -> usize {
+        self.advisor_bytes(max_bytes).saturating_sub(shards * Sampling::footprint())
+    }
+
+    /// Creates the advisor, which shards have to know before it runs. Returns `None` if there is none,
+    /// or too little memory for one.
+    fn make_sampler(&self, shards: usize, counts: &ReadCounts, registry: &Arc<Registry>) -> Option<Arc<Sampler>> {
         let advisor = self.advisor.as_ref()?;
         let (clock, counts) = (self.options.clock.clone(), counts.clone());
-        Some(Arc::new(Sampler::new(advisor, &self.policy, clock, counts, Arc::clone(registry))))
+        let bytes = self.sampler_bytes(self.sizes.max_bytes, shards);
+        let sampler = Sampler::new(advisor, &self.policy, clock, counts, Arc::clone(registry));
+        sampler.fits_into(bytes).then(|| Arc::new(sampler))
     }
 
     /// Returns the configuration of each of `shards` shards.
@@ -215,12 +223,13 @@ impl Cache {
         let sizes = config.sizes;
         let mut shared = Shared::new(config.listener.clone(), sizes);
         let counts = ReadCounts::new(stripes(sizes.max_bytes));
-        shared.sampler = config.make_sampler(&counts, &shared.registry);
-        let shards = config.make_shards(config.divide()?, &shared)?;
+        let number = config.divide()?;
+        shared.sampler = config.make_sampler(number, &counts, &shared.registry);
+        let shards = config.make_shards(number, &shared)?;
         let shard_config = config.shard(sizes, shards.len(), &shared);
         let overhead = config.overhead(sizes.max_bytes);
         if let Some(sampler) = &shared.sampler {
-            sampler.start(config.advisor_bytes(sizes.max_bytes).saturating_sub(shards.len() * Sampling::footprint()));
+            sampler.start(config.sampler_bytes(sizes.max_bytes, shards.len()));
             shards.iter().for_each(Shard::begin_sampling);
         }
         let inner = Inner {

@@ -57,6 +57,11 @@ impl Cache {
     /// ```
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
+        if let Some(sampler) = &self.inner.sampler {
+            // The shadows follow earlier operations first, which came before the clear.
+            self.inner.shards.iter().for_each(Shard::drain_samples);
+            sampler.note_clear();
+        }
         self.inner.shards.iter().for_each(Shard::clear);
     }
 

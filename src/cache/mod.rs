@@ -329,7 +329,7 @@ impl Cache {
     /// [advisor](CacheBuilder::advisor) or no read yet.
     ///
     /// It is also `None` in a cache of less than some hundred KiB, whose advisor has too little
-    /// memory, and after a custom policy of the advisor has panicked.
+    /// memory, and after a custom policy of the advisor has panicked or has kept too much memory.
     ///
     /// # Cost
     ///

@@ -129,7 +129,6 @@ impl Writer<'_> {
         while units > 0 && clear.stage != Stage::Done && !self.removals_are_many() {
             let (next, cost) = match clear.stage {
                 Stage::Begin => {
-                    self.sample_clear();
                     clear.detached = self.detach_flights();
                     clear.number = self.begin_clear();
                     (Stage::Entries { bucket: 0 }, 0)

@@ -66,7 +66,10 @@ impl Writer<'_> {
 
     /// Removes an entry whose touches have been drained.
     pub(super) fn remove_resident(&mut self, id: EntryId, cause: RemovalCause) {
-        self.sample_removal_of(id);
+        // The shadows know when the entry expires.
+        if cause != RemovalCause::Expired {
+            self.sample_removal_of(id);
+        }
         self.count_departure(
             id,
             if cause == RemovalCause::Expired { WriteCount::Expirations } else { WriteCount::Removals },

@@ -1,7 +1,11 @@
-//! What a shard tells the advisor: reads, stores and removals of sampled keys.
+//! The reports of a shard to the advisor: reads, stores and removals of sampled keys.
 //!
-//! A key is sampled if its hash is below `sampled_below`, which is 0 without an advisor. That is
-//! one comparison for each operation. The rest is in functions that are seldom called.
+//! A key is sampled if its hash, spread once more, is below `sampled_below`, which is 0 without an
+//! advisor. That is one comparison for each operation then. A custom hasher may leave most hashes
+//! small, so the hash itself does not decide. The rest is in functions that are seldom called.
+//!
+//! A writer only adds to the queue, and lets no policy of the advisor run: a custom one may be slow,
+//! or panic, which would empty the shard.
 //!
 //! # Synchronization
 //!
@@ -9,11 +13,13 @@
 //! event. With an earlier one, a shard tells of keys that the advisor ignores.
 
 use super::Shard;
+use super::expire::Presence;
 use super::lookup::FoundEntry;
 use super::write::NewEntry;
 use super::writer::Writer;
-use crate::advisor::{Ends, Event, EventKind};
+use crate::advisor::{Ends, Event, EventKind, Sampling};
 use crate::hash::KeyHash;
+use crate::policy::spread;
 use crate::reclaim::Live;
 use crate::sync::Ordering;
 use crate::units::EntryId;
@@ -43,8 +49,8 @@ impl Shard {
         }
     }
 
-    /// Lets the advisor follow what was sampled. Not inlined, as it would enlarge all writes of a
-    /// cache without an advisor.
+    /// Lets the advisor follow what was sampled. Not inlined, as all writes without an advisor would
+    /// be larger.
     #[inline(never)]
     fn drain_queue(&self) {
         if let Some(sampling) = &self.sampling {
@@ -54,7 +60,8 @@ impl Shard {
 
     #[inline(always)]
     fn is_sampled(&self, hash: KeyHash) -> bool {
-        hash.get() < self.sampled_below.load(Ordering::Relaxed) // See the module.
+        let below = self.sampled_below.load(Ordering::Relaxed); // See the module.
+        below != 0 && spread(hash.get()) < below
     }
 
     #[cold]
@@ -69,14 +76,18 @@ impl Shard {
                 EventKind::Hit { charge: self.lookup.ring.charge_of(live), ends: Ends { deadline, idle } }
             }
         };
-        self.note_sampled(hash, kind);
+        self.renew_threshold_by(|sampling| sampling.note(event(hash, kind)));
     }
 
-    #[cold]
+    /// Tells the advisor of a write, under the lock.
     #[inline(never)]
-    fn note_sampled(&self, hash: KeyHash, kind: EventKind) {
+    fn note_sampled_write(&self, hash: KeyHash, kind: EventKind) {
+        self.renew_threshold_by(|sampling| sampling.note_under_lock(event(hash, kind)));
+    }
+
+    fn renew_threshold_by(&self, note: impl FnOnce(&Sampling) -> u64) {
         let Some(sampling) = &self.sampling else { return };
-        let threshold = sampling.note(Event { hash: hash.get(), kind });
+        let threshold = note(sampling);
         if threshold != self.sampled_below.load(Ordering::Relaxed) {
             self.sampled_below.store(threshold, Ordering::Relaxed); // See the module.
         }
@@ -99,14 +110,23 @@ impl Writer<'_> {
         let stamps = entry.draft.stamps;
         let (deadline, idle) = self.shard.rules.ends(stamps.present(), |stamp| stamps.get(stamp));
         let charge = u32::try_from(charge).unwrap_or(u32::MAX);
-        self.shard.note_sampled(entry.hash, EventKind::Store { charge, ends: Ends { deadline, idle } });
+        self.shard.note_sampled_write(entry.hash, EventKind::Store { charge, ends: Ends { deadline, idle } });
+    }
+
+    /// Tells the advisor of the removal of a key that is not there, if the key is sampled: a larger
+    /// cache might still have it.
+    #[inline]
+    pub(super) fn sample_absence(&self, hash: KeyHash, present: Presence) {
+        if present == Presence::Absent {
+            self.sample_removal(hash);
+        }
     }
 
     /// Tells the advisor that reads of a key are to miss, if the key is sampled.
     #[inline]
-    pub(super) fn sample_removal(&self, hash: KeyHash) {
+    fn sample_removal(&self, hash: KeyHash) {
         if self.shard.is_sampled(hash) {
-            self.shard.note_sampled(hash, EventKind::Removal);
+            self.shard.note_sampled_write(hash, EventKind::Removal);
         }
     }
 
@@ -124,11 +144,8 @@ impl Writer<'_> {
             self.sample_removal(self.state.entries.hash_of(live));
         }
     }
+}
 
-    /// Tells the advisor that all entries were removed.
-    pub(super) fn sample_clear(&self) {
-        if self.shard.sampling.is_some() {
-            self.shard.note_sampled(KeyHash::new(0), EventKind::Clear);
-        }
-    }
+fn event(hash: KeyHash, kind: EventKind) -> Event {
+    Event { hash: spread(hash.get()), kind }
 }

@@ -188,10 +188,10 @@ impl Writer<'_> {
     /// Removes the entry under `key` and detaches its flight, as they are older than a write that
     /// failed. Needs no space.
     pub(super) fn remove_older(&mut self, hash: KeyHash, key: &[u8]) {
-        self.sample_removal(hash);
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
+        self.sample_absence(hash, present);
         self.remove_present(present, RemovalCause::Replaced);
     }
 
@@ -318,10 +318,10 @@ impl Writer<'_> {
 
     /// Removes the entry under `key`. Returns `true` if there was one that reads would have found.
     pub(crate) fn remove(&mut self, hash: KeyHash, key: &[u8]) -> bool {
-        self.sample_removal(hash);
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
+        self.sample_absence(hash, present);
         self.remove_present(present, RemovalCause::Removed);
         matches!(present, Presence::Fresh(_))
     }
@@ -353,10 +353,10 @@ impl Writer<'_> {
 
     /// Removes the entry under `key` and returns its value.
     pub(crate) fn take(&mut self, hash: KeyHash, key: &[u8]) -> Option<OwnedValue> {
-        self.sample_removal(hash);
         self.detach_flight(key);
         self.drain_touches();
         let present = self.find_present(hash, key);
+        self.sample_absence(hash, present);
         let fresh = if let Presence::Fresh(id) = present { self.state.entries.live(id) } else { None };
         let held = fresh.map(|live| self.shard.lookup.ring.value(live));
         self.remove_present(present, RemovalCause::Removed);

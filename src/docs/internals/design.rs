@@ -207,9 +207,9 @@
 //! |---|---|
 //! | the live target falls by a hundredth of the ring | 16 victims beyond those that make room for the entry |
 //! | cleaning | four times the stored bytes, and up to 32 times if no chunk is free |
-//! | no chunk is worth cleaning | victims for up to a few times the stored bytes, before the free chunks are used up |
+//! | no chunk is worth cleaning | victims for up to eight times the stored bytes, before the free chunks are used up |
 //! | the ring gives a chunk back to an index that grows | 6 KiB of cleaning, or 16 victims |
-//! | the index gets another size | 36 entries and a home bucket, or 256 buckets |
+//! | the index gets another size | 36 entries and a home bucket, or 256 buckets and those up to the end of a page |
 //! | expiry | 4 buckets; 1,024 after the clock has jumped by more than a year |
 //! | a queue closes its holes | 48 places |
 //! | holes are recorded | a table for 16,384 ids may be copied |
@@ -232,6 +232,9 @@
 //! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
 //!   each entry that the index has room for.
 //! * An array of a policy that becomes smaller gives all of its pages back at once.
+//! * The last step of a `clear` looks at each chunk of the ring. If the ring has grown to huge pages,
+//!   it makes a call to the system for each row of absent chunks, as every 64th chunk that is opened
+//!   does while chunks are absent: a huge page may have made them resident.
 //! * After a panic of user code under the lock, the shard is emptied at once.
 //!
 //! # Expiry
@@ -314,6 +317,24 @@
 //! Nested calls could overflow the stack. So entries that leave while a listener runs join a queue
 //! of the thread, over all caches, and the outermost operation reports them: `removal.rs`. That
 //! operation reports a bounded number, since such a listener could go on forever.
+//!
+//! # The advisor
+//!
+//! An [`Advisor`](crate::Advisor) runs policies on a sample of the keys (`src/advisor/`). Reads and
+//! writes push events of sampled keys to a queue of their shard. The queue is emptied without the
+//! shard's lock, at the beginning of the next write or by a read that finds it full. A writer that
+//! holds the lock and finds the queue full drops its event. So a policy that is simulated can
+//! neither hold a shard up nor empty it by a panic.
+//!
+//! * A key is sampled by its spread hash. With the hash itself, a hasher whose hashes are small
+//!   would have all keys sampled.
+//! * A clear is one number for all shards. With an event in each queue, the first one to be followed
+//!   would be followed by stores that the later ones undo.
+//! * The shadows end entries by their deadlines. An event for each entry that expires would take from
+//!   them the charge that the next miss costs.
+//! * Policies may allocate more while they run. An engine leaves a sixteenth of its memory free, and
+//!   measures after each pass over its keys. If it has too much, it samples fewer keys. If that does
+//!   not help in three passes, the advisor stops.
 //!
 //! # Iteration
 //!

@@ -325,6 +325,19 @@
 //! shard. If the invalidation comes after that, the entry is stored under a prefix that no later
 //! caller uses. There is no model, as nothing is read through these words.
 //!
+//! # The advisor: `advisor/`, `shard/sampling.rs`
+//!
+//! All atomics are Relaxed, and no model is needed, as nothing is read through them. The engine and
+//! the queues are behind locks, which threads only try.
+//!
+//! * `below` is the threshold of the sampler, and `sampled_below` is a shard's copy. With an earlier
+//!   one, a shard pushes events that the engine ignores, or leaves some out.
+//! * `capacity` is a sum of differences, which wraps around. The engine follows it with some delay.
+//! * `clears` counts the clears. The caller has emptied the queues before. An event that another
+//!   thread pushes meanwhile may be followed before or after.
+//! * `len` of a queue is a hint that spares a look at an empty one.
+//! * `dropped` and `dropped_reads` are counters.
+//!
 //! # Counters: `shard/account.rs`, `stats.rs`
 //!
 //! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed. In the
