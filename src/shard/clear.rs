@@ -18,6 +18,7 @@
 //!    left. If a sweep moves one to a bucket that was passed, that entry is removed at once
 //!    ([`Clears::is_passed_by`]). So nothing depends on the hashes of a custom hasher.
 
+use super::account::Account;
 use super::flights::Flights;
 use super::writer::Writer;
 use super::{Shard, State};
@@ -104,9 +105,22 @@ impl Drop for Clear<'_> {
             self.shard.state.lock().clears.end(self.number);
         }
         if let Some((policy, bytes)) = self.former_policy.take() {
+            // The account gets the bytes back even if the drop of a custom policy panics.
+            let _given = GivenBack { account: &self.shard.account, bytes };
             drop(policy);
-            self.shard.account.give(bytes);
         }
+    }
+}
+
+/// Bytes that the account gets back when this is dropped.
+struct GivenBack<'a> {
+    account: &'a Account,
+    bytes: usize,
+}
+
+impl Drop for GivenBack<'_> {
+    fn drop(&mut self) {
+        self.account.give(self.bytes);
     }
 }
 
@@ -126,7 +140,8 @@ impl Writer<'_> {
     fn clear_in_steps(&mut self, clear: &mut Clear<'_>) {
         self.drain_touches();
         let mut units = UNITS;
-        while units > 0 && clear.stage != Stage::Done && !self.removals_are_many() {
+        // At least one unit, although expiry alone may have made the removals many.
+        while units > 0 && clear.stage != Stage::Done && (units == UNITS || !self.removals_are_many()) {
             let (next, cost) = match clear.stage {
                 Stage::Begin => {
                     clear.detached = self.detach_flights();
