@@ -220,7 +220,7 @@ impl Cleaner {
         // The more chunks are missing, the more is cleaned, so that no store has to clean a whole
         // chunk at once.
         let missing = ready - free;
-        let hurry = 1 + (HURRY - 1) * missing / ready;
+        let hurry = hurry(missing, ready);
         if counts.inserted_bytes >= self.clean_from {
             let cleaned = self.clean(entries, counts, charge * CLEAN_AHEAD * hurry + LOOK_COST);
             if !matches!(cleaned, Cleaned::Nothing | Cleaned::Stuck) {
@@ -317,6 +317,12 @@ impl Cleaner {
     }
 }
 
+/// Returns the factor by which more is cleaned, or evicted, while `missing` of `ready` chunks are
+/// missing.
+fn hurry(missing: usize, ready: usize) -> usize {
+    1 + (HURRY - 1) * missing / ready
+}
+
 /// Returns how many chunks can be written to at once.
 fn free_chunks(ring: &Ring, account: &Account) -> usize {
     ring.counts().free + ring.affordable(account.left())
@@ -365,4 +371,18 @@ fn relocate_alone(
     entries.ring_mut().has_free(span);
     let first = entries.ring().free_run(span, window)?;
     entries.relocate_alone(id, from, first)
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hurry_depends_on_the_share_of_missing_chunks_and_not_on_their_number() {
+        for ready in [2, 64, 320] {
+            let factors = [1, ready / 2, ready].map(|missing| hurry(missing, ready));
+            assert!(factors[0] <= factors[1] && factors[1] <= 1 + HURRY / 2 && factors[2] == HURRY, "{factors:?}");
+        }
+    }
 }

@@ -67,18 +67,6 @@ fn a_write_to_a_full_cache_evicts_and_moves_few_entries() {
 }
 
 #[test]
-fn a_small_write_evicts_few_entries_while_many_chunks_are_kept_ready() {
-    let _alone = alone();
-    // A run for the largest entry is kept ready: dozens of chunks.
-    let builder = Cache::builder().max_bytes(64 << 20).max_entry_bytes(8 << 20).shards(1);
-    let cache = builder.policy(Policy::Lru).hasher(StableHash::with_seed(1)).build().unwrap();
-    let most = write(&cache, 300_000, scattered, |number| 500 + number as usize % 500);
-    assert!(cache.stats().evictions > 10_000);
-    assert!(most.evictions <= 24, "{most:?}");
-    cache.validate();
-}
-
-#[test]
 fn a_write_gives_up_no_whole_chunk_for_a_growing_index() {
     let _alone = alone();
     for policy in [Policy::default(), Policy::Lru] {
