@@ -127,6 +127,8 @@ fn a_miss_after_an_expiry_counts_the_bytes_of_the_entry() {
         assert!(cache.view(key.to_le_bytes(), |_| ()).is_some());
     }
     clock.advance(Duration::from_secs(11));
+    cache.maintain();
+    assert!(cache.is_empty());
     // Nothing is stored after these.
     assert!((0..100_u32).all(|key| cache.view(key.to_le_bytes(), |_| ()).is_none()));
     let advice = cache.advice().unwrap();

@@ -3,7 +3,7 @@
 /// An operation on a sampled key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// The hash of the key within its shard, spread once more.
+    /// The hash of the key within its shard.
     pub(crate) hash: u64,
     pub(crate) kind: EventKind,
 }

@@ -177,7 +177,7 @@ impl Writer<'_> {
         self.state.entries.prefetch_headers_ahead(bucket + AHEAD);
         for id in (0..LANES).map(|lane| EntryId::from_lane(bucket, lane)) {
             if self.state.entries.live(id).is_some() {
-                self.remove_resident(id, RemovalCause::Removed);
+                self.remove_expected(id, RemovalCause::Removed);
             }
         }
         self.state.deadlines.forget(bucket);

@@ -103,7 +103,7 @@ impl Writer<'_> {
                     if !core::mem::replace(&mut has_drained, true) {
                         self.drain_touches();
                     }
-                    self.remove_resident(id, RemovalCause::Expired);
+                    self.remove_expected(id, RemovalCause::Expired);
                 }
             }
         }
@@ -183,7 +183,7 @@ impl Writer<'_> {
     fn presence_of(&mut self, id: EntryId) -> Presence {
         let now = self.now();
         if self.claim_if_due(id, now).is_some_and(|removal| removal <= now.tick()) {
-            self.remove_resident(id, RemovalCause::Expired);
+            self.remove_expected(id, RemovalCause::Expired);
             return Presence::Absent;
         }
         let stamps = self.state.entries.live(id).map(|live| self.state.entries.stamps(live));

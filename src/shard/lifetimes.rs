@@ -105,15 +105,13 @@ impl Writer<'_> {
         if ttl.is_zero() {
             // The entry has ended, and so has what is older.
             self.detach_flight(key);
-            if let Presence::Negative(id) = present {
-                self.sample_removal_of(id);
+            if let Presence::Negative(_) = present {
                 self.remove_present(present, RemovalCause::Expired);
             }
         }
         let Presence::Fresh(id) = present else { return Ok(false) };
         self.note_change(key);
         if ttl.is_zero() && !self.has_stale_period(id) {
-            self.sample_removal_of(id); // It expires sooner than the shadows know.
             self.remove_resident(id, RemovalCause::Expired); // Needs no wheel.
             return Ok(true);
         }

@@ -66,10 +66,13 @@ impl Writer<'_> {
 
     /// Removes an entry whose touches have been drained.
     pub(super) fn remove_resident(&mut self, id: EntryId, cause: RemovalCause) {
-        // The shadows know when the entry expires.
-        if cause != RemovalCause::Expired {
-            self.sample_removal_of(id);
-        }
+        self.sample_removal_of(id);
+        self.remove_expected(id, cause);
+    }
+
+    /// Like [`remove_resident`](Self::remove_resident), for an entry of which the advisor knows in
+    /// another way that it leaves: its deadline has passed, or all entries are removed.
+    pub(super) fn remove_expected(&mut self, id: EntryId, cause: RemovalCause) {
         self.count_departure(
             id,
             if cause == RemovalCause::Expired { WriteCount::Expirations } else { WriteCount::Removals },

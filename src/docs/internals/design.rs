@@ -326,12 +326,10 @@
 //! holds the lock and finds the queue full drops its event. So a policy that is simulated can
 //! neither hold a shard up nor empty it by a panic.
 //!
-//! * A key is sampled by its spread hash. With the hash itself, a hasher whose hashes are small
-//!   would have all keys sampled.
 //! * A clear is one number for all shards. With an event in each queue, the first one to be followed
 //!   would be followed by stores that the later ones undo.
 //! * The shadows end entries by their deadlines. An event for each entry that expires would take from
-//!   them the charge that the next miss costs.
+//!   them the charge of the next miss.
 //! * Policies may allocate more while they run. An engine leaves a sixteenth of its memory free, and
 //!   measures after each pass over its keys. If it has too much, it samples fewer keys. If that does
 //!   not help in three passes, the advisor stops.
