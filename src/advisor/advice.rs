@@ -10,8 +10,8 @@ use super::window::Seen;
 
 /// The gain in hits below which more memory is not worth it, as a share of all reads.
 const FLAT: f64 = 0.01;
-/// The sampled keys and their reads below which an answer would be chance: one key for each group whose
-/// differences show the error, and a thousand reads.
+/// The sampled keys and their reads below which an answer would be chance: one key for each group
+/// whose differences show the error, and a thousand reads.
 const LEAST_KEYS: usize = GROUPS;
 const LEAST_READS: f64 = 1_000.0;
 

@@ -4,7 +4,8 @@
 //!   shard   hash below the threshold? --yes--> event        event.rs  queue.rs
 //!                                               |
 //!   Sampler                                     v            sampler.rs  window.rs
-//!     Engine   Keys: one slot for each sampled key           engine.rs  keys.rs  awaited.rs  limit.rs
+//!     Engine   Keys: one slot for each sampled key           engine.rs  keys.rs  awaited.rs
+//!              Limit: on the memory of policies              limit.rs
 //!              Shadows: a policy at some size, for each row  shadow.rs
 //!              Tally: sums, in groups of keys                tally.rs
 //!                                               |
@@ -19,7 +20,7 @@
 //! # Invariants
 //!
 //! 1. A read of a key that is not sampled costs one comparison.
-//! 2. What the advisor allocates is within [`Advisor::bytes_in`], which is part of the cache's
+//! 2. The memory of the advisor is within [`Advisor::bytes_in`], which is part of the cache's
 //!    overhead.
 //! 3. No thread waits for the advisor, except callers of [`Cache::advice`](crate::Cache::advice).
 

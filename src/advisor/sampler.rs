@@ -1,4 +1,4 @@
-//! The sampler: what the shards of a cache share with its advisor.
+//! The sampler: the state that the shards of a cache share with its advisor.
 //!
 //! ```text
 //!   reads, writes --hash below the threshold--> EventQueue of the shard
@@ -11,16 +11,16 @@
 //!
 //! # Invariants
 //!
-//! 1. The bytes of the engine, the queues and what they share are at most
-//!    [`Advisor::bytes_in`] of the cache. Policies that grow may exceed that for a pass over the keys,
-//!    by what they need beyond the reserve.
+//! 1. The bytes of the engine, the queues and the state that they share are at most
+//!    [`Advisor::bytes_in`] of the cache. Policies that grow may exceed that for a pass over
+//!    the keys, by the bytes beyond the reserve. Then fewer keys are sampled, or the advisor stops.
 //! 2. A custom policy that panics stops the advisor for good: no engine is left.
 //!
 //! # Synchronization
 //!
 //! All atomics are Relaxed. A thread that sees an earlier `below` pushes events that the engine
-//! ignores, or misses a few. An earlier `capacity`, or number of `clears`, is that of a moment ago. The
-//! others are counters.
+//! ignores, or misses a few. An earlier `capacity`, or number of `clears`, is that of a moment ago.
+//! The others are counters.
 
 use std::sync::Arc;
 
@@ -278,7 +278,7 @@ impl Sampler {
     }
 }
 
-/// Returns some bytes and a reserve: the queues and tables of policies grow a little while they run.
+/// Returns some bytes and a reserve: the queues and tables of policies grow while they run.
 fn with_reserve(bytes: usize) -> usize {
     bytes + bytes / 16
 }

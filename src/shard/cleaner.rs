@@ -93,7 +93,8 @@ pub(super) struct Cleaner {
     absent_seen: u32,
     /// The number of chunks that readers held at the last check by `clean_ahead`.
     waiting_seen: u32,
-    /// When no chunk was worth cleaning last, values held as many that would have been as were missing.
+    /// When no chunk was worth cleaning last, values held at least as many that would have been as
+    /// were missing.
     is_held_up: bool,
 }
 

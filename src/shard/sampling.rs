@@ -4,8 +4,8 @@
 //! one comparison for each operation. The rest is in functions that are seldom called. Hashes of
 //! custom hashers have been mixed, so small ones are not more frequent than others.
 //!
-//! A writer only adds to the queue, and lets no policy of the advisor run: a custom one may be slow,
-//! or panic, which would empty the shard.
+//! A writer only adds to the queue, and lets no policy of the advisor run: a custom one may be
+//! slow, or panic, which would empty the shard.
 //!
 //! # Synchronization
 //!
@@ -40,7 +40,7 @@ impl Shard {
         }
     }
 
-    /// Lets the advisor follow what was sampled, unless another thread is at work.
+    /// Lets the advisor follow the sampled operations, unless another thread is at work.
     #[inline(always)]
     pub(crate) fn drain_samples(&self) {
         if self.sampling.is_some() {
@@ -48,8 +48,8 @@ impl Shard {
         }
     }
 
-    /// Lets the advisor follow what was sampled. Not inlined, as all writes without an advisor would
-    /// be larger.
+    /// Lets the advisor follow the sampled operations. Not inlined, as it would enlarge all writes of a
+    /// cache without an advisor.
     #[inline(never)]
     fn drain_queue(&self) {
         if let Some(sampling) = &self.sampling {

@@ -310,8 +310,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Evicts a bounded number of entries, so that a chunk becomes worth cleaning. Returns `false` if
-    /// there are none. Stops at the entry that is being stored, if the policy refuses it.
+    /// Evicts a bounded number of entries, so that a chunk becomes worth cleaning. Returns `false`
+    /// if there are none. Stops at the entry that is being stored, if the policy refuses it.
     fn evict_towards_a_chunk(&mut self) -> bool {
         let last = (0..MAX_SURPLUS).map(|_| self.evict()).find(|&evicted| evicted != Evicted::Entry);
         last != Some(Evicted::Nothing)
