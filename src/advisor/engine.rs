@@ -10,9 +10,9 @@
 //! # The sample
 //!
 //! A key is sampled if its hash is below a threshold: SHARDS (Waldspurger et al., FAST 2015). Each
-//! shadow has the sampled share of the memory whose policy it runs, and so evicts about what a cache
-//! of that memory would. The number of sampled keys is fixed: when there is no slot for another, the
-//! threshold is lowered by an eighth, and the keys above it leave, a few with each operation.
+//! shadow has the sampled share of the size that it stands for, and so evicts about what a cache of
+//! that size would. The number of sampled keys is limited. When there is no slot for another, the
+//! threshold is lowered by an eighth. The keys above it leave, a few with each operation.
 //!
 //! # Invariants
 //!
@@ -204,7 +204,7 @@ impl Engine {
         }
         self.sweep(now);
         let (mut id, mut charge) = (self.keys.find(hash), None);
-        // A hit says that the entry has not ended, even if its deadline was changed since its store.
+        // A hit says that the entry has not ended, even if its deadline was changed meanwhile.
         let may_end = !matches!(kind, EventKind::Hit { .. });
         if let Some(over) = id.filter(|&id| self.is_cleared(id) || may_end && self.keys.is_over(id, now)) {
             charge = Some(self.keys.get(over).charge.get());
@@ -534,8 +534,8 @@ mod tests {
 
     #[test]
     fn a_store_after_a_miss_is_no_update_of_a_shadow_that_holds_the_key() {
-        // Of two keys, FIFO evicts the older one. An update gives it no later place, but a removal
-        // and an insert would.
+        // Two keys fit. The second store of the second key makes the first one the older. If the
+        // store after the miss were an update, the second key would be evicted instead.
         let plans = plans(&[(Policy::Lru, 1.0)]);
         let mut engine = Engine::new(&plans, 100, u64::MAX, 20);
         let store = EventKind::Store { charge: 10, ends: Ends::default() };
