@@ -24,9 +24,10 @@ impl Cache {
     /// limit that the cache was built with. A higher limit counts at once: entries that come in may
     /// use the memory.
     ///
-    /// A lower limit is reached in steps. Each write, and each call of [`maintain`](Self::maintain),
-    /// evicts at most 32 entries for it in a shard and gives memory back to the system. The policy
-    /// chooses the entries. Until the cache is within the new limit, [`Memory::max`] is the bound of
+    /// A lower limit is reached in steps. Each write evicts at most 32 entries for it in its shard, and
+    /// gives memory back to the system. A call of [`maintain`](Self::maintain) does up to 32 such
+    /// steps in each shard. The policy chooses the entries, unless they are in the way of chunks that
+    /// are given back. Until the cache is within the new limit, [`Memory::max`] is the bound of
     /// the moment: it falls from the former limit to the new one. Chunks that a
     /// [`Value`](crate::Value) holds are given back once the value is dropped, and indexes do not
     /// shrink while the cache is being [saved](Self::save).

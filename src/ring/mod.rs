@@ -454,6 +454,11 @@ impl Ring {
         self.set_state(chunk, ChunkState::Cleaning);
     }
 
+    /// Seals a chunk again whose cleaning has begun.
+    pub(crate) fn end_cleaning(&mut self, chunk: ChunkId) {
+        self.seal(chunk);
+    }
+
     /// Returns the entry at `at` bytes into the chunk, or `None` if it has a dead mark, and the start
     /// of the entry after it. Returns `None` at the end of the chunk.
     pub(crate) fn look_at(&self, chunk: ChunkId, at: usize) -> Option<(Option<Location>, usize)> {

@@ -16,7 +16,7 @@
 //!
 //! The account, and the decision which chunks to empty: `shard/shrinking.rs`.
 
-use super::chunk::{Chunk, ChunkId, ChunkState, PinWord};
+use super::chunk::{Chunk, ChunkId, ChunkState, PinWord, Window};
 use super::shared::RingShared;
 use super::{Ring, RingSize, Stream};
 use crate::units::to_u32;
@@ -139,6 +139,12 @@ impl Ring {
     /// Returns `true` if a chunk before `end` is free.
     pub(crate) fn has_free_before(&self, end: usize) -> bool {
         self.chunks.iter().take(end).any(|chunk| chunk.state == ChunkState::Free)
+    }
+
+    /// Returns the chunks from `end` on, which are to be emptied.
+    pub(crate) fn beyond(&self, end: usize) -> Window {
+        let end = end.min(self.chunks());
+        Window { first: ChunkId(to_u32(end)), span: to_u32(self.chunks() - end), live: 0 }
     }
 
     /// Returns the last sealed chunk, or run, that reaches beyond `end` and that no value holds.

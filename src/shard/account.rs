@@ -5,12 +5,14 @@
 //! also for a thread that only observes it.
 //!
 //! ```text
-//!   target <= budget: the bound of the moment     budget = max(target, allocated) when it settles
+//!   target <= budget: the bound of the moment
+//!   when it settles: budget = max(target, min(allocated + reserve, budget))
 //! ```
 //!
 //! The *target* is the share of the limit that was set last, and the *budget* is the bound of the
 //! moment. A higher target is the budget at once. After a lower one, the budget follows what is
-//! given back.
+//! given back. A *reserve* stays available for what has to be allocated before more can be given
+//! back.
 //!
 //! # Synchronization
 //!
@@ -58,24 +60,25 @@ impl Account {
         self.target.load(Ordering::Relaxed)
     }
 
-    /// Sets the target, for the call with this number. Returns the former target, or `None` if a
-    /// later call was here. For the holder of the lock.
-    pub(crate) fn set_target(&self, turn: u64, bytes: usize) -> Option<usize> {
+    /// Sets the target, for the call with this number, and [settles](Self::settle). Returns the
+    /// former target, or `None` if a later call was here. For the holder of the lock.
+    pub(crate) fn set_target(&self, turn: u64, bytes: usize, reserve: usize) -> Option<usize> {
         if turn < self.turn.load(Ordering::Relaxed) {
             return None;
         }
         self.turn.store(turn, Ordering::Relaxed);
         let before = self.target();
         self.target.store(bytes, Ordering::Relaxed);
-        self.settle();
+        self.settle(reserve);
         Some(before)
     }
 
-    /// Lowers the budget to what is allocated, but not below the target. Returns `true` if it is the
-    /// target. For the holder of the lock: no other thread takes anything meanwhile.
-    pub(crate) fn settle(&self) -> bool {
+    /// Lowers the budget to what is allocated and the reserve, but not below the target. A reserve
+    /// that is not left is not added. Returns `true` if the budget is the target. For the holder of
+    /// the lock: no other thread takes anything meanwhile.
+    pub(crate) fn settle(&self, reserve: usize) -> bool {
         let target = self.target();
-        let budget = target.max(self.allocated());
+        let budget = target.max(self.allocated().saturating_add(reserve).min(self.budget()));
         self.budget.store(budget, Ordering::Relaxed);
         budget == target
     }

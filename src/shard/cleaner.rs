@@ -242,7 +242,18 @@ impl Cleaner {
     }
 
     /// Cleans the emptiest chunk, up to `budget` bytes of work.
-    pub(super) fn clean(&mut self, entries: &mut Entries, counts: &mut WriteCounts, mut budget: usize) -> Cleaned {
+    pub(super) fn clean(&mut self, entries: &mut Entries, counts: &mut WriteCounts, budget: usize) -> Cleaned {
+        self.clean_out_of(None, entries, counts, budget)
+    }
+
+    /// Like [`clean`](Self::clean), but opens no chunk in the window for survivors.
+    pub(super) fn clean_out_of(
+        &mut self,
+        window: Option<Window>,
+        entries: &mut Entries,
+        counts: &mut WriteCounts,
+        mut budget: usize,
+    ) -> Cleaned {
         let Some((chunk, mut at)) = self.cleaning.or_else(|| self.begin(entries.ring_mut())) else {
             return Cleaned::Nothing;
         };
@@ -250,7 +261,7 @@ impl Cleaner {
         while let Some((found, next)) = entries.ring().look_at(chunk, at) {
             let cost = match found {
                 None => PASS_COST,
-                Some(location) => match self.relocate(entries, counts, location, None) {
+                Some(location) => match self.relocate(entries, counts, location, window) {
                     None => return Cleaned::Stuck,
                     Some(charge) => charge + LOOK_COST,
                 },
@@ -288,6 +299,18 @@ impl Cleaner {
     /// has come.
     pub(super) fn give_up(&mut self) -> Option<(ChunkId, usize)> {
         self.cleaning.take()
+    }
+
+    /// Cleans a chunk that was [left](Self::give_up) to the caller from here on.
+    pub(super) fn go_on_with(&mut self, chunk: ChunkId, at: usize) {
+        self.cleaning = Some((chunk, at));
+    }
+
+    /// Seals the chunk that is being cleaned again, so that another one can be cleaned.
+    pub(super) fn set_aside(&mut self, ring: &mut Ring) {
+        if let Some((chunk, _)) = self.cleaning.take() {
+            ring.end_cleaning(chunk);
+        }
     }
 
     /// Leaves this chunk to the caller, if it is the one that is being cleaned.

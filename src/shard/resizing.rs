@@ -80,13 +80,18 @@ pub(super) struct Resizing {
 impl Resizing {
     /// Returns the state of an index of this size that has come to rest.
     pub(super) fn of_size(size: usize) -> Self {
-        Self { stage: Stage::AtRest, early: Index::max_len_of(size) / EARLY + FEW, moving: Vec::new() }
+        Self { stage: Stage::AtRest, early: early_of(size), moving: Vec::new() }
     }
 
     /// Returns the size for which the account holds the memory, if the index is going to get a larger
     /// one.
     pub(super) fn target(&self) -> Option<usize> {
         if let Stage::Bounding { to } = self.stage { Some(to) } else { None }
+    }
+
+    /// Considers a growth again when the next entry is stored that has little room.
+    pub(super) fn look_again(&mut self, size: usize) {
+        self.early = early_of(size);
     }
 
     /// Gives up a growth that has not begun yet.
@@ -403,6 +408,20 @@ impl Writer<'_> {
         is_taken
     }
 
+    /// Gives an index without entries `to` buckets at once, and creates a policy for them. It is at
+    /// rest, and ids may change. Needs no memory: the former policy goes first.
+    pub(super) fn shrink_empty_index(&mut self, to: usize) {
+        let State { entries, pending, deadlines, resizing, .. } = &mut *self.state;
+        entries.begin_sweep(to);
+        entries.end_sweep();
+        pending.clear();
+        deadlines.clear();
+        *resizing = Resizing::of_size(to);
+        self.settle_index_account();
+        self.note_reached();
+        self.renew_policy();
+    }
+
     /// Lets the index grow by one bucket: for models.
     #[cfg(all(test, bytecache_loom))]
     pub(crate) fn grow(&mut self) {
@@ -438,6 +457,12 @@ impl Writer<'_> {
         let entries = (spendable as f64 / per_entry) as usize;
         Index::buckets_for(entries + 1).min(state.entries.table().size_limit())
     }
+}
+
+/// Returns the number of entries for which there is still room when the growth of an index of this
+/// size is considered.
+fn early_of(size: usize) -> usize {
+    Index::max_len_of(size) / EARLY + FEW
 }
 
 /// Returns the bytes that a policy may need for renames, in a sweep between these sizes.

@@ -20,26 +20,39 @@
 //!
 //! # Cost
 //!
-//! A step evicts at most [`MAX_EVICTIONS`] entries, moves entries of about [`CLEANING`] bytes, and
-//! gives one chunk back.
+//! A step evicts at most [`MAX_EVICTIONS`] entries, and fewer if the copies for the removal listener
+//! are many. It moves entries of about [`CLEANING`] bytes, and gives one chunk back.
+//!
+//! # The index
+//!
+//! The policy needs memory while the index shrinks. The budget keeps a reserve for that, and for a
+//! few chunks, so that stores go on. If the memory is missing all the same, all entries are evicted:
+//! an index without entries changes its size at once, with another policy.
 
 use super::cleaner::Cleaned;
 use super::expire::MIN_CHUNKS_WITH_WHEEL;
 use super::space::Evicted;
 use super::writer::Writer;
-use super::{State, resizing};
+use super::{MIN_CHUNKS, State, resizing};
 use crate::index::{Index, MIN_BUCKETS, Table};
 
 /// The most entries that a step evicts.
-const MAX_EVICTIONS: usize = 32;
+const MAX_EVICTIONS: u64 = 32;
 /// The bytes of work that a step does in a chunk that it cleans.
 const CLEANING: usize = 16 << 10;
 /// The fewest chunks that the ring keeps when it pays for renames. It gets some back after them.
 const MIN_CHUNKS_FOR_RENAMES: usize = MIN_CHUNKS_WITH_WHEEL - 2;
-/// Free chunks that a shrinking ring keeps: one for fresh entries and one for survivors.
+/// Free chunks that a shrinking ring of small entries keeps: one for fresh entries and one for
+/// survivors.
 const KEPT_FREE: usize = 2;
-/// Steps that a call of `maintain` takes.
-const STEPS_OF_MAINTENANCE: usize = 32;
+/// Steps that a call of `maintain` takes, before the one that each write does.
+const STEPS_OF_MAINTENANCE: usize = 31;
+/// Entries that fit otherwise are evicted for a smaller index only if that saves more than one part
+/// in this.
+const WORTH_EVICTING: usize = 256;
+/// If less than one part in this is live, the entries do not tell how many a full shard would have.
+/// Then the index is to be as large as the present ones need.
+const FEW_LIVE: usize = 8;
 /// The index shrinks if it is larger than needed by one part in this.
 const SLACK: usize = 16;
 
@@ -69,9 +82,17 @@ impl Shrinking {
     }
 }
 
+/// What a step has done so far.
+#[derive(Clone, Copy)]
+struct Step {
+    /// The number of evictions at its begin.
+    evictions: u64,
+}
+
 /// What a full shard of the target has.
 struct Goal {
     live: usize,
+    /// The buckets to which the index may shrink with its entries.
     buckets: usize,
     /// The largest index that leaves the ring its smallest size.
     most_buckets: usize,
@@ -81,8 +102,11 @@ impl Writer<'_> {
     /// Sets the shard's share of the limit. `turn` is the number of the call: of two calls the later
     /// one counts.
     pub(crate) fn set_limit(&mut self, turn: u64, bytes: usize) {
-        let Some(before) = self.shard.account.set_target(turn, bytes) else { return };
+        let size = self.state.entries.table().size();
+        let reserve = self.reserve(resizing::rename_bytes(size, size));
+        let Some(before) = self.shard.account.set_target(turn, bytes, reserve) else { return };
         self.ring_mut().set_usual_bytes(bytes);
+        self.state.resizing.look_again(size);
         // A step finds out that nothing is left to do.
         if bytes < before || self.state.shrinking.is_under_way() {
             self.state.shrinking.goal = self.state.evictor.capacity();
@@ -105,7 +129,15 @@ impl Writer<'_> {
     /// Does several steps of what is left to do for a lower limit. Returns `true` if more could be
     /// done at once.
     pub(super) fn shrink_much(&mut self) -> bool {
-        (0..STEPS_OF_MAINTENANCE).all(|_| self.state.shrinking.is_under_way() && self.shrink_some())
+        for _ in 0..STEPS_OF_MAINTENANCE {
+            if !self.state.shrinking.is_under_way() || !self.shrink_some() {
+                return false;
+            }
+            if self.removals_are_many() {
+                break;
+            }
+        }
+        true
     }
 
     /// Does a step. Returns `false` if there is nothing to do, at present or for good.
@@ -117,6 +149,7 @@ impl Writer<'_> {
             self.ring_mut().reclaim();
         }
         let mut has_progress = self.resize_some();
+        let step = Step { evictions: self.state.counts.evictions };
         let is_at_rest = self.state.resizing.is_at_rest();
         let mut goal = self.goal();
         let size = self.state.entries.table().size();
@@ -126,7 +159,7 @@ impl Writer<'_> {
         if excess > 0 && in_use <= MIN_CHUNKS_WITH_WHEEL {
             goal.most_buckets = goal.most_buckets.min((size / 2).max(MIN_BUCKETS));
         }
-        let wanted = (goal.buckets + goal.buckets / SLACK).min(goal.most_buckets).max(MIN_BUCKETS);
+        let wanted = goal.buckets.min(goal.most_buckets).max(MIN_BUCKETS);
         let is_too_large = wanted + wanted / SLACK < size || goal.most_buckets < size;
         let shrinks_index = can_resize && is_too_large && size > MIN_BUCKETS;
 
@@ -135,6 +168,9 @@ impl Writer<'_> {
         let rename_bytes = resizing::rename_bytes(size, wanted);
         let is_about_to_shrink = shrinks_index && resizing::least_buckets(self.state.entries.len()) <= wanted;
         let lacks_memory = is_about_to_shrink && self.shard.account.left() < rename_bytes;
+        if lacks_memory && (in_use <= MIN_CHUNKS_FOR_RENAMES || self.state.entries.len() == 0) {
+            return self.shrink_without_renames(step, wanted);
+        }
         // As long as the index is to shrink, the ring keeps the chunks that pay for renames.
         let for_renames = if is_too_large { rename_bytes / chunk + 2 } else { 0 };
         let wants_chunk = excess > held && in_use > MIN_CHUNKS_WITH_WHEEL + for_renames
@@ -149,7 +185,7 @@ impl Writer<'_> {
             goal.live = goal.live.min(cleaner.derive_capacity(entries.ring(), &self.shard.account));
         }
         self.state.shrinking.goal = goal.live;
-        let has_evicted = self.evict_some(|state| {
+        let has_evicted = self.evict_some(step, |state| {
             let is_too_full = shrinks_index && resizing::least_buckets(state.entries.len()) > wanted;
             state.entries.ring().live_bytes() <= goal.live && !is_too_full
         });
@@ -159,17 +195,37 @@ impl Writer<'_> {
             has_progress |= self.shrink_index(wanted, rename_bytes);
         }
         if wants_chunk && self.ring().live_bytes() <= room {
-            let needed = if lacks_memory { excess.max(chunk) } else { excess };
-            has_progress |= self.give_some_back(is_at_rest && !has_evicted, needed);
+            let excess = if lacks_memory { usize::MAX } else { excess };
+            has_progress |= self.give_some_back(step, is_at_rest && !has_evicted, excess);
         } else if excess <= held {
-            has_progress |= self.give_places_back(places, held == 0 && !has_evicted);
+            has_progress |= self.give_places_back(step, places, held == 0 && !has_evicted);
         }
-        let is_settled = !lacks_memory && self.shard.account.settle();
+        let reserve = if is_too_large { self.reserve(if is_at_rest { rename_bytes } else { 0 }) } else { 0 };
+        let is_settled = self.shard.account.settle(reserve) && !lacks_memory;
         if is_settled && !has_progress && self.is_within(places) {
             self.state.shrinking = Shrinking::new();
         }
         self.update_capacity();
         has_progress
+    }
+
+    /// Shrinks the index to `wanted` buckets although the ring cannot pay for the renames: entries
+    /// leave until none is left. Returns `false` if none could be evicted.
+    fn shrink_without_renames(&mut self, step: Step, wanted: usize) -> bool {
+        let has_evicted = self.evict_some(step, |_| false);
+        let is_empty = self.state.entries.len() == 0;
+        if is_empty {
+            self.shrink_empty_index(wanted);
+        }
+        self.update_capacity();
+        has_evicted || is_empty
+    }
+
+    /// Returns the bytes that have to be left while the index is too large: those for renames, and
+    /// for chunks that the ring cannot do without.
+    fn reserve(&self, rename_bytes: usize) -> usize {
+        let chunks = MIN_CHUNKS.saturating_sub(self.ring().chunks_in_use());
+        rename_bytes + chunks * self.ring().chunk_bytes()
     }
 
     /// Returns the bytes that are over the target, without those of places that will be given up.
@@ -208,6 +264,11 @@ impl Writer<'_> {
         let for_index = spendable.saturating_sub(self.shard.min_chunks * chunk);
         let most_buckets = (for_index / per_bucket).max(MIN_BUCKETS);
 
+        if ring.live_bytes() < spendable / FEW_LIVE {
+            let buckets = resizing::least_buckets(entries.len());
+            let chunks = spendable.saturating_sub(buckets * per_bucket) / chunk;
+            return Goal { live: cleaner.capacity_of(chunks, ring), buckets, most_buckets };
+        }
         let charge = ring.live_bytes() as f64 / entries.len().max(1) as f64;
         let per_entry = per_bucket as f64 / Index::max_len_of(size) as f64 * size as f64;
         let unused = cleaner.reserve(ring.usual_chunks(), ring) * chunk;
@@ -221,25 +282,49 @@ impl Writer<'_> {
         let entries = by_target.min(by_reserve) as usize;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than there are bytes")]
         let live = (entries as f64 * charge) as usize;
-        Goal { live, buckets: Index::buckets_for(entries + 1), most_buckets }
+        let tight = Index::buckets_for(entries + 1);
+        let tight = tight + tight / SLACK;
+        let buckets = resizing::least_buckets(entries).min(tight + spendable / WORTH_EVICTING / per_bucket);
+        Goal { live, buckets, most_buckets }
     }
 
-    /// Lets the policy evict until it is enough, but not more than a step may. Returns `true` if
+    /// Returns `true` if the step may evict one more entry.
+    fn may_evict_in(&self, step: Step) -> bool {
+        let evicted = self.state.counts.evictions - step.evictions;
+        // One at least, as the write may have filled the listener's share already.
+        evicted == 0 || evicted < MAX_EVICTIONS && !self.removals_are_many()
+    }
+
+    /// Lets the policy evict until it is enough, but not more than the step may. Returns `true` if
     /// entries have left.
-    fn evict_some(&mut self, is_enough: impl Fn(&State) -> bool) -> bool {
+    fn evict_some(&mut self, step: Step, is_enough: impl Fn(&State) -> bool) -> bool {
         let mut has_evicted = false;
-        for _ in 0..MAX_EVICTIONS {
-            if is_enough(&self.state) || self.evict() != Evicted::Entry {
-                break;
-            }
+        while self.may_evict_in(step) && !is_enough(&self.state) && self.evict() == Evicted::Entry {
+            has_evicted = true;
+        }
+        has_evicted
+    }
+
+    /// Lets the policy evict about a chunk's bytes, or fewer if more than `kept` chunks are free
+    /// before. Returns `true` if entries have left.
+    fn evict_for_chunk(&mut self, step: Step, kept: usize) -> bool {
+        let enough = self.ring().live_bytes().saturating_sub(self.ring().chunk_bytes());
+        let mut has_evicted = false;
+        while self.may_evict_in(step)
+            && self.ring().live_bytes() > enough
+            && !self.ring_mut().has_free(kept + 1)
+            && self.evict() == Evicted::Entry
+        {
             has_evicted = true;
         }
         has_evicted
     }
 
     /// Gives a free chunk back, or cleans one for that. If no chunk is worth it, the policy evicts.
-    fn give_some_back(&mut self, may_evict: bool, needed: usize) -> bool {
-        if self.ring_mut().has_free(KEPT_FREE + 1) {
+    fn give_some_back(&mut self, step: Step, may_evict: bool, excess: usize) -> bool {
+        // An entry that has a run for itself leaves its chunks free.
+        let kept = if self.ring().has_small() { KEPT_FREE } else { 0 };
+        if self.ring_mut().has_free(kept + 1) {
             return self.give_free_chunk_back();
         }
         let State { cleaner, entries, counts, .. } = &mut *self.state;
@@ -247,8 +332,8 @@ impl Writer<'_> {
             Cleaned::Chunk | Cleaned::Some => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
             // Not in place of the chunks that values hold.
-            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.ring().shared().pinned_bytes() < needed => {
-                let has_evicted = self.evict_some(|_| false);
+            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.shard.lookup.ring.pinned_bytes() < excess => {
+                let has_evicted = self.evict_for_chunk(step, kept);
                 self.state.shrinking.goal = self.state.shrinking.goal.min(self.ring().live_bytes());
                 has_evicted
             }
@@ -266,7 +351,7 @@ impl Writer<'_> {
 
     /// Empties chunks that came with a higher limit, and gives up their places. Entries may have to
     /// be evicted for that.
-    fn give_places_back(&mut self, places: usize, may_evict: bool) -> bool {
+    fn give_places_back(&mut self, step: Step, places: usize, may_evict: bool) -> bool {
         if self.ring().chunks() <= places {
             return false;
         }
@@ -277,25 +362,36 @@ impl Writer<'_> {
         }
         if !self.ring().has_free_before(places) {
             // Survivors would go to chunks beyond, again and again.
-            return may_evict && (self.ring().counts().absent > 0 && self.put_to_use() || self.make_free());
+            return may_evict && (self.ring().counts().absent > 0 && self.put_to_use() || self.make_free(step));
         }
         let State { cleaner, entries, counts, .. } = &mut *self.state;
+        let (beyond, retired) = (entries.ring().beyond(places), entries.ring().counts().retired);
         if !cleaner.is_cleaning() {
-            let Some(chunk) = entries.ring_mut().sealed_beyond(places) else { return false };
+            let Some(chunk) = entries.ring_mut().sealed_beyond(places) else {
+                // An open chunk may have been empty.
+                return entries.ring().counts().retired > retired;
+            };
             cleaner.begin_with(entries.ring_mut(), chunk);
         }
-        match cleaner.clean(entries, counts, CLEANING) {
+        match cleaner.clean_out_of(Some(beyond), entries, counts, CLEANING) {
             Cleaned::Chunk | Cleaned::Some => true,
-            Cleaned::Stuck | Cleaned::Nothing => may_evict && self.evict_some(|_| false),
+            Cleaned::Stuck | Cleaned::Nothing if may_evict => {
+                self.evict_what_is_cleaned(|writer| writer.may_evict_in(step));
+                true
+            }
+            Cleaned::Stuck | Cleaned::Nothing => {
+                cleaner.set_aside(entries.ring_mut());
+                false
+            }
         }
     }
 
     /// Cleans some of a chunk, or evicts if no chunk is worth it.
-    fn make_free(&mut self) -> bool {
+    fn make_free(&mut self, step: Step) -> bool {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.clean(entries, counts, CLEANING) {
             Cleaned::Chunk | Cleaned::Some => true,
-            Cleaned::Stuck | Cleaned::Nothing => self.evict_some(|_| false),
+            Cleaned::Stuck | Cleaned::Nothing => self.evict_for_chunk(step, 0),
         }
     }
 }

@@ -196,7 +196,7 @@ impl Writer<'_> {
                 Cleaned::Chunk | Cleaned::Some => fruitless += 1,
                 // The policy's choice comes first, although it may be anywhere in the ring.
                 Cleaned::Stuck if stuck < MAX_STUCK && self.evict_chunkful() => stuck += 1,
-                Cleaned::Stuck => self.evict_what_is_cleaned(),
+                Cleaned::Stuck => self.evict_what_is_cleaned(|_| true),
                 Cleaned::Nothing if self.evict_chunkful() => fruitless = 0,
                 Cleaned::Nothing => return yield_to_readers(self.ring_mut(), |ring| ring.has_free(wanted)),
             }
@@ -244,12 +244,16 @@ impl Writer<'_> {
         cleaner.relocate(entries, counts, location, window).is_some()
     }
 
-    /// Evicts the remaining entries of the chunk that is being cleaned, which frees it. If the
-    /// policy chose, it might have to evict almost everything before any chunk is empty.
+    /// Evicts the remaining entries of the chunk that is being cleaned, as long as `goes_on` says so.
+    /// Without them it is free. If the policy chose, it might have to evict almost everything before
+    /// any chunk is empty.
     #[cold]
-    fn evict_what_is_cleaned(&mut self) {
+    pub(super) fn evict_what_is_cleaned(&mut self, goes_on: impl Fn(&Self) -> bool) {
         let Some((chunk, mut at)) = self.state.cleaner.give_up() else { return };
         while let Some((location, next)) = self.ring().next_entry(chunk, at) {
+            if !goes_on(self) {
+                return self.state.cleaner.go_on_with(chunk, at);
+            }
             at = next;
             self.evict_at(location);
         }

@@ -143,7 +143,7 @@ impl Writer<'_> {
     }
 
     /// Creates a policy for a shard that has been emptied.
-    fn renew_policy(&mut self) {
+    pub(super) fn renew_policy(&mut self) {
         // The old one goes first: both together might be over the budget.
         drop(self.state.evictor.take_policy());
         self.account_for_policy();

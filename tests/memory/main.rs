@@ -5,6 +5,7 @@ mod bounded;
 mod growth;
 mod limit;
 mod resizing;
+mod resizing_edges;
 mod sizes;
 mod sizing;
 #[path = "../support/mod.rs"]

@@ -10,16 +10,16 @@ use bytecache::{BuildError, Cache, CacheBuilder, Policy, ResizeError, StableHash
 
 use crate::support::{alone, random};
 
-fn resizable(max_bytes: usize, ceiling: usize, policy: Policy) -> CacheBuilder {
+pub(super) fn resizable(max_bytes: usize, ceiling: usize, policy: Policy) -> CacheBuilder {
     Cache::builder().max_bytes(max_bytes).max_bytes_ceiling(ceiling).shards(1).policy(policy)
 }
 
-fn value(key: u64, len: usize) -> Vec<u8> {
+pub(super) fn value(key: u64, len: usize) -> Vec<u8> {
     key.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
 /// Inserts `count` new keys with values of this length.
-fn fill(cache: &Cache, next: &mut u64, count: u64, len: usize) {
+pub(super) fn fill(cache: &Cache, next: &mut u64, count: u64, len: usize) {
     for _ in 0..count {
         *next += 1;
         cache.insert(next.to_le_bytes(), value(*next, len)).unwrap();
@@ -27,7 +27,7 @@ fn fill(cache: &Cache, next: &mut u64, count: u64, len: usize) {
 }
 
 /// Calls `maintain` until it has nothing left to do. Checks the limit of each moment.
-fn settle(cache: &Cache) {
+pub(super) fn settle(cache: &Cache) {
     let mut max = cache.memory().max;
     let mut calls = 0;
     while cache.maintain() {
@@ -41,7 +41,7 @@ fn settle(cache: &Cache) {
 
 /// Checks that a cache is within a limit, and that all of its entries are right.
 #[track_caller]
-fn assert_within(cache: &Cache, max_bytes: usize) {
+pub(super) fn assert_within(cache: &Cache, max_bytes: usize) {
     let memory = cache.memory();
     assert!(memory.allocated <= max_bytes && memory.max == max_bytes, "{memory:?}");
     cache.validate();

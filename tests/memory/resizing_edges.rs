@@ -1,0 +1,199 @@
+//! Another limit at run time, where little is left to give back: cleared caches, large entries,
+//! values that are held, few entries, namespaces, listeners.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytecache::testing::Inspect;
+use bytecache::{Cache, CacheBuilder, Policy, ResizeError, Value};
+
+use super::resizing::{assert_within, fill, resizable, settle};
+use crate::support::alone;
+
+/// Returns the smallest limit that the cache accepts.
+fn min_bytes(cache: &Cache) -> usize {
+    match cache.set_max_bytes(1).unwrap_err() {
+        ResizeError::TooSmall { min_bytes, .. } => min_bytes,
+        error => panic!("{error}"),
+    }
+}
+
+/// Returns the options of a cache of 4 MiB, whose smallest limit is a small part of that.
+fn of_small_entries(policy: Policy) -> CacheBuilder {
+    resizable(4 << 20, 4 << 20, policy).max_entry_bytes(2_000)
+}
+
+#[test]
+fn a_cleared_cache_takes_entries_at_a_lower_limit() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let cache = of_small_entries(policy).build().unwrap();
+        let (mut next, smallest) = (0, min_bytes(&cache));
+        for bytes in [smallest, 512 << 10] {
+            cache.set_max_bytes(4 << 20).unwrap();
+            fill(&cache, &mut next, 250_000, 8);
+            cache.clear();
+            assert!(cache.memory().index > 256 << 10, "{:?}", cache.memory());
+            cache.set_max_bytes(bytes).unwrap();
+            fill(&cache, &mut next, 1_000, 8);
+            settle(&cache);
+            assert_within(&cache, bytes);
+            fill(&cache, &mut next, 10_000, 8);
+            assert_within(&cache, bytes);
+            assert!(cache.len() > 30, "{policy}: {} entries", cache.len());
+        }
+    }
+}
+
+/// A writer of a snapshot that does something else at its first call.
+struct Interrupted<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Write for Interrupted<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(interrupt) = self.0.take() {
+            interrupt();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_cache_that_is_cleared_while_it_is_saved_takes_entries_at_a_lower_limit() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        for clears_first in [true, false] {
+            let cache = of_small_entries(policy).build().unwrap();
+            let mut next = 0;
+            fill(&cache, &mut next, 250_000, 8);
+            let mut has_run = false;
+            let interrupt = || {
+                if clears_first {
+                    cache.clear();
+                }
+                cache.set_max_bytes(512 << 10).unwrap();
+                settle(&cache);
+                cache.clear();
+                settle(&cache);
+                fill(&cache, &mut 0, 1_000, 8);
+                has_run = true;
+            };
+            cache.save_to(Interrupted(Some(interrupt))).unwrap();
+            assert!(has_run);
+            settle(&cache);
+            assert_within(&cache, 512 << 10);
+            fill(&cache, &mut next, 10_000, 8);
+            assert_within(&cache, 512 << 10);
+            assert!(cache.len() > 3_000, "{policy}: {} entries", cache.len());
+        }
+    }
+}
+
+#[test]
+fn a_small_reduction_evicts_few_large_entries() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let cache = resizable(4 << 20, 4 << 20, policy).build().unwrap();
+        let mut next = 0;
+        fill(&cache, &mut next, 100, 114_000);
+        let before = cache.len();
+        assert!(before > 30, "{before} entries");
+        // Six chunks of 16 KiB, of the seven of an entry.
+        let bytes = (4 << 20) - (6 << 14);
+        cache.set_max_bytes(bytes).unwrap();
+        settle(&cache);
+        assert_within(&cache, bytes);
+        assert!(cache.len() >= before - 3, "{policy}: {} of {before} entries", cache.len());
+    }
+}
+
+#[test]
+fn maintenance_ends_while_values_are_held() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let cache = resizable(1 << 20, 4 << 20, policy).build().unwrap();
+        let mut next = 0;
+        fill(&cache, &mut next, 2_000, 1_000);
+        let keys = (0..=next).rev().filter(|key| cache.contains_key(key.to_le_bytes()));
+        let held: Vec<Value> = keys.step_by(4).take(64).map(|key| cache.get(key.to_le_bytes()).unwrap()).collect();
+        cache.set_max_bytes(4 << 20).unwrap();
+        fill(&cache, &mut next, 8_000, 1_000);
+        cache.set_max_bytes(1 << 20).unwrap();
+        let mut calls = 0;
+        while cache.maintain() {
+            calls += 1;
+            assert!(calls < 2_000, "{policy}: {:?}", cache.memory());
+        }
+        let relocated = cache.stats().relocated_bytes;
+        for _ in 0..100 {
+            cache.remove("absent");
+        }
+        assert!(cache.stats().relocated_bytes - relocated < 100_000, "{policy}: writes move entries for nothing");
+        cache.validate();
+        drop(held);
+        settle(&cache);
+        assert_within(&cache, 1 << 20);
+    }
+}
+
+#[test]
+fn an_empty_cache_keeps_a_small_index() {
+    let _alone = alone();
+    let cache = of_small_entries(Policy::Lru).build().unwrap();
+    let mut next = 0;
+    fill(&cache, &mut next, 250_000, 8);
+    cache.clear();
+    cache.set_max_bytes(2 << 20).unwrap();
+    settle(&cache);
+    assert_within(&cache, 2 << 20);
+    let memory = cache.memory();
+    assert!(memory.index < 64 << 10, "{memory:?}");
+    fill(&cache, &mut next, 20_000, 200);
+    assert!(cache.memory().live > 1 << 20, "{:?}", cache.memory());
+}
+
+#[test]
+fn a_call_of_maintain_copies_a_bounded_part_of_the_entries_for_a_listener() {
+    let _alone = alone();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let listener = Arc::clone(&heard);
+    let builder = of_small_entries(Policy::Lru).on_removal(move |_, _, _| {
+        listener.fetch_add(1, Ordering::Relaxed);
+    });
+    let cache = builder.build().unwrap();
+    let mut next = 0;
+    fill(&cache, &mut next, 6_000, 1_000);
+    cache.set_max_bytes(1 << 20).unwrap();
+    loop {
+        heard.store(0, Ordering::Relaxed);
+        let has_more = cache.maintain();
+        let removals = heard.load(Ordering::Relaxed);
+        assert!(removals <= 320, "{removals} entries were copied under the lock");
+        if !has_more {
+            break;
+        }
+    }
+    assert_within(&cache, 1 << 20);
+}
+
+#[test]
+fn a_call_of_maintain_evicts_at_most_1024_entries() {
+    let _alone = alone();
+    let cache = of_small_entries(Policy::Lru).build().unwrap();
+    fill(&cache, &mut 0, 250_000, 8);
+    cache.set_max_bytes(1 << 20).unwrap();
+    loop {
+        let before = cache.stats().evictions;
+        let has_more = cache.maintain();
+        let evicted = cache.stats().evictions - before;
+        assert!(evicted <= 1_024, "{evicted} entries were evicted");
+        if !has_more {
+            break;
+        }
+    }
+    assert_within(&cache, 1 << 20);
+}
