@@ -68,7 +68,7 @@ use crate::hash::{HashSeeds, KeyHash, KeyHasher};
 use crate::namespace::{Registry, Scope};
 use crate::removal::Notifier;
 use crate::ring::Alignment;
-use crate::shard::{Shard, ShardConfig};
+use crate::shard::Shard;
 use crate::stats::{Memory, ReadCounts, Stats};
 use crate::sync::Mutex;
 
@@ -114,8 +114,10 @@ struct Inner {
     limit: Mutex<Limit>,
     /// The largest limit that may be set.
     ceiling: usize,
-    /// The configuration with which the shards were made.
-    shard_config: ShardConfig,
+    /// The share of a shard in the limit with which the cache was built, and the smallest that it
+    /// may get.
+    first_budget: usize,
+    min_budget: usize,
     max_entry_bytes: usize,
     alignment: Alignment,
     /// Bytes that are allocated beside the shards.

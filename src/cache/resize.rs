@@ -43,12 +43,12 @@ impl Cache {
     /// Nothing changes:
     ///
     /// * [`ResizeError::AboveCeiling`] if `bytes` is above the ceiling;
-    /// * [`ResizeError::TooSmall`] if so few bytes leave no room for the largest entry: it names the
-    ///   smallest limit.
+    /// * [`ResizeError::TooSmall`] if so few bytes leave no room for the largest entry beside the
+    ///   namespaces: it names the smallest limit.
     ///
     /// # Cost
     ///
-    /// Locks each shard, one after the other. A lower limit creates a policy to measure it.
+    /// Locks each shard, one after the other, for the work of a write.
     ///
     /// ```
     /// use bytecache::{Cache, ResizeError};
@@ -74,14 +74,13 @@ impl Cache {
         if bytes > inner.ceiling {
             return Err(ResizeError::AboveCeiling { max_bytes: bytes, ceiling: inner.ceiling });
         }
-        // The limit with which the cache was built is enough.
+        // Namespaces keep their memory. The limit with which the cache was built is enough.
+        let namespaces = inner.shards.iter().map(Shard::namespace_bytes).max().unwrap_or(0);
+        let min_budget = inner.first_budget.min(inner.min_budget + namespaces);
         let budget = shard_budget(bytes, inner.overhead, self.shards());
-        if budget < inner.shard_config.budget {
-            let min_budget = Shard::min_budget(&inner.shard_config);
-            if budget < min_budget {
-                let min_bytes = min_budget * self.shards() + inner.overhead;
-                return Err(ResizeError::TooSmall { max_bytes: bytes, min_bytes });
-            }
+        if budget < min_budget {
+            let min_bytes = min_budget * self.shards() + inner.overhead;
+            return Err(ResizeError::TooSmall { max_bytes: bytes, min_bytes });
         }
         let turn = {
             let mut limit = inner.limit.lock();

@@ -33,8 +33,10 @@ pub(crate) struct Account {
     allocated: AtomicUsize,
     /// The part of `allocated` that the index has.
     index: AtomicUsize,
-    /// The part that loads in progress have.
+    /// The part that loads in progress and namespaces have.
     flights: AtomicUsize,
+    /// The part of `flights` that namespaces have. It is never given back.
+    namespaces: AtomicUsize,
 }
 
 impl Account {
@@ -46,6 +48,7 @@ impl Account {
             allocated: AtomicUsize::new(0),
             index: AtomicUsize::new(0),
             flights: AtomicUsize::new(0),
+            namespaces: AtomicUsize::new(0),
         }
     }
 
@@ -133,6 +136,16 @@ impl Account {
     /// Notes that `bytes` that were taken are a load's.
     pub(crate) fn note_flight(&self, bytes: usize) {
         self.flights.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn namespace_bytes(&self) -> usize {
+        self.namespaces.load(Ordering::Relaxed)
+    }
+
+    /// Notes that `bytes` that were taken are a namespace's.
+    pub(crate) fn note_namespace(&self, bytes: usize) {
+        self.note_flight(bytes);
+        self.namespaces.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Gives a load's bytes back.

@@ -150,8 +150,9 @@ impl ShardConfig {
         taken.saturating_add(self.min_chunks() << self.chunk_shift())
     }
 
-    /// Returns the largest size that the index may ever have, up to the ceiling. With entries of a few bytes, it takes
-    /// less than half of the budget, as each bucket brings its part of the policy and the ring.
+    /// Returns the largest size that the index may ever have, up to the ceiling. With entries of a
+    /// few bytes, it takes less than half of the budget, as each bucket brings its part of the policy
+    /// and the ring.
     pub(super) fn max_size(&self) -> usize {
         let half = self.budget.max(self.ceiling) / 2 / Table::footprint_of_one();
         // Models make each word of the table anew for each schedule.

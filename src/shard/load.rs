@@ -162,8 +162,9 @@ impl Writer<'_> {
     /// if the ring cannot spare it.
     pub(super) fn take_for_flight(&mut self, bytes: usize) -> bool {
         let account = Arc::clone(&self.shard.account);
-        if account.flight_bytes() + bytes > account.target() / FLIGHTS_SHARE || !self.take_from_ring(bytes, MIN_CHUNKS)
-        {
+        // Namespaces have none of the loads' share.
+        let of_loads = account.flight_bytes().saturating_sub(account.namespace_bytes());
+        if of_loads + bytes > account.target() / FLIGHTS_SHARE || !self.take_from_ring(bytes, MIN_CHUNKS) {
             return false;
         }
         account.note_flight(bytes);
@@ -172,11 +173,15 @@ impl Writer<'_> {
     }
 
     /// Takes `bytes` for a namespace, which keeps them. Returns `false` if the ring cannot spare
-    /// them.
-    pub(crate) fn take_for_namespace(&mut self, bytes: usize) -> bool {
-        let is_taken = self.take_from_ring(bytes, MIN_CHUNKS);
+    /// them, or if a shard that needs `min_budget` without namespaces could not reach its lower limit
+    /// with them.
+    pub(crate) fn take_for_namespace(&mut self, bytes: usize, min_budget: usize) -> bool {
+        let account = &self.shard.account;
+        let needed = min_budget + account.namespace_bytes() + bytes;
+        let is_reachable = !self.state.shrinking.is_under_way() || needed <= account.target();
+        let is_taken = is_reachable && self.take_from_ring(bytes, MIN_CHUNKS);
         if is_taken {
-            self.shard.account.note_flight(bytes);
+            self.shard.account.note_namespace(bytes);
             self.update_capacity();
         }
         is_taken

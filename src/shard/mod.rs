@@ -306,6 +306,11 @@ impl Shard {
         state.cleaner.target()
     }
 
+    /// Returns the bytes that namespaces have of this shard's memory, and keep.
+    pub(crate) fn namespace_bytes(&self) -> usize {
+        self.account.namespace_bytes()
+    }
+
     pub(crate) fn memory(&self) -> Memory {
         // Without the lock, as the pins of a chunk fill a cache line.
         let pinned = self.lookup.ring.pinned_bytes();

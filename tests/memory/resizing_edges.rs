@@ -197,3 +197,22 @@ fn a_call_of_maintain_evicts_at_most_1024_entries() {
     }
     assert_within(&cache, 1 << 20);
 }
+
+#[test]
+fn the_smallest_limit_leaves_room_for_the_namespaces() {
+    let _alone = alone();
+    let cache = of_small_entries(Policy::Lru).build().unwrap();
+    let before = min_bytes(&cache);
+    for number in 0..40 {
+        cache.namespace(format!("{number}{}", "x".repeat(200))).build().unwrap();
+    }
+    let smallest = min_bytes(&cache);
+    assert_eq!(smallest - before, cache.memory().flights);
+    let mut next = 0;
+    fill(&cache, &mut next, 250_000, 8);
+    cache.set_max_bytes(smallest).unwrap();
+    settle(&cache);
+    assert_within(&cache, smallest);
+    fill(&cache, &mut next, 1_000, 8);
+    assert_within(&cache, smallest);
+}

@@ -240,9 +240,10 @@ impl NamespaceBuilder {
         // Entries that leave for it are notified once the registry is unlocked, as the listener may
         // open a namespace, too.
         let mut notice = Notice::default();
+        let min_budget = cache.inner.min_budget;
         let take = |index: usize, bytes| {
             let shard = cache.shard(index % cache.shards());
-            let (is_taken, removed) = shard.write_with_notice(|writer| writer.take_for_namespace(bytes));
+            let (is_taken, removed) = shard.write_with_notice(|writer| writer.take_for_namespace(bytes, min_budget));
             notice = removed;
             is_taken
         };
