@@ -72,12 +72,16 @@ impl Ring {
     /// Returns how many absent chunks can be put to use with so many bytes.
     pub(crate) fn affordable(&self, bytes: usize) -> usize {
         let placed = self.whole_chunks(bytes).min(self.counts.absent);
+        let (chunk, left) = (self.chunk_bytes(), bytes - (placed << self.chunk_shift));
         let without_place = self.shared.size().most - self.chunks();
-        if without_place == 0 {
+        if without_place == 0 || left < chunk {
             return placed;
         }
-        let left = bytes - (placed << self.chunk_shift);
-        placed + (left / (self.chunk_bytes() + PLACE_BYTES)).min(without_place)
+        // The tables grow by many places at once. Those after that cost their share.
+        match self.extension().filter(|extension| left >= extension.bytes + chunk) {
+            Some(extension) => placed + ((left - extension.bytes) / (chunk + PLACE_BYTES)).clamp(1, without_place),
+            None => placed,
+        }
     }
 
     /// Returns the next growth of the tables, or `None` if all chunks have a place.
@@ -196,6 +200,18 @@ mod tests {
         ring.trim(0);
         assert_eq!((ring.added_bytes(), ring.chunks()), (0, 10));
         ring.validate(&[]);
+    }
+
+    #[test]
+    fn a_chunk_without_a_place_can_be_afforded_with_the_places_that_come_with_it() {
+        let mut ring = ring(10, 1000);
+        assert_eq!(ring.affordable((10 << 12) + 4096), 10);
+        (0..10).for_each(|_| assert!(ring.put_to_use()));
+        let extension = ring.extension().expect("more chunks");
+        assert_eq!(ring.affordable(extension.bytes + 4095), 0);
+        assert_eq!(ring.affordable(extension.bytes + 4096), 1);
+        ring.extend(extension);
+        assert_eq!(ring.affordable(2 << 12), 2);
     }
 
     #[test]
