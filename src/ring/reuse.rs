@@ -144,6 +144,11 @@ impl Ring {
         self.set_state(chunk, ChunkState::Absent);
     }
 
+    /// Returns the number of chunks that are absent, including those without a place in the tables.
+    pub(crate) fn absent(&self) -> usize {
+        self.counts.absent + self.shared.size().most - self.chunks()
+    }
+
     /// Gives back the memory of absent chunks that became resident with their neighbours: a huge
     /// page is resident as a whole.
     pub(crate) fn release_absent(&self) {
@@ -154,6 +159,11 @@ impl Ring {
             // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no
             // slot or value holds them.
             unsafe { self.arena().release(first << self.chunk_shift..chunk << self.chunk_shift) };
+        }
+        let without_place = self.chunks() << self.chunk_shift..self.shared.size().most << self.chunk_shift;
+        if !without_place.is_empty() {
+            // SAFETY: chunks without a place are absent, so the same holds for them.
+            unsafe { self.arena().release(without_place) };
         }
     }
 

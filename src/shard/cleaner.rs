@@ -182,7 +182,7 @@ impl Cleaner {
             if !self.large_share.is_most(counts) {
                 ring.seal_large_runs();
             }
-            let absent = to_u32(ring.counts().absent);
+            let absent = to_u32(ring.absent());
             // While the ring still grows, they are about to be used.
             if absent > 0 && absent == self.absent_seen {
                 ring.release_absent();
