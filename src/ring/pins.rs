@@ -108,7 +108,8 @@ impl Pins {
         self.len.store(to_u32(len), Ordering::Relaxed); // Relaxed: see the module.
         #[cfg(not(bytecache_loom))]
         if let (true, Memory::Region(region)) = (len < before, &self.memory) {
-            let bytes = len * size_of::<PinWord>()..size_of_val(&self[..before]);
+            // To the end, as the words before may have left a part of a page.
+            let bytes = size_of_val(&self[..len])..size_of_val(&self[..]);
             // SAFETY: the memory is only accessed as atomics, for which zero is valid.
             unsafe { region.release(bytes) };
         }
