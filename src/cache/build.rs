@@ -141,15 +141,17 @@ impl CacheConfig {
     /// The cache is computed and not built. `sizes.max_bytes` is ignored.
     pub(crate) fn bytes_for(&self, entries: usize, key_bytes: usize, value_bytes: usize) -> usize {
         let shared = Shared::new(None, Sizes { max_bytes: 0, ..self.sizes });
-        // The ceiling is of another cache.
-        let sizes_of = |max_bytes| Sizes { max_bytes, ceiling: None, ..self.sizes };
+        let sizes_of = |max_bytes| Sizes { max_bytes, ..self.sizes };
         let mut policy = PolicyBytes::default();
         let mut suffices = |max_bytes: usize| {
             let sizes = sizes_of(max_bytes);
             let Ok(mut shards) = sizes.divide() else { return false };
+            if !sizes.reach_ceiling() {
+                return false;
+            }
             let mut shard = self.shard(sizes, shards, &shared);
             while !shard.suffices() {
-                if sizes.shards.is_some() || shards <= sizes.min_shards() {
+                if sizes.shards.is_some() || shards <= sizes.least_shards() {
                     return false;
                 }
                 shards /= 2;

@@ -76,6 +76,11 @@ impl Sizes {
         self.ceiling.unwrap_or(self.max_bytes)
     }
 
+    /// Returns `true` if the ceiling is not too far above `max_bytes`.
+    pub(super) fn reach_ceiling(&self) -> bool {
+        self.max_bytes.saturating_mul(MAX_GROWTH) >= self.ceiling()
+    }
+
     /// Returns an error if the ceiling is below `max_bytes`, or above what `max_shards` shards can
     /// address. The result does not depend on the number of cores.
     pub(super) fn check_ceiling(&self) -> Result<(), BuildError> {

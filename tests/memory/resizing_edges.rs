@@ -216,3 +216,17 @@ fn the_smallest_limit_leaves_room_for_the_namespaces() {
     fill(&cache, &mut next, 1_000, 8);
     assert_within(&cache, smallest);
 }
+
+#[test]
+fn the_size_for_some_entries_includes_the_addresses_up_to_a_ceiling() {
+    let _alone = alone();
+    let plain = Cache::builder().shards(1);
+    let builder = plain.clone().max_bytes_ceiling(16 << 20);
+    for (entries, least) in [(1, 256 << 10), (5_000, 600_000), (20_000, 2_400_000)] {
+        let max_bytes = builder.bytes_for(entries, 8, 100);
+        assert!(max_bytes >= least.max(plain.bytes_for(entries, 8, 100) + 1), "{max_bytes} bytes");
+        let cache = builder.clone().max_bytes(max_bytes).build().unwrap();
+        fill(&cache, &mut 0, entries as u64, 100);
+        assert!(cache.len() >= entries - entries / 25, "{} of {entries} entries", cache.len());
+    }
+}
