@@ -376,7 +376,7 @@ impl core::error::Error for BuildError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResizeError {
-    /// So few bytes leave no room for the largest entry.
+    /// So few bytes leave no room for the largest entry beside the namespaces.
     TooSmall {
         /// The limit that was asked for.
         max_bytes: usize,

@@ -84,12 +84,16 @@
 //! * While a shard shrinks, an entry of nearly the largest size may be rejected near the smallest
 //!   limit, because its ring has a few chunks less for a moment.
 //! * An index does not shrink while the cache is saved, and does not grow while its shard shrinks.
+//!   Until it has shrunk, the shard keeps memory for that, and for eight chunks.
+//! * If that memory is missing all the same, because loads or a timing wheel took it, all entries of
+//!   the shard are evicted. The policy begins anew then.
 //!
 //! # Policies
 //!
-//! * The cache evicts entries that the policy did not choose in two cases. In the first case, a
+//! * The cache evicts entries that the policy did not choose in three cases. In the first case, a
 //!   large entry needs adjacent chunks. In the second, values and readers hold so much space that
-//!   an entry cannot be moved out of its chunk. With small entries, one shard and nothing held, the
+//!   an entry cannot be moved out of its chunk. In the third, a lower limit takes chunks away whose
+//!   entries fit nowhere else. With small entries, one shard and nothing held, the
 //!   policy chooses every victim.
 //! * Each shard has its own policy and its own share of the memory. The miss ratio is that of the
 //!   policy for one shard, and slightly worse for many, since hashing divides keys unevenly.

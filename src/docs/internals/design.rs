@@ -130,8 +130,9 @@
 //!
 //! [`set_max_bytes`](crate::Cache::set_max_bytes) sets a *target* for each shard's account. A higher
 //! one is the *budget* at once. After a lower one, the budget is lowered to what is allocated after
-//! each step (`shard/shrinking.rs`). So the bound of the moment only falls, and nothing that was
-//! given back is taken again.
+//! each step (`shard/shrinking.rs`). So the bound of the moment only falls. While the index is too
+//! large, a *reserve* stays above what is allocated: the policy's memory for renames, and a few
+//! chunks. Without it, a shard that is cleared on its way to a lower limit would have neither.
 //!
 //! * **Entries first, then the index, then chunks.** A step estimates what a full shard of the
 //!   target holds, with the present index already smaller. Without that, the ring would pay for the
