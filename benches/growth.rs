@@ -8,10 +8,10 @@
 //! | read | reads by a second thread while a cache without a hint fills |
 //! | shrink | entries of 1,000 bytes fill the cache, then entries of 16 bytes |
 //!
-//! Columns are the time of an operation that one in 10,000 exceeds, one in 100,000, and the slowest,
-//! in microseconds; the most entries that the cache lost meanwhile, in percent; and the number of
-//! growths. Figures are medians of five runs, in turns. Last, a line shows the number of entries
-//! over time for each.
+//! Columns are the time of an operation that one in 10,000 exceeds, one in 100,000, and the
+//! slowest, in microseconds; the most entries that the cache lost meanwhile, in percent; and the
+//! number of growths. Figures are medians of five runs, in turns. Last, a line shows the number of
+//! entries over time for each.
 //!
 //! `BYTECACHE_BENCH_BYTES` sets the size in MiB: 256 by default.
 

@@ -11,13 +11,13 @@
 //!
 //! One thread, keys of 24 bytes, values of 256 bytes, 8 MiB, 4 shards, hash seeds that are fixed.
 //! The keys of hits and updates are the present ones, in a scattered order. The bench runs itself
-//! under `valgrind --tool=callgrind` once for each cell, which counts nothing but the operations and
-//! the loop around them. The same compiler, C library and valgrind repeat a count to within a
+//! under `valgrind --tool=callgrind` once for each cell, which counts nothing but the operations
+//! and the loop around them. The same compiler, C library and valgrind repeat a count to within a
 //! few instructions, whatever else the machine does.
 //!
 //! * `-- --record` writes the counts to `benches/instructions.txt`, with these versions.
-//! * `-- --check` fails if a count is more than 3 % above the recorded one. Where the versions differ
-//!   from the recorded ones or valgrind is absent, it checks nothing and says so.
+//! * `-- --check` fails if a count is more than 3 % above the recorded one. Where the versions
+//!   differ from the recorded ones or valgrind is absent, it checks nothing and says so.
 
 use std::fmt::Write as _;
 use std::hint::black_box;

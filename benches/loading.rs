@@ -18,7 +18,8 @@
 //! rounds. The filling of the caches is not measured.
 //!
 //! A second table has cold reads of a source with two connections. A query keeps a connection for
-//! 100 us, and the sleep of its thread adds some more. 256 tasks read, each one key after the other:
+//! 100 us, and the sleep of its thread adds some more. 256 tasks read, each one key after the
+//! other:
 //!
 //! | row | the load of a key |
 //! |---|---|

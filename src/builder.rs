@@ -553,8 +553,8 @@ impl CacheBuilder {
     /// * [`BuildError::NoMaxBytes`] if `max_bytes` is not set;
     /// * [`BuildError::TooSmall`] if `max_bytes` is too small: it names the smallest;
     /// * [`BuildError::TooManyBytes`] if `max_bytes` is above 64 TiB less 4 GiB;
-    /// * [`BuildError::Ceiling`] if the ceiling is below `max_bytes`, above 64 times `max_bytes`, or
-    ///   above what the shards can address: it names the bounds;
+    /// * [`BuildError::Ceiling`] if the ceiling is below `max_bytes`, above 64 times `max_bytes`,
+    ///   or above what the shards can address: it names the bounds;
     /// * [`BuildError::MaxEntryBytes`] if the largest entry has no bytes, or more than an eighth of
     ///   `max_bytes`;
     /// * [`BuildError::Shards`] if the number of shards is not a power of two, is above 4,096,

@@ -155,8 +155,8 @@ pub enum BuildError {
         /// The largest `max_bytes` of any cache.
         largest: usize,
     },
-    /// `max_bytes_ceiling` is below `max_bytes`, above 64 times `max_bytes`, or above the 16 GiB that
-    /// each shard can address.
+    /// `max_bytes_ceiling` is below `max_bytes`, above 64 times `max_bytes`, or above the 16 GiB
+    /// that each shard can address.
     ///
     /// Returned by `CacheBuilder::build`.
     Ceiling {

@@ -111,8 +111,8 @@ impl<T: Zero> Growable<T> {
             let mut memory = Memory::of(bytes);
             let first = memory.first();
             // SAFETY:
-            // * `self.first` is the start of at least this many initialised elements (invariant 1), and
-            //   the new memory has room for them;
+            // * `self.first` is the start of at least this many initialised elements (invariant 1),
+            //   and the new memory has room for them;
             // * both are aligned: memory starts on a page or a cache line;
             // * the new memory is another allocation.
             unsafe { first.copy_from_nonoverlapping(self.first, self.len.min(len)) };
@@ -125,7 +125,8 @@ impl<T: Zero> Growable<T> {
     fn drop_bytes(&mut self, after: usize, before: usize) {
         let start = self.first.cast::<u8>();
         let whole = after.next_multiple_of(MAX_PAGE).min(before);
-        // SAFETY: the range holds elements that are dropped, and behind them zero bytes (invariant 2).
+        // SAFETY: the range holds elements that are dropped, and behind them zero bytes (invariant
+        // 2).
         let is_zero = unsafe { self.memory.region.release(whole..before.next_multiple_of(MAX_PAGE)) };
         let end = if is_zero { whole } else { before };
         // SAFETY: the bytes lie in the memory, and are those of elements that are dropped.

@@ -48,8 +48,8 @@ impl Filling {
     /// Returns the size from which on a region is mapped instead of allocated.
     ///
     /// No arena is smaller, so parts of an arena that are unwritten or given back take no memory.
-    /// Rounding to pages then costs less than an eighth. Reserved addresses are mapped from one page
-    /// on, because most of them may never be used.
+    /// Rounding to pages then costs less than an eighth. Reserved addresses are mapped from one
+    /// page on, because most of them may never be used.
     fn mapped_from(self) -> usize {
         match self {
             Self::InOrder => 32 << 10,
@@ -214,8 +214,8 @@ impl Region {
         let _ = (pages, end);
     }
 
-    /// Takes the request for huge pages back for what lies beyond the whole huge pages before `end`.
-    /// Otherwise the first byte that is touched there would take a huge page again.
+    /// Takes the request for huge pages back for what lies beyond the whole huge pages before
+    /// `end`. Otherwise the first byte that is touched there would take a huge page again.
     pub(crate) fn ask_for_small_pages_beyond(&self, end: usize) {
         #[cfg(target_os = "linux")]
         if let Self::Mapped { map, start, bytes } = self {
@@ -238,8 +238,8 @@ impl Region {
         }
     }
 
-    /// Gives the memory of a range back to the system. Its whole pages read as zero from then on. The
-    /// part of a range that lies beyond the region is left out.
+    /// Gives the memory of a range back to the system. Its whole pages read as zero from then on.
+    /// The part of a range that lies beyond the region is left out.
     ///
     /// Returns `false` if the region is plain or the system cannot take the memory: then all bytes
     /// stay as they are. Also returns `false` if the range was not made of whole pages.
@@ -260,8 +260,8 @@ impl Region {
             return false;
         }
         // SAFETY:
-        // * the range lies in the region, so in the mapping. It is made of whole pages, or goes on to
-        //   the end of the region, whose last page holds nothing else;
+        // * the range lies in the region, so in the mapping. It is made of whole pages, or goes on
+        //   to the end of the region, whose last page holds nothing else;
         // * its bytes may become zero, by the caller's duty.
         let is_released = unsafe { release_pages(map, start + pages.start..start + pages.end) };
         is_released && pages == range

@@ -67,8 +67,8 @@ pub enum RemovalCause {
     /// The eviction policy chose it, or its space was needed. Also a new entry that the policy did
     /// not admit.
     Evicted,
-    /// A caller removed it: by `remove`, `take`, `remove_if`, `update`, `retain` or `clear`. Also an
-    /// entry of a namespace that leaves after an invalidation of the namespace.
+    /// A caller removed it: by `remove`, `take`, `remove_if`, `update`, `retain` or `clear`. Also
+    /// an entry of a namespace that leaves after an invalidation of the namespace.
     Removed,
     /// A caller stored another value under its key. Also an entry that is removed because a write
     /// to its key failed.

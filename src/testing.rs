@@ -25,8 +25,8 @@ impl Inspect for Cache {
     }
 }
 
-/// Calls `run` with the same residents under other ids, which `ids` translates. What `run` sets does
-/// not reach the residents.
+/// Calls `run` with the same residents under other ids, which `ids` translates. What `run` sets
+/// does not reach the residents.
 pub fn with_other_ids<R>(
     residents: &Residents<'_>,
     ids: &dyn Fn(EntryId) -> EntryId,

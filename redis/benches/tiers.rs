@@ -5,8 +5,8 @@
 //! ```
 //!
 //! It starts a `redis-server` on a free port. Eight tasks read values of 100 bytes. A part of the
-//! requests, the hit ratio, goes to 1,000 hot keys that were read before. The others go to keys that
-//! are only in Redis, each of which is read once.
+//! requests, the hit ratio, goes to 1,000 hot keys that were read before. The others go to keys
+//! that are only in Redis, each of which is read once.
 
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroUsize;

@@ -24,9 +24,9 @@
 //! | the server fails over, and loses writes that it had confirmed | Instances connect again, reset their local tiers, and read what the new server has. Lost removals are not found. |
 //!
 //! The table assumes that Redis evicts neither generations nor tombstones. Give the server enough
-//! memory, and a `maxmemory-policy` that begins with `volatile-`, as generations have no expiry. After
-//! the loss of a generation while no instance runs, entries of an older one may be read until they
-//! expire. After the loss of a tombstone, a removal protects no better than a `DEL`.
+//! memory, and a `maxmemory-policy` that begins with `volatile-`, as generations have no expiry.
+//! After the loss of a generation while no instance runs, entries of an older one may be read until
+//! they expire. After the loss of a tombstone, a removal protects no better than a `DEL`.
 //!
 //! Values are compared with what Redis holds, not with the store: between a write to the store and
 //! the `remove` after it, all tiers have the older value.
@@ -68,19 +68,19 @@
 //!   connection was answered. All invalidations that belong before the value have arrived by then.
 //!   Hence a hit in Redis takes two round trips.
 //! * **Own writes.** With `NOLOOP`, an instance keeps the value that it has just inserted. It is
-//!   not told of its own writes, so each is followed to its end by a task. A write without an answer
-//!   ends the connection, as it may take effect later: for the next connection it is then the
-//!   write of another client.
+//!   not told of its own writes, so each is followed to its end by a task. A write without an
+//!   answer ends the connection, as it may take effect later: for the next connection it is then
+//!   the write of another client.
 //! * **Fills.** A loaded value is stored with `NX`, so it replaces nothing. If the load has seen a
 //!   tombstone or a value in its stale period, a script replaces that very entry, and no other.
 //!   Redis does send an instance the invalidations of its own scripts. So such a value is read once
 //!   more from Redis before it stays in the local tier.
 //! * **Batches.** With [`build_batched`](crate::TieredBuilder::build_batched), keys that are in
 //!   neither tier are loaded in batches. While two batches are being loaded, further keys gather in
-//!   the next one. Reads of Redis need no batches: commands of all tasks share a connection, and none
-//!   waits for the answer of another.
-//! * **Only what Redis holds.** Redis sends no invalidation of a key that it does not hold. A loaded
-//!   value that could not be stored there is kept locally for at most `max_staleness`.
+//!   the next one. Reads of Redis need no batches: commands of all tasks share a connection, and
+//!   none waits for the answer of another.
+//! * **Only what Redis holds.** Redis sends no invalidation of a key that it does not hold. A
+//!   loaded value that could not be stored there is kept locally for at most `max_staleness`.
 //!
 //! # Failures
 //!
@@ -113,9 +113,9 @@
 //! reads the connection, in order with the replies. Fences depend on that. It supports RESP3 and
 //! clusters, and has regular releases.
 //!
-//! The client `fred` passes invalidations to another task, by a broadcast channel. Such a channel is
-//! not in order with the replies, and drops messages for a receiver that lags. `fred` reconnects by
-//! itself; but here a session must end with the first message that may be lost, so the
+//! The client `fred` passes invalidations to another task, by a broadcast channel. Such a channel
+//! is not in order with the replies, and drops messages for a receiver that lags. `fred` reconnects
+//! by itself; but here a session must end with the first message that may be lost, so the
 //! reconnection is part of this crate in any case. `fred` needs 84 crates with the features that
 //! this crate would use, and `redis` needs 58.
 //!
@@ -126,8 +126,8 @@
 //!
 //! * Redis Cluster and Sentinel: one server, or one address that follows the primary.
 //! * A bound on how old the result of a slow load is. Callers that join a load in progress get its
-//!   result, unless an invalidation has come between. Without a connection, it is as old as the load
-//!   is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).
+//!   result, unless an invalidation has come between. Without a connection, it is as old as the
+//!   load is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).
 //! * Refreshes before the end of a lifetime.
 //! * Reads from replicas.
 //! * Tests with TLS.

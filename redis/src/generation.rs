@@ -3,9 +3,9 @@
 //! The number is a tracked key, so a change of it arrives as an invalidation. A number that was
 //! asked for before an invalidation is never kept after it.
 //!
-//! The number only grows. A server that evicts the key, or that loses a write in a failover, would go
-//! back to an older generation, and bring its entries back. An instance that knows a higher number
-//! advances such a number beyond it.
+//! The number only grows. A server that evicts the key, or that loses a write in a failover, would
+//! go back to an older generation, and bring its entries back. An instance that knows a higher
+//! number advances such a number beyond it.
 //!
 //! # Invariants
 //!
@@ -64,8 +64,8 @@ impl Generation {
         is_current
     }
 
-    /// Returns how much has to be added to a number of Redis that has gone back, or `None` if it has
-    /// not.
+    /// Returns how much has to be added to a number of Redis that has gone back, or `None` if it
+    /// has not.
     pub(crate) fn lag(&self, number: i64) -> Option<i64> {
         let highest = self.lock().highest;
         (number < highest).then(|| highest.saturating_sub(number).saturating_add(1))

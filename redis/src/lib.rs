@@ -27,8 +27,9 @@
 //!
 //! The client is the crate [`redis`], which is exported here, too.
 //!
-//! A [`Remote`] is the connection of an instance to a server. A [`Tiered`] is a namespace of values.
-//! The page [`docs`] says what is guaranteed, how entries lie in Redis, and what is not there.
+//! A [`Remote`] is the connection of an instance to a server. A [`Tiered`] is a namespace of
+//! values. The page [`docs`] says what is guaranteed, how entries lie in Redis, and what is not
+//! there.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -94,8 +94,8 @@ impl Space {
         }
     }
 
-    /// Resets the local tier, as a fence was not answered: a value from Redis is about to be returned,
-    /// and local entries may be older.
+    /// Resets the local tier, as a fence was not answered: a value from Redis is about to be
+    /// returned, and local entries may be older.
     pub(crate) fn detach(&self) {
         self.trust.detach(|| self.reset());
     }

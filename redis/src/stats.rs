@@ -4,7 +4,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters of a [`Tiered`](crate::Tiered), from [`Tiered::stats`](crate::Tiered::stats).
+        /// The counters of a [`Tiered`](crate::Tiered), from
+        /// [`Tiered::stats`](crate::Tiered::stats).
         ///
         /// They count the work beyond the local tier.
         /// [`Namespace::stats`](bytecache::Namespace::stats) of

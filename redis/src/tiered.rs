@@ -271,8 +271,8 @@ impl TieredBuilder {
         self
     }
 
-    /// Sets the longest time that a load waits if its key was [removed](Tiered::remove) a short time
-    /// ago. The default is 10 ms. Zero turns the wait off.
+    /// Sets the longest time that a load waits if its key was [removed](Tiered::remove) a short
+    /// time ago. The default is 10 ms. Zero turns the wait off.
     ///
     /// Each load waits for a random part of this time, and then looks into Redis again. So few
     /// instances load a hot key after a change, and the others find the result.
@@ -316,8 +316,8 @@ impl TieredBuilder {
         self.build_with(Some(load))
     }
 
-    /// Builds the namespace with a loader of several keys at once, at most `max_keys`. `load` returns
-    /// a value, or `None`, for each key, in order.
+    /// Builds the namespace with a loader of several keys at once, at most `max_keys`. `load`
+    /// returns a value, or `None`, for each key, in order.
     ///
     /// A key that is missing while fewer than two batches are being loaded is loaded at once. Keys
     /// that are missing meanwhile gather in the next batch. If the loader fails, returns another

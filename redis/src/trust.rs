@@ -17,8 +17,8 @@
 //! 1. Each change between the states resets the namespace while the state is `CHANGING`. Reads wait
 //!    for the end of a change.
 //! 2. A load asks for the state after its flight has begun. If it reads a state, and the namespace
-//!    is reset after that, its result is not stored. So an entry that was stored as a tracked one is
-//!    never served as a detached one.
+//!    is reset after that, its result is not stored. So an entry that was stored as a tracked one
+//!    is never served as a detached one.
 //!
 //! # Synchronization
 //!

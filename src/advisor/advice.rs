@@ -208,8 +208,8 @@ impl Advice {
     /// Returns the smallest size of the curve from which no larger one hits one percent more of all
     /// reads, even if the difference is wrong by its error: where the curve flattens.
     ///
-    /// Returns `None` if only the largest size is left, or if fewer than 64 keys or 1,000 reads were
-    /// sampled.
+    /// Returns `None` if only the largest size is left, or if fewer than 64 keys or 1,000 reads
+    /// were sampled.
     ///
     /// ```
     /// use bytecache::{Advisor, Cache};

@@ -89,8 +89,8 @@ impl CacheConfig {
         self.advisor_bytes(max_bytes).saturating_sub(shards * Sampling::footprint())
     }
 
-    /// Creates the advisor, which shards have to know before it runs. Returns `None` if there is none,
-    /// or too little memory for one.
+    /// Creates the advisor, which shards have to know before it runs. Returns `None` if there is
+    /// none, or too little memory for one.
     fn make_sampler(&self, shards: usize, counts: &ReadCounts, registry: &Arc<Registry>) -> Option<Arc<Sampler>> {
         let advisor = self.advisor.as_ref()?;
         let (clock, counts) = (self.options.clock.clone(), counts.clone());

@@ -14,8 +14,8 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry that is present throughout a walk is reached, also if the index of its shard grows or
-//!    shrinks.
+//! 1. An entry that is present throughout a walk is reached, also if the index of its shard grows
+//!    or shrinks.
 //! 2. An entry is removed only under the lock, and only if it still has the value that the closure
 //!    has seen.
 //! 3. The listener is notified after the slots of the walk are free, and under no lock.
@@ -34,7 +34,8 @@ const MAX_REFUSED: usize = 16;
 
 /// # All entries
 impl Cache {
-    /// Removes all entries, namespaces included. Entries that other threads store meanwhile may stay.
+    /// Removes all entries, namespaces included. Entries that other threads store meanwhile may
+    /// stay.
     ///
     /// [`Namespace::invalidate_all`](crate::Namespace::invalidate_all) removes those of a namespace.
     /// The results of loads in progress are not stored.
@@ -65,8 +66,8 @@ impl Cache {
         self.inner.shards.iter().for_each(Shard::clear);
     }
 
-    /// Removes the entries for which `keep` returns `false`. `keep` gets the key and the value. Entries
-    /// of [namespaces](crate::Namespace) are not shown to it, and stay.
+    /// Removes the entries for which `keep` returns `false`. `keep` gets the key and the value.
+    /// Entries of [namespaces](crate::Namespace) are not shown to it, and stay.
     ///
     /// Every entry that is present when the call begins, and stays, is shown to `keep`. So when the
     /// call returns, no read finds a value that was stored before and that `keep` refuses. This
@@ -109,8 +110,8 @@ impl Cache {
     ///
     /// The iteration is weakly consistent. No lock is held while `each` runs. Every entry that is
     /// present throughout is seen. Entries that are stored or leave meanwhile may be seen or not.
-    /// If the index of a shard grows or shrinks meanwhile, a few entries may be seen twice. The chunk
-    /// of the entry is held during each call, as in [`view`](Self::view).
+    /// If the index of a shard grows or shrinks meanwhile, a few entries may be seen twice. The
+    /// chunk of the entry is held during each call, as in [`view`](Self::view).
     ///
     /// ```
     /// use bytecache::Cache;
@@ -171,8 +172,8 @@ impl Cache {
         })
     }
 
-    /// Removes the entries for whose stored keys `leaves` returns `true`, negative ones and those of
-    /// namespaces included.
+    /// Removes the entries for whose stored keys `leaves` returns `true`, negative ones and those
+    /// of namespaces included.
     pub(crate) fn remove_keys(&self, mut leaves: impl FnMut(&[u8]) -> bool) {
         let _ = self.for_each_stored(|shard, WalkedEntry { hash, key, .. }| {
             let notice = match leaves(key) {

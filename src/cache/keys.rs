@@ -25,8 +25,8 @@ impl Cache {
         }
     }
 
-    /// Calls `work` with the stored key of a caller's key. Plain keys that need no conversion are not
-    /// written to memory again.
+    /// Calls `work` with the stored key of a caller's key. Plain keys that need no conversion are
+    /// not written to memory again.
     #[inline(always)]
     pub(crate) fn with_stored_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
         if self.needs_conversion(key) { self.with_converted_key(key, work) } else { work(key) }

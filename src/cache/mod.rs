@@ -21,8 +21,8 @@
 //!
 //! 1. The number of shards is a power of two and does not change. The top bits of a key's hash
 //!    choose its shard.
-//! 2. The targets of the shards and `overhead` together are at most `max_bytes`. So are their budgets,
-//!    unless a shard shrinks: then they are at most what they were.
+//! 2. The targets of the shards and `overhead` together are at most `max_bytes`. So are their
+//!    budgets, unless a shard shrinks: then they are at most what they were.
 //!
 //! # Synchronization
 //!
@@ -364,9 +364,9 @@ impl Cache {
     /// Does a bounded amount of deferred work in each shard.
     ///
     /// It removes expired entries and those of invalidated [namespaces](Namespace), reclaims
-    /// retired chunks, cleans chunks ahead of need, and passes reads on to ordered policies. It goes
-    /// on with changes of the index's size and [of the limit](Self::set_max_bytes). It notifies the
-    /// [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
+    /// retired chunks, cleans chunks ahead of need, and passes reads on to ordered policies. It
+    /// goes on with changes of the index's size and [of the limit](Self::set_max_bytes). It
+    /// notifies the [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
     ///
     /// Returns `true` if another call at once would do more: remove expired or invalidated entries,
     /// or go on with a change of a size. What waits for held values, or for the end of a save, does

@@ -24,17 +24,17 @@ impl Cache {
     /// limit that the cache was built with. A higher limit counts at once: entries that come in may
     /// use the memory.
     ///
-    /// A lower limit is reached in steps. Each write evicts at most 32 entries for it in its shard, and
-    /// gives memory back to the system. A call of [`maintain`](Self::maintain) does up to 32 such
-    /// steps in each shard. The policy chooses the entries, unless they are in the way of chunks that
-    /// are given back. Until the cache is within the new limit, [`Memory::max`] is the bound of
-    /// the moment: it falls from the former limit to the new one. Chunks that a
+    /// A lower limit is reached in steps. Each write evicts at most 32 entries for it in its shard,
+    /// and gives memory back to the system. A call of [`maintain`](Self::maintain) does up to 32
+    /// such steps in each shard. The policy chooses the entries, unless they are in the way of
+    /// chunks that are given back. Until the cache is within the new limit, [`Memory::max`] is the
+    /// bound of the moment: it falls from the former limit to the new one. Chunks that a
     /// [`Value`](crate::Value) holds are given back once the value is dropped, and indexes do not
     /// shrink while the cache is being [saved](Self::save).
     ///
     /// The number of shards, the size of chunks and [`max_entry_bytes`](Self::max_entry_bytes) do
-    /// not change. [`docs::sizing`](crate::docs::sizing) says what else follows from the first limit.
-    /// Threads may call this at the same time: of two calls, the later counts.
+    /// not change. [`docs::sizing`](crate::docs::sizing) says what else follows from the first
+    /// limit. Threads may call this at the same time: of two calls, the later counts.
     ///
     /// [`Memory::max`]: crate::Memory::max
     ///

@@ -78,15 +78,15 @@
 //!
 //! * A [lower limit](crate::Cache::set_max_bytes) is reached by writes and calls of
 //!   [`maintain`](crate::Cache::maintain). A shard that nobody writes to stays as it is.
-//! * A chunk that a value or a reader holds is given back once it is let go. Until then the cache is
-//!   above a lower limit, and [`Memory::max`](crate::Memory::max) says by how much.
+//! * A chunk that a value or a reader holds is given back once it is let go. Until then the cache
+//!   is above a lower limit, and [`Memory::max`](crate::Memory::max) says by how much.
 //! * The number of shards, the size of chunks and the largest entry stay those of the first limit.
 //! * While a shard shrinks, an entry of nearly the largest size may be rejected near the smallest
 //!   limit, because its ring has a few chunks less for a moment.
 //! * An index does not shrink while the cache is saved, and does not grow while its shard shrinks.
 //!   Until it has shrunk, the shard keeps memory for that, and for eight chunks.
-//! * If that memory is missing all the same, because loads or a timing wheel took it, all entries of
-//!   the shard are evicted. The policy begins anew then.
+//! * If that memory is missing all the same, because loads or a timing wheel took it, all entries
+//!   of the shard are evicted. The policy begins anew then.
 //!
 //! # Policies
 //!
@@ -120,11 +120,12 @@
 //! * Each move ahead of the clock counts, even one that makes up for a move back. Entries that were
 //!   inserted before both moves may expire early by as much.
 //! * After the clock jumps ahead, writes catch up with the removal of expired entries. Until they
-//!   have, a time to live of more than half a year may be cut, to half a year at worst. If the clock
-//!   has jumped by more than a year, it may be cut further. If the clock has jumped by two years,
-//!   entries with a deadline are misses until then. Each write of one removes up to 12,288 of them.
-//! * The first entry with a deadline in a full shard takes longer than others. It evicts entries for
-//!   the timing wheel, which takes about one byte for each entry.
+//!   have, a time to live of more than half a year may be cut, to half a year at worst. If the
+//!   clock has jumped by more than a year, it may be cut further. If the clock has jumped by two
+//!   years, entries with a deadline are misses until then. Each write of one removes up to 12,288
+//!   of them.
+//! * The first entry with a deadline in a full shard takes longer than others. It evicts entries
+//!   for the timing wheel, which takes about one byte for each entry.
 //! * Entries with a time to idle expire two years after the last write to their shard, even if they
 //!   are read.
 //! * A [refresh](crate::Lifetime::refresh_after) that has been due for more than 13 months is not

@@ -189,8 +189,8 @@ impl Rules {
         self.jitter > 0.0 && lifetime.ttl.resolve(self.ttl).is_some()
     }
 
-    /// Returns the deadline of an entry as the low half of a tick, and its time to idle in ticks. The
-    /// entry has the stamps of `set`, and `stamp` returns them. 0 stands for none.
+    /// Returns the deadline of an entry as the low half of a tick, and its time to idle in ticks.
+    /// The entry has the stamps of `set`, and `stamp` returns them. 0 stands for none.
     pub(crate) fn ends(&self, set: StampSet, stamp: impl Fn(Stamp) -> Option<u32>) -> (u32, u32) {
         let stale = stamp(Stamp::StaleLength).unwrap_or(self.stale_ticks);
         let deadline = stamp(Stamp::Removal).map_or(0, |removal| removal.wrapping_sub(stale).max(1));

@@ -24,8 +24,8 @@
 //!
 //! # Invariants
 //!
-//! 1. All lists are circular lists of nodes in `links`: the head of a slot and its members. The link
-//!    of a member that is not filed is all zeros.
+//! 1. All lists are circular lists of nodes in `links`: the head of a slot and its members. The
+//!    link of a member that is not filed is all zeros.
 //! 2. A member with tick `t` is in the slot of `t` as seen from `elapsed`, and
 //!    `elapsed <= t <= elapsed + u32::MAX`. The members of the slot that is being drained are
 //!    excepted.
@@ -49,8 +49,8 @@ const SLOTS: usize = LEVELS << DIGIT_BITS;
 /// The node of a slot's head: an index of `links`. The nodes of members come after all heads.
 type Slot = usize;
 
-/// The neighbours of a node in its list, each as its number plus one. All zeros for a member that is
-/// not filed, so that memory of zeros is a wheel's.
+/// The neighbours of a node in its list, each as its number plus one. All zeros for a member that
+/// is not filed, so that memory of zeros is a wheel's.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     prev: u32,
@@ -144,7 +144,8 @@ impl Wheel {
         }
     }
 
-    /// Removes all members from their slots. Allocates nothing. Examines no member if none is filed.
+    /// Removes all members from their slots. Allocates nothing. Examines no member if none is
+    /// filed.
     pub(crate) fn clear(&mut self) {
         if self.filed > 0 {
             self.links[SLOTS..].fill(Link::default());

@@ -19,9 +19,10 @@ use crate::sync::Mutex;
 /// Counters are set to their absolute values. The facade has no absolute histogram: the times of
 /// loads since the last call are recorded, each as the upper bound of its class.
 ///
-/// A [namespace](crate::Namespace) has the second label `namespace`, its name: for the counters that
-/// [`Namespace::stats`](crate::Namespace::stats) has, and for the times of its loads. All versions
-/// of a name are added up. A metric without that label counts the whole cache, namespaces included.
+/// A [namespace](crate::Namespace) has the second label `namespace`, its name: for the counters
+/// that [`Namespace::stats`](crate::Namespace::stats) has, and for the times of its loads. All
+/// versions of a name are added up. A metric without that label counts the whole cache, namespaces
+/// included.
 ///
 /// A publisher does not keep its cache alive.
 ///

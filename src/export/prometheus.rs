@@ -21,10 +21,10 @@ use crate::sync::Mutex;
 /// The names of the metrics begin with `bytecache_`, and have the units bytes and seconds. The
 /// times of loads are a histogram.
 ///
-/// A [namespace](crate::Namespace) has the second label `namespace`, its name: for the counters that
-/// [`Namespace::stats`](crate::Namespace::stats) has, and for the times of its loads. All versions
-/// of a name are added up. A sample without that label counts the whole cache, namespaces included.
-/// So a query that adds samples up selects `namespace=""`, or the others.
+/// A [namespace](crate::Namespace) has the second label `namespace`, its name: for the counters
+/// that [`Namespace::stats`](crate::Namespace::stats) has, and for the times of its loads. All
+/// versions of a name are added up. A sample without that label counts the whole cache, namespaces
+/// included. So a query that adds samples up selects `namespace=""`, or the others.
 ///
 /// ```
 /// use bytecache::{Cache, PrometheusCollector};

@@ -276,8 +276,8 @@ impl Bucket {
         }
         // SAFETY:
         // * the slot names the entry, by the caller's duty;
-        // * after that, the lane points to the entry. So the writer that changes the lane checks the
-        //   slot before it reuses the chunk;
+        // * after that, the lane points to the entry. So the writer that changes the lane checks
+        //   the slot before it reuses the chunk;
         // * the ring had published the location (invariant 2), which was loaded with Acquire.
         Some(unsafe { Live::new(location, hold) })
     }

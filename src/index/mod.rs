@@ -474,8 +474,8 @@ impl Index {
         self.table.vacate(id);
     }
 
-    /// Frees all lanes, and takes a sweep back. Gives the table's memory back to the system if the system
-    /// can take it, and wipes the buckets otherwise. Runs no user code.
+    /// Frees all lanes, and takes a sweep back. Gives the table's memory back to the system if the
+    /// system can take it, and wipes the buckets otherwise. Runs no user code.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
         self.table.buckets.empty(0..self.table.buckets());

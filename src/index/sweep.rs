@@ -56,7 +56,8 @@ const IN_SWEEP: u64 = 1 << u32::BITS;
 /// Sweeps are counted up to this, and then from 0 again.
 const MAX_SWEEP: u32 = u32::MAX >> 1;
 
-/// The state of a table's size: at rest, with a number of buckets, or within a sweep, at a position.
+/// The state of a table's size: at rest, with a number of buckets, or within a sweep, at a
+/// position.
 ///
 /// ```text
 ///   63 ............ 33 | 32       | 31 ................. 0
@@ -323,8 +324,9 @@ impl Index {
     /// moved or there is no sweep.
     ///
     /// `moving` is scratch memory. `prefetch` is called with entries that come next. `hash_of`
-    /// returns the hash of an entry. `moved` is called with the old id, the new id and the entry, for each that changes its lane.
-    /// If one of them panics, the index has to be [cleared](Index::clear).
+    /// returns the hash of an entry. `moved` is called with the old id, the new id and the entry,
+    /// for each that changes its lane. If one of them panics, the index has to be
+    /// [cleared](Index::clear).
     pub(crate) fn sweep_home(
         &mut self,
         moving: &mut Vec<Moving>,
@@ -402,8 +404,8 @@ impl Index {
         }
     }
 
-    /// Gives the memory of buckets beyond the end of a table that shrinks back to the system, as far
-    /// as it fills whole pages. All homes have moved, and no entry is left in them.
+    /// Gives the memory of buckets beyond the end of a table that shrinks back to the system, as
+    /// far as it fills whole pages. All homes have moved, and no entry is left in them.
     pub(crate) fn release_swept(&mut self, buckets: core::ops::Range<usize>) {
         let Some(sizes) = self.table.own_sweep().filter(|sizes| !sizes.grow()) else { return };
         if buckets.start == Table::extent(sizes.to) {

@@ -1,8 +1,8 @@
 //! A walk through the entries of a table, home bucket by home bucket.
 //!
 //! Home buckets come from a high multiply, so a table keeps the order of hashes, whatever its size.
-//! The place of a walk is therefore a hash. The walk goes on from there when a sweep gives the table
-//! another size.
+//! The place of a walk is therefore a hash. The walk goes on from there when a sweep gives the
+//! table another size.
 //!
 //! ```text
 //!   from ... until  the hashes that the walk is showing: those of a home bucket that were not

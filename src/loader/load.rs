@@ -48,8 +48,8 @@ pub trait Load<E, Kind>: Sized + Send + Sync + 'static {
     #[doc(hidden)]
     fn lead(shared: &Shared<Self>, leader: Leader, purpose: Purpose) -> Answer<E>;
 
-    /// Begins the loads of leaders that have flights: at most [`max_batch`](Self::max_batch), and at
-    /// least one. Returns the future that runs them, or `None` if all join the batch of another
+    /// Begins the loads of leaders that have flights: at most [`max_batch`](Self::max_batch), and
+    /// at least one. Returns the future that runs them, or `None` if all join the batch of another
     /// caller. A future that waits does not block its thread.
     #[doc(hidden)]
     fn begin(shared: &Arc<Shared<Self>>, leaders: Vec<Leader>, purpose: Purpose) -> Option<Task>;

@@ -77,8 +77,8 @@ impl<F> Loader<F> {
         }
     }
 
-    /// Lets this call lead or follow the load of each key, and notifies the listener of entries that
-    /// had to leave. Returns the keys that it leads.
+    /// Lets this call lead or follow the load of each key, and notifies the listener of entries
+    /// that had to leave. Returns the keys that it leads.
     fn board_all<K, E>(
         &self,
         keys: &[K],
@@ -124,8 +124,8 @@ impl<F> Loader<F> {
         led
     }
 
-    /// Adds keys to the batches, and runs the batch that this opens. Does not wait for refreshes that
-    /// run on the executor.
+    /// Adds keys to the batches, and runs the batch that this opens. Does not wait for refreshes
+    /// that run on the executor.
     fn begin_all<K, E, Kind>(
         &self,
         keys: &[K],
@@ -164,8 +164,8 @@ impl<F> Loader<F> {
         }
     }
 
-    /// Waits for the loads of keys, and takes their answers. Adds a job for each load that was given
-    /// up.
+    /// Waits for the loads of keys, and takes their answers. Adds a job for each load that was
+    /// given up.
     fn take_ends<K, E>(
         &self,
         keys: &[K],

@@ -11,7 +11,8 @@ use crate::ring::Value;
 /// Each of these is like the method of [`Cache`](crate::Cache) with the same name, for the keys of
 /// the namespace. An [invalidation](Namespace::invalidate_all) detaches the loads in progress.
 impl Namespace {
-    /// Returns a builder of a loader of this namespace. See [`Cache::loader`](crate::Cache::loader).
+    /// Returns a builder of a loader of this namespace. See
+    /// [`Cache::loader`](crate::Cache::loader).
     ///
     /// The function of the loader gets keys of the namespace, without a prefix.
     ///

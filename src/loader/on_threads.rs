@@ -1,7 +1,7 @@
 //! Tasks of loaders for threads: in jobs of an executor, or in the thread that calls.
 //!
-//! Such a task waits for its turn only: for the end of other batches. Then it runs the loader, which
-//! blocks its thread.
+//! Such a task waits for its turn only: for the end of other batches. Then it runs the loader,
+//! which blocks its thread.
 //!
 //! # Synchronization
 //!

@@ -80,8 +80,8 @@ impl LoaderBuilder {
     /// [`build`](Self::build) refuses it without an executor. If the executor drops the job of a
     /// load, the caller runs the load itself, without a limit.
     ///
-    /// This does not end a load that hangs elsewhere. Such a load keeps its key, and its place among
-    /// the batches in flight, so let the loader's own calls time out.
+    /// This does not end a load that hangs elsewhere. Such a load keeps its key, and its place
+    /// among the batches in flight, so let the loader's own calls time out.
     ///
     /// By default, loads keep their calls without a limit.
     ///

@@ -1,4 +1,5 @@
-//! The methods of [`AsyncLoader`]: loads in the calling task, in a batch, or in a task of their own.
+//! The methods of [`AsyncLoader`]: loads in the calling task, in a batch, or in a task of their
+//! own.
 //!
 //! ```text
 //!   in place:        lead -> run -> return the answer

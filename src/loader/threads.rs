@@ -248,8 +248,8 @@ impl<F> Shared<F> {
         self.runtime.executor.as_ref().filter(|_| runs_loads)
     }
 
-    /// Lets a call lead or follow a load of a key. If it leads, the load runs on the executor, or in
-    /// the call before this returns.
+    /// Lets a call lead or follow a load of a key. If it leads, the load runs on the executor, or
+    /// in the call before this returns.
     pub(super) fn begin<E, Kind>(self: &Arc<Self>, target: &Target<'_>, key: &[u8], has_executor: bool) -> Begun<E>
     where
         F: Load<E, Kind>,
@@ -288,7 +288,8 @@ impl<F> Shared<F> {
         }
     }
 
-    /// Like [`refresh`](Self::refresh), but in a job of the executor, which does not wait for a batch.
+    /// Like [`refresh`](Self::refresh), but in a job of the executor, which does not wait for a
+    /// batch.
     fn refresh_in_job<E, Kind>(self: &Arc<Self>, key: &[u8], permit: RefreshPermit)
     where
         F: Load<E, Kind>,
@@ -303,7 +304,8 @@ impl<F> Shared<F> {
     }
 }
 
-/// Runs the load that a call has begun, if it is the one to run it: on the executor, or in the call.
+/// Runs the load that a call has begun, if it is the one to run it: on the executor, or in the
+/// call.
 pub(super) fn run(begun: Option<Task>, executor: Option<&Arc<Executor>>) {
     match (begun, executor) {
         (None, _) => {}

@@ -1,8 +1,8 @@
 //! Spans and warnings about loads, with the feature `tracing`. Without it nothing is recorded.
 //!
 //! A span is entered while the function of a loader runs, or while its future is polled. It is a
-//! child of the span in which the load begins: that of the caller, also if the load is a task of its
-//! own. A batch begins where it runs.
+//! child of the span in which the load begins: that of the caller, also if the load is a task of
+//! its own. A batch begins where it runs.
 //!
 //! | span | fields |
 //! |---|---|

@@ -48,8 +48,8 @@ impl<'a> WarmOptions<'a> {
         Self { concurrency: NonZeroUsize::new(concurrency).map_or(1, NonZeroUsize::get), progress: None }
     }
 
-    /// Sets a function that is called with the counts so far, after every 64 keys of a thread, or of
-    /// one of the loads that a task runs side by side.
+    /// Sets a function that is called with the counts so far, after every 64 keys of a thread, or
+    /// of one of the loads that a task runs side by side.
     ///
     /// ```
     /// use bytecache::{Cache, WarmOptions};
@@ -159,8 +159,9 @@ impl<F> Loader<F> {
     ///
     /// Call it before traffic is let in, with the keys that are asked for most: those of
     /// yesterday's log, or of another instance. The keys are taken from the iterator as they are
-    /// needed: one at a time, or 64 if the loader loads in batches. Keys whose load fails are counted and left out. With more keys than
-    /// the cache holds, the policy decides which stay, so put the keys that matter most last.
+    /// needed: one at a time, or 64 if the loader loads in batches. Keys whose load fails are
+    /// counted and left out. With more keys than the cache holds, the policy decides which stay, so
+    /// put the keys that matter most last.
     ///
     /// # Panics
     ///

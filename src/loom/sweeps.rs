@@ -47,10 +47,10 @@ fn reader_of_a_present_key(readers: &Arc<Readers>, key: u8) -> thread::JoinHandl
     })
 }
 
-/// Fails if the store of the word in `set_progress` is Relaxed, if the fence after it is missing, if
-/// `Table::progress` is Relaxed, if the fence of `may_have_moved` is missing, if that always returns
-/// `false`, if a step clears the old lanes before it stores the word, or if it stores the word before
-/// the new lanes.
+/// Fails if the store of the word in `set_progress` is Relaxed, if the fence after it is missing,
+/// if `Table::progress` is Relaxed, if the fence of `may_have_moved` is missing, if that always
+/// returns `false`, if a step clears the old lanes before it stores the word, or if it stores the
+/// word before the new lanes.
 #[test]
 fn a_key_is_found_while_its_table_grows() {
     explore(2, || a_key_is_found_while_the_size_changes(1, 2));

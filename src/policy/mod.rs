@@ -327,10 +327,10 @@ pub trait EvictionPolicy: Send {
     /// Returns `true` once the policy is ready. By default it is ready at once.
     ///
     /// Each call does a limited amount of work. The cache calls again with the same ranges until
-    /// this returns `true`, and other calls come in between. Then [renames](Self::rename) are within
-    /// the ranges, until ranges are announced again or [`end_renames`](Self::end_renames) follows.
-    /// The exceptions are entries that a poor hasher has put far from their place: ids outside of
-    /// the ranges have to be renamed, too, but may take longer.
+    /// this returns `true`, and other calls come in between. Then [renames](Self::rename) are
+    /// within the ranges, until ranges are announced again or [`end_renames`](Self::end_renames)
+    /// follows. The exceptions are entries that a poor hasher has put far from their place: ids
+    /// outside of the ranges have to be renamed, too, but may take longer.
     ///
     /// A policy needs no preparation if its structures lead from an id to its place. A policy with
     /// queues uses the preparation to look for the places.

@@ -449,7 +449,8 @@ impl Simulator {
         self.total
     }
 
-    /// Returns the bytes that the policy has allocated, and the number of ids for which it has room.
+    /// Returns the bytes that the policy has allocated, and the number of ids for which it has
+    /// room.
     ///
     /// ```
     /// use bytecache::Policy;

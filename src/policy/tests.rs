@@ -1,5 +1,5 @@
-//! The test of a policy by a trace that was worked out by hand. `renames.rs` tests renames and other
-//! bounds, which only a shard does to a policy.
+//! The test of a policy by a trace that was worked out by hand. `renames.rs` tests renames and
+//! other bounds, which only a shard does to a policy.
 
 mod renames;
 

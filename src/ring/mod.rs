@@ -459,8 +459,8 @@ impl Ring {
         self.seal(chunk);
     }
 
-    /// Returns the entry at `at` bytes into the chunk, or `None` if it has a dead mark, and the start
-    /// of the entry after it. Returns `None` at the end of the chunk.
+    /// Returns the entry at `at` bytes into the chunk, or `None` if it has a dead mark, and the
+    /// start of the entry after it. Returns `None` at the end of the chunk.
     pub(crate) fn look_at(&self, chunk: ChunkId, at: usize) -> Option<(Option<Location>, usize)> {
         if at >= self.chunks[chunk.index()].fill as usize {
             return None;

@@ -235,8 +235,8 @@ impl Cleaner {
         if self.is_held_up { 0 } else { charge * hurry }
     }
 
-    /// Notes that entries of about `bytes` bytes were evicted ahead, so that a chunk may have become
-    /// worth cleaning.
+    /// Notes that entries of about `bytes` bytes were evicted ahead, so that a chunk may have
+    /// become worth cleaning.
     pub(super) fn note_evicted_ahead(&mut self, bytes: usize) {
         self.clean_from = self.clean_from.saturating_sub(LOOK_AGAIN * bytes as u64);
     }

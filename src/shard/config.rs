@@ -88,8 +88,8 @@ impl ShardConfig {
         self.budget >> self.chunk_shift()
     }
 
-    /// Returns the numbers of chunks of the ring. As many have a place in its tables as would fit if
-    /// nothing else were needed, because the index may become smaller than it is at first.
+    /// Returns the numbers of chunks of the ring. As many have a place in its tables as would fit
+    /// if nothing else were needed, because the index may become smaller than it is at first.
     pub(super) fn ring_size(&self) -> RingSize {
         let first = self.max_chunks();
         RingSize { first, most: first.max(self.ceiling >> self.chunk_shift()) }
@@ -151,8 +151,8 @@ impl ShardConfig {
     }
 
     /// Returns the largest size that the index may ever have, up to the ceiling. With entries of a
-    /// few bytes, it takes less than half of the budget, as each bucket brings its part of the policy
-    /// and the ring.
+    /// few bytes, it takes less than half of the budget, as each bucket brings its part of the
+    /// policy and the ring.
     pub(super) fn max_size(&self) -> usize {
         let half = self.budget.max(self.ceiling) / 2 / Table::footprint_of_one();
         // Models make each word of the table anew for each schedule.

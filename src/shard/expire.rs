@@ -151,8 +151,8 @@ impl Writer<'_> {
         }
         let reached = self.shard.time.reached();
         if now.tick().get() - reached.get() > u64::from(HORIZON / 2) {
-            // The clock has jumped by more than a year. Until the entries that are due have been taken
-            // out, the stamps of new ones cannot be as late as usual: they would be the same.
+            // The clock has jumped by more than a year. Until the entries that are due have been
+            // taken out, the stamps of new ones cannot be as late as usual: they would be the same.
             self.expire_up_to(STEPS_AFTER_JUMP);
         } else if self.state.deadlines.is_empty() {
             self.expire_up_to(0);

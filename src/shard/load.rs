@@ -173,8 +173,8 @@ impl Writer<'_> {
     }
 
     /// Takes `bytes` for a namespace, which keeps them. Returns `false` if the ring cannot spare
-    /// them, or if a shard that needs `min_budget` without namespaces could not reach its lower limit
-    /// with them.
+    /// them, or if a shard that needs `min_budget` without namespaces could not reach its lower
+    /// limit with them.
     pub(crate) fn take_for_namespace(&mut self, bytes: usize, min_budget: usize) -> bool {
         let account = &self.shard.account;
         let needed = min_budget + account.namespace_bytes() + bytes;

@@ -83,8 +83,8 @@ impl Resizing {
         Self { stage: Stage::AtRest, early: early_of(size), moving: Vec::new() }
     }
 
-    /// Returns the size for which the account holds the memory, if the index is going to get a larger
-    /// one.
+    /// Returns the size for which the account holds the memory, if the index is going to get a
+    /// larger one.
     pub(super) fn target(&self) -> Option<usize> {
         if let Stage::Bounding { to } = self.stage { Some(to) } else { None }
     }
@@ -169,8 +169,9 @@ impl Writer<'_> {
         known / from * (to - from) + known / 64 + POLICY_ROUNDING + rename_bytes(from, to)
     }
 
-    /// Returns `true` if the ring can give the `bytes` that an index of size `to` needs: chunks for the
-    /// largest entry are left, and a first entry with a deadline still finds room for its wheel.
+    /// Returns `true` if the ring can give the `bytes` that an index of size `to` needs: chunks for
+    /// the largest entry are left, and a first entry with a deadline still finds room for its
+    /// wheel.
     fn can_take(&self, bytes: usize, to: usize) -> bool {
         let chunk = self.ring().chunk_bytes();
         let in_use = self.ring().chunks_in_use();

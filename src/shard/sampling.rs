@@ -48,8 +48,8 @@ impl Shard {
         }
     }
 
-    /// Lets the advisor follow the sampled operations. Not inlined, as it would enlarge all writes of a
-    /// cache without an advisor.
+    /// Lets the advisor follow the sampled operations. Not inlined, as it would enlarge all writes
+    /// of a cache without an advisor.
     #[inline(never)]
     fn drain_queue(&self) {
         if let Some(sampling) = &self.sampling {

@@ -254,8 +254,8 @@ impl Writer<'_> {
         Some((walk, experience))
     }
 
-    /// Begins the walk again if the index has another size, as the shard was emptied. Otherwise ids stay
-    /// the same during a save: the index changes its size only before and after it.
+    /// Begins the walk again if the index has another size, as the shard was emptied. Otherwise ids
+    /// stay the same during a save: the index changes its size only before and after it.
     fn fit_to_index(&mut self, walk: &mut SaveWalk) {
         let table = self.state.entries.table();
         if walk.buckets == table.buckets() {

@@ -20,14 +20,14 @@
 //!
 //! # Cost
 //!
-//! A step evicts at most [`MAX_EVICTIONS`] entries, and fewer if the copies for the removal listener
-//! are many. It moves entries of about [`CLEANING`] bytes, and gives one chunk back.
+//! A step evicts at most [`MAX_EVICTIONS`] entries, and fewer if the copies for the removal
+//! listener are many. It moves entries of about [`CLEANING`] bytes, and gives one chunk back.
 //!
 //! # The index
 //!
 //! The policy needs memory while the index shrinks. The budget keeps a reserve for that, and for a
-//! few chunks, so that stores go on. If the memory is missing all the same, all entries are evicted:
-//! an index without entries changes its size at once, with another policy.
+//! few chunks, so that stores go on. If the memory is missing all the same, all entries are
+//! evicted: an index without entries changes its size at once, with another policy.
 
 use super::cleaner::Cleaned;
 use super::expire::MIN_CHUNKS_WITH_WHEEL;
@@ -99,8 +99,8 @@ struct Goal {
 }
 
 impl Writer<'_> {
-    /// Sets the shard's share of the limit. `turn` is the number of the call: of two calls the later
-    /// one counts.
+    /// Sets the shard's share of the limit. `turn` is the number of the call: of two calls the
+    /// later one counts.
     pub(crate) fn set_limit(&mut self, turn: u64, bytes: usize) {
         let size = self.state.entries.table().size();
         let reserve = self.reserve(resizing::rename_bytes(size, size));

@@ -27,8 +27,8 @@ use crate::units::Location;
 /// Entries that a store evicts beyond those that make room for its own bytes, at most. The capacity
 /// falls by a hundredth of the ring at once, or by a chunk.
 const MAX_SURPLUS: usize = 16;
-/// The work that a write does towards a chunk that the ring gives back, as the budget of a cleaning.
-/// That is 64 entries without values.
+/// The work that a write does towards a chunk that the ring gives back, as the budget of a
+/// cleaning. That is 64 entries without values.
 const STEP_TOWARDS_A_CHUNK: usize = 6 << 10;
 /// Chunks of at most this many bytes are emptied at once, and not in steps. They have few entries,
 /// and a small ring has few of them to spare.
@@ -244,9 +244,9 @@ impl Writer<'_> {
         cleaner.relocate(entries, counts, location, window).is_some()
     }
 
-    /// Evicts the remaining entries of the chunk that is being cleaned, as long as `goes_on` says so.
-    /// Without them it is free. If the policy chose, it might have to evict almost everything before
-    /// any chunk is empty.
+    /// Evicts the remaining entries of the chunk that is being cleaned, as long as `goes_on` says
+    /// so. Without them it is free. If the policy chose, it might have to evict almost everything
+    /// before any chunk is empty.
     #[cold]
     pub(super) fn evict_what_is_cleaned(&mut self, goes_on: impl Fn(&Self) -> bool) {
         let Some((chunk, mut at)) = self.state.cleaner.give_up() else { return };

@@ -1,4 +1,5 @@
-//! Loads that run elsewhere, as tasks of a spawner or jobs of an executor, and limits on their time.
+//! Loads that run elsewhere, as tasks of a spawner or jobs of an executor, and limits on their
+//! time.
 
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,5 @@
-//! The cache's own work for a write is bounded by a constant and the bytes that the write stores. The
-//! statistics before and after each write tell how many entries it has moved and removed.
+//! The cache's own work for a write is bounded by a constant and the bytes that the write stores.
+//! The statistics before and after each write tell how many entries it has moved and removed.
 
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;

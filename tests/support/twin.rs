@@ -51,8 +51,8 @@ impl Twin {
         self.free.insert(steady);
     }
 
-    /// Sets the bound of the steady object's ids. Those of residents that are beyond it are the only
-    /// ones that ever change.
+    /// Sets the bound of the steady object's ids. Those of residents that are beyond it are the
+    /// only ones that ever change.
     fn set_bound(&mut self, bound: u32) {
         self.free.extend((self.bound..bound).map(EntryId::new));
         let _beyond = self.free.split_off(&EntryId::new(bound));

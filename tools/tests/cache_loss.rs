@@ -15,9 +15,9 @@ const TRACE: &str = "twitter52_a";
 /// Shards and bytes of each cache, and its accepted loss in points of the miss ratio. In the first
 /// two, the entries take about one percent of the bytes of the working set.
 ///
-/// Sixteen shards of the second size are hardly larger than they have to be. The index of each has about two
-/// hundred entries and no room to grow. So policies that prefer small entries run out of ids before
-/// they run out of bytes. The bare policy has no limit on ids.
+/// Sixteen shards of the second size are hardly larger than they have to be. The index of each has
+/// about two hundred entries and no room to grow. So policies that prefer small entries run out of
+/// ids before they run out of bytes. The bare policy has no limit on ids.
 const CACHES: [(usize, usize, f64); 3] = [(1, 420_000, 1.0), (16, 760_000, 2.0), (16, 2_000_000, 1.0)];
 
 /// Number of requests between two readings of the live bytes.

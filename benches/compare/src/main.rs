@@ -6,10 +6,10 @@
 //! ```
 //!
 //! `--race` accepts the names of the works (`works.rs`), `scaling`, `latency`, `memory`,
-//! `hit-ratio`, `lifecycle` and `growth`. `--scale 4` divides the number of keys by four. `--full` runs every
-//! race. Without `--race` and `--full`, three races of four rounds run. `scaling` chooses its
-//! threads by the number of cores, whatever `--threads` says. Its parts have names as well
-//! (`scaling-writes-zipf`).
+//! `hit-ratio`, `lifecycle` and `growth`. `--scale 4` divides the number of keys by four. `--full`
+//! runs every race. Without `--race` and `--full`, three races of four rounds run. `scaling`
+//! chooses its threads by the number of cores, whatever `--threads` says. Its parts have names as
+//! well (`scaling-writes-zipf`).
 //!
 //! The tables go to stdout as Markdown, and progress goes to stderr. `--out` also writes the tables
 //! to files, with all numbers as CSV and pictures of the races (`output.rs`). Every race runs in a

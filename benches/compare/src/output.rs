@@ -7,8 +7,8 @@
 //! | `NAME.svg` | a picture of each race's speeds (`plot.rs`) |
 //!
 //! The files of rows are `races.csv`, `scaling.csv`, `latency.csv`, `memory.csv`, `hit_ratio.csv`,
-//! `lifecycle.csv` and `growth.csv`. Every race runs in a process of its own, so rows are appended. The first
-//! process creates the files.
+//! `lifecycle.csv` and `growth.csv`. Every race runs in a process of its own, so rows are appended.
+//! The first process creates the files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -70,7 +70,8 @@ pub struct Work {
     pub value_len: usize,
     /// The limit of the contenders, in bytes of keys and values.
     pub max_bytes: usize,
-    /// The number of entries that a contender may expect to hold, or 0 if it is told nothing of them.
+    /// The number of entries that a contender may expect to hold, or 0 if it is told nothing of
+    /// them.
     pub expected_entries: usize,
 }
 

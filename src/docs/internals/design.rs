@@ -26,8 +26,8 @@
 //!
 //! In an index that is 85 % full, the limit, an entry costs 6.3 bytes. The hash is not kept: when
 //! the table gets another size, keys are hashed again. A key's *home* bucket is where its search
-//! begins. Home buckets are in the order of hashes for every size, since a multiplication scales the
-//! hash to the number of buckets.
+//! begins. Home buckets are in the order of hashes for every size, since a multiplication scales
+//! the hash to the number of buckets.
 //!
 //! An entry keeps its lane until it leaves or a sweep moves it. So the number of the lane is its
 //! *id* for the policy. Updates and relocations store another location in the same lane. So a read
@@ -45,12 +45,12 @@
 //!
 //! A shard has one table for life, with addresses for the largest size that its budget allows. Only
 //! the part in use takes memory. A *sweep* gives the table another size in place, a few home
-//! buckets with each write (`index/sweep.rs`). A second table would need the memory of both at once,
-//! and a write that moves all entries would block the shard for as long.
+//! buckets with each write (`index/sweep.rs`). A second table would need the memory of both at
+//! once, and a write that moves all entries would block the shard for as long.
 //!
 //! The size of a table is its number of home buckets. A large table has up to sixteen *spill*
-//! buckets behind the last home. There, the search for a displaced entry ends before it wraps around
-//! to the first bucket.
+//! buckets behind the last home. There, the search for a displaced entry ends before it wraps
+//! around to the first bucket.
 //!
 //! Both sizes share the array because both keep the order of hashes. A table that grows is swept
 //! from its last home to its first, so each entry moves to the same bucket or a later one. A table
@@ -63,14 +63,14 @@
 //! A change of the size has stages, each of them with a bounded part in a write
 //! (`shard/resizing.rs`):
 //!
-//! 1. **Taking.** The shard's account takes the bytes of the larger index, of the wheel, and of what
-//!    the policy will need. Nothing of them is touched before. If the account has too little, the
-//!    ring gives chunks back. Each write cleans a part of one.
+//! 1. **Taking.** The shard's account takes the bytes of the larger index, of the wheel, and of
+//!    what the policy will need. Nothing of them is touched before. If the account has too little,
+//!    the ring gives chunks back. Each write cleans a part of one.
 //! 2. **Bounding.** The policy learns how many ids and entries there will be.
-//! 3. **Announcing and moving**, by turns. The policy learns the ids of a *stretch* of home buckets,
-//!    which are about to change. A thirty-second of the homes is a stretch, because the memory for
-//!    these ids has to be bounded. Then the sweep moves the entries of the stretch. Each one is
-//!    renamed in the policy, and filed again in the wheel.
+//! 3. **Announcing and moving**, by turns. The policy learns the ids of a *stretch* of home
+//!    buckets, which are about to change. A thirty-second of the homes is a stretch, because the
+//!    memory for these ids has to be bounded. Then the sweep moves the entries of the stretch. Each
+//!    one is renamed in the policy, and filed again in the wheel.
 //! 4. **Clearing.** Behind the end of a table that has shrunk, only entries are left whose custom
 //!    hasher changes its hashes. They are evicted, and the system takes the memory back.
 //!
@@ -143,10 +143,10 @@
 //! * **Addresses up to the ceiling.** The arena, the index and the pin words of chunks reserve
 //!   addresses, as values and readers point to them. Locations have as many bits as the ceiling
 //!   needs, so none has to be rewritten.
-//! * **Tables in steps.** The tables of chunks take 80 bytes for each chunk. For chunks of 4 KiB and
-//!   a ceiling of 64 times the limit, that is more than the limit. So a chunk gets its place when it
-//!   is first needed (`ring/tables.rs`). To give places up, the chunks at the end are emptied. Other
-//!   chunks are emptied where that costs least.
+//! * **Tables in steps.** The tables of chunks take 80 bytes for each chunk. For chunks of 4 KiB
+//!   and a ceiling of 64 times the limit, that is more than the limit. So a chunk gets its place
+//!   when it is first needed (`ring/tables.rs`). To give places up, the chunks at the end are
+//!   emptied. Other chunks are emptied where that costs least.
 //! * **64 times.** The cleaner looks through all chunks of a shard. Chunks do not become larger, so
 //!   a shard that has grown has many.
 //!
@@ -184,15 +184,15 @@
 //! cache lines. The miss ratios on the traces in [`policies`](super::super::policies) are the same.
 //!
 //! An id is a lane, so it changes when its entry gets another lane. A policy then *renames* one
-//! entry: it moves the values in its arrays, and corrects the neighbours in a list. A queue does not
-//! know where an id lies. So a range of ids is announced first, and the queues are walked over, a
-//! few places a call, to record the places of these ids. A record for every id would cost as much as
-//! the queue. Translating old ids as they are met would need a table of all of them.
+//! entry: it moves the values in its arrays, and corrects the neighbours in a list. A queue does
+//! not know where an id lies. So a range of ids is announced first, and the queues are walked over,
+//! a few places a call, to record the places of these ids. A record for every id would cost as much
+//! as the queue. Translating old ids as they are met would need a table of all of them.
 //!
 //! Structures that find a key by its hash are resized in place. A high multiply keeps the order of
-//! hashes. So each set of ghosts, block of counters, or segment of an index of ghosts has a new place
-//! at or after its old one, and one position tells which of them have moved. Exact ghosts lie in
-//! blocks of a pool, as ids of queues do, so a ring becomes longer without a copy.
+//! hashes. So each set of ghosts, block of counters, or segment of an index of ghosts has a new
+//! place at or after its old one, and one position tells which of them have moved. Exact ghosts lie
+//! in blocks of a pool, as ids of queues do, so a ring becomes longer without a copy.
 //!
 //! A full index uses 85 % of its ids, and policies have room for no more. The index grows to the
 //! size that a full shard will need, estimated from its entries so far. Usually the index of a full
@@ -228,14 +228,14 @@
 //! * If readers or values hold most chunks, a store that needs one cleans up to three whole chunks
 //!   of at most 1 MiB, and evicts up to two more.
 //! * A search for the emptiest chunk, or for a free one, reads 16 bytes for each of at most 16,384
-//!   chunks. A search for adjacent chunks also reads a cache line for each. Only a store of an entry
-//!   that goes to a run needs it.
+//!   chunks. A search for adjacent chunks also reads a cache line for each. Only a store of an
+//!   entry that goes to a run needs it.
 //! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
 //!   each entry that the index has room for.
 //! * An array of a policy that becomes smaller gives all of its pages back at once.
-//! * The last step of a `clear` looks at each chunk of the ring. If the ring has grown to huge pages,
-//!   it makes a call to the system for each row of absent chunks, as every 64th chunk that is opened
-//!   does while chunks are absent: a huge page may have made them resident.
+//! * The last step of a `clear` looks at each chunk of the ring. If the ring has grown to huge
+//!   pages, it makes a call to the system for each row of absent chunks, as every 64th chunk that
+//!   is opened does while chunks are absent: a huge page may have made them resident.
 //! * After a panic of user code under the lock, the shard is emptied at once.
 //!
 //! # Expiry
@@ -327,21 +327,21 @@
 //! holds the lock and finds the queue full drops its event. So a policy that is simulated can
 //! neither hold a shard up nor empty it by a panic.
 //!
-//! * A clear is one number for all shards. With an event in each queue, the first one to be followed
-//!   would be followed by stores that the later ones undo.
-//! * The shadows end entries by their deadlines. An event for each entry that expires would take from
-//!   them the charge of the next miss.
-//! * Policies may allocate more while they run. An engine leaves a sixteenth of its memory free, and
-//!   measures after each pass over its keys. If it has too much, it samples fewer keys. If that does
-//!   not help in three passes, the advisor stops.
+//! * A clear is one number for all shards. With an event in each queue, the first one to be
+//!   followed would be followed by stores that the later ones undo.
+//! * The shadows end entries by their deadlines. An event for each entry that expires would take
+//!   from them the charge of the next miss.
+//! * Policies may allocate more while they run. An engine leaves a sixteenth of its memory free,
+//!   and measures after each pass over its keys. If it has too much, it samples fewer keys. If that
+//!   does not help in three passes, the advisor stops.
 //!
 //! # Iteration
 //!
 //! A walk through all entries goes through the home buckets in order. For each, it visits the chain
 //! of buckets in which entries of this home may lie. Its position is a hash, since a table of any
 //! size keeps the order of hashes. A bucket number would not do, because a sweep moves entries to
-//! other buckets. Positions in the ring change with each relocation. The walk finds one entry at a time, checks its deadline as a read does,
-//! and passes it to the closure.
+//! other buckets. Positions in the ring change with each relocation. The walk finds one entry at a
+//! time, checks its deadline as a read does, and passes it to the closure.
 //!
 //! An entry that is present is always in a lane of its home's chain.
 //! [`set_ttl`](crate::Cache::set_ttl) may have to write an entry again. If the policy evicts the

@@ -63,11 +63,11 @@
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They only help to choose victims. |
 //!
 //! A key that is present throughout a search is found. Its tag was stored before the search began,
-//! and does not change while the key stays in its lane. A search that meets a sweep is repeated: see
-//! below. An update changes the location from one entry of the
-//! key to the next, in a single store. If the entry that is found has expired, the reader searches
-//! again in case it was replaced meanwhile. A thread that has seen the newer value does not see the
-//! older one again: loads of one atomic by one thread never go back.
+//! and does not change while the key stays in its lane. A search that meets a sweep is repeated:
+//! see below. An update changes the location from one entry of the key to the next, in a single
+//! store. If the entry that is found has expired, the reader searches again in case it was replaced
+//! meanwhile. A thread that has seen the newer value does not see the older one again: loads of one
+//! atomic by one thread never go back.
 //!
 //! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket, visits their
 //! entries, and then checks whether the bucket has overflowed. An entry that is present throughout
@@ -330,8 +330,8 @@
 //! All atomics are Relaxed, and no model is needed, as nothing is read through them. The engine and
 //! the queues are behind locks, which threads only try.
 //!
-//! * `below` is the threshold of the sampler, and `sampled_below` is a shard's copy. With an earlier
-//!   one, a shard pushes events that the engine ignores, or leaves some out.
+//! * `below` is the threshold of the sampler, and `sampled_below` is a shard's copy. With an
+//!   earlier one, a shard pushes events that the engine ignores, or leaves some out.
 //! * `capacity` is a sum of differences, which wraps around. The engine follows it with some delay.
 //! * `clears` counts the clears. The caller has emptied the queues before. An event that another
 //!   thread pushes meanwhile may be followed before or after.

@@ -30,9 +30,9 @@
 //! ```
 //!
 //! A halving goes through the steps from the lowest to the highest, a few with each access. Ranks
-//! from its border on are kept as they were, and read as if they were halved. An entry that comes to
-//! such a rank stands on the odd one of its two steps, as the newest of both. So at any moment the
-//! entries are in the order that a halving at once would give.
+//! from its border on are kept as they were, and read as if they were halved. An entry that comes
+//! to such a rank stands on the odd one of its two steps, as the newest of both. So at any moment
+//! the entries are in the order that a halving at once would give.
 //!
 //! Costs 16 bytes for each id, 20 with dynamic ageing. O(1) amortised, but with dynamic ageing a
 //! hit may pass several steps. It is the best choice where popularity is stable, and the wrong one
@@ -165,8 +165,8 @@ impl Lfu {
         self.ladder.halve_some(&mut self.links, HALVED_AT_ONCE);
     }
 
-    /// Counts a use of an id, and returns the rank that follows `rank`. Both are as the ladder keeps
-    /// them.
+    /// Counts a use of an id, and returns the rank that follows `rank`. Both are as the ladder
+    /// keeps them.
     fn rank_after(&mut self, id: EntryId, rank: u64) -> u64 {
         match &mut self.counts {
             Some(counts) => {
@@ -449,8 +449,8 @@ impl Ladder {
 
     /// Returns the step that an alias stands for.
     ///
-    /// Follows fewer aliases than a rank has bits, as each of them was merged at half of the rank of
-    /// the one before.
+    /// Follows fewer aliases than a rank has bits, as each of them was merged at half of the rank
+    /// of the one before.
     fn resolve(&self, mut step: u32) -> u32 {
         while self.steps[step as usize].merged_into != NONE {
             step = self.steps[step as usize].merged_into;
@@ -534,15 +534,15 @@ impl Ladder {
         }
     }
 
-    /// Begins to halve all ranks. If a halving is under way, it ends before. Few steps are left then:
-    /// a period has passed, so most entries have left since it began.
+    /// Begins to halve all ranks. If a halving is under way, it ends before. Few steps are left
+    /// then: a period has passed, so most entries have left since it began.
     fn begin_halving(&mut self, links: &mut Links) {
         self.halve_some(links, usize::MAX);
         self.halving = Some(Halving { next: self.lowest, border: 0 });
     }
 
-    /// Halves the steps of the next `most` ranks of a halving under way. Steps that come to the same
-    /// rank become one.
+    /// Halves the steps of the next `most` ranks of a halving under way. Steps that come to the
+    /// same rank become one.
     #[inline]
     fn halve_some(&mut self, links: &mut Links, most: usize) {
         for _ in 0..most {

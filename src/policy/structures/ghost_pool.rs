@@ -62,7 +62,8 @@ impl<T: Zero + Default> GhostPool<T> {
         1 << self.block_shift
     }
 
-    /// Returns the number of blocks for `places` places at a time. The first one may be partly used.
+    /// Returns the number of blocks for `places` places at a time. The first one may be partly
+    /// used.
     pub(super) fn blocks_for(&self, places: usize) -> u32 {
         to_u32(places.div_ceil(self.block_len()) + 1)
     }

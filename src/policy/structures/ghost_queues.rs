@@ -312,7 +312,8 @@ impl<const N: usize> GhostQueues<N> {
             self.sweep = Some(Sweep { read: self.tail, written: self.tail });
         }
         let mut steps = 0;
-        // A sixteenth of the places is free when a sweep begins, so it ends before they are used up.
+        // A sixteenth of the places is free when a sweep begins, so it ends before they are used
+        // up.
         while steps < SWEEP_STEPS || self.pool.free_places(self.tail) == 0 {
             if !self.sweep_on() {
                 return;

@@ -4,8 +4,9 @@
 //! is lower whose priority was set first.
 //!
 //! A *stamp* of 32 bits says when a priority was set. Stamps wrap around. An id's age is the number
-//! of priorities that were set since, up to 2^31: ids that are older have the same age, and any order
-//! among equals. Each change refreshes the stamp of one id that is older, so none wraps around.
+//! of priorities that were set since, up to 2^31: ids that are older have the same age, and any
+//! order among equals. Each change refreshes the stamp of one id that is older, so none wraps
+//! around.
 
 use crate::growable::Growable;
 use crate::policy::EntryId;

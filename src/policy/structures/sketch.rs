@@ -9,8 +9,8 @@
 //!
 //! A key's frequency is the least of its four counters, which other keys can only raise. All four
 //! are in one cache line. After a number of accesses that the policy sets, every counter is halved.
-//! So the sketch forgets: this is TinyLFU's reset. A halving is done a few blocks at a time. A block
-//! that it has not come to yet is read as if it were halved.
+//! So the sketch forgets: this is TinyLFU's reset. A halving is done a few blocks at a time. A
+//! block that it has not come to yet is read as if it were halved.
 //!
 //! The sketch is resized in place, a few blocks at a time ([`HashOrder`]). Every key keeps its
 //! counts.

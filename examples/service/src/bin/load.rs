@@ -129,7 +129,8 @@ async fn measure(cache: &str, mib: usize, options: &Options) -> Result<(), BoxEr
     let queries = after.database_reads() - before.database_reads();
     let requests = sent.times.len() as f64 / duration.as_secs_f64();
     let [p99, longest] = sent.p99_and_longest();
-    // A read that waits for the query of another one causes none. So this is slightly more than hits.
+    // A read that waits for the query of another one causes none. So this is slightly more than
+    // hits.
     let hits = 100.0 * (1.0 - queries / sent.reads as f64).max(0.0);
     let resident = service.resident_bytes()? as f64 / f64::from(1 << 20);
     println!("| {cache} | {mib} | {requests:.0} | {p99:.1} | {longest:.0} | {hits:.1} | {resident:.0} |");

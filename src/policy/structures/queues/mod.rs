@@ -507,7 +507,8 @@ impl<const N: usize> Queues<N> {
         self.live_places(queue).into_iter().map(|(id, _)| id).collect()
     }
 
-    /// Returns the ids of a queue and the index of the place of each, from the oldest to the newest.
+    /// Returns the ids of a queue and the index of the place of each, from the oldest to the
+    /// newest.
     fn live_places(&self, queue: QueueId) -> Vec<(EntryId, usize)> {
         let mut live = Vec::new();
         for age in [Age::Older, Age::Newer] {

@@ -9,8 +9,8 @@ use super::{Age, NONE, Part, Queues};
 use crate::policy::structures::QueueId;
 use crate::units::to_u32;
 
-/// Bytes of a shard for each unit of a block's length squared. With a quarter of it, queues of large
-/// entries cost half a byte more an entry, with four times as much those of small ones do.
+/// Bytes of a shard for each unit of a block's length squared. With a quarter of it, queues of
+/// large entries cost half a byte more an entry, with four times as much those of small ones do.
 const BYTES_PER_SQUARE_PLACE: u64 = 1 << 12;
 /// Places that one call moves while the pool is made smaller.
 pub(super) const MOVED_AT_ONCE: usize = 512;

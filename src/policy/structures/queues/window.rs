@@ -205,7 +205,8 @@ impl<const N: usize> Queues<N> {
         self.window = None;
     }
 
-    /// Walks over up to `left` places of a block, or on to the next part. Returns the number of steps.
+    /// Walks over up to `left` places of a block, or on to the next part. Returns the number of
+    /// steps.
     fn walk_on(&mut self, window: &mut Window, mut walk: Walk, left: usize) -> usize {
         if usize::from(walk.queue) >= N {
             window.progress = Progress::Holes(0);
