@@ -105,6 +105,12 @@ fn every_read_is_right_and_every_limit_is_kept_while_the_limit_changes() {
         for key in 0..5_000_u32 {
             cache.insert(key.to_le_bytes(), value(key, 200)).unwrap();
         }
-        assert!(cache.len() > 1_000, "{policy}: {} entries", cache.len());
+        let memory = cache.memory();
+        // Some policies keep large entries from before, and the memory of some is large.
+        assert!(
+            memory.allocated > MAX_BYTES * 7 / 8 && memory.live > MAX_BYTES / 5,
+            "{policy}: {} entries, {memory:?}",
+            cache.len()
+        );
     }
 }
