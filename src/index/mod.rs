@@ -2,8 +2,7 @@
 //!
 //! An index is a table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket or, if that
 //! is full, in one of the next. Each bucket on the way counts the entries that went past it, so a
-//! search stops where this count is 0. At a load of 0.85, about one entry in seventeen is
-//! displaced, and an entry costs 6.3 bytes.
+//! search stops where this count is 0. At a load of 0.85, an entry costs 6.3 bytes.
 //!
 //! A shard has one table for life. It has addresses for the largest size, and memory for the
 //! present one. A sweep gives it another size in place, a few entries at a time (`sweep.rs`).
