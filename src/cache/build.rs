@@ -227,8 +227,11 @@ impl Cache {
         let counts = ReadCounts::new(stripes(sizes.max_bytes));
         let number = config.divide()?;
         shared.sampler = config.make_sampler(number, &counts, &shared.registry);
+        // Before the shards are made, so that the policies that a factory creates last are theirs.
+        let min_budget = Shard::min_budget(&config.shard(sizes, number, &shared));
         let shards = config.make_shards(number, &shared)?;
         let shard_config = config.shard(sizes, shards.len(), &shared);
+        let min_budget = if shards.len() == number { min_budget } else { Shard::min_budget(&shard_config) };
         let overhead = config.overhead(sizes.max_bytes);
         if let Some(sampler) = &shared.sampler {
             sampler.start(config.sampler_bytes(sizes.max_bytes, shards.len()));
@@ -242,7 +245,7 @@ impl Cache {
             limit: Mutex::new(Limit { max_bytes: sizes.max_bytes, turn: 0 }),
             ceiling: sizes.ceiling(),
             first_budget: shard_config.budget,
-            min_budget: Shard::min_budget(&shard_config),
+            min_budget,
             max_entry_bytes: sizes.entry_limit(),
             alignment: config.options.alignment,
             overhead,
