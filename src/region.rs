@@ -119,7 +119,7 @@ impl Region {
         Self::mapped(bytes, Filling::Reserved)
     }
 
-    /// Returns `true` if [`reserved`](Self::reserved) maps addresses for so many bytes.
+    /// Returns `true` if [`reserved`](Self::reserved) maps addresses for this number of bytes.
     #[cfg(not(bytecache_loom))]
     pub(crate) fn can_be_reserved(bytes: usize) -> bool {
         bytes >= Filling::Reserved.mapped_from() && !IS_INTERPRETED

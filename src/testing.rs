@@ -1,4 +1,4 @@
-//! What the tests of this crate see of a cache beyond its API.
+//! The view of a cache that the tests of this crate have beyond its API.
 //!
 //! Not part of the API: it can change in every version.
 

@@ -16,7 +16,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 thread_local! {
-    /// What happened on this thread.
+    /// The events on this thread.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 

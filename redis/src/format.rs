@@ -1,4 +1,4 @@
-//! How entries lie in Redis: the names of keys, and the bytes that stand for no value.
+//! The format of entries in Redis: the names of keys, and the bytes that stand for no value.
 //!
 //! | key in Redis | value |
 //! |---|---|

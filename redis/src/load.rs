@@ -51,7 +51,7 @@ struct Loading<'a> {
     is_tracked: bool,
 }
 
-/// What a load has seen in Redis instead of a value to return.
+/// The state of a key in Redis that has no value to return.
 enum Seen {
     /// No entry.
     Absent,

@@ -15,7 +15,7 @@ const FLAT: f64 = 0.01;
 const LEAST_KEYS: usize = GROUPS;
 const LEAST_READS: f64 = 1_000.0;
 
-/// What a cache would do with another policy or another size.
+/// Estimates of the hit ratio of a cache with other policies and other sizes.
 /// [`Cache::advice`](crate::Cache::advice) returns it.
 ///
 /// `Display` prints the advice in sentences, and `{:#}` prints a table after them.

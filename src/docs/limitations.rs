@@ -86,7 +86,7 @@
 //! * An index does not shrink while the cache is saved, and does not grow while its shard shrinks.
 //!   Until it has shrunk, the shard keeps memory for that, and for eight chunks.
 //! * If that memory is missing all the same, because loads or a timing wheel took it, all entries
-//!   of the shard are evicted. The policy begins anew then.
+//!   of the shard are evicted. Then the shard gets a new policy, without history.
 //!
 //! # Policies
 //!

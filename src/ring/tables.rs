@@ -57,7 +57,7 @@ impl Ring {
         self.added_bytes_with(self.chunks())
     }
 
-    /// Like [`added_bytes`](Self::added_bytes), with places for so many chunks.
+    /// Like [`added_bytes`](Self::added_bytes), with places for this number of chunks.
     pub(crate) fn added_bytes_with(&self, chunks: usize) -> usize {
         Self::footprint_with(chunks, self.shared.size()) - Self::footprint(self.shared.size())
     }
@@ -69,7 +69,7 @@ impl Ring {
         chunks.clamp(self.shared.size().first, self.shared.size().most)
     }
 
-    /// Returns how many absent chunks can be put to use with so many bytes.
+    /// Returns how many absent chunks can be put to use with `bytes` bytes.
     pub(crate) fn affordable(&self, bytes: usize) -> usize {
         let placed = self.whole_chunks(bytes).min(self.counts.absent);
         let (chunk, left) = (self.chunk_bytes(), bytes - (placed << self.chunk_shift));

@@ -66,7 +66,7 @@ impl Clears {
     }
 }
 
-/// What a clear does next.
+/// The next part of a clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Begin,

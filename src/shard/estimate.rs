@@ -1,4 +1,4 @@
-//! How many entries of one size a shard will hold, computed without making the shard.
+//! The number of entries of one size that a shard will hold, computed without making the shard.
 //!
 //! The estimate adds up what a full shard allocates: its fixed parts, an index and a policy for
 //! the entries, the wheel if entries have deadlines, and chunks. It uses the same rules as the

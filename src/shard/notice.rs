@@ -1,4 +1,4 @@
-//! What a write tells the listener once the lock is free.
+//! The notices of a write to the listener, once the lock is free.
 
 use std::sync::Arc;
 

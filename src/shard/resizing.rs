@@ -56,7 +56,7 @@ const BYTES_PER_RENAME: usize = 4;
 /// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
 const POLICY_ROUNDING: usize = 1024;
 
-/// What the index does next. See the module.
+/// The next part of a change of the index. See the module.
 #[derive(Debug)]
 enum Stage {
     AtRest,

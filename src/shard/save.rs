@@ -150,12 +150,12 @@ enum Phase {
     Done,
 }
 
-/// What a shard has come to know of its traffic.
+/// The experience of a shard with its traffic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Experience {
     /// The number of buckets of its index.
     pub(crate) buckets: usize,
-    /// How full its ring may be.
+    /// The share of its ring that may be live.
     pub(crate) live_target: u32,
     /// The state of its policy.
     pub(crate) policy: Vec<u8>,

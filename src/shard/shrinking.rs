@@ -82,7 +82,7 @@ impl Shrinking {
     }
 }
 
-/// What a step has done so far.
+/// The state of a step that has begun.
 #[derive(Clone, Copy)]
 struct Step {
     /// The number of evictions at its begin.

@@ -1,4 +1,4 @@
-//! What a namespace and its cache see of each other: iterations, listeners, statistics.
+//! The view that a namespace and its cache have of each other: iterations, listeners, statistics.
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -147,7 +147,7 @@ fn a_snapshot_within_a_value_is_not_taken_for_blocks() {
     assert_eq!((cache.len(), report.damaged_blocks), (0, 1));
 }
 
-/// Takes so many bytes, and fails then.
+/// Takes a number of bytes, and then fails.
 struct Failing(usize);
 
 impl Write for Failing {

@@ -1,4 +1,4 @@
-//! What one and two instances do with a server that works.
+//! The behaviour of one instance and of two, with a server that works.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What lies on top: typed values, spans, and metrics.
+//! The layers on top of a tier: typed values, spans, and metrics.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

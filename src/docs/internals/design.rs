@@ -29,11 +29,11 @@
 //! begins. Home buckets are in the order of hashes for every size, since a multiplication scales
 //! the hash to the number of buckets.
 //!
-//! After a fill, about one entry in seventeen is *displaced*: it lies beyond its home. Where entries
-//! come and go, a displaced entry stays where it is even if a lane of its home becomes free, so
-//! nearly a third of them are displaced at a load of 0.83. Most buckets then count some entry that
-//! went past, and a search for an absent key examines about ten buckets, side by side. To move
-//! entries back would change their ids.
+//! After a fill, about one entry in seventeen is *displaced*: it lies beyond its home. Where
+//! entries come and go, a displaced entry stays where it is even if a lane of its home becomes
+//! free, so nearly a third of them are displaced at a load of 0.83. Most buckets then count some
+//! entry that went past, and a search for an absent key examines about ten buckets, side by side.
+//! To move entries back would change their ids.
 //!
 //! An entry keeps its lane until it leaves or a sweep moves it. So the number of the lane is its
 //! *id* for the policy. Updates and relocations store another location in the same lane. So a read

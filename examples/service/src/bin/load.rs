@@ -143,7 +143,7 @@ async fn start(program: &Path, database: &str, options: &[&str]) -> Result<Insta
     let start = Instant::now();
     while !service.metrics().await?.is_listening() {
         if start.elapsed() > Duration::from_secs(30) {
-            return Err("the service does not hear of changes".into());
+            return Err("the service is not notified of changes".into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

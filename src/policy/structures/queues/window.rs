@@ -32,7 +32,7 @@ pub(super) struct Window {
     progress: Progress,
 }
 
-/// What has to be done before ids are renamed.
+/// The work that is left before ids are renamed.
 #[derive(Clone, Copy, Debug)]
 enum Progress {
     /// Walking over the places of a part.
