@@ -6,12 +6,11 @@
 //! and the table has medians.
 
 use crate::contenders;
+use crate::numbers_of_cell;
 use crate::output::{GROWTH, Output};
-use crate::own_program;
 use crate::works::{KEY_LEN, Kind, Skew, Work, blank_value, key_of, stamp};
 use hdrhistogram::Histogram;
 use std::hint::black_box;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// The limit of the contenders in bytes.
@@ -37,10 +36,10 @@ pub fn print_all(output: &Output, names: &[&'static str], scale: usize) {
     let limit = LIMIT_BYTES / scale;
     let raced = NAMES.into_iter().filter(|name| names.contains(name));
     let rows: Vec<&str> = std::iter::once(PLAIN).chain(raced).collect();
-    let mut cells = vec![Vec::new(); rows.len()];
+    let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); rows.len()];
     for _ in 0..RUNS {
         for (name, cells) in rows.iter().zip(&mut cells) {
-            cells.extend(measure_elsewhere(name, limit));
+            cells.extend(numbers_of_cell(&[CELL_ARG, name, &limit.to_string()]));
         }
     }
     let mut text = format!("### growth\n\n{} MiB fill with entries of {KEY_LEN} + {VALUE_LEN} B\n\n", limit >> 20);
@@ -65,17 +64,6 @@ fn median(cells: &[Cell], column: usize) -> u64 {
     let mut values: Vec<u64> = cells.iter().map(|cell| cell[column]).collect();
     values.sort_unstable();
     values[values.len() / 2]
-}
-
-fn measure_elsewhere(name: &str, limit: usize) -> Option<Cell> {
-    let output = Command::new(own_program())
-        .args([CELL_ARG, name, &limit.to_string()])
-        .stderr(Stdio::inherit())
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-    numbers.try_into().ok()
 }
 
 /// Measures one run, and prints the numbers of a [`Cell`].

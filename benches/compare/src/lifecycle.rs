@@ -5,11 +5,10 @@
 //! dropped.
 
 use crate::contenders;
+use crate::numbers_of_cell;
 use crate::output::{LIFECYCLE, Output};
-use crate::own_program;
 use crate::race::fill;
 use crate::works::{Kind, Skew, Work, blank_value, key_of};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const ENTRIES: usize = 10_000_000;
@@ -27,7 +26,7 @@ pub fn print_all(output: &Output, names: &[&'static str], scale: usize) {
     let mut text = format!("### lifecycle\n\n{entries} entries of 24 + {VALUE_LEN} B\n\n");
     text += "| contender | first read, us | clear, ms | drop, ms |\n|---|---:|---:|---:|\n";
     for name in names.iter().filter(|name| !contenders::is_floor(name)) {
-        let Some([start, clear, drop]) = measure_elsewhere(name, entries) else {
+        let Some([start, clear, drop]) = numbers_of_cell(&[CELL_ARG, name, &entries.to_string()]) else {
             text += &format!("| {name} | failed | - | - |\n");
             continue;
         };
@@ -38,17 +37,6 @@ pub fn print_all(output: &Output, names: &[&'static str], scale: usize) {
         output.row(&LIFECYCLE, &row);
     }
     output.print(&(text + "\n"));
-}
-
-fn measure_elsewhere(name: &str, entries: usize) -> Option<[u64; 3]> {
-    let output = Command::new(own_program())
-        .args([CELL_ARG, name, &entries.to_string()])
-        .stderr(Stdio::inherit())
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-    numbers.try_into().ok()
 }
 
 /// Measures one contender. Prints the nanoseconds of the first read, of clear (0 if it has no such

@@ -36,7 +36,7 @@ use output::Output;
 use race::Method;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 use works::Work;
 
@@ -184,6 +184,15 @@ fn own_program() -> PathBuf {
         return running;
     }
     std::env::current_exe().expect("the path of this program")
+}
+
+/// Runs this program with the arguments of a cell. Returns the numbers that it prints, or `None` if
+/// it fails.
+fn numbers_of_cell<const N: usize>(arguments: &[&str]) -> Option<[u64; N]> {
+    let output = Command::new(own_program()).args(arguments).stderr(Stdio::inherit()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    numbers.try_into().ok()
 }
 
 /// Runs the single race of this process, or each requested race in a process of its own.
