@@ -78,7 +78,7 @@ impl CacheBuilder {
     /// inserted together do not expire together, and are not all loaded again at once.
     ///
     /// It applies to the times to live of inserts: to the default and to those of single entries.
-    /// It does not apply to [`set_ttl`](Cache::set_ttl).
+    /// It does not apply to [`set_ttl`](crate::Cache::set_ttl).
     ///
     /// ```
     /// use bytecache::{BuildError, Cache, Remaining};
@@ -100,7 +100,7 @@ impl CacheBuilder {
     }
 
     /// Sets the default stale period: how long after its deadline
-    /// [`get_or_stale`](Cache::get_or_stale) still returns an entry.
+    /// [`get_or_stale`](crate::Cache::get_or_stale) still returns an entry.
     ///
     /// An insert with a lifetime of its own may set another. By default it is zero, and it is at
     /// most half a year. A stale entry takes up space for as long, and may be evicted like any
