@@ -1,6 +1,7 @@
 //! Clocks: the coarse clock of the system, or one that the user sets.
 //!
-//! The cache reads its [`Clock`] when it handles an entry that has a deadline, and never otherwise.
+//! The cache reads its [`Clock`] when it handles an entry that has a deadline, and at each write to
+//! a shard that has such entries. An advisor reads it, too.
 //! A clock counts from any fixed origin, as the cache uses differences only.
 //!
 //! # Synchronization

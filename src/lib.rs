@@ -199,8 +199,9 @@
 //! | [`Unencodable`](Error::Unencodable) | the codec of a [`Typed`] does not encode the value | read the message of the codec |
 //!
 //! A write that fails removes the older entry under its key. Reads then miss the key, and never
-//! return the older value. So a service that can load the value again may ignore the error. An
-//! `increment` that returns `NotACounter` or `CounterOverflow` changes nothing.
+//! return the older value. So a service that can load the value again may ignore the error. The
+//! docs of [`Error`] list the exceptions: an `increment` that returns `NotACounter` or
+//! `CounterOverflow`, and conditional writes whose condition does not hold, leave the entry.
 //!
 //! ```
 //! use bytecache::Error;
@@ -215,8 +216,9 @@
 //!
 //! # Size and statistics
 //!
-//! [`CacheBuilder::bytes_for`] computes `max_bytes` for a number of entries. [`Cache::stats`]
-//! returns counters, and [`Cache::memory`] a breakdown of the memory.
+//! [`CacheBuilder::bytes_for`] computes `max_bytes` for a number of entries.
+//! [`Cache::set_max_bytes`] changes the limit of a running cache. [`Cache::stats`] returns
+//! counters, and [`Cache::memory`] a breakdown of the memory.
 //!
 //! ```
 //! use bytecache::Cache;
@@ -237,6 +239,7 @@
 //! # Where to read on
 //!
 //! * [`docs::sizing`]: the size that a cache needs;
+//! * [`docs::advisor`]: the best policy and size, answered by a running cache;
 //! * [`docs::policies`], [`docs::expiry`], [`docs::loading`]: each subject in full;
 //! * [`docs::typed`]: several kinds of values in one cache;
 //! * [`docs::service`]: a service with a database, from the first request to the shutdown;

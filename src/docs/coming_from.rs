@@ -65,7 +65,8 @@
 //! * **A listener that panics is called again.** moka stops calling it. The listener here gets
 //!   borrowed bytes, before the operation returns. It is notified of expired entries when their
 //!   space is taken back.
-//! * **Deadlines are multiples of 16 ms,** and at most two years away. moka allows 1,000 years.
+//! * **Deadlines are multiples of 16 ms,** and at most two years and two weeks away. moka allows
+//!   1,000 years.
 //!
 //! # From quick_cache
 //!
@@ -86,7 +87,8 @@
 //! | `get_or_insert_async` | [`get_or_load_async`](crate::Cache::get_or_load_async) |
 //! | `get_value_or_guard` | `get_or_load`; a [`wait_limit`](crate::LoaderBuilder::wait_limit) in place of the timeout |
 //! | `retain`, `clear`, `iter` | [`retain`](crate::Cache::retain), [`clear`](crate::Cache::clear), [`for_each`](crate::Cache::for_each) |
-//! | `drain`, `set_capacity`, `reserve` | none: the limit of a cache is fixed |
+//! | `set_capacity` | [`set_max_bytes`](crate::Cache::set_max_bytes), up to the [`max_bytes_ceiling`](crate::CacheBuilder::max_bytes_ceiling) |
+//! | `drain`, `reserve` | none |
 //! | `len`, `weight`, `capacity` | [`len`](crate::Cache::len), [`memory`](crate::Cache::memory), [`max_bytes`](crate::Cache::max_bytes) |
 //! | `hits`, `misses` (feature `stats`) | [`stats`](crate::Cache::stats), always |
 //! | `Lifecycle::on_evict` | [`on_removal`](crate::CacheBuilder::on_removal) |

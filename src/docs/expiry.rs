@@ -18,7 +18,8 @@
 //! that move their coarse clock every 4 ms, the limit is 36 ms.
 //!
 //! Expired entries keep their space until a write to their shard or `maintain` removes them. A
-//! write removes at most 48 entries, and `maintain` at most 3,072 of each shard.
+//! write removes at most 48 entries, or more after a [jump of the clock](#the-clock). `maintain`
+//! removes at most 3,072 of each shard.
 //!
 //! * An entry may always be *evicted* before its deadline.
 //! * If an entry has a time to live and a time to idle, it expires when the first of them ends.
@@ -36,15 +37,16 @@
 //!   four ticks later.
 //! * With [jitter](crate::CacheBuilder::ttl_jitter), `d` is the time to live that was drawn. Jitter
 //!   applies to each time to live of an insert or a load, and not to `set_ttl`.
-//! * Inserts without a lifetime do not read the clock. A shard without lifetimes has no timing
-//!   wheel. Other writes read the clock while a bucket is filed in the wheel.
+//! * A shard gets its timing wheel with its first entry that has a deadline. A write reads the
+//!   clock if it sets a deadline, or if the wheel of its shard is not empty. In a cache without
+//!   lifetimes and without an advisor, no operation reads it.
 //!
 //! # Stale entries
 //!
 //! An entry with a stale period is kept beyond its deadline for
 //! [`get_or_stale`](crate::Cache::get_or_stale), which marks it as stale. Most other operations
 //! treat it as absent. There are exceptions: `remove`, `take` and `replace` remove it, an insert
-//! replaces it, and `retain` passes it to its closure.
+//! replaces it, and `retain` and `remove_if` pass it to their closures.
 //!
 //! The period starts at the entry's deadline, which is a tick. Deadlines are rounded up to a tick.
 //! The deadline of a time to live of zero is rounded down instead. So the stale period of such an
@@ -59,7 +61,7 @@
 //! | the clock | effect |
 //! |---|---|
 //! | stands still | deadlines do not pass |
-//! | jumps ahead | all deadlines in between pass. After a jump of more than a year, the next insert with a deadline removes all expired entries of its shard at once |
+//! | jumps ahead | all deadlines in between pass. After a jump of more than a year, each insert with a deadline removes up to 12,288 expired entries of its shard, until none is left |
 //! | goes back | the shard's time stands still until the next write, and continues from there |
 //!
 //! # Cost

@@ -81,6 +81,9 @@
 //! * A chunk that a value or a reader holds is given back once it is let go. Until then the cache
 //!   is above a lower limit, and [`Memory::max`](crate::Memory::max) says by how much.
 //! * The number of shards, the size of chunks and the largest entry stay those of the first limit.
+//! * Each shard keeps room for two of its largest entries, or for eight chunks if that is more. If
+//!   the largest entry is an eighth of a shard, a quarter of the first limit is about the smallest.
+//!   [`ResizeError::TooSmall`](crate::ResizeError::TooSmall) names the smallest limit.
 //! * While a shard shrinks, an entry of nearly the largest size may be rejected near the smallest
 //!   limit, because its ring has a few chunks less for a moment.
 //! * An index does not shrink while the cache is saved, and does not grow while its shard shrinks.
@@ -93,8 +96,8 @@
 //! * The cache evicts entries that the policy did not choose in three cases. In the first case, a
 //!   large entry needs adjacent chunks. In the second, values and readers hold so much space that
 //!   an entry cannot be moved out of its chunk. In the third, a lower limit takes chunks away whose
-//!   entries fit nowhere else. With small entries, one shard and nothing held, the
-//!   policy chooses every victim.
+//!   entries fit nowhere else. With small entries, one shard, nothing held and a limit that stays,
+//!   the policy chooses every victim.
 //! * Each shard has its own policy and its own share of the memory. The miss ratio is that of the
 //!   policy for one shard, and slightly worse for many, since hashing divides keys unevenly.
 //! * A policy may not learn of some reads. Policies that log hits lose some when several threads
@@ -119,11 +122,11 @@
 //!   deadline.
 //! * Each move ahead of the clock counts, even one that makes up for a move back. Entries that were
 //!   inserted before both moves may expire early by as much.
-//! * After the clock jumps ahead, writes catch up with the removal of expired entries. Until they
-//!   have, a time to live of more than half a year may be cut, to half a year at worst. If the
-//!   clock has jumped by more than a year, it may be cut further. If the clock has jumped by two
-//!   years, entries with a deadline are misses until then. Each write of one removes up to 12,288
-//!   of them.
+//! * After the clock jumps ahead, writes remove the entries that have expired, a part with each
+//!   write. Until all are removed, a time to live of more than half a year may be cut, to half a
+//!   year at worst. After a jump of more than a year, it may be cut further. After a jump of two
+//!   years, each entry with a deadline is a miss until then. After such jumps, a write of an entry
+//!   with a deadline removes up to 12,288 expired entries.
 //! * The first entry with a deadline in a full shard takes longer than others. It evicts entries
 //!   for the timing wheel, which takes about one byte for each entry.
 //! * Entries with a time to idle expire two years after the last write to their shard, even if they

@@ -72,8 +72,8 @@
 //!
 //! # Loads that outlive their callers
 //!
-//! A load takes 100 ms, and its callers give up after 50 ms. If the load runs in a caller, it ends
-//! with that caller, and the next caller starts again. The key is never stored.
+//! Suppose that a load takes 100 ms, and that its callers give up after 50 ms. If the load runs in
+//! a caller, it ends with that caller, and the next caller starts again. The key is never stored.
 //!
 //! With a [`spawner`](crate::LoaderBuilder::spawner), each load of the loader is a task of its own.
 //! All callers only wait for it, up to their `wait_limit` or `load_timeout`, or until they are

@@ -39,7 +39,7 @@
 //!
 //! | policy | capacity in entries | in bytes (12 cells) |
 //! |---|---|---|
-//! | `fifo`, `lru`, `mru`, `sieve`, `lfu(ageing=none)` | equal to the request, in each of 45 to 50 cells | equal to the request |
+//! | `fifo`, `lru`, `mru`, `sieve`, `lfu(ageing=none)` | equal, request by request, in each of 45 to 50 cells | equal, request by request |
 //! | `clock` | equal to libCacheSim in 47 cells; Caffeine's looks at another entry first when it comes round: within 0.13 points | equal to libCacheSim |
 //! | `2q` | equal to both in 50 cells | equal to libCacheSim in 8 cells; it refuses entries above a quarter of the cache, and misses up to 0.9 points less in the others |
 //! | `arc` | equal to libCacheSim in 47 cells; Caffeine rounds p: within 0.3 points | libCacheSim moves p by single bytes: 1.1 points less to 0.8 more |
@@ -147,9 +147,9 @@
 //! Sessions, results and ids are often written once and read once, some time later. The default
 //! needs some traffic to adapt to such keys. Then it finds them about as often as the better of LRU
 //! and S3-FIFO. If reads are mixed with the writes, it adapts while three times as many entries are
-//! written as fit. If nothing is read at first, three times as many are enough as well: writes
-//! alone show that nothing else is known than which entries are newer. Where keys of very different
-//! popularity were read before, it takes longer. `tests/policy/later_reads.rs` and
+//! written as fit. If nothing is read at first, three times as many are enough as well: the age of
+//! entries is then all that is known, so the default comes to keep the newest. Where keys of very
+//! different popularity were read before, it takes longer. `tests/policy/later_reads.rs` and
 //! `tests/policy/pure_writes.rs` check this. Shards of a few hundred entries report too few misses
 //! for this.
 //!

@@ -132,7 +132,9 @@
 //!
 //! A cache that is to vary much is best built with a limit in the middle. A chunk is 1/400 to 1/200
 //! of a shard at first. After a growth by 64 it is a small part, and there are many. After a
-//! shrinking to a tenth it is a large part, so the chunks that are kept free cost more.
+//! shrinking to a tenth it is a large part, so the chunks that are kept free cost more. Each shard
+//! keeps room for two of its largest entries. To shrink far, set a small
+//! [`max_entry_bytes`](crate::CacheBuilder::max_entry_bytes).
 //!
 //! # Measuring it
 //!
