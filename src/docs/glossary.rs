@@ -32,6 +32,7 @@
 //! | leader, follower | the caller or task that runs a load, and a caller that waits for it |
 //! | batch | keys of several calls that a loader of many keys loads at once |
 //! | lease | the permit to store a value that is read elsewhere, unless its key is written meanwhile |
+//! | charge | bytes that an entry occupies in memory: header, key and value, rounded up |
 //! | spawner, executor | the closures of the caller that run loads as tasks, and on other threads |
 //! | invalidate | to remove or replace an entry, or to clear the cache, after the store has changed |
 //! | cache-aside | a use of a cache: read; on a miss, fetch from the store and insert |
@@ -48,8 +49,8 @@
 //! | word | meaning |
 //! |---|---|
 //! | ring | the memory of one shard's entries, divided into chunks |
-//! | charge | bytes that an entry occupies in its ring |
 //! | chunk | the unit in which ring space is opened, sealed, cleaned, retired and reused |
+//! | budget (of a shard) | the bytes that it may allocate at the moment; its *account* counts them, and a lower limit is its *target* |
 //! | run | adjacent chunks that are used as one, for large entries |
 //! | arena | the address range of a ring |
 //! | location | where an entry starts, in 4-byte units from the start of the arena |
@@ -81,6 +82,10 @@
 //! | survivors | live entries that were relocated |
 //! | timing wheel | the structure that finds entries whose deadline has passed |
 //! | flight | one load in progress |
+//! | seat | the place of a waiting task among the followers of a flight |
+//! | permit | the right of one caller to refresh an entry |
+//! | stripe | a part of some counters, or of a log, that one thread or few threads use |
+//! | resident, newcomer | an entry that a policy has, and one that is about to get its place there |
 //! | stored key | a key as the shards know it: a plain key, or a prefix and the key of a namespace |
 //! | generation | the number of times that a namespace was invalidated, which is part of its prefix |
 //! | outdated | of an earlier generation: an entry that no key leads to |

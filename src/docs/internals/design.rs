@@ -136,9 +136,10 @@
 //!
 //! [`set_max_bytes`](crate::Cache::set_max_bytes) sets a *target* for each shard's account. A higher
 //! one is the *budget* at once. After a lower one, the budget is lowered to what is allocated after
-//! each step (`shard/shrinking.rs`). So the bound of the moment only falls. While the index is too
-//! large, a *reserve* stays above what is allocated: the policy's memory for renames, and a few
-//! chunks. Without it, a shard that is cleared on its way to a lower limit would have neither.
+//! each step (`shard/shrinking.rs`). So [`Memory::max`](crate::Memory::max) only falls. While the
+//! index is too large, a *reserve* stays above what is allocated: the policy's memory for renames,
+//! and a few chunks. Without it, a shard that is cleared on its way to a lower limit would have
+//! neither.
 //!
 //! * **Entries first, then the index, then chunks.** A step estimates what a full shard of the
 //!   target holds, with the present index already smaller. Without that, the ring would pay for the
@@ -153,11 +154,11 @@
 //!   and a ceiling of 64 times the limit, that is more than the limit. So a chunk gets its place
 //!   when it is first needed (`ring/tables.rs`). To give places up, the chunks at the end are
 //!   emptied. Other chunks are emptied where that costs least.
-//! * **64 times.** The cleaner looks through all chunks of a shard. Chunks do not become larger, so
-//!   a shard that has grown has many.
+//! * **At most 64 times the first limit.** The cleaner looks through all chunks of a shard. Chunks
+//!   do not become larger, so a shard that has grown has many.
 //!
-//! Chunks of another size were rejected: every location would change. So were more shards: keys
-//! would move between them, and a key would have to be looked up in two.
+//! Two other designs were rejected. With chunks of another size, every location would change. With
+//! more shards, keys would move between shards, and a key would have to be looked up in two.
 //!
 //! # Eviction
 //!
@@ -227,15 +228,15 @@
 //! [`clear`](crate::Cache::clear) takes the lock for 64 buckets at a time (`shard/clear.rs`), or for 4
 //! MiB that it gives back. It goes through the buckets by their numbers, and not by hashes, so it
 //! works with any hasher. A sweep may move an entry to a bucket that has been passed. That entry is
-//! removed at once, whether it was there at the begin or not.
+//! removed at once, whether it was present at the beginning or not.
 //!
 //! These costs are larger, and have other bounds:
 //!
 //! * If readers or values hold most chunks, a store that needs one cleans up to three whole chunks
 //!   of at most 1 MiB, and evicts up to two more.
-//! * A search for the emptiest chunk, or for a free one, reads 16 bytes for each of at most 16,384
-//!   chunks. A search for adjacent chunks also reads a cache line for each. Only a store of an
-//!   entry that goes to a run needs it.
+//! * A search for the emptiest chunk, or for a free one, reads 16 bytes for each chunk. A shard has
+//!   at most 25,600, or 16,384 if its limit was never raised. A search for adjacent chunks also
+//!   reads a cache line for each. Only a store of an entry that goes to a run needs it.
 //! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
 //!   each entry that the index has room for.
 //! * An array of a policy that becomes smaller gives all of its pages back at once.
@@ -310,9 +311,9 @@
 //! has seen nothing but the bytes. An entry that left and came back with equal bytes is the same to
 //! it. Mostly the location is the same as well, and no bytes are compared.
 //!
-//! A compare fails only after the entry has changed. So of several threads that update an entry,
-//! one succeeds in each round. The value is held by a pin, which ends once it was compared: space
-//! for the new value may have to come from its chunk.
+//! The comparison fails only after the entry has changed. So of several threads that update an
+//! entry, one succeeds in each round. A pin holds the value. It ends after the comparison, because
+//! the space for the new value may have to come from the same chunk.
 //!
 //! # Listeners
 //!
@@ -333,10 +334,11 @@
 //! holds the lock and finds the queue full drops its event. So a policy that is simulated can
 //! neither hold a shard up nor empty it by a panic.
 //!
-//! * A clear is one number for all shards. With an event in each queue, the first one to be
-//!   followed would be followed by stores that the later ones undo.
-//! * The shadows end entries by their deadlines. An event for each entry that expires would take
-//!   from them the charge of the next miss.
+//! * A clear is one number for all shards. An event in the queue of each shard would not do. The
+//!   engine would follow the first event, then stores of other shards, and then later events, which
+//!   would undo these stores.
+//! * The shadows expire entries by their deadlines. If each expired entry sent an event, the
+//!   shadows would forget its charge, which they need for the next miss of the key.
 //! * Policies may allocate more while they run. An engine leaves a sixteenth of its memory free,
 //!   and measures after each pass over its keys. If it has too much, it samples fewer keys. If that
 //!   does not help in three passes, the advisor stops.
@@ -357,7 +359,7 @@
 //!
 //! A save walks the policies of all shards in step, 64 entries for each hold of a lock, and copies
 //! them into blocks (`shard/save.rs`). So a file has the order of the policy over the whole cache.
-//! A cache with other shards or another policy stores one entry of it after the other.
+//! A cache with another number of shards or another policy stores the entries in that order.
 //!
 //! * **The cursor lies in the structures of the policies.** An id that leaves its list moves the
 //!   cursor on. A bit for each lane says which entries were shown. What the policy has not shown,
@@ -394,7 +396,8 @@
 //!
 //! A hit checks the lane twice. Its fence costs as much as that of an epoch pin.
 //! Instructions with epochs and with slots (callgrind, 24-byte keys, 256-byte values, 8 MiB, 4
-//! shards):
+//! shards). The table compares the two designs. `BENCHMARKS.md` has the counts of the present code
+//! by `cargo bench --bench instructions`, which include the loop around the operation:
 //!
 //! | operation | epochs | slots |
 //! |---|---:|---:|

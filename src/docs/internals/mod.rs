@@ -45,6 +45,8 @@
 //! | `writer.rs` and `write.rs`, `change.rs`, `remove.rs`, `lifetimes.rs`, `space.rs`, `runs.rs`, `expire.rs`, `load.rs`, `resizing.rs`, `shrinking.rs`, `sweep.rs` | operations under the lock, which use the parts |
 //! | `lookup.rs`, `read.rs` | reads, without the lock |
 //! | `save.rs`, `restore.rs` | showing entries for a snapshot, the record of changes; storing entries of a snapshot |
+//! | `clear.rs` | clearing, a part with each hold of the lock |
+//! | `lease.rs`, `leases.rs` | leases of keys, and their part of the locked state |
 //! | `idle.rs`, `walk.rs` | idle deadlines and iteration; with and without the lock |
 //! | `config.rs`, `estimate.rs` | sizes of a shard, and how many entries it will hold |
 //! | `account.rs`, `governor.rs`, `large_share.rs` | the shard's part of `max_bytes`, its live target, its share of large entries |
@@ -63,7 +65,10 @@
 //! | `arrival.rs`, `simulator.rs` | the order of calls around a new entry; the simulator |
 //!
 //! `unsafe` is denied at the root. It is allowed, each with its reason, in `ring/`, `index/`,
-//! `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs`, `growable.rs` and `prefetch.rs`.
+//! `reclaim/`, `shard/lookup.rs`, `shard/entries.rs`, `region.rs`, `growable.rs` and `prefetch.rs`,
+//! and in the models of `loom/`. Six more files have one `unsafe impl` for an element of an array
+//! whose zero bytes are a value: `expiry/wheel.rs`, `lfu.rs`, and `lists.rs`, `ghost_queues.rs`,
+//! `ghost_sets.rs` and `sketch.rs` of `policy/structures/`.
 //!
 //! # The path of an operation
 //!

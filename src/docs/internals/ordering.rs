@@ -297,8 +297,7 @@
 //!
 //! While a cache is saved, writers of all shards set bits in one record, each under the lock of its
 //! shard. Relaxed is enough: the thread that saves takes each lock once before it reads the bits.
-//! So it sees the bits of all writes that came before. A write that comes later is one after the
-//! save.
+//! So it sees the bits of all writes that came before. Later writes count as writes after the save.
 //!
 //! # Loads: `shard/load.rs`, `flight.rs`
 //!
