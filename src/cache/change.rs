@@ -58,8 +58,8 @@ pub enum Update<V> {
 /// count as reads: neither for the statistics nor for the policy. Storing counts as an update or
 /// an insert, as that of [`insert`](Self::insert) does.
 ///
-/// An entry that was evicted, or that is past its deadline, is absent. So is the record of a load
-/// that has found [nothing](crate::Loaded::Absent).
+/// An entry that was evicted, or that is past its deadline, counts as absent. So does a negative
+/// entry, which records that a load has found [nothing](crate::Loaded::Absent).
 impl Cache {
     /// Calls `update` with the value under `key`, or with `None`, and stores its result. Returns
     /// `true` if an entry was stored or removed.
@@ -198,9 +198,9 @@ impl Cache {
     /// `condition` is called with the current one. If it panics, the entry stays.
     ///
     /// An entry in its [stale period](crate::CacheBuilder::stale_for) is shown to `condition`, too.
-    /// The record of a load that has found [nothing](crate::Loaded::Absent) is removed. The result
-    /// of a load of the key that is in progress is not stored, even if this returns `false`:
-    /// `condition` cannot be asked about it.
+    /// A negative entry, which records that a load has found [nothing](crate::Loaded::Absent), is
+    /// removed without a call of `condition`. The result of a load of the key that is in progress
+    /// is not stored, even if this returns `false`: `condition` cannot be asked about it.
     ///
     /// # Cost
     ///

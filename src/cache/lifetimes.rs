@@ -211,6 +211,10 @@ impl Cache {
     ///
     /// Like [`insert_if_absent`](Self::insert_if_absent).
     ///
+    /// # Cost
+    ///
+    /// Like [`insert_with_lifetime`](Self::insert_with_lifetime).
+    ///
     /// ```
     /// use bytecache::{Cache, Lifetime, ManualClock};
     /// use std::time::Duration;
@@ -248,6 +252,10 @@ impl Cache {
     ///
     /// Like [`replace`](Self::replace).
     ///
+    /// # Cost
+    ///
+    /// Like [`insert_with_lifetime`](Self::insert_with_lifetime).
+    ///
     /// ```
     /// use bytecache::{Cache, Lifetime, Remaining};
     ///
@@ -272,13 +280,18 @@ impl Cache {
         Ok(stored != Stored::Declined)
     }
 
-    /// Returns how long the entry under `key` will live if it is not read meanwhile.
+    /// Returns the time until the deadline of the entry under `key`, if it is not read meanwhile.
     ///
     /// Returns `None` if there is no entry, or if it is past its deadline. The policy and the
     /// statistics do not learn of it, and an idle deadline is not extended.
     ///
     /// Deadlines are rounded up to whole [`TICK`](crate::TICK)s. So the result may be a little more
     /// than the time that was asked for.
+    ///
+    /// # Cost
+    ///
+    /// Like [`contains_key`](Self::contains_key), and one read of the clock if the entry has a
+    /// deadline.
     ///
     /// ```
     /// use bytecache::{Cache, Remaining};
@@ -342,7 +355,11 @@ impl Cache {
     /// Removes the deadlines of the entry under `key`. Returns `true` if there is an entry.
     ///
     /// The entry then lives until it is evicted or removed: it has neither a time to live nor a
-    /// time to idle. It is changed in place.
+    /// time to idle.
+    ///
+    /// # Cost
+    ///
+    /// The lock of one shard. The entry is changed in place.
     ///
     /// ```
     /// use bytecache::{Cache, Remaining};
@@ -364,7 +381,11 @@ impl Cache {
     /// Marks the entry under `key` as read, and extends its idle deadline. Returns `true` if there
     /// is an entry.
     ///
-    /// The policy learns of it, like of any read. The statistics do not.
+    /// The policy learns of it, as of any read. The statistics do not.
+    ///
+    /// # Cost
+    ///
+    /// Like [`contains_key`](Self::contains_key): no lock.
     ///
     /// ```
     /// use bytecache::{Cache, ManualClock};
@@ -397,6 +418,10 @@ impl Cache {
     /// An entry is stale past its deadline, for its
     /// [stale period](crate::CacheBuilder::stale_for). Reading a stale entry does not extend its
     /// life. It counts as a hit, and in [`stale_hits`](crate::Stats::stale_hits).
+    ///
+    /// # Cost
+    ///
+    /// Like [`get`](Self::get).
     ///
     /// ```
     /// use bytecache::{Cache, ManualClock};

@@ -179,9 +179,13 @@ impl Cache {
 
     /// Returns the number of entries, namespaces included.
     ///
-    /// Expired entries count until their space is taken back, and so do those of invalidated
-    /// namespaces. While other threads write, the result
-    /// is the sum of the shards' numbers, read one after the other.
+    /// Expired entries count until their space is taken back. So do those of invalidated
+    /// namespaces, and negative entries. While other threads write, the result is the sum of the
+    /// shards' numbers, read one after the other.
+    ///
+    /// # Cost
+    ///
+    /// Locks each shard, one after the other.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -198,7 +202,8 @@ impl Cache {
         self.inner.shards.iter().map(Shard::len).sum()
     }
 
-    /// Returns `true` if there are no entries, as [`len`](Self::len) counts them.
+    /// Returns `true` if there are no entries, as [`len`](Self::len) counts them. The cost is that
+    /// of `len`.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -327,11 +332,12 @@ impl Cache {
         memory
     }
 
-    /// Returns what the cache would hit with another policy or another size, or `None` if it has no
-    /// [advisor](CacheBuilder::advisor) or no read yet.
+    /// Returns the advice of the [advisor](CacheBuilder::advisor): what the cache would hit with
+    /// another policy or another size.
     ///
-    /// It is also `None` in a cache of less than some hundred KiB, whose advisor has too little
-    /// memory, and after a custom policy of the advisor has panicked or has kept too much memory.
+    /// Returns `None` if the cache has no advisor, or no read yet. It is also `None` in a cache of
+    /// less than some hundred KiB, where the advisor has too little memory. It is `None` once a
+    /// custom policy of the advisor has panicked or has kept too much memory.
     ///
     /// # Cost
     ///
@@ -369,8 +375,8 @@ impl Cache {
     /// notifies the [removal listener](CacheBuilder::on_removal) of all entries that wait for it.
     ///
     /// Returns `true` if another call at once would do more: remove expired or invalidated entries,
-    /// or go on with a change of a size. What waits for held values, or for the end of a save, does
-    /// not count.
+    /// or go on with a change of a size. Work that waits for held values, or for the end of a save,
+    /// does not count.
     ///
     /// Writes do the same work, so most caches need no call. There are four uses:
     ///
@@ -378,6 +384,11 @@ impl Cache {
     /// * a cache that few write to reaches a lower limit soon;
     /// * a cache that is only read gets the space of expired entries back;
     /// * a cache that only removal listeners write to has its own listener notified.
+    ///
+    /// # Cost
+    ///
+    /// Locks each shard, one after the other. In each, it removes at most 3,072 expired entries,
+    /// looks for invalidated ones in 4,092 places, and takes 32 steps towards a lower limit.
     ///
     /// ```
     /// use bytecache::{Cache, ManualClock};

@@ -171,7 +171,7 @@ impl Cache {
     /// Returns the value under `key`, or `None` if there is no entry, without counting as a read.
     ///
     /// Like [`get`](Self::get), but the policy and the statistics do not learn of it. An idle
-    /// deadline is not extended.
+    /// deadline is not extended. The cost is that of `get`.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -196,6 +196,10 @@ impl Cache {
     /// Returns `true` if there is an entry under `key`, without counting as a read.
     ///
     /// The policy and the statistics do not learn of it. An idle deadline is not extended.
+    ///
+    /// # Cost
+    ///
+    /// Like [`view`](Self::view): no lock, and no write to shared memory.
     ///
     /// ```
     /// use bytecache::Cache;

@@ -69,6 +69,10 @@ impl Cache {
     /// Like [`insert`](Self::insert), but a current entry stays. If there is one, only a key or a
     /// value that is too large is an error: `Ok(false)` needs no space.
     ///
+    /// # Cost
+    ///
+    /// Like [`insert`](Self::insert). A call that returns `false` takes the lock of one shard.
+    ///
     /// ```
     /// use bytecache::Cache;
     ///
@@ -96,6 +100,10 @@ impl Cache {
     /// Like [`insert`](Self::insert): the entry is removed. If there is no entry, only a key or a
     /// value that is too large is an error.
     ///
+    /// # Cost
+    ///
+    /// Like [`insert`](Self::insert). A call that returns `false` takes the lock of one shard.
+    ///
     /// ```
     /// use bytecache::Cache;
     ///
@@ -115,8 +123,13 @@ impl Cache {
 
     /// Removes the entry under `key`. Returns `true` if there was one.
     ///
-    /// Values that were read before keep their bytes. The result of a load of the key that is in
+    /// Values that were read before keep their bytes. A stale or negative entry of the key is
+    /// removed as well, and then this returns `false`. The result of a load of the key that is in
     /// progress is not stored, even if this returns `false`.
+    ///
+    /// # Cost
+    ///
+    /// One hash, the lock of one shard, and the cache lines of the entry.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -138,7 +151,7 @@ impl Cache {
     /// Removes the entry under `key` and returns its value, or `None` if there was no entry.
     ///
     /// Like [`remove`](Self::remove) otherwise. Of several threads that take the same entry, one
-    /// gets it.
+    /// gets it. The cost is that of `remove`, and two atomic additions for the value.
     ///
     /// ```
     /// use bytecache::Cache;

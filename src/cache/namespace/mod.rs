@@ -353,9 +353,7 @@ impl Namespace {
     /// Returns the counters of the namespace, in this version.
     ///
     /// They are part of those of [`Cache::stats`]. Counters that concern the memory of the cache
-    /// are
-    /// 0. An invalidated entry is counted when it leaves. Entries that [`Cache::clear`] removes are
-    /// not counted here.
+    /// are zero. An invalidated entry is counted when it leaves.
     ///
     /// ```
     /// let cache = bytecache::Cache::new(1 << 20)?;
