@@ -98,8 +98,9 @@ impl CacheBuilder {
     /// Sets the limit on everything that the cache allocates, in bytes: entries, index, policy and
     /// counters.
     ///
-    /// It has no default. 64 KiB always suffice with a built-in policy. Memory is taken as entries
-    /// come in, so an empty cache is small.
+    /// It has no default. With a built-in policy, 64 KiB suffice for each [shard](Self::shards) if
+    /// [`max_entry_bytes`](Self::max_entry_bytes) is not set. Memory is taken as entries come in, so
+    /// an empty cache is small.
     ///
     /// ```
     /// use bytecache::{BuildError, Cache};
@@ -117,9 +118,9 @@ impl CacheBuilder {
     /// Sets the highest limit that [`Cache::set_max_bytes`] can set later, in bytes.
     ///
     /// The default is [`max_bytes`](Self::max_bytes). It is at most 64 times `max_bytes`, and at
-    /// most what the shards can address: 16 GiB each. If their number is not set, there are as many
-    /// as it needs. The number of shards, the size of chunks and the largest entry follow from
-    /// `max_bytes`, so entries are not larger after a growth.
+    /// most what the shards can address: 16 GiB each. If the number of shards is not set, there are
+    /// enough for the ceiling. The size of chunks and the largest entry follow from `max_bytes`, so
+    /// entries are not larger after a growth.
     ///
     /// # Cost
     ///
@@ -179,10 +180,11 @@ impl CacheBuilder {
     ///
     /// More shards let more writers work at once. But each shard has its own share of the memory:
     /// an entry is at most an eighth of it, and keys are not divided quite evenly. With one shard
-    /// and one thread, the cache behaves exactly as its policy.
+    /// and one thread, the cache evicts as its policy does by itself, except in the
+    /// [cases](crate::docs::limitations) of large entries, held values and a lowered limit.
     ///
-    /// The default is four for each core. No shard is smaller by default than 4 MiB or than eight
-    /// of the [largest entries](Self::max_entry_bytes).
+    /// The default is four for each core, rounded up to a power of two. There are fewer if shards
+    /// would be smaller than 4 MiB, or than eight of the [largest entries](Self::max_entry_bytes).
     ///
     /// ```
     /// use bytecache::{BuildError, Cache};
@@ -219,9 +221,11 @@ impl CacheBuilder {
 
     /// Sets a custom policy instead of a built-in one: see [`EvictionPolicy`].
     ///
-    /// `policy` is called once for each shard, and again whenever a shard has been emptied by
-    /// [`Cache::clear`] or by a panic of its policy. Policies are created, used and dropped under
-    /// the lock of a shard: they must not use the cache.
+    /// `policy` is called once for each shard. It is called again when a shard has been emptied: by
+    /// [`Cache::clear`], by a panic of its policy, or on the way to a lower limit. Further calls
+    /// make policies that are only measured, for the smallest `max_bytes` and by
+    /// [`bytes_for`](Self::bytes_for). The policy of a shard is used under the lock of the shard: it
+    /// must not use the cache.
     ///
     /// ```
     /// use bytecache::{Cache, Policy};
@@ -248,7 +252,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Turns the advisor on: it says what the cache would hit with another policy or another size.
+    /// Turns the advisor on, which estimates the hits of the cache with other policies and sizes.
     ///
     /// [`Cache::advice`] returns its answers. By default it is off. Its memory is part of
     /// [`max_bytes`](Self::max_bytes). A [custom policy](Self::custom_policy) is also created for
@@ -326,7 +330,7 @@ impl CacheBuilder {
     ///
     /// The default is ahash with random seeds for each cache, so that nobody can choose keys that
     /// collide. The result of a custom hasher is mixed once more, so a weak one suffices. It must
-    /// return the same hash for the same bytes.
+    /// return the same hash for the same bytes. Otherwise reads miss keys that are present.
     ///
     /// ```
     /// use bytecache::Cache;

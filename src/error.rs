@@ -1,8 +1,8 @@
-//! The errors of the cache: [`Error`] of its operations, [`BuildError`] of its options, and
-//! [`ParsePolicyError`] of a policy's name.
+//! The errors of the cache: [`Error`] of its operations, [`BuildError`] of its options,
+//! [`ResizeError`] of another limit, and [`ParsePolicyError`] of a policy's name.
 //!
-//! An error has the value that was refused and the limit that it exceeded, so that a caller can act
-//! upon it. The errors of loads are [`LoadError`](crate::LoadError)s.
+//! An error has the number or text that was refused and the limits that it has to keep to, so that
+//! a caller can act upon it. The errors of loads are [`LoadError`](crate::LoadError)s.
 
 use core::fmt;
 use core::time::Duration;
@@ -360,7 +360,7 @@ impl fmt::Display for BuildError {
 
 impl core::error::Error for BuildError {}
 
-/// The reason why a cache did not get another limit.
+/// The reason why a cache did not get another limit. The limit stays as it was.
 ///
 /// Returned by [`Cache::set_max_bytes`](crate::Cache::set_max_bytes).
 ///
@@ -376,7 +376,7 @@ impl core::error::Error for BuildError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResizeError {
-    /// So few bytes leave no room for the largest entry beside the namespaces.
+    /// The limit leaves no room for the largest entries of each shard beside the namespaces.
     TooSmall {
         /// The limit that was asked for.
         max_bytes: usize,

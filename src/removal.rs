@@ -71,7 +71,8 @@ pub enum RemovalCause {
     /// an entry of a namespace that leaves after an invalidation of the namespace.
     Removed,
     /// A caller stored another value under its key. Also an entry that is removed because a write
-    /// to its key failed.
+    /// to its key failed, or because it is older than a value that is not kept: one with a lifetime
+    /// of zero, or one for which [`replace`](crate::Cache::replace) finds only a stale entry.
     Replaced,
 }
 

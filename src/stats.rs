@@ -55,7 +55,9 @@ pub struct Stats {
     /// Entries stored in place of another entry with the same key.
     pub updates: u64,
     /// Entries that a caller removed: by `remove`, `take`, `remove_if`, `update`, `retain` or
-    /// `clear`, by an insert with a lifetime of zero, or by a write that failed.
+    /// `clear`, by an insert with a lifetime of zero, or by a write that failed. Also entries of a
+    /// namespace that `maintain` removed after an invalidation. Negative and stale entries count,
+    /// too.
     pub removals: u64,
     /// Entries that left because the eviction policy chose them, or because their space was needed.
     pub evictions: u64,
@@ -76,16 +78,17 @@ pub struct Stats {
     /// Loads that were given up before the loader returned, mostly because their task was dropped.
     /// They are not in `loads`.
     pub load_cancellations: u64,
-    /// Loads among `loads` whose result was discarded because the key was stored or removed
-    /// meanwhile.
+    /// Loads among `loads` whose result was discarded because the key was stored, removed or
+    /// invalidated meanwhile.
     pub discarded_loads: u64,
     /// Loads of keys whose entry was present and due to be loaded again, including those that
     /// failed.
     pub refreshes: u64,
     /// Calls that waited for the load of another call and got its result.
     pub followers: u64,
-    /// Calls that waited for the load of another call for longer than their
-    /// [limit](crate::LoaderBuilder::wait_limit).
+    /// Calls that a load kept for longer than their
+    /// [`wait_limit`](crate::LoaderBuilder::wait_limit) or
+    /// [`load_timeout`](crate::LoaderBuilder::load_timeout).
     pub load_timeouts: u64,
     /// Loads that were not shared, and whose result was not stored, for lack of memory.
     pub unshared_loads: u64,

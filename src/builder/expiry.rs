@@ -9,8 +9,9 @@ use crate::clock::{Clock, ClockSource};
 impl CacheBuilder {
     /// Sets the default time to live: the time from the insert of an entry to its deadline.
     ///
-    /// An insert with a lifetime of its own may set another. By default there is none. Times beyond
-    /// two years are cut to that. Zero is an error.
+    /// An insert with a lifetime of its own may set another. By default there is none. The longest
+    /// time is two years and two weeks, including the stale period. A longer one is cut to that.
+    /// Zero is an error.
     ///
     /// # Cost
     ///
