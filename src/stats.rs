@@ -52,7 +52,8 @@ pub struct Stats {
     pub misses: u64,
     /// Entries stored under a key that had no entry.
     pub inserts: u64,
-    /// Entries stored in place of another entry with the same key.
+    /// Entries stored in place of another entry with the same key. Also entries that
+    /// [`set_ttl`](crate::Cache::set_ttl) has stored again.
     pub updates: u64,
     /// Entries that a caller removed: by `remove`, `take`, `remove_if`, `update`, `retain` or
     /// `clear`, by an insert with a lifetime of zero, or by a write that failed. Also entries of a

@@ -21,7 +21,7 @@
 //! | deadline | the moment from which reads miss the entry |
 //! | tick | 16 ms, the unit of deadlines: [`TICK`](crate::TICK) |
 //! | stale | past its deadline, and kept for its stale period |
-//! | negative entry | an entry that records that the store has no value for its key |
+//! | negative entry | an entry that records that the store has no value for its key, or that the last load failed |
 //! | refresh | a load of a key whose entry is present and due to be loaded again |
 //! | value | the bytes stored under a key; also a [`Value`](crate::Value), which is a handle of them |
 //! | removal listener | the closure of the caller that is notified of each entry that leaves |

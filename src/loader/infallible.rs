@@ -17,8 +17,8 @@ impl Cache {
     /// value.
     ///
     /// Like [`get_or_load`](Self::get_or_load), for a `load` that cannot fail: callers that ask for
-    /// the key meanwhile wait for it and get its value. If an earlier load has recorded that there
-    /// is nothing, or has failed, this call still calls `load`.
+    /// the key meanwhile wait for it and get its value. This calls `load` even if a negative entry
+    /// says that an earlier load found nothing or failed.
     ///
     /// A `load` that asks for its own key gets the value of the inner call, which is not stored.
     ///

@@ -97,9 +97,9 @@ use crate::stats::LoadCount;
 /// Loading.
 ///
 /// One load of a key runs at a time. Callers that ask for the key meanwhile, threads or tasks, wait
-/// for it and get its result. The result is stored, unless the key was stored or removed, or the
-/// cache cleared, since the load began. Then only the callers that wait get it. So after a change
-/// of the store that is followed by an invalidation, no caller reads the older value. The page
+/// for it and get its result. The result is not stored if the key was stored or removed since the
+/// load began, or if the cache was cleared. Then only the callers that wait get it. So write to the
+/// store first, and then invalidate: after that, no caller reads the older value. The page
 /// [`docs::loading`](crate::docs::loading) has the guarantees.
 impl Cache {
     /// Returns the value under `key`. If there is none, calls `load`, and stores and returns its

@@ -1,4 +1,4 @@
-//! [`Present`]: what a loader's cache has under a key, without a load.
+//! [`Present`]: the state of a key in a loader's cache, without a load.
 
 use super::handles::{AsyncLoader, Loader, Shared};
 use crate::cache::LookUp;
@@ -58,7 +58,7 @@ impl<V> Present<V> {
 }
 
 impl<F> Shared<F> {
-    /// Returns what the cache has under a caller's key.
+    /// Returns the state of a caller's key in the cache.
     fn present(&self, key: &[u8]) -> Present {
         self.cache.with_stored_key(key, |key| match self.cache.look_up(&self.cache.target(key), key) {
             LookUp::Fresh(value) | LookUp::RefreshDue(value) => Present::Value(value),
@@ -69,9 +69,9 @@ impl<F> Shared<F> {
 }
 
 impl<F> Loader<F> {
-    /// Returns what the cache has under `key`. Never loads or refreshes it, and waits for nothing.
+    /// Returns the state of `key` in the cache. Never loads or refreshes it, and waits for nothing.
     ///
-    /// Counts one hit or one miss. A record of an earlier load is a hit.
+    /// Counts one hit or one miss. A [negative entry](crate::docs::glossary) is a hit.
     ///
     /// ```
     /// use std::io;
@@ -94,9 +94,9 @@ impl<F> Loader<F> {
 }
 
 impl<F> AsyncLoader<F> {
-    /// Returns what the cache has under `key`. Never loads or refreshes it, and waits for nothing.
+    /// Returns the state of `key` in the cache. Never loads or refreshes it, and waits for nothing.
     ///
-    /// Counts one hit or one miss. A record of an earlier load is a hit.
+    /// Counts one hit or one miss. A [negative entry](crate::docs::glossary) is a hit.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

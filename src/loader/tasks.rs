@@ -70,6 +70,10 @@ impl<F> AsyncLoader<F> {
     ///
     /// Those of [`Loader::get`](crate::Loader::get).
     ///
+    /// # Panics
+    ///
+    /// If the loader's function, or its future, panics in this call, the panic continues.
+    ///
     /// # Cost
     ///
     /// Like [`Cache::get_or_load_async`].

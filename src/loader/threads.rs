@@ -67,12 +67,18 @@ impl<F> Loader<F> {
     ///
     /// Those of [`Cache::get_or_load`], and:
     ///
-    /// * [`LoadError::TimedOut`] after the [`wait_limit`](super::LoaderBuilder::wait_limit).
-    /// * [`LoadError::RecentFailure`] within the [`error_ttl`](super::LoaderBuilder::error_ttl).
+    /// * [`LoadError::TimedOut`] after the [`wait_limit`](super::LoaderBuilder::wait_limit) or the
+    ///   [`load_timeout`](super::LoaderBuilder::load_timeout);
+    /// * [`LoadError::WrongCount`] if the function of a loader in batches returns a wrong number of
+    ///   values.
     ///
     /// With [`stale_for`](super::LoaderBuilder::stale_for), the only errors are `Absent` and
     /// `Reentrant` while there is a value. A refresh that fails is no error: the call returns the
     /// current value.
+    ///
+    /// # Panics
+    ///
+    /// If the loader's function panics in this call, the panic continues.
     ///
     /// # Cost
     ///

@@ -1,4 +1,4 @@
-//! Reads of a [`Typed`] that find what its loads have left, and never load.
+//! Reads of a [`Typed`] that find values and negative entries, and never load.
 
 use core::borrow::Borrow;
 
@@ -9,11 +9,11 @@ use crate::loader::Present;
 use crate::shard::Negative;
 
 impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
-    /// Returns the value under `key`, or the record that a load has found nothing. Never loads or
-    /// refreshes the value, and waits for nothing. Removes a value that does not decode.
+    /// Returns the state of `key`: its value, a load that has found nothing, or neither. Never
+    /// loads or refreshes the value, and waits for nothing. Removes a value that does not decode.
     ///
-    /// Counts one hit or one miss. A record of an earlier load is a hit. To look without counting,
-    /// call [`peek`](Self::peek).
+    /// Counts one hit or one miss. A [negative entry](crate::docs::glossary) is a hit. To look
+    /// without counting, call [`peek`](Self::peek).
     ///
     /// ```
     /// use bytecache::typed::Utf8;

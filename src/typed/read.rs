@@ -126,6 +126,11 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
     /// error of the function that loads. It also has the error of a loaded value that does not
     /// encode, or that does not decode from its own bytes.
     ///
+    /// # Cost
+    ///
+    /// A hit costs as much as [`Namespace::view`] and decoding. A miss costs as much as that of
+    /// [`Loader::get`](crate::Loader::get), and encoding.
+    ///
     /// ```
     /// use bytecache::Cache;
     /// use bytecache::typed::Utf8;
@@ -235,6 +240,11 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
     /// Those of [`AsyncLoader::get_async`](crate::AsyncLoader::get_async) except `Absent`.
     /// [`LoadError::Failed`] has the error of the function that loads. It also has the error of a
     /// loaded value that does not encode, or that does not decode from its own bytes.
+    ///
+    /// # Cost
+    ///
+    /// A hit costs as much as [`Namespace::view`] and decoding. A miss costs as much as that of
+    /// [`AsyncLoader::get_async`](crate::AsyncLoader::get_async), and encoding.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
