@@ -170,9 +170,9 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// Like [`insert_with_ttl`](Self::insert_with_ttl). The entry takes four bytes more for each
-    /// of: a time to live, a time to idle, the length of the latter if it is not the default, a
-    /// stale period that is not the default, a refresh.
+    /// Like [`insert_with_ttl`](Self::insert_with_ttl). The entry takes four bytes for its time to
+    /// live, four for its time to idle, and four for its refresh. It takes four more if its time to
+    /// idle is not the default of the cache, and four more if its stale period is not.
     ///
     /// ```
     /// use bytecache::{Cache, Lifetime, ManualClock};

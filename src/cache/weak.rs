@@ -7,8 +7,8 @@ use super::{Cache, Inner};
 
 /// A handle of a [`Cache`] that does not keep it alive, from [`Cache::downgrade`].
 ///
-/// It suits what a cache owns itself: a removal listener that owned a `Cache` would keep the cache
-/// alive for ever.
+/// It suits the parts that a cache owns, such as its removal listener. A listener that owned a
+/// `Cache` would keep the cache alive forever.
 ///
 /// ```
 /// use bytecache::{Cache, WeakCache};

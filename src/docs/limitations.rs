@@ -231,7 +231,7 @@
 //! * If the system refuses to map memory, a shard allocates its whole memory at once, up to its
 //!   ceiling.
 //! * Copies of values belong to their callers. Entries that wait for a removal listener are copies,
-//!   too. An insert of a large entry may copy as many bytes of evicted entries for the listener.
+//!   too. An insert of a large entry may evict entries of the same total size, and copies them.
 //!   `clear` copies 256 KiB, or 500 entries, at a time.
 //! * Entries that left through writes of a removal listener may wait beyond the operation. While
 //!   256 KiB of them wait, or `max_entry_bytes` if that is more, inserts by listeners are

@@ -45,8 +45,8 @@
 //! * The header has 4 bytes. It has 12 if the key is longer than 255 bytes or the value longer than
 //!   65,535.
 //! * A stamp has 4 bytes and records a time. An entry has one for its time to live, one for its
-//!   time to idle and one for its refresh. It has one more for each of its time to idle and stale
-//!   period that differs from the cache's.
+//!   time to idle and one for its refresh. It has one more if its time to idle differs from the
+//!   cache's, and one more if its stale period does.
 //! * The padding before the value is empty unless values are aligned.
 //!
 //! Outside its ring, an entry of a full shard costs:

@@ -362,8 +362,8 @@
 //! A cache with another number of shards or another policy stores the entries in that order.
 //!
 //! * **The cursor lies in the structures of the policies.** An id that leaves its list moves the
-//!   cursor on. A bit for each lane says which entries were shown. What the policy has not shown,
-//!   since it moved meanwhile, follows in the order of the index.
+//!   cursor on. A bit for each lane says which entries were shown. Entries that moved
+//!   meanwhile and were not shown follow in the order of the index.
 //! * **Changes are bits of hashes**, and not keys: their memory is bounded, whatever is written.
 //!   They are at the end of the file, as they are known only then.
 //! * **Keys are saved as they are stored,** with the prefix of their namespace. The registry of

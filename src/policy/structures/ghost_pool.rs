@@ -5,7 +5,7 @@
 //!   ring    block -> block -> block            from the head's to the tail's
 //! ```
 //!
-//! Places count on for ever. A place lies in the block that the ring has for it. So a larger pool
+//! Places count on forever. A place lies in the block that the ring has for it. So a larger pool
 //! only has more free blocks, and the content of a block can be moved to another one.
 
 use std::collections::VecDeque;

@@ -84,7 +84,7 @@ pub(crate) struct Remembered<const N: usize> {
 #[derive(Debug)]
 pub(crate) struct GhostQueues<const N: usize> {
     pool: GhostPool<Ghost>,
-    /// The places in use go from the head to before the tail. They count on for ever.
+    /// The places in use go from the head to before the tail. They count on forever.
     head: u64,
     tail: u64,
     /// No ghost of the queue lies before this place.
