@@ -460,8 +460,8 @@ impl CacheBuilder {
     /// callers hold. The default number of shards depends on the number of cores: set
     /// [`shards`](Self::shards) to get the same result on every machine.
     ///
-    /// A full cache of this size holds `entries` entries within 3 % if its shards have 1 MiB or
-    /// more, and within 4 % if the entries are larger than 4 KiB. Smaller shards may hold fewer.
+    /// A full cache of this size holds `entries` entries within 3 %, or within 4 % if they are
+    /// larger than 4 KiB. Shards of less than 1 MiB may hold fewer.
     /// Keys are not divided evenly between shards: see [`docs::sizing`](crate::docs::sizing).
     ///
     /// Returns `usize::MAX` if no cache of this builder can hold `entries` entries of this size.

@@ -70,9 +70,9 @@ pub enum RemovalCause {
     /// A caller removed it: by `remove`, `take`, `remove_if`, `update`, `retain` or `clear`. Also
     /// an entry of a namespace that leaves after an invalidation of the namespace.
     Removed,
-    /// A caller stored another value under its key. Also an entry that is removed because a write
-    /// to its key failed, or because it is older than a value that is not kept: one with a lifetime
-    /// of zero, or one for which [`replace`](crate::Cache::replace) finds only a stale entry.
+    /// A caller stored another value under its key. Also an entry that is removed although nothing
+    /// takes its place: a write to its key failed, the other value has a lifetime of zero, or
+    /// [`replace`](crate::Cache::replace) found only this stale entry.
     Replaced,
 }
 

@@ -147,8 +147,8 @@
 //! Sessions, results and ids are often written once and read once, some time later. The default
 //! needs some traffic to adapt to such keys. Then it finds them about as often as the better of LRU
 //! and S3-FIFO. If reads are mixed with the writes, it adapts while three times as many entries are
-//! written as fit. If nothing is read at first, three times as many are enough as well: the age of
-//! entries is then all that is known, so the default comes to keep the newest. Where keys of very
+//! written as fit. If nothing is read at first, three times as many are enough as well. Only the
+//! age of entries is known then, so the default comes to keep the newest. Where keys of very
 //! different popularity were read before, it takes longer. `tests/policy/later_reads.rs` and
 //! `tests/policy/pure_writes.rs` check this. Shards of a few hundred entries report too few misses
 //! for this.

@@ -80,8 +80,8 @@ impl LoaderBuilder {
     ///
     /// By default, that is not recorded, and each call loads again.
     ///
-    /// The record is a negative entry: an entry without a value, which all reads except those of
-    /// loads miss. It counts in [`len`](Cache::len), and may be evicted. An insert under the key or
+    /// A negative entry records it: an entry without a value, which all reads except those of loads
+    /// miss. It counts in [`len`](Cache::len), and may be evicted. An insert under the key or
     /// a removal of the key removes it.
     ///
     /// ```

@@ -1,8 +1,8 @@
 //! Loads that cannot fail: `get_or_insert_with` and its form for tasks.
 //!
-//! They share loads with all others. If there is neither a value nor a load to share, because an
-//! earlier load has found nothing or failed, they call their function and store its value under a
-//! [lease](crate::Lease), so that a write that comes meanwhile wins.
+//! They share loads with all others. An earlier load may have found nothing or failed, so that
+//! there is neither a value nor a load to share. Then they call their function, and store its value
+//! under a [lease](crate::Lease): a write that comes meanwhile wins.
 
 use core::convert::Infallible;
 use core::future::Future;

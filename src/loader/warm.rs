@@ -48,8 +48,8 @@ impl<'a> WarmOptions<'a> {
         Self { concurrency: NonZeroUsize::new(concurrency).map_or(1, NonZeroUsize::get), progress: None }
     }
 
-    /// Sets a function that is called with the counts so far, after every 64 keys of a thread, or
-    /// of one of the loads that a task runs side by side.
+    /// Sets a function that is called with the counts so far. It is called after every 64 keys of a
+    /// thread, or of one of the loads that a task runs side by side.
     ///
     /// ```
     /// use bytecache::{Cache, WarmOptions};

@@ -31,9 +31,9 @@
 //!
 //! After a fill, about one entry in seventeen is *displaced*: it lies beyond its home. Where
 //! entries come and go, a displaced entry stays where it is even if a lane of its home becomes
-//! free, so nearly a third of them are displaced at a load of 0.83. Most buckets then count some
-//! entry that went past, and a search for an absent key examines about ten buckets, side by side.
-//! To move entries back would change their ids.
+//! free. So nearly a third of the entries are displaced at a load of 0.83. Most buckets then count
+//! some entry that went past, and a search for an absent key examines about ten buckets, side by
+//! side. To move entries back would change their ids.
 //!
 //! An entry keeps its lane until it leaves or a sweep moves it. So the number of the lane is its
 //! *id* for the policy. Updates and relocations store another location in the same lane. So a read
@@ -197,8 +197,8 @@
 //! as the queue. Translating old ids as they are met would need a table of all of them.
 //!
 //! Structures that find a key by its hash are resized in place. A high multiply keeps the order of
-//! hashes. So each set of ghosts, block of counters, or segment of an index of ghosts has a new
-//! place at or after its old one, and one position tells which of them have moved. Exact ghosts lie
+//! hashes. So a set of ghosts, a block of counters, or a segment of an index of ghosts moves to
+//! its old place or a later one. One position tells which of them have moved. Exact ghosts lie
 //! in blocks of a pool, as ids of queues do, so a ring becomes longer without a copy.
 //!
 //! A full index uses 85 % of its ids, and policies have room for no more. The index grows to the
@@ -241,8 +241,8 @@
 //!   each entry that the index has room for.
 //! * An array of a policy that becomes smaller gives all of its pages back at once.
 //! * The last step of a `clear` looks at each chunk of the ring. If the ring has grown to huge
-//!   pages, it makes a call to the system for each row of absent chunks, as every 64th chunk that
-//!   is opened does while chunks are absent: a huge page may have made them resident.
+//!   pages, it makes a call to the system for each row of absent chunks, which a huge page may have
+//!   made resident. While chunks are absent, the opening of every 64th chunk does so, too.
 //! * After a panic of user code under the lock, the shard is emptied at once.
 //!
 //! # Expiry
@@ -295,8 +295,8 @@
 //! * A number for each invalidation in the entry, compared by reads. It takes space in each entry,
 //!   and a load of the current number in each plain read.
 //! * Invalidation by the prefix of a key, and by tags. A prefix of keys is a namespace, as a
-//!   namespace costs a registered name and no pass over the entries. For prefixes that are not
-//!   known beforehand, an index of keys in their order would cost each insert a search, and each
+//!   namespace costs a registered name and no pass over the entries. Prefixes that are not known
+//!   beforehand need an index of keys in their order. It would cost each insert a search, and each
 //!   entry about as much memory as the index has now. Tags need a list of entries for each tag,
 //!   which each eviction would have to change under the lock of another shard. Both would be paid
 //!   for by callers who do not use them. [`retain`](crate::Cache::retain) does both, in a pass over
