@@ -154,8 +154,8 @@ impl CacheBuilder {
     /// With a [number of shards](Self::shards), it is an eighth of a shard, and at most 512 KiB. It
     /// does not depend on the number of cores.
     ///
-    /// Every shard holds at least eight entries of this size, so a larger limit leaves fewer
-    /// shards.
+    /// Every shard has room for eight entries of this size when the cache is built, so a larger
+    /// limit leaves fewer shards.
     ///
     /// ```
     /// use bytecache::{BuildError, Cache};

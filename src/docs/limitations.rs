@@ -57,8 +57,9 @@
 //!   of a cache below 4 MiB, on every machine. The [builder](crate::CacheBuilder::max_entry_bytes)
 //!   sets another limit, up to an eighth of the cache. If you set only a number of shards, the
 //!   default limit is at most an eighth of one shard.
-//! * A shard has at most 16 GiB and 228 million entries, and holds eight entries of the largest
-//!   size. So large entries leave few shards, and writers wait for each other more often.
+//! * A shard has at most 16 GiB and 228 million entries. It is built with room for eight entries of
+//!   the largest size. So large entries leave few shards, and writers wait for each other more
+//!   often.
 //! * At least 75 % of a full shard of 1 MiB or more are entries (header, key and value), while
 //!   values hold nothing. Entries below 64 bytes have a lower share. So have entries below 250
 //!   bytes with policies that keep much for each entry. The index alone takes 6.3 bytes for each

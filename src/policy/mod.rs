@@ -54,9 +54,10 @@
 //! * `prepare_insert` names an id that is not resident. `touch`, `update` and `remove` name one
 //!   that is. An id is free for another entry after `remove` named it or `evict` returned it.
 //! * The hash of a key never changes. Its bits are well mixed, except for the lowest eight.
-//! * A charge is at least 4, and at most a fifth of the shard. The sum of all charges is within the
-//!   capacity, unless that was just lowered. `update`, `remove` and [`Residents::charge`] repeat
-//!   the charge that was named last, so a policy that only needs it then need not keep it.
+//! * A charge is at least 4, and at most a fifth of the shard, or a half once its limit was
+//!   lowered. The sum of all charges is within the capacity, unless that was just lowered.
+//!   `update`, `remove` and [`Residents::charge`] repeat the charge that was named last, so a
+//!   policy that only needs it then need not keep it.
 //! * A larger id appears only after `resize` has returned `true` for it. Before `resize` lowers the
 //!   bound, every resident has an id below the lower bound.
 //! * `rename` names a resident, and an id that no resident has. An [`IdArray`] moves the resident's
