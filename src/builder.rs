@@ -180,8 +180,8 @@ impl CacheBuilder {
     ///
     /// More shards let more writers work at once. But each shard has its own share of the memory:
     /// an entry is at most an eighth of it, and keys are not divided quite evenly. With one shard
-    /// and one thread, the cache evicts as its policy does by itself, except in the
-    /// [cases](crate::docs::limitations) of large entries, held values and a lowered limit.
+    /// and one thread, the cache evicts as its policy does by itself. The
+    /// [exceptions](crate::docs::limitations) concern large entries, held values and a lowered limit.
     ///
     /// The default is four for each core, rounded up to a power of two. There are fewer if shards
     /// would be smaller than 4 MiB, or than eight of the [largest entries](Self::max_entry_bytes).

@@ -1,8 +1,8 @@
 //! The errors of the cache: [`Error`] of its operations, [`BuildError`] of its options,
 //! [`ResizeError`] of another limit, and [`ParsePolicyError`] of a policy's name.
 //!
-//! An error has the number or text that was refused and the limits that it has to keep to, so that
-//! a caller can act upon it. The errors of loads are [`LoadError`](crate::LoadError)s.
+//! An error has the number or the text that was refused, and the limits that hold. So a caller can
+//! act upon it. The errors of loads are [`LoadError`](crate::LoadError)s.
 
 use core::fmt;
 use core::time::Duration;

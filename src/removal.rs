@@ -70,9 +70,9 @@ pub enum RemovalCause {
     /// A caller removed it: by `remove`, `take`, `remove_if`, `update`, `retain` or `clear`. Also
     /// an entry of a namespace that leaves after an invalidation of the namespace.
     Removed,
-    /// A caller stored another value under its key. Also an entry that is removed although nothing
-    /// takes its place: a write to its key failed, the other value has a lifetime of zero, or
-    /// [`replace`](crate::Cache::replace) found only this stale entry.
+    /// A caller stored another value under its key. This is also the cause if a write to its key
+    /// failed, or if the other value has a lifetime of zero. A stale entry leaves for this cause if
+    /// [`replace`](crate::Cache::replace) finds it.
     Replaced,
 }
 

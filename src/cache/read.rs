@@ -1,7 +1,7 @@
 //! Reads of a [`Cache`]: by key, by many keys, and without a trace.
 //!
-//! A read takes no lock. It publishes a hold in a slot of its thread, so that the chunk of the
-//! entry is not reused, finds the entry, and reports the visit to the policy.
+//! A read takes no lock. It finds the entry, and publishes a hold in a slot of its thread, so that
+//! the chunk of the entry is not reused. Then it reports the visit to the policy.
 
 use super::{Cache, Target};
 use crate::hash::KeyHash;

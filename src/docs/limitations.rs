@@ -85,8 +85,8 @@
 //! * Each shard keeps room for two of its largest entries, or for eight chunks if that is more. If
 //!   the largest entry is an eighth of a shard, a quarter of the first limit is about the smallest.
 //!   [`ResizeError::TooSmall`](crate::ResizeError::TooSmall) names the smallest limit.
-//! * While a shard shrinks, an entry of nearly the largest size may be rejected near the smallest
-//!   limit, because its ring has a few chunks less for a moment.
+//! * While a shard shrinks to nearly the smallest limit, its ring has a few chunks less for a
+//!   moment. Then an entry of nearly the largest size may be rejected.
 //! * An index does not shrink while the cache is saved, and does not grow while its shard shrinks.
 //!   Until it has shrunk, the shard keeps memory for that, and for eight chunks.
 //! * If that memory is missing all the same, because loads or a timing wheel took it, all entries

@@ -44,7 +44,7 @@ use crate::sync::Mutex;
 ///
 /// # Cost
 ///
-/// Each call of [`publish`](Self::publish) locks each shard three times for a short time, and looks
+/// Each call of [`publish`](Self::publish) locks each shard three times for a short time. It looks
 /// about fifty metrics up in the recorder, and about thirty more for each namespace.
 pub struct MetricsPublisher {
     name: String,
