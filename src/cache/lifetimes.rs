@@ -385,7 +385,7 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// Like [`contains_key`](Self::contains_key): no lock.
+    /// Like [`view`](Self::view): no lock.
     ///
     /// ```
     /// use bytecache::{Cache, ManualClock};
