@@ -30,7 +30,7 @@ impl Cache {
     ///
     /// One hash, one fence, one cache line of the index, the cache lines of the entry, and two
     /// atomic additions for the value. No lock. The value is a copy, which needs an allocation,
-    /// only if values already hold a quarter of the shard's chunks.
+    /// only if values already hold a quarter of the shard's memory.
     ///
     /// ```
     /// use bytecache::Cache;

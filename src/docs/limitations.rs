@@ -15,9 +15,9 @@
 //!   [`get_many`](crate::Cache::get_many) holds those of up to 16 entries.
 //! * A closure that runs for long costs the cache that chunk until it returns. So does a reader
 //!   that the system has preempted. Other caches are not affected.
-//! * Each value holds a chunk. Values hold at most a quarter of a shard's chunks, and further
-//!   values are copies. Space of removed entries in held chunks cannot be reused. Reads in progress
-//!   hold chunks in addition to this quarter.
+//! * Each value holds a chunk. Values hold chunks of at most a quarter of the shard's memory, and
+//!   further values are copies. Space of removed entries in held chunks cannot be reused. Reads in
+//!   progress hold chunks in addition to this quarter.
 //! * So an entry that fits a chunk is rejected only if readers and values hold nearly all chunks of
 //!   a shard. A large entry needs adjacent chunks: see the next section.
 //! * An insert by a removal listener is rejected while too many entries [wait for their
