@@ -68,9 +68,9 @@
 //! * The end of a chunk is unused if the next entry does not fit there. Large entries use runs of
 //!   chunks, which lose less.
 //!
-//! Each shard has a fixed part of 18 to 37 KiB, most of it about 85 bytes for each of its 200 to 400
-//! chunks. It is smaller below 1 MiB, where a shard has fewer chunks. It is larger above 400 MiB,
-//! where it has more. The cache itself takes 9 KiB or less.
+//! Each shard has a fixed part of 18 to 37 KiB, most of it about 85 bytes for each of its 200 to
+//! 400 chunks. It is smaller below 1 MiB, where a shard has fewer chunks. It is larger above 400
+//! MiB, where it has more. The cache itself takes 9 KiB or less.
 //!
 //! Bytes of `max_bytes` for each entry, for a million entries in eight shards, as `bytes_for`
 //! returns them:
