@@ -1,9 +1,9 @@
 //! Tests against a real server: see [`support::Server`].
 
 mod behaviour;
-mod checker;
 mod failures;
 mod layers;
+mod processes;
 mod proxy;
 mod races;
 mod support;

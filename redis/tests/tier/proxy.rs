@@ -1,7 +1,7 @@
 //! [`Proxy`]: stands between an instance and its server, and delays, holds or cuts connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,10 +21,14 @@ struct Mode {
     held: Vec<usize>,
     /// Replies of all connections are delayed.
     delay: Duration,
+    /// Replies and messages of tracked connections are delayed.
+    delay_of_tracked: Duration,
     /// Nothing is passed on in any direction, and connections stay open.
     is_silent: bool,
     /// New connections are closed at once.
     is_down: bool,
+    /// The port of the server that new connections go to.
+    server: u16,
     /// Advanced when all connections are to be closed.
     cuts: u64,
     /// Advanced when all connections are to be closed for replies only.
@@ -51,13 +55,14 @@ impl Proxy {
     pub(crate) async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
-        let mode = watch::Sender::new(Mode::default());
+        let mode = watch::Sender::new(Mode { server, ..Mode::default() });
         let sent = Arc::new(AtomicU64::new(0));
         let (modes, counter) = (mode.clone(), Arc::clone(&sent));
         let task = tokio::spawn(async move {
             let mut number = 0;
             while let Ok((client, _)) = listener.accept().await {
-                if modes.borrow().is_down {
+                let Mode { is_down, server, .. } = *modes.borrow();
+                if is_down {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
@@ -82,6 +87,11 @@ impl Proxy {
         self.mode.send_modify(|mode| mode.delay = delay);
     }
 
+    /// Delays the replies and messages of tracked connections. So values overtake invalidations.
+    pub(crate) fn delay_tracked(&self, delay: Duration) {
+        self.mode.send_modify(|mode| mode.delay_of_tracked = delay);
+    }
+
     /// Passes nothing on, in any direction: a partition.
     pub(crate) fn silence(&self, is_silent: bool) {
         self.mode.send_modify(|mode| mode.is_silent = is_silent);
@@ -89,6 +99,11 @@ impl Proxy {
 
     pub(crate) fn set_down(&self, is_down: bool) {
         self.mode.send_modify(|mode| mode.is_down = is_down);
+    }
+
+    /// Sets the port of the server that new connections go to.
+    pub(crate) fn set_server(&self, port: u16) {
+        self.mode.send_modify(|mode| mode.server = port);
     }
 
     /// Closes all connections.
@@ -120,11 +135,13 @@ async fn connection(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let half_cuts = modes.borrow().half_cuts;
+    let is_tracked = AtomicBool::new(false);
+    let direction = |replies_of, counter| Direction { replies_of, counter, is_tracked: &is_tracked };
     let mut half_cut = modes.clone();
     let replies = async {
         let mut to_client = to_client;
         tokio::select! {
-            () = pass(from_server, &mut to_client, modes.clone(), Some(number), None) => return,
+            () = pass(from_server, &mut to_client, modes.clone(), direction(Some(number), None)) => return,
             _ = async { half_cut.wait_for(|mode| mode.half_cuts != half_cuts).await.is_ok() } => {}
         }
         // The client reads the end of the replies, and may go on to send.
@@ -132,7 +149,7 @@ async fn connection(
         std::future::pending().await
     };
     let mut to_server = to_server;
-    let requests = pass(from_client, &mut to_server, modes.clone(), None, counter);
+    let requests = pass(from_client, &mut to_server, modes.clone(), direction(None, counter));
     let mut cut = modes.clone();
     let cuts = modes.borrow().cuts;
     tokio::select! {
@@ -142,22 +159,39 @@ async fn connection(
     }
 }
 
-/// Passes bytes on in one direction. `replies_of` is the number of the connection for replies.
+/// A direction of a connection.
+struct Direction<'a> {
+    /// The number of the connection, for replies.
+    replies_of: Option<usize>,
+    /// Counts what is passed on.
+    counter: Option<Arc<AtomicU64>>,
+    /// The client has asked for messages over this connection.
+    is_tracked: &'a AtomicBool,
+}
+
+/// Passes bytes on in one direction.
 async fn pass(
     mut from: OwnedReadHalf,
     to: &mut OwnedWriteHalf,
     mut modes: watch::Receiver<Mode>,
-    replies_of: Option<usize>,
-    counter: Option<Arc<AtomicU64>>,
+    direction: Direction<'_>,
 ) {
+    let Direction { replies_of, counter, is_tracked } = direction;
     let mut buffer = vec![0; 64 << 10];
     loop {
         let Ok(bytes @ 1..) = from.read(&mut buffer).await else { return };
         if let Some(counter) = &counter {
             counter.fetch_add(1, Ordering::SeqCst);
         }
+        if replies_of.is_none() && buffer[..bytes].windows(8).any(|word| word == b"TRACKING") {
+            is_tracked.store(true, Ordering::SeqCst);
+        }
         let may_pass = |mode: &Mode| !mode.is_silent && replies_of.is_none_or(|number| !mode.held.contains(&number));
-        let Ok(delay) = modes.wait_for(may_pass).await.map(|mode| mode.delay) else { return };
+        let delay = |mode: &Mode| match is_tracked.load(Ordering::SeqCst) {
+            true => mode.delay + mode.delay_of_tracked,
+            false => mode.delay,
+        };
+        let Ok(delay) = modes.wait_for(may_pass).await.map(|mode| delay(&mode)) else { return };
         if replies_of.is_some() && !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }

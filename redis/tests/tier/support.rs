@@ -39,6 +39,15 @@ fn program() -> Option<String> {
     found
 }
 
+/// Returns the program of the client, `redis-cli` or `valkey-cli`.
+pub(crate) fn client_program() -> String {
+    program().unwrap_or_default().replace("-server", "-cli")
+}
+
+pub(crate) fn client_is_there() -> bool {
+    Command::new(client_program()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
 impl Server {
     /// Starts a server. Returns `None` where there is no program for it.
     pub(crate) fn start() -> Option<Self> {
@@ -92,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-fn url(port: u16) -> String {
+pub(crate) fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
