@@ -119,8 +119,18 @@
 //! reconnection is part of this crate in any case. `fred` needs 84 crates with the features that
 //! this crate would use, and `redis` needs 58.
 //!
-//! TLS and authentication are options of the client. TLS is behind its features: a service depends
-//! on `redis` with the feature `tokio-rustls-comp`, and passes a `rediss://` address.
+//! # TLS and authentication
+//!
+//! They are options of the client. The feature `tls` of this crate turns on the client's rustls. The
+//! service passes a `rediss://` address, or a client of `redis::Client::build_with_tls` with its own
+//! certificates. It also depends on `rustls` with a provider of cryptography: the feature `ring` or
+//! `aws_lc_rs`.
+//!
+//! A user of an instance needs these commands, and the keys of its namespaces:
+//!
+//! ```text
+//! ACL SETUSER app on >secret ~users:* +get +pttl +set +eval +incrby +ping +hello +role +client|tracking
+//! ```
 //!
 //! # What is not there
 //!
@@ -130,4 +140,3 @@
 //!   load is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).
 //! * Refreshes before the end of a lifetime.
 //! * Reads from replicas.
-//! * Tests with TLS.

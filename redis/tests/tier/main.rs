@@ -6,4 +6,5 @@ mod layers;
 mod processes;
 mod proxy;
 mod races;
+mod security;
 mod support;

@@ -1,6 +1,7 @@
 //! Servers, a proxy, and instances for the tests.
 
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +14,32 @@ use redis::FromRedisValue;
 /// The longest time for which a test waits for a condition.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// A server on a free port of the loopback interface, without files. It is killed when it is
+/// A server on a free port of the loopback interface, with a folder of its own. It is killed when it is
 /// dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
+    options: Vec<String>,
+    folder: Folder,
+}
+
+/// A folder for files of a test. It is removed when it is dropped.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn make() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let folder = std::env::temp_dir().join(format!("bytecache-redis-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("the folder can be made");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Returns the program of the server: that of `BYTECACHE_REDIS_SERVER`, or else Redis or Valkey
@@ -51,25 +73,34 @@ pub(crate) fn client_is_there() -> bool {
 impl Server {
     /// Starts a server. Returns `None` where there is no program for it.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(|_| vec![])
+    }
+
+    /// Like [`start`](Self::start), with options for a port.
+    pub(crate) fn start_with(options: impl Fn(u16) -> Vec<String>) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!("no redis-server or valkey-server: left out");
             return None;
         };
+        let folder = Folder::make();
         // Another process may take the port in between: then the server ends at once.
         for _ in 0..10 {
             let port = free_port();
-            if let Some(child) = launch(&program, port) {
-                return Some(Self { child, port });
+            let options = options(port);
+            if let Some(child) = launch(&program, port, &options, &folder) {
+                return Some(Self { child, port, options, folder });
             }
         }
         panic!("no server starts");
     }
 
-    /// Kills the server at once, and starts an empty one on its port.
+    /// Kills the server at once, and starts an empty one on its port, with the same options.
     pub(crate) fn restart(&mut self) {
         self.kill();
         let program = program().expect("it was started before");
-        let child = retried(|| launch(&program, self.port));
+        // A replica keeps what it got from its primary.
+        let _ = std::fs::remove_file(self.folder.0.join("dump.rdb"));
+        let child = retried(|| launch(&program, self.port, &self.options, &self.folder));
         self.child = child;
     }
 
@@ -90,8 +121,7 @@ impl Server {
 
     /// Returns a connection of a client that knows nothing of bytecache.
     pub(crate) fn foreign(&self) -> Foreign {
-        let client = redis::Client::open(self.url()).expect("the address is one");
-        Foreign(client.get_connection().expect("the server runs"))
+        Foreign::connect(&self.url())
     }
 }
 
@@ -111,11 +141,11 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Starts a server, and waits until it answers. Returns `None` if it ends before.
-fn launch(program: &str, port: u16) -> Option<Child> {
+fn launch(program: &str, port: u16, options: &[String], folder: &Folder) -> Option<Child> {
     let mut command = Command::new(program);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-    command.args(["--daemonize", "no"]);
-    command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    command.args(["--daemonize", "no"]).args(options);
+    command.current_dir(&folder.0).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
     let mut child = command.spawn().ok()?;
     let began = Instant::now();
     loop {
@@ -149,6 +179,12 @@ fn retried<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
 pub(crate) struct Foreign(redis::Connection);
 
 impl Foreign {
+    /// Connects to a server, with the name of a user and a password if the address has them.
+    pub(crate) fn connect(url: &str) -> Self {
+        let client = redis::Client::open(url).expect("the address is one");
+        Self(client.get_connection().expect("the server runs"))
+    }
+
     pub(crate) fn ask<T: FromRedisValue>(&mut self, parts: &[&str]) -> T {
         let mut command = redis::Cmd::new();
         command.arg(parts);
