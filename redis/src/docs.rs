@@ -8,7 +8,7 @@
 //!
 //! | when | guarantee |
 //! |---|---|
-//! | always | An instance that has read a value from Redis never returns another value that is older than Redis held at that time. |
+//! | always | An instance that has read a value from Redis never returns another value that is older than Redis held at that time. In a cluster this holds for the keys of one node. |
 //! | the connection works | A change in Redis by any client is seen by each instance once its invalidation arrives. That takes about half a round trip. |
 //! | the connection is lost, delayed or half-open | Local entries are served for at most [`max_staleness`](crate::RemoteBuilder::max_staleness) after the last moment at which the connection is known to have worked. Then the local tier is reset. |
 //! | there is no connection | Missing keys are loaded by the loader, once for each key in a process. Results are kept locally for at most `max_staleness`. |
@@ -20,7 +20,7 @@
 //! | a foreign client sets a key | Instances read it as any other value. It replaces tombstones. |
 //! | a foreign client deletes a key | The entry leaves all local tiers. But a load that began before the change may store the older value in Redis again, as there is no tombstone. Use `remove`, or delete twice: the second time after the load limit. |
 //! | a foreign client sets or deletes `namespace:generation` | As `invalidate_all`. If the number is lower than before, the first instance that reads it, and knows the higher one, advances it beyond that. |
-//! | the server is flushed | All local tiers are reset. |
+//! | the server, or a node of a cluster, is flushed | All local tiers are reset. |
 //! | the server fails over, and loses writes that it had confirmed | Instances connect again, reset their local tiers, and read what the new server has. Lost removals are not found. |
 //!
 //! The table assumes that Redis evicts neither generations nor tombstones. Give the server enough
@@ -55,7 +55,7 @@
 //!
 //! # How it works
 //!
-//! Each instance has two connections. Over one of them Redis sends the invalidations of all keys of
+//! Each instance has two connections to the server, or to each primary of a cluster. Over one of them Redis sends the invalidations of all keys of
 //! its namespaces: `CLIENT TRACKING ON BCAST NOLOOP PREFIX users:`, as push messages of RESP3. The
 //! same connection carries the writes and pings. The other one carries the reads, so that long
 //! values do not delay invalidations.
@@ -63,6 +63,11 @@
 //! * **Flights.** A load runs in a flight of the local tier, which an invalidation ends. So a value
 //!   that was read before an invalidation is not kept after it. Inserts take a
 //!   [`Lease`](bytecache::Lease) before their command is sent.
+//! * **Clusters.** The keys of a namespace lie on all nodes, by their slots. The slots are read when
+//!   the instance connects, and each primary is tracked. A connection to one of them that is lost,
+//!   and a key that has moved to another node, end all connections. The instance then reads the
+//!   slots again. A command goes to the node of its key. So `get_many` takes two round trips to each
+//!   node, at the same time.
 //! * **Fences.** Redis sends invalidations at the end of an event cycle, so a reply that shows a
 //!   change may come first. A value from Redis is returned only after a ping over the tracked
 //!   connection was answered. All invalidations that belong before the value have arrived by then.
@@ -92,6 +97,8 @@
 //! | a write does not return in time | returns [`Error::TimedOut`](crate::Error::TimedOut), ends the connection, connects again |
 //! | the server is out of memory | reads go on; loaded values are kept locally for at most `max_staleness`; inserts and removals return the error |
 //! | the server is a replica, or becomes one | is treated as not connected |
+//! | a primary of a cluster cannot be reached | is treated as not connected, for all keys, until a replica has taken over |
+//! | a key of a cluster is being moved | its reads are loaded by the loader, and its writes return the error |
 //!
 //! Each command waits for at most the [`command_timeout`](crate::RemoteBuilder::command_timeout). A
 //! read waits for up to three of these times, and for the loader. After a removal it is one more,
@@ -110,8 +117,9 @@
 //! # The choice of the client
 //!
 //! The crate is built on the client `redis`. It passes push messages to a function in the task that
-//! reads the connection, in order with the replies. Fences depend on that. It supports RESP3 and
-//! clusters, and has regular releases.
+//! reads the connection, in order with the replies. Fences depend on that. It supports RESP3, and has
+//! regular releases. Its connection to a cluster passes push messages through a channel to another
+//! task, not in order with the replies. So this crate connects to each node by itself.
 //!
 //! The client `fred` passes invalidations to another task, by a broadcast channel. Such a channel
 //! is not in order with the replies, and drops messages for a receiver that lags. `fred` reconnects
@@ -126,7 +134,8 @@
 //! certificates. It also depends on `rustls` with a provider of cryptography: the feature `ring` or
 //! `aws_lc_rs`.
 //!
-//! A user of an instance needs these commands, and the keys of its namespaces:
+//! A user of an instance needs these commands, and the keys of its namespaces. In a cluster it also
+//! needs `+cluster|slots`.
 //!
 //! ```text
 //! ACL SETUSER app on >secret ~users:* +get +pttl +set +eval +incrby +ping +hello +role +client|tracking
@@ -134,7 +143,11 @@
 //!
 //! # What is not there
 //!
-//! * Redis Cluster and Sentinel: one server, or one address that follows the primary.
+//! * Sentinel. An instance connects to one address that follows the primary, or to a cluster.
+//! * Keys of a cluster while one of its primaries cannot be reached: see the table of failures.
+//! * Knowledge of a primary that is cut off from the rest of its cluster. An instance that is cut off
+//!   with it reads what that primary has, until the primary stops by itself, after the
+//!   `cluster-node-timeout`.
 //! * A bound on how old the result of a slow load is. Callers that join a load in progress get its
 //!   result, unless an invalidation has come between. Without a connection, it is as old as the
 //!   load is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).

@@ -39,6 +39,7 @@ pub mod docs;
 mod batch;
 mod breaker;
 mod chance;
+mod cluster;
 mod error;
 mod format;
 mod generation;

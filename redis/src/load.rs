@@ -210,7 +210,7 @@ impl Loading<'_> {
     /// `false` if they may not have arrived. Then the local tier was reset, as other reads of this
     /// instance would yet find older entries.
     async fn fence(&self, asked: &Asked) -> bool {
-        let is_fenced = asked.wire.fence().await.is_ok();
+        let is_fenced = asked.wire.fence(&asked.redis_key).await.is_ok();
         if !is_fenced {
             self.space().detach();
             asked.wire.lose();

@@ -1,4 +1,4 @@
-//! [`Remote`]: the connection of an instance to a Redis server.
+//! [`Remote`]: the connection of an instance to a Redis server, or to a cluster.
 
 use core::fmt;
 use core::time::Duration;
@@ -23,7 +23,7 @@ const MOST_STALENESS: Duration = Duration::from_secs(3_600);
 /// The longest time between two pings: servers may close connections that are idle for minutes.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The connection of an instance to a Redis or Valkey server, for all its [`Tiered`](crate::Tiered)
+/// The connection of an instance to a Redis or Valkey server or cluster, for all its [`Tiered`](crate::Tiered)
 /// namespaces. A clone is a handle of the same connection.
 ///
 /// A task connects, and connects again when a connection is lost. So a `Remote` can be created
@@ -83,6 +83,7 @@ pub struct RemoteBuilder {
 pub(crate) struct Options {
     pub(crate) max_staleness: Duration,
     pub(crate) command_timeout: Duration,
+    pub(crate) is_cluster: bool,
 }
 
 impl Options {
@@ -152,6 +153,24 @@ impl RemoteBuilder {
         self
     }
 
+    /// Treats the client's server as a node of a Redis Cluster, which tells of the others. The
+    /// default is one server.
+    ///
+    /// The instance has two connections to each primary. If one of them is lost, or a key has moved
+    /// to another node, it connects to all again, and resets its local tiers. While a primary cannot
+    /// be reached, there is no connection for any key.
+    ///
+    /// ```
+    /// # let client = redis::Client::open("redis://127.0.0.1:7000")?;
+    /// let builder = bytecache_redis::Remote::builder(client).cluster();
+    /// # drop(builder);
+    /// # Ok::<(), redis::RedisError>(())
+    /// ```
+    pub fn cluster(mut self) -> Self {
+        self.options.is_cluster = true;
+        self
+    }
+
     /// Starts the task that connects, and returns at once.
     ///
     /// The protocol is set to RESP3, whatever the client says. All other options of the client, as
@@ -206,7 +225,11 @@ impl Remote {
     /// # Ok::<(), redis::RedisError>(())
     /// ```
     pub fn builder(client: Client) -> RemoteBuilder {
-        let options = Options { max_staleness: Duration::from_secs(1), command_timeout: Duration::from_millis(500) };
+        let options = Options {
+            max_staleness: Duration::from_secs(1),
+            command_timeout: Duration::from_millis(500),
+            is_cluster: false,
+        };
         RemoteBuilder { client, options, max_failures: 5, breaker_pause: Duration::from_secs(1) }
     }
 

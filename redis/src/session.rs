@@ -6,16 +6,18 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use redis::{AsyncConnectionConfig, Cmd, PushInfo, PushKind, Value, cmd};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, PushInfo, PushKind, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::chance;
+use crate::cluster::Topology;
 use crate::error::Error;
 use crate::remote::Shared;
 use crate::space::Space;
 use crate::trace::event;
-use crate::wire::Wire;
+use crate::wire::{Node, Wire};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -25,8 +27,9 @@ const LEAST_CONNECTING: Duration = Duration::from_secs(1);
 /// Serves one session after the other. Never ends.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut pause = FIRST_PAUSE;
+    let mut seeds = vec![shared.client.clone()];
     loop {
-        match Session::begin(&shared).await {
+        match Session::begin(&shared, &mut seeds).await {
             Ok(mut session) => {
                 event("connected to Redis");
                 pause = FIRST_PAUSE;
@@ -47,44 +50,35 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Two connections, and the namespaces whose invalidations arrive over them.
+/// Two connections for each node, and the namespaces whose invalidations arrive over them.
 struct Session {
     wire: Wire,
     tracked: HashSet<String>,
 }
 
 impl Session {
-    /// Connects, and tracks all namespaces.
-    async fn begin(shared: &Arc<Shared>) -> Result<Self, Error> {
+    /// Connects, and tracks all namespaces. `seeds` are the nodes that tell of a cluster.
+    async fn begin(shared: &Arc<Shared>, seeds: &mut Vec<Client>) -> Result<Self, Error> {
         let lost = Arc::new(Notify::new());
-        let options = shared.options;
-        let config = || {
-            AsyncConnectionConfig::new()
-                .set_response_timeout(Some(options.command_timeout))
-                .set_connection_timeout(Some(options.command_timeout.max(LEAST_CONNECTING)))
+        let (clients, topology) = match shared.options.is_cluster {
+            true => {
+                let (clients, topology) = discover(shared, seeds).await?;
+                (clients, Some(topology))
+            }
+            false => (vec![shared.client.clone()], None),
         };
-        let client = &shared.client;
-        let tracked = config().set_push_sender(receiver(Arc::downgrade(shared), Arc::clone(&lost)));
-        let tracked = client.get_multiplexed_async_connection_with_config(&tracked).await?;
-        let reads = config().set_push_sender(receiver(Weak::new(), Arc::clone(&lost)));
-        let reads = client.get_multiplexed_async_connection_with_config(&reads).await?;
-        let mut session = Self { wire: Wire { tracked, reads, lost }, tracked: HashSet::new() };
-        session.check_role().await?;
+        let mut nodes = Vec::with_capacity(clients.len());
+        for client in &clients {
+            nodes.push(connect(shared, client, &lost).await?);
+        }
+        if topology.is_some() {
+            // The address of the client comes last: it is asked if no node of the cluster answers.
+            *seeds = clients;
+            seeds.push(shared.client.clone());
+        }
+        let mut session = Self { wire: Wire::new(nodes, topology, lost), tracked: HashSet::new() };
         session.track_all(shared).await?;
         Ok(session)
-    }
-
-    /// Refuses a replica: it may lag behind, and takes no writes. A server that does not tell is
-    /// accepted.
-    async fn check_role(&self) -> Result<(), Error> {
-        let role: Result<Vec<Value>, _> = cmd("ROLE").query_async(&mut self.wire.tracked.clone()).await;
-        match role {
-            Err(error) if error.is_io_error() => Err(error.into()),
-            Ok(role) if matches!(role.first(), Some(Value::BulkString(role)) if role != b"master") => {
-                Err(Error::NotConnected)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Tracks the namespaces that are not yet tracked, and those that were detached.
@@ -98,16 +92,18 @@ impl Session {
     }
 
     async fn track(&mut self, space: &Space) -> Result<(), Error> {
-        let mut tracking = Cmd::new();
+        let sent = Instant::now();
         // Redis refuses a prefix that it tracks already.
         if self.tracked.insert(space.name.clone()) {
+            let mut tracking = Cmd::new();
             tracking.arg(&["CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", "PREFIX"]);
             tracking.arg(format!("{}:", space.name));
+            for node in self.wire.nodes() {
+                let _: Value = tracking.query_async(&mut node.tracked.clone()).await?;
+            }
         } else {
-            tracking.arg("PING");
+            self.wire.fence_all().await?;
         }
-        let sent = Instant::now();
-        let _: Value = tracking.query_async(&mut self.wire.tracked.clone()).await?;
         space.trust.attach(sent, || space.reset());
         Ok(())
     }
@@ -133,7 +129,7 @@ impl Session {
                 return;
             }
             let sent = Instant::now();
-            match timeout(options.ping_timeout(), self.wire.fence()).await {
+            match timeout(options.ping_timeout(), self.wire.fence_all()).await {
                 Ok(Ok(())) => shared.spaces().iter().for_each(|space| _ = space.trust.extend(sent)),
                 _ => return,
             }
@@ -141,14 +137,75 @@ impl Session {
         }
     }
 
-    /// Sends a ping over the connection of reads, as a server may close one that is idle. Its end
+    /// Sends a ping over the connections of reads, as a server may close one that is idle. Its end
     /// is noticed by the receiver.
     fn keep_reads_alive(&self, shared: &Shared) {
-        let mut reads = self.wire.reads.clone();
-        shared.handle.spawn(async move {
-            let _: Result<Value, _> = cmd("PING").query_async(&mut reads).await;
-        });
+        for node in self.wire.nodes() {
+            let mut reads = node.reads.clone();
+            shared.handle.spawn(async move {
+                let _: Result<Value, _> = cmd("PING").query_async(&mut reads).await;
+            });
+        }
     }
+}
+
+fn config(shared: &Shared) -> AsyncConnectionConfig {
+    let command_timeout = shared.options.command_timeout;
+    AsyncConnectionConfig::new()
+        .set_response_timeout(Some(command_timeout))
+        .set_connection_timeout(Some(command_timeout.max(LEAST_CONNECTING)))
+}
+
+/// Opens the two connections of a node.
+async fn connect(shared: &Arc<Shared>, client: &Client, lost: &Arc<Notify>) -> Result<Node, Error> {
+    let tracked = config(shared).set_push_sender(receiver(Arc::downgrade(shared), Arc::clone(lost)));
+    let tracked = client.get_multiplexed_async_connection_with_config(&tracked).await?;
+    let reads = config(shared).set_push_sender(receiver(Weak::new(), Arc::clone(lost)));
+    let reads = client.get_multiplexed_async_connection_with_config(&reads).await?;
+    check_role(&tracked).await?;
+    Ok(Node { tracked, reads })
+}
+
+/// Refuses a replica: it may lag behind, and takes no writes. A server that does not tell is
+/// accepted.
+async fn check_role(connection: &MultiplexedConnection) -> Result<(), Error> {
+    let role: Result<Vec<Value>, _> = cmd("ROLE").query_async(&mut connection.clone()).await;
+    match role {
+        Err(error) if error.is_io_error() => Err(error.into()),
+        Ok(role) if matches!(role.first(), Some(Value::BulkString(role)) if role != b"master") => {
+            Err(Error::NotConnected)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks the first seed that answers for the primaries of its cluster.
+async fn discover(shared: &Shared, seeds: &[Client]) -> Result<(Vec<Client>, Topology), Error> {
+    for seed in seeds {
+        let Ok(mut connection) = seed.get_multiplexed_async_connection_with_config(&config(shared)).await else {
+            continue;
+        };
+        let answer: Result<Value, _> = cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await;
+        let Some(topology) = answer.ok().as_ref().and_then(Topology::parse) else { continue };
+        let clients: Result<Vec<_>, _> =
+            topology.nodes.iter().map(|(host, port)| client_of(seed, host.as_deref(), *port)).collect();
+        return Ok((clients?, topology));
+    }
+    Err(Error::NotConnected)
+}
+
+/// Returns a client with the options of `seed`, and the address of another node.
+fn client_of(seed: &Client, host: Option<&str>, port: u16) -> Result<Client, Error> {
+    let info = seed.get_connection_info();
+    let addr = match info.addr().clone() {
+        ConnectionAddr::Tcp(own, _) => ConnectionAddr::Tcp(host.map_or(own, String::from), port),
+        ConnectionAddr::TcpTls { host: own, insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host: host.map_or(own, String::from), port, insecure, tls_params }
+        }
+        // A socket in the file system is of one server.
+        _ => return Err(Error::NotConnected),
+    };
+    Ok(Client::open(info.clone().set_addr(addr))?)
 }
 
 /// Returns the function that gets the messages of a connection.

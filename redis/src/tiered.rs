@@ -134,7 +134,7 @@ impl Tiered {
     /// # Cost
     ///
     /// The commands for all missing keys are sent at once, without waiting for answers. So they
-    /// take the two round trips of one key together. Each missing key is a task.
+    /// take the two round trips of one key together, to each node. Each missing key is a task.
     ///
     /// ```no_run
     /// # async fn example(users: bytecache_redis::Tiered) {

@@ -45,7 +45,7 @@ impl Tiered {
     /// # Cost
     ///
     /// A walk over all entries of the cache, without a pause for other tasks of the thread, and a
-    /// round trip for each 128 entries of the sample. Call it every few minutes at most.
+    /// round trip to each node for each 128 entries of the sample. Call it every few minutes at most.
     ///
     /// ```no_run
     /// # async fn example(users: bytecache_redis::Tiered) -> Result<(), bytecache_redis::Error> {
@@ -69,7 +69,7 @@ impl Tiered {
             let keys: Vec<_> = sampled.iter().map(|entry| space.entry_key(generation, &entry.key)).collect();
             let in_redis = wire.read_many(&keys).await?;
             // Local entries that Redis changed before it answered are gone after this.
-            wire.fence().await?;
+            wire.fence_all().await?;
             for (entry, bytes) in sampled.iter().zip(in_redis) {
                 // Entries that have changed are not compared. A change of the generation removes
                 // all.

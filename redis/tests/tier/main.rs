@@ -1,6 +1,7 @@
 //! Tests against a real server: see [`support::Server`].
 
 mod behaviour;
+mod cluster;
 mod failures;
 mod layers;
 mod processes;
