@@ -2,18 +2,48 @@
 
 use std::time::Duration;
 
-use bytecache_redis::Tiered;
+use bytecache_redis::{Error, Tiered};
+use tokio::task::JoinHandle;
 
 use crate::proxy::{Proxy, READS, TRACKED};
-use crate::support::{Server, Store, connected, instance, remote, text, until};
+use crate::support::{Foreign, Server, Store, connected, instance, remote, text, until};
+
+/// A server, and an instance behind a proxy. Its loader finds nothing.
+struct Behind {
+    _server: Server,
+    proxy: Proxy,
+    users: Tiered,
+    foreign: Foreign,
+}
+
+impl Behind {
+    async fn a_proxy() -> Option<Self> {
+        let server = Server::start()?;
+        let proxy = Proxy::to(server.port).await;
+        let (cache, remote) = instance(proxy.port).await;
+        let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+        let foreign = server.foreign();
+        Some(Self { _server: server, proxy, users, foreign })
+    }
+}
+
+/// Begins to insert a value under "1". Returns once the server has executed it. The answer is held.
+async fn held_insert(
+    proxy: &Proxy,
+    users: &Tiered,
+    foreign: &mut Foreign,
+    value: &'static str,
+) -> JoinHandle<Result<(), Error>> {
+    proxy.hold(TRACKED);
+    let writer = users.clone();
+    let writing = tokio::spawn(async move { writer.insert("1", value).await });
+    until("the insert was executed", || foreign.get("users:0:1").as_deref() == Some(value)).await;
+    writing
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn value_that_was_read_before_an_invalidation_is_not_kept() {
-    let Some(server) = Server::start() else { return };
-    let proxy = Proxy::to(server.port).await;
-    let (cache, remote) = instance(proxy.port).await;
-    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
-    let mut foreign = server.foreign();
+    let Some(Behind { _server, proxy, users, mut foreign }) = Behind::a_proxy().await else { return };
     foreign.set("users:0:1", "old");
     until("the SET has arrived", || users.stats().invalidations == 1).await;
     // The generation is known, so that the next read is one command.
@@ -33,11 +63,7 @@ async fn value_that_was_read_before_an_invalidation_is_not_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reader_of_a_later_value_never_finds_an_earlier_one() {
-    let Some(server) = Server::start() else { return };
-    let proxy = Proxy::to(server.port).await;
-    let (cache, remote) = instance(proxy.port).await;
-    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
-    let mut foreign = server.foreign();
+    let Some(Behind { _server, proxy, users, mut foreign }) = Behind::a_proxy().await else { return };
     users.insert("1", "old").await.expect("it is stored");
 
     proxy.hold(TRACKED);
@@ -74,17 +100,10 @@ async fn reader_of_a_later_value_finds_no_earlier_one_if_invalidations_do_not_ar
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn insert_that_another_instance_has_overtaken_is_not_kept() {
-    let Some(server) = Server::start() else { return };
-    let proxy = Proxy::to(server.port).await;
-    let (cache, remote) = instance(proxy.port).await;
-    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    let Some(Behind { _server, proxy, users, mut foreign }) = Behind::a_proxy().await else { return };
     users.insert("1", "first").await.expect("it is stored");
-    let mut foreign = server.foreign();
 
-    proxy.hold(TRACKED);
-    let writer = users.clone();
-    let writing = tokio::spawn(async move { writer.insert("1", "own").await });
-    until("the insert was executed", || foreign.get("users:0:1").as_deref() == Some("own")).await;
+    let writing = held_insert(&proxy, &users, &mut foreign, "own").await;
     foreign.set("users:0:1", "other");
     proxy.release(TRACKED);
     writing.await.expect("it ends").expect("it is stored");
@@ -94,22 +113,16 @@ async fn insert_that_another_instance_has_overtaken_is_not_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn value_that_was_read_before_an_own_write_is_not_kept() {
-    let Some(server) = Server::start() else { return };
-    let proxy = Proxy::to(server.port).await;
-    let (cache, remote) = instance(proxy.port).await;
-    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
+    let Some(Behind { _server, proxy, users, mut foreign }) = Behind::a_proxy().await else { return };
     users.insert("1", "old").await.expect("it is stored");
-    let mut foreign = server.foreign();
 
     proxy.hold(READS);
-    let (reader, writer) = (users.clone(), users.clone());
+    let reader = users.clone();
     users.local().remove("1");
     let hits = |info: String| info.contains("keyspace_hits:2");
     let reading = tokio::spawn(async move { text(&reader, "1").await });
     until("the read was executed", || hits(foreign.ask(&["INFO", "stats"]))).await;
-    proxy.hold(TRACKED);
-    let writing = tokio::spawn(async move { writer.insert("1", "new").await });
-    until("the insert was executed", || foreign.get("users:0:1").as_deref() == Some("new")).await;
+    let writing = held_insert(&proxy, &users, &mut foreign, "new").await;
     proxy.release(READS);
     until("the older value was read", || users.stats().redis_hits == 1).await;
     proxy.release(TRACKED);
@@ -204,15 +217,8 @@ async fn load_that_began_before_an_invalidation_of_all_is_not_found_after_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn write_goes_on_if_its_caller_gives_up() {
-    let Some(server) = Server::start() else { return };
-    let proxy = Proxy::to(server.port).await;
-    let (cache, remote) = instance(proxy.port).await;
-    let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
-    proxy.hold(TRACKED);
-    let writer = users.clone();
-    let writing = tokio::spawn(async move { writer.insert("1", "Ada").await });
-    let mut foreign = server.foreign();
-    until("the insert was executed", || foreign.get("users:0:1").is_some()).await;
+    let Some(Behind { _server, proxy, users, mut foreign }) = Behind::a_proxy().await else { return };
+    let writing = held_insert(&proxy, &users, &mut foreign, "Ada").await;
     writing.abort();
     assert!(writing.await.is_err());
     proxy.release(TRACKED);
