@@ -71,7 +71,8 @@
 //! * **Fences.** Redis sends invalidations at the end of an event cycle, so a reply that shows a
 //!   change may come first. A value from Redis is returned only after a ping over the tracked
 //!   connection was answered. All invalidations that belong before the value have arrived by then.
-//!   Hence a hit in Redis takes two round trips.
+//!   Hence a hit in Redis takes two round trips. They cannot be one: a ping that is sent with the
+//!   read is executed in the same cycle, and answered before the invalidations of that cycle.
 //! * **Own writes.** With `NOLOOP`, an instance keeps the value that it has just inserted. It is
 //!   not told of its own writes, so each is followed to its end by a task. A write without an
 //!   answer ends the connection, as it may take effect later: for the next connection it is then
