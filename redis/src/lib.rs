@@ -51,6 +51,7 @@ mod remote;
 mod session;
 mod space;
 mod stats;
+mod sync;
 mod tiered;
 mod trace;
 mod trust;

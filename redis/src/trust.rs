@@ -22,15 +22,20 @@
 //!
 //! # Synchronization
 //!
-//! `until` is written under `changes`, except by `extend`, which does not change the state. A
-//! Release store of a state after the reset pairs with the Acquire load of a reader: the reader
-//! finds the namespace reset. `CHANGING` is stored before the reset, so a flight that began after
-//! the reset reads it, or a later state.
+//! `until` is written under `changes`. A Release store of a state after the reset pairs with the
+//! Acquire load of a reader: the reader finds the namespace reset. `CHANGING` is stored before the
+//! reset, so a flight that began after the reset reads it, or a later state. The models in `loom`
+//! check both.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use core::time::Duration;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
+
+use crate::sync::{AtomicU64, Mutex};
+
+#[cfg(all(test, bytecache_loom))]
+mod loom;
 
 /// No invalidations arrive. Local entries have short lifetimes of their own.
 const DETACHED: u64 = u64::MAX;
@@ -76,9 +81,15 @@ impl Trust {
     /// is detached.
     pub(crate) fn extend(&self, sent: Instant) -> bool {
         let until = self.nanos(sent + self.max_staleness);
-        let extended = |current| (current < CHANGING).then_some(u64::max(current, until));
-        // Release keeps the pairing of `attach`; a reader that sees this moment sees its reset.
-        self.until.fetch_update(Ordering::AcqRel, Ordering::Acquire, extended).is_ok()
+        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Relaxed: all writes are under the lock.
+        let current = self.until.load(Ordering::Relaxed);
+        let is_tracked = current < CHANGING;
+        if is_tracked {
+            // Release keeps the pairing of `attach`; a reader that sees this moment sees its reset.
+            self.until.store(u64::max(current, until), Ordering::Release);
+        }
+        is_tracked
     }
 
     /// Detaches the namespace after `reset` if local entries may not be served any longer. Returns
