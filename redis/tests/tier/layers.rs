@@ -185,6 +185,9 @@ mod spans {
     async fn commands_have_spans_without_keys_and_values() {
         let Some(server) = Server::start() else { return };
         let lines = Lines::default();
+        // With one subscriber alone, a span that a thread of another test reaches first would be
+        // turned off for all threads.
+        let _second = tracing::Dispatch::new(Lines::default());
         let _guard = set_default(lines.clone());
         let (cache, remote) = instance(server.port).await;
         let users = crate::support::Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
