@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytecache::Cache;
-use bytecache_redis::{Remote, Tiered};
+use bytecache_redis::{Error, Remote, Tiered};
 
 use crate::support::{Foreign, LIMIT, Server, Store, client_is_there, client_program, connected, remote, text, until};
 
@@ -170,4 +170,28 @@ async fn key_that_has_moved_is_found_on_its_new_node() {
     nodes[0].set("users:0:{foo}", "changed");
     until("the change has arrived", || !users.local().contains_key(key)).await;
     assert_eq!(text(&users, key).await.as_deref(), Some("changed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_that_is_being_moved_is_loaded_and_the_connection_stays() {
+    let Some(cluster) = Cluster::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let (cache, remote) = cluster.instance().await;
+    let users = store.tiered(Tiered::builder(&cache, &remote, "users")).await;
+    assert_eq!(text(&users, "known").await.as_deref(), Some("1"));
+    // The slot of the tag is on the last node.
+    let (key, slot) = ("{foo}", "12182");
+    let (mut target, mut source) = (cluster.nodes[0].foreign(), cluster.nodes[2].foreign());
+    target.ask::<String>(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(&mut source)]);
+    source.ask::<String>(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(&mut target)]);
+    assert_eq!(text(&users, key).await.as_deref(), Some("1"));
+    let failed = users.insert(key, "new").await.expect_err("the slot is being moved");
+    assert!(matches!(&failed, Error::Redis(error) if error.code() == Some("ASK")) && !failed.is_outcome_unknown());
+    assert!(users.verify(10).await.is_ok() && remote.is_connected());
+    assert_eq!(remote.stats().connections, 1);
+
+    source.ask::<String>(&["CLUSTER", "SETSLOT", slot, "STABLE"]);
+    users.insert(key, "new").await.expect("it is stored");
+    assert_eq!(source.get("users:0:{foo}").as_deref(), Some("new"));
 }
