@@ -13,6 +13,9 @@ pub trait Inspect {
     /// Returns how many loads are in progress whose results may be stored, and how many threads and
     /// tasks wait for them.
     fn loads_under_way(&self) -> (usize, usize);
+
+    /// Returns `true` if the index of a shard is getting another size.
+    fn is_resizing(&self) -> bool;
 }
 
 impl Inspect for Cache {
@@ -22,6 +25,10 @@ impl Inspect for Cache {
 
     fn loads_under_way(&self) -> (usize, usize) {
         Self::loads_under_way(self)
+    }
+
+    fn is_resizing(&self) -> bool {
+        Self::is_resizing(self)
     }
 }
 

@@ -419,6 +419,11 @@ impl Cache {
         }
     }
 
+    /// Returns `true` if the index of a shard is getting another size. For [tests](crate::testing).
+    pub(crate) fn is_resizing(&self) -> bool {
+        self.inner.shards.iter().any(Shard::is_resizing)
+    }
+
     /// Returns `true` once: for the first loaded value that is too large to be stored.
     #[cfg(feature = "tracing")]
     pub(crate) fn is_first_too_large(&self) -> bool {

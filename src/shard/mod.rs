@@ -334,6 +334,11 @@ impl Shard {
         }
     }
 
+    /// Returns `true` if the index is getting another size.
+    pub(crate) fn is_resizing(&self) -> bool {
+        !self.state.lock().resizing.is_at_rest()
+    }
+
     /// Recounts everything and panics where it differs.
     pub(crate) fn validate(&self) {
         let state = self.state.lock();

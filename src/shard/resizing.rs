@@ -48,11 +48,13 @@ const BUCKETS_PER_CLEARING: usize = 256;
 /// Calls to a policy that a write makes while that adapts.
 const CALLS: usize = 4;
 /// One part in `STRETCHES` of the home buckets is announced at a time, because the policy needs
-/// memory for the ids of those.
+/// memory for the ids of those: at most 4 % of what index and policy have. More stretches take more
+/// writes, as the policy may look through all of its entries for each.
 const STRETCHES: usize = 32;
-const MIN_STRETCH: usize = 64;
-/// The bytes of a policy's memory for each id that is announced.
+const MIN_STRETCH: usize = 16;
+/// The bytes of a policy's memory for each id that is announced, and for the announcement.
 const BYTES_PER_RENAME: usize = 4;
+const BYTES_PER_STRETCH: usize = 256;
 /// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
 const POLICY_ROUNDING: usize = 1024;
 
@@ -289,7 +291,8 @@ impl Writer<'_> {
 
     fn next_stretch(&mut self, to: usize) -> Stage {
         let State { evictor, entries, .. } = &mut *self.state;
-        match entries.next_stretch(stretch_of(entries.table().size(), to)) {
+        let from = entries.table().own_sweep().map_or(to, |sizes| sizes.from);
+        match entries.next_stretch(stretch_of(from)) {
             Some(stretch) => Stage::Announcing(stretch),
             None => {
                 evictor.end_renames();
@@ -468,10 +471,12 @@ fn early_of(size: usize) -> usize {
 
 /// Returns the bytes that a policy may need for renames, in a sweep between these sizes.
 pub(super) fn rename_bytes(from: usize, to: usize) -> usize {
-    let buckets = stretch_of(from, to).min(from) + 2 * MARGIN;
-    // In 64 bits, as the product of two sizes may not fit into 32.
-    let buckets_after = buckets as u64 * to as u64 / from as u64;
-    let bytes = (buckets as u64 + buckets_after) * (LANES * BYTES_PER_RENAME) as u64;
+    let homes = stretch_of(from).min(from);
+    // In 64 bits, as the product of two sizes may not fit into 32. A stretch may begin and end
+    // within a home of the other size.
+    let homes_after = homes as u64 * to as u64 / from as u64 + 2;
+    let buckets = homes as u64 + homes_after + 2 * MARGIN as u64;
+    let bytes = buckets * (LANES * BYTES_PER_RENAME) as u64 + BYTES_PER_STRETCH as u64;
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
@@ -488,9 +493,9 @@ fn end_of_clearing(next: usize, page: usize) -> usize {
     (next.next_multiple_of(page) + BUCKETS_PER_CLEARING.max(page)) / page * page
 }
 
-/// Returns how many home buckets are announced at a time, in a sweep between these sizes.
-fn stretch_of(from: usize, to: usize) -> usize {
-    (from / STRETCHES / to.div_ceil(from)).max(MIN_STRETCH)
+/// Returns how many home buckets are announced at a time, in a sweep of a table of this size.
+fn stretch_of(from: usize) -> usize {
+    (from / STRETCHES).max(MIN_STRETCH)
 }
 
 #[cfg(test)]
@@ -500,8 +505,9 @@ mod tests {
     /// On systems of 32 bits, the product of two such sizes does not fit into a word.
     #[test]
     fn the_bytes_of_renames_are_right_for_large_tables() {
-        assert_eq!(rename_bytes(400_000, 800_000), (6_282 + 2 * 6_282) * LANES * BYTES_PER_RENAME);
-        assert_eq!(rename_bytes(4, 32), (36 + 8 * 36) * LANES * BYTES_PER_RENAME);
+        let bytes_of = |buckets: usize| (buckets + 2 + 2 * MARGIN) * LANES * BYTES_PER_RENAME + BYTES_PER_STRETCH;
+        assert_eq!(rename_bytes(400_000, 800_000), bytes_of(12_500 + 25_000));
+        assert_eq!(rename_bytes(4, 32), bytes_of(4 + 32));
     }
 
     #[test]

@@ -55,6 +55,15 @@ fn holes_are_closed_a_bounded_number_at_a_time() {
 }
 
 #[test]
+fn a_longer_announcement_takes_the_memory_for_its_own_ids() {
+    let mut queues = Queues::<1>::new(10_000, 0);
+    while !queues.prepare_renames(0..1_000, 5_000..6_000) {}
+    let before = queues.allocated();
+    while !queues.prepare_renames(1_000..2_001, 6_000..7_000) {}
+    assert_eq!(queues.allocated(), before + size_of::<u32>());
+}
+
+#[test]
 fn holes_of_one_id_are_closed_as_those_of_many_are() {
     const IDS: u32 = 20_000;
     let queue = QueueId::new(0);

@@ -67,6 +67,7 @@ impl Window {
         let announced = [from.clone(), to.clone()];
         let to = if from.start <= to.start && to.end <= from.end { 0..0 } else { to };
         indexes.clear();
+        indexes.reserve_exact(from.len() + to.len());
         indexes.resize(from.len() + to.len(), NONE);
         Self { announced, from, to, indexes, progress: Progress::Walk(Walk::entering(0)) }
     }
