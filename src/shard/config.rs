@@ -150,18 +150,18 @@ impl ShardConfig {
         taken.saturating_add(self.min_chunks() << self.chunk_shift())
     }
 
-    /// Returns the largest size that the index may ever have, up to the ceiling. With entries of a
-    /// few bytes, it takes less than half of the budget, as each bucket brings its part of the
-    /// policy and the ring.
-    pub(super) fn max_size(&self) -> usize {
+    /// Returns the largest size that an index of `first` buckets may ever have, up to the ceiling.
+    /// With entries of a few bytes, it takes less than half of the budget, as each bucket brings its
+    /// part of the policy and the ring.
+    pub(super) fn max_size(&self, first: usize) -> usize {
         let half = self.budget.max(self.ceiling) / 2 / Table::footprint_of_one();
         // Models make each word of the table anew for each schedule.
         let most = if cfg!(bytecache_loom) { half.min(MAX_MODELLED_SIZE) } else { half };
-        most.clamp(self.first_buckets(), Table::max_size())
+        most.clamp(first, Table::max_size())
     }
 
-    /// Returns the number of buckets to start with: that of a snapshot's cache, or for a sixteenth
-    /// of the entries that are expected, or of some that are not small.
+    /// Returns the number of buckets to start with: that of a snapshot's cache, or for the entries
+    /// that are expected, or for a few.
     pub(super) fn first_buckets(&self) -> usize {
         if let Some(buckets) = self.options.expected_buckets {
             // A snapshot may say anything. No index with its policy is larger than the shard.
@@ -170,10 +170,17 @@ impl ShardConfig {
             return (buckets >> self.shard_bits).min(most).max(MIN_BUCKETS);
         }
         let entries = match self.options.expected_entry_bytes {
-            Some(bytes) => self.budget / bytes.saturating_add(EXPECTED_OVERHEAD),
+            Some(bytes) => self.budget / bytes.saturating_add(HEADER_BYTES).saturating_add(self.side_of_entry()),
             None => self.budget / 16_384,
         };
         Index::buckets_for(entries).min(Table::max_size())
+    }
+
+    /// Returns the bytes that index and policy have for an entry of a full shard.
+    fn side_of_entry(&self) -> usize {
+        let of = |buckets| Table::footprint(buckets).saturating_add(self.policy(buckets).bytes());
+        let [less, more] = [MEASURED_BUCKETS, 2 * MEASURED_BUCKETS].map(of);
+        more.saturating_sub(less).div_ceil(Index::max_len_of(MEASURED_BUCKETS))
     }
 }
 
@@ -181,5 +188,5 @@ impl ShardConfig {
 const MEASURED_BUCKETS: usize = 64;
 /// The largest size of an index in models, unless it starts with a larger one.
 const MAX_MODELLED_SIZE: usize = 8;
-/// The bytes that an entry costs beyond key and value, roughly.
-const EXPECTED_OVERHEAD: usize = 24;
+/// The bytes that an entry has in the ring beyond key and value, with what the ring keeps free.
+const HEADER_BYTES: usize = 12;

@@ -232,7 +232,8 @@ impl Shard {
     /// Creates an empty shard.
     pub(crate) fn new(config: &ShardConfig) -> Result<Self, NoShard> {
         let account = Arc::new(Account::new(config.budget));
-        let mut buckets = config.first_buckets();
+        let first_buckets = config.first_buckets();
+        let mut buckets = first_buckets;
         let policy = loop {
             let policy = config.policy(buckets);
             if config.needed(buckets, &*policy) <= config.budget && account.take(config.taken(buckets, &*policy)) {
@@ -247,7 +248,7 @@ impl Shard {
         let mut ring = Ring::new(size, config.chunk_shift(), config.options.alignment).ok_or(NoShard::OutOfMemory)?;
         ring.set_usual_chunks(ring.whole_chunks(account.left()));
         let bits = LocationBits::for_arena(size.most << config.chunk_shift());
-        let table = Arc::new(Table::new(buckets, config.max_size(), bits).ok_or(NoShard::OutOfMemory)?);
+        let table = Arc::new(Table::new(buckets, config.max_size(first_buckets), bits).ok_or(NoShard::OutOfMemory)?);
         account.note_index(Table::footprint(buckets));
         let (stripes, places) = config.touch_log();
         let logs = Logs::of(&*policy);
