@@ -8,6 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::Future;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -194,6 +195,35 @@ fn heap_stays_within_the_limit_with_an_advisor() {
             heap_of_stays_within_the_limit(|| builder.build().unwrap(), max_bytes, shards, "with an advisor");
         }
     }
+}
+
+/// A hasher that leads all keys to one home.
+#[derive(Clone, Copy, Default)]
+struct Constant;
+
+impl Hasher for Constant {
+    fn write(&mut self, _bytes: &[u8]) {}
+    fn finish(&self) -> u64 {
+        1 << 60
+    }
+}
+
+#[test]
+fn a_step_that_has_moved_many_entries_leaves_no_memory_behind() {
+    let _alone = alone();
+    let before = LIVE_BYTES.get();
+    let hasher = BuildHasherDefault::<Constant>::default();
+    let builder = Cache::builder().max_bytes(4 << 20).shards(1).policy(Policy::Lru);
+    let cache = builder.hasher(hasher).build().unwrap();
+    for number in 0..4_000 {
+        cache.insert(key(number), [1]).unwrap();
+        let heap = (LIVE_BYTES.get() - before).unsigned_abs();
+        let memory = cache.memory();
+        // Chunks and index are mapped.
+        let counted = memory.allocated - memory.chunks - memory.index;
+        assert!(heap <= counted + THREAD, "{heap} bytes of the heap after {number} entries: {memory:?}");
+    }
+    assert!(cache.stats().index_growths > 1);
 }
 
 /// Returns a full cache of 1 MiB in one shard.

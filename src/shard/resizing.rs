@@ -55,6 +55,9 @@ const MIN_STRETCH: usize = 16;
 /// The bytes of a policy's memory for each id that is announced, and for the announcement.
 const BYTES_PER_RENAME: usize = 4;
 const BYTES_PER_STRETCH: usize = 256;
+/// Entries of a home bucket for which there is memory while they move, in addition. More have one
+/// home only with a poor hasher.
+const MOVING: usize = 64;
 /// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
 const POLICY_ROUNDING: usize = 1024;
 
@@ -75,7 +78,8 @@ pub(super) struct Resizing {
     stage: Stage,
     /// Entries for which there is still room when a growth is considered.
     early: usize,
-    /// The entries of a home bucket, while they move.
+    /// The entries of a home bucket, while they move. Memory for [`MOVING`] of them is part of
+    /// [`rename_bytes`].
     moving: Vec<Moving>,
 }
 
@@ -329,7 +333,9 @@ impl Writer<'_> {
             moved += of_home.max(LANES / 4);
             escaped.drain(..).for_each(|id| self.remove_resident(id, RemovalCause::Removed));
         }
-        let entries = &self.state.entries;
+        let State { entries, resizing, .. } = &mut *self.state;
+        resizing.moving.clear();
+        resizing.moving.shrink_to(MOVING);
         if !entries.has_swept(&stretch) {
             return Stage::Moving(stretch);
         }
@@ -469,14 +475,16 @@ fn early_of(size: usize) -> usize {
     Index::max_len_of(size) / EARLY + FEW
 }
 
-/// Returns the bytes that a policy may need for renames, in a sweep between these sizes.
+/// Returns the bytes that a sweep between these sizes needs: what the policy may take for renames,
+/// and the scratch memory of a step.
 pub(super) fn rename_bytes(from: usize, to: usize) -> usize {
     let homes = stretch_of(from).min(from);
     // In 64 bits, as the product of two sizes may not fit into 32. A stretch may begin and end
     // within a home of the other size.
     let homes_after = homes as u64 * to as u64 / from as u64 + 2;
     let buckets = homes as u64 + homes_after + 2 * MARGIN as u64;
-    let bytes = buckets * (LANES * BYTES_PER_RENAME) as u64 + BYTES_PER_STRETCH as u64;
+    let scratch = MOVING * size_of::<Moving>() + BYTES_PER_STRETCH;
+    let bytes = buckets * (LANES * BYTES_PER_RENAME) as u64 + scratch as u64;
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
@@ -505,7 +513,8 @@ mod tests {
     /// On systems of 32 bits, the product of two such sizes does not fit into a word.
     #[test]
     fn the_bytes_of_renames_are_right_for_large_tables() {
-        let bytes_of = |buckets: usize| (buckets + 2 + 2 * MARGIN) * LANES * BYTES_PER_RENAME + BYTES_PER_STRETCH;
+        let scratch = BYTES_PER_STRETCH + MOVING * size_of::<Moving>();
+        let bytes_of = |buckets: usize| (buckets + 2 + 2 * MARGIN) * LANES * BYTES_PER_RENAME + scratch;
         assert_eq!(rename_bytes(400_000, 800_000), bytes_of(12_500 + 25_000));
         assert_eq!(rename_bytes(4, 32), bytes_of(4 + 32));
     }
