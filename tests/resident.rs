@@ -86,6 +86,27 @@ fn resident_memory_follows_the_limit() {
 }
 
 #[test]
+fn resident_memory_follows_a_lower_limit() {
+    if !is_alone("resident_memory_follows_a_lower_limit") {
+        return;
+    }
+    const LITTLE: usize = 4 << 20;
+    const LOWER: usize = 16 << 20;
+    for policy in [Policy::Lru, Policy::Arc, Policy::Adaptive] {
+        for value_len in [1, 1_000] {
+            let before = resident();
+            let cache = Cache::builder().max_bytes(MAX_BYTES).policy(policy).build().unwrap();
+            fill(&cache, MAX_BYTES + MAX_BYTES / 4, value_len);
+            assert!(resident() - before > MAX_BYTES / 2, "{policy}: the cache was not full");
+            cache.set_max_bytes(LOWER).unwrap();
+            while cache.maintain() {}
+            assert!(cache.memory().max == LOWER && cache.memory().live > LOWER / 8, "{:?}", cache.memory());
+            assert_resident(before, LOWER + LITTLE, &format!("{policy}, {value_len} bytes a value"));
+        }
+    }
+}
+
+#[test]
 fn memory_comes_back_with_clear_and_with_the_drop_whatever_values_hold() {
     if !is_alone("memory_comes_back_with_clear_and_with_the_drop_whatever_values_hold") {
         return;
