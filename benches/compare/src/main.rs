@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --release -- [--race hot,uniform,...] [--threads 1,2] [--contenders bytecache,...]
-//!                        [--slice-ms 300] [--rounds 10] [--scale F] [--full] [--out DIR]
+//!                        [--slice-ms 300] [--rounds 10] [--scale F] [--small-pages] [--full]
+//!                        [--out DIR]
 //! ```
 //!
 //! `--race` accepts the names of the works (`works.rs`), `scaling`, `latency`, `memory`,
@@ -10,6 +11,9 @@
 //! runs every race. Without `--race` and `--full`, three races of four rounds run. `scaling`
 //! chooses its threads by the number of cores, whatever `--threads` says. Its parts have names as
 //! well (`scaling-writes-zipf`).
+//!
+//! With `--small-pages`, no contender gets huge pages, also if it asks for them. The difference to a
+//! run without it is the part of pages. This is only for Linux.
 //!
 //! The tables go to stdout as Markdown, and progress goes to stderr. `--out` also writes the tables
 //! to files, with all numbers as CSV and pictures of the races (`output.rs`). Every race runs in a
@@ -52,7 +56,7 @@ const DEFAULT_RACES_ROUNDS: usize = 4;
 const OTHERS: [&str; 6] = [scaling::NAME, "latency", "memory", "hit-ratio", "lifecycle", "growth"];
 
 const USAGE: &str = "usage: bytecache-compare [--race NAMES] [--threads COUNTS] [--contenders NAMES]
-                         [--slice-ms N] [--rounds N] [--scale N] [--full] [--out DIR]
+                         [--slice-ms N] [--rounds N] [--scale N] [--small-pages] [--full] [--out DIR]
 lists are separated by commas";
 
 struct Options {
@@ -61,6 +65,7 @@ struct Options {
     method: Method,
     scale: usize,
     output: Output,
+    has_small_pages: bool,
     /// `true` in the process of a single race, for which the files already exist.
     is_part: bool,
 }
@@ -119,7 +124,7 @@ fn main() -> ExitCode {
 fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
     let mut races = None;
     let mut contenders = contenders::DEFAULT_NAMES.to_vec();
-    let (mut scale, mut output, mut is_part) = (1, Output::default(), false);
+    let (mut scale, mut output, mut has_small_pages, mut is_part) = (1, Output::default(), false, false);
     let (mut slice_ms, mut rounds, mut threads) = (300, None, vec![1, 2]);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -141,6 +146,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(2)),
             Arg::Long("scale") => scale = parser.value()?.parse::<usize>()?.max(1),
             Arg::Long("out") => output = Output::to(parser.value()?.into()),
+            Arg::Long("small-pages") => has_small_pages = true,
             Arg::Long("part") => is_part = true,
             Arg::Long("full") => {
                 races = Some(Work::NAMES.into_iter().chain(OTHERS).map(String::from).collect());
@@ -153,7 +159,7 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
     let method = Method { slice: Duration::from_millis(slice_ms), rounds, threads };
     let races = races.unwrap_or_else(|| DEFAULT_RACES.map(String::from).to_vec());
     let races = races.into_iter().flat_map(scaling::parts).collect();
-    Ok(Some(Options { races, contenders, method, scale, output, is_part }))
+    Ok(Some(Options { races, contenders, method, scale, output, has_small_pages, is_part }))
 }
 
 fn list(parser: &mut Parser) -> Result<Vec<String>, lexopt::Error> {
@@ -195,11 +201,28 @@ fn numbers_of_cell<const N: usize>(arguments: &[&str]) -> Option<[u64; N]> {
     numbers.try_into().ok()
 }
 
+/// Withholds huge pages from this process and from those that it starts. Returns `false` if the
+/// system cannot do that.
+fn renounce_huge_pages() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let [yes, unused]: [libc::c_ulong; 2] = [1, 0];
+        // SAFETY: this request takes numbers, and changes no memory.
+        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, yes, unused, unused, unused) == 0 }
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// Runs the single race of this process, or each requested race in a process of its own.
 fn run(options: &Options) -> ExitCode {
     if options.is_part {
         options.races.iter().for_each(|race| run_one(race, options));
         return ExitCode::SUCCESS;
+    }
+    if options.has_small_pages && !renounce_huge_pages() {
+        eprintln!("this system cannot withhold huge pages");
+        return ExitCode::FAILURE;
     }
     if let Err(error) = options.output.begin() {
         eprintln!("the folder for results cannot be written to: {error}");
