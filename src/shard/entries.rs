@@ -114,7 +114,7 @@ impl Entries {
         let hash = self.hash_of(self.ring.live_at(location, &self.token)?);
         let found = self.index.table().find_location(hash, location);
         // With a custom hasher whose hashes change, the entry must still be found, or it could
-        // never be evicted.
+        // never be evicted. The search examines every lane of the index.
         found.or_else(|| self.index.search(location, &self.token))
     }
 

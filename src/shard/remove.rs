@@ -52,7 +52,7 @@ impl Writer<'_> {
         core::mem::take(&mut self.state.flights)
     }
 
-    /// Detaches the flights of the keys that satisfy `is_meant`.
+    /// Detaches the flights of the keys that satisfy `is_meant`. Examines all flights of the shard.
     pub(crate) fn detach_flights_of(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
         self.state.flights.remove_if(is_meant);
     }

@@ -243,6 +243,14 @@
 //! * The last step of a `clear` looks at each chunk of the ring. If the ring has grown to huge
 //!   pages, it makes a call to the system for each row of absent chunks, which a huge page may have
 //!   made resident. While chunks are absent, the opening of every 64th chunk does so, too.
+//! * A [`retain`](crate::Cache::retain) first examines the keys of all loads in progress, those of
+//!   a shard with one hold of its lock. As many can be in progress as the memory of the shard
+//!   allows.
+//! * LFU with dynamic ageing may jump over many ranks at a hit. It walks over the ranks between,
+//!   of which there are at most as many as entries. Otherwise a hit moves an entry by one rank.
+//! * If a hasher changes the hash of a key, the store that empties the chunk of its entry searches
+//!   the whole index for it. If it leads many keys to one home bucket, these move in one step of a
+//!   growing index.
 //! * After a panic of user code under the lock, the shard is emptied at once.
 //!
 //! # Expiry
