@@ -138,7 +138,7 @@ impl KeyHasher {
         }))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, key: &[u8]) -> KeyHash {
         KeyHash(match self {
             Self::Ahash(random) => {

@@ -54,6 +54,7 @@ pub use invalidation::Invalidation;
 pub use lease::Lease;
 pub use lifetimes::MaybeStale;
 pub(crate) use loads::LookUp;
+pub(crate) use namespace::{Decode, Decoded};
 pub use namespace::{Namespace, NamespaceBuilder};
 pub(crate) use read::Misses;
 pub(crate) use sizes::Sizes;

@@ -272,9 +272,9 @@ impl KeyBuffer {
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        match &self.long {
-            None => &self.short[..self.len],
-            Some(long) => long,
+        match self.short.get(..self.len) {
+            Some(short) => short,
+            None => self.long.as_ref().map_or(&[], |long| long),
         }
     }
 }

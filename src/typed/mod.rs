@@ -24,6 +24,7 @@
 
 mod builder;
 mod codec;
+mod decoders;
 #[cfg(any(feature = "postcard", feature = "zerocopy", feature = "rkyv"))]
 mod foreign;
 mod key;

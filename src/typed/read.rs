@@ -6,11 +6,10 @@
 use core::borrow::Borrow;
 use std::sync::Arc;
 
+use super::decoders::{Viewed, Whole};
 use super::source::Conversion;
-use super::{
-    Codec, Key, KeyBuffer, NoLoads, OwnedKey, SharedError, Tasks, Threads, Typed, Values, ViewCodec, own_bytes,
-};
-use crate::cache::{Misses, Namespace};
+use super::{Codec, Key, NoLoads, OwnedKey, SharedError, Tasks, Threads, Typed, Values, ViewCodec, own_bytes};
+use crate::cache::{Decode, Decoded, Misses};
 use crate::loader::{Failure, LoadError};
 
 /// The most calls of the loader for one read: values that do not decode are loaded again.
@@ -20,22 +19,24 @@ const ATTEMPTS: usize = 2;
 pub(super) type Answer<R> = Result<Option<R>, LoadError<SharedError>>;
 
 impl<C> Values<C> {
-    /// Reads the entry under a stored key. Removes a value for which `decode` returns `None` and
-    /// `is_whole` returns `false`.
+    /// Reads the entry under `key`, and removes a value that does not decode. Gives the decoder
+    /// back if there is no value.
     #[inline(always)]
-    fn read<R>(
-        &self,
-        key: &[u8],
-        misses: Misses,
-        decode: impl FnOnce(&[u8]) -> Option<R>,
-        is_whole: impl Fn(&[u8]) -> bool,
-    ) -> Option<R> {
-        let mut is_undecodable = false;
-        let decoded = self.space.decode(key, misses, &mut is_undecodable, decode);
-        if is_undecodable {
-            self.space.remove_undecodable(Namespace::key_in(key), |bytes| !is_whole(bytes));
+    fn read<Q: Key + ?Sized, D: Decode>(&self, key: &Q, misses: Misses, decoder: D) -> Result<D::Output, D> {
+        match self.space.decode(|stored| key.write(stored), misses, decoder) {
+            Decoded::Value(value) => Ok(value),
+            Decoded::Absent(decoder) => Err(decoder),
+            Decoded::Undecodable(decoder) => {
+                self.remove_undecodable(own_bytes(key).as_bytes(), &decoder);
+                Err(decoder)
+            }
         }
-        decoded
+    }
+
+    /// Removes the entry under `key` if its value does not decode.
+    #[cold]
+    fn remove_undecodable(&self, key: &[u8], decoder: &impl Decode) {
+        self.space.remove_undecodable(key, |bytes| !decoder.is_value(bytes));
     }
 }
 
@@ -74,15 +75,7 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let codec = &self.values.codec;
-        let mut stored = KeyBuffer::default();
-        self.write_stored_key(key, &mut stored);
-        self.values.read(
-            stored.as_bytes(),
-            Misses::Counted,
-            |bytes| codec.decode(bytes),
-            |bytes| is_whole(codec, bytes),
-        )
+        self.values.read(key, Misses::Counted, Whole::new(&self.values.codec)).ok()
     }
 
     /// Calls `read` with the value under `key`, in place, and returns its result. Returns `None` if
@@ -107,11 +100,7 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
         Q: Key + ?Sized,
         C: ViewCodec<V>,
     {
-        let codec = &self.values.codec;
-        let mut stored = KeyBuffer::default();
-        self.write_stored_key(key, &mut stored);
-        let decode = |bytes: &[u8]| codec.view(bytes).map(read);
-        self.values.read(stored.as_bytes(), Misses::Counted, decode, |bytes| codec.view(bytes).is_some())
+        self.values.read(key, Misses::Counted, Viewed::new(&self.values.codec, read)).ok()
     }
 }
 
@@ -154,8 +143,7 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let codec = &self.values.codec;
-        self.get_with(key, |bytes| codec.decode(bytes), |bytes| is_whole(codec, bytes))
+        self.get_with(key, Whole::new(&self.values.codec))
     }
 
     /// Calls `read` with the value under `key`, in place, and returns its result. If there is no
@@ -183,48 +171,37 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
         Q: Key + ?Sized,
         C: ViewCodec<V>,
     {
-        let (codec, mut read) = (&self.values.codec, Some(read));
-        let decode = |bytes: &[u8]| codec.view(bytes).and_then(|value| read.take().map(|read| read(value)));
-        self.get_with(key, decode, |bytes| codec.view(bytes).is_some())
+        self.get_with(key, Viewed::new(&self.values.codec, read))
     }
 
     #[inline(always)]
-    fn get_with<Q, R>(
-        &self,
-        key: &Q,
-        mut decode: impl FnMut(&[u8]) -> Option<R>,
-        is_whole: impl Fn(&[u8]) -> bool,
-    ) -> Answer<R>
+    fn get_with<Q, D>(&self, key: &Q, mut decoder: D) -> Answer<D::Output>
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
+        D: Decode,
     {
         if !self.loads.0.refreshes_early() {
-            let mut stored = KeyBuffer::default();
-            self.write_stored_key(key, &mut stored);
-            if let Some(value) = self.values.read(stored.as_bytes(), Misses::Ignored, &mut decode, &is_whole) {
-                return Ok(Some(value));
+            match self.values.read(key, Misses::Ignored, decoder) {
+                Ok(value) => return Ok(Some(value)),
+                Err(unused) => decoder = unused,
             }
         }
-        self.load(own_bytes(key).as_bytes(), &mut decode, &is_whole)
+        self.load(own_bytes(key).as_bytes(), decoder)
     }
 
     #[cold]
-    fn load<R>(
-        &self,
-        key: &[u8],
-        decode: &mut impl FnMut(&[u8]) -> Option<R>,
-        is_whole: &impl Fn(&[u8]) -> bool,
-    ) -> Answer<R> {
+    fn load<D: Decode>(&self, key: &[u8], mut decoder: D) -> Answer<D::Output> {
         for _ in 0..ATTEMPTS {
             match self.loads.0.get(key) {
-                Ok(value) => match decode(&value) {
-                    Some(value) => return Ok(Some(value)),
-                    None => self.values.space.remove_undecodable(key, |bytes| !is_whole(bytes)),
+                Ok(value) => match decoder.decode(&value) {
+                    Ok(value) => return Ok(Some(value)),
+                    Err(unused) => decoder = unused,
                 },
                 Err(LoadError::Absent) => return Ok(None),
                 Err(error) => return Err(error),
             }
+            self.values.remove_undecodable(key, &decoder);
         }
         Err(undecodable())
     }
@@ -267,11 +244,9 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
         K: Borrow<Q>,
         Q: Key + ?Sized,
     {
-        let codec = &self.values.codec;
-        let decode = |bytes: &[u8]| codec.decode(bytes);
-        match self.get_now(key, decode, |bytes| is_whole(codec, bytes)) {
-            Some(value) => Ok(Some(value)),
-            None => self.load(key, decode, |bytes| is_whole(codec, bytes)).await,
+        match self.get_now(key, Whole::new(&self.values.codec)) {
+            Ok(value) => Ok(Some(value)),
+            Err(decoder) => self.load(key, decoder).await,
         }
     }
 
@@ -303,54 +278,43 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
         Q: Key + ?Sized,
         C: ViewCodec<V>,
     {
-        let (codec, mut read) = (&self.values.codec, Some(read));
-        let mut decode = |bytes: &[u8]| codec.view(bytes).and_then(|value| read.take().map(|read| read(value)));
-        match self.get_now(key, &mut decode, |bytes| codec.view(bytes).is_some()) {
-            Some(value) => Ok(Some(value)),
-            None => self.load(key, decode, |bytes| codec.view(bytes).is_some()).await,
+        match self.get_now(key, Viewed::new(&self.values.codec, read)) {
+            Ok(value) => Ok(Some(value)),
+            Err(decoder) => self.load(key, decoder).await,
         }
     }
 
-    /// Returns the value if it is present and fresh.
+    /// Returns the value if it is present and fresh. Otherwise gives the decoder back.
     #[inline(always)]
-    fn get_now<Q, R>(
-        &self,
-        key: &Q,
-        decode: impl FnOnce(&[u8]) -> Option<R>,
-        is_whole: impl Fn(&[u8]) -> bool,
-    ) -> Option<R>
+    fn get_now<Q, D>(&self, key: &Q, decoder: D) -> Result<D::Output, D>
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
+        D: Decode,
     {
         if self.loads.0.refreshes_early() {
-            return None; // The loader decides for each read.
+            return Err(decoder); // The loader decides for each read.
         }
-        let mut stored = KeyBuffer::default();
-        self.write_stored_key(key, &mut stored);
-        self.values.read(stored.as_bytes(), Misses::Ignored, decode, is_whole)
+        self.values.read(key, Misses::Ignored, decoder)
     }
 
-    async fn load<Q, R>(
-        &self,
-        key: &Q,
-        mut decode: impl FnMut(&[u8]) -> Option<R>,
-        is_whole: impl Fn(&[u8]) -> bool,
-    ) -> Answer<R>
+    async fn load<Q, D>(&self, key: &Q, mut decoder: D) -> Answer<D::Output>
     where
         K: Borrow<Q>,
         Q: Key + ?Sized,
+        D: Decode,
     {
         let key = own_bytes(key);
         for _ in 0..ATTEMPTS {
             match self.loads.0.get(key.as_bytes()).await {
-                Ok(value) => match decode(&value) {
-                    Some(value) => return Ok(Some(value)),
-                    None => self.values.space.remove_undecodable(key.as_bytes(), |bytes| !is_whole(bytes)),
+                Ok(value) => match decoder.decode(&value) {
+                    Ok(value) => return Ok(Some(value)),
+                    Err(unused) => decoder = unused,
                 },
                 Err(LoadError::Absent) => return Ok(None),
                 Err(error) => return Err(error),
             }
+            self.values.remove_undecodable(key.as_bytes(), &decoder);
         }
         Err(undecodable())
     }

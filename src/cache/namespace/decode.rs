@@ -10,6 +10,26 @@ use crate::reclaim::Slot;
 use crate::shard::{Access, Condition, Negative};
 use crate::stats::Count;
 
+/// A way to read a value in place.
+pub(crate) trait Decode: Sized {
+    type Output;
+
+    /// Returns what the bytes stand for, or the decoder itself if they are no value.
+    fn decode(self, bytes: &[u8]) -> Result<Self::Output, Self>;
+
+    /// Returns `true` if the bytes are a value.
+    fn is_value(&self, bytes: &[u8]) -> bool;
+}
+
+/// The result of [`Namespace::decode`].
+pub(crate) enum Decoded<D: Decode> {
+    Value(D::Output),
+    /// There is no entry that is served.
+    Absent(D),
+    /// The value of the entry does not decode.
+    Undecodable(D),
+}
+
 impl Namespace {
     /// Begins a stored key with the prefix of the current generation.
     #[inline(always)]
@@ -17,43 +37,45 @@ impl Namespace {
         buffer.begin(self.scope.prefix());
     }
 
-    /// Reads the entry under a stored key, and decodes its value in place. Sets `is_undecodable` if
-    /// the value does not decode.
+    /// Reads the entry under the key that `write_key` appends to the prefix, and decodes its value
+    /// in place.
     ///
-    /// With [`Misses::Ignored`], the caller asks a loader if this returns `None`. Then entries that
-    /// are due to be loaded again are not served.
+    /// With [`Misses::Ignored`], the caller asks a loader if this returns no value. Then entries
+    /// that are due to be loaded again are not served.
     #[inline(always)]
-    pub(crate) fn decode<R>(
+    pub(crate) fn decode<D: Decode>(
         &self,
-        key: &[u8],
+        write_key: impl FnOnce(&mut KeyBuffer),
         misses: Misses,
-        is_undecodable: &mut bool,
-        decode: impl FnOnce(&[u8]) -> Option<R>,
-    ) -> Option<R> {
-        let target = self.cache.target(key);
+        decoder: D,
+    ) -> Decoded<D> {
+        let (cache, scope) = (&self.cache, &*self.scope);
+        let mut stored = KeyBuffer::default();
+        stored.begin(scope.prefix());
+        write_key(&mut stored);
+        let key = stored.as_bytes();
+        let target = cache.target(key);
         target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
-        let counts = &self.scope.counts;
         let is_served = |freshness: Freshness| match misses {
             Misses::Counted => freshness.is_served(),
             Misses::Ignored => freshness == Freshness::Fresh,
         };
-        match target.shard.find(target.hash, key, Access::Read, &mut slot) {
-            Some((found, freshness)) if is_served(freshness) => {
-                let decoded = decode(found.value);
-                if decoded.is_some() {
-                    self.cache.note_read(&target, Some(&found), counts, stripe);
-                    return decoded;
+        let unread = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
+            Some((found, freshness)) if is_served(freshness) => match decoder.decode(found.value) {
+                Ok(value) => {
+                    cache.note_read(&target, Some(&found), &scope.counts, stripe);
+                    return Decoded::Value(value);
                 }
-                *is_undecodable = true;
-            }
-            _ => {}
-        }
+                Err(decoder) => Decoded::Undecodable(decoder),
+            },
+            _ => Decoded::Absent(decoder),
+        };
         if misses == Misses::Counted {
-            self.cache.note_read(&target, None, counts, stripe);
+            cache.note_read(&target, None, &scope.counts, stripe);
         }
-        None
+        unread
     }
 
     /// Like [`decode`](Self::decode) with misses counted, but also looks for a negative entry.

@@ -19,6 +19,8 @@ mod write;
 use core::fmt;
 use std::sync::Arc;
 
+pub(crate) use decode::{Decode, Decoded};
+
 use super::Cache;
 use crate::error::BuildError;
 use crate::namespace::{NoScope, Scope};
