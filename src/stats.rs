@@ -1,19 +1,19 @@
 //! Counters of a cache, and the reports that are made from them: [`Stats`] and [`Memory`].
 //!
 //! ```text
-//!   reads    stripe 0 | stripe 1 | ... | last stripe      one cache line each: ReadCounts
-//!            thread 0   thread 1         all other threads
+//!   reads    first stripe      | stripe 1 | stripe 2 | ...   one cache line each: ReadCounts
+//!            all other threads   thread 0   thread 1
 //!   writes   a struct in each shard, under its lock       WriteCounts
 //!   loads    one array for each set of keys               LoadCounts
 //! ```
 //!
 //! A thread counts its reads in a stripe of its own, with a plain load and store. So counting needs
 //! no locked instruction and no shared cache line. Threads beyond the number of stripes share the
-//! last one, and add atomically.
+//! first one, and add atomically.
 //!
 //! # Invariants
 //!
-//! 1. At most one living thread owns each stripe but the last.
+//! 1. At most one living thread owns each stripe but the first.
 //!
 //! # Synchronization
 //!
@@ -513,18 +513,17 @@ impl ReadCounts {
     /// Adds `amount` for the thread that owns `stripe`.
     #[inline]
     pub(crate) fn add(&self, stripe: u32, count: Count, amount: u64) {
-        let own = stripe as usize;
-        if own >= self.stripes.len() - 1 {
+        let Some(Stripe(counters)) = self.stripes.get(stripe as usize + 1) else {
             return self.add_shared(count, amount);
-        }
-        let counter = &self.stripes[own].0[count as usize];
+        };
+        let counter = &counters[count as usize];
         // Invariant 1: no other thread adds between the load and the store.
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
     }
 
-    /// Adds `amount` for any thread, to the last stripe.
+    /// Adds `amount` for any thread, to the first stripe.
     pub(crate) fn add_shared(&self, count: Count, amount: u64) {
-        self.stripes[self.stripes.len() - 1].0[count as usize].fetch_add(amount, Ordering::Relaxed);
+        self.stripes[0].0[count as usize].fetch_add(amount, Ordering::Relaxed);
     }
 
     /// Adds the sums over all stripes to `stats`.

@@ -348,4 +348,4 @@
 //!   writes have left notices to take.
 //! * Read counters are Relaxed. An owned stripe is a load and a store: no other living thread has
 //!   its number. The mutex of the free numbers orders the last use of a stripe by an ended thread
-//!   and the first use by the next thread. The last stripe is shared, and uses atomic additions.
+//!   and the first use by the next thread. The first stripe is shared, and uses atomic additions.
