@@ -66,6 +66,25 @@ pub(crate) struct Entry<'a> {
     pub(crate) value: &'a [u8],
 }
 
+impl Entry<'_> {
+    /// Returns `true` if this is the entry's key. Short keys are compared in place.
+    #[inline(always)]
+    pub(crate) fn has_key(&self, key: &[u8]) -> bool {
+        if self.key.len() != key.len() {
+            return false;
+        }
+        match key.len() {
+            8..=16 => {
+                self.key.first_chunk::<8>() == key.first_chunk() && self.key.last_chunk::<8>() == key.last_chunk()
+            }
+            17..=32 => {
+                self.key.first_chunk::<16>() == key.first_chunk() && self.key.last_chunk::<16>() == key.last_chunk()
+            }
+            _ => self.key == key,
+        }
+    }
+}
+
 /// Which stamps a live entry has, and where they are.
 #[derive(Clone, Copy)]
 pub(crate) struct StampsAt<'a> {
@@ -127,7 +146,8 @@ impl Arena {
     /// Returns the address of `offset`. Panics unless at least `len` bytes of the arena follow.
     #[inline]
     fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
-        assert!(offset <= self.bytes && len <= self.bytes - offset, "access beyond the arena");
+        // By the end: that is one comparison where the length is a constant.
+        assert!(offset.checked_add(len).is_some_and(|end| end <= self.bytes), "access beyond the arena");
         // SAFETY: `offset` was just checked to be at most the length of the allocation that starts
         // at `base`.
         unsafe { self.base.add(offset) }
@@ -322,7 +342,7 @@ impl Arena {
     }
 
     /// Writes an entry at `location`, where nothing is live. For the holder of the write lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, location: Location, layout: &Layout, draft: &Draft<'_>) {
         let Draft { key, value, stamps } = draft;
         assert!(key.len() == layout.key_len && value.len() == layout.value_len, "another entry's layout");

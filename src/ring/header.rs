@@ -77,27 +77,54 @@ impl FirstWord {
 
 /// The alignment of values, and the sizes that follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Alignment(usize);
+pub(crate) struct Alignment {
+    of_values: Rounding,
+    of_entries: Rounding,
+}
+
+/// A power of two, in the form in which numbers are rounded up to its multiples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rounding {
+    /// One less than the power.
+    rest: usize,
+    /// The bits that a multiple may have.
+    mask: usize,
+}
+
+impl Rounding {
+    fn to(power: usize) -> Self {
+        Self { rest: power - 1, mask: !(power - 1) }
+    }
+
+    /// Returns the first multiple that is not below `number`. Masks that are ready keep this short
+    /// on the read path.
+    #[inline]
+    fn up(self, number: usize) -> usize {
+        (number + self.rest) & self.mask
+    }
+
+    fn power(self) -> usize {
+        self.rest + 1
+    }
+}
 
 impl Alignment {
     /// Creates an alignment of 1, 8 or 16 bytes. Returns `None` for other numbers.
     pub(crate) fn new(alignment: usize) -> Option<Self> {
-        matches!(alignment, 1 | 8 | 16).then_some(Self(alignment))
+        matches!(alignment, 1 | 8 | 16).then(|| Self {
+            of_values: Rounding::to(alignment),
+            of_entries: Rounding::to(alignment.max(LOCATION_UNIT)),
+        })
     }
 
     /// Returns the number that divides the address of every value.
     pub(crate) fn bytes(self) -> usize {
-        self.0
-    }
-
-    /// Returns the number that divides the start and the charge of every entry.
-    pub(crate) fn granule(self) -> usize {
-        self.0.max(LOCATION_UNIT)
+        self.of_values.power()
     }
 
     /// Returns the most bytes that an entry needs beyond its key and value.
     pub(crate) fn max_overhead(self) -> usize {
-        LARGE_HEADER + Stamp::ALL.len() * STAMP_BYTES + (self.0 - 1) + (self.granule() - 1)
+        LARGE_HEADER + Stamp::ALL.len() * STAMP_BYTES + self.of_values.rest + self.of_entries.rest
     }
 }
 
@@ -175,9 +202,7 @@ impl Layout {
     #[inline]
     fn with_header(header: usize, key_len: usize, value_len: usize, stamps: StampSet, alignment: Alignment) -> Self {
         let key_start = header + stamps.len() * STAMP_BYTES;
-        // Alignments are powers of two. Rounding by masks keeps divisions out of the read path.
-        let value_start = (key_start + key_len + alignment.0 - 1) & !(alignment.0 - 1);
-        let granule = alignment.granule();
+        let value_start = alignment.of_values.up(key_start + key_len);
         debug_assert!(key_start + key_len <= value_start);
         Self {
             key_start,
@@ -185,7 +210,7 @@ impl Layout {
             value_start,
             value_len,
             stamps,
-            charge: (value_start + value_len + granule - 1) & !(granule - 1),
+            charge: alignment.of_entries.up(value_start + value_len),
         }
     }
 
@@ -231,6 +256,10 @@ impl Layout {
 mod tests {
     use super::*;
 
+    fn unaligned() -> Alignment {
+        Alignment::new(1).expect("an alignment")
+    }
+
     fn plain(key: usize, value: usize, alignment: Alignment) -> Layout {
         Layout::of(key, value, StampSet::NONE, alignment)
     }
@@ -240,9 +269,9 @@ mod tests {
         let (first, key, value) = layout.words();
         assert_eq!(first.as_dead().is_plain(), first.is_plain());
         if first.is_plain() {
-            return Layout::plain(first.as_dead(), Alignment(1));
+            return Layout::plain(first.as_dead(), unaligned());
         }
-        Layout::any(first.as_dead(), || (key as usize, value as usize), Alignment(1))
+        Layout::any(first.as_dead(), || (key as usize, value as usize), unaligned())
     }
 
     #[test]
@@ -250,7 +279,7 @@ mod tests {
         let sets = [0, 1, 2, 0b10011, 0b11111, 0b10_0001].map(StampSet::from_bits);
         for (key, value) in [(0, 0), (255, 65_535), (24, 100), (256, 0), (0, 65_536), (65_535, 1 << 31)] {
             for stamps in sets {
-                let layout = Layout::of(key, value, stamps, Alignment(1));
+                let layout = Layout::of(key, value, stamps, unaligned());
                 assert_eq!(read_back(&layout), layout);
                 let (first, ..) = layout.words();
                 assert!(!first.is_dead() && first.as_dead().is_dead());
@@ -262,7 +291,7 @@ mod tests {
     #[test]
     fn longer_keys_and_values_take_the_large_header() {
         for (key, value, header) in [(255, 65_535, 4), (256, 0, 12), (0, 65_536, 12)] {
-            let layout = plain(key, value, Alignment(1));
+            let layout = plain(key, value, unaligned());
             assert_eq!(layout.words().0.is_large(), header == 12);
             assert_eq!(layout.charge(), (header + key + value).next_multiple_of(4));
         }
@@ -272,25 +301,25 @@ mod tests {
     fn stamps_lie_between_lengths_and_key_and_cost_four_bytes_each() {
         let stamps = StampSet::NONE.with(Stamp::Idle).with(Stamp::Refresh);
         for (key, header) in [(8, 4), (300, 12)] {
-            let layout = Layout::of(key, 10, stamps, Alignment(1));
+            let layout = Layout::of(key, 10, stamps, unaligned());
             assert_eq!(layout.stamp_at(Stamp::Idle), Some(header));
             assert_eq!(layout.stamp_at(Stamp::Refresh), Some(header + 4));
             assert_eq!(layout.stamp_at(Stamp::Removal), None);
             assert_eq!(layout.key_start, header + 8);
-            assert_eq!(layout.charge(), plain(key, 10, Alignment(1)).charge() + 8);
+            assert_eq!(layout.charge(), plain(key, 10, unaligned()).charge() + 8);
         }
     }
 
     #[test]
     fn charges_and_values_are_aligned() {
-        assert_eq!(plain(24, 100, Alignment(1)).charge(), 128);
-        assert_eq!(plain(0, 0, Alignment(1)).charge(), 4);
+        assert_eq!(plain(24, 100, unaligned()).charge(), 128);
+        assert_eq!(plain(0, 0, unaligned()).charge(), 4);
         for alignment in [8, 16] {
             let alignment = Alignment::new(alignment).unwrap();
             for key in 0..40 {
                 let layout = Layout::of(key, 5, StampSet::from_bits(0b11111), alignment);
-                assert_eq!(layout.value_start % alignment.0, 0);
-                assert_eq!(layout.charge() % alignment.0, 0);
+                assert_eq!(layout.value_start % alignment.bytes(), 0);
+                assert_eq!(layout.charge() % alignment.bytes(), 0);
                 assert!(layout.charge() <= key + 5 + alignment.max_overhead());
             }
         }

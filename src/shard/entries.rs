@@ -100,7 +100,7 @@ impl Entries {
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
         let candidates = self.index.table().own_candidates(hash);
         let mut entries = candidates.filter_map(|found| Some((found.lane().id(), found.live(&self.token)?)));
-        entries.find(|&(_, live)| self.ring.entry(live).key == key)
+        entries.find(|&(_, live)| self.ring.entry(live).has_key(key))
     }
 
     /// Returns the entries of a bucket.

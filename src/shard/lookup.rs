@@ -108,7 +108,7 @@ impl Lookup {
                 // only in the next round, in which this result is not used.
                 let Some(live) = (unsafe { candidate.look_again(slot.into()) }) else { continue 'search };
                 let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
-                if is_same(entry.key, key) {
+                if entry.has_key(key) {
                     return Some((FoundEntry { lane: candidate.lane(), live, value: entry.value }, stamps));
                 }
             }
@@ -205,20 +205,7 @@ impl Lookup {
         let live = unsafe { candidate.look_again(holds.into()) }?;
         let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
         // An entry with stamps needs the time that was reached before it was found.
-        let is_found = stamps.set.is_empty() && is_same(entry.key, key);
+        let is_found = stamps.set.is_empty() && entry.has_key(key);
         is_found.then_some(FoundEntry { lane: candidate.lane(), live, value: entry.value })
-    }
-}
-
-/// Returns `true` if two keys are the same. Short ones are compared in place.
-#[inline(always)]
-fn is_same(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
-        return false;
-    }
-    match left.len() {
-        8..=16 => left.first_chunk::<8>() == right.first_chunk() && left.last_chunk::<8>() == right.last_chunk(),
-        17..=32 => left.first_chunk::<16>() == right.first_chunk() && left.last_chunk::<16>() == right.last_chunk(),
-        _ => left == right,
     }
 }
