@@ -323,18 +323,20 @@ impl Ring {
     /// Goes through all chunks, of which there are 16,384 at most: 256 KiB in the order of memory.
     /// The pins of those that have fewer live bytes than all before are read, too.
     fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Option<ChunkId> {
-        let mut best: Option<(ChunkId, u32)> = None;
-        for (id, chunk) in (0..).map(ChunkId).zip(&self.chunks) {
-            let live = chunk.live / chunk.span;
-            if chunk.state == ChunkState::Sealed
-                && best.is_none_or(|(_, least)| live < least)
-                && is_wanted(id, chunk)
-                && !self.shared.pins[id.index()].has_values()
-            {
-                best = Some((id, live));
+        // More than the share of any chunk.
+        let (mut best, mut least) = (None, self.chunk_bytes() as u64 + 1);
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            // Most chunks are passed here, without a division.
+            if u64::from(chunk.live) >= least * u64::from(chunk.span) {
+                continue;
+            }
+            let id = ChunkId(to_u32(index));
+            let is_candidate = chunk.state == ChunkState::Sealed && is_wanted(id, chunk);
+            if is_candidate && !self.shared.pins[index].has_values() {
+                (best, least) = (Some(id), (chunk.live / chunk.span).into());
             }
         }
-        best.map(|(id, _)| id)
+        best
     }
 
     /// Returns the number of sealed chunks and runs that values hold and of which at least one part
@@ -361,5 +363,47 @@ impl Ring {
             self.set_state(chunk, ChunkState::Sealed);
         }
         Some(chunk)
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Alignment, RingSize};
+    use crate::units::Stamps;
+
+    /// Fills the open chunk, or run, of a stream, and kills all entries but the first `live` ones.
+    /// Returns the chunk and the locations of the others.
+    fn fill(ring: &mut Ring, stream: Stream, charge: usize, live: usize) -> (ChunkId, Vec<Location>) {
+        let chunk = ring.open_chunk(stream).expect("an open chunk");
+        let draft = Draft { key: b"key", value: &vec![0; charge - 7], stamps: &Stamps::NONE };
+        let layout = ring.layout(&draft);
+        assert_eq!(layout.charge(), charge);
+        let mut alive: Vec<_> = core::iter::from_fn(|| ring.append(stream, &layout, &draft)).collect();
+        alive.drain(live..).for_each(|location| ring.kill(location));
+        (chunk, alive)
+    }
+
+    #[test]
+    fn the_emptiest_is_the_one_with_the_fewest_live_bytes_for_each_of_its_chunks() {
+        let mut ring = Ring::new(RingSize::fixed(8), 12, Alignment::new(1).expect("an alignment")).expect("memory");
+        while ring.put_to_use() {}
+        assert_eq!(ring.emptiest(8), None);
+        assert!(ring.open_next(Stream::Fresh, None));
+        let (most_dead, mut alive) = fill(&mut ring, Stream::Fresh, 256, 6);
+        assert!(ring.open_next(Stream::Fresh, None));
+        fill(&mut ring, Stream::Fresh, 256, 10);
+        assert!(ring.open_next(Stream::Fresh, None));
+        assert_eq!(ring.emptiest(8), Some(most_dead));
+        // 2,048 live bytes in two chunks are less than 1,536 in one.
+        let first = ring.free_run(2, None).expect("two free chunks");
+        ring.open_run(Stream::Large, first, 2);
+        let (run, _) = fill(&mut ring, Stream::Large, 2048, 1);
+        ring.seal_large_runs();
+        assert_eq!(ring.emptiest(8), Some(run));
+        // 768 are less than that.
+        alive.drain(3..).for_each(|location| ring.kill(location));
+        assert_eq!(ring.emptiest(8), Some(most_dead));
     }
 }
