@@ -297,8 +297,10 @@ impl PinWord {
         // Relaxed: the mark orders nothing. A single attempt is enough: if it fails, another thread
         // has added or ended a pin.
         let seen = self.word.load(Ordering::Relaxed);
-        let is_idle = seen & !MARK == OWN;
-        let unmarked = is_idle && self.word.compare_exchange(seen, OWN, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if seen == OWN || seen & !MARK != OWN {
+            return 0; // It has no mark, or a value.
+        }
+        let unmarked = self.word.compare_exchange(seen, OWN, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if unmarked { marked(seen) } else { 0 }
     }
 }

@@ -252,17 +252,19 @@ impl RingShared {
     fn recount(&self, looks: usize) -> bool {
         let mut found = false;
         let pins = self.pins.in_use();
-        let chunks = pins.len();
-        let start = self.recount_at.load(Ordering::Relaxed) as usize;
-        for at in start..start + looks {
-            let marked = pins[at % chunks].unmark();
-            if marked > 0 {
-                self.pinned.fetch_sub(marked, Ordering::Relaxed);
-                found = true;
+        let start = self.recount_at.load(Ordering::Relaxed) as usize % pins.len();
+        let later = looks.min(pins.len() - start);
+        for words in [&pins[start..start + later], &pins[..(looks - later).min(start)]] {
+            for word in words {
+                let marked = word.unmark();
+                if marked > 0 {
+                    self.pinned.fetch_sub(marked, Ordering::Relaxed);
+                    found = true;
+                }
             }
         }
         #[allow(clippy::cast_possible_truncation, reason = "the number of a chunk")]
-        self.recount_at.store(((start + looks) % chunks) as u32, Ordering::Relaxed);
+        self.recount_at.store(((start + looks) % pins.len()) as u32, Ordering::Relaxed);
         found
     }
 
