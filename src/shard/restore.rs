@@ -115,7 +115,7 @@ impl Writer<'_> {
         let State { evictor, pending, .. } = &mut *self.state;
         evictor.restore(pending, id, *hash, charge, standing);
         self.file(id, *removal);
-        self.after_store(layout);
+        self.after_store(layout.charge());
         Some(())
     }
 }

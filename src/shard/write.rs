@@ -198,20 +198,21 @@ impl Writer<'_> {
     /// Stores an entry instead of the one that is present, if one is. If there is no space, that
     /// one may stay.
     pub(super) fn store_entry(&mut self, entry: &NewEntry<'_>, present: Presence) -> Result<Stored, NoSpace> {
+        let layout = self.ring().layout(&entry.draft);
         let stored = match present.id() {
-            Some(id) => self.update(id, entry),
-            None => self.insert(entry).map(|()| Stored::Inserted),
+            Some(id) => self.update(id, entry, &layout),
+            None => self.insert(entry, &layout).map(|()| Stored::Inserted),
         };
         if stored.is_ok() {
-            let layout = self.ring().layout(&entry.draft);
             self.sample_store(entry, layout.charge());
-            self.after_store(layout);
+            self.after_store(layout.charge());
         }
         stored
     }
 
-    pub(super) fn after_store(&mut self, layout: Layout) {
-        let charge = layout.charge();
+    /// Does what is due after an entry with this charge was stored.
+    #[inline]
+    pub(super) fn after_store(&mut self, charge: usize) {
         let state = &mut *self.state;
         if state.cleaner.steer(state.entries.ring(), &state.counts) {
             self.update_capacity();
@@ -220,12 +221,11 @@ impl Writer<'_> {
         self.resize_after_store();
     }
 
-    fn insert(&mut self, entry: &NewEntry<'_>) -> Result<(), NoSpace> {
+    fn insert(&mut self, entry: &NewEntry<'_>, layout: &Layout) -> Result<(), NoSpace> {
         let NewEntry { hash, draft, removal, .. } = entry;
         let (hash, removal) = (*hash, *removal);
-        let layout = self.ring().layout(draft);
         let charge = layout.charge();
-        if !self.may_fit(&layout) {
+        if !self.may_fit(layout) {
             return Err(NoSpace);
         }
         self.make_index_room();
@@ -240,7 +240,7 @@ impl Writer<'_> {
             self.note_removal(draft);
             return Ok(());
         }
-        let Some(location) = self.write_entry(&layout, draft) else {
+        let Some(location) = self.write_entry(layout, draft) else {
             let State { evictor, pending, .. } = &mut *self.state;
             if !evictor.undo_insert(pending) {
                 // The policy evicted it while space was made.
@@ -267,20 +267,19 @@ impl Writer<'_> {
         self.shard.registry.count(draft.key, WriteCount::Inserts);
     }
 
-    fn update(&mut self, id: EntryId, entry: &NewEntry<'_>) -> Result<Stored, NoSpace> {
-        let layout = self.ring().layout(&entry.draft);
+    fn update(&mut self, id: EntryId, entry: &NewEntry<'_>, layout: &Layout) -> Result<Stored, NoSpace> {
         let charge = layout.charge();
         let Some(old) = self.state.entries.live(id).map(|live| self.ring().charge_at(live)) else {
             return Err(NoSpace);
         };
-        if !self.may_fit(&layout) {
+        if !self.may_fit(layout) {
             return Err(NoSpace);
         }
         let State { entries, evictor, pending, .. } = &mut *self.state;
         entries.table().visit(id);
         evictor.update(pending, id, old, charge);
         self.evict_down_to_fit(charge.saturating_sub(old));
-        let location = self.state.entries.live(id).is_some().then(|| self.write_entry(&layout, &entry.draft)).flatten();
+        let location = self.state.entries.live(id).is_some().then(|| self.write_entry(layout, &entry.draft)).flatten();
         let is_there = self.state.entries.live(id).map(Live::location);
         self.state.pending.end_update();
         match (location, is_there) {
@@ -311,7 +310,7 @@ impl Writer<'_> {
                     // Readers have missed it. In another lane, walks would not see it.
                     return Ok(Stored::Declined);
                 }
-                self.insert(entry).map(|()| Stored::Updated)
+                self.insert(entry, layout).map(|()| Stored::Updated)
             }
         }
     }
@@ -365,6 +364,7 @@ impl Writer<'_> {
 
     /// Writes an entry to the ring. Returns `None` if no space can be had. Other entries may be
     /// evicted or relocated for it.
+    #[inline]
     pub(super) fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         if layout.charge() > self.ring().small_max() {
             return self.write_large(layout, draft);
