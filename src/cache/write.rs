@@ -175,11 +175,13 @@ impl Cache {
     }
 
     /// Checks that an entry of this size can be stored, and counts one that cannot.
+    #[inline]
     pub(crate) fn check_size(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         self.check_lengths(counted_key_bytes(key), value.len())
     }
 
     /// Like [`check_size`](Self::check_size), by the lengths of key and value.
+    #[inline]
     pub(super) fn check_lengths(&self, key_bytes: usize, value_bytes: usize) -> Result<(), Error> {
         if key_bytes > MAX_KEY_BYTES {
             self.counts().add_shared(Count::KeyTooLong, 1);

@@ -425,7 +425,7 @@ impl Ring {
 
     /// Marks a written entry dead. No lane points to it, or none ever did. Retires its chunk if it
     /// is sealed and nothing else in it is live.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn kill(&mut self, location: Location) {
         let charge = self.arena().layout(location).charge();
         self.arena().mark_dead(location);

@@ -348,6 +348,7 @@ fn hurry(missing: usize, ready: usize) -> usize {
 }
 
 /// Returns how many chunks can be written to at once.
+#[inline]
 fn free_chunks(ring: &Ring, account: &Account) -> usize {
     ring.counts().free + ring.affordable(account.left())
 }

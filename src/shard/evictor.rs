@@ -211,6 +211,7 @@ impl Evictor {
     }
 
     /// Chooses who leaves.
+    #[inline]
     pub(super) fn choose(&mut self, pending: &Pending, entries: &Entries) -> Victim {
         for _ in 0..MAX_UNKNOWN {
             let hashed = Cell::new(None);

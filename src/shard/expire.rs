@@ -174,7 +174,7 @@ impl Writer<'_> {
 
     /// Returns what is present under a key. An entry past its removal is taken out. The caller has
     /// drained the touches.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
         let Some((id, live)) = self.state.entries.find(hash, key) else { return Presence::Absent };
         if self.ring().arena().has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }

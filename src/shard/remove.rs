@@ -104,9 +104,14 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn count_departure(&self, id: EntryId, count: WriteCount) {
         if !self.shard.registry.is_empty() {
-            if let Some(live) = self.state.entries.live(id) {
-                self.shard.registry.count(self.ring().entry(live).key, count);
-            }
+            self.count_departure_of_scope(id, count);
+        }
+    }
+
+    #[inline(never)]
+    fn count_departure_of_scope(&self, id: EntryId, count: WriteCount) {
+        if let Some(live) = self.state.entries.live(id) {
+            self.shard.registry.count(self.ring().entry(live).key, count);
         }
     }
 
@@ -123,7 +128,13 @@ impl Writer<'_> {
     /// Notes an entry for the listener that is about to be unlinked or replaced.
     #[inline]
     pub(super) fn note_removal_of(&mut self, id: EntryId, cause: RemovalCause) {
-        if self.shard.registry.has_listeners() && self.rewritten != Some(id) {
+        if self.shard.registry.has_listeners() {
+            self.note_for_listener(id, cause);
+        }
+    }
+
+    fn note_for_listener(&mut self, id: EntryId, cause: RemovalCause) {
+        if self.rewritten != Some(id) {
             if let Some(live) = self.state.entries.live(id) {
                 let (entry, stamps) = self.state.entries.ring().arena().entry_with_stamps(live);
                 // There never was a value under the key of a negative entry.

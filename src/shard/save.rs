@@ -217,7 +217,14 @@ impl Writer<'_> {
     /// Records that an entry leaves, if the cache is being saved.
     #[inline]
     pub(super) fn note_change_of(&self, id: EntryId) {
-        if let (Some(changes), Some(live)) = (&self.state.changes, self.state.entries.live(id)) {
+        if let Some(changes) = &self.state.changes {
+            self.note_departure(changes, id);
+        }
+    }
+
+    #[inline(never)]
+    fn note_departure(&self, changes: &Changes, id: EntryId) {
+        if let Some(live) = self.state.entries.live(id) {
             changes.note(self.ring().entry(live).key);
         }
     }

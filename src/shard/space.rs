@@ -66,7 +66,14 @@ impl Writer<'_> {
 
     /// Evicts until `extra` more live bytes fit. If the capacity has become smaller, the surplus
     /// leaves a few entries at a time.
+    #[inline]
     pub(super) fn evict_down_to_fit(&mut self, extra: usize) {
+        if self.ring().live_bytes() + extra > self.state.evictor.capacity() {
+            self.evict_some_to_fit(extra);
+        }
+    }
+
+    fn evict_some_to_fit(&mut self, extra: usize) {
         let before = self.ring().live_bytes();
         let mut surplus = 0;
         // Ends: each round evicts an entry.
@@ -109,17 +116,27 @@ impl Writer<'_> {
     }
 
     /// Writes an entry to the open chunk, or the next one.
+    #[inline]
     pub(super) fn write_to_chunk(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         loop {
             if let Some(location) = self.ring_mut().append(Stream::Fresh, layout, draft) {
                 return Some(location);
             }
-            if !self.free_chunk() {
+            if !self.open_fresh_chunk() {
                 return None;
             }
+        }
+    }
+
+    /// Opens a chunk for fresh entries. Returns `false` if that needs waiting.
+    #[cold]
+    fn open_fresh_chunk(&mut self) -> bool {
+        let is_freed = self.free_chunk();
+        if is_freed {
             self.ring_mut().open_next(Stream::Fresh, None);
             self.after_opening();
         }
+        is_freed
     }
 
     /// Frees a chunk, and if possible a second one, for survivors. Returns `false` if that needs

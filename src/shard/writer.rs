@@ -55,11 +55,10 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Drop for Writer<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !self.has_finished {
-            self.state.counts.evictions += self.state.entries.len() as u64;
-            drop(self.detach_flights()); // Their results may be older than the write that panicked.
-            self.empty();
+            self.abandon();
         }
     }
 }
@@ -124,6 +123,14 @@ impl Writer<'_> {
     #[inline]
     pub(super) fn ring_mut(&mut self) -> &mut Ring {
         self.state.entries.ring_mut()
+    }
+
+    /// Ends a hold of the lock in which user code has panicked.
+    #[cold]
+    fn abandon(&mut self) {
+        self.state.counts.evictions += self.state.entries.len() as u64;
+        drop(self.detach_flights()); // Their results may be older than the write that panicked.
+        self.empty();
     }
 
     /// Empties index and ring after user code has panicked. The policy is outdated afterwards. Runs
