@@ -61,11 +61,13 @@ pub struct CacheBuilder {
 }
 
 /// The cache of which a snapshot was made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FormerCache {
     pub(crate) max_bytes: u64,
-    /// The buckets of all shards.
+    /// The home buckets of all shards.
     pub(crate) buckets: u64,
+    /// The home buckets of each shard, if they are known.
+    pub(crate) index_sizes: Vec<u64>,
     /// The seeds of its hasher, if that was the default one.
     pub(crate) seeds: Option<HashSeeds>,
 }
@@ -517,7 +519,7 @@ impl CacheBuilder {
         if !(0.0..=1.0).contains(&self.ttl_jitter) {
             return Err(BuildError::Jitter { fraction: self.ttl_jitter });
         }
-        let former_seeds = self.former.and_then(|former| former.seeds);
+        let former_seeds = self.former.as_ref().and_then(|former| former.seeds);
         let (hasher, hash_seeds) = match self.hasher {
             Some(hasher) => (hasher, None),
             None => {
@@ -536,7 +538,7 @@ impl CacheBuilder {
             options: Options {
                 alignment,
                 expected_entry_bytes: self.expected_entry_bytes,
-                expected_buckets: self.former.map(|former| former.buckets_within(max_bytes)),
+                expected_buckets: self.former.as_ref().map(|former| former.within(max_bytes, former.buckets)),
                 hasher,
                 factory: Arc::clone(&self.policy.factory),
                 rules: Rules::new(self.ttl, self.time_to_idle, self.stale_for, self.ttl_jitter),
@@ -546,16 +548,22 @@ impl CacheBuilder {
             advisor: self.advisor,
             policy: self.policy,
             hash_seeds,
+            index_sizes: self.former.map(|former| former.index_sizes_within(max_bytes)).unwrap_or_default(),
         })
     }
 }
 
 impl FormerCache {
-    /// Returns the buckets for a cache of `max_bytes`.
-    fn buckets_within(self, max_bytes: usize) -> usize {
+    /// Returns the part of `buckets` for a cache of `max_bytes`.
+    fn within(&self, max_bytes: usize, buckets: u64) -> usize {
         let (max_bytes, whole) = (max_bytes as u128, u128::from(self.max_bytes.max(1)));
-        let buckets = u128::from(self.buckets) * max_bytes.min(whole) / whole;
+        let buckets = u128::from(buckets) * max_bytes.min(whole) / whole;
         usize::try_from(buckets).unwrap_or(usize::MAX)
+    }
+
+    /// Returns the home buckets of each shard for a cache of `max_bytes`.
+    fn index_sizes_within(self, max_bytes: usize) -> Vec<usize> {
+        self.index_sizes.iter().map(|&buckets| self.within(max_bytes, buckets)).collect()
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct CacheConfig {
     pub(crate) policy: PresentPolicy,
     /// The seeds of the hasher, if it is the default one.
     pub(crate) hash_seeds: Option<HashSeeds>,
+    /// The home buckets that each shard of a snapshot's cache had.
+    pub(crate) index_sizes: Vec<usize>,
 }
 
 /// Returns the number of stripes in which a cache of this size counts its reads.
@@ -203,8 +205,15 @@ impl CacheConfig {
     fn make_shards(&self, mut shards: usize, shared: &Shared) -> Result<Box<[Shard]>, BuildError> {
         let out_of_memory = BuildError::OutOfMemory { bytes: self.sizes.max_bytes };
         loop {
-            let shard = self.shard(self.sizes, shards, shared);
-            let made: Result<_, NoShard> = (0..shards).map(|_| Shard::new(&shard)).collect();
+            let mut shard = self.shard(self.sizes, shards, shared);
+            let made: Result<_, NoShard> = (0..shards)
+                .map(|number| {
+                    if self.index_sizes.len() == shards {
+                        shard.options.expected_buckets = Some(self.index_sizes[number].saturating_mul(shards));
+                    }
+                    Shard::new(&shard)
+                })
+                .collect();
             match made {
                 Ok(made) => return Ok(made),
                 // A policy may need much memory in each shard. An error here would depend on the

@@ -121,7 +121,7 @@
 //!
 //! ```text
 //!   header    0  magic: 89 42 43 53 0d 0a 1a 0a        40  max_bytes
-//!             8  version, 4 bytes                      48  buckets of all indexes
+//!             8  version, 4 bytes                      48  home buckets of all indexes
 //!            12  shards, 4 bytes                       56  hash of an empty key
 //!            16  nonce                                 64  seeds of the hasher, 4 x 8, or 0
 //!            24  start, milliseconds since 1970        96  checksum of the bytes before
@@ -135,7 +135,7 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1, policy | length and bytes of the policy's name; for each shard its live target in 65,536ths, and length and bytes of the policy's state |
+//! | 1, policy | length and bytes of the policy's name; for each shard the home buckets of its index, its live target in 65,536ths, and length and bytes of the policy's state |
 //! | 2, entries | the entries, one after the other |
 //! | 3, changes | 1 if all keys have changed, else 0, in a byte; the number of words of the record; for each word that has changed since the block before, its distance from the former one in this block, and the word in 8 bytes |
 //! | 4, namespaces | their number; for each one the length and bytes of its name, its version, and the number of its invalidations. Before the entries if there are namespaces, and at the end if they have changed |

@@ -496,6 +496,8 @@ impl Simulator {
         while !self.policy.walk(7, &mut |id, standing| shown.push((id, standing))) {}
         assert_eq!(shown.len(), self.len(), "each entry is shown once");
         let mut next = Self::new(policy, self.capacity, self.unit);
+        // The index of a restored cache has the size that it had.
+        while next.slots.0.len() < self.slots.0.len() && next.grow() {}
         next.policy.restore_state(&state);
         let (mut part, mut history) = (0, Vec::new());
         while self.policy.save_history(part, &mut history) {

@@ -153,8 +153,8 @@ enum Phase {
 /// The experience of a shard with its traffic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Experience {
-    /// The number of buckets of its index.
-    pub(crate) buckets: usize,
+    /// The home buckets of its index.
+    pub(crate) index_size: usize,
     /// The share of its ring that may be live.
     pub(crate) live_target: u32,
     /// The state of its policy.
@@ -257,7 +257,7 @@ impl Writer<'_> {
             copied: 0,
         };
         self.fit_to_index(&mut walk);
-        experience.buckets = walk.buckets;
+        experience.index_size = self.state.entries.table().size();
         Some((walk, experience))
     }
 

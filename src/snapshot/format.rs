@@ -39,7 +39,8 @@ pub(super) const MAX_OTHER_BYTES: u64 = 8 << 20;
 
 /// The kinds of blocks.
 pub(super) mod kind {
-    /// The policy's name, and for each shard its live target and the policy's state.
+    /// The policy's name, and for each shard the size of its index, its live target and the
+    /// policy's state. This block comes first.
     pub(in crate::snapshot) const POLICY: u32 = 1;
     pub(in crate::snapshot) const ENTRIES: u32 = 2;
     /// Keys that have changed since the snapshot was begun.
@@ -65,7 +66,7 @@ pub(super) struct Header {
     pub(super) shards: u32,
     /// The limit of the cache, in bytes.
     pub(super) max_bytes: u64,
-    /// The buckets of all indices.
+    /// The home buckets of all indices.
     pub(super) buckets: u64,
     /// The hash of an empty key. Hashes mean the same to another cache if this is the same.
     pub(super) probe: u64,

@@ -184,7 +184,8 @@ fn restore_at(
     let mut source = Source::new(reader);
     let header = read_header(&mut source)?;
     let seeds = (header.seeds != [0; 4]).then_some(HashSeeds(header.seeds));
-    let former = FormerCache { max_bytes: header.max_bytes, buckets: header.buckets, seeds };
+    let index_sizes = peek_index_sizes(&mut source, &header).unwrap_or_default();
+    let former = FormerCache { max_bytes: header.max_bytes, buckets: header.buckets, index_sizes, seeds };
     let cache = builder.resume(former).build()?;
     let age = Duration::from_millis(now_millis.saturating_sub(header.start_millis));
     // A snapshot from the future has an age that is not known. The clock may have gone back by a
@@ -223,6 +224,43 @@ fn read_header(source: &mut Source<impl Read>) -> Result<Header, SnapshotError> 
     })?;
     source.pass(Header::BYTES);
     Ok(header)
+}
+
+/// Returns the size of the index of each shard, if the first block has them. Passes nothing.
+fn peek_index_sizes(source: &mut Source<impl Read>, header: &Header) -> Option<Vec<u64>> {
+    let block = BlockHeader::from_bytes(source.fill(BlockHeader::BYTES).ok()?, header.nonce)?;
+    if block.kind != kind::POLICY || block.length > MAX_OTHER_BYTES {
+        return None;
+    }
+    let end = BlockHeader::BYTES + usize::try_from(block.length).ok()?;
+    let payload = source.fill(end).ok()?.get(BlockHeader::BYTES..end)?;
+    if StableHash::with_seed(header.nonce).hash_bytes(payload) != block.payload_sum {
+        return None;
+    }
+    let (_, shards) = read_experiences(payload, header.shards)?;
+    Some(shards.iter().map(|shard| shard.index_size).collect())
+}
+
+/// The experience of a shard with its traffic, as it was saved.
+struct SavedExperience<'a> {
+    index_size: u64,
+    live_target: u32,
+    /// The state of its policy.
+    policy: &'a [u8],
+}
+
+/// Returns the name of the policy and the experience of each shard from a payload, or `None` if it
+/// is damaged.
+fn read_experiences(payload: &[u8], shards: u32) -> Option<(&[u8], Vec<SavedExperience<'_>>)> {
+    let mut reader = Reader(payload);
+    let name = reader.counted()?;
+    let mut experiences = Vec::new();
+    for _ in 0..shards {
+        let index_size = reader.number()?;
+        let live_target = u32::try_from(reader.number()?).ok()?;
+        experiences.push(SavedExperience { index_size, live_target, policy: reader.counted()? });
+    }
+    Some((name, experiences))
 }
 
 /// A restore in progress.
@@ -311,23 +349,19 @@ impl<R: Read> Restore<'_, R> {
 
     /// Restores what the shards knew of their traffic, if the policy is the same.
     fn read_policy(&mut self, payload: &[u8]) -> Option<()> {
-        let mut reader = Reader(payload);
-        let name = reader.counted()?;
+        let (name, experiences) = read_experiences(payload, self.header.shards)?;
         self.knows_standings = !name.is_empty() && name == self.cache.shard(0).snapshot_name().as_bytes();
         if !self.knows_standings {
             return Some(());
         }
-        let mut experiences = Vec::new();
-        for _ in 0..self.header.shards {
-            experiences.push((u32::try_from(reader.number()?).ok()?, reader.counted()?));
-        }
         // A damaged file may hold such a block twice. The later one counts.
         self.live_targets.clear();
         for number in 0..self.cache.shards() {
-            let (live_target, state) = *experiences.get(number * experiences.len() / self.cache.shards())?;
-            self.cache.shard(number).restore_policy(state);
-            self.cache.shard(number).restore_live_target(live_target);
-            self.live_targets.push(live_target);
+            let experience = experiences.get(number * experiences.len() / self.cache.shards())?;
+            // The target first: the policy's state depends on its capacity.
+            self.cache.shard(number).restore_live_target(experience.live_target);
+            self.cache.shard(number).restore_policy(experience.policy);
+            self.live_targets.push(experience.live_target);
         }
         Some(())
     }

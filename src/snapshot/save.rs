@@ -318,8 +318,9 @@ impl<'a> Save<'a> {
             let begun = cache.shard(number).begin_save(&save.changes);
             let (walk, mut experience) = begun.ok_or(SnapshotError::InProgress)?;
             save.walks.push(walk);
-            save.header.buckets += experience.buckets as u64;
+            save.header.buckets += experience.index_size as u64;
             experience.policy.truncate(MAX_STATE_BYTES);
+            put_number(&mut save.policy, experience.index_size as u64);
             put_number(&mut save.policy, experience.live_target.into());
             put_number(&mut save.policy, experience.policy.len() as u64);
             save.policy.extend_from_slice(&experience.policy);
