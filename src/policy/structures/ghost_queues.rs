@@ -151,11 +151,16 @@ impl<const N: usize> GhostQueues<N> {
     /// forgotten, or the oldest of another.
     pub(crate) fn push(&mut self, queue: QueueId, hash: u64, charge: u32) {
         self.take(hash);
-        if self.len() >= self.max && !self.pop(queue) {
+        self.add(Ghost::new(hash, charge, queue));
+    }
+
+    /// Adds a ghost that is not there as the newest of its queue.
+    fn add(&mut self, ghost: Ghost) {
+        if self.len() >= self.max && !self.pop(ghost.queue()) {
             let _other = QueueId::first(N).any(|other| self.pop(other));
         }
         self.make_place();
-        self.append(Ghost::new(hash, charge, queue));
+        self.append(ghost);
     }
 
     /// Forgets a key. Returns its queue, or `None` if it is not there.
@@ -273,15 +278,14 @@ impl<const N: usize> GhostQueues<N> {
         true
     }
 
-    /// Restores ghosts that other queues have [saved](Self::save), as the newest. Ghosts for which
-    /// there is no room are left out.
+    /// Restores ghosts that other queues have [saved](Self::save), as the newest. If there is no
+    /// room, the oldest are forgotten.
     pub(crate) fn restore(&mut self, bytes: &[u8]) {
         let words = bytes.chunks_exact(size_of::<u64>()).filter_map(|bytes| bytes.try_into().ok());
         for ghost in words.map(|bytes| Ghost(u64::from_le_bytes(bytes))) {
             let is_one = ghost.known_by() != 0 && ghost.queue().index() < N;
-            let has_room = self.len() < self.max && self.pool.free_places(self.tail) > 0;
-            if is_one && has_room && self.find(ghost.known_by()).is_none() {
-                self.append(ghost);
+            if is_one && self.find(ghost.known_by()).is_none() {
+                self.add(ghost);
             }
         }
     }

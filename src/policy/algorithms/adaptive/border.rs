@@ -260,6 +260,17 @@ impl Border {
         Some(())
     }
 
+    /// Returns a charge as a share of the capacity.
+    pub(super) fn share_of(&self, charge: u64) -> f64 {
+        charge as f64 / self.capacity.max(1.0)
+    }
+
+    /// Returns the charge of a share of the capacity, or `None` if it cannot be one.
+    pub(super) fn charge_of_share(&self, share: f64) -> Option<u64> {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the capacity")]
+        (0.0..=1.0).contains(&share).then_some((share * self.capacity).round() as u64)
+    }
+
     fn set(&mut self, charge: f64) {
         self.charge = charge.clamp(self.capacity * MIN_SHARE, self.capacity * MAX_SHARE);
     }

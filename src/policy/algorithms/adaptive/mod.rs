@@ -559,13 +559,15 @@ impl EvictionPolicy for Adaptive {
         let mut numbers = StateWriter(state);
         self.rounds.save(&mut numbers, self.fresh_seen);
         self.border.save(&self.traffic, [&self.window, &self.main], &mut numbers);
+        numbers.number(self.border.share_of(self.unsorted));
     }
 
     fn restore_state(&mut self, state: &[u8]) {
         let mut state = StateReader(state);
         let Self { rounds, border, traffic, window, main, .. } = self;
         let restored = rounds.restore(&mut state);
-        let _ = restored.and_then(|()| border.restore(traffic, [window, main], &mut state));
+        let restored = restored.and_then(|()| border.restore(traffic, [window, main], &mut state));
+        self.unsorted = restored.and_then(|()| self.border.charge_of_share(state.number()?)).unwrap_or(0);
     }
 
     fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
