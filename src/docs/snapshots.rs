@@ -109,8 +109,8 @@
 //! Saving never blocks readers. It copies entries under the locks of the shards, about 64 entries
 //! or 64 KiB each time that it takes a lock. Values of 32 KiB or more are held and not copied.
 //! While a save runs, each write computes one more hash of its key. Beside the cache, a save
-//! allocates 2 to 4 bytes for each entry and a block of 256 KiB. Restoring stores entries one after
-//! the other in one thread. BENCHMARKS.md has figures.
+//! allocates up to 7 bytes for each entry, at most 200 MiB, and a block of 256 KiB. Restoring
+//! stores entries one after the other in one thread. BENCHMARKS.md has figures.
 //!
 //! # The format
 //!

@@ -320,6 +320,7 @@ impl Writer<'_> {
     }
 
     fn save_rest(&mut self, walk: &mut SaveWalk, mut rest: Walk, sink: &mut impl SaveSink) {
+        let enough = walk.shown_entries + SHOWN_AT_ONCE;
         for _ in 0..STEPS_AT_ONCE {
             let table = self.state.entries.table();
             match table.step(table.progress(), &mut rest) {
@@ -330,7 +331,7 @@ impl Writer<'_> {
                 Step::Onward => {}
                 Step::Lane(id) => self.save_entry(walk, id, Standing::new(), sink),
             }
-            if sink.is_full() || walk.copied >= BYTES_AT_ONCE {
+            if sink.is_full() || walk.copied >= BYTES_AT_ONCE || walk.shown_entries >= enough {
                 break;
             }
         }

@@ -1,0 +1,85 @@
+//! A save holds the lock of a shard for a bounded step, and records changes in bounded memory.
+
+use super::*;
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, Policy, Residents};
+
+/// The most entries, and about the most bytes, that one hold of the lock may show.
+const MOST_ENTRIES: usize = 64;
+const MOST_BYTES: usize = 64 << 10;
+/// The bytes of the largest entry that is copied under the lock.
+const LARGEST_COPY: usize = 32 << 10;
+
+/// What one hold of the lock has shown. It is never full, so only the shard's own bounds count.
+#[derive(Default)]
+struct Hold {
+    entries: usize,
+    copied: usize,
+}
+
+impl SaveSink for Hold {
+    fn take(&mut self, entry: &SavedEntry<'_>, held: Option<Value>) {
+        self.entries += 1;
+        self.copied += if held.is_some() { entry.key.len() } else { entry.bytes() };
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+/// A policy whose walk shows nothing, so that the order of the index is left.
+#[derive(Debug)]
+struct Silent;
+
+impl EvictionPolicy for Silent {
+    fn insert(&mut self, _newcomer: &Newcomer) {}
+    fn remove(&mut self, _id: EntryId, _charge: u32) {}
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
+        None
+    }
+    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+        true
+    }
+    fn rename(&mut self, _from: EntryId, _to: EntryId) {}
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Checks each hold of the lock in a save of a cache of one shard.
+fn check_holds(cache: &Cache, name: &str) {
+    for key in 0..3000_u32 {
+        // Most are small, and some are large or held.
+        let length = [10, 200, 5_000, LARGEST_COPY - 1, 2 * LARGEST_COPY][(key.trailing_zeros() as usize / 3).min(4)];
+        cache.insert(key.to_le_bytes(), vec![1; length]).expect("room");
+    }
+    let changes = Arc::new(Changes::new(cache.len(), 1));
+    let (mut walk, _) = cache.shard(0).begin_save(&changes).expect("no other save");
+    let mut entries = 0;
+    while walk.is_behind(None, 1) {
+        let mut hold = Hold::default();
+        cache.shard(0).save_some(&mut walk, &mut hold);
+        assert!(hold.entries <= MOST_ENTRIES, "{name}: {} entries in one hold", hold.entries);
+        assert!(hold.copied <= MOST_BYTES + LARGEST_COPY, "{name}: {} bytes in one hold", hold.copied);
+        entries += hold.entries;
+    }
+    cache.shard(0).end_save();
+    assert_eq!(entries, cache.len(), "{name}");
+}
+
+#[test]
+fn one_hold_of_a_lock_shows_a_bounded_number_of_entries_and_bytes() {
+    let builder = || Cache::builder().max_bytes(8 << 20).shards(1);
+    for &policy in Policy::ALL {
+        check_holds(&builder().policy(policy).build().expect("a cache"), policy.name());
+    }
+    check_holds(&builder().custom_policy(|_| Box::new(Silent)).build().expect("a cache"), "silent");
+}
+
+#[test]
+fn the_record_of_changes_takes_two_bytes_for_each_entry_and_64_mib_at_most() {
+    for (entries, most) in [(0, 1 << 10), (1_000, 1 << 11), (100_000, 200_000), (usize::MAX, 64 << 20)] {
+        let bytes = Changes::new(entries, 1).words().len() * size_of::<u64>();
+        assert!(bytes <= most, "{bytes} bytes for {entries} entries");
+    }
+}
