@@ -121,6 +121,51 @@ fn blocks_that_come_twice_restore_what_they_restore_once() {
     }
 }
 
+/// Returns the blocks of a snapshot, with their headers.
+fn blocks(snapshot: &[u8]) -> Vec<&[u8]> {
+    let (mut blocks, mut rest) = (Vec::new(), &snapshot[104..]);
+    while !rest.is_empty() {
+        let length = u64::from_le_bytes(rest[16..24].try_into().unwrap());
+        let (block, behind) = rest.split_at(48 + usize::try_from(length).unwrap());
+        blocks.push(block);
+        rest = behind;
+    }
+    blocks
+}
+
+#[test]
+fn blocks_in_any_order_and_blocks_that_are_missing_do_no_harm() {
+    for policy in [Policy::Adaptive, Policy::TwoQueue, Policy::TinyLfu, Policy::Gdsf] {
+        let builder = || Cache::builder().max_bytes(1 << 17).shards(1).policy(policy);
+        let cache = builder().build().unwrap();
+        let users = cache.namespace("users").build().unwrap();
+        for key in 0..1_500_u32 {
+            cache.insert(key.to_le_bytes(), value_of(key)).unwrap();
+        }
+        users.insert("1", "a value of the namespace").unwrap();
+        users.remove("1");
+        let snapshot = saved(&cache);
+        let whole = blocks(&snapshot);
+        assert!(whole.len() >= 4, "{} blocks", whole.len());
+        for first in 0..whole.len() {
+            for second in first..whole.len() {
+                // Two blocks change places, or one is missing.
+                let mut blocks = whole.clone();
+                blocks.swap(first, second);
+                if first == second {
+                    blocks.remove(first);
+                }
+                let file = [&snapshot[..104], &blocks.concat()].concat();
+                let (next, report) = restored(builder(), &file);
+                assert_eq!(check(&next) as u64, report.entries, "{policy}: {first} and {second}");
+                // It goes on to work.
+                (0..500_u32).for_each(|key| next.insert(key.to_le_bytes(), value_of(key)).unwrap());
+                check(&next);
+            }
+        }
+    }
+}
+
 #[test]
 fn files_that_are_no_snapshots_are_refused() {
     for foreign in [&b""[..], b"{}", b"SQLite format 3\0", &[0; 1000], &[0xff; 100]] {

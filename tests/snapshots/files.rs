@@ -52,6 +52,47 @@ fn a_save_replaces_the_former_snapshot_and_leaves_no_other_file() {
 
 #[cfg(unix)]
 #[test]
+fn a_save_replaces_a_link_and_leaves_the_file_behind_it() {
+    let folder = Folder::new("link");
+    let (path, other) = (folder.0.join("cache.snapshot"), folder.0.join("other"));
+    fs::write(&other, "precious").unwrap();
+    std::os::unix::fs::symlink(&other, &path).unwrap();
+    Cache::new(1 << 20).unwrap().save(&path).unwrap();
+    assert_eq!(fs::read(&other).unwrap(), b"precious");
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+}
+
+#[test]
+fn caches_that_are_saved_to_one_path_at_once_leave_a_whole_snapshot_of_one_of_them() {
+    let folder = Folder::new("both");
+    let path = folder.0.join("cache.snapshot");
+    let caches = ["a", "b", "c"].map(|value| {
+        let cache = Cache::new(1 << 20).unwrap();
+        (0..500_u32).for_each(|key| cache.insert(key.to_le_bytes(), value).unwrap());
+        cache
+    });
+    for _ in 0..20 {
+        let saves = std::thread::scope(|scope| {
+            let saves = caches.each_ref().map(|cache| scope.spawn(|| cache.save(&path)));
+            saves.map(|save| save.join().unwrap())
+        });
+        // A save may remove the temporary file of another one, which fails then.
+        assert!(saves.iter().flatten().all(|saved| saved.entries == 500));
+        assert!(saves.into_iter().filter_map(Result::err).all(|error| matches!(error, SnapshotError::Io(_))));
+        if !path.exists() {
+            continue;
+        }
+        let (cache, report) = Cache::builder().max_bytes(1 << 20).restore(&path, DAY).unwrap();
+        assert!(report.is_complete && report.entries == 500, "{report:?}");
+        let first = cache.get(0_u32.to_le_bytes()).unwrap();
+        assert!((1..500_u32).all(|key| cache.get(key.to_le_bytes()).as_deref() == Some(&first[..])));
+    }
+    caches[0].save(&path).unwrap();
+    assert_eq!(folder.names(), ["cache.snapshot"]);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_snapshot_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new("mode");

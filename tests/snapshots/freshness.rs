@@ -110,6 +110,28 @@ fn entries_of_a_cache_that_is_cleared_or_swept_do_not_come_back() {
 }
 
 #[test]
+fn a_cache_whose_limit_changes_during_a_save_is_saved_with_its_last_values() {
+    for &policy in Policy::ALL {
+        let cache = Cache::builder().max_bytes(8 << 20).shards(2).policy(policy).build().unwrap();
+        (0..KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
+        let mut step = 0_u32;
+        let next = save_and_restore(&cache, |_| {
+            let max_bytes = [1 << 20, 8 << 20, 2 << 20][step as usize % 3];
+            let _ = cache.set_max_bytes(max_bytes);
+            cache.insert((step % KEYS).to_le_bytes(), [2; 200]).unwrap();
+            cache.maintain();
+            step += 1;
+        });
+        assert!(step > 3, "{policy}");
+        next.for_each(|key, value| {
+            assert_eq!(Some(value), cache.get(key).as_deref(), "{policy} {key:?}");
+        });
+        cache.validate();
+        next.validate();
+    }
+}
+
+#[test]
 fn a_cache_whose_index_is_changing_its_size_is_saved_whole() {
     for policy in [Policy::Adaptive, Policy::Arc, Policy::Gdsf, Policy::Lfu] {
         let cache = Cache::builder().max_bytes(32 << 20).shards(1).policy(policy).build().unwrap();
