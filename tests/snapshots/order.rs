@@ -36,17 +36,3 @@ fn a_restored_cache_hits_as_often_as_one_that_went_on() {
         assert!(lost < 1.0, "{policy} lost {lost} points of its hits: {report:?}");
     }
 }
-
-#[test]
-fn each_shard_gets_an_index_of_the_size_that_it_had() {
-    for &policy in Policy::ALL {
-        let builder = || Cache::builder().max_bytes(1 << 22).shards(4).policy(policy).hasher(StableHash::with_seed(3));
-        let cache = builder().build().unwrap();
-        // The indices grow one after the other. At some of these moments they differ.
-        for step in 0..30 {
-            (step * 200..(step + 1) * 200_u64).for_each(|key| cache.insert(key.to_le_bytes(), [1; 8]).unwrap());
-            let (next, _) = restored(builder(), &saved(&cache));
-            assert_eq!(next.memory().index, cache.memory().index, "{policy} after {step} steps");
-        }
-    }
-}

@@ -83,3 +83,34 @@ fn the_record_of_changes_takes_two_bytes_for_each_entry_and_64_mib_at_most() {
         assert!(bytes <= most, "{bytes} bytes for {entries} entries");
     }
 }
+
+/// Returns the size of the index of each shard.
+fn index_sizes(cache: &Cache) -> Vec<usize> {
+    let changes = Arc::new(Changes::new(0, 1));
+    let size_of = |number| {
+        let (_, experience) = cache.shard(number).begin_save(&changes).expect("no other save");
+        cache.shard(number).end_save();
+        experience.index_size
+    };
+    (0..cache.shards()).map(size_of).collect()
+}
+
+#[test]
+fn each_restored_shard_has_an_index_of_the_size_that_it_had() {
+    let builder = || Cache::builder().max_bytes(4 << 20).shards(4).hasher(StableHash::with_seed(3));
+    let cache = builder().build().expect("a cache");
+    let (mut key, mut have_differed) = (0_u32, false);
+    for _ in 0..100 {
+        for _ in 0..50 {
+            cache.insert(key.to_le_bytes(), [1; 8]).expect("room");
+            key += 1;
+        }
+        let mut snapshot = Vec::new();
+        cache.save_to(&mut snapshot).expect("a writer that takes all");
+        let (next, _) = builder().restore_from(&snapshot[..], Duration::from_secs(3600)).expect("a snapshot");
+        let sizes = index_sizes(&cache);
+        assert_eq!(index_sizes(&next), sizes, "after {key} keys");
+        have_differed |= sizes.iter().any(|&size| size != sizes[0]);
+    }
+    assert!(have_differed, "the indices grow one after the other");
+}
