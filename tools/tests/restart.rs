@@ -35,8 +35,7 @@ const LOSS_OF_MRU: f64 = 4.0;
 const CACHES: [(usize, usize); 3] = [(1, 2), (1, 20), (4, 20)];
 /// Number of requests of a trace that are replayed.
 const MAX_REQUESTS: usize = 400_000;
-/// Number of requests above which a trace is left out, which leaves out `arc_p3`. On the first
-/// 400,000 requests of that trace, a restart costs the default 1.9 points.
+/// Number of requests above which a trace is left out, which leaves out `arc_p3` for its time.
 const LONGEST_TRACE: usize = 2_000_000;
 /// Bytes of all keys above which the sizes of a trace are divided. Copying them takes the time.
 const MAX_BYTES: usize = 256 << 20;
