@@ -330,7 +330,7 @@ fn a_hit_of_an_ordered_policy_writes_to_its_stripe_of_the_touch_log() {
 }
 
 #[test]
-fn threads_without_counters_of_their_own_share_the_last_ones() {
+fn threads_without_counters_of_their_own_share_the_first_ones() {
     let cache = Cache::builder().max_bytes(64 << 10).shards(1).hasher(StableHash::with_seed(0)).build().unwrap();
     (0..KEYS).for_each(|number| insert(&cache, &key(number)));
     (0..3 * KEYS).for_each(|number| get(&cache, &key(number % KEYS)));

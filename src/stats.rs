@@ -510,10 +510,11 @@ impl ReadCounts {
         (stripes.max(1) + 1) * size_of::<Stripe>()
     }
 
-    /// Adds `amount` for the thread that owns `stripe`.
+    /// Adds `amount` for the thread with this number. Its stripe is the one after, as the first one
+    /// is shared.
     #[inline]
-    pub(crate) fn add(&self, stripe: u32, count: Count, amount: u64) {
-        let Some(Stripe(counters)) = self.stripes.get(stripe as usize + 1) else {
+    pub(crate) fn add(&self, thread: u32, count: Count, amount: u64) {
+        let Some(Stripe(counters)) = self.stripes.get(thread as usize + 1) else {
             return self.add_shared(count, amount);
         };
         let counter = &counters[count as usize];

@@ -67,7 +67,8 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Returns `true` if this is the entry's key. Short keys are compared in place.
+    /// Returns `true` if this is the entry's key. Keys of 8 to 32 bytes are
+    /// compared in place.
     #[inline(always)]
     pub(crate) fn has_key(&self, key: &[u8]) -> bool {
         if self.key.len() != key.len() {
@@ -146,10 +147,10 @@ impl Arena {
     /// Returns the address of `offset`. Panics unless at least `len` bytes of the arena follow.
     #[inline]
     fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
-        // By the end: that is one comparison where the length is a constant.
+        // The end is compared. If `len` is a constant, that takes one comparison.
         assert!(offset.checked_add(len).is_some_and(|end| end <= self.bytes), "access beyond the arena");
-        // SAFETY: `offset` was just checked to be at most the length of the allocation that starts
-        // at `base`.
+        // SAFETY: the end was just checked. So `offset` is at most the length of the allocation
+        // that starts at `base`.
         unsafe { self.base.add(offset) }
     }
 

@@ -298,7 +298,7 @@ impl PinWord {
         // has added or ended a pin.
         let seen = self.word.load(Ordering::Relaxed);
         if seen == OWN || seen & !MARK != OWN {
-            return 0; // It has no mark, or a value.
+            return 0; // It has no mark, a value holds the chunk, or the chunk is being freed.
         }
         let unmarked = self.word.compare_exchange(seen, OWN, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if unmarked { marked(seen) } else { 0 }

@@ -12,8 +12,8 @@
 //! The first word is atomic: the holder of the write lock marks an entry dead in it while readers
 //! load the lengths. The stamps are atomic because they change in place.
 //!
-//! Entries start, and their charges end, at multiples of the granule: 4 bytes, or the alignment of
-//! values if that is larger. The pad before the value is empty unless values are aligned.
+//! Entries start, and their charges end, at multiples of 4 bytes, or of the alignment of values
+//! if that is larger. The pad before the value is empty unless values are aligned.
 
 use crate::units::{LOCATION_UNIT, Stamp, StampSet};
 

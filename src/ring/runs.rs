@@ -323,7 +323,7 @@ impl Ring {
     /// Goes through all chunks, of which there are 16,384 at most: 256 KiB in the order of memory.
     /// The pins of those that have fewer live bytes than all before are read, too.
     fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Option<ChunkId> {
-        // More than the share of any chunk.
+        // `least` begins above the share of any chunk.
         let (mut best, mut least) = (None, self.chunk_bytes() as u64 + 1);
         for (index, chunk) in self.chunks.iter().enumerate() {
             // Most chunks are passed here, without a division.
@@ -374,7 +374,7 @@ mod tests {
     use crate::units::Stamps;
 
     /// Fills the open chunk, or run, of a stream, and kills all entries but the first `live` ones.
-    /// Returns the chunk and the locations of the others.
+    /// Returns the chunk and the locations of the live ones.
     fn fill(ring: &mut Ring, stream: Stream, charge: usize, live: usize) -> (ChunkId, Vec<Location>) {
         let chunk = ring.open_chunk(stream).expect("an open chunk");
         let draft = Draft { key: b"key", value: &vec![0; charge - 7], stamps: &Stamps::NONE };

@@ -31,7 +31,7 @@ use super::shared::RingShared;
 /// is replaced, removed or evicted, or if the cache is dropped.
 ///
 /// The chunk cannot be reused meanwhile. So keep values while you read them, and copy what you keep
-/// for long. Values pin at most a quarter of a shard's chunks. Beyond that,
+/// for long. Values pin at most a quarter of a shard's memory. Beyond that,
 /// [`Cache::get`](crate::Cache::get) returns copies, which behave the same.
 ///
 /// A value dereferences to `[u8]`. It compares, orders and hashes like its bytes.

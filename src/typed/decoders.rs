@@ -1,7 +1,7 @@
-//! The ways in which a [`Typed`](super::Typed) reads a value in place.
+//! Two decoders with which a [`Typed`](super::Typed) reads a value in place.
 //!
-//! A read takes its decoder by value, so that the caller's closure needs no flag that says whether
-//! it was called. A decoder that reads nothing is given back.
+//! A read takes its decoder by value. So the caller's closure needs no flag that says whether it was
+//! called. If there is no value, the read returns the decoder.
 
 use core::marker::PhantomData;
 

@@ -19,8 +19,8 @@ const ATTEMPTS: usize = 2;
 pub(super) type Answer<R> = Result<Option<R>, LoadError<SharedError>>;
 
 impl<C> Values<C> {
-    /// Reads the entry under `key`, and removes a value that does not decode. Gives the decoder
-    /// back if there is no value.
+    /// Reads the entry under `key`, and removes a value that does not decode. Returns the
+    /// decoder if there is no value to serve.
     #[inline(always)]
     fn read<Q: Key + ?Sized, D: Decode>(&self, key: &Q, misses: Misses, decoder: D) -> Result<D::Output, D> {
         match self.space.decode(|stored| key.write(stored), misses, decoder) {
