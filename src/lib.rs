@@ -311,7 +311,7 @@ mod units;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use advisor::{Advice, AdvisedRow, Advisor};
+pub use advisor::{Advice, AdvisedRow, Advisor, AgeHistogram, Ages, HotKey};
 pub use builder::CacheBuilder;
 pub use cache::{Cache, Invalidation, Lease, MaybeStale, Namespace, NamespaceBuilder, Update, WeakCache};
 pub use clock::{Clock, ManualClock, SystemClock, TICK};

@@ -1,7 +1,7 @@
 //! The advisor, through the public interface.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents};
 use bytecache::testing::Inspect;
-use bytecache::{Advice, Advisor, Cache, CacheBuilder, ManualClock, Policy, StableHash};
+use bytecache::{Advice, Advisor, Cache, CacheBuilder, HotKey, ManualClock, Policy, StableHash};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 /// Reads keys, and inserts those that are missing.
 fn read_through(cache: &Cache, keys: impl Iterator<Item = u32>) {
@@ -402,4 +404,144 @@ fn a_policy_that_panics_in_the_advisor_never_empties_a_shard() {
     assert_eq!(cache.advice(), None, "no policy has panicked");
     assert!((0..100_u32).all(|key| cache.contains_key(key.to_le_bytes())), "the shard was emptied");
     cache.validate();
+}
+
+/// Returns the keys of skewed reads.
+fn zipf(reads: usize, keys: f64, seed: u64) -> Vec<u32> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let zipf = rand_distr::Zipf::new(keys, 0.9).unwrap();
+    (0..reads).map(|_| random.sample(zipf) as u32).collect()
+}
+
+/// Checks that the ten keys with the most reads are told, in their order, except for keys whose
+/// counts differ by less than the errors.
+fn check_hottest(hottest: &[HotKey], reads: &[u32]) {
+    let mut counts = BTreeMap::new();
+    reads.iter().for_each(|&key| *counts.entry(key).or_insert(0.0) += 1.0);
+    let told: Vec<(u32, &HotKey)> =
+        hottest.iter().map(|hot| (u32::from_le_bytes(hot.key[..].try_into().unwrap()), hot)).collect();
+    assert_eq!(told.len(), 10);
+    let wrong = told.iter().filter(|(key, hot)| (hot.reads - counts[key]).abs() > hot.reads_error).count();
+    assert!(wrong <= 1, "{hottest:?}");
+    for (place, (key, hot)) in told.iter().enumerate() {
+        for (later_key, later) in &told[place + 1..] {
+            assert!(counts[later_key] - counts[key] <= hot.reads_error + later.reads_error, "{hot} {later}");
+        }
+        let mut untold = counts.iter().filter(|&(key, _)| told.iter().all(|(told, _)| told != key));
+        assert!(untold.all(|(_, &count)| count - counts[key] <= 2.0 * hot.reads_error), "{hot}");
+    }
+}
+
+#[test]
+fn the_keys_that_are_read_most_are_told_in_their_order() {
+    for (share, seed) in [(1.0, 1), (0.25, 2), (1.0 / 32.0, 3)] {
+        let cache = builder().advisor(Advisor::new().share(share)).build().unwrap();
+        let reads = zipf(400_000, 50_000.0, seed);
+        read_through(&cache, reads.iter().copied());
+        let hottest = cache.hot_keys(10);
+        check_hottest(&hottest, &reads);
+        // The first key has 5.4 % of the reads.
+        assert!(hottest[0].reads_error < 0.2 * hottest[0].reads, "{}", hottest[0]);
+        let keys = |hottest: &[HotKey]| hottest.iter().map(|hot| hot.key.clone()).collect::<Vec<_>>();
+        assert_eq!(keys(&cache.hot_keys(3)), keys(&hottest[..3]));
+        assert_eq!(cache.hot_keys(0), []);
+    }
+}
+
+#[test]
+fn each_kind_of_read_counts_towards_the_hot_keys_once() {
+    let clock = ManualClock::new();
+    let cache = builder().clock(clock.clone()).build().unwrap();
+    let users = cache.namespace("users").build().unwrap();
+    cache.insert("key", "value").unwrap();
+    cache.insert_with_ttl("short", "value", Duration::from_secs(1_000)).unwrap();
+    users.insert("key", "value").unwrap();
+    let mut buffer = Vec::new();
+    // Ends the turn that this thread may have begun in the cache of another test.
+    (0..1_000).for_each(|_| _ = cache.get("other"));
+    let rounds = 200;
+    for _ in 0..rounds {
+        assert!(cache.get("key").is_some() && cache.get_into("key", &mut buffer));
+        assert!(cache.view("key", |_| ()).is_some() && cache.get_or_stale("key").is_some());
+        cache.get_many(&["key", "short", "key", "absent"], |_, _| ());
+        assert!(users.get("key").is_some());
+        assert!(cache.peek("key").is_some() && cache.contains_key("key"));
+        assert!(cache.get([0xfd, 0xc1, 7]).is_none() && cache.get("long".repeat(99)).is_none());
+    }
+    clock.advance(Duration::from_secs(100));
+    let hottest = cache.hot_keys(9);
+    let told = |key: &[u8], namespace: Option<&str>| {
+        let hot = hottest.iter().find(|hot| hot.key.starts_with(key) && hot.namespace.as_deref() == namespace);
+        hot.map(|hot| (hot.reads / f64::from(rounds)).round())
+    };
+    assert_eq!(told(b"key", None), Some(6.0), "{hottest:?}");
+    assert_eq!(told(b"key", Some("users")), Some(1.0), "{hottest:?}");
+    for key in [&b"short"[..], b"absent", &[0xfd, 0xc1, 7], b"longlong"] {
+        assert_eq!(told(key, None), Some(1.0), "{hottest:?}");
+    }
+    let long = hottest.iter().find(|hot| hot.is_cut()).unwrap();
+    assert_eq!((long.key_bytes, &long.key[..]), (396, &b"long".repeat(16)[..]));
+    assert!(long.reads_per_second.is_some_and(|reads| (reads - 2.0).abs() < 0.1), "{long}");
+    users.invalidate_all();
+    assert!(cache.hot_keys(9).iter().all(|hot| hot.namespace.is_none()), "a key that nobody can read");
+}
+
+#[test]
+fn loads_count_towards_the_hot_keys() {
+    let cache = builder().build().unwrap();
+    (0..1_000).for_each(|_| _ = cache.get("other"));
+    for _ in 0..500 {
+        let value = cache.get_or_load("key", || Ok::<_, std::io::Error>("value"));
+        assert_eq!(*value.unwrap(), *b"value");
+        // It looks twice, and misses once.
+        let missing = cache.get_or_load("missing", || Err::<&str, _>(std::io::Error::other("down")));
+        assert!(missing.is_err());
+    }
+    let hottest = cache.hot_keys(3);
+    for key in [&b"key"[..], b"missing"] {
+        let told = hottest.iter().find(|hot| hot.key == key).unwrap();
+        assert!((told.reads - 500.0).abs() < 10.0, "{hottest:?}");
+    }
+}
+
+#[test]
+fn hot_keys_follow_traffic_that_changes() {
+    let clock = ManualClock::new();
+    let advisor = Advisor::new().share(1.0).half_life(Duration::from_secs(60));
+    let cache = builder().clock(clock.clone()).advisor(advisor).build().unwrap();
+    read_through(&cache, (0..100_000).map(|_| 1));
+    clock.advance(Duration::from_secs(240));
+    read_through(&cache, (0..20_000).map(|_| 2));
+    let hottest = cache.hot_keys(2);
+    assert_eq!(hottest[0].key, 2_u32.to_le_bytes(), "{hottest:?}");
+    assert!((hottest[1].reads - 6_250.0).abs() < 200.0, "{hottest:?}");
+}
+
+#[test]
+fn a_cache_without_an_advisor_has_no_hot_keys() {
+    let cache = Cache::builder().max_bytes(8 << 20).build().unwrap();
+    read_through(&cache, (0..10_000).map(|step| step % 10));
+    assert_eq!(cache.hot_keys(10), []);
+    let cache = Cache::builder().max_bytes(64 << 10).advisor(Advisor::new().share(1.0)).build().unwrap();
+    read_through(&cache, (0..10_000).map(|step| step % 10));
+    assert_eq!(cache.hot_keys(10), []);
+    assert_eq!(builder().build().unwrap().hot_keys(10), []);
+}
+
+#[test]
+fn threads_count_hot_keys_together() {
+    let cache = builder().shards(4).build().unwrap();
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let cache = &cache;
+            scope.spawn(move || {
+                read_through(cache, (0..50_000).map(|step| if step % 4 == 0 { 7 } else { step * 4 + seed }));
+                assert!(cache.hot_keys(5).len() <= 5);
+            });
+        }
+    });
+    let hottest = cache.hot_keys(1);
+    assert_eq!(hottest[0].key, 7_u32.to_le_bytes());
+    // Turns that found the counters locked were dropped, whatever their keys.
+    assert!((hottest[0].share - 0.25).abs() < 0.1, "{}", hottest[0]);
 }

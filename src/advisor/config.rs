@@ -12,6 +12,9 @@ use crate::policy::{Policy, PolicyFactory};
 /// A read of a sampled key costs about a thousand instructions. With one key in 128 that is eight
 /// instructions a read.
 const DEFAULT_SHARE: f64 = 1.0 / 128.0;
+/// The mean number of reads to a turn, for each key of which one is sampled. A turn costs about 400
+/// instructions. With one read in 512 that is less than one instruction a read.
+const READS_TO_TURN_PER_KEYS: f64 = 4.0;
 const DEFAULT_HALF_LIFE: Duration = Duration::from_secs(3600);
 const DEFAULT_SIZES: [u32; 8] = [25, 50, 75, 100, 125, 150, 200, 400];
 /// Policies that are the best choice for some traffic. The others are close to one of them.
@@ -96,6 +99,9 @@ impl Advisor {
     }
 
     /// Sets the largest share of keys that are sampled, from 0 to 1. The default is 1/128.
+    ///
+    /// A quarter of this share of all reads counts towards the [hot
+    /// keys](crate::Cache::hot_keys), whatever their keys. With a share of 1, all reads count.
     ///
     /// The share becomes smaller when the sampled keys need more than the
     /// [memory](Self::max_bytes) of the advisor. Numbers outside of the range are cut to it, and
@@ -218,6 +224,14 @@ impl Advisor {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to the range of u64")]
         {
             (self.share * 2_f64.powi(64)) as u64
+        }
+    }
+
+    /// Returns the mean number of reads of which one counts towards the hot keys.
+    pub(super) fn reads_to_turn(&self) -> u32 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to the range of u32")]
+        {
+            if self.share < 1.0 { (READS_TO_TURN_PER_KEYS / self.share).round() as u32 } else { 1 }
         }
     }
 

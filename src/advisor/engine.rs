@@ -21,6 +21,7 @@
 
 use core::num::NonZeroU32;
 
+use super::ages::Ages;
 use super::awaited::AwaitedStores;
 use super::event::{Ends, Event, EventKind};
 use super::keys::{Keys, Life, ShadowSet};
@@ -28,6 +29,7 @@ use super::limit::Limit;
 use super::shadow::{MAX_EVICTIONS, Shadow};
 use super::tally::{GROUPS, Tally};
 use crate::policy::{EntryId, PolicyFactory, spread};
+use crate::units::is_later;
 
 /// A whole hash space, as a number of which a threshold is a part.
 const ALL_HASHES: f64 = 18_446_744_073_709_551_616.0;
@@ -75,6 +77,7 @@ pub(super) struct Engine {
     /// Keys that a shadow evicted during this event.
     left: Vec<EntryId>,
     pub(super) tally: Tally,
+    pub(super) ages: Ages,
 }
 
 impl Engine {
@@ -101,6 +104,7 @@ impl Engine {
             awaited: AwaitedStores::new(),
             left: Vec::with_capacity(Self::most_left(shadows.len())),
             tally: Tally::new(shadows.len()),
+            ages: Ages::default(),
             shadows,
         }
     }
@@ -204,8 +208,8 @@ impl Engine {
         }
         self.sweep(now);
         let (mut id, mut charge) = (self.keys.find(hash), None);
-        // A hit says that the entry has not ended, even if its deadline was changed meanwhile.
-        let may_end = !matches!(kind, EventKind::Hit { .. });
+        // These say that the entry has not ended, even if its deadline was changed meanwhile.
+        let may_end = !matches!(kind, EventKind::Hit { .. } | EventKind::Change { .. });
         if let Some(over) = id.filter(|&id| self.is_cleared(id) || may_end && self.keys.is_over(id, now)) {
             charge = Some(self.keys.get(over).charge.get());
             self.drop_key(over);
@@ -221,6 +225,17 @@ impl Engine {
                     self.drop_key(id);
                 }
             }
+            EventKind::Eviction => {
+                if let Some(stored) = id.and_then(|id| self.keys.get(id).stored.take()) {
+                    self.ages.at_eviction.add(ticks_since(stored, now));
+                }
+            }
+            EventKind::Change { ends } => {
+                if let Some(id) = id {
+                    let life = &self.keys.get(id).life;
+                    life.set(Life { used: life.get().used, ..life_of(ends, now) });
+                }
+            }
         }
         self.free_left();
     }
@@ -229,6 +244,9 @@ impl Engine {
         let (weight, group) = (self.count_read(hash), group_of(hash));
         self.tally.read_bytes[group] += weight * f64::from(charge);
         self.tally.hit_bytes[group] += weight * f64::from(charge);
+        if let Some(id) = id {
+            self.ages.idle_at_hit.add(ticks_since(self.keys.get(id).life.get().used, now));
+        }
         let holding = id.map_or(0, |id| self.use_key(id, now));
         let missing = self.all & !holding;
         if missing == 0 {
@@ -263,7 +281,8 @@ impl Engine {
         let Some(id) = id.or_else(|| self.new_key(hash, charge, ends, now)) else { return };
         let holding = self.keys.get(id).resident.get();
         let former = self.keys.get(id).charge.replace(charge);
-        self.keys.get(id).life.set(life(ends, now));
+        self.keys.get(id).life.set(life_of(ends, now));
+        self.keys.get(id).stored.set(Some(now));
         // A shadow that holds the key after a miss of the cache would not have stored it again,
         // unless the value is another one.
         if holding != 0 && (awaited.is_none() || former != charge) {
@@ -331,7 +350,7 @@ impl Engine {
         };
         let slot = self.keys.get(id);
         slot.charge.set(charge);
-        slot.life.set(life(ends, now));
+        slot.life.set(life_of(ends, now));
         Some(id)
     }
 
@@ -407,7 +426,12 @@ fn group_of(hash: u64) -> usize {
     (spread(hash) >> 3) as usize % GROUPS
 }
 
-fn life(ends: Ends, now: u32) -> Life {
+/// Returns the ticks from `then` to `now`, and 0 if the clock went back.
+fn ticks_since(then: u32, now: u32) -> u32 {
+    if is_later(then, now) { 0 } else { now.wrapping_sub(then) }
+}
+
+fn life_of(ends: Ends, now: u32) -> Life {
     Life { used: now, deadline: NonZeroU32::new(ends.deadline), idle: ends.idle }
 }
 
@@ -431,6 +455,7 @@ mod tests {
     use super::super::config::PresentPolicy;
     use super::*;
 
+    use crate::clock::TICK;
     use crate::policy::{Policy, Request, Simulator, Unit};
 
     fn plans(policies: &[(Policy, f64)]) -> Vec<ShadowPlan> {
@@ -533,6 +558,41 @@ mod tests {
     }
 
     #[test]
+    fn ages_count_from_the_store_and_from_the_last_use() {
+        let plans = plans(&[(Policy::Lru, 1.0)]);
+        let mut engine = Engine::new(&plans, 100, u64::MAX, 1_000);
+        let ends = Ends::default();
+        let (store, hit) = (EventKind::Store { charge: 10, ends }, EventKind::Hit { charge: 10, ends });
+        // The second eviction is that of an entry whose store was not seen.
+        let events = [(store, 5), (hit, 9), (hit, 25), (EventKind::Eviction, 45), (EventKind::Eviction, 50), (hit, 51)];
+        events.iter().for_each(|&(kind, now)| engine.follow(Event { hash: 1, kind }, now));
+        let ages = engine.ages;
+        assert_eq!((ages.at_eviction.count(), ages.at_eviction.total()), (1, TICK * 40));
+        assert_eq!((ages.idle_at_hit.count(), ages.idle_at_hit.total()), (3, TICK * (4 + 16 + 26)));
+        // A clock that goes back.
+        engine.follow(Event { hash: 1, kind: hit }, 2);
+        assert_eq!(engine.ages.idle_at_hit.total(), ages.idle_at_hit.total());
+    }
+
+    #[test]
+    fn a_key_whose_deadline_was_changed_ends_by_the_later_one() {
+        let plans = plans(&[(Policy::Lru, 1.0)]);
+        for (ends, at, misses) in [
+            (Ends { deadline: 30, idle: 0 }, 29, 0.0),
+            (Ends { deadline: 30, idle: 0 }, 30, 1.0),
+            (Ends::default(), 1 << 30, 0.0),
+            (Ends { deadline: 0, idle: 7 }, 12, 1.0),
+        ] {
+            let mut engine = Engine::new(&plans, 100, u64::MAX, 1_000);
+            let first = Ends { deadline: 9, idle: 0 };
+            engine.follow(Event { hash: 1, kind: EventKind::Store { charge: 10, ends: first } }, 5);
+            engine.follow(Event { hash: 1, kind: EventKind::Change { ends } }, 9);
+            engine.follow(Event { hash: 1, kind: EventKind::Miss }, at);
+            assert_eq!(sum(&engine.tally.shadows[0].missed), misses, "{ends:?} {at}");
+        }
+    }
+
+    #[test]
     fn a_store_after_a_miss_is_no_update_of_a_shadow_that_holds_the_key() {
         // Two keys fit. The second store of the second key makes the first one the older. If the
         // store after the miss were an update, the second key would be evicted instead.
@@ -556,11 +616,13 @@ mod tests {
     fn events() -> impl Strategy<Value = Event> {
         let ends = (0..3_u32, 0..3_u32).prop_map(|(deadline, idle)| Ends { deadline: deadline * 40, idle: idle * 30 });
         let charge = prop_oneof![1..60_u32, Just(0), Just(u32::MAX)];
-        let kind = (0..40_u8, charge, ends).prop_map(|(kind, charge, ends)| match kind {
+        let kind = (0..44_u8, charge, ends).prop_map(|(kind, charge, ends)| match kind {
             0..15 => EventKind::Miss,
             15..25 => EventKind::Hit { charge, ends },
             25..37 => EventKind::Store { charge, ends },
-            _ => EventKind::Removal,
+            37..40 => EventKind::Removal,
+            40..42 => EventKind::Change { ends },
+            _ => EventKind::Eviction,
         });
         (0..60_u64, kind).prop_map(|(key, kind)| Event { hash: spread(key), kind })
     }
@@ -573,18 +635,22 @@ mod tests {
         ) {
             let plans = plans(&Policy::ALL.iter().map(|&policy| (policy, 1.0)).collect::<Vec<_>>());
             let mut engine = Engine::new(&plans, 20, u64::MAX / 4 * 3, 1_000);
-            let mut reads = 0;
+            let (mut reads, mut hits, mut evictions) = (0, 0, 0);
             for (now, &event) in (0..).zip(&events) {
                 if now % 150 == 149 {
                     engine.set_live_capacity(capacities[now as usize / 150 % capacities.len()]);
                 }
                 engine.set_clears(now / 37);
                 reads += u32::from(event.kind.is_read());
+                hits += u64::from(matches!(event.kind, EventKind::Hit { .. }));
+                evictions += u64::from(event.kind == EventKind::Eviction);
                 engine.follow(event, now);
             }
             validate(&engine);
             let tally = &engine.tally;
             prop_assert!(tally.sampled <= f64::from(reads));
+            prop_assert!(engine.ages.idle_at_hit.count() <= hits && engine.ages.at_eviction.count() <= evictions);
+            prop_assert!(!engine.ages.to_string().is_empty());
             prop_assert!(sum(&tally.live_missed) <= sum(&tally.reads));
             for shadow in &tally.shadows {
                 prop_assert!(sum(&shadow.missed) <= sum(&tally.reads) + 1e-6);

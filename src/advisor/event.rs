@@ -19,6 +19,10 @@ pub(crate) enum EventKind {
     Store { charge: u32, ends: Ends },
     /// A removal, or a write that failed.
     Removal,
+    /// An eviction. The shadows evict on their own, and learn nothing from it.
+    Eviction,
+    /// A change of the time at which the entry ends.
+    Change { ends: Ends },
 }
 
 impl EventKind {

@@ -33,6 +33,8 @@ pub(super) struct KeySlot {
     visits_high: Cell<ShadowSet>,
     pub(super) life: Cell<Life>,
     is_used: bool,
+    /// The tick at which the entry was stored, if that is known.
+    pub(super) stored: Cell<Option<u32>>,
     /// The number of times that all keys had been removed when the key came.
     pub(super) generation: u32,
 }

@@ -8,8 +8,11 @@
 //!              Limit: on the memory of policies              limit.rs
 //!              Shadows: a policy at some size, for each row  shadow.rs
 //!              Tally: sums, in groups of keys                tally.rs
+//!              Ages: of entries at eviction, and at a hit    ages.rs
 //!                                               |
 //!   Advice <--------- estimate.rs --------------+            advice.rs
+//!
+//!   read with a turn? --yes--> HotKeys --> HotKey            turns.rs  hot_keys.rs
 //! ```
 //!
 //! A sample of the keys behaves in a share of the memory as all keys do in the whole. That is
@@ -25,21 +28,30 @@
 //! 3. No thread waits for the advisor, except callers of [`Cache::advice`](crate::Cache::advice).
 
 mod advice;
+mod ages;
 mod awaited;
 mod config;
 mod engine;
 mod estimate;
 mod event;
+mod hot_keys;
 mod keys;
 mod limit;
 mod queue;
 mod sampler;
 mod shadow;
 mod tally;
+mod turns;
 mod window;
 
 pub use advice::{Advice, AdvisedRow};
+pub use ages::{AgeHistogram, Ages};
 pub use config::Advisor;
 pub(crate) use config::PresentPolicy;
 pub(crate) use event::{Ends, Event, EventKind};
+pub use hot_keys::HotKey;
+pub(crate) use hot_keys::Turn;
+#[cfg(any(feature = "metrics", feature = "prometheus"))]
+pub(crate) use sampler::AdvisorCounts;
 pub(crate) use sampler::{Sampler, Sampling};
+pub(crate) use turns::{DEFAULT_READS_TO_TURN, end_turn};

@@ -4,6 +4,7 @@
 //!   reads, writes --hash below the threshold--> EventQueue of the shard
 //!   writes, maintain, a read that finds the queue full --try_lock--> Engine
 //!   advice --lock--> Engine, counters of the cache --> Advice
+//!   reads with a turn --try_lock--> HotKeys
 //! ```
 //!
 //! A thread that finds the engine locked goes on: another thread is at work. An event that finds no
@@ -25,11 +26,13 @@
 use std::sync::Arc;
 
 use super::advice::Advice;
+use super::ages::Ages;
 use super::config::{Advisor, PresentPolicy, ShadowRow};
 use super::engine::Engine;
 use super::event::Event;
+use super::hot_keys::{HotKey, HotKeys, Turn};
 use super::queue::{EventQueue, Push};
-use super::window::Window;
+use super::window::{Seen, Totals, Window};
 use crate::clock::{ClockSource, TICK};
 use crate::namespace::Registry;
 use crate::stats::ReadCounts;
@@ -97,10 +100,24 @@ impl Sampling {
     }
 }
 
+/// The counters of an advisor since the cache was built.
+#[cfg(any(feature = "metrics", feature = "prometheus"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AdvisorCounts {
+    /// Operations on sampled keys that the engine followed, and those that were dropped.
+    pub(crate) followed: u64,
+    pub(crate) dropped: u64,
+    /// Turns of reads whose keys were counted, and those that were dropped.
+    pub(crate) counted_reads: u64,
+    pub(crate) dropped_turns: u64,
+}
+
 /// The advisor of one cache.
 pub(crate) struct Sampler {
     /// Keys whose hash is below it are sampled.
     below: AtomicU64,
+    /// Events that the engine followed.
+    followed: AtomicU64,
     /// Events that found no place, and the reads among them.
     dropped: AtomicU64,
     dropped_reads: AtomicU64,
@@ -109,6 +126,12 @@ pub(crate) struct Sampler {
     /// The bytes that may be live in all shards.
     capacity: AtomicUsize,
     running: Mutex<Option<Running>>,
+    hot_keys: Mutex<Option<HotKeys>>,
+    /// Turns whose keys were counted, and those whose keys were not, as another thread had the lock.
+    counted_turns: AtomicU64,
+    dropped_turns: AtomicU64,
+    /// The mean number of reads to a turn.
+    reads_to_turn: u32,
     advisor: Advisor,
     rows: Vec<ShadowRow>,
     clock: ClockSource,
@@ -149,11 +172,16 @@ impl Sampler {
     ) -> Self {
         Self {
             below: AtomicU64::new(0),
+            followed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             dropped_reads: AtomicU64::new(0),
             clears: AtomicU32::new(0),
             capacity: AtomicUsize::new(0),
             running: Mutex::new(None),
+            hot_keys: Mutex::new(None),
+            counted_turns: AtomicU64::new(0),
+            dropped_turns: AtomicU64::new(0),
+            reads_to_turn: advisor.reads_to_turn(),
             rows: advisor.rows(present),
             advisor: advisor.clone(),
             clock,
@@ -165,21 +193,25 @@ impl Sampler {
     /// Begins to run in `bytes` bytes of memory. Shards have been made. Does nothing if the memory
     /// is too small.
     pub(crate) fn start(&self, bytes: usize) {
-        let Some(engine) = self.engine_in(bytes.saturating_sub(self.own_bytes())) else { return };
-        let window = Window::new(self.clock.nanos(), self.totals());
+        let Some(engine) = self.engine_in(bytes.saturating_sub(self.bytes_beside_engine(bytes))) else { return };
+        let window = || Window::new(self.clock.nanos(), self.totals());
+        *self.hot_keys.lock() = Some(HotKeys::new(bytes, window()));
         self.below.store(engine.threshold(), Ordering::Relaxed); // See the module.
-        *self.running.lock() = Some(Running { engine, window });
+        *self.running.lock() = Some(Running { engine, window: window() });
     }
 
     /// Returns `true` if an engine with the fewest keys fits into `bytes`.
     pub(crate) fn fits_into(&self, bytes: usize) -> bool {
         let policies: usize = self.rows.iter().map(|row| row.plan().policy_bytes(MIN_KEYS)).sum();
-        self.own_bytes() + with_reserve(Engine::footprint(self.rows.len(), MIN_KEYS) + policies) <= bytes
+        self.bytes_beside_engine(bytes) + with_reserve(Engine::footprint(self.rows.len(), MIN_KEYS) + policies) <= bytes
     }
 
-    /// Returns the bytes that the advisor allocates beside its engine.
-    fn own_bytes(&self) -> usize {
-        size_of::<Self>() + self.advisor.heap_bytes() + self.rows.capacity() * (size_of::<ShadowRow>() + FACTORY_BYTES)
+    /// Returns the bytes that an advisor of `bytes` allocates beside its engine.
+    fn bytes_beside_engine(&self, bytes: usize) -> usize {
+        size_of::<Self>()
+            + HotKeys::footprint(bytes)
+            + self.advisor.heap_bytes()
+            + self.rows.capacity() * (size_of::<ShadowRow>() + FACTORY_BYTES)
     }
 
     /// Creates the largest engine that fits into `bytes`.
@@ -205,6 +237,60 @@ impl Sampler {
             keys -= keys / 16 + 1;
         }
         None
+    }
+
+    /// Returns the mean number of reads to a turn.
+    pub(crate) fn reads_to_turn(&self) -> u32 {
+        self.reads_to_turn
+    }
+
+    /// Returns the counters of the advisor.
+    #[cfg(any(feature = "metrics", feature = "prometheus"))]
+    pub(crate) fn counts(&self) -> AdvisorCounts {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed); // Counters.
+        AdvisorCounts {
+            followed: load(&self.followed),
+            dropped: load(&self.dropped),
+            counted_reads: load(&self.counted_turns),
+            dropped_turns: load(&self.dropped_turns),
+        }
+    }
+
+    /// Returns the ages of sampled entries. They are all zero if the advisor does not run.
+    pub(crate) fn ages(&self) -> Ages {
+        self.running.lock().as_ref().map_or_else(Ages::default, |running| running.engine.ages)
+    }
+
+    /// Counts the key of a read with a turn, unless another thread has the lock.
+    pub(crate) fn count_turn(&self, turn: Turn<'_>) {
+        let nanos = self.clock.nanos();
+        match self.hot_keys.try_lock() {
+            Some(mut hot_keys) => {
+                if let Some(hot_keys) = hot_keys.as_mut() {
+                    self.age_hot_keys(hot_keys, nanos);
+                    hot_keys.count(turn);
+                    self.counted_turns.fetch_add(1, Ordering::Relaxed); // A counter.
+                }
+            }
+            None => _ = self.dropped_turns.fetch_add(1, Ordering::Relaxed), // A counter.
+        }
+    }
+
+    /// Returns the `n` keys that are read most.
+    pub(crate) fn hot_keys(&self, n: usize) -> Vec<HotKey> {
+        let nanos = self.clock.nanos();
+        let mut hot_keys = self.hot_keys.lock();
+        let Some(hot_keys) = hot_keys.as_mut() else { return Vec::new() };
+        self.age_hot_keys(hot_keys, nanos);
+        let Seen { hits, misses, nanos, .. } = hot_keys.window.seen(self.totals());
+        hot_keys.hottest(n, hits + misses, nanos, &self.registry)
+    }
+
+    fn age_hot_keys(&self, hot_keys: &mut HotKeys, nanos: u64) {
+        let factor = hot_keys.window.age(nanos, self.advisor.half_life_time(), || self.totals());
+        if let Some(factor) = factor {
+            hot_keys.scale(factor);
+        }
     }
 
     /// Returns the hash below which keys are sampled.
@@ -236,9 +322,12 @@ impl Sampler {
         self.age(running, nanos);
         running.engine.set_live_capacity(self.capacity.load(Ordering::Relaxed) as u64); // See the module.
         running.engine.set_clears(self.clears.load(Ordering::Relaxed)); // See the module.
+        let mut followed = 0;
         for event in queue.take() {
             running.engine.follow(event, tick(nanos));
+            followed += 1;
         }
+        self.followed.fetch_add(followed, Ordering::Relaxed); // A counter.
         let threshold = if running.engine.is_too_large() {
             *at_work.running = None;
             0
@@ -258,14 +347,15 @@ impl Sampler {
         }
     }
 
-    /// Returns the reads of the cache that hit and that missed, and the events that were dropped.
-    fn totals(&self) -> [u64; 4] {
+    /// Returns the reads of the cache that hit and that missed, the events that were dropped, and
+    /// the time.
+    fn totals(&self) -> Totals {
         let namespaces = self.registry.scopes().map(|scope| scope.counts.reads());
         let [hits, misses] = namespaces.fold(self.counts.reads(), |[hits, misses], [more_hits, more_misses]| {
             [hits.wrapping_add(more_hits), misses.wrapping_add(more_misses)]
         });
         let dropped = [&self.dropped, &self.dropped_reads].map(|count| count.load(Ordering::Relaxed)); // Counters.
-        [hits, misses, dropped[0], dropped[1]]
+        [hits, misses, dropped[0], dropped[1], self.clock.nanos()]
     }
 
     /// Returns the advice, or `None` if the advisor does not run or there was no read.

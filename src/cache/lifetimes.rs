@@ -450,7 +450,7 @@ impl Cache {
         let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = Slot::take();
+        let mut slot = self.slot_to_read(&target, key);
         let stripe = slot.stripe();
         let found = target.shard.find(target.hash, key, Access::Read, &mut slot);
         let found = found.filter(|&(_, freshness)| freshness != Freshness::Negative);

@@ -25,7 +25,7 @@ impl Cache {
     #[inline(always)]
     pub(crate) fn look_up(&self, target: &Target<'_>, key: &[u8]) -> LookUp {
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = Slot::take();
+        let mut slot = self.slot_to_read(target, key);
         let stripe = slot.stripe();
         let (found, freshness) = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
             Some((found, freshness)) if freshness != Freshness::Stale => (found, freshness),

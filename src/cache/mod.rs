@@ -11,6 +11,7 @@
 //! | `namespace/` | handles of namespaces |
 //! | `invalidation.rs` | invalidations that come from outside, as values |
 //! | `keys.rs` | from the keys of callers to stored keys, and back |
+//! | `advice.rs` | the answers of the advisor |
 //! | `lease.rs` | stores that a write to the key prevents |
 //! | `weak.rs` | handles that do not keep the cache alive |
 //! | `loads.rs` | the parts of the cache that the loaders use |
@@ -29,6 +30,7 @@
 //! The fields of a cache do not change after it is built, except for the limit, which has a lock.
 //! Shards and counters synchronize themselves.
 
+mod advice;
 mod build;
 mod change;
 mod invalidation;
@@ -62,7 +64,7 @@ pub use weak::WeakCache;
 
 use resize::Limit;
 
-use crate::advisor::{Advice, Sampler};
+use crate::advisor::Sampler;
 use crate::builder::CacheBuilder;
 use crate::error::BuildError;
 use crate::hash::{HashSeeds, KeyHash, KeyHasher};
@@ -331,41 +333,6 @@ impl Cache {
         memory.allocated += self.inner.overhead;
         memory.overhead += self.inner.overhead;
         memory
-    }
-
-    /// Returns the advice of the [advisor](CacheBuilder::advisor): what the cache would hit with
-    /// another policy or another size.
-    ///
-    /// Returns `None` if the cache has no advisor, or no read yet. It is also `None` in a cache of
-    /// less than some hundred KiB, where the advisor has too little memory. It is `None` once a
-    /// custom policy of the advisor has panicked or has kept too much memory.
-    ///
-    /// # Cost
-    ///
-    /// Locks the advisor, and reads the counters of the cache. Reads and writes of the cache do not
-    /// wait for it. Meanwhile they may drop a few events.
-    ///
-    /// ```
-    /// use bytecache::{Advisor, Cache, Policy};
-    ///
-    /// let builder = Cache::builder().max_bytes(8 << 20).policy(Policy::Lru);
-    /// let cache = builder.advisor(Advisor::new().share(1.0)).build()?;
-    /// // A loop over more entries than the cache has room for: LRU evicts each before its next read.
-    /// for step in 0..100_000_u32 {
-    ///     let key = (step % 20_000).to_le_bytes();
-    ///     if cache.get(key).is_none() {
-    ///         cache.insert(key, [0; 500])?;
-    ///     }
-    /// }
-    /// let advice = cache.advice().ok_or("there were reads")?;
-    /// assert!(advice.better_policy().is_some());
-    /// println!("{advice}");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn advice(&self) -> Option<Advice> {
-        self.inner.shards.iter().for_each(Shard::drain_samples);
-        self.inner.sampler.as_ref()?.advice(self.max_bytes())
     }
 
     /// Does a bounded amount of deferred work in each shard.

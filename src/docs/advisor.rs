@@ -42,6 +42,51 @@
 //!   [half-life](crate::Advisor::half_life). After a start, it includes the misses of the empty
 //!   cache.
 //!
+//! # Hot keys
+//!
+//! [`Cache::hot_keys`](crate::Cache::hot_keys) returns the keys with the most reads in the recent
+//! window, with an error for each. Reads are counted one in some number, whatever their key: one in
+//! 512 by default, which follows from [`Advisor::share`](crate::Advisor::share). A sample of keys
+//! would lack most hot keys.
+//!
+//! The counters are those of Space-Saving (Metwally, Agrawal and El Abbadi, ICDT 2005), in sets of
+//! 16. They take a sixteenth of the advisor's memory: about 1,300 counters of 2 MiB. The stated
+//! error has two parts: the count that a key has taken over from another one, and the chance of the
+//! sample.
+//!
+//! * The key is that of the caller. For a key of a namespace, its name is beside it.
+//! * Of a key, 64 bytes are kept, with the prefix of its namespace: a longer one is cut.
+//! * Keys of an invalidated namespace are left out.
+//!
+//! A key with a large share of all reads may be too much for the store behind the cache when it
+//! expires, or for the cores that share its cache line. There are two remedies:
+//!
+//! * [Early refresh](crate::LoaderBuilder::early_refresh): one caller loads the value again before
+//!   its deadline, and all others go on with the present one. So a hot key never misses.
+//! * A value that the caller holds: a [`Value`](crate::Value) can be kept and shared for as long as
+//!   it may be stale. Reading it touches no line that other threads write to.
+//!
+//! # Ages
+//!
+//! [`Cache::ages`](crate::Cache::ages) says whether the cache turns over in seconds or in hours. It
+//! has two histograms of sampled keys, in classes from 16 ms to 12 days:
+//!
+//! * the age of entries at their eviction. If it is far above the time to live, the cache is larger
+//!   than it needs to be;
+//! * the time since the last use of an entry, at a hit. If it is mostly far below the age at
+//!   eviction, less memory would do.
+//!
+//! # Metrics
+//!
+//! The features `prometheus` and `metrics` export the advice by policy and size, the ten hottest
+//! keys by their rank, both histograms of ages, and the numbers of events that were followed and
+//! dropped. No key is a label: keys may be secret, and there are many.
+//!
+//! # A page
+//!
+//! `cargo run --release --example dashboard` serves a page that shows all of this, while generated
+//! traffic runs. The repository has a picture of it, `docs/dashboard.png`.
+//!
 //! # How it works
 //!
 //! A key is sampled if its hash is below a threshold (SHARDS: Waldspurger et al., FAST 2015). For
@@ -57,6 +102,7 @@
 //! | store after a miss | one that does not have the key stores it |
 //! | other store | all store it |
 //! | removal, write that failed | all forget the key |
+//! | change of a deadline | the key ends at the other time |
 //! | deadline | the key misses from its deadline on, and if it was idle for too long |
 //!
 //! The charges of misses count when the entry is stored. A miss of an unknown key after which
@@ -80,17 +126,17 @@
 //! [`Advisor::max_bytes`](crate::Advisor::max_bytes). If the sampled keys need more, fewer are
 //! sampled. If the policies keep too much memory even so, the advisor stops.
 //!
-//! A read of a key that is not sampled costs one comparison. Events of sampled keys go through a
-//! queue of the shard. The writes to the shard take them out, [`maintain`](crate::Cache::maintain),
-//! and a read that finds the queue full. No thread waits: if another one is at work, an event is
-//! dropped and [counted](crate::Advice::dropped). So is one of a writer that finds the queue full.
+//! A read of a key that is not sampled costs one comparison. A thread counts its reads in a word
+//! that each read changes anyway, and one in 512 has its key counted.
+//!
+//! Events of sampled keys go through a queue of the shard. The writes to the shard take them out,
+//! [`maintain`](crate::Cache::maintain), and a read that finds the queue full. No thread waits: if
+//! another one is at work, an event is dropped and [counted](crate::Advice::dropped). So is one of a writer that finds the queue full.
 //!
 //! # Limits
 //!
 //! * A shadow with few entries is not exact. The stated error says so.
 //! * An entry that is larger than half of a shadow is counted as the cache did.
-//! * Changes of a deadline by [`set_ttl`](crate::Cache::set_ttl) and
-//!   [`persist`](crate::Cache::persist) are not followed until the next store of the key.
 //! * Entries of a restored snapshot are unknown to the shadows until their first hit or store.
 //! * Entries of an invalidated [namespace](crate::Namespace) stay in the shadows until their
 //!   policies evict them.

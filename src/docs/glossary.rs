@@ -67,6 +67,7 @@
 //! | visit, touch | what a read leaves for the policy: a 2-bit counter, or an id in the touch log |
 //! | shadow | a policy at some size that follows the operations on sampled keys, for the advisor |
 //! | sampled | of a key: one of those that the advisor follows, chosen by their hash |
+//! | turn | of a read: its key is counted, to find hot keys; one read in some number has one |
 //! | ghost | the remembered fingerprint of an evicted entry |
 //! | live, dead | of bytes in the ring: of a present entry, or of one that has left |
 //! | relocate | to copy a live entry out of a chunk |

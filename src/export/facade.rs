@@ -6,9 +6,12 @@ use std::collections::HashMap;
 
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use super::{CACHE, CACHE_COUNTERS, COUNTERS, GAUGES, LOAD_TIMES, Metric, NAMESPACE, Snapshot};
+use super::{
+    ADVISOR_COUNTERS, AGES, Advised, CACHE, CACHE_COUNTERS, COUNTERS, GAUGES, HOT_KEY_GAUGES, LOAD_TIMES, Labels,
+    Metric, NAMESPACE, ROW_GAUGES, Snapshot, Times,
+};
 use crate::cache::{Cache, WeakCache};
-use crate::stats::{LoadTimes, Stats};
+use crate::stats::Stats;
 use crate::sync::Mutex;
 
 /// A publisher of the statistics of a cache, through the facade `metrics`.
@@ -18,6 +21,9 @@ use crate::sync::Mutex;
 ///
 /// Counters are set to their absolute values. The facade has no absolute histogram: the times of
 /// loads since the last call are recorded, each as the upper bound of its class.
+///
+/// A cache with an [advisor](crate::CacheBuilder::advisor) has the metrics of its advice, of the
+/// ten hottest keys by their rank, and of ages. No key is part of a metric.
 ///
 /// A [namespace](crate::Namespace) has the second label `namespace`, its name: for the counters
 /// that [`Namespace::stats`](crate::Namespace::stats) has, and for the times of its loads. All
@@ -52,19 +58,29 @@ pub struct MetricsPublisher {
     published: Mutex<Published>,
 }
 
+/// The name of a histogram, and the name of the namespace if it is one of a namespace.
+type HistogramId = (&'static str, Option<String>);
+
 /// The state of the last call.
 struct Published {
-    /// The times of loads: of the cache, and of each namespace by its name.
-    times: LoadTimes,
-    times_by_name: HashMap<String, LoadTimes>,
+    times: HashMap<HistogramId, Times>,
     are_described: bool,
 }
 
 impl Published {
     fn new(snapshot: &Snapshot, are_described: bool) -> Self {
-        let by_name = snapshot.namespaces.iter().map(|(name, stats)| (name.clone(), (LOAD_TIMES.read)(stats)));
-        Self { times: (LOAD_TIMES.read)(&snapshot.stats), times_by_name: by_name.collect(), are_described }
+        Self { times: histograms(snapshot).into_iter().collect(), are_described }
     }
+}
+
+/// Returns all histograms of a cache.
+fn histograms(snapshot: &Snapshot) -> Vec<(HistogramId, Times)> {
+    let of_cache = ((LOAD_TIMES.name, None), (LOAD_TIMES.read)(&snapshot.stats));
+    let of_namespace =
+        |(name, stats): &(String, Stats)| ((LOAD_TIMES.name, Some(name.clone())), (LOAD_TIMES.read)(stats));
+    let ages = |advised| AGES.iter().map(move |metric| ((metric.name, None), (metric.read)(advised)));
+    let namespaces = snapshot.namespaces.iter().map(of_namespace);
+    core::iter::once(of_cache).chain(namespaces).chain(snapshot.advised.iter().flat_map(ages)).collect()
 }
 
 impl MetricsPublisher {
@@ -108,7 +124,7 @@ impl MetricsPublisher {
             (snapshot, core::mem::replace(&mut *published, now))
         };
         if !before.are_described {
-            describe();
+            describe(snapshot.advised.is_some());
         }
         for metric in CACHE_COUNTERS {
             counter!(metric.name, CACHE => self.name.clone()).absolute((metric.read)(&snapshot));
@@ -116,26 +132,56 @@ impl MetricsPublisher {
         for metric in GAUGES {
             gauge!(metric.name, CACHE => self.name.clone()).set((metric.read)(&snapshot));
         }
-        self.publish_stats(None, &snapshot.stats, before.times);
+        self.publish_counters(Labels::new(), &snapshot.stats);
         for (name, stats) in &snapshot.namespaces {
-            let before = before.times_by_name.get(name).copied().unwrap_or_default();
-            self.publish_stats(Some(name), stats, before);
+            self.publish_counters(vec![(NAMESPACE, name.clone())], stats);
+        }
+        if let Some(advised) = &snapshot.advised {
+            self.publish_advised(advised);
+        }
+        for (id, times) in histograms(&snapshot) {
+            self.record(&id, &times, before.times.get(&id));
         }
         true
     }
 
-    /// Sets the counters of the cache, or of a namespace, and records the loads since `before`.
-    fn publish_stats(&self, namespace: Option<&str>, stats: &Stats, before: LoadTimes) {
-        let namespace = namespace.map(|name| Label::new(NAMESPACE, name.to_string()));
-        let labels: Vec<_> = [Label::new(CACHE, self.name.clone())].into_iter().chain(namespace).collect();
+    /// Returns the label of the cache and those of a sample.
+    fn labels(&self, own: Labels) -> Vec<Label> {
+        let own = own.into_iter().map(|(label, value)| Label::new(label, value));
+        core::iter::once(Label::new(CACHE, self.name.clone())).chain(own).collect()
+    }
+
+    /// Sets the counters of the cache, or of a namespace.
+    fn publish_counters(&self, own: Labels, stats: &Stats) {
+        let labels = self.labels(own);
         for metric in COUNTERS {
             counter!(metric.name, labels.clone()).absolute((metric.read)(stats));
         }
-        let recorder = histogram!(LOAD_TIMES.name, labels);
+    }
+
+    fn publish_advised(&self, advised: &Advised) {
+        for metric in ADVISOR_COUNTERS {
+            counter!(metric.name, self.labels(Labels::new())).absolute((metric.read)(advised));
+        }
+        for (own, row) in advised.rows() {
+            let labels = self.labels(own);
+            ROW_GAUGES.iter().for_each(|metric| gauge!(metric.name, labels.clone()).set((metric.read)(row)));
+        }
+        for (own, key) in advised.hot_keys() {
+            let labels = self.labels(own);
+            HOT_KEY_GAUGES.iter().for_each(|metric| gauge!(metric.name, labels.clone()).set((metric.read)(key)));
+        }
+    }
+
+    /// Records the times that have come since the last call.
+    fn record(&self, (name, namespace): &HistogramId, now: &Times, before: Option<&Times>) {
+        let own = namespace.iter().map(|namespace| (NAMESPACE, namespace.clone())).collect();
+        let recorder = histogram!(*name, self.labels(own));
         let mut longest = Duration::ZERO;
-        for ((bound, count), (_, before)) in (LOAD_TIMES.read)(stats).histogram().zip(before.histogram()) {
-            // The last class has no bound: its loads took at least as long as the bound before it.
+        for (class, &(bound, count)) in now.classes.iter().enumerate() {
+            // The last class has no bound: its times are at least as long as the bound before it.
             longest = if bound == Duration::MAX { longest } else { bound };
+            let before = before.and_then(|before| before.classes.get(class)).map_or(0, |&(_, before)| before);
             let count = usize::try_from(count.saturating_sub(before)).unwrap_or(usize::MAX);
             if count > 0 {
                 recorder.record_many(longest.as_secs_f64(), count);
@@ -150,19 +196,25 @@ impl fmt::Debug for MetricsPublisher {
     }
 }
 
-/// Describes all metrics to the recorder.
-fn describe() {
+/// Describes the metrics to the recorder.
+fn describe(has_advisor: bool) {
     fn unit<V, From>(metric: &Metric<V, From>) -> Unit {
         if metric.is_in_bytes() { Unit::Bytes } else { Unit::Count }
     }
-    for metric in COUNTERS {
-        describe_counter!(metric.name, unit(metric), metric.help);
+    fn counters<From>(metrics: &[Metric<u64, From>]) {
+        metrics.iter().for_each(|metric| describe_counter!(metric.name, unit(metric), metric.help));
     }
-    for metric in CACHE_COUNTERS {
-        describe_counter!(metric.name, unit(metric), metric.help);
+    fn gauges<From>(metrics: &[Metric<f64, From>]) {
+        metrics.iter().for_each(|metric| describe_gauge!(metric.name, unit(metric), metric.help));
     }
-    for metric in GAUGES {
-        describe_gauge!(metric.name, unit(metric), metric.help);
-    }
+    counters(COUNTERS);
+    counters(CACHE_COUNTERS);
+    gauges(GAUGES);
     describe_histogram!(LOAD_TIMES.name, Unit::Seconds, LOAD_TIMES.help);
+    if has_advisor {
+        counters(ADVISOR_COUNTERS);
+        gauges(ROW_GAUGES);
+        gauges(HOT_KEY_GAUGES);
+        AGES.iter().for_each(|metric| describe_histogram!(metric.name, Unit::Seconds, metric.help));
+    }
 }

@@ -13,6 +13,9 @@
 //! Each metric has the label `cache`. So a dashboard can add caches up. Counters that namespaces
 //! keep have samples with the label `namespace` as well, one for each name. They are parts of the
 //! sample without that label, which counts the whole cache.
+//!
+//! A cache with an advisor has more metrics. Its rows have the labels `policy` and `size_percent`,
+//! and its hot keys the label `rank`. No key is a label: keys may be secret, and there are many.
 
 #[cfg(feature = "metrics")]
 mod facade;
@@ -24,14 +27,24 @@ pub use facade::MetricsPublisher;
 #[cfg(feature = "prometheus")]
 pub use prometheus::PrometheusCollector;
 
+use core::time::Duration;
+
+use crate::advisor::{AdvisedRow, AdvisorCounts, AgeHistogram, Ages, HotKey};
 use crate::cache::Cache;
-use crate::stats::{LoadTimes, Memory, Stats};
+use crate::stats::{Memory, Stats};
 
 /// The label of each metric: the name of the cache.
 const CACHE: &str = "cache";
 
 /// The second label of metrics of a namespace: its name.
 const NAMESPACE: &str = "namespace";
+
+/// The labels of advised rows, and that of hot keys: 1 is the most read.
+const POLICY: &str = "policy";
+const SIZE: &str = "size_percent";
+const RANK: &str = "rank";
+/// The hot keys that have metrics.
+const HOT_KEYS: usize = 10;
 
 /// The numbers of a cache, read one after the other.
 struct Snapshot {
@@ -40,12 +53,56 @@ struct Snapshot {
     entries: usize,
     /// The names of namespaces, and their counters.
     namespaces: Vec<(String, Stats)>,
+    /// `None` without an advisor.
+    advised: Option<Advised>,
+}
+
+/// The numbers of an advisor.
+struct Advised {
+    counts: AdvisorCounts,
+    ages: Ages,
+    rows: Vec<AdvisedRow>,
+    hot_keys: Vec<HotKey>,
+}
+
+impl Advised {
+    fn of(cache: &Cache) -> Option<Self> {
+        let rows = cache.advice().map_or_else(Vec::new, |advice| advice.rows);
+        let (counts, ages) = (cache.advisor_counts()?, cache.ages());
+        Some(Self { counts, ages, rows, hot_keys: cache.hot_keys(HOT_KEYS) })
+    }
+
+    /// Returns the advised rows with their labels.
+    fn rows(&self) -> impl Iterator<Item = (Labels, &AdvisedRow)> {
+        self.rows.iter().map(|row| (vec![(POLICY, row.policy.clone()), (SIZE, row.size_percent.to_string())], row))
+    }
+
+    /// Returns the hot keys with their labels.
+    fn hot_keys(&self) -> impl Iterator<Item = (Labels, &HotKey)> {
+        (1..).zip(&self.hot_keys).map(|(rank, key): (usize, _)| (vec![(RANK, rank.to_string())], key))
+    }
+}
+
+/// Labels of a sample beside the name of the cache.
+type Labels = Vec<(&'static str, String)>;
+
+/// The times of a histogram: upper bounds with the number of times below each, and their sum. The
+/// last bound is [`Duration::MAX`].
+struct Times {
+    classes: Vec<(Duration, u64)>,
+    total: Duration,
+}
+
+impl Times {
+    fn of_ages(ages: &AgeHistogram) -> Self {
+        Self { classes: ages.histogram().collect(), total: ages.total() }
+    }
 }
 
 impl Snapshot {
     fn of(cache: &Cache) -> Self {
         let (stats, memory, entries) = (cache.stats(), cache.memory(), cache.len());
-        Self { stats, memory, entries, namespaces: cache.stats_by_name() }
+        Self { stats, memory, entries, namespaces: cache.stats_by_name(), advised: Advised::of(cache) }
     }
 }
 
@@ -64,10 +121,10 @@ impl<V, From> Metric<V, From> {
 }
 
 /// A histogram of the times of loads. The upper bound of a class is not part of it.
-const LOAD_TIMES: Metric<LoadTimes, Stats> = Metric {
+const LOAD_TIMES: Metric<Times, Stats> = Metric {
     name: "bytecache_load_duration_seconds",
     help: "The times that loads took",
-    read: |stats| stats.load_times,
+    read: |stats| Times { classes: stats.load_times.histogram().collect(), total: stats.load_times.total() },
 };
 
 /// Defines a table of metrics.
@@ -130,6 +187,44 @@ metrics! {
         "bytecache_unknown_namespaces_total"
             "Invalidations of names that have no namespace"
             |of| of.stats.unknown_namespaces;
+    }
+    ADVISOR_COUNTERS: u64, Advised {
+        "bytecache_advisor_followed_total"
+            "Operations on sampled keys that the advisor followed"
+            |of| of.counts.followed;
+        "bytecache_advisor_dropped_total"
+            "Operations on sampled keys of which the advisor did not learn"
+            |of| of.counts.dropped;
+        "bytecache_advisor_counted_reads_total"
+            "Reads whose keys were counted, to find hot keys"
+            |of| of.counts.counted_reads;
+        "bytecache_advisor_dropped_reads_total"
+            "Reads whose keys were to be counted, and were not"
+            |of| of.counts.dropped_turns;
+    }
+    AGES: Times, Advised {
+        "bytecache_age_at_eviction_seconds"
+            "The times from the store of entries of sampled keys to their eviction"
+            |of| Times::of_ages(&of.ages.at_eviction);
+        "bytecache_idle_at_hit_seconds"
+            "The times from the last use of entries of sampled keys to a hit"
+            |of| Times::of_ages(&of.ages.idle_at_hit);
+    }
+    ROW_GAUGES: f64, AdvisedRow {
+        "bytecache_advised_hit_ratio" "The hit ratio of a policy at a size, by the advisor" |of| of.hit_ratio;
+        "bytecache_advised_hit_ratio_error"
+            "The most by which an advised hit ratio is probably wrong"
+            |of| of.hit_ratio_error;
+        "bytecache_advised_byte_hit_ratio"
+            "The byte hit ratio of a policy at a size, by the advisor"
+            |of| of.byte_hit_ratio;
+    }
+    HOT_KEY_GAUGES: f64, HotKey {
+        "bytecache_hot_key_reads" "Reads of a hot key in the recent window" |of| of.reads;
+        "bytecache_hot_key_reads_error"
+            "The most by which the reads of a hot key are probably wrong"
+            |of| of.reads_error;
+        "bytecache_hot_key_share_ratio" "The share of a hot key in all recent reads" |of| of.share;
     }
     GAUGES: f64, Snapshot {
         "bytecache_entries" "Entries, including expired ones whose space was not taken back" |of| of.entries as f64;

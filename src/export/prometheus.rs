@@ -1,6 +1,7 @@
 //! [`PrometheusCollector`]: the statistics of caches for a registry of `prometheus-client`.
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -8,9 +9,13 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::{CACHE, CACHE_COUNTERS, COUNTERS, GAUGES, LOAD_TIMES, Metric, NAMESPACE, Snapshot};
+use super::{
+    ADVISOR_COUNTERS, AGES, Advised, CACHE, CACHE_COUNTERS, COUNTERS, GAUGES, HOT_KEY_GAUGES, LOAD_TIMES, Labels,
+    Metric, NAMESPACE, ROW_GAUGES, Snapshot, Times,
+};
+use crate::advisor::{AdvisedRow, HotKey};
 use crate::cache::{Cache, WeakCache};
-use crate::stats::{LoadTimes, Stats};
+use crate::stats::Stats;
 use crate::sync::Mutex;
 
 /// A collector of `prometheus-client` that reads the statistics of caches on each scrape.
@@ -25,6 +30,9 @@ use crate::sync::Mutex;
 /// that [`Namespace::stats`](crate::Namespace::stats) has, and for the times of its loads. All
 /// versions of a name are added up. A sample without that label counts the whole cache, namespaces
 /// included. So a query that adds samples up selects `namespace=""`, or the others.
+///
+/// A cache with an [advisor](crate::CacheBuilder::advisor) has the metrics of its advice, of the
+/// ten hottest keys by their rank, and of ages. No key is part of a metric.
 ///
 /// ```
 /// use bytecache::{Cache, PrometheusCollector};
@@ -128,22 +136,48 @@ impl Collector for PrometheusCollector {
         for gauge in GAUGES {
             family(encoder, &caches, gauge, MetricType::Gauge, whole, value)?;
         }
-        family(encoder, &caches, &LOAD_TIMES, MetricType::Histogram, by_namespace, encode_times)
+        family(encoder, &caches, &LOAD_TIMES, MetricType::Histogram, by_namespace, encode_times)?;
+        for counter in ADVISOR_COUNTERS {
+            family(encoder, &caches, counter, MetricType::Counter, advised, count)?;
+        }
+        for gauge in ROW_GAUGES {
+            family(encoder, &caches, gauge, MetricType::Gauge, rows, value)?;
+        }
+        for gauge in HOT_KEY_GAUGES {
+            family(encoder, &caches, gauge, MetricType::Gauge, hot_keys, value)?;
+        }
+        for ages in AGES {
+            family(encoder, &caches, ages, MetricType::Histogram, advised, encode_times)?;
+        }
+        Ok(())
     }
 }
 
-/// The samples of a metric: the name of a namespace, or `None` for the cache, and their source.
-type Samples<'a, From> = Vec<(Option<&'a str>, &'a From)>;
+/// The samples of a metric: labels beside the name of the cache, and their source.
+type Samples<'a, From> = Vec<(Labels, &'a From)>;
 
 /// Returns the only sample of a metric that namespaces do not have.
 fn whole(snapshot: &Snapshot) -> Samples<'_, Snapshot> {
-    vec![(None, snapshot)]
+    vec![(Labels::new(), snapshot)]
 }
 
 /// Returns the samples of a metric that namespaces have, beginning with that of the cache.
 fn by_namespace(snapshot: &Snapshot) -> Samples<'_, Stats> {
-    let namespaces = snapshot.namespaces.iter().map(|(name, stats)| (Some(name.as_str()), stats));
-    core::iter::once((None, &snapshot.stats)).chain(namespaces).collect()
+    let namespaces = snapshot.namespaces.iter().map(|(name, stats)| (vec![(NAMESPACE, name.clone())], stats));
+    core::iter::once((Labels::new(), &snapshot.stats)).chain(namespaces).collect()
+}
+
+/// Returns the only sample of a metric of the advisor, if there is one.
+fn advised(snapshot: &Snapshot) -> Samples<'_, Advised> {
+    snapshot.advised.iter().map(|advised| (Labels::new(), advised)).collect()
+}
+
+fn rows(snapshot: &Snapshot) -> Samples<'_, AdvisedRow> {
+    snapshot.advised.iter().flat_map(Advised::rows).collect()
+}
+
+fn hot_keys(snapshot: &Snapshot) -> Samples<'_, HotKey> {
+    snapshot.advised.iter().flat_map(Advised::hot_keys).collect()
 }
 
 /// Encodes a metric of all caches. `samples` returns those of a cache.
@@ -155,7 +189,8 @@ fn family<V, From>(
     samples: fn(&Snapshot) -> Samples<'_, From>,
     encode: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
 ) -> fmt::Result {
-    if caches.is_empty() {
+    let caches: Vec<_> = caches.iter().map(|(cache, snapshot)| (cache, samples(snapshot))).collect();
+    if caches.iter().all(|(_, samples)| samples.is_empty()) {
         return Ok(());
     }
     // The encoder adds the unit and `_total`.
@@ -166,24 +201,22 @@ fn family<V, From>(
         name => (name, None),
     };
     let mut encoder = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
-    for (cache, snapshot) in caches {
-        for (namespace, source) in samples(snapshot) {
-            let labels = [(CACHE, cache.as_str()), (NAMESPACE, namespace.unwrap_or_default())];
-            let labels = if namespace.is_some() { &labels[..] } else { &labels[..1] };
-            encode(encoder.encode_family(&labels)?, (metric.read)(source))?;
+    for (cache, samples) in caches {
+        for (labels, source) in samples {
+            let own = labels.iter().map(|(label, value)| (*label, value.as_str()));
+            let labels: Vec<_> = core::iter::once((CACHE, cache.as_str())).chain(own).collect();
+            encode(encoder.encode_family(&labels.as_slice())?, (metric.read)(source))?;
         }
     }
     Ok(())
 }
 
-fn encode_times(mut encoder: MetricEncoder<'_>, times: LoadTimes) -> fmt::Result {
-    let classes: Vec<_> = times.histogram().collect();
-    let last = classes.len().saturating_sub(1);
-    let bound = |(index, &(bound, count)): (usize, &(core::time::Duration, u64))| {
+fn encode_times(mut encoder: MetricEncoder<'_>, times: Times) -> fmt::Result {
+    let bucket = |&(bound, count): &(Duration, u64)| {
         // The last class has no bound.
-        (if index == last { f64::INFINITY } else { bound.as_secs_f64() }, count)
+        (if bound == Duration::MAX { f64::INFINITY } else { bound.as_secs_f64() }, count)
     };
-    let buckets: Vec<_> = classes.iter().enumerate().map(bound).collect();
+    let buckets: Vec<_> = times.classes.iter().map(bucket).collect();
     let count = buckets.iter().map(|&(_, count)| count).sum();
-    encoder.encode_histogram::<NoLabelSet>(times.total().as_secs_f64(), count, &buckets, None)
+    encoder.encode_histogram::<NoLabelSet>(times.total.as_secs_f64(), count, &buckets, None)
 }

@@ -131,6 +131,7 @@ impl Writer<'_> {
         let present = self.state.entries.stamps(live);
         let Schedule { stamps, removal } =
             self.shard.rules.schedule_with_ttl(&present, ttl, now, self.shard.time.reached());
+        self.sample_change(hash, &stamps);
         if stamps.present() == present.present() {
             self.set_removal(id, &stamps);
             self.file(id, removal);
@@ -164,6 +165,7 @@ impl Writer<'_> {
         let Presence::Fresh(id) = self.find_present(hash, key) else { return false };
         self.note_change(key);
         self.make_persistent(id);
+        self.sample_change(hash, &Stamps::NONE);
         true
     }
 }

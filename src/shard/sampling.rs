@@ -21,7 +21,7 @@ use crate::advisor::{Ends, Event, EventKind, Sampling};
 use crate::hash::KeyHash;
 use crate::reclaim::Live;
 use crate::sync::Ordering;
-use crate::units::EntryId;
+use crate::units::{EntryId, Stamps};
 
 impl Shard {
     /// Tells the advisor of a read, if the key is sampled.
@@ -133,6 +133,32 @@ impl Writer<'_> {
     pub(super) fn sample_removal_of(&self, id: EntryId) {
         if self.shard.sampling.is_some() {
             self.note_removal_by_id(id);
+        }
+    }
+
+    /// Tells the advisor of an entry that is about to be evicted, if its key is sampled. Returns the
+    /// hash, if it was given or had to be computed.
+    #[inline]
+    pub(super) fn sample_eviction_of(&self, id: EntryId, hash: Option<KeyHash>) -> Option<KeyHash> {
+        if self.shard.sampling.is_some() { self.note_eviction(id, hash) } else { hash }
+    }
+
+    #[inline(never)]
+    fn note_eviction(&self, id: EntryId, hash: Option<KeyHash>) -> Option<KeyHash> {
+        let entries = &self.state.entries;
+        let hash = hash.or_else(|| entries.live(id).map(|live| entries.hash_of(live)))?;
+        if self.shard.is_sampled(hash) {
+            self.shard.note_sampled_write(hash, EventKind::Eviction);
+        }
+        Some(hash)
+    }
+
+    /// Tells the advisor that an entry ends at another time, if its key is sampled.
+    #[inline]
+    pub(super) fn sample_change(&self, hash: KeyHash, stamps: &Stamps) {
+        if self.shard.is_sampled(hash) {
+            let (deadline, idle) = self.shard.rules.ends(stamps.present(), |stamp| stamps.get(stamp));
+            self.shard.note_sampled_write(hash, EventKind::Change { ends: Ends { deadline, idle } });
         }
     }
 

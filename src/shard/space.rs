@@ -93,6 +93,7 @@ impl Writer<'_> {
         match evictor.choose(pending, entries) {
             Victim::Entry(id, hash) => {
                 self.count_departure(id, WriteCount::Evictions);
+                let hash = self.sample_eviction_of(id, hash);
                 self.unlink(id, hash, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
                 Evicted::Entry
@@ -110,7 +111,8 @@ impl Writer<'_> {
         if let Some(id) = self.state.entries.id_at(location) {
             self.count_departure(id, WriteCount::Evictions);
             self.forget(id);
-            self.unlink(id, None, RemovalCause::Evicted);
+            let hash = self.sample_eviction_of(id, None);
+            self.unlink(id, hash, RemovalCause::Evicted);
             self.state.counts.evictions += 1;
         }
     }

@@ -1,14 +1,17 @@
 //! A recorder of the facade `metrics`, and what it gets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytecache::{Cache, MetricsPublisher};
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
+
+use crate::{advised, read_last};
 
 #[derive(Default)]
 struct Records {
@@ -130,4 +133,35 @@ fn a_namespace_has_its_name_as_a_label_and_its_versions_are_added_up() {
     let histograms = records.histograms.lock().unwrap();
     let recorded: Vec<_> = histograms.values().map(|times| times.0.lock().unwrap().len()).collect();
     assert_eq!(recorded, [2, 2], "of the cache and of the namespace");
+}
+
+#[test]
+fn an_advisor_has_metrics_and_its_ages_are_recorded_once() {
+    let records = Records::default();
+    let (cache, clock) = advised();
+    let publisher = MetricsPublisher::new("users", &cache);
+    with_local_recorder(&records, || {
+        clock.advance(Duration::from_secs(100));
+        read_last(&cache);
+        assert!(publisher.publish() && publisher.publish());
+    });
+    let name = |key: &Key| key.name().to_string();
+    let histograms = records.histograms.lock().unwrap();
+    let recorded = |metric: &str| {
+        let times = histograms.iter().find(|(key, _)| key.name() == metric).unwrap().1;
+        times.0.lock().unwrap().clone()
+    };
+    // The upper bound of the class of 100 seconds.
+    let idle = recorded("bytecache_idle_at_hit_seconds");
+    assert!(idle.len() > 50 && idle.len() <= 2_000 && idle.iter().all(|&time| time == 131.072), "{idle:?}");
+    assert_eq!(recorded("bytecache_age_at_eviction_seconds"), [0.0; 0]);
+    let gauges = records.gauges.lock().unwrap();
+    let rows = gauges.keys().filter(|key| key.name() == "bytecache_advised_hit_ratio").count();
+    assert_eq!(rows, cache.advice().unwrap().rows.len());
+    assert!(gauges.keys().flat_map(Key::labels).all(|label| !label.value().contains("secret")));
+    let counters = records.counters.lock().unwrap();
+    let descriptions = records.descriptions.lock().unwrap();
+    let names: BTreeSet<String> = counters.keys().chain(gauges.keys()).chain(histograms.keys()).map(name).collect();
+    assert!(names.contains("bytecache_advisor_followed_total"));
+    assert_eq!(names, descriptions.keys().cloned().collect());
 }

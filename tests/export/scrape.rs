@@ -9,6 +9,8 @@ use bytecache::{Cache, PrometheusCollector};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::advised;
+
 /// Serves the registry to one client.
 fn serve(listener: &TcpListener, registry: &Registry) {
     let (mut stream, _) = listener.accept().unwrap();
@@ -219,4 +221,55 @@ fn a_namespace_has_its_name_as_a_label_and_its_versions_are_added_up() {
     assert_eq!(of_space("bytecache_load_duration_seconds_count"), 2.0);
     assert_eq!(scrape.get("bytecache_inserts_total", "users"), 5.0);
     assert_eq!(scrape.get("bytecache_load_duration_seconds_count", "users"), 2.0);
+}
+
+#[test]
+fn an_advisor_has_metrics_whose_labels_are_no_keys() {
+    let (cache, _) = advised();
+    let collector = PrometheusCollector::new();
+    collector.add("users", &cache);
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(collector.clone()));
+    let mut raw = String::new();
+    text::encode(&mut raw, &registry).unwrap();
+    assert!(!raw.contains("secret"), "{raw}");
+
+    let scrape = scrape(&registry);
+    let labelled = |name: &str, labels: &[(&str, &str)]| {
+        let labels = [&[("cache", "users")], labels].concat();
+        let labels = labels.iter().map(|(label, value)| (label.to_string(), value.to_string())).collect();
+        scrape.samples[&(name.to_string(), labels)]
+    };
+    let advice = cache.advice().unwrap();
+    for row in &advice.rows {
+        let labels = [("policy", row.policy.as_str()), ("size_percent", &row.size_percent.to_string())];
+        assert_eq!(labelled("bytecache_advised_hit_ratio", &labels), row.hit_ratio);
+        assert_eq!(labelled("bytecache_advised_hit_ratio_error", &labels), row.hit_ratio_error);
+        assert_eq!(labelled("bytecache_advised_byte_hit_ratio", &labels), row.byte_hit_ratio);
+    }
+    let hottest = &cache.hot_keys(1)[0];
+    assert_eq!(labelled("bytecache_hot_key_reads", &[("rank", "1")]), hottest.reads);
+    assert!((0.2..0.3).contains(&labelled("bytecache_hot_key_share_ratio", &[("rank", "1")])));
+    let ages = cache.ages();
+    for (name, times) in [("age_at_eviction", ages.at_eviction), ("idle_at_hit", ages.idle_at_hit)] {
+        let name = format!("bytecache_{name}_seconds");
+        assert!(times.count() > 50, "{times:?}");
+        let buckets = scrape.buckets(&name, "users");
+        assert_eq!(*buckets.last().unwrap(), (f64::INFINITY, times.count() as f64));
+        assert_eq!(scrape.get(&format!("{name}_sum"), "users"), times.total().as_secs_f64());
+    }
+    assert!(scrape.get("bytecache_idle_at_hit_seconds_sum", "users") > 9.0);
+    let dropped = scrape.get("bytecache_advisor_dropped_total", "users");
+    assert!(scrape.get("bytecache_advisor_followed_total", "users") + dropped >= advice.sampled_reads);
+    assert!(
+        scrape.get("bytecache_advisor_counted_reads_total", "users")
+            <= (cache.stats().hits + cache.stats().misses) as f64
+    );
+    assert_eq!(scrape.get("bytecache_advisor_dropped_reads_total", "users"), 0.0);
+    // A cache without an advisor has none of these.
+    let other = Cache::new(1 << 20).unwrap();
+    collector.add("users", &other);
+    raw.clear();
+    text::encode(&mut raw, &registry).unwrap();
+    assert!(raw.contains("bytecache_hits_total") && !raw.contains("advise") && !raw.contains("hot_key"), "{raw}");
 }

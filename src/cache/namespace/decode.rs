@@ -6,7 +6,7 @@ use crate::cache::Misses;
 use crate::error::Error;
 use crate::expiry::{Freshness, Lifetime};
 use crate::namespace::{KeyBuffer, Origin, WriteCount, origin};
-use crate::reclaim::Slot;
+use crate::reclaim::uncount_read;
 use crate::shard::{Access, Condition, Negative};
 use crate::stats::Count;
 
@@ -56,7 +56,7 @@ impl Namespace {
         let key = stored.as_bytes();
         let target = cache.target(key);
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = Slot::take();
+        let mut slot = self.cache.slot_to_read(&target, key);
         let stripe = slot.stripe();
         let is_served = |freshness: Freshness| match misses {
             Misses::Counted => freshness.is_served(),
@@ -91,7 +91,7 @@ impl Namespace {
     ) -> Result<Option<R>, Negative> {
         let target = self.cache.target(key);
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = Slot::take();
+        let mut slot = self.cache.slot_to_read(&target, key);
         let stripe = slot.stripe();
         let counts = &self.scope.counts;
         let answer = match target.shard.find(target.hash, key, Access::Read, &mut slot) {

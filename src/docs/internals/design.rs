@@ -351,6 +351,12 @@
 //!   and measures after each pass over its keys. If it has too much, it samples fewer keys. If that
 //!   does not help in three passes, the advisor stops.
 //!
+//! Hot keys need a sample of reads, as a sample of keys would lack most of them. A read changes one
+//! word of its thread anyway: which of its slots are in use. The upper bits of this word count
+//! reads (`reclaim/slots.rs`). The sign of the sum says that a read has a turn, so counting costs an
+//! addition and a jump. The word is that of the thread, for all caches, so a turn carries the number
+//! of reads that it stands for (`advisor/turns.rs`).
+//!
 //! # Iteration
 //!
 //! A walk through all entries goes through the home buckets in order. For each, it visits the chain

@@ -335,7 +335,7 @@
 //! * `clears` counts the clears. The caller has emptied the queues before. An event that another
 //!   thread pushes meanwhile may be followed before or after.
 //! * `len` of a queue is a hint that spares a look at an empty one.
-//! * `dropped` and `dropped_reads` are counters.
+//! * `followed`, `dropped`, `dropped_reads` and those of turns are counters.
 //!
 //! # Counters: `shard/account.rs`, `stats.rs`
 //!

@@ -1,0 +1,337 @@
+//! [`HotKey`]: the keys that are read most.
+//!
+//! The keys of some reads are counted, whatever the key: see `turns.rs`. They are counted by
+//! Space-Saving (Metwally, Agrawal and El Abbadi, Efficient Computation of Frequent and Top-k
+//! Elements in Data Streams, ICDT 2005): a key without a counter takes the smallest one, and what
+//! that had counted becomes its *floor*. A count is too large by its floor at most, and never too
+//! small. HeavyKeeper (2018) needs fewer counters for the same keys, but has no bound for each.
+//!
+//! A key looks for its counter, and for the smallest one, in a set of 16. So the cost has a bound,
+//! and there is no heap.
+//!
+//! All counts are halved once in each half-life, as those of the shadows are.
+
+use core::fmt;
+
+use super::window::Window;
+use crate::namespace::{Origin, Registry, origin};
+use crate::policy::spread;
+
+/// The counters in a set.
+const PLACES: usize = 16;
+/// The bytes of a stored key that are kept. The rest of a longer one is cut.
+const KEY_BYTES: usize = 64;
+/// The part of the advisor's memory that the counters take, and the most sets.
+const SHARE: usize = 16;
+const MAX_SETS: usize = 256;
+/// The standard errors in a bound.
+const STANDARD_ERRORS: f64 = 2.0;
+
+/// A key that is read often. [`Cache::hot_keys`](crate::Cache::hot_keys) returns it.
+///
+/// `Display` prints it in a line, with bytes of the key that are no ASCII escaped.
+///
+/// ```
+/// use bytecache::{Advisor, Cache};
+///
+/// let advisor = Advisor::new().share(1.0);
+/// let cache = Cache::builder().max_bytes(16 << 20).advisor(advisor).build()?;
+/// for _ in 0..1_000 {
+///     assert!(cache.get("user:1").is_none());
+/// }
+/// let hottest = cache.hot_keys(1).pop().ok_or("there were reads")?;
+/// println!("{hottest}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HotKey {
+    /// The key that the cache or its namespace was asked for. Only about the first 50 bytes of a
+    /// longer key are kept: see [`is_cut`](Self::is_cut).
+    pub key: Vec<u8>,
+    /// The length of the whole key, in bytes.
+    pub key_bytes: usize,
+    /// The name of the namespace of the key, or `None` for a plain key.
+    pub namespace: Option<String>,
+    /// The reads of the key in the window, hits and misses. Older ones count less, so this is no
+    /// whole number.
+    pub reads: f64,
+    /// The most by which `reads` is probably wrong: in 19 of 20 cases.
+    pub reads_error: f64,
+    /// The share of the key in all reads of the window, from 0 to 1.
+    pub share: f64,
+    /// The reads of the key in a second, on average over the window. It is `None` if no time has
+    /// passed.
+    pub reads_per_second: Option<f64>,
+}
+
+impl HotKey {
+    /// Returns `true` if `key` has only the first bytes of a longer key.
+    ///
+    /// ```
+    /// use bytecache::{Advisor, Cache};
+    ///
+    /// let advisor = Advisor::new().share(1.0);
+    /// let cache = Cache::builder().max_bytes(16 << 20).advisor(advisor).build()?;
+    /// assert!(cache.get("k".repeat(500)).is_none());
+    /// let key = cache.hot_keys(1).pop().ok_or("there was a read")?;
+    /// assert!(key.is_cut() && key.key_bytes == 500 && key.key.len() >= 50);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.key.len() < self.key_bytes
+    }
+}
+
+impl fmt::Display for HotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.key.escape_ascii())?;
+        if self.is_cut() {
+            write!(f, "... ({} bytes)", self.key_bytes)?;
+        }
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in {namespace}")?;
+        }
+        write!(f, ": {:.0} ± {:.0} reads, {:.2} %", self.reads, self.reads_error, self.share * 100.0)?;
+        self.reads_per_second.map_or(Ok(()), |reads| write!(f, ", {reads:.1} in a second"))
+    }
+}
+
+/// A read with a turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    pub(crate) stored_key: &'a [u8],
+    /// The hash of the key. It tells keys apart.
+    pub(crate) hash: u64,
+    /// The reads that this one stands for.
+    pub(crate) reads: u32,
+}
+
+/// A set of counters.
+#[derive(Clone)]
+struct Set {
+    hashes: [u64; PLACES],
+    reads: [f64; PLACES],
+    floors: [f64; PLACES],
+    /// The lengths of whole keys.
+    lengths: [u32; PLACES],
+    keys: [[u8; KEY_BYTES]; PLACES],
+}
+
+impl Set {
+    fn count(&mut self, turn: Turn<'_>) {
+        let reads = f64::from(turn.reads);
+        // A counter that was never used has counted nothing.
+        let present = (0..PLACES).find(|&place| self.hashes[place] == turn.hash && self.reads[place] > 0.0);
+        let place = present.unwrap_or_else(|| self.replace_smallest(turn));
+        self.reads[place] += reads;
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "keys are shorter")]
+    fn replace_smallest(&mut self, turn: Turn<'_>) -> usize {
+        let smallest = (1..PLACES).fold(
+            0,
+            |smallest, place| {
+                if self.reads[place] < self.reads[smallest] { place } else { smallest }
+            },
+        );
+        self.hashes[smallest] = turn.hash;
+        self.floors[smallest] = self.reads[smallest];
+        self.lengths[smallest] = turn.stored_key.len() as u32;
+        let kept = turn.stored_key.len().min(KEY_BYTES);
+        self.keys[smallest][..kept].copy_from_slice(&turn.stored_key[..kept]);
+        smallest
+    }
+}
+
+/// The counters of keys.
+pub(super) struct HotKeys {
+    sets: Box<[Set]>,
+    /// The reads of all turns, and the sum of their squares.
+    reads: f64,
+    squares: f64,
+    pub(super) window: Window,
+}
+
+impl HotKeys {
+    /// Creates counters in the memory of an advisor that has `bytes`.
+    pub(super) fn new(bytes: usize, window: Window) -> Self {
+        let set = Set {
+            hashes: [0; PLACES],
+            reads: [0.0; PLACES],
+            floors: [0.0; PLACES],
+            lengths: [0; PLACES],
+            keys: [[0; KEY_BYTES]; PLACES],
+        };
+        Self { sets: vec![set; Self::sets_in(bytes)].into(), reads: 0.0, squares: 0.0, window }
+    }
+
+    /// Returns the bytes that [`new`](Self::new) allocates.
+    pub(super) fn footprint(bytes: usize) -> usize {
+        Self::sets_in(bytes) * size_of::<Set>()
+    }
+
+    fn sets_in(bytes: usize) -> usize {
+        (bytes / SHARE / size_of::<Set>()).clamp(1, MAX_SETS)
+    }
+
+    /// Counts a read with a turn.
+    pub(super) fn count(&mut self, turn: Turn<'_>) {
+        let reads = f64::from(turn.reads);
+        self.reads += reads;
+        self.squares += reads * reads;
+        #[allow(clippy::cast_possible_truncation, reason = "the top half of a product is below the number of sets")]
+        let set = ((u128::from(spread(turn.hash)) * self.sets.len() as u128) >> 64) as usize;
+        self.sets[set].count(turn);
+    }
+
+    /// Multiplies all counts by `factor`.
+    pub(super) fn scale(&mut self, factor: f64) {
+        self.reads *= factor;
+        self.squares *= factor;
+        let counts = self.sets.iter_mut().flat_map(|set| set.reads.iter_mut().chain(&mut set.floors));
+        counts.for_each(|count| *count *= factor);
+    }
+
+    /// Returns the `n` keys with the most reads. `reads` and `nanos` are those of the whole cache in
+    /// the window.
+    pub(super) fn hottest(&self, n: usize, reads: f64, nanos: f64, registry: &Registry) -> Vec<HotKey> {
+        if self.reads <= 0.0 {
+            return Vec::new();
+        }
+        let mean = self.squares / self.reads;
+        // Turns are a share of all reads, and some of them were dropped.
+        let scale = reads / self.reads;
+        let each = self.sets.iter().flat_map(|set| (0..PLACES).map(move |place| (set, place)));
+        let mut counted: Vec<_> = each
+            .map(|(set, place)| {
+                // The middle between the most and the least that the key may have.
+                let error = set.floors[place] / 2.0;
+                (Estimate::of(set.reads[place] - error, error, mean), set, place)
+            })
+            .filter(|(estimate, ..)| estimate.reads > estimate.error)
+            .collect();
+        counted.sort_by(|(left, ..), (right, ..)| right.reads.total_cmp(&left.reads));
+        let hot = |(estimate, set, place): (Estimate, &Set, usize)| {
+            let length = set.lengths[place] as usize;
+            let stored = &set.keys[place][..length.min(KEY_BYTES)];
+            if registry.is_outdated(stored) {
+                return None; // No later read asks for it.
+            }
+            let (Origin::Plain(key) | Origin::Scoped { key, .. }) = origin(stored);
+            let (reads, seconds) = ((estimate.reads * scale).min(reads), nanos / 1e9);
+            Some(HotKey {
+                key: key.to_vec(),
+                key_bytes: length - (stored.len() - key.len()),
+                namespace: registry.scope_of(stored).map(|scope| scope.name().to_string()),
+                reads,
+                reads_error: estimate.error * scale,
+                share: (estimate.reads / self.reads).min(1.0),
+                reads_per_second: (seconds > 0.0).then(|| reads / seconds),
+            })
+        };
+        counted.into_iter().filter_map(hot).take(n).collect()
+    }
+}
+
+/// A number of reads, and the most by which it is probably wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Estimate {
+    reads: f64,
+    error: f64,
+}
+
+impl Estimate {
+    /// Returns the estimate for a count that is off by `error`, where each turn stands for `mean`
+    /// reads.
+    fn of(reads: f64, error: f64, mean: f64) -> Self {
+        // The number of turns of a key that has one in `mean` varies by about its root. It does not
+        // vary if all reads have turns. One turn more, as a few may be none by chance.
+        let variance = (reads.max(0.0) + mean) * (mean - 1.0).max(0.0);
+        Self { reads, error: error + STANDARD_ERRORS * variance.sqrt() }
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hot_keys(bytes: usize) -> HotKeys {
+        HotKeys::new(bytes, Window::new(0, [0; 5]))
+    }
+
+    fn count(hot_keys: &mut HotKeys, key: u16, reads: u32) {
+        hot_keys.count(Turn { stored_key: &key.to_le_bytes(), hash: spread(u64::from(key)), reads });
+    }
+
+    #[test]
+    fn a_key_that_takes_a_counter_has_its_count_as_the_floor() {
+        let mut set = hot_keys(0);
+        (0..16).for_each(|key| count(&mut set, key, 10 + u32::from(key)));
+        count(&mut set, 99, 1);
+        let Set { reads, floors, hashes, .. } = &set.sets[0];
+        assert_eq!((hashes[0], reads[0], floors[0]), (spread(99), 11.0, 10.0));
+        assert_eq!((reads[1], floors[1]), (11.0, 0.0));
+    }
+
+    #[test]
+    fn counts_are_halved_with_the_sums() {
+        let mut keys = hot_keys(0);
+        count(&mut keys, 1, 8);
+        keys.scale(0.5);
+        count(&mut keys, 2, 8);
+        let hottest = keys.hottest(9, 12.0, 3e9, &Registry::new(1 << 20, false));
+        let shares: Vec<f64> = hottest.iter().map(|key| key.share).collect();
+        // With turns that stand for eight reads, one of them says nothing.
+        assert_eq!(shares, [0.0; 0]);
+        assert_eq!((keys.reads, keys.sets[0].reads[..2].to_vec()), (12.0, vec![4.0, 8.0]));
+    }
+
+    #[test]
+    fn rates_are_those_of_the_window() {
+        let mut keys = hot_keys(0);
+        (0..30).for_each(|_| count(&mut keys, 1, 1));
+        (0..10).for_each(|_| count(&mut keys, 2, 1));
+        // Half of the turns were dropped.
+        let hottest = keys.hottest(1, 80.0, 3e9, &Registry::new(1 << 20, false));
+        let [hot] = &hottest[..] else { panic!("{hottest:?}") };
+        assert_eq!((&hot.key[..], hot.reads, hot.reads_error, hot.share), (&[1, 0][..], 60.0, 0.0, 0.75));
+        assert_eq!(hot.reads_per_second, Some(20.0));
+        assert_eq!(hot.to_string(), "\"\\x01\\x00\": 60 ± 0 reads, 75.00 %, 20.0 in a second");
+    }
+
+    proptest! {
+        #[test]
+        fn a_count_is_too_large_by_its_floor_at_most(
+            turns in proptest::collection::vec((0..300_u16, 1..50_u32), 1..2_000),
+            bytes in 0..100_000_usize,
+        ) {
+            let mut keys = hot_keys(bytes);
+            let mut truth = HashMap::new();
+            for &(key, reads) in &turns {
+                count(&mut keys, key, reads);
+                *truth.entry(spread(u64::from(key))).or_insert(0.0) += f64::from(reads);
+            }
+            let mut guaranteed = 0.0;
+            for set in &keys.sets {
+                for place in (0..PLACES).filter(|&place| set.reads[place] > 0.0) {
+                    let true_reads: f64 = truth[&set.hashes[place]];
+                    prop_assert!(true_reads <= set.reads[place]);
+                    prop_assert!(true_reads >= set.reads[place] - set.floors[place]);
+                    guaranteed += set.reads[place] - set.floors[place];
+                }
+            }
+            prop_assert!(guaranteed <= keys.reads);
+            for hot in keys.hottest(usize::MAX, keys.reads, 0.0, &Registry::new(1 << 20, false)) {
+                prop_assert!(hot.share <= 1.0 && hot.reads <= keys.reads && hot.reads_error >= 0.0);
+                prop_assert!(!hot.to_string().is_empty());
+            }
+        }
+    }
+}

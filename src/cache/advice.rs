@@ -1,0 +1,146 @@
+//! The answers of the advisor, and the reads whose keys it counts.
+
+use super::{Cache, Target};
+use crate::advisor::{Advice, Ages, DEFAULT_READS_TO_TURN, HotKey, Sampler, Turn, end_turn};
+use crate::hash::KeyHash;
+use crate::policy::spread;
+use crate::reclaim::{Slot, count_read};
+use crate::shard::Shard;
+
+/// # Advice
+impl Cache {
+    /// Returns what the cache would hit with another policy or another size, or `None` if it has no
+    /// [advisor](crate::CacheBuilder::advisor) or no read yet.
+    ///
+    /// It is also `None` in a cache of less than some hundred KiB, whose advisor has too little
+    /// memory, and after a custom policy of the advisor has panicked or has kept too much memory.
+    ///
+    /// # Cost
+    ///
+    /// Locks the advisor, and reads the counters of the cache. Reads and writes of the cache do not
+    /// wait for it. Meanwhile they may drop a few events.
+    ///
+    /// ```
+    /// use bytecache::{Advisor, Cache, Policy};
+    ///
+    /// let builder = Cache::builder().max_bytes(8 << 20).policy(Policy::Lru);
+    /// let cache = builder.advisor(Advisor::new().share(1.0)).build()?;
+    /// // A loop over more entries than the cache has room for: LRU evicts each before its next read.
+    /// for step in 0..100_000_u32 {
+    ///     let key = (step % 20_000).to_le_bytes();
+    ///     if cache.get(key).is_none() {
+    ///         cache.insert(key, [0; 500])?;
+    ///     }
+    /// }
+    /// let advice = cache.advice().ok_or("there were reads")?;
+    /// assert!(advice.better_policy().is_some());
+    /// println!("{advice}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        self.inner.shards.iter().for_each(Shard::drain_samples);
+        self.inner.sampler.as_ref()?.advice(self.max_bytes())
+    }
+
+    /// Returns the `n` keys with the most reads, the most read first. Returns none if the cache has
+    /// no [advisor](crate::CacheBuilder::advisor).
+    ///
+    /// Hits and misses count. The keys of some reads are counted, one in 512 by default: see
+    /// [`Advisor::share`](crate::Advisor::share). Keys whose error is as large as their number of
+    /// reads are left out. Keys of namespaces are included, with the name of the namespace.
+    ///
+    /// [`docs::advisor`](crate::docs::advisor#hot-keys) says what to do about a hot key.
+    ///
+    /// # Cost
+    ///
+    /// Locks the counters of keys and sorts them: there are some thousands at most. Reads do not
+    /// wait for it. Meanwhile they may count a few keys less.
+    ///
+    /// ```
+    /// use bytecache::{Advisor, Cache};
+    ///
+    /// let advisor = Advisor::new().share(1.0); // All reads count.
+    /// let cache = Cache::builder().max_bytes(16 << 20).advisor(advisor).build()?;
+    /// cache.insert("front page", "<html>")?;
+    /// for page in 0..10_000_u32 {
+    ///     assert!(cache.get("front page").is_some());
+    ///     assert!(cache.get(page.to_le_bytes()).is_none());
+    /// }
+    /// let hottest = cache.hot_keys(10).into_iter().next().ok_or("there were reads")?;
+    /// assert_eq!(hottest.key, b"front page");
+    /// assert!((hottest.share - 0.5).abs() < 0.01);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn hot_keys(&self, n: usize) -> Vec<HotKey> {
+        self.sampler().map_or_else(Vec::new, |sampler| sampler.hot_keys(n))
+    }
+
+    /// Returns the ages of entries at their eviction, and the times since their last use at a hit:
+    /// of [sampled](crate::Advisor::share) keys, since the cache was built.
+    ///
+    /// They tell whether the cache turns over in seconds or in hours. They are empty if the cache
+    /// has no [advisor](crate::CacheBuilder::advisor), or if that has stopped. An eviction counts
+    /// if the store of the entry was seen, and if an advised size still holds the key.
+    ///
+    /// # Cost
+    ///
+    /// Like [`advice`](Self::advice).
+    ///
+    /// ```
+    /// use bytecache::{Advisor, Cache};
+    ///
+    /// let advisor = Advisor::new().share(1.0);
+    /// let cache = Cache::builder().max_bytes(8 << 20).advisor(advisor).build()?;
+    /// for key in 0..50_000_u32 {
+    ///     cache.insert(key.to_le_bytes(), [0; 300])?;
+    /// }
+    /// let median = cache.ages().at_eviction.quantile(0.5).ok_or("there were evictions")?;
+    /// println!("half of the entries are evicted within {median:?}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn ages(&self) -> Ages {
+        self.inner.shards.iter().for_each(Shard::drain_samples);
+        self.sampler().map_or_else(Ages::default, Sampler::ages)
+    }
+
+    /// Takes a slot for a read of a key, and counts the read.
+    #[inline(always)]
+    pub(super) fn slot_to_read(&self, target: &Target<'_>, key: &[u8]) -> Slot {
+        Slot::take_to_read(|| self.count_turn(target.hash, target.number, key))
+    }
+
+    /// Counts a read of a batch, which has no slot of its own.
+    #[inline(always)]
+    pub(super) fn note_turn(&self, target: &Target<'_>, key: &[u8]) {
+        if count_read() {
+            self.count_turn(target.hash, target.number, key);
+        }
+    }
+
+    /// Ends a turn: counts the key of the read, if there is an advisor. The hash and the number of
+    /// the shard are values, as a reference would force them into memory in every read.
+    #[cold]
+    #[inline(never)]
+    fn count_turn(&self, hash: KeyHash, shard: usize, stored_key: &[u8]) {
+        let sampler = self.sampler();
+        let reads = end_turn(sampler.map_or(DEFAULT_READS_TO_TURN, Sampler::reads_to_turn));
+        if let Some(sampler) = sampler.filter(|_| reads > 0) {
+            // The hash lacks the bits that chose the shard.
+            let hash = hash.get() ^ spread(shard as u64);
+            sampler.count_turn(Turn { stored_key, hash, reads });
+        }
+    }
+
+    /// Returns the counters of the advisor, or `None` if there is none.
+    #[cfg(any(feature = "metrics", feature = "prometheus"))]
+    pub(crate) fn advisor_counts(&self) -> Option<crate::advisor::AdvisorCounts> {
+        self.sampler().map(Sampler::counts)
+    }
+
+    fn sampler(&self) -> Option<&Sampler> {
+        self.inner.sampler.as_deref()
+    }
+}
