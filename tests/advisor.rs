@@ -410,6 +410,7 @@ fn a_policy_that_panics_in_the_advisor_never_empties_a_shard() {
 fn zipf(reads: usize, keys: f64, seed: u64) -> Vec<u32> {
     let mut random = SmallRng::seed_from_u64(seed);
     let zipf = rand_distr::Zipf::new(keys, 0.9).unwrap();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is a small whole number")]
     (0..reads).map(|_| random.sample(zipf) as u32).collect()
 }
 
