@@ -1,0 +1,123 @@
+//! The example `dashboard`: its page, its events, and what a browser draws of them.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The browsers that are tried.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+/// The example, running.
+struct Dashboard {
+    process: Child,
+    address: String,
+}
+
+impl Dashboard {
+    /// Starts the example on a free port. Cargo builds examples with the tests, beside them.
+    fn start() -> Self {
+        let test = std::env::current_exe().unwrap();
+        let example = test.ancestors().nth(2).unwrap().join("examples/dashboard");
+        if !example.exists() {
+            let arguments = ["build", "--quiet", "--example", "dashboard"];
+            assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
+        }
+        let mut process =
+            Command::new(example).args(["--port", "0", "--seconds", "120"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/').to_string();
+        Self { process, address }
+    }
+
+    /// Sends a request, and returns the answer to read.
+    fn request(&self, path: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        BufReader::new(stream)
+    }
+
+    /// Returns the next events with hot keys and advice.
+    fn events(&self, count: usize) -> Vec<String> {
+        let lines = self.request("/events").lines().map(Result::unwrap);
+        let events = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_string));
+        events.filter(|event| event.contains(r#""key":"#) && event.contains(r#""curve":[{"#)).take(count).collect()
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Returns an installed browser.
+fn browser() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    let mut places = std::env::split_paths(&folders).flat_map(|folder| BROWSERS.map(|name| folder.join(name)));
+    places.find(|place| place.exists())
+}
+
+/// Runs a browser on an address, and returns what it prints.
+fn browse(browser: &Path, address: &str, more: &[&str]) -> String {
+    let profile = std::env::temp_dir().join(format!("dashboard-{}", std::process::id()));
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
+        .args(["--disable-background-networking", "--disable-component-update", "--timeout=3000"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .args(more)
+        .arg(format!("http://{address}/"))
+        .output()
+        .unwrap();
+    let _ = std::fs::remove_dir_all(profile);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_page_and_its_events_show_the_cache_and_a_browser_draws_them() {
+    let dashboard = Dashboard::start();
+    let events = dashboard.events(2);
+    assert_ne!(events[0], events[1], "the traffic goes on");
+    for part in [r#""history":["#, r#""memory":[{"#, r#""ages":{"#, r#""loads":{"#, r#""hit_ratio":0."#] {
+        assert!(events.iter().all(|event| event.contains(part)), "{events:?}");
+    }
+
+    let mut page = String::new();
+    dashboard.request("/").read_to_string(&mut page).unwrap();
+    let (head, page) = page.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Content-Security-Policy: default-src 'none'"));
+    // Nothing comes from elsewhere, and a key cannot end the script.
+    let outside = ["<link", " src=", "@import", "url("];
+    assert!(outside.iter().all(|outside| !page.contains(outside)));
+    assert!(page.contains("alert") && !page.contains("<script>alert"), "{page}");
+    let mut missing = String::new();
+    dashboard.request("/other").read_to_string(&mut missing).unwrap();
+    assert!(missing.starts_with("HTTP/1.1 404 "));
+
+    let Some(browser) = browser() else { return println!("no browser: left out") };
+    let drawn = browse(&browser, &dashboard.address, &["--dump-dom"]);
+    for part in ["data-draws=", "<svg", "/page/", "user:", "MiB", "evictions"] {
+        assert!(drawn.contains(part), "{part} is missing in {drawn}");
+    }
+    assert!(drawn.matches("<svg").count() >= 5, "{drawn}");
+    assert!(drawn.contains("&lt;script&gt;alert") && !drawn.contains("<script>alert"));
+    if let Some(file) = std::env::var_os("DASHBOARD_SCREENSHOT") {
+        let file = format!("--screenshot={}", Path::new(&file).display());
+        browse(&browser, &dashboard.address, &[&file, "--window-size=1240,900", "--hide-scrollbars"]);
+    }
+}
+
+#[test]
+fn arguments_that_are_wrong_are_an_error() {
+    let dashboard = Dashboard::start();
+    let port = dashboard.address.rsplit(':').next().unwrap().to_string();
+    let example = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/dashboard");
+    for arguments in [&["--port"][..], &["--port", "x"], &["--other", "1"], &["--port", &port]] {
+        let output = Command::new(&example).args(arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+    }
+}
