@@ -54,4 +54,4 @@ pub(crate) use hot_keys::Turn;
 #[cfg(any(feature = "metrics", feature = "prometheus"))]
 pub(crate) use sampler::AdvisorCounts;
 pub(crate) use sampler::{Sampler, Sampling};
-pub(crate) use turns::{DEFAULT_READS_TO_TURN, end_turn};
+pub(crate) use turns::end_turn;

@@ -1,23 +1,21 @@
 //! Turns: the reads of a thread whose keys are counted, one in some number, whatever the key.
 //!
-//! Each thread counts its reads in the word that it changes in each read anyway
-//! (`reclaim/slots.rs`). A read that brings the count to its end has a *turn*. Then the number of
-//! reads until the next turn is drawn: from 1 to twice the mean. Traffic with a period would meet
-//! turns at a fixed distance with the same few keys.
+//! Each thread counts its reads of caches with an advisor in its record (`reclaim/slots.rs`). A read
+//! that brings the count to its end has a *turn*. Then the number of reads until the next turn is
+//! drawn: from 1 to twice the mean. Traffic with a period would meet turns at a fixed distance with
+//! the same few keys.
 //!
-//! The count is that of the thread, over all caches. The cache that has a turn sets the mean of the
-//! next one. So a read counts with the mean that was valid for it: one turn in `n` reads stands for
+//! The count is that of the thread, over all these caches. The cache that has a turn sets the mean of
+//! the next one. So a read counts with the mean that was valid for it: one turn in `n` reads stands for
 //! `n` reads.
 
 use core::cell::Cell;
 
 use crate::policy::spread;
-use crate::reclaim::{MAX_READS_TO_TURN, set_turn};
+use crate::reclaim::set_turn;
 
-/// The mean number of reads to a turn in a cache without an advisor, and by default.
-pub(crate) const DEFAULT_READS_TO_TURN: u32 = 512;
 /// The largest mean number of reads to a turn.
-pub(super) const MAX_READS: u32 = MAX_READS_TO_TURN / 2;
+pub(super) const MAX_READS: u32 = 1 << 20;
 
 /// The turns of a thread.
 #[derive(Clone, Copy)]
@@ -41,7 +39,7 @@ pub(crate) fn end_turn(mean: u32) -> u32 {
         let seed = if former.mean == 0 { spread(core::ptr::from_ref(turns).addr() as u64) } else { former.drawn };
         let drawn = spread(seed.wrapping_add(1));
         turns.set(Turns { mean, drawn });
-        set_turn(1 + below(drawn, 2 * mean - 1));
+        set_turn(below(drawn, 2 * mean - 1));
         match former.mean {
             // The first read of a thread always has a turn.
             0 if below(drawn.rotate_left(32), mean) == 0 => mean,

@@ -1,10 +1,9 @@
 //! The answers of the advisor, and the reads whose keys it counts.
 
-use super::{Cache, Target};
-use crate::advisor::{Advice, Ages, DEFAULT_READS_TO_TURN, HotKey, Sampler, Turn, end_turn};
+use super::Cache;
+use crate::advisor::{Advice, Ages, HotKey, Sampler, Turn, end_turn};
 use crate::hash::KeyHash;
 use crate::policy::spread;
-use crate::reclaim::{Slot, count_read};
 use crate::shard::Shard;
 
 /// # Advice
@@ -106,28 +105,14 @@ impl Cache {
         self.sampler().map_or_else(Ages::default, Sampler::ages)
     }
 
-    /// Takes a slot for a read of a key, and counts the read.
-    #[inline(always)]
-    pub(super) fn slot_to_read(&self, target: &Target<'_>, key: &[u8]) -> Slot {
-        Slot::take_to_read(|| self.count_turn(target.hash, target.number, key))
-    }
-
-    /// Counts a read of a batch, which has no slot of its own.
-    #[inline(always)]
-    pub(super) fn note_turn(&self, target: &Target<'_>, key: &[u8]) {
-        if count_read() {
-            self.count_turn(target.hash, target.number, key);
-        }
-    }
-
-    /// Ends a turn: counts the key of the read, if there is an advisor. The hash and the number of
-    /// the shard are values, as a reference would force them into memory in every read.
+    /// Ends a turn: counts the key of the read. The hash and the number of the shard are values, as
+    /// a reference would force them into memory in every read.
     #[cold]
     #[inline(never)]
-    fn count_turn(&self, hash: KeyHash, shard: usize, stored_key: &[u8]) {
-        let sampler = self.sampler();
-        let reads = end_turn(sampler.map_or(DEFAULT_READS_TO_TURN, Sampler::reads_to_turn));
-        if let Some(sampler) = sampler.filter(|_| reads > 0) {
+    pub(super) fn count_turn(&self, hash: KeyHash, shard: usize, stored_key: &[u8]) {
+        let Some(sampler) = self.sampler() else { return };
+        let reads = end_turn(sampler.reads_to_turn());
+        if reads > 0 {
             // The hash lacks the bits that chose the shard.
             let hash = hash.get() ^ spread(shard as u64);
             sampler.count_turn(Turn { stored_key, hash, reads });

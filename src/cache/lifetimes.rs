@@ -450,11 +450,11 @@ impl Cache {
         let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = self.slot_to_read(&target, key);
+        let mut slot = Slot::take();
         let stripe = slot.stripe();
         let found = target.shard.find(target.hash, key, Access::Read, &mut slot);
         let found = found.filter(|&(_, freshness)| freshness != Freshness::Negative);
-        self.note_read(&target, found.as_ref().map(|(found, _)| found), self.counts(), stripe);
+        self.note_read(&target, key, found.as_ref().map(|(found, _)| found), self.counts(), stripe);
         let (found, freshness) = found?;
         if freshness == Freshness::Stale {
             self.counts().add(stripe, Count::StaleHits, 1);

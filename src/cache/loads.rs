@@ -25,16 +25,16 @@ impl Cache {
     #[inline(always)]
     pub(crate) fn look_up(&self, target: &Target<'_>, key: &[u8]) -> LookUp {
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = self.slot_to_read(target, key);
+        let mut slot = Slot::take();
         let stripe = slot.stripe();
         let (found, freshness) = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
             Some((found, freshness)) if freshness != Freshness::Stale => (found, freshness),
             _ => {
-                self.note_read(target, None, self.counts(), stripe);
+                self.note_read(target, key, None, self.counts(), stripe);
                 return LookUp::Nothing;
             }
         };
-        self.note_read(target, Some(&found), self.counts(), stripe);
+        self.note_read(target, key, Some(&found), self.counts(), stripe);
         if freshness == Freshness::Negative {
             self.counts().add(stripe, Count::NegativeHits, 1);
             return LookUp::Negative(Negative::from_value(found.value));

@@ -6,7 +6,7 @@
 use super::{Cache, Target};
 use crate::hash::KeyHash;
 use crate::namespace::{StoredKey, is_marked};
-use crate::reclaim::{BATCH, Batch, Slot, uncount_read};
+use crate::reclaim::{BATCH, Batch, Slot, count_read};
 use crate::ring::{OwnedValue, Value};
 use crate::shard::{Access, FoundEntry, Guess, Visit};
 use crate::stats::{Count, ReadCounts};
@@ -162,8 +162,7 @@ impl Cache {
                 Some(batch) => self.read_batch(targets, batch, each),
                 // Within a closure of another `get_many`: the thread has one batch.
                 None => (0..).zip(targets).for_each(|(place, (target, key))| {
-                    let slot = self.slot_to_read(target, key);
-                    self.read(slot, target, key, self.counts(), |value| each(place, value));
+                    self.read(target, key, self.counts(), |value| each(place, value));
                 }),
             }
         }
@@ -244,8 +243,7 @@ impl Cache {
     pub(super) fn view_stored<R>(&self, key: &[u8], counts: &ReadCounts, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let target = self.target(key);
         target.shard.prefetch_bucket(target.hash);
-        let slot = self.slot_to_read(&target, key);
-        self.read(slot, &target, key, counts, |value| value.map(read))
+        self.read(&target, key, counts, |value| value.map(read))
     }
 
     /// Reads the keys of a batch. The chunk of an entry is held from its guess until `each` has
@@ -260,17 +258,14 @@ impl Cache {
         let guesses: [Guess<'_>; BATCH] = core::array::from_fn(|place| {
             targets.get(place).map_or(Guess::NONE, |(target, _)| target.shard.guess(target.hash, &mut batch, place))
         });
-        if batch.count_reads(targets.len()) {
-            targets.iter().for_each(|(target, key)| self.note_turn(target, key));
-        }
         let mut holds = batch.hold();
         for (place, ((target, key), guess)) in targets.iter().zip(&guesses).enumerate() {
             match target.shard.find_guessed(*guess, key, &holds, place) {
                 Some(found) => {
-                    self.note_read(target, Some(&found), self.counts(), holds.stripe());
+                    self.note_read(target, key, Some(&found), self.counts(), holds.stripe());
                     each(place, Some(found.value));
                 }
-                None => self.read(Slot::take(), target, key, self.counts(), |value| each(place, value)),
+                None => self.read(target, key, self.counts(), |value| each(place, value)),
             }
             holds.clear_next();
         }
@@ -280,15 +275,15 @@ impl Cache {
     #[inline(always)]
     fn read<R>(
         &self,
-        mut slot: Slot,
         target: &Target<'_>,
         key: &[u8],
         counts: &ReadCounts,
         with: impl FnOnce(Option<&[u8]>) -> R,
     ) -> R {
+        let mut slot = Slot::take();
         let stripe = slot.stripe();
         let found = target.shard.find_served(target.hash, key, Access::Read, &mut slot);
-        self.note_read(target, found.as_ref(), counts, stripe);
+        self.note_read(target, key, found.as_ref(), counts, stripe);
         with(found.map(|found| found.value))
     }
 
@@ -302,16 +297,15 @@ impl Cache {
     #[inline(always)]
     fn read_counted(&self, target: &Target<'_>, key: &[u8], misses: Misses, counts: &ReadCounts) -> Option<Value> {
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = self.slot_to_read(target, key);
+        let mut slot = Slot::take();
         let stripe = slot.stripe();
         let Some(found) = target.shard.find_served(target.hash, key, Access::Read, &mut slot) else {
-            match misses {
-                Misses::Counted => self.note_read(target, None, counts, stripe),
-                Misses::Ignored => uncount_read(),
+            if misses == Misses::Counted {
+                self.note_read(target, key, None, counts, stripe);
             }
             return None;
         };
-        self.note_read(target, Some(&found), counts, stripe);
+        self.note_read(target, key, Some(&found), counts, stripe);
         Some(self.count_copy(target.shard.hold(&found), counts, stripe))
     }
 
@@ -320,11 +314,18 @@ impl Cache {
     pub(super) fn note_read(
         &self,
         target: &Target<'_>,
+        key: &[u8],
         found: Option<&FoundEntry<'_>>,
         counts: &ReadCounts,
         stripe: u32,
     ) {
-        target.shard.sample_read(target.hash, found);
+        // One comparison in a cache without an advisor.
+        if target.shard.is_sampling() {
+            target.shard.sample_read(target.hash, found);
+            if count_read() {
+                self.count_turn(target.hash, target.number, key);
+            }
+        }
         let Some(found) = found else {
             counts.add(stripe, Count::Misses, 1);
             target.shard.note_miss(target.hash);

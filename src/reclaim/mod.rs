@@ -38,9 +38,7 @@ use core::marker::PhantomData;
 use core::ptr;
 use std::sync::Arc;
 
-pub(crate) use slots::{
-    BATCH, Batch, Holds, MAX_READS_TO_TURN, Slot, count_read, for_each_hold, set_turn, thread_is_reading, uncount_read,
-};
+pub(crate) use slots::{BATCH, Batch, Holds, Slot, count_read, for_each_hold, set_turn, thread_is_reading};
 
 use crate::sync::{AtomicPtr, Ordering};
 use crate::units::Location;

@@ -6,7 +6,7 @@
 //! records. It leaves a chunk alone if a slot names an entry in it.
 //!
 //! ```text
-//!   record   | used, has_batch, stripe, slots[6] | batch[16] ........ |   one cache line, then two
+//!   record   | used, has_batch, stripe, reads_to_turn, slots[6] | batch[16] ... |   3 cache lines
 //! ```
 //!
 //! A reader may stop anywhere, in a closure or in the middle of a search. It delays the reuse of
@@ -61,29 +61,22 @@ pub(crate) const BATCH: usize = if cfg!(bytecache_loom) { 2 } else { 16 };
 /// The number of records without an owner from which on the list is made shorter.
 const SPARE_RECORDS: usize = 32;
 
-/// The bits of `Record::used` for `slots` and for `batch`. The rest counts reads.
-const IN_USE: u32 = 0xff;
-const BATCH_IN_USE: u32 = 1 << 7;
-/// One read in `Record::used`, and the bit that its count reaches when a turn is due.
-const ONE_READ: u32 = IN_USE + 1;
-const DUE: u32 = 1 << 31;
-/// The count of a new owner, whose first read has a turn.
-const FIRST_READ: u32 = DUE - ONE_READ;
-/// The most reads until a turn.
-pub(crate) const MAX_READS_TO_TURN: u32 = DUE / ONE_READ;
-
-const _: () = assert!(1 << SLOTS <= BATCH_IN_USE, "each slot has a bit, and the bit after them is clear");
+/// The bit of `Record::used` for its batch.
+const BATCH_IN_USE: u32 = 1 << 31;
 
 /// The slots of a thread. Aligned to two lines, because some processors fetch these together.
 #[repr(C, align(128))]
 struct Record {
-    /// A bit for each of `slots` that is in use, one for `batch`, and above them the count of
-    /// reads. Only the owner accesses it, so it is not a word of `sync/`.
+    /// A bit for each of `slots` that is in use, and one for `batch`. Only the owner accesses it,
+    /// so it is not a word of `sync/`.
     used: OwnersWord,
     /// Not 0 from the first use of `batch` on. Until then no scan loads `batch`.
     has_batch: AtomicU32,
     /// The number of the owner's counters. No other record has this number.
     stripe: u32,
+    /// The reads of the owner that come before the next turn: see [`count_read`]. Only the owner
+    /// accesses it.
+    reads_to_turn: OwnersWord,
     slots: [AtomicUsize; SLOTS],
     batch: [AtomicUsize; BATCH],
 }
@@ -94,23 +87,19 @@ const _: () = assert!(core::mem::offset_of!(Record, batch) == crate::prefetch::L
 impl Record {
     fn new(stripe: u32) -> Self {
         Self {
-            used: OwnersWord::new(FIRST_READ),
+            used: OwnersWord::new(0),
             has_batch: AtomicU32::new(0),
             stripe,
+            reads_to_turn: OwnersWord::new(0),
             slots: core::array::from_fn(|_| AtomicUsize::new(0)),
             batch: core::array::from_fn(|_| AtomicUsize::new(0)),
         }
     }
 
-    /// Returns which slots are in use, and the count of reads.
+    /// Returns which slots are in use.
     #[inline(always)]
     fn used(&self) -> u32 {
         self.used.load(Ordering::Relaxed) // Relaxed: only the owner stores.
-    }
-
-    /// Returns `true` if a slot or the batch is in use.
-    fn is_in_use(&self) -> bool {
-        self.used() & IN_USE != 0
     }
 
     #[inline(always)]
@@ -118,30 +107,14 @@ impl Record {
         self.used.store(used, Ordering::Relaxed); // Relaxed: only the owner loads.
     }
 
-    /// Takes a slot that is not in use, and counts `reads`. Calls `on_turn` if a turn is due. Returns
-    /// `None` if there is no slot.
+    /// Takes a slot that is not in use. Returns `None` if there is none.
     #[inline(always)]
-    fn take_slot(&self, reads: u32, on_turn: impl FnOnce()) -> Option<Slot> {
+    fn take_slot(&self) -> Option<Slot> {
         let used = self.used();
         let mask = !used & used.wrapping_add(1); // The lowest bit that is not set.
         let word = NonNull::from(self.slots.get(mask.trailing_zeros() as usize)?);
-        let next = (used | mask).wrapping_add(reads * ONE_READ);
-        if reads > 0 && next & DUE != 0 {
-            // Before the slot is taken: if this panics, no slot is left in use.
-            on_turn();
-            self.set_used(self.used() | mask);
-        } else {
-            self.set_used(next);
-        }
+        self.set_used(used | mask);
         Some(Slot { record: NonNull::from(self), word, mask, is_alone: false })
-    }
-
-    /// Counts `reads`. Returns `true` if a turn is due.
-    #[inline(always)]
-    fn count(&self, reads: u32) -> bool {
-        let next = self.used().wrapping_add(reads.wrapping_mul(ONE_READ));
-        self.set_used(next);
-        next & DUE != 0
     }
 }
 
@@ -169,7 +142,7 @@ impl Registry {
     fn register(&self) -> Arc<Record> {
         let mut spare = self.spare.lock();
         if let Some(record) = spare.records.pop() {
-            record.set_used(FIRST_READ);
+            record.reads_to_turn.store(0, Ordering::Relaxed); // Relaxed: the lock orders owners.
             return record;
         }
         let stripe = spare.stripes.pop().unwrap_or_else(|| {
@@ -186,7 +159,7 @@ impl Registry {
 
     /// Takes a record back from its owner.
     fn unregister(&self, record: Arc<Record>) {
-        debug_assert!(!record.is_in_use(), "a record with a slot in use was given up");
+        debug_assert_eq!(record.used(), 0, "a record with a slot in use was given up");
         let mut spare = self.spare.lock();
         spare.records.push(record);
         let pin = epochs::pin();
@@ -223,7 +196,7 @@ mod globals {
         fn drop(&mut self) {
             // Slots are in use if the process ends from inside a closure of a read. They stay in
             // use, and no other thread gets the record.
-            if !self.0.is_in_use() {
+            if self.0.used() == 0 {
                 REGISTRY.unregister(Arc::clone(&self.0));
             }
         }
@@ -275,17 +248,7 @@ impl Slot {
     /// no record yet, if its locals are being destroyed, or if all its slots are in use.
     #[inline(always)]
     pub(crate) fn take() -> Self {
-        match PARTICIPANT.try_with(|participant| participant.0.take_slot(0, || ())) {
-            Ok(Some(slot)) => slot,
-            _ => Self::take_alone(),
-        }
-    }
-
-    /// Takes a slot for a read, which is counted. Calls `on_turn` if the read has a turn: see
-    /// [`set_turn`].
-    #[inline(always)]
-    pub(crate) fn take_to_read(on_turn: impl FnOnce()) -> Self {
-        match PARTICIPANT.try_with(|participant| participant.0.take_slot(1, on_turn)) {
+        match PARTICIPANT.try_with(|participant| participant.0.take_slot()) {
             Ok(Some(slot)) => slot,
             _ => Self::take_alone(),
         }
@@ -296,7 +259,7 @@ impl Slot {
         // Ends in the first round: a record without an owner has all its slots clear.
         loop {
             let record = registry().register();
-            if let Some(mut slot) = record.take_slot(0, || ()) {
+            if let Some(mut slot) = record.take_slot() {
                 // This keeps a count, which `give_up_record` drops. The pointer comes from the
                 // `Arc`, because a reference does not reach the counts.
                 slot.record = NonNull::new(Arc::into_raw(record).cast_mut()).unwrap_or(slot.record);
@@ -391,19 +354,6 @@ impl Batch {
         own.ok().flatten()
     }
 
-    /// Counts reads. Returns `true` if one of them has a turn. Then they are not counted: the
-    /// caller counts them one by one.
-    #[inline(always)]
-    pub(crate) fn count_reads(&self, reads: usize) -> bool {
-        #[allow(clippy::cast_possible_truncation, reason = "at most BATCH")]
-        let reads = reads as u32;
-        let is_due = self.record().count(reads);
-        if is_due {
-            self.record().count(reads.wrapping_neg());
-        }
-        is_due
-    }
-
     #[inline(always)]
     fn record(&self) -> &Record {
         // SAFETY: the batch is in use, so the record of the thread exists, for the reasons in
@@ -493,30 +443,32 @@ pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
     }
 }
 
-/// Returns `true` if this thread is in the middle of a read. Then it may wait for itself.
-pub(crate) fn thread_is_reading() -> bool {
-    PARTICIPANT.try_with(|participant| participant.0.is_in_use()).unwrap_or(true)
-}
-
-/// Counts a read of this thread, whatever cache it is of. Returns `true` if it has a turn: see
-/// [`set_turn`].
+/// Counts a read of this thread. Returns `true` if it has a turn: see [`set_turn`]. The first read
+/// of a thread has one.
 #[inline]
 pub(crate) fn count_read() -> bool {
-    PARTICIPANT.try_with(|participant| participant.0.count(1)).unwrap_or(false)
+    let count = |record: &Record| {
+        let to_turn = &record.reads_to_turn;
+        // Relaxed, both: only this thread accesses the word.
+        match to_turn.load(Ordering::Relaxed).checked_sub(1) {
+            Some(left) => to_turn.store(left, Ordering::Relaxed),
+            None => return true,
+        }
+        false
+    };
+    PARTICIPANT.try_with(|participant| count(&participant.0)).unwrap_or(false)
 }
 
-/// Takes back the count of the last read of this thread, for a caller that reads again. If it had a
-/// turn, the next read has none for it. So the two have the chance of one.
-pub(crate) fn uncount_read() {
-    let _ = PARTICIPANT.try_with(|participant| participant.0.count(1_u32.wrapping_neg()));
-}
-
-/// Gives a turn to the read of this thread that comes after `reads - 1` others. Until this is
-/// called again, all reads after that have turns, too.
+/// Gives a turn to the read of this thread that comes after `reads` others. Until this is called
+/// again, all reads after that have turns, too.
 pub(crate) fn set_turn(reads: u32) {
-    let count = DUE - reads.clamp(1, MAX_READS_TO_TURN) * ONE_READ;
     // There is nothing to count while the thread's locals are being destroyed.
-    let _ = PARTICIPANT.try_with(|participant| participant.0.set_used(participant.0.used() & IN_USE | count));
+    let _ = PARTICIPANT.try_with(|participant| participant.0.reads_to_turn.store(reads, Ordering::Relaxed));
+}
+
+/// Returns `true` if this thread is in the middle of a read. Then it may wait for itself.
+pub(crate) fn thread_is_reading() -> bool {
+    PARTICIPANT.try_with(|participant| participant.0.used() != 0).unwrap_or(true)
 }
 
 #[cfg(not(bytecache_loom))]

@@ -57,6 +57,12 @@ impl Shard {
         }
     }
 
+    /// Returns `true` if the advisor samples keys.
+    #[inline(always)]
+    pub(crate) fn is_sampling(&self) -> bool {
+        self.sampled_below.load(Ordering::Relaxed) != 0 // See the module.
+    }
+
     #[inline(always)]
     fn is_sampled(&self, hash: KeyHash) -> bool {
         hash.get() < self.sampled_below.load(Ordering::Relaxed) // See the module.

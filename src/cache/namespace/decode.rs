@@ -6,7 +6,7 @@ use crate::cache::Misses;
 use crate::error::Error;
 use crate::expiry::{Freshness, Lifetime};
 use crate::namespace::{KeyBuffer, Origin, WriteCount, origin};
-use crate::reclaim::uncount_read;
+use crate::reclaim::Slot;
 use crate::shard::{Access, Condition, Negative};
 use crate::stats::Count;
 
@@ -56,7 +56,7 @@ impl Namespace {
         let key = stored.as_bytes();
         let target = cache.target(key);
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = self.cache.slot_to_read(&target, key);
+        let mut slot = Slot::take();
         let stripe = slot.stripe();
         let is_served = |freshness: Freshness| match misses {
             Misses::Counted => freshness.is_served(),
@@ -65,7 +65,7 @@ impl Namespace {
         let unread = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
             Some((found, freshness)) if is_served(freshness) => match decoder.decode(found.value) {
                 Ok(value) => {
-                    cache.note_read(&target, Some(&found), &scope.counts, stripe);
+                    cache.note_read(&target, key, Some(&found), &scope.counts, stripe);
                     return Decoded::Value(value);
                 }
                 Err(decoder) => Decoded::Undecodable(decoder),
@@ -73,7 +73,7 @@ impl Namespace {
             _ => Decoded::Absent(decoder),
         };
         if misses == Misses::Counted {
-            cache.note_read(&target, None, &scope.counts, stripe);
+            cache.note_read(&target, key, None, &scope.counts, stripe);
         }
         unread
     }
@@ -91,7 +91,7 @@ impl Namespace {
     ) -> Result<Option<R>, Negative> {
         let target = self.cache.target(key);
         target.shard.prefetch_bucket(target.hash);
-        let mut slot = self.cache.slot_to_read(&target, key);
+        let mut slot = Slot::take();
         let stripe = slot.stripe();
         let counts = &self.scope.counts;
         let answer = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
@@ -106,7 +106,7 @@ impl Namespace {
             }
             _ => None,
         };
-        self.cache.note_read(&target, answer.as_ref().map(|(found, _)| found), counts, stripe);
+        self.cache.note_read(&target, key, answer.as_ref().map(|(found, _)| found), counts, stripe);
         answer.map_or(Ok(None), |(_, answer)| answer)
     }
 

@@ -351,11 +351,11 @@
 //!   and measures after each pass over its keys. If it has too much, it samples fewer keys. If that
 //!   does not help in three passes, the advisor stops.
 //!
-//! Hot keys need a sample of reads, as a sample of keys would lack most of them. A read changes one
-//! word of its thread anyway: which of its slots are in use. The upper bits of this word count
-//! reads (`reclaim/slots.rs`). The sign of the sum says that a read has a turn, so counting costs an
-//! addition and a jump. The word is that of the thread, for all caches, so a turn carries the number
-//! of reads that it stands for (`advisor/turns.rs`).
+//! Hot keys need a sample of reads, as a sample of keys would lack most of them. A thread counts its
+//! reads of caches with an advisor in its record (`reclaim/slots.rs`). At the end of the count, a
+//! read has a turn. In a cache without an advisor, one comparison leaves both samples out. The count
+//! is that of the thread, for all caches with an advisor. So a turn carries the number of reads that
+//! it stands for (`advisor/turns.rs`).
 //!
 //! # Iteration
 //!
