@@ -27,6 +27,11 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
+/// The number of bits of a hash that every tag keeps.
+const LOW_BITS: u32 = 3;
+/// The low bits of a tag that are those of the hash.
+pub(crate) const LOW_BITS_OF_TAG: u8 = (1 << LOW_BITS) - 1;
+
 /// The hash of a key in one cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyHash(u64);
@@ -83,11 +88,19 @@ impl KeyHash {
         u16::from_le_bytes([low, high])
     }
 
-    /// Returns the tag. It is never 0, which marks a free lane.
+    /// Returns the tag. It is never 0, which marks a free lane. Its low bits are [those of the
+    /// hash](Self::low_bits).
     #[inline]
     pub(crate) fn tag(self) -> u8 {
         let [tag, ..] = self.0.to_le_bytes();
-        tag.max(1)
+        if tag == 0 { 1 << LOW_BITS } else { tag }
+    }
+
+    /// Returns the lowest three bits of the hash, which are also those of the tag.
+    #[inline]
+    pub(crate) fn low_bits(self) -> u8 {
+        let [tag, ..] = self.0.to_le_bytes();
+        tag & LOW_BITS_OF_TAG
     }
 }
 
@@ -276,7 +289,8 @@ mod tests {
         assert_eq!(inner.tag(), 0x42);
         assert_eq!(inner.bucket(1 << 20), 0);
         assert_eq!(KeyHash(u64::MAX).bucket(1000), 999);
-        assert_eq!(KeyHash(0xff00).tag(), 1);
+        assert_eq!((KeyHash(0xff00).tag(), KeyHash(0xff00).low_bits()), (8, 0));
+        assert!((0..=0xff).map(KeyHash).all(|hash| hash.tag() & LOW_BITS_OF_TAG == hash.low_bits()));
     }
 
     #[test]

@@ -57,6 +57,8 @@
 //! | index | the hash table of a shard: from a key's hash to its location |
 //! | bucket, lane | a cache line of the index, and one of its twelve places |
 //! | home | the bucket in which the search for a key begins |
+//! | alternative | the second place of a key: one of eight buckets behind its home |
+//! | stray | an entry whose home and alternative were full: it lies in a later bucket |
 //! | size (of an index) | the number of its home buckets; up to sixteen *spill* buckets follow them |
 //! | sweep (of an index) | a change of its size in place, a few home buckets at a time |
 //! | position (of a sweep) | the home bucket up to which entries have moved |

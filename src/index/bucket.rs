@@ -3,7 +3,7 @@
 //! ```text
 //!  0..12   tag[12]       u8 each: 0 = free, else 8 bits of the hash; one u64 and one u32
 //! 12..15   visits[3]     u8 each: 2-bit visit counters of four lanes
-//! 15       overflow      u8: how many entries overflowed past this bucket
+//! 15       overflow      u8: how many strays went past this bucket (`places.rs`)
 //! 16..64   location[12]  u32 each: 0 = none; the bits that locations of this arena do not need
 //!                        hold more of the hash
 //! ```
@@ -136,6 +136,21 @@ impl Iterator for Lanes {
     }
 }
 
+impl Lanes {
+    pub(super) const NONE: Self = Self(0);
+
+    /// Returns `true` if there are two lanes or more.
+    #[inline]
+    pub(super) fn are_several(self) -> bool {
+        self.0 & self.0.wrapping_sub(1) != 0
+    }
+
+    #[inline]
+    pub(super) fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+}
+
 impl Tags {
     /// Returns the lanes with this tag.
     #[inline]
@@ -184,6 +199,13 @@ impl Tags {
         self.matching(0)
     }
 
+    /// Returns the used lanes whose tags have these bits under `mask`.
+    #[inline]
+    pub(super) fn with_low_bits(self, mask: u8, bits: u8) -> Lanes {
+        let masked = Self(self.0 & u64::from_ne_bytes([mask; 8]), self.1 & u32::from_ne_bytes([mask; 4]));
+        masked.matching(bits).without(self.free())
+    }
+
     /// Returns the used lanes.
     #[inline]
     pub(super) fn used(self) -> Lanes {
@@ -217,6 +239,12 @@ impl Bucket {
     #[inline]
     pub(super) fn tags(&self) -> Tags {
         Tags(self.tags_low.load(Ordering::Relaxed), self.tags_high.load(Ordering::Relaxed))
+    }
+
+    #[cfg(all(test, not(bytecache_loom)))]
+    pub(super) fn tag(&self, lane: usize) -> u8 {
+        let Tags(low, high) = self.tags();
+        if lane < LOW_LANES { low.to_ne_bytes()[lane] } else { high.to_ne_bytes()[lane - LOW_LANES] }
     }
 
     /// Stores a lane's tag. For the holder of the lock.
@@ -340,13 +368,13 @@ impl Bucket {
         }
     }
 
-    /// Returns `true` if entries whose search passes here may lie in the next bucket.
+    /// Returns `true` if strays whose search passes here may lie in the next bucket.
     #[inline]
     pub(super) fn has_overflowed(&self) -> bool {
         self.overflow() > 0
     }
 
-    /// Counts an entry that is placed past this bucket. For the holder of the lock.
+    /// Counts a stray that is placed past this bucket. For the holder of the lock.
     pub(super) fn add_overflow(&self) {
         self.overflow.store(self.overflow().saturating_add(1), Ordering::Relaxed);
     }
@@ -524,6 +552,19 @@ mod tests {
             assert_eq!(by_words, bucket.tags().matching(tag));
         }
         assert_eq!(bucket.tags().free().count(), 0);
+    }
+
+    #[test]
+    fn used_lanes_are_told_by_the_low_bits_of_their_tags() {
+        let bucket = Bucket::new();
+        for (lane, tag) in [(0, 0x08), (1, 0x0f), (3, 0xff), (7, 0x10), (11, 0x03)] {
+            bucket.set_tag(lane, tag);
+        }
+        let chosen = |bits| bucket.tags().with_low_bits(7, bits).collect::<Vec<_>>();
+        assert_eq!([chosen(0), chosen(3), chosen(7)], [vec![0, 7], vec![11], vec![1, 3]]);
+        assert_eq!(bucket.tags().used().without(bucket.tags().with_low_bits(7, 7)).collect::<Vec<_>>(), [0, 7, 11]);
+        assert!(bucket.tags().used().are_several());
+        assert!(!bucket.tags().with_low_bits(7, 3).are_several() && !Lanes::NONE.are_several());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The index: from a hash to an entry's location, in one cache line for most keys.
 //!
-//! An index is a table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket or, if that
-//! is full, in one of the next. Each bucket on the way counts the entries that went past it, so a
-//! search stops where this count is 0. At a load of 0.85, an entry costs 6.3 bytes.
+//! An index is a table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket or in one
+//! alternative, and beyond them if both are full (`places.rs`). Each bucket on the way counts those
+//! that went past it, so a search stops where this count is 0. At a load of 0.85, an entry costs
+//! 6.3 bytes.
 //!
 //! A shard has one table for life. It has addresses for the largest size, and memory for the
 //! present one. A sweep gives it another size in place, a few entries at a time (`sweep.rs`).
@@ -11,8 +12,9 @@
 //!
 //! # Invariants
 //!
-//! 1. The overflow count of every bucket between an entry's home bucket and its own includes the
-//!    entry, or is at its maximum.
+//! 1. An entry lies in its home bucket, in its alternative, or is a stray. The overflow count of
+//!    every bucket from a stray's home to the one before its own includes the stray, or is at its
+//!    maximum.
 //! 2. `len` lanes are used, never more than `max_len`.
 //!
 //! # Synchronization
@@ -28,6 +30,7 @@
 #![allow(unsafe_code, reason = "a lane makes a hold into a live location")]
 
 mod bucket;
+mod places;
 mod sweep;
 mod walk;
 
@@ -35,8 +38,9 @@ use std::sync::Arc;
 
 use bucket::{BUCKET_BYTES, Bucket, Buckets, Lanes};
 pub(crate) use bucket::{BUCKETS_OF_A_PAGE, LocationBits};
-use sweep::after;
-pub(crate) use sweep::{MARGIN, Moving, Progress, Stretch};
+pub(crate) use places::MARGIN;
+use places::after;
+pub(crate) use sweep::{Moving, Progress, Stretch};
 pub(crate) use walk::{Step, Walk};
 
 use crate::hash::KeyHash;
@@ -46,8 +50,10 @@ use crate::units::{EntryId, LANES, Location, MAX_IDS, max_entries, to_u32};
 
 /// The smallest size of a table.
 pub(crate) const MIN_BUCKETS: usize = 4;
-/// Home buckets for each bucket behind the last home. There are at most [`MARGIN`] of these.
+/// Home buckets for each bucket behind the last home.
 const SPILL_SHARE: usize = 64;
+/// The most buckets behind the last home.
+const MAX_SPILL: usize = 16;
 
 /// A table of buckets, shared with readers.
 pub(crate) struct Table {
@@ -72,7 +78,7 @@ impl Table {
     /// are full.
     #[inline]
     pub(crate) fn extent(size: usize) -> usize {
-        size + (size / SPILL_SHARE).min(MARGIN)
+        size + (size / SPILL_SHARE).min(MAX_SPILL)
     }
 
     /// Returns the bytes of a bucket.
@@ -82,7 +88,7 @@ impl Table {
 
     /// Returns the largest size of a table whose lanes all have ids.
     pub(crate) fn max_size() -> usize {
-        MAX_IDS / LANES - MARGIN
+        MAX_IDS / LANES - MAX_SPILL
     }
 
     /// Creates a table of free lanes that may get any size up to `max_size`. Returns `None` if the
@@ -127,16 +133,8 @@ impl Table {
     pub(crate) fn candidates(&self, seen: Progress, hash: KeyHash) -> Candidates<'_> {
         let number = hash.bucket(self.size_for(seen, hash));
         let bucket = self.bucket(number);
-        Candidates {
-            table: self,
-            hash,
-            seen,
-            number,
-            bucket,
-            lanes: bucket.tags().matching(hash.tag()),
-            extent: 0,
-            left: usize::MAX,
-        }
+        let lanes = bucket.tags().matching(hash.tag());
+        Candidates { table: self, hash, seen, number, bucket, lanes, home: 0, extent: 0, left: AT_HOME }
     }
 
     /// Like [`candidates`](Self::candidates), but for the holder of the lock.
@@ -173,32 +171,18 @@ impl Table {
         self.buckets.as_slice().get(id.bucket())?.live(id.lane(), self.bits, token)
     }
 
-    #[inline]
-    fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
-        let size = self.size_for(self.own_progress(), hash);
-        let mut number = hash.bucket(size);
-        for _ in 0..Self::extent(size) {
-            if let Some(lane) = self.bucket(number).tags().free().next() {
-                return Some(EntryId::from_lane(number, lane));
-            }
-            number = after(number, size);
-        }
-        None
-    }
-
     /// Asks the processor to fetch the home bucket of a hash.
     #[inline(always)]
     pub(crate) fn prefetch_home(&self, hash: KeyHash) {
         self.buckets.prefetch(hash.bucket(self.progress().number()));
     }
 
-    /// Like [`prefetch_home`](Self::prefetch_home), but also fetches the next bucket. A search for
-    /// an absent key often reaches it.
+    /// Like [`prefetch_home`](Self::prefetch_home), but also fetches the alternative bucket.
     #[inline]
-    pub(crate) fn prefetch_home_and_next(&self, hash: KeyHash) {
+    pub(crate) fn prefetch_places(&self, hash: KeyHash) {
         let home = hash.bucket(self.progress().number());
         self.buckets.prefetch(home);
-        self.buckets.prefetch(home + 1);
+        self.buckets.prefetch(home + places::distance(hash.low_bits()));
     }
 
     /// Asks the processor to fetch the lines that the erasure of the entry with this id needs. Any
@@ -215,37 +199,19 @@ impl Table {
         bucket: usize,
         token: &'a WriteToken,
     ) -> impl Iterator<Item = (EntryId, Live<'a>)> {
-        let lanes = self.bucket(bucket).tags().used();
+        self.entries_in(bucket, self.bucket(bucket).tags().used(), token)
+    }
+
+    /// Returns the entries in some lanes of a bucket.
+    fn entries_in<'a>(
+        &'a self,
+        bucket: usize,
+        lanes: Lanes,
+        token: &'a WriteToken,
+    ) -> impl Iterator<Item = (EntryId, Live<'a>)> {
         lanes.filter_map(move |lane| {
             Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, token)?))
         })
-    }
-
-    /// Calls `each` with the buckets that an entry went past, in a table of `size` buckets.
-    #[inline]
-    fn for_each_passed(&self, size: usize, hash: KeyHash, id: EntryId, each: impl Fn(&Bucket)) {
-        let (own, mut number) = (id.bucket(), hash.bucket(size));
-        // A custom hasher whose hashes change may lead to a layout that does not have the bucket.
-        if own >= Self::extent(size) {
-            return;
-        }
-        // Ends: all buckets of the layout come.
-        while number != own {
-            each(self.bucket(number));
-            number = after(number, size);
-        }
-    }
-
-    /// Counts an entry in the buckets that it went past.
-    #[inline]
-    fn count_way(&self, size: usize, hash: KeyHash, id: EntryId) {
-        self.for_each_passed(size, hash, id, Bucket::add_overflow);
-    }
-
-    /// Subtracts an entry from the counts of the buckets that it went past.
-    #[inline]
-    fn discount_way(&self, size: usize, hash: KeyHash, id: EntryId) {
-        self.for_each_passed(size, hash, id, Bucket::remove_overflow);
     }
 
     /// Frees a lane.
@@ -336,11 +302,18 @@ pub(crate) struct Candidates<'a> {
     number: usize,
     bucket: &'a Bucket,
     lanes: Lanes,
-    /// The number of buckets of the table, and how many are left to be searched. Computed when the
-    /// search leaves the home bucket.
+    /// Computed when the search leaves the home bucket.
+    home: usize,
+    /// The number of buckets of the table. Computed when the search leaves the alternative.
     extent: usize,
+    /// How many buckets may still be searched for strays, or one of the constants.
     left: usize,
 }
+
+/// The search is in the home bucket.
+const AT_HOME: usize = usize::MAX;
+/// The search is in the alternative bucket.
+const AT_ALTERNATIVE: usize = AT_HOME - 1;
 
 impl<'a> Iterator for Candidates<'a> {
     type Item = Candidate<'a>;
@@ -359,19 +332,28 @@ impl<'a> Iterator for Candidates<'a> {
                     return Some(candidate);
                 }
             }
-            if !self.bucket.has_overflowed() {
-                return None;
+            match self.left {
+                AT_HOME => {
+                    self.left = AT_ALTERNATIVE;
+                    (self.home, self.number) = table.home_and_alternative(self.seen, hash);
+                }
+                AT_ALTERNATIVE => {
+                    if !table.bucket(self.home).has_overflowed() {
+                        return None;
+                    }
+                    self.extent = Table::extent(table.size_for(self.seen, hash));
+                    self.left = self.extent;
+                    self.number = after(self.home, self.extent);
+                }
+                _ => {
+                    // Ends after every bucket was searched, even if the overflow counts are wrong.
+                    self.left -= 1;
+                    if self.left == 0 || !self.bucket.has_overflowed() {
+                        return None;
+                    }
+                    self.number = after(self.number, self.extent);
+                }
             }
-            if self.left == usize::MAX {
-                self.extent = Table::extent(table.size_for(self.seen, hash));
-                self.left = self.extent;
-            }
-            // Ends after every bucket was searched once, even if the overflow counts are wrong.
-            self.left -= 1;
-            if self.left == 0 {
-                return None;
-            }
-            self.number = if self.number + 1 >= self.extent { 0 } else { self.number + 1 };
             self.bucket = table.bucket(self.number);
             self.lanes = self.bucket.tags().matching(hash.tag());
         }
@@ -431,7 +413,7 @@ impl Index {
     /// [`publish`](Self::publish), even if other entries are erased in between.
     #[inline]
     pub(crate) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
-        self.table.free_lane(hash)
+        self.table.free_lane_in(self.table.size_for(self.table.own_progress(), hash), hash)
     }
 
     /// Puts an entry in a free lane.
@@ -450,10 +432,9 @@ impl Index {
         self.table.bucket(id.bucket()).move_location(id.lane(), self.table.bits, location);
     }
 
-    /// Returns `true` if an entry may lie beyond its home bucket. Then [`erase`](Self::erase) needs
-    /// its hash.
+    /// Returns `true` if an entry may be a stray. Then [`erase`](Self::erase) needs its hash.
     #[inline]
-    pub(crate) fn may_be_displaced(&self, id: EntryId) -> bool {
+    pub(crate) fn may_be_stray(&self, id: EntryId) -> bool {
         match id.bucket().checked_sub(1) {
             Some(before) => self.table.bucket(before).has_overflowed(),
             // The way may have wrapped around.
@@ -461,8 +442,8 @@ impl Index {
         }
     }
 
-    /// Frees an entry's lane. `hash` must be given if the entry [may be
-    /// displaced](Self::may_be_displaced).
+    /// Frees an entry's lane. `hash` must be given if the entry [may be a
+    /// stray](Self::may_be_stray).
     #[inline]
     pub(crate) fn erase(&mut self, id: EntryId, hash: Option<KeyHash>) {
         self.len -= 1;
@@ -511,11 +492,7 @@ impl Index {
                 let found = self.table.find_location(hash, live.location());
                 assert_eq!(found, Some(id), "an entry is not found by its hash");
                 let size = self.table.size_for(self.table.own_progress(), hash);
-                let mut passed = hash.bucket(size);
-                while passed != number {
-                    overflow[passed] += 1;
-                    passed = after(passed, size);
-                }
+                self.table.for_each_passed(size, hash, id, |passed| overflow[passed] += 1);
                 locations.push(live.location());
             }
             for lane in bucket.tags().free() {

@@ -44,6 +44,7 @@
 //! cleared under the writer's lock before the entry's bytes change hands, like that of an entry
 //! that is removed.
 
+use super::places::{MARGIN, Way};
 use super::{Index, Table, occupy};
 use crate::hash::KeyHash;
 use crate::reclaim::{Live, WriteToken};
@@ -265,10 +266,6 @@ pub(crate) struct Stretch {
     pub(crate) to: core::ops::Range<u32>,
 }
 
-/// Buckets behind its home in which an entry usually is. At a load of 0.85 one in a billion lies
-/// further away.
-pub(crate) const MARGIN: usize = 16;
-
 impl Index {
     /// Begins a sweep to another size, which is at most [`Table::size_limit`]. No entry has moved
     /// yet. A smaller size must have room for all entries.
@@ -307,11 +304,16 @@ impl Index {
             let hash = KeyHash::first_in(home, sizes.from);
             hash.map_or(sizes.to, |hash| hash.bucket(sizes.to))
         };
-        let ids = |first: usize, after: usize| to_u32(first * LANES)..to_u32(after * LANES);
+        let ids = |first: usize, after: usize, size: usize| {
+            let extent = Table::extent(size);
+            // Alternatives of the last homes are mirrored at the end.
+            let first = first.min(extent.saturating_sub(MARGIN));
+            to_u32(first * LANES)..to_u32((after + MARGIN).min(extent) * LANES)
+        };
         Some(Stretch {
             end,
-            from: ids(first, (after + MARGIN).min(Table::extent(sizes.from))),
-            to: ids(home_after(first), (home_after(after) + 1 + MARGIN).min(Table::extent(sizes.to))),
+            from: ids(first, after, sizes.from),
+            to: ids(home_after(first), home_after(after) + 1, sizes.to),
         })
     }
 
@@ -349,12 +351,16 @@ impl Index {
         }
         let next = if sizes.grow() { home.checked_sub(1) } else { Some(after) };
         if let Some(next) = next.filter(|&next| next < sizes.from) {
-            table.entries(next, token).for_each(|(_, live)| prefetch(live));
+            let mut way = Way::new(next, sizes.from);
+            while let Some((number, lanes)) = way.next_usual(table) {
+                table.entries_in(number, lanes, token).for_each(|(_, live)| prefetch(live));
+            }
         }
         // Found before any of them moves, as the new lanes may lie on the way.
         moving.clear();
-        for number in table.way(home, sizes.from) {
-            for (id, live) in table.entries(number, token) {
+        let mut way = Way::new(home, sizes.from);
+        while let Some((number, lanes)) = way.next(table) {
+            for (id, live) in table.entries_in(number, lanes, token) {
                 let hash = hash_of(live);
                 if hash.bucket(sizes.from) == home {
                     moving.push(Moving { hash, from: id, to: id });
@@ -415,43 +421,6 @@ impl Index {
     }
 }
 
-impl Table {
-    /// Returns the buckets that a search goes through, from a home among `size` on. Each bucket is
-    /// looked at when the next one is asked for.
-    fn way(&self, home: usize, size: usize) -> impl Iterator<Item = usize> + '_ {
-        let mut next = Some(home);
-        // Ends after every bucket was named once, even if the overflow counts are wrong.
-        core::iter::from_fn(move || {
-            let number = next?;
-            next = self.bucket(number).has_overflowed().then(|| after(number, size));
-            Some(number)
-        })
-        .take(Self::extent(size))
-    }
-
-    /// Returns the lane of an entry in a table of this size: the first free one from its home
-    /// on, or its own, if that comes first.
-    fn lane_in(&self, size: usize, hash: KeyHash, own: EntryId) -> EntryId {
-        let mut number = hash.bucket(size);
-        for _ in 0..Self::extent(size) {
-            if number == own.bucket() {
-                break;
-            }
-            if let Some(lane) = self.bucket(number).tags().free().next() {
-                return EntryId::from_lane(number, lane);
-            }
-            number = after(number, size);
-        }
-        own
-    }
-}
-
-/// Returns the bucket after another in a table of this size.
-#[inline]
-pub(super) fn after(bucket: usize, size: usize) -> usize {
-    if bucket + 1 >= Table::extent(size) { 0 } else { bucket + 1 }
-}
-
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
@@ -496,7 +465,7 @@ mod tests {
             let hash = (self.hash_of)(number);
             match self.ids.remove(&number) {
                 Some(id) => {
-                    let hash = self.index.may_be_displaced(id).then_some(hash);
+                    let hash = self.index.may_be_stray(id).then_some(hash);
                     self.index.erase(id, hash);
                 }
                 None if self.index.has_room() => {

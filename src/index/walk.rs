@@ -7,8 +7,7 @@
 //! ```text
 //!   from ... until  the hashes that the walk is showing: those of a home bucket that were not
 //!                   passed, and that lie on the same side of a sweep
-//!        [home] -> [next] -> [next]   buckets in which their entries may lie: the overflow counts
-//!                                     say how far
+//!        [home] -> alternatives -> strays   buckets in which their entries may lie (`places.rs`)
 //! ```
 //!
 //! # Invariants
@@ -25,7 +24,8 @@
 //! [`Layout`] of its place.
 
 use super::bucket::Lanes;
-use super::sweep::{Layout, Progress, after};
+use super::places::Way;
+use super::sweep::{Layout, Progress};
 use super::{Candidate, Lane, Table};
 use crate::hash::KeyHash;
 use crate::units::EntryId;
@@ -44,9 +44,8 @@ struct Stop {
     layout: Layout,
     /// The first hash after those that are being shown. `None` if all larger ones are.
     until: Option<KeyHash>,
+    way: Way,
     number: usize,
-    /// The number of buckets that have been passed, from the home bucket on.
-    passed: usize,
     /// Lanes that are still to be shown.
     lanes: Lanes,
 }
@@ -69,7 +68,8 @@ impl Walk {
     /// Returns `true` if an entry with this hash is to be shown at the place of the walk.
     pub(crate) fn is_at(&self, hash: KeyHash) -> bool {
         let begins = self.from.is_some_and(|from| hash.get() >= from.get());
-        begins && self.stop.is_some_and(|stop| stop.until.is_none_or(|until| hash.get() < until.get()))
+        let ends = |stop: &Stop| stop.until.is_some_and(|until| hash.get() >= until.get());
+        begins && self.stop.is_some_and(|stop| !ends(&stop) && stop.way.leads_to(hash))
     }
 }
 
@@ -79,25 +79,25 @@ impl Table {
         let Some(from) = walk.from else { return Step::End };
         let layout = self.layout(seen, from);
         let Some(mut stop) = walk.stop.filter(|stop| stop.layout == layout) else {
-            walk.stop = Some(self.stop(layout, self.end_of_home(seen, layout, from), from.bucket(layout.buckets), 0));
+            let until = self.end_of_home(seen, layout, from);
+            walk.stop = self.stop(layout, until, Way::new(from.bucket(layout.buckets), layout.buckets));
             return Step::Onward;
         };
         if let Some(lane) = stop.lanes.next() {
             walk.stop = Some(stop);
             return Step::Lane(EntryId::from_lane(stop.number, lane));
         }
-        let passed = stop.passed + 1;
-        // Ends after every bucket was passed once, even if the overflow counts are wrong.
-        if self.bucket(stop.number).has_overflowed() && passed < Self::extent(layout.buckets) {
-            walk.stop = Some(self.stop(layout, stop.until, after(stop.number, layout.buckets), passed));
-        } else {
-            *walk = Walk { from: stop.until, stop: None };
+        match self.stop(layout, stop.until, stop.way) {
+            Some(next) => walk.stop = Some(next),
+            None => *walk = Walk { from: stop.until, stop: None },
         }
         Step::Onward
     }
 
-    fn stop(&self, layout: Layout, until: Option<KeyHash>, number: usize, passed: usize) -> Stop {
-        Stop { layout, until, number, passed, lanes: self.bucket(number).tags().used() }
+    /// Returns the next stop on a way, or `None` at its end.
+    fn stop(&self, layout: Layout, until: Option<KeyHash>, mut way: Way) -> Option<Stop> {
+        let (number, lanes) = way.next(self)?;
+        Some(Stop { layout, until, way, number, lanes })
     }
 
     /// Returns the first hash after `from` that has another home bucket, or that lies on the other

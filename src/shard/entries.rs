@@ -196,8 +196,8 @@ impl Entries {
     pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>) {
         let Some(live) = self.live(id) else { return };
         let location = live.location();
-        let is_displaced = self.index.may_be_displaced(id);
-        let hash = is_displaced.then(|| hash.unwrap_or_else(|| self.hash_of(live)));
+        let may_be_stray = self.index.may_be_stray(id);
+        let hash = may_be_stray.then(|| hash.unwrap_or_else(|| self.hash_of(live)));
         self.index.erase(id, hash);
         self.ring.kill(location);
     }

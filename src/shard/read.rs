@@ -34,7 +34,7 @@ impl Shard {
     /// Prefetches what a writer to `hash` will touch, before it takes the lock.
     #[inline]
     pub(crate) fn prefetch_to_write(&self, hash: KeyHash) {
-        self.lookup.table.prefetch_home_and_next(hash);
+        self.lookup.table.prefetch_places(hash);
         prefetch_all(&raw const self.state, State::WRITTEN_BYTES);
         self.policy_hint.prefetch();
     }

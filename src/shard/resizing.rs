@@ -482,7 +482,8 @@ pub(super) fn rename_bytes(from: usize, to: usize) -> usize {
     // In 64 bits, as the product of two sizes may not fit into 32. A stretch may begin and end
     // within a home of the other size.
     let homes_after = homes as u64 * to as u64 / from as u64 + 2;
-    let buckets = homes as u64 + homes_after + 2 * MARGIN as u64;
+    let buckets_of = |homes: u64, size: usize| (homes + MARGIN as u64).min(Table::extent(size) as u64);
+    let buckets = buckets_of(homes as u64, from) + buckets_of(homes_after, to);
     let scratch = MOVING * size_of::<Moving>() + BYTES_PER_STRETCH;
     let bytes = buckets * (LANES * BYTES_PER_RENAME) as u64 + scratch as u64;
     usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -514,8 +515,8 @@ mod tests {
     #[test]
     fn the_bytes_of_renames_are_right_for_large_tables() {
         let scratch = BYTES_PER_STRETCH + MOVING * size_of::<Moving>();
-        let bytes_of = |buckets: usize| (buckets + 2 + 2 * MARGIN) * LANES * BYTES_PER_RENAME + scratch;
-        assert_eq!(rename_bytes(400_000, 800_000), bytes_of(12_500 + 25_000));
+        let bytes_of = |buckets: usize| buckets * LANES * BYTES_PER_RENAME + scratch;
+        assert_eq!(rename_bytes(400_000, 800_000), bytes_of(12_500 + MARGIN + 25_002 + MARGIN));
         assert_eq!(rename_bytes(4, 32), bytes_of(4 + 32));
     }
 

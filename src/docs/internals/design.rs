@@ -21,19 +21,27 @@
 //!
 //! A bucket is a cache line with twelve lanes. It has tags of 8 bits, locations of 32 bits, 2-bit
 //! visit counters, and a count of overflows. A location counts units of four bytes, so a shard can
-//! have 16 GiB. The overflow count is the number of entries that did not fit this bucket and lie in
-//! a later one.
+//! have 16 GiB.
 //!
 //! In an index that is 85 % full, the limit, an entry costs 6.3 bytes. The hash is not kept: when
 //! the table gets another size, keys are hashed again. A key's *home* bucket is where its search
 //! begins. Home buckets are in the order of hashes for every size, since a multiplication scales
 //! the hash to the number of buckets.
 //!
-//! After a fill, about one entry in seventeen is *displaced*: it lies beyond its home. Where
-//! entries come and go, a displaced entry stays where it is even if a lane of its home becomes
-//! free. So nearly a third of the entries are displaced at a load of 0.83. Most buckets then count
-//! some entry that went past, and a search for an absent key examines about ten buckets, side by
-//! side. To move entries back would change their ids.
+//! A key has a second place, its *alternative*: one of eight buckets, 4 to 32 behind its home, which
+//! the tag chooses (`index/places.rs`). An entry lies at home unless fewer than two lanes are free
+//! there and more at its alternative. If both are full, it is a *stray*: it lies in the first later
+//! bucket with a free lane. The overflow count of a bucket is the number of strays that went past
+//! it. A search stops where this count is 0.
+//!
+//! An entry stays where it is even if a lane of its home becomes free, because to move it back would
+//! change its id. So without a choice, entries drift: where entries come and go, at a load of 0.85,
+//! a third lie away from home, and most buckets count some entry that went past. A search for an
+//! absent key then examines dozens of buckets. With two places, 64 % of the entries lie at home,
+//! 30 % at their alternative, and 5 % are strays. A search for an absent key examines three or four
+//! buckets. The distance matters: neighbours share much of their load, so alternatives 1 to 8
+//! buckets away leave more strays, and twice as many buckets to examine. At a load of 0.9, 15 % are
+//! strays, and a search for an absent key examines more than twenty buckets.
 //!
 //! An entry keeps its lane until it leaves or a sweep moves it. So the number of the lane is its
 //! *id* for the policy. Updates and relocations store another location in the same lane. So a read
@@ -55,8 +63,8 @@
 //! once, and a write that moves all entries would block the shard for as long.
 //!
 //! The size of a table is its number of home buckets. A large table has up to sixteen *spill*
-//! buckets behind the last home. There, the search for a displaced entry ends before it wraps
-//! around to the first bucket.
+//! buckets behind the last home. There, the search for a stray ends before it wraps around to the
+//! first bucket. Alternatives beyond the last bucket are mirrored at the end.
 //!
 //! Both sizes share the array because both keep the order of hashes. A table that grows is swept
 //! from its last home to its first, so each entry moves to the same bucket or a later one. A table
@@ -498,8 +506,8 @@
 //! The cost of an operation is the number of lines that it waits for.
 //!
 //! * The bucket is prefetched before the slot is taken (reads) or before the lock (writes). Writes
-//!   also prefetch the next bucket, where the search for a new key often continues. Meanwhile the
-//!   last entry gets its place in the policy.
+//!   also prefetch the alternative, where the search for a new key continues. Meanwhile the last
+//!   entry gets its place in the policy.
 //! * An eviction's lines are prefetched four victims ahead.
 //! * All lines of an entry are prefetched once its tag has matched, since only the first line tells
 //!   where the value begins.

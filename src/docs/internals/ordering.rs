@@ -47,7 +47,7 @@
 //! `chunks::bytes_stay_while_a_batch_names_them`,
 //! `sweeps::an_entry_that_leaves_after_it_has_moved_is_not_read`.
 //!
-//! # The index: `index/bucket.rs`, `index/mod.rs`
+//! # The index: `index/bucket.rs`, `index/places.rs`, `index/mod.rs`
 //!
 //! Tags, locations and overflow counts are stored only by the holder of the shard's lock. So the
 //! holder's loads can be Relaxed, and are exact.
@@ -59,7 +59,7 @@
 //! | location's hash bits | with the location | `word`, Relaxed | They decide whether to look. They do not change while a key stays in its lane. |
 //! | location, cleared | `clear_location`, `wipe` | `live_again`, Acquire | There are no bytes to be seen, so any order is enough. The fences ensure that a later second look sees the lane cleared. |
 //! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint, since the key is compared in any case. A new tag with an old location leads to the key of another entry, or to none. So does an old tag with a new location. |
-//! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every entry that is present throughout the search: it was counted before it was published, and stays counted until it is erased. |
+//! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every stray that is present throughout the search: it was counted before it was published, and stays counted until it is erased. Entries at home or at their alternative are found without it. |
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They only help to choose victims. |
 //!
 //! A key that is present throughout a search is found. Its tag was stored before the search began,
@@ -69,10 +69,10 @@
 //! meanwhile. A thread that has seen the newer value does not see the older one again: loads of one
 //! atomic by one thread never go back.
 //!
-//! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket, visits their
-//! entries, and then checks whether the bucket has overflowed. An entry that is present throughout
-//! has its tag in a lane, and is counted as overflowed if it was displaced. Both hold until a sweep
-//! moves the entry. So each step ends like a search that finds nothing: `may_have_passed` is
+//! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket and visits their
+//! entries. Before it goes on to a bucket for strays, it checks whether the one before has
+//! overflowed. An entry that is present throughout has its tag in a lane, and is counted if it is a
+//! stray. Both hold until a sweep moves the entry. So each step ends like a search that finds nothing: `may_have_passed` is
 //! `may_have_moved` for the hash at which the walk is. An entry that seems to have left is searched
 //! by its key, as in a read.
 //!
@@ -125,7 +125,7 @@
 //! | model | fails with this weakened |
 //! |---|---|
 //! | `sweeps::a_key_is_found_while_its_table_grows`, `sweeps::a_key_is_found_while_its_table_shrinks` | the Release store of the word, the fence after it, the Acquire of `progress`, the fence of `may_have_moved`; the order of new lanes, word, old lanes; no second look at the word |
-//! | `sweeps::a_displaced_key_is_found_while_the_way_to_it_changes` | overflow counts are lowered before the word, or raised after it |
+//! | `sweeps::a_stray_is_found_while_the_way_to_it_changes` | overflow counts are lowered before the word, or raised after it |
 //! | `sweeps::a_key_that_moves_and_is_updated_is_never_absent` | the fence after the word |
 //! | `sweeps::a_key_whose_bytes_move_before_and_after_its_lane_is_never_absent` | the fence after the word; no second look at the lane |
 //! | `sweeps::a_key_is_found_while_one_sweep_follows_another` | the fence of `has_passed`; its second look at the word; positions of different sweeps are compared |

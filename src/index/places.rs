@@ -1,0 +1,382 @@
+//! The places of an entry: its home bucket, an alternative, and what lies beyond.
+//!
+//! ```text
+//!   home   +4    +8    +12   ...   +32      eight alternatives, four buckets apart
+//!    [A]    [ ]   [B]   [ ]         [ ]     the low bits of the tag choose one of them
+//!    [A][s][s]                              strays: A and B were full
+//! ```
+//!
+//! An entry lies in the first of these that suits it:
+//!
+//! * its home bucket, if that has at least two free lanes;
+//! * its alternative, if that has at least two;
+//! * home or alternative, if one of them has a free lane;
+//! * the first bucket after home that has one. The entry is a *stray* then.
+//!
+//! So of two places the emptier one is taken, as in "Balanced allocations" (Azar, Broder, Karlin
+//! and Upfal, 1994), except that home is preferred while it has room. Each bucket on the way counts
+//! the strays that went past it. A search stops where this count is 0. No count is needed for
+//! entries at home and at their alternative.
+//!
+//! Buckets near each other share much of their load. So alternatives lie far enough from home that
+//! one of both usually has room, and near enough that they mostly share a page with it.
+//!
+//! In a table whose entries come and go, at a load of 0.85, 64 % of the entries lie at home, 30 %
+//! at their alternative, and 5 % are strays. A search for an absent key examines three or four
+//! buckets.
+//!
+//! The lane of an alternative tells by its tag which home the entry has, if it has another one. So
+//! a walk through the entries of a home, by a reader or a sweep, examines few other entries.
+
+use super::Table;
+use super::bucket::{Lanes, Tags};
+use super::sweep::Progress;
+use crate::hash::{KeyHash, LOW_BITS_OF_TAG};
+use crate::units::EntryId;
+
+/// Buckets between home and the nearest alternative, and between alternatives. Searches for absent
+/// keys examine half as many buckets as with 1, at a load of 0.85, and as many as with 8.
+const STRIDE: usize = 4;
+/// Buckets behind its home in which an entry usually is: its alternative, and nearly all strays.
+pub(crate) const MARGIN: usize = 32;
+/// The number of the last alternative of a home, from 0 on. These bits of a tag choose one.
+const LAST_ALTERNATIVE: u8 = LOW_BITS_OF_TAG;
+
+const _: () = assert!(STRIDE * (LAST_ALTERNATIVE as usize + 1) <= MARGIN, "usual entries lie within the margin");
+
+/// Returns the distance from home to an alternative, before the end of the table is considered.
+#[inline(always)]
+pub(super) fn distance(choice: u8) -> usize {
+    STRIDE + STRIDE * usize::from(choice)
+}
+
+/// Returns an alternative of a home in a table of `size` buckets. It may be the home bucket, near
+/// the end of the table.
+#[inline(always)]
+fn alternative(home: usize, choice: u8, size: usize) -> usize {
+    let number = home + distance(choice);
+    if number < size { number } else { at_the_end(number, size) }
+}
+
+/// Returns the bucket for an alternative that may lie beyond the end of the table. These are
+/// mirrored there, so that the last buckets share this load.
+#[cold]
+fn at_the_end(number: usize, size: usize) -> usize {
+    let extent = Table::extent(size);
+    match number.checked_sub(extent) {
+        None => number,
+        Some(beyond) if beyond < extent => extent - 1 - beyond,
+        Some(beyond) => beyond % extent,
+    }
+}
+
+/// Returns the bucket after another in a table with `extent` buckets.
+#[inline]
+pub(super) fn after(number: usize, extent: usize) -> usize {
+    if number + 1 >= extent { 0 } else { number + 1 }
+}
+
+impl Table {
+    /// Returns the home bucket of a hash and its alternative.
+    // Not inlined: the compiler would compute parts of it in every search that ends at home.
+    #[inline(never)]
+    pub(super) fn home_and_alternative(&self, seen: Progress, hash: KeyHash) -> (usize, usize) {
+        let size = self.size_for(seen, hash);
+        let home = hash.bucket(size);
+        (home, alternative(home, hash.low_bits(), size))
+    }
+
+    /// Returns the lane that an entry gets in a table of `size` buckets. See the module.
+    #[inline]
+    pub(super) fn free_lane_in(&self, size: usize, hash: KeyHash) -> Option<EntryId> {
+        self.usual_lane(size, hash).or_else(|| self.stray_lane(size, hash, None))
+    }
+
+    /// Returns the lane to which a sweep moves an entry, in a table of `size` buckets. An entry
+    /// whose bucket suits it stays where it is.
+    pub(super) fn lane_in(&self, size: usize, hash: KeyHash, own: EntryId) -> EntryId {
+        let home = hash.bucket(size);
+        if own.bucket() == home || own.bucket() == alternative(home, hash.low_bits(), size) {
+            return own;
+        }
+        let lane = self.usual_lane(size, hash).or_else(|| self.stray_lane(size, hash, Some(own)));
+        lane.unwrap_or(own)
+    }
+
+    /// Returns a free lane at home or at the alternative, or `None` if both are full.
+    #[inline]
+    fn usual_lane(&self, size: usize, hash: KeyHash) -> Option<EntryId> {
+        let home = hash.bucket(size);
+        let mut at_home = self.bucket(home).tags().free();
+        if at_home.are_several() {
+            return at_home.next().map(|lane| EntryId::from_lane(home, lane));
+        }
+        let alternative = alternative(home, hash.low_bits(), size);
+        let mut there = self.bucket(alternative).tags().free();
+        match at_home.next() {
+            Some(lane) if !there.are_several() => Some(EntryId::from_lane(home, lane)),
+            _ => there.next().map(|lane| EntryId::from_lane(alternative, lane)),
+        }
+    }
+
+    /// Returns the first free lane beyond home, or `None` if the entry's own lane comes first.
+    #[cold]
+    fn stray_lane(&self, size: usize, hash: KeyHash, own: Option<EntryId>) -> Option<EntryId> {
+        let (mut number, extent) = (hash.bucket(size), Self::extent(size));
+        for _ in 1..extent {
+            number = after(number, extent);
+            if own.is_some_and(|own| own.bucket() == number) {
+                return None;
+            }
+            if let Some(lane) = self.bucket(number).tags().free().next() {
+                return Some(EntryId::from_lane(number, lane));
+            }
+        }
+        None
+    }
+
+    /// Calls `each` with the buckets that an entry went past, in a table of `size` buckets: none if
+    /// it lies at home or at its alternative.
+    #[inline]
+    pub(super) fn for_each_passed(&self, size: usize, hash: KeyHash, id: EntryId, mut each: impl FnMut(usize)) {
+        let (own, mut number, extent) = (id.bucket(), hash.bucket(size), Self::extent(size));
+        // A custom hasher whose hashes change may lead to a layout that does not have the bucket.
+        if own >= extent || own == alternative(number, hash.low_bits(), size) {
+            return;
+        }
+        // Ends: all buckets of the layout come.
+        while number != own {
+            each(number);
+            number = after(number, extent);
+        }
+    }
+
+    /// Counts an entry in the buckets that it went past.
+    #[inline]
+    pub(super) fn count_way(&self, size: usize, hash: KeyHash, id: EntryId) {
+        self.for_each_passed(size, hash, id, |number| self.bucket(number).add_overflow());
+    }
+
+    /// Subtracts an entry from the counts of the buckets that it went past.
+    #[inline]
+    pub(super) fn discount_way(&self, size: usize, hash: KeyHash, id: EntryId) {
+        self.for_each_passed(size, hash, id, |number| self.bucket(number).remove_overflow());
+    }
+}
+
+/// The way through the buckets in which the entries of a home may lie.
+///
+/// While a lane keeps its tag, it comes at most once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    home: usize,
+    size: usize,
+    stop: Stop,
+}
+
+/// A place on a way.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// The way has not begun.
+    Before,
+    Home,
+    /// The alternative of entries whose tags have these low bits.
+    Alternative(u8),
+    /// A bucket for strays, so many buckets after home.
+    Beyond(usize),
+}
+
+impl Way {
+    /// Returns the way of a home in a table of `size` buckets.
+    pub(super) fn new(home: usize, size: usize) -> Self {
+        Self { home, size, stop: Stop::Before }
+    }
+
+    /// Goes on to the next bucket. Returns its number, and the lanes whose entries may belong to
+    /// the home.
+    pub(super) fn next(&mut self, table: &Table) -> Option<(usize, Lanes)> {
+        self.stop = match self.stop {
+            Stop::Before => Stop::Home,
+            Stop::Home => Stop::Alternative(0),
+            Stop::Alternative(choice) if choice < LAST_ALTERNATIVE => Stop::Alternative(choice + 1),
+            Stop::Alternative(_) => self.beyond(table, 0)?,
+            Stop::Beyond(passed) => self.beyond(table, passed)?,
+        };
+        let number = self.number();
+        Some((number, self.lanes(table.bucket(number).tags())))
+    }
+
+    /// Like [`next`](Self::next), but leaves strays out.
+    pub(super) fn next_usual(&mut self, table: &Table) -> Option<(usize, Lanes)> {
+        let is_last = matches!(self.stop, Stop::Alternative(LAST_ALTERNATIVE) | Stop::Beyond(_));
+        if is_last { None } else { self.next(table) }
+    }
+
+    /// Returns the place after the bucket that is `passed` buckets away from home.
+    fn beyond(&self, table: &Table, passed: usize) -> Option<Stop> {
+        let has_strays = table.bucket(self.at(passed)).has_overflowed();
+        // Ends after every bucket has come, even if the overflow counts are wrong.
+        (has_strays && passed + 1 < Table::extent(self.size)).then_some(Stop::Beyond(passed + 1))
+    }
+
+    fn at(&self, distance: usize) -> usize {
+        let (number, extent) = (self.home + distance, Table::extent(self.size));
+        if number < extent { number } else { number - extent }
+    }
+
+    fn number(&self) -> usize {
+        match self.stop {
+            Stop::Before | Stop::Home => self.home,
+            Stop::Alternative(choice) => alternative(self.home, choice, self.size),
+            Stop::Beyond(distance) => self.at(distance),
+        }
+    }
+
+    fn lanes(&self, tags: Tags) -> Lanes {
+        let number = self.number();
+        let chosen_by = |choice: u8| tags.with_low_bits(LAST_ALTERNATIVE, choice);
+        match self.stop {
+            Stop::Before | Stop::Home => tags.used(),
+            Stop::Alternative(_) if number == self.home => Lanes::NONE,
+            Stop::Alternative(choice) => chosen_by(choice),
+            Stop::Beyond(_) => {
+                let choices =
+                    (0..=LAST_ALTERNATIVE).filter(|&choice| alternative(self.home, choice, self.size) == number);
+                choices.fold(tags.used(), |lanes, choice| lanes.without(chosen_by(choice)))
+            }
+        }
+    }
+
+    /// Returns `true` if an entry of the home with this hash comes at this place, if it lies in the
+    /// bucket.
+    pub(super) fn leads_to(&self, hash: KeyHash) -> bool {
+        match self.stop {
+            Stop::Before | Stop::Home => true,
+            Stop::Alternative(choice) => hash.low_bits() == choice,
+            Stop::Beyond(_) => alternative(self.home, hash.low_bits(), self.size) != self.number(),
+        }
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::index::{Index, LocationBits};
+    use crate::units::{LANES, Location};
+
+    fn index(size: usize) -> Index {
+        Index::new(Arc::new(Table::new(size, size, LocationBits::for_arena(1 << 20)).unwrap()))
+    }
+
+    fn insert(index: &mut Index, hash: KeyHash) -> EntryId {
+        let id = index.free_lane(hash).unwrap();
+        index.publish(id, hash, Location::from_offset(0).unwrap());
+        id
+    }
+
+    fn counts(index: &Index, buckets: core::ops::Range<usize>) -> Vec<u8> {
+        buckets.map(|number| index.table().bucket(number).overflow()).collect()
+    }
+
+    /// Low bits of 2 choose the third alternative, 12 buckets behind home. Both fill up to one free
+    /// lane, one after the other, before either is filled. The strays follow home.
+    #[test]
+    fn entries_fill_home_and_alternative_and_then_stray() {
+        let (mut index, hash) = (index(40), KeyHash::new(2));
+        let entries = 2 * LANES + LANES + 1;
+        let ids: Vec<EntryId> = (0..entries).map(|_| insert(&mut index, hash)).collect();
+        let lanes_of =
+            |bucket: usize, range: core::ops::Range<usize>| ids[range].iter().all(|id| id.bucket() == bucket);
+        assert!(lanes_of(0, 0..LANES - 1) && lanes_of(12, LANES - 1..2 * LANES - 2));
+        assert!(lanes_of(0, 2 * LANES - 2..2 * LANES - 1) && lanes_of(12, 2 * LANES - 1..2 * LANES));
+        assert!(lanes_of(1, 2 * LANES..3 * LANES) && lanes_of(2, 3 * LANES..entries));
+        // Only strays are counted.
+        assert_eq!(counts(&index, 0..4), [13, 1, 0, 0]);
+        assert_eq!(counts(&index, 12..14), [0, 0]);
+        assert_eq!(
+            index.table().own_candidates(hash).map(|found| found.lane().id()).collect::<HashSet<_>>().len(),
+            entries
+        );
+        // Entries at home and at their alternative leave the counts as they are.
+        for id in [ids[0], ids[LANES]] {
+            index.erase(id, Some(hash));
+        }
+        assert_eq!(counts(&index, 0..2), [13, 1]);
+        index.erase(ids[entries - 1], Some(hash));
+        assert_eq!(counts(&index, 0..2), [12, 0]);
+    }
+
+    #[test]
+    fn alternatives_lie_in_tables_of_any_size() {
+        for size in (1..200).chain([1_000, 1_023, 1_024, 5_000]) {
+            for home in (0..size).rev().take(80) {
+                let alternatives: HashSet<usize> =
+                    (0..=LAST_ALTERNATIVE).map(|choice| alternative(home, choice, size)).collect();
+                assert!(alternatives.iter().all(|&number| number < Table::extent(size)), "{home} of {size}");
+                assert!(size < 64 || alternatives.len() > LAST_ALTERNATIVE.into(), "{home} of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_way_comes_to_each_lane_once_and_to_every_place_of_a_hash() {
+        for size in [1, 4, 5, 9, 31, 40, 100] {
+            let index = index(size);
+            let table = index.table();
+            for number in 0..Table::extent(size) {
+                // Every bucket is on the way of strays.
+                table.bucket(number).add_overflow();
+                #[allow(clippy::cast_possible_truncation, reason = "below 128")]
+                (0..LANES).for_each(|lane| table.bucket(number).set_tag(lane, (8 + number * 5 + lane) as u8 % 120 + 8));
+            }
+            for home in 0..size {
+                let (mut way, mut lanes) = (Way::new(home, size), HashSet::new());
+                while let Some((number, of_home)) = way.next(table) {
+                    for lane in of_home {
+                        assert!(lanes.insert((number, lane)), "{number} of {size}");
+                        let hash = KeyHash::new(u64::from(table.bucket(number).tag(lane)));
+                        assert!(way.leads_to(hash));
+                    }
+                }
+                assert_eq!(lanes.len(), Table::extent(size) * LANES);
+            }
+        }
+    }
+
+    /// A few entries stray where entries come and go. With alternatives next to home, or without
+    /// them, there would be more.
+    #[test]
+    fn few_entries_stray_where_entries_come_and_go() {
+        let mut index = index(512);
+        let mut seed = 1_u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            KeyHash::new((seed ^ seed >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed >> 17)
+        };
+        let mut entries: Vec<(EntryId, KeyHash)> = Vec::new();
+        while index.has_room() {
+            let hash = random();
+            entries.push((insert(&mut index, hash), hash));
+        }
+        for _ in 0..5 * entries.len() {
+            let hash = random();
+            let gone = random().bucket(entries.len());
+            index.erase(entries[gone].0, Some(entries[gone].1));
+            entries[gone] = (insert(&mut index, hash), hash);
+        }
+        let (mut at_home, mut strays) = (0, 0);
+        for (id, hash) in &entries {
+            let home = hash.bucket(512);
+            at_home += usize::from(id.bucket() == home);
+            let places = [home, alternative(home, hash.low_bits(), 512)];
+            strays += usize::from(!places.contains(&id.bucket()));
+        }
+        let percent = |part: usize| part * 100 / entries.len();
+        assert!((60..70).contains(&percent(at_home)), "{} %", percent(at_home));
+        assert!(percent(strays) <= 6, "{} %", percent(strays));
+    }
+}
