@@ -367,15 +367,20 @@ impl Index {
                 }
             }
         }
-        for entry in &mut *moving {
-            let Some(live) = table.live(entry.from, token) else { continue };
-            entry.to = table.lane_in(sizes.to, entry.hash, entry.from);
-            if entry.to == entry.from {
-                table.count_way(sizes.to, entry.hash, entry.to);
-            } else {
-                occupy(table, sizes.to, entry.to, entry.hash, live.location());
-                table.set_visits(entry.to, table.visits(entry.from));
-                moved(entry.from, entry.to, live);
+        // Entries beyond the end of the smaller table cannot keep their lane, so they come first. No
+        // other entry has two lanes then. So at most `len` lanes are in use, and a lane is free.
+        let extent = Table::extent(sizes.to);
+        for is_beyond in [true, false] {
+            for entry in moving.iter_mut().filter(|entry| (entry.from.bucket() >= extent) == is_beyond) {
+                let Some(live) = table.live(entry.from, token) else { continue };
+                entry.to = table.lane_in(sizes.to, entry.hash, entry.from);
+                if entry.to == entry.from {
+                    table.count_way(sizes.to, entry.hash, entry.to);
+                } else {
+                    occupy(table, sizes.to, entry.to, entry.hash, live.location());
+                    table.set_visits(entry.to, table.visits(entry.from));
+                    moved(entry.from, entry.to, live);
+                }
             }
         }
         table.set_progress(Progress::sweeping(progress.sweep(), after));
@@ -438,7 +443,7 @@ mod tests {
         index: Index,
         ids: HashMap<usize, EntryId>,
         token: WriteToken,
-        hash_of: fn(usize) -> KeyHash,
+        hash_of: Box<dyn Fn(usize) -> KeyHash>,
     }
 
     fn spread(number: usize) -> KeyHash {
@@ -454,11 +459,11 @@ mod tests {
     }
 
     impl Numbers {
-        fn new(buckets: usize, hash_of: fn(usize) -> KeyHash) -> Self {
+        fn new(buckets: usize, hash_of: impl Fn(usize) -> KeyHash + 'static) -> Self {
             let table = Table::new(buckets, 600, LocationBits::for_arena(1 << 20)).unwrap();
             // SAFETY: the test's only token, and no other thread has the index.
             let token = unsafe { WriteToken::new() };
-            Self { index: Index::new(Arc::new(table)), ids: HashMap::new(), token, hash_of }
+            Self { index: Index::new(Arc::new(table)), ids: HashMap::new(), token, hash_of: Box::new(hash_of) }
         }
 
         fn toggle(&mut self, number: usize) {
@@ -551,17 +556,44 @@ mod tests {
         }
     }
 
+    /// Entries that share a few homes lie far behind them. Those beyond the end of the smaller table
+    /// get the lanes that are left.
+    fn check_sweep_of_hashes(hashes: Vec<KeyHash>, from: usize, to: usize, entries: usize) {
+        let mut numbers = Numbers::new(from, move |number| hashes[number % hashes.len()]);
+        (0..entries).for_each(|number| numbers.toggle(number));
+        assert_eq!(numbers.ids.len(), entries);
+        numbers.index.begin_sweep(to);
+        while numbers.sweep().is_some() {}
+        numbers.check();
+        assert!(numbers.ids.values().all(|id| id.bucket() < Table::extent(to)), "from {from} to {to}");
+    }
+
+    #[test]
+    fn entries_that_share_a_home_find_room_in_a_smaller_table() {
+        check_sweep_of_hashes(vec![KeyHash::new(0x20ad_d797_76a6_db17)], 147, 34, 344);
+        check_sweep_of_hashes(vec![KeyHash::new(u64::MAX / 100 * 42 | 7)], 20, 4, 40);
+    }
+
     proptest! {
+        #[test]
+        fn sweeps_lose_no_entry_that_shares_its_home(
+            hashes in prop::collection::vec(any::<u64>().prop_map(KeyHash::new), 1..5),
+            sizes in (MIN_BUCKETS..150, MIN_BUCKETS..150),
+        ) {
+            check_sweep_of_hashes(hashes, sizes.0, sizes.1, Index::max_len_of(sizes.0.min(sizes.1)));
+        }
+
         /// Inserts and removals between the steps of sweeps to any size, with good hashers and poor
         /// ones.
         #[test]
         fn nothing_is_lost_whatever_happens_between_steps(
-            hasher in 0..3_usize,
+            hasher in 0..4_usize,
             steps in prop::collection::vec((0..6_u8, 0..400_usize), 1..600),
         ) {
             let poor: fn(usize) -> KeyHash = |number| KeyHash::new(u64::MAX - (number as u64 % 3));
             let steep: fn(usize) -> KeyHash = |number| KeyHash::new(((number as u64 % 8) << 61) | (number as u64 % 256));
-            let mut numbers = Numbers::new(20, [spread, poor, steep][hasher]);
+            let middle: fn(usize) -> KeyHash = |_| KeyHash::new(u64::MAX / 100 * 42 | 7);
+            let mut numbers = Numbers::new(20, [spread, poor, steep, middle][hasher]);
             for (step, number) in steps {
                 match step {
                     0 if numbers.index.table.own_sweep().is_none() => {
