@@ -122,6 +122,12 @@ impl Table {
         &self.buckets.as_slice()[number]
     }
 
+    /// Returns the overflow count of a bucket.
+    #[cfg(all(test, bytecache_loom))]
+    pub(crate) fn overflow(&self, bucket: usize) -> u8 {
+        self.bucket(bucket).overflow()
+    }
+
     /// Returns the bucket in which a search for `hash` begins, for the holder of the lock.
     #[inline]
     pub(crate) fn home(&self, hash: KeyHash) -> usize {

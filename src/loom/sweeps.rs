@@ -71,8 +71,8 @@ fn a_key_is_found_while_the_size_changes(from: usize, to: usize) {
     writer.validate();
 }
 
-/// Thirteen entries have one home, and no free lane at their alternatives. The one that had no room
-/// at home stays in its lane, which the larger table reaches by another way.
+/// Thirteen entries have one home, which is their alternative, too, in both tables. The one that has
+/// no room there stays in its lane, which the larger table reaches by another way.
 ///
 /// Fails if a step lowers the overflow counts of the old way before it stores the word, or raises
 /// those of the new way after that.
@@ -80,8 +80,7 @@ fn a_key_is_found_while_the_size_changes(from: usize, to: usize) {
 fn a_stray_is_found_while_the_way_to_it_changes() {
     explore(2, || {
         let (mut writer, readers) = store_of_size(4, 2, 3);
-        // Alternatives in the larger table: the home itself, or the former one, which is full.
-        let suits = |hash: KeyHash| hash.bucket(3) == 2 && hash.low_bits() % 3 != 0;
+        let suits = |hash: KeyHash| hash.bucket(3) == 2 && hash.low_bits() % 3 == 2;
         let keys: Vec<_> = (0..=u8::MAX).filter(|&key| suits(hash(key))).take(LANES + 1).collect();
         for of_chunk in keys.chunks(4) {
             of_chunk.iter().for_each(|&key| writer.insert(key, 1));
@@ -89,13 +88,18 @@ fn a_stray_is_found_while_the_way_to_it_changes() {
                 writer.next_chunk();
             }
         }
+        assert_eq!(keys.len(), LANES + 1);
         let last = keys[LANES];
+        let (lane, _) = writer.find(last);
+        assert_eq!(lane.bucket(), 0);
         let reader = {
             let readers = Arc::clone(&readers);
             thread::spawn(move || assert_eq!(readers.get(last), Some(1)))
         };
         writer.index.begin_sweep(3);
         assert!(writer.sweep_home());
+        assert_eq!(writer.find(last).0, lane);
+        assert_eq!([1, 2].map(|bucket| writer.index.table().overflow(bucket)), [0, 1]);
         reader.join().unwrap();
         assert_eq!(readers.get(last), Some(1));
         writer.validate();
