@@ -139,6 +139,11 @@ impl Iterator for Lanes {
 impl Lanes {
     pub(super) const NONE: Self = Self(0);
 
+    #[inline]
+    pub(super) fn are_none(self) -> bool {
+        self == Self::NONE
+    }
+
     /// Returns `true` if there are two lanes or more.
     #[inline]
     pub(super) fn are_several(self) -> bool {

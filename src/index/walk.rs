@@ -94,9 +94,14 @@ impl Table {
         Step::Onward
     }
 
-    /// Returns the next stop on a way, or `None` at its end.
+    /// Returns the next stop on a way, or `None` at its end. Goes past buckets without entries of the
+    /// home, up to the last alternative.
     fn stop(&self, layout: Layout, until: Option<KeyHash>, mut way: Way) -> Option<Stop> {
-        let (number, lanes) = way.next(self)?;
+        let (mut number, mut lanes) = way.next(self)?;
+        while lanes.are_none() {
+            let Some(next) = way.next_usual(self) else { break };
+            (number, lanes) = next;
+        }
         Some(Stop { layout, until, way, number, lanes })
     }
 
@@ -181,6 +186,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_home_without_entries_takes_two_steps() {
+        let index = Index::new(table(100));
+        let (table, mut walk) = (index.table(), Walk::start());
+        let steps = core::iter::from_fn(|| Some(table.step(table.progress(), &mut walk)));
+        assert_eq!(steps.take_while(|&step| step != Step::End).count(), 200);
     }
 
     fn spread(number: usize) -> KeyHash {
