@@ -29,7 +29,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 /// The number of bits of a hash that every tag keeps.
 const LOW_BITS: u32 = 3;
-/// The low bits of a tag that are those of the hash.
+/// The mask of the low bits of a tag, which are those of the hash.
 pub(crate) const LOW_BITS_OF_TAG: u8 = (1 << LOW_BITS) - 1;
 
 /// The hash of a key in one cache.

@@ -66,8 +66,8 @@ pub(super) struct Bucket {
 /// The division of a location word. An arena of less than 16 GiB leaves the top bits of the word to
 /// the hash.
 ///
-/// With eight bits of tag alone, every eleventh search for an absent key would examine another
-/// entry, which is a cache miss.
+/// With eight bits of tag alone, every eighth search for an absent key would examine another entry,
+/// which is a cache miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocationBits(u32);
 

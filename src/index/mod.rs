@@ -1,9 +1,9 @@
 //! The index: from a hash to an entry's location, in one cache line for most keys.
 //!
 //! An index is a table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket or in one
-//! alternative, and beyond them if both are full (`places.rs`). Each bucket on the way counts those
-//! that went past it, so a search stops where this count is 0. At a load of 0.85, an entry costs
-//! 6.3 bytes.
+//! alternative. If both are full, it is a *stray* in a later bucket (`places.rs`). Each bucket counts
+//! the strays that went past it, so a search stops where this count is 0. At a load of 0.85, an
+//! entry costs 6.3 bytes.
 //!
 //! A shard has one table for life. It has addresses for the largest size, and memory for the
 //! present one. A sweep gives it another size in place, a few entries at a time (`sweep.rs`).
@@ -498,7 +498,12 @@ impl Index {
                 let found = self.table.find_location(hash, live.location());
                 assert_eq!(found, Some(id), "an entry is not found by its hash");
                 let size = self.table.size_for(self.table.own_progress(), hash);
-                self.table.for_each_passed(size, hash, id, |passed| overflow[passed] += 1);
+                let mut passed = hash.bucket(size);
+                // Ends, as a search has come to the bucket.
+                while number != passed && number != places::alternative(hash.bucket(size), hash.low_bits(), size) {
+                    overflow[passed] += 1;
+                    passed = (passed + 1) % Table::extent(size);
+                }
                 locations.push(live.location());
             }
             for lane in bucket.tags().free() {

@@ -14,8 +14,8 @@
 //!
 //! 1. A walk shows every entry that is present throughout, together with its home bucket, in
 //!    whichever bucket the entry lies.
-//! 2. While no sweep passes the walk, no lane is shown twice. When one passes, the walk begins its
-//!    current home bucket again.
+//! 2. While no sweep passes the walk, no lane is shown twice while it keeps its tag. When a sweep
+//!    passes, the walk begins its current home bucket again.
 //!
 //! # Synchronization
 //!
