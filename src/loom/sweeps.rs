@@ -78,7 +78,7 @@ fn a_key_is_found_while_the_size_changes(from: usize, to: usize) {
 /// those of the new way after that.
 #[test]
 fn a_stray_is_found_while_the_way_to_it_changes() {
-    explore(2, || {
+    explore(1, || {
         let (mut writer, readers) = store_of_size(4, 2, 3);
         let suits = |hash: KeyHash| hash.bucket(3) == 2 && hash.low_bits() % 3 == 2;
         let keys: Vec<_> = (0..=u8::MAX).filter(|&key| suits(hash(key))).take(LANES + 1).collect();
