@@ -51,7 +51,7 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
     ///
     /// # Cost
     ///
-    /// That of [`Namespace::view`], and of decoding.
+    /// That of [`Namespace::view`](crate::Namespace::view), and of decoding.
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -81,7 +81,8 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, NoLoads> {
     /// Calls `read` with the value under `key`, in place, and returns its result. Returns `None` if
     /// there is no value.
     ///
-    /// `read` holds the entry while it runs, as the closure of [`Namespace::view`] does.
+    /// `read` holds the entry while it runs, as the closure of
+    /// [`Namespace::view`](crate::Namespace::view) does.
     ///
     /// ```
     /// use bytecache::typed::Utf8;
@@ -117,8 +118,8 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
     ///
     /// # Cost
     ///
-    /// A hit costs as much as [`Namespace::view`] and decoding. A miss costs as much as that of
-    /// [`Loader::get`](crate::Loader::get), and encoding.
+    /// A hit costs as much as [`Namespace::view`](crate::Namespace::view) and decoding. A miss costs
+    /// as much as that of [`Loader::get`](crate::Loader::get), and encoding.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -220,8 +221,8 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
     ///
     /// # Cost
     ///
-    /// A hit costs as much as [`Namespace::view`] and decoding. A miss costs as much as that of
-    /// [`AsyncLoader::get_async`](crate::AsyncLoader::get_async), and encoding.
+    /// A hit costs as much as [`Namespace::view`](crate::Namespace::view) and decoding. A miss costs
+    /// as much as that of [`AsyncLoader::get_async`](crate::AsyncLoader::get_async), and encoding.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -374,7 +375,7 @@ impl<K: OwnedKey, V, C: Codec<V>, L> Typed<K, V, C, L> {
     }
 
     /// Calls `each` with the key and the value of every entry. Skips entries that do not decode,
-    /// and does not remove them. See [`Namespace::for_each`].
+    /// and does not remove them. See [`Namespace::for_each`](crate::Namespace::for_each).
     ///
     /// ```
     /// use bytecache::typed::Utf8;
