@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, CacheBuilder, Policy, SnapshotError};
+use bytecache::{Cache, CacheBuilder, Policy, SnapshotError, StableHash};
 
 use super::{DAY, restored, saved};
 
@@ -162,6 +162,40 @@ fn blocks_in_any_order_and_blocks_that_are_missing_do_no_harm() {
                 (0..500_u32).for_each(|key| next.insert(key.to_le_bytes(), value_of(key)).unwrap());
                 check(&next);
             }
+        }
+    }
+}
+
+/// Returns a snapshot whose first block says that the index of its only shard has `size` buckets,
+/// with right checksums.
+fn with_index_size(snapshot: &[u8], size: u64) -> Vec<u8> {
+    let sums = StableHash::with_seed(u64::from_le_bytes(snapshot[16..24].try_into().unwrap()));
+    let (block, others) = blocks(snapshot).split_first().map(|(first, others)| (*first, others.concat())).unwrap();
+    let (mut header, payload) = (block[..48].to_vec(), &block[48..]);
+    // The name of the policy comes first, and then the number: seven bits in a byte.
+    let (name, rest) = payload.split_at(1 + usize::from(payload[0]));
+    let former = rest.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let mut number: Vec<u8> = (0..9).map(|place| (size >> (7 * place)).to_le_bytes()[0] | 0x80).collect();
+    number.push(u8::from(size >> 63 != 0));
+    let payload = [name, &number, &rest[former..]].concat();
+    header[16..24].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+    header[32..40].copy_from_slice(&sums.hash_bytes(&payload).to_le_bytes());
+    let sum = sums.hash_bytes(&header[..40]);
+    header[40..48].copy_from_slice(&sum.to_le_bytes());
+    [&snapshot[..104], &header, &payload, &others].concat()
+}
+
+#[test]
+fn an_index_of_any_size_in_a_snapshot_leaves_room_for_entries() {
+    let cache = builder().shards(1).build().unwrap();
+    (0..30_u32).for_each(|key| cache.insert(key.to_le_bytes(), value_of(key)).unwrap());
+    let snapshot = saved(&cache);
+    for size in [0, 1, 1_000, 1 << 20, u64::from(u32::MAX), 1 << 40, u64::MAX] {
+        for max_bytes in [64 << 10, 1 << 20, 64 << 20] {
+            let (next, report) = restored(builder().shards(1).max_bytes(max_bytes), &with_index_size(&snapshot, size));
+            assert_eq!((check(&next), report.entries), (30, 30), "{size} in {max_bytes}");
+            // A larger size is heeded, as far as it leaves room.
+            assert!(next.memory().allocated <= max_bytes && (size < 1_000 || next.memory().index > 4_096));
         }
     }
 }
