@@ -11,8 +11,8 @@
 //!
 //! Columns are the time of an operation that one in 10,000 exceeds, one in 100,000, and the
 //! slowest, in microseconds. Then the last two as multiples of those of the plain row; the most
-//! entries that the cache lost meanwhile, in percent; and the number of growths. Figures are medians
-//! of five runs, in turns. Last, pictures show the number of entries over time.
+//! entries that the cache lost meanwhile, in percent; and the number of growths. Figures are
+//! medians of five runs, in turns. Last, pictures show the number of entries over time.
 //!
 //! ```text
 //! cargo bench --bench growth -- [--mib 256] [--rows plain,fill,...] [--runs 5]

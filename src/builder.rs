@@ -101,8 +101,8 @@ impl CacheBuilder {
     /// counters.
     ///
     /// It has no default. With a built-in policy, 64 KiB suffice for each [shard](Self::shards) if
-    /// [`max_entry_bytes`](Self::max_entry_bytes) is not set. Memory is taken as entries come in, so
-    /// an empty cache is small.
+    /// [`max_entry_bytes`](Self::max_entry_bytes) is not set. Memory is taken as entries come in,
+    /// so an empty cache is small.
     ///
     /// ```
     /// use bytecache::{BuildError, Cache};
@@ -183,7 +183,8 @@ impl CacheBuilder {
     /// More shards let more writers work at once. But each shard has its own share of the memory:
     /// an entry is at most an eighth of it, and keys are not divided quite evenly. With one shard
     /// and one thread, the cache evicts as its policy does by itself. The
-    /// [exceptions](crate::docs::limitations) concern large entries, held values and a lowered limit.
+    /// [exceptions](crate::docs::limitations) concern large entries, held values and a lowered
+    /// limit.
     ///
     /// The default is four for each core, rounded up to a power of two. There are fewer if shards
     /// would be smaller than 4 MiB, or than eight of the [largest entries](Self::max_entry_bytes).
@@ -226,8 +227,8 @@ impl CacheBuilder {
     /// `policy` is called once for each shard. It is called again when a shard has been emptied: by
     /// [`Cache::clear`], by a panic of its policy, or on the way to a lower limit. Further calls
     /// make policies that are only measured, for the smallest `max_bytes` and by
-    /// [`bytes_for`](Self::bytes_for). The policy of a shard is used under the lock of the shard: it
-    /// must not use the cache.
+    /// [`bytes_for`](Self::bytes_for). The policy of a shard is used under the lock of the shard:
+    /// it must not use the cache.
     ///
     /// ```
     /// use bytecache::{Cache, Policy};

@@ -55,19 +55,19 @@
 //!
 //! # How it works
 //!
-//! Each instance has two connections to the server, or to each primary of a cluster. Over one of them Redis sends the invalidations of all keys of
-//! its namespaces: `CLIENT TRACKING ON BCAST NOLOOP PREFIX users:`, as push messages of RESP3. The
-//! same connection carries the writes and pings. The other one carries the reads, so that long
-//! values do not delay invalidations.
+//! Each instance has two connections to the server, or to each primary of a cluster. Over one of
+//! them Redis sends the invalidations of all keys of its namespaces: `CLIENT TRACKING ON BCAST
+//! NOLOOP PREFIX users:`, as push messages of RESP3. The same connection carries the writes and
+//! pings. The other one carries the reads, so that long values do not delay invalidations.
 //!
 //! * **Flights.** A load runs in a flight of the local tier, which an invalidation ends. So a value
 //!   that was read before an invalidation is not kept after it. Inserts take a
 //!   [`Lease`](bytecache::Lease) before their command is sent.
-//! * **Clusters.** The keys of a namespace lie on all nodes, by their slots. The slots are read when
-//!   the instance connects, and each primary is tracked. A connection to one of them that is lost,
-//!   and a key that has moved to another node, end all connections. The instance then reads the
-//!   slots again. A command goes to the node of its key. So `get_many` takes two round trips to each
-//!   node, at the same time.
+//! * **Clusters.** The keys of a namespace lie on all nodes, by their slots. The slots are read
+//!   when the instance connects, and each primary is tracked. A connection to one of them that is
+//!   lost, and a key that has moved to another node, end all connections. The instance then reads
+//!   the slots again. A command goes to the node of its key. So `get_many` takes two round trips to
+//!   each node, at the same time.
 //! * **Fences.** Redis sends invalidations at the end of an event cycle, so a reply that shows a
 //!   change may come first. A value from Redis is returned only after a ping over the tracked
 //!   connection was answered. All invalidations that belong before the value have arrived by then.
@@ -118,9 +118,9 @@
 //! # The choice of the client
 //!
 //! The crate is built on the client `redis`. It passes push messages to a function in the task that
-//! reads the connection, in order with the replies. Fences depend on that. It supports RESP3, and has
-//! regular releases. Its connection to a cluster passes push messages through a channel to another
-//! task, not in order with the replies. So this crate connects to each node by itself.
+//! reads the connection, in order with the replies. Fences depend on that. It supports RESP3, and
+//! has regular releases. Its connection to a cluster passes push messages through a channel to
+//! another task, not in order with the replies. So this crate connects to each node by itself.
 //!
 //! The client `fred` passes invalidations to another task, by a broadcast channel. Such a channel
 //! is not in order with the replies, and drops messages for a receiver that lags. `fred` reconnects
@@ -130,10 +130,10 @@
 //!
 //! # TLS and authentication
 //!
-//! They are options of the client. The feature `tls` of this crate turns on the client's rustls. The
-//! service passes a `rediss://` address, or a client of `redis::Client::build_with_tls` with its own
-//! certificates. It also depends on `rustls` with a provider of cryptography: the feature `ring` or
-//! `aws_lc_rs`.
+//! They are options of the client. The feature `tls` of this crate turns on the client's rustls.
+//! The service passes a `rediss://` address, or a client of `redis::Client::build_with_tls` with
+//! its own certificates. It also depends on `rustls` with a provider of cryptography: the feature
+//! `ring` or `aws_lc_rs`.
 //!
 //! A user of an instance needs these commands, and the keys of its namespaces. In a cluster it also
 //! needs `+cluster|slots`.
@@ -146,8 +146,8 @@
 //!
 //! * Sentinel. An instance connects to one address that follows the primary, or to a cluster.
 //! * Keys of a cluster while one of its primaries cannot be reached: see the table of failures.
-//! * Knowledge of a primary that is cut off from the rest of its cluster. An instance that is cut off
-//!   with it reads what that primary has, until the primary stops by itself, after the
+//! * Knowledge of a primary that is cut off from the rest of its cluster. An instance that is cut
+//!   off with it reads what that primary has, until the primary stops by itself, after the
 //!   `cluster-node-timeout`.
 //! * A bound on how old the result of a slow load is. Callers that join a load in progress get its
 //!   result, unless an invalidation has come between. Without a connection, it is as old as the

@@ -23,8 +23,8 @@ const MOST_STALENESS: Duration = Duration::from_secs(3_600);
 /// The longest time between two pings: servers may close connections that are idle for minutes.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The connection of an instance to a Redis or Valkey server or cluster, for all its [`Tiered`](crate::Tiered)
-/// namespaces. A clone is a handle of the same connection.
+/// The connection of an instance to a Redis or Valkey server or cluster, for all its
+/// [`Tiered`](crate::Tiered) namespaces. A clone is a handle of the same connection.
 ///
 /// A task connects, and connects again when a connection is lost. So a `Remote` can be created
 /// while the server is down. When the last handle is dropped, the task ends.
@@ -157,8 +157,8 @@ impl RemoteBuilder {
     /// default is one server.
     ///
     /// The instance has two connections to each primary. If one of them is lost, or a key has moved
-    /// to another node, it connects to all again, and resets its local tiers. While a primary cannot
-    /// be reached, there is no connection for any key.
+    /// to another node, it connects to all again, and resets its local tiers. While a primary
+    /// cannot be reached, there is no connection for any key.
     ///
     /// ```
     /// # let client = redis::Client::open("redis://127.0.0.1:7000")?;

@@ -45,7 +45,8 @@ impl Tiered {
     /// # Cost
     ///
     /// A walk over all entries of the cache, without a pause for other tasks of the thread, and a
-    /// round trip to each node for each 128 entries of the sample. Call it every few minutes at most.
+    /// round trip to each node for each 128 entries of the sample. Call it every few minutes at
+    /// most.
     ///
     /// ```no_run
     /// # async fn example(users: bytecache_redis::Tiered) -> Result<(), bytecache_redis::Error> {

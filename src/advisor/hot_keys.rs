@@ -194,8 +194,8 @@ impl HotKeys {
         counts.for_each(|count| *count *= factor);
     }
 
-    /// Returns the `n` keys with the most reads. `reads` and `nanos` are those of the whole cache in
-    /// the window.
+    /// Returns the `n` keys with the most reads. `reads` and `nanos` are those of the whole cache
+    /// in the window.
     pub(super) fn hottest(&self, n: usize, reads: f64, nanos: f64, registry: &Registry) -> Vec<HotKey> {
         if self.reads <= 0.0 {
             return Vec::new();

@@ -127,7 +127,8 @@ pub(crate) struct Sampler {
     capacity: AtomicUsize,
     running: Mutex<Option<Running>>,
     hot_keys: Mutex<Option<HotKeys>>,
-    /// Turns whose keys were counted, and those whose keys were not, as another thread had the lock.
+    /// Turns whose keys were counted, and those whose keys were not, as another thread had the
+    /// lock.
     counted_turns: AtomicU64,
     dropped_turns: AtomicU64,
     /// The mean number of reads to a turn.

@@ -1,13 +1,13 @@
 //! Turns: the reads of a thread whose keys are counted, one in some number, whatever the key.
 //!
-//! Each thread counts its reads of caches with an advisor in its record (`reclaim/slots.rs`). A read
-//! that brings the count to its end has a *turn*. Then the number of reads until the next turn is
-//! drawn: from 1 to twice the mean. Traffic with a period would meet turns at a fixed distance with
-//! the same few keys.
+//! Each thread counts its reads of caches with an advisor in its record (`reclaim/slots.rs`). A
+//! read that brings the count to its end has a *turn*. Then the number of reads until the next turn
+//! is drawn: from 1 to twice the mean. Traffic with a period would meet turns at a fixed distance
+//! with the same few keys.
 //!
-//! The count is that of the thread, over all these caches. The cache that has a turn sets the mean of
-//! the next one. So a read counts with the mean that was valid for it: one turn in `n` reads stands for
-//! `n` reads.
+//! The count is that of the thread, over all these caches. The cache that has a turn sets the mean
+//! of the next one. So a read counts with the mean that was valid for it: one turn in `n` reads
+//! stands for `n` reads.
 
 use core::cell::Cell;
 

@@ -128,14 +128,14 @@
 //! sampled. If the policies keep too much memory even so, the advisor stops.
 //!
 //! Without an advisor, a read costs one comparison more. With one, a thread counts its reads in a
-//! word of its own, which takes about a dozen instructions. The key of one read in 512 is counted. A
-//! read of a sampled key takes about a thousand instructions. `cargo bench --bench advisor` prints
-//! the averages.
+//! word of its own, which takes about a dozen instructions. The key of one read in 512 is counted.
+//! A read of a sampled key takes about a thousand instructions. `cargo bench --bench advisor`
+//! prints the averages.
 //!
 //! Events of sampled keys go through a queue of the shard. The writes to the shard take them out,
 //! [`maintain`](crate::Cache::maintain), and a read that finds the queue full. No thread waits: if
-//! another one is at work, an event is dropped and [counted](crate::Advice::dropped). So is an event
-//! of a writer that finds the queue full.
+//! another one is at work, an event is dropped and [counted](crate::Advice::dropped). So is an
+//! event of a writer that finds the queue full.
 //!
 //! # Limits
 //!

@@ -91,8 +91,9 @@
 //! # Batches
 //!
 //! A loader of [`build_batched`](crate::LoaderBuilder::build_batched) or
-//! [`build_batched_async`](crate::LoaderBuilder::build_batched_async) gets the keys of several calls
-//! at once. `Batch::up_to(256).in_flight(2)` makes queries of at most 256 keys, two at a time:
+//! [`build_batched_async`](crate::LoaderBuilder::build_batched_async) gets the keys of several
+//! calls at once. `Batch::up_to(256).in_flight(2)` makes queries of at most 256 keys, two at a
+//! time:
 //!
 //! * A key that is asked for while fewer than two batches are in flight is loaded at once. It waits
 //!   for no timer, only until the tasks that are ready have added their keys.

@@ -1,9 +1,9 @@
 //! The index: from a hash to an entry's location, in one cache line for most keys.
 //!
 //! An index is a table of 12-lane buckets (`bucket.rs`). A key lives in its home bucket or in one
-//! alternative. If both are full, it is a *stray* in a later bucket (`places.rs`). Each bucket counts
-//! the strays that went past it, so a search stops where this count is 0. At a load of 0.85, an
-//! entry costs 6.3 bytes.
+//! alternative. If both are full, it is a *stray* in a later bucket (`places.rs`). Each bucket
+//! counts the strays that went past it, so a search stops where this count is 0. At a load of 0.85,
+//! an entry costs 6.3 bytes.
 //!
 //! A shard has one table for life. It has addresses for the largest size, and memory for the
 //! present one. A sweep gives it another size in place, a few entries at a time (`sweep.rs`).

@@ -368,8 +368,8 @@ impl Index {
                 }
             }
         }
-        // Entries beyond the end of the smaller table cannot keep their lane, so they come first. No
-        // other entry has two lanes then. So at most `len` lanes are in use, and a lane is free.
+        // Entries beyond the end of the smaller table cannot keep their lane, so they come first.
+        // No other entry has two lanes then. So at most `len` lanes are in use, and a lane is free.
         let extent = Table::extent(sizes.to);
         for is_beyond in [true, false] {
             for entry in moving.iter_mut().filter(|entry| (entry.from.bucket() >= extent) == is_beyond) {
@@ -403,8 +403,8 @@ impl Index {
         }
     }
 
-    /// Ends a sweep that has moved all homes. In a table that has shrunk, the caller has removed the
-    /// entries beyond the last bucket: those whose hash has changed.
+    /// Ends a sweep that has moved all homes. In a table that has shrunk, the caller has removed
+    /// the entries beyond the last bucket: those whose hash has changed.
     pub(crate) fn end_sweep(&mut self) {
         let Some(sizes) = self.table.own_sweep() else { return };
         let progress = self.table.own_progress();
@@ -529,7 +529,8 @@ mod tests {
         }
     }
 
-    /// Entries come and go before the sweep, so that some are strays. Few of those lie far from home.
+    /// Entries come and go before the sweep, so that some are strays. Few of those lie far from
+    /// home.
     #[test]
     fn usual_entries_move_within_the_ranges_of_their_stretch() {
         let random = |number: usize| {
@@ -568,8 +569,8 @@ mod tests {
         }
     }
 
-    /// Entries that share a few homes lie far behind them. Those beyond the end of the smaller table
-    /// get the lanes that are left.
+    /// Entries that share a few homes lie far behind them. Those beyond the end of the smaller
+    /// table get the lanes that are left.
     fn check_sweep_of_hashes(hashes: Vec<KeyHash>, from: usize, to: usize, entries: usize) {
         let mut numbers = Numbers::new(from, move |number| hashes[number % hashes.len()]);
         (0..entries).for_each(|number| numbers.toggle(number));

@@ -94,8 +94,8 @@ impl Table {
         Step::Onward
     }
 
-    /// Returns the next stop on a way, or `None` at its end. Goes past buckets without entries of the
-    /// home, up to the last alternative.
+    /// Returns the next stop on a way, or `None` at its end. Goes past buckets without entries of
+    /// the home, up to the last alternative.
     fn stop(&self, layout: Layout, until: Option<KeyHash>, mut way: Way) -> Option<Stop> {
         let (mut number, mut lanes) = way.next(self)?;
         while lanes.are_none() {

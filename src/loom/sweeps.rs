@@ -71,8 +71,8 @@ fn a_key_is_found_while_the_size_changes(from: usize, to: usize) {
     writer.validate();
 }
 
-/// Thirteen entries have one home, which is their alternative, too, in both tables. The one that has
-/// no room there stays in its lane, which the larger table reaches by another way.
+/// Thirteen entries have one home, which is their alternative, too, in both tables. The one that
+/// has no room there stays in its lane, which the larger table reaches by another way.
 ///
 /// Fails if a step lowers the overflow counts of the old way before it stores the word, or raises
 /// those of the new way after that.

@@ -151,8 +151,8 @@ impl ShardConfig {
     }
 
     /// Returns the largest size that an index of `first` buckets may ever have, up to the ceiling.
-    /// With entries of a few bytes, it takes less than half of the budget, as each bucket brings its
-    /// part of the policy and the ring.
+    /// With entries of a few bytes, it takes less than half of the budget, as each bucket brings
+    /// its part of the policy and the ring.
     pub(super) fn max_size(&self, first: usize) -> usize {
         let half = self.budget.max(self.ceiling) / 2 / Table::footprint_of_one();
         // Models make each word of the table anew for each schedule.

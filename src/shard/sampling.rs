@@ -142,8 +142,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Tells the advisor of an entry that is about to be evicted, if its key is sampled. Returns the
-    /// hash, if it was given or had to be computed.
+    /// Tells the advisor of an entry that is about to be evicted, if its key is sampled. Returns
+    /// the hash, if it was given or had to be computed.
     #[inline]
     pub(super) fn sample_eviction_of(&self, id: EntryId, hash: Option<KeyHash>) -> Option<KeyHash> {
         if self.shard.sampling.is_some() { self.note_eviction(id, hash) } else { hash }

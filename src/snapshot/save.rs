@@ -150,9 +150,9 @@ impl Cache {
     /// # Cost
     ///
     /// Each lock is held for about 64 entries or 64 KiB at a time. Writes to the cache record the
-    /// hash of their key meanwhile. Beside the cache, a save allocates up to 7 bytes for each entry,
-    /// at least 4 KiB and at most 200 MiB, and a block of 256 KiB. It also copies a large value that
-    /// cannot be held.
+    /// hash of their key meanwhile. Beside the cache, a save allocates up to 7 bytes for each
+    /// entry, at least 4 KiB and at most 200 MiB, and a block of 256 KiB. It also copies a large
+    /// value that cannot be held.
     ///
     /// ```
     /// use bytecache::Cache;

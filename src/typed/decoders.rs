@@ -1,7 +1,7 @@
 //! Two decoders with which a [`Typed`](super::Typed) reads a value in place.
 //!
-//! A read takes its decoder by value. So the caller's closure needs no flag that says whether it was
-//! called. If there is no value, the read returns the decoder.
+//! A read takes its decoder by value. So the caller's closure needs no flag that says whether it
+//! was called. If there is no value, the read returns the decoder.
 
 use core::marker::PhantomData;
 

@@ -118,8 +118,8 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Threads> {
     ///
     /// # Cost
     ///
-    /// A hit costs as much as [`Namespace::view`](crate::Namespace::view) and decoding. A miss costs
-    /// as much as that of [`Loader::get`](crate::Loader::get), and encoding.
+    /// A hit costs as much as [`Namespace::view`](crate::Namespace::view) and decoding. A miss
+    /// costs as much as that of [`Loader::get`](crate::Loader::get), and encoding.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -221,8 +221,9 @@ impl<K: OwnedKey, V, C: Codec<V>> Typed<K, V, C, Tasks> {
     ///
     /// # Cost
     ///
-    /// A hit costs as much as [`Namespace::view`](crate::Namespace::view) and decoding. A miss costs
-    /// as much as that of [`AsyncLoader::get_async`](crate::AsyncLoader::get_async), and encoding.
+    /// A hit costs as much as [`Namespace::view`](crate::Namespace::view) and decoding. A miss
+    /// costs as much as that of [`AsyncLoader::get_async`](crate::AsyncLoader::get_async), and
+    /// encoding.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

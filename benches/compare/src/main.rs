@@ -12,8 +12,8 @@
 //! chooses its threads by the number of cores, whatever `--threads` says. Its parts have names as
 //! well (`scaling-writes-zipf`).
 //!
-//! With `--small-pages`, no contender gets huge pages, also if it asks for them. The difference to a
-//! run without it is the part of pages. This is only for Linux.
+//! With `--small-pages`, no contender gets huge pages, also if it asks for them. The difference to
+//! a run without it is the part of pages. This is only for Linux.
 //!
 //! The tables go to stdout as Markdown, and progress goes to stderr. `--out` also writes the tables
 //! to files, with all numbers as CSV and pictures of the races (`output.rs`). Every race runs in a

@@ -1,7 +1,7 @@
 //! Models of the state, beside a local tier of one entry.
 //!
-//! Reads of the entry take no lock, as in the cache. Loads and resets do: a load that began before a
-//! reset stores nothing.
+//! Reads of the entry take no lock, as in the cache. Loads and resets do: a load that began before
+//! a reset stores nothing.
 
 use core::time::Duration;
 use std::sync::Arc;

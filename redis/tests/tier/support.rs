@@ -14,8 +14,8 @@ use redis::FromRedisValue;
 /// The longest time for which a test waits for a condition.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// A server on a free port of the loopback interface, with a folder of its own. It is killed when it is
-/// dropped.
+/// A server on a free port of the loopback interface, with a folder of its own. It is killed when
+/// it is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,

@@ -28,16 +28,16 @@
 //! begins. Home buckets are in the order of hashes for every size, since a multiplication scales
 //! the hash to the number of buckets.
 //!
-//! A key has a second place, its *alternative*: one of eight buckets, 4 to 32 behind its home, which
-//! the tag chooses (`index/places.rs`). An entry lies at home unless fewer than two lanes are free
-//! there and more at its alternative. If both are full, it is a *stray*: it lies in the first later
-//! bucket with a free lane. The overflow count of a bucket is the number of strays that went past
-//! it. A search stops where this count is 0.
+//! A key has a second place, its *alternative*: one of eight buckets, 4 to 32 behind its home,
+//! which the tag chooses. An entry goes home if at least two lanes are free there, and otherwise to
+//! its alternative if that has more room (`index/places.rs`). If both are full, it is a *stray*: it
+//! lies in the first later bucket with a free lane. The overflow count of a bucket is the number of
+//! strays that went past it. A search stops where this count is 0.
 //!
-//! An entry stays where it is even if a lane of its home becomes free, because to move it back would
-//! change its id. So without a choice, entries drift: where entries come and go, at a load of 0.85,
-//! a third lie away from home, and most buckets count some entry that went past. A search for an
-//! absent key then examines dozens of buckets. With two places, 64 % of the entries lie at home,
+//! An entry stays where it is even if a lane of its home becomes free, because to move it back
+//! would change its id. So without a choice, entries drift: where entries come and go, at a load of
+//! 0.85, a third lie away from home, and most buckets count some entry that went past. A search for
+//! an absent key then examines dozens of buckets. With two places, 64 % of the entries lie at home,
 //! 30 % at their alternative, and 5 % are strays. A search for an absent key examines three or four
 //! buckets. The distance matters: neighbours share much of their load, so alternatives 1 to 8
 //! buckets away leave more strays, and twice as many buckets to examine. At a load of 0.9, 15 % are
@@ -364,11 +364,11 @@
 //!   and measures after each pass over its keys. If it has too much, it samples fewer keys. If that
 //!   does not help in three passes, the advisor stops.
 //!
-//! Hot keys need a sample of reads, as a sample of keys would lack most of them. A thread counts its
-//! reads of caches with an advisor in its record (`reclaim/slots.rs`). At the end of the count, a
-//! read has a turn. In a cache without an advisor, one comparison leaves both samples out. The count
-//! is that of the thread, for all caches with an advisor. So a turn carries the number of reads that
-//! it stands for (`advisor/turns.rs`).
+//! Hot keys need a sample of reads, as a sample of keys would lack most of them. A thread counts
+//! its reads of caches with an advisor in its record (`reclaim/slots.rs`). At the end of the count,
+//! a read has a turn. In a cache without an advisor, one comparison leaves both samples out. The
+//! count is that of the thread, for all caches with an advisor. So a turn carries the number of
+//! reads that it stands for (`advisor/turns.rs`).
 //!
 //! # Iteration
 //!

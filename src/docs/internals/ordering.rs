@@ -69,12 +69,12 @@
 //! meanwhile. A thread that has seen the newer value does not see the older one again: loads of one
 //! atomic by one thread never go back.
 //!
-//! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket and visits their
-//! entries. Before it goes on to a bucket for strays, it checks whether the one before has
+//! A walk (`index/walk.rs`) relies on the same. It reads the used lanes of a bucket and visits
+//! their entries. Before it goes on to a bucket for strays, it checks whether the one before has
 //! overflowed. An entry that is present throughout has its tag in a lane, and is counted if it is a
-//! stray. Both hold until a sweep moves the entry. So each step ends like a search that finds nothing: `may_have_passed` is
-//! `may_have_moved` for the hash at which the walk is. An entry that seems to have left is searched
-//! by its key, as in a read.
+//! stray. Both hold until a sweep moves the entry. So each step ends like a search that finds
+//! nothing: `may_have_passed` is `may_have_moved` for the hash at which the walk is. An entry that
+//! seems to have left is searched by its key, as in a read.
 //!
 //! Models: `publishing::an_entry_is_seen_whole_or_not_at_all`,
 //! `publishing::a_key_that_is_updated_is_never_absent`.

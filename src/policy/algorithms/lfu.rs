@@ -459,8 +459,8 @@ impl Ladder {
     }
 
     /// Returns the step of a rank, searching from the step `from` upwards. Creates it if there is
-    /// none. The search passes few steps, as a use raises a rank by one. With dynamic ageing, it may
-    /// pass one for each entry.
+    /// none. The search passes few steps, as a use raises a rank by one. With dynamic ageing, it
+    /// may pass one for each entry.
     fn step_of_rank(&mut self, rank: u64, from: u32) -> u32 {
         let (mut below, mut above) = match from {
             NONE => (NONE, self.lowest),

@@ -2,12 +2,13 @@
 //! reads that return an older version than they may.
 //!
 //! Three instances read all keys, each by a proxy of its own, and change keys of their own. A
-//! foreign connection and `redis-cli` change other keys. Meanwhile connections are cut, half-closed,
-//! delayed and held, and the server is killed, stopped, filled up, and replaced by a replica.
+//! foreign connection and `redis-cli` change other keys. Meanwhile connections are cut,
+//! half-closed, delayed and held, and the server is killed, stopped, filled up, and replaced by a
+//! replica.
 //!
 //! The test prints the requests served, the stale reads, and the time until all instances were
-//! coherent after each fault. `BYTECACHE_CHECK_SECONDS` sets how long it runs. By default each fault
-//! comes once.
+//! coherent after each fault. `BYTECACHE_CHECK_SECONDS` sets how long it runs. By default each
+//! fault comes once.
 
 mod crew;
 mod foreign;
