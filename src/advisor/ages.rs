@@ -9,6 +9,9 @@ use crate::clock::TICK;
 ///
 /// They are counted since the cache was built. `Display` prints them in sentences.
 ///
+/// The advisor follows a read or write a little later: at the next write to the shard, at the next
+/// [`maintain`](crate::Cache::maintain), or when 32 events wait. It dates it by that time.
+///
 /// ```
 /// use bytecache::{Advisor, Cache, ManualClock};
 /// use std::time::Duration;
@@ -17,11 +20,12 @@ use crate::clock::TICK;
 /// let builder = Cache::builder().max_bytes(16 << 20).clock(clock.clone());
 /// let cache = builder.advisor(Advisor::new().share(1.0)).build()?;
 /// cache.insert("key", "value")?;
+/// cache.maintain(); // The advisor follows the insert.
 /// clock.advance(Duration::from_secs(90));
 /// assert!(cache.get("key").is_some());
 /// let ages = cache.ages();
 /// assert_eq!((ages.idle_at_hit.count(), ages.at_eviction.count()), (1, 0));
-/// assert_eq!(ages.idle_at_hit.total().as_secs(), 89); // In whole ticks.
+/// assert_eq!(ages.idle_at_hit.total().as_secs(), 90);
 /// println!("{ages}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
