@@ -234,7 +234,7 @@ fn read_beside(bytes: usize, count: u64) -> Outcome<Run> {
     })
 }
 
-/// What is measured.
+/// The options of a run.
 struct Options {
     mib: usize,
     rows: Vec<&'static str>,

@@ -312,7 +312,7 @@ pub(crate) struct Candidates<'a> {
     home: usize,
     /// The number of buckets of the table. Computed when the search leaves the alternative.
     extent: usize,
-    /// How many buckets may still be searched for strays, or one of the constants.
+    /// The number of buckets that may still be searched for strays, or one of the constants.
     left: usize,
 }
 

@@ -194,7 +194,7 @@ enum Stop {
     Home,
     /// The alternative of entries whose tags have these low bits.
     Alternative(u8),
-    /// A bucket for strays, so many buckets after home.
+    /// A bucket for strays, at this distance from home.
     Beyond(usize),
 }
 

@@ -9,7 +9,8 @@ const MOST_BYTES: usize = 64 << 10;
 /// The bytes of the largest entry that is copied under the lock.
 const LARGEST_COPY: usize = 32 << 10;
 
-/// What one hold of the lock has shown. It is never full, so only the shard's own bounds count.
+/// The entries that one hold of the lock has shown. It is never full, so only the shard's own
+/// bounds count.
 #[derive(Default)]
 struct Hold {
     entries: usize,

@@ -14,7 +14,7 @@ use super::crew::{Shared, lock};
 use super::{COMMAND_TIMEOUT, LOAD_LIMIT, NAMESPACE, rand, rand_key};
 use crate::support::{client_program, url};
 
-/// What the writers share.
+/// The state that the writers share.
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) judge: Shared,
@@ -23,7 +23,7 @@ pub(super) struct World {
     pub(super) is_over: Arc<AtomicBool>,
 }
 
-/// How a writer changes a key.
+/// The way in which a writer changes a key.
 #[derive(Clone, Copy)]
 enum Means {
     Connection,

@@ -72,7 +72,7 @@ impl Clock {
     }
 }
 
-/// What the tasks of the instance share.
+/// The state that the tasks of the instance share.
 struct Instance {
     number: usize,
     judge: Arc<Judge>,

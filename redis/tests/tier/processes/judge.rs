@@ -50,7 +50,7 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
 }
 
-/// What is known of an instance.
+/// The knowledge of an instance.
 #[derive(Debug, Default)]
 struct Instance {
     /// The floors since a moment, in order. Each includes those before it.

@@ -91,7 +91,7 @@ struct Run {
     world: World,
     server: Server,
     proxies: Vec<Proxy>,
-    /// How long the server stops.
+    /// The time for which the server stops.
     stop: Duration,
 }
 
