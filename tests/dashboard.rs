@@ -39,11 +39,12 @@ impl Dashboard {
         BufReader::new(stream)
     }
 
-    /// Returns the next events with hot keys and advice.
+    /// Returns the next events with advice and each kind of hot key.
     fn events(&self, count: usize) -> Vec<String> {
         let lines = self.request("/events").lines().map(Result::unwrap);
         let events = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_string));
-        events.filter(|event| event.contains(r#""key":"#) && event.contains(r#""curve":[{"#)).take(count).collect()
+        let parts = [r#""curve":[{"#, "/page/", "user:", "alert"];
+        events.filter(|event| parts.iter().all(|part| event.contains(part))).take(count).collect()
     }
 }
 

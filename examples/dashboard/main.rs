@@ -33,6 +33,8 @@ const READS_BETWEEN_PAUSES: u32 = 2_000;
 const PAUSE: Duration = Duration::from_millis(10);
 /// Seconds after which other keys are hot.
 const DRIFT_SECONDS: u64 = 60;
+/// The page that is a search.
+const SEARCH: u64 = 5;
 
 /// The cache that is shown, and what was seen of it.
 struct Shown {
@@ -107,7 +109,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads and loads keys until the program ends. Few keys get most of the reads.
+/// Reads and loads keys until the program ends. Few keys get most of the reads, and two are always
+/// the hottest: a user, and a search whose text must not run in the page.
 fn run_traffic(shown: &Shown, users: &Namespace, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let Ok(zipf) = Zipf::new(200_000.0, 0.9) else { return };
@@ -118,8 +121,10 @@ fn run_traffic(shown: &Shown, users: &Namespace, seed: u64) {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is a small whole number")]
         let rank = random.sample(zipf) as u64;
         let page = rank + shown.since.elapsed().as_secs() / DRIFT_SECONDS * 3;
-        let outcome = match read % 8 {
-            0 => read_user(users, rank),
+        let outcome = match read % 16 {
+            0 => read_user(users, 1),
+            4 => read_page(&shown.cache, SEARCH),
+            8 => read_user(users, rank),
             _ => read_page(&shown.cache, page),
         };
         if let Err(error) = outcome {
@@ -138,7 +143,7 @@ fn read_user(users: &Namespace, rank: u64) -> Result<(), Box<dyn Error>> {
 
 fn read_page(cache: &Cache, page: u64) -> Result<(), Box<dyn Error>> {
     let key = match page {
-        5 => "/search?q=<script>alert('hot')</script>".to_string(), // It must not run in the page.
+        SEARCH => "/search?q=<script>alert('hot')</script>".to_string(),
         _ => format!("/page/{page}"),
     };
     let size = 100 + usize::try_from(page % 17)? * 30;
