@@ -11,16 +11,22 @@
 //!
 //! Columns are the time of an operation that one in 10,000 exceeds, one in 100,000, and the
 //! slowest, in microseconds. Then the last two as multiples of those of the plain row; the most
-//! entries that the cache lost meanwhile, in percent; and the number of growths. Figures are
-//! medians of five runs, in turns. Last, pictures show the number of entries over time.
+//! entries that the cache lost meanwhile, in percent; the number of growths; and the number of
+//! operations that were left out, because the system ran another thread meanwhile (on Linux; other
+//! systems do not tell). Figures are medians of five runs, in turns. Last, pictures show the number
+//! of entries over time.
 //!
 //! ```text
-//! cargo bench --bench growth -- [--mib 256] [--rows plain,fill,...] [--runs 5]
+//! cargo bench --bench growth -- [--mib 256] [--rows plain,fill,...] [--runs 5] [--rest 0]
 //! ```
+//!
+//! `--rest` waits for some seconds before each run. In a virtual machine whose host takes free
+//! memory back, a page costs much more if it was free for some seconds. A short row would use the
+//! pages of the row before it, and a long one would not. After a rest, no row does.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytecache::Cache;
 use memmap2::{Advice, MmapMut};
@@ -38,20 +44,35 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 struct Times {
     counts: Vec<u64>,
     slowest: u64,
+    interruptions: Interruptions,
+    left_out: u64,
 }
 
 impl Times {
     const SHIFT: u32 = 6;
+    /// Nanoseconds. An operation that takes longer may have been interrupted.
+    const SUSPICIOUS: u64 = 20_000;
+    /// Operations after which interruptions between them are noted.
+    const NOTE_INTERVAL: u64 = 1 << 10;
 
     fn new() -> Self {
-        Self { counts: vec![0; 64 << Self::SHIFT], slowest: 0 }
+        let counts = vec![0; 64 << Self::SHIFT];
+        Self { counts, slowest: 0, interruptions: Interruptions::default(), left_out: 0 }
     }
 
+    /// Runs the operation with this number, and counts the time that it takes.
     #[inline]
-    fn time<T>(&mut self, operation: impl FnOnce() -> T) -> T {
+    fn time<T>(&mut self, number: u64, operation: impl FnOnce() -> T) -> T {
+        if number % Self::NOTE_INTERVAL == 0 {
+            self.interruptions.are_new();
+        }
         let start = Instant::now();
         let result = operation();
         let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if nanos > Self::SUSPICIOUS && self.interruptions.are_new() {
+            self.left_out += 1;
+            return result;
+        }
         let shift = nanos.max(1).ilog2().saturating_sub(Self::SHIFT);
         #[allow(clippy::cast_possible_truncation, reason = "below 128")]
         let place = (nanos >> shift) as usize;
@@ -74,6 +95,21 @@ impl Times {
     }
 }
 
+/// The number of times that the system took the processor from this thread for another one.
+#[derive(Default)]
+struct Interruptions(u64);
+
+impl Interruptions {
+    /// Returns `true` if the thread was interrupted since the last call.
+    #[cold]
+    fn are_new(&mut self) -> bool {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let count = status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+        let count = count.and_then(|count| count.trim().parse().ok()).unwrap_or(0);
+        count > std::mem::replace(&mut self.0, count)
+    }
+}
+
 /// The times of operations, and the number of entries at intervals.
 struct Run {
     times: Times,
@@ -87,9 +123,10 @@ impl Run {
     }
 
     /// Returns times and losses for the table: see the module.
-    fn numbers(&self) -> [f64; 5] {
+    fn numbers(&self) -> [f64; 6] {
         let [rare, rarer] = [10_000, 100_000].map(|share| self.times.exceeded_by_one_in(share));
-        [rare, rarer, self.times.slowest as f64 / 1000.0, self.worst_fall(), self.growths as f64]
+        let (slowest, left_out) = (self.times.slowest as f64 / 1000.0, self.times.left_out as f64);
+        [rare, rarer, slowest, self.worst_fall(), self.growths as f64, left_out]
     }
 
     fn worst_fall(&self) -> f64 {
@@ -131,7 +168,7 @@ fn cache(bytes: usize, hint: Option<usize>) -> Outcome<Cache> {
 /// Inserts `count` new keys from `first` on.
 fn insert(cache: &Cache, first: u64, count: u64, value: &[u8], run: &mut Run) -> Outcome<()> {
     for number in first..first + count {
-        run.times.time(|| cache.insert(key(number), value))?;
+        run.times.time(number, || cache.insert(key(number), value))?;
         if number % SAMPLE == 0 {
             run.lens.push(cache.len());
         }
@@ -172,7 +209,7 @@ fn write_plainly(place: &mut [u8], number: u64) {
 fn plain(bytes: usize) -> Outcome<Run> {
     let (mut memory, mut run) = (fresh(bytes)?, Run::new());
     for (number, place) in (0..).zip(memory.chunks_exact_mut(ENTRY_BYTES)) {
-        run.times.time(|| write_plainly(place, number));
+        run.times.time(number, || write_plainly(place, number));
     }
     black_box(&memory);
     Ok(run)
@@ -181,10 +218,13 @@ fn plain(bytes: usize) -> Outcome<Run> {
 /// Runs `read` again and again with random numbers below `written`, until it is over.
 fn read_until(is_over: &AtomicBool, written: &AtomicU64, mut read: impl FnMut(u64)) -> Run {
     let (mut run, mut state) = (Run::new(), 1_u64);
-    while !is_over.load(Ordering::Relaxed) {
+    for read_number in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let number = (state >> 20) % (written.load(Ordering::Relaxed) + 1);
-        run.times.time(|| read(number));
+        run.times.time(read_number, || read(number));
     }
     run
 }
@@ -239,17 +279,19 @@ struct Options {
     mib: usize,
     rows: Vec<&'static str>,
     runs: usize,
+    rest: Duration,
 }
 
 impl Options {
     fn of_arguments() -> Outcome<Self> {
-        let mut options = Self { mib: 256, rows: ROWS.to_vec(), runs: 5 };
+        let mut options = Self { mib: 256, rows: ROWS.to_vec(), runs: 5, rest: Duration::ZERO };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
                 "--mib" => options.mib = value()?.parse()?,
                 "--runs" => options.runs = value()?.parse::<usize>()?.max(1),
+                "--rest" => options.rest = Duration::from_secs(value()?.parse()?),
                 "--rows" => {
                     let row = |name: &str| ROWS.into_iter().find(|&row| row == name);
                     let rows = value()?;
@@ -277,6 +319,7 @@ fn main() -> Outcome<()> {
     let mut runs: Vec<Vec<Run>> = options.rows.iter().map(|_| Vec::new()).collect();
     for _ in 0..options.runs {
         for (name, runs) in options.rows.iter().zip(&mut runs) {
+            std::thread::sleep(options.rest);
             runs.push(match *name {
                 "plain" => plain(bytes)?,
                 "fill" => fill(bytes, None, count)?,
@@ -289,21 +332,23 @@ fn main() -> Outcome<()> {
     }
     println!("{} MiB, {count} inserts\n", options.mib);
     print!("| row | one in 10,000, us | one in 100,000, us | slowest, us ");
-    println!("| one in 100,000, x plain | slowest, x plain | fall, % | growths |");
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
-    let medians = |runs: &[Run]| -> [f64; 5] {
+    println!("| one in 100,000, x plain | slowest, x plain | fall, % | growths | left out |");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let medians = |runs: &[Run]| -> [f64; 6] {
         core::array::from_fn(|column| median(runs.iter().map(|run| run.numbers()[column]).collect()))
     };
     for (name, row) in options.rows.iter().zip(&runs) {
-        let [rare, rarer, slowest, fall, growths] = medians(row);
+        let [rare, rarer, slowest, fall, growths, left_out] = medians(row);
         let plain = if name.ends_with("read") { "plain-read" } else { "plain" };
         let plain = options.rows.iter().position(|row| *row == plain).map(|at| medians(&runs[at]));
-        let times = |own: f64, of_plain: fn([f64; 5]) -> f64| match plain {
+        let times = |own: f64, of_plain: fn([f64; 6]) -> f64| match plain {
             Some(plain) => format!("{:.1}", own / of_plain(plain).max(0.001)),
             None => String::new(),
         };
         let (x, most) = (times(rarer, |plain| plain[1]), times(slowest, |plain| plain[2]));
-        println!("| {name} | {rare:.1} | {rarer:.1} | {slowest:.0} | {x} | {most} | {fall:.2} | {growths} |");
+        println!(
+            "| {name} | {rare:.1} | {rarer:.1} | {slowest:.0} | {x} | {most} | {fall:.2} | {growths} | {left_out} |"
+        );
     }
     for (name, row) in options.rows.iter().zip(&runs).filter(|(_, row)| !row[0].lens.is_empty()) {
         row[0].print_picture(name);
