@@ -76,9 +76,13 @@ pub struct Work {
 }
 
 impl Work {
-    /// The names of all works, in the order in which they are raced.
+    /// The names of all works but [`VAST`](Self::VAST), in the order in which they are raced.
     pub const NAMES: [&str; 10] =
         ["hot", "uniform", "small", "large", "mixed", "aside", "insert", "hot-many", "uniform-many", "hot-load"];
+
+    /// The name of the work with the most entries. It only runs if it is asked for: each contender
+    /// takes 5 GiB or more.
+    pub const VAST: &str = "vast";
 
     /// Returns the work called `name`, with its number of keys divided by `scale`. Returns `None`
     /// if there is no such work.
@@ -89,6 +93,7 @@ impl Work {
             "hot" => Work::fitting("hot", Read, Zipf(0.99), 1_000_000, 256, scale),
             "uniform" => Work::fitting("uniform", Read, Uniform, 4_000_000, 256, scale),
             "small" => Work::fitting("small", Read, Uniform, 8_000_000, 16, scale),
+            Work::VAST => Work::fitting(Work::VAST, Read, Uniform, 80_000_000, 8, scale),
             "large" => Work::fitting("large", Read, Zipf(0.99), 65_536, 8192, scale),
             "mixed" => Work::fitting("mixed", Mixed, Zipf(0.99), 1_000_000, 256, scale),
             "hot-many" => Work::fitting("hot-many", ReadMany, Zipf(0.99), 1_000_000, 256, scale),
@@ -244,7 +249,7 @@ mod tests {
 
     #[test]
     fn every_name_is_a_work() {
-        for name in Work::NAMES {
+        for name in Work::NAMES.into_iter().chain([Work::VAST]) {
             assert_eq!(Work::named(name, 8).map(|work| work.name), Some(name));
         }
         assert!(Work::named("hit", 1).is_none());
