@@ -140,7 +140,8 @@ impl Table {
         let number = hash.bucket(self.size_for(seen, hash));
         let bucket = self.bucket(number);
         let lanes = bucket.tags().matching(hash.tag());
-        Candidates { table: self, hash, seen, number, bucket, lanes, home: 0, extent: 0, left: AT_HOME }
+        let (home, has_strays, extent, left) = (0, false, 0, AT_HOME);
+        Candidates { table: self, hash, seen, number, bucket, lanes, home, has_strays, extent, left }
     }
 
     /// Like [`candidates`](Self::candidates), but for the holder of the lock.
@@ -308,8 +309,10 @@ pub(crate) struct Candidates<'a> {
     number: usize,
     bucket: &'a Bucket,
     lanes: Lanes,
-    /// Computed when the search leaves the home bucket.
+    /// The home bucket. Known when the search leaves it, like the next field.
     home: usize,
+    /// Strays went past the home bucket.
+    has_strays: bool,
     /// The number of buckets of the table. Computed when the search leaves the alternative.
     extent: usize,
     /// The number of buckets that may still be searched for strays, or one of the constants.
@@ -341,10 +344,14 @@ impl<'a> Iterator for Candidates<'a> {
             match self.left {
                 AT_HOME => {
                     self.left = AT_ALTERNATIVE;
-                    (self.home, self.number) = table.home_and_alternative(self.seen, hash);
+                    self.home = self.number;
+                    // The count is on the line that was just searched. A stray that comes after
+                    // this load was absent at that time.
+                    self.has_strays = self.bucket.has_overflowed();
+                    self.number = table.alternative_of(self.home, self.seen, hash);
                 }
                 AT_ALTERNATIVE => {
-                    if !table.bucket(self.home).has_overflowed() {
+                    if !self.has_strays {
                         return None;
                     }
                     self.extent = Table::extent(table.size_for(self.seen, hash));

@@ -89,13 +89,19 @@ pub(super) fn after(number: usize, extent: usize) -> usize {
 }
 
 impl Table {
-    /// Returns the home bucket of a hash and its alternative.
-    // Not inlined: the compiler would compute parts of it in every search that ends at home.
+    /// Returns the alternative of the home bucket of a hash.
+    #[inline(always)]
+    pub(super) fn alternative_of(&self, home: usize, seen: Progress, hash: KeyHash) -> usize {
+        let number = home + distance(hash.low_bits());
+        let is_usual = number < seen.number() && !seen.is_sweeping();
+        if is_usual { number } else { self.unusual_alternative(home, seen, hash) }
+    }
+
+    /// Is [`alternative_of`](Self::alternative_of) near the end of the table and within a sweep.
+    #[cold]
     #[inline(never)]
-    pub(super) fn home_and_alternative(&self, seen: Progress, hash: KeyHash) -> (usize, usize) {
-        let size = self.size_for(seen, hash);
-        let home = hash.bucket(size);
-        (home, alternative(home, hash.low_bits(), size))
+    fn unusual_alternative(&self, home: usize, seen: Progress, hash: KeyHash) -> usize {
+        alternative(home, hash.low_bits(), self.size_for(seen, hash))
     }
 
     /// Returns the lane that an entry gets in a table of `size` buckets. See the module.
