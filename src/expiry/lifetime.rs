@@ -96,6 +96,14 @@ impl Lifetime {
         Self { ttl: Length::Unlimited, time_to_idle: Length::Unlimited, ..Self::new() }
     }
 
+    /// Returns `true` if all defaults of the cache apply.
+    #[inline]
+    pub(super) fn sets_nothing(&self) -> bool {
+        matches!((self.ttl, self.time_to_idle), (Length::Default, Length::Default))
+            && self.stale_for.is_none()
+            && self.refresh_after.is_none()
+    }
+
     /// Creates the lifetime of a negative entry.
     pub(crate) const fn negative(ttl: Duration) -> Self {
         Self { is_negative: true, ..Self::forever().ttl(ttl).stale_for(Duration::ZERO) }

@@ -34,6 +34,8 @@ pub(crate) struct Rules {
     idle_ticks: u32,
     /// The stale period in ticks.
     stale_ticks: u32,
+    /// The clock must be read to store an entry whose lifetime sets nothing.
+    need_time_by_default: bool,
 }
 
 /// The stamps and the removal of an entry that is stored.
@@ -138,6 +140,7 @@ impl Rules {
             jitter,
             idle_ticks: time_to_idle.map_or(0, |idle| length(idle, PERIOD_MAX)),
             stale_ticks: length(stale_for, PERIOD_MAX),
+            need_time_by_default: ttl.is_some() || time_to_idle.is_some(),
         }
     }
 
@@ -163,6 +166,9 @@ impl Rules {
     /// Returns `true` if the clock must be read to store an entry with this lifetime.
     #[inline]
     pub(crate) fn need_time(&self, lifetime: &Lifetime) -> bool {
+        if lifetime.sets_nothing() {
+            return self.need_time_by_default;
+        }
         lifetime.ttl.resolve(self.ttl).is_some()
             || lifetime.time_to_idle.resolve(self.time_to_idle).is_some()
             || lifetime.refresh_after.is_some()

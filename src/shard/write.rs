@@ -43,11 +43,12 @@ impl Condition {
     }
 }
 
-/// The time for which a new entry stays.
+/// The time for which a new entry stays that has a lifetime.
 enum Stay {
     /// It has expired already.
     Over,
-    WithoutDeadline,
+    /// There is no wheel, and no need for one: the store will be declined.
+    Unknown,
     Scheduled(Schedule),
 }
 
@@ -86,27 +87,63 @@ impl Writer<'_> {
         // The policy learns of earlier reads before it learns of the store. The same holds for
         // removals.
         self.drain_touches();
-        // Before the present entry is looked up, as creating the wheel may evict it.
-        let stay = self.stay(hash, key, condition, lifetime);
-        if condition == Condition::Always && !matches!(stay, Ok(Stay::Over) | Err(NoSpace)) {
-            self.settle_early();
+        if self.shard.rules.need_time(lifetime) {
+            return self.store_with_lifetime(lifetime, hash, key, value, condition);
         }
+        let draft = Draft { key, value, stamps: &Stamps::NONE };
+        self.store_draft(hash, &draft, None, condition)
+    }
+
+    /// Is [`store`](Self::store) for an entry with a lifetime.
+    #[inline(never)]
+    fn store_with_lifetime(
+        &mut self,
+        lifetime: &Lifetime,
+        hash: KeyHash,
+        key: &[u8],
+        value: &[u8],
+        condition: Condition,
+    ) -> Result<Stored, NoSpace> {
+        // Before the present entry is looked up, as creating the wheel may evict it.
+        let is_over = match self.stay(hash, key, condition, lifetime) {
+            Ok(Stay::Scheduled(Schedule { stamps, removal })) => {
+                return self.store_draft(hash, &Draft { key, value, stamps: &stamps }, removal, condition);
+            }
+            Ok(Stay::Over) => true,
+            Ok(Stay::Unknown) | Err(NoSpace) => false,
+        };
         let present = self.find_present(hash, key);
         if self.decline(key, present, condition) {
             return Ok(Stored::Declined);
         }
-        let (stamps, removal) = match &stay {
-            Ok(Stay::Over) => {
-                self.remove_present(present, RemovalCause::Replaced);
-                return Ok(Stored::Expired);
-            }
-            _ if self.refuses_stores() => return Err(self.reject(hash, key)),
-            Ok(Stay::WithoutDeadline) => (&Stamps::NONE, None),
-            Ok(Stay::Scheduled(schedule)) => (&schedule.stamps, schedule.removal),
-            Err(NoSpace) => return Err(self.reject(hash, key)),
-        };
-        let entry = NewEntry { hash, draft: Draft { key, value, stamps }, removal, keeps_idle_stamp: false };
-        self.store_entry(&entry, present).map_err(|NoSpace| self.reject(hash, key))
+        if !is_over {
+            return Err(self.reject(hash, key));
+        }
+        self.remove_present(present, RemovalCause::Replaced);
+        Ok(Stored::Expired)
+    }
+
+    /// Stores a draft, if `condition` holds.
+    #[inline(always)]
+    fn store_draft(
+        &mut self,
+        hash: KeyHash,
+        draft: &Draft<'_>,
+        removal: Option<Tick>,
+        condition: Condition,
+    ) -> Result<Stored, NoSpace> {
+        if condition == Condition::Always {
+            self.settle_early();
+        }
+        let present = self.find_present(hash, draft.key);
+        if self.decline(draft.key, present, condition) {
+            return Ok(Stored::Declined);
+        }
+        if self.refuses_stores() {
+            return Err(self.reject(hash, draft.key));
+        }
+        let entry = NewEntry { hash, draft: *draft, removal, keeps_idle_stamp: false };
+        self.store_entry(&entry, present).map_err(|NoSpace| self.reject(hash, draft.key))
     }
 
     /// Returns how long a new entry with this lifetime stays.
@@ -115,16 +152,12 @@ impl Writer<'_> {
     ///
     /// If there is no memory for the wheel that it needs. A store that is declined creates no
     /// wheel.
-    #[inline]
     fn stay(&mut self, hash: KeyHash, key: &[u8], condition: Condition, lifetime: &Lifetime) -> Result<Stay, NoSpace> {
-        if !self.shard.rules.need_time(lifetime) {
-            return Ok(Stay::WithoutDeadline);
-        }
         if self.shard.rules.end_at_once(lifetime) {
             return Ok(Stay::Over);
         }
         if !self.state.deadlines.has_wheel() && self.declines(hash, key, condition) {
-            return Ok(Stay::WithoutDeadline);
+            return Ok(Stay::Unknown);
         }
         self.schedule(lifetime, hash).map(Stay::Scheduled)
     }
@@ -143,7 +176,7 @@ impl Writer<'_> {
 
     /// Returns `true` if a store is not done, as `condition` does not hold. What is older than the
     /// caller's value is removed, unless a fresh entry was not to be replaced.
-    #[inline]
+    #[inline(always)]
     fn decline(&mut self, key: &[u8], present: Presence, condition: Condition) -> bool {
         let holds = condition.holds(present);
         if condition == Condition::IfAbsent && !holds {
