@@ -24,7 +24,7 @@ use core::num::NonZeroU32;
 use core::ops::Range;
 
 use super::entries::Entries;
-use super::prefetch::Announced;
+use super::prefetch::{Announced, LastWriter};
 use crate::hash::KeyHash;
 use crate::policy::{
     Arrival, Choice, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, ResidentSource, Residents,
@@ -40,11 +40,20 @@ pub(super) struct Pending {
     /// The entry that is being updated, and the charge that the policy was told of already.
     updated: Option<(EntryId, NonZeroU32)>,
     announced: Announced,
+    last_writer: LastWriter,
 }
 
 impl Pending {
     pub(super) fn new() -> Self {
-        Self { arrival: Arrival::new(), updated: None, announced: Announced::new() }
+        let (announced, last_writer) = (Announced::new(), LastWriter::NONE);
+        Self { arrival: Arrival::new(), updated: None, announced, last_writer }
+    }
+
+    /// Notes that this thread writes. Returns `true` if another one wrote before it.
+    #[inline]
+    pub(super) fn note_writer(&mut self) -> bool {
+        let thread = LastWriter::this_thread();
+        core::mem::replace(&mut self.last_writer, thread) != thread
     }
 
     /// Returns the victims that the policy announced last.

@@ -197,9 +197,17 @@ impl State {
     /// From the lock, which lies before the state, to the end of what each store writes to.
     const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, entries) + Entries::WRITTEN_BYTES;
 
-    /// Prefetches what a store will touch, whatever its key is.
+    /// Prefetches what a store will touch, whatever its key is. What this thread wrote last is in
+    /// its core's cache.
     #[inline]
-    fn prefetch_to_store(&self) {
+    fn prefetch_to_store(&mut self) {
+        if self.pending.note_writer() {
+            self.prefetch_from_other_core();
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_from_other_core(&self) {
         let (ring, table) = (self.entries.ring(), self.entries.table());
         ring.prefetch_tail();
         self.evictor.prefetch(&self.pending);

@@ -4,9 +4,11 @@
 //! lock, the state, the policy, the end of the ring, the next victims. Each takes as long as a line
 //! from memory (`docs::internals::design`, "Several writers"). A store prefetches what has a fixed
 //! address before it takes the lock, and the rest after that. The store before it may have
-//! prefetched the same lines to another core.
+//! prefetched the same lines to another core. If the same thread did that store, they are in this
+//! core's cache, and the rest is left out.
 
 use core::cell::Cell;
+use core::ptr;
 
 use crate::policy::EvictionPolicy;
 use crate::prefetch::prefetch_all;
@@ -28,13 +30,13 @@ impl PolicyHint {
 
     pub(super) fn set(&self, policy: &dyn EvictionPolicy) {
         // Relaxed: a prefetch of other lines than the right ones is merely useless.
-        self.address.store(core::ptr::from_ref(policy).cast::<u8>().addr(), Ordering::Relaxed);
+        self.address.store(ptr::from_ref(policy).cast::<u8>().addr(), Ordering::Relaxed);
         self.bytes.store(size_of_val(policy).min(MAX_POLICY_BYTES), Ordering::Relaxed);
     }
 
     #[inline]
     pub(super) fn prefetch(&self) {
-        let start = core::ptr::without_provenance::<u8>(self.address.load(Ordering::Relaxed));
+        let start = ptr::without_provenance::<u8>(self.address.load(Ordering::Relaxed));
         prefetch_all(start, self.bytes.load(Ordering::Relaxed));
     }
 }
@@ -43,6 +45,27 @@ impl PolicyHint {
 /// the default one writes to comes first.
 const MAX_POLICY_BYTES: usize = 256;
 
+/// The thread that wrote last, for prefetches only.
+///
+/// Two threads that live at the same time have the same number with a chance of one in millions.
+/// Then a few prefetches are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LastWriter(u32);
+
+impl LastWriter {
+    pub(super) const NONE: Self = Self(0);
+
+    /// Returns the current thread.
+    #[inline]
+    pub(super) fn this_thread() -> Self {
+        thread_local!(static LOCAL: u8 = const { 0 });
+        // Threads have their locals at different addresses. The low half of one is enough.
+        let address = LOCAL.try_with(|local| ptr::from_ref(local).addr()).unwrap_or(0);
+        #[allow(clippy::cast_possible_truncation, reason = "the low half")]
+        Self(address as u32)
+    }
+}
+
 /// The number of victims that policies announce ahead.
 const AHEAD: usize = 4;
 
@@ -50,8 +73,8 @@ const AHEAD: usize = 4;
 #[derive(Debug)]
 pub(super) struct Announced {
     victims: [Cell<AnnouncedEntry>; AHEAD],
-    /// The index of the one that was announced first, which the next one replaces.
-    next: Cell<usize>,
+    /// The number of the next one, which replaces the one that was announced first. Wraps around.
+    next: Cell<u32>,
 }
 
 /// An entry that the policy announced.
@@ -72,23 +95,29 @@ impl Announced {
     #[inline]
     pub(super) fn push(&self, id: EntryId, locate: impl FnOnce(EntryId) -> Option<Location>) {
         let next = self.next.get();
-        let before = &self.victims[(next + AHEAD - 1) % AHEAD];
+        let before = self.at(next.wrapping_sub(1));
         let known = before.get().id;
         before.set(AnnouncedEntry { id: known, location: locate(known) });
-        self.victims[next].set(AnnouncedEntry { id, location: None });
-        self.next.set((next + 1) % AHEAD);
+        self.at(next).set(AnnouncedEntry { id, location: None });
+        self.next.set(next.wrapping_add(1));
     }
 
     /// Returns the one that was announced last.
     #[inline]
     pub(super) fn newest(&self) -> EntryId {
-        self.victims[(self.next.get() + AHEAD - 1) % AHEAD].get().id
+        self.at(self.next.get().wrapping_sub(1)).get().id
     }
 
     /// Returns the one that was announced first.
     #[inline]
     pub(super) fn oldest(&self) -> AnnouncedEntry {
-        self.victims[self.next.get()].get()
+        self.at(self.next.get()).get()
+    }
+
+    /// Returns the place of the announcement with a number.
+    #[inline]
+    fn at(&self, number: u32) -> &Cell<AnnouncedEntry> {
+        &self.victims[number as usize % AHEAD]
     }
 }
 
