@@ -33,6 +33,7 @@ use core::ptr::NonNull;
 
 use super::Stream;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::units::to_u32;
 
 /// The number of a chunk in its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -327,19 +328,41 @@ impl FreedSet {
         self.0[chunk.index() / 64].fetch_or(1 << (chunk.index() % 64), Ordering::Release);
     }
 
-    /// Removes all freed chunks from the set, and calls `each` with every one.
-    pub(super) fn take(&self, mut each: impl FnMut(ChunkId)) {
-        for (index, word) in (0..).zip(&self.0) {
-            if word.load(Ordering::Relaxed) == 0 {
-                continue; // Relaxed: a bit that this load misses is taken the next time.
-            }
-            // Acquire: pairs with the Release of `mark`.
-            let mut bits = word.swap(0, Ordering::Acquire);
-            while bits != 0 {
-                each(ChunkId(index * 64 + bits.trailing_zeros()));
-                bits &= bits - 1;
-            }
+    /// Returns the number of words.
+    pub(super) fn words(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Removes the freed chunks of a word from the set, and returns them.
+    #[inline]
+    pub(super) fn take(&self, word: usize) -> Freed {
+        let bits = &self.0[word];
+        // Relaxed: a bit that this load misses is taken the next time.
+        let is_empty = bits.load(Ordering::Relaxed) == 0;
+        // Acquire: pairs with the Release of `mark`.
+        let bits = if is_empty { 0 } else { bits.swap(0, Ordering::Acquire) };
+        Freed { first: to_u32(word * 64), bits }
+    }
+}
+
+/// Chunks that have been freed.
+pub(super) struct Freed {
+    first: u32,
+    /// A bit for each from the first one on.
+    bits: u64,
+}
+
+impl Iterator for Freed {
+    type Item = ChunkId;
+
+    #[inline]
+    fn next(&mut self) -> Option<ChunkId> {
+        if self.bits == 0 {
+            return None;
         }
+        let chunk = self.first + self.bits.trailing_zeros();
+        self.bits &= self.bits - 1;
+        Some(ChunkId(chunk))
     }
 }
 
@@ -386,9 +409,8 @@ mod tests {
         for chunk in [0, 63, 64, 129] {
             freed.mark(ChunkId(chunk));
         }
-        let mut taken = Vec::new();
-        freed.take(|chunk| taken.push(chunk.0));
-        assert_eq!(taken, [0, 63, 64, 129]);
-        freed.take(|chunk| panic!("{chunk:?} was taken twice"));
+        let take = || (0..freed.words()).flat_map(|word| freed.take(word)).map(|chunk| chunk.0).collect::<Vec<_>>();
+        assert_eq!(take(), [0, 63, 64, 129]);
+        assert_eq!(take(), [0; 0]);
     }
 }

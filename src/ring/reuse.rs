@@ -16,8 +16,6 @@
 //!
 //! The states and pins of a chunk: `chunk.rs`. The protocol of the slots: `reclaim/slots.rs`.
 
-use std::sync::Arc;
-
 use super::chunk::{ChunkId, ChunkState};
 use super::{Ring, Stream};
 use crate::reclaim;
@@ -77,12 +75,13 @@ impl Ring {
 
     /// Takes back the chunks that have been freed.
     pub(crate) fn collect_freed(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        shared.freed.take(|chunk| {
-            self.set_span(chunk, 1);
-            shared.pins[chunk.index()].set_back(0);
-            self.set_state(chunk, ChunkState::Free);
-        });
+        for word in 0..self.shared.freed.words() {
+            for chunk in self.shared.freed.take(word) {
+                self.set_span(chunk, 1);
+                self.shared.pins[chunk.index()].set_back(0);
+                self.set_state(chunk, ChunkState::Free);
+            }
+        }
     }
 
     /// Puts an absent chunk to use. Returns `false` if there is none. The caller has accounted for

@@ -70,7 +70,13 @@ impl Ring {
     }
 
     /// Returns how many absent chunks can be put to use with `bytes` bytes.
+    #[inline]
     pub(crate) fn affordable(&self, bytes: usize) -> usize {
+        // Mostly there is no memory for one.
+        if bytes < self.chunk_bytes() { 0 } else { self.affordable_with(bytes) }
+    }
+
+    fn affordable_with(&self, bytes: usize) -> usize {
         let placed = self.whole_chunks(bytes).min(self.counts.absent);
         let (chunk, left) = (self.chunk_bytes(), bytes - (placed << self.chunk_shift));
         let without_place = self.shared.size().most - self.chunks();

@@ -201,9 +201,22 @@ impl Cleaner {
         account: &Account,
         charge: usize,
     ) -> usize {
+        let are_ready = entries.ring().counts().free >= self.kept_ready();
+        if are_ready { 0 } else { self.clean_if_few(entries, counts, account, charge) }
+    }
+
+    /// Is [`clean_ahead`](Self::clean_ahead) where few chunks are free.
+    #[inline(never)]
+    fn clean_if_few(
+        &mut self,
+        entries: &mut Entries,
+        counts: &mut WriteCounts,
+        account: &Account,
+        charge: usize,
+    ) -> usize {
         let chunks = entries.ring().counts();
         let ready = self.kept_ready();
-        if chunks.free >= ready || free_chunks(entries.ring(), account) >= ready {
+        if free_chunks(entries.ring(), account) >= ready {
             return 0;
         }
         // The slots are scanned only for chunks that were retired since the last scan: the readers

@@ -64,9 +64,12 @@ impl Governor {
     #[inline]
     pub(crate) fn steer(&mut self, inserted: u64, relocated: u64, ring_bytes: usize) -> bool {
         let stretch = inserted - self.inserted;
-        if stretch < (ring_bytes as u64 / 16).max(1) {
-            return false;
-        }
+        stretch >= (ring_bytes as u64 / 16).max(1) && self.end_stretch(inserted, relocated)
+    }
+
+    #[cold]
+    fn end_stretch(&mut self, inserted: u64, relocated: u64) -> bool {
+        let stretch = inserted - self.inserted;
         let before = self.target;
         let amplification = (stretch + relocated - self.relocated) * 10 / stretch;
         if amplification > TOO_MUCH {
