@@ -190,7 +190,17 @@ impl Arena {
     /// Returns the layout of the entry at `location`.
     #[inline]
     pub(super) fn layout(&self, location: Location) -> Layout {
-        let first = FirstWord(self.first_word(location).load(Ordering::Relaxed));
+        self.layout_after(self.load_first(location), location)
+    }
+
+    #[inline]
+    fn load_first(&self, location: Location) -> FirstWord {
+        FirstWord(self.first_word(location).load(Ordering::Relaxed))
+    }
+
+    /// Returns the layout of the entry at `location` that begins with this word.
+    #[inline]
+    fn layout_after(&self, first: FirstWord, location: Location) -> Layout {
         if first.is_plain() {
             return Layout::plain(first, self.alignment);
         }
@@ -220,12 +230,27 @@ impl Arena {
     /// Returns `true` if a live entry has stamps.
     #[inline]
     pub(crate) fn has_stamps(&self, live: Live<'_>) -> bool {
-        !FirstWord(self.first_word(live.location()).load(Ordering::Relaxed)).stamps().is_empty()
+        !self.stamps_of(live.location()).is_empty()
+    }
+
+    /// Returns which stamps the entry at `location` has.
+    #[inline]
+    pub(super) fn stamps_of(&self, location: Location) -> StampSet {
+        self.load_first(location).stamps()
     }
 
     /// Returns `true` if the entry at `location` is marked dead. For the holder of the write lock.
+    #[inline]
     pub(super) fn is_dead(&self, location: Location) -> bool {
-        FirstWord(self.first_word(location).load(Ordering::Relaxed)).is_dead()
+        self.load_first(location).is_dead()
+    }
+
+    /// Returns the charge of the entry at `location`, and whether it is marked dead. For the holder
+    /// of the write lock.
+    #[inline]
+    pub(super) fn charge_and_death(&self, location: Location) -> (usize, bool) {
+        let first = self.load_first(location);
+        (self.layout_after(first, location).charge(), first.is_dead())
     }
 
     /// Returns `true` if a live entry has been marked dead. A reader that sees the mark finds the
@@ -235,18 +260,19 @@ impl Arena {
         // Relaxed: if the mark is set, the reader uses nothing that it has found so far, and
         // searches again. The fence of its next hold pairs with the Release of `mark_dead`. So its
         // second look at the lane does not find the dead entry.
-        FirstWord(self.first_word(live.location()).load(Ordering::Relaxed)).is_dead()
+        self.load_first(live.location()).is_dead()
     }
 
-    /// Marks the entry at `location` dead. No lane points to it any more. For the holder of the
-    /// write lock.
+    /// Marks the entry at `location` dead, and returns its charge. No lane points to it any more.
+    /// For the holder of the write lock.
     #[inline]
-    pub(super) fn mark_dead(&self, location: Location) {
+    pub(super) fn mark_dead(&self, location: Location) -> usize {
         let word = self.first_word(location);
         // Once the entry is published, only the holder of the lock stores to this word. So no other
         // store comes between this load and the next store.
         let first = FirstWord(word.load(Ordering::Relaxed));
         word.store(first.as_dead().0, Ordering::Release); // Release: see `has_left`.
+        self.layout_after(first, location).charge()
     }
 
     /// Returns the entry at a live location.
@@ -289,6 +315,9 @@ impl Arena {
     /// Returns the current stamps of a live entry.
     pub(crate) fn stamps(&self, live: Live<'_>) -> Stamps {
         let mut stamps = Stamps::NONE;
+        if !self.has_stamps(live) {
+            return stamps;
+        }
         let (_, at) = self.entry_with_stamps(live);
         for stamp in at.set.iter() {
             if let Some(word) = self.stamp_at(at, stamp) {
@@ -386,9 +415,9 @@ impl Arena {
     /// Copies the entry at `from` to `to`, where nothing is live, and begins its relocation. For
     /// the holder of the write lock.
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
-        let layout = self.layout(from.location());
-        let entry = self.entry(from);
-        self.write(to, &layout, &Draft { key: entry.key, value: entry.value, stamps: &self.stamps(from) });
+        let (Entry { key, value }, stamps) = self.entry_with_stamps(from);
+        let layout = Layout::of(key.len(), value.len(), stamps.set, self.alignment);
+        self.write(to, &layout, &Draft { key, value, stamps: &self.stamps(from) });
         self.begin_relocation(from.location(), to);
     }
 

@@ -354,7 +354,7 @@ impl Ring {
         if charge > self.room_of(stream, chunk) - fill {
             return None;
         }
-        let location = Location::from_offset((chunk << self.chunk_shift) + fill)?;
+        let location = Location::at_offset((chunk << self.chunk_shift) + fill);
         self.chunks[chunk].fill += to_u32(charge);
         self.chunks[chunk].live += to_u32(charge);
         self.live_bytes += charge;
@@ -427,8 +427,7 @@ impl Ring {
     /// is sealed and nothing else in it is live.
     #[inline(always)]
     pub(crate) fn kill(&mut self, location: Location) {
-        let charge = self.arena().layout(location).charge();
-        self.arena().mark_dead(location);
+        let charge = self.arena().mark_dead(location);
         let chunk = self.run_at(location, charge);
         self.count_dead(chunk, charge);
         if self.chunks[chunk.index()].live == 0 && self.chunks[chunk.index()].state == ChunkState::Sealed {
@@ -461,13 +460,14 @@ impl Ring {
 
     /// Returns the entry at `at` bytes into the chunk, or `None` if it has a dead mark, and the
     /// start of the entry after it. Returns `None` at the end of the chunk.
+    #[inline]
     pub(crate) fn look_at(&self, chunk: ChunkId, at: usize) -> Option<(Option<Location>, usize)> {
         if at >= self.chunks[chunk.index()].fill as usize {
             return None;
         }
-        let location = Location::from_offset((chunk.index() << self.chunk_shift) + at)?;
-        let next = at + self.arena().layout(location).charge();
-        Some(((!self.arena().is_dead(location)).then_some(location), next))
+        let location = Location::at_offset((chunk.index() << self.chunk_shift) + at);
+        let (charge, is_dead) = self.arena().charge_and_death(location);
+        Some(((!is_dead).then_some(location), at + charge))
     }
 
     /// Returns the first entry without a dead mark at or after `from` bytes into the chunk, and the

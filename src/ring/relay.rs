@@ -195,6 +195,10 @@ impl Arena {
     }
 
     fn idle_word(&self, location: Location) -> Option<Word<'_>> {
+        // Most entries have none, as their first word says.
+        if !self.stamps_of(location).has(Stamp::Idle) {
+            return None;
+        }
         let at = self.layout(location).stamp_at(Stamp::Idle)?;
         Some(self.word(location.offset() + at))
     }

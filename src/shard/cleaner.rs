@@ -274,7 +274,7 @@ impl Cleaner {
         while let Some((found, next)) = entries.ring().look_at(chunk, at) {
             let cost = match found {
                 None => PASS_COST,
-                Some(location) => match self.relocate(entries, counts, location, window) {
+                Some(location) => match self.relocate(entries, counts, location, next - at, window) {
                     None => return Cleaned::Stuck,
                     Some(charge) => charge + LOOK_COST,
                 },
@@ -331,18 +331,18 @@ impl Cleaner {
         self.cleaning = self.cleaning.filter(|&(cleaned, _)| cleaned != chunk);
     }
 
-    /// Moves an entry that is not dead to the survivors, out of the window. Returns its charge, or
-    /// `None` if there is no chunk for it.
+    /// Moves an entry of this charge that is not dead to the survivors, out of the window. Returns
+    /// the charge, or `None` if there is no chunk for it.
     pub(super) fn relocate(
         &self,
         entries: &mut Entries,
         counts: &mut WriteCounts,
         location: Location,
+        charge: usize,
         window: Option<Window>,
     ) -> Option<usize> {
         let id = entries.id_at(location)?;
-        let ring = entries.ring();
-        let moved = match self.large_share.home(ring.charge_of(location), ring, counts) {
+        let moved = match self.large_share.home(charge, entries.ring(), counts) {
             Home::Chunk => relocate_to_chunk(entries, id, location, window),
             Home::Shared(span) => relocate_to_run(entries, id, location, span, window),
             Home::Alone(span) => relocate_alone(entries, id, location, span, window),

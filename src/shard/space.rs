@@ -260,7 +260,8 @@ impl Writer<'_> {
     /// there is no chunk for it.
     pub(super) fn relocate(&mut self, location: Location, window: Option<Window>) -> bool {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
-        cleaner.relocate(entries, counts, location, window).is_some()
+        let charge = entries.ring().charge_of(location);
+        cleaner.relocate(entries, counts, location, charge, window).is_some()
     }
 
     /// Evicts the remaining entries of the chunk that is being cleaned, as long as `goes_on` says

@@ -2,6 +2,8 @@
 
 use core::num::NonZeroU32;
 
+use super::to_u32;
+
 /// Bytes in one step of a [`Location`].
 pub(crate) const LOCATION_UNIT: usize = 4;
 
@@ -24,6 +26,14 @@ impl Location {
         }
         let units = u32::try_from(offset / LOCATION_UNIT).ok()?;
         Some(Self(NonZeroU32::new(units.checked_add(1)?)?))
+    }
+
+    /// Returns the location `offset` bytes into the arena, a multiple of the unit that can be
+    /// addressed.
+    #[inline]
+    pub(crate) fn at_offset(offset: usize) -> Self {
+        debug_assert!(Self::from_offset(offset).is_some(), "{offset} is no location");
+        Self(NonZeroU32::MIN.saturating_add(to_u32(offset / LOCATION_UNIT)))
     }
 
     /// Returns the bytes from the start of the arena.
