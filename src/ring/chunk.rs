@@ -215,6 +215,7 @@ impl PinWord {
 
     /// Marks a pinned chunk as counted, with `chunks` chunks. Returns `false` if another thread has
     /// already marked it.
+    #[inline]
     pub(super) fn mark(&self, chunks: u32) -> bool {
         // Relaxed: the mark orders nothing. While the chunk is pinned, all threads mark it with the
         // same number.
@@ -294,6 +295,7 @@ impl PinWord {
 
     /// Removes the mark of a chunk that no value holds. Returns the number of chunks that were
     /// counted with it, or 0.
+    #[inline]
     pub(super) fn unmark(&self) -> u32 {
         // Relaxed: the mark orders nothing. A single attempt is enough: if it fails, another thread
         // has added or ended a pin.

@@ -167,9 +167,18 @@ impl RingShared {
     }
 
     /// Returns the value of the entry at a live location. The caller may keep it beyond the hold.
-    #[inline(always)]
     pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> OwnedValue {
-        let data = self.arena.entry(live).value;
+        // SAFETY: these bytes are the value of that entry.
+        unsafe { self.value_found(live, self.arena.entry(live).value) }
+    }
+
+    /// Like [`value`](Self::value), for a caller that has found the value already.
+    ///
+    /// # Safety
+    ///
+    /// `data` is the value of the entry at `live`.
+    #[inline(always)]
+    pub(crate) unsafe fn value_found(self: &Arc<Self>, live: Live<'_>, data: &[u8]) -> OwnedValue {
         let mut chunk = self.chunk_of(live.location());
         let mut word = &self.pins[chunk.index()];
         // The same as `run_of`. Most entries lie in single chunks, whose word is already loaded.
@@ -198,7 +207,8 @@ impl RingShared {
         };
         // SAFETY:
         // * one pin was just taken, while the chunk's own pin was there;
-        // * `data` was live then, and lies in that chunk.
+        // * `data` was live then, and lies in that chunk: it is the value of the entry at `live`,
+        //   by the caller's duty.
         OwnedValue::Pinned(unsafe { Value::pinned(ring, chunk, data) })
     }
 
@@ -210,29 +220,42 @@ impl RingShared {
 
     /// Counts a chunk that has just been pinned. Returns `false` if the limit of pinned chunks is
     /// reached.
-    #[cold]
+    #[inline(never)]
     fn count_as_pinned(&self, chunk: ChunkId) -> bool {
         let word = &self.pins[chunk.index()];
         let span = word.span();
-        // Ends: each round but the last removes a mark.
-        while !self.reserve(span) {
-            let looks = if self.is_crowded.swap(1, Ordering::Relaxed) == 0 { self.pins.in_use().len() } else { LOOKS };
-            if !self.recount(looks) {
-                return false;
-            }
+        if !self.reserve(span) && !self.reserve_after_recount(span) {
+            return false;
         }
         if !word.mark(span) {
             self.pinned.fetch_sub(span, Ordering::Relaxed); // Another thread has counted the chunk.
         }
-        // Relaxed: these are hints. A mark that stays without a value costs a look later. A missing
-        // mark lets one more chunk be pinned.
-        let half = self.pinned_max.load(Ordering::Relaxed) / 2;
-        if self.is_crowded.load(Ordering::Relaxed) != 0 && self.pinned.load(Ordering::Relaxed) <= half {
+        // Relaxed, both: these are hints. A mark that stays without a value costs a look later. A
+        // missing mark lets one more chunk be pinned.
+        if self.is_crowded.load(Ordering::Relaxed) != 0
+            && self.pinned.load(Ordering::Relaxed) <= self.pinned_max.load(Ordering::Relaxed) / 2
+        {
             self.is_crowded.store(0, Ordering::Relaxed);
         }
         true
     }
 
+    /// Counts `span` chunks after the limit was reached, if values have left others.
+    #[cold]
+    fn reserve_after_recount(&self, span: u32) -> bool {
+        // Ends: each round but the last removes a mark.
+        loop {
+            let looks = if self.is_crowded.swap(1, Ordering::Relaxed) == 0 { self.pins.in_use().len() } else { LOOKS };
+            if !self.recount(looks) {
+                return false;
+            }
+            if self.reserve(span) {
+                return true;
+            }
+        }
+    }
+
+    #[inline]
     fn reserve(&self, span: u32) -> bool {
         let most = self.pinned_max.load(Ordering::Relaxed);
         // Ends: a failure means that another thread's change succeeded.
@@ -250,22 +273,19 @@ impl RingShared {
     /// remove the marks themselves, and a few looks find the marks that values have missed. So a
     /// reader that cannot pin pays for a few cache lines only.
     fn recount(&self, looks: usize) -> bool {
-        let mut found = false;
+        let mut found = 0;
         let pins = self.pins.in_use();
         let start = self.recount_at.load(Ordering::Relaxed) as usize % pins.len();
         let later = looks.min(pins.len() - start);
         for words in [&pins[start..start + later], &pins[..(looks - later).min(start)]] {
-            for word in words {
-                let marked = word.unmark();
-                if marked > 0 {
-                    self.pinned.fetch_sub(marked, Ordering::Relaxed);
-                    found = true;
-                }
-            }
+            found += words.iter().map(PinWord::unmark).sum::<u32>();
+        }
+        if found > 0 {
+            self.pinned.fetch_sub(found, Ordering::Relaxed);
         }
         #[allow(clippy::cast_possible_truncation, reason = "the number of a chunk")]
         self.recount_at.store(((start + looks) % pins.len()) as u32, Ordering::Relaxed);
-        found
+        found > 0
     }
 
     /// Returns the bytes of the chunks that values hold, including retired ones.

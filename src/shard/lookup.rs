@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::hash::KeyHash;
 use crate::index::{Candidate, Lane, Step, Table, Walk};
 use crate::reclaim::{Batch, Holds, Live, Slot};
-use crate::ring::{RingShared, StampsAt};
+use crate::ring::{OwnedValue, RingShared, StampsAt};
 use crate::units::{EntryId, Tick};
 
 /// The parts of a shard that a search reads.
@@ -35,11 +35,22 @@ pub(crate) struct Lookup {
 }
 
 /// An entry that a reader has found, and whose chunk it holds.
+///
+/// Only this file makes one, and no code changes its fields. So `value` is that of the entry at
+/// `live`.
 #[derive(Clone, Copy)]
 pub(crate) struct FoundEntry<'a> {
-    pub(super) lane: Lane<'a>,
+    lane: Lane<'a>,
     pub(crate) live: Live<'a>,
     pub(crate) value: &'a [u8],
+}
+
+impl<'a> FoundEntry<'a> {
+    /// Returns the lane in which the entry was found.
+    #[inline(always)]
+    pub(super) fn lane(&self) -> Lane<'a> {
+        self.lane
+    }
 }
 
 /// A lane in which the entry with some hash may be. The entry was not read.
@@ -116,6 +127,13 @@ impl Lookup {
                 return None;
             }
         }
+    }
+
+    /// Returns the value of an entry, pinned or copied.
+    #[inline(always)]
+    pub(super) fn hold(&self, found: &FoundEntry<'_>) -> OwnedValue {
+        // SAFETY: the value is that of the entry at `live`, as `FoundEntry` says.
+        unsafe { self.ring.value_found(found.live, found.value) }
     }
 
     /// Advances a walk to the next entry, and holds it by the slot. Also returns its hash, and the

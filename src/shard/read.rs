@@ -109,11 +109,11 @@ impl Shard {
     pub(crate) fn visit(&self, found: &FoundEntry<'_>, stripe: u32) -> Visit {
         match &self.touches {
             None => {
-                found.lane.visit();
+                found.lane().visit();
                 Visit::Noted
             }
-            Some(touches) if touches.push(stripe, found.lane.id()) => Visit::Noted,
-            Some(_) => self.touch_after_draining(found.lane.id(), stripe),
+            Some(touches) if touches.push(stripe, found.lane().id()) => Visit::Noted,
+            Some(_) => self.touch_after_draining(found.lane().id(), stripe),
         }
     }
 
@@ -149,7 +149,7 @@ impl Shard {
     /// Returns the value of an entry, pinned or copied.
     #[inline(always)]
     pub(crate) fn hold(&self, found: &FoundEntry<'_>) -> OwnedValue {
-        self.lookup.ring.value(found.live)
+        self.lookup.hold(found)
     }
 
     /// Returns a copy of these bytes, aligned as the values of entries are.
