@@ -60,6 +60,11 @@ pub(crate) trait ResidentSource {
     fn hash(&self, id: EntryId) -> u64;
     fn charge(&self, id: EntryId) -> u32;
     fn expect(&self, id: EntryId);
+
+    /// Returns the charge and the hash.
+    fn charge_and_hash(&self, id: EntryId) -> (u32, u64) {
+        (self.charge(id), self.hash(id))
+    }
 }
 
 impl<'a> Residents<'a> {
@@ -241,6 +246,11 @@ impl<'a> Residents<'a> {
     #[must_use]
     pub fn charge(&self, id: EntryId) -> u32 {
         self.source.charge(id)
+    }
+
+    /// Returns the charge and the hash, with one look at the entry.
+    pub(super) fn charge_and_hash(&self, id: EntryId) -> (u32, u64) {
+        self.source.charge_and_hash(id)
     }
 
     /// Announces that `id` will probably be evicted soon, so that its cache lines are prefetched.

@@ -281,9 +281,23 @@ impl Arena {
         self.entry_with_stamps(live).0
     }
 
+    /// Returns the entry at a live location, and its charge.
+    #[inline]
+    pub(crate) fn entry_with_charge<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, usize) {
+        let (entry, layout) = self.entry_with_layout(live);
+        (entry, layout.charge())
+    }
+
     /// Returns the entry at a live location, and where its stamps are.
     #[inline(always)]
     pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
+        let (entry, layout) = self.entry_with_layout(live);
+        let offset = live.location().offset() + layout.stamps_start();
+        (entry, StampsAt { set: layout.stamps, offset, of: PhantomData })
+    }
+
+    #[inline(always)]
+    fn entry_with_layout<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, Layout) {
         let layout = self.layout(live.location());
         let start = live.location().offset();
         self.shadow.read(start, layout.charge());
@@ -299,8 +313,7 @@ impl Arena {
         // * the value lies within the charge (see `Layout`), which was just checked to be in the
         //   arena.
         let value = unsafe { self.part(whole, layout.value_start, layout.value_len) };
-        let offset = start + layout.stamps_start();
-        (Entry { key, value }, StampsAt { set: layout.stamps, offset, of: PhantomData })
+        (Entry { key, value }, layout)
     }
 
     /// Returns the current word of a stamp of a live entry, or `None` if the entry does not have
@@ -415,8 +428,7 @@ impl Arena {
     /// Copies the entry at `from` to `to`, where nothing is live, and begins its relocation. For
     /// the holder of the write lock.
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
-        let (Entry { key, value }, stamps) = self.entry_with_stamps(from);
-        let layout = Layout::of(key.len(), value.len(), stamps.set, self.alignment);
+        let (Entry { key, value }, layout) = self.entry_with_layout(from);
         self.write(to, &layout, &Draft { key, value, stamps: &self.stamps(from) });
         self.begin_relocation(from.location(), to);
     }

@@ -89,6 +89,13 @@ impl Entries {
         self.hasher.hash(self.ring.entry(live).key).within_shard(self.shard_bits)
     }
 
+    /// Returns the charge of an entry, and hashes its key.
+    #[inline]
+    pub(super) fn charge_and_hash_of(&self, live: Live<'_>) -> (usize, KeyHash) {
+        let (entry, charge) = self.ring.arena().entry_with_charge(live);
+        (charge, self.hasher.hash(entry.key).within_shard(self.shard_bits))
+    }
+
     /// Returns the entry with an id, or `None` if there is none. Any id is allowed.
     #[inline]
     pub(super) fn live(&self, id: EntryId) -> Option<Live<'_>> {

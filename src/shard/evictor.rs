@@ -229,8 +229,9 @@ impl Evictor {
                 None => break,
                 Some(Choice::Newcomer(_)) => return Victim::Newcomer,
                 Some(Choice::Resident(victim)) => {
-                    if entries.live(victim).is_some() {
-                        let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
+                    // An entry with a hash is there.
+                    let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
+                    if hash.is_some() || entries.live(victim).is_some() {
                         return Victim::Entry(victim, hash);
                     }
                 }
@@ -410,6 +411,16 @@ impl ResidentSource for Source<'_> {
 
     fn charge(&self, id: EntryId) -> u32 {
         charge_of(self.pending, self.entries, id)
+    }
+
+    fn charge_and_hash(&self, id: EntryId) -> (u32, u64) {
+        if self.pending.charge_of(id).is_some() {
+            return (self.charge(id), self.hash(id));
+        }
+        let Some(live) = self.entries.live(id) else { return (0, 0) };
+        let (charge, hash) = self.entries.charge_and_hash_of(live);
+        self.hashed.set(Some((id, hash)));
+        (charge_u32(charge), hash.get())
     }
 
     fn expect(&self, id: EntryId) {

@@ -144,23 +144,16 @@ impl S3Fifo {
         self.queues.push(MAIN, id);
     }
 
-    /// Forgets an entry that has left its queue.
-    fn forget(&mut self, id: EntryId, charge: u32) {
-        if self.in_main.remove(id) {
-            self.main_entries -= 1;
-        } else {
-            self.small_charge -= u64::from(charge);
-        }
-        self.entries -= 1;
-    }
-
     /// Pops the small queue until an entry has to leave, or the queue is down to its share.
     fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         while self.small_charge >= self.small_target || self.main_entries == 0 {
             self.queues.announce(SMALL, residents);
             let id = self.queues.pop(SMALL)?.id;
             if residents.visits(id) < self.config.promotion_visits {
-                self.ghosts.insert(residents.hash(id), SMALL);
+                let (charge, hash) = residents.charge_and_hash(id);
+                self.ghosts.insert(hash, SMALL);
+                self.small_charge -= u64::from(charge);
+                self.entries -= 1;
                 return Some(id);
             }
             residents.set_visits(id, 0);
@@ -172,11 +165,15 @@ impl S3Fifo {
 
     /// Sends visited entries round until one has to leave.
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        self.queues.pop_unless(MAIN, residents, |queued, residents| {
+        let id = self.queues.pop_unless(MAIN, residents, |queued, residents| {
             let left = residents.visits(queued.id).checked_sub(1)?;
             residents.set_visits(queued.id, left);
             Some(queued.mark)
-        })
+        })?;
+        self.in_main.remove(id);
+        self.main_entries -= 1;
+        self.entries -= 1;
+        Some(id)
     }
 }
 
@@ -214,9 +211,7 @@ impl EvictionPolicy for S3Fifo {
 
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         self.ghosts.set_len(max_ghosts(self.entries));
-        let victim = self.evict_small(residents).or_else(|| self.evict_main(residents))?;
-        self.forget(victim, residents.charge(victim));
-        Some(victim)
+        self.evict_small(residents).or_else(|| self.evict_main(residents))
     }
 
     fn insert(&mut self, newcomer: &Newcomer) {
@@ -237,8 +232,14 @@ impl EvictionPolicy for S3Fifo {
     }
 
     fn remove(&mut self, id: EntryId, charge: u32) {
-        self.queues.remove(if self.in_main.contains(id) { MAIN } else { SMALL }, id);
-        self.forget(id, charge);
+        if self.in_main.remove(id) {
+            self.queues.remove(MAIN, id);
+            self.main_entries -= 1;
+        } else {
+            self.queues.remove(SMALL, id);
+            self.small_charge -= u64::from(charge);
+        }
+        self.entries -= 1;
     }
 
     fn set_capacity(&mut self, charge: u64) {

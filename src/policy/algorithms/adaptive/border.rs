@@ -100,6 +100,12 @@ const MAX_CAPACITIES: f64 = 1e9;
 /// The number of newcomers over which the mean charge is taken, roughly.
 const MEMORY: f64 = 1024.0;
 
+/// Converts a charge, which is below 2^63. Signed numbers take a fifth of the instructions.
+#[inline]
+pub(super) fn float(charge: u64) -> f64 {
+    charge as i64 as f64
+}
+
 /// The entries of the window or of main, and what was measured of them since the last gradual move.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Part {
@@ -144,7 +150,7 @@ impl Traffic {
         self.mean_charge += (charge - self.mean_charge) / memory;
         self.came_in += charge;
         for (space, part) in self.space.iter_mut().zip([window, main]) {
-            *space += part.charge as f64 * charge;
+            *space += float(part.charge) * charge;
         }
     }
 

@@ -60,7 +60,7 @@ use crate::policy::{
     EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Residents, Standing, is_miss_reported,
 };
 use crate::prefetch::LINE;
-use border::{Asked, Border, MAIN, Part, Traffic, WINDOW};
+use border::{Asked, Border, MAIN, Part, Traffic, WINDOW, float};
 use rounds::{Rounds, WindowMark};
 
 /// Ghosts for each four resident entries.
@@ -235,7 +235,7 @@ impl Adaptive {
     /// hold, to main.
     fn sort(&mut self, residents: &Residents<'_>) {
         for _ in 0..SORTED_AT_ONCE {
-            if self.window.charge as f64 <= self.border.charge().max(1.0) || self.window.entries <= 1 {
+            if float(self.window.charge) <= self.border.charge().max(1.0) || self.window.entries <= 1 {
                 self.unsorted = 0;
             }
             if self.unsorted == 0 {
@@ -262,7 +262,7 @@ impl Adaptive {
 
     /// Returns `true` if the window is too large with a newcomer in it.
     fn window_overflows(&self, newcomer: u32) -> bool {
-        self.window.charge as f64 + f64::from(newcomer) > self.border.charge() || self.main.entries == 0
+        float(self.window.charge) + f64::from(newcomer) > self.border.charge() || self.main.entries == 0
     }
 
     /// Returns `true` if a newcomer is large, and every entry that it would push out was visited.
@@ -296,9 +296,9 @@ impl Adaptive {
                 *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays.is_some()));
                 stays.map(WindowMark::to_bits)
             })?;
-            let charge = residents.charge(id);
+            let (charge, hash) = residents.charge_and_hash(id);
             if !self.is_smaller_than_mains(charge, residents) {
-                self.leave_window_ghost(residents.hash(id), charge);
+                self.leave_window_ghost(hash, charge);
                 self.leave(WINDOW, id, charge);
                 return Some(id);
             }
@@ -346,7 +346,7 @@ impl Adaptive {
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         let id = self.find_mains_oldest(residents)?;
         self.border.note_left_main();
-        let (hash, charge) = (residents.hash(id), residents.charge(id));
+        let (charge, hash) = residents.charge_and_hash(id);
         // Half of the keys are enough to measure by, and leave the ghosts to the window's.
         if hash >> SAMPLING_BIT & 1 == 0 {
             self.main.evicted += f64::from(charge);
