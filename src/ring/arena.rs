@@ -193,8 +193,9 @@ impl Arena {
         self.layout_after(self.load_first(location), location)
     }
 
+    /// Returns the first word of the entry at `location`.
     #[inline]
-    fn load_first(&self, location: Location) -> FirstWord {
+    pub(super) fn load_first(&self, location: Location) -> FirstWord {
         FirstWord(self.first_word(location).load(Ordering::Relaxed))
     }
 
@@ -245,13 +246,6 @@ impl Arena {
         self.load_first(location).is_dead()
     }
 
-    /// Returns the charge of the entry at `location`, and whether it is marked dead. For the holder
-    /// of the write lock.
-    #[inline]
-    pub(super) fn charge_and_death(&self, location: Location) -> (usize, bool) {
-        let first = self.load_first(location);
-        (self.layout_after(first, location).charge(), first.is_dead())
-    }
 
     /// Returns `true` if a live entry has been marked dead. A reader that sees the mark finds the
     /// changed lane when it searches again.
@@ -263,15 +257,21 @@ impl Arena {
         self.load_first(live.location()).is_dead()
     }
 
-    /// Marks the entry at `location` dead, and returns its charge. No lane points to it any more.
-    /// For the holder of the write lock.
+    /// Marks the entry at `location` dead, and returns its first word. No lane points to it any
+    /// more. For the holder of the write lock.
     #[inline]
-    pub(super) fn mark_dead(&self, location: Location) -> usize {
+    pub(super) fn mark_dead(&self, location: Location) -> FirstWord {
         let word = self.first_word(location);
         // Once the entry is published, only the holder of the lock stores to this word. So no other
         // store comes between this load and the next store.
         let first = FirstWord(word.load(Ordering::Relaxed));
         word.store(first.as_dead().0, Ordering::Release); // Release: see `has_left`.
+        first
+    }
+
+    /// Returns the charge of the entry at `location` that begins with this word.
+    #[inline]
+    pub(super) fn charge_after(&self, first: FirstWord, location: Location) -> usize {
         self.layout_after(first, location).charge()
     }
 

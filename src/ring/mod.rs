@@ -427,7 +427,20 @@ impl Ring {
     /// is sealed and nothing else in it is live.
     #[inline(always)]
     pub(crate) fn kill(&mut self, location: Location) {
-        let charge = self.arena().mark_dead(location);
+        let first = self.arena().mark_dead(location);
+        self.note_death(location, self.arena().charge_after(first, location));
+    }
+
+    /// Like [`kill`](Self::kill), for an entry whose charge is known.
+    #[inline(always)]
+    pub(crate) fn kill_of_charge(&mut self, location: Location, charge: usize) {
+        let first = self.arena().mark_dead(location);
+        debug_assert_eq!(self.arena().charge_after(first, location), charge);
+        self.note_death(location, charge);
+    }
+
+    #[inline(always)]
+    fn note_death(&mut self, location: Location, charge: usize) {
         let chunk = self.run_at(location, charge);
         self.count_dead(chunk, charge);
         if self.chunks[chunk.index()].live == 0 && self.chunks[chunk.index()].state == ChunkState::Sealed {
@@ -466,8 +479,9 @@ impl Ring {
             return None;
         }
         let location = Location::at_offset((chunk.index() << self.chunk_shift) + at);
-        let (charge, is_dead) = self.arena().charge_and_death(location);
-        Some(((!is_dead).then_some(location), at + charge))
+        let first = self.arena().load_first(location);
+        let charge = self.arena().charge_after(first, location);
+        Some(((!first.is_dead()).then_some(location), at + charge))
     }
 
     /// Returns the first entry without a dead mark at or after `from` bytes into the chunk, and the

@@ -161,11 +161,12 @@ impl Entries {
         self.ring.kill(location);
     }
 
-    /// Publishes what was written to `to` in the place of the entry at `from`.
+    /// Publishes what was written to `to` in the place of the entry at `from`, which has this
+    /// charge.
     #[inline]
-    pub(super) fn replace(&mut self, id: EntryId, from: Location, to: Location) {
+    pub(super) fn replace(&mut self, id: EntryId, from: Location, charge: usize, to: Location) {
         self.index.replace(id, to);
-        self.ring.kill(from);
+        self.ring.kill_of_charge(from, charge);
     }
 
     /// Like [`replace`](Self::replace), but for the same value with other stamps. Changes that

@@ -322,7 +322,7 @@ impl Writer<'_> {
                 if entry.keeps_idle_stamp {
                     self.state.entries.replace_rewritten(id, before, location);
                 } else {
-                    self.state.entries.replace(id, before, location);
+                    self.state.entries.replace(id, before, old, location);
                 }
                 self.state.counts.updates += 1;
                 self.shard.registry.count(entry.draft.key, WriteCount::Updates);
