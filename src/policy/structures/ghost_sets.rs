@@ -39,11 +39,10 @@ pub(crate) struct GhostSets {
     order: HashOrder,
 }
 
-/// Ghosts in the order of the words and, in a word, from the lowest bits up. The newest comes
-/// first. 0 is none.
-#[derive(Clone, Copy, Debug, Default)]
+/// Ghosts, newest first. 0 is none.
+#[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Set([u64; WAYS / PER_WORD]);
+struct Set([u16; WAYS]);
 
 // SAFETY: it consists of integers.
 #[allow(unsafe_code, reason = "elements of a `Growable`")]
@@ -54,57 +53,49 @@ const MOVED_AT_ONCE: usize = 64;
 /// The most sets that a set gets its ghosts from.
 const MAX_SOURCES: usize = 4;
 
-/// Ghosts in a word.
+/// Ghosts in a word of a snapshot.
 const PER_WORD: usize = (u64::BITS / u16::BITS) as usize;
-/// A 1 in the place of each ghost.
-const EACH: u64 = u64::MAX / u16::MAX as u64;
-/// The top bit of each.
-const TOPS: u64 = EACH << (u16::BITS - 1);
 
 impl Set {
-    const EMPTY: Self = Self([0; WAYS / PER_WORD]);
-
     /// Adds a ghost in front of all others. The last one is forgotten.
     fn push(&mut self, ghost: u16) {
-        let mut carried = u64::from(ghost);
-        for word in &mut self.0 {
-            (*word, carried) = (*word << u16::BITS | carried, *word >> (u64::BITS - u16::BITS));
-        }
-    }
-
-    /// Returns the ghosts, newest first.
-    fn ghosts(&self) -> [u16; WAYS] {
-        core::array::from_fn(|way| {
-            let [low, high, ..] = (self.0[way / PER_WORD] >> (u16::BITS as usize * (way % PER_WORD))).to_le_bytes();
-            u16::from_le_bytes([low, high])
-        })
+        self.0.copy_within(..WAYS - 1, 1);
+        self.0[0] = ghost;
     }
 
     /// Returns `true` if one of the ghosts equals `wanted` except for its queue. Without a branch
-    /// for each.
+    /// for each: the processor compares eight at once.
+    #[inline]
     fn has(&self, wanted: u16) -> bool {
-        let (wanted, fingerprints) = (EACH * u64::from(wanted), !(EACH * u64::from(QUEUE)));
-        let found = self.0.iter().fold(0, |found, word| {
-            let differing = (word ^ wanted) & fingerprints;
-            // A top bit for each ghost that does not differ, and perhaps others above one of those.
-            found | differing.wrapping_sub(EACH) & !differing & TOPS
-        });
-        found != 0
-    }
-
-    /// Returns the set of these ghosts, newest first.
-    fn of(ghosts: [u16; WAYS]) -> Self {
-        let mut set = Self::EMPTY;
-        ghosts.into_iter().rev().for_each(|ghost| set.push(ghost));
-        set
+        let mut found = [0; 8];
+        for ghosts in self.0.chunks_exact(found.len()) {
+            for (found, ghost) in found.iter_mut().zip(ghosts) {
+                *found |= if ghost & !QUEUE == wanted { u16::MAX } else { 0 };
+            }
+        }
+        found.into_iter().fold(0, |any, found| any | found) != 0
     }
 
     /// Removes the ghost in a way.
     fn remove(&mut self, way: usize) {
-        let mut ghosts = self.ghosts();
-        ghosts.copy_within(way + 1.., way);
-        ghosts[WAYS - 1] = 0;
-        *self = Self::of(ghosts);
+        self.0.copy_within(way + 1.., way);
+        self.0[WAYS - 1] = 0;
+    }
+
+    /// Returns the ghosts as words for a snapshot: the newest in the lowest bits of the first.
+    fn to_words(self) -> [u64; WAYS / PER_WORD] {
+        core::array::from_fn(|word| {
+            let ghosts = &self.0[word * PER_WORD..][..PER_WORD];
+            ghosts.iter().rev().fold(0, |word, &ghost| word << u16::BITS | u64::from(ghost))
+        })
+    }
+
+    /// Returns the set with these words of a snapshot.
+    fn from_words(words: [u64; WAYS / PER_WORD]) -> Self {
+        Self(core::array::from_fn(|way| {
+            let [low, high, ..] = (words[way / PER_WORD] >> (u16::BITS as usize * (way % PER_WORD))).to_le_bytes();
+            u16::from_le_bytes([low, high])
+        }))
     }
 }
 
@@ -117,13 +108,13 @@ impl GhostSets {
 
     /// Appends a part of the sets for a snapshot. Returns `false` if there is no such part.
     pub(crate) fn save(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
-        parts::save(&self.sets, |Set(words)| *words, part, bytes)
+        parts::save(&self.sets, |set| set.to_words(), part, bytes)
     }
 
     /// Restores a part that another memory has [saved](Self::save). Each set gets the ghosts of the
     /// set that had its hashes. Bytes that are no part are ignored.
     pub(crate) fn restore(&mut self, bytes: &[u8]) {
-        parts::restore(self.sets.len(), bytes, |at, words| self.sets[at] = Set(words));
+        parts::restore(self.sets.len(), bytes, |at, words| self.sets[at] = Set::from_words(words));
     }
 
     pub(crate) fn allocated(&self) -> usize {
@@ -162,9 +153,9 @@ impl GhostSets {
         }
         let mut sources: [([u16; WAYS], usize, u64); MAX_SOURCES] = [([0; WAYS], WAYS, 0); MAX_SOURCES];
         for (merged, source) in sources.iter_mut().zip(step.sources.clone()) {
-            *merged = (self.sets[source].ghosts(), 0, 0);
+            *merged = (self.sets[source].0, 0, 0);
         }
-        Set::of(core::array::from_fn(|_| {
+        Set(core::array::from_fn(|_| {
             // Each source has its turn as often as its share says.
             let left = step
                 .sources
@@ -261,11 +252,12 @@ impl GhostSets {
     fn find(set: &Set, hash: u64) -> Option<(usize, u16)> {
         let wanted = Self::ghost(hash);
         // Mostly there is none.
-        if !set.has(wanted) {
-            return None;
-        }
-        let mut ghosts = set.ghosts().into_iter().enumerate();
-        ghosts.find(|&(_, ghost)| ghost & !QUEUE == wanted)
+        if set.has(wanted) { Self::way_of(set, wanted) } else { None }
+    }
+
+    #[inline(never)]
+    fn way_of(set: &Set, wanted: u16) -> Option<(usize, u16)> {
+        set.0.into_iter().enumerate().find(|&(_, ghost)| ghost & !QUEUE == wanted)
     }
 }
 

@@ -375,10 +375,9 @@ fn class(favor: Favor, charge: u32, mean_charge: f64) -> u8 {
     if favor == Favor::Bytes {
         return 0;
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    {
-        (SIZE_FACTOR * mean_charge / f64::from(charge.max(1)) - 1.0).clamp(0.0, f64::from(MAX_LEVEL - 1)) as u8
-    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the conversion saturates")]
+    let class = (SIZE_FACTOR * mean_charge / f64::from(charge.max(1)) - 1.0) as u8;
+    class.min(MAX_LEVEL - 1)
 }
 
 /// Returns the number of ghosts that are kept beside `entries` entries.
