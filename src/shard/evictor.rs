@@ -482,6 +482,12 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_writes_again_is_the_last_writer() {
+        let mut pending = Pending::new();
+        assert!(pending.note_writer() && !pending.note_writer());
+    }
+
+    #[test]
     fn any_entry_is_chosen_for_a_policy_that_names_none() {
         let (mut entries, pending) = (entries(), Pending::new());
         let mut evictor = evictor(|| Box::new(NoPolicy));

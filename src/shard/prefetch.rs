@@ -11,19 +11,20 @@ use core::cell::Cell;
 use core::ptr;
 
 use crate::policy::EvictionPolicy;
-use crate::prefetch::prefetch_all;
+use crate::prefetch::{LINE, prefetch};
 use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, Location};
 
 /// The address of the policy, for prefetches only. It may be out of date at any time.
 pub(super) struct PolicyHint {
     address: AtomicUsize,
-    bytes: AtomicUsize,
+    /// The number of lines that are prefetched.
+    lines: AtomicUsize,
 }
 
 impl PolicyHint {
     pub(super) fn new(policy: &dyn EvictionPolicy) -> Self {
-        let hint = Self { address: AtomicUsize::new(0), bytes: AtomicUsize::new(0) };
+        let hint = Self { address: AtomicUsize::new(0), lines: AtomicUsize::new(0) };
         hint.set(policy);
         hint
     }
@@ -31,19 +32,26 @@ impl PolicyHint {
     pub(super) fn set(&self, policy: &dyn EvictionPolicy) {
         // Relaxed: a prefetch of other lines than the right ones is merely useless.
         self.address.store(ptr::from_ref(policy).cast::<u8>().addr(), Ordering::Relaxed);
-        self.bytes.store(size_of_val(policy).min(MAX_POLICY_BYTES), Ordering::Relaxed);
+        self.lines.store(size_of_val(policy).div_ceil(LINE).min(MAX_POLICY_LINES), Ordering::Relaxed);
     }
 
     #[inline]
     pub(super) fn prefetch(&self) {
         let start = ptr::without_provenance::<u8>(self.address.load(Ordering::Relaxed));
-        prefetch_all(start, self.bytes.load(Ordering::Relaxed));
+        let lines = self.lines.load(Ordering::Relaxed);
+        // The bound is a constant, so the compiler emits a branch for each line and no loop.
+        for line in 0..MAX_POLICY_LINES {
+            if line >= lines {
+                return;
+            }
+            prefetch(start.wrapping_add(line * LINE));
+        }
     }
 }
 
-/// The most bytes of a policy's own object that are prefetched. A custom one may be large, and what
+/// The most lines of a policy's own object that are prefetched. A custom one may be large, and what
 /// the default one writes to comes first.
-const MAX_POLICY_BYTES: usize = 256;
+const MAX_POLICY_LINES: usize = 4;
 
 /// The thread that wrote last, for prefetches only.
 ///

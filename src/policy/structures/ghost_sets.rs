@@ -287,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_has_the_newest_ghost_of_a_set_in_its_lowest_bits() {
+        let mut set = Set([0; WAYS]);
+        (1..=40).for_each(|ghost| set.push(2 * ghost));
+        let words = set.to_words();
+        assert_eq!((words[0], words[7]), (0x004a_004c_004e_0050, 0x0012_0014_0016_0018));
+        assert_eq!(Set::from_words(words).0, set.0);
+        set.remove(1);
+        assert_eq!((set.0[0], set.0[1], set.0[31], set.has(78), set.has(76)), (80, 76, 0, false, true));
+    }
+
+    #[test]
     fn the_newest_are_remembered_and_the_oldest_forgotten() {
         let mut ghosts = GhostSets::new(1000);
         ghosts.set_len(500);
