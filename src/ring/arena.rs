@@ -246,7 +246,6 @@ impl Arena {
         self.load_first(location).is_dead()
     }
 
-
     /// Returns `true` if a live entry has been marked dead. A reader that sees the mark finds the
     /// changed lane when it searches again.
     #[inline]
@@ -428,9 +427,39 @@ impl Arena {
     /// Copies the entry at `from` to `to`, where nothing is live, and begins its relocation. For
     /// the holder of the write lock.
     pub(super) fn relocate(&self, from: Live<'_>, to: Location) {
+        let first = self.load_first(from.location());
+        if first.is_plain() {
+            let charge = Layout::plain(first, self.alignment).charge();
+            self.copy_rest(from, to, charge);
+            self.write_word(to.offset(), first.0);
+        } else {
+            self.relocate_with_stamps(from, to);
+        }
+    }
+
+    /// Is [`relocate`](Self::relocate) for an entry with a large header or stamps.
+    #[inline(never)]
+    fn relocate_with_stamps(&self, from: Live<'_>, to: Location) {
         let (Entry { key, value }, layout) = self.entry_with_layout(from);
         self.write(to, &layout, &Draft { key, value, stamps: &self.stamps(from) });
         self.begin_relocation(from.location(), to);
+    }
+
+    /// Copies all but the first word of an entry that has neither stamps nor a large header.
+    #[inline]
+    fn copy_rest(&self, from: Live<'_>, to: Location, charge: usize) {
+        let (from, to, rest) = (from.location().offset(), to.offset(), charge - LOCATION_UNIT);
+        self.shadow.read(from, charge);
+        self.shadow.write(to, charge);
+        let source = self.at(from + LOCATION_UNIT, rest);
+        let target = self.at(to + LOCATION_UNIT, rest);
+        // SAFETY:
+        // * both ranges are in the arena, and initialised (invariant 1);
+        // * no thread writes to the source: it belongs to a live entry, of which nothing changes
+        //   but the first word, as it has no stamps (invariant 3);
+        // * the target is in room that was just taken: no thread reads or writes it (invariant 3).
+        //   So it is apart from the source, which is live.
+        unsafe { target.copy_from_nonoverlapping(source, rest) };
     }
 
     /// Asks the processor to fetch the first lines of the entry at `location`.

@@ -29,7 +29,7 @@ use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, Moving, Stretch, Table};
 use crate::reclaim::{Live, WriteToken};
 use crate::ring::{ChunkId, Ring, Stream};
-use crate::units::{EntryId, Location, Stamp, Stamps};
+use crate::units::{EntryId, Location, Stamp, StampSet, Stamps};
 
 /// Index and ring of a shard. What each store writes to comes first.
 #[repr(C)]
@@ -103,11 +103,18 @@ impl Entries {
     }
 
     /// Returns the entry under `key`, whatever its deadline.
-    #[inline]
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
-        let candidates = self.index.table().own_candidates(hash);
-        let mut entries = candidates.filter_map(|found| Some((found.lane().id(), found.live(&self.token)?)));
-        entries.find(|&(_, live)| self.ring.entry(live).has_key(key))
+        self.find_with_stamps(hash, key).map(|(id, live, _)| (id, live))
+    }
+
+    /// Returns the entry under `key`, whatever its deadline, and which stamps it has.
+    #[inline]
+    pub(super) fn find_with_stamps(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>, StampSet)> {
+        self.index.table().own_candidates(hash).find_map(|candidate| {
+            let live = candidate.live(&self.token)?;
+            let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
+            entry.has_key(key).then(|| (candidate.lane().id(), live, stamps.set))
+        })
     }
 
     /// Returns the entries of a bucket.

@@ -176,8 +176,11 @@ impl Writer<'_> {
     /// drained the touches.
     #[inline(always)]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
-        let Some((id, live)) = self.state.entries.find(hash, key) else { return Presence::Absent };
-        if self.ring().arena().has_stamps(live) { self.presence_of(id) } else { Presence::Fresh(id) }
+        match self.state.entries.find_with_stamps(hash, key) {
+            None => Presence::Absent,
+            Some((id, _, stamps)) if stamps.is_empty() => Presence::Fresh(id),
+            Some((id, ..)) => self.presence_of(id),
+        }
     }
 
     fn presence_of(&mut self, id: EntryId) -> Presence {
