@@ -46,7 +46,7 @@ pub(crate) use arena::{Draft, Entry, StampsAt};
 use chunk::{Chunk, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use header::{Alignment, Layout};
-pub(crate) use runs::Home;
+pub(crate) use runs::{Emptiest, FOUND_AT_ONCE, Home};
 pub(crate) use shared::{OwnedValue, RingShared};
 pub use value::Value;
 

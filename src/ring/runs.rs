@@ -37,6 +37,12 @@ const MOST_DEAD: (usize, usize) = (3, 4);
 /// The unit of costs: this many are a whole run.
 const WHOLE: u64 = 1 << 12;
 
+/// The chunks that a search for the emptiest finds at once.
+pub(crate) const FOUND_AT_ONCE: usize = 4;
+
+/// The emptiest chunks, or runs: the emptiest first.
+pub(crate) type Emptiest = [Option<ChunkId>; FOUND_AT_ONCE];
+
 /// Where entries of one size go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
@@ -309,22 +315,35 @@ impl Ring {
         pins.has_values() || is_held(&self.held, ChunkId(to_u32(chunk)), pins.span())
     }
 
-    /// Returns the sealed chunk, or run, with the smallest live share. No value holds it, and at
-    /// least one part in `share` of it is dead. The unused end of a chunk does not count as dead:
-    /// relocating its live entries would leave another unused end.
-    pub(crate) fn emptiest(&self, share: usize) -> Option<ChunkId> {
-        let is_worth_it = |id, chunk: &Chunk| chunk.dead() * share >= self.run_bytes(id);
-        self.emptiest_of(is_worth_it).filter(|&id| !self.run_empties_by_itself(id))
+    /// Returns the sealed chunks, or runs, with the smallest live shares, the emptiest first. The
+    /// first one is [worth cleaning](Self::is_worth_cleaning). The caller asks for the others when
+    /// their turn comes.
+    pub(crate) fn emptiest(&self, share: usize) -> Emptiest {
+        let found = self.emptiest_of(|id, chunk| chunk.dead() * share >= self.run_bytes(id));
+        if found[0].is_some_and(|id| self.run_empties_by_itself(id)) { [None; FOUND_AT_ONCE] } else { found }
     }
 
-    /// Returns the sealed chunk, or run, with the smallest live share, among those that are wanted
-    /// and that no value holds.
+    /// Returns `true` if a chunk, or run, is sealed, no value holds it, and at least one part in
+    /// `share` of it is dead. The unused end of a chunk does not count as dead: relocating its live
+    /// entries would leave another unused end.
+    pub(crate) fn is_worth_cleaning(&self, id: ChunkId, share: usize) -> bool {
+        let is_worth_it =
+            |chunk: &Chunk| chunk.state == ChunkState::Sealed && chunk.dead() * share >= self.run_bytes(id);
+        // The tables may have become shorter since the chunk was found.
+        self.chunks.get(id.index()).is_some_and(is_worth_it)
+            && !self.shared.pins[id.index()].has_values()
+            && !self.run_empties_by_itself(id)
+    }
+
+    /// Returns the sealed chunks, or runs, with the smallest live shares, among those that are
+    /// wanted and that no value holds.
     ///
     /// Goes through all chunks, of which there are 16,384 at most: 256 KiB in the order of memory.
-    /// The pins of those that have fewer live bytes than all before are read, too.
-    fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Option<ChunkId> {
-        // `least` begins above the share of any chunk.
-        let (mut best, mut least) = (None, self.chunk_bytes() as u64 + 1);
+    /// The pins of those that are among the emptiest so far are read, too.
+    fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Emptiest {
+        // A share that is above that of any chunk stands for none.
+        let none = (self.chunk_bytes() as u64 + 1, None);
+        let (mut found, mut least) = ([none; FOUND_AT_ONCE], none.0);
         for (index, chunk) in self.chunks.iter().enumerate() {
             // Most chunks are passed here, without a division.
             if u64::from(chunk.live) >= least * u64::from(chunk.span) {
@@ -333,10 +352,16 @@ impl Ring {
             let id = ChunkId(to_u32(index));
             let is_candidate = chunk.state == ChunkState::Sealed && is_wanted(id, chunk);
             if is_candidate && !self.shared.pins[index].has_values() {
-                (best, least) = (Some(id), (chunk.live / chunk.span).into());
+                let mut next = (u64::from(chunk.live / chunk.span), Some(id));
+                for place in &mut found {
+                    if next.0 < place.0 {
+                        core::mem::swap(&mut next, place);
+                    }
+                }
+                least = found[FOUND_AT_ONCE - 1].0;
             }
         }
-        best
+        found.map(|(_, id)| id)
     }
 
     /// Returns the number of sealed chunks and runs that values hold and of which at least one part
@@ -350,7 +375,7 @@ impl Ring {
 
     /// Returns the sealed chunk, or run, outside a window with the smallest live share.
     pub(crate) fn emptiest_outside(&self, window: Window) -> Option<ChunkId> {
-        self.emptiest_of(|id, _| !window.contains(id))
+        self.emptiest_of(|id, _| !window.contains(id))[0]
     }
 
     /// Returns the first chunk, or run, of a window that has to be emptied. Seals it if it is open.
@@ -389,21 +414,24 @@ mod tests {
     fn the_emptiest_is_the_one_with_the_fewest_live_bytes_for_each_of_its_chunks() {
         let mut ring = Ring::new(RingSize::fixed(8), 12, Alignment::new(1).expect("an alignment")).expect("memory");
         while ring.put_to_use() {}
-        assert_eq!(ring.emptiest(8), None);
+        assert_eq!(ring.emptiest(8)[0], None);
         assert!(ring.open_next(Stream::Fresh, None));
         let (most_dead, mut alive) = fill(&mut ring, Stream::Fresh, 256, 6);
         assert!(ring.open_next(Stream::Fresh, None));
-        fill(&mut ring, Stream::Fresh, 256, 10);
+        let (fuller, _) = fill(&mut ring, Stream::Fresh, 256, 10);
         assert!(ring.open_next(Stream::Fresh, None));
-        assert_eq!(ring.emptiest(8), Some(most_dead));
+        assert_eq!(ring.emptiest(8)[0], Some(most_dead));
         // 2,048 live bytes in two chunks are less than 1,536 in one.
         let first = ring.free_run(2, None).expect("two free chunks");
         ring.open_run(Stream::Large, first, 2);
         let (run, _) = fill(&mut ring, Stream::Large, 2048, 1);
         ring.seal_large_runs();
-        assert_eq!(ring.emptiest(8), Some(run));
+        assert_eq!(ring.emptiest(8)[0], Some(run));
         // 768 are less than that.
         alive.drain(3..).for_each(|location| ring.kill(location));
-        assert_eq!(ring.emptiest(8), Some(most_dead));
+        assert_eq!(ring.emptiest(8), [Some(most_dead), Some(run), Some(fuller), None]);
+        assert!(ring.is_worth_cleaning(fuller, 8) && !ring.is_worth_cleaning(fuller, 2));
+        ring.begin_cleaning(fuller);
+        assert!(!ring.is_worth_cleaning(fuller, 8));
     }
 }

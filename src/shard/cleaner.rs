@@ -16,7 +16,7 @@ use super::account::Account;
 use super::entries::Entries;
 use super::governor::{self, Governor};
 use super::large_share::LargeShare;
-use crate::ring::{ChunkId, Home, Ring, Stream, Window};
+use crate::ring::{ChunkId, Emptiest, FOUND_AT_ONCE, Home, Ring, Stream, Window};
 use crate::stats::WriteCounts;
 use crate::units::{EntryId, Location, to_u32};
 
@@ -42,6 +42,9 @@ const PASS_COST: usize = 8;
 const LOOK_COST: usize = 64;
 /// A chunk is worth cleaning if at least this part of it is dead.
 const WORTH_CLEANING: usize = 8;
+/// The fewest chunks of a ring in which a search for a chunk to clean stands for several cleanings.
+/// Of fewer chunks, each is a larger part, and a search costs little.
+const MANY_CHUNKS: usize = 128;
 /// Chunks that are opened between two releases of memory that absent chunks still have.
 const RELEASE_EVERY: u64 = 64;
 
@@ -83,6 +86,10 @@ pub(super) struct Cleaner {
     large_share: LargeShare,
     /// The chunk that is being cleaned, and how far that is, in bytes.
     cleaning: Option<(ChunkId, usize)>,
+    /// The chunks that the last search has found and that were not cleaned.
+    found: Emptiest,
+    /// The inserted bytes from which on they are out of date.
+    found_until: u64,
     /// The inserted bytes from which on cleaning ahead is worth another look.
     clean_from: u64,
     /// The number of chunks that are to be ready for writing.
@@ -104,6 +111,8 @@ impl Cleaner {
             governor: Governor::new(),
             large_share: LargeShare::default(),
             cleaning: None,
+            found: [None; FOUND_AT_ONCE],
+            found_until: 0,
             clean_from: 0,
             ready: 0,
             opened: 0,
@@ -267,7 +276,7 @@ impl Cleaner {
         counts: &mut WriteCounts,
         mut budget: usize,
     ) -> Cleaned {
-        let Some((chunk, mut at)) = self.cleaning.or_else(|| self.begin(entries.ring_mut())) else {
+        let Some((chunk, mut at)) = self.cleaning.or_else(|| self.begin(entries.ring_mut(), counts)) else {
             return Cleaned::Nothing;
         };
         // Ends: each round passes an entry of the chunk.
@@ -291,10 +300,25 @@ impl Cleaner {
         Cleaned::Chunk
     }
 
-    fn begin(&mut self, ring: &mut Ring) -> Option<(ChunkId, usize)> {
-        let chunk = ring.emptiest(WORTH_CLEANING)?;
+    fn begin(&mut self, ring: &mut Ring, counts: &WriteCounts) -> Option<(ChunkId, usize)> {
+        let chunk = self.emptiest(ring, counts)?;
         self.begin_with(ring, chunk);
         self.cleaning
+    }
+
+    /// Returns the emptiest chunk that is worth cleaning, as of the last search.
+    fn emptiest(&mut self, ring: &Ring, counts: &WriteCounts) -> Option<ChunkId> {
+        if counts.inserted_bytes < self.found_until {
+            let mut found = self.found.iter_mut().filter_map(Option::take);
+            let chunk = found.find(|&chunk| ring.is_worth_cleaning(chunk, WORTH_CLEANING));
+            if chunk.is_some() {
+                return chunk;
+            }
+        }
+        self.found = ring.emptiest(WORTH_CLEANING);
+        let bytes = if ring.chunks() < MANY_CHUNKS { 0 } else { FOUND_AT_ONCE * ring.chunk_bytes() };
+        self.found_until = counts.inserted_bytes + bytes as u64;
+        self.found[0].take()
     }
 
     /// Returns `true` if a chunk is being cleaned.
