@@ -248,6 +248,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Is [`was_hole`](Self::was_hole) for a place that is a hole, or in a part that has some.
+    #[inline(never)]
     fn leave_place_with_holes(&mut self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         if id.get() == HOLE {
             self.hole_counts[queue.index()] -= 1;
@@ -268,14 +269,21 @@ impl<const N: usize> Queues<N> {
         let place = queued.into().to_place();
         self.close_some_holes();
         if !self.push_place(queue, Age::Newer, place, Self::SPARE_BLOCKS) {
-            self.close_all_holes();
-            let pushed = self.push_place(queue, Age::Newer, place, Self::SPARE_BLOCKS);
-            assert!(pushed, "more ids than the pool was made for");
+            self.push_after_closing(queue, place);
         }
+    }
+
+    /// Adds a place where there is no block for it before all holes are closed.
+    #[cold]
+    fn push_after_closing(&mut self, queue: QueueId, place: u32) {
+        self.close_all_holes();
+        let pushed = self.push_place(queue, Age::Newer, place, Self::SPARE_BLOCKS);
+        assert!(pushed, "more ids than the pool was made for");
     }
 
     /// Adds a place at the tail of a part. Returns `false` if that would leave fewer than `spare`
     /// free blocks.
+    #[inline]
     fn push_place(&mut self, queue: QueueId, age: Age, place: u32, spare: u32) -> bool {
         let tail = self.part(queue, age).tail;
         if is_in_next_block(tail, self.block_shift) && !self.enter_block(queue, age, spare) {
@@ -313,8 +321,16 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Removes the oldest id, and returns it.
+    #[inline]
     pub(crate) fn pop(&mut self, queue: QueueId) -> Option<Queued> {
-        self.pop_from(queue, Age::Older).or_else(|| self.pop_from(queue, Age::Newer))
+        // Only while holes are closed does a queue have an older part.
+        let oldest = if self.part(queue, Age::Older).len() > 0 { self.pop_older(queue) } else { None };
+        oldest.or_else(|| self.pop_from(queue, Age::Newer))
+    }
+
+    #[inline(never)]
+    fn pop_older(&mut self, queue: QueueId) -> Option<Queued> {
+        self.pop_from(queue, Age::Older)
     }
 
     #[inline(always)]
