@@ -388,9 +388,24 @@ impl Arena {
     pub(super) fn write(&self, location: Location, layout: &Layout, draft: &Draft<'_>) {
         let Draft { key, value, stamps } = draft;
         assert!(key.len() == layout.key_len && value.len() == layout.value_len, "another entry's layout");
-        assert!(stamps.present() == layout.stamps, "another entry's layout");
+        debug_assert_eq!(stamps.present(), layout.stamps, "another entry's layout");
         let start = location.offset();
         self.shadow.write(start, layout.charge());
+        let first = layout.plain_word().unwrap_or_else(|| self.write_header(start, layout, stamps));
+        let whole = self.at(start, layout.charge());
+        // SAFETY:
+        // * the whole charge is in the arena, as was just checked, in room that was just taken;
+        // * the key lies within the charge (see `Layout`), and has the layout's length.
+        unsafe { self.copy_in(whole, layout.key_start, key) };
+        // SAFETY: like for the key.
+        unsafe { self.copy_in(whole, layout.value_start, value) };
+        self.write_word(start, first.0);
+    }
+
+    /// Writes what a header has after its first word, which it returns: the lengths of a large
+    /// header, and stamps.
+    #[inline(never)]
+    fn write_header(&self, start: usize, layout: &Layout, stamps: &Stamps) -> FirstWord {
         let (first, key_word, value_word) = layout.words();
         if first.is_large() {
             let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
@@ -399,27 +414,26 @@ impl Arena {
             // * they are in room that was just taken: nothing in it is live (invariant 3).
             unsafe { words.write([key_word, value_word]) };
         }
-        if !first.is_plain() {
-            self.write_stamps(start, layout, stamps);
-        }
-        self.copy_in(start + layout.key_start, key);
-        self.copy_in(start + layout.value_start, value);
-        self.write_word(start, first.0);
-    }
-
-    fn write_stamps(&self, start: usize, layout: &Layout, stamps: &Stamps) {
         let words = layout.stamps.iter().filter_map(|stamp| stamps.get(stamp));
         for (number, word) in words.enumerate() {
             self.write_word(start + layout.stamps_start() + number * size_of::<u32>(), word);
         }
+        first
     }
 
-    #[inline]
-    fn copy_in(&self, offset: usize, bytes: &[u8]) {
-        let to = self.at(offset, bytes.len());
+    /// Copies a key or a value into an entry that is being written.
+    ///
+    /// # Safety
+    ///
+    /// * `entry` is the start of room that was just taken, and all of its charge is in the arena.
+    /// * The `bytes.len()` bytes from `at` on lie within the charge.
+    #[inline(always)]
+    unsafe fn copy_in(&self, entry: NonNull<u8>, at: usize, bytes: &[u8]) {
+        // SAFETY: `at` is in the arena, by the caller's duties.
+        let to = unsafe { entry.add(at) };
         // SAFETY:
-        // * the target is in the arena, in room that was just taken: no thread reads or writes it
-        //   (invariant 3);
+        // * the target is in the arena, in room that was just taken, by the caller's duties: no
+        //   thread reads or writes it (invariant 3);
         // * `bytes` borrows from outside that range: the arena hands out live bytes only.
         unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
     }

@@ -226,6 +226,14 @@ impl Layout {
         self.charge
     }
 
+    /// Returns the header if it is small and without stamps.
+    #[inline]
+    pub(super) fn plain_word(&self) -> Option<FirstWord> {
+        #[allow(clippy::cast_possible_truncation, reason = "a small header has room for both lengths")]
+        let word = || FirstWord((self.key_len as u32) << KEY_SHIFT | self.value_len as u32);
+        (self.key_start == SMALL_HEADER && self.stamps.is_empty()).then(word)
+    }
+
     /// Returns the words of the header. A small header has only the first one.
     pub(super) fn words(&self) -> (FirstWord, u32, u32) {
         #[allow(clippy::cast_possible_truncation, reason = "the ring admits no entry of 4 GiB")]
@@ -284,6 +292,7 @@ mod tests {
                 let (first, ..) = layout.words();
                 assert!(!first.is_dead() && first.as_dead().is_dead());
                 assert_eq!(first.is_plain(), stamps.is_empty() && key < 256 && value < 65_536);
+                assert_eq!(layout.plain_word(), first.is_plain().then_some(first));
             }
         }
     }
