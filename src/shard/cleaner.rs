@@ -284,14 +284,17 @@ impl Cleaner {
             let cost = match found {
                 None => PASS_COST,
                 Some(location) => match self.relocate(entries, counts, location, next - at, window) {
-                    None => return Cleaned::Stuck,
+                    None => {
+                        self.cleaning = Some((chunk, at));
+                        return Cleaned::Stuck;
+                    }
                     Some(charge) => charge + LOOK_COST,
                 },
             };
             budget = budget.saturating_sub(cost);
             at = next;
-            self.cleaning = Some((chunk, at));
             if budget == 0 {
+                self.cleaning = Some((chunk, at));
                 return Cleaned::Some;
             }
         }
