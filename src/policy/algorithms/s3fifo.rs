@@ -226,7 +226,7 @@ impl EvictionPolicy for S3Fifo {
     }
 
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
-        if !self.in_main.contains(id) {
+        if charge != old_charge && !self.in_main.contains(id) {
             self.small_charge = self.small_charge - u64::from(old_charge) + u64::from(charge);
         }
     }

@@ -472,6 +472,9 @@ impl EvictionPolicy for Adaptive {
     }
 
     fn update(&mut self, id: EntryId, old_charge: u32, charge: u32) {
+        if charge == old_charge {
+            return;
+        }
         let queue = self.queue_of(id);
         let part = self.part(queue);
         part.charge = part.charge - u64::from(old_charge) + u64::from(charge);
