@@ -202,7 +202,7 @@ impl BuiltIn for S3Fifo {
 
 impl EvictionPolicy for S3Fifo {
     fn prepare_insert(&mut self, newcomer: &Newcomer) {
-        self.prefetch_insert(newcomer);
+        self.ghosts.prefetch(newcomer.hash);
     }
 
     fn prefetch_insert(&self, newcomer: &Newcomer) {

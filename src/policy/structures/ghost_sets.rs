@@ -186,7 +186,8 @@ impl GhostSets {
     }
 
     /// Prefetches the set of a hash.
-    fn prefetch(&self, hash: u64) {
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
         prefetch(&raw const self.sets[self.set_of(hash)]);
     }
 

@@ -429,7 +429,7 @@ impl EvictionPolicy for Adaptive {
         if is_miss_reported(newcomer.hash) {
             self.asked.forget(newcomer.hash);
         }
-        self.prefetch_insert(newcomer);
+        self.ghosts.prefetch(newcomer.hash);
     }
 
     fn prefetch_insert(&self, newcomer: &Newcomer) {
