@@ -10,8 +10,8 @@
 //! The bits of the shard are shifted out before the bucket and the extra bits are read. The tag is
 //! not shifted.
 //! The default hasher is ahash with random seeds for each cache, so that nobody can choose keys
-//! that collide. The result of a custom hasher is mixed once more: the fields above demand more of
-//! a hash than a `HashMap` does.
+//! that collide. The result of a custom hasher is mixed once more, unless it is ahash with seeds of
+//! the caller: the fields above demand more of a hash than a `HashMap` does.
 //!
 //! # Invariants
 //!
@@ -141,8 +141,12 @@ impl KeyHasher {
 
     /// Returns the hasher that uses `hasher`.
     pub(crate) fn custom<S: BuildHasher + Send + Sync + 'static>(hasher: S) -> Self {
-        if let Some(stable) = (&hasher as &dyn Any).downcast_ref::<StableHash>() {
+        let any: &dyn Any = &hasher;
+        if let Some(stable) = any.downcast_ref::<StableHash>() {
             return Self::Stable(*stable);
+        }
+        if let Some(random) = any.downcast_ref::<ahash::RandomState>() {
+            return Self::Ahash(random.clone());
         }
         Self::Custom(Arc::new(move |key| {
             let mut state = hasher.build_hasher();
