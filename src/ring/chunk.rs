@@ -293,9 +293,13 @@ impl PinWord {
         self.word.load(Ordering::Acquire) & !(OWN | MARK) != 0
     }
 
+    #[inline]
+    pub(super) fn is_marked(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & MARK != 0 // Relaxed: like in `unmark`.
+    }
+
     /// Removes the mark of a chunk that no value holds. Returns the number of chunks that were
     /// counted with it, or 0.
-    #[inline]
     pub(super) fn unmark(&self) -> u32 {
         // Relaxed: the mark orders nothing. A single attempt is enough: if it fails, another thread
         // has added or ended a pin.

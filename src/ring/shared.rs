@@ -278,7 +278,12 @@ impl RingShared {
         let start = self.recount_at.load(Ordering::Relaxed) as usize % pins.len();
         let later = looks.min(pins.len() - start);
         for words in [&pins[start..start + later], &pins[..(looks - later).min(start)]] {
-            found += words.iter().map(PinWord::unmark).sum::<u32>();
+            for word in words {
+                // Most have no mark.
+                if word.is_marked() {
+                    found += word.unmark();
+                }
+            }
         }
         if found > 0 {
             self.pinned.fetch_sub(found, Ordering::Relaxed);
