@@ -151,13 +151,13 @@ impl Entries {
     }
 
     /// Returns the lane that a new entry would get, as [`Index::free_lane`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
         self.index.free_lane(hash)
     }
 
     /// Publishes a new entry, which was written to `location`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
         self.index.publish(id, hash, location);
     }

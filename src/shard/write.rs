@@ -244,7 +244,7 @@ impl Writer<'_> {
     }
 
     /// Does what is due after an entry with this charge was stored.
-    #[inline]
+    #[inline(always)]
     pub(super) fn after_store(&mut self, charge: usize) {
         let state = &mut *self.state;
         if state.cleaner.steer(state.entries.ring(), &state.counts) {
@@ -254,6 +254,9 @@ impl Writer<'_> {
         self.resize_after_store();
     }
 
+    /// Stores an entry under a new key.
+    // Inlined, as each insert calls it: it is called in one other place, which is rare.
+    #[inline(always)]
     fn insert(&mut self, entry: &NewEntry<'_>, layout: &Layout) -> Result<(), NoSpace> {
         let NewEntry { hash, draft, removal, .. } = entry;
         let (hash, removal) = (*hash, *removal);
@@ -343,9 +346,16 @@ impl Writer<'_> {
                     // Readers have missed it. In another lane, walks would not see it.
                     return Ok(Stored::Declined);
                 }
-                self.insert(entry, layout).map(|()| Stored::Updated)
+                self.insert_evicted(entry, layout)
             }
         }
+    }
+
+    /// Inserts an entry whose former state was evicted while room was made for it.
+    #[cold]
+    #[inline(never)]
+    fn insert_evicted(&mut self, entry: &NewEntry<'_>, layout: &Layout) -> Result<Stored, NoSpace> {
+        self.insert(entry, layout).map(|()| Stored::Updated)
     }
 
     /// Removes the entry under `key`. Returns `true` if there was one that reads would have found.

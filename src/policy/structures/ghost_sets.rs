@@ -206,6 +206,7 @@ impl GhostSets {
         self.last = Some((hash, queue));
     }
 
+    #[inline]
     fn write_last(&mut self) {
         let Some((hash, queue)) = self.last.take() else { return };
         let set = self.set_of(hash);
@@ -219,6 +220,7 @@ impl GhostSets {
 
     /// Forgets a hash. Returns the queue that it was in and about how many ghosts have come since,
     /// if it was remembered.
+    #[inline]
     pub(crate) fn take_with_age(&mut self, hash: u64) -> Option<(QueueId, usize)> {
         self.write_last();
         let set = self.set_of(hash);

@@ -360,6 +360,7 @@ impl<const N: usize> Queues<N> {
 
     /// Returns the id that is `ahead` places behind the head, or `None` if that is a hole or in
     /// another block than the head.
+    #[inline]
     pub(crate) fn peek(&self, queue: QueueId, ahead: u32) -> Option<EntryId> {
         let age = if self.part(queue, Age::Older).len() > 0 { Age::Older } else { Age::Newer };
         let part = self.part(queue, age);
@@ -374,6 +375,7 @@ impl<const N: usize> Queues<N> {
 
     /// Announces a later id of the queue, so that the lines which its eviction will touch are
     /// prefetched.
+    #[inline]
     pub(crate) fn announce(&self, queue: QueueId, residents: &Residents<'_>) {
         if let Some(id) = self.peek(queue, LOOKAHEAD) {
             residents.expect(id);
