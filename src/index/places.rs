@@ -156,10 +156,18 @@ impl Table {
     /// Calls `each` with the buckets that an entry went past, in a table of `size` buckets: none if
     /// it lies at home or at its alternative.
     #[inline]
-    pub(super) fn for_each_passed(&self, size: usize, hash: KeyHash, id: EntryId, mut each: impl FnMut(usize)) {
-        let (own, mut number, extent) = (id.bucket(), hash.bucket(size), Self::extent(size));
+    pub(super) fn for_each_passed(&self, size: usize, hash: KeyHash, id: EntryId, each: impl FnMut(usize)) {
+        let (own, home) = (id.bucket(), hash.bucket(size));
+        if own != home && own != alternative(home, hash.low_bits(), size) {
+            Self::pass(home, own, Self::extent(size), each);
+        }
+    }
+
+    /// Calls `each` with the buckets from `number` on to the one before `own`.
+    #[cold]
+    fn pass(mut number: usize, own: usize, extent: usize, mut each: impl FnMut(usize)) {
         // A custom hasher whose hashes change may lead to a layout that does not have the bucket.
-        if own >= extent || own == alternative(number, hash.low_bits(), size) {
+        if own >= extent {
             return;
         }
         // Ends: all buckets of the layout come.
