@@ -16,7 +16,7 @@ impl Writer<'_> {
     /// Brings the policy up to date with what readers did.
     #[inline]
     pub(crate) fn drain_touches(&mut self) {
-        if let Some(touches) = &self.shard.touches {
+        if let Some(touches) = self.shard.touches.as_ref().filter(|touches| touches.has_any()) {
             self.drain(touches);
         }
         if let Some(misses) = &self.shard.misses {
@@ -25,6 +25,7 @@ impl Writer<'_> {
         }
     }
 
+    #[inline(never)]
     fn drain(&mut self, touches: &TouchLog) {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         touches.drain(|id| {

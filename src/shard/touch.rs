@@ -58,6 +58,12 @@ impl TouchLog {
         }
     }
 
+    /// Returns `true` if a touch is logged.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        self.stripes.iter().any(|stripe| stripe.used.load(Ordering::Relaxed) != 0)
+    }
+
     /// Removes all touches, in order within each stripe. For the holder of the shard's lock.
     pub(crate) fn drain(&self, mut touch: impl FnMut(EntryId)) {
         for Stripe { used, places } in &self.stripes {
