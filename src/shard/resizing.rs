@@ -395,6 +395,10 @@ impl Writer<'_> {
     pub(super) fn consider_shrinking(&mut self) {
         let entries = &self.state.entries;
         let from = entries.table().size();
+        // Mostly there are too many entries for an index that is smaller by enough.
+        if Index::max_len_of(from - from / (SLACK + 1)) < with_room(entries.len()) {
+            return;
+        }
         let needed = self.buckets_of_full_shard();
         let to = (needed + needed / EARLY).max(least_buckets(entries.len())).max(MIN_BUCKETS);
         let saved = Table::footprint(from).saturating_sub(Table::footprint(to));
@@ -492,7 +496,11 @@ pub(super) fn rename_bytes(from: usize, to: usize) -> usize {
 /// Returns the fewest buckets to which the index may shrink with so many entries. More may come
 /// before the sweep is through.
 pub(super) fn least_buckets(entries: usize) -> usize {
-    Index::buckets_for(entries + entries / (EARLY / 2) + FEW)
+    Index::buckets_for(with_room(entries))
+}
+
+fn with_room(entries: usize) -> usize {
+    entries + entries / (EARLY / 2) + FEW
 }
 
 /// Returns the bucket before which a step of clearing from `next` on ends, where a page has
