@@ -341,24 +341,24 @@ impl FreedSet {
 
     /// Removes the freed chunks of a word from the set, and returns them.
     #[inline]
-    pub(super) fn take(&self, word: usize) -> Freed {
+    pub(super) fn take(&self, word: usize) -> ChunkSet {
         let bits = &self.0[word];
         // Relaxed: a bit that this load misses is taken the next time.
         let is_empty = bits.load(Ordering::Relaxed) == 0;
         // Acquire: pairs with the Release of `mark`.
         let bits = if is_empty { 0 } else { bits.swap(0, Ordering::Acquire) };
-        Freed { first: to_u32(word * 64), bits }
+        ChunkSet { first: to_u32(word * 64), bits }
     }
 }
 
-/// Chunks that have been freed.
-pub(super) struct Freed {
-    first: u32,
+/// A set of adjacent chunks.
+pub(super) struct ChunkSet {
+    pub(super) first: u32,
     /// A bit for each from the first one on.
-    bits: u64,
+    pub(super) bits: u64,
 }
 
-impl Iterator for Freed {
+impl Iterator for ChunkSet {
     type Item = ChunkId;
 
     #[inline]

@@ -135,6 +135,8 @@ pub(crate) struct Ring {
     waiting: Vec<ChunkId>,
     /// The chunks that slots named at the last [`reclaim`](Self::reclaim): a bit for each.
     held: Box<[u64]>,
+    /// The free chunks: a bit for each.
+    free: Box<[u64]>,
 }
 
 /// The number of chunks in each state.
@@ -168,6 +170,7 @@ impl Ring {
             pages: Pages::Small,
             waiting: Vec::with_capacity(count),
             held: vec![0; size.most.div_ceil(64)].into(),
+            free: vec![0; size.most.div_ceil(64)].into(),
         })
     }
 
@@ -394,8 +397,8 @@ impl Ring {
     /// Seals the open chunk of `stream` and opens a free one outside the window. Returns `false` if
     /// there is none.
     pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
-        let is_free = |chunk, state| state == ChunkState::Free && window.is_none_or(|window| !window.contains(chunk));
-        let next = self.find(is_free);
+        let is_outside = |chunk: &ChunkId| window.is_none_or(|window| !window.contains(*chunk));
+        let next = self.free_chunks().find(is_outside);
         if let Some(next) = next {
             self.open_run(stream, next, 1);
         }
@@ -516,26 +519,6 @@ impl Ring {
         chunks.find(|&(id, chunk)| wanted(id, chunk.state)).map(|(id, _)| id)
     }
 
-    fn set_state(&mut self, chunk: ChunkId, state: ChunkState) {
-        let before = core::mem::replace(&mut self.chunks[chunk.index()].state, state);
-        match (before, state) {
-            (ChunkState::Open, ChunkState::Sealed) => self.unused_ends += self.unused_end(chunk),
-            (ChunkState::Sealed | ChunkState::Cleaning, ChunkState::Retired) => {
-                self.unused_ends -= self.unused_end(chunk);
-            }
-            _ => {}
-        }
-        for (state, step) in [(before, -1), (state, 1)] {
-            let count = match state {
-                ChunkState::Absent => &mut self.counts.absent,
-                ChunkState::Free => &mut self.counts.free,
-                ChunkState::Retired => &mut self.counts.retired,
-                ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run => continue,
-            };
-            *count = count.wrapping_add_signed(step);
-        }
-    }
-
     fn unused_end(&self, chunk: ChunkId) -> usize {
         self.run_bytes(chunk) - self.chunks[chunk.index()].fill as usize
     }
@@ -570,6 +553,8 @@ impl Ring {
             retired: count(ChunkState::Retired),
         };
         assert_eq!(self.counts, counts);
+        let is_free = |chunk: ChunkId| self.chunks[chunk.index()].state == ChunkState::Free;
+        assert!(self.free_chunks().all(is_free) && self.free_chunks().count() == counts.free);
         assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
         let sealed = (0..self.chunks())
             .filter(|&chunk| matches!(self.chunks[chunk].state, ChunkState::Sealed | ChunkState::Cleaning));

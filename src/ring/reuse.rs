@@ -16,13 +16,46 @@
 //!
 //! The states and pins of a chunk: `chunk.rs`. The protocol of the slots: `reclaim/slots.rs`.
 
-use super::chunk::{ChunkId, ChunkState};
+use super::chunk::{ChunkId, ChunkSet, ChunkState};
 use super::{Ring, Stream};
 use crate::reclaim;
 use crate::region::{HUGE_EARNED, Pages};
 use crate::units::to_u32;
 
 impl Ring {
+    /// Sets the state of a chunk, and counts it.
+    pub(super) fn set_state(&mut self, chunk: ChunkId, state: ChunkState) {
+        let before = core::mem::replace(&mut self.chunks[chunk.index()].state, state);
+        match (before, state) {
+            (ChunkState::Open, ChunkState::Sealed) => self.unused_ends += self.unused_end(chunk),
+            (ChunkState::Sealed | ChunkState::Cleaning, ChunkState::Retired) => {
+                self.unused_ends -= self.unused_end(chunk);
+            }
+            _ => {}
+        }
+        for (state, step) in [(before, -1), (state, 1)] {
+            let count = match state {
+                ChunkState::Absent => &mut self.counts.absent,
+                ChunkState::Free => &mut self.counts.free,
+                ChunkState::Retired => &mut self.counts.retired,
+                ChunkState::Open | ChunkState::Sealed | ChunkState::Cleaning | ChunkState::Run => continue,
+            };
+            *count = count.wrapping_add_signed(step);
+        }
+        let (word, bit) = (chunk.index() / 64, 1 << (chunk.index() % 64));
+        match (before, state) {
+            (_, ChunkState::Free) => self.free[word] |= bit,
+            (ChunkState::Free, _) => self.free[word] &= !bit,
+            _ => {}
+        }
+    }
+
+    /// Returns the free chunks.
+    pub(super) fn free_chunks(&self) -> impl Iterator<Item = ChunkId> {
+        let chunks = |(word, &bits): (usize, &u64)| ChunkSet { first: to_u32(64 * word), bits };
+        self.free.iter().enumerate().flat_map(chunks)
+    }
+
     /// Retires an empty chunk, or run of chunks. It is free again when no reader and no value holds
     /// it.
     pub(crate) fn retire(&mut self, chunk: ChunkId) {

@@ -49,7 +49,8 @@ impl Ring {
     }
 
     fn footprint_with(chunks: usize, size: RingSize) -> usize {
-        RingShared::footprint(chunks, size) + copied_bytes(chunks) + size.most.div_ceil(64) * size_of::<u64>()
+        let bits = 2 * size.most.div_ceil(64) * size_of::<u64>();
+        RingShared::footprint(chunks, size) + copied_bytes(chunks) + bits
     }
 
     /// Returns the bytes by which the tables are larger than they were at first.
