@@ -332,8 +332,9 @@ impl CacheBuilder {
     /// Sets the hasher of keys.
     ///
     /// The default is ahash with random seeds for each cache, so that nobody can choose keys that
-    /// collide. The result of a custom hasher is mixed once more, so a weak one suffices. It must
-    /// return the same hash for the same bytes. Otherwise reads miss keys that are present.
+    /// collide. The result of a custom hasher is mixed once more, so a weak one suffices. That of
+    /// ahash needs no mixing. A hasher must return the same hash for the same bytes. Otherwise reads
+    /// miss keys that are present.
     ///
     /// ```
     /// use bytecache::Cache;

@@ -337,6 +337,13 @@ mod tests {
     }
 
     #[test]
+    fn ahash_with_seeds_of_the_caller_hashes_like_the_default() {
+        let custom = KeyHasher::custom(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let default = KeyHasher::seeded(HashSeeds([1, 2, 3, 4]));
+        assert_eq!(custom.hash(b"key"), default.hash(b"key"));
+    }
+
+    #[test]
     fn the_stable_hash_is_the_same_in_every_process() {
         // From the reference implementation of xxh3: XXH3_64bits("", seed 0).
         assert_eq!(StableHash::with_seed(0).hash_bytes(b""), 0x2d06_8005_38d3_94c2);
