@@ -96,7 +96,8 @@ impl Lifetime {
         Self { ttl: Length::Unlimited, time_to_idle: Length::Unlimited, ..Self::new() }
     }
 
-    /// Returns `true` if all defaults of the cache apply.
+    /// Returns `true` if all defaults of the cache apply. The lifetime of a negative entry always
+    /// sets a time to live.
     #[inline]
     pub(super) fn sets_nothing(&self) -> bool {
         matches!((self.ttl, self.time_to_idle), (Length::Default, Length::Default))

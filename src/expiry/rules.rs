@@ -34,7 +34,7 @@ pub(crate) struct Rules {
     idle_ticks: u32,
     /// The stale period in ticks.
     stale_ticks: u32,
-    /// The clock must be read to store an entry whose lifetime sets nothing.
+    /// `true` if the clock must be read to store an entry whose lifetime sets nothing.
     need_time_by_default: bool,
 }
 

@@ -97,7 +97,7 @@ impl Table {
         if is_usual { number } else { self.unusual_alternative(home, seen, hash) }
     }
 
-    /// Is [`alternative_of`](Self::alternative_of) near the end of the table and within a sweep.
+    /// Is [`alternative_of`](Self::alternative_of) near the end of the table, or within a sweep.
     #[cold]
     #[inline(never)]
     fn unusual_alternative(&self, home: usize, seen: Progress, hash: KeyHash) -> usize {
@@ -159,13 +159,13 @@ impl Table {
     pub(super) fn for_each_passed(&self, size: usize, hash: KeyHash, id: EntryId, each: impl FnMut(usize)) {
         let (own, home) = (id.bucket(), hash.bucket(size));
         if own != home && own != alternative(home, hash.low_bits(), size) {
-            Self::pass(home, own, Self::extent(size), each);
+            Self::for_each_until(home, own, Self::extent(size), each);
         }
     }
 
     /// Calls `each` with the buckets from `number` on to the one before `own`.
     #[cold]
-    fn pass(mut number: usize, own: usize, extent: usize, mut each: impl FnMut(usize)) {
+    fn for_each_until(mut number: usize, own: usize, extent: usize, mut each: impl FnMut(usize)) {
         // A custom hasher whose hashes change may lead to a layout that does not have the bucket.
         if own >= extent {
             return;

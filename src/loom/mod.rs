@@ -174,7 +174,7 @@ impl Readers {
     /// Returns a [`Value`] of `key`, and whether it is pinned.
     fn value(&self, key: u8) -> Option<(Value, bool)> {
         let mut slot = Slot::take();
-        Some(match self.ring.value(self.found(key, &mut slot)?.live) {
+        Some(match self.hold(&self.found(key, &mut slot)?) {
             OwnedValue::Pinned(value) => (value, true),
             OwnedValue::Copied(value) => (value, false),
         })

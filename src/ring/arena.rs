@@ -406,6 +406,7 @@ impl Arena {
     /// header, and stamps.
     #[inline(never)]
     fn write_header(&self, start: usize, layout: &Layout, stamps: &Stamps) -> FirstWord {
+        assert!(stamps.present() == layout.stamps, "another entry's layout");
         let (first, key_word, value_word) = layout.words();
         if first.is_large() {
             let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();

@@ -168,7 +168,7 @@ impl RingShared {
 
     /// Returns the value of the entry at a live location. The caller may keep it beyond the hold.
     pub(crate) fn value(self: &Arc<Self>, live: Live<'_>) -> OwnedValue {
-        // SAFETY: these bytes are the value of that entry.
+        // SAFETY: these bytes are the value of that entry of this ring.
         unsafe { self.value_found(live, self.arena.entry(live).value) }
     }
 
@@ -176,7 +176,8 @@ impl RingShared {
     ///
     /// # Safety
     ///
-    /// `data` is the value of the entry at `live`.
+    /// * `live` is a location of this ring.
+    /// * `data` is the value of the entry there.
     #[inline(always)]
     pub(crate) unsafe fn value_found(self: &Arc<Self>, live: Live<'_>, data: &[u8]) -> OwnedValue {
         let mut chunk = self.chunk_of(live.location());
@@ -285,6 +286,7 @@ impl RingShared {
                 }
             }
         }
+        // Until then, another reader may find the limit reached and no mark, and copies.
         if found > 0 {
             self.pinned.fetch_sub(found, Ordering::Relaxed);
         }

@@ -42,8 +42,8 @@ const PASS_COST: usize = 8;
 const LOOK_COST: usize = 64;
 /// A chunk is worth cleaning if at least this part of it is dead.
 const WORTH_CLEANING: usize = 8;
-/// The fewest chunks of a ring in which a search for a chunk to clean stands for several cleanings.
-/// Of fewer chunks, each is a larger part, and a search costs little.
+/// In a ring of at least this many chunks, one search serves several cleanings. In a smaller ring, a
+/// search costs little and the order matters more.
 const MANY_CHUNKS: usize = 128;
 /// Chunks that are opened between two releases of memory that absent chunks still have.
 const RELEASE_EVERY: u64 = 64;
@@ -88,7 +88,7 @@ pub(super) struct Cleaner {
     cleaning: Option<(ChunkId, usize)>,
     /// The chunks that the last search has found and that were not cleaned.
     found: Emptiest,
-    /// The inserted bytes from which on they are out of date.
+    /// Once so many bytes were inserted, `found` is out of date.
     found_until: u64,
     /// The inserted bytes from which on cleaning ahead is worth another look.
     clean_from: u64,

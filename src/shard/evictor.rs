@@ -229,7 +229,8 @@ impl Evictor {
                 None => break,
                 Some(Choice::Newcomer(_)) => return Victim::Newcomer,
                 Some(Choice::Resident(victim)) => {
-                    // An entry with a hash is there.
+                    // Only entries that are present get a hash, and the newcomer, which is no
+                    // resident.
                     let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
                     if hash.is_some() || entries.live(victim).is_some() {
                         return Victim::Entry(victim, hash);

@@ -37,7 +37,7 @@ pub(crate) struct Lookup {
 /// An entry that a reader has found, and whose chunk it holds.
 ///
 /// Only this file makes one, and no code changes its fields. So `value` is that of the entry at
-/// `live`.
+/// `live`, in the ring of the lookup that has found it.
 #[derive(Clone, Copy)]
 pub(crate) struct FoundEntry<'a> {
     lane: Lane<'a>,
@@ -129,10 +129,11 @@ impl Lookup {
         }
     }
 
-    /// Returns the value of an entry, pinned or copied.
+    /// Returns the value of an entry that this lookup has found, pinned or copied.
     #[inline(always)]
-    pub(super) fn hold(&self, found: &FoundEntry<'_>) -> OwnedValue {
-        // SAFETY: the value is that of the entry at `live`, as `FoundEntry` says.
+    pub(crate) fn hold(&self, found: &FoundEntry<'_>) -> OwnedValue {
+        // SAFETY: this lookup has found the entry, so `live` is a location of its ring, and the
+        // value is that of the entry there, as `FoundEntry` says.
         unsafe { self.ring.value_found(found.live, found.value) }
     }
 

@@ -197,8 +197,8 @@ impl State {
     /// From the lock, which lies before the state, to the end of what each store writes to.
     const WRITTEN_BYTES: usize = align_of::<Self>() + offset_of!(Self, entries) + Entries::WRITTEN_BYTES;
 
-    /// Prefetches what a store will touch, whatever its key is. What this thread wrote last is in
-    /// its core's cache.
+    /// Prefetches what a store will touch, whatever its key is. The lines that this thread has
+    /// written last are mostly in its core's cache.
     #[inline]
     fn prefetch_to_store(&mut self) {
         if self.pending.note_writer() {

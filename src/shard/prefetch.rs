@@ -4,8 +4,8 @@
 //! lock, the state, the policy, the end of the ring, the next victims. Each takes as long as a line
 //! from memory (`docs::internals::design`, "Several writers"). A store prefetches what has a fixed
 //! address before it takes the lock, and the rest after that. The store before it may have
-//! prefetched the same lines to another core. If the same thread did that store, they are in this
-//! core's cache, and the rest is left out.
+//! prefetched the same lines to another core. If the same thread did that store, they are mostly in
+//! this core's cache, and the rest is left out.
 
 use core::cell::Cell;
 use core::ptr;
@@ -53,24 +53,24 @@ impl PolicyHint {
 /// the default one writes to comes first.
 const MAX_POLICY_LINES: usize = 4;
 
-/// The thread that wrote last, for prefetches only.
-///
-/// Two threads that live at the same time have the same number with a chance of one in millions.
-/// Then a few prefetches are missing.
+/// The thread that wrote last, for prefetches only. If two threads have the same number, a few
+/// prefetches are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastWriter(u32);
 
 impl LastWriter {
     pub(super) const NONE: Self = Self(0);
+    /// The bits of an address in a page, of the smallest size.
+    const PAGE_BITS: u32 = 12;
 
     /// Returns the current thread.
     #[inline]
     pub(super) fn this_thread() -> Self {
         thread_local!(static LOCAL: u8 = const { 0 });
-        // Threads have their locals at different addresses. The low half of one is enough.
+        // The locals of two threads lie on different pages.
         let address = LOCAL.try_with(|local| ptr::from_ref(local).addr()).unwrap_or(0);
         #[allow(clippy::cast_possible_truncation, reason = "the low half")]
-        Self(address as u32)
+        Self((address >> Self::PAGE_BITS) as u32)
     }
 }
 

@@ -395,7 +395,8 @@ impl Writer<'_> {
     pub(super) fn consider_shrinking(&mut self) {
         let entries = &self.state.entries;
         let from = entries.table().size();
-        // Mostly there are too many entries for an index that is smaller by enough.
+        // An index that is worth it has at most four fifths of the buckets. Mostly the entries would
+        // not fit there.
         if Index::max_len_of(from - from / (SLACK + 1)) < with_room(entries.len()) {
             return;
         }

@@ -61,6 +61,7 @@ impl TouchLog {
     /// Returns `true` if a touch is logged.
     #[inline]
     pub(crate) fn has_any(&self) -> bool {
+        // Relaxed: a thread sees its own touches, and `drain` loads the number again.
         self.stripes.iter().any(|stripe| stripe.used.load(Ordering::Relaxed) != 0)
     }
 

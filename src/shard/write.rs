@@ -43,7 +43,7 @@ impl Condition {
     }
 }
 
-/// The time for which a new entry stays that has a lifetime.
+/// The time for which a new entry with a lifetime stays.
 enum Stay {
     /// It has expired already.
     Over,
@@ -255,7 +255,7 @@ impl Writer<'_> {
     }
 
     /// Stores an entry under a new key.
-    // Inlined, as each insert calls it: it is called in one other place, which is rare.
+    // Inlined, as each insert calls it. Its other caller is rare.
     #[inline(always)]
     fn insert(&mut self, entry: &NewEntry<'_>, layout: &Layout) -> Result<(), NoSpace> {
         let NewEntry { hash, draft, removal, .. } = entry;
@@ -325,6 +325,7 @@ impl Writer<'_> {
                 if entry.keeps_idle_stamp {
                     self.state.entries.replace_rewritten(id, before, location);
                 } else {
+                    // It may have been moved meanwhile, which keeps its charge.
                     self.state.entries.replace(id, before, old, location);
                 }
                 self.state.counts.updates += 1;

@@ -247,8 +247,8 @@
 //!
 //! * If readers or values hold most chunks, a store that needs one cleans up to three whole chunks
 //!   of at most 1 MiB, and evicts up to two more.
-//! * A search for the emptiest chunks, or for a free one, reads 16 bytes for each chunk. A shard has
-//!   at most 25,600, or 16,384 if its limit was never raised. A search for adjacent chunks also
+//! * A search for the emptiest chunks, or for an absent one, reads 16 bytes for each chunk. A shard
+//!   has at most 25,600, or 16,384 if its limit was never raised. A search for adjacent chunks also
 //!   reads a cache line for each. Only a store of an entry that goes to a run needs it.
 //! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
 //!   each entry that the index has room for.

@@ -59,7 +59,7 @@
 //! | location's hash bits | with the location | `word`, Relaxed | They decide whether to look. They do not change while a key stays in its lane. |
 //! | location, cleared | `clear_location`, `wipe` | `live_again`, Acquire | There are no bytes to be seen, so any order is enough. The fences ensure that a later second look sees the lane cleared. |
 //! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint, since the key is compared in any case. A new tag with an old location leads to the key of another entry, or to none. So does an old tag with a new location. |
-//! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every stray that is present throughout the search: it was counted before it was published, and stays counted until it is erased. Entries at home or at their alternative are found without it. |
+//! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every stray that is present throughout the search: it was counted before it was published, and stays counted until it is erased. Entries at home or at their alternative are found without it. The count of home is loaded before the alternative is searched: a stray that comes after that was absent before. |
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They only help to choose victims. |
 //!
 //! A key that is present throughout a search is found. Its tag was stored before the search began,
@@ -151,7 +151,7 @@
 //! | `drop_own` | Release | The same fence. It also passes on what the scan of the slots has acquired: the ends of reads that never took a value. |
 //! | `ended`, at zero | Acquire fence | Only the thread that found zero needs it. No other thread changes the word then: pins come from live locations, and marks from pins. |
 //! | `renew` | Relaxed store | No thread pins the chunk before it is in the freed set, which is a Release. A recount may load the word earlier, and finds no mark to remove. |
-//! | `mark`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. The order of the word's changes includes them. |
+//! | `mark`, `is_marked`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. The order of the word's changes includes them. |
 //! | `has_values` | Acquire | `unpin`: a ring that is dropped frees its memory after the reads of values that have ended. Elsewhere it is a hint. |
 //! | `span`, `back` | Relaxed | Stored under the lock before the chunk's first location is published. Loaded by holders of a pin or a location, or by the thread that frees the chunk. |
 //!
@@ -275,6 +275,8 @@
 //!   places: so a place is filled only after it was emptied.
 //! * `drain` first swaps the capacity into `used` (AcqRel): from then on, pushes find the stripe
 //!   full.
+//! * `has_any` loads `used` (Relaxed) and only spares a call of `drain`. A thread sees its own
+//!   touches.
 //! * Places are Relaxed. A thread may take a place, and fill it only after a drain has passed. Its
 //!   touch then comes one drain late, or takes the place of one that came after that drain. Each id
 //!   is swapped out, so a touch arrives at most once.

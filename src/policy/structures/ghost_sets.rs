@@ -64,7 +64,7 @@ impl Set {
     }
 
     /// Returns `true` if one of the ghosts equals `wanted` except for its queue. Without a branch
-    /// for each: the processor compares eight at once.
+    /// for each, so that the compiler can compare eight at once.
     #[inline]
     fn has(&self, wanted: u16) -> bool {
         let mut found = [0; 8];

@@ -100,7 +100,8 @@ const MAX_CAPACITIES: f64 = 1e9;
 /// The number of newcomers over which the mean charge is taken, roughly.
 const MEMORY: f64 = 1024.0;
 
-/// Converts a charge, which is below 2^63. Signed numbers take a fifth of the instructions.
+/// Converts a charge, which is below 2^63: through a signed number, as many processors convert only
+/// those in one instruction.
 #[inline]
 pub(super) fn float(charge: u64) -> f64 {
     charge as i64 as f64
