@@ -572,7 +572,7 @@ pub(super) fn least_buckets(entries: usize) -> usize {
 }
 
 fn with_room(entries: usize) -> usize {
-    entries + entries / (EARLY / 2) + FEW
+    entries + entries / EARLY + FEW
 }
 
 /// Returns the bucket before which a step of clearing from `next` on ends, where a page has

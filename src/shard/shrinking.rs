@@ -89,6 +89,12 @@ struct Step {
     evictions: u64,
 }
 
+/// Returns the whole part of a number of entries or bytes of the shard.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most as many as the shard has bytes")]
+fn whole(number: f64) -> usize {
+    number as usize
+}
+
 /// What a full shard of the target has.
 struct Goal {
     live: usize,
@@ -271,17 +277,13 @@ impl Writer<'_> {
         }
         let charge = ring.live_bytes() as f64 / entries.len().max(1) as f64;
         let per_entry = per_bucket as f64 / Index::max_len_of(size) as f64 * size as f64;
-        let unused = cleaner.reserve(ring.usual_chunks(), ring) * chunk;
+        // The index keeps some slack.
+        let per_entry = per_entry + per_entry / SLACK as f64;
         let by_target = spendable as f64 / (charge / cleaner.target() + per_entry);
+        let unused = cleaner.reserve(whole(by_target * charge) / chunk, ring) * chunk;
         let by_reserve = spendable.saturating_sub(unused) as f64 / (charge + per_entry);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at most as many as there are bytes"
-        )]
-        let entries = by_target.min(by_reserve) as usize;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than there are bytes")]
-        let live = (entries as f64 * charge) as usize;
+        let entries = whole(by_target.min(by_reserve));
+        let live = whole(entries as f64 * charge);
         let tight = Index::buckets_for(entries + 1);
         let tight = tight + tight / SLACK;
         let buckets = resizing::least_buckets(entries).min(tight + spendable / WORTH_EVICTING / per_bucket);
