@@ -26,7 +26,7 @@ use super::Cache;
 use crate::expiry::{Freshness, Remaining};
 use crate::index::Walk;
 use crate::reclaim::Slot;
-use crate::shard::{Access, Advance, Notice, Shard, WalkedEntry, Writer};
+use crate::shard::{Access, Advance, Notice, Pass, Shard, WalkedEntry};
 
 /// The number of values of one key that `keep` of [`Cache::retain`] refuses before the next may
 /// stay. Each but the first was stored after the walk began.
@@ -99,8 +99,11 @@ impl Cache {
     /// ```
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         // `keep` cannot be asked about values that are still being loaded.
-        let detach = |writer: &mut Writer<'_>| writer.detach_flights_of(|key| self.is_own(key));
-        self.inner.shards.iter().for_each(|shard| shard.write(detach));
+        for shard in &self.inner.shards {
+            let mut pass = Pass::new();
+            // Ends: each step gets further in the order of the keys.
+            while shard.write(|writer| writer.detach_some_flights(&mut pass, |key| self.is_own(key))) {}
+        }
         let retain = |shard, own_key: &[u8], walked: WalkedEntry<'_>| {
             (retain_walked(shard, own_key, walked, &mut keep), ControlFlow::<()>::Continue(()))
         };

@@ -15,6 +15,7 @@
 //! only under the lock. So the counters are Relaxed.
 
 use core::any::Any;
+use core::ops::Bound;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub(super) const PLACE_BYTES: usize = 72;
 pub(super) const ARC_BYTES: usize = 64;
 /// Tasks that are accounted for at a time: the first capacity of a list of wakers.
 const SEATS: usize = 4;
+/// The keys of flights, and of leases, that a step of a pass examines.
+const EXAMINED: usize = 64;
 
 /// The result of a load, for all that waited for it.
 #[derive(Clone, Debug)]
@@ -89,13 +92,25 @@ impl Flights {
         }
     }
 
-    /// Takes the flights and leases out whose keys satisfy `is_meant`.
-    pub(super) fn remove_if(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
-        self.tree.retain(|key, _| !is_meant(key));
-        if self.tree.is_empty() {
-            self.clear_tree();
+    /// Takes the flights and leases out whose keys satisfy `is_meant`, among the next ones of a
+    /// pass. Returns `true` if more are left. Those that begin meanwhile may not be examined.
+    pub(super) fn remove_some(&mut self, pass: &mut Pass, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+        if let Pass::Flights { after } = pass {
+            let after = remove_some(&mut self.tree, after.take(), &is_meant);
+            if self.tree.is_empty() {
+                self.clear_tree();
+            }
+            if after.is_some() {
+                *pass = Pass::Flights { after };
+                return true;
+            }
+            *pass = Pass::Leases { after };
         }
-        self.leases.remove_if(is_meant);
+        if let Pass::Leases { after } = pass {
+            *after = self.leases.remove_some(after.take(), is_meant);
+            return after.is_some();
+        }
+        false
     }
 
     /// Takes all flights out, and gives the first leaf's memory back, which a tree keeps.
@@ -132,6 +147,38 @@ impl Flights {
     pub(super) fn under_way(&self) -> (usize, usize) {
         (self.tree.len(), self.tree.values().map(|flight| flight.waiting()).sum())
     }
+}
+
+/// A pass over the flights and the leases of a shard, in the order of their keys. It goes on after
+/// a key, or begins.
+#[derive(Debug)]
+pub(crate) enum Pass {
+    Flights { after: Option<Arc<[u8]>> },
+    Leases { after: Option<Arc<[u8]>> },
+}
+
+impl Pass {
+    pub(crate) fn new() -> Self {
+        Self::Flights { after: None }
+    }
+}
+
+/// Takes out what has a key that satisfies `is_meant`, among the next [`EXAMINED`] keys after
+/// `after`. Returns the last of these keys, or `None` if no key follows it.
+pub(super) fn remove_some<V>(
+    tree: &mut BTreeMap<Arc<[u8]>, V>,
+    mut after: Option<Arc<[u8]>>,
+    is_meant: impl Fn(&[u8]) -> bool,
+) -> Option<Arc<[u8]>> {
+    for _ in 0..EXAMINED {
+        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let key = Arc::clone(tree.range::<[u8], _>((start, Bound::Unbounded)).next()?.0);
+        if is_meant(&key) {
+            tree.remove(&key);
+        }
+        after = Some(key);
+    }
+    after
 }
 
 /// The ticket with which the leader of a flight ends it.
@@ -186,7 +233,54 @@ impl Drop for FlightBytes {
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
+
+    #[test]
+    fn a_pass_examines_a_bounded_number_of_keys_at_a_time_and_all_in_the_end() {
+        const COUNT: usize = 200;
+        let account = Arc::new(Account::new(1 << 20));
+        let take = |bytes| {
+            assert!(account.take(bytes));
+            account.note_flight(bytes);
+        };
+        let mut flights = Flights::default();
+        let leases: Vec<_> = (0..COUNT)
+            .map(|number| {
+                let key = number.to_be_bytes();
+                take(flights.bytes_to_begin(&key));
+                flights.begin(&account, &key);
+                take(flights.leases.bytes_to_begin(&key));
+                flights.leases.begin(&account, &key)
+            })
+            .collect();
+        let is_odd = |key: &[u8]| key[size_of::<usize>() - 1] % 2 == 1;
+        let (mut pass, mut steps, mut examined) = (Pass::new(), 0, 0);
+        loop {
+            let in_step = Cell::new(0);
+            let has_more = flights.remove_some(&mut pass, |key| {
+                in_step.set(in_step.get() + 1);
+                is_odd(key)
+            });
+            assert!(in_step.get() <= 2 * EXAMINED);
+            (steps, examined) = (steps + 1, examined + in_step.get());
+            if !has_more {
+                break;
+            }
+        }
+        assert_eq!(examined, 2 * COUNT);
+        assert!(steps >= COUNT / EXAMINED);
+        for (number, lease) in leases.iter().enumerate() {
+            let stays = number % 2 == 0;
+            assert_eq!((flights.get(&number.to_be_bytes()).is_some(), flights.leases.hold(lease)), (stays, stays));
+        }
+        let mut pass = Pass::new();
+        while flights.remove_some(&mut pass, |_| true) {}
+        assert!(flights.is_empty());
+        drop((flights, leases));
+        assert_eq!(account.allocated(), 0);
+    }
 
     #[test]
     fn a_flight_ends_its_lease_once_and_its_bytes_go_with_it() {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::account::Account;
-use super::flights::{ARC_BYTES, FIRST_LEAF_BYTES, FlightBytes, PLACE_BYTES};
+use super::flights::{ARC_BYTES, FIRST_LEAF_BYTES, FlightBytes, PLACE_BYTES, remove_some};
 
 /// The part that all leases of a key share. It keeps their bytes in the account.
 #[derive(Debug)]
@@ -95,12 +95,18 @@ impl Leases {
         }
     }
 
-    /// Ends the leases of the keys that satisfy `is_meant`.
-    pub(super) fn remove_if(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
-        self.tree.retain(|key, _| !is_meant(key));
+    /// Ends the leases of the keys that satisfy `is_meant`, among the next ones after a key. Returns
+    /// the last of those keys, or `None` if no key follows it.
+    pub(super) fn remove_some(
+        &mut self,
+        after: Option<Arc<[u8]>>,
+        is_meant: impl Fn(&[u8]) -> bool,
+    ) -> Option<Arc<[u8]>> {
+        let last = remove_some(&mut self.tree, after, is_meant);
         if self.tree.is_empty() {
             self.clear();
         }
+        last
     }
 
     /// Ends all leases, and gives the first leaf's memory back, which a tree keeps.

@@ -94,7 +94,7 @@ use entries::Entries;
 pub(crate) use estimate::PolicyBytes;
 use evictor::{Evictor, Pending};
 use flights::Flights;
-pub(crate) use flights::{KeyFlight, Outcome, Ticket};
+pub(crate) use flights::{KeyFlight, Outcome, Pass, Ticket};
 pub(crate) use leases::LeaseTicket;
 pub(crate) use load::{Boarding, LoadResult, Negative, Reason, RefreshPermit, Waiter};
 pub(crate) use lookup::{Advance, FoundEntry, Guess, Lookup};

@@ -3,7 +3,7 @@
 
 use super::State;
 use super::expire::Presence;
-use super::flights::Flights;
+use super::flights::{Flights, Pass};
 use super::touch::TouchLog;
 use super::writer::Writer;
 use crate::hash::KeyHash;
@@ -53,9 +53,10 @@ impl Writer<'_> {
         core::mem::take(&mut self.state.flights)
     }
 
-    /// Detaches the flights of the keys that satisfy `is_meant`. Examines all flights of the shard.
-    pub(crate) fn detach_flights_of(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
-        self.state.flights.remove_if(is_meant);
+    /// Detaches the flights of the keys that satisfy `is_meant`, among the next ones of a pass.
+    /// Returns `true` if more are left.
+    pub(crate) fn detach_some_flights(&mut self, pass: &mut Pass, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+        self.state.flights.remove_some(pass, is_meant)
     }
 
     /// Removes the entry that is present, if one is. Its touches have been drained.

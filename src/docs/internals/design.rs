@@ -245,6 +245,9 @@
 //! works with any hasher. A sweep may move an entry to a bucket that has been passed. That entry is
 //! removed at once, whether it was present at the beginning or not.
 //!
+//! [`retain`](crate::Cache::retain) first detaches loads in progress. With each hold of a lock, it
+//! examines the keys of 64 loads and of 64 leases.
+//!
 //! These costs are larger, and have other bounds:
 //!
 //! * If readers or values hold most chunks, a store that needs one cleans up to three whole chunks
@@ -258,9 +261,6 @@
 //! * The last step of a `clear` looks at each chunk of the ring. If the ring has grown to huge
 //!   pages, it makes a call to the system for each row of absent chunks, which a huge page may have
 //!   made resident. While chunks are absent, the opening of every 64th chunk does so, too.
-//! * A [`retain`](crate::Cache::retain) first examines the keys of all loads in progress, those of
-//!   a shard with one hold of its lock. As many can be in progress as the memory of the shard
-//!   allows.
 //! * LFU with dynamic ageing may jump over many ranks at a hit. It walks over the ranks between,
 //!   of which there are at most as many as entries. Otherwise a hit moves an entry by one rank.
 //! * If a hasher changes the hash of a key, the store that empties the chunk of its entry searches
