@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytecache::testing::Inspect;
-use bytecache::{Advisor, Cache, Policy, StableHash};
+use bytecache::{Advisor, Cache, Memory, Policy, StableHash};
 
 mod support;
 use support::alone;
@@ -224,6 +224,32 @@ fn a_step_that_has_moved_many_entries_leaves_no_memory_behind() {
         assert!(heap <= counted + THREAD, "{heap} bytes of the heap after {number} entries: {memory:?}");
     }
     assert!(cache.stats().index_growths > 1);
+}
+
+#[test]
+fn the_scratch_memory_of_a_step_that_moves_many_entries_is_within_the_limit() {
+    const MAX_BYTES: usize = 256 << 10;
+    let _alone = alone();
+    for policy in [Policy::Fifo, Policy::Clock] {
+        let before = LIVE_BYTES.get();
+        let hasher = BuildHasherDefault::<Constant>::default();
+        let builder = Cache::builder().max_bytes(MAX_BYTES).shards(1).policy(policy);
+        let cache = builder.hasher(hasher).build().unwrap();
+        // The smaller entries make the index grow at the expense of a full ring.
+        for (keys, value_len) in [(0..1_000, 300), (1_000..6_000, 1)] {
+            for number in keys {
+                let mapped = |memory: Memory| memory.chunks + memory.index;
+                let (heap, memory) = (LIVE_BYTES.get().abs_diff(before), cache.memory());
+                let ((), _, more) = counted(|| cache.insert(key(number), vec![7; value_len]).unwrap());
+                let (peak, mapped) = (heap + more, mapped(memory).min(mapped(cache.memory())));
+                // Small arrays of a policy are copied when they grow.
+                let most = MAX_BYTES + THREAD + memory.policy;
+                assert!(peak + mapped <= most, "{policy}: {peak} bytes of the heap, {mapped} mapped: {memory:?}");
+            }
+        }
+        assert!(cache.stats().index_growths > 1 && cache.len() > 2_000, "{policy}: {} entries", cache.len());
+        cache.validate();
+    }
 }
 
 #[test]

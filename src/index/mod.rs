@@ -40,7 +40,7 @@ use bucket::{BUCKET_BYTES, Bucket, Buckets, Lanes};
 pub(crate) use bucket::{BUCKETS_OF_A_PAGE, LocationBits};
 pub(crate) use places::MARGIN;
 use places::after;
-pub(crate) use sweep::{Moving, Progress, Stretch};
+pub(crate) use sweep::{Moving, Progress, Stretch, Swept};
 pub(crate) use walk::{Step, Walk};
 
 use crate::hash::KeyHash;

@@ -256,6 +256,25 @@ pub(crate) struct Moving {
     to: EntryId,
 }
 
+impl Moving {
+    /// Returns the id before the step, and the one after it.
+    pub(crate) fn ids(&self) -> (EntryId, EntryId) {
+        (self.from, self.to)
+    }
+}
+
+/// The result of [`Index::sweep_home`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swept {
+    /// The entries of a home bucket have moved: this many.
+    Home(usize),
+    /// The next home bucket has this many entries, and the scratch memory is too small for them.
+    /// None has moved.
+    Crowded(usize),
+    /// All homes have moved, or there is no sweep.
+    All,
+}
+
 /// A range of home buckets that a sweep comes to, and the ids of their entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stretch {
@@ -323,10 +342,10 @@ impl Index {
         self.table.own_progress().number() == stretch.end
     }
 
-    /// Moves the entries of the next home bucket. Returns their number, or `None` if all homes have
-    /// moved or there is no sweep.
+    /// Moves the entries of the next home bucket, if `moving` has the capacity for all of them.
     ///
-    /// `moving` is scratch memory. `prefetch` is called with entries that come next. `hash_of`
+    /// `moving` is scratch memory. It has the entries of the home afterwards, or as many of them as
+    /// there is room for, and never gets another capacity. `prefetch` is called with entries that come next. `hash_of`
     /// returns the hash of an entry. `moved` is called with the old id, the new id and the entry,
     /// for each that changes its lane. If one of them panics, the index has to be
     /// [cleared](Index::clear).
@@ -337,19 +356,15 @@ impl Index {
         prefetch: impl Fn(Live<'_>),
         hash_of: impl Fn(Live<'_>) -> KeyHash,
         mut moved: impl FnMut(EntryId, EntryId, Live<'_>),
-    ) -> Option<usize> {
+    ) -> Swept {
+        moving.clear();
         let table = &*self.table;
-        let (sizes, progress) = (table.own_sweep()?, table.own_progress());
+        let Some(sizes) = table.own_sweep() else { return Swept::All };
+        let progress = table.own_progress();
         let position = progress.number();
-        let (home, after) = if sizes.grow() {
-            let home = position.checked_sub(1)?;
-            (home, home)
-        } else {
-            (position, position + 1)
-        };
-        if home >= sizes.from {
-            return None;
-        }
+        let home = if sizes.grow() { position.checked_sub(1) } else { Some(position) };
+        let Some(home) = home.filter(|&home| home < sizes.from) else { return Swept::All };
+        let after = if sizes.grow() { home } else { home + 1 };
         let next = if sizes.grow() { home.checked_sub(1) } else { Some(after) };
         if let Some(next) = next.filter(|&next| next < sizes.from) {
             let mut way = Way::new(next, sizes.from);
@@ -358,15 +373,23 @@ impl Index {
             }
         }
         // Found before any of them moves, as the new lanes may lie on the way.
-        moving.clear();
+        let mut left_out = 0;
         let mut way = Way::new(home, sizes.from);
         while let Some((number, lanes)) = way.next(table) {
             for (id, live) in table.entries_in(number, lanes, token) {
                 let hash = hash_of(live);
-                if hash.bucket(sizes.from) == home {
+                if hash.bucket(sizes.from) != home {
+                    continue;
+                }
+                if moving.len() < moving.capacity() {
                     moving.push(Moving { hash, from: id, to: id });
+                } else {
+                    left_out += 1;
                 }
             }
+        }
+        if left_out > 0 {
+            return Swept::Crowded(moving.len() + left_out);
         }
         // Entries beyond the end of the smaller table cannot keep their lane, so they come first.
         // No other entry has two lanes then. So at most `len` lanes are in use, and a lane is free.
@@ -391,7 +414,7 @@ impl Index {
                 table.vacate(entry.from);
             }
         }
-        Some(moving.len())
+        Swept::Home(moving.len())
     }
 
     /// Takes a sweep back, in a table without entries: it has the size that it had before.
@@ -483,11 +506,12 @@ mod tests {
             }
         }
 
-        fn sweep(&mut self) -> Option<usize> {
+        /// Returns `false` if all homes have moved.
+        fn sweep(&mut self) -> bool {
             let Self { index, ids, token, hash_of } = self;
             let stretch = index.next_stretch(1);
-            let moved = index.sweep_home(
-                &mut Vec::new(),
+            let swept = index.sweep_home(
+                &mut Vec::with_capacity(ids.len()),
                 token,
                 |_| {},
                 |live| hash_of(number(live)),
@@ -496,10 +520,11 @@ mod tests {
                     assert!(ids.len() > 2 * MIN_BUCKETS * LANES || stretch.is_some());
                 },
             );
-            if moved.is_none() {
+            assert!(!matches!(swept, Swept::Crowded(_)));
+            if swept == Swept::All {
                 index.end_sweep();
             }
-            moved
+            swept != Swept::All
         }
 
         fn check(&self) {
@@ -519,7 +544,7 @@ mod tests {
             let visited = numbers.ids[&7];
             numbers.index.table.set_visits(visited, 2);
             numbers.index.begin_sweep(to);
-            while numbers.sweep().is_some() {
+            while numbers.sweep() {
                 numbers.check();
             }
             numbers.check();
@@ -550,8 +575,8 @@ mod tests {
             while let Some(stretch) = numbers.index.next_stretch(9) {
                 while !numbers.index.has_swept(&stretch) {
                     let Numbers { index, token, .. } = &mut numbers;
-                    let moved = index.sweep_home(
-                        &mut Vec::new(),
+                    let swept = index.sweep_home(
+                        &mut Vec::with_capacity(entries),
                         token,
                         |_| {},
                         |live| random(number(live)),
@@ -560,7 +585,7 @@ mod tests {
                             far += usize::from(!is_near);
                         },
                     );
-                    assert!(moved.is_some());
+                    assert!(matches!(swept, Swept::Home(_)));
                     homes += 1;
                 }
             }
@@ -576,7 +601,7 @@ mod tests {
         (0..entries).for_each(|number| numbers.toggle(number));
         assert_eq!(numbers.ids.len(), entries);
         numbers.index.begin_sweep(to);
-        while numbers.sweep().is_some() {}
+        while numbers.sweep() {}
         numbers.check();
         assert!(numbers.ids.values().all(|id| id.bucket() < Table::extent(to)), "from {from} to {to}");
     }
@@ -585,6 +610,22 @@ mod tests {
     fn entries_that_share_a_home_find_room_in_a_smaller_table() {
         check_sweep_of_hashes(vec![KeyHash::new(0x20ad_d797_76a6_db17)], 147, 34, 344);
         check_sweep_of_hashes(vec![KeyHash::new((u64::MAX / 100 * 42) | 7)], 20, 4, 40);
+    }
+
+    #[test]
+    fn a_home_with_more_entries_than_scratch_memory_does_not_move() {
+        let mut numbers = Numbers::new(10, |_| KeyHash::new(u64::MAX));
+        (0..70).for_each(|number| numbers.toggle(number));
+        numbers.index.begin_sweep(20);
+        let Numbers { index, token, hash_of, .. } = &mut numbers;
+        let mut moving = Vec::with_capacity(64);
+        let hash = |live: Live<'_>| hash_of(number(live));
+        let swept = index.sweep_home(&mut moving, token, |_| {}, hash, |_, _, _| panic!("one has moved"));
+        assert_eq!((swept, moving.len(), moving.capacity()), (Swept::Crowded(70), 64, 64));
+        numbers.check();
+        while numbers.sweep() {}
+        numbers.check();
+        assert_eq!(numbers.index.table.size(), 20);
     }
 
     proptest! {

@@ -146,7 +146,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::index::{Index, LocationBits};
+    use crate::index::{Index, LocationBits, Swept};
     use crate::reclaim::{Live, WriteToken};
     use crate::units::Location;
 
@@ -228,14 +228,14 @@ mod tests {
                 let mut sizes = [second, third].into_iter();
                 let times = met(&mut index, spread, |index, _| {
                     for _ in 0..homes_for_each {
-                        let moved = index.sweep_home(
-                            &mut Vec::new(),
+                        let swept = index.sweep_home(
+                            &mut Vec::with_capacity(entries),
                             &token,
                             |_| {},
                             |live| spread(number(live)),
                             |_, _, _| {},
                         );
-                        if moved.is_none() {
+                        if swept == Swept::All {
                             index.end_sweep();
                             if let Some(size) = sizes.next() {
                                 index.begin_sweep(size);

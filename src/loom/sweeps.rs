@@ -1,6 +1,7 @@
 //! Entries that readers find while a sweep moves them.
 
 use super::*;
+use crate::index::Swept;
 
 /// Returns a store of one entry, which a sweep from `size` to `max_size` or back moves.
 fn one_entry(chunks: u32, size: usize, max_size: usize) -> (Writer, Arc<Readers>, u8) {
@@ -15,7 +16,7 @@ impl Writer {
     fn sweep_home(&mut self) -> bool {
         let Self { index, ring, token } = self;
         let hash_of = |live: Live<'_>| hash(ring.entry(live).key[0]);
-        index.sweep_home(&mut Vec::new(), token, |_| {}, hash_of, |_, _, _| {}).is_some()
+        index.sweep_home(&mut Vec::with_capacity(LANES), token, |_| {}, hash_of, |_, _, _| {}) != Swept::All
     }
 
     /// Gives the table another size.

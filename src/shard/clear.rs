@@ -59,6 +59,11 @@ impl Clears {
         self.positions.retain(|&(number, _)| number != clear);
     }
 
+    /// Returns `true` if a clear is in progress.
+    pub(super) fn is_any(&self) -> bool {
+        !self.positions.is_empty()
+    }
+
     /// Returns `true` if an entry that changes its lane would be missed by a clear in progress.
     #[inline]
     pub(super) fn is_passed_by(&self, from: EntryId, to: EntryId) -> bool {

@@ -26,7 +26,7 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::{KeyHash, KeyHasher};
-use crate::index::{Index, Moving, Stretch, Table};
+use crate::index::{Index, Moving, Stretch, Swept, Table};
 use crate::reclaim::{Live, WriteToken};
 use crate::ring::{ChunkId, Ring, Stream};
 use crate::units::{EntryId, Location, Stamp, StampSet, Stamps};
@@ -266,12 +266,12 @@ impl Entries {
     }
 
     /// Moves the entries of the next home bucket of a sweep, and tells `moved` of each old id, the
-    /// new one, and the entry's stamps. Returns the number of entries, or `None` if none is left.
+    /// new one, and the entry's stamps: see [`Index::sweep_home`].
     pub(super) fn sweep_home(
         &mut self,
         moving: &mut Vec<Moving>,
         mut moved: impl FnMut(EntryId, EntryId, Stamps),
-    ) -> Option<usize> {
+    ) -> Swept {
         let Self { index, ring, hasher, shard_bits, token } = self;
         let hash = |live: Live<'_>| hasher.hash(ring.entry(live).key).within_shard(*shard_bits);
         let prefetch = |live: Live<'_>| ring.shared().prefetch_header(live.location());

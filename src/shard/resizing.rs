@@ -18,14 +18,15 @@
 //! # Cost
 //!
 //! A write moves at most [`MAX_MOVES`] entries and those of one more home bucket. With a custom
-//! hasher that leads many keys to one home, that bucket's entries move in one step.
+//! hasher that leads many keys to one home, that bucket's entries move in one step. The ring gives
+//! chunks back for the scratch memory of such a step.
 
 use super::expire::MIN_CHUNKS_WITH_WHEEL;
 use super::space::Evicted;
 use super::writer::Writer;
-use super::{State, governor};
+use super::{MIN_CHUNKS, State, governor};
 use crate::expiry::Wheel;
-use crate::index::{BUCKETS_OF_A_PAGE, Index, MARGIN, MIN_BUCKETS, Moving, Stretch, Table};
+use crate::index::{BUCKETS_OF_A_PAGE, Index, MARGIN, MIN_BUCKETS, Moving, Stretch, Swept, Table};
 use crate::removal::RemovalCause;
 use crate::units::{EntryId, LANES, MAX_LOAD_PERCENT};
 
@@ -60,7 +61,7 @@ const MIN_STRETCH: usize = 16;
 const BYTES_PER_RENAME: usize = 4;
 const BYTES_PER_STRETCH: usize = 256;
 /// Entries of a home bucket for which there is memory while they move, in addition. More have one
-/// home only with a poor hasher.
+/// home only with a poor hasher: see [`Writer::make_moving_room`].
 const MOVING: usize = 64;
 /// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
 const POLICY_ROUNDING: usize = 1024;
@@ -100,12 +101,14 @@ pub(super) struct Resizing {
     /// The entries of a home bucket, while they move. Memory for [`MOVING`] of them is part of
     /// [`rename_bytes`].
     moving: Vec<Moving>,
+    /// The bytes of `moving` beyond that, for which the account holds memory.
+    more_moving: usize,
 }
 
 impl Resizing {
     /// Returns the state of an index of this size that has come to rest.
     pub(super) fn of_size(size: usize) -> Self {
-        Self { stage: Stage::AtRest, early: early_of(size), given_up_at: None, moving: Vec::new() }
+        Self { stage: Stage::AtRest, early: early_of(size), given_up_at: None, moving: Vec::new(), more_moving: 0 }
     }
 
     /// Returns the size for which the account holds the memory, if the index is going to get a
@@ -386,32 +389,80 @@ impl Writer<'_> {
         // The policy learns of earlier reads under the ids of that time.
         self.drain_touches();
         let (rules, reached) = (&self.shard.rules, self.shard.time.reached());
-        let (mut moved, mut escaped) = (0, Vec::new());
-        let State { evictor, pending, .. } = &mut *self.state;
+        let mut moved = 0;
+        let State { evictor, pending, resizing, .. } = &mut *self.state;
         evictor.settle(pending);
+        resizing.moving.reserve_exact(MOVING);
+        // Ends: each round moves the entries of a home, or gets room for them, or evicts some.
         while moved < MAX_MOVES && !self.state.entries.has_swept(&stretch) {
-            let State { entries, evictor, deadlines, resizing, clears, .. } = &mut *self.state;
-            let Some(of_home) = entries.sweep_home(&mut resizing.moving, |from, to, stamps| {
+            let State { entries, evictor, deadlines, resizing, .. } = &mut *self.state;
+            let swept = entries.sweep_home(&mut resizing.moving, |from, to, stamps| {
                 evictor.rename(from, to);
                 deadlines.file(to, rules.times(&stamps, reached).removal);
-                if clears.is_passed_by(from, to) {
-                    escaped.push(to);
+            });
+            match swept {
+                // A home without entries costs something, too.
+                Swept::Home(of_home) => moved += of_home.max(LANES / 4),
+                Swept::Crowded(of_home) => {
+                    self.make_moving_room(of_home);
+                    continue;
                 }
-            }) else {
-                break;
-            };
-            // A home without entries costs something, too.
-            moved += of_home.max(LANES / 4);
-            escaped.drain(..).for_each(|id| self.remove_resident(id, RemovalCause::Removed));
+                Swept::All => break,
+            }
+            self.remove_escaped();
+            self.free_moving_room();
         }
-        let State { entries, resizing, .. } = &mut *self.state;
-        resizing.moving.clear();
-        resizing.moving.shrink_to(MOVING);
-        if !entries.has_swept(&stretch) {
+        self.state.resizing.moving.clear();
+        if !self.state.entries.has_swept(&stretch) {
             return Stage::Moving(stretch);
         }
-        let to = entries.table().sweeps_to();
+        let to = self.state.entries.table().sweeps_to();
         self.next_stretch(to)
+    }
+
+    /// Removes the entries of a step that a clear in progress would miss.
+    fn remove_escaped(&mut self) {
+        if !self.state.clears.is_any() {
+            return;
+        }
+        for at in 0..self.state.resizing.moving.len() {
+            let (from, to) = self.state.resizing.moving[at].ids();
+            if self.state.clears.is_passed_by(from, to) {
+                self.remove_resident(to, RemovalCause::Removed);
+            }
+        }
+    }
+
+    /// Gets scratch memory for a home with this many entries. If the ring cannot give it, the
+    /// entries of the home are evicted for which there is room.
+    #[cold]
+    fn make_moving_room(&mut self, entries: usize) {
+        let more = entries.saturating_sub(MOVING) * size_of::<Moving>();
+        // A hasher that changes its hashes may lead to more entries each time.
+        let is_first = self.state.resizing.more_moving == 0;
+        if is_first && self.take_from_ring(more, MIN_CHUNKS) {
+            let resizing = &mut self.state.resizing;
+            resizing.more_moving = more;
+            // The former memory is freed first.
+            resizing.moving = Vec::new();
+            resizing.moving.reserve_exact(entries);
+            return;
+        }
+        for at in 0..self.state.resizing.moving.len() {
+            let (id, _) = self.state.resizing.moving[at].ids();
+            self.evict_resident(id);
+        }
+    }
+
+    /// Frees the scratch memory for a home with many entries.
+    #[inline]
+    fn free_moving_room(&mut self) {
+        let resizing = &mut self.state.resizing;
+        if resizing.more_moving > 0 {
+            resizing.moving = Vec::new();
+            resizing.moving.reserve_exact(MOVING);
+            self.shard.account.give(core::mem::take(&mut resizing.more_moving));
+        }
     }
 
     /// Examines buckets beyond the end of an index that has shrunk. Only entries are left there
@@ -421,9 +472,7 @@ impl Writer<'_> {
         let end = buckets.min(end_of_clearing(next, BUCKETS_OF_A_PAGE));
         for id in (next..end).flat_map(|bucket| (0..LANES).map(move |lane| EntryId::from_lane(bucket, lane))) {
             if self.state.entries.live(id).is_some() {
-                self.forget(id);
-                self.unlink(id, None, RemovalCause::Evicted);
-                self.state.counts.evictions += 1;
+                self.evict_resident(id);
             }
             self.state.deadlines.forget(id.bucket());
         }
@@ -458,6 +507,7 @@ impl Writer<'_> {
 
     /// Forgets a change of the size, for an index that has been emptied. Runs no user code.
     pub(super) fn abandon_resizing(&mut self) {
+        self.shard.account.give(self.state.resizing.more_moving);
         self.state.resizing = Resizing::of_size(self.state.entries.table().size());
         self.settle_index_account();
     }

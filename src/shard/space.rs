@@ -22,7 +22,7 @@ use crate::reclaim;
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Layout, Ring, Stream, Window};
 use crate::sync;
-use crate::units::Location;
+use crate::units::{EntryId, Location};
 
 /// Entries that a store evicts beyond those that make room for its own bytes, at most. The capacity
 /// falls by a hundredth of the ring at once, or by a chunk.
@@ -109,12 +109,17 @@ impl Writer<'_> {
     /// Evicts the entry at a location that is not marked dead.
     pub(super) fn evict_at(&mut self, location: Location) {
         if let Some(id) = self.state.entries.id_at(location) {
-            self.count_departure(id, WriteCount::Evictions);
-            self.forget(id);
-            let hash = self.sample_eviction_of(id, None);
-            self.unlink(id, hash, RemovalCause::Evicted);
-            self.state.counts.evictions += 1;
+            self.evict_resident(id);
         }
+    }
+
+    /// Evicts a resident that the policy has not chosen.
+    pub(super) fn evict_resident(&mut self, id: EntryId) {
+        self.count_departure(id, WriteCount::Evictions);
+        self.forget(id);
+        let hash = self.sample_eviction_of(id, None);
+        self.unlink(id, hash, RemovalCause::Evicted);
+        self.state.counts.evictions += 1;
     }
 
     /// Writes an entry to the open chunk, or the next one.

@@ -265,7 +265,8 @@
 //!   of which there are at most as many as entries. Otherwise a hit moves an entry by one rank.
 //! * If a hasher changes the hash of a key, the store that empties the chunk of its entry searches
 //!   the whole index for it. If it leads many keys to one home bucket, these move in one step of a
-//!   growing index.
+//!   growing index. The ring gives chunks back for the scratch memory of the step, 16 bytes for
+//!   each entry.
 //! * After a panic of user code under the lock, the shard is emptied at once.
 //!
 //! # Expiry
