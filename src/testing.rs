@@ -2,6 +2,7 @@
 //!
 //! Not part of the API: it can change in every version.
 
+use crate::advisor;
 use crate::cache::Cache;
 use crate::policy::{EntryId, OtherIds, Residents};
 
@@ -30,6 +31,12 @@ impl Inspect for Cache {
     fn is_resizing(&self) -> bool {
         Self::is_resizing(self)
     }
+}
+
+/// Begins the turns of this thread anew: the reads whose keys count towards the hot keys. The next
+/// read of a cache with an advisor has the first turn. Reads with the same seed have the same turns.
+pub fn begin_turns(seed: u64) {
+    advisor::begin_turns(seed);
 }
 
 /// Calls `run` with the same residents under other ids, which `ids` translates. What `run` sets

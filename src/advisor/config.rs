@@ -15,6 +15,9 @@ const DEFAULT_SHARE: f64 = 1.0 / 128.0;
 /// The mean number of reads to a turn, for each key of which one is sampled. A turn costs about 400
 /// instructions. With one read in 512 that is less than one instruction a read.
 const READS_TO_TURN_PER_KEYS: f64 = 4.0;
+/// The reads in the window for each read to a turn, at the least: a window with 102,400 reads
+/// counts one read in 100, whatever the share. So a window with few reads tells its hot keys, too.
+const WINDOW_READS_TO_TURN: f64 = 1_024.0;
 const DEFAULT_HALF_LIFE: Duration = Duration::from_secs(3600);
 const DEFAULT_SIZES: [u32; 8] = [25, 50, 75, 100, 125, 150, 200, 400];
 /// Policies that are the best choice for some traffic. The others are close to one of them.
@@ -101,7 +104,9 @@ impl Advisor {
     /// Sets the largest share of keys that are sampled, from 0 to 1. The default is 1/128.
     ///
     /// A quarter of this share of all reads counts towards the [hot
-    /// keys](crate::Cache::hot_keys), whatever their keys. With a share of 1, all reads count.
+    /// keys](crate::Cache::hot_keys), whatever their keys, and more of them while the window has
+    /// few reads. With a share of 1, all reads count, unless the thread also reads another cache
+    /// with an advisor.
     ///
     /// The share becomes smaller when the sampled keys need more than the
     /// [memory](Self::max_bytes) of the advisor. Numbers outside of the range are cut to it, and
@@ -227,11 +232,13 @@ impl Advisor {
         }
     }
 
-    /// Returns the mean number of reads of which one counts towards the hot keys.
-    pub(super) fn reads_to_turn(&self) -> u32 {
+    /// Returns the mean number of reads of which one counts towards the hot keys, after `reads`
+    /// reads in the window.
+    pub(super) fn reads_to_turn(&self, reads: f64) -> u32 {
+        let most = if self.share < 1.0 { READS_TO_TURN_PER_KEYS / self.share } else { 1.0 };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to the range of u32")]
         {
-            if self.share < 1.0 { (READS_TO_TURN_PER_KEYS / self.share).round() as u32 } else { 1 }
+            (reads / WINDOW_READS_TO_TURN).clamp(1.0, most.max(1.0)) as u32
         }
     }
 
@@ -297,5 +304,21 @@ impl ShadowRow {
     /// Returns the shadow to make.
     pub(super) fn plan(&self) -> ShadowPlan {
         ShadowPlan { factory: Arc::clone(&self.policy.factory), size: self.size() }
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_become_rarer_with_the_reads_of_the_window_up_to_the_share() {
+        let turns = |share: f64| [0.0, 102_400.0, 1e12].map(|reads| Advisor::new().share(share).reads_to_turn(reads));
+        assert_eq!(turns(1.0 / 128.0), [1, 100, 512]);
+        assert_eq!(turns(1.0 / 16.0), [1, 64, 64]);
+        assert_eq!(turns(0.9), [1, 4, 4]);
+        assert_eq!(turns(1.0), [1, 1, 1]);
+        assert_eq!(turns(0.0), [1, 100, 976_562_500]);
     }
 }

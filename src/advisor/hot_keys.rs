@@ -2,9 +2,10 @@
 //!
 //! The keys of some reads are counted, whatever the key: see `turns.rs`. They are counted by
 //! Space-Saving (Metwally, Agrawal and El Abbadi, Efficient Computation of Frequent and Top-k
-//! Elements in Data Streams, ICDT 2005): a key without a counter takes the smallest one, and what
-//! that had counted becomes its *floor*. A count is too large by its floor at most, and never too
-//! small. HeavyKeeper (2018) needs fewer counters for the same keys, but has no bound for each.
+//! Elements in Data Streams, ICDT 2005). A key without a counter takes over the counter with the
+//! smallest count. That count becomes the *floor* of the new key. A count is too large by its floor
+//! at most, and never too small. HeavyKeeper (2018) needs fewer counters for the same keys, but has
+//! no bound for each.
 //!
 //! A key looks for its counter, and for the smallest one, in a set of 16. So the cost has a bound,
 //! and there is no heap.
@@ -176,6 +177,11 @@ impl HotKeys {
         (bytes / SHARE / size_of::<Set>()).clamp(1, MAX_SETS)
     }
 
+    /// Returns the reads of all turns.
+    pub(super) fn reads(&self) -> f64 {
+        self.reads
+    }
+
     /// Counts a read with a turn.
     pub(super) fn count(&mut self, turn: Turn<'_>) {
         let reads = f64::from(turn.reads);
@@ -200,15 +206,15 @@ impl HotKeys {
         if self.reads <= 0.0 {
             return Vec::new();
         }
-        let mean = self.squares / self.reads;
         // Turns are a share of all reads, and some of them were dropped.
         let scale = reads / self.reads;
+        let mean = self.squares / self.reads * scale;
         let each = self.sets.iter().flat_map(|set| (0..PLACES).map(move |place| (set, place)));
         let mut counted: Vec<_> = each
             .map(|(set, place)| {
                 // The middle between the most and the least that the key may have.
                 let error = set.floors[place] / 2.0;
-                (Estimate::of(set.reads[place] - error, error, mean), set, place)
+                (Estimate::of((set.reads[place] - error) * scale, error * scale, mean), set, place)
             })
             .filter(|(estimate, ..)| estimate.reads > estimate.error)
             .collect();
@@ -220,15 +226,15 @@ impl HotKeys {
                 return None; // No later read asks for it.
             }
             let (Origin::Plain(key) | Origin::Scoped { key, .. }) = origin(stored);
-            let (reads, seconds) = ((estimate.reads * scale).min(reads), nanos / 1e9);
+            let (counted, seconds) = (estimate.reads.min(reads), nanos / 1e9);
             Some(HotKey {
                 key: key.to_vec(),
                 key_bytes: length - (stored.len() - key.len()),
                 namespace: registry.scope_of(stored).map(|scope| scope.name().to_string()),
-                reads,
-                reads_error: estimate.error * scale,
-                share: (estimate.reads / self.reads).min(1.0),
-                reads_per_second: (seconds > 0.0).then(|| reads / seconds),
+                reads: counted,
+                reads_error: estimate.error,
+                share: counted / reads,
+                reads_per_second: (seconds > 0.0).then(|| counted / seconds),
             })
         };
         counted.into_iter().filter_map(hot).take(n).collect()
@@ -243,8 +249,8 @@ struct Estimate {
 }
 
 impl Estimate {
-    /// Returns the estimate for a count that is off by `error`, where each turn stands for `mean`
-    /// reads.
+    /// Returns the estimate for a count that is off by `error`, where a turn that was not dropped
+    /// stands for `mean` reads.
     fn of(reads: f64, error: f64, mean: f64) -> Self {
         // The number of turns of a key that has one in `mean` varies by about its root. It does not
         // vary if all reads have turns. One turn more, as a few may be none by chance.
@@ -301,9 +307,11 @@ mod tests {
         // Half of the turns were dropped.
         let hottest = keys.hottest(1, 80.0, 3e9, &Registry::new(1 << 20, false));
         let [hot] = &hottest[..] else { panic!("{hottest:?}") };
-        assert_eq!((&hot.key[..], hot.reads, hot.reads_error, hot.share), (&[1, 0][..], 60.0, 0.0, 0.75));
+        assert_eq!((&hot.key[..], hot.reads, hot.share), (&[1, 0][..], 60.0, 0.75));
+        // Each read had a turn that counts with one chance in two.
+        assert_eq!(hot.reads_error, 2.0 * 62_f64.sqrt());
         assert_eq!(hot.reads_per_second, Some(20.0));
-        assert_eq!(hot.to_string(), "\"\\x01\\x00\": 60 ± 0 reads, 75.00 %, 20.0 in a second");
+        assert_eq!(hot.to_string(), "\"\\x01\\x00\": 60 ± 16 reads, 75.00 %, 20.0 in a second");
     }
 
     proptest! {

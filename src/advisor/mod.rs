@@ -22,7 +22,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A read of a key that is not sampled costs one comparison.
+//! 1. A read of a key that is not sampled costs two comparisons, and the count of the thread's
+//!    reads.
 //! 2. The memory of the advisor is within [`Advisor::bytes_in`], which is part of the cache's
 //!    overhead.
 //! 3. No thread waits for the advisor, except callers of [`Cache::advice`](crate::Cache::advice).
@@ -54,4 +55,4 @@ pub(crate) use hot_keys::Turn;
 #[cfg(any(feature = "metrics", feature = "prometheus"))]
 pub(crate) use sampler::AdvisorCounts;
 pub(crate) use sampler::{Sampler, Sampling};
-pub(crate) use turns::end_turn;
+pub(crate) use turns::{begin_turns, count_read, end_turn};

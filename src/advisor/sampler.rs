@@ -12,16 +12,17 @@
 //!
 //! # Invariants
 //!
-//! 1. The bytes of the engine, the queues and the state that they share are at most
-//!    [`Advisor::bytes_in`] of the cache. Policies that grow may exceed that for a pass over
-//!    the keys, by the bytes beyond the reserve. Then fewer keys are sampled, or the advisor stops.
+//! 1. The bytes of the engine, the queues, the counters of hot keys and the state that they share
+//!    are at most [`Advisor::bytes_in`] of the cache. Policies that grow may exceed that for a pass
+//!    over the keys, by the bytes beyond the reserve. Then fewer keys are sampled, or the advisor
+//!    stops.
 //! 2. A custom policy that panics stops the advisor for good: no engine is left.
 //!
 //! # Synchronization
 //!
 //! All atomics are Relaxed. A thread that sees an earlier `below` pushes events that the engine
-//! ignores, or misses a few. An earlier `capacity`, or number of `clears`, is that of a moment ago.
-//! The others are counters.
+//! ignores, or misses a few. An earlier `capacity`, `reads_to_turn` or number of `clears` is that
+//! of a moment ago. The others are counters.
 
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
 const MIN_KEYS: usize = 64;
 /// The bytes of the function that makes a built-in policy, at most.
 const FACTORY_BYTES: usize = 64;
+/// The turns between two looks at the clock, which take as long as a few turns.
+const TURNS_TO_AGE: u64 = 16;
 /// The numbers of ids by which the memory of policies is measured.
 const MEASURED_KEYS: [usize; 2] = [1 << 10, 1 << 12];
 
@@ -131,8 +134,8 @@ pub(crate) struct Sampler {
     /// lock.
     counted_turns: AtomicU64,
     dropped_turns: AtomicU64,
-    /// The mean number of reads to a turn.
-    reads_to_turn: u32,
+    /// The mean number of reads to a turn, which grows with the reads of the window.
+    reads_to_turn: AtomicU32,
     advisor: Advisor,
     rows: Vec<ShadowRow>,
     clock: ClockSource,
@@ -182,7 +185,7 @@ impl Sampler {
             hot_keys: Mutex::new(None),
             counted_turns: AtomicU64::new(0),
             dropped_turns: AtomicU64::new(0),
-            reads_to_turn: advisor.reads_to_turn(),
+            reads_to_turn: AtomicU32::new(advisor.reads_to_turn(0.0)),
             rows: advisor.rows(present),
             advisor: advisor.clone(),
             clock,
@@ -242,7 +245,7 @@ impl Sampler {
 
     /// Returns the mean number of reads to a turn.
     pub(crate) fn reads_to_turn(&self) -> u32 {
-        self.reads_to_turn
+        self.reads_to_turn.load(Ordering::Relaxed) // See the module.
     }
 
     /// Returns the counters of the advisor.
@@ -264,21 +267,23 @@ impl Sampler {
 
     /// Counts the key of a read with a turn, unless another thread has the lock.
     pub(crate) fn count_turn(&self, turn: Turn<'_>) {
-        let nanos = self.clock.nanos();
-        match self.hot_keys.try_lock() {
-            Some(mut hot_keys) => {
-                if let Some(hot_keys) = hot_keys.as_mut() {
-                    self.age_hot_keys(hot_keys, nanos);
-                    hot_keys.count(turn);
-                    self.counted_turns.fetch_add(1, Ordering::Relaxed); // A counter.
-                }
-            }
-            None => _ = self.dropped_turns.fetch_add(1, Ordering::Relaxed), // A counter.
+        let Some(mut hot_keys) = self.hot_keys.try_lock() else {
+            self.dropped_turns.fetch_add(1, Ordering::Relaxed); // A counter.
+            return;
+        };
+        let Some(hot_keys) = hot_keys.as_mut() else { return };
+        if self.counted_turns.fetch_add(1, Ordering::Relaxed) % TURNS_TO_AGE == 0 {
+            self.age_hot_keys(hot_keys, self.clock.nanos());
         }
+        hot_keys.count(turn);
+        self.reads_to_turn.store(self.advisor.reads_to_turn(hot_keys.reads()), Ordering::Relaxed); // See the module.
     }
 
     /// Returns the `n` keys that are read most.
     pub(crate) fn hot_keys(&self, n: usize) -> Vec<HotKey> {
+        if self.threshold() == 0 {
+            return Vec::new(); // No read is counted any more.
+        }
         let nanos = self.clock.nanos();
         let mut hot_keys = self.hot_keys.lock();
         let Some(hot_keys) = hot_keys.as_mut() else { return Vec::new() };

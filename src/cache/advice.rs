@@ -43,7 +43,7 @@ impl Cache {
     }
 
     /// Returns the `n` keys with the most reads, the most read first. Returns none if the cache has
-    /// no [advisor](crate::CacheBuilder::advisor).
+    /// no [advisor](crate::CacheBuilder::advisor), or if that has stopped.
     ///
     /// Hits and misses count. The keys of some reads are counted, one in 512 by default: see
     /// [`Advisor::share`](crate::Advisor::share). Keys whose error is as large as their number of

@@ -4,9 +4,10 @@
 //! the chunk of the entry is not reused. Then it reports the visit to the policy.
 
 use super::{Cache, Target};
+use crate::advisor::count_read;
 use crate::hash::KeyHash;
 use crate::namespace::{StoredKey, is_marked};
-use crate::reclaim::{BATCH, Batch, Slot, count_read};
+use crate::reclaim::{BATCH, Batch, Slot};
 use crate::ring::{OwnedValue, Value};
 use crate::shard::{Access, FoundEntry, Guess, Visit};
 use crate::stats::{Count, ReadCounts};

@@ -38,7 +38,7 @@ use core::marker::PhantomData;
 use core::ptr;
 use std::sync::Arc;
 
-pub(crate) use slots::{BATCH, Batch, Holds, Slot, count_read, for_each_hold, set_turn, thread_is_reading};
+pub(crate) use slots::{BATCH, Batch, Holds, Slot, for_each_hold, thread_is_reading};
 
 use crate::sync::{AtomicPtr, Ordering};
 use crate::units::Location;

@@ -6,7 +6,7 @@
 //! records. It leaves a chunk alone if a slot names an entry in it.
 //!
 //! ```text
-//!   record   | used, has_batch, stripe, reads_to_turn, slots[6] | batch[16] ... |   3 cache lines
+//!   record   | used, has_batch, stripe, slots[6] | batch[16] ... |   3 cache lines
 //! ```
 //!
 //! A reader may stop anywhere, in a closure or in the middle of a search. It delays the reuse of
@@ -74,9 +74,6 @@ struct Record {
     has_batch: AtomicU32,
     /// The number of the owner's counters. No other record has this number.
     stripe: u32,
-    /// The reads of the owner that come before the next turn: see [`count_read`]. Only the owner
-    /// accesses it.
-    reads_to_turn: OwnersWord,
     slots: [AtomicUsize; SLOTS],
     batch: [AtomicUsize; BATCH],
 }
@@ -90,7 +87,6 @@ impl Record {
             used: OwnersWord::new(0),
             has_batch: AtomicU32::new(0),
             stripe,
-            reads_to_turn: OwnersWord::new(0),
             slots: core::array::from_fn(|_| AtomicUsize::new(0)),
             batch: core::array::from_fn(|_| AtomicUsize::new(0)),
         }
@@ -142,7 +138,6 @@ impl Registry {
     fn register(&self) -> Arc<Record> {
         let mut spare = self.spare.lock();
         if let Some(record) = spare.records.pop() {
-            record.reads_to_turn.store(0, Ordering::Relaxed); // Relaxed: the lock orders owners.
             return record;
         }
         let stripe = spare.stripes.pop().unwrap_or_else(|| {
@@ -441,29 +436,6 @@ pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
             record.batch.iter().for_each(&mut look);
         }
     }
-}
-
-/// Counts a read of this thread. Returns `true` if it has a turn: see [`set_turn`]. The first read
-/// of a thread has one.
-#[inline]
-pub(crate) fn count_read() -> bool {
-    let count = |record: &Record| {
-        let to_turn = &record.reads_to_turn;
-        // Relaxed, both: only this thread accesses the word.
-        match to_turn.load(Ordering::Relaxed).checked_sub(1) {
-            Some(left) => to_turn.store(left, Ordering::Relaxed),
-            None => return true,
-        }
-        false
-    };
-    PARTICIPANT.try_with(|participant| count(&participant.0)).unwrap_or(false)
-}
-
-/// Gives a turn to the read of this thread that comes after `reads` others. Until this is called
-/// again, all reads after that have turns, too.
-pub(crate) fn set_turn(reads: u32) {
-    // There is nothing to count while the thread's locals are being destroyed.
-    let _ = PARTICIPANT.try_with(|participant| participant.0.reads_to_turn.store(reads, Ordering::Relaxed));
 }
 
 /// Returns `true` if this thread is in the middle of a read. Then it may wait for itself.

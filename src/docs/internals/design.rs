@@ -368,10 +368,10 @@
 //!   does not help in three passes, the advisor stops.
 //!
 //! Hot keys need a sample of reads, as a sample of keys would lack most of them. A thread counts
-//! its reads of caches with an advisor in its record (`reclaim/slots.rs`). At the end of the count,
-//! a read has a turn. In a cache without an advisor, one comparison leaves both samples out. The
-//! count is that of the thread, for all caches with an advisor. So a turn carries the number of
-//! reads that it stands for (`advisor/turns.rs`).
+//! its reads of caches with an advisor, in a local without a destructor, which is found without a
+//! look-up (`advisor/turns.rs`). At the end of the count, a read has a turn. In a cache without an
+//! advisor, one comparison leaves both samples out. The count is that of the thread, for all caches
+//! with an advisor. So a turn carries the number of reads that it stands for.
 //!
 //! # Iteration
 //!
