@@ -13,6 +13,8 @@ use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// The places of a queue. A read that finds it full drains it, which bounds what one read does.
 const PLACES: usize = 32;
+/// The places that evictions may fill. One write may evict many entries, and is itself told last.
+const PLACES_FOR_EVICTIONS: usize = PLACES / 2;
 
 /// The events of one shard.
 pub(crate) struct EventQueue {
@@ -24,7 +26,7 @@ pub(crate) struct EventQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Push {
     Done,
-    /// All places are taken.
+    /// All places for such an event are taken.
     Full,
     /// Another thread has the lock.
     Busy,
@@ -49,7 +51,8 @@ impl EventQueue {
     /// Adds an event, if there is room and no other thread has the lock.
     pub(super) fn push(&self, event: Event) -> Push {
         let Some(mut events) = self.events.try_lock() else { return Push::Busy };
-        if events.len() == PLACES {
+        let places = if event.kind == EventKind::Eviction { PLACES_FOR_EVICTIONS } else { PLACES };
+        if events.len() >= places {
             return Push::Full;
         }
         events.push(event);
@@ -90,6 +93,17 @@ mod tests {
         assert!(queue.is_empty() && queue.take().next().is_none());
         assert_eq!(queue.push(event(7)), Push::Done);
         assert!(queue.take().eq([event(7)]));
+    }
+
+    #[test]
+    fn evictions_leave_places_to_the_write_that_evicts() {
+        let queue = EventQueue::new();
+        let eviction = |hash| Event { hash, kind: EventKind::Eviction };
+        let done = (0..100).filter(|&hash| queue.push(eviction(hash)) == Push::Done).count();
+        assert_eq!(done, PLACES_FOR_EVICTIONS);
+        assert_eq!(queue.push(event(1)), Push::Done);
+        assert_eq!(queue.push(eviction(2)), Push::Full);
+        assert!(queue.take().map(|event| event.hash).eq((0..16).chain([1])));
     }
 
     #[test]
