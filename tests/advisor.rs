@@ -172,6 +172,7 @@ fn any_options_build_a_cache_whose_advice_is_sound() {
         advisor().sizes([]).policies([]),
         advisor().sizes([0, u32::MAX, 1, 100, 100]),
         advisor().sizes(1..1000).policies(Policy::ALL.iter().copied()),
+        advisor().policies([Policy::Fifo, Policy::Lru, Policy::Fifo]),
     ] {
         let cache = builder().advisor(advisor.clone()).build().unwrap();
         read_through(&cache, (0..60_000).map(|step| step * step % 30_011));
@@ -179,6 +180,8 @@ fn any_options_build_a_cache_whose_advice_is_sound() {
         assert!(cache.memory().allocated <= cache.max_bytes());
         let Some(advice) = cache.advice() else { continue };
         assert!(advice.rows.len() <= 32 && advice.present().is_some(), "{advisor:?}");
+        let rows: BTreeSet<_> = advice.rows.iter().map(|row| (&row.policy, row.size_percent)).collect();
+        assert_eq!(rows.len(), advice.rows.len(), "{advisor:?}");
         for row in &advice.rows {
             for ratio in [row.hit_ratio, row.hit_ratio_error, row.byte_hit_ratio, row.byte_hit_ratio_error] {
                 assert!((0.0..=1.0).contains(&ratio), "{row:?}");

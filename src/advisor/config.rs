@@ -252,7 +252,13 @@ impl Advisor {
         sizes.dedup();
         let curve =
             sizes.into_iter().map(|size| ShadowRow { policy: present.clone(), size_percent: size, is_of_curve: true });
-        let others = self.policies.iter().filter(|&&policy| present.policy != Some(policy)).map(|&policy| ShadowRow {
+        let mut policies: Vec<Policy> = Vec::new();
+        for &policy in &self.policies {
+            if present.policy != Some(policy) && !policies.contains(&policy) {
+                policies.push(policy);
+            }
+        }
+        let others = policies.into_iter().map(|policy| ShadowRow {
             policy: PresentPolicy::built_in(policy),
             size_percent: PRESENT,
             is_of_curve: false,
