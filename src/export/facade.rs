@@ -30,6 +30,8 @@ use crate::sync::Mutex;
 /// versions of a name are added up. A metric without that label counts the whole cache, namespaces
 /// included.
 ///
+/// A gauge of a rank or of an advised row that has no value any more is set to NaN.
+///
 /// A publisher does not keep its cache alive.
 ///
 /// ```no_run
@@ -51,7 +53,8 @@ use crate::sync::Mutex;
 /// # Cost
 ///
 /// Each call of [`publish`](Self::publish) locks each shard three times for a short time. It looks
-/// about fifty metrics up in the recorder, and about thirty more for each namespace.
+/// about fifty metrics up in the recorder, and about thirty more for each namespace. A cache with
+/// an advisor is asked for its advice, its hot keys and its ages, too: about ninety more metrics.
 pub struct MetricsPublisher {
     name: String,
     cache: WeakCache,
@@ -64,12 +67,18 @@ type HistogramId = (&'static str, Option<String>);
 /// The state of the last call.
 struct Published {
     times: HashMap<HistogramId, Times>,
+    /// The labels of rows and of hot keys that were set.
+    rows: Vec<Labels>,
+    hot_keys: Vec<Labels>,
     are_described: bool,
 }
 
 impl Published {
     fn new(snapshot: &Snapshot, are_described: bool) -> Self {
-        Self { times: histograms(snapshot).into_iter().collect(), are_described }
+        let advised = snapshot.advised.as_ref();
+        let rows = advised.iter().flat_map(|advised| advised.rows()).map(|(labels, _)| labels).collect();
+        let hot_keys = advised.iter().flat_map(|advised| advised.hot_keys()).map(|(labels, _)| labels).collect();
+        Self { times: histograms(snapshot).into_iter().collect(), rows, hot_keys, are_described }
     }
 }
 
@@ -137,6 +146,10 @@ impl MetricsPublisher {
             self.publish_counters(vec![(NAMESPACE, name.clone())], stats);
         }
         if let Some(advised) = &snapshot.advised {
+            let has_row = |own: &Labels| advised.rows().any(|(labels, _)| labels == *own);
+            self.end_gauges(ROW_GAUGES, before.rows.iter().filter(|&own| !has_row(own)));
+            let has_key = |own: &Labels| advised.hot_keys().any(|(labels, _)| labels == *own);
+            self.end_gauges(HOT_KEY_GAUGES, before.hot_keys.iter().filter(|&own| !has_key(own)));
             self.publish_advised(advised);
         }
         for (id, times) in histograms(&snapshot) {
@@ -156,6 +169,14 @@ impl MetricsPublisher {
         let labels = self.labels(own);
         for metric in COUNTERS {
             counter!(metric.name, labels.clone()).absolute((metric.read)(stats));
+        }
+    }
+
+    /// Sets gauges to NaN, as the facade cannot remove them.
+    fn end_gauges<'a, From>(&self, metrics: &[Metric<f64, From>], ended: impl Iterator<Item = &'a Labels>) {
+        for own in ended {
+            let labels = self.labels(own.clone());
+            metrics.iter().for_each(|metric| gauge!(metric.name, labels.clone()).set(f64::NAN));
         }
     }
 

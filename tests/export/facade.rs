@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytecache::{Cache, MetricsPublisher};
+use bytecache::testing::begin_turns;
+use bytecache::{Advisor, Cache, MetricsPublisher};
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
@@ -164,4 +165,31 @@ fn an_advisor_has_metrics_and_its_ages_are_recorded_once() {
     let names: BTreeSet<String> = counters.keys().chain(gauges.keys()).chain(histograms.keys()).map(name).collect();
     assert!(names.contains("bytecache_advisor_followed_total"));
     assert_eq!(names, descriptions.keys().cloned().collect());
+}
+
+#[test]
+fn a_gauge_of_a_hot_key_that_is_gone_is_no_number() {
+    let records = Records::default();
+    let builder = Cache::builder().max_bytes(8 << 20).shards(1).advisor(Advisor::new().share(1.0));
+    let cache = builder.build().unwrap();
+    let space = cache.namespace("space").build().unwrap();
+    begin_turns(1);
+    for _ in 0..100 {
+        assert!(cache.get("key").is_none() && space.get("key").is_none() && space.get("other").is_none());
+    }
+    let publisher = MetricsPublisher::new("users", &cache);
+    let reads = |rank: &'static str| {
+        let labels = vec![Label::new("cache", "users"), Label::new("rank", rank)];
+        let gauges = records.gauges.lock().unwrap();
+        gauges
+            .get(&Key::from_parts("bytecache_hot_key_reads", labels))
+            .map(|gauge| f64::from_bits(gauge.load(Ordering::Relaxed)))
+    };
+    with_local_recorder(&records, || assert!(publisher.publish()));
+    assert_eq!(["1", "2", "3", "4"].map(reads), [Some(100.0), Some(100.0), Some(100.0), None]);
+    space.invalidate_all();
+    with_local_recorder(&records, || assert!(publisher.publish()));
+    assert_eq!(reads("1"), Some(100.0));
+    assert!(["2", "3"].map(reads).iter().all(|reads| reads.is_some_and(f64::is_nan)));
+    assert_eq!(reads("4"), None);
 }
