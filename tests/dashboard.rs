@@ -17,15 +17,14 @@ struct Dashboard {
 
 impl Dashboard {
     /// Starts the example on a free port. Cargo builds examples with the tests, beside them.
-    fn start() -> Self {
-        let test = std::env::current_exe().unwrap();
-        let example = test.ancestors().nth(2).unwrap().join("examples/dashboard");
+    fn start(more: &[&str]) -> Self {
+        let example = example();
         if !example.exists() {
             let arguments = ["build", "--quiet", "--example", "dashboard"];
             assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
         }
-        let mut process =
-            Command::new(example).args(["--port", "0", "--seconds", "120"]).stdout(Stdio::piped()).spawn().unwrap();
+        let arguments = ["--port", "0", "--seconds", "120"];
+        let mut process = Command::new(example).args(arguments).args(more).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/').to_string();
@@ -39,12 +38,13 @@ impl Dashboard {
         BufReader::new(stream)
     }
 
-    /// Returns the next events with advice and each kind of hot key.
-    fn events(&self, count: usize) -> Vec<String> {
+    /// Returns the next events that have all these parts. The example ends after two minutes.
+    fn events(&self, count: usize, parts: &[&str]) -> Vec<String> {
         let lines = self.request("/events").lines().map(Result::unwrap);
         let events = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_string));
-        let parts = [r#""curve":[{"#, "/page/", "user:", "alert"];
-        events.filter(|event| parts.iter().all(|part| event.contains(part))).take(count).collect()
+        let events: Vec<_> = events.filter(|event| parts.iter().all(|part| event.contains(part))).take(count).collect();
+        assert_eq!(events.len(), count, "{parts:?}");
+        events
     }
 }
 
@@ -52,6 +52,32 @@ impl Drop for Dashboard {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Returns the path of the example.
+fn example() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/dashboard")
+}
+
+/// A file in the folder of temporary files, until it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, contents: &[u8]) -> Self {
+        let path = std::env::temp_dir().join(format!("dashboard-{}-{name}", std::process::id()));
+        std::fs::write(&path, contents).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -80,12 +106,11 @@ fn browse(browser: &Path, address: &str, more: &[&str]) -> String {
 
 #[test]
 fn the_page_and_its_events_show_the_cache_and_a_browser_draws_them() {
-    let dashboard = Dashboard::start();
-    let events = dashboard.events(2);
-    assert_ne!(events[0], events[1], "the traffic goes on");
-    for part in [r#""history":["#, r#""memory":[{"#, r#""ages":{"#, r#""loads":{"#, r#""hit_ratio":0."#] {
-        assert!(events.iter().all(|event| event.contains(part)), "{events:?}");
-    }
+    let dashboard = Dashboard::start(&[]);
+    let hot = ["/page/", "user:", "alert"];
+    let parts =
+        [r#""curve":[{"#, r#""history":[["#, r#""memory":[{"#, r#""ages":{"#, r#""loads":{"#, r#""hit_ratio":0."#];
+    dashboard.events(2, &[&parts[..], &hot].concat());
 
     let mut page = String::new();
     dashboard.request("/").read_to_string(&mut page).unwrap();
@@ -113,12 +138,41 @@ fn the_page_and_its_events_show_the_cache_and_a_browser_draws_them() {
 }
 
 #[test]
+fn a_trace_is_replayed_again_and_again() {
+    let lines: String = (0..3_000).map(|page| format!("home,200\npage {page},1000\nhome,200\n")).collect();
+    let trace = Scratch::new("lines.csv", format!("key,size\n{lines}").as_bytes());
+    let dashboard = Dashboard::start(&["--trace", trace.path()]);
+    // In the first round, a third of the reads miss. Later ones hit.
+    dashboard.events(1, &[r#""key":"home""#, r#""curve":[{"#, r#""hit_ratio":1"#]);
+}
+
+#[test]
+fn a_trace_of_records_has_numbers_as_keys() {
+    let record = |key: u64| [&key.to_le_bytes()[..], &500_u32.to_le_bytes(), &0_u32.to_le_bytes()].concat();
+    let trace = Scratch::new("records.trc", &[77, 77, 1, 77, 2].map(record).concat());
+    let dashboard = Dashboard::start(&["--trace", trace.path()]);
+    dashboard.events(1, &[r#""key":"77""#]);
+}
+
+#[test]
 fn arguments_that_are_wrong_are_an_error() {
-    let dashboard = Dashboard::start();
+    let dashboard = Dashboard::start(&[]);
     let port = dashboard.address.rsplit(':').next().unwrap().to_string();
-    let example = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/dashboard");
     for arguments in [&["--port"][..], &["--port", "x"], &["--other", "1"], &["--port", &port]] {
-        let output = Command::new(&example).args(arguments).output().unwrap();
+        let output = Command::new(example()).args(arguments).output().unwrap();
         assert!(!output.status.success(), "{arguments:?}");
+    }
+    let traces = [
+        ("none.csv", &b""[..], "no requests"),
+        ("size.csv", b"a,1\nb,x\n", "after 1 requests: the size `x`"),
+        ("columns.csv", b"a\n", "`a` is not key,size"),
+        ("cut.trc", &[1; 17], "after 1 requests"),
+        ("name.txt", b"a,1\n", "neither .trc nor .csv"),
+    ];
+    for (name, contents, reason) in traces {
+        let trace = Scratch::new(name, contents);
+        let output = Command::new(example()).args(["--trace", trace.path()]).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(reason) && error.contains(name), "{error}");
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! ```sh
 //! cargo run --release --example dashboard -- --port 8080 --seconds 600
+//! cargo run --release --example dashboard -- --trace requests.csv
 //! ```
 //!
-//! It serves one page on localhost while generated traffic runs, and prints the address. Without
-//! `--port` it takes 8080, and 0 is any free port. Without `--seconds` it runs until it is stopped.
-//! The page needs nothing from elsewhere, and is updated by server-sent events.
+//! It serves one page on localhost, and prints the address. Meanwhile generated traffic runs, or a
+//! recorded trace is replayed again and again: a file of lines `key,size`, or one of records (see
+//! `trace.rs`). Without `--port` it takes 8080, and 0 is any free port. Without `--seconds` it runs
+//! until it is stopped. The page needs nothing from elsewhere, and is updated by server-sent
+//! events.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -21,8 +24,10 @@ use rand::{Rng, SeedableRng};
 use rand_distr::Zipf;
 
 use state::{Point, state};
+use trace::Trace;
 
 mod state;
+mod trace;
 
 const PAGE: &str = include_str!("page.html");
 /// The time between two events, and between two points of the history.
@@ -61,21 +66,23 @@ impl Shown {
     }
 }
 
-/// The numbers after `--port` and `--seconds`.
+/// The values after `--port`, `--seconds` and `--trace`.
 struct Options {
     port: u16,
     time: Option<Duration>,
+    trace: Option<Trace>,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
-        let mut options = Self { port: 8080, time: None };
+        let mut options = Self { port: 8080, time: None, trace: None };
         while let Some(flag) = arguments.next() {
-            let number = arguments.next().ok_or_else(|| format!("{flag} needs a number"))?;
+            let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
             match flag.as_str() {
-                "--port" => options.port = number.parse()?,
-                "--seconds" => options.time = Some(Duration::from_secs(number.parse()?)),
-                _ => return Err(format!("{flag} is neither --port nor --seconds").into()),
+                "--port" => options.port = value.parse()?,
+                "--seconds" => options.time = Some(Duration::from_secs(value.parse()?)),
+                "--trace" => options.trace = Some(Trace::open(value.into())?),
+                _ => return Err(format!("{flag} is none of --port, --seconds and --trace").into()),
             }
         }
         Ok(options)
@@ -87,10 +94,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let advisor = Advisor::new().share(1.0 / 16.0).half_life(Duration::from_secs(120));
     let cache = Cache::builder().max_bytes(24 << 20).advisor(advisor).build()?;
     let shown = Arc::new(Shown { cache, since: Instant::now(), history: Mutex::default() });
-    for seed in 0..2 {
-        let users = shown.cache.namespace("users").build()?;
-        let shown = Arc::clone(&shown);
-        thread::spawn(move || run_traffic(&shown, &users, seed));
+    match options.trace {
+        Some(trace) => {
+            let cache = shown.cache.clone();
+            thread::spawn(move || replay(&cache, &trace));
+        }
+        None => {
+            for seed in 0..2 {
+                let users = shown.cache.namespace("users").build()?;
+                let shown = Arc::clone(&shown);
+                thread::spawn(move || run_traffic(&shown, &users, seed));
+            }
+        }
     }
     let listener = TcpListener::bind(("127.0.0.1", options.port))?;
     println!("http://{}/", listener.local_addr()?);
@@ -109,15 +124,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Pauses after some reads.
+fn pause_after(reads: u32) {
+    if reads % READS_BETWEEN_PAUSES == 0 {
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Replays a trace until the program ends: each request is a look-up, and an insert after a miss.
+fn replay(cache: &Cache, trace: &Trace) {
+    let value = vec![7; cache.max_entry_bytes()];
+    let mut reads = 0_u32;
+    let mut request = |key: &str, size: usize| {
+        pause_after(reads);
+        reads = reads.wrapping_add(1);
+        if cache.view(key, |_| ()).is_none() {
+            // A value that is too large for the cache is a miss each time.
+            let _ = cache.insert(key, value.get(..size).unwrap_or(&value));
+        }
+    };
+    while trace.for_each(&mut request).inspect_err(|error| eprintln!("{error}")).is_ok() {}
+}
+
 /// Reads and loads keys until the program ends. Few keys get most of the reads, and two are always
 /// the hottest: a user, and a search whose text must not run in the page.
 fn run_traffic(shown: &Shown, users: &Namespace, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let Ok(zipf) = Zipf::new(200_000.0, 0.9) else { return };
     for read in 0_u32.. {
-        if read % READS_BETWEEN_PAUSES == 0 {
-            thread::sleep(PAUSE);
-        }
+        pause_after(read);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is a small whole number")]
         let rank = random.sample(zipf) as u64;
         let page = rank + shown.since.elapsed().as_secs() / DRIFT_SECONDS * 3;

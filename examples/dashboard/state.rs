@@ -62,6 +62,7 @@ fn curve(advice: &Advice) -> String {
         format!(r#"{{"policy":{},"size":{},"miss":{miss:.4},"error":{error:.4}}}"#, text(&row.policy), row.size_percent)
     };
     let sentence = match (advice.better_policy(), advice.flattens_at()) {
+        _ if advice.rows.iter().all(|row| row.hit_ratio_error >= 1.0) => "Too few sampled keys for advice.".to_string(),
         (Some(row), _) => format!("{} would hit {:.1} %.", row.policy, row.hit_ratio * 100.0),
         (None, Some(row)) => format!("More memory than {} % hardly helps.", row.size_percent),
         (None, None) => "More memory may help.".to_string(),

@@ -86,7 +86,8 @@
 //! # A page
 //!
 //! `cargo run --release --example dashboard` serves a page that shows all of this, while generated
-//! traffic runs. The repository has a picture of it, `docs/dashboard.png`.
+//! traffic runs. With `-- --trace FILE` it replays a recorded trace instead. The repository has a
+//! picture of it, `docs/dashboard.png`.
 //!
 //! # How it works
 //!
