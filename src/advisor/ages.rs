@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::clock::TICK;
+use crate::units::is_later;
 
 /// The ages of entries of sampled keys. [`Cache::ages`](crate::Cache::ages) returns them.
 ///
@@ -145,8 +146,13 @@ impl AgeHistogram {
         reached.map(|(bound, _)| bound)
     }
 
+    /// Adds the time from one tick to another. It is 0 if the clock went back.
+    pub(super) fn add_since(&mut self, then: u32, now: u32) {
+        self.add(if is_later(then, now) { 0 } else { now.wrapping_sub(then) });
+    }
+
     /// Adds a time in ticks.
-    pub(super) fn add(&mut self, ticks: u32) {
+    fn add(&mut self, ticks: u32) {
         self.ticks = self.ticks.saturating_add(u64::from(ticks));
         let class = (u32::BITS - ticks.leading_zeros()) as usize;
         self.counts[class.min(Self::CLASSES - 1)] += 1;

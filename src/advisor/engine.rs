@@ -11,34 +11,24 @@
 //!
 //! A key is sampled if its hash is below a threshold: SHARDS (Waldspurger et al., FAST 2015). Each
 //! shadow has the sampled share of the size that it stands for, and so evicts about what a cache of
-//! that size would. The number of sampled keys is limited. When there is no slot for another, the
-//! threshold is lowered by an eighth. The keys above it leave, a few with each operation.
+//! that size would. The number of sampled keys is limited, and the threshold is lowered when there
+//! is no slot for another: see `threshold.rs`.
 //!
 //! # Invariants
 //!
 //! 1. Every key in the table is held by a shadow, except while an event is being processed.
 //! 2. The policies' ids are below the capacity of the table.
 
-use core::num::NonZeroU32;
-
 use super::ages::Ages;
 use super::awaited::AwaitedStores;
 use super::event::{Ends, Event, EventKind};
-use super::keys::{Keys, Life, ShadowSet};
+use super::keys::{Keys, Life, ShadowSet, bits};
 use super::limit::Limit;
 use super::shadow::{MAX_EVICTIONS, Shadow};
-use super::tally::{GROUPS, Tally};
-use crate::policy::{EntryId, PolicyFactory, spread};
-use crate::units::is_later;
+use super::tally::{Tally, group_of};
+use super::threshold::Threshold;
+use crate::policy::{EntryId, PolicyFactory};
 
-/// A whole hash space, as a number of which a threshold is a part.
-const ALL_HASHES: f64 = 18_446_744_073_709_551_616.0;
-/// The slots that each operation looks at for keys that have ended, and the slots while keys above
-/// the threshold leave: each eighth slot becomes free then.
-const SLOTS_PER_EVENT: usize = 1;
-const SLOTS_WHILE_LOWERING: usize = 16;
-/// The slots between two changes of the capacities while keys leave.
-const SLOTS_PER_STEP: usize = 64;
 /// A shadow of a sample treats an entry above this share of its memory as the cache did, since
 /// a few of them would fill it.
 const LARGE_SHARE: u64 = 2;
@@ -63,12 +53,7 @@ pub(super) struct Engine {
     sizes: Box<[f64]>,
     ordered: ShadowSet,
     all: ShadowSet,
-    /// Keys whose hash is below it are sampled.
-    threshold: u64,
-    /// The threshold before it was lowered last, while keys above it leave.
-    former_threshold: u64,
-    /// The next slot to look at.
-    hand: usize,
+    threshold: Threshold,
     live_capacity: u64,
     limit: Limit,
     /// The number of times that all entries were removed.
@@ -83,8 +68,9 @@ pub(super) struct Engine {
 impl Engine {
     /// Creates shadows for at most `ids` keys, that sample the hashes below `threshold`.
     pub(super) fn new(plans: &[ShadowPlan], ids: u32, threshold: u64, live_capacity: u64) -> Self {
+        let threshold = Threshold::new(threshold, ids as usize);
         let shadow = |(number, plan): (usize, &ShadowPlan)| {
-            let capacity = part_of(live_capacity, plan.size * share_of(threshold));
+            let capacity = part_of(live_capacity, plan.size * threshold.share());
             Shadow::new(&plan.factory, 1 << number, ids as usize, capacity)
         };
         let shadows: Box<[Shadow]> = plans.iter().enumerate().map(shadow).collect();
@@ -96,8 +82,6 @@ impl Engine {
             all: set(|_| true),
             sizes: plans.iter().map(|plan| plan.size).collect(),
             threshold,
-            former_threshold: threshold,
-            hand: 0,
             live_capacity,
             limit: Limit::new(usize::MAX),
             generation: 0,
@@ -146,12 +130,12 @@ impl Engine {
 
     /// Returns the hash below which keys are sampled.
     pub(super) fn threshold(&self) -> u64 {
-        self.threshold
+        self.threshold.get()
     }
 
     /// Returns the share of keys that are sampled.
     pub(super) fn share(&self) -> f64 {
-        share_of(self.threshold)
+        self.threshold.share()
     }
 
     /// Returns the number of keys that a shadow holds.
@@ -185,30 +169,23 @@ impl Engine {
         }
     }
 
-    /// Gives each shadow the sampled share of its size. While keys leave, the share is between the
-    /// former one and the present one.
+    /// Gives each shadow its share of the size that it stands for.
     fn set_capacities(&mut self) {
-        let progress = self.hand as f64 / self.keys.capacity() as f64;
-        let (from, to) = (share_of(self.former_threshold), self.share());
-        let share = if self.is_lowering() { from + (to - from) * progress } else { to };
+        let share = self.threshold.share_in_table();
         for (shadow, size) in self.shadows.iter_mut().zip(&self.sizes) {
             shadow.set_capacity(part_of(self.live_capacity, size * share));
         }
     }
 
-    fn is_lowering(&self) -> bool {
-        self.former_threshold != self.threshold
-    }
-
     /// Follows an operation of the cache at the tick `now`.
     pub(super) fn follow(&mut self, event: Event, now: u32) {
         let Event { hash, kind } = event;
-        if hash >= self.threshold {
+        if !self.threshold.samples(hash) {
             return;
         }
         self.sweep(now);
         let (mut id, mut charge) = (self.keys.find(hash), None);
-        // These say that the entry has not ended, even if its deadline was changed meanwhile.
+        // A hit or a change shows that the entry is alive: an earlier deadline no longer holds.
         let may_end = !matches!(kind, EventKind::Hit { .. } | EventKind::Change { .. });
         if let Some(over) = id.filter(|&id| self.is_cleared(id) || may_end && self.keys.is_over(id, now)) {
             charge = Some(self.keys.get(over).charge.get());
@@ -227,13 +204,13 @@ impl Engine {
             }
             EventKind::Eviction => {
                 if let Some(stored) = id.and_then(|id| self.keys.get(id).stored.take()) {
-                    self.ages.at_eviction.add(ticks_since(stored, now));
+                    self.ages.at_eviction.add_since(stored, now);
                 }
             }
             EventKind::Change { ends } => {
                 if let Some(id) = id {
                     let life = &self.keys.get(id).life;
-                    life.set(Life { used: life.get().used, ..life_of(ends, now) });
+                    life.set(Life { used: life.get().used, ..Life::new(ends, now) });
                 }
             }
         }
@@ -245,7 +222,7 @@ impl Engine {
         self.tally.read_bytes[group] += weight * f64::from(charge);
         self.tally.hit_bytes[group] += weight * f64::from(charge);
         if let Some(id) = id {
-            self.ages.idle_at_hit.add(ticks_since(self.keys.get(id).life.get().used, now));
+            self.ages.idle_at_hit.add_since(self.keys.get(id).life.get().used, now);
         }
         let holding = id.map_or(0, |id| self.use_key(id, now));
         let missing = self.all & !holding;
@@ -281,7 +258,7 @@ impl Engine {
         let Some(id) = id.or_else(|| self.new_key(hash, charge, ends, now)) else { return };
         let holding = self.keys.get(id).resident.get();
         let former = self.keys.get(id).charge.replace(charge);
-        self.keys.get(id).life.set(life_of(ends, now));
+        self.keys.get(id).life.set(Life::new(ends, now));
         self.keys.get(id).stored.set(Some(now));
         // A shadow that holds the key after a miss of the cache would not have stored it again,
         // unless the value is another one.
@@ -298,7 +275,7 @@ impl Engine {
     /// Returns the shadows of `set` in which an entry of this charge is not too large to be
     /// followed.
     fn without_large(&self, set: ShadowSet, charge: u32) -> ShadowSet {
-        if self.threshold == u64::MAX {
+        if self.threshold.samples_all() {
             return set;
         }
         let is_large = |bit: &usize| u64::from(charge) > self.shadows[*bit].capacity() / LARGE_SHARE;
@@ -345,12 +322,12 @@ impl Engine {
     /// threshold is lowered, and the key is not followed.
     fn new_key(&mut self, hash: u64, charge: u32, ends: Ends, now: u32) -> Option<EntryId> {
         let Some(id) = self.keys.insert(hash, self.generation) else {
-            self.lower();
+            self.threshold.lower();
             return None;
         };
         let slot = self.keys.get(id);
         slot.charge.set(charge);
-        slot.life.set(life_of(ends, now));
+        slot.life.set(Life::new(ends, now));
         Some(id)
     }
 
@@ -376,42 +353,26 @@ impl Engine {
         }
     }
 
-    /// Lowers the threshold, unless keys above it are still leaving.
-    fn lower(&mut self) {
-        if !self.is_lowering() {
-            self.threshold -= self.threshold / 8;
-            self.hand = 0;
-        }
-    }
-
     /// Looks at a few slots for keys that are above the threshold or that have ended.
     fn sweep(&mut self, now: u32) {
-        let capacity = self.keys.capacity();
-        let slots = if self.is_lowering() { SLOTS_WHILE_LOWERING } else { SLOTS_PER_EVENT };
-        for _ in 0..slots {
-            if let Some(id) = self.keys.in_slot(self.hand) {
-                if self.keys.get(id).hash >= self.threshold || self.is_cleared(id) || self.keys.is_over(id, now) {
+        for _ in 0..self.threshold.slots_per_event() {
+            if let Some(id) = self.keys.in_slot(self.threshold.slot()) {
+                let is_sampled = self.threshold.samples(self.keys.get(id).hash);
+                if !is_sampled || self.is_cleared(id) || self.keys.is_over(id, now) {
                     self.drop_key(id);
                 }
             }
-            self.hand += 1;
-            if self.hand >= capacity {
-                self.hand = 0;
-                self.former_threshold = self.threshold;
+            if self.threshold.next_slot() {
                 self.set_capacities();
                 if !self.limit.holds_for(self.bytes()) {
-                    self.lower();
+                    self.threshold.lower();
                 }
             }
         }
-        if self.is_lowering() && self.hand % SLOTS_PER_STEP < SLOTS_WHILE_LOWERING {
+        if self.threshold.is_at_step() {
             self.set_capacities();
         }
     }
-}
-
-fn share_of(threshold: u64) -> f64 {
-    if threshold == u64::MAX { 1.0 } else { threshold as f64 / ALL_HASHES }
 }
 
 /// Returns `share` of some bytes.
@@ -420,43 +381,17 @@ pub(super) fn part_of(bytes: u64, share: f64) -> u64 {
     (bytes as f64 * share) as u64
 }
 
-/// Returns the group of a key. Its bits do not choose which keys are sampled.
-#[allow(clippy::cast_possible_truncation, reason = "below GROUPS")]
-fn group_of(hash: u64) -> usize {
-    (spread(hash) >> 3) as usize % GROUPS
-}
-
-/// Returns the ticks from `then` to `now`, and 0 if the clock went back.
-fn ticks_since(then: u32, now: u32) -> u32 {
-    if is_later(then, now) { 0 } else { now.wrapping_sub(then) }
-}
-
-fn life_of(ends: Ends, now: u32) -> Life {
-    Life { used: now, deadline: NonZeroU32::new(ends.deadline), idle: ends.idle }
-}
-
-/// Returns the numbers of the bits that are set.
-fn bits(set: ShadowSet) -> impl Iterator<Item = usize> {
-    let mut rest = set;
-    core::iter::from_fn(move || {
-        (rest != 0).then(|| {
-            let bit = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            bit
-        })
-    })
-}
-
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::super::config::PresentPolicy;
+    use super::super::tally::GROUPS;
     use super::*;
 
     use crate::clock::TICK;
-    use crate::policy::{Policy, Request, Simulator, Unit};
+    use crate::policy::{Policy, Request, Simulator, Unit, spread};
 
     fn plans(policies: &[(Policy, f64)]) -> Vec<ShadowPlan> {
         let plan =

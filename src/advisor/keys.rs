@@ -16,12 +16,26 @@
 //!    set.
 
 use core::cell::Cell;
+use core::num::NonZeroU32;
 
+use super::event::Ends;
 use crate::policy::{EntryId, ResidentSource, spread};
 use crate::units::{MAX_VISITS, is_later};
 
 /// The bits of all shadows that hold a key: bit `n` is that of shadow `n`.
 pub(super) type ShadowSet = u32;
+
+/// Returns the numbers of the bits that are set.
+pub(super) fn bits(set: ShadowSet) -> impl Iterator<Item = usize> {
+    let mut rest = set;
+    core::iter::from_fn(move || {
+        (rest != 0).then(|| {
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            bit
+        })
+    })
+}
 
 /// The facts about one sampled key.
 #[derive(Clone, Debug, Default)]
@@ -45,12 +59,17 @@ pub(super) struct Life {
     /// The tick at which it was stored or read last.
     pub(super) used: u32,
     /// The tick from which reads miss it, or `None` if it has no time to live.
-    pub(super) deadline: Option<core::num::NonZeroU32>,
+    pub(super) deadline: Option<NonZeroU32>,
     /// The ticks after its last use from which reads miss it, or 0 if it has no time to idle.
     pub(super) idle: u32,
 }
 
 impl Life {
+    /// Returns the life of an entry that is used at `now`.
+    pub(super) fn new(ends: Ends, now: u32) -> Self {
+        Self { used: now, deadline: NonZeroU32::new(ends.deadline), idle: ends.idle }
+    }
+
     /// Returns `true` if reads miss the entry at `now`.
     fn is_over(self, now: u32) -> bool {
         let is_past = |deadline: u32| !is_later(deadline, now);
@@ -303,7 +322,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_over_at_its_deadline_or_when_it_was_idle_for_long_enough() {
-        let life = |deadline, idle| Life { used: 20, deadline: core::num::NonZeroU32::new(deadline), idle };
+        let life = |deadline, idle| Life { used: 20, deadline: NonZeroU32::new(deadline), idle };
         for (life, last, over) in
             [(life(50, 0), 49, 50), (life(0, 7), 26, 27), (life(50, 7), 26, 27), (life(25, 7), 24, 25)]
         {

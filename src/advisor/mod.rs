@@ -5,6 +5,7 @@
 //!                                               |
 //!   Sampler                                     v            sampler.rs  window.rs
 //!     Engine   Keys: one slot for each sampled key           engine.rs  keys.rs  awaited.rs
+//!              Threshold: of the hashes that are sampled     threshold.rs
 //!              Limit: on the memory of policies              limit.rs
 //!              Shadows: a policy at some size, for each row  shadow.rs
 //!              Tally: sums, in groups of keys                tally.rs
@@ -42,6 +43,7 @@ mod queue;
 mod sampler;
 mod shadow;
 mod tally;
+mod threshold;
 mod turns;
 mod window;
 

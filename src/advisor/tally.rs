@@ -8,6 +8,8 @@
 //! the share of keys that were sampled at the time. All sums are halved once in a while. So recent
 //! traffic counts more than older traffic.
 
+use crate::policy::spread;
+
 /// The number of groups.
 pub(super) const GROUPS: usize = 64;
 
@@ -69,4 +71,10 @@ impl Tally {
         shared.into_iter().chain(shadows).flatten().for_each(|sum| *sum *= factor);
         self.sampled *= factor;
     }
+}
+
+/// Returns the group of a key. Its bits do not choose which keys are sampled.
+#[allow(clippy::cast_possible_truncation, reason = "below GROUPS")]
+pub(super) fn group_of(hash: u64) -> usize {
+    (spread(hash) >> 3) as usize % GROUPS
 }
