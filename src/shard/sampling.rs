@@ -137,7 +137,7 @@ impl Writer<'_> {
     /// Tells the advisor of an entry that is about to be removed, if its key is sampled.
     #[inline]
     pub(super) fn sample_removal_of(&self, id: EntryId) {
-        if self.shard.sampling.is_some() {
+        if self.shard.is_sampling() {
             self.note_removal_by_id(id);
         }
     }
@@ -146,7 +146,7 @@ impl Writer<'_> {
     /// the hash, if it was given or had to be computed.
     #[inline]
     pub(super) fn sample_eviction_of(&self, id: EntryId, hash: Option<KeyHash>) -> Option<KeyHash> {
-        if self.shard.sampling.is_some() { self.note_eviction(id, hash) } else { hash }
+        if self.shard.is_sampling() { self.note_eviction(id, hash) } else { hash }
     }
 
     #[inline(never)]
