@@ -51,8 +51,8 @@ pub struct Advice {
     pub share: f64,
     /// The sampled keys that are followed at present.
     pub sampled_keys: usize,
-    /// Operations on sampled keys in the window of which the advisor did not learn, because many
-    /// threads reported some at the same time.
+    /// Operations on sampled keys in the window of which the advisor did not learn: threads
+    /// reported some at the same time, or a write reported more than the queue of its shard takes.
     pub dropped: f64,
     /// The reads among the operations that were dropped.
     pub dropped_reads: f64,
@@ -205,8 +205,8 @@ impl Advice {
         self.curve().find(|row| row.size_percent == PRESENT)
     }
 
-    /// Returns the smallest size of the curve from which no larger one hits one percent more of all
-    /// reads, even if the difference is wrong by its error: where the curve flattens.
+    /// Returns the size at which the curve flattens: the smallest one that comes within one point
+    /// of the best hit ratio, errors included.
     ///
     /// Returns `None` if only the largest size is left, or if fewer than 64 keys or 1,000 reads
     /// were sampled.

@@ -125,8 +125,10 @@ impl AgeHistogram {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Returns the smallest bound below which at least this part of the times is, or `None` if
-    /// there are no times. It is [`Duration::MAX`] if only the last class has as many.
+    /// Returns a quantile: the smallest bound with at least this part of the times below it.
+    ///
+    /// Returns `None` if there are no times. It is [`Duration::MAX`] if only the last class has as
+    /// many.
     ///
     /// Parts outside of 0 to 1 are cut to it.
     ///

@@ -109,8 +109,7 @@ impl Advisor {
     /// with an advisor.
     ///
     /// The share becomes smaller when the sampled keys need more than the
-    /// [memory](Self::max_bytes) of the advisor. Numbers outside of the range are cut to it, and
-    /// one that is no number is ignored.
+    /// [memory](Self::max_bytes) of the advisor. The share is clamped to the range. NaN is ignored.
     ///
     /// # Cost
     ///

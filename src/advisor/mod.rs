@@ -27,7 +27,8 @@
 //!    reads.
 //! 2. The memory of the advisor is within [`Advisor::bytes_in`], which is part of the cache's
 //!    overhead.
-//! 3. No thread waits for the advisor, except callers of [`Cache::advice`](crate::Cache::advice).
+//! 3. No thread waits for the advisor, except callers of [`Cache::advice`](crate::Cache::advice),
+//!    of [`hot_keys`](crate::Cache::hot_keys) and of [`ages`](crate::Cache::ages).
 
 mod advice;
 mod ages;

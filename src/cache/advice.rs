@@ -76,8 +76,8 @@ impl Cache {
         self.sampler().map_or_else(Vec::new, |sampler| sampler.hot_keys(n))
     }
 
-    /// Returns the ages of entries at their eviction, and the times since their last use at a hit:
-    /// of [sampled](crate::Advisor::share) keys, since the cache was built.
+    /// Returns two histograms of [sampled](crate::Advisor::share) keys, counted since the cache was
+    /// built: the age of entries at their eviction, and their idle time at a hit.
     ///
     /// They tell whether the cache turns over in seconds or in hours. They are empty if the cache
     /// has no [advisor](crate::CacheBuilder::advisor), or if that has stopped. An eviction counts

@@ -56,14 +56,15 @@
 //! sample.
 //!
 //! * The key is that of the caller. For a key of a namespace, its name is beside it.
-//! * Of a key, 64 bytes are kept, with the prefix of its namespace: a longer one is cut.
-//! * Keys of an invalidated namespace are left out.
+//! * At most 64 bytes of a key are kept, the prefix of its namespace included.
+//! * A counter keeps its key after the removal of the entry. Keys of an invalidated namespace are
+//!   left out.
 //!
 //! A key with a large share of all reads may be too much for the store behind the cache when it
 //! expires, or for the cores that share its cache line. There are two remedies:
 //!
 //! * [Early refresh](crate::LoaderBuilder::early_refresh): one caller loads the value again before
-//!   its deadline, and all others go on with the present one. So a hot key never misses.
+//!   its deadline, and all others go on with the present one. So a hot key seldom misses.
 //! * A value that the caller holds: a [`Value`](crate::Value) can be kept and shared for as long as
 //!   it may be stale. Reading it touches no line that other threads write to.
 //!
@@ -72,10 +73,10 @@
 //! [`Cache::ages`](crate::Cache::ages) says whether the cache turns over in seconds or in hours. It
 //! has two histograms of sampled keys, in classes from 16 ms to 12 days:
 //!
-//! * the age of entries at their eviction. If it is far above the time to live, the cache is larger
-//!   than it needs to be;
-//! * the time since the last use of an entry, at a hit. If it is mostly far below the age at
-//!   eviction, less memory would do.
+//! * the age of entries at their eviction. If hardly any entry is evicted before its time to live,
+//!   the cache is larger than it needs to be;
+//! * the time since the last use of an entry, at a hit. If even the longest times are far below the
+//!   age at eviction, less memory may do: the curve of the advice says by how much.
 //!
 //! # Metrics
 //!
@@ -133,10 +134,10 @@
 //! A read of a sampled key takes about a thousand instructions. `cargo bench --bench advisor`
 //! prints the averages.
 //!
-//! Events of sampled keys go through a queue of the shard. The writes to the shard take them out,
-//! [`maintain`](crate::Cache::maintain), and a read that finds the queue full. No thread waits: if
+//! Events of sampled keys go through a queue of the shard. Writes to the shard empty the queue. So
+//! do [`maintain`](crate::Cache::maintain), and a read that finds it full. No thread waits: if
 //! another one is at work, an event is dropped and [counted](crate::Advice::dropped). So is an
-//! event of a writer that finds the queue full.
+//! event of a writer that finds the queue full. Evictions take half of the places at most.
 //!
 //! # Limits
 //!

@@ -185,8 +185,8 @@
 //!
 //! # Advice
 //!
-//! An [`Advisor`](crate::Advisor) is not exact where few keys are sampled, and does not follow all
-//! changes of deadlines: see [the limits of the advisor](super::advisor#limits).
+//! An [`Advisor`](crate::Advisor) is not exact where few keys are sampled: see [the limits of the
+//! advisor](super::advisor#limits).
 //!
 //! # Fork
 //!

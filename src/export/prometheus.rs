@@ -59,7 +59,8 @@ use crate::sync::Mutex;
 /// # Cost
 ///
 /// A scrape locks each shard of each cache three times for a short time, as [`Cache::stats`],
-/// [`Cache::memory`] and [`Cache::len`] do. Between scrapes it costs nothing.
+/// [`Cache::memory`] and [`Cache::len`] do. Between scrapes it costs nothing. A cache with an
+/// advisor is asked for its advice, its hot keys and its ages, too.
 #[derive(Clone)]
 pub struct PrometheusCollector {
     caches: Arc<Mutex<Vec<(String, WeakCache)>>>,
