@@ -23,7 +23,7 @@ impl Dashboard {
             let arguments = ["build", "--quiet", "--example", "dashboard"];
             assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
         }
-        let arguments = ["--port", "0", "--seconds", "120"];
+        let arguments = ["--port", "0", "--seconds", "900"];
         let mut process = Command::new(example).args(arguments).args(more).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -38,13 +38,13 @@ impl Dashboard {
         BufReader::new(stream)
     }
 
-    /// Returns the next events that have all these parts. The example ends after two minutes.
-    fn events(&self, count: usize, parts: &[&str]) -> Vec<String> {
+    /// Waits for an event that has all these parts, and of which a condition is true. The example
+    /// ends after some time.
+    fn wait_for(&self, parts: &[&str], is_wanted: impl Fn(&str) -> bool) {
         let lines = self.request("/events").lines().map(Result::unwrap);
-        let events = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_string));
-        let events: Vec<_> = events.filter(|event| parts.iter().all(|part| event.contains(part))).take(count).collect();
-        assert_eq!(events.len(), count, "{parts:?}");
-        events
+        let mut events = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_string));
+        let is_found = events.any(|event| parts.iter().all(|part| event.contains(part)) && is_wanted(&event));
+        assert!(is_found, "no event has all of {parts:?}");
     }
 }
 
@@ -104,13 +104,21 @@ fn browse(browser: &Path, address: &str, more: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Returns `true` if an event has ages of evicted entries.
+fn has_evicted(event: &str) -> bool {
+    let (_, ages) = event.split_once(r#""evicted":["#).unwrap();
+    let (evicted, _) = ages.split_once(']').unwrap();
+    evicted.split(r#""count":"#).skip(1).any(|count| !count.starts_with('0'))
+}
+
 #[test]
 fn the_page_and_its_events_show_the_cache_and_a_browser_draws_them() {
     let dashboard = Dashboard::start(&[]);
     let hot = ["/page/", "user:", "alert"];
     let parts =
         [r#""curve":[{"#, r#""history":[["#, r#""memory":[{"#, r#""ages":{"#, r#""loads":{"#, r#""hit_ratio":0."#];
-    dashboard.events(2, &[&parts[..], &hot].concat());
+    // The page draws the ages of evicted entries once there are some.
+    dashboard.wait_for(&[&parts[..], &hot].concat(), has_evicted);
 
     let mut page = String::new();
     dashboard.request("/").read_to_string(&mut page).unwrap();
@@ -143,7 +151,7 @@ fn a_trace_is_replayed_again_and_again() {
     let trace = Scratch::new("lines.csv", format!("key,size\n{lines}").as_bytes());
     let dashboard = Dashboard::start(&["--trace", trace.path()]);
     // In the first round, a third of the reads miss. Later ones hit.
-    dashboard.events(1, &[r#""key":"home""#, r#""curve":[{"#, r#""hit_ratio":1"#]);
+    dashboard.wait_for(&[r#""key":"home""#, r#""curve":[{"#, r#""hit_ratio":1"#], |_| true);
 }
 
 #[test]
@@ -151,7 +159,7 @@ fn a_trace_of_records_has_numbers_as_keys() {
     let record = |key: u64| [&key.to_le_bytes()[..], &500_u32.to_le_bytes(), &0_u32.to_le_bytes()].concat();
     let trace = Scratch::new("records.trc", &[77, 77, 1, 77, 2].map(record).concat());
     let dashboard = Dashboard::start(&["--trace", trace.path()]);
-    dashboard.events(1, &[r#""key":"77""#]);
+    dashboard.wait_for(&[r#""key":"77""#], |_| true);
 }
 
 #[test]
@@ -159,7 +167,7 @@ fn arguments_that_are_wrong_are_an_error() {
     let dashboard = Dashboard::start(&[]);
     let port = dashboard.address.rsplit(':').next().unwrap().to_string();
     for arguments in [&["--port"][..], &["--port", "x"], &["--other", "1"], &["--port", &port]] {
-        let output = Command::new(example()).args(arguments).output().unwrap();
+        let output = Command::new(example()).args(["--seconds", "1"]).args(arguments).output().unwrap();
         assert!(!output.status.success(), "{arguments:?}");
     }
     let traces = [
@@ -171,7 +179,7 @@ fn arguments_that_are_wrong_are_an_error() {
     ];
     for (name, contents, reason) in traces {
         let trace = Scratch::new(name, contents);
-        let output = Command::new(example()).args(["--trace", trace.path()]).output().unwrap();
+        let output = Command::new(example()).args(["--seconds", "1", "--trace", trace.path()]).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && error.contains(reason) && error.contains(name), "{error}");
     }
