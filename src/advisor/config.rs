@@ -9,10 +9,10 @@ use crate::policy::{Policy, PolicyFactory};
 
 /// The share of keys that are sampled at most, by default: one in 128.
 ///
-/// A read of a sampled key costs about a thousand instructions. With one key in 128 that is eight
-/// instructions a read.
+/// A read of a sampled key costs one or two thousand instructions. With one key in 128 that is 8 to
+/// 16 instructions a read.
 const DEFAULT_SHARE: f64 = 1.0 / 128.0;
-/// The mean number of reads to a turn, for each key of which one is sampled. A turn costs about 400
+/// The mean number of reads to a turn, for each key of which one is sampled. A turn costs about 300
 /// instructions. With one read in 512 that is less than one instruction a read.
 const READS_TO_TURN_PER_KEYS: f64 = 4.0;
 /// The reads in the window for each read to a turn, at the least: a window with 102,400 reads

@@ -41,12 +41,11 @@ thread_local! {
 /// [`end_turn`]. The first read of a thread has one.
 #[inline(always)]
 pub(crate) fn count_read() -> bool {
-    READS_LEFT.with(|left| match left.get().checked_sub(1) {
-        Some(fewer) => {
-            left.set(fewer);
-            false
-        }
-        None => true,
+    READS_LEFT.with(|left| {
+        // Stored in any case, as one instruction does both. A turn sets the word anew.
+        let (fewer, has_turn) = left.get().overflowing_sub(1);
+        left.set(fewer);
+        has_turn
     })
 }
 

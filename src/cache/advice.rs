@@ -45,7 +45,8 @@ impl Cache {
     /// Returns the `n` keys with the most reads, the most read first. Returns none if the cache has
     /// no [advisor](crate::CacheBuilder::advisor), or if that has stopped.
     ///
-    /// Hits and misses count. The keys of some reads are counted, one in 512 by default: see
+    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 512,
+    /// and more while the window has fewer than 524,288 reads: see
     /// [`Advisor::share`](crate::Advisor::share). Keys whose error is as large as their number of
     /// reads are left out. Keys of namespaces are included, with the name of the namespace.
     ///
