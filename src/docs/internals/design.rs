@@ -257,7 +257,8 @@
 //!   reads a cache line for each. Only a store of an entry that goes to a run needs it.
 //! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
 //!   each entry that the index has room for.
-//! * An array of a policy that becomes smaller gives all of its pages back at once.
+//! * An array of a policy, or of the timing wheel, that becomes smaller gives all of its pages back
+//!   at once.
 //! * The last step of a `clear` looks at each chunk of the ring. If the ring has grown to huge
 //!   pages, it makes a call to the system for each row of absent chunks, which a huge page may have
 //!   made resident. While chunks are absent, the opening of every 64th chunk does so, too.
