@@ -145,6 +145,19 @@ fn a_refresh_says_so() {
 }
 
 #[test]
+fn hidden_keys_are_not_shown() {
+    begin();
+    let cache = cache();
+    let large = vec![0; cache.max_entry_bytes()];
+    let loader = cache.loader().hide_keys().build(move |_| Ok::<_, &str>(large.clone())).unwrap();
+    assert_eq!(loader.get("secret").unwrap().len(), cache.max_entry_bytes());
+    let lines = take();
+    assert_eq!(lines[0], "load refresh=false");
+    assert!(lines.iter().any(|line| line.starts_with("WARN") && line.contains(" bytes=")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("secret")), "{lines:?}");
+}
+
+#[test]
 fn a_value_that_is_too_large_is_told_of_once() {
     begin();
     let cache = cache();

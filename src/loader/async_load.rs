@@ -86,7 +86,8 @@ pub enum Place {
 }
 
 impl Purpose {
-    pub(super) fn span(self, key: &[u8]) -> Span {
+    /// Begins the span of a load. The key is `None` if it is hidden.
+    pub(super) fn span(self, key: Option<&[u8]>) -> Span {
         match self {
             Self::Load => Span::of_load(key),
             Self::Refresh => Span::of_refresh(key),
@@ -105,7 +106,8 @@ where
     const IS_BATCHED: bool = false;
 
     fn lead(shared: Arc<Shared<Self>>, mut leader: Leader, purpose: Purpose, place: Place) -> Leading<E> {
-        let span = purpose.span(&leader.loaders_key()); // Here, so that its parent is the span of the caller.
+        // Here, so that its parent is the span of the caller.
+        let span = purpose.span(shared.options.shown(&leader.loaders_key()));
         Box::pin(async move {
             let mut limit = shared.limit(place);
             let load = |key| limit.wait(span.run_async(|| shared.run_async(key)));

@@ -196,7 +196,8 @@ impl Leader {
                 let bytes = value.as_ref();
                 let is_too_large = self.cache.check_size(&self.key, bytes).is_err();
                 let result = if is_too_large {
-                    warn_too_large(&self.cache, &self.loaders_key(), bytes);
+                    let key = self.loaders_key();
+                    warn_too_large(&self.cache, options.shown(&key), key.len().saturating_add(bytes.len()));
                     LoadResult::Oversized
                 } else {
                     LoadResult::Value(bytes, lifetime)

@@ -66,12 +66,12 @@ where
     }
 
     fn lead(shared: &Shared<Self>, leader: Leader, purpose: Purpose) -> Answer<E> {
-        let span = purpose.span(&leader.loaders_key());
+        let span = purpose.span(shared.options.shown(&leader.loaders_key()));
         shared.lead_one(leader, span)
     }
 
     fn begin(shared: &Arc<Shared<Self>>, leaders: Vec<Leader>, purpose: Purpose) -> Option<Task> {
-        let with_span = |leader: Leader| (purpose.span(&leader.loaders_key()), leader);
+        let with_span = |leader: Leader| (purpose.span(shared.options.shown(&leader.loaders_key())), leader);
         // Here, so that the parent of each span is the span of the caller.
         let leaders: Vec<(Span, Leader)> = leaders.into_iter().map(with_span).collect();
         let shared = Arc::clone(shared);

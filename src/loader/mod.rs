@@ -265,7 +265,7 @@ impl Cache {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
                     let key = leader.loaders_key();
-                    let result = leader.run(|| Span::of_load(&key).run(|| load(&key)));
+                    let result = leader.run(|| Span::of_load(options.shown(&key)).run(|| load(&key)));
                     return leader.finish(result, options);
                 }
                 Turn::Follow(flight) => flight.wait(until),
@@ -288,7 +288,7 @@ impl Cache {
             let end = match self.take_turn(target, key, Waiter::Task) {
                 Turn::Answer(answer) => return answer,
                 Turn::Lead(mut leader) => {
-                    let span = Span::of_load(&leader.loaders_key());
+                    let span = Span::of_load(Some(&leader.loaders_key()));
                     let result = run_async(&mut leader, |key| span.run_async(|| load(key))).await;
                     return leader.finish(result, &LoadOptions::DEFAULT);
                 }

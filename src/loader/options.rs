@@ -29,6 +29,8 @@ pub(super) struct LoadOptions {
     pub(super) load_timeout: Option<Duration>,
     /// XFetch's beta, above zero, if entries are refreshed early.
     pub(super) early_beta: Option<f64>,
+    /// Spans and warnings do not show keys.
+    pub(super) hides_keys: bool,
 }
 
 impl LoadOptions {
@@ -41,7 +43,13 @@ impl LoadOptions {
         wait_limit: None,
         load_timeout: None,
         early_beta: None,
+        hides_keys: false,
     };
+
+    /// Returns a key for a span, or `None` if keys are hidden.
+    pub(super) fn shown<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        (!self.hides_keys).then_some(key)
+    }
 
     /// Returns the value that was loaded and its lifetime.
     ///

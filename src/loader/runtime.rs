@@ -187,6 +187,23 @@ impl LoaderBuilder {
         self
     }
 
+    /// Leaves keys out of the spans and the warning of the feature `tracing`. By default, they show
+    /// at most 64 bytes of a key.
+    ///
+    /// ```
+    /// use std::io;
+    /// use bytecache::Cache;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let sessions = cache.loader().hide_keys().build(|_token| Ok::<_, io::Error>("Ada"))?;
+    /// assert_eq!(sessions.get("a secret token")?, "Ada");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hide_keys(mut self) -> Self {
+        self.options.hides_keys = true;
+        self
+    }
+
     /// Sets the spawner that runs loads as tasks of their own, such as
     /// `|task| drop(tokio::spawn(task))`.
     ///

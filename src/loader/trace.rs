@@ -6,7 +6,7 @@
 //!
 //! | span | fields |
 //! |---|---|
-//! | `load` | `key`: at most 64 bytes of the key; `refresh`: whether there was an entry; `failed` |
+//! | `load` | `key`: at most 64 bytes of the key, unless it is hidden; `refresh`: whether there was an entry; `failed` |
 //! | `load_many` | `keys`: their number; `failed` |
 
 #[cfg(feature = "tracing")]
@@ -20,7 +20,7 @@ mod real {
     use core::future::{Future, poll_fn};
     use core::pin::pin;
 
-    use tracing::field::Empty;
+    use tracing::field::{DisplayValue, Empty, display};
     use tracing::{debug_span, warn};
 
     use crate::cache::Cache;
@@ -38,20 +38,26 @@ mod real {
         }
     }
 
+    fn shown(key: Option<&[u8]>) -> Option<DisplayValue<Key<'_>>> {
+        key.map(Key).map(display)
+    }
+
     /// The span of a load.
     pub(in super::super) struct Span(tracing::Span);
 
     impl Span {
-        pub(in super::super) fn of_load(key: &[u8]) -> Self {
+        /// Begins the span of a load. The key is `None` if it is hidden.
+        pub(in super::super) fn of_load(key: Option<&[u8]>) -> Self {
             Self::of_key(key, false)
         }
 
-        pub(in super::super) fn of_refresh(key: &[u8]) -> Self {
+        /// Begins the span of a refresh.
+        pub(in super::super) fn of_refresh(key: Option<&[u8]>) -> Self {
             Self::of_key(key, true)
         }
 
-        fn of_key(key: &[u8], refresh: bool) -> Self {
-            Self(debug_span!(target: "bytecache", "load", key = %Key(key), refresh, failed = Empty))
+        fn of_key(key: Option<&[u8]>, refresh: bool) -> Self {
+            Self(debug_span!(target: "bytecache", "load", key = shown(key), refresh, failed = Empty))
         }
 
         pub(in super::super) fn of_many(keys: usize) -> Self {
@@ -80,13 +86,14 @@ mod real {
         }
     }
 
-    /// Warns of a loaded value that is too large to be stored, once for each cache.
-    pub(in super::super) fn warn_too_large(cache: &Cache, key: &[u8], value: &[u8]) {
+    /// Warns of a loaded value that is too large to be stored, once for each cache. `bytes` is the
+    /// size of the key and the value. The key is `None` if it is hidden.
+    pub(in super::super) fn warn_too_large(cache: &Cache, key: Option<&[u8]>, bytes: usize) {
         if cache.is_first_too_large() {
             warn!(
                 target: "bytecache",
-                key = %Key(key),
-                bytes = key.len().saturating_add(value.len()),
+                key = shown(key),
+                bytes,
                 max_entry_bytes = cache.max_entry_bytes(),
                 "a loaded value is too large to be stored, and is loaded again by each call: \
                  see `rejected_too_large` for others"
@@ -106,12 +113,12 @@ mod silent {
 
     impl Span {
         #[inline]
-        pub(in super::super) fn of_load(_key: &[u8]) -> Self {
+        pub(in super::super) fn of_load(_key: Option<&[u8]>) -> Self {
             Self
         }
 
         #[inline]
-        pub(in super::super) fn of_refresh(_key: &[u8]) -> Self {
+        pub(in super::super) fn of_refresh(_key: Option<&[u8]>) -> Self {
             Self
         }
 
@@ -135,5 +142,5 @@ mod silent {
     }
 
     #[inline]
-    pub(in super::super) fn warn_too_large(_cache: &Cache, _key: &[u8], _value: &[u8]) {}
+    pub(in super::super) fn warn_too_large(_cache: &Cache, _key: Option<&[u8]>, _bytes: usize) {}
 }

@@ -125,6 +125,24 @@ impl<C> TypedBuilder<C> {
         self.loads(move |loads| loads.wait_limit(limit))
     }
 
+    /// Leaves keys out of the spans of the feature `tracing`. See
+    /// [`LoaderBuilder::hide_keys`](crate::LoaderBuilder::hide_keys).
+    ///
+    /// ```
+    /// use bytecache::Cache;
+    /// use bytecache::typed::Utf8;
+    /// use std::io::Error;
+    ///
+    /// let cache = Cache::new(1 << 20)?;
+    /// let builder = cache.namespace("sessions").typed(Utf8).hide_keys();
+    /// let sessions = builder.build_loader(|_token: String| Ok::<_, Error>(Some("Ada".to_string())))?;
+    /// assert_eq!(sessions.get("a secret token")?.as_deref(), Some("Ada"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hide_keys(self) -> Self {
+        self.loads(crate::LoaderBuilder::hide_keys)
+    }
+
     /// Sets the timer that wakes tasks at the end of the [`wait_limit`](Self::wait_limit) or the
     /// [`load_timeout`](Self::load_timeout), such as `tokio::time::sleep`. See
     /// [`LoaderBuilder::sleep`](crate::LoaderBuilder::sleep).
