@@ -16,15 +16,21 @@ use crate::chance;
 
 #[derive(Debug)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant },
+    Closed {
+        failures: u32,
+    },
+    /// `None` if the pause has no end.
+    Open {
+        until: Option<Instant>,
+    },
     HalfOpen,
 }
 
 /// Counts reads that failed in a row.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    state: Mutex<State>,
+    /// The state, and the number of the connection.
+    state: Mutex<(State, u64)>,
     max_failures: u32,
     pause: Duration,
 }
@@ -36,54 +42,44 @@ pub(crate) struct Breaker {
 pub(crate) struct Permit<'a> {
     breaker: &'a Breaker,
     is_probe: bool,
+    /// Results of reads over a former connection do not count.
+    connection: u64,
 }
 
 impl Breaker {
     /// Creates a closed breaker that opens after `max_failures` in a row, for `pause` and up to a
     /// quarter more.
     pub(crate) fn new(max_failures: u32, pause: Duration) -> Self {
-        Self { state: Mutex::new(State::Closed { failures: 0 }), max_failures, pause }
+        Self { state: Mutex::new((State::Closed { failures: 0 }, 0)), max_failures, pause }
     }
 
     /// Returns a permit for a read at `now`, or `None` if the breaker is open.
     pub(crate) fn begin(&self, now: Instant) -> Option<Permit<'_>> {
-        let mut state = self.lock();
-        match *state {
-            State::Closed { .. } => Some(Permit { breaker: self, is_probe: false }),
-            State::Open { until } if now >= until => {
+        let (state, connection) = &mut *self.lock();
+        let is_probe = match state {
+            State::Closed { .. } => false,
+            State::Open { until } if until.is_some_and(|until| now >= until) => {
                 *state = State::HalfOpen;
-                Some(Permit { breaker: self, is_probe: true })
+                true
             }
-            State::Open { .. } | State::HalfOpen => None,
-        }
+            State::Open { .. } | State::HalfOpen => return None,
+        };
+        Some(Permit { breaker: self, is_probe, connection: *connection })
     }
 
     /// Returns `true` if reads are stopped, or if a probe is in progress.
     pub(crate) fn is_open(&self) -> bool {
-        !matches!(*self.lock(), State::Closed { .. })
+        !matches!(self.lock().0, State::Closed { .. })
     }
 
     /// Closes the breaker, as there is another connection.
     pub(crate) fn close(&self) {
-        *self.lock() = State::Closed { failures: 0 };
+        let (state, connection) = &mut *self.lock();
+        *state = State::Closed { failures: 0 };
+        *connection += 1;
     }
 
-    fn fail(&self, is_probe: bool, now: Instant) {
-        let mut state = self.lock();
-        let opens = match &mut *state {
-            State::Closed { failures } => {
-                *failures += 1;
-                *failures >= self.max_failures
-            }
-            State::HalfOpen => is_probe,
-            State::Open { .. } => false,
-        };
-        if opens {
-            *state = State::Open { until: now + self.pause + chance::below(self.pause / 4) };
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, (State, u64)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,8 +87,8 @@ impl Breaker {
 impl Permit<'_> {
     /// Records that the server answered.
     pub(crate) fn succeed(mut self) {
-        let mut state = self.breaker.lock();
-        if self.is_probe || matches!(*state, State::Closed { .. }) {
+        let (state, connection) = &mut *self.breaker.lock();
+        if *connection == self.connection && (self.is_probe || matches!(state, State::Closed { .. })) {
             *state = State::Closed { failures: 0 };
         }
         self.is_probe = false;
@@ -100,15 +96,34 @@ impl Permit<'_> {
 
     /// Records that the server did not answer.
     pub(crate) fn fail(mut self, now: Instant) {
-        self.breaker.fail(self.is_probe, now);
+        self.count_failure(now);
         self.is_probe = false;
+    }
+
+    fn count_failure(&self, now: Instant) {
+        let (state, connection) = &mut *self.breaker.lock();
+        if *connection != self.connection {
+            return;
+        }
+        let Breaker { max_failures, pause, .. } = *self.breaker;
+        let opens = match state {
+            State::Closed { failures } => {
+                *failures += 1;
+                *failures >= max_failures
+            }
+            State::HalfOpen => self.is_probe,
+            State::Open { .. } => false,
+        };
+        if opens {
+            *state = State::Open { until: now.checked_add(pause.saturating_add(chance::below(pause / 4))) };
+        }
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.is_probe {
-            self.breaker.fail(true, Instant::now());
+            self.count_failure(Instant::now());
         }
     }
 }
@@ -155,6 +170,24 @@ mod tests {
         let last = later + 2 * PAUSE;
         breaker.begin(last).expect("the pause is over").succeed();
         assert!(breaker.begin(last).is_some() && !breaker.is_open());
+    }
+
+    #[test]
+    fn reads_over_a_former_connection_do_not_count() {
+        let (breaker, now) = (Breaker::new(1, PAUSE), Instant::now());
+        let former = breaker.begin(now).expect("it is closed");
+        breaker.close();
+        former.fail(now);
+        assert!(!breaker.is_open());
+        breaker.begin(now).expect("it is closed").fail(now);
+        assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn pause_without_an_end_never_ends() {
+        let (breaker, now) = (Breaker::new(1, Duration::MAX), Instant::now());
+        breaker.begin(now).expect("it is closed").fail(now);
+        assert!(breaker.begin(now + PAUSE).is_none());
     }
 
     #[test]
