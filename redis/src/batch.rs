@@ -5,7 +5,8 @@
 //! 1. At most [`IN_FLIGHT`] batches are being loaded. A batch that ends begins the next one if keys
 //!    wait. A key that arrives while fewer are being loaded begins one.
 //! 2. A batch ends by the load limit. So its place is never lost, also if the loader hangs.
-//! 3. Each waiting key gets an answer, or learns that its batch is gone, as its sender is dropped.
+//! 3. A key whose task has given up is not loaded.
+//! 4. Each waiting key gets an answer, or learns that its batch is gone, as its sender is dropped.
 
 use core::fmt;
 use core::future::Future;
@@ -23,6 +24,9 @@ use crate::load::Answer;
 /// The most batches that are loaded at the same time. With two, the store has work while the values
 /// of a batch are passed on.
 const IN_FLIGHT: usize = 2;
+
+/// The error of a loader that returned too few or too many values.
+pub(crate) const WRONG_NUMBER: &str = "the loader returned another number of values than it got keys";
 
 type Values = Result<Vec<Option<Vec<u8>>>, BoxError>;
 pub(crate) type LoadMany = Box<dyn Fn(Vec<Arc<[u8]>>) -> Pin<Box<dyn Future<Output = Values> + Send>> + Send + Sync>;
@@ -42,6 +46,11 @@ pub(crate) struct Batches {
     max_keys: usize,
     limit: Duration,
     load: LoadMany,
+}
+
+/// Returns `true` if a task still waits for the value.
+fn is_awaited((_, sender): &Waiting) -> bool {
+    !sender.is_closed()
 }
 
 /// The place of a batch in flight. It is given back when it is dropped, also by a panic.
@@ -76,6 +85,10 @@ impl Batches {
         let (sender, answer) = oneshot::channel();
         let place = {
             let mut queue = self.lock();
+            if queue.waiting.len() == queue.waiting.capacity() {
+                // Before it grows: keys whose callers have given up leave.
+                queue.waiting.retain(is_awaited);
+            }
             queue.waiting.push((key, sender));
             (queue.in_flight < IN_FLIGHT).then(|| {
                 queue.in_flight += 1;
@@ -92,6 +105,7 @@ impl Batches {
     /// Takes the keys of the next batch.
     fn take(&self) -> Vec<Waiting> {
         let mut queue = self.lock();
+        queue.waiting.retain(is_awaited);
         let count = queue.waiting.len().min(self.max_keys);
         queue.waiting.drain(..count).collect()
     }
@@ -116,7 +130,7 @@ impl Place {
         }
         let loaded = match timeout(self.batches.limit, (self.batches.load)(keys)).await {
             Ok(Ok(values)) if values.len() == senders.len() => Ok(values),
-            Ok(Ok(_)) => Err("the loader returned another number of values than it got keys".into()),
+            Ok(Ok(_)) => Err(WRONG_NUMBER.into()),
             Ok(Err(error)) => Err(error),
             Err(_) => Err("the loader took longer than the load limit".into()),
         };
@@ -147,5 +161,50 @@ impl Drop for Place {
             drop(queue);
             drop(given_up);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn key_whose_task_has_given_up_is_not_loaded() {
+        let gate = Arc::new(Semaphore::new(0));
+        let loaded = Arc::new(Mutex::new(Vec::new()));
+        let (waiting, log) = (Arc::clone(&gate), Arc::clone(&loaded));
+        let load: LoadMany = Box::new(move |keys| {
+            let (gate, log) = (Arc::clone(&waiting), Arc::clone(&log));
+            Box::pin(async move {
+                log.lock().expect("no test panics with it").extend(keys.iter().map(|key| key[0]));
+                gate.acquire().await?.forget();
+                Ok(vec![None; keys.len()])
+            })
+        });
+        let batches = Batches::new(Handle::current(), 1, Duration::from_secs(60), load);
+        let ask = |key: u8| tokio::spawn(Arc::clone(&batches).load(Arc::from([key])));
+        let (first, second) = (ask(1), ask(2));
+        while loaded.lock().expect("no test panics with it").len() < IN_FLIGHT {
+            tokio::task::yield_now().await;
+        }
+        let given_up: Vec<_> = (10..100).map(ask).collect();
+        while batches.lock().waiting.len() < given_up.len() {
+            tokio::task::yield_now().await;
+        }
+        for task in given_up {
+            task.abort();
+            let _ = task.await;
+        }
+        let last = ask(3);
+        while batches.lock().waiting.last().is_none_or(|(key, _)| **key != [3]) {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(3);
+        for task in [first, second, last] {
+            assert!(matches!(task.await.expect("it ends"), Ok(None)));
+        }
+        assert_eq!(*loaded.lock().expect("no test panics with it"), [1, 2, 3]);
     }
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytecache::Value;
 use bytecache::typed::{Codec, Key, KeyBuffer, OwnedKey};
 
+use crate::batch::WRONG_NUMBER;
 use crate::error::{BoxError, Error, SetupError};
+use crate::load::Answer;
 use crate::tiered::{Tiered, TieredBuilder};
 
 /// A [`Tiered`] with typed keys and values. A codec of [`bytecache::typed`] converts the values.
@@ -69,14 +71,80 @@ impl TieredBuilder {
             let codec = Arc::clone(&encoder);
             async move {
                 let Some(loading) = loading else { return Ok(None) };
-                let Some(value) = loading.await.map_err(Into::into)? else { return Ok(None) };
-                let mut bytes = Vec::new();
-                codec.encode(&value, &mut bytes)?;
-                Ok::<_, BoxError>(Some(bytes))
+                encoded(&*codec, loading.await.map_err(Into::into)?)
             }
         })?;
         Ok(TypedTiered { tiered, codec, types: PhantomData })
     }
+
+    /// Like [`build_typed`](Self::build_typed), with a loader of several keys at once, at most
+    /// `max_keys`. `load` returns a value, or `None`, for each key, in order. See
+    /// [`build_batched`](Self::build_batched).
+    ///
+    /// A value that cannot be encoded is an error of all keys of its batch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    ///
+    /// ```no_run
+    /// # fn example(builder: bytecache_redis::TieredBuilder) -> Result<(), bytecache_redis::SetupError> {
+    /// use bytecache::typed::Utf8;
+    /// use bytecache_redis::TypedTiered;
+    ///
+    /// let names: TypedTiered<u64, String, Utf8> = builder.build_typed_batched(Utf8, 256, |ids: Vec<u64>| async move {
+    ///     // By one query of a database.
+    ///     Ok::<_, std::io::Error>(ids.iter().map(|id| Some(id.to_string())).collect())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_typed_batched<K, V, C, F, T, E>(
+        self,
+        codec: C,
+        max_keys: usize,
+        load: F,
+    ) -> Result<TypedTiered<K, V, C>, SetupError>
+    where
+        K: OwnedKey,
+        V: 'static,
+        C: Codec<V>,
+        F: Fn(Vec<K>) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Vec<Option<V>>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let codec = Arc::new(codec);
+        let encoder = Arc::clone(&codec);
+        let tiered = self.build_batched(max_keys, move |keys| {
+            let keys: Vec<Option<K>> = keys.iter().map(|key| K::read(key)).collect();
+            let are_keys: Vec<bool> = keys.iter().map(Option::is_some).collect();
+            let keys: Vec<K> = keys.into_iter().flatten().collect();
+            let count = keys.len();
+            let loading = (count > 0).then(|| load(keys));
+            let codec = Arc::clone(&encoder);
+            async move {
+                let values = match loading {
+                    Some(loading) => loading.await.map_err(Into::into)?,
+                    None => vec![],
+                };
+                if values.len() != count {
+                    return Err(WRONG_NUMBER.into());
+                }
+                let mut values = values.into_iter();
+                let value_of = |is_key| if is_key { values.next().flatten() } else { None };
+                are_keys.into_iter().map(value_of).map(|value| encoded(&*codec, value)).collect()
+            }
+        })?;
+        Ok(TypedTiered { tiered, codec, types: PhantomData })
+    }
+}
+
+/// Returns the bytes of a value that was loaded.
+fn encoded<V, C: Codec<V>>(codec: &C, value: Option<V>) -> Answer {
+    let Some(value) = value else { return Ok(None) };
+    let mut bytes = Vec::new();
+    codec.encode(&value, &mut bytes)?;
+    Ok(Some(bytes))
 }
 
 impl<K, V, C> TypedTiered<K, V, C> {

@@ -34,6 +34,30 @@ async fn typed_values_go_through_both_tiers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typed_values_are_loaded_in_batches() {
+    let Some(server) = Server::start() else { return };
+    let (cache, remote) = instance(server.port).await;
+    let load = |ids: Vec<u64>| async move {
+        match &ids[..] {
+            [9] => Ok(vec![]),
+            _ => Ok::<_, std::io::Error>(ids.iter().map(|&id| (id != 2).then(|| format!("name {id}"))).collect()),
+        }
+    };
+    let names: TypedTiered<u64, String, Utf8> =
+        Tiered::builder(&cache, &remote, "names").build_typed_batched(Utf8, 10, load).expect("the options are valid");
+    let mut bytes: Vec<_> = (1..=3_u64).map(|id| id.to_be_bytes().to_vec()).collect();
+    bytes.insert(1, b"no number".to_vec());
+    let many = names.tiered().get_many(&bytes).await;
+    let many: Vec<_> = many.into_iter().map(|name| name.expect("it is loaded")).collect();
+    assert_eq!(
+        many.iter().map(Option::as_deref).collect::<Vec<_>>(),
+        [Some(&b"name 1"[..]), None, None, Some(b"name 3")]
+    );
+    assert_eq!(names.get(&3).await.expect("it is loaded").as_deref(), Some("name 3"));
+    assert!(matches!(names.get(&9).await, Err(Error::Load(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_keys_are_loaded_in_batches() {
     let Some(server) = Server::start() else { return };
     let (cache, remote) = instance(server.port).await;
