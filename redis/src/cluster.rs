@@ -27,6 +27,8 @@ impl Topology {
             let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = &parts[..] else { return None };
             let [host, Value::Int(port), ..] = &primary[..] else { return None };
             let host = match host {
+                // The host is not known.
+                Value::BulkString(host) if host == b"?" => return None,
                 Value::BulkString(host) if !host.is_empty() => Some(String::from_utf8(host.clone()).ok()?),
                 _ => None,
             };
@@ -107,6 +109,8 @@ mod tests {
         for answer in [Value::Nil, Value::Array(vec![]), Value::Array(vec![Value::Int(1)])] {
             assert_eq!(Topology::parse(&answer), None);
         }
-        assert_eq!(Topology::parse(&Value::Array(vec![range(0, 70_000, "a", 1)])), None);
+        for answer in [range(0, 70_000, "a", 1), range(0, 16_383, "?", 1)] {
+            assert_eq!(Topology::parse(&Value::Array(vec![answer])), None);
+        }
     }
 }

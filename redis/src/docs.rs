@@ -13,7 +13,7 @@
 //! | the connection is lost, delayed or half-open | Local entries are served for at most [`max_staleness`](crate::RemoteBuilder::max_staleness) after the last moment at which the connection is known to have worked. Then the local tier is reset. |
 //! | there is no connection | Missing keys are loaded by the loader, once for each key in a process. Results are kept locally for at most `max_staleness`. |
 //! | the connection is back | The local tier is reset before entries from Redis are kept. |
-//! | `remove` or `insert` returned `Ok` | This instance never returns an older value from either tier. The other instances follow as above. |
+//! | `remove` or `insert` returned `Ok` | This instance never returns an older value from either tier, until its process ends. The other instances follow as above. An insert protects for no longer than its lifetime: if that is shorter than the life of a tombstone, a load that began before may store the older value after it. |
 //! | `remove` returned `Ok` | A load that began before, in any process, does not bring the old value back, if its command reaches Redis within the load limit and two command timeouts. |
 //! | `invalidate_all` returned `Ok` | As for `remove`, for all keys of the namespace. Later loads go to the new generation. |
 //! | `remove`, `insert` or `invalidate_all` returned an error | Nothing about other instances: they may serve older values until their lifetimes end. If [`is_outcome_unknown`](crate::Error::is_outcome_unknown), the command may take effect later, also after newer writes. Repeat it until it succeeds. |
@@ -75,12 +75,19 @@
 //!   read is executed in the same cycle, and answered before the invalidations of that cycle.
 //! * **Own writes.** With `NOLOOP`, an instance keeps the value that it has just inserted. It is
 //!   not told of its own writes, so each is followed to its end by a task. A write without an
-//!   answer ends the connection, as it may take effect later: for the next connection it is then
-//!   the write of another client.
+//!   answer resets the local tier and ends the connection, as it may take effect later: for the
+//!   next connection it is then the write of another client.
+//! * **Generations.** Each write also asks for the number of the generation, at the same time. If
+//!   it is another one than this instance knew, the write is repeated in the current generation.
 //! * **Fills.** A loaded value is stored with `NX`, so it replaces nothing. If the load has seen a
 //!   tombstone or a value in its stale period, a script replaces that very entry, and no other.
 //!   Redis does send an instance the invalidations of its own scripts. So such a value is read once
-//!   more from Redis before it stays in the local tier.
+//!   more from Redis before it stays in the local tier. A value that would live shorter than the
+//!   tombstone does not replace it. It stays in the local tier alone, for its own lifetime.
+//! * **The last writer.** If two clients change a key in one event cycle, Redis leaves the
+//!   invalidation out for the client of the last change. So a fill could hide a deletion by another
+//!   client. A load that another load or an insert of its key has followed stores nothing in Redis,
+//!   and removes the local entry if its fill was already sent.
 //! * **Batches.** With [`build_batched`](crate::TieredBuilder::build_batched), keys that are in
 //!   neither tier are loaded in batches. While two batches are being loaded, further keys gather in
 //!   the next one. Reads of Redis need no batches: commands of all tasks share a connection, and
@@ -94,23 +101,25 @@
 //! |---|---|
 //! | Redis cannot be reached | connects again, after 20 ms at first, then after up to 1 s, and up to half more at random |
 //! | a connection is half-open, or the server has stopped | finds it by a ping, one for each quarter of `max_staleness`, with a timeout of half of it |
+//! | the connection of reads alone is half-open | connects again after 16 pings in a row without an answer: 12 s by default |
+//! | the server ends a connection whose output buffer is full | connects again |
 //! | reads do not return in time | after [five in a row](crate::RemoteBuilder::breaker), reads are refused for a second; then one read probes the server |
 //! | a write does not return in time | returns [`Error::TimedOut`](crate::Error::TimedOut), ends the connection, connects again |
 //! | the server is out of memory | reads go on; loaded values are kept locally for at most `max_staleness`; inserts and removals return the error |
-//! | the server is a replica, or becomes one | is treated as not connected |
-//! | a primary of a cluster cannot be reached | is treated as not connected, for all keys, until a replica has taken over |
+//! | the server is a replica, or becomes one | finds it by the next ping; is treated as not connected |
+//! | a primary of a cluster cannot be reached, or refuses commands | is treated as not connected, for all keys, until a replica has taken over |
 //! | a key of a cluster is being moved | its reads are loaded by the loader, and its writes return the error |
 //!
 //! Each command waits for at most the [`command_timeout`](crate::RemoteBuilder::command_timeout). A
-//! read waits for up to three of these times, and for the loader. After a removal it is one more,
-//! and the [`reload_jitter`](crate::TieredBuilder::reload_jitter).
+//! read waits for up to three of these times, and for the loader. After a change it is one more, and
+//! the [`reload_jitter`](crate::TieredBuilder::reload_jitter). It is up to three more if the number
+//! of the generation has gone back. The circuit breaker is one for all nodes of a cluster.
 //!
 //! # What to watch
 //!
 //! [`Tiered::stats`](crate::Tiered::stats) counts the work beyond the local tier. The feature
 //! `prometheus` adds a `TierCollector` for `prometheus-client`. The feature `tracing` adds spans
-//! around commands, and events of the connection. Neither names keys or values. The spans around
-//! loads of `bytecache` itself, behind its own feature, have the beginning of the key.
+//! around commands and loads, and events of the connection. None of them shows a key or a value.
 //!
 //! [`Tiered::verify`](crate::Tiered::verify) compares a sample of local entries with Redis. On a
 //! healthy system it finds nothing.
@@ -135,8 +144,11 @@
 //! its own certificates. It also depends on `rustls` with a provider of cryptography: the feature
 //! `ring` or `aws_lc_rs`.
 //!
+//! In a cluster the nodes tell their ports for TLS only with the option `tls-cluster yes` of the
+//! server.
+//!
 //! A user of an instance needs these commands, and the keys of its namespaces. In a cluster it also
-//! needs `+cluster|slots`.
+//! needs `+cluster|slots +cluster|info`, and for another database than 0 `+select`.
 //!
 //! ```text
 //! ACL SETUSER app on >secret ~users:* +get +pttl +set +eval +incrby +ping +hello +role +client|tracking
@@ -147,8 +159,9 @@
 //! * Sentinel. An instance connects to one address that follows the primary, or to a cluster.
 //! * Keys of a cluster while one of its primaries cannot be reached: see the table of failures.
 //! * Knowledge of a primary that is cut off from the rest of its cluster. An instance that is cut
-//!   off with it reads what that primary has, until the primary stops by itself, after the
-//!   `cluster-node-timeout`.
+//!   off with it reads what that primary has. After the `cluster-node-timeout` such a primary refuses
+//!   commands, and the instance leaves it by the next ping.
+//! * Time that passes while the machine is suspended: limits and lifetimes do not count it.
 //! * A bound on how old the result of a slow load is. Callers that join a load in progress get its
 //!   result, unless an invalidation has come between. Without a connection, it is as old as the
 //!   load is long, up to the [`load_limit`](crate::TieredBuilder::load_limit).

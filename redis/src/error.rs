@@ -4,7 +4,7 @@ use core::fmt;
 
 use bytecache::typed::EncodeError;
 use bytecache::{BuildError, LoadError};
-use redis::RedisError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// The error of a loader, in a box.
 pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
@@ -65,6 +65,27 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Returns the reason why an attempt to connect failed. It names no addresses.
+    pub(crate) fn reason(&self) -> &'static str {
+        let Self::Redis(error) = self else {
+            return match self {
+                Self::TimedOut => "no answer in time",
+                _ => "no node answers that is a primary and serves commands",
+            };
+        };
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => "the user or the password is wrong",
+            _ if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) => "the user or the password is wrong",
+            ErrorKind::Server(ServerErrorKind::NoPerm) => "the user may not do this",
+            ErrorKind::Server(ServerErrorKind::BusyLoading) => "the server is loading its data",
+            ErrorKind::RESP3NotSupported => "the server does not know RESP3",
+            ErrorKind::Io => "no connection",
+            _ => "another error",
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -114,6 +135,8 @@ pub enum SetupError {
     NoRuntime,
     /// The [`max_staleness`](crate::RemoteBuilder::max_staleness) is below 200 ms or above an hour.
     MaxStaleness,
+    /// The [`command_timeout`](crate::RemoteBuilder::command_timeout) is zero.
+    ZeroTimeout,
     /// A time to live is zero.
     ZeroTtl,
     /// The name of the namespace is empty, or contains a colon.
@@ -131,6 +154,7 @@ impl fmt::Display for SetupError {
         f.write_str(match self {
             Self::NoRuntime => "a connection to Redis needs a tokio runtime",
             Self::MaxStaleness => "max_staleness must be from 200 ms to one hour",
+            Self::ZeroTimeout => "the command timeout must not be zero",
             Self::ZeroTtl => "a time to live must not be zero",
             Self::Name => "the name of a namespace must not be empty, and must not contain a colon",
             Self::NameInUse => "the connection already serves a namespace of this name",

@@ -29,17 +29,24 @@ struct State {
 #[derive(Debug, Default)]
 pub(crate) struct Generation {
     state: Mutex<State>,
+    /// Held while a number that has gone back is advanced: once for all that have seen it.
+    pub(crate) advancing: tokio::sync::Mutex<()>,
 }
 
 /// The moment before a command was sent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked(u64);
+pub(crate) struct Asked {
+    events: u64,
+    /// The highest number by then. Answers may be handled in another order than they were given,
+    /// so a later one says nothing of this command.
+    highest: i64,
+}
 
 /// The permit to change the number: it ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
     generation: &'a Generation,
-    began: u64,
+    began: Asked,
 }
 
 impl Generation {
@@ -50,25 +57,23 @@ impl Generation {
 
     /// Returns the moment for a later [`learn`](Self::learn).
     pub(crate) fn ask(&self) -> Asked {
-        Asked(self.lock().events)
+        self.lock().asked()
+    }
+
+    /// Returns `true` if the number may have changed since a moment.
+    pub(crate) fn has_changed_since(&self, asked: Asked) -> bool {
+        self.lock().events != asked.events
     }
 
     /// Keeps an answer of Redis, unless it may be outdated. Returns `true` if it was kept.
     pub(crate) fn learn(&self, asked: Asked, number: i64) -> bool {
         let mut state = self.lock();
         state.highest = state.highest.max(number);
-        let is_current = state.events == asked.0 && state.changes == 0;
+        let is_current = state.events == asked.events && state.changes == 0;
         if is_current {
             state.known = Some(number);
         }
         is_current
-    }
-
-    /// Returns how much has to be added to a number of Redis that has gone back, or `None` if it
-    /// has not.
-    pub(crate) fn lag(&self, number: i64) -> Option<i64> {
-        let highest = self.lock().highest;
-        (number < highest).then(|| highest.saturating_sub(number).saturating_add(1))
     }
 
     /// Forgets the number, as it has changed.
@@ -81,7 +86,7 @@ impl Generation {
         let mut state = self.lock();
         Self::advance(&mut state);
         state.changes += 1;
-        Change { generation: self, began: state.events }
+        Change { generation: self, began: state.asked() }
     }
 
     fn advance(state: &mut State) {
@@ -94,12 +99,32 @@ impl Generation {
     }
 }
 
+impl State {
+    fn asked(&self) -> Asked {
+        Asked { events: self.events, highest: self.highest }
+    }
+}
+
+impl Asked {
+    /// Returns how much has to be added to a number of Redis that has gone back since then, or
+    /// `None` if it has not.
+    pub(crate) fn lag(&self, number: i64) -> Option<i64> {
+        let highest = self.highest;
+        (number < highest).then(|| highest.saturating_sub(number).saturating_add(1))
+    }
+}
+
 impl Change<'_> {
+    /// Returns the moment at which the change began.
+    pub(crate) fn began(&self) -> Asked {
+        self.began
+    }
+
     /// Keeps the number that this instance has set, unless another change came between.
     pub(crate) fn finish(self, number: i64) {
         let mut state = self.generation.lock();
         state.highest = state.highest.max(number);
-        let is_current = state.events == self.began && state.changes == 1;
+        let is_current = state.events == self.began.events && state.changes == 1;
         Generation::advance(&mut state);
         state.known = is_current.then_some(number);
     }
@@ -148,13 +173,22 @@ mod tests {
     #[test]
     fn number_that_has_gone_back_lags_behind() {
         let generation = Generation::default();
-        assert_eq!(generation.lag(0), None);
+        assert_eq!(generation.ask().lag(0), None);
         generation.learn(generation.ask(), 5);
-        assert_eq!(generation.lag(5), None);
-        assert_eq!(generation.lag(0), Some(6));
+        assert_eq!(generation.ask().lag(5), None);
+        assert_eq!(generation.ask().lag(0), Some(6));
         generation.begin_change().finish(8);
-        assert_eq!(generation.lag(7), Some(2));
-        assert_eq!(generation.lag(i64::MIN), Some(i64::MAX));
+        assert_eq!(generation.ask().lag(7), Some(2));
+        assert_eq!(generation.ask().lag(i64::MIN), Some(i64::MAX));
+    }
+
+    #[test]
+    fn number_that_is_handled_late_has_not_gone_back() {
+        let generation = Generation::default();
+        let (first, change) = (generation.ask(), generation.begin_change());
+        generation.learn(generation.ask(), 5);
+        assert_eq!(first.lag(4), None);
+        assert_eq!(change.began().lag(4), None);
     }
 
     #[test]

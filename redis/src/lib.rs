@@ -47,7 +47,9 @@ mod load;
 mod numbering;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+mod recent;
 mod remote;
+mod running;
 mod session;
 mod space;
 mod stats;

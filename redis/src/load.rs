@@ -26,6 +26,7 @@ use crate::error::{BoxError, Error};
 use crate::format::{NOTHING, RESERVED, Stored};
 use crate::numbering;
 use crate::remote::Shared;
+use crate::running::Run;
 use crate::space::Space;
 use crate::wire::{Entry, Wire};
 
@@ -47,6 +48,7 @@ pub(crate) struct Source {
 struct Loading<'a> {
     source: &'a Source,
     key: Arc<[u8]>,
+    run: Run<'a>,
     /// Invalidations arrived when the load began.
     is_tracked: bool,
 }
@@ -60,6 +62,16 @@ enum Seen {
     Replaceable { bytes: Vec<u8>, is_stale_value: bool, left: Duration },
     /// No answer.
     Unknown,
+}
+
+/// The end of a fill.
+enum Filled {
+    Stored,
+    /// The key has changed, or this load has been overtaken.
+    Refused,
+    /// The tombstone has stayed, as the result would not have lived as long. The time left to it
+    /// when it was seen.
+    Protected(Duration),
 }
 
 /// An answer of Redis, and all that is needed to store there.
@@ -78,7 +90,8 @@ impl Source {
             return Err(Box::new(Error::NoRuntime));
         }
         let is_tracked = self.space.trust.is_tracked();
-        Loading { source: &self, key, is_tracked }.run().await
+        let run = self.space.running.begin(Arc::clone(&key));
+        Loading { source: &self, key, run, is_tracked }.run().await
     }
 }
 
@@ -99,9 +112,9 @@ impl Loading<'_> {
         let Some(load) = &self.source.load else {
             return Ok(Loaded::AbsentFor(Duration::ZERO));
         };
-        // The key has just been removed: other instances are about to load it, too.
         let jitter = self.space().draw_jitter();
-        if matches!(seen, Seen::Replaceable { is_stale_value: false, .. }) && !jitter.is_zero() {
+        if self.has_just_changed(&seen) && !jitter.is_zero() {
+            // Other instances are about to load it, too.
             sleep(jitter).await;
             if let Some(asked) = &asked {
                 match self.look(asked).await {
@@ -126,22 +139,24 @@ impl Loading<'_> {
         }
     }
 
+    /// Returns `true` if the key was removed, or if an invalidation has removed a local entry.
+    fn has_just_changed(&self, seen: &Seen) -> bool {
+        match seen {
+            Seen::Absent => self.space().recent.take(&self.key, Instant::now()),
+            Seen::Replaceable { is_stale_value, .. } => !is_stale_value,
+            Seen::Unknown => false,
+        }
+    }
+
     /// Returns the connections and the key in Redis.
     async fn ask(&self) -> Result<Asked, Error> {
         let space = self.space();
-        let result = async {
-            let wire = self.source.shared.wire()?;
-            let (generation, is_current) = match space.generation.known() {
-                Some(known) => (known, true),
-                None => self.guarded(numbering::generation(&self.source.shared, &wire, space)).await?,
-            };
-            Ok(Asked { redis_key: space.entry_key(generation, &self.key), wire, is_current })
+        let wire = self.source.shared.wire().inspect_err(|_| space.counters.redis_failures.count())?;
+        let (generation, is_current) = match space.generation.known() {
+            Some(known) => (known, true),
+            None => self.guarded(numbering::ask(&self.source.shared, &wire, space)).await?,
         };
-        let result = result.await;
-        if matches!(result, Err(Error::NotConnected | Error::BadGeneration)) {
-            space.counters.redis_failures.count();
-        }
-        result
+        Ok(Asked { redis_key: space.entry_key(generation, &self.key), wire, is_current })
     }
 
     /// Sends a read, unless the circuit breaker is open.
@@ -152,18 +167,15 @@ impl Loading<'_> {
             return Err(Error::TimedOut);
         };
         let result = read.await;
+        if result.is_err() {
+            counters.redis_failures.count();
+        }
         match &result {
-            Ok(_) => permit.succeed(),
-            // The server has answered: with an error.
-            Err(Error::BadGeneration) => permit.succeed(),
-            Err(Error::Redis(error)) if error.code().is_some() => {
-                permit.succeed();
-                counters.redis_failures.count();
-            }
-            Err(_) => {
-                permit.fail(Instant::now());
-                counters.redis_failures.count();
-            }
+            // No node has the key: nothing was sent.
+            Err(Error::NotConnected) => drop(permit),
+            Err(error) if error.is_outcome_unknown() => permit.fail(Instant::now()),
+            // The server has answered, maybe with an error.
+            _ => permit.succeed(),
         }
         result
     }
@@ -210,12 +222,22 @@ impl Loading<'_> {
     /// `false` if they may not have arrived. Then the local tier was reset, as other reads of this
     /// instance would yet find older entries.
     async fn fence(&self, asked: &Asked) -> bool {
-        let is_fenced = asked.wire.fence(&asked.redis_key).await.is_ok();
-        if !is_fenced {
-            self.space().detach();
-            asked.wire.lose();
+        let mut wire = asked.wire.clone();
+        if wire.fence(&asked.redis_key).await.is_ok() {
+            return true;
         }
-        is_fenced
+        // Another session may have begun: its entries may be older than the value, too.
+        if let Ok(current) = self.source.shared.wire()
+            && !current.is(&wire)
+        {
+            wire = current;
+            if wire.fence(&asked.redis_key).await.is_ok() {
+                return false;
+            }
+        }
+        self.space().detach();
+        wire.lose();
+        false
     }
 
     /// Returns a value of Redis with the lifetime that is left to it.
@@ -243,19 +265,22 @@ impl Loading<'_> {
                 self.fence(asked).await;
             }
         };
-        let limited = timeout(space.rules.load_limit, load(Arc::clone(&self.key)));
-        let result = match tokio::join!(limited, fence).0 {
-            Ok(result) => result,
-            Err(_) => Err("the loader took longer than the load limit".into()),
-        };
-        match result {
-            Ok(Some(value)) if value.starts_with(RESERVED) => Err(Box::new(Error::ReservedValue)),
-            Ok(value) => Ok(value),
-            Err(error) => {
-                space.counters.load_failures.count();
-                Err(error)
+        let (began, limit) = (Instant::now(), space.rules.load_limit);
+        let limited = async {
+            match timeout(limit, load(Arc::clone(&self.key))).await {
+                // A loader that blocks its thread ends late, and is not stopped.
+                Ok(result) if began.elapsed() <= limit => result,
+                _ => Err("the loader took longer than the load limit".into()),
             }
+        };
+        let result = tokio::join!(limited, fence).0.and_then(|value| match value {
+            Some(value) if value.starts_with(RESERVED) => Err(Box::new(Error::ReservedValue).into()),
+            value => Ok(value),
+        });
+        if result.is_err() {
+            space.counters.load_failures.count();
         }
+        result
     }
 
     /// Stores the result of the loader in Redis, and returns it with its local lifetime.
@@ -273,13 +298,19 @@ impl Loading<'_> {
         };
         let sent = Instant::now();
         let filled = match &asked {
-            Some(asked) if !life.is_zero() => self.fill(asked, value.as_deref().unwrap_or(NOTHING), life, &seen).await,
+            Some(asked) if !life.is_zero() => {
+                self.fill(asked, value.as_deref().unwrap_or(NOTHING), (life, loaded_at), &seen).await
+            }
             _ => Err(Error::NotConnected),
         };
         let (ttl, stale_for) = match (filled, &asked) {
-            (Ok(true), Some(asked)) if self.may_keep(asked) => {
-                let ttl = ttl.saturating_sub(sent.elapsed());
-                (ttl, rules.stale_for)
+            (Ok(Filled::Stored), Some(asked)) if self.may_keep(asked) => {
+                (ttl.saturating_sub(sent.elapsed()), rules.stale_for)
+            }
+            // Redis holds a tombstone, so a change of the key is told.
+            (Ok(Filled::Protected(left)), Some(asked)) if self.may_keep(asked) => {
+                let left = left.saturating_sub(loaded_at.elapsed() + self.source.shared.options.command_timeout);
+                (ttl.saturating_sub(sent.elapsed()).min(left), Duration::ZERO)
             }
             (Ok(_), _) => (Duration::ZERO, Duration::ZERO),
             (Err(_), _) if self.space().writing.contains(&self.key) => (Duration::ZERO, Duration::ZERO),
@@ -292,20 +323,53 @@ impl Loading<'_> {
     }
 
     /// Stores a result in Redis, unless the entry has changed since it was seen.
-    async fn fill(&self, asked: &Asked, bytes: &[u8], life: Duration, seen: &Seen) -> Result<bool, Error> {
-        let filled = match seen {
-            Seen::Replaceable { bytes: old, left, .. } => {
-                asked.wire.replace(&asked.redis_key, (old, *left), bytes, life).await
-            }
-            _ => asked.wire.fill(&asked.redis_key, bytes, life).await,
-        };
-        let counters = &self.space().counters;
+    async fn fill(
+        &self,
+        asked: &Asked,
+        bytes: &[u8],
+        (life, loaded_at): (Duration, Instant),
+        seen: &Seen,
+    ) -> Result<Filled, Error> {
+        let space = self.space();
+        let filled = self.send_fill(asked, bytes, (life, loaded_at), seen).await;
         match &filled {
-            Ok(true) => counters.fills.count(),
-            Ok(false) => counters.fills_refused.count(),
-            Err(_) => counters.fill_failures.count(),
+            Ok(Filled::Stored) => space.counters.fills.count(),
+            Ok(_) => space.counters.fills_refused.count(),
+            Err(error) => {
+                space.counters.fill_failures.count();
+                space.give_up(error);
+            }
+        }
+        if matches!(filled, Ok(Filled::Stored)) && !self.run.is_latest() {
+            // The fill may have hidden a change from the load that came later.
+            space.local.remove(&self.key);
         }
         filled
+    }
+
+    async fn send_fill(
+        &self,
+        asked: &Asked,
+        bytes: &[u8],
+        (life, loaded_at): (Duration, Instant),
+        seen: &Seen,
+    ) -> Result<Filled, Error> {
+        // Tombstones of removals since the load began may expire before the command arrives.
+        let latest = self.space().rules.tombstone_life.saturating_sub(self.source.shared.options.command_timeout);
+        if !self.run.is_latest() || loaded_at.elapsed() > latest {
+            return Ok(Filled::Refused);
+        }
+        let is_stored = match seen {
+            // Loads that began before the removal may yet end.
+            Seen::Replaceable { is_stale_value: false, left, .. } if *left > life => {
+                return Ok(Filled::Protected(*left));
+            }
+            Seen::Replaceable { bytes: old, left, .. } => {
+                asked.wire.replace(&asked.redis_key, (old, *left), bytes, life).await?
+            }
+            _ => asked.wire.fill(&asked.redis_key, bytes, life).await?,
+        };
+        Ok(if is_stored { Filled::Stored } else { Filled::Refused })
     }
 
     /// Returns `true` if the local tier may keep what Redis holds.

@@ -7,24 +7,29 @@ use crate::remote::Shared;
 use crate::space::Space;
 use crate::wire::Wire;
 
-/// Returns the generation of a namespace, and `true` if a change of it cannot have been missed.
+/// Asks for the generation of a namespace. Returns it, and `true` if a change of it cannot have been
+/// missed. The number is that of a moment after the call has begun.
 ///
 /// A number that has gone back is advanced beyond the highest one that this instance knows.
-pub(crate) async fn generation(shared: &Shared, wire: &Wire, space: &Arc<Space>) -> Result<(i64, bool), Error> {
-    if let Some(known) = space.generation.known() {
-        return Ok((known, true));
-    }
+pub(crate) async fn ask(shared: &Shared, wire: &Wire, space: &Arc<Space>) -> Result<(i64, bool), Error> {
     let asked = space.generation.ask();
     let number = wire.generation(&space.generation_key).await?;
-    match space.generation.lag(number) {
-        None => Ok((number, space.generation.learn(asked, number))),
-        Some(lag) => {
-            let (wire, space) = (wire.clone(), Arc::clone(space));
-            // A change must be followed to its end, also if the caller gives up.
-            let advancing = shared.handle.spawn(async move { advance(&wire, &space, lag).await });
-            Ok((advancing.await.unwrap_or(Err(Error::NoRuntime))?, false))
-        }
+    if asked.lag(number).is_none() {
+        return Ok((number, space.generation.learn(asked, number)));
     }
+    let (wire, space) = (wire.clone(), Arc::clone(space));
+    // A change must be followed to its end, also if the caller gives up.
+    let advancing = shared.handle.spawn(async move {
+        let _one = space.generation.advancing.lock().await;
+        // Another task may have advanced it meanwhile.
+        let asked = space.generation.ask();
+        let number = wire.generation(&space.generation_key).await?;
+        match asked.lag(number) {
+            None => Ok(number),
+            Some(lag) => advance(&wire, &space, lag).await,
+        }
+    });
+    Ok((advancing.await.unwrap_or(Err(Error::NoRuntime))?, false))
 }
 
 /// Begins a new generation: adds `by` to the number of the current one. Returns the sum.
@@ -37,12 +42,13 @@ pub(crate) async fn advance(wire: &Wire, space: &Space, by: i64) -> Result<i64, 
     space.local.invalidate_all();
     let mut advanced = wire.advance_generation(&space.generation_key, by).await;
     // A number that was lost has gone back, and may have been used before.
-    let lag = advanced.as_ref().ok().and_then(|number| space.generation.lag(number.saturating_sub(1)));
+    let lag = advanced.as_ref().ok().and_then(|number| change.began().lag(number.saturating_sub(1)));
     if let Some(lag) = lag {
         advanced = wire.advance_generation(&space.generation_key, lag).await;
     }
-    if let Ok(generation) = advanced {
-        change.finish(generation);
+    match &advanced {
+        Ok(generation) => change.finish(*generation),
+        Err(error) => space.give_up(error),
     }
     space.local.invalidate_all();
     advanced

@@ -54,6 +54,8 @@ pub struct RemoteStats {
     pub connections: u64,
     /// The number of attempts to connect that failed.
     pub failed_attempts: u64,
+    /// The reason why the last attempt failed, if one did since the last connection.
+    pub failure: Option<&'static str>,
     /// There is a connection.
     pub is_connected: bool,
     /// The circuit breaker refuses reads.
@@ -105,7 +107,8 @@ impl RemoteBuilder {
     ///
     /// The time counts from the last moment at which the connection is known to have worked. After
     /// it, the local tier is reset. A lost connection is found by pings: one for each quarter of
-    /// this time, with a timeout of half of it, and of 30 s at most.
+    /// this time, with a timeout of half of it, and of 30 s at most. Each also has the
+    /// [`command_timeout`](Self::command_timeout).
     ///
     /// ```
     /// # let client = redis::Client::open("redis://127.0.0.1:6379")?;
@@ -178,8 +181,8 @@ impl RemoteBuilder {
     ///
     /// # Errors
     ///
-    /// [`SetupError::NoRuntime`] outside a tokio runtime, [`SetupError::MaxStaleness`] and
-    /// [`SetupError::Client`] for options that are not accepted.
+    /// [`SetupError::NoRuntime`] outside a tokio runtime. [`SetupError::MaxStaleness`],
+    /// [`SetupError::ZeroTimeout`] and [`SetupError::Client`] for options that are not accepted.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -195,6 +198,9 @@ impl RemoteBuilder {
         if !(LEAST_STALENESS..=MOST_STALENESS).contains(&self.options.max_staleness) {
             return Err(SetupError::MaxStaleness);
         }
+        if self.options.command_timeout.is_zero() {
+            return Err(SetupError::ZeroTimeout);
+        }
         let info = self.client.get_connection_info().clone();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings)).map_err(SetupError::Client)?;
@@ -209,6 +215,7 @@ impl RemoteBuilder {
             breaker: Breaker::new(self.max_failures, self.breaker_pause),
             sessions: AtomicU64::new(0),
             failed_attempts: AtomicU64::new(0),
+            failure: Mutex::default(),
         });
         let task = handle.spawn(session::run(Arc::clone(&shared)));
         Ok(Remote { shared, _task: Arc::new(Task(task)) })
@@ -277,6 +284,7 @@ impl Remote {
             // Counters.
             connections: shared.sessions.load(Ordering::Relaxed),
             failed_attempts: shared.failed_attempts.load(Ordering::Relaxed),
+            failure: *shared.failure.lock().unwrap_or_else(PoisonError::into_inner),
             is_connected: self.is_connected(),
             is_breaker_open: shared.breaker.is_open(),
         }
@@ -313,6 +321,7 @@ pub(crate) struct Shared {
     pub(crate) breaker: Breaker,
     sessions: AtomicU64,
     failed_attempts: AtomicU64,
+    failure: Mutex<Option<&'static str>>,
 }
 
 impl Shared {
@@ -326,6 +335,7 @@ impl Shared {
         self.breaker.close();
         *self.wire.write().unwrap_or_else(PoisonError::into_inner) = Some(wire);
         self.sessions.fetch_add(1, Ordering::Relaxed); // A counter.
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.is_connected.send_replace(true);
     }
 
@@ -335,7 +345,8 @@ impl Shared {
         *self.wire.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    pub(crate) fn count_failed_attempt(&self) {
+    pub(crate) fn count_failed_attempt(&self, reason: &'static str) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         self.failed_attempts.fetch_add(1, Ordering::Relaxed); // A counter.
     }
 
@@ -366,7 +377,7 @@ impl Shared {
             match subject {
                 Value::Array(keys) => keys.iter().for_each(|key| self.apply_key(key)),
                 // The server was flushed.
-                _ => self.spaces().iter().for_each(|space| space.apply_flush()),
+                _ => self.spaces().iter().for_each(|space| space.apply_to_all()),
             }
         }
     }

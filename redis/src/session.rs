@@ -9,6 +9,7 @@ use std::time::Instant;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, PushInfo, PushKind, Value, cmd};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::chance;
@@ -21,26 +22,38 @@ use crate::wire::{Node, Wire};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The number of pings in a row without an answer after which a connection of reads is given up.
+/// They take 12 s by default. Long values may delay some, and the local tier is coherent meanwhile.
+const MOST_UNANSWERED: u32 = 16;
 /// The least time for a connection to be established, whatever the timeout of commands.
 const LEAST_CONNECTING: Duration = Duration::from_secs(1);
 
-/// Serves one session after the other. Never ends.
+/// Serves one session after the other. Never ends. The pauses between attempts, and between sessions
+/// that end soon, grow. Each is followed by an attempt with the next seed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut pause = FIRST_PAUSE;
     let mut seeds = vec![shared.client.clone()];
     loop {
         match Session::begin(&shared, &mut seeds).await {
             Ok(mut session) => {
-                event("connected to Redis");
-                pause = FIRST_PAUSE;
+                event("connected to Redis", "");
+                let began = Instant::now();
                 shared.open(session.wire.clone());
                 session.serve(&shared).await;
                 shared.close();
-                event("lost the connection to Redis");
+                event("lost the connection to Redis", "");
+                if began.elapsed() > LONGEST_PAUSE {
+                    pause = FIRST_PAUSE;
+                } else {
+                    seeds.rotate_left(1);
+                }
             }
-            Err(_) => {
-                shared.count_failed_attempt();
-                event("an attempt to connect to Redis failed");
+            Err(error) => {
+                let reason = error.reason();
+                shared.count_failed_attempt(reason);
+                event("an attempt to connect to Redis failed", reason);
+                // A node that is cut off from its cluster tells of itself only.
+                seeds.rotate_left(1);
             }
         }
         sleep(pause + chance::below(pause / 2)).await;
@@ -77,6 +90,7 @@ impl Session {
             seeds.push(shared.client.clone());
         }
         let mut session = Self { wire: Wire::new(nodes, topology, lost), tracked: HashSet::new() };
+        session.wire.check_all().await?;
         session.track_all(shared).await?;
         Ok(session)
     }
@@ -113,6 +127,7 @@ impl Session {
         let lost = Arc::clone(&self.wire.lost);
         tokio::select! {
             () = lost.notified() => {}
+            () = reads_end(self.wire.clone(), shared.options.ping_interval()) => {}
             () = self.ping_and_track(shared) => {}
         }
     }
@@ -129,23 +144,27 @@ impl Session {
                 return;
             }
             let sent = Instant::now();
-            match timeout(options.ping_timeout(), self.wire.fence_all()).await {
+            match timeout(options.ping_timeout(), self.wire.check_all()).await {
                 Ok(Ok(())) => shared.spaces().iter().for_each(|space| _ = space.trust.extend(sent)),
                 _ => return,
             }
-            self.keep_reads_alive(shared);
         }
     }
+}
 
-    /// Sends a ping over the connections of reads, as a server may close one that is idle. Its end
-    /// is noticed by the receiver.
-    fn keep_reads_alive(&self, shared: &Shared) {
-        for node in self.wire.nodes() {
-            let mut reads = node.reads.clone();
-            shared.handle.spawn(async move {
-                let _: Result<Value, _> = cmd("PING").query_async(&mut reads).await;
-            });
-        }
+/// Sends pings over the connections of reads, as a server may close one that is idle. Ends when one
+/// of them is half-open.
+async fn reads_end(wire: Wire, interval: Duration) {
+    let mut all: JoinSet<()> = wire.nodes().iter().map(|node| end_of(node.reads.clone(), interval)).collect();
+    let _ = all.join_next().await;
+}
+
+async fn end_of(mut reads: MultiplexedConnection, interval: Duration) {
+    let mut unanswered = 0;
+    while unanswered < MOST_UNANSWERED {
+        sleep(interval).await;
+        let answer = cmd("PING").query_async::<Value>(&mut reads).await.map_err(Error::from);
+        unanswered = if answer.is_err_and(|error| error.is_outcome_unknown()) { unanswered + 1 } else { 0 };
     }
 }
 
@@ -162,21 +181,7 @@ async fn connect(shared: &Arc<Shared>, client: &Client, lost: &Arc<Notify>) -> R
     let tracked = client.get_multiplexed_async_connection_with_config(&tracked).await?;
     let reads = config(shared).set_push_sender(receiver(Weak::new(), Arc::clone(lost)));
     let reads = client.get_multiplexed_async_connection_with_config(&reads).await?;
-    check_role(&tracked).await?;
     Ok(Node { tracked, reads })
-}
-
-/// Refuses a replica: it may lag behind, and takes no writes. A server that does not tell is
-/// accepted.
-async fn check_role(connection: &MultiplexedConnection) -> Result<(), Error> {
-    let role: Result<Vec<Value>, _> = cmd("ROLE").query_async(&mut connection.clone()).await;
-    match role {
-        Err(error) if error.is_io_error() => Err(error.into()),
-        Ok(role) if matches!(role.first(), Some(Value::BulkString(role)) if role != b"master") => {
-            Err(Error::NotConnected)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Asks the first seed that answers for the primaries of its cluster.

@@ -1,12 +1,16 @@
 //! [`Space`]: what an instance keeps for a namespace beside its local entries.
 
 use core::time::Duration;
+use std::time::Instant;
 
 use bytecache::Namespace;
 
 use crate::chance;
+use crate::error::Error;
 use crate::format::{self, Changed};
 use crate::generation::Generation;
+use crate::recent::Recent;
+use crate::running::Running;
 use crate::stats::Counters;
 use crate::trust::Trust;
 use crate::writing::Writing;
@@ -34,6 +38,8 @@ pub(crate) struct Space {
     pub(crate) trust: Trust,
     pub(crate) generation: Generation,
     pub(crate) writing: Writing,
+    pub(crate) running: Running,
+    pub(crate) recent: Recent,
     pub(crate) counters: Counters,
 }
 
@@ -48,6 +54,8 @@ impl Space {
             rules,
             generation: Generation::default(),
             writing: Writing::default(),
+            running: Running::default(),
+            recent: Recent::default(),
             counters: Counters::default(),
         }
     }
@@ -60,24 +68,23 @@ impl Space {
     /// Applies an invalidation.
     pub(crate) fn apply(&self, changed: &Changed<'_>) {
         match *changed {
-            Changed::Generation(_) => {
-                self.counters.invalidations_of_all.count();
-                self.forget_all();
-            }
+            Changed::Generation(_) => self.apply_to_all(),
             Changed::Entry { generation, key, .. } => {
                 self.counters.invalidations.count();
                 // Entries of other generations are not in the local tier. They may expire at any
                 // time, and must not remove current ones.
-                if self.generation.known().is_none_or(|known| known == generation) {
-                    self.local.remove(key);
+                let is_current = self.generation.known().is_none_or(|known| known == generation);
+                if is_current && self.local.remove(key) {
+                    self.recent.mark(key);
                 }
             }
         }
     }
 
-    /// Applies an invalidation of everything in the server.
-    pub(crate) fn apply_flush(&self) {
+    /// Applies an invalidation of all entries.
+    pub(crate) fn apply_to_all(&self) {
         self.counters.invalidations_of_all.count();
+        self.recent.mark_all(Instant::now());
         self.forget_all();
     }
 
@@ -94,10 +101,18 @@ impl Space {
         }
     }
 
-    /// Resets the local tier, as a fence was not answered: a value from Redis is about to be
-    /// returned, and local entries may be older.
+    /// Resets the local tier, as local entries may be older than Redis, and no invalidation will
+    /// tell: a fence was not answered before a value is returned, or a write was not.
     pub(crate) fn detach(&self) {
         self.trust.detach(|| self.reset());
+    }
+
+    /// Resets the local tier after a write that may take effect later: Redis will not tell this
+    /// instance. It comes before the write counts as ended.
+    pub(crate) fn give_up(&self, error: &Error) {
+        if error.is_outcome_unknown() {
+            self.detach();
+        }
     }
 
     /// Returns the time for which a read waits before it loads a key that has just changed.

@@ -69,7 +69,8 @@ counters! {
     invalidations,
     /// Invalidations of all entries: of the generation, or of everything in the server.
     invalidations_of_all,
-    /// Resets of the local tier, as invalidations may have been lost.
+    /// Resets of the local tier: one for each connection, and one if local entries became too old
+    /// or a write was not answered.
     resets,
     /// Entries that `verify` compared.
     verified,

@@ -271,8 +271,9 @@ impl TieredBuilder {
         self
     }
 
-    /// Sets the longest time that a load waits if its key was [removed](Tiered::remove) a short
-    /// time ago. The default is 10 ms. Zero turns the wait off.
+    /// Sets the longest time that a load waits if its key has just changed: it was
+    /// [removed](Tiered::remove), a foreign client has deleted it while this instance had it, or all
+    /// were invalidated less than a second ago. The default is 10 ms. Zero turns the wait off.
     ///
     /// Each load waits for a random part of this time, and then looks into Redis again. So few
     /// instances load a hot key after a change, and the others find the result.
@@ -383,7 +384,7 @@ impl TieredBuilder {
             load_limit: self.load_limit,
             reload_jitter: self.reload_jitter,
             max_staleness: options.max_staleness,
-            tombstone_life: self.load_limit.saturating_add(options.command_timeout * 2),
+            tombstone_life: self.load_limit.saturating_add(options.command_timeout.saturating_mul(2)),
         };
         let local = self.cache.namespace(self.name).build().map_err(SetupError::Cache)?;
         let space = Arc::new(Space::new(local, rules));
@@ -392,7 +393,7 @@ impl TieredBuilder {
         let source = Arc::new(Source { shared, space, load });
         let loads = Arc::clone(&source);
         let handle = source.shared.handle.clone();
-        let mut loader = source.space.local.loader().spawner(move |load| drop(handle.spawn(load)));
+        let mut loader = source.space.local.loader().hide_keys().spawner(move |load| drop(handle.spawn(load)));
         if !self.stale_for.is_zero() {
             // A local value in its stale period is returned if Redis does not answer either.
             loader = loader.stale_for(self.stale_for);

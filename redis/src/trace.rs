@@ -16,10 +16,10 @@ pub(crate) fn traced<F: Future>(_command: &'static str, future: F) -> F {
     future
 }
 
-/// Records an event of the connection. It names no addresses.
-pub(crate) fn event(message: &'static str) {
+/// Records an event of the connection, and its reason if there is one. It names no addresses.
+pub(crate) fn event(message: &'static str, reason: &'static str) {
     #[cfg(feature = "tracing")]
-    tracing::info!(target: "bytecache_redis", "{message}");
+    tracing::info!(target: "bytecache_redis", reason, "{message}");
     #[cfg(not(feature = "tracing"))]
-    let _ = message;
+    let _ = (message, reason);
 }

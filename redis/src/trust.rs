@@ -74,7 +74,8 @@ impl Trust {
 
     /// Begins to serve entries whose invalidations arrive since `sent`, after `reset`.
     pub(crate) fn attach(&self, sent: Instant, reset: impl FnOnce()) {
-        self.change(reset, self.nanos(sent + self.max_staleness));
+        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.change_locked(reset, self.nanos(sent + self.max_staleness));
     }
 
     /// Records that all invalidations before `sent` have arrived. Returns `false` if the namespace
@@ -103,16 +104,17 @@ impl Trust {
         is_due
     }
 
-    /// Detaches the namespace after `reset`, as invalidations are known to be lost.
+    /// Detaches the namespace after `reset`, as invalidations are known to be lost. Does nothing if
+    /// it is detached: entries of that state have short lifetimes, and never count as tracked.
     pub(crate) fn detach(&self, reset: impl FnOnce()) {
-        self.change(reset, DETACHED);
-    }
-
-    fn change(&self, reset: impl FnOnce(), next: u64) {
         let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        self.change_locked(reset, next);
+        // Relaxed: all writes are under the lock.
+        if self.until.load(Ordering::Relaxed) != DETACHED {
+            self.change_locked(reset, DETACHED);
+        }
     }
 
+    /// Changes the state. The caller holds the lock.
     fn change_locked(&self, reset: impl FnOnce(), next: u64) {
         // SeqCst, as nothing weaker is needed on this rare path.
         self.until.store(CHANGING, Ordering::SeqCst);
@@ -157,6 +159,18 @@ mod tests {
         assert!(!trust.settle(|| resets.set(resets.get() + 1)));
         assert_eq!(resets.get(), 1);
         assert!(trust.may_read() && !trust.is_tracked());
+    }
+
+    #[test]
+    fn detached_namespace_is_not_reset_again() {
+        let trust = Trust::new(LONG);
+        trust.attach(Instant::now(), || ());
+        let resets = Cell::new(0);
+        for _ in 0..2 {
+            trust.detach(|| resets.set(resets.get() + 1));
+        }
+        assert_eq!(resets.get(), 1);
+        assert!(!trust.is_tracked());
     }
 
     #[test]

@@ -36,11 +36,13 @@ impl Tiered {
     /// how many were compared, and how many differed.
     ///
     /// On a healthy system none differs. Entries that change meanwhile are not compared. A value
-    /// that Redis could not take, as it was out of memory, differs.
+    /// that is kept locally, as Redis could not take it, differs. Entries that were removed a short
+    /// time ago are left out. After a change of the generation no further entries are compared.
     ///
     /// # Errors
     ///
-    /// An error of the connection. [`Error::NotConnected`] also if invalidations do not arrive.
+    /// An error of the connection, also if a key of the sample is being moved to another node.
+    /// [`Error::NotConnected`] also if invalidations do not arrive.
     ///
     /// # Cost
     ///
@@ -64,24 +66,32 @@ impl Tiered {
             return Err(Error::NotConnected);
         }
         let wire = self.source.shared.wire()?;
-        let (generation, _) = numbering::generation(&self.source.shared, &wire, space).await?;
+        let asked = space.generation.ask();
+        let (generation, _) = numbering::ask(&self.source.shared, &wire, space).await?;
         let mut verified = Verified::default();
         for sampled in draw(space, sample).chunks(AT_ONCE) {
             let keys: Vec<_> = sampled.iter().map(|entry| space.entry_key(generation, &entry.key)).collect();
             let in_redis = wire.read_many(&keys).await?;
             // Local entries that Redis changed before it answered are gone after this.
             wire.fence_all().await?;
+            if space.generation.has_changed_since(asked) {
+                // The sample is of an older generation.
+                break;
+            }
             for (entry, bytes) in sampled.iter().zip(in_redis) {
-                // Entries that have changed are not compared. A change of the generation removes
-                // all.
+                // Entries that have changed are not compared.
                 if space.writing.contains(&entry.key) || !entry.is_unchanged(space) {
+                    continue;
+                }
+                let in_redis = bytes.map(Stored::from);
+                if matches!(in_redis, Some(Stored::Removed(_))) {
+                    // A value that would not live as long as its tombstone is in the local tier
+                    // alone.
                     continue;
                 }
                 verified.compared += 1;
                 space.counters.verified.count();
-                let is_equal =
-                    matches!(bytes.map(Stored::from), Some(Stored::Value(value)) if checksum(&value) == entry.checksum);
-                if !is_equal {
+                if !matches!(in_redis, Some(Stored::Value(value)) if checksum(&value) == entry.checksum) {
                     space.local.remove(&entry.key);
                     verified.repaired += 1;
                     space.counters.repaired.count();

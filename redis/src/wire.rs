@@ -3,8 +3,8 @@
 //!
 //! | connection | carries |
 //! |---|---|
-//! | tracked | invalidations, writes, pings, fences |
-//! | reads | `GET` and `PTTL`, whose answers may be long |
+//! | tracked | invalidations, writes, numbers of generations, pings, fences |
+//! | reads | `GET` and `PTTL` of entries, whose answers may be long |
 //!
 //! Writes go over the tracked connection, with `NOLOOP`: so Redis sends an instance the changes of
 //! all others, and not its own.
@@ -16,6 +16,12 @@
 //! tracked connection that is sent after the answer of a read. Its own answer comes after all
 //! invalidations of changes that the read can have shown. In a cluster it covers the changes of the
 //! node that was read.
+//!
+//! # Checks
+//!
+//! A primary that has been replaced still answers pings, but changes go to another node. So the
+//! regular pings of a session are questions for the role of each node, and for the state of the
+//! cluster as the node sees it.
 //!
 //! # Writes without an answer
 //!
@@ -29,7 +35,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, cmd, pipe};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd, pipe};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -133,8 +139,8 @@ impl Wire {
     /// Reads the number of a generation. An absent one is 0.
     pub(crate) async fn generation(&self, key: &str) -> Result<i64, Error> {
         let mut get = cmd("GET");
-        let mut reads = self.node(key.as_bytes())?.reads.clone();
-        let number: Option<Vec<u8>> = self.ask(get.arg(key).query_async(&mut reads)).await?;
+        let mut tracked = self.node(key.as_bytes())?.tracked.clone();
+        let number: Option<Vec<u8>> = self.ask(get.arg(key).query_async(&mut tracked)).await?;
         match number {
             None => Ok(0),
             Some(digits) => {
@@ -151,16 +157,26 @@ impl Wire {
 
     /// Like [`fence`](Self::fence), for all nodes at the same time.
     pub(crate) async fn fence_all(&self) -> Result<(), Error> {
+        self.ask_all(|node| async move { node.fence().await }).await
+    }
+
+    /// Like [`fence_all`](Self::fence_all). Fails if a node is no primary, or refuses commands.
+    pub(crate) async fn check_all(&self) -> Result<(), Error> {
+        let is_cluster = self.topology.is_some();
+        self.ask_all(|node| async move { node.check(is_cluster).await }).await
+    }
+
+    /// Asks all nodes at the same time.
+    async fn ask_all<T>(&self, ask: impl Fn(Node) -> T) -> Result<(), Error>
+    where
+        T: Future<Output = Result<(), Error>> + Send + 'static,
+    {
         if let [node] = &*self.nodes {
-            return node.fence().await;
+            return ask(node.clone()).await;
         }
-        let mut fences = JoinSet::new();
-        for node in self.nodes() {
-            let node = node.clone();
-            fences.spawn(async move { node.fence().await });
-        }
-        while let Some(fence) = fences.join_next().await {
-            fence.unwrap_or(Err(Error::NoRuntime))?;
+        let mut answers: JoinSet<_> = self.nodes.iter().cloned().map(ask).collect();
+        while let Some(answer) = answers.join_next().await {
+            answer.unwrap_or(Err(Error::NoRuntime))?;
         }
         Ok(())
     }
@@ -202,29 +218,34 @@ impl Wire {
         })
     }
 
+    /// Returns `true` if these are the connections of the same session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.nodes, &other.nodes)
+    }
+
     /// Ends the session.
     pub(crate) fn lose(&self) {
         self.lost.notify_one();
     }
 
-    /// Waits for the answer of a read. Ends the session if the key has moved to another node.
+    /// Waits for the answer of a read. Ends the session if the node no longer serves the key.
     async fn ask<T>(&self, read: impl Future<Output = Result<T, RedisError>>) -> Result<T, Error> {
         let result = traced("GET", read).await;
-        if result.as_ref().is_err_and(has_moved) {
+        if result.as_ref().is_err_and(does_not_serve) {
             self.lose();
         }
         Ok(result?)
     }
 
     /// Sends a write. Ends the session if the outcome is unknown, if the server is a replica, or if
-    /// the key has moved to another node.
+    /// it no longer serves the key.
     async fn write<T: FromRedisValue>(&self, name: &'static str, key: &[u8], command: &mut Cmd) -> Result<T, Error> {
         let mut tracked = self.node(key)?.tracked.clone();
         let result: Result<T, RedisError> = traced(name, command.query_async(&mut tracked)).await;
         if let Err(error) = &result {
             let is_replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
             if is_replica
-                || has_moved(error)
+                || does_not_serve(error)
                 || error.is_timeout()
                 || error.is_io_error()
                 || error.is_unrecoverable_error()
@@ -242,10 +263,38 @@ impl Node {
         let ping = cmd("PING");
         Ok(traced("PING", ping.query_async(&mut self.tracked.clone())).await?)
     }
+
+    /// Like [`fence`](Self::fence). Fails if the node is a replica, which may lag behind and takes
+    /// no writes, or if it refuses commands, as one does that is cut off from its cluster. A server
+    /// that does not tell is accepted.
+    async fn check(&self, is_cluster: bool) -> Result<(), Error> {
+        let role: Option<Vec<Value>> = self.told("ROLE", &cmd("ROLE")).await?;
+        let is_replica =
+            role.is_some_and(|role| matches!(role.first(), Some(Value::BulkString(role)) if role != b"master"));
+        let state: Option<String> = match is_cluster {
+            true => self.told("CLUSTER", cmd("CLUSTER").arg("INFO")).await?,
+            false => None,
+        };
+        let refuses = state.is_some_and(|state| !state.contains("cluster_state:ok"));
+        if is_replica || refuses { Err(Error::NotConnected) } else { Ok(()) }
+    }
+
+    /// Asks a question over the tracked connection. Returns `None` if the server answers with an
+    /// error.
+    async fn told<T: FromRedisValue>(&self, name: &'static str, question: &Cmd) -> Result<Option<T>, Error> {
+        match traced(name, question.query_async(&mut self.tracked.clone())).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) => match Error::from(error) {
+                error if error.is_outcome_unknown() => Err(error),
+                _ => Ok(None),
+            },
+        }
+    }
 }
 
-fn has_moved(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
+/// Returns `true` if the key has moved to another node, or if the node sees no working cluster.
+fn does_not_serve(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::ClusterDown))
 }
 
 /// Returns a lifetime in milliseconds. Redis refuses zero.

@@ -139,15 +139,14 @@ impl Source {
     async fn insert(&self, key: Arc<[u8]>, value: Vec<u8>, ttl: Duration) -> Result<(), Error> {
         let space = &self.space;
         let write = space.writing.begin(Arc::clone(&key));
+        space.running.overtake(&key);
         space.local.remove(&key);
         // The lease comes first: an invalidation that arrives after this ends it.
         let lease = space.local.lease(&key);
         let is_tracked = space.trust.is_tracked();
-        let wire = self.shared.wire()?;
-        let (generation, is_current) = numbering::generation(&self.shared, &wire, space).await?;
-        let sent = Instant::now();
         let stale_for = space.rules.stale_for;
-        wire.store(&space.entry_key(generation, &key), &value, ttl.saturating_add(stale_for)).await?;
+        let sent = Instant::now();
+        let is_current = self.write(&key, &value, ttl.saturating_add(stale_for)).await?;
         let may_keep = is_tracked && is_current && write.is_alone();
         let lifetime = load::local_lifetime(ttl.saturating_sub(sent.elapsed()), stale_for);
         // Another write came between, or the value is too large: then Redis alone has the value.
@@ -161,18 +160,48 @@ impl Source {
         let space = &self.space;
         let _write = space.writing.begin(Arc::clone(&key));
         space.local.remove(&key);
-        let wire = self.shared.wire()?;
-        let (generation, _) = numbering::generation(&self.shared, &wire, space).await?;
-        let tombstone = format::tombstone();
-        let stored = wire.store(&space.entry_key(generation, &key), &tombstone, space.rules.tombstone_life).await;
+        let written = self.write(&key, &format::tombstone(), space.rules.tombstone_life).await;
         // Ends loads that have read the older value meanwhile.
         space.local.remove(&key);
-        stored
+        written.map(|_| ())
     }
 
     async fn invalidate_all(&self) -> Result<(), Error> {
         // Also without a connection.
         self.space.local.invalidate_all();
         numbering::advance(&self.shared.wire()?, &self.space, 1).await.map(|_| ())
+    }
+
+    /// Stores an entry in the current generation. Returns `true` if a change of the number cannot
+    /// have been missed.
+    async fn write(&self, key: &[u8], bytes: &[u8], life: Duration) -> Result<bool, Error> {
+        let written = self.write_in_current(key, bytes, life).await;
+        if let Err(error) = &written {
+            self.space.give_up(error);
+        }
+        written
+    }
+
+    /// The number that is known may be an older one, whose invalidation is under way. So Redis is
+    /// asked for it, too. A load that has seen an even later number has begun after this call, and
+    /// so after the change of the store: it needs no tombstone.
+    async fn write_in_current(&self, key: &[u8], bytes: &[u8], life: Duration) -> Result<bool, Error> {
+        let (shared, space) = (&self.shared, &self.space);
+        let wire = shared.wire()?;
+        let known = space.generation.known();
+        let store = async |number| wire.store(&space.entry_key(number, key), bytes, life).await;
+        let early = async {
+            match known {
+                Some(known) => store(known).await,
+                None => Ok(()),
+            }
+        };
+        let (stored, asked) = tokio::join!(early, numbering::ask(shared, &wire, space));
+        stored?;
+        let (number, is_current) = asked?;
+        if known != Some(number) {
+            store(number).await?;
+        }
+        Ok(is_current)
     }
 }

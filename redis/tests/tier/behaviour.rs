@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytecache::Remaining;
 use bytecache_redis::{Error, Remote, Tiered};
 
-use crate::support::{Server, Store, connected, instance, text, tracked, until};
+use crate::support::{Server, Store, client_program, connected, instance, text, tracked, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_lie_in_redis_as_plain_bytes() {
@@ -29,12 +29,9 @@ async fn values_lie_in_redis_as_plain_bytes() {
 
 /// Calls the command-line client that belongs to the server. Returns `None` where there is none.
 fn by_command_line(server: &Server, arguments: &[&str]) -> Option<String> {
-    let call = |program: &str| {
-        let mut command = std::process::Command::new(program);
-        command.args(["-p", &server.port.to_string(), "--raw"]).args(arguments);
-        command.output().ok().map(|output| String::from_utf8_lossy(&output.stdout).trim_end().to_string())
-    };
-    call("redis-cli").or_else(|| call("valkey-cli"))
+    let mut command = std::process::Command::new(client_program());
+    command.args(["-p", &server.port.to_string(), "--raw"]).args(arguments);
+    command.output().ok().map(|output| String::from_utf8_lossy(&output.stdout).trim_end().to_string())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,10 +2,14 @@
 
 mod behaviour;
 mod cluster;
+mod entries;
 mod failures;
 mod layers;
+mod links;
 mod processes;
 mod proxy;
 mod races;
 mod security;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

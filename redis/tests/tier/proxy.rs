@@ -19,6 +19,7 @@ pub(crate) const READS: usize = 1;
 struct Mode {
     /// Numbers of connections whose replies are held back.
     held: Vec<usize>,
+    are_all_held: bool,
     /// Replies of all connections are delayed.
     delay: Duration,
     /// Replies and messages of tracked connections are delayed.
@@ -99,6 +100,11 @@ impl Proxy {
 
     pub(crate) fn set_down(&self, is_down: bool) {
         self.mode.send_modify(|mode| mode.is_down = is_down);
+    }
+
+    /// Holds the replies of all connections back, or no longer.
+    pub(crate) fn hold_all(&self, are_held: bool) {
+        self.mode.send_modify(|mode| mode.are_all_held = are_held);
     }
 
     /// Sets the port of the server that new connections go to.
@@ -186,7 +192,8 @@ async fn pass(
         if replies_of.is_none() && buffer[..bytes].windows(8).any(|word| word == b"TRACKING") {
             is_tracked.store(true, Ordering::SeqCst);
         }
-        let may_pass = |mode: &Mode| !mode.is_silent && replies_of.is_none_or(|number| !mode.held.contains(&number));
+        let is_held = |mode: &Mode| replies_of.is_some_and(|number| mode.are_all_held || mode.held.contains(&number));
+        let may_pass = |mode: &Mode| !mode.is_silent && !is_held(mode);
         let delay = |mode: &Mode| match is_tracked.load(Ordering::SeqCst) {
             true => mode.delay + mode.delay_of_tracked,
             false => mode.delay,

@@ -216,8 +216,153 @@ async fn load_that_began_before_an_invalidation_of_all_is_not_found_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tombstone_stays_if_what_replaces_it_would_not_live_as_long() {
+    let Some(server) = Server::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let (slow, gate) = gated(&server, &store).await;
+    let (cache, remote) = instance(server.port).await;
+    let builder = Tiered::builder(&cache, &remote, "users").ttl(Duration::from_secs(5));
+    let other = store.tiered(builder.negative_ttl(Duration::from_millis(1))).await;
+    let reader = slow.clone();
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    until("the load has begun", || store.loads() == 1).await;
+
+    let mut foreign = server.foreign();
+    let mut is_protected = || foreign.get("users:0:1").is_some_and(|value| value.starts_with("\0bytecache:removed:"));
+    store.set(0);
+    other.remove("1").await.expect("it is removed");
+    assert_eq!(text(&other, "1").await, None);
+    assert!(is_protected());
+    store.set(2);
+    assert_eq!(text(&other, "1").await.as_deref(), Some("2"));
+    assert!(is_protected() && other.local().contains_key("1"));
+    gate.add_permits(1);
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("1"));
+    assert!(is_protected() && other.local().contains_key("1"));
+}
+
+/// An instance that does not know of a new generation, and a second one that does. The second one
+/// has a value of it from the store.
+async fn behind_by_a_generation(store: &Store) -> Option<(Behind, Tiered)> {
+    let behind = Behind::a_proxy().await?;
+    let (cache, remote) = instance(behind._server.port).await;
+    let other = store.tiered(Tiered::builder(&cache, &remote, "users")).await;
+    // It learns the generation.
+    assert_eq!(text(&behind.users, "known").await, None);
+    behind.proxy.hold(TRACKED);
+    behind._server.foreign().ask::<u64>(&["INCR", "users:generation"]);
+    until("the generation has arrived", || other.stats().invalidations_of_all == 1).await;
+    assert_eq!(text(&other, "1").await.as_deref(), Some("1"));
+    assert!(other.local().contains_key("1"));
+    Some((behind, other))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removal_reaches_a_generation_whose_invalidation_is_under_way() {
+    let store = Store::default();
+    store.set(1);
+    let Some((Behind { _server, proxy, users, mut foreign }, other)) = behind_by_a_generation(&store).await else {
+        return;
+    };
+    store.set(2);
+    let removing = tokio::spawn(async move { users.remove("1").await });
+    until("the older generation has a tombstone", || foreign.get("users:0:1").is_some()).await;
+    proxy.release(TRACKED);
+    removing.await.expect("it ends").expect("it is removed");
+    until("the removal has arrived", || !other.local().contains_key("1")).await;
+    assert_eq!(text(&other, "1").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn insert_reaches_a_generation_whose_invalidation_is_under_way() {
+    let store = Store::default();
+    store.set(1);
+    let Some((Behind { _server, proxy, users, mut foreign }, other)) = behind_by_a_generation(&store).await else {
+        return;
+    };
+    let writing = held_insert(&proxy, &users, &mut foreign, "2").await;
+    proxy.release(TRACKED);
+    writing.await.expect("it ends").expect("it is stored");
+    until("the insert has arrived", || !other.local().contains_key("1")).await;
+    for tiered in [&other, &users] {
+        assert_eq!(text(tiered, "1").await.as_deref(), Some("2"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fill_that_hides_a_deletion_leaves_no_other_value_in_the_local_tier() {
+    let Some(server) = Server::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let (users, gate) = gated(&server, &store).await;
+    let reader = users.clone();
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    until("the load has begun", || store.loads() == 1).await;
+    let mut foreign = server.foreign();
+    foreign.set("users:0:1", "2");
+    until("the SET has arrived", || users.stats().invalidations == 1).await;
+    assert_eq!(text(&users, "1").await.as_deref(), Some("2"));
+    assert!(users.local().contains_key("1"));
+
+    // The deletion and the fill wait for each other, and are executed in one cycle.
+    foreign.ask::<String>(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let mut second = server.foreign();
+    let deleting = std::thread::spawn(move || second.ask::<u64>(&["DEL", "users:0:1"]));
+    let waiting = |foreign: &mut Foreign| {
+        let info: String = foreign.ask(&["INFO", "clients"]);
+        info.split_once("blocked_clients:").and_then(|(_, rest)| rest.lines().next()?.parse::<u64>().ok())
+    };
+    until("the deletion waits", || waiting(&mut foreign) == Some(1)).await;
+    gate.add_permits(1);
+    until("the fill waits, or is not sent", || waiting(&mut foreign) == Some(2) || reading.is_finished()).await;
+    foreign.ask::<String>(&["CLIENT", "UNPAUSE"]);
+    assert_eq!(deleting.join().expect("it is deleted"), 1);
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("1"));
+    until("the local tier has no other value than Redis", || {
+        users
+            .local()
+            .peek("1")
+            .is_none_or(|value| foreign.get("users:0:1").is_some_and(|other| value == *other.as_bytes()))
+    })
+    .await;
+}
+
+/// Returns how often the server has executed a command.
+fn calls(foreign: &mut Foreign, command: &str) -> usize {
+    let all: String = foreign.ask(&["INFO", "commandstats"]);
+    let calls = all.split_once(&format!("cmdstat_{command}:calls=")).map(|(_, rest)| rest);
+    calls.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_keys_take_two_round_trips() {
+    let Some(Behind { _server, proxy, users, mut foreign }) = Behind::a_proxy().await else { return };
+    let keys: Vec<String> = (0..20).map(|key| key.to_string()).collect();
+    keys.iter().for_each(|key| foreign.set(&format!("users:0:{key}"), "Ada"));
+    // The generation is known after this.
+    assert_eq!(text(&users, "0").await.as_deref(), Some("Ada"));
+    until("all changes have arrived", || users.stats().invalidations == 20).await;
+
+    let (gets, pings) = (calls(&mut foreign, "get"), calls(&mut foreign, "ping"));
+    proxy.hold(READS);
+    proxy.hold(TRACKED);
+    let (reader, asked) = (users.clone(), keys[1..].to_vec());
+    let reading = tokio::spawn(async move { reader.get_many(&asked).await });
+    until("all reads were sent before the first answer", || calls(&mut foreign, "get") == gets + 19).await;
+    proxy.release(READS);
+    until("all fences were sent before the first answer", || calls(&mut foreign, "ping") >= pings + 19).await;
+    assert!(!reading.is_finished());
+    proxy.release(TRACKED);
+    let values = reading.await.expect("it ends");
+    assert!(values.iter().all(|value| value.as_ref().is_ok_and(|value| value.as_deref() == Some(b"Ada"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn write_goes_on_if_its_caller_gives_up() {
     let Some(Behind { _server, proxy, users, mut foreign }) = Behind::a_proxy().await else { return };
+    // The generation is known, so that the insert is sent at once.
+    assert_eq!(text(&users, "known").await, None);
     let writing = held_insert(&proxy, &users, &mut foreign, "Ada").await;
     writing.abort();
     assert!(writing.await.is_err());

@@ -61,9 +61,10 @@ fn program() -> Option<String> {
     found
 }
 
-/// Returns the program of the client, `redis-cli` or `valkey-cli`.
+/// Returns the program of the client that belongs to the server: `redis-cli` or `valkey-cli`.
 pub(crate) fn client_program() -> String {
-    program().unwrap_or_default().replace("-server", "-cli")
+    let server = program().unwrap_or_default();
+    server.strip_suffix("-server").map_or_else(|| "redis-cli".to_string(), |name| format!("{name}-cli"))
 }
 
 pub(crate) fn client_is_there() -> bool {
@@ -117,6 +118,12 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         url(self.port)
+    }
+
+    /// Returns the value of an option of the server.
+    pub(crate) fn option(&self, name: &str) -> String {
+        let [_, value] = self.foreign().ask::<[String; 2]>(&["CONFIG", "GET", name]);
+        value
     }
 
     /// Returns a connection of a client that knows nothing of bytecache.
