@@ -7,8 +7,8 @@ use crate::remote::Shared;
 use crate::space::Space;
 use crate::wire::Wire;
 
-/// Asks for the generation of a namespace. Returns it, and `true` if a change of it cannot have been
-/// missed. The number is that of a moment after the call has begun.
+/// Asks for the generation of a namespace. Returns it, and `true` if a change of it cannot have
+/// been missed. The number is that of a moment after the call has begun.
 ///
 /// A number that has gone back is advanced beyond the highest one that this instance knows.
 pub(crate) async fn ask(shared: &Shared, wire: &Wire, space: &Arc<Space>) -> Result<(i64, bool), Error> {

@@ -7,12 +7,12 @@
 //!
 //! # Invariants
 //!
-//! 1. A load is listed before it asks Redis, until it has ended. A load or an insert of the same key
-//!    that begins later makes it no longer the latest one.
+//! 1. A load is listed before it asks Redis, until it has ended. A load or an insert of the same
+//!    key that begins later makes it no longer the latest one.
 //! 2. The latest load has no other entry beside it: what was in the local tier when it began is
 //!    gone. Another load that stores its value begins later, or is overtaken itself.
-//! 3. A load that is not the latest one sends no fill. If it becomes so while its fill is under way,
-//!    it removes the local entry after the answer.
+//! 3. A load that is not the latest one sends no fill. If another one begins while its fill is
+//!    under way, it removes the local entry after the answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -28,8 +28,8 @@ const MOST_UNANSWERED: u32 = 16;
 /// The least time for a connection to be established, whatever the timeout of commands.
 const LEAST_CONNECTING: Duration = Duration::from_secs(1);
 
-/// Serves one session after the other. Never ends. The pauses between attempts, and between sessions
-/// that end soon, grow. Each is followed by an attempt with the next seed.
+/// Serves one session after the other. Never ends. The pauses between attempts, and between
+/// sessions that end soon, grow. Each is followed by an attempt with the next seed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut pause = FIRST_PAUSE;
     let mut seeds = vec![shared.client.clone()];
