@@ -78,7 +78,8 @@
 //!   answer resets the local tier and ends the connection, as it may take effect later: for the
 //!   next connection it is then the write of another client.
 //! * **Generations.** Each write also asks for the number of the generation, at the same time. If
-//!   it is another one than this instance knew, the write is repeated in the current generation.
+//!   it is another one than this instance knew, the write is repeated in the current generation. In
+//!   a cluster a write so needs the node of that number, too.
 //! * **Fills.** A loaded value is stored with `NX`, so it replaces nothing. If the load has seen a
 //!   tombstone or a value in its stale period, a script replaces that very entry, and no other.
 //!   Redis does send an instance the invalidations of its own scripts. So such a value is read once
@@ -86,8 +87,8 @@
 //!   tombstone does not replace it. It stays in the local tier alone, for its own lifetime.
 //! * **The last writer.** If two clients change a key in one event cycle, Redis leaves the
 //!   invalidation out for the client of the last change. So a fill could hide a deletion by another
-//!   client. A load that another load or an insert of its key has followed stores nothing in Redis,
-//!   and removes the local entry if its fill was already sent.
+//!   client. A load stores nothing in Redis once a later load or an insert of its key has begun. If
+//!   its fill was already sent, it removes the local entry.
 //! * **Batches.** With [`build_batched`](crate::TieredBuilder::build_batched), keys that are in
 //!   neither tier are loaded in batches. While two batches are being loaded, further keys gather in
 //!   the next one. Reads of Redis need no batches: commands of all tasks share a connection, and

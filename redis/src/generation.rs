@@ -71,7 +71,7 @@ impl Generation {
         state.highest = state.highest.max(number);
         let is_current = state.events == asked.events && state.changes == 0;
         if is_current {
-            state.known = Some(number);
+            state.known = state.known.max(Some(number));
         }
         is_current
     }

@@ -64,6 +64,16 @@ enum Seen {
     Unknown,
 }
 
+/// The end of a fence.
+enum Fence {
+    /// All invalidations have arrived that belong before the value.
+    Passed,
+    /// They may not have arrived. The local tier was reset since the value was asked for.
+    Reset,
+    /// The local tier was detached before. It may have results of loads that are older.
+    Failed,
+}
+
 /// The end of a fill.
 enum Filled {
     Stored,
@@ -198,11 +208,15 @@ impl Loading<'_> {
                 Err(Seen::Replaceable { bytes, is_stale_value: true, left })
             }
             (stored, left) => {
-                if !self.fence(asked).await {
-                    return Ok(match stored {
-                        Stored::Value(bytes) => unkept(bytes),
-                        _ => Loaded::AbsentFor(Duration::ZERO),
-                    });
+                match self.fence(asked).await {
+                    Fence::Passed => {}
+                    Fence::Reset => {
+                        return Ok(match stored {
+                            Stored::Value(bytes) => unkept(bytes),
+                            _ => Loaded::AbsentFor(Duration::ZERO),
+                        });
+                    }
+                    Fence::Failed => return Err(Seen::Unknown),
                 }
                 let may_keep = self.may_keep(asked);
                 let spent = asked_at.elapsed();
@@ -218,13 +232,13 @@ impl Loading<'_> {
         }
     }
 
-    /// Waits until all invalidations have arrived that belong before a value that was read. Returns
-    /// `false` if they may not have arrived. Then the local tier was reset, as other reads of this
-    /// instance would yet find older entries.
-    async fn fence(&self, asked: &Asked) -> bool {
+    /// Waits until all invalidations have arrived that belong before a value that was read. If they
+    /// may not have arrived, resets the local tier, as other reads of this instance would yet find
+    /// older entries.
+    async fn fence(&self, asked: &Asked) -> Fence {
         let mut wire = asked.wire.clone();
         if wire.fence(&asked.redis_key).await.is_ok() {
-            return true;
+            return Fence::Passed;
         }
         // Another session may have begun: its entries may be older than the value, too.
         if let Ok(current) = self.source.shared.wire()
@@ -232,12 +246,12 @@ impl Loading<'_> {
         {
             wire = current;
             if wire.fence(&asked.redis_key).await.is_ok() {
-                return false;
+                return Fence::Reset;
             }
         }
-        self.space().detach();
+        let has_reset = self.space().detach();
         wire.lose();
-        false
+        if has_reset { Fence::Reset } else { Fence::Failed }
     }
 
     /// Returns a value of Redis with the lifetime that is left to it.
@@ -309,7 +323,8 @@ impl Loading<'_> {
             }
             // Redis holds a tombstone, so a change of the key is told.
             (Ok(Filled::Protected(left)), Some(asked)) if self.may_keep(asked) => {
-                let left = left.saturating_sub(loaded_at.elapsed() + self.source.shared.options.command_timeout);
+                let spent = loaded_at.elapsed().saturating_add(self.source.shared.options.command_timeout);
+                let left = left.saturating_sub(spent);
                 (ttl.saturating_sub(sent.elapsed()).min(left), Duration::ZERO)
             }
             (Ok(_), _) => (Duration::ZERO, Duration::ZERO),
@@ -337,7 +352,7 @@ impl Loading<'_> {
             Ok(_) => space.counters.fills_refused.count(),
             Err(error) => {
                 space.counters.fill_failures.count();
-                space.give_up(error);
+                self.source.shared.give_up(&asked.wire, space, error);
             }
         }
         if matches!(filled, Ok(Filled::Stored)) && !self.run.is_latest() {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use crate::error::Error;
 use crate::remote::Shared;
 use crate::space::Space;
@@ -11,22 +13,27 @@ use crate::wire::Wire;
 /// been missed. The number is that of a moment after the call has begun.
 ///
 /// A number that has gone back is advanced beyond the highest one that this instance knows.
-pub(crate) async fn ask(shared: &Shared, wire: &Wire, space: &Arc<Space>) -> Result<(i64, bool), Error> {
+pub(crate) async fn ask(shared: &Arc<Shared>, wire: &Wire, space: &Arc<Space>) -> Result<(i64, bool), Error> {
     let asked = space.generation.ask();
     let number = wire.generation(&space.generation_key).await?;
     if asked.lag(number).is_none() {
         return Ok((number, space.generation.learn(asked, number)));
     }
-    let (wire, space) = (wire.clone(), Arc::clone(space));
+    let (shared, wire, space) = (Arc::clone(shared), wire.clone(), Arc::clone(space));
     // A change must be followed to its end, also if the caller gives up.
-    let advancing = shared.handle.spawn(async move {
-        let _one = space.generation.advancing.lock().await;
+    let handle = shared.handle.clone();
+    let advancing = handle.spawn(async move {
+        let waiting = timeout(shared.options.command_timeout.saturating_mul(2), space.generation.advancing.lock());
+        let _one = waiting.await.map_err(|_| Error::TimedOut)?;
         // Another task may have advanced it meanwhile.
+        if let Some(known) = space.generation.known() {
+            return Ok(known);
+        }
         let asked = space.generation.ask();
         let number = wire.generation(&space.generation_key).await?;
         match asked.lag(number) {
             None => Ok(number),
-            Some(lag) => advance(&wire, &space, lag).await,
+            Some(lag) => advance(&shared, &wire, &space, lag).await,
         }
     });
     Ok((advancing.await.unwrap_or(Err(Error::NoRuntime))?, false))
@@ -37,7 +44,7 @@ pub(crate) async fn ask(shared: &Shared, wire: &Wire, space: &Arc<Space>) -> Res
 /// Redis does not tell this instance of the change. So local entries are invalidated here: before
 /// the command is sent, and again after it, for loads that have asked for the older number
 /// meanwhile.
-pub(crate) async fn advance(wire: &Wire, space: &Space, by: i64) -> Result<i64, Error> {
+pub(crate) async fn advance(shared: &Shared, wire: &Wire, space: &Space, by: i64) -> Result<i64, Error> {
     let change = space.generation.begin_change();
     space.local.invalidate_all();
     let mut advanced = wire.advance_generation(&space.generation_key, by).await;
@@ -48,7 +55,7 @@ pub(crate) async fn advance(wire: &Wire, space: &Space, by: i64) -> Result<i64, 
     }
     match &advanced {
         Ok(generation) => change.finish(*generation),
-        Err(error) => space.give_up(error),
+        Err(error) => shared.give_up(wire, space, error),
     }
     space.local.invalidate_all();
     advanced

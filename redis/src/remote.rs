@@ -345,6 +345,15 @@ impl Shared {
         *self.wire.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Resets the local tier after a write that may take effect later: Redis will not tell this
+    /// instance. It comes before the write counts as ended. Another session is told of the write.
+    pub(crate) fn give_up(&self, wire: &Wire, space: &Space, error: &Error) {
+        let is_current = self.wire().map_or(true, |current| current.is(wire));
+        if error.is_outcome_unknown() && is_current {
+            space.detach();
+        }
+    }
+
     pub(crate) fn count_failed_attempt(&self, reason: &'static str) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         self.failed_attempts.fetch_add(1, Ordering::Relaxed); // A counter.

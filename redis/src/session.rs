@@ -25,6 +25,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The number of pings in a row without an answer after which a connection of reads is given up.
 /// They take 12 s by default. Long values may delay some, and the local tier is coherent meanwhile.
 const MOST_UNANSWERED: u32 = 16;
+/// The most nodes of a cluster that are remembered: those of earlier views, too.
+const MOST_SEEDS: usize = 1_000;
 /// The least time for a connection to be established, whatever the timeout of commands.
 const LEAST_CONNECTING: Duration = Duration::from_secs(1);
 
@@ -33,8 +35,10 @@ const LEAST_CONNECTING: Duration = Duration::from_secs(1);
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut pause = FIRST_PAUSE;
     let mut seeds = vec![shared.client.clone()];
+    // Attempts in a row that failed, and sessions that ended soon: each begins with another seed.
+    let mut attempt = 0;
     loop {
-        match Session::begin(&shared, &mut seeds).await {
+        match Session::begin(&shared, &mut seeds, attempt).await {
             Ok(mut session) => {
                 event("connected to Redis", "");
                 let began = Instant::now();
@@ -42,18 +46,17 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 session.serve(&shared).await;
                 shared.close();
                 event("lost the connection to Redis", "");
-                if began.elapsed() > LONGEST_PAUSE {
-                    pause = FIRST_PAUSE;
+                if began.elapsed() > LONGEST_PAUSE.max(shared.options.max_staleness) {
+                    (pause, attempt) = (FIRST_PAUSE, 0);
                 } else {
-                    seeds.rotate_left(1);
+                    attempt += 1;
                 }
             }
             Err(error) => {
                 let reason = error.reason();
                 shared.count_failed_attempt(reason);
                 event("an attempt to connect to Redis failed", reason);
-                // A node that is cut off from its cluster tells of itself only.
-                seeds.rotate_left(1);
+                attempt += 1;
             }
         }
         sleep(pause + chance::below(pause / 2)).await;
@@ -70,12 +73,13 @@ struct Session {
 }
 
 impl Session {
-    /// Connects, and tracks all namespaces. `seeds` are the nodes that tell of a cluster.
-    async fn begin(shared: &Arc<Shared>, seeds: &mut Vec<Client>) -> Result<Self, Error> {
+    /// Connects, and tracks all namespaces. `seeds` are the nodes that tell of a cluster. Nodes that
+    /// are known once stay seeds: one that is cut off from its cluster tells of itself only.
+    async fn begin(shared: &Arc<Shared>, seeds: &mut Vec<Client>, attempt: usize) -> Result<Self, Error> {
         let lost = Arc::new(Notify::new());
         let (clients, topology) = match shared.options.is_cluster {
             true => {
-                let (clients, topology) = discover(shared, seeds).await?;
+                let (clients, topology) = discover(shared, seeds, attempt).await?;
                 (clients, Some(topology))
             }
             false => (vec![shared.client.clone()], None),
@@ -84,14 +88,13 @@ impl Session {
         for client in &clients {
             nodes.push(connect(shared, client, &lost).await?);
         }
-        if topology.is_some() {
-            // The address of the client comes last: it is asked if no node of the cluster answers.
-            *seeds = clients;
-            seeds.push(shared.client.clone());
-        }
+        let is_cluster = topology.is_some();
         let mut session = Self { wire: Wire::new(nodes, topology, lost), tracked: HashSet::new() };
         session.wire.check_all().await?;
         session.track_all(shared).await?;
+        if is_cluster {
+            learn(seeds, clients);
+        }
         Ok(session)
     }
 
@@ -184,9 +187,18 @@ async fn connect(shared: &Arc<Shared>, client: &Client, lost: &Arc<Notify>) -> R
     Ok(Node { tracked, reads })
 }
 
-/// Asks the first seed that answers for the primaries of its cluster.
-async fn discover(shared: &Shared, seeds: &[Client]) -> Result<(Vec<Client>, Topology), Error> {
-    for seed in seeds {
+/// Puts the nodes of a cluster before the other seeds.
+fn learn(seeds: &mut Vec<Client>, nodes: Vec<Client>) {
+    let address = |client: &Client| client.get_connection_info().addr().to_string();
+    seeds.retain(|seed| nodes.iter().all(|node| address(node) != address(seed)));
+    seeds.splice(0..0, nodes);
+    seeds.truncate(MOST_SEEDS);
+}
+
+/// Asks the first seed that answers for the primaries of its cluster. Each attempt begins with
+/// another one.
+async fn discover(shared: &Shared, seeds: &[Client], attempt: usize) -> Result<(Vec<Client>, Topology), Error> {
+    for seed in seeds.iter().cycle().skip(attempt % seeds.len().max(1)).take(seeds.len()) {
         let Ok(mut connection) = seed.get_multiplexed_async_connection_with_config(&config(shared)).await else {
             continue;
         };
@@ -230,7 +242,20 @@ fn receiver(
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::format;
+
+    #[test]
+    fn nodes_of_earlier_views_stay_seeds() {
+        let open = |port: u16| Client::open(format!("redis://127.0.0.1:{port}")).expect("the address is one");
+        let ports = |seeds: &[Client]| -> Vec<String> {
+            seeds.iter().map(|seed| seed.get_connection_info().addr().to_string()).collect()
+        };
+        let mut seeds = vec![open(1)];
+        learn(&mut seeds, vec![open(2), open(1), open(3)]);
+        learn(&mut seeds, vec![open(2)]);
+        assert_eq!(ports(&seeds), ports(&[open(2), open(1), open(3)]));
+    }
 
     #[test]
     fn prefix_covers_entries_and_generation() {

@@ -6,7 +6,6 @@ use std::time::Instant;
 use bytecache::Namespace;
 
 use crate::chance;
-use crate::error::Error;
 use crate::format::{self, Changed};
 use crate::generation::Generation;
 use crate::recent::Recent;
@@ -70,22 +69,22 @@ impl Space {
         match *changed {
             Changed::Generation(_) => self.apply_to_all(),
             Changed::Entry { generation, key, .. } => {
-                self.counters.invalidations.count();
                 // Entries of other generations are not in the local tier. They may expire at any
                 // time, and must not remove current ones.
                 let is_current = self.generation.known().is_none_or(|known| known == generation);
                 if is_current && self.local.remove(key) {
                     self.recent.mark(key);
                 }
+                self.counters.invalidations.count();
             }
         }
     }
 
     /// Applies an invalidation of all entries.
     pub(crate) fn apply_to_all(&self) {
-        self.counters.invalidations_of_all.count();
         self.recent.mark_all(Instant::now());
         self.forget_all();
+        self.counters.invalidations_of_all.count();
     }
 
     /// Forgets everything, as invalidations may have been lost.
@@ -103,16 +102,9 @@ impl Space {
 
     /// Resets the local tier, as local entries may be older than Redis, and no invalidation will
     /// tell: a fence was not answered before a value is returned, or a write was not.
-    pub(crate) fn detach(&self) {
-        self.trust.detach(|| self.reset());
-    }
-
-    /// Resets the local tier after a write that may take effect later: Redis will not tell this
-    /// instance. It comes before the write counts as ended.
-    pub(crate) fn give_up(&self, error: &Error) {
-        if error.is_outcome_unknown() {
-            self.detach();
-        }
+    /// Returns `false` if the namespace was detached before.
+    pub(crate) fn detach(&self) -> bool {
+        self.trust.detach(|| self.reset())
     }
 
     /// Returns the time for which a read waits before it loads a key that has just changed.

@@ -106,12 +106,15 @@ impl Trust {
 
     /// Detaches the namespace after `reset`, as invalidations are known to be lost. Does nothing if
     /// it is detached: entries of that state have short lifetimes, and never count as tracked.
-    pub(crate) fn detach(&self, reset: impl FnOnce()) {
+    /// Returns `true` if it did.
+    pub(crate) fn detach(&self, reset: impl FnOnce()) -> bool {
         let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         // Relaxed: all writes are under the lock.
-        if self.until.load(Ordering::Relaxed) != DETACHED {
+        let was_tracked = self.until.load(Ordering::Relaxed) != DETACHED;
+        if was_tracked {
             self.change_locked(reset, DETACHED);
         }
+        was_tracked
     }
 
     /// Changes the state. The caller holds the lock.

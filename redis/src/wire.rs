@@ -268,14 +268,18 @@ impl Node {
     /// no writes, or if it refuses commands, as one does that is cut off from its cluster. A server
     /// that does not tell is accepted.
     async fn check(&self, is_cluster: bool) -> Result<(), Error> {
-        let role: Option<Vec<Value>> = self.told("ROLE", &cmd("ROLE")).await?;
-        let is_replica =
-            role.is_some_and(|role| matches!(role.first(), Some(Value::BulkString(role)) if role != b"master"));
-        let state: Option<String> = match is_cluster {
-            true => self.told("CLUSTER", cmd("CLUSTER").arg("INFO")).await?,
-            false => None,
+        let role_of = cmd("ROLE");
+        let state = async {
+            match is_cluster {
+                true => self.told::<String>("CLUSTER", cmd("CLUSTER").arg("INFO")).await,
+                false => Ok(None),
+            }
         };
-        let refuses = state.is_some_and(|state| !state.contains("cluster_state:ok"));
+        // Both are sent at once.
+        let (role, state) = tokio::join!(self.told::<Vec<Value>>("ROLE", &role_of), state);
+        let is_replica =
+            role?.is_some_and(|role| matches!(role.first(), Some(Value::BulkString(role)) if role != b"master"));
+        let refuses = state?.is_some_and(|state| !state.contains("cluster_state:ok"));
         if is_replica || refuses { Err(Error::NotConnected) } else { Ok(()) }
     }
 

@@ -13,6 +13,7 @@ use crate::format::{self, RESERVED};
 use crate::load::{self, Source};
 use crate::numbering;
 use crate::tiered::Tiered;
+use crate::wire::Wire;
 
 /// # Writing
 ///
@@ -169,15 +170,16 @@ impl Source {
     async fn invalidate_all(&self) -> Result<(), Error> {
         // Also without a connection.
         self.space.local.invalidate_all();
-        numbering::advance(&self.shared.wire()?, &self.space, 1).await.map(|_| ())
+        numbering::advance(&self.shared, &self.shared.wire()?, &self.space, 1).await.map(|_| ())
     }
 
     /// Stores an entry in the current generation. Returns `true` if a change of the number cannot
     /// have been missed.
     async fn write(&self, key: &[u8], bytes: &[u8], life: Duration) -> Result<bool, Error> {
-        let written = self.write_in_current(key, bytes, life).await;
+        let wire = self.shared.wire()?;
+        let written = self.write_in_current(&wire, key, bytes, life).await;
         if let Err(error) = &written {
-            self.space.give_up(error);
+            self.shared.give_up(&wire, &self.space, error);
         }
         written
     }
@@ -185,9 +187,8 @@ impl Source {
     /// The number that is known may be an older one, whose invalidation is under way. So Redis is
     /// asked for it, too. A load that has seen an even later number has begun after this call, and
     /// so after the change of the store: it needs no tombstone.
-    async fn write_in_current(&self, key: &[u8], bytes: &[u8], life: Duration) -> Result<bool, Error> {
+    async fn write_in_current(&self, wire: &Wire, key: &[u8], bytes: &[u8], life: Duration) -> Result<bool, Error> {
         let (shared, space) = (&self.shared, &self.space);
-        let wire = shared.wire()?;
         let known = space.generation.known();
         let store = async |number| wire.store(&space.entry_key(number, key), bytes, life).await;
         let early = async {
@@ -196,7 +197,7 @@ impl Source {
                 None => Ok(()),
             }
         };
-        let (stored, asked) = tokio::join!(early, numbering::ask(shared, &wire, space));
+        let (stored, asked) = tokio::join!(early, numbering::ask(shared, wire, space));
         stored?;
         let (number, is_current) = asked?;
         if known != Some(number) {

@@ -15,20 +15,15 @@ async fn load_of_a_key_that_a_foreign_client_has_deleted_waits_at_random() {
     let builder = Tiered::builder(&cache, &remote, "users");
     let users = store.jittered(builder, Duration::from_secs(1_000_000)).await;
     assert_eq!(text(&users, "hot").await.as_deref(), Some("1"));
-    let changes = || users.stats().invalidations + users.stats().invalidations_of_all;
-    for change in [["DEL", "users:0:hot"], ["INCR", "users:generation"]] {
-        let (before, misses) = (changes(), users.stats().redis_misses);
-        server.foreign().ask::<u64>(&change);
-        until("the change has arrived", || changes() > before).await;
-        let reader = users.clone();
-        let reading = tokio::spawn(async move { text(&reader, "hot").await });
-        until("it is in no tier", || users.stats().redis_misses > misses).await;
-        // A round trip is more time than a load needs that does not wait.
-        users.insert("other", "Ada").await.expect("it is stored");
-        assert_eq!(store.loads(), 1);
-        reading.abort();
-        users.insert("hot", "Ada").await.expect("it is stored");
-    }
+    let misses = users.stats().redis_misses;
+    server.foreign().ask::<u64>(&["DEL", "users:0:hot"]);
+    until("the change has arrived", || users.stats().invalidations > 0).await;
+    let reader = users.clone();
+    tokio::spawn(async move { text(&reader, "hot").await });
+    until("it is in no tier", || users.stats().redis_misses > misses).await;
+    // A round trip is more time than a load needs that does not wait.
+    users.insert("other", "Ada").await.expect("it is stored");
+    assert_eq!(store.loads(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

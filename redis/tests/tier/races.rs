@@ -6,7 +6,7 @@ use bytecache_redis::{Error, Tiered};
 use tokio::task::JoinHandle;
 
 use crate::proxy::{Proxy, READS, TRACKED};
-use crate::support::{Foreign, Server, Store, connected, instance, remote, text, until};
+use crate::support::{Foreign, LIMIT, Server, Store, connected, instance, remote, text, until};
 
 /// A server, and an instance behind a proxy. Its loader finds nothing.
 struct Behind {
@@ -145,7 +145,7 @@ async fn gated(server: &Server, version: &Store) -> (Tiered, std::sync::Arc<toki
             Ok::<_, std::io::Error>(Some(loaded.to_string().into_bytes()))
         }
     };
-    let builder = Tiered::builder(&cache, &remote, "users").reload_jitter(Duration::ZERO);
+    let builder = Tiered::builder(&cache, &remote, "users").load_limit(2 * LIMIT).reload_jitter(Duration::ZERO);
     (crate::support::tracked(builder.build(load).expect("the options are valid")).await, gate)
 }
 
@@ -222,7 +222,7 @@ async fn tombstone_stays_if_what_replaces_it_would_not_live_as_long() {
     store.set(1);
     let (slow, gate) = gated(&server, &store).await;
     let (cache, remote) = instance(server.port).await;
-    let builder = Tiered::builder(&cache, &remote, "users").ttl(Duration::from_secs(5));
+    let builder = Tiered::builder(&cache, &remote, "users").load_limit(2 * LIMIT).ttl(Duration::from_secs(25));
     let other = store.tiered(builder.negative_ttl(Duration::from_millis(1))).await;
     let reader = slow.clone();
     let reading = tokio::spawn(async move { text(&reader, "1").await });
