@@ -112,9 +112,10 @@
 //! | a key of a cluster is being moved | its reads are loaded by the loader, and its writes return the error |
 //!
 //! Each command waits for at most the [`command_timeout`](crate::RemoteBuilder::command_timeout). A
-//! read waits for up to three of these times, and for the loader. After a change it is one more, and
-//! the [`reload_jitter`](crate::TieredBuilder::reload_jitter). It is up to three more if the number
-//! of the generation has gone back. The circuit breaker is one for all nodes of a cluster.
+//! read waits for up to three of these times, and for the loader. After a change it is one more,
+//! and the [`reload_jitter`](crate::TieredBuilder::reload_jitter). After a reconnection it is one
+//! more, and up to six more if the number of the generation has gone back. The circuit breaker is
+//! one for all nodes of a cluster.
 //!
 //! # What to watch
 //!
@@ -160,8 +161,8 @@
 //! * Sentinel. An instance connects to one address that follows the primary, or to a cluster.
 //! * Keys of a cluster while one of its primaries cannot be reached: see the table of failures.
 //! * Knowledge of a primary that is cut off from the rest of its cluster. An instance that is cut
-//!   off with it reads what that primary has. After the `cluster-node-timeout` such a primary refuses
-//!   commands, and the instance leaves it by the next ping.
+//!   off with it reads what that primary has. After the `cluster-node-timeout` such a primary
+//!   refuses commands, and the instance leaves it by the next ping.
 //! * Time that passes while the machine is suspended: limits and lifetimes do not count it.
 //! * A bound on how old the result of a slow load is. Callers that join a load in progress get its
 //!   result, unless an invalidation has come between. Without a connection, it is as old as the
