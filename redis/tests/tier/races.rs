@@ -84,7 +84,7 @@ async fn reader_of_a_later_value_never_finds_an_earlier_one() {
 async fn reader_of_a_later_value_finds_no_earlier_one_if_invalidations_do_not_arrive() {
     let Some(server) = Server::start() else { return };
     let proxy = Proxy::to(server.port).await;
-    let builder = remote(proxy.port).max_staleness(Duration::from_secs(60)).command_timeout(Duration::from_millis(100));
+    let builder = remote(proxy.port).max_staleness(Duration::from_secs(60)).command_timeout(Duration::from_secs(2));
     let (cache, remote) = connected(builder).await;
     let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
     let mut foreign = server.foreign();
