@@ -3,8 +3,6 @@
 pub(crate) mod servers;
 mod takeover;
 
-use std::time::Duration;
-
 use bytecache_redis::{Error, Remote, RemoteBuilder, Tiered};
 
 use crate::support::{Foreign, Server, Store, connected, remote, text, until};
@@ -19,7 +17,7 @@ struct Instance {
 
 impl Instance {
     async fn of(cluster: &Cluster) -> Self {
-        Self::start(remote(cluster.nodes[0].port).max_staleness(Duration::from_secs(60))).await
+        Self::start(remote(cluster.nodes[0].port)).await
     }
 
     async fn start(builder: RemoteBuilder) -> Self {

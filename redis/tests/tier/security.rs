@@ -1,8 +1,8 @@
 //! Users and passwords, by the options of the client.
 
-use bytecache_redis::{Remote, Tiered};
+use bytecache_redis::Tiered;
 
-use crate::support::{Server, Store, connected, text, until};
+use crate::support::{Server, Store, connected, patient, text, until};
 
 /// The commands that a user of an instance needs, as the documentation says.
 pub(crate) const COMMANDS: &str = "+get +pttl +set +eval +incrby +ping +hello +role +client|tracking";
@@ -29,7 +29,7 @@ fn url_of(server: &Server, password: &str) -> String {
 async fn user_with_the_documented_commands_can_do_all() {
     let Some(server) = server_with_a_user() else { return };
     let client = redis::Client::open(url_of(&server, "secret")).expect("the address is one");
-    let (cache, remote) = connected(Remote::builder(client)).await;
+    let (cache, remote) = connected(patient(client)).await;
     let store = Store::default();
     store.set(1);
     let users = store.tiered(Tiered::builder(&cache, &remote, "users")).await;
@@ -49,7 +49,7 @@ async fn user_with_the_documented_commands_can_do_all() {
 async fn wrong_password_is_no_connection() {
     let Some(server) = server_with_a_user() else { return };
     let client = redis::Client::open(url_of(&server, "wrong")).expect("the address is one");
-    let remote = Remote::builder(client).connect().expect("the options are valid");
+    let remote = patient(client).connect().expect("the options are valid");
     until("attempts have failed", || remote.stats().failed_attempts > 1).await;
     assert!(!remote.is_connected());
     assert_eq!(remote.stats().failure, Some("the user or the password is wrong"));

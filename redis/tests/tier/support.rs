@@ -1,5 +1,6 @@
 //! Servers, a proxy, and instances for the tests.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytecache::Cache;
 use bytecache_redis::{Remote, RemoteBuilder, Tiered, TieredBuilder};
 use redis::FromRedisValue;
+use tokio::net::TcpSocket;
 
 /// The longest time for which a test waits for a condition.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -142,9 +144,30 @@ pub(crate) fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
+/// Returns a port that was free a moment ago. It lies below the ports that systems give to outgoing
+/// connections: one of those could take the port of a server that is down.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    const PORTS: std::ops::Range<u16> = 10_000..32_768;
+    let draw = || {
+        let number = RandomState::new().hash_one(0) % u64::from(PORTS.end - PORTS.start);
+        PORTS.start + u16::try_from(number).expect("it is below the number of ports")
+    };
+    retried(|| Some(draw()).filter(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()))
+}
+
+/// A port that refuses connections, and that no server can take.
+pub(crate) struct ClosedPort {
+    pub(crate) port: u16,
+    _socket: TcpSocket,
+}
+
+impl ClosedPort {
+    pub(crate) fn make() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        // Bound, but not listening.
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port is free");
+        Self { port: socket.local_addr().expect("it is bound").port(), _socket: socket }
+    }
 }
 
 /// Starts a server, and waits until it answers. Returns `None` if it ends before.
@@ -159,12 +182,15 @@ fn launch(program: &str, port: u16, options: &[String], folder: &Folder) -> Opti
         if child.try_wait().ok()?.is_some() {
             return None;
         }
-        let is_up = TcpStream::connect(("127.0.0.1", port)).is_ok()
-            && redis::Client::open(url(port))
-                .and_then(|client| client.get_connection_with_timeout(Duration::from_secs(1)))
-                .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection))
-                .is_ok();
-        if is_up {
+        let info = TcpStream::connect(("127.0.0.1", port)).ok().and_then(|_| {
+            let limit = Duration::from_secs(1);
+            let mut connection = redis::Client::open(url(port)).ok()?.get_connection_with_timeout(limit).ok()?;
+            connection.set_read_timeout(Some(limit)).ok()?;
+            redis::cmd("INFO").arg("server").query::<String>(&mut connection).ok()
+        });
+        // The server of another test may have the port. Then this one is about to end.
+        let process = format!("process_id:{}", child.id());
+        if info.is_some_and(|info| info.lines().any(|line| line == process)) {
             return Some(child);
         }
         assert!(began.elapsed() < LIMIT, "the server answers");
@@ -216,13 +242,20 @@ pub(crate) async fn until(fact: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Returns a builder whose times are too long for a slow machine to exceed. A test of a timeout, or
+/// of `max_staleness`, sets a shorter one.
+pub(crate) fn patient(client: redis::Client) -> RemoteBuilder {
+    Remote::builder(client).command_timeout(LIMIT).max_staleness(Duration::from_secs(60))
+}
+
+/// Returns a [`patient`] builder for a port.
 pub(crate) fn remote(port: u16) -> RemoteBuilder {
-    Remote::builder(redis::Client::open(url(port)).expect("the address is one"))
+    patient(redis::Client::open(url(port)).expect("the address is one"))
 }
 
 /// An instance with a cache and connections of its own, connected to a port.
 pub(crate) async fn instance(port: u16) -> (Cache, Remote) {
-    connected(remote(port).max_staleness(Duration::from_secs(60))).await
+    connected(remote(port)).await
 }
 
 pub(crate) async fn connected(builder: RemoteBuilder) -> (Cache, Remote) {
@@ -285,4 +318,24 @@ impl Store {
 pub(crate) async fn text(tiered: &Tiered, key: &str) -> Option<String> {
     let value = tiered.get(key).await.expect("it is loaded");
     value.map(|value| String::from_utf8_lossy(&value).into_owned())
+}
+
+/// Reads a key until its value is `expected`. Until then, a read that did not return in time may
+/// have been answered by the loader.
+pub(crate) async fn until_read(tiered: &Tiered, key: &str, expected: &str) {
+    let began = Instant::now();
+    while text(tiered, key).await.as_deref() != Some(expected) {
+        assert!(began.elapsed() < LIMIT, "in time: {expected} is read");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Reads a key until the local tier keeps its value.
+pub(crate) async fn until_kept(tiered: &Tiered, key: &str, expected: &str) {
+    let began = Instant::now();
+    while !tiered.local().contains_key(key) {
+        assert_eq!(text(tiered, key).await.as_deref(), Some(expected));
+        assert!(began.elapsed() < LIMIT, "in time: {expected} is kept");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use bytecache_redis::{Remote, Tiered};
+use bytecache_redis::Tiered;
 
 use crate::cluster::servers::Cluster;
 use crate::security::{COMMANDS, add_user};
-use crate::support::{Folder, Server, Store, connected, free_port, text, until};
+use crate::support::{Folder, Server, Store, connected, free_port, patient, text, until};
 
 /// The commands that the user needs beside the others in a cluster, as the documentation says.
 const CLUSTER_COMMANDS: &str = "+cluster|slots +cluster|info";
@@ -82,7 +82,7 @@ impl Certificates {
 async fn values_and_invalidations_go_by_tls() {
     let Some(certificates) = Certificates::make() else { return };
     let Some(server) = certificates.server() else { return };
-    let (cache, remote) = connected(Remote::builder(certificates.client(&server, ""))).await;
+    let (cache, remote) = connected(patient(certificates.client(&server, ""))).await;
     let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
     users.insert("1", "Ada").await.expect("it is stored");
     assert!(users.local().contains_key("1"));
@@ -97,10 +97,10 @@ async fn values_and_invalidations_go_by_tls() {
 async fn server_of_another_authority_is_no_connection() {
     let (Some(certificates), Some(others)) = (Certificates::make(), Certificates::make()) else { return };
     let Some(server) = certificates.server() else { return };
-    let remote = Remote::builder(others.client(&server, "")).connect().expect("the options are valid");
+    let remote = patient(others.client(&server, "")).connect().expect("the options are valid");
     until("attempts have failed", || remote.stats().failed_attempts > 1).await;
     assert!(!remote.is_connected());
-    connected(Remote::builder(certificates.client(&server, ""))).await;
+    connected(patient(certificates.client(&server, ""))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +114,7 @@ async fn all_nodes_of_a_cluster_are_reached_by_tls_as_the_user() {
     let Some(cluster) = Cluster::start_with(options).await else { return };
     cluster.nodes.iter().for_each(|node| add_user(node, &[COMMANDS, CLUSTER_COMMANDS].join(" ")));
     let client = certificates.client(&cluster.nodes[0], "app:secret@");
-    let (cache, remote) = connected(Remote::builder(client).cluster()).await;
+    let (cache, remote) = connected(patient(client).cluster()).await;
     let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
     let keys: Vec<_> = (0..30).map(|key| key.to_string()).collect();
     for key in &keys {
