@@ -6,7 +6,8 @@
 //!    wait. A key that arrives while fewer are being loaded begins one.
 //! 2. A batch ends by the load limit. So its place is never lost, also if the loader hangs.
 //! 3. A key whose task has given up is not loaded.
-//! 4. Each waiting key gets an answer, or learns that its batch is gone, as its sender is dropped.
+//! 4. Each waiting key gets an answer. If its batch is dropped, so is its sender, and the key gets
+//!    an error.
 
 use core::fmt;
 use core::future::Future;

@@ -35,8 +35,8 @@ pub(crate) struct Breaker {
     pause: Duration,
 }
 
-/// The permit for one read. A permit that is dropped without a result counts as a failure of a
-/// probe, and as nothing otherwise.
+/// The permit for one read. If a probe is dropped without a result, it has failed. Other dropped
+/// permits are ignored.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Permit<'a> {

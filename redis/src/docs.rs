@@ -8,18 +8,18 @@
 //!
 //! | when | guarantee |
 //! |---|---|
-//! | always | An instance that has read a value from Redis never returns another value that is older than Redis held at that time. In a cluster this holds for the keys of one node. |
+//! | always | Once an instance has read a value from Redis, it returns no version of any key that Redis had replaced before that read. In a cluster this holds for the keys of one node. |
 //! | the connection works | A change in Redis by any client is seen by each instance once its invalidation arrives. That takes about half a round trip. |
 //! | the connection is lost, delayed or half-open | Local entries are served for at most [`max_staleness`](crate::RemoteBuilder::max_staleness) after the last moment at which the connection is known to have worked. Then the local tier is reset. |
 //! | there is no connection | Missing keys are loaded by the loader, once for each key in a process. Results are kept locally for at most `max_staleness`. |
 //! | the connection is back | The local tier is reset before entries from Redis are kept. |
 //! | `remove` or `insert` returned `Ok` | This instance never returns an older value from either tier, until its process ends. The other instances follow as above. An insert protects for no longer than its lifetime: if that is shorter than the life of a tombstone, a load that began before may store the older value after it. |
-//! | `remove` returned `Ok` | A load that began before, in any process, does not bring the old value back, if its command reaches Redis within the load limit and two command timeouts. |
+//! | `remove` returned `Ok` | A load that began before, in any process, does not bring the old value back if Redis receives its write before the tombstone expires: load limit plus two command timeouts after the removal. |
 //! | `invalidate_all` returned `Ok` | As for `remove`, for all keys of the namespace. Later loads go to the new generation. |
 //! | `remove`, `insert` or `invalidate_all` returned an error | Nothing about other instances: they may serve older values until their lifetimes end. If [`is_outcome_unknown`](crate::Error::is_outcome_unknown), the command may take effect later, also after newer writes. Repeat it until it succeeds. |
 //! | a foreign client sets a key | Instances read it as any other value. It replaces tombstones. |
 //! | a foreign client deletes a key | The entry leaves all local tiers. But a load that began before the change may store the older value in Redis again, as there is no tombstone. Use `remove`, or delete twice: the second time after the load limit. |
-//! | a foreign client sets or deletes `namespace:generation` | As `invalidate_all`. If the number is lower than before, the first instance that reads it, and knows the higher one, advances it beyond that. |
+//! | a foreign client sets or deletes `namespace:generation` | As `invalidate_all`. If the number is lower than before, the first instance that remembers a higher number sets it to one more than that. |
 //! | the server, or a node of a cluster, is flushed | All local tiers are reset. |
 //! | the server fails over, and loses writes that it had confirmed | Instances connect again, reset their local tiers, and read what the new server has. Lost removals are not found. |
 //!

@@ -42,7 +42,7 @@ pub(crate) struct Asked {
     highest: i64,
 }
 
-/// The permit to change the number: it ends when it is dropped.
+/// A change of the number by this instance. It is in progress until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
     generation: &'a Generation,

@@ -53,7 +53,7 @@ struct Loading<'a> {
     is_tracked: bool,
 }
 
-/// The state of a key in Redis that has no value to return.
+/// The state of a key in Redis, if that is no value to return.
 enum Seen {
     /// No entry.
     Absent,

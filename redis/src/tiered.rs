@@ -186,8 +186,8 @@ impl Tiered {
         &self.remote
     }
 
-    /// Returns `true` if invalidations of this namespace arrive, or did less than
-    /// [`max_staleness`](crate::RemoteBuilder::max_staleness) ago.
+    /// Returns `true` if the connection was known to deliver the invalidations of this namespace
+    /// less than [`max_staleness`](crate::RemoteBuilder::max_staleness) ago.
     ///
     /// ```no_run
     /// # fn example(users: bytecache_redis::Tiered) {

@@ -149,8 +149,8 @@ impl Wire {
         }
     }
 
-    /// Waits until all invalidations were applied of changes that a former answer of a key's node
-    /// may have shown.
+    /// Waits until this instance has applied the invalidation of every change that an earlier answer
+    /// of a key's node can have shown.
     pub(crate) async fn fence(&self, key: &[u8]) -> Result<(), Error> {
         self.node(key)?.fence().await
     }
@@ -258,7 +258,8 @@ impl Wire {
 }
 
 impl Node {
-    /// Waits until all invalidations of changes that a former answer may have shown were applied.
+    /// Waits until this instance has applied the invalidation of every change that an earlier answer
+    /// of this node can have shown.
     async fn fence(&self) -> Result<(), Error> {
         let ping = cmd("PING");
         Ok(traced("PING", ping.query_async(&mut self.tracked.clone())).await?)
