@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::INSTANCE;
 use super::judge::{Judge, Read};
+use crate::support::until;
 
 /// The judge, which several threads talk to.
 pub(super) type Shared = Arc<Mutex<Judge>>;
@@ -66,10 +67,15 @@ impl Crew {
     }
 
     /// Waits for the ends of the processes.
-    pub(super) fn join(mut self) {
+    pub(super) async fn join(mut self) {
         for (child, _) in &mut self.processes {
-            let status = child.wait().expect("it is a child");
-            assert!(status.success(), "an instance ends well");
+            let mut status = None;
+            until("an instance ends", || {
+                status = child.try_wait().expect("it is a child");
+                status.is_some()
+            })
+            .await;
+            assert!(status.is_some_and(|status| status.success()), "an instance ends well");
         }
     }
 }
@@ -116,7 +122,7 @@ fn record(judge: &Shared, instance: usize, line: &str) -> Option<()> {
             let (subject, version) = (parts.next()?, parts.next()?.parse().ok()?);
             let read = Read { began, ended, version };
             match subject.strip_prefix('m') {
-                Some(_) => lock(judge).read_marker(instance, read),
+                Some(writer) => lock(judge).read_marker(instance, writer.parse().ok()?, read),
                 None => lock(judge).read(instance, subject.parse().ok()?, read),
             }
             return Some(());
@@ -127,6 +133,7 @@ fn record(judge: &Shared, instance: usize, line: &str) -> Option<()> {
     match (kind, &arguments[..]) {
         ("F", []) => judge.figures.failed += 1,
         ("L", &[took]) => judge.loaded(instance, took),
+        ("N", &[at, connections]) => judge.set_connections(instance, at, connections),
         ("S", &[at, is_coherent]) => judge.set_coherent(instance, at, is_coherent == 1),
         ("Q", []) => judge.set_quiet(instance),
         ("V", &[compared, repaired]) => judge.set_verified(instance, compared, repaired),

@@ -1,6 +1,7 @@
 //! Writers that know nothing of bytecache: a connection that sets keys, and `redis-cli`.
 //!
-//! Each stores a marker after its value, over the same connection. A step that fails is repeated.
+//! Those that set keys store a marker after each value, over the same connection. A step that fails
+//! is repeated.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -11,8 +12,11 @@ use std::time::{Duration, Instant};
 use redis::{Connection, RedisResult, cmd};
 
 use super::crew::{Shared, lock};
-use super::{COMMAND_TIMEOUT, LOAD_LIMIT, NAMESPACE, rand, rand_key};
+use super::{COMMAND_TIMEOUT, NAMESPACE, load_limit, pause, rand_key};
 use crate::support::{client_program, url};
+
+/// The longest time of a run of `redis-cli`. It waits for a server that has stopped.
+const CLIENT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The state that the writers share.
 #[derive(Clone)]
@@ -82,7 +86,7 @@ impl World {
                     return;
                 }
             }
-            self.pause(Duration::from_micros(rand(8_000)));
+            self.pause(pause());
         }
     }
 
@@ -106,15 +110,15 @@ impl World {
         let generation = if generation.is_empty() { "0" } else { &generation };
         let [value, marker] = names(generation, writer, own.0);
         let number = lock(&self.judge).mark(writer, own);
-        // A marker must not be set if its value was refused.
-        let set = format!("MULTI\nSET {value} {}\nSET {marker} {number}\nEXEC\n", own.1);
-        self.ask_by_program(&set)?.ends_with("QUEUED\nOK\nOK").then_some(())
+        // One command sets both or none. After the loss of a connection, the program sends the
+        // commands that are left of a transaction over another one.
+        (self.ask_by_program(&format!("MSET {value} {} {marker} {number}\n", own.1))? == "OK").then_some(())
     }
 
     /// Deletes a key by `redis-cli`, and once more after the longest time of a load: a load that
     /// began before the change may have stored the older value in between.
     fn delete_by_program(&self, key: usize) -> Option<()> {
-        for pause in [LOAD_LIMIT + 2 * COMMAND_TIMEOUT, Duration::ZERO] {
+        for pause in [load_limit() + 2 * COMMAND_TIMEOUT, Duration::ZERO] {
             let generation = self.ask_by_program(&format!("GET {}\n", generation_key()))?;
             let generation = if generation.is_empty() { "0" } else { &generation };
             let answer = self.ask_by_program(&format!("DEL {NAMESPACE}:{generation}:{key}\n"))?;
@@ -126,12 +130,13 @@ impl World {
 
     /// Runs `redis-cli`, and returns what it prints. An error of the server is `None`.
     fn ask_by_program(&self, commands: &str) -> Option<String> {
+        let began = Instant::now();
         let mut command = Command::new(client_program());
-        command.args(["-h", "127.0.0.1", "-p", &self.port().to_string(), "-t", "2"]);
+        command.args(["-h", "127.0.0.1", "-p", &self.port().to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut client = Ended(command.spawn().expect("the client of the server is installed, too"));
         client.0.stdin.take().expect("it is a pipe").write_all(commands.as_bytes()).ok()?;
-        let output = client.output(|| self.is_over())?;
+        let output = client.output(|| self.is_over() || began.elapsed() > CLIENT_LIMIT)?;
         let is_error = ["ERR", "OOM", "LOADING", "READONLY", "MASTERDOWN", "Could not connect", "Error"];
         (!is_error.iter().any(|error| output.starts_with(error))).then_some(output)
     }
@@ -142,7 +147,7 @@ struct Ended(std::process::Child);
 
 impl Ended {
     /// Waits for the end of the process, and returns what it has printed. Returns `None` if it
-    /// failed, or if the run is over.
+    /// failed, or if the wait is over.
     fn output(mut self, is_over: impl Fn() -> bool) -> Option<String> {
         use std::io::Read;
         loop {
@@ -167,7 +172,7 @@ impl Drop for Ended {
 }
 
 /// Opens a connection whose commands fail after a second.
-pub(super) fn open(port: u16) -> RedisResult<Connection> {
+fn open(port: u16) -> RedisResult<Connection> {
     let limit = Duration::from_secs(1);
     let connection = redis::Client::open(url(port))?.get_connection_with_timeout(limit)?;
     connection.set_read_timeout(Some(limit))?;

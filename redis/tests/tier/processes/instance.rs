@@ -7,27 +7,26 @@
 //! |---|---|
 //! | `R began ended subject version` | a read of a key, or of a marker: `m` and its writer |
 //! | `F` | a read of a key that failed |
-//! | `L nanoseconds` | a load that took longer than those before |
+//! | `L nanoseconds` | a load that took longer than those before, and returns next |
+//! | `N moment number` | the instance has connected so many times by now |
 //! | `S moment 0`, `S moment 1` | the instance is coherent from now on, or not |
 //! | `Q` | all tasks have ended, after the command `stop` |
 //! | `V compared repaired` | what `verify` found, after the command `verify` |
 
 use std::io::{BufRead, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bytecache_redis::{Remote, Tiered};
+use bytecache::Remaining;
+use bytecache_redis::{Remote, Tiered, Verified};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::judge::{KEYS, WRITERS};
-use super::{COMMAND_TIMEOUT, INSTANCE, LOAD_LIMIT, MAX_STALENESS, NAMESPACE, rand, rand_key};
+use super::judge::KEYS;
+use super::{COMMAND_TIMEOUT, INSTANCE, MARKING, MAX_STALENESS, NAMESPACE, load_limit, pause, rand, rand_key};
 use crate::support::{LIMIT, connected, remote, tracked, until};
-
-/// The writers that store markers.
-pub(super) const MARKING: std::ops::Range<usize> = 3..WRITERS;
 
 /// The connection to the judge: it has the store, and the clock.
 struct Judge(tokio::sync::Mutex<BufReader<TcpStream>>);
@@ -72,6 +71,37 @@ impl Clock {
     }
 }
 
+/// The records that have not yet been written.
+#[derive(Default)]
+struct Records {
+    lines: String,
+    /// In nanoseconds.
+    longest_load: u64,
+}
+
+impl Records {
+    fn push(&mut self, line: &str) {
+        self.lines.push_str(line);
+        self.lines.push('\n');
+    }
+
+    /// Records a load before its value is returned, and so before the reads that get the value.
+    fn push_load(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).expect("it does not take years");
+        if took > self.longest_load {
+            self.longest_load = took;
+            self.push(&format!("L {took}"));
+        }
+    }
+}
+
+/// The records of an instance, which its tasks share.
+type SharedRecords = Arc<Mutex<Records>>;
+
+fn lock(records: &SharedRecords) -> MutexGuard<'_, Records> {
+    records.lock().expect("no task panics with it")
+}
+
 /// The state that the tasks of the instance share.
 struct Instance {
     number: usize,
@@ -79,22 +109,19 @@ struct Instance {
     clock: Clock,
     tiered: Tiered,
     remote: Remote,
-    records: Mutex<String>,
-    longest_load: Arc<AtomicU64>,
+    records: SharedRecords,
     is_over: AtomicBool,
 }
 
 impl Instance {
     fn record(&self, line: &str) {
-        let mut records = self.records.lock().expect("no task panics with it");
-        records.push_str(line);
-        records.push('\n');
+        lock(&self.records).push(line);
     }
 
     fn flush(&self) {
-        let records = std::mem::take(&mut *self.records.lock().expect("no task panics with it"));
+        let lines = std::mem::take(&mut lock(&self.records).lines);
         let mut output = std::io::stdout().lock();
-        let written = output.write_all(records.as_bytes()).and_then(|()| output.flush());
+        let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
         written.expect("the checker reads the records");
     }
 
@@ -116,16 +143,21 @@ impl Instance {
         true
     }
 
+    /// Reads a key, and records it also if the read failed.
+    async fn read_key(&self, key: usize) {
+        if !self.read(&key.to_string()).await {
+            self.record("F");
+        }
+    }
+
     async fn read_all(self: Arc<Self>) {
         while !self.is_over() {
             if rand(4) == 0 {
-                let writer = MARKING.start + usize::try_from(rand(3)).expect("it is small");
+                let writer = MARKING.start + usize::try_from(rand(MARKING.len() as u64)).expect("it is small");
                 // A marker that no tier has is no fault.
                 self.read(&format!("m{writer}")).await;
             }
-            if !self.read(&rand_key(None).to_string()).await {
-                self.record("F");
-            }
+            self.read_key(rand_key(None)).await;
             tokio::time::sleep(Duration::from_micros(rand(600))).await;
         }
     }
@@ -152,27 +184,50 @@ impl Instance {
                 written = self.tiered.remove(&name).await;
             }
             self.judge.ask(format!("W {key} {version}\n")).await;
-            tokio::time::sleep(Duration::from_micros(rand(8_000))).await;
+            if rand(2) == 0 {
+                self.read_key(key).await;
+            }
+            tokio::time::sleep(pause()).await;
         }
     }
 
-    /// Records whether the instance is coherent, and passes the records on.
+    /// Records connections, and whether the instance is coherent. Passes the records on.
     async fn watch(self: Arc<Self>) {
-        let mut was_coherent = false;
-        let mut longest = 0;
+        let (mut connections, mut was_coherent) = (0, false);
         while !self.is_over() {
-            let is_coherent = self.remote.is_connected() && self.tiered.is_tracked();
-            if is_coherent != was_coherent {
-                self.record(&format!("S {} {}", self.clock.now(), u8::from(is_coherent)));
-                was_coherent = is_coherent;
+            let stats = self.remote.stats();
+            if stats.connections != connections {
+                connections = stats.connections;
+                self.record(&format!("N {} {connections}", self.clock.now()));
             }
-            let load = self.longest_load.load(Ordering::SeqCst);
-            if load > longest {
-                longest = load;
-                self.record(&format!("L {load}"));
+            let is_coherent = stats.is_connected && self.tiered.is_tracked();
+            if is_coherent != was_coherent {
+                was_coherent = is_coherent;
+                self.record(&format!("S {} {}", self.clock.now(), u8::from(is_coherent)));
             }
             self.flush();
             tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Reads all keys, and compares the local entries with Redis. Nothing changes any longer.
+    async fn verify(&self) -> Verified {
+        let local = self.tiered.local();
+        // On a slow machine, an answer of Redis may be late.
+        loop {
+            let is_coherent = || self.remote.is_connected() && self.tiered.is_tracked();
+            until("the instance is coherent", is_coherent).await;
+            for key in 0..KEYS {
+                self.tiered.get(key.to_string()).await.expect("it is loaded");
+            }
+            let is_short =
+                |key: usize| matches!(local.ttl(key.to_string()), Some(Remaining::For(left)) if left <= MAX_STALENESS);
+            until("values that Redis could not take have left", || !(0..KEYS).any(is_short)).await;
+            if let Ok(verified) = self.tiered.verify(usize::MAX).await
+                && verified.compared > 0
+            {
+                return verified;
+            }
         }
     }
 }
@@ -183,25 +238,24 @@ async fn open(number: usize, redis_port: u16, judge_port: u16) -> Arc<Instance> 
     let clock = Clock::of(&judge).await;
     let (cache, remote) =
         connected(remote(redis_port).max_staleness(MAX_STALENESS).command_timeout(COMMAND_TIMEOUT)).await;
-    let longest_load = Arc::new(AtomicU64::new(0));
-    let (store, slowest) = (Arc::clone(&judge), Arc::clone(&longest_load));
+    let records = SharedRecords::default();
+    let (store, loads) = (Arc::clone(&judge), Arc::clone(&records));
     let load = move |key: Arc<[u8]>| {
-        let (store, slowest) = (Arc::clone(&store), Arc::clone(&slowest));
+        let (store, loads) = (Arc::clone(&store), Arc::clone(&loads));
         async move {
             let key: Option<usize> = std::str::from_utf8(&key).ok().and_then(|key| key.parse().ok());
             let Some(key) = key.filter(|&key| key < KEYS) else { return Ok(None) };
             let began = Instant::now();
             let version = store.ask(format!("G {key}\n")).await;
             tokio::time::sleep(Duration::from_micros(rand(2_000))).await;
-            let took = u64::try_from(began.elapsed().as_nanos()).expect("it does not take years");
-            slowest.fetch_max(took, Ordering::SeqCst);
+            lock(&loads).push_load(began.elapsed());
             Ok::<_, std::io::Error>(Some(version.to_string().into_bytes()))
         }
     };
     let builder = Tiered::builder(&cache, &remote, NAMESPACE).reload_jitter(Duration::from_millis(1));
-    let tiered = tracked(builder.load_limit(LOAD_LIMIT).build(load).expect("the options are valid")).await;
-    let (records, is_over) = (Mutex::default(), AtomicBool::new(false));
-    Arc::new(Instance { number, judge, clock, tiered, remote, records, longest_load, is_over })
+    let tiered = tracked(builder.load_limit(load_limit()).build(load).expect("the options are valid")).await;
+    let is_over = AtomicBool::new(false);
+    Arc::new(Instance { number, judge, clock, tiered, remote, records, is_over })
 }
 
 /// Runs the instance that [`INSTANCE`] describes. Without it, this is not an instance.
@@ -226,9 +280,7 @@ async fn process_of_the_checker() {
     instance.flush();
 
     let _ = command().await;
-    let tiered = &instance.tiered;
-    until("the instance is coherent", || instance.remote.is_connected() && tiered.is_tracked()).await;
-    let verified = tiered.verify(usize::MAX).await.expect("Redis answers");
+    let verified = tokio::time::timeout(2 * LIMIT, instance.verify()).await.expect("it ends");
     instance.record(&format!("V {} {}", verified.compared, verified.repaired));
     instance.flush();
 }

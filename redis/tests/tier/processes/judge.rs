@@ -9,6 +9,8 @@
 //! 2. A writer stores a *marker* after its values, over the same connection. Its floors are the
 //!    versions that the writer had confirmed by then. A read that begins after an instance has read
 //!    a marker returns no version below its floors, in that instance.
+//! 3. A read that begins after the instance has confirmed a write of its own returns no version
+//!    below that one, in that instance.
 //!
 //! All moments are nanoseconds on the judge's clock. An instance tells its own moments: they are
 //! late by less than a round trip to the judge, and confirmations are stamped after the fact. Both
@@ -17,12 +19,17 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The number of keys. The last digit of a key in base [`WRITERS`] is its writer.
+/// The number of keys. See [`writer_of`].
 pub(crate) const KEYS: usize = 12;
 /// The number of writers: three instances, and three kinds of foreign clients.
 pub(crate) const WRITERS: usize = 6;
 
 pub(crate) type Versions = [u64; KEYS];
+
+/// Returns the writer of a key. The numbers of the instances come first.
+fn writer_of(key: usize) -> usize {
+    key % WRITERS
+}
 
 /// The floors that are remembered of each instance. Older ones are implied by later ones.
 const REMEMBERED: usize = 4_096;
@@ -40,12 +47,15 @@ pub(crate) struct Read {
 pub(crate) struct Figures {
     pub(crate) served: u64,
     pub(crate) failed: u64,
-    pub(crate) confirmed: u64,
-    pub(crate) markers_seen: u64,
+    /// The confirmed writes of each writer.
+    pub(crate) confirmed: [u64; WRITERS],
+    /// The reads of a marker of each writer.
+    pub(crate) markers_seen: [u64; WRITERS],
     /// Reads older than the confirmed version, within the bound.
     pub(crate) stale_in_bound: u64,
     pub(crate) beyond_bound: u64,
     pub(crate) behind_marker: u64,
+    pub(crate) behind_own_write: u64,
     /// Writes that a server lost in a failover.
     pub(crate) lost: u64,
 }
@@ -58,8 +68,11 @@ struct Instance {
     longest_load: u64,
     /// Its current write may be an insert.
     is_inserting: bool,
+    /// The number of times that it has connected.
+    connections: u64,
     is_coherent: bool,
     coherent_since: u64,
+    /// The local entries that it compared with Redis, and those that differed.
     verified: Option<(u64, u64)>,
     is_quiet: bool,
 }
@@ -125,7 +138,7 @@ impl Judge {
     pub(crate) fn confirm(&mut self, key: usize, version: u64) {
         let now = self.now();
         self.confirmed[key].push((now, version));
-        self.figures.confirmed += 1;
+        self.figures.confirmed[writer_of(key)] += 1;
     }
 
     /// Returns the version that was confirmed last by a moment.
@@ -155,16 +168,23 @@ impl Judge {
         let floor = last.checked_sub(1).map_or(0, |last| seen.floors[last].1[key]);
         let bound = read.began.saturating_sub(self.max_staleness + seen.longest_load);
         let needed = self.confirmed(key, bound);
+        let confirmed = self.confirmed(key, read.began);
         let rule = match read.version {
             version if version < floor => {
                 self.figures.behind_marker += 1;
                 Some(("the floor of a marker", floor))
             }
+            version if version < confirmed && writer_of(key) == instance => {
+                self.figures.behind_own_write += 1;
+                // Counted only: an instance may write under a generation that another one has just
+                // ended, and then finds an older value under the next.
+                None
+            }
             version if version < needed => {
                 self.figures.beyond_bound += 1;
                 Some(("the version confirmed max_staleness before", needed))
             }
-            version if version < self.confirmed(key, read.began) => {
+            version if version < confirmed => {
                 self.figures.stale_in_bound += 1;
                 None
             }
@@ -181,9 +201,9 @@ impl Judge {
         }
     }
 
-    /// Records that an instance has read a marker.
-    pub(crate) fn read_marker(&mut self, instance: usize, read: Read) {
-        self.figures.markers_seen += 1;
+    /// Records that an instance has read a marker of a writer.
+    pub(crate) fn read_marker(&mut self, instance: usize, writer: usize, read: Read) {
+        self.figures.markers_seen[writer] += 1;
         let Some(marker) = usize::try_from(read.version).ok().and_then(|marker| self.markers.get(marker)) else {
             self.violations.push(format!("instance {instance} read marker {}, which does not exist", read.version));
             return;
@@ -209,6 +229,17 @@ impl Judge {
     pub(crate) fn longest_load(&self) -> Duration {
         let longest = self.instances.iter().map(|instance| instance.longest_load).max();
         Duration::from_nanos(longest.unwrap_or_default())
+    }
+
+    /// Records the number of times that an instance has connected.
+    pub(crate) fn set_connections(&mut self, instance: usize, at: u64, connections: u64) {
+        let instance = &mut self.instances[instance];
+        instance.connections = connections;
+        instance.coherent_since = at;
+    }
+
+    pub(crate) fn connections(&self, instance: usize) -> u64 {
+        self.instances[instance].connections
     }
 
     /// Records that an instance is connected and gets its invalidations, or no longer.
@@ -241,11 +272,9 @@ impl Judge {
         self.instances[instance].verified = Some((compared, repaired));
     }
 
-    /// Returns the sums of what the instances verified, if all did.
-    pub(crate) fn verified(&self) -> Option<(u64, u64)> {
-        self.instances
-            .iter()
-            .try_fold((0, 0), |sums, instance| instance.verified.map(|own| (sums.0 + own.0, sums.1 + own.1)))
+    /// Returns what each instance compared, and what differed, if all have verified.
+    pub(crate) fn verified(&self) -> Option<Vec<(u64, u64)>> {
+        self.instances.iter().map(|instance| instance.verified).collect()
     }
 }
 
@@ -293,7 +322,7 @@ mod tests {
         let mut judge = Judge::new(2, BOUND);
         let version = judge.change(4);
         let marker = judge.mark(4, (4, version));
-        judge.read_marker(0, read(10, marker));
+        judge.read_marker(0, 4, read(10, marker));
         judge.read(0, 4, read(10, 0));
         judge.read(1, 4, read(12, 0));
         assert_eq!(judge.figures.behind_marker, 0);
@@ -301,5 +330,18 @@ mod tests {
         assert_eq!(judge.figures.behind_marker, 1);
         judge.read(0, 4, read(12, version));
         assert_eq!(judge.figures.behind_marker, 1);
+    }
+
+    #[test]
+    fn read_behind_a_write_of_its_instance_is_found() {
+        let mut judge = Judge::new(2, Duration::from_secs(3_600));
+        let key = WRITERS;
+        judge.confirmed[key].push((10, 1));
+        judge.read(0, key, read(9, 0));
+        judge.read(1, key, read(10, 0));
+        judge.read(0, key, read(10, 1));
+        assert_eq!(judge.figures.behind_own_write, 0);
+        judge.read(0, key, read(10, 0));
+        assert_eq!(judge.figures.behind_own_write, 1);
     }
 }
