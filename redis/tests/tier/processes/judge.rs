@@ -176,9 +176,7 @@ impl Judge {
             }
             version if version < confirmed && writer_of(key) == instance => {
                 self.figures.behind_own_write += 1;
-                // Counted only: an instance may write under a generation that another one has just
-                // ended, and then finds an older value under the next.
-                None
+                Some(("the version that it had confirmed itself", confirmed))
             }
             version if version < needed => {
                 self.figures.beyond_bound += 1;
@@ -343,5 +341,6 @@ mod tests {
         assert_eq!(judge.figures.behind_own_write, 0);
         judge.read(0, key, read(10, 0));
         assert_eq!(judge.figures.behind_own_write, 1);
+        assert_eq!(judge.violations.len(), 1);
     }
 }

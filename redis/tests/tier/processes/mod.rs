@@ -320,7 +320,7 @@ fn report(judge: &Judge, took: Duration) {
         judge.longest_load(),
     );
     assert!(judge.violations.is_empty(), "{:#?}", judge.violations);
-    assert_eq!((figures.beyond_bound, figures.behind_marker), (0, 0));
+    assert_eq!((figures.beyond_bound, figures.behind_marker, figures.behind_own_write), (0, 0, 0));
     assert_eq!(figures.failed, 0, "every read is served");
 }
 
