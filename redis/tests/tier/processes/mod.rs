@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::proxy::Proxy;
-use crate::support::{Server, client_is_there, until};
+use crate::support::{LIMIT, Server, client_is_there, until};
 use crew::{Crew, Shared, lock};
 use foreign::{World, generation_key};
 use judge::{Judge, KEYS, WRITERS};
@@ -138,14 +138,19 @@ impl Run {
         }
     }
 
-    /// Waits until all writers have written, and until all markers are seen.
+    /// Waits until all writers have written, and until all markers are seen. A deletion takes the load
+    /// limit, and begins again if one of its steps fails.
     async fn until_all_write(&self) {
-        until("all writers write", || {
+        let began = Instant::now();
+        let all_write = || {
             let figures = lock(self.judge()).figures;
             figures.confirmed.iter().all(|&writes| writes > 0)
                 && figures.markers_seen[MARKING].iter().all(|&seen| seen > 0)
-        })
-        .await;
+        };
+        while !all_write() {
+            assert!(began.elapsed() < 2 * LIMIT + 2 * load_limit(), "all writers write");
+            self.more_reads(100).await;
+        }
     }
 
     /// Lets reads go on for long enough that entries from before a fault must have left.
