@@ -13,7 +13,7 @@ const MAX_STALENESS: Duration = Duration::from_millis(400);
 async fn half_open_connection_of_reads_is_replaced() {
     let Some(server) = Server::start() else { return };
     let proxy = Proxy::to(server.port).await;
-    let builder = remote(proxy.port).max_staleness(MAX_STALENESS);
+    let builder = remote(proxy.port).max_staleness(MAX_STALENESS).command_timeout(Duration::from_millis(500));
     let (cache, remote) = connected(builder).await;
     let users = Store::default().tiered(Tiered::builder(&cache, &remote, "users")).await;
     server.foreign().set("users:0:1", "Ada");
