@@ -17,6 +17,8 @@
 //! two sets its hash belongs to. So a set that took hashes over from several gets the newest ghosts
 //! of each, by the share of the hashes. Ghosts that are of no use there leave like others.
 
+use core::ops::Range;
+
 use super::hash_order::{HashOrder, Move, Step};
 use super::{QueueId, parts};
 use crate::growable::{Growable, Zero};
@@ -107,14 +109,31 @@ impl GhostSets {
     }
 
     /// Appends a part of the sets for a snapshot. Returns `false` if there is no such part.
+    ///
+    /// While the sets are resized, those of the next size are saved.
     pub(crate) fn save(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
-        parts::save(&self.sets, |set| set.to_words(), part, bytes)
+        let words_of = |place| {
+            let mut set = self.merged(&self.order.move_to(place));
+            if let Some((hash, queue)) = self.last.filter(|&(hash, _)| self.order.final_place(hash) == place) {
+                set.push(Self::ghost_of(hash, queue));
+            }
+            set.to_words()
+        };
+        parts::save(self.order.final_len(), words_of, part, bytes)
     }
 
-    /// Restores a part that another memory has [saved](Self::save). Each set gets the ghosts of the
-    /// set that had its hashes. Bytes that are no part are ignored.
+    /// Restores a part that another memory has [saved](Self::save). Each set gets the newest ghosts
+    /// of the sets that had its hashes, as after a [resize](Self::resize). Bytes that are no part
+    /// are ignored.
     pub(crate) fn restore(&mut self, bytes: &[u8]) {
-        parts::restore(self.sets.len(), bytes, |at, words| self.sets[at] = Set::from_words(words));
+        parts::restore(self.sets.len(), bytes, |step, before, words| {
+            let set = &mut self.sets[step.place];
+            let share = |sources: Range<usize>| sources.map(|source| step.share(source)).sum();
+            *set = match before.is_empty() {
+                true => Set::from_words(words),
+                false => merge([(*set, share(before)), (Set::from_words(words), share(step.sources.clone()))].into_iter()),
+            };
+        });
     }
 
     pub(crate) fn allocated(&self) -> usize {
@@ -151,26 +170,7 @@ impl GhostSets {
         if step.sources.len() == 1 {
             return self.sets[step.sources.start];
         }
-        let mut sources: [([u16; WAYS], usize, u64); MAX_SOURCES] = [([0; WAYS], WAYS, 0); MAX_SOURCES];
-        for (merged, source) in sources.iter_mut().zip(step.sources.clone()) {
-            *merged = (self.sets[source].0, 0, 0);
-        }
-        Set(core::array::from_fn(|_| {
-            // Each source has its turn as often as its share says.
-            let left = step
-                .sources
-                .clone()
-                .zip(&mut sources)
-                .filter(|(_, (ghosts, taken, _))| *taken < WAYS && ghosts[*taken] != 0);
-            let next = left.map(|(at, source)| {
-                source.2 += step.share(at);
-                source
-            });
-            let Some((ghosts, taken, credit)) = next.max_by_key(|(_, _, credit)| *credit) else { return 0 };
-            *credit = 0;
-            *taken += 1;
-            ghosts[*taken - 1]
-        }))
+        merge(step.sources.clone().map(|source| (self.sets[source], step.share(source))))
     }
 
     fn set_of(&self, hash: u64) -> usize {
@@ -183,6 +183,11 @@ impl GhostSets {
         // for none.
         let [_, _, low, high, ..] = hash.to_le_bytes();
         (u16::from_le_bytes([low, high]) & !QUEUE).max(QUEUE + 1)
+    }
+
+    /// Returns the ghost of a hash in its queue.
+    fn ghost_of(hash: u64, queue: QueueId) -> u16 {
+        Self::ghost(hash) | u16::from(queue.number()) & QUEUE
     }
 
     /// Prefetches the set of a hash.
@@ -210,7 +215,7 @@ impl GhostSets {
     fn write_last(&mut self) {
         let Some((hash, queue)) = self.last.take() else { return };
         let set = self.set_of(hash);
-        self.sets[set].push(Self::ghost(hash) | u16::from(queue.number()) & QUEUE);
+        self.sets[set].push(Self::ghost_of(hash, queue));
     }
 
     /// Forgets a hash. Returns the queue that it was in, if it was remembered.
@@ -262,6 +267,26 @@ impl GhostSets {
     fn way_of(set: &Set, wanted: u16) -> Option<(usize, u16)> {
         set.0.into_iter().enumerate().find(|&(_, ghost)| ghost & !QUEUE == wanted)
     }
+}
+
+/// Returns a set of the newest ghosts of up to [`MAX_SOURCES`] sets, of each by its share.
+fn merge(sets: impl Iterator<Item = (Set, u64)>) -> Set {
+    let mut sources: [([u16; WAYS], usize, u64, u64); MAX_SOURCES] = [([0; WAYS], WAYS, 0, 0); MAX_SOURCES];
+    for (source, (set, share)) in sources.iter_mut().zip(sets) {
+        *source = (set.0, 0, 0, share);
+    }
+    Set(core::array::from_fn(|_| {
+        // Each source has its turn as often as its share says.
+        let left = sources.iter_mut().filter(|(ghosts, taken, ..)| *taken < WAYS && ghosts[*taken] != 0);
+        let next = left.map(|(ghosts, taken, credit, share)| {
+            *credit += *share;
+            (ghosts, taken, credit)
+        });
+        let Some((ghosts, taken, credit)) = next.max_by_key(|(_, _, credit)| **credit) else { return 0 };
+        *credit = 0;
+        *taken += 1;
+        ghosts[*taken - 1]
+    }))
 }
 
 /// Returns the number of sets that have room for at least `max` ghosts.
@@ -342,6 +367,54 @@ mod tests {
                 assert!(still > 400 * 8 * 99 / 100, "{still} after {calls} calls");
             }
             assert!(calls > sets / MOVED_AT_ONCE, "{calls} calls for {sets} sets");
+        }
+    }
+
+    /// Returns a memory for `max` ghosts that was restored from another one.
+    fn restored(ghosts: &GhostSets, max: usize) -> GhostSets {
+        let (mut restored, mut bytes) = (GhostSets::new(max), Vec::new());
+        let mut part = 0;
+        while ghosts.save(part, &mut bytes) {
+            restored.restore(&bytes);
+            bytes.clear();
+            part += 1;
+        }
+        restored
+    }
+
+    fn known(ghosts: &GhostSets, count: u64) -> usize {
+        (0..count).filter(|&number| ghosts.contains(spread(number))).count()
+    }
+
+    #[test]
+    fn a_memory_of_another_size_restores_what_a_resized_one_keeps() {
+        for sets in [600, 601, 1000, 2000, 599, 400, 300, 250, 70] {
+            let mut ghosts = GhostSets::new(32 * 600);
+            let count = 600 * 8;
+            (0..count).for_each(|number| ghosts.insert(spread(number), QUEUES[0]));
+            let restored = restored(&ghosts, 32 * sets);
+            while !ghosts.resize(32 * sets) {}
+            let (expected, still) = (known(&ghosts, count), known(&restored, count));
+            assert!(still >= expected * 99 / 100, "{still} of {expected} in {sets} sets");
+        }
+    }
+
+    #[test]
+    fn a_save_at_each_step_of_a_resize_has_all_ghosts() {
+        for sets in [1000, 300] {
+            let mut ghosts = GhostSets::new(32 * 600);
+            let count = 600 * 8;
+            (0..count).for_each(|number| ghosts.insert(spread(number), QUEUES[0]));
+            let mut calls = 0;
+            while !ghosts.resize(32 * sets) {
+                ghosts.insert(spread(count + calls), QUEUES[1]);
+                let restored = restored(&ghosts, 32 * sets);
+                let still = known(&restored, count);
+                assert!(still > 600 * 8 * 99 / 100, "{still} after {calls} calls to {sets} sets");
+                assert!(restored.contains(spread(count + calls)), "the ghost that came last");
+                calls += 1;
+            }
+            assert!(calls > 3, "{calls} calls");
         }
     }
 }

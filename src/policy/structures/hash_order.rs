@@ -51,6 +51,17 @@ pub(super) struct Move {
 }
 
 impl Move {
+    /// Returns the move of a place of `new_len` that is filled from an array of `old_len` places.
+    pub(super) fn between(old_len: usize, new_len: usize, place: usize) -> Self {
+        let sources = place * old_len / new_len..((place + 1) * old_len).div_ceil(new_len);
+        Self { place, sources, old_len: old_len as u64, new_len: new_len as u64 }
+    }
+
+    /// Returns the part of this move that takes from one of its sources.
+    pub(super) fn taking_from(&self, source: usize) -> Self {
+        Self { sources: source..source + 1, ..self.clone() }
+    }
+
     /// Returns the part of a source's hashes that belong to the place, in a unit that is the same
     /// for all sources.
     pub(super) fn share(&self, source: usize) -> u64 {
@@ -75,6 +86,26 @@ impl HashOrder {
     /// Returns `true` while the length changes.
     pub(super) fn is_moving(&self) -> bool {
         self.moving.is_some()
+    }
+
+    /// Returns the number of places at the end of the change under way.
+    pub(super) fn final_len(&self) -> usize {
+        self.moving.as_ref().map_or(self.len, |moving| moving.to)
+    }
+
+    /// Returns the place of a hash at the end of the change under way.
+    pub(super) fn final_place(&self, hash: u64) -> usize {
+        place_among(self.final_len(), hash)
+    }
+
+    /// Returns the move that fills a place of the [final layout](Self::final_len). Its only source
+    /// is the place itself if that has been moved.
+    pub(super) fn move_to(&self, place: usize) -> Move {
+        let len = self.final_len();
+        match &self.moving {
+            Some(moving) if (place < moving.position) == (len > self.len) => Move::between(self.len, len, place),
+            _ => Move::between(len, len, place),
+        }
     }
 
     /// Returns the place of a hash.
@@ -115,8 +146,7 @@ impl HashOrder {
         }
         let place = if grows { position - 1 } else { position };
         moving.position = if grows { place } else { place + 1 };
-        let sources = place * self.len / to..((place + 1) * self.len).div_ceil(to);
-        Step::Move(Move { place, sources, old_len: self.len as u64, new_len: to as u64 })
+        Step::Move(Move::between(self.len, to, place))
     }
 }
 

@@ -4,9 +4,12 @@
 //!   part   | lines of the whole u32 | first line u32 | line 64 | line 64 | ...
 //! ```
 //!
-//! The high bits of a hash choose its line. So an array of another size finds the line that had its
-//! hashes, as when it grows.
+//! The high bits of a hash choose its line. So an array of another size finds the lines that had the
+//! hashes of each, as when it is resized.
 
+use core::ops::Range;
+
+use super::hash_order::Move;
 use crate::units::to_u32;
 
 /// The words of a line.
@@ -17,29 +20,33 @@ const LINES: usize = 255;
 /// The most lines of an array.
 const MAX_LINES: usize = 1 << 28;
 
-/// Appends a part of an array. Returns `false` if there is no such part.
-pub(super) fn save<T>(array: &[T], words_of: impl Fn(&T) -> [u64; WORDS], part: usize, bytes: &mut Vec<u8>) -> bool {
+/// Appends a part of an array of `lines` lines, whose words `words_of` returns. Returns `false` if
+/// there is no such part.
+pub(super) fn save(lines: usize, words_of: impl Fn(usize) -> [u64; WORDS], part: usize, bytes: &mut Vec<u8>) -> bool {
     let first = part.saturating_mul(LINES);
-    let Some(lines) = array.get(first..array.len().min(first.saturating_add(LINES))).filter(|lines| !lines.is_empty())
-    else {
+    let places = first..lines.min(first.saturating_add(LINES));
+    if places.is_empty() {
         return false;
-    };
-    bytes.extend_from_slice(&to_u32(array.len()).to_le_bytes());
+    }
+    bytes.extend_from_slice(&to_u32(lines).to_le_bytes());
     bytes.extend_from_slice(&to_u32(first).to_le_bytes());
-    lines.iter().flat_map(words_of).for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    places.flat_map(words_of).for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     true
 }
 
-/// Calls `set` with the lines of an array of `lines` lines that the part has, and their words.
-/// Bytes that are no part have none.
-pub(super) fn restore(lines: usize, bytes: &[u8], mut set: impl FnMut(usize, [u64; WORDS])) {
+/// Calls `take` for each line of the part and each place of an array of `lines` lines that has
+/// hashes of it: with their move, the lines before that have hashes of the place, too, and the
+/// words. Bytes that are no part have none.
+pub(super) fn restore(lines: usize, bytes: &[u8], mut take: impl FnMut(&Move, Range<usize>, [u64; WORDS])) {
     let Some((total, first, saved)) = read(bytes) else { return };
     let end = (first + saved.len() / LINE_BYTES).min(total);
-    for line in first * lines / total..(end * lines).div_ceil(total).min(lines) {
-        let number = (line * total / lines).checked_sub(first);
-        let words = number.and_then(|number| words_at(saved, number));
-        if let Some(words) = words {
-            set(line, words);
+    for place in first * lines / total..(end * lines).div_ceil(total).min(lines) {
+        let whole = Move::between(total, lines, place);
+        for source in whole.sources.start.max(first)..whole.sources.end.min(end) {
+            if let Some(words) = words_at(saved, source - first) {
+                let step = whole.taking_from(source);
+                take(&step, whole.sources.start..source, words);
+            }
         }
     }
 }
@@ -64,13 +71,18 @@ fn words_at(saved: &[u8], number: usize) -> Option<[u64; WORDS]> {
 mod tests {
     use super::*;
 
-    fn restored(saved: &[[u64; WORDS]], lines: usize) -> Vec<u64> {
-        let mut array = vec![0; lines];
+    /// Returns the lines that each place of an array of `lines` lines gets.
+    fn restored(saved: usize, lines: usize) -> Vec<Vec<u64>> {
+        let mut array = vec![Vec::new(); lines];
         let mut bytes = Vec::new();
         let mut part = 0;
-        while save(saved, |line| *line, part, &mut bytes) {
+        while save(saved, |line| [line as u64; WORDS], part, &mut bytes) {
             assert!(bytes.len() <= 16 << 10);
-            restore(lines, &bytes, |line, words| array[line] = words[7]);
+            restore(lines, &bytes, |step, before, words| {
+                assert_eq!(before.len(), array[step.place].len());
+                assert!(step.share(step.sources.start) > 0 && step.sources.len() == 1);
+                array[step.place].push(words[7]);
+            });
             bytes.clear();
             part += 1;
         }
@@ -78,11 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn each_line_gets_what_the_line_with_its_hashes_had() {
-        let lines: Vec<_> = (0..1000_u64).map(|number| [0, 0, 0, 0, 0, 0, 0, number]).collect();
+    fn each_place_gets_the_lines_that_had_its_hashes() {
         for (saved, into) in [(1, 1), (1, 5), (255, 255), (256, 256), (1000, 1000), (1000, 1500), (1000, 333), (7, 1)] {
-            let expected: Vec<_> = (0..into).map(|line| (line * saved / into) as u64).collect();
-            assert_eq!(restored(&lines[..saved], into), expected, "from {saved} to {into}");
+            // In units that both arrays consist of.
+            let overlaps =
+                |place: usize, line: usize| place * saved < (line + 1) * into && line * into < (place + 1) * saved;
+            let lines_of = |place| (0..saved).filter(|&line| overlaps(place, line)).map(|line| line as u64).collect();
+            let expected: Vec<Vec<_>> = (0..into).map(lines_of).collect();
+            assert_eq!(restored(saved, into), expected, "from {saved} to {into}");
         }
     }
 
@@ -92,7 +107,7 @@ mod tests {
         let none = [[0; 8].as_slice(), &[1; 64]].concat();
         let beyond = [[5, 0, 0, 0, 5, 0, 0, 0].as_slice(), &[1; 64]].concat();
         for bytes in [&[][..], &[1; 7], &huge, &none, &beyond, &[1, 0, 0, 0, 0, 0, 0, 0, 9]] {
-            restore(10, bytes, |_, _| panic!("{bytes:?} has no line"));
+            restore(10, bytes, |_, _, _| panic!("{bytes:?} has no line"));
         }
     }
 }

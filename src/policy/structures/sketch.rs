@@ -103,14 +103,29 @@ impl Sketch {
     }
 
     /// Appends a part of the counters for a snapshot. Returns `false` if there is no such part.
+    ///
+    /// While the sketch is resized, the counters of the next size are saved.
     pub(crate) fn save(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
-        parts::save(&self.blocks, |Block(words)| *words, part, bytes)
+        let words_of = |place| {
+            let sources = self.order.move_to(place).sources.map(|block| self.read(block));
+            let Block(words) = sources.fold(Block::default(), |block, other| block.max(&other));
+            words
+        };
+        parts::save(self.order.final_len(), words_of, part, bytes)
     }
 
-    /// Restores a part that another sketch has [saved](Self::save). Bytes that are no part are
-    /// ignored.
+    /// Restores a part that another sketch has [saved](Self::save), as after a
+    /// [resize](Self::resize). Bytes that are no part are ignored.
     pub(crate) fn restore(&mut self, bytes: &[u8]) {
-        parts::restore(self.blocks.len(), bytes, |at, words| self.blocks[at] = Block(words));
+        parts::restore(self.blocks.len(), bytes, |step, _, words| {
+            self.blocks[step.place] = self.blocks[step.place].max(&Block(words));
+        });
+    }
+
+    /// Returns a block as it is read.
+    fn read(&self, block: usize) -> Block {
+        let Block(words) = self.blocks[block];
+        if self.is_to_be_halved(block) { Block(words.map(|word| word >> 1 & LOW_BITS)) } else { Block(words) }
     }
 
     /// Returns the increments since the last halving.
@@ -311,5 +326,39 @@ mod tests {
             are_kept(&sketch, 2);
         }
         assert!(sketch.frequency(other) >= 5);
+    }
+
+    /// Returns a sketch of `counters` counters that was restored from another one.
+    fn restored(sketch: &Sketch, counters: usize) -> Sketch {
+        let (mut restored, mut bytes) = (Sketch::new(counters), Vec::new());
+        let mut part = 0;
+        while sketch.save(part, &mut bytes) {
+            restored.restore(&bytes);
+            bytes.clear();
+            part += 1;
+        }
+        restored
+    }
+
+    #[test]
+    fn a_restored_sketch_of_any_size_has_the_counts_also_amid_a_resize_and_a_halving() {
+        let keys: Vec<_> = (0..400).map(|key| (spread(key), u8::try_from(key % 7).unwrap())).collect();
+        let check = |sketch: &Sketch, by: u8| {
+            assert!(keys.iter().all(|&(hash, count)| sketch.frequency(hash) >= count / by));
+            let exact = keys.iter().filter(|&&(hash, count)| sketch.frequency(hash) == count / by).count();
+            assert!(exact > 360, "{exact} at {} blocks", sketch.order.len());
+        };
+        let mut sketch = Sketch::new(400 * 128);
+        keys.iter().for_each(|&(hash, count)| (0..count).for_each(|_| sketch.record(hash)));
+        [400, 401, 1000, 399, 300, 130].into_iter().for_each(|blocks| check(&restored(&sketch, blocks * 128), 1));
+        for blocks in [700, 350, 100] {
+            while !sketch.resize(blocks * 128) {
+                check(&restored(&sketch, blocks * 128), 1);
+            }
+        }
+        sketch.set_period(0);
+        sketch.record(spread(1000));
+        assert!(sketch.halving.is_some(), "some blocks are left");
+        check(&restored(&sketch, 100 * 128), 2);
     }
 }
