@@ -211,7 +211,8 @@ pub struct Memory {
     pub flights: usize,
     /// Timing wheels. A shard has one from its first entry with a deadline on.
     pub wheels: usize,
-    /// The fixed part: shards, chunk tables, counters, logs of touches and misses.
+    /// The fixed part: shards, chunk tables, counters, logs of touches and misses. While the cache
+    /// is [saved](crate::Cache::save), also the record of the keys that change.
     pub overhead: usize,
     /// Charges of present entries: header, key and value, rounded up. Part of `chunks`.
     pub live: usize,

@@ -37,6 +37,8 @@ pub(crate) struct Account {
     flights: AtomicUsize,
     /// The part of `flights` that namespaces have. It is never given back.
     namespaces: AtomicUsize,
+    /// The part of `allocated` that the record of changes has while the cache is saved.
+    saves: AtomicUsize,
 }
 
 impl Account {
@@ -49,6 +51,7 @@ impl Account {
             index: AtomicUsize::new(0),
             flights: AtomicUsize::new(0),
             namespaces: AtomicUsize::new(0),
+            saves: AtomicUsize::new(0),
         }
     }
 
@@ -146,6 +149,27 @@ impl Account {
     pub(crate) fn note_namespace(&self, bytes: usize) {
         self.note_flight(bytes);
         self.namespaces.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn save_bytes(&self) -> usize {
+        self.saves.load(Ordering::Relaxed)
+    }
+
+    /// Takes up to `bytes` for the record of a save, as many as are left. Returns the number taken.
+    /// For the holder of the lock.
+    pub(crate) fn take_for_save(&self, bytes: usize) -> usize {
+        let taken = bytes.min(self.left());
+        if !self.take(taken) {
+            return 0;
+        }
+        self.saves.fetch_add(taken, Ordering::Relaxed);
+        taken
+    }
+
+    /// Gives bytes of the record of a save back.
+    pub(crate) fn give_from_save(&self, bytes: usize) {
+        self.saves.fetch_sub(bytes, Ordering::Relaxed);
+        self.give(bytes);
     }
 
     /// Gives a load's bytes back.

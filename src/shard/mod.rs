@@ -104,7 +104,7 @@ use prefetch::PolicyHint;
 pub(crate) use read::{Access, Visit};
 use resizing::Resizing;
 pub(crate) use restore::RestoredEntry;
-pub(crate) use save::{Changes, SaveSink, SaveWalk, SavedEntry, bit_of};
+pub(crate) use save::{Changes, RECORD_SHARE, SaveSink, SaveWalk, SavedEntry, bit_of};
 use shrinking::Shrinking;
 use sweep::Sweep;
 pub(crate) use touch::TouchLog;
@@ -335,7 +335,7 @@ impl Shard {
             policy: state.evictor.bytes(),
             wheels: state.deadlines.bytes(),
             flights: self.account.flight_bytes(),
-            overhead: self.overhead + ring.added_bytes(),
+            overhead: self.overhead + ring.added_bytes() + self.account.save_bytes(),
             live: ring.live_bytes(),
             dead: ring.dead_bytes(),
             retired: counts.retired * chunk,
@@ -355,7 +355,7 @@ impl Shard {
         let ring = state.entries.ring();
         let chunks = ring.chunks_in_use() * ring.chunk_bytes();
         let known = chunks + state.evictor.bytes() + state.deadlines.bytes() + self.overhead + ring.added_bytes();
-        let known = known + self.account.index_bytes() + self.account.flight_bytes();
+        let known = known + self.account.index_bytes() + self.account.flight_bytes() + self.account.save_bytes();
         assert_eq!(self.account.allocated(), known, "the account differs");
         assert!(known <= self.account.budget() && self.account.target() <= self.account.budget());
         state.deadlines.validate(&state.entries, &self.rules, self.time.reached());

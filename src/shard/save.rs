@@ -44,7 +44,13 @@ const BYTES_AT_ONCE: usize = 64 << 10;
 /// Bytes of the record for each entry that is present at its start.
 const RECORD_BYTES: usize = 1;
 /// The bounds of the record, in words.
-const RECORD_WORDS: core::ops::RangeInclusive<usize> = 128..=1 << 23;
+const MIN_RECORD_WORDS: usize = 128;
+const MAX_RECORD_WORDS: usize = 1 << 23;
+/// The record takes at most one part in this of the limit, unless it has the fewest words.
+pub(crate) const RECORD_SHARE: usize = 64;
+/// The holds of the lock in which a shard may free memory for its part of the record. In each one
+/// it cleans a few KiB.
+const MAX_STEPS: usize = 8192;
 
 /// The record of the keys that have changed while a cache is saved: a bit for each range of hashes.
 /// A key that has not changed may share the bit of one that has.
@@ -57,10 +63,20 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Creates an empty record for a cache of `entries` entries.
-    pub(crate) fn new(entries: usize, seed: u64) -> Self {
-        let words = (entries * RECORD_BYTES / size_of::<u64>()).clamp(*RECORD_WORDS.start(), *RECORD_WORDS.end());
-        let words = (0..words.next_power_of_two()).map(|_| AtomicU64::new(0)).collect();
+    /// The fewest words of a record. They are not part of the cache's memory.
+    pub(crate) const MIN_WORDS: usize = MIN_RECORD_WORDS;
+
+    /// Returns the words of a record for a cache of `entries` entries and `max_bytes` bytes: a
+    /// power of two.
+    pub(crate) fn words_for(entries: usize, max_bytes: usize) -> usize {
+        let affordable = 1 << (max_bytes / RECORD_SHARE / size_of::<u64>()).max(1).ilog2();
+        let wanted = (entries / size_of::<u64>()).saturating_mul(RECORD_BYTES);
+        wanted.min(MAX_RECORD_WORDS).next_power_of_two().min(affordable).max(Self::MIN_WORDS)
+    }
+
+    /// Creates an empty record of `words` words, a power of two.
+    pub(crate) fn new(words: usize, seed: u64) -> Self {
+        let words = (0..words).map(|_| AtomicU64::new(0)).collect();
         Self { hasher: StableHash::with_seed(seed), words, are_all: AtomicU64::new(0) }
     }
 
@@ -81,9 +97,11 @@ impl Changes {
         self.are_all.load(Ordering::Relaxed) != 0 // See the module.
     }
 
-    /// Returns the words of the record.
-    pub(crate) fn words(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
-        self.words.iter().map(|word| word.load(Ordering::Relaxed)) // See the module.
+    /// Clears the record, word by word, and returns the words as they were.
+    pub(crate) fn take_words(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        // See the module. Mostly nothing has changed, and nothing is written.
+        let is_zero = |word: &AtomicU64| word.load(Ordering::Relaxed) == 0;
+        self.words.iter().map(move |word| if is_zero(word) { 0 } else { word.swap(0, Ordering::Relaxed) })
     }
 }
 
@@ -153,7 +171,7 @@ enum Phase {
 /// The experience of a shard with its traffic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Experience {
-    /// The home buckets of its index.
+    /// The home buckets of its index, or those that it is growing to.
     pub(crate) index_size: usize,
     /// The share of its ring that may be live.
     pub(crate) live_target: u32,
@@ -174,6 +192,29 @@ impl SaveWalk {
 }
 
 impl Shard {
+    /// Takes `bytes` for a part of the record of changes. If the account has fewer, the ring gives
+    /// chunks back, in steps. Returns `false` if that is not enough. Then nothing is taken.
+    pub(crate) fn take_for_save(&self, bytes: usize) -> bool {
+        let mut taken = 0;
+        for _ in 0..MAX_STEPS {
+            let (more, goes_on) = self.write(|writer| writer.take_for_save(bytes - taken));
+            taken += more;
+            if taken == bytes {
+                return true;
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        self.give_from_save(taken);
+        false
+    }
+
+    /// Gives bytes of the record of changes back, which was freed.
+    pub(crate) fn give_from_save(&self, bytes: usize) {
+        self.account.give_from_save(bytes);
+    }
+
     /// Begins to record changes, and to walk. Returns `None` if the shard is being saved already.
     pub(crate) fn begin_save(&self, changes: &Arc<Changes>) -> Option<(SaveWalk, Experience)> {
         self.write(|writer| writer.begin_save(changes))
@@ -236,6 +277,26 @@ impl Writer<'_> {
         }
     }
 
+    /// Takes up to `bytes` for a part of the record of changes. If the account has fewer, takes a
+    /// step towards a chunk that the ring gives back. Returns the bytes that were taken, and `true`
+    /// if another call may take more.
+    fn take_for_save(&mut self, bytes: usize) -> (usize, bool) {
+        let account = &self.shard.account;
+        let taken = account.take_for_save(bytes);
+        let missing = bytes - taken;
+        let goes_on = missing > 0 && self.can_spare(missing) && self.give_chunk_back_in_steps();
+        // Before another writer puts the chunk to use again.
+        let more = account.take_for_save(missing);
+        self.update_capacity();
+        (taken + more, goes_on)
+    }
+
+    /// Returns `true` if the ring can give `bytes` and has its fewest chunks left.
+    fn can_spare(&self, bytes: usize) -> bool {
+        let in_use = self.ring().chunks_in_use() * self.ring().chunk_bytes();
+        self.shard.account.left() + in_use >= self.shard.min_chunks * self.ring().chunk_bytes() + bytes
+    }
+
     fn begin_save(&mut self, changes: &Arc<Changes>) -> Option<(SaveWalk, Experience)> {
         if self.state.changes.is_some() {
             return None;
@@ -257,7 +318,10 @@ impl Writer<'_> {
             copied: 0,
         };
         self.fit_to_index(&mut walk);
-        experience.index_size = self.state.entries.table().size();
+        // A growth that has begun ends first: the policy has the bounds of the larger index, or is
+        // about to get them.
+        let grows_to = self.state.resizing.target().unwrap_or(0);
+        experience.index_size = self.state.entries.table().size().max(grows_to);
         Some((walk, experience))
     }
 

@@ -10,36 +10,29 @@
 
 use super::format::{Reader, put_number};
 use crate::hash::StableHash;
-use crate::shard::{Changes, bit_of};
+use crate::shard::{Changes, RECORD_SHARE, bit_of};
 
 /// The most words in a payload.
-const WORDS_IN_A_BLOCK: usize = 1 << 16;
-/// The words that a record may have in every cache.
-const MIN_WORDS: usize = 128;
-/// The record may take this part of the cache's bytes.
-const SHARE: usize = 64;
+const WORDS_IN_A_BLOCK: usize = 1 << 14;
 /// The largest size of a record in a file, in words.
 const MAX_WORDS: u64 = 1 << 40;
 
-/// A writer of records, which writes only the words that have changed since the former call.
+/// A writer of records, which writes only the bits that were set since the former call.
 #[derive(Debug, Default)]
 pub(super) struct ChangesWriter {
-    /// The words as they were written last.
-    written: Vec<u64>,
     has_written_all: bool,
 }
 
 impl ChangesWriter {
-    /// Calls `write` with payloads that have all bits which were set since the former call. Returns
-    /// `true` if there were any.
+    /// Calls `write` with payloads that have all bits which were set since the former call, and
+    /// clears them. Returns `true` if there were any.
     pub(super) fn write<E>(
         &mut self,
         changes: &Changes,
         mut write: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<bool, E> {
-        let words = changes.words();
+        let words = changes.take_words();
         let total = words.len();
-        self.written.resize(total, 0);
         let (mut payload, mut count, mut last, mut has_written) = (Vec::new(), 0, 0, false);
         let are_all = changes.are_all() && !self.has_written_all;
         let begin = |payload: &mut Vec<u8>| {
@@ -48,13 +41,10 @@ impl ChangesWriter {
             put_number(payload, total as u64);
         };
         begin(&mut payload);
-        for ((place, word), written) in (0_u64..).zip(words).zip(&mut self.written) {
-            if word == *written {
-                continue;
-            }
+        for (place, word) in (0_u64..).zip(words).filter(|&(_, word)| word != 0) {
             put_number(&mut payload, place - last);
             payload.extend_from_slice(&word.to_le_bytes());
-            (*written, last, count) = (word, place, count + 1);
+            (last, count) = (place, count + 1);
             if count == WORDS_IN_A_BLOCK {
                 write(&payload)?;
                 begin(&mut payload);
@@ -85,7 +75,7 @@ pub(super) struct ChangedKeys {
 impl ChangedKeys {
     /// Creates an empty record for a cache of `max_bytes` bytes.
     pub(super) fn new(nonce: u64, max_bytes: usize) -> Self {
-        let most = (max_bytes / SHARE / size_of::<u64>()).max(MIN_WORDS);
+        let most = (max_bytes / RECORD_SHARE / size_of::<u64>()).max(Changes::MIN_WORDS);
         Self {
             hasher: StableHash::with_seed(nonce),
             words: Vec::new(),

@@ -18,8 +18,9 @@
 //!
 //! 1. A snapshot has an entry of a key with the value that the key had at the end of the save, or
 //!    none. A key that was written or removed before is recorded as changed, and left out.
-//! 2. Beside the cache, a save allocates the record of changes and a copy of it, one bit for each
-//!    lane of the indexes, one block, and one large value.
+//! 2. The record of changes is part of the cache's memory, but for the smallest one of 1 KiB.
+//!    Beside the cache, a save allocates one bit for each lane of the indexes, three blocks, and
+//!    one large value.
 //! 3. Reading never panics, whatever the file contains. It allocates a window of the largest
 //!    entry's size, and a record of changes that is a small part of the cache.
 

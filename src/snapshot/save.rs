@@ -150,9 +150,10 @@ impl Cache {
     /// # Cost
     ///
     /// Each lock is held for about 64 entries or 64 KiB at a time. Writes to the cache record the
-    /// hash of their key meanwhile. Beside the cache, a save allocates up to 7 bytes for each
-    /// entry, at least 4 KiB and at most 200 MiB, and a block of 256 KiB. It also copies a large
-    /// value that cannot be held.
+    /// hash of their key meanwhile, in a record of one or two bytes for each entry. The record is
+    /// at most a 64th of `max_bytes`, and part of it. A full cache evicts entries for it. Beside
+    /// the cache, a save allocates a bit for each place of the indexes and about 1 MiB. It also
+    /// copies a large value that cannot be held.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -269,6 +270,8 @@ struct Save<'a> {
     header: Header,
     began: Instant,
     changes: Arc<Changes>,
+    /// The memory of `changes`. It is given back after they were freed, so it comes after them.
+    _reserve: Reserve<'a>,
     walks: Vec<SaveWalk>,
     /// The payload of the block with the states of the policies.
     policy: Vec<u8>,
@@ -300,12 +303,15 @@ impl<'a> Save<'a> {
             probe: cache.hash_probe(),
             seeds: cache.hash_seeds().map_or([0; 4], |HashSeeds(seeds)| seeds),
         };
+        let began = Instant::now();
+        let (reserve, words) = Reserve::for_record(cache, entries);
         let mut save = Self {
             cache,
             options,
             header,
-            began: Instant::now(),
-            changes: Arc::new(Changes::new(entries, nonce)),
+            began,
+            changes: Arc::new(Changes::new(words, nonce)),
+            _reserve: reserve,
             walks: Vec::with_capacity(cache.shards()),
             policy: Vec::new(),
             namespaces: Vec::new(),
@@ -427,9 +433,13 @@ impl<'a> Save<'a> {
             for number in 0..self.walks.len() {
                 self.cache.shard(number).settle_changes();
             }
-            // In one piece, so that as little as possible can come between.
+            // Mostly in one piece, so that as little as possible can come between.
             let mut last_blocks = Vec::new();
             let mut has_changes = changes_writer.write(&changes, |payload| {
+                if last_blocks.len() >= BLOCK_BYTES {
+                    writer.write_all(&last_blocks)?;
+                    last_blocks.clear();
+                }
                 self.records += 1;
                 self.write_block(&mut last_blocks, kind::CHANGES, 0, self.time_millis(), payload, &[])
             })?;
@@ -477,6 +487,48 @@ impl<'a> Save<'a> {
     fn time_millis(&self) -> u64 {
         let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.header.start_millis.saturating_add(elapsed)
+    }
+}
+
+/// Memory of the shards' accounts for the record of changes, until it is dropped.
+struct Reserve<'a> {
+    cache: &'a Cache,
+    /// The bytes of each of the first `shards` shards.
+    bytes: usize,
+    shards: usize,
+}
+
+impl<'a> Reserve<'a> {
+    /// Takes memory for a record for a cache of `entries` entries. Returns it, and the words of the
+    /// record: fewer than they should be if there is too little memory.
+    fn for_record(cache: &'a Cache, entries: usize) -> (Self, usize) {
+        let mut words = Changes::words_for(entries, cache.max_bytes());
+        // Ends: the record becomes smaller, and the smallest one needs none of this memory.
+        loop {
+            let is_smallest = words == Changes::MIN_WORDS;
+            let bytes = if is_smallest { 0 } else { (words * size_of::<u64>()).div_ceil(cache.shards()) };
+            let mut reserve = Self { cache, bytes, shards: 0 };
+            if (0..cache.shards()).all(|number| reserve.take_from(number)) {
+                return (reserve, words);
+            }
+            words /= 2;
+        }
+    }
+
+    /// Takes the part of the next shard, which has this number. Returns `false` if it has too
+    /// little memory.
+    fn take_from(&mut self, number: usize) -> bool {
+        let is_taken = self.cache.shard(number).take_for_save(self.bytes);
+        self.shards += usize::from(is_taken);
+        is_taken
+    }
+}
+
+impl Drop for Reserve<'_> {
+    fn drop(&mut self) {
+        for number in 0..self.shards {
+            self.cache.shard(number).give_from_save(self.bytes);
+        }
     }
 }
 

@@ -113,7 +113,7 @@ fn hostile_blocks_with_the_right_checksums_do_no_harm() {
 #[test]
 fn a_record_of_changes_larger_than_the_cache_affords_is_folded() {
     let key = |number: u32| number.to_le_bytes();
-    let changes = crate::shard::Changes::new(1 << 24, 9);
+    let changes = crate::shard::Changes::new(1 << 21, 9);
     (0..1_000).for_each(|number| changes.note(&key(number)));
     let mut known = ChangedKeys::new(9, 1 << 20);
     let mut writer = super::super::changed::ChangesWriter::default();

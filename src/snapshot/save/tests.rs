@@ -1,6 +1,7 @@
 //! A save holds the lock of a shard for a bounded step, and records changes in bounded memory.
 
 use super::*;
+use crate::builder::CacheBuilder;
 use crate::policy::{EntryId, EvictionPolicy, Newcomer, Policy, Residents};
 
 /// The most entries, and about the most bytes, that one hold of the lock may show.
@@ -54,7 +55,7 @@ fn check_holds(cache: &Cache, name: &str) {
         let length = [10, 200, 5_000, LARGEST_COPY - 1, 2 * LARGEST_COPY][(key.trailing_zeros() as usize / 3).min(4)];
         cache.insert(key.to_le_bytes(), vec![1; length]).expect("room");
     }
-    let changes = Arc::new(Changes::new(cache.len(), 1));
+    let changes = Arc::new(Changes::new(Changes::MIN_WORDS, 1));
     let (mut walk, _) = cache.shard(0).begin_save(&changes).expect("no other save");
     let mut entries = 0;
     while walk.is_behind(None, 1) {
@@ -78,16 +79,64 @@ fn one_hold_of_a_lock_shows_a_bounded_number_of_entries_and_bytes() {
 }
 
 #[test]
-fn the_record_of_changes_takes_two_bytes_for_each_entry_and_64_mib_at_most() {
-    for (entries, most) in [(0, 1 << 10), (1_000, 1 << 11), (100_000, 200_000), (usize::MAX, 64 << 20)] {
-        let bytes = Changes::new(entries, 1).words().len() * size_of::<u64>();
-        assert!(bytes <= most, "{bytes} bytes for {entries} entries");
+fn the_record_of_changes_takes_two_bytes_for_each_entry_and_a_64th_of_the_limit_at_most() {
+    let gib = 1 << 30;
+    for (entries, max_bytes, least, most) in [
+        (0, gib, 1 << 10, 1 << 10),
+        (1_000, gib, 1 << 10, 1 << 11),
+        (100_000, gib, 100_000, 200_000),
+        (100_000, 4 << 20, 64 << 10, 64 << 10),
+        (100_000, 64 << 10, 1 << 10, 1 << 10),
+        (usize::MAX, usize::MAX, 64 << 20, 64 << 20),
+    ] {
+        let bytes = Changes::words_for(entries, max_bytes) * size_of::<u64>();
+        assert!((least..=most).contains(&bytes), "{bytes} bytes for {entries} entries in {max_bytes}");
+    }
+}
+
+/// Fills a cache, saves it, and checks its memory at each block.
+fn check_memory(builder: CacheBuilder, value_bytes: usize) {
+    let cache = builder.hasher(StableHash::with_seed(5)).build().expect("a cache");
+    let mut key = 0_u32;
+    while cache.stats().evictions < 2_000 {
+        cache.insert(key.to_le_bytes(), vec![1; value_bytes]).expect("room");
+        key += 1;
+    }
+    let record = Changes::words_for(cache.len(), cache.max_bytes()) * size_of::<u64>();
+    assert!(record > 1 << 10, "{record} bytes");
+    let before = cache.memory();
+    let mut calls = 0;
+    let check = |_| {
+        let memory = cache.memory();
+        let taken = memory.overhead - before.overhead;
+        assert!((record..record + cache.shards()).contains(&taken), "{taken} of {record} bytes are accounted for");
+        // Writes go on meanwhile.
+        for _ in 0..2_000 {
+            cache.insert(key.to_le_bytes(), vec![1; value_bytes]).expect("room");
+            key += 1;
+            assert!(cache.memory().allocated <= cache.max_bytes());
+        }
+        cache.validate();
+        calls += 1;
+    };
+    cache.save_to_with(&mut Vec::new(), SaveOptions::new().progress(check)).expect("a writer that takes all");
+    assert!(calls > 1);
+    assert_eq!(cache.memory().overhead, before.overhead, "all was given back");
+    cache.validate();
+}
+
+#[test]
+fn the_record_of_changes_is_part_of_the_memory_of_a_full_cache() {
+    for shards in [1, 4] {
+        for value_bytes in [8, 100] {
+            check_memory(Cache::builder().max_bytes(4 << 20).shards(shards), value_bytes);
+        }
     }
 }
 
 /// Returns the size of the index of each shard.
 fn index_sizes(cache: &Cache) -> Vec<usize> {
-    let changes = Arc::new(Changes::new(0, 1));
+    let changes = Arc::new(Changes::new(Changes::MIN_WORDS, 1));
     let size_of = |number| {
         let (_, experience) = cache.shard(number).begin_save(&changes).expect("no other save");
         cache.shard(number).end_save();
