@@ -365,7 +365,7 @@ fn charge_of(pending: &Pending, entries: &Entries, id: EntryId) -> u32 {
 }
 
 /// No policy: stands where one is about to be made.
-pub(super) struct NoPolicy;
+pub(crate) struct NoPolicy;
 
 impl EvictionPolicy for NoPolicy {
     fn insert(&mut self, _newcomer: &Newcomer) {}

@@ -92,6 +92,8 @@ pub(crate) use config::{MAX_SHARD_BYTES, Options, ShardConfig};
 use deadlines::Deadlines;
 use entries::Entries;
 pub(crate) use estimate::PolicyBytes;
+#[cfg(all(test, not(bytecache_loom)))]
+pub(crate) use evictor::NoPolicy;
 use evictor::{Evictor, Pending};
 use flights::Flights;
 pub(crate) use flights::{KeyFlight, Outcome, Pass, Ticket};

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::builder::CacheBuilder;
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, Policy, Residents};
+use crate::policy::Policy;
+use crate::shard::NoPolicy;
 
 /// The most entries, and about the most bytes, that one hold of the lock may show.
 const MOST_ENTRIES: usize = 64;
@@ -26,25 +27,6 @@ impl SaveSink for Hold {
 
     fn is_full(&self) -> bool {
         false
-    }
-}
-
-/// A policy whose walk shows nothing, so that the order of the index is left.
-#[derive(Debug)]
-struct Silent;
-
-impl EvictionPolicy for Silent {
-    fn insert(&mut self, _newcomer: &Newcomer) {}
-    fn remove(&mut self, _id: EntryId, _charge: u32) {}
-    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
-        None
-    }
-    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
-        true
-    }
-    fn rename(&mut self, _from: EntryId, _to: EntryId) {}
-    fn bytes(&self) -> usize {
-        0
     }
 }
 
@@ -75,7 +57,8 @@ fn one_hold_of_a_lock_shows_a_bounded_number_of_entries_and_bytes() {
     for &policy in Policy::ALL {
         check_holds(&builder().policy(policy).build().expect("a cache"), policy.name());
     }
-    check_holds(&builder().custom_policy(|_| Box::new(Silent)).build().expect("a cache"), "silent");
+    // Its walk shows nothing, so the order of the index is left.
+    check_holds(&builder().custom_policy(|_| Box::new(NoPolicy)).build().expect("a cache"), "none");
 }
 
 #[test]
