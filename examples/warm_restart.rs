@@ -6,10 +6,11 @@
 //! ```
 //!
 //! The first run begins with an empty cache. The second run begins with the entries that the first
-//! has saved, and prints a higher hit ratio from its first second on. `--forget` removes the
-//! snapshot.
+//! has saved, and prints a higher hit ratio from its first second on. An argument names another
+//! file for the snapshot. `--forget` removes it first. The folder should be one to which nobody
+//! else can write, as the service trusts the values in it.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytecache::{Cache, RestoredFrom};
@@ -33,8 +34,12 @@ fn read_user(id: &[u8]) -> Result<Vec<u8>, std::io::Error> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::temp_dir().join("bytecache-warm-restart.snapshot");
-    if std::env::args().any(|argument| argument == "--forget") && Path::new(&path).exists() {
+    let (options, paths): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument == "--forget");
+    let path = paths.first().map_or_else(|| PathBuf::from("target/warm_restart.snapshot"), PathBuf::from);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    if !options.is_empty() && path.exists() {
         std::fs::remove_file(&path)?;
     }
 

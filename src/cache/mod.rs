@@ -59,7 +59,7 @@ pub(crate) use loads::LookUp;
 pub(crate) use namespace::{Decode, Decoded};
 pub use namespace::{Namespace, NamespaceBuilder};
 pub(crate) use read::Misses;
-pub(crate) use sizes::Sizes;
+pub(crate) use sizes::{MAX_SHARDS, Sizes};
 pub use weak::WeakCache;
 
 use resize::Limit;

@@ -14,7 +14,7 @@ use crate::error::BuildError;
 use crate::shard::MAX_SHARD_BYTES;
 
 /// The largest number of shards.
-const MAX_SHARDS: usize = 1 << 12;
+pub(crate) const MAX_SHARDS: usize = 1 << 12;
 /// The largest cache, in bytes.
 const MAX_BYTES: u64 = MAX_SHARDS as u64 * MAX_SHARD_BYTES;
 /// The divisor of a shard that gives its largest entry.

@@ -44,27 +44,27 @@
 //!
 //! # Together with invalidation
 //!
-//! A source of invalidations tells the cache which keys have changed. It may be able to go back to
-//! a position, such as an offset in a log. Then store the position that it had *before* the save
-//! beside the snapshot, and let it begin there after the restore. Apply all messages since that
-//! position before you serve requests.
+//! A source of invalidations tells the cache which keys have changed. There are two kinds:
 //!
-//! A source that cannot go back does not know which messages it has missed, and resets the cache
-//! when it connects. The reset removes the restored entries, too. So a snapshot is of no use there.
-//!
-//! Begin to listen before you restore, and apply the messages after the restore. The removal of a
-//! key that is not restored yet has no effect.
+//! * **One that can go back** to a position, such as an offset in a log. Store the position that it
+//!   had *before* the save beside the snapshot. Let it begin there after the restore, and apply all
+//!   messages since before you serve requests.
+//! * **One that cannot go back** does not know which messages it has missed. It may reset the cache
+//!   when it connects. Then a snapshot is of no use, as the reset removes the restored entries,
+//!   too. Otherwise connect before you restore, and apply the messages after the restore: the
+//!   removal of a key that is not restored yet has no effect. Messages from before are lost, so
+//!   choose an age that you accept.
 //!
 //! # Guarantees
 //!
-//! * **Last value or none.** A key that is written or removed while `save` runs may not be
-//!   restored. If it is, it has the value that it had when the save ended. The same holds for an
-//!   entry whose deadline is changed, and for one that leaves. The save ends before the last call
+//! * **Last value or none.** A key that is written or removed while `save` runs is left out when
+//!   the snapshot is restored. The same holds for an entry whose deadline is changed, and for one
+//!   that leaves. All others have their last value. The save ends before the last call
 //!   of the writer, and before the file is synced and renamed for the last time. Entries that are
 //!   left out because of changes are counted in [`Restored::changed`](crate::Restored::changed). A
-//!   changed key is recorded as a bit that other keys may share. So for eight changed keys, at most
-//!   about one other key is left out. If the cache is [cleared](crate::Cache::clear) meanwhile,
-//!   nothing is restored.
+//!   changed key is recorded as a bit that other keys may share. So for eight changed keys, about
+//!   one other key is left out, and up to three if entries take less than 128 bytes. If the cache
+//!   is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock. Entries that
 //!   have expired in it are left out. An entry may expire up to a [`TICK`](crate::TICK) earlier,
@@ -101,8 +101,9 @@
 //! `BYTECACHE_KILLS=1000 cargo test --test snapshots kills`. Each left a whole snapshot, without a
 //! wrong value.
 //!
-//! A snapshot holds keys and values in plain form, and the seeds of the hasher. On Unix only its
-//! owner can read it.
+//! A snapshot holds keys and values in plain form, and the seeds of the hasher, which go on from
+//! file to file. On Unix only its owner can read it. Restore only files that you trust: checksums
+//! find damage, and no forgery.
 //!
 //! A [removal listener](crate::CacheBuilder::on_removal) is notified of restored entries that
 //! leave. The cause is `Evicted` if they do not fit, and `Removed` if they changed while the cache
@@ -133,10 +134,11 @@
 //!            24  start, milliseconds since 1970        96  checksum of the bytes before
 //!            32  entries at the start
 //!
-//!   block     0  mark: b1 6f 63 4b 0d 0a 00 fe         24  time, milliseconds since 1970
-//!             8  kind, 4 bytes                         32  checksum of the payload
-//!            12  entries, 4 bytes                      40  checksum of the bytes before
-//!            16  length of the payload                 48  payload
+//!   block     0  mark: b1 6f 63 4b 0d 0a 00 fe         32  time, milliseconds since 1970
+//!             8  kind, 4 bytes                         40  checksum of the payload
+//!            12  entries, 4 bytes                      48  checksum of the bytes before
+//!            16  number of blocks before it            56  payload
+//!            24  length of the payload
 //! ```
 //!
 //! | kind | payload |
@@ -145,7 +147,7 @@
 //! | 2, entries | the entries, one after the other |
 //! | 3, changes | 1 if all keys have changed, else 0, in a byte; the number of words of the record; for each word that has changed since the block before, its distance from the former one in this block, and the word in 8 bytes |
 //! | 4, namespaces | their number; for each one the length and bytes of its name, its version, and the number of its invalidations. Before the entries if there are namespaces, and at the end if they have changed |
-//! | 5, end | the number of blocks of the kinds 3 and 4 before it. More of them and another end may follow |
+//! | 5, end | the number of blocks of the kinds 3 and 4 before it. The last block |
 //! | 6, history | the number of a shard, the number of a part, and a part of what its policy remembers of keys by their hashes |
 //!
 //! Blocks of other kinds are skipped. A key has changed if its bit is set. The number of the bit is

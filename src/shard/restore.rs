@@ -1,7 +1,6 @@
 //! Restoring the entries of a snapshot into a shard.
 //!
-//! An entry is restored like one that is stored if the key is absent. But its place in the policy
-//! is the one that it had, and so are its visits.
+//! A restored entry is written like a new one. It keeps its place in the policy and its visits.
 
 use core::time::Duration;
 
@@ -38,8 +37,8 @@ impl Shard {
         self.write(|writer| writer.state.evictor.restore_history(part, bytes));
     }
 
-    /// Restores how full the ring may be. Called before the first entry, and after the last one:
-    /// what is restored dies by no policy, so the ring takes it for the easiest traffic.
+    /// Restores how full the ring may be. Called before the first entry and after the last.
+    /// Restoring looks like traffic in which nothing dies, and would move the target.
     pub(crate) fn restore_live_target(&self, target: u32) {
         self.write(|writer| {
             writer.state.cleaner.set_target(target);

@@ -11,8 +11,7 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry that is present throughout, and is not changed, is shown at least once. It is shown
-//!    once.
+//! 1. Each entry that stays unchanged during the save is shown exactly once.
 //! 2. A key that is written or removed, or whose entry leaves, between `begin_save` and `end_save`
 //!    is recorded before the lock is free.
 //!
@@ -33,8 +32,10 @@ use crate::ring::Value;
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::EntryId;
 
-/// The most entries that one hold of the lock shows, and the most lanes or places that it looks at.
+/// The most entries that one hold of the lock shows.
 const SHOWN_AT_ONCE: usize = 64;
+/// Times that a policy's walk may pass all ids without showing one, beyond the steps for them.
+const PASSES: usize = 32;
 /// The most steps through the index for each hold of the lock.
 const STEPS_AT_ONCE: usize = 256;
 /// Values from this size on are held, and not copied under the lock.
@@ -227,7 +228,7 @@ impl Shard {
 
     /// Appends a part of what the policy remembers of keys. Returns `false` if there is none.
     pub(crate) fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {
-        self.state.lock().evictor.policy().save_history(part, bytes)
+        self.write(|writer| writer.state.evictor.policy().save_history(part, bytes))
     }
 
     /// Waits until no other thread has the lock. All changes before that are in the record.
@@ -242,7 +243,7 @@ impl Shard {
 
     /// Returns the name under which the policy's knowledge is saved.
     pub(crate) fn snapshot_name(&self) -> &'static str {
-        self.state.lock().evictor.policy().snapshot_name()
+        self.write(|writer| writer.state.evictor.policy().snapshot_name())
     }
 }
 
@@ -325,8 +326,8 @@ impl Writer<'_> {
         Some((walk, experience))
     }
 
-    /// Begins the walk again if the index has another size, as the shard was emptied. Otherwise ids
-    /// stay the same during a save: the index changes its size only before and after it.
+    /// Restarts the walk if the shard was emptied and its index has another size. Otherwise the
+    /// index keeps its size, and entries their ids, until the save ends.
     fn fit_to_index(&mut self, walk: &mut SaveWalk) {
         let table = self.state.entries.table();
         if walk.buckets == table.buckets() {
@@ -334,7 +335,8 @@ impl Writer<'_> {
         }
         walk.buckets = table.buckets();
         walk.shown = vec![0; table.lanes().div_ceil(64)];
-        walk.steps_left = 4 * self.state.entries.len() + SHOWN_AT_ONCE;
+        // A walk may pass all ids several times, of which a step passes many.
+        walk.steps_left = 4 * self.state.entries.len() + table.lanes() + PASSES * SHOWN_AT_ONCE;
         walk.waiting.clear();
         walk.phase = Phase::InOrder;
         let State { evictor, pending, .. } = &mut *self.state;
@@ -361,9 +363,11 @@ impl Writer<'_> {
             self.prefetch_waiting(&walk.waiting);
             walk.waiting.reverse();
         }
+        let enough = walk.shown_entries + SHOWN_AT_ONCE;
         while let Some((id, standing)) = walk.waiting.pop() {
             self.save_entry(walk, id, standing, sink);
-            if sink.is_full() || walk.copied >= BYTES_AT_ONCE {
+            // A custom policy may have shown more at once.
+            if sink.is_full() || walk.copied >= BYTES_AT_ONCE || walk.shown_entries >= enough {
                 break;
             }
         }
@@ -402,8 +406,8 @@ impl Writer<'_> {
         walk.phase = Phase::Rest(rest);
     }
 
-    /// Shows an entry, unless it was shown before, or reads miss it for good: it has expired, or
-    /// its namespace was invalidated.
+    /// Shows an entry. Skips entries that were shown, have expired, or belong to an invalidated
+    /// namespace.
     fn save_entry(&mut self, walk: &mut SaveWalk, id: EntryId, standing: Standing, sink: &mut impl SaveSink) {
         let now = self.now();
         let reached = self.shard.time.reached();

@@ -5,8 +5,7 @@
 //!   payload   | all 1 | words | gap, word | gap, word | ...      only words that are not 0
 //! ```
 //!
-//! A file may have several records, whose bits are joined. Records of another size than the first
-//! one are an error.
+//! The bits of all records of a file are combined. All records must have the size of the first.
 
 use super::format::{Reader, put_number};
 use crate::hash::StableHash;

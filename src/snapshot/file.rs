@@ -16,6 +16,7 @@ const ENDING: &str = ".saving";
 #[derive(Debug)]
 pub(super) struct TemporaryFile {
     file: File,
+    folder: Folder,
     temporary: PathBuf,
     target: PathBuf,
     has_finished: bool,
@@ -28,6 +29,7 @@ impl TemporaryFile {
         let Some(name) = target.file_name() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path of a snapshot ends without a file name"));
         };
+        let folder = Folder::open(folder_of(target))?;
         remove_left_behind(target, name);
         let mut temporary_name = prefix(name);
         temporary_name.push(format!("{unique:016x}{ENDING}"));
@@ -37,7 +39,7 @@ impl TemporaryFile {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&temporary)?;
-        Ok(Self { file, temporary, target: target.to_owned(), has_finished: false })
+        Ok(Self { file, folder, temporary, target: target.to_owned(), has_finished: false })
     }
 
     /// Waits until all bytes that were written are on the disk.
@@ -45,12 +47,13 @@ impl TemporaryFile {
         self.file.sync_all()
     }
 
-    /// Syncs the file and gives it the name of the snapshot.
+    /// Syncs the file and gives it the name of the snapshot. After an error of the last step, the
+    /// name may be given or not after a crash.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.temporary, &self.target)?;
         self.has_finished = true;
-        sync_folder(&self.target)
+        self.folder.sync()
     }
 }
 
@@ -101,13 +104,36 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Waits until the name of the snapshot is on the disk.
+/// The folder of a snapshot. It is opened before anything is written, so that one that cannot be
+/// synced is an error before the former snapshot is replaced.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
+#[derive(Debug)]
+struct Folder(File);
+
+#[cfg(unix)]
+impl Folder {
+    fn open(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self)
+    }
+
+    /// Waits until the name of the snapshot is on the disk.
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
 }
 
+/// The folder of a snapshot, on a system that has no call to sync it.
 #[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(()) // Other systems have no call for this.
+#[derive(Debug)]
+struct Folder;
+
+#[cfg(not(unix))]
+impl Folder {
+    fn open(_path: &Path) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }

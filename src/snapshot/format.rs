@@ -6,7 +6,7 @@
 //!   header   | magic 8 | version 4 | shards 4 | nonce 8 | start 8 | entries 8 |
 //!            | max_bytes 8 | buckets 8 | probe 8 | seeds 32 | checksum 8 |
 //!
-//!   block    | mark 8 | kind 4 | count 4 | length 8 | time 8 | sum of payload 8 |
+//!   block    | mark 8 | kind 4 | count 4 | number 8 | length 8 | time 8 | sum of payload 8 |
 //!            | checksum 8 | payload: length bytes |
 //! ```
 //!
@@ -25,7 +25,8 @@ use crate::hash::StableHash;
 use crate::policy::Standing;
 use crate::shard::SavedEntry;
 
-/// The first bytes of a snapshot. Not text, and damaged by transfers that convert line ends.
+/// The first bytes of a snapshot. They contain line ends, so that a transfer in text mode damages
+/// them visibly.
 pub(super) const MAGIC: [u8; 8] = *b"\x89BCS\r\n\x1a\n";
 /// The version of the format.
 pub(super) const VERSION: u32 = 1;
@@ -34,8 +35,10 @@ pub(super) const MARK: [u8; 8] = *b"\xb1ocK\x0d\x0a\x00\xfe";
 
 /// The payload of a block of entries is little longer than this, unless it has a single entry.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
-/// The longest payload of a block of another kind.
-pub(super) const MAX_OTHER_BYTES: u64 = 8 << 20;
+/// The longest payload of a block of another kind, but for that with the policies' states.
+pub(super) const MAX_OTHER_BYTES: u64 = 1 << 20;
+/// The longest payload of a block with the policies' states.
+pub(super) const MAX_POLICY_BYTES: u64 = 8 << 20;
 
 /// The kinds of blocks.
 pub(super) mod kind {
@@ -135,6 +138,8 @@ pub(super) struct BlockHeader {
     pub(super) kind: u32,
     /// The number of entries.
     pub(super) count: u32,
+    /// The number of blocks before it.
+    pub(super) number: u64,
     /// The length of the payload, in bytes.
     pub(super) length: u64,
     /// The time from which the remaining times of the entries count, in milliseconds since 1970.
@@ -144,18 +149,19 @@ pub(super) struct BlockHeader {
 }
 
 impl BlockHeader {
-    pub(super) const BYTES: usize = 48;
+    pub(super) const BYTES: usize = 56;
 
     pub(super) fn to_bytes(self, nonce: u64) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&MARK);
         bytes[8..12].copy_from_slice(&self.kind.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.count.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.length.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.time_millis.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.payload_sum.to_le_bytes());
-        let checksum = StableHash::with_seed(nonce).hash_bytes(&bytes[..40]);
-        bytes[40..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.length.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.time_millis.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.payload_sum.to_le_bytes());
+        let checksum = StableHash::with_seed(nonce).hash_bytes(&bytes[..48]);
+        bytes[48..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -166,9 +172,10 @@ impl BlockHeader {
             return None;
         }
         let (kind, count) = (reader.u32()?, reader.u32()?);
-        let (length, time_millis, payload_sum) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        let expected = StableHash::with_seed(nonce).hash_bytes(bytes.get(..40)?);
-        (reader.u64()? == expected).then_some(Self { kind, count, length, time_millis, payload_sum })
+        let (number, length) = (reader.u64()?, reader.u64()?);
+        let (time_millis, payload_sum) = (reader.u64()?, reader.u64()?);
+        let expected = StableHash::with_seed(nonce).hash_bytes(bytes.get(..48)?);
+        (reader.u64()? == expected).then_some(Self { kind, count, number, length, time_millis, payload_sum })
     }
 }
 
@@ -381,7 +388,7 @@ mod tests {
             probe: 1,
             seeds: [9, 8, 7, 6],
         };
-        let block = BlockHeader { kind: kind::ENTRIES, count: 3, length: 9, time_millis: 8, payload_sum: 7 };
+        let block = BlockHeader { kind: kind::ENTRIES, count: 3, number: 4, length: 9, time_millis: 8, payload_sum: 7 };
         let (bytes, block_bytes) = (header.to_bytes(), block.to_bytes(77));
         assert_eq!(Header::from_bytes(&bytes), Ok(header));
         assert_eq!(BlockHeader::from_bytes(&block_bytes, 77), Some(block));

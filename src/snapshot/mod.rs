@@ -8,6 +8,7 @@
 //!                          source.rs    a window over the file, which finds the next block
 //!                          changed.rs   the keys that have changed while the cache was saved
 //!                          namespaces.rs   the registry of namespaces
+//!                          reserve.rs  memory for the record of changes
 //!                          format.rs    headers, blocks, entries
 //! ```
 //!
@@ -29,6 +30,7 @@ mod error;
 mod file;
 mod format;
 mod namespaces;
+mod reserve;
 mod restore;
 mod save;
 mod source;

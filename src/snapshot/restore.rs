@@ -11,16 +11,18 @@ use std::time::{Duration, Instant};
 
 use super::changed::ChangedKeys;
 use super::error::SnapshotError;
-use super::format::{BLOCK_BYTES, BlockHeader, Header, HeaderError, MAX_OTHER_BYTES, Reader, VERSION, kind};
+use super::format::{
+    BLOCK_BYTES, BlockHeader, Header, HeaderError, MAX_OTHER_BYTES, MAX_POLICY_BYTES, Reader, VERSION, kind,
+};
 use super::source::Source;
 use super::{namespaces, wall_clock_millis};
 use crate::builder::{CacheBuilder, FormerCache};
-use crate::cache::Cache;
+use crate::cache::{Cache, MAX_SHARDS};
 use crate::hash::{HashSeeds, StableHash};
 use crate::namespace::KeyState;
 use crate::shard::RestoredEntry;
 
-/// The most bytes of a block of entries, without one entry of the largest size.
+/// The longest payload of a block of entries, not counting its last entry.
 const MAX_BLOCK_BYTES: usize = 4 * BLOCK_BYTES;
 
 /// Entries whose buckets are prefetched before they are stored.
@@ -35,7 +37,8 @@ pub enum RestoredFrom {
     Snapshot,
     /// None: there is no file, so the cache is empty.
     Missing,
-    /// None: the snapshot is older than the caller accepts, so the cache is empty.
+    /// None: the snapshot is older than the caller accepts, or its time lies ahead by more than
+    /// that. So the cache is empty.
     TooOld,
 }
 
@@ -63,8 +66,8 @@ pub struct Restored {
     /// The number of entries that have expired since they were saved.
     pub expired: u64,
     /// The number of entries that were left out because they may have changed while the snapshot
-    /// was saved. Their keys were written or removed, or share a bit of the record with such a key,
-    /// or their namespaces were invalidated.
+    /// was saved. An entry is left out if its key was changed, if it shares a bit of the record
+    /// with a changed key, or if its namespace was invalidated.
     pub changed: u64,
     /// The number of entries that were left out because they do not fit. They are too large for
     /// this cache, the policy preferred others, or there is no room for their namespace. Entries of
@@ -207,6 +210,7 @@ fn restore_at(
         live_targets: Vec::new(),
         changed,
         records: 0,
+        last_record: None,
         stored: 0,
         restored,
     };
@@ -229,7 +233,7 @@ fn read_header(source: &mut Source<impl Read>) -> Result<Header, SnapshotError> 
 /// Returns the size of the index of each shard, if the first block has them. Passes nothing.
 fn peek_index_sizes(source: &mut Source<impl Read>, header: &Header) -> Option<Vec<u64>> {
     let block = BlockHeader::from_bytes(source.fill(BlockHeader::BYTES).ok()?, header.nonce)?;
-    if block.kind != kind::POLICY || block.length > MAX_OTHER_BYTES {
+    if block.kind != kind::POLICY || block.length > MAX_POLICY_BYTES {
         return None;
     }
     let end = BlockHeader::BYTES + usize::try_from(block.length).ok()?;
@@ -254,6 +258,9 @@ struct SavedExperience<'a> {
 fn read_experiences(payload: &[u8], shards: u32) -> Option<(&[u8], Vec<SavedExperience<'_>>)> {
     let mut reader = Reader(payload);
     let name = reader.counted()?;
+    if shards as usize > MAX_SHARDS {
+        return None;
+    }
     let mut experiences = Vec::new();
     for _ in 0..shards {
         let index_size = reader.number()?;
@@ -276,8 +283,10 @@ struct Restore<'a, R> {
     /// The live target of each shard that is known.
     live_targets: Vec<u32>,
     changed: ChangedKeys,
-    /// The records that were read: of changes, and of namespaces.
+    /// The number of records that were read: of changes, and of namespaces.
     records: u64,
+    /// The number of the block with the last one.
+    last_record: Option<u64>,
     stored: u64,
     restored: Restored,
 }
@@ -285,18 +294,18 @@ struct Restore<'a, R> {
 impl<R: Read> Restore<'_, R> {
     fn read_blocks(&mut self) {
         while let Some(header) = self.source.next_block(self.header.nonce) {
-            // More changes may come behind an end, with another end.
+            // Nothing comes behind the end of a whole file.
             self.restored.is_complete = false;
             match header.kind {
                 kind::ENTRIES => self.read_entries(&header),
                 kind::POLICY => self.read_checked(&header, Self::read_policy),
                 kind::HISTORY => self.read_checked(&header, Self::read_history),
                 kind::NAMESPACES => self.read_checked(&header, |restore, payload| {
-                    restore.records += 1;
+                    restore.count_record(&header);
                     namespaces::restore(restore.cache, payload)
                 }),
                 kind::CHANGES => self.read_checked(&header, |restore, payload| {
-                    restore.records += 1;
+                    restore.count_record(&header);
                     restore.changed.read(payload)
                 }),
                 kind::END => self.read_checked(&header, |restore, payload| {
@@ -311,6 +320,14 @@ impl<R: Read> Restore<'_, R> {
         }
     }
 
+    /// Counts a record, unless it is a copy of one that was read.
+    fn count_record(&mut self, header: &BlockHeader) {
+        if self.last_record.is_none_or(|last| last < header.number) {
+            self.last_record = Some(header.number);
+            self.records += 1;
+        }
+    }
+
     fn skip(&mut self, length: u64) {
         if !self.source.skip(length) {
             self.source.note_damage();
@@ -320,7 +337,8 @@ impl<R: Read> Restore<'_, R> {
     /// Reads a block that has no entries. `read` returns `None` if the payload is not as it should
     /// be.
     fn read_checked(&mut self, header: &BlockHeader, read: impl FnOnce(&mut Self, &[u8]) -> Option<()>) {
-        if header.length > MAX_OTHER_BYTES {
+        let most = if header.kind == kind::POLICY { MAX_POLICY_BYTES } else { MAX_OTHER_BYTES };
+        if header.length > most {
             self.source.note_damage();
             return;
         }

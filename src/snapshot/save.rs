@@ -15,6 +15,7 @@ use super::changed::ChangesWriter;
 use super::error::SnapshotError;
 use super::file::TemporaryFile;
 use super::format::{BLOCK_BYTES, BlockHeader, Header, encode_entry, kind, put_number};
+use super::reserve::Reserve;
 use super::{namespaces, wall_clock_millis};
 use crate::cache::Cache;
 use crate::hash::{HashSeeds, StableHash};
@@ -26,6 +27,9 @@ use crate::units::to_u32;
 const ROUNDS: usize = 256;
 /// The most times that changes are looked for at the end. Writers may go on for ever.
 const LAST_LOOKS: usize = 8;
+/// The most parts of what a policy remembers that are saved for each shard, and the longest one.
+const MAX_PARTS: usize = 1 << 20;
+const MAX_PART_BYTES: usize = 16 << 10;
 /// The longest state of a policy that is saved for each shard.
 const MAX_STATE_BYTES: usize = 1024;
 
@@ -134,7 +138,7 @@ impl Cache {
     ///
     /// Reads and writes go on meanwhile. A key that is written or removed while the cache is saved,
     /// or whose entry is evicted, is left out when the snapshot is restored. For eight such keys,
-    /// at most about one other key is left out.
+    /// about one other key is left out, and up to three if entries take less than 128 bytes.
     ///
     /// The file is written under a temporary name in the same folder, synced, and renamed. So a
     /// crash leaves the former snapshot or this one. On Unix only its owner can read it.
@@ -144,7 +148,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// * [`SnapshotError::Io`] if the file cannot be written: the former snapshot stays;
+    /// * [`SnapshotError::Io`] if the file cannot be written: the former snapshot stays. Only if
+    ///   the system fails to sync the folder at the end, this one may be in its place;
     /// * [`SnapshotError::InProgress`] if another thread is saving this cache.
     ///
     /// # Cost
@@ -201,7 +206,8 @@ impl Cache {
     pub fn save_with(&self, path: impl AsRef<Path>, options: SaveOptions<'_>) -> Result<Saved, SnapshotError> {
         let nonce = random();
         let mut save = Save::begin(self, nonce, options)?;
-        let mut file = TemporaryFile::create(path.as_ref(), nonce)?;
+        // Others may see the name, and are not to know the nonce.
+        let mut file = TemporaryFile::create(path.as_ref(), random())?;
         // The disk is synced before changes are looked for, as that takes long.
         let saved = save.write(&mut file, |file| file.sync())?;
         file.finish()?;
@@ -277,7 +283,9 @@ struct Save<'a> {
     policy: Vec<u8>,
     /// The registry of namespaces, as it was written last.
     namespaces: Vec<u8>,
-    /// The number of records that were written: of changes, and of namespaces.
+    /// The number of blocks that were written.
+    blocks: u64,
+    /// The number of records among them: of changes, and of namespaces.
     records: u64,
     saved: Saved,
 }
@@ -315,6 +323,7 @@ impl<'a> Save<'a> {
             walks: Vec::with_capacity(cache.shards()),
             policy: Vec::new(),
             namespaces: Vec::new(),
+            blocks: 0,
             records: 0,
             saved: Saved::default(),
         };
@@ -372,12 +381,16 @@ impl<'a> Save<'a> {
     fn write_history<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
         let mut payload = Vec::new();
         for number in 0..self.walks.len() {
-            for part in 0.. {
+            for part in 0..MAX_PARTS {
                 payload.clear();
                 put_number(&mut payload, number as u64);
                 put_number(&mut payload, part as u64);
+                let numbers = payload.len();
                 if !self.cache.shard(number).save_history(part, &mut payload) {
                     break;
+                }
+                if payload.len() - numbers > MAX_PART_BYTES {
+                    continue; // A reader would take a longer block for a damaged one.
                 }
                 self.write_block(writer, kind::HISTORY, 0, self.time_millis(), &payload, &[])?;
             }
@@ -425,11 +438,12 @@ impl<'a> Save<'a> {
         Ok(())
     }
 
-    /// Writes the record of changes and the end, until no change has come since they were written.
+    /// Writes records of changes until no change has come since the last one, and then the end. So
+    /// a file that is cut anywhere has no end.
     fn write_changes_and_end<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
         let mut changes_writer = ChangesWriter::default();
         let changes = Arc::clone(&self.changes);
-        for look in 0..LAST_LOOKS {
+        for _ in 0..LAST_LOOKS {
             for number in 0..self.walks.len() {
                 self.cache.shard(number).settle_changes();
             }
@@ -444,15 +458,15 @@ impl<'a> Save<'a> {
                 self.write_block(&mut last_blocks, kind::CHANGES, 0, self.time_millis(), payload, &[])
             })?;
             has_changes |= self.write_namespaces(&mut last_blocks)?;
-            if look > 0 && !has_changes {
+            if !has_changes {
                 break;
             }
-            let mut records = Vec::new();
-            put_number(&mut records, self.records);
-            self.write_block(&mut last_blocks, kind::END, 0, self.time_millis(), &records, &[])?;
             writer.write_all(&last_blocks)?;
         }
-        Ok(())
+        let (mut records, mut end) = (Vec::new(), Vec::new());
+        put_number(&mut records, self.records);
+        self.write_block(&mut end, kind::END, 0, self.time_millis(), &records, &[])?;
+        writer.write_all(&end)
     }
 
     /// Writes a block whose payload has two parts.
@@ -475,7 +489,8 @@ impl<'a> Save<'a> {
             state.finish()
         };
         let length = first.len() as u64 + second.len() as u64;
-        let header = BlockHeader { kind, count, length, time_millis, payload_sum };
+        let header = BlockHeader { kind, count, number: self.blocks, length, time_millis, payload_sum };
+        self.blocks += 1;
         writer.write_all(&header.to_bytes(self.header.nonce))?;
         writer.write_all(first)?;
         writer.write_all(second)?;
@@ -487,48 +502,6 @@ impl<'a> Save<'a> {
     fn time_millis(&self) -> u64 {
         let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.header.start_millis.saturating_add(elapsed)
-    }
-}
-
-/// Memory of the shards' accounts for the record of changes, until it is dropped.
-struct Reserve<'a> {
-    cache: &'a Cache,
-    /// The bytes of each of the first `shards` shards.
-    bytes: usize,
-    shards: usize,
-}
-
-impl<'a> Reserve<'a> {
-    /// Takes memory for a record for a cache of `entries` entries. Returns it, and the words of the
-    /// record: fewer than they should be if there is too little memory.
-    fn for_record(cache: &'a Cache, entries: usize) -> (Self, usize) {
-        let mut words = Changes::words_for(entries, cache.max_bytes());
-        // Ends: the record becomes smaller, and the smallest one needs none of this memory.
-        loop {
-            let is_smallest = words == Changes::MIN_WORDS;
-            let bytes = if is_smallest { 0 } else { (words * size_of::<u64>()).div_ceil(cache.shards()) };
-            let mut reserve = Self { cache, bytes, shards: 0 };
-            if (0..cache.shards()).all(|number| reserve.take_from(number)) {
-                return (reserve, words);
-            }
-            words /= 2;
-        }
-    }
-
-    /// Takes the part of the next shard, which has this number. Returns `false` if it has too
-    /// little memory.
-    fn take_from(&mut self, number: usize) -> bool {
-        let is_taken = self.cache.shard(number).take_for_save(self.bytes);
-        self.shards += usize::from(is_taken);
-        is_taken
-    }
-}
-
-impl Drop for Reserve<'_> {
-    fn drop(&mut self) {
-        for number in 0..self.shards {
-            self.cache.shard(number).give_from_save(self.bytes);
-        }
     }
 }
 

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A block whose header is damaged does not say where the next one begins. So the source looks for
-//! the next mark whose header has the right checksum. It does the same behind a payload that is
-//! damaged, as bytes may be missing.
+//! the next mark whose header has the right checksum. After a damaged payload it searches from the
+//! start of that payload, because bytes may be missing.
 
 use std::io::{self, Read};
 
@@ -25,6 +25,8 @@ pub(super) struct Source<R> {
     has_ended: bool,
     /// The last block was damaged, and the next one has not been found.
     is_lost: bool,
+    /// The number of the next block.
+    next_number: u64,
     /// The number of damaged places.
     pub(super) damaged: u64,
 }
@@ -32,7 +34,7 @@ pub(super) struct Source<R> {
 impl<R: Read> Source<R> {
     pub(super) fn new(reader: R) -> Self {
         let window = vec![0; WINDOW_BYTES];
-        Self { reader, window, start: 0, end: 0, has_ended: false, is_lost: false, damaged: 0 }
+        Self { reader, window, start: 0, end: 0, has_ended: false, is_lost: false, next_number: 0, damaged: 0 }
     }
 
     /// Returns the next bytes: at least `count`, unless the file ends before.
@@ -101,6 +103,10 @@ impl<R: Read> Source<R> {
             }
             if let Some(header) = BlockHeader::from_bytes(bytes, nonce) {
                 self.pass(BlockHeader::BYTES);
+                if header.number != self.next_number {
+                    self.note_damage(); // Blocks are missing, or in another order.
+                }
+                self.next_number = header.number.wrapping_add(1);
                 self.is_lost = false;
                 return Some(header);
             }

@@ -8,6 +8,7 @@ use bytecache::{Cache, Lifetime, LoadError, Loaded, ManualClock, Remaining, Rest
 use super::{restored, saved};
 use crate::support::timed;
 
+/// The time that a test takes counts, too. So the tests count in hundreds of seconds.
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -47,14 +48,14 @@ fn an_empty_cache_is_saved_and_restored() {
 #[test]
 fn a_time_to_live_goes_on_where_it_was() {
     let (cache, clock) = timed(|builder| builder);
-    cache.insert_with_ttl("token", "abc", seconds(30)).unwrap();
+    cache.insert_with_ttl("token", "abc", seconds(3_000)).unwrap();
     cache.insert("forever", "1").unwrap();
-    clock.advance(seconds(10));
+    clock.advance(seconds(1_000));
     let (cache, clock) = again(&saved(&cache));
     let Some(Remaining::For(left)) = cache.ttl("token") else { panic!("the deadline is lost") };
-    assert!(left <= seconds(20) && left + 2 * TICK + seconds(1) > seconds(20), "{left:?}");
+    assert!(left <= seconds(2_000) && left + 2 * TICK + seconds(100) > seconds(2_000), "{left:?}");
     assert_eq!(cache.ttl("forever"), Some(Remaining::Forever));
-    clock.advance(seconds(20) + TICK);
+    clock.advance(seconds(2_000) + TICK);
     assert!(cache.get("token").is_none() && cache.get("forever").is_some());
     cache.maintain();
     assert_eq!(cache.len(), 1);
@@ -64,36 +65,36 @@ fn a_time_to_live_goes_on_where_it_was() {
 #[test]
 fn a_time_to_idle_goes_on_and_is_extended_by_reads() {
     let (cache, clock) = timed(|builder| builder);
-    cache.insert_with_lifetime("session", "Ada", Lifetime::forever().time_to_idle(seconds(100))).unwrap();
-    clock.advance(seconds(60));
+    cache.insert_with_lifetime("session", "Ada", Lifetime::forever().time_to_idle(seconds(10_000))).unwrap();
+    clock.advance(seconds(6_000));
     let snapshot = saved(&cache);
     let (cache, clock) = again(&snapshot);
-    clock.advance(seconds(41));
-    assert!(cache.get("session").is_none(), "it was idle for 60 seconds before");
+    clock.advance(seconds(4_100));
+    assert!(cache.get("session").is_none(), "it was idle before");
     let (cache, clock) = again(&snapshot);
     for _ in 0..5 {
-        clock.advance(seconds(38));
+        clock.advance(seconds(3_800));
         assert!(cache.get("session").is_some());
-        clock.advance(seconds(60));
+        clock.advance(seconds(6_000));
         assert!(cache.get("session").is_some(), "a read extends it by its own time to idle");
-        clock.advance(seconds(1));
+        clock.advance(seconds(100));
         assert!(cache.get("session").is_some());
     }
-    clock.advance(seconds(101));
+    clock.advance(seconds(10_100));
     assert!(cache.get("session").is_none());
 }
 
 #[test]
 fn a_stale_period_goes_on_and_differs_from_the_default_of_the_next_cache() {
-    let (cache, clock) = timed(|builder| builder.stale_for(seconds(50)));
-    cache.insert_with_ttl("rate", "1.09", seconds(10)).unwrap();
-    clock.advance(seconds(20));
+    let (cache, clock) = timed(|builder| builder.stale_for(seconds(5_000)));
+    cache.insert_with_ttl("rate", "1.09", seconds(1_000)).unwrap();
+    clock.advance(seconds(2_000));
     let (cache, clock) = again(&saved(&cache));
     assert!(cache.get("rate").is_none());
     assert!(cache.get_or_stale("rate").is_some_and(|rate| rate.is_stale()));
-    clock.advance(seconds(38));
+    clock.advance(seconds(3_800));
     assert!(cache.get_or_stale("rate").is_some());
-    clock.advance(seconds(3));
+    clock.advance(seconds(300));
     assert!(cache.get_or_stale("rate").is_none());
 }
 
@@ -101,13 +102,13 @@ fn a_stale_period_goes_on_and_differs_from_the_default_of_the_next_cache() {
 fn a_refresh_stays_due_or_ahead() {
     let (cache, clock) = timed(|builder| builder);
     let lifetime = |after| Lifetime::new().refresh_after(seconds(after));
-    cache.insert_with_lifetime("due", "1", lifetime(5)).unwrap();
-    cache.insert_with_lifetime("ahead", "2", lifetime(50)).unwrap();
-    clock.advance(seconds(20));
+    cache.insert_with_lifetime("due", "1", lifetime(500)).unwrap();
+    cache.insert_with_lifetime("ahead", "2", lifetime(5_000)).unwrap();
+    clock.advance(seconds(2_000));
     let (cache, clock) = again(&saved(&cache));
     assert!(cache.get_or_stale("due").is_some_and(|found| found.is_refresh_due()));
     assert!(cache.get_or_stale("ahead").is_some_and(|found| !found.is_refresh_due()));
-    clock.advance(seconds(31));
+    clock.advance(seconds(3_100));
     assert!(cache.get_or_stale("ahead").is_some_and(|found| found.is_refresh_due()));
 }
 
@@ -115,15 +116,15 @@ fn a_refresh_stays_due_or_ahead() {
 fn a_negative_entry_stays_negative() {
     let (cache, clock) = timed(|builder| builder);
     let absent = |_: &[u8]| Ok::<_, std::io::Error>(Loaded::<Vec<u8>>::Absent);
-    let loader = cache.loader().negative_ttl(seconds(30)).build(absent).unwrap();
+    let loader = cache.loader().negative_ttl(seconds(3_000)).build(absent).unwrap();
     assert!(matches!(loader.get("nobody"), Err(LoadError::Absent)));
-    clock.advance(seconds(10));
+    clock.advance(seconds(1_000));
     let (cache, clock) = again(&saved(&cache));
     let never = |_: &[u8]| -> Result<Loaded<Vec<u8>>, std::io::Error> { panic!("loaded although it is known") };
-    let loader = cache.loader().negative_ttl(seconds(30)).build(never).unwrap();
+    let loader = cache.loader().negative_ttl(seconds(3_000)).build(never).unwrap();
     assert!(matches!(loader.get("nobody"), Err(LoadError::Absent)));
     assert!(cache.get("nobody").is_none());
-    clock.advance(seconds(21));
+    clock.advance(seconds(2_100));
     let loader = cache.loader().build(|_: &[u8]| Ok::<_, std::io::Error>("somebody")).unwrap();
     assert_eq!(loader.get("nobody").unwrap(), *b"somebody");
 }

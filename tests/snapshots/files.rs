@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytecache::{Cache, RestoredFrom, SnapshotError};
+use bytecache::{Cache, RestoredFrom, SaveOptions, SnapshotError};
 
 use super::DAY;
 
@@ -111,9 +111,22 @@ fn a_missing_file_gives_an_empty_cache_and_a_bad_path_an_error() {
     assert!(matches!(builder().restore(&folder.0, DAY), Err(SnapshotError::Io(_))));
     let cache = builder().build().unwrap();
     assert!(matches!(cache.save(folder.0.join("no/folder/file")), Err(SnapshotError::Io(_))));
-    assert!(matches!(cache.save(&folder.0), Err(SnapshotError::Io(_))));
     assert!(matches!(cache.save(folder.0.join("..")), Err(SnapshotError::Io(_))));
     assert_eq!(folder.names(), [""; 0]);
+    // A folder in the place of the file: all is written, and cannot be renamed.
+    fs::create_dir(folder.0.join("folder")).unwrap();
+    assert!(matches!(cache.save(folder.0.join("folder")), Err(SnapshotError::Io(_))));
+    assert_eq!(folder.names(), ["folder"], "no temporary file stays");
+    cache.save(folder.0.join("file")).unwrap();
+    // A save that ends with a panic leaves the file, and no temporary one.
+    let before = fs::read(folder.0.join("file")).unwrap();
+    cache.insert("key", "value").unwrap();
+    let save = || cache.save_with(folder.0.join("file"), SaveOptions::new().progress(|_| panic!("in the progress")));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(save)).is_err());
+    assert_eq!(
+        (folder.names(), fs::read(folder.0.join("file")).unwrap()),
+        (vec!["file".into(), "folder".into()], before)
+    );
     cache.save(folder.0.join("file")).unwrap();
 }
 

@@ -79,14 +79,15 @@ fn keys_that_change_during_a_save_are_absent_or_have_their_last_value() {
 
 #[test]
 fn a_key_that_is_removed_after_its_entry_was_evicted_does_not_come_back() {
-    let cache = build(1 << 17, 1, Policy::Fifo);
+    let cache = build(1 << 20, 1, Policy::Fifo);
     cache.insert("secret", [1; 100]).unwrap();
-    (0..300_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
+    // More than a block of entries, and the first has the secret.
+    (0..3_000_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
     let mut has_run = false;
     let next = save_and_restore(&cache, |written| {
         if written > 10_000 && !has_run {
             has_run = true;
-            (1000..9000_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
+            (10_000..40_000_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 100]).unwrap());
             assert!(!cache.remove("secret"));
         }
     });
@@ -195,39 +196,107 @@ fn a_second_save_at_the_same_time_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
+fn a_snapshot_that_is_cut_anywhere_behind_its_changes_is_not_complete() {
+    let cache = build(1 << 16, 1, Policy::Lru);
+    (0..30_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 20]).unwrap());
+    let mut writer = Meddling(Vec::new(), |_| cache.insert(7_u32.to_le_bytes(), [2; 20]).unwrap(), 0);
+    cache.save_to(&mut writer).unwrap();
+    let snapshot = writer.0;
+    assert!(writer.2 > 1, "changes were written more than once");
+    for length in 104..=snapshot.len() {
+        let (next, report) = restored(Cache::builder().max_bytes(1 << 16).shards(1), &snapshot[..length]);
+        assert_eq!(report.is_complete, length == snapshot.len(), "{length} of {} bytes", snapshot.len());
+        assert!(!report.is_complete || !next.contains_key(7_u32.to_le_bytes()));
+    }
+}
+
+/// Keeps what is written. Until changes are written, each write waits for work of other threads,
+/// and then notes what these have finished.
+struct Watching<'a> {
+    bytes: Vec<u8>,
+    finished: &'a [AtomicU64],
+    inserts: &'a AtomicU64,
+    noted: Vec<u64>,
+    has_changes: bool,
+}
+
+impl Write for Watching<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (place, kind) = CHANGES;
+        self.has_changes |= bytes.starts_with(&[0xb1, b'o', b'c', b'K']) && bytes[place] == kind;
+        if !self.has_changes {
+            let before = self.inserts.load(Ordering::SeqCst);
+            crate::support::until(|| self.inserts.load(Ordering::SeqCst) > before + 300);
+            self.noted = self.finished.iter().map(|finished| finished.load(Ordering::SeqCst)).collect();
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Ends the other threads of a test, also if it fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
 fn values_of_threads_that_write_during_saves_never_go_back() {
+    const KEYS: usize = 128;
     let cache = build(4 << 20, 2, Policy::S3Fifo);
-    let (is_over, finished) = (AtomicBool::new(false), AtomicU64::new(0));
-    // Each key's value is a counter. `begun` is what was last asked for.
-    let begun: Vec<_> = (0..64).map(|_| AtomicU64::new(0)).collect();
+    let (is_over, inserts, turn) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let seen_turns = [AtomicU64::new(0), AtomicU64::new(0)];
+    // Each key's value is a counter: the last one that was stored.
+    let finished: Vec<_> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
+    (0..KEYS).for_each(|key| cache.insert(key.to_le_bytes(), 0_u64.to_le_bytes()).unwrap());
     std::thread::scope(|scope| {
-        for thread in 0..2_usize {
-            let (cache, begun, is_over, finished) = (&cache, &begun, &is_over, &finished);
+        for (thread, seen_turn) in seen_turns.iter().enumerate() {
+            let (cache, finished, is_over, inserts, turn) = (&cache, &finished, &is_over, &inserts, &turn);
             scope.spawn(move || {
-                let mut counter = 0_u64;
-                while !is_over.load(Ordering::SeqCst) {
-                    for key in (thread * 32..thread * 32 + 32).filter(|key| (counter + *key as u64) % 3 == 0) {
-                        begun[key].store(counter, Ordering::SeqCst);
-                        cache.insert(key.to_le_bytes(), counter.to_le_bytes()).unwrap();
+                for counter in 1.. {
+                    // By turns, half of the keys stay as they are.
+                    let turn = turn.load(Ordering::SeqCst);
+                    seen_turn.store(turn, Ordering::SeqCst);
+                    for key in (0..KEYS).filter(|key| key % 4 == thread * 2 + usize::from(turn % 2 == 1)) {
+                        cache.insert(key.to_le_bytes(), u64::to_le_bytes(counter)).unwrap();
+                        finished[key].store(counter, Ordering::SeqCst);
+                        inserts.fetch_add(1, Ordering::SeqCst);
                     }
-                    counter += 1;
-                    finished.store(counter, Ordering::SeqCst);
+                    if is_over.load(Ordering::SeqCst) {
+                        break;
+                    }
                 }
             });
         }
-        crate::support::until(|| finished.load(Ordering::SeqCst) > 100);
-        for _ in 0..20 {
-            let at_start: Vec<_> = begun.iter().map(|begun| begun.load(Ordering::SeqCst)).collect();
-            let mut snapshot = Vec::new();
-            cache.save_to(&mut snapshot).unwrap();
-            let (next, _) = restored(Cache::builder().max_bytes(4 << 20), &snapshot);
-            for (key, &at_start) in at_start.iter().enumerate() {
-                if let Some(value) = next.get(key.to_le_bytes()) {
-                    let value = u64::from_le_bytes(value[..].try_into().unwrap());
-                    assert!(value + 3 >= at_start, "{key} went back from {at_start} to {value}");
-                }
+        let _over = Over(&is_over);
+        let (mut compared, mut left_out) = (0, 0);
+        for round in 0..10 {
+            turn.store(round, Ordering::SeqCst);
+            crate::support::until(|| seen_turns.iter().all(|seen| seen.load(Ordering::SeqCst) == round));
+            let mut writer = Watching {
+                bytes: Vec::new(),
+                finished: &finished,
+                inserts: &inserts,
+                noted: Vec::new(),
+                has_changes: false,
+            };
+            cache.save_to(&mut writer).unwrap();
+            let (next, report) = restored(Cache::builder().max_bytes(4 << 20), &writer.bytes);
+            for (key, &noted) in writer.noted.iter().enumerate() {
+                let Some(value) = next.get(key.to_le_bytes()) else { continue };
+                let value = u64::from_le_bytes(value[..].try_into().unwrap());
+                assert!(value >= noted, "{key} went back from {noted} to {value}");
+                compared += 1;
             }
+            left_out += report.changed;
         }
-        is_over.store(true, Ordering::SeqCst);
+        assert!(compared > 10 * KEYS / 4 && left_out > 10, "{compared} keys compared, {left_out} left out");
     });
 }

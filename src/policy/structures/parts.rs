@@ -4,8 +4,8 @@
 //!   part   | lines of the whole u32 | first line u32 | line 64 | line 64 | ...
 //! ```
 //!
-//! The high bits of a hash choose its line. So an array of another size finds the lines that had the
-//! hashes of each, as when it is resized.
+//! The high bits of a hash choose its line. So an array of another size finds the lines that had
+//! the hashes of each, as when it is resized.
 
 use core::ops::Range;
 

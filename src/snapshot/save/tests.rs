@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::builder::CacheBuilder;
-use crate::policy::Policy;
+use crate::policy::{Policy, Standing};
 use crate::shard::NoPolicy;
 
 /// The most entries, and about the most bytes, that one hold of the lock may show.
@@ -146,4 +146,35 @@ fn each_restored_shard_has_an_index_of_the_size_that_it_had() {
         have_differed |= sizes.iter().any(|&size| size != sizes[0]);
     }
     assert!(have_differed, "the indices grow one after the other");
+}
+
+/// The standings that a save has shown.
+#[derive(Default)]
+struct Standings(Vec<Standing>);
+
+impl SaveSink for Standings {
+    fn take(&mut self, entry: &SavedEntry<'_>, _held: Option<Value>) {
+        self.0.push(entry.standing);
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn the_walk_of_a_policy_shows_all_of_the_few_entries_in_a_large_index() {
+    let builder = Cache::builder().max_bytes(16 << 20).shards(1).expected_entry_bytes(16).policy(Policy::Gdsf);
+    let cache = builder.build().expect("a cache");
+    (0..200_u32).for_each(|key| cache.insert(key.to_le_bytes(), vec![1; key as usize]).expect("room"));
+    let changes = Arc::new(Changes::new(Changes::MIN_WORDS, 1));
+    let (mut walk, _) = cache.shard(0).begin_save(&changes).expect("no other save");
+    let mut standings = Standings::default();
+    while walk.is_behind(None, 1) {
+        cache.shard(0).save_some(&mut walk, &mut standings);
+    }
+    cache.shard(0).end_save();
+    assert_eq!(standings.0.len(), 200);
+    // GDSF counts a use of each entry that it shows.
+    assert!(standings.0.iter().all(|standing| standing.uses > 0));
 }
