@@ -123,6 +123,8 @@ struct Walk {
     /// Two for each queue: its older part, then its newer one.
     parts_passed: usize,
     position: u64,
+    /// The block of the position before, if the walk came from there and the part is the same.
+    block: Option<u32>,
 }
 
 /// One of the two parts of a queue.
@@ -463,6 +465,7 @@ impl<const N: usize> Queues<N> {
             let [older, newer] = &mut self.holes[queue.index()];
             (*older, *newer) = (None, older.take());
             core::mem::swap(&mut self.older[queue.index()], &mut self.newer[queue.index()]);
+            self.walk.block = None;
             self.is_closing[queue.index()] = false;
             if let Some(window) = &mut self.window {
                 window.note_swap(queue);
@@ -489,7 +492,7 @@ impl<const N: usize> Queues<N> {
             let part = *self.part(queue, age);
             let first = self.walk.position.max(part.head);
             let end = part.tail.min(first.saturating_add(left as u64));
-            let mut block = self.block_of(&part, first);
+            let mut block = self.block_of_walk(&part, first);
             for position in first..end {
                 if position > first && is_in_next_block(position, self.block_shift) {
                     block = self.next_block[block as usize];
@@ -501,12 +504,23 @@ impl<const N: usize> Queues<N> {
                 left -= 1;
             }
             if end == part.tail {
-                self.walk = Walk { parts_passed: self.walk.parts_passed + 1, position: 0 };
+                self.walk = Walk { parts_passed: self.walk.parts_passed + 1, ..Walk::default() };
             } else {
-                self.walk.position = end;
+                self.walk = Walk { position: end, block: Some(block), ..self.walk };
             }
         }
         false
+    }
+
+    /// Returns the block of the position at which the walk goes on. Mostly that takes one step.
+    fn block_of_walk(&self, part: &Part, position: u64) -> u32 {
+        // The head has not passed the position before, so its block is still there.
+        let is_known = position == self.walk.position && (part.head + 1..part.tail).contains(&position);
+        match self.walk.block.filter(|_| is_known) {
+            Some(block) if is_in_next_block(position, self.block_shift) => self.next_block[block as usize],
+            Some(block) => block,
+            None => self.block_of(part, position),
+        }
     }
 
     /// Returns the block of a position between the head and the tail of a part.

@@ -101,6 +101,7 @@ impl<const N: usize> Queues<N> {
             self.next_block[block as usize] = NONE;
             *self.part_mut(queue, age) = Part::starting_with(block);
             self.holes[queue.index()][age as usize] = None;
+            self.walk.block = None;
             if let Some(window) = &mut self.window {
                 window.note_emptied(queue, age);
             }

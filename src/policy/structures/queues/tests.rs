@@ -342,3 +342,41 @@ fn a_walk_goes_on_when_the_part_that_it_is_in_is_emptied_and_gets_another_block(
     assert!((10..15).contains(&calls), "{calls} calls");
     queues.validate();
 }
+
+#[test]
+fn a_walk_for_a_snapshot_shows_what_is_queued_while_the_queues_change() {
+    const IDS: u32 = 20_000;
+    let queue = QueueId::new(0);
+    let mut queues = Queues::<2>::new(2 * IDS as usize, 0);
+    (0..IDS).for_each(|number| queues.push(queue, id(number)));
+    (0..50).for_each(|number| queues.push(QueueId::new(1), id(2 * IDS - 50 + number)));
+    queues.begin_walk();
+    let (mut shown, mut calls, mut popped) = (Vec::new(), 0, 0);
+    while !queues.walk(64, |queue, queued| shown.push((queue.number(), queued.id.get()))) {
+        calls += 1;
+        // Now and then the head passes the walk.
+        for _ in 0..if calls % 40 == 13 { 3_000 } else { 10 } {
+            popped += u32::from(queues.pop(queue).is_some());
+        }
+        (0..9).for_each(|number| queues.push(queue, id(IDS + (9 * calls + number) % (IDS - 50))));
+        assert!(calls < 900, "the walk ends");
+    }
+    queues.validate();
+    assert!(popped > 5_000, "{popped} popped in {calls} calls");
+    assert!(shown.windows(2).all(|pair| pair[0] < pair[1]), "each is shown once and in order");
+    assert_eq!(shown.iter().filter(|&&(queue, _)| queue == 1).count(), 50);
+    // The parts change their roles, and get other blocks.
+    let mut queues = Queues::<1>::new(IDS as usize, 0);
+    (0..IDS).for_each(|number| queues.push(queue, id(number)));
+    queues.begin_walk();
+    let (mut shown, mut calls) = (0, 0);
+    while !queues.walk(64, |_, queued| shown += u32::from(queued.id.get() < IDS)) {
+        calls += 1;
+        if [10, 25, 40].contains(&calls) {
+            queues.close_holes(queue, usize::MAX);
+        }
+        assert!(calls < 4_000, "the walk ends");
+    }
+    queues.validate();
+    assert!(shown >= IDS, "{shown} were shown");
+}
