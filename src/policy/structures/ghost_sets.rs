@@ -17,8 +17,6 @@
 //! two sets its hash belongs to. So a set that took hashes over from several gets the newest ghosts
 //! of each, by the share of the hashes. Ghosts that are of no use there leave like others.
 
-use core::ops::Range;
-
 use super::hash_order::{HashOrder, Move, Step};
 use super::{QueueId, parts};
 use crate::growable::{Growable, Zero};
@@ -128,10 +126,11 @@ impl GhostSets {
     pub(crate) fn restore(&mut self, bytes: &[u8]) {
         parts::restore(self.sets.len(), bytes, |step, before, words| {
             let set = &mut self.sets[step.place];
-            let share = |sources: Range<usize>| sources.map(|source| step.share(source)).sum();
             *set = match before.is_empty() {
                 true => Set::from_words(words),
-                false => merge([(*set, share(before)), (Set::from_words(words), share(step.sources.clone()))].into_iter()),
+                false => merge(
+                    [(*set, step.share_of(before)), (Set::from_words(words), step.share_of(step.sources.clone()))].into_iter(),
+                ),
             };
         });
     }
@@ -416,5 +415,14 @@ mod tests {
             }
             assert!(calls > 3, "{calls} calls");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_memory_of_any_size_is_restored_at_once() {
+        let total: u32 = 1 << 28;
+        let part = [&total.to_le_bytes()[..], &(total - 255).to_le_bytes(), &[1; 255 * 64]].concat();
+        let mut ghosts = GhostSets::new(32);
+        (0..1_000).for_each(|_| ghosts.restore(&part));
+        assert!(ghosts.sets[0].0.iter().all(|&ghost| ghost == 0x0101));
     }
 }

@@ -53,8 +53,11 @@ pub(super) struct Move {
 impl Move {
     /// Returns the move of a place of `new_len` that is filled from an array of `old_len` places.
     pub(super) fn between(old_len: usize, new_len: usize, place: usize) -> Self {
-        let sources = place * old_len / new_len..((place + 1) * old_len).div_ceil(new_len);
-        Self { place, sources, old_len: old_len as u64, new_len: new_len as u64 }
+        let (start, end) = (place as u64 * old_len as u64, (place as u64 + 1) * old_len as u64);
+        let (old_len, new_len) = (old_len as u64, new_len as u64);
+        #[allow(clippy::cast_possible_truncation, reason = "at most the former length")]
+        let sources = (start / new_len) as usize..end.div_ceil(new_len) as usize;
+        Self { place, sources, old_len, new_len }
     }
 
     /// Returns the part of this move that takes from one of its sources.
@@ -65,9 +68,14 @@ impl Move {
     /// Returns the part of a source's hashes that belong to the place, in a unit that is the same
     /// for all sources.
     pub(super) fn share(&self, source: usize) -> u64 {
-        let (place, source) = (self.place as u64, source as u64);
-        let start = (source * self.new_len).max(place * self.old_len);
-        ((source + 1) * self.new_len).min((place + 1) * self.old_len).saturating_sub(start)
+        self.share_of(source..source + 1)
+    }
+
+    /// Returns the sum of the [shares](Self::share) of adjacent sources.
+    pub(super) fn share_of(&self, sources: Range<usize>) -> u64 {
+        let place = self.place as u64;
+        let start = (sources.start as u64 * self.new_len).max(place * self.old_len);
+        (sources.end as u64 * self.new_len).min((place + 1) * self.old_len).saturating_sub(start)
     }
 }
 

@@ -40,7 +40,12 @@ pub(super) fn save(lines: usize, words_of: impl Fn(usize) -> [u64; WORDS], part:
 pub(super) fn restore(lines: usize, bytes: &[u8], mut take: impl FnMut(&Move, Range<usize>, [u64; WORDS])) {
     let Some((total, first, saved)) = read(bytes) else { return };
     let end = (first + saved.len() / LINE_BYTES).min(total);
-    for place in first * lines / total..(end * lines).div_ceil(total).min(lines) {
+    if end == first {
+        return;
+    }
+    // The moves the other way say which places have hashes of the first line and the last one.
+    let places = Move::between(lines, total, first).sources.start..Move::between(lines, total, end - 1).sources.end;
+    for place in places {
         let whole = Move::between(total, lines, place);
         for source in whole.sources.start.max(first)..whole.sources.end.min(end) {
             if let Some(words) = words_at(saved, source - first) {
