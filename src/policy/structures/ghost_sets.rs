@@ -129,7 +129,8 @@ impl GhostSets {
             *set = match before.is_empty() {
                 true => Set::from_words(words),
                 false => merge(
-                    [(*set, step.share_of(before)), (Set::from_words(words), step.share_of(step.sources.clone()))].into_iter(),
+                    [(*set, step.share_of(before)), (Set::from_words(words), step.share_of(step.sources.clone()))]
+                        .into_iter(),
                 ),
             };
         });
