@@ -251,33 +251,6 @@ fn the_scratch_memory_of_a_step_that_moves_many_entries_is_within_the_limit() {
         cache.validate();
     }
 }
-
-#[test]
-fn smaller_tables_are_copied_within_the_limit() {
-    const LEAST: usize = 256 << 10;
-    let _alone = alone();
-    for first in [0, 3_000] {
-        let builder = Cache::builder().max_bytes(LEAST).max_bytes_ceiling(64 * LEAST).shards(1).policy(Policy::Lru);
-        let cache = builder.hasher(StableHash::with_seed(1)).build().unwrap();
-        cache.set_max_bytes(64 * LEAST).unwrap();
-        (0..20_000).for_each(|number| cache.insert(key(number), [1; 1_000]).unwrap());
-        let tables = cache.memory().overhead;
-        cache.set_max_bytes(8 * LEAST).unwrap();
-        for number in (0..).take_while(|_| cache.memory().max > 8 * LEAST) {
-            let memory = cache.memory();
-            // A write does a step towards the limit.
-            let (_, _, more) = counted(|| cache.remove(key(number + first)));
-            // What is free at the end of a step may have been free before the copy.
-            let freed = memory.allocated.saturating_sub(cache.memory().allocated);
-            let most = memory.max - memory.allocated + freed;
-            assert!(more <= most, "{more} bytes were allocated, and {most} left: {memory:?}");
-            assert!(number < 100_000, "the limit was not reached: {memory:?}");
-        }
-        assert!(cache.memory().overhead < tables / 2, "the tables have not shrunk: {:?}", cache.memory());
-        cache.validate();
-    }
-}
-
 /// Returns a full cache of 1 MiB in one shard.
 fn full((policy, deadlines): (Policy, bool)) -> Cache {
     let cache = build(1 << 20, 1, policy, deadlines);

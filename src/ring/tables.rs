@@ -37,15 +37,7 @@ pub(crate) struct Extension {
     pub(crate) bytes: usize,
 }
 
-/// A reduction of the tables.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reduction {
-    chunks: usize,
-    /// The bytes that are needed for the copied parts until the former ones are freed.
-    pub(crate) bytes: usize,
-}
-
-/// Returns the bytes of the tables that are copied when they get another size.
+/// Returns the bytes of the tables that are copied when they grow.
 fn copied_bytes(chunks: usize) -> usize {
     chunks * (size_of::<Chunk>() + size_of::<ChunkId>())
 }
@@ -122,29 +114,21 @@ impl Ring {
         copied_bytes(before)
     }
 
-    /// Returns the reduction that gives up the places at the end whose chunks are absent, down to
-    /// `chunks`. Returns `None` if there are no such places.
-    pub(crate) fn reduction(&self, chunks: usize) -> Option<Reduction> {
+    /// Gives up the places at the end whose chunks are absent, down to `chunks`. Returns the bytes
+    /// that are free again.
+    pub(crate) fn trim(&mut self, chunks: usize) -> usize {
+        let before = self.chunks();
         let used = self.chunks.iter().rposition(|chunk| chunk.state != ChunkState::Absent).map_or(0, |last| last + 1);
         let wanted = used.next_multiple_of(PLACES).max(chunks).max(self.shared.size().first);
-        (wanted < self.chunks()).then(|| Reduction { chunks: wanted, bytes: copied_bytes(wanted) })
-    }
-
-    /// Returns the most bytes that a reduction to at least `chunks` places needs.
-    pub(crate) fn reduction_bytes(&self, chunks: usize) -> usize {
-        if self.chunks() > chunks { copied_bytes(self.chunks()) } else { 0 }
-    }
-
-    /// Gives up places at the end. Returns the bytes that are free again, without those that the
-    /// copy has needed.
-    pub(crate) fn reduce(&mut self, reduction: Reduction) -> usize {
-        let (before, after) = (self.chunks(), reduction.chunks);
-        let freed = self.added_bytes() - self.added_bytes_with(after);
-        self.chunks.truncate(after);
-        self.chunks.shrink_to(after);
-        self.waiting.shrink_to(after);
-        self.shared.pins.set_len(after);
-        self.counts.absent -= before - after;
+        if wanted >= before {
+            return 0;
+        }
+        let freed = self.added_bytes() - self.added_bytes_with(wanted);
+        self.chunks.truncate(wanted);
+        self.chunks.shrink_to(wanted);
+        self.waiting.shrink_to(wanted);
+        self.shared.pins.set_len(wanted);
+        self.counts.absent -= before - wanted;
         freed
     }
 
@@ -207,14 +191,6 @@ mod tests {
         Ring::new(RingSize { first, most }, 12, Alignment::new(1).expect("an alignment")).expect("memory")
     }
 
-    /// Gives up places as far as that is possible. Returns the bytes that are free again.
-    fn trim(ring: &mut Ring, chunks: usize) -> usize {
-        ring.reduction(chunks).map_or(0, |reduction| {
-            assert!(reduction.bytes <= ring.reduction_bytes(chunks));
-            ring.reduce(reduction)
-        })
-    }
-
     #[test]
     fn tables_grow_to_the_last_chunk_and_shrink_to_the_first_size() {
         let mut ring = ring(10, 1000);
@@ -227,8 +203,8 @@ mod tests {
             ring.validate(&[]);
         }
         assert_eq!((ring.chunks(), ring.affordable(usize::MAX >> 1)), (1000, 1000));
-        assert_eq!((trim(&mut ring, 400), ring.chunks()), (bytes - ring.added_bytes_with(400), 400));
-        trim(&mut ring, 0);
+        assert_eq!((ring.trim(400), ring.chunks()), (bytes - ring.added_bytes_with(400), 400));
+        ring.trim(0);
         assert_eq!((ring.added_bytes(), ring.chunks()), (0, 10));
         ring.validate(&[]);
     }
@@ -253,11 +229,11 @@ mod tests {
         for _ in 0..70 {
             assert!(ring.put_to_use());
         }
-        assert_eq!((trim(&mut ring, 0), ring.chunks()), (0, 128));
+        assert_eq!((ring.trim(0), ring.chunks()), (0, 128));
         for _ in 0..10 {
             assert!(ring.give_back());
         }
-        assert!(trim(&mut ring, 0) > 0 && ring.chunks() == 64);
+        assert!(ring.trim(0) > 0 && ring.chunks() == 64);
     }
 
     #[test]
@@ -271,7 +247,7 @@ mod tests {
         }
         assert!((0..6).all(|_| ring.lower_free(64)) && !ring.lower_free(64));
         assert_eq!(ring.chunks_in_use(), 50);
-        trim(&mut ring, 0);
+        ring.trim(0);
         assert_eq!(ring.chunks(), 64);
         ring.validate(&[]);
     }

@@ -23,14 +23,11 @@
 //! A step evicts at most [`MAX_EVICTIONS`] entries, and fewer if the copies for the removal
 //! listener are many. It moves entries of about [`CLEANING`] bytes, and gives one chunk back.
 //!
-//! # Reserves
+//! # The index
 //!
 //! The policy needs memory while the index shrinks. The budget keeps a reserve for that, and for a
 //! few chunks, so that stores go on. If the memory is missing all the same, all entries are
 //! evicted: an index without entries changes its size at once, with another policy.
-//!
-//! The copy of smaller tables needs memory, too. There is a reserve for it as long as the ring has
-//! too many places.
 
 use super::cleaner::Cleaned;
 use super::expire::MIN_CHUNKS_WITH_WHEEL;
@@ -112,8 +109,7 @@ impl Writer<'_> {
     /// later one counts.
     pub(crate) fn set_limit(&mut self, turn: u64, bytes: usize) {
         let size = self.state.entries.table().size();
-        let for_tables = self.ring().reduction_bytes(self.ring().places_for(bytes));
-        let reserve = self.reserve(resizing::rename_bytes(size, size)) + for_tables;
+        let reserve = self.reserve(resizing::rename_bytes(size, size));
         let Some(before) = self.shard.account.set_target(turn, bytes, reserve) else { return };
         self.ring_mut().set_usual_bytes(bytes);
         self.state.resizing.look_again(size);
@@ -210,8 +206,7 @@ impl Writer<'_> {
         } else if excess <= held {
             has_progress |= self.give_places_back(step, places, held == 0 && !has_evicted);
         }
-        let for_index = if is_too_large { self.reserve(if is_at_rest { rename_bytes } else { 0 }) } else { 0 };
-        let reserve = for_index + self.ring().reduction_bytes(places);
+        let reserve = if is_too_large { self.reserve(if is_at_rest { rename_bytes } else { 0 }) } else { 0 };
         let is_settled = self.shard.account.settle(reserve) && !lacks_memory;
         if is_settled && !has_progress && self.is_within(places) {
             self.state.shrinking = Shrinking::new();
@@ -362,16 +357,9 @@ impl Writer<'_> {
         if self.ring().chunks() <= places {
             return false;
         }
-        if let Some(reduction) = self.ring().reduction(places) {
-            if !self.shard.account.take(reduction.bytes) {
-                // A chunk becomes the reserve for the copy.
-                return self.give_some_back(step, may_evict, usize::MAX);
-            }
-            let freed = self.ring_mut().reduce(reduction);
-            self.shard.account.give(freed + reduction.bytes);
-            return true;
-        }
-        if self.ring_mut().lower_free(places) {
+        let freed = self.ring_mut().trim(places);
+        self.shard.account.give(freed);
+        if freed > 0 || self.ring_mut().lower_free(places) {
             return true;
         }
         if !self.ring().has_free_before(places) {

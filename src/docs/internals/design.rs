@@ -154,7 +154,7 @@
 //! each step (`shard/shrinking.rs`). So [`Memory::max`](crate::Memory::max) only falls. While the
 //! index is too large, a *reserve* stays above what is allocated: the policy's memory for renames,
 //! and a few chunks. Without it, a shard that is cleared on its way to a lower limit would have
-//! neither. While the ring's tables are too large, there is a reserve for the copy of smaller ones.
+//! neither.
 //!
 //! * **Entries first, then the index, then chunks.** A step estimates what a full shard of the
 //!   target holds, with the present index already smaller. Without that, the ring would pay for the
