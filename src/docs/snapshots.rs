@@ -63,7 +63,7 @@
 //!   of the writer, and before the file is synced and renamed for the last time. Entries that are
 //!   left out because of changes are counted in [`Restored::changed`](crate::Restored::changed). A
 //!   changed key is recorded as a bit that other keys may share. So for eight changed keys, about
-//!   one other key is left out, and up to three if entries take less than 128 bytes. If the cache
+//!   one other key is left out, and up to five if entries take less than 128 bytes. If the cache
 //!   is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock. Entries that

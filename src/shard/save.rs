@@ -236,6 +236,11 @@ impl Shard {
         drop(self.state.lock());
     }
 
+    /// Returns `true` if the shard is being saved.
+    pub(crate) fn is_being_saved(&self) -> bool {
+        self.state.lock().changes.is_some()
+    }
+
     /// Ends the recording of changes.
     pub(crate) fn end_save(&self) {
         self.state.lock().changes = None;

@@ -109,11 +109,14 @@ impl ChangedKeys {
     }
 
     fn note(&mut self, at: usize, word: u64) {
-        let fold = self.recorded_words / self.words.len();
+        // A power of two, as both numbers of words are. The number of a bit may exceed a `usize`.
+        let fold = (self.recorded_words / self.words.len()) as u64;
         let mut left = word;
         while left != 0 {
-            let bit = (at * 64 + left.trailing_zeros() as usize) / fold;
-            self.words[bit / 64] |= 1 << (bit % 64);
+            let bit = (at as u64 * 64 + u64::from(left.trailing_zeros())) / fold;
+            #[allow(clippy::cast_possible_truncation, reason = "below the number of words")]
+            let at = (bit / 64) as usize;
+            self.words[at] |= 1 << (bit % 64);
             left &= left - 1;
         }
     }

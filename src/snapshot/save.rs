@@ -138,7 +138,7 @@ impl Cache {
     ///
     /// Reads and writes go on meanwhile. A key that is written or removed while the cache is saved,
     /// or whose entry is evicted, is left out when the snapshot is restored. For eight such keys,
-    /// about one other key is left out, and up to three if entries take less than 128 bytes.
+    /// about one other key is left out, and up to five if entries take less than 128 bytes.
     ///
     /// The file is written under a temporary name in the same folder, synced, and renamed. So a
     /// crash leaves the former snapshot or this one. On Unix only its owner can read it.
@@ -312,6 +312,10 @@ impl<'a> Save<'a> {
             seeds: cache.hash_seeds().map_or([0; 4], |HashSeeds(seeds)| seeds),
         };
         let began = Instant::now();
+        // The memory for a record is only taken where it may be needed, as entries leave for it.
+        if cache.shard(0).is_being_saved() {
+            return Err(SnapshotError::InProgress);
+        }
         let (reserve, words) = Reserve::for_record(cache, entries);
         let mut save = Self {
             cache,

@@ -196,6 +196,25 @@ fn a_second_save_at_the_same_time_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
+fn a_save_that_is_refused_evicts_nothing() {
+    let cache = Cache::builder().max_bytes(1 << 20).shards(1).build().unwrap();
+    let mut key = 0_u64;
+    while cache.stats().evictions < 10_000 {
+        cache.insert(key.to_le_bytes(), [1; 16]).unwrap();
+        key += 1;
+    }
+    let mut refused = 0;
+    let options = SaveOptions::new().progress(|_| {
+        let before = cache.len();
+        assert!(matches!(cache.save_to(io::sink()), Err(SnapshotError::InProgress)));
+        assert_eq!(cache.len(), before);
+        refused += 1;
+    });
+    cache.save_to_with(io::sink(), options).unwrap();
+    assert!(refused > 1);
+}
+
+#[test]
 fn a_snapshot_that_is_cut_anywhere_behind_its_changes_is_not_complete() {
     let cache = build(1 << 16, 1, Policy::Lru);
     (0..30_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 20]).unwrap());
