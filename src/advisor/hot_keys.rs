@@ -200,15 +200,16 @@ impl HotKeys {
         counts.for_each(|count| *count *= factor);
     }
 
-    /// Returns the `n` keys with the most reads. `reads` and `nanos` are those of the whole cache
-    /// in the window.
-    pub(super) fn hottest(&self, n: usize, reads: f64, nanos: f64, registry: &Registry) -> Vec<HotKey> {
+    /// Returns the `n` keys with the most reads.
+    pub(super) fn hottest(&self, n: usize, seen: Traffic, registry: &Registry) -> Vec<HotKey> {
+        let Traffic { reads, nanos, reads_to_turn } = seen;
         if self.reads <= 0.0 {
             return Vec::new();
         }
         // Turns are a share of all reads, and some of them were dropped.
         let scale = reads / self.reads;
-        let mean = self.squares / self.reads * scale;
+        // A key that became hot late has turns that stand for more reads than the mean one.
+        let mean = (self.squares / self.reads).max(reads_to_turn.into()) * scale;
         let each = self.sets.iter().flat_map(|set| (0..PLACES).map(move |place| (set, place)));
         let mut counted: Vec<_> = each
             .map(|(set, place)| {
@@ -239,6 +240,15 @@ impl HotKeys {
         };
         counted.into_iter().filter_map(hot).take(n).collect()
     }
+}
+
+/// What a cache has seen in the window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traffic {
+    pub(super) reads: f64,
+    pub(super) nanos: f64,
+    /// The mean number of reads to a turn at present.
+    pub(super) reads_to_turn: u32,
 }
 
 /// A number of reads, and the most by which it is probably wrong.
@@ -276,6 +286,10 @@ mod tests {
         hot_keys.count(Turn { stored_key: &key.to_le_bytes(), hash: spread(u64::from(key)), reads });
     }
 
+    fn hottest(keys: &HotKeys, n: usize, reads: f64, reads_to_turn: u32) -> Vec<HotKey> {
+        keys.hottest(n, Traffic { reads, nanos: 3e9, reads_to_turn }, &Registry::new(1 << 20, false))
+    }
+
     #[test]
     fn a_key_that_takes_a_counter_has_its_count_as_the_floor() {
         let mut set = hot_keys(0);
@@ -292,7 +306,7 @@ mod tests {
         count(&mut keys, 1, 8);
         keys.scale(0.5);
         count(&mut keys, 2, 8);
-        let hottest = keys.hottest(9, 12.0, 3e9, &Registry::new(1 << 20, false));
+        let hottest = hottest(&keys, 9, 12.0, 8);
         let shares: Vec<f64> = hottest.iter().map(|key| key.share).collect();
         // With turns that stand for eight reads, one of them says nothing.
         assert_eq!(shares, [0.0; 0]);
@@ -305,13 +319,24 @@ mod tests {
         (0..30).for_each(|_| count(&mut keys, 1, 1));
         (0..10).for_each(|_| count(&mut keys, 2, 1));
         // Half of the turns were dropped.
-        let hottest = keys.hottest(1, 80.0, 3e9, &Registry::new(1 << 20, false));
+        let hottest = hottest(&keys, 1, 80.0, 1);
         let [hot] = &hottest[..] else { panic!("{hottest:?}") };
         assert_eq!((&hot.key[..], hot.reads, hot.share), (&[1, 0][..], 60.0, 0.75));
         // Each read had a turn that counts with one chance in two.
         assert_eq!(hot.reads_error, 2.0 * 62_f64.sqrt());
         assert_eq!(hot.reads_per_second, Some(20.0));
         assert_eq!(hot.to_string(), "\"\\x01\\x00\": 60 ± 16 reads, 75.00 %, 20.0 in a second");
+    }
+
+    #[test]
+    fn the_error_of_a_key_that_became_hot_late_is_that_of_the_present_turns() {
+        let mut keys = hot_keys(0);
+        (0..4_000).for_each(|_| count(&mut keys, 1, 1));
+        (0..30).for_each(|_| count(&mut keys, 2, 200));
+        let [late, early] = &hottest(&keys, 9, 10_000.0, 200)[..] else { panic!("two keys") };
+        assert_eq!((&late.key[..], late.reads), (&[2, 0][..], 6_000.0));
+        assert_eq!(late.reads_error, 2.0 * (6_200.0 * 199.0_f64).sqrt());
+        assert!(early.reads_error > 0.0);
     }
 
     proptest! {
@@ -336,7 +361,7 @@ mod tests {
                 }
             }
             prop_assert!(guaranteed <= keys.reads);
-            for hot in keys.hottest(usize::MAX, keys.reads, 0.0, &Registry::new(1 << 20, false)) {
+            for hot in hottest(&keys, usize::MAX, keys.reads, 1) {
                 prop_assert!(hot.share <= 1.0 && hot.reads <= keys.reads && hot.reads_error >= 0.0);
                 prop_assert!(!hot.to_string().is_empty());
             }

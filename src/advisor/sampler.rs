@@ -31,7 +31,7 @@ use super::ages::Ages;
 use super::config::{Advisor, PresentPolicy, ShadowRow};
 use super::engine::Engine;
 use super::event::Event;
-use super::hot_keys::{HotKey, HotKeys, Turn};
+use super::hot_keys::{HotKey, HotKeys, Traffic, Turn};
 use super::queue::{EventQueue, Push};
 use super::window::{Seen, Totals, Window};
 use crate::clock::{ClockSource, TICK};
@@ -289,7 +289,8 @@ impl Sampler {
         let Some(hot_keys) = hot_keys.as_mut() else { return Vec::new() };
         self.age_hot_keys(hot_keys, nanos);
         let Seen { hits, misses, nanos, .. } = hot_keys.window.seen(self.totals());
-        hot_keys.hottest(n, hits + misses, nanos, &self.registry)
+        let seen = Traffic { reads: hits + misses, nanos, reads_to_turn: self.reads_to_turn() };
+        hot_keys.hottest(n, seen, &self.registry)
     }
 
     fn age_hot_keys(&self, hot_keys: &mut HotKeys, nanos: u64) {
