@@ -79,8 +79,8 @@ enum Filled {
     Stored,
     /// The key has changed, or this load has been overtaken.
     Refused,
-    /// The tombstone has stayed, as the result would not have lived as long. The time left to it
-    /// when it was seen.
+    /// The tombstone or stale value has stayed, as the result would not have lived as long. The time
+    /// left to it when it was seen.
     Protected(Duration),
 }
 
@@ -164,13 +164,13 @@ impl Loading<'_> {
         let wire = self.source.shared.wire().inspect_err(|_| space.counters.redis_failures.count())?;
         let (generation, is_current) = match space.generation.known() {
             Some(known) => (known, true),
-            None => self.guarded(numbering::ask(&self.source.shared, &wire, space)).await?,
+            None => self.guarded(&wire, numbering::ask(&self.source.shared, &wire, space)).await?,
         };
         Ok(Asked { redis_key: space.entry_key(generation, &self.key), wire, is_current })
     }
 
-    /// Sends a read, unless the circuit breaker is open.
-    async fn guarded<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// Sends a read over some connections, unless the circuit breaker is open.
+    async fn guarded<T>(&self, wire: &Wire, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let counters = &self.space().counters;
         let Some(permit) = self.source.shared.breaker.begin(Instant::now()) else {
             counters.breaker_refusals.count();
@@ -183,6 +183,8 @@ impl Loading<'_> {
         match &result {
             // No node has the key: nothing was sent.
             Err(Error::NotConnected) => drop(permit),
+            // Says nothing about the present connections.
+            Err(error) if error.is_outcome_unknown() && !self.source.shared.is_last(wire) => drop(permit),
             Err(error) if error.is_outcome_unknown() => permit.fail(Instant::now()),
             // The server has answered, maybe with an error.
             _ => permit.succeed(),
@@ -193,7 +195,9 @@ impl Loading<'_> {
     /// Reads the key from Redis. Returns its value, or else what was seen instead.
     async fn look(&self, asked: &Asked) -> Result<Loaded<Vec<u8>>, Seen> {
         let counters = &self.space().counters;
-        let Ok(entry) = self.guarded(asked.wire.read(&asked.redis_key)).await else { return Err(Seen::Unknown) };
+        let Ok(entry) = self.guarded(&asked.wire, asked.wire.read(&asked.redis_key)).await else {
+            return Err(Seen::Unknown);
+        };
         match &entry {
             Some(Entry { stored: Stored::Value(_), .. }) => counters.redis_hits.count(),
             _ => counters.redis_misses.count(),
@@ -321,7 +325,7 @@ impl Loading<'_> {
             (Ok(Filled::Stored), Some(asked)) if self.may_keep(asked) => {
                 (ttl.saturating_sub(sent.elapsed()), rules.stale_for)
             }
-            // Redis holds a tombstone, so a change of the key is told.
+            // Redis holds something under the key, so a change is told.
             (Ok(Filled::Protected(left)), Some(asked)) if self.may_keep(asked) => {
                 let spent = loaded_at.elapsed().saturating_add(self.source.shared.options.command_timeout);
                 let left = left.saturating_sub(spent);
@@ -375,8 +379,9 @@ impl Loading<'_> {
             return Ok(Filled::Refused);
         }
         let is_stored = match seen {
-            // Loads that began before the removal may yet end.
-            Seen::Replaceable { is_stale_value: false, left, .. } if *left > life => {
+            // Loads that began before the removal may yet end. A stale value may have taken the
+            // place of its tombstone.
+            Seen::Replaceable { left, .. } if *left.min(&self.space().rules.tombstone_life) > life => {
                 return Ok(Filled::Protected(*left));
             }
             Seen::Replaceable { bytes: old, left, .. } => {

@@ -348,10 +348,14 @@ impl Shared {
     /// Resets the local tier after a write that may take effect later: Redis will not tell this
     /// instance. It comes before the write counts as ended. Another session is told of the write.
     pub(crate) fn give_up(&self, wire: &Wire, space: &Space, error: &Error) {
-        let is_current = self.wire().map_or(true, |current| current.is(wire));
-        if error.is_outcome_unknown() && is_current {
+        if error.is_outcome_unknown() && self.is_last(wire) {
             space.detach();
         }
+    }
+
+    /// Returns `true` if no later session has begun than that of these connections.
+    pub(crate) fn is_last(&self, wire: &Wire) -> bool {
+        self.wire().map_or(true, |current| current.is(wire))
     }
 
     pub(crate) fn count_failed_attempt(&self, reason: &'static str) {

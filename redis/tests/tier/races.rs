@@ -1,6 +1,6 @@
 //! Races between reads, writes and invalidations, whose order a proxy decides.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytecache_redis::{Error, Tiered};
 use tokio::task::JoinHandle;
@@ -242,6 +242,37 @@ async fn tombstone_stays_if_what_replaces_it_would_not_live_as_long() {
     gate.add_permits(1);
     assert_eq!(reading.await.expect("it ends").as_deref(), Some("1"));
     assert!(is_protected() && other.local().contains_key("1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stale_value_in_place_of_a_tombstone_stays_if_what_replaces_it_would_not_live_as_long() {
+    let Some(server) = Server::start() else { return };
+    let store = Store::default();
+    store.set(1);
+    let (slow, gate) = gated(&server, &store).await;
+    let (cache, remote) = instance(server.port).await;
+    let short = Duration::from_millis(1);
+    let builder = Tiered::builder(&cache, &remote, "users").load_limit(2 * LIMIT).ttl(short).negative_ttl(short);
+    let other = store.tiered(builder.stale_for(Duration::from_secs(300))).await;
+    let reader = slow.clone();
+    let reading = tokio::spawn(async move { text(&reader, "1").await });
+    until("the load has begun", || store.loads() == 1).await;
+
+    let mut foreign = server.foreign();
+    other.remove("1").await.expect("it is removed");
+    store.set(2);
+    assert_eq!(text(&other, "1").await.as_deref(), Some("2"));
+    assert_eq!(foreign.get("users:0:1").as_deref(), Some("2"));
+    // It is stale, and is loaded again.
+    store.set(0);
+    let began = Instant::now();
+    while text(&other, "1").await.is_some() {
+        assert!(began.elapsed() < LIMIT, "in time: the row is gone");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    gate.add_permits(1);
+    assert_eq!(reading.await.expect("it ends").as_deref(), Some("1"));
+    assert_eq!(foreign.get("users:0:1").as_deref(), Some("2"));
 }
 
 /// An instance that does not know of a new generation, and a second one that does. The second one
