@@ -333,8 +333,8 @@ impl CacheBuilder {
     ///
     /// The default is ahash with random seeds for each cache, so that nobody can choose keys that
     /// collide. The result of a custom hasher is mixed once more, so a weak one suffices. That of
-    /// ahash needs no mixing. A hasher must return the same hash for the same bytes. Otherwise reads
-    /// miss keys that are present.
+    /// ahash needs no mixing. A hasher must return the same hash for the same bytes. Otherwise
+    /// reads miss keys that are present.
     ///
     /// ```
     /// use bytecache::Cache;

@@ -79,8 +79,8 @@ enum Filled {
     Stored,
     /// The key has changed, or this load has been overtaken.
     Refused,
-    /// The tombstone or stale value has stayed, as the result would not have lived as long. The time
-    /// left to it when it was seen.
+    /// The tombstone or stale value has stayed, as the result would not have lived as long. The
+    /// time left to it when it was seen.
     Protected(Duration),
 }
 

@@ -73,8 +73,8 @@ struct Session {
 }
 
 impl Session {
-    /// Connects, and tracks all namespaces. `seeds` are the nodes that tell of a cluster. Nodes that
-    /// are known once stay seeds: one that is cut off from its cluster tells of itself only.
+    /// Connects, and tracks all namespaces. `seeds` are the nodes that tell of a cluster. Nodes
+    /// that are known once stay seeds: one that is cut off from its cluster tells of itself only.
     async fn begin(shared: &Arc<Shared>, seeds: &mut Vec<Client>, attempt: usize) -> Result<Self, Error> {
         let lost = Arc::new(Notify::new());
         let (clients, topology) = match shared.options.is_cluster {

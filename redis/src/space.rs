@@ -100,9 +100,9 @@ impl Space {
         }
     }
 
-    /// Resets the local tier. A fence or a write was not answered, so local entries may be older than
-    /// what Redis holds, and no invalidation will tell. Returns `false` if the namespace was detached
-    /// before.
+    /// Resets the local tier. A fence or a write was not answered, so local entries may be older
+    /// than what Redis holds, and no invalidation will tell. Returns `false` if the namespace was
+    /// detached before.
     pub(crate) fn detach(&self) -> bool {
         self.trust.detach(|| self.reset())
     }

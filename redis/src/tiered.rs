@@ -272,8 +272,8 @@ impl TieredBuilder {
     }
 
     /// Sets the longest time that a load waits if its key has just changed: it was
-    /// [removed](Tiered::remove), a foreign client has deleted it while this instance had it, or all
-    /// were invalidated less than a second ago. The default is 10 ms. Zero turns the wait off.
+    /// [removed](Tiered::remove), a foreign client has deleted it while this instance had it, or
+    /// all were invalidated less than a second ago. The default is 10 ms. Zero turns the wait off.
     ///
     /// Each load waits for a random part of this time, and then looks into Redis again. So few
     /// instances load a hot key after a change, and the others find the result.

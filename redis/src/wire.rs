@@ -149,8 +149,8 @@ impl Wire {
         }
     }
 
-    /// Waits until this instance has applied the invalidation of every change that an earlier answer
-    /// of a key's node can have shown.
+    /// Waits until this instance has applied the invalidation of every change that an earlier
+    /// answer of a key's node can have shown.
     pub(crate) async fn fence(&self, key: &[u8]) -> Result<(), Error> {
         self.node(key)?.fence().await
     }
@@ -258,8 +258,8 @@ impl Wire {
 }
 
 impl Node {
-    /// Waits until this instance has applied the invalidation of every change that an earlier answer
-    /// of this node can have shown.
+    /// Waits until this instance has applied the invalidation of every change that an earlier
+    /// answer of this node can have shown.
     async fn fence(&self) -> Result<(), Error> {
         let ping = cmd("PING");
         Ok(traced("PING", ping.query_async(&mut self.tracked.clone())).await?)

@@ -37,8 +37,8 @@ impl Cache {
     /// Removes all entries, namespaces included. Entries that other threads store meanwhile may
     /// stay.
     ///
-    /// [`Namespace::invalidate_all`](crate::Namespace::invalidate_all) removes those of a namespace.
-    /// The results of loads in progress are not stored.
+    /// [`Namespace::invalidate_all`](crate::Namespace::invalidate_all) removes those of a
+    /// namespace. The results of loads in progress are not stored.
     ///
     /// # Cost
     ///

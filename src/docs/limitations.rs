@@ -42,8 +42,8 @@
 //!
 //! * A [snapshot](super::snapshots) is older than the store behind the cache.
 //! * While a cache is saved, about 1 MiB and a bit for each place of the indexes are allocated
-//!   beyond `max_bytes`. Restoring allocates a window of 1 MiB or of the largest entry, up to 16 MiB
-//!   for what the policies have learned, and at most a 64th of `max_bytes` in addition.
+//!   beyond `max_bytes`. Restoring allocates a window of 1 MiB or of the largest entry, up to 16
+//!   MiB for what the policies have learned, and at most a 64th of `max_bytes` in addition.
 //! * Keys that change while a save runs are left out. If most keys are written while a save runs,
 //!   little is restored.
 //! * The indexes of a cache keep their size while it is saved. If an index is full, each entry that

@@ -103,8 +103,8 @@
 //!
 //! # Changing it
 //!
-//! [`Cache::set_max_bytes`](crate::Cache::set_max_bytes) sets another limit while the cache is used,
-//! up to [`max_bytes_ceiling`](crate::CacheBuilder::max_bytes_ceiling):
+//! [`Cache::set_max_bytes`](crate::Cache::set_max_bytes) sets another limit while the cache is
+//! used, up to [`max_bytes_ceiling`](crate::CacheBuilder::max_bytes_ceiling):
 //!
 //! ```
 //! use bytecache::Cache;

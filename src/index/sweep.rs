@@ -345,10 +345,10 @@ impl Index {
     /// Moves the entries of the next home bucket, if `moving` has the capacity for all of them.
     ///
     /// `moving` is scratch memory. It has the entries of the home afterwards, or as many of them as
-    /// there is room for, and never gets another capacity. `prefetch` is called with entries that come next. `hash_of`
-    /// returns the hash of an entry. `moved` is called with the old id, the new id and the entry,
-    /// for each that changes its lane. If one of them panics, the index has to be
-    /// [cleared](Index::clear).
+    /// there is room for, and never gets another capacity. `prefetch` is called with entries that
+    /// come next. `hash_of` returns the hash of an entry. `moved` is called with the old id, the
+    /// new id and the entry, for each that changes its lane. If one of them panics, the index has
+    /// to be [cleared](Index::clear).
     pub(crate) fn sweep_home(
         &mut self,
         moving: &mut Vec<Moving>,

@@ -434,8 +434,8 @@ impl Ring {
         self.note_death(location, self.arena().charge_after(first, location));
     }
 
-    /// Like [`kill`](Self::kill), for an entry that has this charge. With another one, a chunk might
-    /// be retired while an entry in it is live.
+    /// Like [`kill`](Self::kill), for an entry that has this charge. With another one, a chunk
+    /// might be retired while an entry in it is live.
     #[inline(always)]
     pub(crate) fn kill_of_charge(&mut self, location: Location, charge: usize) {
         let first = self.arena().mark_dead(location);

@@ -42,8 +42,8 @@ const PASS_COST: usize = 8;
 const LOOK_COST: usize = 64;
 /// A chunk is worth cleaning if at least this part of it is dead.
 const WORTH_CLEANING: usize = 8;
-/// In a ring of at least this many chunks, one search serves several cleanings. In a smaller ring, a
-/// search costs little and the order matters more.
+/// In a ring of at least this many chunks, one search serves several cleanings. In a smaller ring,
+/// a search costs little and the order matters more.
 const MANY_CHUNKS: usize = 128;
 /// Chunks that are opened between two releases of memory that absent chunks still have.
 const RELEASE_EVERY: u64 = 64;

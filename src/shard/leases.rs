@@ -95,8 +95,8 @@ impl Leases {
         }
     }
 
-    /// Ends the leases of the keys that satisfy `is_meant`, among the next ones after a key. Returns
-    /// the last of those keys, or `None` if no key follows it.
+    /// Ends the leases of the keys that satisfy `is_meant`, among the next ones after a key.
+    /// Returns the last of those keys, or `None` if no key follows it.
     pub(super) fn remove_some(
         &mut self,
         after: Option<Arc<[u8]>>,

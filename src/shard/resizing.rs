@@ -75,8 +75,8 @@ pub(super) struct Resizing {
     stage: Stage,
     /// Entries for which there is still room when a growth is considered.
     early: usize,
-    /// The mean charge of the entries when a growth was given up. The ring cannot pay for one before
-    /// they have become smaller.
+    /// The mean charge of the entries when a growth was given up. The ring cannot pay for one
+    /// before they have become smaller.
     given_up_at: Option<usize>,
     /// The entries of a home bucket, while they move. Memory for [`MOVING`] of them is part of
     /// [`rename_bytes`].
@@ -390,8 +390,8 @@ impl Writer<'_> {
     pub(super) fn consider_shrinking(&mut self) {
         let entries = &self.state.entries;
         let from = entries.table().size();
-        // An index that is worth it has at most four fifths of the buckets. Mostly the entries would
-        // not fit there.
+        // An index that is worth it has at most four fifths of the buckets. Mostly the entries
+        // would not fit there.
         if Index::max_len_of(from - from / (SLACK + 1)) < with_room(entries.len()) {
             return;
         }

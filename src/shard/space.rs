@@ -339,8 +339,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Evicts at most `most` entries, so that a chunk becomes worth cleaning. Returns `false` if there
-    /// are none. Stops at the entry that is being stored, if the policy refuses it.
+    /// Evicts at most `most` entries, so that a chunk becomes worth cleaning. Returns `false` if
+    /// there are none. Stops at the entry that is being stored, if the policy refuses it.
     fn evict_towards_a_chunk(&mut self, most: usize) -> bool {
         let last = (0..most).map(|_| self.evict()).find(|&evicted| evicted != Evicted::Entry);
         last != Some(Evicted::Nothing)

@@ -67,8 +67,8 @@ impl Certificates {
         Server::start_with(|_| self.options())
     }
 
-    /// Returns a client of a server, which trusts this authority. `user` is the name of a user and a
-    /// password, or nothing.
+    /// Returns a client of a server, which trusts this authority. `user` is the name of a user and
+    /// a password, or nothing.
     fn client(&self, server: &Server, user: &str) -> redis::Client {
         let root_cert = std::fs::read(self.path("ca.crt")).expect("it was made");
         let trusted = redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert) };

@@ -149,12 +149,12 @@
 //!
 //! ## Another limit
 //!
-//! [`set_max_bytes`](crate::Cache::set_max_bytes) sets a *target* for each shard's account. A higher
-//! one is the *budget* at once. After a lower one, the budget is lowered to what is allocated after
-//! each step (`shard/shrinking.rs`). So [`Memory::max`](crate::Memory::max) only falls. While the
-//! index is too large, a *reserve* stays above what is allocated: the policy's memory for renames,
-//! and a few chunks. Without it, a shard that is cleared on its way to a lower limit would have
-//! neither.
+//! [`set_max_bytes`](crate::Cache::set_max_bytes) sets a *target* for each shard's account. A
+//! higher one is the *budget* at once. After a lower one, the budget is lowered to what is
+//! allocated after each step (`shard/shrinking.rs`). So [`Memory::max`](crate::Memory::max) only
+//! falls. While the index is too large, a *reserve* stays above what is allocated: the policy's
+//! memory for renames, and a few chunks. Without it, a shard that is cleared on its way to a lower
+//! limit would have neither.
 //!
 //! * **Entries first, then the index, then chunks.** A step estimates what a full shard of the
 //!   target holds, with the present index already smaller. Without that, the ring would pay for the
@@ -240,10 +240,10 @@
 //! | W-TinyLFU halves its sketch | 8 blocks |
 //! | GDSF keeps its stamps from wrapping around | 1 id |
 //!
-//! [`clear`](crate::Cache::clear) takes the lock for 64 buckets at a time (`shard/clear.rs`), or for 4
-//! MiB that it gives back. It goes through the buckets by their numbers, and not by hashes, so it
-//! works with any hasher. A sweep may move an entry to a bucket that has been passed. That entry is
-//! removed at once, whether it was present at the beginning or not.
+//! [`clear`](crate::Cache::clear) takes the lock for 64 buckets at a time (`shard/clear.rs`), or
+//! for 4 MiB that it gives back. It goes through the buckets by their numbers, and not by hashes,
+//! so it works with any hasher. A sweep may move an entry to a bucket that has been passed. That
+//! entry is removed at once, whether it was present at the beginning or not.
 //!
 //! [`retain`](crate::Cache::retain) first detaches loads in progress. With each hold of a lock, it
 //! examines the keys of 64 loads and of 64 leases.

@@ -13,8 +13,8 @@
 //! | [`Sketch`] | about how often a key was seen lately | half a byte for each counter | O(1) |
 //!
 //! Each is resized without a copy of all of it, and those that hold ids follow a
-//! [`rename`](crate::policy::EvictionPolicy::rename). [`Queues`] look for the ids first. What is found
-//! by a hash is moved in steps, in the order of the hashes (`hash_order.rs`).
+//! [`rename`](crate::policy::EvictionPolicy::rename). [`Queues`] look for the ids first. What is
+//! found by a hash is moved in steps, in the order of the hashes (`hash_order.rs`).
 //!
 //! Up to four queues, lists or ghost queues share the memory of one structure. A [`QueueId`] names
 //! them.

@@ -35,8 +35,8 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// Starts three nodes, and a replica of the first one. The replica takes over some seconds after
-    /// the end of its primary.
+    /// Starts three nodes, and a replica of the first one. The replica takes over some seconds
+    /// after the end of its primary.
     pub(crate) async fn start_with_replica() -> Option<(Self, Server)> {
         let options = || ["--cluster-node-timeout", "3000"].map(String::from).to_vec();
         let cluster = Self::start_with(options).await?;

@@ -104,8 +104,8 @@ async fn are_coherent(cluster: &Cluster, instances: &[Instance], keys: &[String]
     }
 }
 
-/// Checks that an instance leaves the first primary without a read or a write, and gets changes from
-/// the replica, which has taken over.
+/// Checks that an instance leaves the first primary without a read or a write, and gets changes
+/// from the replica, which has taken over.
 async fn follows(mut cluster: Cluster, replica: Server, instance: Instance) {
     let Instance { remote, users, .. } = &instance;
     until("it is connected to the new primary", || is_connected_again(remote) && users.is_tracked()).await;

@@ -138,8 +138,8 @@ impl Run {
         }
     }
 
-    /// Waits until all writers have written, and until all markers are seen. A deletion takes the load
-    /// limit, and begins again if one of its steps fails.
+    /// Waits until all writers have written, and until all markers are seen. A deletion takes the
+    /// load limit, and begins again if one of its steps fails.
     async fn until_all_write(&self) {
         let began = Instant::now();
         let all_write = || {
