@@ -208,16 +208,19 @@ impl HotKeys {
         }
         // Turns are a share of all reads, and some of them were dropped.
         let scale = reads / self.reads;
+        let mean = self.squares / self.reads * scale;
         // A key that became hot late has turns that stand for more reads than the mean one.
-        let mean = (self.squares / self.reads).max(reads_to_turn.into()) * scale;
+        let present = mean.max(f64::from(reads_to_turn) * scale);
         let each = self.sets.iter().flat_map(|set| (0..PLACES).map(move |place| (set, place)));
         let mut counted: Vec<_> = each
             .map(|(set, place)| {
                 // The middle between the most and the least that the key may have.
                 let error = set.floors[place] / 2.0;
-                (Estimate::of((set.reads[place] - error) * scale, error * scale, mean), set, place)
+                let estimate = |mean| Estimate::of((set.reads[place] - error) * scale, error * scale, mean);
+                ([mean, present].map(estimate), set, place)
             })
-            .filter(|(estimate, ..)| estimate.reads > estimate.error)
+            .filter(|([usual, _], ..)| usual.reads > usual.error)
+            .map(|([_, largest], set, place)| (largest, set, place))
             .collect();
         counted.sort_by(|(left, ..), (right, ..)| right.reads.total_cmp(&left.reads));
         let hot = |(estimate, set, place): (Estimate, &Set, usize)| {
