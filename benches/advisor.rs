@@ -43,7 +43,7 @@ fn main() -> Outcome<()> {
     }
     print_instructions()?;
     let requests: Vec<u64> = requests(REQUESTS)?;
-    for share in [1.0 / 128.0, 1.0 / 16.0] {
+    for share in [1.0 / 384.0, 1.0 / 16.0] {
         print_accuracy(&requests, share)?;
     }
     Ok(())
@@ -94,7 +94,7 @@ fn builder(share: Option<f64>) -> Outcome<Cache> {
 }
 
 fn run_cell(read: &str, has_advisor: bool) -> Outcome<()> {
-    let cache = builder(has_advisor.then_some(1.0 / 128.0))?;
+    let cache = builder(has_advisor.then_some(1.0 / 384.0))?;
     let first = if read == "hit" { 0 } else { 1 << 40 };
     let keys: Vec<[u8; 8]> = (0..30_000_u64).map(|key| key.to_le_bytes()).collect();
     for key in &keys {

@@ -7,14 +7,14 @@ use super::engine::ShadowPlan;
 use super::keys::ShadowSet;
 use crate::policy::{Policy, PolicyFactory};
 
-/// The share of keys that are sampled at most, by default: one in 128.
+/// The share of keys that are sampled at most, by default: one in 384.
 ///
-/// A read of a sampled key costs one or two thousand instructions. With one key in 128 that is 8 to
-/// 16 instructions a read.
-const DEFAULT_SHARE: f64 = 1.0 / 128.0;
+/// A read of a sampled key costs one or two thousand instructions. With one key in 384 that is 3 to
+/// 6 instructions a read.
+const DEFAULT_SHARE: f64 = 1.0 / 384.0;
 /// The mean number of reads to a turn, for each key of which one is sampled. A turn costs about 300
 /// instructions. With one read in 512 that is less than one instruction a read.
-const READS_TO_TURN_PER_KEYS: f64 = 4.0;
+const READS_TO_TURN_PER_KEYS: f64 = 4.0 / 3.0;
 /// The reads in the window for each read to a turn, at the least: a window with 102,400 reads
 /// counts one read in 100, whatever the share. So a window with few reads tells its hot keys, too.
 const WINDOW_READS_TO_TURN: f64 = 1_024.0;
@@ -101,9 +101,9 @@ impl Advisor {
         }
     }
 
-    /// Sets the largest share of keys that are sampled, from 0 to 1. The default is 1/128.
+    /// Sets the largest share of keys that are sampled, from 0 to 1. The default is 1/384.
     ///
-    /// A quarter of this share of all reads counts towards the [hot
+    /// Three quarters of this share of all reads count towards the [hot
     /// keys](crate::Cache::hot_keys), whatever their keys, and more of them while the window has
     /// few reads. With a share of 1, all reads count, unless the thread also reads another cache
     /// with an advisor.
@@ -320,9 +320,9 @@ mod tests {
     #[test]
     fn turns_become_rarer_with_the_reads_of_the_window_up_to_the_share() {
         let turns = |share: f64| [0.0, 102_400.0, 1e12].map(|reads| Advisor::new().share(share).reads_to_turn(reads));
-        assert_eq!(turns(1.0 / 128.0), [1, 100, 512]);
-        assert_eq!(turns(1.0 / 16.0), [1, 64, 64]);
-        assert_eq!(turns(0.9), [1, 4, 4]);
+        assert_eq!(turns(1.0 / 384.0), [1, 100, 512]);
+        assert_eq!(turns(1.0 / 12.0), [1, 16, 16]);
+        assert_eq!(turns(0.9), [1, 1, 1]);
         assert_eq!(turns(1.0), [1, 1, 1]);
         assert_eq!(turns(0.0), [1, 100, 976_562_500]);
     }

@@ -17,7 +17,7 @@ use bytecache::{Advisor, Cache, HotKey, StableHash};
 use bytecache_tools::collection::Collection;
 
 /// The shares of reads that are counted.
-const SHARES: [f64; 3] = [1.0, 1.0 / 16.0, 1.0 / 128.0];
+const SHARES: [f64; 3] = [1.0, 1.0 / 16.0, 1.0 / 384.0];
 const TOLD: usize = 10;
 /// The counters of keys, at the least. A key with far more than its part of all reads has one.
 const COUNTERS: f64 = 1_300.0;
