@@ -16,7 +16,10 @@ impl Writer {
     fn sweep_home(&mut self) -> bool {
         let Self { index, ring, token } = self;
         let hash_of = |live: Live<'_>| hash(ring.entry(live).key[0]);
-        index.sweep_home(&mut Vec::with_capacity(LANES), token, |_| {}, hash_of, |_, _, _| {}) != Swept::All
+        let mut moving = Vec::with_capacity(2 * LANES);
+        let swept = index.sweep_home(&mut moving, token, |_| {}, hash_of, |_, _, _| {});
+        assert!(!matches!(swept, Swept::Crowded(_)), "no room for the entries of a home");
+        swept != Swept::All
     }
 
     /// Gives the table another size.

@@ -58,6 +58,7 @@ const BYTES_PER_STRETCH: usize = 256;
 /// Entries of a home bucket for which there is memory while they move, in addition. More have one
 /// home only with a poor hasher: see [`Writer::make_moving_room`].
 const MOVING: usize = 64;
+
 /// The next part of a change of the index. See the module.
 #[derive(Debug)]
 enum Stage {
