@@ -13,6 +13,9 @@
 //!    entries are invalidated.
 //! 2. A number is kept only if `events` has not advanced since before its command was sent, and if
 //!    this instance is not changing the number.
+//! 3. A number that is known stays so until the next event. A command may tell a higher one before
+//!    its invalidation arrives. Until then, the local tier has entries of the known one, and gets
+//!    none of another.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -65,15 +68,13 @@ impl Generation {
         self.lock().events != asked.events
     }
 
-    /// Keeps an answer of Redis, unless it may be outdated. Returns `true` if it was kept.
+    /// Keeps an answer of Redis, unless it may be outdated or another number is known. Returns
+    /// `true` if it is the known number now.
     pub(crate) fn learn(&self, asked: Asked, number: i64) -> bool {
         let mut state = self.lock();
         state.highest = state.highest.max(number);
         let is_current = state.events == asked.events && state.changes == 0;
-        if is_current {
-            state.known = state.known.max(Some(number));
-        }
-        is_current
+        is_current && *state.known.get_or_insert(number) == number
     }
 
     /// Forgets the number, as it has changed.
@@ -189,6 +190,18 @@ mod tests {
         generation.learn(generation.ask(), 5);
         assert_eq!(first.lag(4), None);
         assert_eq!(change.began().lag(4), None);
+    }
+
+    #[test]
+    fn number_that_is_told_before_its_invalidation_waits_for_it() {
+        let generation = Generation::default();
+        let [early, late] = [generation.ask(), generation.ask()];
+        assert!(generation.learn(early, 5) && !generation.learn(late, 6));
+        assert_eq!(generation.known(), Some(5));
+        assert!(generation.learn(late, 5));
+        generation.forget();
+        assert!(generation.learn(generation.ask(), 6));
+        assert_eq!(generation.known(), Some(6));
     }
 
     #[test]

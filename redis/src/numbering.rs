@@ -26,7 +26,7 @@ pub(crate) async fn ask(shared: &Arc<Shared>, wire: &Wire, space: &Arc<Space>) -
         let waiting = timeout(shared.options.command_timeout.saturating_mul(2), space.generation.advancing.lock());
         let _one = waiting.await.map_err(|_| Error::TimedOut)?;
         // Another task may have advanced it meanwhile.
-        if let Some(known) = space.generation.known() {
+        if let Some(known) = space.generation.known().filter(|&known| asked.lag(known).is_none()) {
             return Ok(known);
         }
         let asked = space.generation.ask();

@@ -118,3 +118,33 @@ impl Space {
         self.local.invalidate_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytecache::Cache;
+
+    use super::*;
+
+    /// A write of this instance may be told the next generation before the invalidation of the
+    /// present one.
+    #[test]
+    fn change_is_applied_although_a_later_generation_was_told() {
+        let cache = Cache::new(1 << 20).expect("it is built");
+        let second = Duration::from_secs(1);
+        let rules = Rules {
+            ttl: second,
+            stale_for: Duration::ZERO,
+            negative_ttl: Duration::ZERO,
+            load_limit: second,
+            reload_jitter: Duration::ZERO,
+            max_staleness: second,
+            tombstone_life: second,
+        };
+        let space = Space::new(cache.namespace("users").build().expect("it is built"), rules);
+        space.generation.learn(space.generation.ask(), 5);
+        space.local.insert("1", "old").expect("it is stored");
+        space.generation.learn(space.generation.ask(), 6);
+        space.apply(&Changed::Entry { name: "users", generation: 5, key: b"1" });
+        assert!(!space.local.contains_key("1"));
+    }
+}

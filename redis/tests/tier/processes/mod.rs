@@ -180,8 +180,9 @@ impl Run {
         until("the instances connect again", is_over).await;
     }
 
-    /// Waits until all instances are coherent, and prints how long after `healed` that was.
-    async fn until_coherent(&self, fault: Fault, healed: u64) {
+    /// Waits until all instances are coherent, and prints when the fault began and ended, and how
+    /// long after that all were.
+    async fn until_coherent(&self, fault: Fault, began: u64, healed: u64) {
         let mut since = None;
         until("all are coherent again", || {
             since = lock(self.judge()).coherent_since();
@@ -189,7 +190,8 @@ impl Run {
         })
         .await;
         let after = Duration::from_nanos(since.expect("it was seen").saturating_sub(healed));
-        println!("{fault:?}: coherent {after:.1?} after the fault ended");
+        let [began, healed] = [began, healed].map(|moment| moment / 1_000_000);
+        println!("{fault:?} from {began} to {healed} ms: coherent {after:.1?} after it");
     }
 
     fn now(&self) -> u64 {
@@ -200,7 +202,7 @@ impl Run {
     async fn suffer(&mut self, fault: Fault) {
         let number = usize::try_from(rand(INSTANCES as u64)).expect("it is small");
         let proxy = &self.proxies[number];
-        let mut healed = None;
+        let (began, mut healed) = (self.now(), None);
         match fault {
             Fault::Silence => {
                 proxy.silence(true);
@@ -260,7 +262,7 @@ impl Run {
             Fault::Failover => self.fail_over().await,
         }
         let healed = healed.unwrap_or_else(|| self.now());
-        self.until_coherent(fault, healed).await;
+        self.until_coherent(fault, began, healed).await;
         self.more_reads(300).await;
     }
 
