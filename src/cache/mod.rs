@@ -441,3 +441,22 @@ impl fmt::Debug for Cache {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn validate_finds_a_fault_in_any_shard() {
+        for faulty in 0..4 {
+            let cache = Cache::builder().max_bytes(1 << 20).shards(4).build().expect("a cache");
+            cache.validate();
+            assert!(cache.shard(faulty).disturb());
+            let found = catch_unwind(AssertUnwindSafe(|| cache.validate()));
+            assert!(found.is_err(), "in shard {faulty}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use core::pin::Pin;
 use core::time::Duration;
 
 use super::TypedBuilder;
+use crate::loader::LoaderBuilder;
 
 /// # Where loads run
 ///
@@ -140,7 +141,7 @@ impl<C> TypedBuilder<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn hide_keys(self) -> Self {
-        self.loads(crate::LoaderBuilder::hide_keys)
+        self.loads(LoaderBuilder::hide_keys)
     }
 
     /// Sets the timer that wakes tasks at the end of the [`wait_limit`](Self::wait_limit) or the
