@@ -251,7 +251,6 @@ fn the_scratch_memory_of_a_step_that_moves_many_entries_is_within_the_limit() {
         cache.validate();
     }
 }
-
 /// Returns a full cache of 1 MiB in one shard.
 fn full((policy, deadlines): (Policy, bool)) -> Cache {
     let cache = build(1 << 20, 1, policy, deadlines);

@@ -152,12 +152,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Does a bounded part of what is left of a change of the index's size. Returns `true` if
-    /// another call would do more: a growth that waits for smaller entries goes on with the next
-    /// store.
+    /// Does a bounded part of what is left of a change of the index's size. Returns `true` if more
+    /// is left.
     pub(super) fn resize_some(&mut self) -> bool {
-        let is_waiting = matches!(&self.state.resizing.stage, Stage::Taking(taking) if self.is_waiting(taking));
-        if self.state.resizing.is_at_rest() || self.is_being_saved() || is_waiting {
+        if self.state.resizing.is_at_rest() || self.is_being_saved() {
             return false;
         }
         self.resize();

@@ -121,25 +121,20 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns `true` if the ring gives nothing back before there are more entries, or before the
-    /// next stores have evicted what the last chunk has cost.
-    pub(super) fn is_waiting(&self, taking: &Taking) -> bool {
-        let is_over = self.ring().live_bytes() > self.state.evictor.capacity();
-        self.state.entries.len() <= taking.least_entries || is_over
-    }
-
     /// Takes a part of the `missing` bytes that the ring gives back. Returns `false` if it gives
     /// none.
     pub(super) fn take_part(&mut self, taking: &mut Taking, missing: usize) -> bool {
-        if self.is_waiting(taking) {
+        let len = self.state.entries.len();
+        // What the last chunk has cost is evicted by the next stores.
+        let is_over = self.ring().live_bytes() > self.state.evictor.capacity();
+        if len <= taking.least_entries || is_over {
             taking.patience = taking.patience.saturating_sub(1);
             if taking.patience == 0 {
                 self.state.resizing.given_up_at = Some(self.mean_charge());
             }
             return taking.patience > 0;
         }
-        let surplus = self.state.entries.len() - taking.least_entries;
-        if !self.give_chunk_back_in_steps(surplus) {
+        if !self.give_chunk_back_in_steps(len - taking.least_entries) {
             return false;
         }
         let bytes = self.shard.account.left().min(missing);
