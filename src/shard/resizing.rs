@@ -12,8 +12,8 @@
 //! * **Moving.** A sweep moves the entries of a stretch, a few home buckets with each write.
 //! * **Clearing.** An index that has shrunk gives the rest of its memory back.
 //!
-//! A growth begins while there is still room for a part of the entries, so that it ends before the
-//! index is full.
+//! The size to grow to is that of a full shard of entries like the present ones. A growth begins
+//! while there is still room for a part of the entries, so that it ends before the index is full.
 //!
 //! # Cost
 //!
@@ -21,17 +21,19 @@
 //! hasher that leads many keys to one home, that bucket's entries move in one step. The ring gives
 //! chunks back for the scratch memory of such a step.
 
-mod taking;
-
-use taking::{MAX_FALL, Taking};
-
+use super::expire::MIN_CHUNKS_WITH_WHEEL;
 use super::space::Evicted;
 use super::writer::Writer;
-use super::{MIN_CHUNKS, State};
+use super::{MIN_CHUNKS, State, governor};
+use crate::expiry::Wheel;
 use crate::index::{BUCKETS_OF_A_PAGE, Index, MARGIN, MIN_BUCKETS, Moving, Stretch, Swept, Table};
 use crate::removal::RemovalCause;
-use crate::units::{EntryId, LANES};
+use crate::units::{EntryId, LANES, MAX_LOAD_PERCENT};
 
+/// The index grows to this many times its size at most, however small the first entries are.
+const MAX_GROWTH: usize = 8;
+/// The index grows by at least one part in `MIN_GROWTH` of its entries.
+const MIN_GROWTH: usize = 16;
 /// A growth begins when there is room for one part in `EARLY` of the entries, and for `FEW` more. A
 /// sweep moves all entries before that room is used up.
 const EARLY: usize = 16;
@@ -45,6 +47,9 @@ const WORTH_SHRINKING: usize = 128;
 const MAX_MOVES: usize = 36;
 /// Buckets that a write examines in an index that has shrunk, and whose memory it gives back.
 const BUCKETS_PER_CLEARING: usize = 256;
+/// While the ring gives chunks back, the number of entries falls by at most one part in this, and
+/// by those of a chunk.
+const MAX_FALL: usize = 128;
 /// Calls to a policy that a write makes while that adapts.
 const CALLS: usize = 4;
 /// One part in `STRETCHES` of the home buckets is announced at a time, because the policy needs
@@ -58,6 +63,8 @@ const BYTES_PER_STRETCH: usize = 256;
 /// Entries of a home bucket for which there is memory while they move, in addition. More have one
 /// home only with a poor hasher: see [`Writer::make_moving_room`].
 const MOVING: usize = 64;
+/// The bytes by which a policy's arrays may exceed a proportional size, as it rounds sizes up.
+const POLICY_ROUNDING: usize = 1024;
 
 /// The next part of a change of the index. See the module.
 #[derive(Debug)]
@@ -68,6 +75,18 @@ enum Stage {
     Announcing(Stretch),
     Moving(Stretch),
     Clearing { next: usize },
+}
+
+/// The memory that another size of the index needs, and what the account holds of it.
+#[derive(Clone, Copy, Debug)]
+struct Taking {
+    to: usize,
+    /// The bytes that the account holds already, as a part of the index.
+    taken: usize,
+    /// The ring gives nothing back while there are no more entries than these.
+    least_entries: usize,
+    /// The writes that may still pass without progress. Then the change is given up.
+    patience: usize,
 }
 
 /// The state of the size of a shard's index.
@@ -139,9 +158,91 @@ impl Writer<'_> {
         }
     }
 
+    /// Returns the number of buckets that the index is to grow to, or `None` if it need not, or if
+    /// there is no memory.
+    fn size_to_grow_to(&self, is_early: bool) -> Option<usize> {
+        let entries = &self.state.entries;
+        let from = entries.table().size();
+        let needed = self.buckets_of_full_shard();
+        if is_early && needed < from + from / (2 * MIN_GROWTH) {
+            return None;
+        }
+        let least = from + from / MIN_GROWTH + 1;
+        let capacity = entries.table().size_limit();
+        // While there is unused memory, one large step. Otherwise at most twice the size, and less
+        // if the ring cannot pay for that.
+        let large = needed.clamp(least, from * MAX_GROWTH).min(capacity);
+        let unused = self.shard.account.left() / 4 * 3;
+        let first = if self.growth_bytes(from, large) <= unused { large } else { large.min(from * 2) };
+        let sizes = [first, least + first.saturating_sub(least) / 2, least];
+        sizes.into_iter().find(|&to| to > from && to <= capacity && self.can_take(self.growth_bytes(from, to), to))
+    }
+
+    /// Returns `true` if the memory for a growth is there, or if the ring has not failed to give it
+    /// for entries like the present ones.
+    fn may_take_for(&self, to: usize) -> bool {
+        let charge = self.mean_charge();
+        let has_failed = self.state.resizing.given_up_at.is_some_and(|before| charge + charge / MIN_GROWTH >= before);
+        !has_failed || self.growth_bytes(self.state.entries.table().size(), to) <= self.shard.account.left()
+    }
+
+    fn mean_charge(&self) -> usize {
+        self.ring().live_bytes() / self.state.entries.len().max(1)
+    }
+
+    /// Returns the bytes that the account has to hold before the index grows.
+    fn growth_bytes(&self, from: usize, to: usize) -> usize {
+        let wheel = |size| self.state.deadlines.footprint(Table::extent(size));
+        let wheel = wheel(to) - wheel(from);
+        Table::footprint(to) - Table::footprint(from) + wheel + self.policy_growth(from, to)
+    }
+
+    /// Returns the bytes that the policy needs for a growth, renames included.
+    fn policy_growth(&self, from: usize, to: usize) -> usize {
+        let known = self.state.evictor.bytes();
+        known / from * (to - from) + known / 64 + POLICY_ROUNDING + rename_bytes(from, to)
+    }
+
+    /// Returns `true` if the ring can give the `bytes` that an index of size `to` needs: chunks for
+    /// the largest entry are left, and a first entry with a deadline still finds room for its
+    /// wheel.
+    fn can_take(&self, bytes: usize, to: usize) -> bool {
+        let chunk = self.ring().chunk_bytes();
+        let in_use = self.ring().chunks_in_use();
+        let ring = self.shard.min_chunks * chunk;
+        let left = if self.state.deadlines.has_wheel() {
+            ring
+        } else {
+            ring.max(MIN_CHUNKS_WITH_WHEEL * chunk + Wheel::footprint(Table::extent(to)))
+        };
+        self.shard.account.left() + in_use * chunk >= left + bytes
+    }
+
     /// Returns `true` while the cache is being saved. Entries keep their ids then.
     pub(super) fn is_being_saved(&self) -> bool {
         self.state.changes.is_some()
+    }
+
+    /// Takes memory for a growth, if one is to begin. Called while an entry is being stored, as the
+    /// policy may have to evict for it: it compares that entry with the others.
+    #[inline]
+    pub(super) fn take_for_growth(&mut self) {
+        if matches!(self.state.resizing.stage, Stage::Taking(_)) && !self.is_being_saved() {
+            self.resize();
+        }
+    }
+
+    fn begin_taking(&mut self, to: usize, least_entries: usize) {
+        let patience = early_of(self.state.entries.table().size());
+        self.state.resizing.stage = Stage::Taking(Taking { to, taken: 0, least_entries, patience });
+    }
+
+    /// Gives up a change of the size that has not begun yet.
+    pub(super) fn cancel_growth(&mut self) {
+        if let Stage::Taking(Taking { taken, .. }) = self.state.resizing.stage {
+            self.shard.account.give_index(taken);
+            self.state.resizing.stage = Stage::AtRest;
+        }
     }
 
     /// Does a bounded part of a change of the index's size for which the memory was taken.
@@ -204,6 +305,32 @@ impl Writer<'_> {
         evictor.set_bytes(evictor.bytes() + bytes - index - wheel);
         self.update_capacity();
         Stage::Bounding { to }
+    }
+
+    /// Takes a part of the `missing` bytes that the ring gives back. Returns `false` if it gives
+    /// none.
+    fn take_part(&mut self, taking: &mut Taking, missing: usize) -> bool {
+        let len = self.state.entries.len();
+        // What the last chunk has cost is evicted by the next stores.
+        let is_over = self.ring().live_bytes() > self.state.evictor.capacity();
+        if len <= taking.least_entries || is_over {
+            taking.patience = taking.patience.saturating_sub(1);
+            if taking.patience == 0 {
+                self.state.resizing.given_up_at = Some(self.mean_charge());
+            }
+            return taking.patience > 0;
+        }
+        if !self.give_chunk_back_in_steps(len - taking.least_entries) {
+            return false;
+        }
+        let bytes = self.shard.account.left().min(missing);
+        if bytes > 0 && self.shard.account.take(bytes) {
+            self.shard.account.note_index(bytes);
+            taking.taken += bytes;
+            taking.patience = early_of(self.state.entries.table().size());
+            self.update_capacity();
+        }
+        true
     }
 
     /// Begins to move entries to a smaller index. The account holds `bytes` for renames.
@@ -438,6 +565,33 @@ impl Writer<'_> {
         self.begin_taking(from + 1, 0);
         while self.resize_some() {}
         assert_eq!(self.state.entries.table().size(), from + 1, "no room for a larger index");
+    }
+
+    /// Returns the buckets that a full shard of entries like the present ones needs. Too many cost
+    /// memory for good, too few another growth.
+    fn buckets_of_full_shard(&self) -> usize {
+        let state = &*self.state;
+        let len = state.entries.len().max(1);
+        let lanes = state.entries.table().lanes();
+        // Saturating, as other threads may give the bytes of loads back meanwhile.
+        let known = state.evictor.bytes() + state.deadlines.bytes() + self.shard.account.index_bytes();
+        let others = self.shard.account.allocated().saturating_sub(known);
+        let ring = state.entries.ring();
+        // Retired chunks are what readers and values hold. They may do so for long.
+        let usable = ring.chunks_in_use() - ring.counts().retired;
+        // By the target, as the budget is on its way there.
+        let spendable = self.shard.account.target().saturating_sub(others.saturating_sub(usable * ring.chunk_bytes()));
+        let charge = ring.live_bytes() as f64 / len as f64;
+        let per_lane = 64.0 / LANES as f64 + (state.evictor.bytes() + state.deadlines.bytes()) as f64 / lanes as f64;
+        // The ring is never fuller than its highest target.
+        let per_entry = charge / governor::HIGHEST_SHARE + per_lane * 100.0 / MAX_LOAD_PERCENT as f64;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most as many as there are bytes"
+        )]
+        let entries = (spendable as f64 / per_entry) as usize;
+        Index::buckets_for(entries + 1).min(state.entries.table().size_limit())
     }
 }
 
