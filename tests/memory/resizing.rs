@@ -82,20 +82,22 @@ fn a_cache_grows_fourfold_and_back() {
 fn a_cache_that_has_shrunk_keeps_nine_tenths_of_what_one_built_at_that_size_keeps() {
     let _alone = alone();
     for &policy in Policy::ALL {
-        let [shrunk, built] = [16 << 20, 4 << 20].map(|max_bytes| {
-            let hasher = StableHash::with_seed(1);
-            let cache = resizable(max_bytes, max_bytes, policy).hasher(hasher).build().unwrap();
-            let mut next = 0;
-            while cache.stats().evictions < cache.len() as u64 / 4 + 1 {
-                fill(&cache, &mut next, 1_000, 8);
-            }
-            cache
-        });
-        shrunk.set_max_bytes(4 << 20).unwrap();
-        settle(&shrunk);
-        assert_within(&shrunk, 4 << 20);
-        let (live, others) = (shrunk.memory().live, built.memory().live);
-        assert!(live > others * 9 / 10, "{policy}: {live} live bytes, {others} in the other cache");
+        for len in [8, 100] {
+            let [shrunk, built] = [16 << 20, 4 << 20].map(|max_bytes| {
+                let hasher = StableHash::with_seed(1);
+                let cache = resizable(max_bytes, max_bytes, policy).hasher(hasher).build().unwrap();
+                let mut next = 0;
+                while cache.stats().evictions < cache.len() as u64 / 4 + 1 {
+                    fill(&cache, &mut next, 1_000, len);
+                }
+                cache
+            });
+            shrunk.set_max_bytes(4 << 20).unwrap();
+            settle(&shrunk);
+            assert_within(&shrunk, 4 << 20);
+            let (live, others) = (shrunk.memory().live, built.memory().live);
+            assert!(live > others * 9 / 10, "{policy} {len}: {live} live bytes, {others} in the other cache");
+        }
     }
 }
 
