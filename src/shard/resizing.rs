@@ -5,8 +5,7 @@
 //! ```
 //!
 //! * **Taking.** The account has to hold the larger index before anything of it is touched. If it
-//!   has too little, the ring gives chunks back, a part of one with each write. It waits while that
-//!   has cost too many entries: smaller ones come in their place.
+//!   has too little, the ring gives chunks back, one with each write.
 //! * **Bounding.** The policy gets its new bounds. It may need several calls.
 //! * **Announcing.** The policy learns which ids change next: those of a stretch of home buckets.
 //! * **Moving.** A sweep moves the entries of a stretch, a few home buckets with each write.
@@ -47,9 +46,6 @@ const WORTH_SHRINKING: usize = 128;
 const MAX_MOVES: usize = 36;
 /// Buckets that a write examines in an index that has shrunk, and whose memory it gives back.
 const BUCKETS_PER_CLEARING: usize = 256;
-/// While the ring gives chunks back, the number of entries falls by at most one part in this, and
-/// by those of a chunk.
-const MAX_FALL: usize = 128;
 /// Calls to a policy that a write makes while that adapts.
 const CALLS: usize = 4;
 /// One part in `STRETCHES` of the home buckets is announced at a time, because the policy needs
@@ -70,23 +66,11 @@ const POLICY_ROUNDING: usize = 1024;
 #[derive(Debug)]
 enum Stage {
     AtRest,
-    Taking(Taking),
+    Taking { to: usize },
     Bounding { to: usize },
     Announcing(Stretch),
     Moving(Stretch),
     Clearing { next: usize },
-}
-
-/// The memory that another size of the index needs, and what the account holds of it.
-#[derive(Clone, Copy, Debug)]
-struct Taking {
-    to: usize,
-    /// The bytes that the account holds already, as a part of the index.
-    taken: usize,
-    /// The ring gives nothing back while there are no more entries than these.
-    least_entries: usize,
-    /// The writes that may still pass without progress. Then the change is given up.
-    patience: usize,
 }
 
 /// The state of the size of a shard's index.
@@ -95,9 +79,6 @@ pub(super) struct Resizing {
     stage: Stage,
     /// Entries for which there is still room when a growth is considered.
     early: usize,
-    /// The mean charge of the entries when a growth was given up. The ring cannot pay for one
-    /// before they have become smaller.
-    given_up_at: Option<usize>,
     /// The entries of a home bucket, while they move. Memory for [`MOVING`] of them is part of
     /// [`rename_bytes`].
     moving: Vec<Moving>,
@@ -108,7 +89,7 @@ pub(super) struct Resizing {
 impl Resizing {
     /// Returns the state of an index of this size that has come to rest.
     pub(super) fn of_size(size: usize) -> Self {
-        Self { stage: Stage::AtRest, early: early_of(size), given_up_at: None, moving: Vec::new(), more_moving: 0 }
+        Self { stage: Stage::AtRest, early: early_of(size), moving: Vec::new(), more_moving: 0 }
     }
 
     /// Returns the size for which the account holds the memory, if the index is going to get a
@@ -119,7 +100,14 @@ impl Resizing {
 
     /// Considers a growth again when the next entry is stored that has little room.
     pub(super) fn look_again(&mut self, size: usize) {
-        (self.early, self.given_up_at) = (early_of(size), None);
+        self.early = early_of(size);
+    }
+
+    /// Gives up a growth that has not begun yet.
+    pub(super) fn cancel_growth(&mut self) {
+        if let Stage::Taking { .. } = self.stage {
+            self.stage = Stage::AtRest;
+        }
     }
 
     #[inline]
@@ -144,9 +132,8 @@ impl Writer<'_> {
             let is_early = self.state.entries.have_room();
             // Chunks that stay retired are held.
             self.ring_mut().reclaim();
-            if let Some(to) = self.size_to_grow_to(is_early).filter(|&to| self.may_take_for(to)) {
-                let len = self.state.entries.len();
-                self.begin_taking(to, len - len / MAX_FALL);
+            if let Some(to) = self.size_to_grow_to(is_early) {
+                self.state.resizing.stage = Stage::Taking { to };
             }
             // Without a growth, the next look is due when the index is full.
             self.state.resizing.early = 0;
@@ -176,18 +163,6 @@ impl Writer<'_> {
         let first = if self.growth_bytes(from, large) <= unused { large } else { large.min(from * 2) };
         let sizes = [first, least + first.saturating_sub(least) / 2, least];
         sizes.into_iter().find(|&to| to > from && to <= capacity && self.can_take(self.growth_bytes(from, to), to))
-    }
-
-    /// Returns `true` if the memory for a growth is there, or if the ring has not failed to give it
-    /// for entries like the present ones.
-    fn may_take_for(&self, to: usize) -> bool {
-        let charge = self.mean_charge();
-        let has_failed = self.state.resizing.given_up_at.is_some_and(|before| charge + charge / MIN_GROWTH >= before);
-        !has_failed || self.growth_bytes(self.state.entries.table().size(), to) <= self.shard.account.left()
-    }
-
-    fn mean_charge(&self) -> usize {
-        self.ring().live_bytes() / self.state.entries.len().max(1)
     }
 
     /// Returns the bytes that the account has to hold before the index grows.
@@ -227,28 +202,15 @@ impl Writer<'_> {
     /// policy may have to evict for it: it compares that entry with the others.
     #[inline]
     pub(super) fn take_for_growth(&mut self) {
-        if matches!(self.state.resizing.stage, Stage::Taking(_)) && !self.is_being_saved() {
+        if matches!(self.state.resizing.stage, Stage::Taking { .. }) && !self.is_being_saved() {
             self.resize();
-        }
-    }
-
-    fn begin_taking(&mut self, to: usize, least_entries: usize) {
-        let patience = early_of(self.state.entries.table().size());
-        self.state.resizing.stage = Stage::Taking(Taking { to, taken: 0, least_entries, patience });
-    }
-
-    /// Gives up a change of the size that has not begun yet.
-    pub(super) fn cancel_growth(&mut self) {
-        if let Stage::Taking(Taking { taken, .. }) = self.state.resizing.stage {
-            self.shard.account.give_index(taken);
-            self.state.resizing.stage = Stage::AtRest;
         }
     }
 
     /// Does a bounded part of a change of the index's size for which the memory was taken.
     #[inline]
     pub(super) fn resize_after_store(&mut self) {
-        if !matches!(self.state.resizing.stage, Stage::AtRest | Stage::Taking(_)) && !self.is_being_saved() {
+        if !matches!(self.state.resizing.stage, Stage::AtRest | Stage::Taking { .. }) && !self.is_being_saved() {
             self.resize();
         }
     }
@@ -268,7 +230,7 @@ impl Writer<'_> {
         let stage = core::mem::replace(&mut self.state.resizing.stage, Stage::AtRest);
         self.state.resizing.stage = match stage {
             Stage::AtRest => Stage::AtRest,
-            Stage::Taking(taking) => self.take_for(taking),
+            Stage::Taking { to } => self.take_for(to),
             Stage::Bounding { to } => self.bound(to),
             Stage::Announcing(stretch) => self.announce(stretch),
             Stage::Moving(stretch) => self.move_some(stretch),
@@ -276,22 +238,15 @@ impl Writer<'_> {
         };
     }
 
-    /// Takes the memory for another size, if the account has it. Otherwise the ring gives a part of
-    /// it.
-    fn take_for(&mut self, mut taking: Taking) -> Stage {
-        let (from, to) = (self.state.entries.table().size(), taking.to);
+    /// Takes the memory for a growth, if the account has it. Otherwise the ring gives a chunk back.
+    fn take_for(&mut self, to: usize) -> Stage {
+        let from = self.state.entries.table().size();
         // For a smaller index, the policy needs memory for renames.
         let bytes = if to > from { self.growth_bytes(from, to) } else { rename_bytes(from, to) };
-        let missing = bytes.saturating_sub(taking.taken);
-        // Other needs may have come first.
-        let is_possible = missing <= self.shard.account.left() || self.can_take(missing, to);
-        if is_possible && missing > self.shard.account.left() && self.take_part(&mut taking, missing) {
-            return Stage::Taking(taking);
-        }
-        self.shard.account.give_index(taking.taken);
         if !self.shard.account.take(bytes) {
-            self.update_capacity();
-            return Stage::AtRest;
+            // Other needs may have come first.
+            let goes_on = self.can_take(bytes, to) && self.give_chunk_back_in_steps();
+            return if goes_on { Stage::Taking { to } } else { Stage::AtRest };
         }
         if to < from {
             return self.begin_shrinking(to, bytes);
@@ -305,32 +260,6 @@ impl Writer<'_> {
         evictor.set_bytes(evictor.bytes() + bytes - index - wheel);
         self.update_capacity();
         Stage::Bounding { to }
-    }
-
-    /// Takes a part of the `missing` bytes that the ring gives back. Returns `false` if it gives
-    /// none.
-    fn take_part(&mut self, taking: &mut Taking, missing: usize) -> bool {
-        let len = self.state.entries.len();
-        // What the last chunk has cost is evicted by the next stores.
-        let is_over = self.ring().live_bytes() > self.state.evictor.capacity();
-        if len <= taking.least_entries || is_over {
-            taking.patience = taking.patience.saturating_sub(1);
-            if taking.patience == 0 {
-                self.state.resizing.given_up_at = Some(self.mean_charge());
-            }
-            return taking.patience > 0;
-        }
-        if !self.give_chunk_back_in_steps(len - taking.least_entries) {
-            return false;
-        }
-        let bytes = self.shard.account.left().min(missing);
-        if bytes > 0 && self.shard.account.take(bytes) {
-            self.shard.account.note_index(bytes);
-            taking.taken += bytes;
-            taking.patience = early_of(self.state.entries.table().size());
-            self.update_capacity();
-        }
-        true
     }
 
     /// Begins to move entries to a smaller index. The account holds `bytes` for renames.
@@ -530,7 +459,7 @@ impl Writer<'_> {
         let is_idle = self.state.resizing.is_at_rest() && !self.is_being_saved();
         // On the way to a lower limit, the index shrinks with the ring: see `shrinking.rs`.
         if is_idle && !self.state.shrinking.is_under_way() && is_full && is_worth_it {
-            self.begin_taking(to, 0);
+            self.state.resizing.stage = Stage::Taking { to };
         }
     }
 
@@ -562,7 +491,7 @@ impl Writer<'_> {
     #[cfg(all(test, bytecache_loom))]
     pub(crate) fn grow(&mut self) {
         let from = self.state.entries.table().size();
-        self.begin_taking(from + 1, 0);
+        self.state.resizing.stage = Stage::Taking { to: from + 1 };
         while self.resize_some() {}
         assert_eq!(self.state.entries.table().size(), from + 1, "no room for a larger index");
     }

@@ -290,7 +290,7 @@ impl Writer<'_> {
         let account = &self.shard.account;
         let taken = account.take_for_save(bytes);
         let missing = bytes - taken;
-        let goes_on = missing > 0 && self.can_spare(missing) && self.give_chunk_back_in_steps(usize::MAX);
+        let goes_on = missing > 0 && self.can_spare(missing) && self.give_chunk_back_in_steps();
         // Before another writer puts the chunk to use again.
         let more = account.take_for_save(missing);
         self.update_capacity();

@@ -118,7 +118,7 @@ impl Writer<'_> {
             self.state.shrinking.goal = self.state.evictor.capacity();
         }
         if bytes < before {
-            self.cancel_growth();
+            self.state.resizing.cancel_growth();
             self.ring_mut().expect_fewer_chunks();
         }
         self.update_capacity();

@@ -314,11 +314,11 @@ impl Writer<'_> {
         given
     }
 
-    /// Takes a bounded step towards giving one chunk in use back to the system, and evicts at most
-    /// `most` entries. Returns `false` if none can be freed.
+    /// Takes a bounded step towards giving one chunk in use back to the system. Returns `false` if
+    /// none can be freed.
     ///
     /// Chunks that stores need stay free, so that none of them has to clean a whole chunk at once.
-    pub(super) fn give_chunk_back_in_steps(&mut self, most: usize) -> bool {
+    pub(super) fn give_chunk_back_in_steps(&mut self) -> bool {
         if self.ring().chunk_bytes() <= SMALL_CHUNK {
             return self.give_chunk_back();
         }
@@ -335,14 +335,14 @@ impl Writer<'_> {
                 self.ring().counts().retired <= retired
             }
             Cleaned::Some => true,
-            Cleaned::Nothing | Cleaned::Stuck => self.evict_towards_a_chunk(most.min(MAX_SURPLUS)),
+            Cleaned::Nothing | Cleaned::Stuck => self.evict_towards_a_chunk(),
         }
     }
 
-    /// Evicts at most `most` entries, so that a chunk becomes worth cleaning. Returns `false` if
-    /// there are none. Stops at the entry that is being stored, if the policy refuses it.
-    fn evict_towards_a_chunk(&mut self, most: usize) -> bool {
-        let last = (0..most).map(|_| self.evict()).find(|&evicted| evicted != Evicted::Entry);
+    /// Evicts a bounded number of entries, so that a chunk becomes worth cleaning. Returns `false`
+    /// if there are none. Stops at the entry that is being stored, if the policy refuses it.
+    fn evict_towards_a_chunk(&mut self) -> bool {
+        let last = (0..MAX_SURPLUS).map(|_| self.evict()).find(|&evicted| evicted != Evicted::Entry);
         last != Some(Evicted::Nothing)
     }
 

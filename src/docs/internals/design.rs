@@ -84,9 +84,7 @@
 //!
 //! 1. **Taking.** The shard's account takes the bytes of the larger index, of the wheel, and of
 //!    what the policy will need. Nothing of them is touched before. If the account has too little,
-//!    the ring gives chunks back. Each write cleans a part of one. If that has cost one entry in
-//!    128, the rest waits until smaller entries have come, or is given up. Otherwise the ring of a
-//!    shard that is nearly as full as it gets could pay for an index that it does not fill.
+//!    the ring gives chunks back. Each write cleans a part of one.
 //! 2. **Bounding.** The policy learns how many ids and entries there will be.
 //! 3. **Announcing and moving**, by turns. The policy learns the ids of a *stretch* of home
 //!    buckets, which are about to change. A thirty-second of the homes is a stretch, because the
