@@ -74,6 +74,16 @@ enum Fence {
     Failed,
 }
 
+/// The result of a load, to be stored in Redis.
+struct Fill<'a> {
+    bytes: &'a [u8],
+    /// The time to live in Redis.
+    life: Duration,
+    loaded_at: Instant,
+    /// What Redis held before the load.
+    seen: &'a Seen,
+}
+
 /// The end of a fill.
 enum Filled {
     Stored,
@@ -317,7 +327,8 @@ impl Loading<'_> {
         let sent = Instant::now();
         let filled = match &asked {
             Some(asked) if !life.is_zero() => {
-                self.fill(asked, value.as_deref().unwrap_or(NOTHING), (life, loaded_at), &seen).await
+                let bytes = value.as_deref().unwrap_or(NOTHING);
+                self.fill(asked, Fill { bytes, life, loaded_at, seen: &seen }).await
             }
             _ => Err(Error::NotConnected),
         };
@@ -342,15 +353,9 @@ impl Loading<'_> {
     }
 
     /// Stores a result in Redis, unless the entry has changed since it was seen.
-    async fn fill(
-        &self,
-        asked: &Asked,
-        bytes: &[u8],
-        (life, loaded_at): (Duration, Instant),
-        seen: &Seen,
-    ) -> Result<Filled, Error> {
+    async fn fill(&self, asked: &Asked, fill: Fill<'_>) -> Result<Filled, Error> {
         let space = self.space();
-        let filled = self.send_fill(asked, bytes, (life, loaded_at), seen).await;
+        let filled = self.send_fill(asked, fill).await;
         match &filled {
             Ok(Filled::Stored) => space.counters.fills.count(),
             Ok(_) => space.counters.fills_refused.count(),
@@ -366,13 +371,8 @@ impl Loading<'_> {
         filled
     }
 
-    async fn send_fill(
-        &self,
-        asked: &Asked,
-        bytes: &[u8],
-        (life, loaded_at): (Duration, Instant),
-        seen: &Seen,
-    ) -> Result<Filled, Error> {
+    async fn send_fill(&self, asked: &Asked, fill: Fill<'_>) -> Result<Filled, Error> {
+        let Fill { bytes, life, loaded_at, seen } = fill;
         // Tombstones of removals since the load began may expire before the command arrives.
         let latest = self.space().rules.tombstone_life.saturating_sub(self.source.shared.options.command_timeout);
         if !self.run.is_latest() || loaded_at.elapsed() > latest {
