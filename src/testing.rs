@@ -33,9 +33,8 @@ impl Inspect for Cache {
     }
 }
 
-/// Begins the turns of this thread anew: the reads whose keys count towards the hot keys. The next
-/// read of a cache with an advisor has the first turn. Reads with the same seed have the same
-/// turns.
+/// Chooses by a seed the reads of this thread whose keys count towards the hot keys, beginning with
+/// its next read of a cache with an advisor.
 pub fn begin_turns(seed: u64) {
     advisor::begin_turns(seed);
 }

@@ -245,7 +245,7 @@ impl HotKeys {
     }
 }
 
-/// What a cache has seen in the window.
+/// The reads of a cache in the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Traffic {
     pub(super) reads: f64,

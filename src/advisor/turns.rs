@@ -42,7 +42,7 @@ thread_local! {
 #[inline(always)]
 pub(crate) fn count_read() -> bool {
     READS_LEFT.with(|left| {
-        // Stored in any case, as one instruction does both. A turn sets the word anew.
+        // Also stored if a turn is due, as one instruction does both. The turn sets another number.
         let (fewer, has_turn) = left.get().overflowing_sub(1);
         left.set(fewer);
         has_turn
@@ -60,7 +60,7 @@ pub(crate) fn end_turn(mean: u32) -> u32 {
     reads
 }
 
-/// Begins the turns of this thread anew. For [tests](crate::testing).
+/// Gives the thread the turns that follow from a seed. For [tests](crate::testing).
 pub(crate) fn begin_turns(seed: u64) {
     TURNS.set(Turns { mean: 0, drawn: Some(seed) });
     READS_LEFT.set(0);

@@ -88,7 +88,7 @@ pub(super) struct Cleaner {
     cleaning: Option<(ChunkId, usize)>,
     /// The chunks that the last search has found and that were not cleaned.
     found: Emptiest,
-    /// Once so many bytes were inserted, `found` is out of date.
+    /// The inserted bytes at which `found` is out of date.
     found_until: u64,
     /// The inserted bytes from which on cleaning ahead is worth another look.
     clean_from: u64,

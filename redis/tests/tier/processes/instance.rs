@@ -8,7 +8,7 @@
 //! | `R began ended subject version` | a read of a key, or of a marker: `m` and its writer |
 //! | `F` | a read of a key that failed |
 //! | `L nanoseconds` | a load that took longer than those before, and returns next |
-//! | `N moment number` | the instance has connected so many times by now |
+//! | `N moment number` | the instance has connected `number` times by now |
 //! | `S moment 0`, `S moment 1` | the instance is coherent from now on, or not |
 //! | `Q` | all tasks have ended, after the command `stop` |
 //! | `V compared repaired` | what `verify` found, after the command `verify` |
