@@ -3,14 +3,18 @@
 //! The simulator calls a policy as a shard does, through an [`Arrival`]. It keeps what only a shard
 //! knows: charges, visits and hashes. It stores no bytes.
 
-use core::cell::Cell;
 use std::collections::HashMap;
 
+use slots::{Slot, Slots};
+
+pub use self::requests::{Request, Simulation, Unit};
 use super::{
-    Arrival, Choice, EntryId, EvictionPolicy, Newcomer, Policy, PolicyContext, Recency, ResidentSource, Residents,
-    is_miss_reported,
+    Arrival, Choice, EntryId, EvictionPolicy, Newcomer, Policy, PolicyContext, Recency, Residents, is_miss_reported,
 };
-use crate::units::{MAX_IDS, MAX_LOAD_PERCENT, MAX_VISITS, max_entries};
+use crate::units::{MAX_IDS, MAX_LOAD_PERCENT, max_entries};
+
+mod requests;
+mod slots;
 
 /// Runs a built-in policy over requests, and returns the counts of its misses. Every request is a
 /// look-up and, if it misses, an insert.
@@ -58,69 +62,6 @@ pub fn simulate_custom(
     requests: impl IntoIterator<Item = Request>,
 ) -> Simulation {
     Simulator::custom(policy, capacity, unit).run(requests)
-}
-
-/// A key that is requested, and the charge of its entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The hash that stands for the key: equal hashes are equal keys. Any numbers that tell keys
-    /// apart will do, as they are hashed once more.
-    pub hash: u64,
-    /// The bytes that the entry takes. A resident entry keeps the charge that it came with.
-    pub charge: u32,
-}
-
-/// The unit of a capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unit {
-    /// The number of entries. Their charges make no difference.
-    Entries,
-    /// The charges of the entries.
-    Bytes,
-}
-
-/// The result of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Simulation {
-    /// The number of requests.
-    pub requests: u64,
-    /// The number of requests that were not hits.
-    pub misses: u64,
-    /// The sum of the charges of all requests.
-    pub bytes: u64,
-    /// The sum of the charges of requests that were not hits.
-    pub missed_bytes: u64,
-}
-
-impl Simulation {
-    /// Returns the misses for each request, from 0 to 1, or 0 if there was no request.
-    ///
-    /// ```
-    /// use bytecache::Policy;
-    /// use bytecache::policy::{Request, Unit, simulate};
-    ///
-    /// let requests = [1, 1, 2, 1].map(|hash| Request { hash, charge: 1 });
-    /// assert_eq!(simulate(&Policy::Lru, 2, Unit::Entries, requests).miss_ratio(), 0.5);
-    /// ```
-    #[must_use]
-    pub fn miss_ratio(&self) -> f64 {
-        self.misses as f64 / self.requests.max(1) as f64
-    }
-
-    /// Returns the bytes missed for each byte requested, from 0 to 1, or 0 if there was no request.
-    ///
-    /// ```
-    /// use bytecache::Policy;
-    /// use bytecache::policy::{Request, Unit, simulate};
-    ///
-    /// let requests = [(1, 30), (1, 30), (2, 60)].map(|(hash, charge)| Request { hash, charge });
-    /// assert_eq!(simulate(&Policy::Lru, 100, Unit::Bytes, requests).byte_miss_ratio(), 0.75);
-    /// ```
-    #[must_use]
-    pub fn byte_miss_ratio(&self) -> f64 {
-        self.missed_bytes as f64 / self.bytes.max(1) as f64
-    }
 }
 
 /// Runs a policy step by step. [`simulate`] is made of it.
@@ -530,7 +471,7 @@ impl Simulator {
 
     fn insert(&mut self, key: u64, charge: u32) {
         let Some(id) = self.take_id() else { return };
-        *self.slots.get_mut(id) = Slot { key, charge, visits: Cell::new(0), is_used: true };
+        *self.slots.get_mut(id) = Slot { key, charge, is_used: true, ..Slot::default() };
         self.arrival.begin(&mut *self.policy, Newcomer { id, hash: spread(key), charge });
         if self.make_room(charge) {
             self.arrival.end();
@@ -641,81 +582,5 @@ pub(crate) fn spread(key: u64) -> u64 {
     bits ^ bits >> 31
 }
 
-/// The facts that a shard would know of each id: the source of [`Residents`].
-struct Slots(Vec<Slot>);
-
-#[derive(Clone, Default)]
-struct Slot {
-    key: u64,
-    charge: u32,
-    visits: Cell<u8>,
-    is_used: bool,
-}
-
-impl Slots {
-    fn get(&self, id: EntryId) -> &Slot {
-        &self.0[id.index()]
-    }
-
-    fn get_mut(&mut self, id: EntryId) -> &mut Slot {
-        &mut self.0[id.index()]
-    }
-
-    /// Returns the slot of an id, or `None` if it is not in use.
-    fn entry(&self, id: EntryId) -> Option<&Slot> {
-        self.0.get(id.index()).filter(|slot| slot.is_used)
-    }
-
-    fn visit(&self, id: EntryId) {
-        self.set_visits(id, self.visits(id) + 1);
-    }
-}
-
-impl ResidentSource for Slots {
-    fn visits(&self, id: EntryId) -> u8 {
-        self.entry(id).map_or(0, |slot| slot.visits.get())
-    }
-
-    fn set_visits(&self, id: EntryId, visits: u8) {
-        if let Some(slot) = self.entry(id) {
-            slot.visits.set(visits.min(MAX_VISITS));
-        }
-    }
-
-    fn hash(&self, id: EntryId) -> u64 {
-        self.entry(id).map_or(0, |slot| spread(slot.key))
-    }
-
-    fn charge(&self, id: EntryId) -> u32 {
-        self.entry(id).map_or(0, |slot| slot.charge)
-    }
-
-    fn expect(&self, _id: EntryId) {}
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_update_whose_own_entry_is_evicted_makes_no_more_room_than_it_needs() {
-        let mut simulator = Simulator::new(&Policy::Fifo, 100, Unit::Bytes);
-        [(1, 60), (2, 40)].into_iter().for_each(|(hash, charge)| _ = simulator.request(Request { hash, charge }));
-        simulator.set_capacity(50);
-        assert!(simulator.store(Request { hash: 1, charge: 10 }));
-        assert_eq!((simulator.evicted(), simulator.charge(), simulator.contains(2)), (&[1][..], 50, true));
-        simulator.validate();
-    }
-
-    #[test]
-    fn without_more_ids_an_entry_leaves_for_each_that_comes() {
-        let mut simulator = Simulator::new(&Policy::S3Fifo, 1 << 30, Unit::Bytes);
-        simulator.max_ids = simulator.slots.0.len() + 10;
-        let entries = max_entries(simulator.max_ids);
-        for (requests, hash) in (1..).zip(0..3 * entries as u64) {
-            assert!(!simulator.request(Request { hash, charge: 1 }));
-            assert_eq!(simulator.len(), entries.min(requests));
-        }
-        simulator.validate();
-    }
-}
+mod tests;
