@@ -128,15 +128,16 @@ impl World {
         Some(())
     }
 
-    /// Runs `redis-cli`, and returns what it prints. An error of the server is `None`.
-    fn ask_by_program(&self, commands: &str) -> Option<String> {
+    /// Runs `redis-cli`, and returns its answer. An error of the server is `None`.
+    fn ask_by_program(&self, command: &str) -> Option<String> {
         let began = Instant::now();
-        let mut command = Command::new(client_program());
-        command.args(["-h", "127.0.0.1", "-p", &self.port().to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut client = Ended(command.spawn().expect("the client of the server is installed, too"));
-        client.0.stdin.take().expect("it is a pipe").write_all(commands.as_bytes()).ok()?;
+        let mut program = Command::new(client_program());
+        program.args(["-h", "127.0.0.1", "-p", &self.port().to_string()]);
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut client = Ended(program.spawn().expect("the client of the server is installed, too"));
+        client.0.stdin.take().expect("it is a pipe").write_all(command.as_bytes()).ok()?;
         let output = client.output(|| self.is_over() || began.elapsed() > CLIENT_LIMIT)?;
+        let output = answer_in(&output)?.to_string();
         let is_error = ["ERR", "OOM", "LOADING", "READONLY", "MASTERDOWN", "Could not connect", "Error"];
         (!is_error.iter().any(|error| output.starts_with(error))).then_some(output)
     }
@@ -154,7 +155,7 @@ impl Ended {
             if let Some(status) = self.0.try_wait().ok()? {
                 let mut output = String::new();
                 self.0.stdout.take()?.read_to_string(&mut output).ok()?;
-                return status.success().then(|| output.trim_end().to_string());
+                return status.success().then_some(output);
             }
             if is_over() {
                 return None;
@@ -187,4 +188,54 @@ pub(super) fn generation_key() -> String {
 /// Returns the keys of a value and of a writer's marker.
 fn names(generation: &str, writer: usize, key: usize) -> [String; 2] {
     [format!("{NAMESPACE}:{generation}:{key}"), format!("{NAMESPACE}:{generation}:m{writer}")]
+}
+
+/// Returns the answer in what `redis-cli` has printed. A key that is absent is an empty line. After
+/// the loss of its connection, the program prints nothing, and ends as if all were well.
+fn answer_in(output: &str) -> Option<&str> {
+    output.strip_suffix('\n').map(str::trim_end)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::processes::judge::Judge;
+    use crate::support::{Server, client_is_there};
+
+    fn world(port: u16) -> World {
+        World {
+            judge: Arc::new(Mutex::new(Judge::new(1, Duration::ZERO))),
+            primary: Arc::new(AtomicU16::new(port)),
+            is_over: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn lost_connection_is_no_absent_key() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        if !client_is_there() {
+            return;
+        }
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                // Closed after the first command.
+                let _ = stream.read(&mut [0; 1_000]);
+            }
+        });
+        assert_eq!(world(port).ask_by_program("GET key\n"), None);
+    }
+
+    #[test]
+    fn absent_key_is_an_answer() {
+        let Some(server) = Server::start() else { return };
+        if !client_is_there() {
+            return;
+        }
+        assert_eq!(world(server.port).ask_by_program("GET key\n").as_deref(), Some(""));
+    }
 }
