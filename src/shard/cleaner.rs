@@ -24,7 +24,7 @@ use crate::units::{EntryId, Location, to_u32};
 /// readers hold other chunks.
 const READY_SHARE: usize = 64;
 /// The fewest chunks that are kept ready: one for fresh entries and one for survivors.
-const MIN_READY: usize = 2;
+pub(super) const MIN_READY: usize = 2;
 /// The bytes that open chunks and the chunk that is being cleaned leave unused, in chunks. A ring
 /// of less than [`FEW_CHUNKS`] reserves half of that, as a chunk is a large part of it.
 const HALF_USED: usize = 2;

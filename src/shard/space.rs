@@ -11,7 +11,7 @@
 //! What the index, the policy, the wheel and the loads need comes from the same account. If that is
 //! empty, the ring gives chunks back.
 
-use super::cleaner::Cleaned;
+use super::cleaner::{Cleaned, MIN_READY};
 use super::evictor::Victim;
 use super::writer::Writer;
 use super::{MIN_CHUNKS, State};
@@ -177,9 +177,13 @@ impl Writer<'_> {
     }
 
     /// Frees chunks until `wanted` of them are free. Returns `false` if that needs waiting.
+    ///
+    /// Puts a second absent chunk to use, as [`Cleaner::clean_ahead`](super::cleaner::Cleaner)
+    /// counts on it. Survivors would otherwise find no chunk, and lie among fresh entries, which
+    /// die at other times. A chunk of both is cleaned again and again.
     fn free_chunks(&mut self, wanted: usize) -> bool {
         self.ring_mut().reclaim();
-        while self.ring().counts().free < wanted && self.put_to_use() {}
+        while self.ring().counts().free < MIN_READY && self.put_to_use() {}
         self.free_chunks_in_use(wanted)
     }
 

@@ -263,3 +263,26 @@ fn a_large_entry_finds_a_place_exactly_where_enough_adjacent_chunks_are_held_by_
     }
     assert!((3..30).contains(&refused), "{refused} of 60 were refused");
 }
+
+/// A chunk that holds survivors and fresh entries is cleaned again and again, as they die at
+/// different times.
+#[test]
+fn most_of_a_cache_of_small_entries_is_live() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let builder = Cache::builder().max_bytes(4 << 20).shards(1).policy(policy).hasher(StableHash::with_seed(3));
+        let cache = builder.build().unwrap();
+        let (mut random, mut out) = (SmallRng::seed_from_u64(1), vec![]);
+        for _ in 0..1_000_000 {
+            // Few of the keys get most of the requests.
+            let key = (150_000.0 * random.random::<f64>().powi(4)) as u64;
+            if !cache.get_into(key.to_le_bytes(), &mut out) {
+                cache.insert(key.to_le_bytes(), [7; 256]).unwrap();
+            }
+        }
+        let (memory, stats) = (cache.memory(), cache.stats());
+        let live = memory.live as f64 / memory.max as f64;
+        assert!(live > 0.8, "{policy}: {live}");
+        assert!(stats.write_amplification() < 2.5, "{policy}: {stats:?}");
+    }
+}
