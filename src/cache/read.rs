@@ -321,8 +321,8 @@ impl Cache {
         stripe: u32,
     ) {
         // One comparison in a cache without an advisor.
-        if target.shard.is_sampling() {
-            target.shard.sample_read(target.hash, found);
+        if let Some(below) = target.shard.sampled_below() {
+            target.shard.sample_read(target.hash, below, found);
             if count_read() {
                 self.count_turn(target.hash, target.number, key);
             }

@@ -12,6 +12,8 @@
 //! `sampled_below` is Relaxed. It is a copy of the advisor's threshold, which is renewed with each
 //! event. With an earlier one, a shard tells of keys that the advisor ignores.
 
+use core::num::NonZeroU64;
+
 use super::Shard;
 use super::expire::Presence;
 use super::lookup::FoundEntry;
@@ -24,10 +26,10 @@ use crate::sync::Ordering;
 use crate::units::{EntryId, Stamps};
 
 impl Shard {
-    /// Tells the advisor of a read, if the key is sampled.
+    /// Tells the advisor of a read, if the key is sampled: if its hash is less than `below`.
     #[inline(always)]
-    pub(crate) fn sample_read(&self, hash: KeyHash, found: Option<&FoundEntry<'_>>) {
-        if self.is_sampled(hash) {
+    pub(crate) fn sample_read(&self, hash: KeyHash, below: NonZeroU64, found: Option<&FoundEntry<'_>>) {
+        if hash.get() < below.get() {
             // By value, as a reference would force what was found into memory in every read.
             self.note_sampled_read(hash, found.map(|found| found.live));
         }
@@ -57,10 +59,15 @@ impl Shard {
         }
     }
 
-    /// Returns `true` if the advisor samples keys.
+    /// Returns the hash below which keys are sampled, or `None` if the advisor samples none.
     #[inline(always)]
-    pub(crate) fn is_sampling(&self) -> bool {
-        self.sampled_below.load(Ordering::Relaxed) != 0 // See the module.
+    pub(crate) fn sampled_below(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.sampled_below.load(Ordering::Relaxed)) // See the module.
+    }
+
+    #[inline(always)]
+    fn is_sampling(&self) -> bool {
+        self.sampled_below().is_some()
     }
 
     #[inline(always)]
