@@ -198,7 +198,7 @@ metrics! {
         "bytecache_advisor_counted_reads_total"
             "Reads whose keys were counted, to find hot keys"
             |of| of.counts.counted_reads;
-        "bytecache_advisor_dropped_reads_total"
+        "bytecache_advisor_uncounted_reads_total"
             "Reads whose keys were to be counted, and were not"
             |of| of.counts.dropped_turns;
     }

@@ -265,7 +265,7 @@ fn an_advisor_has_metrics_whose_labels_are_no_keys() {
         scrape.get("bytecache_advisor_counted_reads_total", "users")
             <= (cache.stats().hits + cache.stats().misses) as f64
     );
-    assert_eq!(scrape.get("bytecache_advisor_dropped_reads_total", "users"), 0.0);
+    assert_eq!(scrape.get("bytecache_advisor_uncounted_reads_total", "users"), 0.0);
     // A cache without an advisor has none of these.
     let other = Cache::new(1 << 20).unwrap();
     collector.add("users", &other);
