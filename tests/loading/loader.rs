@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytecache::testing::Inspect;
 use bytecache::{
@@ -446,6 +446,14 @@ fn a_task_refreshes_in_place_or_by_a_spawner_or_after_it_answered() {
     assert_nothing_is_left(&cache);
 }
 
+/// Returns once a millisecond has passed by the system's clock, which measures loads.
+fn pass_a_millisecond() {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1) {
+        core::hint::spin_loop();
+    }
+}
+
 #[test]
 fn hot_keys_are_refreshed_early_the_likelier_the_nearer_their_deadline() {
     let _alone = alone();
@@ -453,7 +461,7 @@ fn hot_keys_are_refreshed_early_the_likelier_the_nearer_their_deadline() {
     // A load takes at least a millisecond by the system's clock. With a beta of 25, refreshes are
     // at least 25 ms early on average.
     let load = |_: &[u8]| {
-        thread::sleep(Duration::from_millis(1));
+        pass_a_millisecond();
         value("value")
     };
     let loader = cache.loader().ttl(1000 * SECOND).early_refresh(25.0).build(load).unwrap();
@@ -477,7 +485,7 @@ fn an_early_refresh_that_fails_is_not_tried_again_at_once() {
     let script = Script::of([value("old"), Err("down"), Err("down")]);
     let slow = script.clone();
     let load = move |_: &[u8]| {
-        thread::sleep(Duration::from_millis(1));
+        pass_a_millisecond();
         slow.next()
     };
     let loader = cache.loader().ttl(1000 * SECOND).early_refresh(1e9).build(load).unwrap();
