@@ -33,9 +33,19 @@ impl Dashboard {
 
     /// Sends a request, and returns the answer to read.
     fn request(&self, path: &str) -> BufReader<TcpStream> {
+        self.request_of("localhost", path)
+    }
+
+    /// Sends a request to the host of that name.
+    fn request_of(&self, host: &str, path: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
         BufReader::new(stream)
+    }
+
+    /// Returns the first line of an answer.
+    fn status_of(&self, host: &str, path: &str) -> String {
+        self.request_of(host, path).lines().next().unwrap().unwrap()
     }
 
     /// Waits for an event that has all these parts, and of which a condition is true. The example
@@ -142,6 +152,20 @@ fn the_page_and_its_events_show_the_cache_and_a_browser_draws_them() {
     if let Some(file) = std::env::var_os("DASHBOARD_SCREENSHOT") {
         let file = format!("--screenshot={}", Path::new(&file).display());
         browse(&browser, &dashboard.address, &[&file, "--window-size=1240,900", "--hide-scrollbars"]);
+    }
+}
+
+#[test]
+fn a_page_from_elsewhere_gets_no_answer() {
+    let dashboard = Dashboard::start(&[]);
+    let port = dashboard.address.rsplit(':').next().unwrap();
+    for host in ["elsewhere.example", "127.0.0.1.elsewhere.example", "", "localhost.example:80"] {
+        for path in ["/", "/events"] {
+            assert_eq!(dashboard.status_of(host, path), "HTTP/1.1 403 Forbidden", "{host}");
+        }
+    }
+    for host in [&dashboard.address, "localhost", &format!("LOCALHOST:{port}"), &format!("127.0.0.1:{port}")] {
+        assert_eq!(dashboard.status_of(host, "/"), "HTTP/1.1 200 OK", "{host}");
     }
 }
 

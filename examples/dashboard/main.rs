@@ -196,16 +196,29 @@ fn read_page(cache: &Cache, page: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Returns `true` if a header names this machine as the host. A page from elsewhere, whose name
+/// leads to this machine, has its own name there, and gets nothing.
+fn is_local(header: &str) -> bool {
+    let Some((name, host)) = header.split_once(':') else { return false };
+    let host = host.trim();
+    let host = host.rsplit_once(':').map_or(host, |(host, _port)| host);
+    name.eq_ignore_ascii_case("host") && (host.eq_ignore_ascii_case("localhost") || host == "127.0.0.1")
+}
+
 /// Answers one request.
 fn serve(shown: &Shown, mut stream: TcpStream) -> std::io::Result<()> {
     let mut request = String::new();
     let mut reader = BufReader::new(stream.try_clone()?);
     reader.read_line(&mut request)?;
-    let mut header = String::new();
+    let (mut header, mut is_for_this_host) = (String::new(), false);
     while reader.read_line(&mut header)? > 2 {
+        is_for_this_host |= is_local(&header);
         header.clear();
     }
     match request.split_whitespace().nth(1) {
+        _ if !is_for_this_host => {
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        }
         Some("/") => {
             let page = PAGE.replace("@FIRST@", &shown.json());
             let length = page.len();
