@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 /// The browsers that are tried.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -16,15 +17,10 @@ struct Dashboard {
 }
 
 impl Dashboard {
-    /// Starts the example on a free port. Cargo builds examples with the tests, beside them.
+    /// Starts the example on a free port.
     fn start(more: &[&str]) -> Self {
-        let example = example();
-        if !example.exists() {
-            let arguments = ["build", "--quiet", "--example", "dashboard"];
-            assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
-        }
         let arguments = ["--port", "0", "--seconds", "900"];
-        let mut process = Command::new(example).args(arguments).args(more).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Command::new(example()).args(arguments).args(more).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/').to_string();
@@ -65,9 +61,37 @@ impl Drop for Dashboard {
     }
 }
 
-/// Returns the path of the example.
-fn example() -> PathBuf {
-    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/dashboard")
+/// Returns the path of the example. Cargo builds examples with all tests, beside them. With this
+/// test alone it does not, and there may be an older one. Then the example is built.
+fn example() -> &'static Path {
+    static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
+    EXAMPLE.get_or_init(|| {
+        let beside = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/dashboard");
+        let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sources = ["src", "examples/dashboard", "Cargo.toml"].map(|path| root.join(path));
+        let mut sources: Vec<_> = sources.into();
+        let mut newest = None;
+        while let Some(path) = sources.pop() {
+            newest = newest.max(changed(&path));
+            sources.extend(std::fs::read_dir(&path).into_iter().flatten().map(|file| file.unwrap().path()));
+        }
+        if changed(&beside) > newest { beside } else { build() }
+    })
+}
+
+/// Builds the example, and returns its path.
+fn build() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--example", "dashboard", "--message-format=json"]);
+    if cfg!(all(feature = "metrics", feature = "prometheus", feature = "rkyv", feature = "tracing")) {
+        cargo.arg("--all-features"); // As this test was built, so that the libraries are there.
+    }
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success());
+    let messages = String::from_utf8(output.stdout).unwrap();
+    let (_, path) = messages.split_once(r#""executable":""#).unwrap();
+    path.split('"').next().unwrap().into()
 }
 
 /// A file in the folder of temporary files, until it is dropped.
