@@ -188,10 +188,11 @@
 //! A loader may load other keys. Two loads that wait for each other's keys wait forever, like two
 //! threads that lock two mutexes in different orders. A `wait_limit` ends the wait.
 //!
-//! Only a load of the very same key is detected, on the thread that runs the loader or in its task.
-//! A load that the loader starts on another thread or task is not detected. A loader may run other
-//! tasks on its own thread, with an executor of its own. Their calls for its key return
-//! `Reentrant`, although they could wait.
+//! A loader that asks for its own key gets [`LoadError::Reentrant`](crate::LoadError::Reentrant).
+//! This is detected on the thread that runs the loader, or in its task. It is not detected if the
+//! loader starts the call on another thread or task. A loader may run other tasks on its own
+//! thread, with an executor of its own. Their calls for its key return `Reentrant`, although they
+//! could wait.
 //!
 //! A loader of many keys must not wait for other keys of the same loader. These keys would wait in
 //! the queue until the batch that asks for them has ended.

@@ -146,12 +146,11 @@
 //!
 //! Sessions, results and ids are often written once and read once, some time later. The default
 //! needs some traffic to adapt to such keys. Then it finds them about as often as the better of LRU
-//! and S3-FIFO. If reads are mixed with the writes, it adapts while three times as many entries are
-//! written as fit. If nothing is read at first, three times as many are enough as well. Only the
-//! age of entries is known then, so the default comes to keep the newest. Where keys of very
-//! different popularity were read before, it takes longer. `tests/policy/later_reads.rs` and
-//! `tests/policy/pure_writes.rs` check this. Shards of a few hundred entries report too few misses
-//! for this.
+//! and S3-FIFO. It has adapted once three times as many entries were written as fit, whether they
+//! are read meanwhile or not. Without reads, it knows only the age of entries, and comes to keep
+//! the newest. It takes longer if keys of very different popularity were read before.
+//! `tests/policy/later_reads.rs` and `tests/policy/pure_writes.rs` check this. Shards of a few
+//! hundred entries report too few misses for this.
 //!
 //! W-TinyLFU and ARC do not adapt to such keys, by their definitions. They learn from hits and from
 //! keys that are stored again. If a miss stores nothing, they keep the keys that came first.

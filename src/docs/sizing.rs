@@ -131,10 +131,10 @@
 //! * the first tables of the rings, and the block lengths of the policies' queues;
 //! * the memory for what waits for a removal listener.
 //!
-//! A cache that is to vary much is best built with a limit in the middle. A chunk is 1/400 to 1/200
-//! of a shard at first. After a growth by 64 it is a small part, and there are many. After a
-//! shrinking to a tenth it is a large part, so the chunks that are kept free cost more. Each shard
-//! keeps room for two of its largest entries. To shrink far, set a small
+//! If the limit is to vary much, build the cache with a limit in the middle. A chunk is 1/400 to
+//! 1/200 of a shard at first. After a growth to 64 times the size, chunks are small and many. After
+//! a shrinking to a tenth, they are large parts of the shard, so the free ones cost more. Each
+//! shard keeps room for two of its largest entries. To shrink far, set a small
 //! [`max_entry_bytes`](crate::CacheBuilder::max_entry_bytes).
 //!
 //! # Measuring it
