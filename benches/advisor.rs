@@ -5,10 +5,10 @@
 //! ```
 //!
 //! The first table has the instructions of a read without and with an advisor, the work on sampled
-//! keys included. The bench runs itself under `valgrind --tool=callgrind` once for each cell. The
-//! others are about generated requests: each advised hit ratio is compared with that of
-//! [`simulate`] over all requests, and each hot key with its count. `tools/tests/advisor.rs` and
-//! `tools/tests/hot_keys.rs` do so for recorded traces.
+//! keys included: of the first reads of a cache, and of later ones. The bench runs itself under
+//! `valgrind --tool=callgrind` once for each cell. The others are about generated requests: each
+//! advised hit ratio is compared with that of [`simulate`] over all requests, and each hot key with
+//! its count. `tools/tests/advisor.rs` and `tools/tests/hot_keys.rs` do so for recorded traces.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -25,7 +25,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// Reads that are counted in a cell: enough that sampled keys are as frequent as anywhere.
 const COUNTED: usize = 200_000;
 /// Reads before these. While there are few, more of them count towards the hot keys.
-const FIRST: usize = 600_000;
+const FIRST: [usize; 2] = [0, 600_000];
 const MAX_BYTES: usize = 16 << 20;
 const VALUE_BYTES: usize = 256;
 const REQUESTS: usize = 1_000_000;
@@ -33,13 +33,13 @@ const TOLD: usize = 10;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, read, advisor] = &arguments[..]
+    if let [flag, read, first, advisor] = &arguments[..]
         && flag == "--cell"
     {
-        return run_cell(read, advisor == "on");
+        return run_cell(read, first.parse()?, advisor == "on");
     }
     if arguments.iter().any(|argument| argument == "--test") {
-        return run_cell("hit", true);
+        return run_cell("hit", 0, true);
     }
     print_instructions()?;
     let requests: Vec<u64> = requests(REQUESTS)?;
@@ -57,31 +57,31 @@ fn requests(count: usize) -> Outcome<Vec<u64>> {
 }
 
 fn print_instructions() -> Outcome<()> {
-    println!("| read | without | with an advisor | more |\n|---|---:|---:|---:|");
-    for read in ["hit", "miss"] {
-        let (Some(off), Some(on)) = (count_cell(read, "off")?, count_cell(read, "on")?) else {
+    println!("| read | reads before | without | with an advisor | more |\n|---|---:|---:|---:|---:|");
+    for (read, first) in ["hit", "miss"].into_iter().flat_map(|read| FIRST.map(|first| (read, first))) {
+        let (Some(off), Some(on)) = (count_cell(read, first, "off")?, count_cell(read, first, "on")?) else {
             println!("no valgrind: left out");
             return Ok(());
         };
-        println!("| {read} | {off:.1} | {on:.1} | {:.1} |", on - off);
+        println!("| {read} | {first} | {off:.1} | {on:.1} | {:.1} |", on - off);
     }
     Ok(())
 }
 
 /// Runs a cell under callgrind. Returns the instructions of one read, or `None` without valgrind.
-fn count_cell(read: &str, advisor: &str) -> Outcome<Option<f64>> {
+fn count_cell(read: &str, first: usize, advisor: &str) -> Outcome<Option<f64>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg("--toggle-collect=advisor::count_instructions_here")
         .arg(std::env::current_exe()?)
-        .args(["--cell", read, advisor])
+        .args(["--cell", read, &first.to_string(), advisor])
         .output();
     let Ok(output) = output else { return Ok(None) };
     let report = String::from_utf8_lossy(&output.stderr).into_owned();
     let collected = report.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count.trim());
     match collected.and_then(|count| count.parse::<f64>().ok()) {
         Some(count) if output.status.success() => Ok(Some(count / COUNTED as f64)),
-        _ => Err(format!("valgrind counted nothing for {read}, {advisor}:\n{report}").into()),
+        _ => Err(format!("valgrind counted nothing for {read}, {first}, {advisor}:\n{report}").into()),
     }
 }
 
@@ -93,17 +93,17 @@ fn builder(share: Option<f64>) -> Outcome<Cache> {
     })
 }
 
-fn run_cell(read: &str, has_advisor: bool) -> Outcome<()> {
+fn run_cell(read: &str, first: usize, has_advisor: bool) -> Outcome<()> {
     let cache = builder(has_advisor.then_some(1.0 / 384.0))?;
-    let first = if read == "hit" { 0 } else { 1 << 40 };
+    let first_key = if read == "hit" { 0 } else { 1 << 40 };
     let keys: Vec<[u8; 8]> = (0..30_000_u64).map(|key| key.to_le_bytes()).collect();
     for key in &keys {
         cache.insert(key, [7; VALUE_BYTES])?;
     }
-    let reads = requests(FIRST + COUNTED)?;
-    let reads: Vec<[u8; 8]> = reads.iter().map(|key| (first + key % 30_000).to_le_bytes()).collect();
-    reads[..FIRST].iter().for_each(|key| _ = cache.view(key, |_| ()));
-    let found = count_instructions_here(&cache, &reads[FIRST..]);
+    let reads = requests(first + COUNTED)?;
+    let reads: Vec<[u8; 8]> = reads.iter().map(|key| (first_key + key % 30_000).to_le_bytes()).collect();
+    reads[..first].iter().for_each(|key| _ = cache.view(key, |_| ()));
+    let found = count_instructions_here(&cache, &reads[first..]);
     let expected = if read == "hit" { COUNTED } else { 0 };
     if found == expected { Ok(()) } else { Err(format!("{found} hits instead of {expected}").into()) }
 }
