@@ -420,14 +420,13 @@ fn zipf(reads: usize, keys: f64, seed: u64) -> Vec<u32> {
 }
 
 /// Checks that the ten keys with the most reads are told, in their order, except for keys whose
-/// counts differ by less than the errors.
-fn check_hottest(hottest: &[HotKey], reads: &[u32]) {
+/// counts differ by less than the errors. Returns the number of keys whose stated errors hold.
+fn check_hottest(hottest: &[HotKey], reads: &[u32]) -> usize {
     let mut counts = BTreeMap::new();
     reads.iter().for_each(|&key| *counts.entry(key).or_insert(0.0) += 1.0);
     let told: Vec<(u32, &HotKey)> =
         hottest.iter().map(|hot| (u32::from_le_bytes(hot.key[..].try_into().unwrap()), hot)).collect();
     assert_eq!(told.len(), 10);
-    assert!(told.iter().all(|(key, hot)| (hot.reads - counts[key]).abs() <= hot.reads_error), "{hottest:?}");
     for (place, (key, hot)) in told.iter().enumerate() {
         for (later_key, later) in &told[place + 1..] {
             assert!(counts[later_key] - counts[key] <= hot.reads_error + later.reads_error, "{hot} {later}");
@@ -435,22 +434,29 @@ fn check_hottest(hottest: &[HotKey], reads: &[u32]) {
         let mut untold = counts.iter().filter(|&(key, _)| told.iter().all(|(told, _)| told != key));
         assert!(untold.all(|(_, &count)| count - counts[key] <= 2.0 * hot.reads_error), "{hot}");
     }
+    told.iter().filter(|(key, hot)| (hot.reads - counts[key]).abs() <= hot.reads_error).count()
 }
 
 #[test]
 fn the_keys_that_are_read_most_are_told_in_their_order() {
-    for (share, seed) in [(1.0, 1), (1.0 / 12.0, 2), (1.0 / 96.0, 6)] {
-        let cache = builder().advisor(Advisor::new().share(share)).build().unwrap();
-        let reads = zipf(400_000, 50_000.0, seed);
-        begin_turns(seed);
-        read_through(&cache, reads.iter().copied());
-        let hottest = cache.hot_keys(10);
-        check_hottest(&hottest, &reads);
-        // The first key has 5.4 % of the reads.
-        assert!(hottest[0].reads_error < 0.2 * hottest[0].reads, "{}", hottest[0]);
-        let keys = |hottest: &[HotKey]| hottest.iter().map(|hot| hot.key.clone()).collect::<Vec<_>>();
-        assert_eq!(keys(&cache.hot_keys(3)), keys(&hottest[..3]));
-        assert_eq!(cache.hot_keys(0), []);
+    // A stated error holds in 19 of 20 cases: in 47 or 48 of 50, and seldom in fewer than 44. Half
+    // of it would hold in 34. If all reads count, it always holds.
+    for (share, seeds, least) in [(1.0, 1, 10), (1.0 / 64.0, 5, 44), (1.0 / 384.0, 5, 44)] {
+        let mut held = 0;
+        for seed in 1..=seeds {
+            let cache = builder().advisor(Advisor::new().share(share)).build().unwrap();
+            let reads = zipf(400_000, 50_000.0, seed);
+            begin_turns(seed);
+            read_through(&cache, reads.iter().copied());
+            let hottest = cache.hot_keys(10);
+            held += check_hottest(&hottest, &reads);
+            // The first key has 5.4 % of the reads.
+            assert!(hottest[0].reads_error < 0.15 * hottest[0].reads, "{}", hottest[0]);
+            let keys = |hottest: &[HotKey]| hottest.iter().map(|hot| hot.key.clone()).collect::<Vec<_>>();
+            assert_eq!(keys(&cache.hot_keys(3)), keys(&hottest[..3]));
+            assert_eq!(cache.hot_keys(0), []);
+        }
+        assert!(held >= least, "{held} of {}, share {share}", seeds * 10);
     }
 }
 

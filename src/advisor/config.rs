@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::engine::ShadowPlan;
 use super::keys::ShadowSet;
+use super::turns::MAX_READS;
 use crate::policy::{Policy, PolicyFactory};
 
 /// The share of keys that are sampled at most, by default: one in 384.
@@ -12,12 +13,12 @@ use crate::policy::{Policy, PolicyFactory};
 /// A read of a sampled key costs one or two thousand instructions. With one key in 384 that is 3 to
 /// 6 instructions a read.
 const DEFAULT_SHARE: f64 = 1.0 / 384.0;
-/// The mean number of reads to a turn, for each key of which one is sampled. A turn costs about 300
-/// instructions. With one read in 512 that is less than one instruction a read.
-const READS_TO_TURN_PER_KEYS: f64 = 4.0 / 3.0;
-/// The reads in the window for each read to a turn, at the least: a window with 102,400 reads
-/// counts one read in 100, whatever the share. So a window with few reads tells its hot keys, too.
-const WINDOW_READS_TO_TURN: f64 = 1_024.0;
+/// The turns for each read of a sampled key, on average. A turn costs about 240 instructions. With
+/// one read in 96 that is 2.5 instructions a read.
+const TURNS_TO_SAMPLED_READS: f64 = 4.0;
+/// The reads in the window for each read to a turn, while the window has few reads: after 46,080
+/// reads, one in 30 counts, whatever the share. So such a window tells its hot keys, too.
+const WINDOW_READS_TO_TURN: f64 = 1_536.0;
 const DEFAULT_HALF_LIFE: Duration = Duration::from_secs(3600);
 const DEFAULT_SIZES: [u32; 8] = [25, 50, 75, 100, 125, 150, 200, 400];
 /// Policies that are the best choice for some traffic. The others are close to one of them.
@@ -103,10 +104,9 @@ impl Advisor {
 
     /// Sets the largest share of keys that are sampled, from 0 to 1. The default is 1/384.
     ///
-    /// Three quarters of this share of all reads count towards the [hot
-    /// keys](crate::Cache::hot_keys), whatever their keys, and more of them while the window has
-    /// few reads. With a share of 1, all reads count, unless the thread also reads another cache
-    /// with an advisor.
+    /// Four times this share of all reads count towards the [hot keys](crate::Cache::hot_keys),
+    /// whatever their keys, and more of them while the window has few reads. With a share of 1/4 or
+    /// more, all reads count, unless the thread also reads another cache with an advisor.
     ///
     /// The share becomes smaller when the sampled keys need more than the
     /// [memory](Self::max_bytes) of the advisor. The share is clamped to the range. NaN is ignored.
@@ -234,10 +234,10 @@ impl Advisor {
     /// Returns the mean number of reads of which one counts towards the hot keys, after `reads`
     /// reads in the window.
     pub(super) fn reads_to_turn(&self, reads: f64) -> u32 {
-        let most = if self.share < 1.0 { READS_TO_TURN_PER_KEYS / self.share } else { 1.0 };
+        let most = (1.0 / (TURNS_TO_SAMPLED_READS * self.share)).clamp(1.0, f64::from(MAX_READS));
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to the range of u32")]
         {
-            (reads / WINDOW_READS_TO_TURN).clamp(1.0, most.max(1.0)) as u32
+            (reads / WINDOW_READS_TO_TURN).clamp(1.0, most.round()) as u32
         }
     }
 
@@ -319,11 +319,11 @@ mod tests {
 
     #[test]
     fn turns_become_rarer_with_the_reads_of_the_window_up_to_the_share() {
-        let turns = |share: f64| [0.0, 102_400.0, 1e12].map(|reads| Advisor::new().share(share).reads_to_turn(reads));
-        assert_eq!(turns(1.0 / 384.0), [1, 100, 512]);
-        assert_eq!(turns(1.0 / 12.0), [1, 16, 16]);
-        assert_eq!(turns(0.9), [1, 1, 1]);
+        let turns = |share: f64| [0.0, 46_080.0, 1e12].map(|reads| Advisor::new().share(share).reads_to_turn(reads));
+        assert_eq!(turns(1.0 / 384.0), [1, 30, 96]);
+        assert_eq!(turns(1.0 / 64.0), [1, 16, 16]);
+        assert_eq!(turns(1.0 / 4.0), [1, 1, 1]);
         assert_eq!(turns(1.0), [1, 1, 1]);
-        assert_eq!(turns(0.0), [1, 100, 976_562_500]);
+        assert_eq!(turns(0.0), [1, 30, 1 << 20]);
     }
 }

@@ -7,7 +7,7 @@
 //! at most, and never too small. HeavyKeeper (2018) needs fewer counters for the same keys, but has
 //! no bound for each.
 //!
-//! A key looks for its counter, and for the smallest one, in a set of 16. So the cost has a bound,
+//! A key looks for its counter, and for the smallest one, in a set of 8. So the cost has a bound,
 //! and there is no heap.
 //!
 //! All counts are halved once in each half-life, as those of the shadows are.
@@ -19,12 +19,12 @@ use crate::namespace::{Origin, Registry, origin};
 use crate::policy::spread;
 
 /// The counters in a set.
-const PLACES: usize = 16;
+const PLACES: usize = 8;
 /// The bytes of a stored key that are kept. The rest of a longer one is cut.
 const KEY_BYTES: usize = 64;
 /// The part of the advisor's memory that the counters take, and the most sets.
 const SHARE: usize = 16;
-const MAX_SETS: usize = 256;
+const MAX_SETS: usize = 512;
 /// The standard errors in a bound.
 const STANDARD_ERRORS: f64 = 2.0;
 
@@ -122,23 +122,23 @@ struct Set {
 
 impl Set {
     fn count(&mut self, turn: Turn<'_>) {
-        let reads = f64::from(turn.reads);
+        let present = self.hashes.iter().position(|&hash| hash == turn.hash);
         // A counter that was never used has counted nothing.
-        let present = (0..PLACES).find(|&place| self.hashes[place] == turn.hash && self.reads[place] > 0.0);
+        let present = present.filter(|&place| self.reads[place] > 0.0);
         let place = present.unwrap_or_else(|| self.replace_smallest(turn));
-        self.reads[place] += reads;
+        self.reads[place] += f64::from(turn.reads);
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "keys are shorter")]
     fn replace_smallest(&mut self, turn: Turn<'_>) -> usize {
-        let smallest = (1..PLACES).fold(
-            0,
-            |smallest, place| {
-                if self.reads[place] < self.reads[smallest] { place } else { smallest }
-            },
-        );
+        let (mut smallest, mut least) = (0, self.reads[0]);
+        for (place, &reads) in self.reads.iter().enumerate() {
+            if reads < least {
+                (smallest, least) = (place, reads);
+            }
+        }
         self.hashes[smallest] = turn.hash;
-        self.floors[smallest] = self.reads[smallest];
+        self.floors[smallest] = least;
         self.lengths[smallest] = turn.stored_key.len() as u32;
         let kept = turn.stored_key.len().min(KEY_BYTES);
         self.keys[smallest][..kept].copy_from_slice(&turn.stored_key[..kept]);
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_key_that_takes_a_counter_has_its_count_as_the_floor() {
         let mut set = hot_keys(0);
-        (0..16).for_each(|key| count(&mut set, key, 10 + u32::from(key)));
+        (0..8).for_each(|key| count(&mut set, key, 10 + u32::from(key)));
         count(&mut set, 99, 1);
         let Set { reads, floors, hashes, .. } = &set.sets[0];
         assert_eq!((hashes[0], reads[0], floors[0]), (spread(99), 11.0, 10.0));

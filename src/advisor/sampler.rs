@@ -43,8 +43,8 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
 const MIN_KEYS: usize = 64;
 /// The bytes of the function that makes a built-in policy, at most.
 const FACTORY_BYTES: usize = 64;
-/// The turns between two looks at the clock, which take as long as a few turns.
-const TURNS_TO_AGE: u64 = 16;
+/// The turns between two looks at the clock and at the mean number of reads to a turn.
+const TURNS_TO_RENEW: u64 = 16;
 /// The numbers of ids by which the memory of policies is measured.
 const MEASURED_KEYS: [usize; 2] = [1 << 10, 1 << 12];
 
@@ -130,9 +130,9 @@ pub(crate) struct Sampler {
     capacity: AtomicUsize,
     running: Mutex<Option<Running>>,
     hot_keys: Mutex<Option<HotKeys>>,
-    /// Turns whose keys were counted, and those whose keys were not, as another thread had the
-    /// lock.
+    /// Turns whose keys were counted. Only the holder of the lock of `hot_keys` stores to it.
     counted_turns: AtomicU64,
+    /// Turns whose keys were not counted, as another thread had that lock.
     dropped_turns: AtomicU64,
     /// The mean number of reads to a turn, which grows with the reads of the window.
     reads_to_turn: AtomicU32,
@@ -272,11 +272,15 @@ impl Sampler {
             return;
         };
         let Some(hot_keys) = hot_keys.as_mut() else { return };
-        if self.counted_turns.fetch_add(1, Ordering::Relaxed) % TURNS_TO_AGE == 0 {
+        // No other thread stores to it, so a load and a store do. They take less than an addition.
+        let counted = self.counted_turns.load(Ordering::Relaxed);
+        self.counted_turns.store(counted + 1, Ordering::Relaxed); // A counter.
+        if counted % TURNS_TO_RENEW == 0 {
             self.age_hot_keys(hot_keys, self.clock.nanos());
+            let mean = self.advisor.reads_to_turn(hot_keys.reads());
+            self.reads_to_turn.store(mean, Ordering::Relaxed); // See the module.
         }
         hot_keys.count(turn);
-        self.reads_to_turn.store(self.advisor.reads_to_turn(hot_keys.reads()), Ordering::Relaxed); // See the module.
     }
 
     /// Returns the `n` keys that are read most.

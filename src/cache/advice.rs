@@ -3,7 +3,6 @@
 use super::Cache;
 use crate::advisor::{Advice, Ages, HotKey, Sampler, Turn, end_turn};
 use crate::hash::KeyHash;
-use crate::policy::spread;
 use crate::shard::Shard;
 
 /// # Advice
@@ -45,8 +44,8 @@ impl Cache {
     /// Returns the `n` keys with the most reads, the most read first. Returns none if the cache has
     /// no [advisor](crate::CacheBuilder::advisor), or if that has stopped.
     ///
-    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 512,
-    /// and more while the window has fewer than 524,288 reads: see
+    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 96,
+    /// and more while the window has fewer than 147,456 reads: see
     /// [`Advisor::share`](crate::Advisor::share). Keys whose error is as large as their number of
     /// reads are left out. Keys of namespaces are included, with the name of the namespace.
     ///
@@ -115,7 +114,7 @@ impl Cache {
         let reads = end_turn(sampler.reads_to_turn());
         if reads > 0 {
             // The hash lacks the bits that chose the shard.
-            let hash = hash.get() ^ spread(shard as u64);
+            let hash = hash.get() ^ shard as u64;
             sampler.count_turn(Turn { stored_key, hash, reads });
         }
     }

@@ -47,15 +47,23 @@
 //!
 //! [`Cache::hot_keys`](crate::Cache::hot_keys) returns the keys with the most reads in the recent
 //! window, with an error for each. Reads are counted one in some number, whatever their key: one in
-//! 512 by default, which follows from [`Advisor::share`](crate::Advisor::share). A sample of keys
-//! would lack most hot keys. While the window has few reads, more of them are counted: of 100,000
-//! reads so far, one in 98.
+//! 96 by default, which follows from [`Advisor::share`](crate::Advisor::share). A sample of keys
+//! would lack most hot keys. While the window has few reads, more of them are counted: the first
+//! 3,072 all, and after 46,080 one in 30.
 //!
 //! The counters are those of Space-Saving (Metwally, Agrawal and El Abbadi, ICDT 2005), in sets of
-//! 16. They take a sixteenth of the advisor's memory: about 1,300 counters of 2 MiB. The stated
+//! 8. They take a sixteenth of the advisor's memory: about 1,300 counters of 2 MiB. The stated
 //! error has two parts: the count that a key has taken over from another one, and the chance of the
 //! sample. Reads that were not counted because another thread had the counters are part of that
 //! chance.
+//!
+//! The chance decides how many reads it takes to tell keys apart. A key with `n` reads, of which
+//! one in `m` counted, is told within about `2 * sqrt(n * m)` reads. By default that is 20 % for a
+//! key with 10,000 reads, and 6 % for one with 100,000. Two keys with as many reads can be told
+//! apart if one has 28 % or 9 % more. So the ten hottest keys are told, and no others, once the
+//! tenth has 10,000 reads, if the eleventh has a quarter fewer. Keys with about as many reads as
+//! the tenth may take its place. With a share of 1/4 or more, all reads count, and only the
+//! counters limit what is told: a key is told if it has clearly more than one read in 1,300.
 //!
 //! * The key is that of the caller. For a key of a namespace, its name is beside it.
 //! * At most 64 bytes of a key are kept, the prefix of its namespace included.
@@ -132,9 +140,10 @@
 //! sampled. If the policies keep too much memory even so, the advisor stops.
 //!
 //! Without an advisor, a read costs one comparison more. With one, it compares the hash with the
-//! threshold, and counts itself in a word of its thread: six instructions. The key of one read in
-//! 512 is counted, or of more if the window has few reads. A read of a sampled key takes one or two
-//! thousand instructions. `cargo bench --bench advisor` prints the averages.
+//! threshold, and counts itself in a word of its thread: five instructions. The key of one read in
+//! 96 is counted, or of more if the window has few reads, by about 240 instructions. A read of a
+//! sampled key takes one or two thousand. `cargo bench --bench advisor` prints the averages. While
+//! the window has fewer than 147,456 reads, a read costs about 20 instructions.
 //!
 //! Events of sampled keys go through a queue of the shard. Writes to the shard empty the queue. So
 //! do [`maintain`](crate::Cache::maintain), and a read that finds it full. No thread waits: if
