@@ -101,6 +101,33 @@ fn a_cache_that_has_shrunk_keeps_nine_tenths_of_what_one_built_at_that_size_keep
     }
 }
 
+/// With the usual largest entry, a sixteenth of 8 MiB, the room for two of them would be nearly half
+/// of the lower limit. Index and policy take nothing of that room.
+#[test]
+fn entries_of_a_few_bytes_fill_a_lower_limit_beside_the_room_for_the_largest_entries() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let [shrunk, built] = [8 << 20, 2 << 20].map(|max_bytes| {
+            let builder = resizable(max_bytes, max_bytes, policy).max_entry_bytes(64 << 10);
+            let cache = builder.hasher(StableHash::with_seed(1)).build().unwrap();
+            let mut next = 0_u32;
+            while cache.stats().evictions < cache.len() as u64 / 4 + 1 {
+                for _ in 0..1_000 {
+                    next += 1;
+                    cache.insert(next.to_le_bytes(), [1]).unwrap();
+                }
+            }
+            cache
+        });
+        shrunk.set_max_bytes(2 << 20).unwrap();
+        settle(&shrunk);
+        shrunk.validate();
+        let (memory, live) = (shrunk.memory(), built.memory().live);
+        assert_eq!(memory.max, 2 << 20);
+        assert!(memory.live > live * 88 / 100, "{policy}: {} live bytes, {live} in the other cache", memory.live);
+    }
+}
+
 #[test]
 fn every_policy_reaches_the_smallest_limit() {
     let _alone = alone();
