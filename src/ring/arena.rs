@@ -523,3 +523,37 @@ impl Arena {
         self.shadow.read(data.addr().get() - self.base.addr().get(), data.len());
     }
 }
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use crate::reclaim::WriteToken;
+    use crate::ring::{Alignment, Draft, Ring, RingSize, Stream};
+    use crate::units::Stamps;
+
+    /// Keys of all lengths modulo 16, so that the pad before the value has all lengths.
+    #[test]
+    fn a_relocated_entry_has_the_same_bytes_at_the_same_alignment() {
+        // SAFETY: the test's only token, and no other thread has the ring.
+        let token = unsafe { WriteToken::new() };
+        for alignment in [1, 8, 16] {
+            let alignment = Alignment::new(alignment).expect("an alignment");
+            let mut ring = Ring::new(RingSize::fixed(4), 12, alignment).expect("memory");
+            while ring.put_to_use() {}
+            assert!(ring.open_next(Stream::Fresh, None) && ring.open_next(Stream::Survivors, None));
+            for (length, value) in (3..19).zip([0, 1, 15, 16, 100].into_iter().cycle()) {
+                let bytes: Vec<u8> = (1..=128).collect();
+                let draft =
+                    Draft { key: &bytes[..length], value: &bytes[length..length + value], stamps: &Stamps::NONE };
+                let layout = ring.layout(&draft);
+                let from = ring.append(Stream::Fresh, &layout, &draft).expect("room");
+                let (to, charge) = ring.relocate(from, Stream::Survivors, &token).expect("room");
+                ring.end_relocation(from, to);
+                assert!(ring.live_at(from, &token).is_none(), "dead at its old location");
+                let moved = ring.entry(ring.live_at(to, &token).expect("an entry"));
+                assert_eq!((moved.key, moved.value, charge), (draft.key, draft.value, layout.charge()));
+                assert_eq!(moved.value.as_ptr().addr() % alignment.bytes(), 0);
+            }
+        }
+    }
+}
