@@ -441,7 +441,123 @@ fn relocate_alone(
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::hash::{KeyHasher, StableHash};
+    use crate::index::{LocationBits, Table};
+    use crate::ring::{Alignment, Draft, RingSize};
+    use crate::units::Stamps;
+
+    /// The entries of a chunk of 4 KiB, at 256 bytes each.
+    const IN_CHUNK: usize = 16;
+    /// The live entries of the sealed chunks. There are more chunks than one search returns.
+    const LIVE: [usize; 6] = [4, 6, 8, 10, 12, 13];
+
+    /// Sealed chunks in a ring of `chunks` chunks, and the ids of their live entries.
+    struct Filled {
+        entries: Entries,
+        ids: Vec<Vec<EntryId>>,
+        starts: Vec<Location>,
+        cleaner: Cleaner,
+        counts: WriteCounts,
+    }
+
+    impl Filled {
+        fn new(chunks: usize) -> Self {
+            let mut ring =
+                Ring::new(RingSize::fixed(chunks), 12, Alignment::new(1).expect("an alignment")).expect("memory");
+            while ring.put_to_use() {}
+            let bits = LocationBits::for_arena(chunks << 12);
+            let table = Arc::new(Table::new(64, 64, bits).expect("memory"));
+            let entries = Entries::new(table, ring, KeyHasher::custom(StableHash::with_seed(1)), 0);
+            let (cleaner, counts) = (Cleaner::new(), WriteCounts::default());
+            let mut filled = Self { entries, ids: Vec::new(), starts: Vec::new(), cleaner, counts };
+            for live in LIVE {
+                filled.fill_chunk(live);
+            }
+            assert!(filled.entries.ring_mut().open_next(Stream::Fresh, None));
+            filled
+        }
+
+        /// Fills a chunk, and kills all of its entries but `live`.
+        fn fill_chunk(&mut self, live: usize) {
+            assert!(self.entries.ring_mut().open_next(Stream::Fresh, None));
+            let mut ids = Vec::new();
+            loop {
+                let key = [to_u32(self.ids.len()), to_u32(ids.len())].map(u32::to_le_bytes).concat();
+                let draft = Draft { key: &key, value: &[0; 244], stamps: &Stamps::NONE };
+                let layout = self.entries.ring().layout(&draft);
+                let Some(location) = self.entries.ring_mut().append(Stream::Fresh, &layout, &draft) else { break };
+                if ids.is_empty() {
+                    self.starts.push(location);
+                }
+                let hash = self.entries.hasher().hash(&key).within_shard(0);
+                let id = self.entries.free_lane(hash).expect("a free lane");
+                self.entries.publish(id, hash, location);
+                ids.push(id);
+            }
+            assert_eq!(ids.len(), IN_CHUNK);
+            self.ids.push(ids);
+            self.kill_all_but(self.ids.len() - 1, live);
+        }
+
+        fn kill_all_but(&mut self, chunk: usize, live: usize) {
+            for id in self.ids[chunk].drain(live..) {
+                self.entries.unlink(id, None);
+            }
+        }
+
+        /// Returns the chunk that the cleaner would clean next, by the order in which they were
+        /// filled.
+        fn next(&mut self) -> Option<usize> {
+            let chunk = self.cleaner.emptiest(self.entries.ring(), &self.counts)?;
+            self.starts.iter().position(|&start| self.entries.ring().start_of(chunk) == Some(start))
+        }
+    }
+
+    #[test]
+    fn a_ring_of_many_chunks_is_searched_once_for_several_cleanings() {
+        let mut filled = Filled::new(MANY_CHUNKS);
+        assert_eq!(filled.next(), Some(0));
+        // The emptiest from here on, which the cleaner learns of by its next search.
+        filled.kill_all_but(5, 1);
+        assert_eq!([(); 3].map(|()| filled.next()), [Some(1), Some(2), Some(3)]);
+        assert_eq!(filled.next(), Some(5));
+    }
+
+    #[test]
+    fn a_chunk_that_was_found_is_left_out_once_it_is_held_or_retired() {
+        let mut filled = Filled::new(MANY_CHUNKS);
+        assert_eq!(filled.next(), Some(0));
+        filled.kill_all_but(1, 0);
+        let live = filled.entries.live(filled.ids[2][0]).expect("an entry");
+        let value = filled.entries.ring().shared().value(live);
+        assert_eq!(filled.next(), Some(3));
+        drop(value);
+        // Nothing is left of the search, and nothing was cleaned.
+        assert_eq!(filled.next(), Some(0));
+        assert_eq!(filled.next(), Some(2));
+    }
+
+    #[test]
+    fn a_search_is_out_of_date_after_as_many_inserted_bytes_as_it_has_found_chunks_for() {
+        let mut filled = Filled::new(MANY_CHUNKS);
+        assert_eq!(filled.next(), Some(0));
+        filled.kill_all_but(5, 1);
+        filled.counts.inserted_bytes += (FOUND_AT_ONCE << 12) as u64 - 1;
+        assert_eq!(filled.next(), Some(1));
+        filled.counts.inserted_bytes += 1;
+        assert_eq!(filled.next(), Some(5));
+    }
+
+    #[test]
+    fn a_ring_of_few_chunks_is_searched_for_each_cleaning() {
+        let mut filled = Filled::new(MANY_CHUNKS - 1);
+        assert_eq!(filled.next(), Some(0));
+        filled.kill_all_but(5, 1);
+        assert_eq!(filled.next(), Some(5));
+    }
 
     #[test]
     fn the_hurry_depends_on_the_share_of_missing_chunks_and_not_on_their_number() {
