@@ -227,12 +227,12 @@ impl Cache {
             let found = target.shard.find(target.hash, key, Access::Peek, &mut slot);
             let Some((found, freshness)) = found else { return false };
             let is_negative = freshness == Freshness::Negative;
-            if !is_negative && !condition(found.value) {
+            if !is_negative && !condition(found.value()) {
                 return false;
             }
             let (removed, notice) = target
                 .shard
-                .write_with_notice(|writer| writer.remove_if_same(target.hash, key, found.value, is_negative));
+                .write_with_notice(|writer| writer.remove_if_same(target.hash, key, found.value(), is_negative));
             // The listener is notified once this thread holds nothing.
             drop(slot);
             drop(notice);

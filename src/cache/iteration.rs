@@ -259,7 +259,7 @@ fn retain_walked<'a>(
             return notice;
         }
         refused += usize::from(freshness.is_served() || freshness == Freshness::Stale);
-        let found = shard.find(hash, key, Access::Peek, &mut slot).map(|(found, freshness)| (found.value, freshness));
+        let found = shard.find(hash, key, Access::Peek, &mut slot).map(|(found, freshness)| (found.value(), freshness));
         (value, freshness) = found.unwrap_or((&[], Freshness::Gone));
     }
 }

@@ -37,7 +37,7 @@ impl Cache {
         self.note_read(target, key, Some(&found), self.counts(), stripe);
         if freshness == Freshness::Negative {
             self.counts().add(stripe, Count::NegativeHits, 1);
-            return LookUp::Negative(Negative::from_value(found.value));
+            return LookUp::Negative(Negative::from_value(found.value()));
         }
         let value = self.count_copy(target.shard.hold(&found), self.counts(), stripe);
         if freshness == Freshness::RefreshDue { LookUp::RefreshDue(value) } else { LookUp::Fresh(value) }

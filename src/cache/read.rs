@@ -264,7 +264,7 @@ impl Cache {
             match target.shard.find_guessed(*guess, key, &holds, place) {
                 Some(found) => {
                     self.note_read(target, key, Some(&found), self.counts(), holds.stripe());
-                    each(place, Some(found.value));
+                    each(place, Some(found.value()));
                 }
                 None => self.read(target, key, self.counts(), |value| each(place, value)),
             }
@@ -285,7 +285,7 @@ impl Cache {
         let stripe = slot.stripe();
         let found = target.shard.find_served(target.hash, key, Access::Read, &mut slot);
         self.note_read(target, key, found.as_ref(), counts, stripe);
-        with(found.map(|found| found.value))
+        with(found.map(|found| found.value()))
     }
 
     /// Returns the value under `key`. Does not call [`read`](Self::read): to pass a `Value` through

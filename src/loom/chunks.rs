@@ -93,7 +93,7 @@ fn a_slot_that_names_another_entry_has_let_the_former_go() {
                 let mut slot = Slot::take();
                 for key in *b"ab" {
                     if let Some(found) = readers.found(key, &mut slot) {
-                        assert_eq!(whole(found.value), 1);
+                        assert_eq!(whole(found.value()), 1);
                     }
                 }
                 // Not cleared before the writer has scanned it.
@@ -126,7 +126,7 @@ fn bytes_stay_while_a_batch_names_them() {
                 let mut holds = batch.hold();
                 for (key, guess) in guesses {
                     if let Some(found) = readers.find_guessed(guess, &[key], &holds, usize::from(key - b'a')) {
-                        assert_eq!(whole(found.value), 1);
+                        assert_eq!(whole(found.value()), 1);
                     }
                     holds.clear_next();
                 }

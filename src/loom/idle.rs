@@ -57,7 +57,7 @@ impl Timed {
     /// Reads key `a` at the current tick.
     fn read(&self) -> Option<u8> {
         let mut slot = Slot::take();
-        self.shard.find_served(hash(b'a'), b"a", Access::Read, &mut slot).map(|found| whole(found.value))
+        self.shard.find_served(hash(b'a'), b"a", Access::Read, &mut slot).map(|found| whole(found.value()))
     }
 
     fn relocate(&self) {

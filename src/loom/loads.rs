@@ -49,7 +49,7 @@ impl Backed {
     /// Returns the stored version.
     fn stored(&self) -> Option<u8> {
         let mut slot = Slot::take();
-        self.shard.find_served(hash(KEY[0]), KEY, Access::Read, &mut slot).map(|found| whole(found.value))
+        self.shard.find_served(hash(KEY[0]), KEY, Access::Read, &mut slot).map(|found| whole(found.value()))
     }
 
     /// Loads or waits until the key is present, like a caller does.

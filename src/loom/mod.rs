@@ -164,10 +164,10 @@ impl Readers {
     fn view(&self, key: u8) -> Option<u8> {
         let mut slot = Slot::take();
         let found = self.found(key, &mut slot)?;
-        let first = whole(found.value);
+        let first = whole(found.value());
         thread::yield_now();
         // A second access, for loom to see.
-        assert_eq!(self.ring.arena().entry(found.live).value, bytes(first));
+        assert_eq!(self.ring.arena().entry(found.live()).value, bytes(first));
         Some(first)
     }
 
@@ -208,7 +208,7 @@ fn put(shard: &Shard, key: u8, value: u8) {
 
 fn get(shard: &Shard, key: u8) -> Option<u8> {
     let mut slot = Slot::take();
-    shard.find_served(hash(key), &[key], Access::Peek, &mut slot).map(|found| whole(found.value))
+    shard.find_served(hash(key), &[key], Access::Peek, &mut slot).map(|found| whole(found.value()))
 }
 
 /// Returns the configuration of most shards of models. Without deadlines.

@@ -66,7 +66,7 @@ fn a_guess_is_followed_after(changes: fn(&Shard, u8)) {
         let seen = get(&shard, key).expect("present throughout");
         let holds = batch.hold();
         let found = shard.find_guessed(guess, &[key], &holds, 0);
-        assert!(found.is_none_or(|found| whole(found.value) >= seen), "an older value than was seen before");
+        assert!(found.is_none_or(|found| whole(found.value()) >= seen), "an older value than was seen before");
         drop(holds);
         writer.join().unwrap();
     });

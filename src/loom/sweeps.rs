@@ -37,7 +37,7 @@ impl Writer {
 impl Readers {
     fn get(&self, key: u8) -> Option<u8> {
         let mut slot = Slot::take();
-        self.found(key, &mut slot).map(|found| whole(found.value))
+        self.found(key, &mut slot).map(|found| whole(found.value()))
     }
 }
 

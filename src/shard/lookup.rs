@@ -36,13 +36,13 @@ pub(crate) struct Lookup {
 
 /// An entry that a reader has found, and whose chunk it holds.
 ///
-/// Only this file makes one, and no code changes its fields. So `value` is that of the entry at
-/// `live`, in the ring of the lookup that has found it.
+/// Only this file makes one. So `value` is that of the entry at `live`, in the ring of the lookup
+/// that has found it.
 #[derive(Clone, Copy)]
 pub(crate) struct FoundEntry<'a> {
     lane: Lane<'a>,
-    pub(crate) live: Live<'a>,
-    pub(crate) value: &'a [u8],
+    live: Live<'a>,
+    value: &'a [u8],
 }
 
 impl<'a> FoundEntry<'a> {
@@ -50,6 +50,18 @@ impl<'a> FoundEntry<'a> {
     #[inline(always)]
     pub(super) fn lane(&self) -> Lane<'a> {
         self.lane
+    }
+
+    /// Returns the entry.
+    #[inline(always)]
+    pub(crate) fn live(&self) -> Live<'a> {
+        self.live
+    }
+
+    /// Returns the value of the entry.
+    #[inline(always)]
+    pub(crate) fn value(&self) -> &'a [u8] {
+        self.value
     }
 }
 

@@ -31,7 +31,7 @@ impl Shard {
     pub(crate) fn sample_read(&self, hash: KeyHash, below: NonZeroU64, found: Option<&FoundEntry<'_>>) {
         if hash.get() < below.get() {
             // By value, as a reference would force what was found into memory in every read.
-            self.note_sampled_read(hash, found.map(|found| found.live));
+            self.note_sampled_read(hash, found.map(|found| found.live()));
         }
     }
 

@@ -64,7 +64,7 @@ impl Shard {
             Some(status) => walked(entry.value, status),
             // It may have been moved, replaced or removed.
             None => match self.find_with_status(hash, entry.key, Duration::ZERO, other_slot.insert(Slot::take())) {
-                Some((found, status)) => walked(found.value, status),
+                Some((found, status)) => walked(found.value(), status),
                 None => walked(entry.value, Status::GONE),
             },
         }

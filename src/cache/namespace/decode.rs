@@ -63,7 +63,7 @@ impl Namespace {
             Misses::Ignored => freshness == Freshness::Fresh,
         };
         let unread = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
-            Some((found, freshness)) if is_served(freshness) => match decoder.decode(found.value) {
+            Some((found, freshness)) if is_served(freshness) => match decoder.decode(found.value()) {
                 Ok(value) => {
                     cache.note_read(&target, key, Some(&found), &scope.counts, stripe);
                     return Decoded::Value(value);
@@ -97,10 +97,10 @@ impl Namespace {
         let answer = match target.shard.find(target.hash, key, Access::Read, &mut slot) {
             Some((found, Freshness::Negative)) => {
                 counts.add(stripe, Count::NegativeHits, 1);
-                Some((found, Err(Negative::from_value(found.value))))
+                Some((found, Err(Negative::from_value(found.value()))))
             }
             Some((found, freshness)) if freshness.is_served() => {
-                let decoded = decode(found.value);
+                let decoded = decode(found.value());
                 *is_undecodable = decoded.is_none();
                 decoded.map(|value| (found, Ok(Some(value))))
             }
