@@ -55,8 +55,7 @@ impl Cache {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.with_stored_key(key.as_ref(), |key| self.store(key, value.as_ref(), Condition::Always, &Lifetime::new()))
-            .map(|_| ())
+        self.with_stored_key(key.as_ref(), |key| self.insert_stored(key, value.as_ref()))
     }
 
     /// Stores `value` under `key` if there is no entry. Returns `true` if it was stored.
@@ -195,6 +194,13 @@ impl Cache {
         Ok(())
     }
 
+    /// Stores an entry that has the default lifetime. A function of its own, as most stores are
+    /// such: the compiler leaves out what depends on conditions and lifetimes.
+    #[inline(never)]
+    fn insert_stored(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        self.store_here(key, value, Condition::Always, const { &Lifetime::new() }).map(|_| ())
+    }
+
     /// Stores an entry if `condition` holds.
     pub(super) fn store(
         &self,
@@ -203,10 +209,16 @@ impl Cache {
         condition: Condition,
         lifetime: &Lifetime,
     ) -> Result<Stored, Error> {
+        self.store_here(key, value, condition, lifetime)
+    }
+
+    /// Is [`store`](Self::store), inlined.
+    #[inline(always)]
+    fn store_here(&self, key: &[u8], value: &[u8], condition: Condition, lifetime: &Lifetime) -> Result<Stored, Error> {
         self.check_size(key, value).inspect_err(|_| self.remove_older(key, condition))?;
         let target = self.target(key);
         target.shard.prefetch_to_write(target.hash);
-        let stored = target.shard.write(|writer| writer.store(target.hash, key, value, condition, lifetime));
+        let stored = target.shard.write(|writer| writer.store_here(target.hash, key, value, condition, lifetime));
         stored.map_err(|_| Error::Rejected)
     }
 

@@ -83,6 +83,19 @@ impl Writer<'_> {
         condition: Condition,
         lifetime: &Lifetime,
     ) -> Result<Stored, NoSpace> {
+        self.store_here(hash, key, value, condition, lifetime)
+    }
+
+    /// Is [`store`](Self::store), inlined.
+    #[inline(always)]
+    pub(crate) fn store_here(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        value: &[u8],
+        condition: Condition,
+        lifetime: &Lifetime,
+    ) -> Result<Stored, NoSpace> {
         self.state.prefetch_to_store();
         // The policy learns of earlier reads before it learns of the store. The same holds for
         // removals.
