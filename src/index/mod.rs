@@ -221,13 +221,12 @@ impl Table {
         })
     }
 
-    /// Frees a lane.
+    /// Frees a lane. Its visits stay until the next entry is published there.
     #[inline]
     fn vacate(&self, id: EntryId) {
         let bucket = self.bucket(id.bucket());
         bucket.set_tag(id.lane(), 0);
         bucket.clear_location(id.lane());
-        bucket.set_visits(id.lane(), 0);
     }
 }
 
@@ -433,7 +432,7 @@ impl Index {
     #[inline]
     pub(crate) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
         self.len += 1;
-        // A late reader may have counted a visit to the lane's former entry.
+        // The visits are those of the lane's former entry. A late reader may add to them.
         self.table.set_visits(id, 0);
         let size = self.table.size_for(self.table.own_progress(), hash);
         occupy(&self.table, size, id, hash, location);

@@ -337,6 +337,16 @@ mod tests {
     }
 
     #[test]
+    fn a_new_entry_has_no_visits_of_the_one_before_it_in_its_lane() {
+        let (mut index, hash) = (index(40), KeyHash::new(2));
+        let first = insert(&mut index, hash);
+        index.table().visit(first);
+        index.erase(first, Some(hash));
+        let second = insert(&mut index, hash);
+        assert_eq!((second, index.table().visits(second)), (first, 0));
+    }
+
+    #[test]
     fn alternatives_lie_in_tables_of_any_size() {
         for size in (1..200).chain([1_000, 1_023, 1_024, 5_000]) {
             for home in (0..size).rev().take(80) {
