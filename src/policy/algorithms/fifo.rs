@@ -30,8 +30,7 @@ impl BuiltIn for Fifo {
 
 impl EvictionPolicy for Fifo {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
-        self.queue.announce(ALL, residents);
-        self.queue.pop(ALL).map(|queued| queued.id)
+        self.queue.pop(ALL, |later| residents.expect(later)).map(|queued| queued.id)
     }
 
     fn insert(&mut self, newcomer: &Newcomer) {

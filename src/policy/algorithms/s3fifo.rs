@@ -147,8 +147,7 @@ impl S3Fifo {
     /// Pops the small queue until an entry has to leave, or the queue is down to its share.
     fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         while self.small_charge >= self.small_target || self.main_entries == 0 {
-            self.queues.announce(SMALL, residents);
-            let id = self.queues.pop(SMALL)?.id;
+            let id = self.queues.pop(SMALL, |later| residents.expect(later))?.id;
             if residents.visits(id) < self.config.promotion_visits {
                 let (charge, hash) = residents.charge_and_hash(id);
                 self.ghosts.insert(hash, SMALL);

@@ -241,8 +241,7 @@ impl Adaptive {
             if self.unsorted == 0 {
                 return;
             }
-            self.queues.announce(WINDOW, residents);
-            let Some(oldest) = self.queues.pop(WINDOW) else { return };
+            let Some(oldest) = self.queues.pop(WINDOW, |later| residents.expect(later)) else { return };
             let charge = residents.charge(oldest.id);
             self.unsorted = self.unsorted.saturating_sub(u64::from(charge));
             let mark = WindowMark::from_bits(oldest.mark).level;

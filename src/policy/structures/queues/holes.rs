@@ -27,6 +27,12 @@ impl Holes {
         self.tables.get(Self::number(id))?.as_ref()?.get(&id).copied()
     }
 
+    /// Returns `true` if the place of an id at a position is a hole.
+    #[inline(never)]
+    pub(super) fn include(&self, id: EntryId, position: u64) -> bool {
+        self.get(id).is_some_and(|tail| position < tail)
+    }
+
     /// Records a hole of an id. Copies at most the holes of as many ids as share a table.
     pub(super) fn insert(&mut self, id: EntryId, tail: u64) {
         let number = Self::number(id);

@@ -50,7 +50,7 @@ const NONE: u32 = u32::MAX;
 const HOLE: u32 = u32::MAX >> (u32::BITS - ID_BITS);
 const _: () = assert!(MAX_IDS == HOLE as usize);
 /// The number of places by which victims are announced ahead.
-const LOOKAHEAD: u32 = 4;
+const LOOKAHEAD: usize = 4;
 /// The number of places that each push or removal examines while holes are closed. It is large
 /// enough that all places are examined before the holes have doubled.
 const CLOSING_STEPS: usize = 48;
@@ -236,7 +236,7 @@ impl<const N: usize> Queues<N> {
     /// Returns `true` if the place of an id is a hole.
     fn is_hole(&self, queue: QueueId, age: Age, id: EntryId, position: u64) -> bool {
         let holes = &self.holes[queue.index()][age as usize];
-        id.get() == HOLE || holes.as_ref().is_some_and(|holes| holes.get(id).is_some_and(|tail| position < tail))
+        id.get() == HOLE || holes.as_ref().is_some_and(|holes| holes.include(id, position))
     }
 
     /// Like [`is_hole`](Self::is_hole), but for a place that is left behind: a hole is no longer
@@ -322,32 +322,38 @@ impl<const N: usize> Queues<N> {
         self.free.give(emptied);
     }
 
-    /// Removes the oldest id, and returns it.
+    /// Removes the oldest id, and returns it. Calls `announce` with a later one, so that the lines
+    /// which its eviction will touch can be prefetched.
     #[inline]
-    pub(crate) fn pop(&mut self, queue: QueueId) -> Option<Queued> {
+    pub(crate) fn pop(&mut self, queue: QueueId, announce: impl Fn(EntryId)) -> Option<Queued> {
         // Only while holes are closed does a queue have an older part.
-        let oldest = if self.part(queue, Age::Older).len() > 0 { self.pop_older(queue) } else { None };
-        oldest.or_else(|| self.pop_from(queue, Age::Newer))
+        let oldest = if self.part(queue, Age::Older).len() > 0 { self.pop_older(queue, &announce) } else { None };
+        oldest.or_else(|| self.pop_from(queue, Age::Newer, announce))
     }
 
     #[inline(never)]
-    fn pop_older(&mut self, queue: QueueId) -> Option<Queued> {
-        self.pop_from(queue, Age::Older)
+    fn pop_older(&mut self, queue: QueueId, announce: impl Fn(EntryId)) -> Option<Queued> {
+        self.pop_from(queue, Age::Older, announce)
     }
 
     #[inline(always)]
-    fn pop_from(&mut self, queue: QueueId, age: Age) -> Option<Queued> {
+    fn pop_from(&mut self, queue: QueueId, age: Age, announce: impl Fn(EntryId)) -> Option<Queued> {
         // Ends: each round takes a place out.
         loop {
-            let (place, position) = self.pop_place(queue, age)?;
+            let (index, position) = self.pop_place(queue, age)?;
+            let place = self.places[index];
+            if let Some(later) = self.later(queue, age, index, position) {
+                announce(later);
+            }
             if !self.was_hole(queue, age, id_of(place), position) {
                 return Some(Queued::from_place(place));
             }
         }
     }
 
+    /// Takes the place at the head of a part out. Returns its index in the pool and its position.
     #[inline(always)]
-    fn pop_place(&mut self, queue: QueueId, age: Age) -> Option<(u32, u64)> {
+    fn pop_place(&mut self, queue: QueueId, age: Age) -> Option<(usize, u64)> {
         let Part { head, tail, .. } = *self.part(queue, age);
         if head == tail {
             return None;
@@ -355,33 +361,21 @@ impl<const N: usize> Queues<N> {
         if is_in_next_block(head, self.block_shift) {
             self.leave_block(queue, age);
         }
-        let place = self.places[self.place_index(self.part(queue, age).head_block, head)];
+        let index = self.place_index(self.part(queue, age).head_block, head);
         self.part_mut(queue, age).head += 1;
-        Some((place, head))
+        Some((index, head))
     }
 
-    /// Returns the id that is `ahead` places behind the head, or `None` if that is a hole or in
-    /// another block than the head.
-    #[inline]
-    pub(crate) fn peek(&self, queue: QueueId, ahead: u32) -> Option<EntryId> {
-        let age = if self.part(queue, Age::Older).len() > 0 { Age::Older } else { Age::Newer };
-        let part = self.part(queue, age);
-        let position = part.head + u64::from(ahead);
-        let is_in_block = part.head >> self.block_shift == position >> self.block_shift;
-        if is_in_next_block(part.head, self.block_shift) || !is_in_block || position >= part.tail {
+    /// Returns the id that is [`LOOKAHEAD`] places behind the one at this index and position, or
+    /// `None` if that is a hole or in another block.
+    #[inline(always)]
+    fn later(&self, queue: QueueId, age: Age, index: usize, position: u64) -> Option<EntryId> {
+        let later = position + LOOKAHEAD as u64;
+        if later >= self.part(queue, age).tail || offset_in_block(later, self.block_shift) < LOOKAHEAD {
             return None;
         }
-        let id = id_of(self.places[self.place_index(part.head_block, position)]);
-        (!self.is_hole(queue, age, id, position)).then_some(id)
-    }
-
-    /// Announces a later id of the queue, so that the lines which its eviction will touch are
-    /// prefetched.
-    #[inline]
-    pub(crate) fn announce(&self, queue: QueueId, residents: &Residents<'_>) {
-        if let Some(id) = self.peek(queue, LOOKAHEAD) {
-            residents.expect(id);
-        }
+        let id = id_of(self.places[index + LOOKAHEAD]);
+        (!self.is_hole(queue, age, id, later)).then_some(id)
     }
 
     /// Pops ids until `stay` returns `None` for one, and returns that. The others go round, to the
@@ -397,8 +391,7 @@ impl<const N: usize> Queues<N> {
     ) -> Option<EntryId> {
         let mut left = MAX_ROUNDS * self.len(queue);
         loop {
-            self.announce(queue, residents);
-            let queued = self.pop(queue)?;
+            let queued = self.pop(queue, |later| residents.expect(later))?;
             let Some(mark) = stay(queued, residents).filter(|_| left > 0) else { return Some(queued.id) };
             left -= 1;
             self.push(queue, Queued { mark, ..queued });
@@ -453,7 +446,8 @@ impl<const N: usize> Queues<N> {
     /// Moves up to `steps` places from the newer part to the older one, without the holes.
     fn close_holes(&mut self, queue: QueueId, steps: usize) {
         for _ in 0..steps {
-            let Some((place, position)) = self.pop_place(queue, Age::Newer) else { break };
+            let Some((index, position)) = self.pop_place(queue, Age::Newer) else { break };
+            let place = self.places[index];
             if !self.was_hole(queue, Age::Newer, id_of(place), position) {
                 // By the time that the queue's spare block is full, the newer part's head has left
                 // a block.

@@ -2,6 +2,7 @@ use super::resize::MOVED_AT_ONCE;
 use super::window::WALKED_AT_ONCE;
 use super::*;
 use proptest::prelude::*;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 fn id(number: u32) -> EntryId {
@@ -16,7 +17,9 @@ fn check(max_ids: u32, operations: impl IntoIterator<Item = (u8, u32)>) {
         let queue = QueueId::new(operation % 2);
         let at = model.iter().position(|ids: &VecDeque<u32>| ids.contains(&number));
         match (operation, at) {
-            (4, _) => assert_eq!(queues.pop(queue).map(|queued| queued.id.get()), model[queue.index()].pop_front()),
+            (4, _) => {
+                assert_eq!(queues.pop(queue, |_| {}).map(|queued| queued.id.get()), model[queue.index()].pop_front())
+            }
             (_, None) => {
                 queues.push(queue, id(number));
                 model[queue.index()].push_back(number);
@@ -29,9 +32,20 @@ fn check(max_ids: u32, operations: impl IntoIterator<Item = (u8, u32)>) {
         }
     }
     for queue in QueueId::first(2) {
-        let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue)).map(|queued| queued.id.get()).collect();
+        let ids: Vec<_> = core::iter::from_fn(|| queues.pop(queue, |_| {})).map(|queued| queued.id.get()).collect();
         assert_eq!(ids, Vec::from(model[queue.index()].clone()));
     }
+}
+
+#[test]
+fn a_pop_announces_the_id_that_is_popped_four_pops_later() {
+    let queue = QueueId::new(0);
+    let mut queues = Queues::<1>::new(10_000, 0);
+    (0..10).for_each(|number| queues.push(queue, id(number)));
+    queues.remove(queue, id(6));
+    let announced = RefCell::new(Vec::new());
+    while queues.pop(queue, |later| announced.borrow_mut().push(later.get())).is_some() {}
+    assert_eq!(announced.into_inner(), [4, 5, 7, 8, 9]);
 }
 
 #[test]
@@ -149,12 +163,12 @@ impl Renamed {
                 self.model[usize::from(queue)].push_back(number);
             }
             Change::Pop(queue) => {
-                let popped = self.queues.pop(QueueId::new(queue)).map(|queued| queued.id.get());
+                let popped = self.queues.pop(QueueId::new(queue), |_| {}).map(|queued| queued.id.get());
                 assert_eq!(popped, self.model[usize::from(queue)].pop_front());
             }
             Change::GoRound(queue, left) => {
                 for _ in left as usize..self.model[usize::from(queue)].len() {
-                    let queued = self.queues.pop(QueueId::new(queue)).unwrap();
+                    let queued = self.queues.pop(QueueId::new(queue), |_| {}).unwrap();
                     self.queues.push(QueueId::new(queue), queued);
                     self.model[usize::from(queue)].rotate_left(1);
                 }
@@ -249,7 +263,7 @@ fn a_walk_takes_as_many_calls_as_the_places_need_and_survives_all_that_happens_m
         calls += 1;
         // Now and then the heads pass the walk.
         for _ in 0..if calls % 8 == 3 { 1500 } else { 20 } {
-            let popped = queues.pop(first).unwrap();
+            let popped = queues.pop(first, |_| {}).unwrap();
             queues.push(second, popped);
         }
         for _ in 0..20 {
@@ -277,7 +291,7 @@ fn a_pool_becomes_smaller_a_bounded_number_of_places_at_a_time() {
     let queue = QueueId::new(0);
     let mut queues = Queues::<1>::new(IDS as usize, 0);
     (0..IDS).for_each(|number| queues.push(queue, id(number)));
-    (0..IDS * 3 / 4).for_each(|number| assert_eq!(queues.pop(queue), Some(id(number).into())));
+    (0..IDS * 3 / 4).for_each(|number| assert_eq!(queues.pop(queue, |_| {}), Some(id(number).into())));
     let (mut calls, before) = (0, queues.allocated());
     loop {
         let (older, newer) = (queues.older, queues.newer);
@@ -335,7 +349,7 @@ fn a_walk_goes_on_when_the_part_that_it_is_in_is_emptied_and_gets_another_block(
     (0..2000).for_each(|number| queues.push(queue, id(number)));
     queues.close_holes(queue, 1000);
     assert!(!queues.prepare_in_steps(1500..1600, 2000..2100, 100));
-    (0..1000).for_each(|number| assert_eq!(queues.pop(queue), Some(id(number).into())));
+    (0..1000).for_each(|number| assert_eq!(queues.pop(queue, |_| {}), Some(id(number).into())));
     assert!(!queues.resize_in_steps(1000, 1));
     assert_eq!(queues.older[0].len(), 1);
     let calls = (0..100).take_while(|_| !queues.prepare_in_steps(1500..1600, 2000..2100, 100)).count();
@@ -356,7 +370,7 @@ fn a_walk_for_a_snapshot_shows_what_is_queued_while_the_queues_change() {
         calls += 1;
         // Now and then the head passes the walk.
         for _ in 0..if calls % 40 == 13 { 3_000 } else { 10 } {
-            popped += u32::from(queues.pop(queue).is_some());
+            popped += u32::from(queues.pop(queue, |_| {}).is_some());
         }
         (0..9).for_each(|number| queues.push(queue, id(IDS + (9 * calls + number) % (IDS - 50))));
         assert!(calls < 900, "the walk ends");
