@@ -352,16 +352,17 @@ impl Ring {
 
     #[inline]
     fn take_room(&mut self, stream: Stream, charge: usize) -> Option<Location> {
-        let chunk = self.open_chunk(stream)?.index();
-        let fill = self.chunks[chunk].fill as usize;
-        if charge > self.room_of(stream, chunk) - fill {
+        let number = self.open_chunk(stream)?.index();
+        let room = self.room_of(stream, number);
+        let chunk = &mut self.chunks[number];
+        let fill = chunk.fill as usize;
+        if charge > room - fill {
             return None;
         }
-        let location = Location::at_offset((chunk << self.chunk_shift) + fill);
-        self.chunks[chunk].fill += to_u32(charge);
-        self.chunks[chunk].live += to_u32(charge);
+        chunk.fill += to_u32(charge);
+        chunk.live += to_u32(charge);
         self.live_bytes += charge;
-        Some(location)
+        Some(Location::at_offset((number << self.chunk_shift) + fill))
     }
 
     /// Returns the bytes of an open chunk, or run, of a stream.
@@ -445,17 +446,19 @@ impl Ring {
 
     #[inline(always)]
     fn note_death(&mut self, location: Location, charge: usize) {
-        let chunk = self.run_at(location, charge);
-        self.count_dead(chunk, charge);
-        if self.chunks[chunk.index()].live == 0 && self.chunks[chunk.index()].state == ChunkState::Sealed {
-            self.retire(chunk);
+        let id = self.run_at(location, charge);
+        let chunk = self.count_dead(id, charge);
+        if chunk.live == 0 && chunk.state == ChunkState::Sealed {
+            self.retire(id);
         }
     }
 
     #[inline]
-    fn count_dead(&mut self, chunk: ChunkId, charge: usize) {
-        self.chunks[chunk.index()].live -= to_u32(charge);
+    fn count_dead(&mut self, id: ChunkId, charge: usize) -> &Chunk {
+        let chunk = &mut self.chunks[id.index()];
+        chunk.live -= to_u32(charge);
         self.live_bytes -= charge;
+        chunk
     }
 
     /// Returns the location of the first entry of a chunk.
