@@ -253,7 +253,7 @@ impl Bucket {
     }
 
     /// Stores a lane's tag. For the holder of the lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_tag(&self, lane: usize, tag: u8) {
         // A plain load and store: only the holder of the lock stores tags.
         let Tags(low, high) = self.tags();
@@ -364,6 +364,7 @@ impl Bucket {
         }
     }
 
+    #[inline(always)]
     pub(super) fn set_visits(&self, lane: usize, visits: u8) {
         let (byte, shift) = self.visits_at(lane);
         let seen = byte.load(Ordering::Relaxed);

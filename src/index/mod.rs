@@ -168,6 +168,7 @@ impl Table {
         self.bucket(id.bucket()).visits(id.lane())
     }
 
+    #[inline(always)]
     pub(crate) fn set_visits(&self, id: EntryId, visits: u8) {
         self.bucket(id.bucket()).set_visits(id.lane(), visits);
     }
@@ -222,7 +223,7 @@ impl Table {
     }
 
     /// Frees a lane. Its visits stay until the next entry is published there.
-    #[inline]
+    #[inline(always)]
     fn vacate(&self, id: EntryId) {
         let bucket = self.bucket(id.bucket());
         bucket.set_tag(id.lane(), 0);
@@ -429,7 +430,7 @@ impl Index {
     }
 
     /// Puts an entry in a free lane.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
         self.len += 1;
         // The visits are those of the lane's former entry. A late reader may add to them.
@@ -456,7 +457,7 @@ impl Index {
 
     /// Frees an entry's lane. `hash` must be given if the entry [may be a
     /// stray](Self::may_be_stray).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn erase(&mut self, id: EntryId, hash: Option<KeyHash>) {
         self.len -= 1;
         if let Some(hash) = hash {
@@ -527,7 +528,7 @@ impl Index {
 }
 
 /// Publishes an entry in a free lane, and counts it in the buckets that it went past.
-#[inline]
+#[inline(always)]
 fn occupy(table: &Table, size: usize, id: EntryId, hash: KeyHash, location: Location) {
     table.count_way(size, hash, id);
     let bucket = table.bucket(id.bucket());

@@ -155,7 +155,7 @@ impl Arena {
     }
 
     /// Returns the memory of the word at `offset`: the first of an entry, or a stamp.
-    #[inline]
+    #[inline(always)]
     fn word_memory(&self, offset: usize) -> NonNull<u32> {
         let word = self.at(offset, size_of::<u32>()).cast::<u32>();
         assert!(word.is_aligned(), "a word between words");
@@ -173,7 +173,7 @@ impl Arena {
     }
 
     /// Writes a word where nothing is live.
-    #[inline]
+    #[inline(always)]
     fn write_word(&self, offset: usize, word: u32) {
         // SAFETY:
         // * the word lies in the arena, is initialised (invariants 1 and 2) and aligned;

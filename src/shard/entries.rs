@@ -108,7 +108,7 @@ impl Entries {
     }
 
     /// Returns the entry under `key`, whatever its deadline, and which stamps it has.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_with_stamps(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>, StampSet)> {
         self.index.table().own_candidates(hash).find_map(|candidate| {
             let live = candidate.live(&self.token)?;
@@ -207,7 +207,7 @@ impl Entries {
 
     /// Takes an entry out of the index and the ring. Its hash is computed if it is needed and not
     /// given.
-    #[inline]
+    #[inline(always)]
     pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>) {
         let Some(live) = self.live(id) else { return };
         let location = live.location();

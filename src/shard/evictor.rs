@@ -220,7 +220,7 @@ impl Evictor {
     }
 
     /// Chooses who leaves.
-    #[inline]
+    #[inline(always)]
     pub(super) fn choose(&mut self, pending: &Pending, entries: &Entries) -> Victim {
         for _ in 0..MAX_UNKNOWN {
             let hashed = Cell::new(None);

@@ -95,7 +95,7 @@ impl Writer<'_> {
 
     /// Takes an entry, which the policy has forgotten, out of the index and the ring. Its hash is
     /// computed if it is needed and not given.
-    #[inline]
+    #[inline(always)]
     pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
         self.note_removal_of(id, cause);
         self.note_change_of(id);

@@ -73,6 +73,7 @@ impl Writer<'_> {
         }
     }
 
+    #[inline(never)]
     fn evict_some_to_fit(&mut self, extra: usize) {
         let before = self.ring().live_bytes();
         let mut surplus = 0;
@@ -81,7 +82,7 @@ impl Writer<'_> {
             if self.ring().live_bytes() + extra <= before {
                 surplus += 1;
             }
-            if surplus > MAX_SURPLUS || self.evict() != Evicted::Entry {
+            if surplus > MAX_SURPLUS || self.evict_here() != Evicted::Entry {
                 return;
             }
         }
@@ -89,6 +90,12 @@ impl Writer<'_> {
 
     /// Evicts the entry that the policy chooses.
     pub(super) fn evict(&mut self) -> Evicted {
+        self.evict_here()
+    }
+
+    /// Is [`evict`](Self::evict), inlined.
+    #[inline(always)]
+    fn evict_here(&mut self) -> Evicted {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         match evictor.choose(pending, entries) {
             Victim::Entry(id, hash) => {
@@ -123,7 +130,7 @@ impl Writer<'_> {
     }
 
     /// Writes an entry to the open chunk, or the next one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write_to_chunk(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         loop {
             if let Some(location) = self.ring_mut().append(Stream::Fresh, layout, draft) {

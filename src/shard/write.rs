@@ -156,7 +156,7 @@ impl Writer<'_> {
             return Err(self.reject(hash, draft.key));
         }
         let entry = NewEntry { hash, draft: *draft, removal, keeps_idle_stamp: false };
-        self.store_entry(&entry, present).map_err(|NoSpace| self.reject(hash, draft.key))
+        self.store_entry_here(&entry, present).map_err(|NoSpace| self.reject(hash, draft.key))
     }
 
     /// Returns how long a new entry with this lifetime stays.
@@ -244,6 +244,12 @@ impl Writer<'_> {
     /// Stores an entry instead of the one that is present, if one is. If there is no space, that
     /// one may stay.
     pub(super) fn store_entry(&mut self, entry: &NewEntry<'_>, present: Presence) -> Result<Stored, NoSpace> {
+        self.store_entry_here(entry, present)
+    }
+
+    /// Is [`store_entry`](Self::store_entry), inlined.
+    #[inline(always)]
+    fn store_entry_here(&mut self, entry: &NewEntry<'_>, present: Presence) -> Result<Stored, NoSpace> {
         let layout = self.ring().layout(&entry.draft);
         let stored = match present.id() {
             Some(id) => self.update(id, entry, &layout),
@@ -310,7 +316,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn count_insert(&mut self, draft: &Draft<'_>) {
         self.state.counts.inserts += 1;
         self.shard.registry.count(draft.key, WriteCount::Inserts);
@@ -421,7 +427,7 @@ impl Writer<'_> {
 
     /// Writes an entry to the ring. Returns `None` if no space can be had. Other entries may be
     /// evicted or relocated for it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         if layout.charge() > self.ring().small_max() {
             return self.write_large(layout, draft);

@@ -65,7 +65,7 @@ impl Set {
 
     /// Returns `true` if one of the ghosts equals `wanted` except for its queue. Without a branch
     /// for each, so that the compiler can compare eight at once.
-    #[inline]
+    #[inline(always)]
     fn has(&self, wanted: u16) -> bool {
         let mut found = [0; 8];
         for ghosts in self.0.chunks_exact(found.len()) {
@@ -225,7 +225,7 @@ impl GhostSets {
 
     /// Forgets a hash. Returns the queue that it was in and about how many ghosts have come since,
     /// if it was remembered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_with_age(&mut self, hash: u64) -> Option<(QueueId, usize)> {
         self.write_last();
         let set = self.set_of(hash);
@@ -256,7 +256,7 @@ impl GhostSets {
 
     /// Returns the way that a hash is in, and the ghost there. The way may be one that is not in
     /// use.
-    #[inline]
+    #[inline(always)]
     fn find(set: &Set, hash: u64) -> Option<(usize, u16)> {
         let wanted = Self::ghost(hash);
         // Mostly there is none.

@@ -285,7 +285,7 @@ impl<const N: usize> Queues<N> {
 
     /// Adds a place at the tail of a part. Returns `false` if that would leave fewer than `spare`
     /// free blocks.
-    #[inline]
+    #[inline(always)]
     fn push_place(&mut self, queue: QueueId, age: Age, place: u32, spare: u32) -> bool {
         let tail = self.part(queue, age).tail;
         if is_in_next_block(tail, self.block_shift) && !self.enter_block(queue, age, spare) {
@@ -324,7 +324,7 @@ impl<const N: usize> Queues<N> {
 
     /// Removes the oldest id, and returns it. Calls `announce` with a later one, so that the lines
     /// which its eviction will touch can be prefetched.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self, queue: QueueId, announce: impl Fn(EntryId)) -> Option<Queued> {
         // Only while holes are closed does a queue have an older part.
         let oldest = if self.part(queue, Age::Older).len() > 0 { self.pop_older(queue, &announce) } else { None };
