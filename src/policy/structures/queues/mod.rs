@@ -389,11 +389,16 @@ impl<const N: usize> Queues<N> {
         residents: &mut Residents<'_>,
         mut stay: impl FnMut(Queued, &mut Residents<'_>) -> Option<u8>,
     ) -> Option<EntryId> {
-        let mut left = MAX_ROUNDS * self.len(queue);
+        // Counted from the first id that stays: mostly there is none.
+        let mut left = None;
         loop {
             let queued = self.pop(queue, |later| residents.expect(later))?;
-            let Some(mark) = stay(queued, residents).filter(|_| left > 0) else { return Some(queued.id) };
-            left -= 1;
+            let Some(mark) = stay(queued, residents) else { return Some(queued.id) };
+            let left = left.get_or_insert_with(|| MAX_ROUNDS * (self.len(queue) + 1));
+            if *left == 0 {
+                return Some(queued.id);
+            }
+            *left -= 1;
             self.push(queue, Queued { mark, ..queued });
         }
     }

@@ -1,12 +1,29 @@
 use super::resize::MOVED_AT_ONCE;
 use super::window::WALKED_AT_ONCE;
 use super::*;
+use crate::policy::ResidentSource;
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 fn id(number: u32) -> EntryId {
     EntryId::new(number)
+}
+
+struct NoResidents;
+
+impl ResidentSource for NoResidents {
+    fn visits(&self, _id: EntryId) -> u8 {
+        0
+    }
+    fn set_visits(&self, _id: EntryId, _visits: u8) {}
+    fn hash(&self, _id: EntryId) -> u64 {
+        0
+    }
+    fn charge(&self, _id: EntryId) -> u32 {
+        0
+    }
+    fn expect(&self, _id: EntryId) {}
 }
 
 /// The queues against two plain ones.
@@ -46,6 +63,19 @@ fn a_pop_announces_the_id_that_is_popped_four_pops_later() {
     let announced = RefCell::new(Vec::new());
     while queues.pop(queue, |later| announced.borrow_mut().push(later.get())).is_some() {}
     assert_eq!(announced.into_inner(), [4, 5, 7, 8, 9]);
+}
+
+#[test]
+fn an_id_that_always_stays_leaves_after_four_rounds_of_all() {
+    let queue = QueueId::new(0);
+    let mut queues = Queues::<1>::new(100, 0);
+    (0..10).for_each(|number| queues.push(queue, id(number)));
+    let mut stays = 0;
+    let popped = queues.pop_unless(queue, &mut Residents::new(&NoResidents), |queued, _| {
+        stays += 1;
+        Some(queued.mark)
+    });
+    assert_eq!((popped, stays), (Some(id(0)), 41));
 }
 
 #[test]
