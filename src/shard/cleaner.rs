@@ -210,29 +210,26 @@ impl Cleaner {
         account: &Account,
         charge: usize,
     ) -> usize {
-        let are_ready = entries.ring().counts().free >= self.kept_ready();
-        if are_ready { 0 } else { self.clean_if_few(entries, counts, account, charge) }
+        let ring = entries.ring();
+        let are_ready = ring.counts().free >= self.kept_ready() || free_chunks(ring, account) >= self.kept_ready();
+        if are_ready { 0 } else { self.clean_more(entries, counts, account, charge) }
     }
 
-    /// Is [`clean_ahead`](Self::clean_ahead) where few chunks are free.
+    /// Is [`clean_ahead`](Self::clean_ahead) where few chunks can be written to.
     #[inline(never)]
-    fn clean_if_few(
+    fn clean_more(
         &mut self,
         entries: &mut Entries,
         counts: &mut WriteCounts,
         account: &Account,
         charge: usize,
     ) -> usize {
-        let chunks = entries.ring().counts();
         let ready = self.kept_ready();
-        if free_chunks(entries.ring(), account) >= ready {
-            return 0;
-        }
         // The slots are scanned only for chunks that were retired since the last scan: the readers
         // of the others may take long.
         if to_u32(entries.ring().waiting()) > self.waiting_seen {
             entries.ring_mut().reclaim();
-        } else if chunks.retired > 0 {
+        } else if entries.ring().counts().retired > 0 {
             entries.ring_mut().collect_freed();
         }
         self.waiting_seen = to_u32(entries.ring().waiting());
