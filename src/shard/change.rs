@@ -168,7 +168,8 @@ impl Writer<'_> {
         let Some(live) = self.state.entries.live(id) else { return Err(self.reject(hash, key)) };
         let stamps = self.state.entries.stamps(live);
         let removal = self.shard.rules.times(&stamps, self.shard.time.reached()).removal;
-        let entry = NewEntry { hash, draft: Draft { key, value, stamps: &stamps }, removal, keeps_idle_stamp: true };
+        let draft = Draft { key, value, stamps: &stamps };
+        let entry = NewEntry { hash, draft: &draft, removal, keeps_idle_stamp: true };
         let stored = self.store_entry(&entry, Presence::Fresh(id));
         stored.map(|_| ()).map_err(|NoSpace| self.reject(hash, key))
     }

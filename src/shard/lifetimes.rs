@@ -139,7 +139,7 @@ impl Writer<'_> {
             // Held, as making room may evict the entry whose bytes are copied.
             let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = self.shard.lookup.ring.value(live);
             let draft = Draft { key, value: &value, stamps: &stamps };
-            let entry = NewEntry { hash, draft, removal, keeps_idle_stamp: true };
+            let entry = NewEntry { hash, draft: &draft, removal, keeps_idle_stamp: true };
             return self.rewrite(id, &entry);
         }
         Ok(true)
@@ -153,7 +153,7 @@ impl Writer<'_> {
         self.rewritten = None;
         let is_stored = stored.map(|stored| stored == Stored::Updated);
         if is_stored != Ok(true) && self.state.entries.find(entry.hash, entry.draft.key).is_none() {
-            self.note_removal(&entry.draft);
+            self.note_removal(entry.draft);
         }
         is_stored
     }

@@ -66,7 +66,7 @@ impl Writer<'_> {
             return RestoredEntry::Present;
         }
         let draft = Draft { key: entry.key, value: entry.value, stamps: &schedule.stamps };
-        let new = NewEntry { hash, draft, removal: schedule.removal, keeps_idle_stamp: false };
+        let new = NewEntry { hash, draft: &draft, removal: schedule.removal, keeps_idle_stamp: false };
         match self.restore_entry(&new, entry, knows_standing) {
             Some(()) => RestoredEntry::Stored,
             None => RestoredEntry::NoSpace,

@@ -67,7 +67,7 @@ pub(crate) enum Stored {
 #[derive(Clone, Copy)]
 pub(super) struct NewEntry<'a> {
     pub(super) hash: KeyHash,
-    pub(super) draft: Draft<'a>,
+    pub(super) draft: &'a Draft<'a>,
     pub(super) removal: Option<Tick>,
     /// Its idle stamp is that of the entry that it replaces, which readers may change meanwhile.
     pub(super) keeps_idle_stamp: bool,
@@ -155,7 +155,7 @@ impl Writer<'_> {
         if self.refuses_stores() {
             return Err(self.reject(hash, draft.key));
         }
-        let entry = NewEntry { hash, draft: *draft, removal, keeps_idle_stamp: false };
+        let entry = NewEntry { hash, draft, removal, keeps_idle_stamp: false };
         self.store_entry_here(&entry, present).map_err(|NoSpace| self.reject(hash, draft.key))
     }
 
@@ -250,7 +250,7 @@ impl Writer<'_> {
     /// Is [`store_entry`](Self::store_entry), inlined.
     #[inline(always)]
     fn store_entry_here(&mut self, entry: &NewEntry<'_>, present: Presence) -> Result<Stored, NoSpace> {
-        let layout = self.ring().layout(&entry.draft);
+        let layout = self.ring().layout(entry.draft);
         let stored = match present.id() {
             Some(id) => self.update(id, entry, &layout),
             None => self.insert(entry, &layout).map(|()| Stored::Inserted),
@@ -277,8 +277,7 @@ impl Writer<'_> {
     // Inlined, as each insert calls it. Its other caller is rare.
     #[inline(always)]
     fn insert(&mut self, entry: &NewEntry<'_>, layout: &Layout) -> Result<(), NoSpace> {
-        let NewEntry { hash, draft, removal, .. } = entry;
-        let (hash, removal) = (*hash, *removal);
+        let NewEntry { hash, draft, removal, .. } = *entry;
         let charge = layout.charge();
         if !self.may_fit(layout) {
             return Err(NoSpace);
@@ -334,7 +333,7 @@ impl Writer<'_> {
         entries.table().visit(id);
         evictor.update(pending, id, old, charge);
         self.evict_down_to_fit(charge.saturating_sub(old));
-        let location = self.state.entries.live(id).is_some().then(|| self.write_entry(layout, &entry.draft)).flatten();
+        let location = self.state.entries.live(id).is_some().then(|| self.write_entry(layout, entry.draft)).flatten();
         let is_there = self.state.entries.live(id).map(Live::location);
         self.state.pending.end_update();
         match (location, is_there) {
