@@ -38,8 +38,8 @@ use std::sync::Arc;
 
 use bucket::{BUCKET_BYTES, Bucket, Buckets, Lanes};
 pub(crate) use bucket::{BUCKETS_OF_A_PAGE, LocationBits};
-pub(crate) use places::MARGIN;
 use places::after;
+pub(crate) use places::{FreeLane, MARGIN};
 pub(crate) use sweep::{Moving, Progress, Stretch, Swept};
 pub(crate) use walk::{Step, Walk};
 
@@ -220,6 +220,14 @@ impl Table {
         lanes.filter_map(move |lane| {
             Some((EntryId::from_lane(bucket, lane), self.bucket(bucket).live(lane, self.bits, token)?))
         })
+    }
+
+    /// Publishes an entry in a free lane. It is counted already in the buckets that it went past.
+    #[inline(always)]
+    fn occupy(&self, id: EntryId, hash: KeyHash, location: Location) {
+        let bucket = self.bucket(id.bucket());
+        bucket.set_location(id.lane(), self.bits, location, hash.extra());
+        bucket.set_tag(id.lane(), hash.tag());
     }
 
     /// Frees a lane. Its visits stay until the next entry is published there.
@@ -422,21 +430,20 @@ impl Index {
         buckets.max(MIN_BUCKETS)
     }
 
-    /// Returns the lane that the next entry with this hash would get. It stays free until
-    /// [`publish`](Self::publish), even if other entries are erased in between.
-    #[inline]
-    pub(crate) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
-        self.table.free_lane_in(self.table.size_for(self.table.own_progress(), hash), hash)
+    /// Returns the lane that the next entry with this hash would get.
+    pub(crate) fn free_lane(&self, hash: KeyHash) -> Option<FreeLane> {
+        self.table.free_lane_for(hash)
     }
 
     /// Puts an entry in a free lane.
     #[inline(always)]
-    pub(crate) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
+    pub(crate) fn publish(&mut self, lane: FreeLane, hash: KeyHash, location: Location) {
+        let id = lane.id();
         self.len += 1;
         // The visits are those of the lane's former entry. A late reader may add to them.
         self.table.set_visits(id, 0);
-        let size = self.table.size_for(self.table.own_progress(), hash);
-        occupy(&self.table, size, id, hash, location);
+        self.table.count_way_to(lane, hash);
+        self.table.occupy(id, hash, location);
     }
 
     /// Stores the new location of an entry, or the location of the entry that replaces it.
@@ -527,15 +534,6 @@ impl Index {
     }
 }
 
-/// Publishes an entry in a free lane, and counts it in the buckets that it went past.
-#[inline(always)]
-fn occupy(table: &Table, size: usize, id: EntryId, hash: KeyHash, location: Location) {
-    table.count_way(size, hash, id);
-    let bucket = table.bucket(id.bucket());
-    bucket.set_location(id.lane(), table.bits, location, hash.extra());
-    bucket.set_tag(id.lane(), hash.tag());
-}
-
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
@@ -559,8 +557,8 @@ mod tests {
     fn filled(entries: usize, buckets: usize, hash_of: impl Fn(usize) -> KeyHash) -> Index {
         let mut index = Index::new(table(buckets));
         for entry in 0..entries {
-            let id = index.free_lane(hash_of(entry)).unwrap();
-            index.publish(id, hash_of(entry), location(entry));
+            let lane = index.free_lane(hash_of(entry)).unwrap();
+            index.publish(lane, hash_of(entry), location(entry));
         }
         index
     }

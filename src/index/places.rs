@@ -37,9 +37,9 @@
 //! low bits of a tag say which of them an entry has. So most entries of other homes are left out
 //! there without a look at their hash.
 
-use super::Table;
 use super::bucket::{Lanes, Tags};
 use super::sweep::Progress;
+use super::{AT_HOME, Candidates, Table};
 use crate::hash::{KeyHash, LOW_BITS_OF_TAG};
 use crate::units::EntryId;
 
@@ -88,7 +88,47 @@ pub(super) fn after(number: usize, extent: usize) -> usize {
     if number + 1 >= extent { 0 } else { number + 1 }
 }
 
+/// The lane that a new entry gets. It stays free until the entry is
+/// [published](super::Index::publish), even if other entries are erased in between.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FreeLane {
+    id: EntryId,
+    /// The progress of the table when the lane was chosen.
+    seen: Progress,
+    /// `true` if the lane is at home or at the alternative: the entry is no stray.
+    is_usual: bool,
+}
+
+impl FreeLane {
+    /// Returns the id that the entry will have.
+    #[inline(always)]
+    pub(crate) fn id(self) -> EntryId {
+        self.id
+    }
+}
+
 impl Table {
+    /// Returns the lane that the next entry with this hash would get. See the module. For the holder
+    /// of the lock.
+    pub(super) fn free_lane_for(&self, hash: KeyHash) -> Option<FreeLane> {
+        let seen = self.own_progress();
+        let size = self.size_for(seen, hash);
+        let usual = self.usual_lane(size, hash).map(|id| FreeLane { id, seen, is_usual: true });
+        let stray = || self.stray_lane(size, hash, None).map(|id| FreeLane { id, seen, is_usual: false });
+        usual.or_else(stray)
+    }
+
+    /// Counts the entry that is published in a lane in the buckets that it went past. For the holder
+    /// of the lock.
+    #[inline(always)]
+    pub(super) fn count_way_to(&self, lane: FreeLane, hash: KeyHash) {
+        let progress = self.own_progress();
+        // It went past none on the way to a usual lane, unless a sweep has changed the size since.
+        if !lane.is_usual || lane.seen != progress {
+            self.count_way(self.size_for(progress, hash), hash, lane.id);
+        }
+    }
+
     /// Returns the alternative of the home bucket of a hash.
     #[inline(always)]
     pub(super) fn alternative_of(&self, home: usize, seen: Progress, hash: KeyHash) -> usize {
@@ -102,12 +142,6 @@ impl Table {
     #[inline(never)]
     fn unusual_alternative(&self, home: usize, seen: Progress, hash: KeyHash) -> usize {
         alternative(home, hash.low_bits(), self.size_for(seen, hash))
-    }
-
-    /// Returns the lane that an entry gets in a table of `size` buckets. See the module.
-    #[inline]
-    pub(super) fn free_lane_in(&self, size: usize, hash: KeyHash) -> Option<EntryId> {
-        self.usual_lane(size, hash).or_else(|| self.stray_lane(size, hash, None))
     }
 
     /// Returns the lane to which a sweep moves an entry, in a table of `size` buckets. An entry
@@ -125,11 +159,17 @@ impl Table {
     #[inline]
     fn usual_lane(&self, size: usize, hash: KeyHash) -> Option<EntryId> {
         let home = hash.bucket(size);
+        self.lane_at(home, || alternative(home, hash.low_bits(), size))
+    }
+
+    /// Returns a free lane of a home bucket or its alternative, or `None` if both are full.
+    #[inline(always)]
+    fn lane_at(&self, home: usize, alternative: impl FnOnce() -> usize) -> Option<EntryId> {
         let mut at_home = self.bucket(home).tags().free();
         if at_home.are_several() {
             return at_home.next().map(|lane| EntryId::from_lane(home, lane));
         }
-        let alternative = alternative(home, hash.low_bits(), size);
+        let alternative = alternative();
         let mut there = self.bucket(alternative).tags().free();
         match at_home.next() {
             Some(lane) if !there.are_several() => Some(EntryId::from_lane(home, lane)),
@@ -187,6 +227,18 @@ impl Table {
     #[inline]
     pub(super) fn discount_way(&self, size: usize, hash: KeyHash, id: EntryId) {
         self.for_each_passed(size, hash, id, |number| self.bucket(number).remove_overflow());
+    }
+}
+
+impl Candidates<'_> {
+    /// Returns the lane that an entry with the hash gets at home or at the alternative, or `None`
+    /// if both are full. For the holder of the lock, after the search has found nothing.
+    #[inline(always)]
+    pub(crate) fn free_lane(&self) -> Option<FreeLane> {
+        let Self { table, hash, seen, home, .. } = *self;
+        debug_assert!(self.left < AT_HOME, "the search has not left the home bucket");
+        let id = table.lane_at(home, || table.alternative_of(home, seen, hash))?;
+        Some(FreeLane { id, seen, is_usual: true })
     }
 }
 
@@ -299,9 +351,9 @@ mod tests {
     }
 
     fn insert(index: &mut Index, hash: KeyHash) -> EntryId {
-        let id = index.free_lane(hash).unwrap();
-        index.publish(id, hash, Location::from_offset(0).unwrap());
-        id
+        let lane = index.free_lane(hash).unwrap();
+        index.publish(lane, hash, Location::from_offset(0).unwrap());
+        lane.id()
     }
 
     fn counts(index: &Index, buckets: core::ops::Range<usize>) -> Vec<u8> {
@@ -334,6 +386,29 @@ mod tests {
         assert_eq!(counts(&index, 0..2), [13, 1]);
         index.erase(ids[entries - 1], Some(hash));
         assert_eq!(counts(&index, 0..2), [12, 0]);
+    }
+
+    /// Hashes of the first half of the homes, three for each lane. At the end both places of many are
+    /// full.
+    #[test]
+    fn a_search_that_finds_nothing_tells_the_usual_lane_of_a_new_entry() {
+        for size in [4, 40, 70] {
+            let mut index = index(size);
+            let mut strays = 0;
+            for number in 0..size as u64 * LANES as u64 * 3 {
+                let hash = KeyHash::new(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1);
+                let mut search = index.table().own_candidates(hash);
+                while search.next().is_some() {}
+                let (told, lane) = (search.free_lane(), index.free_lane(hash));
+                let usual = lane.filter(|lane| lane.is_usual);
+                assert_eq!(told.map(FreeLane::id), usual.map(FreeLane::id), "{number} of {size}");
+                strays += usize::from(lane.is_some() && told.is_none());
+                if let Some(lane) = lane.filter(|_| index.has_room()) {
+                    index.publish(lane, hash, Location::from_offset(0).unwrap());
+                }
+            }
+            assert!(strays > 0 && !index.has_room());
+        }
     }
 
     #[test]

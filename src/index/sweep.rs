@@ -46,7 +46,7 @@
 //! that is removed.
 
 use super::places::{MARGIN, Way};
-use super::{Index, Table, occupy};
+use super::{Index, Table};
 use crate::hash::KeyHash;
 use crate::reclaim::{Live, WriteToken};
 use crate::sync::{Ordering, fence, load_own};
@@ -401,7 +401,8 @@ impl Index {
                 if entry.to == entry.from {
                     table.count_way(sizes.to, entry.hash, entry.to);
                 } else {
-                    occupy(table, sizes.to, entry.to, entry.hash, live.location());
+                    table.count_way(sizes.to, entry.hash, entry.to);
+                    table.occupy(entry.to, entry.hash, live.location());
                     table.set_visits(entry.to, table.visits(entry.from));
                     moved(entry.from, entry.to, live);
                 }

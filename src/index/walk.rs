@@ -159,8 +159,8 @@ mod tests {
     }
 
     fn insert(index: &mut Index, number: usize, hash: KeyHash) {
-        let id = index.free_lane(hash).unwrap();
-        index.publish(id, hash, Location::from_offset(number * 4).unwrap());
+        let lane = index.free_lane(hash).unwrap();
+        index.publish(lane, hash, Location::from_offset(number * 4).unwrap());
     }
 
     /// Returns how often a walk shows each entry. `each` may change the index after each.

@@ -195,8 +195,8 @@ fn a_recount_takes_off_what_was_counted() {
         let layout = writer.ring.layout(&draft);
         let first = writer.ring.free_run(2, None).unwrap();
         let location = writer.ring.write_run(first, &layout, &draft).unwrap();
-        let id = writer.index.free_lane(hash(b'a')).unwrap();
-        writer.index.publish(id, hash(b'a'), location);
+        let lane = writer.index.free_lane(hash(b'a')).unwrap();
+        writer.index.publish(lane, hash(b'a'), location);
         assert!(readers.value(b'a').unwrap().1);
         writer.remove(b'a');
         let recounter = {

@@ -119,8 +119,8 @@ impl Writer {
 
     fn insert_with(&mut self, key: u8, value: u8, stamps: &Stamps) {
         let location = self.write(key, value, stamps);
-        let id = self.index.free_lane(hash(key)).expect("a free lane");
-        self.index.publish(id, hash(key), location);
+        let lane = self.index.free_lane(hash(key)).expect("a free lane");
+        self.index.publish(lane, hash(key), location);
     }
 
     fn find(&self, key: u8) -> (EntryId, Location) {

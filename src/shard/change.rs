@@ -169,7 +169,7 @@ impl Writer<'_> {
         let stamps = self.state.entries.stamps(live);
         let removal = self.shard.rules.times(&stamps, self.shard.time.reached()).removal;
         let draft = Draft { key, value, stamps: &stamps };
-        let entry = NewEntry { hash, draft: &draft, removal, keeps_idle_stamp: true };
+        let entry = NewEntry { hash, lane: None, draft: &draft, removal, keeps_idle_stamp: true };
         let stored = self.store_entry(&entry, Presence::Fresh(id));
         stored.map(|_| ()).map_err(|NoSpace| self.reject(hash, key))
     }

@@ -490,9 +490,9 @@ mod tests {
                     self.starts.push(location);
                 }
                 let hash = self.entries.hasher().hash(&key).within_shard(0);
-                let id = self.entries.free_lane(hash).expect("a free lane");
-                self.entries.publish(id, hash, location);
-                ids.push(id);
+                let lane = self.entries.free_lane(hash).expect("a free lane");
+                self.entries.publish(lane, hash, location);
+                ids.push(lane.id());
             }
             assert_eq!(ids.len(), IN_CHUNK);
             self.ids.push(ids);

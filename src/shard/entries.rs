@@ -26,7 +26,7 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::{KeyHash, KeyHasher};
-use crate::index::{Index, Moving, Stretch, Swept, Table};
+use crate::index::{FreeLane, Index, Moving, Stretch, Swept, Table};
 use crate::reclaim::{Live, WriteToken};
 use crate::ring::{ChunkId, Ring, Stream};
 use crate::units::{EntryId, Location, Stamp, StampSet, Stamps};
@@ -104,17 +104,27 @@ impl Entries {
 
     /// Returns the entry under `key`, whatever its deadline.
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
-        self.find_with_stamps(hash, key).map(|(id, live, _)| (id, live))
+        self.find_or_lane(hash, key).ok().map(|(id, live, _)| (id, live))
     }
 
     /// Returns the entry under `key`, whatever its deadline, and which stamps it has.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, the lane that a new entry gets, unless it would be a stray.
     #[inline(always)]
-    pub(super) fn find_with_stamps(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>, StampSet)> {
-        self.index.table().own_candidates(hash).find_map(|candidate| {
+    pub(super) fn find_or_lane(
+        &self,
+        hash: KeyHash,
+        key: &[u8],
+    ) -> Result<(EntryId, Live<'_>, StampSet), Option<FreeLane>> {
+        let mut candidates = self.index.table().own_candidates(hash);
+        let found = candidates.find_map(|candidate| {
             let live = candidate.live(&self.token)?;
             let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
             entry.has_key(key).then(|| (candidate.lane().id(), live, stamps.set))
-        })
+        });
+        found.ok_or_else(|| candidates.free_lane())
     }
 
     /// Returns the entries of a bucket.
@@ -151,15 +161,14 @@ impl Entries {
     }
 
     /// Returns the lane that a new entry would get, as [`Index::free_lane`].
-    #[inline(always)]
-    pub(super) fn free_lane(&self, hash: KeyHash) -> Option<EntryId> {
+    pub(super) fn free_lane(&self, hash: KeyHash) -> Option<FreeLane> {
         self.index.free_lane(hash)
     }
 
     /// Publishes a new entry, which was written to `location`.
     #[inline(always)]
-    pub(super) fn publish(&mut self, id: EntryId, hash: KeyHash, location: Location) {
-        self.index.publish(id, hash, location);
+    pub(super) fn publish(&mut self, lane: FreeLane, hash: KeyHash, location: Location) {
+        self.index.publish(lane, hash, location);
     }
 
     /// Marks an entry as dead that was written and will not be published.

@@ -452,7 +452,7 @@ mod tests {
 
     use super::*;
     use crate::hash::KeyHasher;
-    use crate::index::{LocationBits, MIN_BUCKETS, Table};
+    use crate::index::{FreeLane, LocationBits, MIN_BUCKETS, Table};
     use crate::policy::Policy;
     use crate::ring::{Alignment, Draft, Ring, RingSize, Stream};
     use crate::units::Stamps;
@@ -473,13 +473,13 @@ mod tests {
         entries.hasher().hash(key).within_shard(0)
     }
 
-    /// Writes an entry and publishes it under an id, without the policy.
-    fn publish(entries: &mut Entries, id: EntryId, key: &[u8]) {
+    /// Writes an entry and publishes it in a lane, without the policy.
+    fn publish(entries: &mut Entries, lane: FreeLane, key: &[u8]) {
         let draft = Draft { key, value: b"value", stamps: &Stamps::NONE };
         let layout = entries.ring().layout(&draft);
         let location = entries.ring_mut().append(Stream::Fresh, &layout, &draft).expect("room in the chunk");
         let hash = hash(entries, key);
-        entries.publish(id, hash, location);
+        entries.publish(lane, hash, location);
     }
 
     #[test]
@@ -493,9 +493,9 @@ mod tests {
         let (mut entries, pending) = (entries(), Pending::new());
         let mut evictor = evictor(|| Box::new(NoPolicy));
         assert_eq!(evictor.choose(&pending, &entries), Victim::None);
-        let id = entries.free_lane(hash(&entries, b"key")).expect("a free lane");
-        publish(&mut entries, id, b"key");
-        assert_eq!(evictor.choose(&pending, &entries), Victim::Entry(id, None));
+        let lane = entries.free_lane(hash(&entries, b"key")).expect("a free lane");
+        publish(&mut entries, lane, b"key");
+        assert_eq!(evictor.choose(&pending, &entries), Victim::Entry(lane.id(), None));
     }
 
     #[test]
@@ -505,14 +505,14 @@ mod tests {
         let mut evictor = evictor(move || Policy::Mru.build(&context));
         for key in [b"a", b"b"] {
             let hash = hash(&entries, key);
-            let id = entries.free_lane(hash).expect("a free lane");
-            evictor.insert(&mut pending, id, hash, 16);
-            publish(&mut entries, id, key);
+            let lane = entries.free_lane(hash).expect("a free lane");
+            evictor.insert(&mut pending, lane.id(), hash, 16);
+            publish(&mut entries, lane, key);
             assert!(pending.end_insert());
         }
         let newcomer = hash(&entries, b"c");
-        let id = entries.free_lane(newcomer).expect("a free lane");
-        evictor.insert(&mut pending, id, newcomer, 16);
+        let lane = entries.free_lane(newcomer).expect("a free lane");
+        evictor.insert(&mut pending, lane.id(), newcomer, 16);
         let mut victims = Vec::new();
         while pending.has_newcomer() {
             let victim = evictor.choose(&pending, &entries);

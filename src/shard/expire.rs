@@ -10,7 +10,7 @@ use super::space::NoSpace;
 use super::writer::Writer;
 use crate::expiry::{Freshness, HORIZON, Lifetime, Now, Schedule, Wheel};
 use crate::hash::KeyHash;
-use crate::index::Table;
+use crate::index::{FreeLane, Table};
 use crate::removal::RemovalCause;
 use crate::units::{EntryId, LANES, Tick};
 
@@ -176,10 +176,17 @@ impl Writer<'_> {
     /// drained the touches.
     #[inline(always)]
     pub(super) fn find_present(&mut self, hash: KeyHash, key: &[u8]) -> Presence {
-        match self.state.entries.find_with_stamps(hash, key) {
-            None => Presence::Absent,
-            Some((id, _, stamps)) if stamps.is_empty() => Presence::Fresh(id),
-            Some((id, ..)) => self.presence_of(id),
+        self.find_present_or_lane(hash, key).0
+    }
+
+    /// Is [`find_present`](Self::find_present). If there is no entry, it also returns the lane that
+    /// a new one gets, if that was found on the way.
+    #[inline(always)]
+    pub(super) fn find_present_or_lane(&mut self, hash: KeyHash, key: &[u8]) -> (Presence, Option<FreeLane>) {
+        match self.state.entries.find_or_lane(hash, key) {
+            Err(lane) => (Presence::Absent, lane),
+            Ok((id, _, stamps)) if stamps.is_empty() => (Presence::Fresh(id), None),
+            Ok((id, ..)) => (self.presence_of(id), None),
         }
     }
 

@@ -139,7 +139,7 @@ impl Writer<'_> {
             // Held, as making room may evict the entry whose bytes are copied.
             let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = self.shard.lookup.ring.value(live);
             let draft = Draft { key, value: &value, stamps: &stamps };
-            let entry = NewEntry { hash, draft: &draft, removal, keeps_idle_stamp: true };
+            let entry = NewEntry { hash, lane: None, draft: &draft, removal, keeps_idle_stamp: true };
             return self.rewrite(id, &entry);
         }
         Ok(true)

@@ -66,7 +66,7 @@ impl Writer<'_> {
             return RestoredEntry::Present;
         }
         let draft = Draft { key: entry.key, value: entry.value, stamps: &schedule.stamps };
-        let new = NewEntry { hash, draft: &draft, removal: schedule.removal, keeps_idle_stamp: false };
+        let new = NewEntry { hash, lane: None, draft: &draft, removal: schedule.removal, keeps_idle_stamp: false };
         match self.restore_entry(&new, entry, knows_standing) {
             Some(()) => RestoredEntry::Stored,
             None => RestoredEntry::NoSpace,
@@ -101,14 +101,15 @@ impl Writer<'_> {
         self.take_for_growth();
         self.evict_down_to_fit(charge);
         let location = self.write_entry(&layout, draft)?;
-        let Some(id) = self.state.entries.free_lane(*hash) else {
+        let Some(lane) = self.state.entries.free_lane(*hash) else {
             self.state.entries.discard(location);
             return None;
         };
         self.state.counts.inserts += 1;
         self.shard.registry.count(draft.key, WriteCount::Inserts);
         self.state.counts.inserted_bytes += charge as u64;
-        self.state.entries.publish(id, *hash, location);
+        let id = lane.id();
+        self.state.entries.publish(lane, *hash, location);
         self.state.entries.table().set_visits(id, entry.visits.min(MAX_VISITS));
         let standing = knows_standing.then_some(entry.standing);
         let State { evictor, pending, .. } = &mut *self.state;

@@ -16,6 +16,7 @@ use super::space::NoSpace;
 use super::writer::Writer;
 use crate::expiry::{Lifetime, Schedule};
 use crate::hash::KeyHash;
+use crate::index::FreeLane;
 use crate::namespace::WriteCount;
 use crate::reclaim::Live;
 use crate::removal::RemovalCause;
@@ -67,6 +68,8 @@ pub(crate) enum Stored {
 #[derive(Clone, Copy)]
 pub(super) struct NewEntry<'a> {
     pub(super) hash: KeyHash,
+    /// The lane of an entry whose key is absent, if the search for the key has come by one.
+    pub(super) lane: Option<FreeLane>,
     pub(super) draft: &'a Draft<'a>,
     pub(super) removal: Option<Tick>,
     /// Its idle stamp is that of the entry that it replaces, which readers may change meanwhile.
@@ -148,14 +151,14 @@ impl Writer<'_> {
         if condition == Condition::Always {
             self.settle_early();
         }
-        let present = self.find_present(hash, draft.key);
+        let (present, lane) = self.find_present_or_lane(hash, draft.key);
         if self.decline(draft.key, present, condition) {
             return Ok(Stored::Declined);
         }
         if self.refuses_stores() {
             return Err(self.reject(hash, draft.key));
         }
-        let entry = NewEntry { hash, draft, removal, keeps_idle_stamp: false };
+        let entry = NewEntry { hash, lane, draft, removal, keeps_idle_stamp: false };
         self.store_entry_here(&entry, present).map_err(|NoSpace| self.reject(hash, draft.key))
     }
 
@@ -283,7 +286,8 @@ impl Writer<'_> {
             return Err(NoSpace);
         }
         self.make_index_room();
-        let id = self.state.entries.free_lane(hash).ok_or(NoSpace)?;
+        let lane = entry.lane.or_else(|| self.state.entries.free_lane(hash)).ok_or(NoSpace)?;
+        let id = lane.id();
         let State { evictor, pending, .. } = &mut *self.state;
         evictor.insert(pending, id, hash, charge);
         self.take_for_growth();
@@ -306,7 +310,7 @@ impl Writer<'_> {
         self.count_insert(draft);
         if self.state.pending.end_insert() {
             self.state.counts.inserted_bytes += charge as u64;
-            self.state.entries.publish(id, hash, location);
+            self.state.entries.publish(lane, hash, location);
             self.file(id, removal);
         } else {
             self.state.entries.discard(location);

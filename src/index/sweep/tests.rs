@@ -43,9 +43,9 @@ impl Numbers {
                 self.index.erase(id, hash);
             }
             None if self.index.has_room() => {
-                let id = self.index.free_lane(hash).expect("a free lane");
-                self.index.publish(id, hash, location(number));
-                self.ids.insert(number, id);
+                let lane = self.index.free_lane(hash).expect("a free lane");
+                self.index.publish(lane, hash, location(number));
+                self.ids.insert(number, lane.id());
             }
             None => {}
         }
