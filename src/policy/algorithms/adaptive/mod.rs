@@ -207,6 +207,7 @@ impl Adaptive {
         if queue == WINDOW { &mut self.window } else { &mut self.main }
     }
 
+    #[inline(always)]
     fn enter(&mut self, queue: QueueId, queued: Queued, charge: u32) {
         if queue == MAIN {
             self.in_main.insert(queued.id);
@@ -295,6 +296,7 @@ impl Adaptive {
                 *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays.is_some()));
                 stays.map(WindowMark::to_bits)
             })?;
+            // Both at once, as most entries leave. One that moves to main does not need its hash.
             let (charge, hash) = residents.charge_and_hash(id);
             if !self.is_smaller_than_mains(charge, residents) {
                 self.leave_window_ghost(hash, charge);
@@ -460,10 +462,8 @@ impl EvictionPolicy for Adaptive {
         }
         let returns =
             ghost.is_some_and(|(queue, _)| queue == WINDOW) && self.weight(charge) <= self.traffic.mean_charge;
-        match returns {
-            true => self.enter(MAIN, Queued { id, mark: level }, charge),
-            false => self.enter(WINDOW, Queued { id, mark: WindowMark::fresh(level).to_bits() }, charge),
-        }
+        let (queue, mark) = if returns { (MAIN, level) } else { (WINDOW, WindowMark::fresh(level).to_bits()) };
+        self.enter(queue, Queued { id, mark }, charge);
         let is_full = core::mem::take(&mut self.is_full);
         if !is_full && !returns {
             self.unsorted += u64::from(charge);

@@ -267,6 +267,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Adds an id that is in no queue.
+    #[inline(always)]
     pub(crate) fn push(&mut self, queue: QueueId, queued: impl Into<Queued>) {
         let place = queued.into().to_place();
         self.close_some_holes();
