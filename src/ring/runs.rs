@@ -319,7 +319,7 @@ impl Ring {
     /// first one is [worth cleaning](Self::is_worth_cleaning). The caller asks for the others when
     /// their turn comes.
     pub(crate) fn emptiest(&self, share: usize) -> Emptiest {
-        let found = self.emptiest_of(|id, chunk| chunk.dead() * share >= self.run_bytes(id));
+        let found = self.emptiest_of(|id, chunk| self.has_dead_share(id, chunk, share));
         if found[0].is_some_and(|id| self.run_empties_by_itself(id)) { [None; FOUND_AT_ONCE] } else { found }
     }
 
@@ -327,12 +327,16 @@ impl Ring {
     /// `share` of it is dead. The unused end of a chunk does not count as dead: relocating its live
     /// entries would leave another unused end.
     pub(crate) fn is_worth_cleaning(&self, id: ChunkId, share: usize) -> bool {
-        let is_worth_it =
-            |chunk: &Chunk| chunk.state == ChunkState::Sealed && chunk.dead() * share >= self.run_bytes(id);
         // The tables may have become shorter since the chunk was found.
-        self.chunks.get(id.index()).is_some_and(is_worth_it)
+        self.chunks.get(id.index()).is_some_and(|chunk| self.has_dead_share(id, chunk, share))
             && !self.shared.pins[id.index()].has_values()
             && !self.run_empties_by_itself(id)
+    }
+
+    /// Returns `true` if a chunk, or run, is sealed and at least one part in `share` of it is dead.
+    #[inline]
+    fn has_dead_share(&self, id: ChunkId, chunk: &Chunk, share: usize) -> bool {
+        chunk.state == ChunkState::Sealed && chunk.dead() * share >= self.run_bytes(id)
     }
 
     /// Returns the sealed chunks, or runs, with the smallest live shares, among those that are
@@ -368,8 +372,7 @@ impl Ring {
     /// in `share` is dead.
     pub(crate) fn held_by_values(&self, share: usize) -> usize {
         let chunks = (0..).map(ChunkId).zip(&self.chunks);
-        let worth_it = chunks
-            .filter(|&(id, chunk)| chunk.state == ChunkState::Sealed && chunk.dead() * share >= self.run_bytes(id));
+        let worth_it = chunks.filter(|&(id, chunk)| self.has_dead_share(id, chunk, share));
         worth_it.filter(|(id, _)| self.shared.pins[id.index()].has_values()).count()
     }
 
