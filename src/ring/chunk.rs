@@ -347,15 +347,23 @@ impl FreedSet {
         let is_empty = bits.load(Ordering::Relaxed) == 0;
         // Acquire: pairs with the Release of `mark`.
         let bits = if is_empty { 0 } else { bits.swap(0, Ordering::Acquire) };
-        ChunkSet { first: to_u32(word * 64), bits }
+        ChunkSet::of_word(word, bits)
     }
 }
 
 /// A set of adjacent chunks.
 pub(super) struct ChunkSet {
-    pub(super) first: u32,
+    first: u32,
     /// A bit for each from the first one on.
-    pub(super) bits: u64,
+    bits: u64,
+}
+
+impl ChunkSet {
+    /// Returns the chunks of a word of a set that has a bit for each chunk.
+    #[inline]
+    pub(super) fn of_word(word: usize, bits: u64) -> Self {
+        Self { first: to_u32(word * 64), bits }
+    }
 }
 
 impl Iterator for ChunkSet {

@@ -52,7 +52,7 @@ impl Ring {
 
     /// Returns the free chunks.
     pub(super) fn free_chunks(&self) -> impl Iterator<Item = ChunkId> {
-        let chunks = |(word, &bits): (usize, &u64)| ChunkSet { first: to_u32(64 * word), bits };
+        let chunks = |(word, &bits): (usize, &u64)| ChunkSet::of_word(word, bits);
         self.free.iter().enumerate().flat_map(chunks)
     }
 
