@@ -224,7 +224,7 @@ impl Registry {
     }
 
     /// Counts a write to a stored key, if it is one of a namespace.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(&self, stored: &[u8], count: WriteCount) {
         if let Some(scope) = self.scope_of(stored) {
             scope.count(count);

@@ -77,13 +77,19 @@ impl Ring {
         if bytes < self.chunk_bytes() { 0 } else { self.affordable_with(bytes) }
     }
 
+    #[inline(always)]
     fn affordable_with(&self, bytes: usize) -> usize {
         let placed = self.whole_chunks(bytes).min(self.counts.absent);
         let (chunk, left) = (self.chunk_bytes(), bytes - (placed << self.chunk_shift));
         let without_place = self.shared.size().most - self.chunks();
-        if without_place == 0 || left < chunk {
-            return placed;
-        }
+        if without_place == 0 || left < chunk { placed } else { self.affordable_beyond(placed, left) }
+    }
+
+    /// Is [`affordable`](Self::affordable) if all chunks that have a place, `placed` of them, leave
+    /// `left` bytes.
+    #[inline(never)]
+    fn affordable_beyond(&self, placed: usize, left: usize) -> usize {
+        let (chunk, without_place) = (self.chunk_bytes(), self.shared.size().most - self.chunks());
         // The tables grow by many places at once. Those after that cost their share.
         match self.extension().filter(|extension| left >= extension.bytes + chunk) {
             Some(extension) => placed + ((left - extension.bytes) / (chunk + PLACE_BYTES)).clamp(1, without_place),

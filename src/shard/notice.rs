@@ -33,6 +33,15 @@ impl<'a> Notice<'a> {
         }
     }
 
+    /// Notifies the listener, if there is anything to notify it of.
+    #[inline(never)]
+    fn notify(&mut self, notifier: &Arc<Notifier>) {
+        let removals = self.removals.take();
+        if removals.is_some() || notifier.has_deferred() {
+            notifier.notify(removals.map(|removals| *removals));
+        }
+    }
+
     /// Leaves the notification to the next write.
     pub(super) fn defer(mut self) {
         if let (Some(removals), Some(notifier)) = (self.removals.take(), self.notifier.take()) {
@@ -42,13 +51,10 @@ impl<'a> Notice<'a> {
 }
 
 impl Drop for Notice<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(notifier) = self.notifier {
-            let removals = self.removals.take();
-            if removals.is_some() || notifier.has_deferred() {
-                notifier.notify(removals.map(|removals| *removals));
-            }
+            self.notify(notifier);
         }
     }
 }
