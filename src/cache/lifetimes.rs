@@ -449,7 +449,6 @@ impl Cache {
     pub fn get_or_stale(&self, key: impl AsRef<[u8]>) -> Option<MaybeStale> {
         let key = &*self.stored_key(key.as_ref());
         let target = self.target(key);
-        target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let found = target.shard.find(target.hash, key, Access::Read, &mut slot);

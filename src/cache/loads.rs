@@ -24,7 +24,6 @@ impl Cache {
     /// Reads the entry under `key`. Counts a hit or a miss.
     #[inline(always)]
     pub(crate) fn look_up(&self, target: &Target<'_>, key: &[u8]) -> LookUp {
-        target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let (found, freshness) = match target.shard.find(target.hash, key, Access::Read, &mut slot) {

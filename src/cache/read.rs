@@ -243,7 +243,6 @@ impl Cache {
     #[inline(always)]
     pub(super) fn view_stored<R>(&self, key: &[u8], counts: &ReadCounts, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let target = self.target(key);
-        target.shard.prefetch_bucket(target.hash);
         self.read(&target, key, counts, |value| value.map(read))
     }
 
@@ -297,7 +296,6 @@ impl Cache {
 
     #[inline(always)]
     fn read_counted(&self, target: &Target<'_>, key: &[u8], misses: Misses, counts: &ReadCounts) -> Option<Value> {
-        target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let Some(found) = target.shard.find_served(target.hash, key, Access::Read, &mut slot) else {

@@ -69,42 +69,48 @@ pub(super) struct Bucket {
 /// With eight bits of tag alone, every eighth search for an absent key would examine another entry,
 /// which is a cache miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LocationBits(u32);
+pub(crate) struct LocationBits {
+    /// The mask of the location.
+    mask: u32,
+}
 
 impl LocationBits {
     /// Returns the division for locations in an arena of `bytes` bytes.
     pub(crate) fn for_arena(bytes: usize) -> Self {
         let units = (bytes / LOCATION_UNIT) as u64 + 1;
         // The location takes at least half of the word: there are only 16 more bits of the hash.
-        Self((u64::BITS - units.leading_zeros()).clamp(u32::BITS - u16::BITS, u32::BITS))
-    }
-
-    #[inline]
-    fn mask(self) -> u32 {
-        u32::MAX >> (u32::BITS - self.0)
+        let bits = (u64::BITS - units.leading_zeros()).clamp(u32::BITS - u16::BITS, u32::BITS);
+        Self { mask: u32::MAX >> (u32::BITS - bits) }
     }
 
     #[inline]
     pub(super) fn location(self, word: u32) -> u32 {
-        word & self.mask()
+        word & self.mask
+    }
+
+    /// Returns `true` if a word has these bits of a hash, as far as it has room for them.
+    #[inline]
+    pub(super) fn has_extra(self, word: u32, extra: u16) -> bool {
+        // One comparison: a bit that differs above the location makes the number larger than it.
+        word ^ (u32::from(extra) << u16::BITS) <= self.mask
     }
 
     /// Returns the bits of the hash in a word, in their place.
     #[inline]
-    pub(super) fn extra(self, word: u32) -> u32 {
-        word & !self.mask()
+    fn extra(self, word: u32) -> u32 {
+        word & !self.mask
     }
 
     /// Returns the bits of `extra` that a word has room for, in their place.
     #[inline]
-    pub(super) fn kept(self, extra: u16) -> u32 {
+    fn kept(self, extra: u16) -> u32 {
         // Shifted to the top first, because the location may take all bits.
-        (u32::from(extra) << u16::BITS) & !self.mask()
+        (u32::from(extra) << u16::BITS) & !self.mask
     }
 
     #[inline]
     fn word(self, location: Location, extra: u16) -> u32 {
-        debug_assert_eq!(location.to_word() & !self.mask(), 0, "a location beyond the arena");
+        debug_assert_eq!(location.to_word() & !self.mask, 0, "a location beyond the arena");
         location.to_word() | self.kept(extra)
     }
 

@@ -31,6 +31,7 @@
 
 mod bucket;
 mod places;
+mod search;
 mod sweep;
 mod walk;
 
@@ -38,13 +39,13 @@ use std::sync::Arc;
 
 use bucket::{BUCKET_BYTES, Bucket, Buckets, Lanes};
 pub(crate) use bucket::{BUCKETS_OF_A_PAGE, LocationBits};
-use places::after;
 pub(crate) use places::{FreeLane, MARGIN};
+pub(crate) use search::{Candidate, Lane};
 pub(crate) use sweep::{Moving, Progress, Stretch, Swept};
 pub(crate) use walk::{Step, Walk};
 
 use crate::hash::KeyHash;
-use crate::reclaim::{Hold, Live, WriteToken};
+use crate::reclaim::{Live, WriteToken};
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::units::{EntryId, LANES, Location, MAX_IDS, max_entries, to_u32};
 
@@ -119,7 +120,7 @@ impl Table {
 
     #[inline]
     fn bucket(&self, number: usize) -> &Bucket {
-        &self.buckets.as_slice()[number]
+        self.buckets.as_slice().get(number).unwrap_or_else(|| no_bucket())
     }
 
     /// Returns the overflow count of a bucket.
@@ -132,22 +133,6 @@ impl Table {
     #[inline]
     pub(crate) fn home(&self, hash: KeyHash) -> usize {
         hash.bucket(self.size_for(self.own_progress(), hash))
-    }
-
-    /// Returns the lanes in which the entry with `hash` may be. The caller compares the keys.
-    #[inline(always)]
-    pub(crate) fn candidates(&self, seen: Progress, hash: KeyHash) -> Candidates<'_> {
-        let number = hash.bucket(self.size_for(seen, hash));
-        let bucket = self.bucket(number);
-        let lanes = bucket.tags().matching(hash.tag());
-        let (home, has_strays, extent, left) = (0, false, 0, AT_HOME);
-        Candidates { table: self, hash, seen, number, bucket, lanes, home, has_strays, extent, left }
-    }
-
-    /// Like [`candidates`](Self::candidates), but for the holder of the lock.
-    #[inline]
-    pub(crate) fn own_candidates(&self, hash: KeyHash) -> Candidates<'_> {
-        self.candidates(self.own_progress(), hash)
     }
 
     /// Returns the id of the entry at `location`, or `None` if it does not have this hash. For the
@@ -239,146 +224,11 @@ impl Table {
     }
 }
 
-/// A lane of a table.
-#[derive(Clone, Copy)]
-pub(crate) struct Lane<'a> {
-    bucket: &'a Bucket,
-    bits: LocationBits,
-    number: usize,
-    lane: usize,
-}
-
-impl Lane<'_> {
-    #[inline(always)]
-    pub(crate) fn id(self) -> EntryId {
-        EntryId::from_lane(self.number, self.lane)
-    }
-
-    /// Counts a visit to the entry.
-    #[inline(always)]
-    pub(crate) fn visit(self) {
-        self.bucket.visit(self.lane);
-    }
-}
-
-/// A lane that a search has found, with its location at that time. The lane may have changed since.
-#[derive(Clone, Copy)]
-pub(crate) struct Candidate<'a> {
-    lane: Lane<'a>,
-    location: Location,
-}
-
-impl<'a> Candidate<'a> {
-    /// Returns `None` if the word has no location: the entry was erased after the tag of the lane
-    /// was loaded.
-    #[inline(always)]
-    fn in_lane(lane: Lane<'a>, word: u32) -> Option<Self> {
-        Some(Self { lane, location: Location::from_word(lane.bits.location(word))? })
-    }
-
-    #[inline(always)]
-    pub(crate) fn lane(self) -> Lane<'a> {
-        self.lane
-    }
-
-    #[inline(always)]
-    pub(crate) fn location(self) -> Location {
-        self.location
-    }
-
-    /// Loads the lane again. Returns the entry, or `None` if it is not where the search has found
-    /// it any more.
-    ///
-    /// # Safety
-    ///
-    /// * `hold` is a slot that names the entry at this location. It names nothing else while the
-    ///   result is used.
-    #[inline(always)]
-    pub(crate) unsafe fn look_again(self, hold: Hold<'a>) -> Option<Live<'a>> {
-        let Lane { bucket, bits, lane, .. } = self.lane;
-        // SAFETY: the caller's duties are the same.
-        unsafe { bucket.live_again(lane, bits, self.location, hold) }
-    }
-
-    /// Returns the entry that the lane points to. The caller has held the lock since the search.
-    #[inline]
-    pub(crate) fn live(self, token: &'a WriteToken) -> Option<Live<'a>> {
-        self.lane.bucket.live(self.lane.lane, self.lane.bits, token)
-    }
-}
-
-/// A search through the buckets in which the entry with some hash may be. See
-/// [`Table::candidates`].
-pub(crate) struct Candidates<'a> {
-    table: &'a Table,
-    hash: KeyHash,
-    seen: Progress,
-    /// The bucket that is being searched, and its lanes that are left.
-    number: usize,
-    bucket: &'a Bucket,
-    lanes: Lanes,
-    /// The home bucket. Known when the search leaves it, like the next field.
-    home: usize,
-    /// Strays went past the home bucket.
-    has_strays: bool,
-    /// The number of buckets of the table. Computed when the search leaves the alternative.
-    extent: usize,
-    /// The number of buckets that may still be searched for strays, or one of the constants.
-    left: usize,
-}
-
-/// The search is in the home bucket.
-const AT_HOME: usize = usize::MAX;
-/// The search is in the alternative bucket.
-const AT_ALTERNATIVE: usize = AT_HOME - 1;
-
-impl<'a> Iterator for Candidates<'a> {
-    type Item = Candidate<'a>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Candidate<'a>> {
-        let Self { table, hash, .. } = *self;
-        loop {
-            for lane in self.lanes.by_ref() {
-                let word = self.bucket.word(lane);
-                if table.bits.extra(word) != table.bits.kept(hash.extra()) {
-                    continue;
-                }
-                let lane = Lane { bucket: self.bucket, bits: table.bits, number: self.number, lane };
-                if let Some(candidate) = Candidate::in_lane(lane, word) {
-                    return Some(candidate);
-                }
-            }
-            match self.left {
-                AT_HOME => {
-                    self.left = AT_ALTERNATIVE;
-                    self.home = self.number;
-                    // The count is on the line that was just searched. A stray that comes after
-                    // this load was absent at that time.
-                    self.has_strays = self.bucket.has_overflowed();
-                    self.number = table.alternative_of(self.home, self.seen, hash);
-                }
-                AT_ALTERNATIVE => {
-                    if !self.has_strays {
-                        return None;
-                    }
-                    self.extent = Table::extent(table.size_for(self.seen, hash));
-                    self.left = self.extent;
-                    self.number = after(self.home, self.extent);
-                }
-                _ => {
-                    // Ends after every bucket was searched, even if the overflow counts are wrong.
-                    self.left -= 1;
-                    if self.left == 0 || !self.bucket.has_overflowed() {
-                        return None;
-                    }
-                    self.number = after(self.number, self.extent);
-                }
-            }
-            self.bucket = table.bucket(self.number);
-            self.lanes = self.bucket.tags().matching(hash.tag());
-        }
-    }
+/// Panics. A function without arguments: a search needs its registers for other things.
+#[cold]
+#[inline(never)]
+fn no_bucket() -> ! {
+    panic!("a bucket beyond the table")
 }
 
 /// The writer's side of an index. For the holder of the shard's lock.

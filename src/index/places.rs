@@ -37,9 +37,9 @@
 //! low bits of a tag say which of them an entry has. So most entries of other homes are left out
 //! there without a look at their hash.
 
+use super::Table;
 use super::bucket::{Lanes, Tags};
 use super::sweep::Progress;
-use super::{AT_HOME, Candidates, Table};
 use crate::hash::{KeyHash, LOW_BITS_OF_TAG};
 use crate::units::EntryId;
 
@@ -100,6 +100,12 @@ pub(crate) struct FreeLane {
 }
 
 impl FreeLane {
+    /// Returns a lane at home or at the alternative.
+    #[inline(always)]
+    pub(super) fn usual(id: EntryId, seen: Progress) -> Self {
+        Self { id, seen, is_usual: true }
+    }
+
     /// Returns the id that the entry will have.
     #[inline(always)]
     pub(crate) fn id(self) -> EntryId {
@@ -113,7 +119,7 @@ impl Table {
     pub(super) fn free_lane_for(&self, hash: KeyHash) -> Option<FreeLane> {
         let seen = self.own_progress();
         let size = self.size_for(seen, hash);
-        let usual = self.usual_lane(size, hash).map(|id| FreeLane { id, seen, is_usual: true });
+        let usual = self.usual_lane(size, hash).map(|id| FreeLane::usual(id, seen));
         let stray = || self.stray_lane(size, hash, None).map(|id| FreeLane { id, seen, is_usual: false });
         usual.or_else(stray)
     }
@@ -164,7 +170,7 @@ impl Table {
 
     /// Returns a free lane of a home bucket or its alternative, or `None` if both are full.
     #[inline(always)]
-    fn lane_at(&self, home: usize, alternative: impl FnOnce() -> usize) -> Option<EntryId> {
+    pub(super) fn lane_at(&self, home: usize, alternative: impl FnOnce() -> usize) -> Option<EntryId> {
         let mut at_home = self.bucket(home).tags().free();
         if at_home.are_several() {
             return at_home.next().map(|lane| EntryId::from_lane(home, lane));
@@ -227,18 +233,6 @@ impl Table {
     #[inline]
     pub(super) fn discount_way(&self, size: usize, hash: KeyHash, id: EntryId) {
         self.for_each_passed(size, hash, id, |number| self.bucket(number).remove_overflow());
-    }
-}
-
-impl Candidates<'_> {
-    /// Returns the lane that an entry with the hash gets at home or at the alternative, or `None`
-    /// if both are full. For the holder of the lock, after the search has found nothing.
-    #[inline(always)]
-    pub(crate) fn free_lane(&self) -> Option<FreeLane> {
-        let Self { table, hash, seen, home, .. } = *self;
-        debug_assert!(self.left < AT_HOME, "the search has not left the home bucket");
-        let id = table.lane_at(home, || table.alternative_of(home, seen, hash))?;
-        Some(FreeLane { id, seen, is_usual: true })
     }
 }
 

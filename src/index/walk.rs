@@ -26,7 +26,7 @@
 use super::bucket::Lanes;
 use super::places::Way;
 use super::sweep::{Layout, Progress};
-use super::{Candidate, Lane, Table};
+use super::{Candidate, Table};
 use crate::hash::KeyHash;
 use crate::units::EntryId;
 
@@ -133,9 +133,7 @@ impl Table {
     /// Returns the lane of an id and its location, for a reader. Returns `None` if there is no
     /// entry.
     pub(crate) fn candidate(&self, id: EntryId) -> Option<Candidate<'_>> {
-        let bucket = self.bucket(id.bucket());
-        let lane = Lane { bucket, bits: self.bits, number: id.bucket(), lane: id.lane() };
-        Candidate::in_lane(lane, bucket.word(id.lane()))
+        Candidate::in_lane(self.lane(id), self.bucket(id.bucket()).word(id.lane()))
     }
 }
 

@@ -77,8 +77,8 @@ fn bytes_stay_while_a_slot_names_them() {
 /// A slot names one entry and then another. The first entry is removed, and its chunk is used
 /// again.
 ///
-/// Fails if the store of `Slot::hold` is Relaxed: a slot with its second name says that the reads
-/// under the first are over.
+/// Fails if the store of `SlotName::hold` is Relaxed: a slot with its second name says that the
+/// reads under the first are over.
 #[test]
 fn a_slot_that_names_another_entry_has_let_the_former_go() {
     explore(3, || {

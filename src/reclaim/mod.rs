@@ -38,7 +38,7 @@ use core::marker::PhantomData;
 use core::ptr;
 use std::sync::Arc;
 
-pub(crate) use slots::{BATCH, Batch, Holds, Slot, for_each_hold, thread_is_reading};
+pub(crate) use slots::{BATCH, Batch, Holds, Slot, SlotName, for_each_hold, thread_is_reading};
 
 use crate::sync::{AtomicPtr, Ordering};
 use crate::units::Location;
@@ -64,9 +64,9 @@ impl WriteToken {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold<'a>(PhantomData<&'a ()>);
 
-impl<'a> From<&'a Slot> for Hold<'a> {
+impl<'a> From<SlotName<'a>> for Hold<'a> {
     #[inline]
-    fn from(_: &'a Slot) -> Self {
+    fn from(_: SlotName<'a>) -> Self {
         Self(PhantomData)
     }
 }

@@ -6,7 +6,7 @@
 //! records. It leaves a chunk alone if a slot names an entry in it.
 //!
 //! ```text
-//!   record   | used, has_batch, stripe, slots[6] | batch[16] ... |   3 cache lines
+//!   record   | slots[4]: address, state, stripe | has_batch, batch[16] |   4 cache lines
 //! ```
 //!
 //! A reader may stop anywhere, in a closure or in the middle of a search. It delays the reuse of
@@ -31,7 +31,7 @@
 //! writer sees the slot and leaves the chunk alone. If the writer's fence comes first, the reader
 //! sees the changed lane and searches again.
 //!
-//! * [`Slot::hold`] (Release) and the clearing of a slot (Release) pair with the loads in
+//! * [`SlotName::hold`] (Release) and the clearing of a slot (Release) pair with the loads in
 //!   [`for_each_hold`] (Acquire). So a writer that finds a slot clear, or naming another entry,
 //!   knows that the reads under the former hold are over.
 //! * The list of records and `has_batch` are stored before a slot that they lead to, and loaded
@@ -53,7 +53,7 @@ use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, fence, store_and_fenc
 
 /// The slots of a thread for reads of single keys. A read that is nested deeper, in closures of
 /// callers, registers a record of its own.
-const SLOTS: usize = if cfg!(bytecache_loom) { 2 } else { 6 };
+const SLOTS: usize = if cfg!(bytecache_loom) { 2 } else { 4 };
 
 /// The number of keys that are read together, each with a slot.
 pub(crate) const BATCH: usize = if cfg!(bytecache_loom) { 2 } else { 16 };
@@ -61,56 +61,77 @@ pub(crate) const BATCH: usize = if cfg!(bytecache_loom) { 2 } else { 16 };
 /// The number of records without an owner from which on the list is made shorter.
 const SPARE_RECORDS: usize = 32;
 
-/// The bit of `Record::used` for its batch.
-const BATCH_IN_USE: u32 = 1 << 31;
-
 /// The slots of a thread. Aligned to two lines, because some processors fetch these together.
 #[repr(C, align(128))]
 struct Record {
-    /// A bit for each of `slots` that is in use, and one for `batch`. Only the owner accesses it,
-    /// so it is not a word of `sync/`.
-    used: OwnersWord,
+    slots: [SlotOfRecord; SLOTS],
     /// Not 0 from the first use of `batch` on. Until then no scan loads `batch`.
     has_batch: AtomicU32,
-    /// The number of the owner's counters. No other record has this number.
-    stripe: u32,
-    slots: [AtomicUsize; SLOTS],
+    batch_state: State,
     batch: [AtomicUsize; BATCH],
 }
 
+/// A slot, and what its reader needs beside it.
+#[repr(C)]
+struct SlotOfRecord {
+    address: AtomicUsize,
+    state: State,
+    /// The number of the owner's counters. No other record has this number.
+    stripe: u32,
+}
+
+/// The use of a slot or a batch. Only the owner of the record accesses it, so it is not a word of
+/// `sync/`.
+struct State(OwnersWord);
+
+const FREE: u32 = 0;
+const IN_USE: u32 = 1;
+/// In use, and the record serves nothing else.
+const ALONE: u32 = 2;
+
 #[cfg(all(not(bytecache_loom), target_pointer_width = "64"))]
-const _: () = assert!(core::mem::offset_of!(Record, batch) == crate::prefetch::LINE, "single reads use one line");
+const _: () = assert!(core::mem::offset_of!(Record, has_batch) == crate::prefetch::LINE, "single reads use one line");
+
+impl State {
+    #[inline(always)]
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed) // Relaxed: only the owner stores.
+    }
+
+    #[inline(always)]
+    fn set(&self, state: u32) {
+        self.0.store(state, Ordering::Relaxed); // Relaxed: only the owner loads.
+    }
+
+    /// Changes a free state to `state`. Returns `false` if it is not free.
+    #[inline(always)]
+    fn take(&self, state: u32) -> bool {
+        let is_free = self.get() == FREE;
+        if is_free {
+            self.set(state);
+        }
+        is_free
+    }
+}
 
 impl Record {
     fn new(stripe: u32) -> Self {
+        let state = || State(OwnersWord::new(FREE));
         Self {
-            used: OwnersWord::new(0),
+            slots: core::array::from_fn(|_| SlotOfRecord { address: AtomicUsize::new(0), state: state(), stripe }),
             has_batch: AtomicU32::new(0),
-            stripe,
-            slots: core::array::from_fn(|_| AtomicUsize::new(0)),
+            batch_state: state(),
             batch: core::array::from_fn(|_| AtomicUsize::new(0)),
         }
     }
 
-    /// Returns which slots are in use.
-    #[inline(always)]
-    fn used(&self) -> u32 {
-        self.used.load(Ordering::Relaxed) // Relaxed: only the owner stores.
+    fn stripe(&self) -> u32 {
+        self.slots[0].stripe
     }
 
-    #[inline(always)]
-    fn set_used(&self, used: u32) {
-        self.used.store(used, Ordering::Relaxed); // Relaxed: only the owner loads.
-    }
-
-    /// Takes a slot that is not in use. Returns `None` if there is none.
-    #[inline(always)]
-    fn take_slot(&self) -> Option<Slot> {
-        let used = self.used();
-        let mask = !used & used.wrapping_add(1); // The lowest bit that is not set.
-        let word = NonNull::from(self.slots.get(mask.trailing_zeros() as usize)?);
-        self.set_used(used | mask);
-        Some(Slot { record: NonNull::from(self), word, mask, is_alone: false })
+    /// Returns `true` if a slot or the batch is in use.
+    fn is_in_use(&self) -> bool {
+        self.batch_state.get() != FREE || self.slots.iter().any(|slot| slot.state.get() != FREE)
     }
 }
 
@@ -154,14 +175,14 @@ impl Registry {
 
     /// Takes a record back from its owner.
     fn unregister(&self, record: Arc<Record>) {
-        debug_assert_eq!(record.used(), 0, "a record with a slot in use was given up");
+        debug_assert!(!record.is_in_use(), "a record with a slot in use was given up");
         let mut spare = self.spare.lock();
         spare.records.push(record);
         let pin = epochs::pin();
         let list = self.list.load(&pin);
         if spare.records.len() > SPARE_RECORDS.max(list.len() / 2) {
             let (mut gone, stripes): (Vec<_>, Vec<_>) =
-                spare.records.drain(..).map(|record| (Arc::as_ptr(&record), record.stripe)).unzip();
+                spare.records.drain(..).map(|record| (Arc::as_ptr(&record), record.stripe())).unzip();
             gone.sort_unstable();
             let kept = list.iter().filter(|record| gone.binary_search(&Arc::as_ptr(record)).is_err());
             let kept: Vec<_> = kept.map(Arc::clone).collect();
@@ -191,7 +212,7 @@ mod globals {
         fn drop(&mut self) {
             // Slots are in use if the process ends from inside a closure of a read. They stay in
             // use, and no other thread gets the record.
-            if self.0.used() == 0 {
+            if !self.0.is_in_use() {
                 REGISTRY.unregister(Arc::clone(&self.0));
             }
         }
@@ -229,96 +250,112 @@ use globals::{PARTICIPANT, registry};
 ///
 /// While the slot names an entry that its reader has found and looked up again, the bytes of that
 /// entry stay as they are.
-pub(crate) struct Slot {
-    record: NonNull<Record>,
-    /// One of the record's slots, and its bit in `used`.
-    word: NonNull<AtomicUsize>,
-    mask: u32,
-    /// `true` if the record serves only this slot.
-    is_alone: bool,
-}
+pub(crate) struct Slot(NonNull<SlotOfRecord>);
 
 impl Slot {
     /// Takes a slot. Waits for nothing but the registry's lock. It needs the lock if the thread has
     /// no record yet, if its locals are being destroyed, or if all its slots are in use.
     #[inline(always)]
     pub(crate) fn take() -> Self {
-        match PARTICIPANT.try_with(|participant| participant.0.take_slot()) {
-            Ok(Some(slot)) => slot,
-            _ => Self::take_alone(),
-        }
+        let first = PARTICIPANT.try_with(|participant| {
+            let slot = &participant.0.slots[0];
+            slot.state.take(IN_USE).then(|| NonNull::from(slot))
+        });
+        // No function that is not inlined gets the address of a `Slot`. So it stays in a register.
+        Self(if let Ok(Some(slot)) = first { slot } else { Self::take_other() })
     }
 
+    /// Takes a slot of this thread, or of a record without an owner.
     #[cold]
-    fn take_alone() -> Self {
+    #[inline(never)]
+    fn take_other() -> NonNull<SlotOfRecord> {
+        let own = PARTICIPANT
+            .try_with(|participant| participant.0.slots.iter().find(|slot| slot.state.take(IN_USE)).map(NonNull::from));
+        if let Ok(Some(slot)) = own {
+            return slot;
+        }
         // Ends in the first round: a record without an owner has all its slots clear.
         loop {
             let record = registry().register();
-            if let Some(mut slot) = record.take_slot() {
-                // This keeps a count, which `give_up_record` drops. The pointer comes from the
-                // `Arc`, because a reference does not reach the counts.
-                slot.record = NonNull::new(Arc::into_raw(record).cast_mut()).unwrap_or(slot.record);
-                slot.is_alone = true;
-                return slot;
+            if record.slots[0].state.take(ALONE) {
+                // The pointer comes from the `Arc`, because a reference does not reach the counts.
+                // This keeps a count, which `give_up_record` drops.
+                if let Some(record) = NonNull::new(Arc::into_raw(record).cast_mut()) {
+                    return record.cast(); // The first slot is the first field.
+                }
             }
         }
     }
 
     #[inline(always)]
-    fn record(&self) -> &Record {
+    fn slot(&self) -> &SlotOfRecord {
         // SAFETY: this slot is in use. Until it is dropped,
         // * the record of the thread exists. Slots live on frames (a slot is not `Send`, and a
         //   cache keeps none), and a thread's locals are destroyed after its frames have ended. If
         //   the process ends from inside a frame, the locals are destroyed first, but the list
         //   keeps a record whose slots are in use;
-        // * a record that serves only this slot is kept by the count that `take_alone` has left to
+        // * a record that serves only this slot is kept by the count that `take_other` has left to
         //   `give_up_record`.
-        unsafe { self.record.as_ref() }
-    }
-
-    #[inline(always)]
-    fn word(&self) -> &AtomicUsize {
-        // SAFETY: the word is part of the record, which exists while this slot is in use (see
-        // `record`).
-        unsafe { self.word.as_ref() }
+        unsafe { self.0.as_ref() }
     }
 
     /// Returns the number of this thread's counters. No other living thread uses it.
     #[inline(always)]
     pub(crate) fn stripe(&self) -> u32 {
-        self.record().stripe
+        self.slot().stripe
     }
 
+    /// Returns the word in which a search names what it finds.
+    #[inline(always)]
+    pub(crate) fn name(&mut self) -> SlotName<'_> {
+        SlotName(&self.slot().address)
+    }
+}
+
+/// The word of a [`Slot`].
+#[derive(Clone, Copy)]
+pub(crate) struct SlotName<'a>(&'a AtomicUsize);
+
+impl SlotName<'_> {
     /// Names an entry by its address. If a lane that is loaded after this still leads to the entry,
     /// its bytes stay as they are until the slot is dropped or names another entry.
     #[inline(always)]
-    pub(crate) fn hold(&self, address: usize) {
+    pub(crate) fn hold(self, address: usize) {
         // Release: pairs with the Acquire of `for_each_hold`. The reads under the former hold are
         // over. The fence pairs with that of `for_each_hold`: see the module.
-        store_and_fence(self.word(), address);
+        store_and_fence(self.0, address);
     }
 }
 
 impl Drop for Slot {
     #[inline(always)]
     fn drop(&mut self) {
+        let slot = self.slot();
         // Release: pairs with the Acquire of `for_each_hold`. The reads under the hold are over.
-        self.word().store(0, Ordering::Release);
-        let record = self.record();
-        record.set_used(record.used() ^ self.mask);
-        if self.is_alone {
-            self.give_up_record();
+        slot.address.store(0, Ordering::Release);
+        let state = slot.state.get();
+        slot.state.set(FREE);
+        if state == ALONE {
+            // SAFETY: the slot has the state that `take_other` gives to slots of such records. It
+            // is not used any more.
+            unsafe { Self::give_up_record(self.0) };
         }
     }
 }
 
 impl Slot {
+    /// Gives back the record of a slot that it serves alone.
+    ///
+    /// # Safety
+    ///
+    /// `take_other` has made the pointer from that of the record, and this is called once for it.
     #[cold]
-    fn give_up_record(&self) {
+    #[inline(never)]
+    unsafe fn give_up_record(slot: NonNull<SlotOfRecord>) {
         // SAFETY:
-        // * the pointer came from `Arc::into_raw` in `take_alone`;
-        // * `take_alone` has left its count to this slot, which is being dropped.
-        let record = unsafe { Arc::from_raw(self.record.as_ptr().cast_const()) };
+        // * the pointer came from `Arc::into_raw` in `take_other`;
+        // * `take_other` has left its count to this call.
+        let record = unsafe { Arc::from_raw(slot.cast::<Record>().as_ptr().cast_const()) };
         registry().unregister(record);
     }
 }
@@ -338,9 +375,7 @@ impl Batch {
     pub(crate) fn take() -> Option<Self> {
         let own = PARTICIPANT.try_with(|participant| {
             let record = &*participant.0;
-            let used = record.used();
-            (used & BATCH_IN_USE == 0).then(|| {
-                record.set_used(used | BATCH_IN_USE);
+            record.batch_state.take(IN_USE).then(|| {
                 // Relaxed: the fence of `hold` orders it before the reader's second look.
                 record.has_batch.store(1, Ordering::Relaxed);
                 Self { record: NonNull::from(record), cleared: 0 }
@@ -352,14 +387,14 @@ impl Batch {
     #[inline(always)]
     fn record(&self) -> &Record {
         // SAFETY: the batch is in use, so the record of the thread exists, for the reasons in
-        // `Slot::record`.
+        // `Slot::slot`.
         unsafe { self.record.as_ref() }
     }
 
-    /// Names an entry by its address, like [`Slot::hold`], but without the fence.
+    /// Names an entry by its address, like [`SlotName::hold`], but without the fence.
     #[inline(always)]
     pub(crate) fn name(&mut self, number: usize, address: usize) {
-        // Release: as in `Slot::hold`.
+        // Release: as in `SlotName::hold`.
         self.record().batch[number].store(address, Ordering::Release);
     }
 
@@ -387,7 +422,7 @@ impl Holds {
     /// Returns the number of this thread's counters.
     #[inline(always)]
     pub(crate) fn stripe(&self) -> u32 {
-        self.0.record().stripe
+        self.0.record().stripe()
     }
 
     /// Returns `true` if the slot `number` names the entry at an address.
@@ -410,8 +445,7 @@ impl Drop for Batch {
         while self.cleared < BATCH {
             self.clear_next();
         }
-        let record = self.record();
-        record.set_used(record.used() & !BATCH_IN_USE);
+        self.record().batch_state.set(FREE);
     }
 }
 
@@ -419,10 +453,10 @@ impl Drop for Batch {
 ///
 /// No reader can see memory that the caller unlinked before this call and that no slot names.
 pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
-    // Pairs with the fence of `Slot::hold`: see the module.
+    // Pairs with that of `SlotName::hold`: see the module.
     fence(Ordering::SeqCst);
     let mut look = |slot: &AtomicUsize| {
-        // Acquire: pairs with the Release of `Slot::hold` and of the clearing.
+        // Acquire: pairs with the Release of `SlotName::hold` and of the clearing.
         let address = slot.load(Ordering::Acquire);
         if address != 0 {
             each(address);
@@ -430,7 +464,7 @@ pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
     };
     let pin = epochs::pin();
     for record in registry().list.load(&pin) {
-        record.slots.iter().for_each(&mut look);
+        record.slots.iter().for_each(|slot| look(&slot.address));
         // Relaxed: the fence above orders this load, like that of the list.
         if record.has_batch.load(Ordering::Relaxed) != 0 {
             record.batch.iter().for_each(&mut look);
@@ -440,7 +474,7 @@ pub(crate) fn for_each_hold(mut each: impl FnMut(usize)) {
 
 /// Returns `true` if this thread is in the middle of a read. Then it may wait for itself.
 pub(crate) fn thread_is_reading() -> bool {
-    PARTICIPANT.try_with(|participant| participant.0.used() != 0).unwrap_or(true)
+    PARTICIPANT.try_with(|participant| participant.0.is_in_use()).unwrap_or(true)
 }
 
 #[cfg(not(bytecache_loom))]
@@ -459,11 +493,11 @@ mod tests {
 
     #[test]
     fn an_entry_is_held_until_its_slot_names_another_or_is_dropped() {
-        let slot = Slot::take();
+        let mut slot = Slot::take();
         assert_eq!(held(1, 9), []);
-        slot.hold(1);
+        slot.name().hold(1);
         assert_eq!(held(1, 9), [1]);
-        slot.hold(2);
+        slot.name().hold(2);
         assert_eq!(held(1, 9), [2]);
         drop(slot);
         assert_eq!(held(1, 9), []);
@@ -473,8 +507,8 @@ mod tests {
     fn nested_slots_are_all_seen_however_many_there_are() {
         let slots: Vec<Slot> = (11..11 + 3 * SLOTS)
             .map(|address| {
-                let slot = Slot::take();
-                slot.hold(address);
+                let mut slot = Slot::take();
+                slot.name().hold(address);
                 slot
             })
             .collect();
@@ -510,8 +544,8 @@ mod tests {
         struct ReadsLate;
         impl Drop for ReadsLate {
             fn drop(&mut self) {
-                let slot = Slot::take();
-                slot.hold(201);
+                let mut slot = Slot::take();
+                slot.name().hold(201);
                 assert_eq!(held(201, 299), [201]);
             }
         }
@@ -532,13 +566,13 @@ mod tests {
     fn records_and_numbers_of_ended_threads_are_used_again() {
         let registry = Registry::new();
         let mut owned: Vec<_> = (0..200).map(|_| registry.register()).collect();
-        assert_eq!(owned.iter().map(|record| record.stripe).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
+        assert_eq!(owned.iter().map(|record| record.stripe()).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
         let kept = owned.pop().unwrap();
         owned.into_iter().for_each(|record| registry.unregister(record));
         let listed = registry.list.load(&epochs::pin()).len();
         assert!(listed <= 1 + 2 * SPARE_RECORDS, "{listed} records for one owner");
         assert!(registry.list.load(&epochs::pin()).iter().any(|record| Arc::ptr_eq(record, &kept)));
-        let stripes: std::collections::BTreeSet<_> = (0..199).map(|_| registry.register().stripe).collect();
+        let stripes: std::collections::BTreeSet<_> = (0..199).map(|_| registry.register().stripe()).collect();
         assert!(stripes.len() == 199 && stripes.iter().all(|&stripe| stripe < 199));
     }
 }

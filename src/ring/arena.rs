@@ -90,8 +90,9 @@ impl Entry<'_> {
 #[derive(Clone, Copy)]
 pub(crate) struct StampsAt<'a> {
     pub(crate) set: StampSet,
-    /// The offset of the first stamp from the start of the arena.
-    offset: usize,
+    /// The offset of the end of the last stamp from the start of the arena. A reader of an entry
+    /// without stamps does not need the first one.
+    end: usize,
     /// The entry keeps its place for as long as its [`Live`].
     of: PhantomData<Live<'a>>,
 }
@@ -101,8 +102,23 @@ impl StampsAt<'_> {
     /// have it.
     #[inline]
     pub(super) fn offset_of(self, stamp: Stamp) -> Option<usize> {
-        self.set.has(stamp).then(|| self.offset + self.set.before(stamp) * size_of::<u32>())
+        let after = self.set.len() - self.set.before(stamp);
+        self.set.has(stamp).then(|| self.end - after * size_of::<u32>())
     }
+}
+
+/// Panics. A function without arguments: a reader needs its registers for other things.
+#[cold]
+#[inline(never)]
+fn beyond_the_arena() -> ! {
+    panic!("access beyond the arena")
+}
+
+/// Panics, like [`beyond_the_arena`].
+#[cold]
+#[inline(never)]
+fn between_words() -> ! {
+    panic!("a word between words")
 }
 
 /// An entry that is to be written.
@@ -148,7 +164,9 @@ impl Arena {
     #[inline]
     fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
         // The end is compared. If `len` is a constant, that takes one comparison.
-        assert!(offset.checked_add(len).is_some_and(|end| end <= self.bytes), "access beyond the arena");
+        if offset.checked_add(len).is_none_or(|end| end > self.bytes) {
+            beyond_the_arena();
+        }
         // SAFETY: the end was just checked. So `offset` is at most the length of the allocation
         // that starts at `base`.
         unsafe { self.base.add(offset) }
@@ -158,7 +176,9 @@ impl Arena {
     #[inline(always)]
     fn word_memory(&self, offset: usize) -> NonNull<u32> {
         let word = self.at(offset, size_of::<u32>()).cast::<u32>();
-        assert!(word.is_aligned(), "a word between words");
+        if !word.is_aligned() {
+            between_words();
+        }
         word
     }
 
@@ -291,8 +311,8 @@ impl Arena {
     #[inline(always)]
     pub(crate) fn entry_with_stamps<'a>(&'a self, live: Live<'a>) -> (Entry<'a>, StampsAt<'a>) {
         let (entry, layout) = self.entry_with_layout(live);
-        let offset = live.location().offset() + layout.stamps_start();
-        (entry, StampsAt { set: layout.stamps, offset, of: PhantomData })
+        let end = live.location().offset() + layout.key_start;
+        (entry, StampsAt { set: layout.stamps, end, of: PhantomData })
     }
 
     #[inline(always)]
@@ -300,17 +320,16 @@ impl Arena {
         let layout = self.layout(live.location());
         let start = live.location().offset();
         self.shadow.read(start, layout.charge());
-        let whole = self.at(start, layout.charge());
+        let whole = self.at(start, layout.end());
         // SAFETY:
         // * `whole` is the start of an entry that was live when `live` was made;
         // * the result is bound to `'a`, like the hold of `live`;
-        // * the key lies within the charge (see `Layout`), which was just checked to be in the
-        //   arena.
+        // * the key lies before the end of the value (see `Layout`), which was just checked to be
+        //   in the arena.
         let key = unsafe { self.part(whole, layout.key_start, layout.key_len) };
         // SAFETY:
         // * the entry and the lifetime are those of the key;
-        // * the value lies within the charge (see `Layout`), which was just checked to be in the
-        //   arena.
+        // * the end of the value was just checked to be in the arena.
         let value = unsafe { self.part(whole, layout.value_start, layout.value_len) };
         (Entry { key, value }, layout)
     }
@@ -371,8 +390,7 @@ impl Arena {
     /// * `entry` is the start of an entry that was live when its `Live` was made.
     /// * The result is not used after the hold of that `Live` ends. Until then no thread writes to
     ///   the key or the value (invariant 3).
-    /// * `at` and `len` are those of the key or the value, within the entry's charge.
-    /// * The whole charge is in the arena.
+    /// * `at` and `len` are those of the key or the value, and these bytes are in the arena.
     #[inline(always)]
     unsafe fn part(&self, entry: NonNull<u8>, at: usize, len: usize) -> &[u8] {
         // SAFETY: `at` is in the arena, by the caller's duty.

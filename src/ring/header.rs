@@ -226,6 +226,12 @@ impl Layout {
         self.charge
     }
 
+    /// Returns the end of the value, in bytes from the start of the entry. No part comes after it.
+    #[inline]
+    pub(super) fn end(&self) -> usize {
+        self.value_start + self.value_len
+    }
+
     /// Returns the header if it is small and without stamps.
     #[inline]
     pub(super) fn plain_word(&self) -> Option<FirstWord> {

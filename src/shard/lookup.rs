@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::hash::KeyHash;
 use crate::index::{Candidate, Lane, Step, Table, Walk};
-use crate::reclaim::{Batch, Holds, Live, Slot};
+use crate::reclaim::{Batch, Holds, Live, Slot, SlotName};
 use crate::ring::{OwnedValue, RingShared, StampsAt};
 use crate::units::{EntryId, Tick};
 
@@ -99,13 +99,18 @@ impl Lookup {
         reached: impl Fn() -> Tick,
         check: impl Fn(Live<'_>, StampsAt<'_>, Tick) -> Option<T>,
     ) -> Option<(FoundEntry<'a>, T)> {
-        let slot: &'a Slot = slot;
+        let slot = slot.name();
+        let first = reached();
+        // SAFETY: `slot` was borrowed mutably, so nothing that it found before this call is in use.
+        let (found, stamps) = unsafe { self.seek(hash, key, slot) }?;
+        if let Some(verdict) = check(found.live, stamps, first) {
+            return Some((found, verdict));
+        }
         // Ends: each round but the last follows a writer's change of the entry.
         loop {
             let reached = reached();
-            // SAFETY: `slot` was borrowed mutably, so nothing that it found before this call is in
-            // use. The result of the round before was dropped.
-            let (found, stamps) = unsafe { self.seek(hash, key, slot) }?;
+            // SAFETY: the result of the search before is not used any more.
+            let (found, stamps) = unsafe { self.seek_all(hash, key, slot) }.map(|found| self.entry_found(found))?;
             if let Some(verdict) = check(found.live, stamps, reached) {
                 return Some((found, verdict));
             }
@@ -114,31 +119,71 @@ impl Lookup {
 
     /// Returns the entry under `key`, whatever its deadline, and where its stamps are.
     ///
+    /// The first candidate mostly is the entry. So this has no loop, and needs few registers.
+    ///
     /// # Safety
     ///
     /// Nothing that was found with this slot before is used any more.
     #[inline(always)]
-    unsafe fn seek<'a>(&'a self, hash: KeyHash, key: &[u8], slot: &'a Slot) -> Option<(FoundEntry<'a>, StampsAt<'a>)> {
+    unsafe fn seek<'a>(
+        &'a self,
+        hash: KeyHash,
+        key: &[u8],
+        slot: SlotName<'a>,
+    ) -> Option<(FoundEntry<'a>, StampsAt<'a>)> {
+        let seen = self.table.progress();
+        if let Some(candidate) = self.table.first_candidate(seen, hash) {
+            // All lines of the entry at once. Otherwise the header must arrive before the address
+            // of the value is known.
+            self.ring.prefetch(candidate.location());
+            slot.hold(self.ring.arena().address_of(candidate.location()));
+            // SAFETY: the slot names the entry, with a fence after that. It names another one only
+            // in `seek_all`, after which this result is not used.
+            if let Some(live) = unsafe { candidate.look_again(slot.into()) } {
+                let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
+                if entry.has_key(key) {
+                    return Some((FoundEntry { lane: candidate.lane(), live, value: entry.value }, stamps));
+                }
+            }
+        } else if !self.table.may_have_moved(seen, hash) {
+            return None;
+        }
+        // SAFETY: the caller's duty is the same, and what was found above is not used any more.
+        unsafe { self.seek_all(hash, key, slot) }.map(|found| self.entry_found(found))
+    }
+
+    /// Like [`seek`](Self::seek), for a search with more than one candidate. Returns where the
+    /// entry is. Not inlined, so that the usual search does not pay for it.
+    ///
+    /// # Safety
+    ///
+    /// The same as for [`seek`](Self::seek).
+    #[cold]
+    #[inline(never)]
+    unsafe fn seek_all<'a>(&'a self, hash: KeyHash, key: &[u8], slot: SlotName<'a>) -> Option<(EntryId, Live<'a>)> {
         // Ends: each round but the last follows a writer's change of a lane, or a step of a sweep.
         'search: loop {
             let seen = self.table.progress();
             for candidate in self.table.candidates(seen, hash) {
-                // All lines of the entry at once. Otherwise the header must arrive before the
-                // address of the value is known.
-                self.ring.prefetch(candidate.location());
                 slot.hold(self.ring.arena().address_of(candidate.location()));
                 // SAFETY: the slot names the entry, with a fence after that. It names another one
                 // only in the next round, in which this result is not used.
                 let Some(live) = (unsafe { candidate.look_again(slot.into()) }) else { continue 'search };
-                let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
-                if entry.has_key(key) {
-                    return Some((FoundEntry { lane: candidate.lane(), live, value: entry.value }, stamps));
+                if self.ring.arena().entry(live).has_key(key) {
+                    return Some((candidate.lane().id(), live));
                 }
             }
             if !self.table.may_have_moved(seen, hash) {
                 return None;
             }
         }
+    }
+
+    /// Returns the entry that [`seek_all`](Self::seek_all) has found.
+    #[inline(always)]
+    fn entry_found<'a>(&'a self, (id, live): (EntryId, Live<'a>)) -> (FoundEntry<'a>, StampsAt<'a>) {
+        let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
+        (FoundEntry { lane: self.table.lane(id), live, value: entry.value }, stamps)
     }
 
     /// Returns the value of an entry that this lookup has found, pinned or copied.
@@ -158,7 +203,7 @@ impl Lookup {
         slot: &'a mut Slot,
         reached: impl Fn() -> Tick,
     ) -> Advance<(Live<'a>, KeyHash, Tick)> {
-        let slot: &'a Slot = slot;
+        let slot = slot.name();
         for _ in 0..STEPS_PER_ADVANCE {
             let reached = reached();
             let seen = self.table.progress();
@@ -193,7 +238,7 @@ impl Lookup {
     /// # Safety
     ///
     /// The same as for [`seek`](Self::seek).
-    unsafe fn hold_lane<'a>(&'a self, id: EntryId, slot: &'a Slot) -> Option<Live<'a>> {
+    unsafe fn hold_lane<'a>(&'a self, id: EntryId, slot: SlotName<'a>) -> Option<Live<'a>> {
         // Ends: each round but the first follows a writer's change of the lane.
         loop {
             let candidate = self.table.candidate(id)?;
@@ -211,7 +256,7 @@ impl Lookup {
     /// the batch.
     #[inline(always)]
     pub(crate) fn guess(&self, hash: KeyHash, batch: &mut Batch, place: usize) -> Guess<'_> {
-        let Some(candidate) = self.table.candidates(self.table.progress(), hash).next() else { return Guess::NONE };
+        let Some(candidate) = self.table.first_candidate(self.table.progress(), hash) else { return Guess::NONE };
         self.ring.prefetch(candidate.location());
         batch.name(place, self.ring.arena().address_of(candidate.location()));
         Guess(Some(candidate))

@@ -55,7 +55,6 @@ impl Namespace {
         write_key(&mut stored);
         let key = stored.as_bytes();
         let target = cache.target(key);
-        target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let is_served = |freshness: Freshness| match misses {
@@ -90,7 +89,6 @@ impl Namespace {
         decode: impl FnOnce(&[u8]) -> Option<R>,
     ) -> Result<Option<R>, Negative> {
         let target = self.cache.target(key);
-        target.shard.prefetch_bucket(target.hash);
         let mut slot = Slot::take();
         let stripe = slot.stripe();
         let counts = &self.scope.counts;

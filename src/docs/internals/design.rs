@@ -513,9 +513,11 @@
 //!
 //! The cost of an operation is the number of lines that it waits for.
 //!
-//! * The bucket is prefetched before the slot is taken (reads) or before the lock (writes). Writes
-//!   also prefetch the alternative, where the search for a new key continues. Meanwhile the last
-//!   entry gets its place in the policy.
+//! * A read prefetches the alternative before it looks at home. Otherwise a third of the hits would
+//!   wait for one line after the other. That gained 5 % with 4 million entries of 24 + 16 bytes.
+//!   Home itself is not prefetched, as few instructions come before the first look at it.
+//! * A write prefetches home and alternative before it takes the lock. Meanwhile the last entry
+//!   gets its place in the policy.
 //! * An eviction's lines are prefetched four victims ahead.
 //! * All lines of an entry are prefetched once its tag has matched, since only the first line tells
 //!   where the value begins.
@@ -541,6 +543,10 @@
 //!   nothing through memory. Other cases are calls of functions. Results of such calls have types
 //!   of their own (`OutOfLineLayout`). Otherwise the compiler would keep the results of the inlined
 //!   path in memory, too. This reduced a hit from 524 instructions to 364.
+//! * **One candidate.** The first lane with the tag and the extra bits mostly has the entry. The
+//!   inlined search looks at no other one. If the key differs, or if the lane has changed, a
+//!   function searches again from the beginning (`shard/lookup.rs`). So the inlined code has no
+//!   loop around the look at an entry, and keeps less in registers.
 //! * **The fence.** Without it, which is unsound, the first race gained nothing beyond noise, and a
 //!   race on popular keys 5 %. `membarrier` would move the cost to the writers, but is not worth a
 //!   second protocol.

@@ -31,7 +31,7 @@
 //!
 //! | operation | order | pairs with, and why |
 //! |---|---|---|
-//! | `Slot::hold`, `Batch::name` | Release store, then a SeqCst fence (on x86, `hold` is one exchange, which is both: `sync/real.rs`) | The fence of `for_each_hold`. One of the two fences comes first. If it is the reader's, the writer sees the slot. If it is the writer's, the reader's second look sees the changed lane. Release: a scan that sees this entry in the slot knows that the reads of the slot's former entry are over. |
+//! | `SlotName::hold`, `Batch::name` | Release store, then a SeqCst fence (on x86, `hold` is one exchange, which is both: `sync/real.rs`) | The fence of `for_each_hold`. One of the two fences comes first. If it is the reader's, the writer sees the slot. If it is the writer's, the reader's second look sees the changed lane. Release: a scan that sees this entry in the slot knows that the reads of the slot's former entry are over. |
 //! | the second look: `Bucket::live_again` | Acquire | The lane's Release made the entry's bytes visible. It may lead to a newer entry in the same place, which the slot holds just as well. |
 //! | clearing: `Slot::drop`, `Holds::clear_next` | Release | The loads of `for_each_hold`: the reads are over before the chunk is written to. |
 //! | `for_each_hold` | SeqCst fence, then Acquire loads | Both of the above. |

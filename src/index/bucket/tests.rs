@@ -40,11 +40,15 @@ fn locations_and_hashes_share_a_word_in_arenas_of_any_size() {
         // Not every machine has addresses for the largest arena.
         let Ok(bytes) = usize::try_from(bytes) else { continue };
         let divided = LocationBits::for_arena(bytes);
-        assert_eq!(divided, LocationBits(bits));
+        assert_eq!(divided.mask.count_ones(), bits);
         let last = Location::from_offset(bytes - 8).unwrap();
         let word = divided.word(last, 0xffff);
         assert_eq!(divided.location(word), last.to_word());
         assert_eq!(divided.extra(word), divided.kept(0xffff));
+        // The lowest extra bit that is kept, and the highest.
+        let lowest = 1 << (bits - u16::BITS).min(15);
+        assert!(divided.has_extra(word, 0xffff) && !divided.has_extra(word, 0x7fff) || bits == u32::BITS);
+        assert!(!divided.has_extra(word, 0xffff ^ lowest) || bits == u32::BITS);
         let moved = divided.moved(word, Location::from_offset(0).unwrap());
         assert_eq!((divided.location(moved), divided.extra(moved)), (1, divided.kept(0xffff)));
     }
