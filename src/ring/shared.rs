@@ -2,8 +2,8 @@
 //!
 //! A value pins the chunk of its entry. Values may pin at most a quarter of the chunks, so a *mark*
 //! in each pin word says which chunks are counted. Marks are not always removed with the last
-//! value: a reader that finds the limit reached *recounts*, and removes the marks of chunks that no
-//! value holds.
+//! value: a reader that finds the limit reached takes over the mark that was set last, or
+//! *recounts*, and removes the marks of chunks that no value holds.
 //!
 //! # Synchronization
 //!
@@ -48,6 +48,8 @@ pub(crate) struct RingShared {
     is_orphan: AtomicU32,
     /// The chunk at which the next recount begins.
     recount_at: AtomicU32,
+    /// The chunk that was marked last.
+    last_marked: AtomicU32,
     /// The number of cache lines that an entry usually spans.
     usual_lines: AtomicU32,
     /// Counts of the ring's `Arc` that retired chunks keep: for models.
@@ -81,6 +83,7 @@ impl RingShared {
             is_crowded: AtomicU32::new(0),
             is_orphan: AtomicU32::new(0),
             recount_at: AtomicU32::new(0),
+            last_marked: AtomicU32::new(0),
             usual_lines: AtomicU32::new(1),
             waiting_counts: Counts::new(),
         })
@@ -190,7 +193,7 @@ impl RingShared {
         match word.pin() {
             Pinned::Marked => {}
             Pinned::Unmarked => {
-                if !self.count_as_pinned(chunk) {
+                if !self.count_as_pinned(word, chunk) {
                     // SAFETY:
                     // * the word is live, as `self` is;
                     // * the caller's pin is the one that was just taken. It is not the last: the
@@ -222,12 +225,19 @@ impl RingShared {
     /// Counts a chunk that has just been pinned. Returns `false` if the limit of pinned chunks is
     /// reached.
     #[inline(never)]
-    fn count_as_pinned(&self, chunk: ChunkId) -> bool {
-        let word = &self.pins[chunk.index()];
+    fn count_as_pinned(&self, word: &PinWord, chunk: ChunkId) -> bool {
         let span = word.span();
-        if !self.reserve(span) && !self.reserve_after_recount(span) {
-            return false;
+        if self.reserve(span) || self.take_over(span) {
+            self.mark_counted(word, chunk, span);
+            return true;
         }
+        self.count_after_recount(word, chunk, span)
+    }
+
+    /// Marks a pinned chunk after it was counted.
+    #[inline]
+    fn mark_counted(&self, word: &PinWord, chunk: ChunkId, span: u32) {
+        self.last_marked.store(chunk.0, Ordering::Relaxed); // Relaxed: only a hint.
         if !word.mark(span) {
             self.pinned.fetch_sub(span, Ordering::Relaxed); // Another thread has counted the chunk.
         }
@@ -238,12 +248,25 @@ impl RingShared {
         {
             self.is_crowded.store(0, Ordering::Relaxed);
         }
-        true
     }
 
-    /// Counts `span` chunks after the limit was reached, if values have left others.
+    /// Counts `span` chunks in place of those that were counted last, if no value holds these any
+    /// more. A thread that drops each value before it gets the next one needs no recount.
+    #[inline]
+    fn take_over(&self, span: u32) -> bool {
+        let last = self.last_marked.load(Ordering::Relaxed) as usize;
+        let found = self.pins.get(last).map_or(0, PinWord::unmark);
+        if found != 0 && found != span {
+            self.pinned.fetch_sub(found, Ordering::Relaxed);
+            return self.reserve(span);
+        }
+        found != 0
+    }
+
+    /// Counts a pinned chunk after the limit was reached, if values have left others.
     #[cold]
-    fn reserve_after_recount(&self, span: u32) -> bool {
+    #[inline(never)]
+    fn count_after_recount(&self, word: &PinWord, chunk: ChunkId, span: u32) -> bool {
         // Ends: each round but the last removes a mark.
         loop {
             let looks = if self.is_crowded.swap(1, Ordering::Relaxed) == 0 { self.pins.in_use().len() } else { LOOKS };
@@ -251,6 +274,7 @@ impl RingShared {
                 return false;
             }
             if self.reserve(span) {
+                self.mark_counted(word, chunk, span);
                 return true;
             }
         }
@@ -321,10 +345,7 @@ impl RingShared {
         let shared = unsafe { ring.as_ref() };
         let word = &shared.pins[chunk.index()];
         if shared.is_crowded.load(Ordering::Relaxed) != 0 {
-            let marked = word.unmark_last();
-            if marked > 0 {
-                shared.pinned.fetch_sub(marked, Ordering::Relaxed);
-            }
+            shared.unmark_last(word);
         }
         // SAFETY:
         // * the word is live, as the ring is until the pin is gone;
@@ -333,12 +354,34 @@ impl RingShared {
         // No borrow of the ring is used after this.
         let ended = unsafe { PinWord::unpin(NonNull::from(word)) };
         if let Unpinned::Last { marked } = ended {
-            // SAFETY: this thread has ended the last pin, so the chunk's count of the `Arc` is its
-            // own to drop (`chunk.rs`, invariants 3 and 4).
-            let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
-            ring.waiting_counts.take();
-            ring.free(chunk, marked);
+            // SAFETY: this thread has just ended the last pin.
+            unsafe { Self::free_last(ring, chunk, marked) };
         }
+    }
+
+    /// Removes the mark of a chunk if the caller's value is the only one that holds it.
+    #[cold]
+    #[inline(never)]
+    fn unmark_last(&self, word: &PinWord) {
+        let marked = word.unmark_last();
+        if marked > 0 {
+            self.pinned.fetch_sub(marked, Ordering::Relaxed);
+        }
+    }
+
+    /// Frees a retired chunk after its last value.
+    ///
+    /// # Safety
+    ///
+    /// This thread has ended the last pin of the chunk with [`unpin`](Self::unpin).
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_last(ring: NonNull<Self>, chunk: ChunkId, marked: u32) {
+        // SAFETY: this thread has ended the last pin, so the chunk's count of the `Arc` is its own
+        // to drop (`chunk.rs`, invariants 3 and 4). The pointer came from that `Arc`.
+        let ring = unsafe { Arc::from_raw(ring.as_ptr().cast_const()) };
+        ring.waiting_counts.take();
+        ring.free(chunk, marked);
     }
 
     fn count_for_last_value(self: &Arc<Self>) -> Arc<Self> {
@@ -420,5 +463,32 @@ impl RingShared {
         for chunk in chunk.0..chunk.0 + span {
             self.freed.mark(ChunkId(chunk));
         }
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two of eight chunks may be pinned. A recount would remove both marks.
+    #[test]
+    fn a_value_takes_over_the_mark_of_the_one_before() {
+        let alignment = Alignment::new(1).unwrap();
+        let shared = Arc::new(RingShared::new(RingSize::fixed(8), 12, alignment).unwrap());
+        let pin = |chunk: u32| {
+            let word = &shared.pins[chunk as usize];
+            word.pin() == Pinned::Marked || shared.count_as_pinned(word, ChunkId(chunk))
+        };
+        let marks = || shared.pinned.load(Ordering::Relaxed);
+        for (number, chunk) in (0..8).cycle().take(100).enumerate() {
+            assert!(pin(chunk));
+            assert_eq!(marks(), 2.min(to_u32(number + 1)));
+            // SAFETY: the ring is live, and the pin was just taken.
+            unsafe { RingShared::unpin(NonNull::from(&*shared), ChunkId(chunk)) };
+        }
+        // What is held keeps its mark.
+        assert!(pin(5) && pin(6) && !pin(7));
+        assert_eq!(marks(), 2);
     }
 }

@@ -17,6 +17,7 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::iter::repeat_n;
+use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -61,8 +62,8 @@ pub struct Value {
 enum Owner {
     /// One pin on the chunk.
     Chunk { ring: NonNull<RingShared>, chunk: ChunkId },
-    /// The allocation that the bytes lie in.
-    Copy(Arc<[u8]>),
+    /// The allocation that the bytes lie in. [`Value::drop`] drops it.
+    Copy(ManuallyDrop<Arc<[u8]>>),
 }
 
 // SAFETY:
@@ -89,14 +90,14 @@ impl Value {
         let most_padding = alignment.bytes() - 1;
         if most_padding == 0 {
             let copy: Arc<[u8]> = Arc::from(data);
-            return Self { data: NonNull::from(&*copy), owner: Owner::Copy(copy) };
+            return Self { data: NonNull::from(&*copy), owner: Owner::Copy(ManuallyDrop::new(copy)) };
         }
         let mut copy: Arc<[u8]> = repeat_n(0, data.len() + most_padding).collect();
         let start = copy.as_ptr().addr().wrapping_neg() % alignment.bytes();
         let place = start..start + data.len();
         // There is one handle so far, so `make_mut` does not clone.
         Arc::make_mut(&mut copy)[place.clone()].copy_from_slice(data);
-        Self { data: NonNull::from(&copy[place]), owner: Owner::Copy(copy) }
+        Self { data: NonNull::from(&copy[place]), owner: Owner::Copy(ManuallyDrop::new(copy)) }
     }
 
     /// Returns the bytes.
@@ -134,7 +135,7 @@ impl Value {
 impl Clone for Value {
     fn clone(&self) -> Self {
         let owner = match &self.owner {
-            Owner::Copy(copy) => Owner::Copy(Arc::clone(copy)),
+            Owner::Copy(copy) => Owner::Copy(copy.clone()),
             &Owner::Chunk { ring, chunk } => {
                 // SAFETY: by invariant 2, it is a live `RingShared`.
                 let shared = unsafe { ring.as_ref() };
@@ -152,11 +153,24 @@ impl Drop for Value {
     #[inline]
     fn drop(&mut self) {
         self.note_read();
-        if let Owner::Chunk { ring, chunk } = self.owner {
+        match &mut self.owner {
             // SAFETY: the pin of this value is given up here, once. Until then it keeps the ring.
-            unsafe { RingShared::unpin(ring, chunk) };
+            &mut Owner::Chunk { ring, chunk } => unsafe { RingShared::unpin(ring, chunk) },
+            // SAFETY: this value is not used after its drop.
+            Owner::Copy(copy) => unsafe { drop_copy(copy) },
         }
     }
+}
+
+/// Drops a copy. Not inlined, as most values are none.
+///
+/// # Safety
+///
+/// `copy` is not used after this call.
+#[inline(never)]
+unsafe fn drop_copy(copy: &mut ManuallyDrop<Arc<[u8]>>) {
+    // SAFETY: the caller's duty is the same.
+    unsafe { ManuallyDrop::drop(copy) };
 }
 
 impl Deref for Value {

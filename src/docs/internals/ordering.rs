@@ -164,7 +164,7 @@
 //!   Relaxed: a bit that it does not see is taken the next time.
 //! * `pinned` is a Relaxed counter. It bounds how many chunks values may hold. An addition comes
 //!   before its subtraction because the pin word orders the two.
-//! * `is_crowded`, `is_orphan`, `recount_at` and `usual_lines` are Relaxed hints.
+//! * `is_crowded`, `is_orphan`, `last_marked`, `recount_at` and `usual_lines` are Relaxed hints.
 //!
 //! Models: `chunks::bytes_stay_while_a_value_holds_them`,
 //! `chunks::a_value_that_frees_the_chunk_waits_for_readers_without_values`,
