@@ -243,3 +243,61 @@ impl<'a> Iterator for Candidates<'a> {
         }
     }
 }
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::index::Index;
+
+    /// Returns hashes of four homes, so that most entries stray.
+    fn spread(number: usize) -> KeyHash {
+        KeyHash::new((number as u64 % 4) << 62 | (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8)
+    }
+
+    /// Compares both searches for hashes that are present and absent. Returns how many entries were
+    /// found at home, at the alternative, and as strays.
+    fn compare(table: &Table, hashes: usize) -> [usize; 3] {
+        let (seen, mut found) = (table.progress(), [0; 3]);
+        for hash in (0..hashes).map(spread) {
+            let place = |candidate: Candidate<'_>| (candidate.lane().id(), candidate.location());
+            let first = table.first_candidate(seen, hash).map(place);
+            assert_eq!(first, table.candidates(seen, hash).next().map(place));
+            if let Some((id, _)) = first {
+                let size = table.size_for(seen, hash);
+                let home = hash.bucket(size);
+                let places = [home, alternative(home, hash.low_bits(), size)];
+                found[places.iter().position(|&place| place == id.bucket()).unwrap_or(2)] += 1;
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_first_candidate_is_that_of_the_whole_search() {
+        for size in [4, 5, 40, 300] {
+            let table = Table::new(size, 2 * size, LocationBits::for_arena(1 << 20)).unwrap();
+            let mut index = Index::new(Arc::new(table));
+            let entries = Index::max_len_of(size);
+            for number in 0..entries {
+                let id = index.free_lane(spread(number)).unwrap();
+                index.publish(id, spread(number), Location::from_offset(number * 4).unwrap());
+            }
+            let found = compare(index.table(), 3 * entries);
+            assert!(size < 40 || found.iter().all(|&entries| entries > 0), "{found:?} of {entries}");
+            // In the middle of a sweep, and after it.
+            index.begin_sweep(2 * size);
+            for _ in 0..2 {
+                for _ in 0..size.div_ceil(2) {
+                    // SAFETY: no other thread has the index.
+                    let token = unsafe { WriteToken::new() };
+                    let hash_of = |live: Live<'_>| spread(live.location().offset() / 4);
+                    index.sweep_home(&mut Vec::with_capacity(entries), &token, |_| {}, hash_of, |_, _, _| {});
+                }
+                compare(index.table(), 3 * entries);
+            }
+        }
+    }
+}
