@@ -181,6 +181,28 @@ impl Ring {
         (0..to_u32(self.chunks())).rev().map(ChunkId).find(is_wanted)
     }
 
+    /// Seals the open chunk of survivors with the fewest live bytes, if they fit into another open
+    /// chunk and no value holds it. Returns it, to be cleaned.
+    pub(crate) fn seal_spare(&mut self) -> Option<ChunkId> {
+        let live = |chunk: ChunkId| self.chunks[chunk.index()].live as usize;
+        let open = |stream: Stream| self.open[stream as usize].map(|chunk| (stream, chunk));
+        let survivors = [Stream::Survivors, Stream::Elders].into_iter().filter_map(open);
+        let (stream, spare) = survivors.min_by_key(|&(_, chunk)| live(chunk))?;
+        let needed = live(spare) + self.small_max();
+        let has_room = |(_, other): (Stream, ChunkId)| {
+            other != spare && self.chunks[other.index()].fill as usize + needed <= self.chunk_bytes()
+        };
+        let is_spare = live(spare) > 0
+            && Stream::OF_CHUNKS.into_iter().filter_map(open).any(has_room)
+            && !self.shared.pins[spare.index()].has_values();
+        if !is_spare {
+            return None;
+        }
+        self.open[stream as usize] = None;
+        self.seal(spare);
+        Some(spare)
+    }
+
     /// Returns the end of the run that starts at `first`, in chunks.
     fn end_of(&self, first: ChunkId) -> usize {
         first.index() + self.shared.pins[first.index()].span() as usize

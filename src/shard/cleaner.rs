@@ -29,6 +29,9 @@ pub(super) const MIN_READY: usize = 2;
 /// of less than [`FEW_CHUNKS`] reserves half of that, as a chunk is a large part of it.
 const HALF_USED: usize = 2;
 const FEW_CHUNKS: usize = 64;
+/// Chunks of at most this many bytes are emptied at once, and not in steps. They have few entries,
+/// and a small ring has few of them to spare.
+pub(super) const SMALL_CHUNK: usize = 8 << 10;
 /// Bytes that are cleaned for each byte stored. This is more than the write amplification that the
 /// governor aims at, so that cleaning keeps up.
 const CLEAN_AHEAD: usize = 4;
@@ -384,6 +387,13 @@ fn hurry(missing: usize, ready: usize) -> usize {
     1 + (HURRY - 1) * missing / ready
 }
 
+/// Returns `true` if a ring has fewer chunks than those of its size by far: its limit is lower than
+/// it was. Another chunk that is not full would cost it more entries than a chunk with entries that
+/// die at different times.
+pub(super) fn has_few_chunks(ring: &Ring) -> bool {
+    ring.chunks_in_use() < FEW_CHUNKS && ring.chunk_bytes() > SMALL_CHUNK
+}
+
 /// Returns how many chunks can be written to at once.
 #[inline]
 fn free_chunks(ring: &Ring, account: &Account) -> usize {
@@ -392,12 +402,16 @@ fn free_chunks(ring: &Ring, account: &Account) -> usize {
 
 fn relocate_to_chunk(entries: &mut Entries, id: EntryId, from: Location, window: Option<Window>) -> Option<usize> {
     let stream = entries.ring().stream_after(from);
-    entries.relocate(id, from, stream).or_else(|| {
+    let beside_others =
+        |entries: &mut Entries| Stream::OF_CHUNKS.into_iter().find_map(|stream| entries.relocate(id, from, stream));
+    let moved = entries.relocate(id, from, stream);
+    moved.or_else(|| if has_few_chunks(entries.ring()) { beside_others(entries) } else { None }).or_else(|| {
         entries.ring_mut().has_free(1);
-        let is_open = entries.ring_mut().open_next(stream, window);
         // Entries of another age are better neighbours than no chunk at all.
-        let streams = if is_open { [stream; 3] } else { Stream::OF_CHUNKS };
-        streams.into_iter().find_map(|stream| entries.relocate(id, from, stream))
+        match entries.ring_mut().open_next(stream, window) {
+            true => entries.relocate(id, from, stream),
+            false => beside_others(entries),
+        }
     })
 }
 

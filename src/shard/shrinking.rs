@@ -29,7 +29,7 @@
 //! few chunks, so that stores go on. If the memory is missing all the same, all entries are
 //! evicted: an index without entries changes its size at once, with another policy.
 
-use super::cleaner::Cleaned;
+use super::cleaner::{Cleaned, has_few_chunks};
 use super::expire::MIN_CHUNKS_WITH_WHEEL;
 use super::space::Evicted;
 use super::writer::Writer;
@@ -333,6 +333,7 @@ impl Writer<'_> {
         match cleaner.clean(entries, counts, CLEANING) {
             Cleaned::Chunk | Cleaned::Some => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
+            Cleaned::Nothing if self.begin_with_spare() => true,
             // Not in place of the chunks that values hold.
             Cleaned::Stuck | Cleaned::Nothing if may_evict && self.shard.lookup.ring.pinned_bytes() < excess => {
                 let has_evicted = self.evict_for_chunk(step, kept);
@@ -341,6 +342,17 @@ impl Writer<'_> {
             }
             Cleaned::Stuck | Cleaned::Nothing => false,
         }
+    }
+
+    /// Begins to clean an open chunk whose entries fit into another one, in a ring of few chunks.
+    /// Returns `false` if there is none.
+    fn begin_with_spare(&mut self) -> bool {
+        let State { cleaner, entries, .. } = &mut *self.state;
+        let spare = if has_few_chunks(entries.ring()) { entries.ring_mut().seal_spare() } else { None };
+        if let Some(spare) = spare {
+            cleaner.begin_with(entries.ring_mut(), spare);
+        }
+        spare.is_some()
     }
 
     fn give_free_chunk_back(&mut self) -> bool {

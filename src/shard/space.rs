@@ -11,7 +11,7 @@
 //! What the index, the policy, the wheel and the loads need comes from the same account. If that is
 //! empty, the ring gives chunks back.
 
-use super::cleaner::{Cleaned, MIN_READY};
+use super::cleaner::{Cleaned, MIN_READY, SMALL_CHUNK, has_few_chunks};
 use super::evictor::Victim;
 use super::writer::Writer;
 use super::{MIN_CHUNKS, State};
@@ -30,9 +30,6 @@ const MAX_SURPLUS: usize = 16;
 /// The work that a write does towards a chunk that the ring gives back, as the budget of a
 /// cleaning. That is 64 entries without values.
 const STEP_TOWARDS_A_CHUNK: usize = 6 << 10;
-/// Chunks of at most this many bytes are emptied at once, and not in steps. They have few entries,
-/// and a small ring has few of them to spare.
-const SMALL_CHUNK: usize = 8 << 10;
 /// The number of cleanings that may yield no free chunk before a store evicts.
 pub(super) const MAX_FRUITLESS: usize = 3;
 /// Quarters of a chunk that the policy evicts while no survivor can be moved. After that, the
@@ -187,10 +184,12 @@ impl Writer<'_> {
     ///
     /// Puts a second absent chunk to use, as [`Cleaner::clean_ahead`](super::cleaner::Cleaner)
     /// counts on it. Survivors would otherwise find no chunk, and lie among fresh entries, which
-    /// die at other times. A chunk of both is cleaned again and again.
+    /// die at other times. A chunk of both is cleaned again and again. A ring of
+    /// [few chunks](has_few_chunks) is better without.
     fn free_chunks(&mut self, wanted: usize) -> bool {
         self.ring_mut().reclaim();
-        while self.ring().counts().free < MIN_READY && self.put_to_use() {}
+        let at_hand = if has_few_chunks(self.ring()) { wanted } else { MIN_READY };
+        while self.ring().counts().free < at_hand && self.put_to_use() {}
         self.free_chunks_in_use(wanted)
     }
 
