@@ -289,6 +289,7 @@ impl Index {
     #[inline(always)]
     pub(crate) fn publish(&mut self, lane: FreeLane, hash: KeyHash, location: Location) {
         let id = lane.id();
+        debug_assert!(self.table.bucket(id.bucket()).tags().free().any(|free| free == id.lane()), "the lane is taken");
         self.len += 1;
         // The visits are those of the lane's former entry. A late reader may add to them.
         self.table.set_visits(id, 0);

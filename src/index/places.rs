@@ -89,12 +89,11 @@ pub(super) fn after(number: usize, extent: usize) -> usize {
 }
 
 /// The lane that a new entry gets. It stays free until the entry is
-/// [published](super::Index::publish), even if other entries are erased in between.
+/// [published](super::Index::publish): other entries may be erased in between, and a sweep may
+/// begin, but no entry is published or moved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FreeLane {
     id: EntryId,
-    /// The progress of the table when the lane was chosen.
-    seen: Progress,
     /// `true` if the lane is at home or at the alternative: the entry is no stray.
     is_usual: bool,
 }
@@ -102,8 +101,8 @@ pub(crate) struct FreeLane {
 impl FreeLane {
     /// Returns a lane at home or at the alternative.
     #[inline(always)]
-    pub(super) fn usual(id: EntryId, seen: Progress) -> Self {
-        Self { id, seen, is_usual: true }
+    pub(super) fn usual(id: EntryId) -> Self {
+        Self { id, is_usual: true }
     }
 
     /// Returns the id that the entry will have.
@@ -117,10 +116,9 @@ impl Table {
     /// Returns the lane that the next entry with this hash would get. See the module. For the holder
     /// of the lock.
     pub(super) fn free_lane_for(&self, hash: KeyHash) -> Option<FreeLane> {
-        let seen = self.own_progress();
-        let size = self.size_for(seen, hash);
-        let usual = self.usual_lane(size, hash).map(|id| FreeLane::usual(id, seen));
-        let stray = || self.stray_lane(size, hash, None).map(|id| FreeLane { id, seen, is_usual: false });
+        let size = self.size_for(self.own_progress(), hash);
+        let usual = self.usual_lane(size, hash).map(FreeLane::usual);
+        let stray = || self.stray_lane(size, hash, None).map(|id| FreeLane { id, is_usual: false });
         usual.or_else(stray)
     }
 
@@ -128,10 +126,9 @@ impl Table {
     /// of the lock.
     #[inline(always)]
     pub(super) fn count_way_to(&self, lane: FreeLane, hash: KeyHash) {
-        let progress = self.own_progress();
-        // It went past none on the way to a usual lane, unless a sweep has changed the size since.
-        if !lane.is_usual || lane.seen != progress {
-            self.count_way(self.size_for(progress, hash), hash, lane.id);
+        // It went past none on the way to a usual lane.
+        if !lane.is_usual {
+            self.count_way(self.size_for(self.own_progress(), hash), hash, lane.id);
         }
     }
 

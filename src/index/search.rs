@@ -191,7 +191,7 @@ impl Candidates<'_> {
         let Self { table, hash, seen, home, .. } = *self;
         debug_assert!(self.left < AT_HOME, "the search has not left the home bucket");
         let id = table.lane_at(home, || table.alternative_of(home, seen, hash))?;
-        Some(FreeLane::usual(id, seen))
+        Some(FreeLane::usual(id))
     }
 }
 
