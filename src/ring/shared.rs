@@ -255,12 +255,16 @@ impl RingShared {
     #[inline]
     fn take_over(&self, span: u32) -> bool {
         let last = self.last_marked.load(Ordering::Relaxed) as usize;
-        let found = self.pins.get(last).map_or(0, PinWord::unmark);
-        if found != 0 && found != span {
-            self.pinned.fetch_sub(found, Ordering::Relaxed);
-            return self.reserve(span);
+        let found = self.pins.in_use().get(last).map_or(0, PinWord::unmark);
+        // Relaxed, as all of the count. The limit may have become lower since these were counted.
+        if found == 0 {
+            return false;
         }
-        found != 0
+        if found == span && self.pinned.load(Ordering::Relaxed) <= self.pinned_max.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.pinned.fetch_sub(found, Ordering::Relaxed);
+        self.reserve(span)
     }
 
     /// Counts a pinned chunk after the limit was reached, if values have left others.
@@ -286,7 +290,8 @@ impl RingShared {
         // Ends: a failure means that another thread's change succeeded.
         self.pinned
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pinned| {
-                (pinned + span <= most).then_some(pinned + span)
+                // A subtraction may be seen before the addition that it belongs to.
+                pinned.checked_add(span).filter(|&sum| sum <= most)
             })
             .is_ok()
     }
