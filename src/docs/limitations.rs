@@ -225,8 +225,9 @@
 //! # Outside of `max_bytes`
 //!
 //! * Each thread that has read a cache has a record of 256 bytes, for all caches of the process. A
-//!   read that is nested seven deep in closures of other reads adds a record. Up to 32 records of
-//!   ended threads are kept for later threads, or half of all records if that is more.
+//!   record has slots for four reads that are nested in closures of each other. A read that is
+//!   nested deeper adds a record. Up to 32 records of ended threads are kept for later threads, or
+//!   half of all records if that is more.
 //! * A reader may count a visit in a part of the index that has just been given back to the system.
 //!   The system then maps a page again that is not counted. The index uses that page if it grows
 //!   again.

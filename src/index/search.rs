@@ -8,7 +8,7 @@
 //! # Synchronization
 //!
 //! The same for both: a key that is present throughout keeps its lane and its tag, and is included
-//! in the overflow counts all the time, or a sweep has moved it. The caller asks for that
+//! in the overflow counts all the time, or a sweep has moved it. The caller checks for a sweep
 //! (`sweep.rs`).
 
 use super::Table;

@@ -117,8 +117,9 @@ impl Window {
 /// The top bit of the pin word: the ring's own pin.
 const OWN: u64 = 1 << 63;
 /// The mark: the number of chunks that were counted as pinned with the first value. It is 0 again
-/// when a recount finds no value left. The number is part of the word, so the same number is
-/// subtracted as was added, even if the chunk has been put to another use.
+/// once a thread has subtracted this number, or has taken it over for another chunk. A thread does
+/// so only if no other value holds this chunk. The number is part of the word, so the same number
+/// is subtracted as was added, even if the chunk has been put to another use.
 const MARK: u64 = 0x7fff_ffff << MARK_SHIFT;
 const MARK_SHIFT: u32 = 32;
 /// The largest number of values. More would reach into the bits of the mark.
@@ -283,8 +284,8 @@ impl PinWord {
 
     /// Resets the word of a freed chunk. For the thread that ended the last pin.
     pub(super) fn renew(&self) {
-        // Relaxed: no thread pins the chunk before `FreedSet::mark` (Release). A recount may load
-        // the word earlier, and finds no mark to remove.
+        // Relaxed: no thread pins the chunk before `FreedSet::mark` (Release). A thread that
+        // looks for marks to remove may load the word earlier, and finds none.
         self.word.store(OWN, Ordering::Relaxed);
     }
 

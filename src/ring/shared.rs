@@ -27,8 +27,8 @@ use crate::units::{Location, to_u32};
 
 /// The divisor of a ring's chunks that gives how many of them values may pin.
 const PINNED_SHARE: usize = 4;
-/// The number of chunks that a reader examines if the limit of marked chunks is reached, and not
-/// for the first time.
+/// The number of chunks that a recount examines while the ring is crowded. The recount that makes
+/// it crowded examines all of them.
 const LOOKS: usize = 4;
 
 /// An arena in chunks. It lives as long as its ring or any value that points into it.
@@ -41,7 +41,8 @@ pub(crate) struct RingShared {
     /// The number of chunks that are marked as pinned, and its limit.
     pinned: AtomicU32,
     pinned_max: AtomicU32,
-    /// Not 0 once the limit was reached: from then on values remove the marks themselves.
+    /// Not 0 once a recount has begun: from then on values remove the marks themselves. 0 again if
+    /// at most half of the limit is counted when a chunk is marked.
     is_crowded: AtomicU32,
     /// Not 0 once the ring is being dropped: from then on the memory of freed chunks goes back to
     /// the system.
@@ -299,9 +300,9 @@ impl RingShared {
     /// Examines `looks` chunks, and removes the marks of those that no value holds. Returns `true`
     /// if there were any.
     ///
-    /// The first time that the limit is reached, all chunks are examined. From then on values
-    /// remove the marks themselves, and a few looks find the marks that values have missed. So a
-    /// reader that cannot pin pays for a few cache lines only.
+    /// The recount that makes the ring crowded examines all chunks. From then on values remove the
+    /// marks themselves, and a few looks find the marks that values have missed. So a reader that
+    /// cannot pin pays for a few cache lines only.
     fn recount(&self, looks: usize) -> bool {
         let mut found = 0;
         let pins = self.pins.in_use();

@@ -68,7 +68,7 @@ pub(crate) enum Stored {
 #[derive(Clone, Copy)]
 pub(super) struct NewEntry<'a> {
     pub(super) hash: KeyHash,
-    /// The lane of an entry whose key is absent, if the search for the key has come by one.
+    /// The lane of an entry whose key is absent, if the search for the key has found one.
     pub(super) lane: Option<FreeLane>,
     pub(super) draft: &'a Draft<'a>,
     pub(super) removal: Option<Tick>,

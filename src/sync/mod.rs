@@ -5,7 +5,7 @@
 //!
 //! * an entry's first word and its stamps, which lie in raw memory (`ring/arena.rs`). Models
 //!   replace them by loom's atomics (`ring/shadow.rs`);
-//! * `Record::used` (`reclaim/slots.rs`), which only the owner of the record accesses;
+//! * `State` (`reclaim/slots.rs`), which only the owner of its record accesses;
 //! * the time of a `ManualClock` (`clock.rs`), which no model uses;
 //! * words inside dependencies and inside `Arc`.
 //!

@@ -415,9 +415,10 @@
 //! rejected only when no other chunk can be emptied.
 //!
 //! One scan of all slots serves all waiting chunks, and a write scans only when chunks run short.
-//! The slots of a thread for single reads share a cache line. Those of
-//! [`get_many`](crate::Cache::get_many) are two lines, which are not scanned before their first
-//! use.
+//! The four slots of a thread for single reads fill a cache line. Those of
+//! [`get_many`](crate::Cache::get_many) reach over the next three. The first of these also has the
+//! word that says whether `get_many` has used them. So a scan loads two lines of each record, and
+//! the other two only after their first use.
 //!
 //! With epochs instead of slots, a single closure that did not return made every cache of the
 //! process reject its inserts. Inserts also failed if readers were preempted. Epochs protect only
@@ -425,8 +426,9 @@
 //!
 //! A hit checks the lane twice. Its fence costs as much as that of an epoch pin.
 //! Instructions with epochs and with slots (callgrind, 24-byte keys, 256-byte values, 8 MiB, 4
-//! shards). The table compares the two designs. `BENCHMARKS.md` has the counts of the present code
-//! by `cargo bench --bench instructions`, which include the loop around the operation:
+//! shards). The table compares the two designs, in code that has changed since. The counts that
+//! `cargo bench --bench instructions` records in `benches/instructions.txt` include the loop around
+//! the operation:
 //!
 //! | operation | epochs | slots |
 //! |---|---:|---:|
@@ -532,17 +534,18 @@
 //! # What a hit costs
 //!
 //! In a large cache of small entries, two waits for memory take four fifths of a hit: first for the
-//! bucket, and then for the entry. The floor in `benches/compare` has the same two waits, but no
-//! fence between one read and the next. It takes 236 instructions, and a hit takes 364 (counted by
-//! `valgrind --tool=callgrind --toggle-collect='*read_block*'` in its races). So reads of the floor
-//! overlap more: hits have 0.6 to 0.7 of its speed. They have 0.8 to 0.9 of it if most keys are in
-//! the processor's caches, or if entries are longer than a line or two.
-//! [`get_many`](crate::Cache::get_many) lets sixteen reads overlap.
+//! bucket, and then for the entry. The floor in `benches/compare` has the same two waits, but fewer
+//! instructions, and no fence between one read and the next. So its reads overlap more: hits have
+//! 0.6 to 0.7 of its speed. They have 0.8 to 0.9 of it if most keys are in the processor's caches,
+//! or if entries are longer than a line or two. [`get_many`](crate::Cache::get_many) lets sixteen
+//! reads overlap. `valgrind --tool=callgrind --toggle-collect='*read_block*'` counts the
+//! instructions of both in a race. `benches/instructions.txt` records those of hits under three
+//! policies.
 //!
 //! * **Instructions.** The path of an entry without stamps is inlined into one function, and passes
 //!   nothing through memory. Other cases are calls of functions. Results of such calls have types
 //!   of their own (`OutOfLineLayout`). Otherwise the compiler would keep the results of the inlined
-//!   path in memory, too. This reduced a hit from 524 instructions to 364.
+//!   path in memory, too, and a hit would take more instructions.
 //! * **One candidate.** The first lane with the tag and the extra bits mostly has the entry. The
 //!   inlined search looks at no other one. If the key differs, or if the lane has changed, a
 //!   function searches again from the beginning (`shard/lookup.rs`). So the inlined code has no

@@ -36,7 +36,7 @@
 //! | clearing: `Slot::drop`, `Holds::clear_next` | Release | The loads of `for_each_hold`: the reads are over before the chunk is written to. |
 //! | `for_each_hold` | SeqCst fence, then Acquire loads | Both of the above. |
 //! | the list of records, `has_batch` | stored before a slot that they lead to, loaded after the scan's fence | If a scan does not see them, its fence came before the reader's fence. So Relaxed is enough for `has_batch`. |
-//! | `Record::used` | Relaxed | Used by the record's owner alone. Another thread gets the record by the registry's lock. |
+//! | `State`, of a slot or a batch | Relaxed | Used by the record's owner alone. Another thread gets the record by the registry's lock. |
 //!
 //! No model fails if the scan's slot loads are Relaxed instead of Acquire. On every path that frees
 //! a chunk, an Acquire fence follows the loads: that of `PinWord::ended`, or that of the next scan.
@@ -59,7 +59,7 @@
 //! | location's hash bits | with the location | `word`, Relaxed | They decide whether to look. They do not change while a key stays in its lane. |
 //! | location, cleared | `clear_location`, `wipe` | `live_again`, Acquire | There are no bytes to be seen, so any order is enough. The fences ensure that a later second look sees the lane cleared. |
 //! | tags | `set_tag`, Relaxed | `tags`, Relaxed | A hint, since the key is compared in any case. A new tag with an old location leads to the key of another entry, or to none. So does an old tag with a new location. |
-//! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every stray that is present throughout the search: it was counted before it was published, and stays counted until it is erased. Entries at home or at their alternative are found without it. The count of home is loaded before the alternative is searched: a stray that comes after that was absent before. |
+//! | overflow | `add_overflow`, `remove_overflow`, Relaxed | `has_overflowed`, Relaxed | Counts every stray that is present throughout the search: it was counted before it was published, and stays counted until it is erased or a sweep moves it. Entries at home or at their alternative are found without it. So a search may load the count of home at any time: `Candidates` does so before it searches the alternative, `first_candidate` after that. A sweep lowers the old counts after the word, so a search that misses a stray for that reason is repeated. |
 //! | visits | `visit` by readers, `set_visits`, Relaxed | `visits`, Relaxed | A load and a store, not one step: visits may be lost. They only help to choose victims. |
 //!
 //! A key that is present throughout a search is found. Its tag was stored before the search began,
@@ -150,7 +150,7 @@
 //! | `unpin` | Release | The fence in `ended`: this value's reads happen before the chunk is freed, by any thread. |
 //! | `drop_own` | Release | The same fence. It also passes on what the scan of the slots has acquired: the ends of reads that never took a value. |
 //! | `ended`, at zero | Acquire fence | Only the thread that found zero needs it. No other thread changes the word then: pins come from live locations, and marks from pins. |
-//! | `renew` | Relaxed store | No thread pins the chunk before it is in the freed set, which is a Release. A recount may load the word earlier, and finds no mark to remove. |
+//! | `renew` | Relaxed store | No thread pins the chunk before it is in the freed set, which is a Release. `recount` and `take_over` may load the word earlier, and find no mark to remove. |
 //! | `mark`, `is_marked`, `unmark`, `unmark_last` | Relaxed | Bits that say whether the chunk is among those that `pinned` counts. The order of the word's changes includes them. |
 //! | `has_values` | Acquire | `unpin`: a ring that is dropped frees its memory after the reads of values that have ended. Elsewhere it is a hint. |
 //! | `span`, `back` | Relaxed | Stored under the lock before the chunk's first location is published. Loaded by holders of a pin or a location, or by the thread that frees the chunk. |
@@ -162,8 +162,10 @@
 //! * `FreedSet::mark` (Release) pairs with the swap in `take` (Acquire): the pin word is new, and
 //!   all reads of the chunk happen before the next bytes are written. The load before the swap is
 //!   Relaxed: a bit that it does not see is taken the next time.
-//! * `pinned` is a Relaxed counter. It bounds how many chunks values may hold. An addition comes
-//!   before its subtraction because the pin word orders the two.
+//! * `pinned` is a Relaxed counter. It bounds how many chunks values may hold. A mark in a pin word
+//!   has the number that was added with it. Only one thread removes a mark: by an exchange of the
+//!   word, or because it frees the chunk. It subtracts the number, or keeps it for a mark of its
+//!   own (`take_over`).
 //! * `is_crowded`, `is_orphan`, `last_marked`, `recount_at` and `usual_lines` are Relaxed hints.
 //!
 //! Models: `chunks::bytes_stay_while_a_value_holds_them`,

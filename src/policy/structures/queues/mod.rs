@@ -323,8 +323,9 @@ impl<const N: usize> Queues<N> {
         self.free.give(emptied);
     }
 
-    /// Removes the oldest id, and returns it. Calls `announce` with a later one, so that the lines
-    /// which its eviction will touch can be prefetched.
+    /// Removes the oldest id, and returns it. Holes before it are removed, too. For each place that
+    /// is removed, calls `announce` with the id that [`later`](Self::later) returns, if any. So the
+    /// lines that the eviction of that id will touch can be prefetched.
     #[inline(always)]
     pub(crate) fn pop(&mut self, queue: QueueId, announce: impl Fn(EntryId)) -> Option<Queued> {
         // Only while holes are closed does a queue have an older part.
@@ -368,7 +369,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Returns the id that is [`LOOKAHEAD`] places behind the one at this index and position, or
-    /// `None` if that is a hole or in another block.
+    /// `None` if that is a hole, in another block or beyond the tail.
     #[inline(always)]
     fn later(&self, queue: QueueId, age: Age, index: usize, position: u64) -> Option<EntryId> {
         let later = position + LOOKAHEAD as u64;
