@@ -132,12 +132,16 @@ fn a_negative_entry_stays_negative() {
 #[test]
 fn what_has_expired_before_the_save_is_not_saved() {
     let (cache, clock) = timed(|builder| builder);
-    cache.insert_with_ttl("token", "abc", seconds(1)).unwrap();
+    // More than the save takes out beside its work.
+    for key in 0..2_000_u32 {
+        cache.insert_with_ttl(key.to_le_bytes(), "abc", seconds(1)).unwrap();
+    }
     cache.insert("other", "1").unwrap();
     clock.advance(seconds(2));
     let mut snapshot = Vec::new();
     assert_eq!(cache.save_to(&mut snapshot).unwrap().entries, 1);
     assert!(!snapshot.windows(3).any(|window| window == b"abc"));
+    assert!(cache.len() > 1, "all were taken out before");
 }
 
 #[test]

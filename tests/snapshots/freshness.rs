@@ -2,9 +2,12 @@
 //! value.
 
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Policy, SaveOptions, SnapshotError};
 
@@ -108,6 +111,46 @@ fn entries_of_a_cache_that_is_cleared_or_swept_do_not_come_back() {
         assert!(has_run);
         next.for_each(|key, _| assert!(cache.contains_key(key)));
     }
+}
+
+/// A policy that panics while it is told to. It names no victims.
+struct Panicking(Arc<AtomicBool>);
+
+impl EvictionPolicy for Panicking {
+    fn insert(&mut self, _newcomer: &Newcomer) {
+        assert!(!self.0.load(Ordering::Relaxed), "the policy has panicked");
+    }
+    fn remove(&mut self, _id: EntryId, _charge: u32) {}
+    fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
+        None
+    }
+    fn resize(&mut self, _ids: usize, _max_entries: usize) -> bool {
+        true
+    }
+    fn rename(&mut self, _from: EntryId, _to: EntryId) {}
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn entries_of_a_shard_that_a_panic_has_emptied_do_not_come_back() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&panics);
+    let builder = Cache::builder().max_bytes(8 << 20).shards(1);
+    let cache = builder.custom_policy(move |_| Box::new(Panicking(Arc::clone(&told)))).build().unwrap();
+    (0..KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
+    let next = save_and_restore(&cache, |written| {
+        if written > 500_000 && !cache.is_empty() {
+            panics.store(true, Ordering::Relaxed);
+            // The policy learns of an entry when the next one is stored.
+            let insert = || (0..2_u32).for_each(|_| cache.insert("key", "value").unwrap());
+            assert!(catch_unwind(AssertUnwindSafe(insert)).is_err());
+            panics.store(false, Ordering::Relaxed);
+            assert!(cache.is_empty());
+        }
+    });
+    assert!(cache.is_empty() && next.is_empty(), "{} entries have come back", next.len());
 }
 
 #[test]
