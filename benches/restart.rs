@@ -8,9 +8,10 @@
 //! | file, s | seconds to save to a file in the folder for temporary files, with the syncs |
 //! | from file, s | seconds to restore from that file, which is in the page cache |
 //!
-//! Then the speed of reads and of writes by another thread, while a thread saves all the time, as a
-//! ratio to the speed while that thread only computes. Both alternate. The median of the pairs, the
-//! smallest, and the longest wait of an operation beside a save.
+//! Then the speed of reads and of writes of one thread while another thread saves all the time. It
+//! is the ratio to the speed while that thread only computes. Both are measured in turns, and every
+//! second pair begins with the save. The table has the median of the pairs and the smallest one. The
+//! longest wait is that of a single operation beside a save, in a slice of time of its own.
 //!
 //! `BYTECACHE_BENCH_BYTES` sets the sizes, in MB and with commas: `100` by default, and
 //! `100,1000,4000` for the table in BENCHMARKS.md. Figures are the best of three runs, as other
@@ -27,7 +28,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const RUNS: usize = 3;
 /// A slice of the traffic beside a save.
 const SLICE: Duration = Duration::from_millis(250);
-const SLICES: usize = 8;
+/// Pairs of slices, with a save and without. An odd number, so that there is a median.
+const PAIRS: usize = 15;
+/// Operations between two looks at the clock, which takes as long as a part of a read.
+const BATCH: usize = 64;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -109,23 +113,36 @@ fn row(megabytes: usize, value_bytes: usize, policy: Policy) -> Outcome<()> {
     Ok(())
 }
 
-/// Operations in a slice of time, and the longest one.
-fn slice(mut operation: impl FnMut(usize)) -> (usize, Duration) {
-    let (start, mut count, mut longest) = (Instant::now(), 0, Duration::ZERO);
+/// Returns the operations in a second of a slice of time.
+fn speed(length: Duration, operation: &mut impl FnMut()) -> f64 {
+    let (start, mut count) = (Instant::now(), 0);
+    loop {
+        (0..BATCH).for_each(|_| operation());
+        count += BATCH;
+        let elapsed = start.elapsed();
+        if elapsed >= length {
+            return count as f64 / elapsed.as_secs_f64();
+        }
+    }
+}
+
+/// Returns the longest operation in a slice of time.
+fn longest_wait(length: Duration, operation: &mut impl FnMut()) -> Duration {
+    let (start, mut longest) = (Instant::now(), Duration::ZERO);
     let mut last = start;
-    while start.elapsed() < SLICE {
-        operation(count);
+    while last - start < length {
+        operation();
         let now = Instant::now();
         longest = longest.max(now - last);
-        (last, count) = (now, count + 1);
+        last = now;
     }
-    (count, longest)
+    longest
 }
 
 /// Measures operations of this thread with and without a save in another one.
-fn beside(name: &str, cache: &Cache, mut operation: impl FnMut(usize)) {
+fn beside(name: &str, cache: &Cache, (pairs, length): (usize, Duration), mut operation: impl FnMut()) {
     let [is_over, is_to_save, is_saving] = [(); 3].map(|()| AtomicBool::new(false));
-    let (mut ratios, mut longest) = (Vec::new(), Duration::ZERO);
+    let mut ratios = Vec::new();
     // A slice begins when the other thread does what it is to do.
     let set = |to_save| {
         is_to_save.store(to_save, Ordering::Relaxed);
@@ -133,7 +150,7 @@ fn beside(name: &str, cache: &Cache, mut operation: impl FnMut(usize)) {
             std::thread::yield_now();
         }
     };
-    std::thread::scope(|scope| {
+    let longest = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 let to_save = is_to_save.load(Ordering::Relaxed);
@@ -145,19 +162,23 @@ fn beside(name: &str, cache: &Cache, mut operation: impl FnMut(usize)) {
                 }
             }
         });
-        for _ in 0..SLICES {
-            set(false);
-            let alone = slice(&mut operation).0;
-            set(true);
-            let (count, wait) = slice(&mut operation);
-            ratios.push(count as f64 / alone as f64);
-            longest = longest.max(wait);
+        for pair in 0..pairs {
+            let mut measured = [0.0; 2];
+            for turn in 0..2 {
+                let with_save = (pair + turn) % 2;
+                set(with_save == 1);
+                measured[with_save] = speed(length, &mut operation);
+            }
+            ratios.push(measured[1] / measured[0]);
         }
+        set(true);
+        let longest = longest_wait(length, &mut operation);
         is_over.store(true, Ordering::Relaxed);
+        longest
     });
     ratios.sort_unstable_by(f64::total_cmp);
-    let (median, least) = (ratios[SLICES / 2], ratios[0]);
-    println!("| {name} | {median:.2} | {least:.2} | {:.2} ms |", longest.as_secs_f64() * 1e3);
+    let (median, least) = (ratios[pairs / 2], ratios[0]);
+    println!("| {name} | {median:.3} | {least:.3} | {:.2} ms |", longest.as_secs_f64() * 1e3);
 }
 
 fn main() -> Outcome<()> {
@@ -176,15 +197,20 @@ fn main() -> Outcome<()> {
             }
         }
     }
-    if is_test {
-        return Ok(());
-    }
+    let turns = if is_test { (1, Duration::from_millis(1)) } else { (PAIRS, SLICE) };
     let cache = filled(sizes[0] * 1_000_000, 200, Policy::Adaptive)?;
     let entries = cache.len();
-    let place = |count: usize| count.wrapping_mul(0x9e37_79b9) % entries;
+    let (mut next, mut inserted) = (0_usize, entries);
+    let mut place = || {
+        next = next.wrapping_add(0x9e37_79b9);
+        key(next % entries)
+    };
     println!("\n| beside a save | speed | least | longest wait |\n|---|---:|---:|---:|");
-    beside("reads", &cache, |count| _ = black_box(cache.view(key(place(count)), <[u8]>::len)));
-    beside("updates", &cache, |count| _ = black_box(cache.insert(key(place(count)), [1; 200])));
-    beside("inserts", &cache, |count| _ = black_box(cache.insert(key(entries + count), [1; 200])));
+    beside("reads", &cache, turns, || _ = black_box(cache.view(place(), <[u8]>::len)));
+    beside("updates", &cache, turns, || _ = black_box(cache.insert(place(), [1; 200])));
+    beside("inserts", &cache, turns, || {
+        inserted += 1;
+        _ = black_box(cache.insert(key(inserted), [1; 200]));
+    });
     Ok(())
 }
