@@ -18,7 +18,7 @@ use crate::error::BuildError;
 use crate::hash::HashSeeds;
 use crate::namespace::Registry;
 use crate::removal::{Listener, Notifier};
-use crate::shard::{NoShard, Options, PolicyBytes, Shard, ShardConfig};
+use crate::shard::{NoShard, Options, PolicyBytes, Room, Shard, ShardConfig};
 use crate::stats::ReadCounts;
 use crate::sync::Mutex;
 
@@ -53,7 +53,8 @@ fn overhead_without_advisor(max_bytes: usize) -> usize {
         + ReadCounts::footprint(stripes(max_bytes))
         + Registry::footprint(max_bytes)
         + size_of::<Notifier>()
-        + 2 * ARC_BYTES
+        + size_of::<Room>()
+        + 3 * ARC_BYTES
 }
 
 /// Returns the share of each of `shards` shards in `max_bytes`.
@@ -66,13 +67,14 @@ struct Shared {
     registry: Arc<Registry>,
     notifier: Arc<Notifier>,
     sampler: Option<Arc<Sampler>>,
+    room: Arc<Room>,
 }
 
 impl Shared {
     fn new(listener: Option<Listener>, sizes: Sizes) -> Self {
         let registry = Arc::new(Registry::new(sizes.max_bytes, listener.is_some()));
         let notifier = Arc::new(Notifier::new(listener, Arc::clone(&registry), sizes.entry_limit()));
-        Self { registry, notifier, sampler: None }
+        Self { registry, notifier, sampler: None, room: Arc::new(Room::new()) }
     }
 }
 
@@ -113,6 +115,7 @@ impl CacheConfig {
             notifier: Arc::clone(&shared.notifier),
             registry: Arc::clone(&shared.registry),
             sampler: shared.sampler.clone(),
+            room: Arc::clone(&shared.room),
         }
     }
 

@@ -377,6 +377,7 @@ impl Cache {
         for shard in &self.inner.shards {
             has_more |= shard.write(|writer| writer.maintain());
         }
+        self.raise_limits();
         has_more
     }
 

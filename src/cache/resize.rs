@@ -22,7 +22,9 @@ impl Cache {
     ///
     /// It is at most the [ceiling](crate::CacheBuilder::max_bytes_ceiling), which by default is the
     /// limit that the cache was built with. A higher limit counts at once: entries that come in may
-    /// use the memory.
+    /// use the memory. If some shards have not yet reached a lower limit that was set before, the
+    /// others get the rest of their share as these follow it, by later writes or by
+    /// [`maintain`](Self::maintain).
     ///
     /// A lower limit is reached in steps. Each write evicts at most 32 entries for it in its shard,
     /// and gives memory back to the system. A call of [`maintain`](Self::maintain) does up to 32
@@ -90,6 +92,14 @@ impl Cache {
         for shard in &inner.shards {
             shard.write(|writer| writer.set_limit(turn, budget));
         }
+        self.raise_limits();
         Ok(())
+    }
+
+    /// Gives shards the rest of their share of a higher limit, as far as the others have left it.
+    pub(super) fn raise_limits(&self) {
+        for shard in self.inner.shards.iter().filter(|shard| shard.is_short()) {
+            shard.write(|writer| writer.raise_limit());
+        }
     }
 }

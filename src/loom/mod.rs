@@ -35,7 +35,7 @@ use crate::policy::Policy;
 use crate::reclaim::{Live, Slot, WriteToken};
 use crate::removal::Notifier;
 use crate::ring::{Alignment, Draft, OwnedValue, Ring, RingShared, RingSize, Stream, Value};
-use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Options, Shard, ShardConfig, TouchLog};
+use crate::shard::{Access, Condition, FoundEntry, Lookup, NoShard, Options, Room, Shard, ShardConfig, TouchLog};
 use crate::units::{EntryId, LANES, Location, Stamps, Tick};
 
 /// Explores all schedules with at most `preemptions` switches away from a thread that could go on.
@@ -231,6 +231,7 @@ fn config() -> ShardConfig {
         notifier: Arc::new(Notifier::new(None, Arc::clone(&registry), 1 << 13)),
         registry,
         sampler: None,
+        room: Arc::new(Room::new()),
     }
 }
 

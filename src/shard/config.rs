@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::account::Account;
+use super::account::{Account, Room};
 use super::evictor::NoPolicy;
 use super::misses::MissLog;
 use super::touch::TouchLog;
@@ -75,6 +75,8 @@ pub(crate) struct ShardConfig {
     pub(crate) notifier: Arc<Notifier>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) sampler: Option<Arc<Sampler>>,
+    /// What the shards of a cache share of its limit.
+    pub(crate) room: Arc<Room>,
 }
 
 impl ShardConfig {

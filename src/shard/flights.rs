@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_pass_examines_a_bounded_number_of_keys_at_a_time_and_all_in_the_end() {
         const COUNT: usize = 200;
-        let account = Arc::new(Account::new(1 << 20));
+        let account = Arc::new(Account::alone(1 << 20));
         let take = |bytes| {
             assert!(account.take(bytes));
             account.note_flight(bytes);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_flight_ends_its_lease_once_and_its_bytes_go_with_it() {
-        let account = Arc::new(Account::new(1 << 20));
+        let account = Arc::new(Account::alone(1 << 20));
         let mut flights = Flights::default();
         let begin = |flights: &mut Flights, key| {
             let bytes = flights.bytes_to_begin(key);

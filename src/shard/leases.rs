@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_leases_of_a_key_end_together_and_their_bytes_go_with_the_last_one() {
-        let account = Arc::new(Account::new(1 << 20));
+        let account = Arc::new(Account::alone(1 << 20));
         let mut leases = Leases::default();
         let begin = |leases: &mut Leases, key| {
             let bytes = leases.bytes_to_begin(key);

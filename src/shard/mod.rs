@@ -84,6 +84,7 @@ use core::mem::offset_of;
 use std::sync::Arc;
 
 use account::Account;
+pub(crate) use account::Room;
 pub(crate) use change::DeadlineRule;
 use cleaner::Cleaner;
 use clear::Clears;
@@ -241,7 +242,7 @@ impl Shard {
 
     /// Creates an empty shard.
     pub(crate) fn new(config: &ShardConfig) -> Result<Self, NoShard> {
-        let account = Arc::new(Account::new(config.budget));
+        let account = Arc::new(Account::new(config.budget, Arc::clone(&config.room)));
         let first_buckets = config.first_buckets();
         let mut buckets = first_buckets;
         let policy = loop {
@@ -350,6 +351,11 @@ impl Shard {
         !self.state.lock().resizing.is_at_rest()
     }
 
+    /// Returns `true` if the shard has less than its share of the limit.
+    pub(crate) fn is_short(&self) -> bool {
+        self.account.is_short()
+    }
+
     /// Recounts everything and panics where it differs.
     pub(crate) fn validate(&self) {
         let state = self.state.lock();
@@ -359,7 +365,7 @@ impl Shard {
         let known = chunks + state.evictor.bytes() + state.deadlines.bytes() + self.overhead + ring.added_bytes();
         let known = known + self.account.index_bytes() + self.account.flight_bytes() + self.account.save_bytes();
         assert_eq!(self.account.allocated(), known, "the account differs");
-        assert!(known <= self.account.budget() && self.account.target() <= self.account.budget());
+        assert!(known <= self.account.budget(), "more is allocated than allowed");
         state.deadlines.validate(&state.entries, &self.rules, self.time.reached());
     }
 

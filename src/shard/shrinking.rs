@@ -124,6 +124,12 @@ impl Writer<'_> {
         self.update_capacity();
     }
 
+    /// Takes the rest of the shard's share of a higher limit, if other shards have left it.
+    pub(crate) fn raise_limit(&mut self) {
+        self.shard.account.raise();
+        self.update_capacity();
+    }
+
     /// Does a step of what is left to do for a lower limit.
     #[inline]
     pub(super) fn shrink_after_write(&mut self) {

@@ -167,6 +167,9 @@ impl Writer<'_> {
 
     /// Does what is due once for each chunk that is opened.
     pub(super) fn after_opening(&mut self) {
+        if self.shard.account.is_short() {
+            self.shard.account.raise();
+        }
         self.account_for_policy();
         self.update_capacity();
         self.note_usual_entry();

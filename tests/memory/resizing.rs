@@ -394,3 +394,27 @@ fn a_shard_that_is_cleared_while_it_shrinks_reaches_its_limit() {
         assert!(cache.len() > 4_000, "{policy}: {} entries", cache.len());
     }
 }
+
+/// One of two shards follows the lower limit, and the other one has not begun when the limit rises.
+#[test]
+fn the_bound_of_the_moment_does_not_rise_above_both_limits() {
+    let _alone = alone();
+    let builder = resizable(4 << 20, 4 << 20, Policy::Lru).shards(2).hasher(StableHash::with_seed(1));
+    let cache = builder.build().unwrap();
+    fill(&cache, &mut 0, 40_000, 100);
+    cache.set_max_bytes(3 << 19).unwrap();
+    let mut former = usize::MAX;
+    while cache.memory().max < former {
+        former = cache.memory().max;
+        for _ in 0..1_000 {
+            cache.insert(1_u64.to_le_bytes(), value(1, 100)).unwrap();
+        }
+    }
+    assert!(former > 5 << 19 && former < 3 << 20, "{former}");
+    cache.set_max_bytes(3 << 20).unwrap();
+    assert!(cache.memory().max <= 3 << 20, "{:?}", cache.memory());
+    settle(&cache);
+    assert_within(&cache, 3 << 20);
+    fill(&cache, &mut 0, 40_000, 100);
+    assert!(cache.memory().live > 2 << 20, "{:?}", cache.memory());
+}

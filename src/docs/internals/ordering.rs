@@ -348,7 +348,8 @@
 //!
 //! * The account's `allocated` is one word that is changed by read-modify-write, Relaxed. In the
 //!   order of its changes, it never exceeds the budget. It does not order accesses to the memory
-//!   that it counts. `index` and `flights` are parts of it, for reports.
+//!   that it counts. `index` and `flights` are parts of it, for reports. `Room` is a sum of targets
+//!   and budgets in one word, changed in the same way: what one shard takes of it, no other takes.
 //! * The counters of loads are Relaxed, and shared by all shards of a cache.
 //! * `waiting_bytes` (`removal.rs`) is a Relaxed bound: each list that it counts is behind a lock,
 //!   or owned by one thread. `deferred_lists` is Relaxed, too. It tells a write whether earlier
