@@ -10,8 +10,8 @@
 //!
 //! Then the speed of reads and of writes of one thread while another thread saves all the time. It
 //! is the ratio to the speed while that thread only computes. Both are measured in turns, and every
-//! second pair begins with the save. The table has the median of the pairs and the smallest one. The
-//! longest wait is that of a single operation beside a save, in a slice of time of its own.
+//! second pair begins with the save. The table has the median of the pairs and the smallest one.
+//! The longest wait is that of a single operation beside a save, in a slice of time of its own.
 //!
 //! `BYTECACHE_BENCH_BYTES` sets the sizes, in MB and with commas: `100` by default, and
 //! `100,1000,4000` for the table in BENCHMARKS.md. Figures are the best of three runs, as other

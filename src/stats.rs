@@ -195,8 +195,7 @@ impl Stats {
 #[non_exhaustive]
 pub struct Memory {
     /// The bound of the moment. It is the limit that was set last, or more while the cache shrinks
-    /// to a [lower limit](crate::Cache::set_max_bytes). It never rises above the larger of that
-    /// limit and the bound before.
+    /// to a [lower limit](crate::Cache::set_max_bytes). It never rises to more than that limit.
     pub max: usize,
     /// Everything that the cache has allocated: never more than `max`. It is the sum of `chunks`,
     /// `index`, `policy`, `wheels`, `flights` and `overhead`, if no other thread writes meanwhile.

@@ -80,7 +80,7 @@ struct Fill<'a> {
     /// The time to live in Redis.
     life: Duration,
     loaded_at: Instant,
-    /// What Redis held before the load.
+    /// The state of the key in Redis before the load.
     seen: &'a Seen,
 }
 

@@ -113,8 +113,8 @@ impl FreeLane {
 }
 
 impl Table {
-    /// Returns the lane that the next entry with this hash would get. See the module. For the holder
-    /// of the lock.
+    /// Returns the lane that the next entry with this hash would get. See the module. For the
+    /// holder of the lock.
     pub(super) fn free_lane_for(&self, hash: KeyHash) -> Option<FreeLane> {
         let size = self.size_for(self.own_progress(), hash);
         let usual = self.usual_lane(size, hash).map(FreeLane::usual);
@@ -122,8 +122,8 @@ impl Table {
         usual.or_else(stray)
     }
 
-    /// Counts the entry that is published in a lane in the buckets that it went past. For the holder
-    /// of the lock.
+    /// Counts the entry that is published in a lane in the buckets that it went past. For the
+    /// holder of the lock.
     #[inline(always)]
     pub(super) fn count_way_to(&self, lane: FreeLane, hash: KeyHash) {
         // It went past none on the way to a usual lane.
@@ -379,8 +379,8 @@ mod tests {
         assert_eq!(counts(&index, 0..2), [12, 0]);
     }
 
-    /// Hashes of the first half of the homes, three for each lane. At the end both places of many are
-    /// full.
+    /// Hashes of the first half of the homes, three for each lane. At the end both places of many
+    /// are full.
     #[test]
     fn a_search_that_finds_nothing_tells_the_usual_lane_of_a_new_entry() {
         for size in [4, 40, 70] {

@@ -75,7 +75,7 @@ pub(crate) struct ShardConfig {
     pub(crate) notifier: Arc<Notifier>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) sampler: Option<Arc<Sampler>>,
-    /// What the shards of a cache share of its limit.
+    /// The memory that budgets may be raised by, of all shards of the cache.
     pub(crate) room: Arc<Room>,
 }
 

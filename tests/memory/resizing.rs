@@ -101,8 +101,8 @@ fn a_cache_that_has_shrunk_keeps_nine_tenths_of_what_one_built_at_that_size_keep
     }
 }
 
-/// With the usual largest entry, a sixteenth of 8 MiB, the room for two of them would be nearly half
-/// of the lower limit. Index and policy take nothing of that room.
+/// With the usual largest entry, a sixteenth of 8 MiB, the room for two of them would be nearly
+/// half of the lower limit. Index and policy take nothing of that room.
 #[test]
 fn entries_of_a_few_bytes_fill_a_lower_limit_beside_the_room_for_the_largest_entries() {
     let _alone = alone();

@@ -551,9 +551,9 @@
 //!   function searches again from the beginning (`shard/lookup.rs`). So the inlined code has no
 //!   loop around the look at an entry, and keeps less in registers.
 //! * **Marks of pinned chunks.** A quarter of the chunks may be marked. Where values are read from
-//!   all chunks, that limit is reached again and again, and to count the marks anew is expensive.
-//!   At the limit, a value takes over the mark that was set last, if no value holds that chunk any
-//!   more (`ring/shared.rs`).
+//!   all chunks, nearly each `get` finds that limit reached. A recount each time would be slow. So
+//!   a value takes over the mark that was set last, if no value holds that chunk any more
+//!   (`ring/shared.rs`).
 //! * **The fence.** Without it, which is unsound, the first race gained nothing beyond noise, and a
 //!   race on popular keys 5 %. `membarrier` would move the cost to the writers, but is not worth a
 //!   second protocol.
