@@ -3,7 +3,8 @@
 //!
 //! A large array lies in memory of its own, with addresses for several times its length. The part
 //! beyond the length takes no memory until it is touched. When the addresses are used up, the
-//! system moves the pages, without a copy where it can.
+//! system moves the pages, without a copy where it can. An array [within](Growable::within) a known
+//! length never moves, whatever its size.
 //!
 //! # Invariants
 //!
@@ -52,6 +53,8 @@ struct Memory {
     region: Region,
     /// Bytes of the region that can be used.
     capacity: usize,
+    /// The array never needs more, and stays where it is.
+    is_enough: bool,
 }
 
 // SAFETY: it owns its elements.
@@ -71,6 +74,22 @@ impl<T: Zero> Growable<T> {
         Self { first: memory.first(), len, memory, elements: PhantomData }
     }
 
+    /// Creates an array of `len` elements that never has more than `most`. Returns `None` if the
+    /// system refuses the addresses.
+    pub(crate) fn within(len: usize, most: usize) -> Option<Self> {
+        let capacity = Self::bytes_of(most);
+        let region = Region::for_later(Self::bytes_of(len), capacity)?;
+        let mut memory = Box::new(Memory { region, capacity, is_enough: true });
+        Some(Self { first: memory.first(), len, memory, elements: PhantomData })
+    }
+
+    /// Returns the bytes that an array [within](Self::within) `most` elements allocates, of which
+    /// it has `len` and had `first` at first.
+    pub(crate) fn footprint_within(len: usize, first: usize, most: usize) -> usize {
+        let [len, first, most] = [len, first, most].map(Self::bytes_of);
+        size_of::<Memory>() + Region::footprint_for_later(len, first, most)
+    }
+
     /// Returns the bytes of `len` elements.
     fn bytes_of(len: usize) -> usize {
         len.checked_mul(size_of::<T>()).unwrap_or_else(|| panic!("no memory for {len} elements"))
@@ -80,9 +99,17 @@ impl<T: Zero> Growable<T> {
     ///
     /// # Panics
     ///
-    /// If there is no memory.
+    /// If there is no memory, or if there are more than there may be.
     pub(crate) fn resize(&mut self, len: usize) {
         let (before, after) = (Self::bytes_of(self.len), Self::bytes_of(len));
+        if self.memory.is_enough {
+            assert!(after <= self.memory.capacity, "more elements than there are addresses for");
+            if after < before {
+                self.drop_bytes(after, before);
+            }
+            self.len = len;
+            return;
+        }
         if after < before {
             self.drop_bytes(after, before);
             self.len = len;
@@ -144,10 +171,10 @@ impl Memory {
             // SAFETY: the byte is within the region, which has no other user yet.
             unsafe { last.write(0) };
             region.ask_for_pages(Pages::Huge, bytes);
-            return Self { region, capacity };
+            return Self { region, capacity, is_enough: false };
         }
         let region = Region::plain(bytes).unwrap_or_else(|| panic!("no memory for {bytes} bytes"));
-        Self { region, capacity: bytes }
+        Self { region, capacity: bytes, is_enough: false }
     }
 
     /// Reserves addresses for more bytes than there are. Returns `false` if the system cannot do
@@ -230,6 +257,27 @@ mod tests {
         array.resize(4);
         array.resize(5);
         assert_eq!((array.as_slice(), array.allocated()), (&[0, 0, 7, 0, 0][..], 64));
+    }
+
+    #[test]
+    fn an_array_within_a_known_length_stays_where_it_is() {
+        for most in [20, 100_000] {
+            let mut array = Growable::<u64>::within(10, most).expect("memory");
+            let first = array.as_slice().as_ptr();
+            array[9] = 7;
+            for len in [most, 10, 15, 10, most, 10] {
+                array.resize(len);
+                assert_eq!((array[9], array.as_slice().as_ptr(), array.len()), (7, first, len));
+                assert!(array[10..].iter().all(|&element| element == 0));
+                array[10..].fill(9);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "more elements than there are addresses for")]
+    fn an_array_within_a_known_length_is_not_longer() {
+        Growable::<u64>::within(10, 20).expect("memory").resize(21);
     }
 
     #[test]

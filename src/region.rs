@@ -119,10 +119,19 @@ impl Region {
         Self::mapped(bytes, Filling::Reserved)
     }
 
-    /// Returns `true` if [`reserved`](Self::reserved) maps addresses for this number of bytes.
-    #[cfg(not(bytecache_loom))]
-    pub(crate) fn can_be_reserved(bytes: usize) -> bool {
-        bytes >= Filling::Reserved.mapped_from() && !IS_INTERPRETED
+    /// Creates a region of zero bytes of which `first` are in use at first, and up to `most` later.
+    /// Returns `None` if the system refuses them.
+    ///
+    /// If more may come and all of them fill a page, only their addresses are taken. Otherwise all
+    /// of them are allocated.
+    pub(crate) fn for_later(first: usize, most: usize) -> Option<Self> {
+        if is_reserved(first, most) { Self::reserved(most) } else { Self::plain(most) }
+    }
+
+    /// Returns the bytes that a region [for later](Self::for_later) allocates while `used` of its
+    /// bytes are in use.
+    pub(crate) fn footprint_for_later(used: usize, first: usize, most: usize) -> usize {
+        if is_reserved(first, most) { Self::footprint(used, Filling::Reserved) } else { Self::plain_footprint(most) }
     }
 
     /// Creates a region of at least `bytes` zero bytes from the allocator. Returns `None` if the
@@ -266,6 +275,11 @@ impl Region {
         let is_released = unsafe { release_pages(map, start + pages.start..start + pages.end) };
         is_released && pages == range
     }
+}
+
+/// Returns `true` if only the addresses are taken of bytes that are in use later.
+fn is_reserved(first: usize, most: usize) -> bool {
+    most > first && most >= Filling::Reserved.mapped_from() && !IS_INTERPRETED
 }
 
 /// Gives pages of a mapping back to the system. Returns `false` if the system refuses.

@@ -251,6 +251,34 @@ fn the_scratch_memory_of_a_step_that_moves_many_entries_is_within_the_limit() {
         cache.validate();
     }
 }
+
+/// The entries are so large that index and policy stay small.
+#[test]
+fn the_tables_of_a_ring_become_larger_and_smaller_without_a_copy() {
+    let _alone = alone();
+    let builder = Cache::builder().max_bytes(1 << 20).max_bytes_ceiling(64 << 20).shards(1).policy(Policy::Fifo);
+    let cache = builder.hasher(StableHash::with_seed(1)).build().unwrap();
+    let value = vec![7; cache.max_entry_bytes() - 4];
+    let first = cache.memory().overhead;
+    cache.set_max_bytes(64 << 20).unwrap();
+    for number in 0..1_000 {
+        let ((), _, heap) = counted(|| cache.insert(key(number), &value).unwrap());
+        assert!(heap <= THREAD, "{heap} bytes of the heap with {number} entries");
+    }
+    let largest = cache.memory().overhead;
+    assert!(largest - first > 1 << 20, "{first}, then {largest} bytes beside the chunks");
+    for (max_bytes, overhead) in [(40 << 20, largest / 4 * 3), (1 << 20, first)] {
+        cache.set_max_bytes(max_bytes).unwrap();
+        let mut has_more = true;
+        while has_more {
+            let (more, _, heap) = counted(|| cache.maintain());
+            assert!(heap <= THREAD, "{heap} bytes of the heap: {:?}", cache.memory());
+            has_more = more;
+        }
+        assert!(cache.memory().overhead <= overhead, "{:?}", cache.memory());
+    }
+}
+
 /// Returns a full cache of 1 MiB in one shard.
 fn full((policy, deadlines): (Policy, bool)) -> Cache {
     let cache = build(1 << 20, 1, policy, deadlines);

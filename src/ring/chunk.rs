@@ -32,6 +32,7 @@
 use core::ptr::NonNull;
 
 use super::Stream;
+use crate::growable::Zero;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::units::to_u32;
 
@@ -48,6 +49,7 @@ impl ChunkId {
 
 /// The use of a chunk. Only the holder of the write lock knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum ChunkState {
     /// Not in use. Its memory is not counted.
     Absent,
@@ -78,6 +80,11 @@ pub(super) struct Chunk {
     /// The stream that it was last opened for.
     pub(super) stream: Stream,
 }
+
+const _: () = assert!(ChunkState::Absent as u8 == 0 && Stream::Fresh as u8 == 0);
+
+// SAFETY: its fields are integers, and enums of one byte with a variant for 0. None needs a drop.
+unsafe impl Zero for Chunk {}
 
 impl Chunk {
     pub(super) const ABSENT: Self =
@@ -364,6 +371,11 @@ impl ChunkSet {
     #[inline]
     pub(super) fn of_word(word: usize, bits: u64) -> Self {
         Self { first: to_u32(word * 64), bits }
+    }
+
+    /// Returns the chunks of all words of such a set.
+    pub(super) fn of_words(words: &[u64]) -> impl Iterator<Item = ChunkId> {
+        words.iter().enumerate().flat_map(|(word, &bits)| Self::of_word(word, bits))
     }
 }
 

@@ -43,13 +43,14 @@ use std::sync::Arc;
 
 use arena::Arena;
 pub(crate) use arena::{Draft, Entry, StampsAt};
-use chunk::{Chunk, ChunkState};
+use chunk::{Chunk, ChunkSet, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use header::{Alignment, Layout};
 pub(crate) use runs::{Emptiest, FOUND_AT_ONCE, Home};
 pub(crate) use shared::{OwnedValue, RingShared};
 pub use value::Value;
 
+use crate::growable::Growable;
 use crate::prefetch::prefetch;
 use crate::reclaim::{Live, WriteToken};
 use crate::region::Pages;
@@ -58,6 +59,7 @@ use crate::units::{Location, MAX_ARENA_BYTES, to_u32};
 /// Which open chunk an entry goes to. It depends on how often the entry has been relocated, so that
 /// the entries of a chunk die at similar times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Stream {
     /// Entries that callers insert.
     Fresh,
@@ -117,7 +119,7 @@ pub(crate) struct Ring {
     tail: usize,
     shared: Arc<RingShared>,
     /// The known chunks: those that have a place in the tables. More may come (`tables.rs`).
-    chunks: Vec<Chunk>,
+    chunks: Growable<Chunk>,
     chunk_shift: u32,
     open: [Option<ChunkId>; Stream::COUNT],
     /// The number of chunks by which shares of the ring are computed.
@@ -130,9 +132,11 @@ pub(crate) struct Ring {
     chunks_beside: u32,
     /// The pages that the system was asked for.
     pages: Pages,
-    /// Retired chunks, and first chunks of retired runs, that readers may still see. Never longer
-    /// than the number of chunks.
-    waiting: Vec<ChunkId>,
+    /// The number of chunks in `waiting_set`.
+    waiting: usize,
+    /// Retired chunks, and first chunks of retired runs, that readers may still see: a bit for
+    /// each.
+    waiting_set: Box<[u64]>,
     /// The chunks that slots named at the last [`reclaim`](Self::reclaim): a bit for each.
     held: Box<[u64]>,
     /// The free chunks: a bit for each.
@@ -156,10 +160,13 @@ impl Ring {
     pub(crate) fn new(size: RingSize, chunk_shift: u32, alignment: Alignment) -> Option<Self> {
         debug_assert!((size.most as u64) << chunk_shift <= MAX_ARENA_BYTES && size.first <= size.most);
         let count = size.first;
+        let mut chunks = Growable::within(count, size.most)?;
+        chunks.fill(Chunk::ABSENT);
+        let set = || vec![0; size.most.div_ceil(64)].into();
         Some(Self {
             shared: Arc::new(RingShared::new(size, chunk_shift, alignment)?),
             chunk_shift,
-            chunks: vec![Chunk::ABSENT; count],
+            chunks,
             open: [None; Stream::COUNT],
             live_bytes: 0,
             tail: 0,
@@ -168,9 +175,10 @@ impl Ring {
             usual_chunks: to_u32(count),
             chunks_beside: 0,
             pages: Pages::Small,
-            waiting: Vec::with_capacity(count),
-            held: vec![0; size.most.div_ceil(64)].into(),
-            free: vec![0; size.most.div_ceil(64)].into(),
+            waiting: 0,
+            waiting_set: set(),
+            held: set(),
+            free: set(),
         })
     }
 
@@ -238,7 +246,7 @@ impl Ring {
     /// Returns the number of retired chunks and runs that readers may still see. Chunks that only
     /// values hold are not among them.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting
     }
 
     /// Returns the sum of the charges of all live entries.
@@ -255,7 +263,7 @@ impl Ring {
     pub(crate) fn dead_bytes(&self) -> usize {
         let filled: usize = (0..)
             .map(ChunkId)
-            .zip(&self.chunks)
+            .zip(self.chunks.iter())
             .map(|(id, chunk)| match chunk.state {
                 ChunkState::Open => chunk.fill as usize,
                 ChunkState::Sealed | ChunkState::Cleaning => self.run_bytes(id),
@@ -519,7 +527,7 @@ impl Ring {
     }
 
     fn find(&self, wanted: impl Fn(ChunkId, ChunkState) -> bool) -> Option<ChunkId> {
-        let mut chunks = (0..).map(ChunkId).zip(&self.chunks);
+        let mut chunks = (0..).map(ChunkId).zip(self.chunks.iter());
         chunks.find(|&(id, chunk)| wanted(id, chunk.state)).map(|(id, _)| id)
     }
 
@@ -543,7 +551,7 @@ impl Ring {
             live[chunk] += to_u32(charge);
         }
         assert_eq!(live.iter().map(|&live| live as usize).sum::<usize>(), self.live_bytes);
-        for (number, (live, chunk)) in live.into_iter().zip(&self.chunks).enumerate() {
+        for (number, (live, chunk)) in live.into_iter().zip(self.chunks.iter()).enumerate() {
             if !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
                 assert_eq!(live, chunk.live, "live bytes of chunk {number}, {:?}", chunk.state);
                 assert!(chunk.fill as usize <= self.run_bytes(ChunkId(to_u32(number))));
@@ -557,6 +565,7 @@ impl Ring {
             retired: count(ChunkState::Retired),
         };
         assert_eq!(self.counts, counts);
+        assert!(ChunkSet::of_words(&self.waiting_set).count() == self.waiting && self.waiting <= counts.retired);
         let is_free = |chunk: ChunkId| self.chunks[chunk.index()].state == ChunkState::Free;
         assert!(self.free_chunks().all(is_free) && self.free_chunks().count() == counts.free);
         assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
@@ -572,9 +581,9 @@ impl Drop for Ring {
         self.shared.outlives_ring();
         let filled = (0..)
             .map(ChunkId)
-            .zip(&self.chunks)
+            .zip(self.chunks.iter())
             .filter(|(_, chunk)| !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired));
-        for chunk in filled.map(|(id, _)| id).chain(self.waiting.iter().copied()) {
+        for chunk in filled.map(|(id, _)| id).chain(ChunkSet::of_words(&self.waiting_set)) {
             // No reader is left, so a chunk without values gets no more of them. Its own pin need
             // not end.
             if self.shared.pins[chunk.index()].has_values() {

@@ -24,8 +24,6 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 use super::chunk::PinWord;
-#[cfg(not(bytecache_loom))]
-use crate::region::Filling;
 use crate::region::Region;
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::to_u32;
@@ -66,8 +64,7 @@ impl Pins {
     #[cfg(not(bytecache_loom))]
     fn reserve(len: usize, most: usize) -> Option<Self> {
         let bytes = most.checked_mul(size_of::<PinWord>())?;
-        let is_reserved = are_reserved(len, most);
-        let mut region = if is_reserved { Region::reserved(bytes) } else { Region::plain(bytes) }?;
+        let mut region = Region::for_later(len * size_of::<PinWord>(), bytes)?;
         // Regions start on a cache line, like words. Zero bytes are valid atomics.
         let first = NonNull::new(region.as_mut_ptr().cast())?;
         Some(Self { first, count: most, len: AtomicU32::new(to_u32(len)), memory: Memory::Region(region) })
@@ -83,12 +80,8 @@ impl Pins {
     /// Returns the bytes of `len` words in use, of a ring that began with `base` words and has
     /// addresses for `most`.
     pub(super) fn footprint(len: usize, base: usize, most: usize) -> usize {
-        #[cfg(not(bytecache_loom))]
-        if are_reserved(base, most) {
-            return Region::footprint(len * size_of::<PinWord>(), Filling::Reserved);
-        }
-        let _ = (len, base);
-        Region::plain_footprint(most * size_of::<PinWord>())
+        let [len, base, most] = [len, base, most].map(|words| words * size_of::<PinWord>());
+        Region::footprint_for_later(len, base, most)
     }
 
     /// Returns the words in use.
@@ -118,13 +111,6 @@ impl Pins {
     fn init(&self, words: core::ops::Range<usize>) {
         self[words].iter().for_each(PinWord::init);
     }
-}
-
-/// Returns `true` if the words of a ring lie in reserved addresses. Otherwise all of them are
-/// allocated.
-#[cfg(not(bytecache_loom))]
-fn are_reserved(base: usize, most: usize) -> bool {
-    most > base && Region::can_be_reserved(most * size_of::<PinWord>())
 }
 
 impl Deref for Pins {
@@ -163,7 +149,7 @@ mod tests {
     fn words_are_accounted_for_as_they_are_used_if_more_may_come() {
         let line = size_of::<PinWord>();
         assert_eq!(Pins::footprint(100, 100, 100), 100 * line);
-        if Region::can_be_reserved(1 << 20) {
+        if !cfg!(miri) {
             assert_eq!(Pins::footprint(100, 100, 16_384), 2 * 4096);
             assert_eq!(Pins::footprint(16_384, 100, 16_384), 16_384 * line);
         }

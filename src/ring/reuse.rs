@@ -52,8 +52,7 @@ impl Ring {
 
     /// Returns the free chunks.
     pub(super) fn free_chunks(&self) -> impl Iterator<Item = ChunkId> {
-        let chunks = |(word, &bits): (usize, &u64)| ChunkSet::of_word(word, bits);
-        self.free.iter().enumerate().flat_map(chunks)
+        ChunkSet::of_words(&self.free)
     }
 
     /// Retires an empty chunk, or run of chunks. It is free again when no reader and no value holds
@@ -63,24 +62,26 @@ impl Ring {
         for chunk in chunk.0..chunk.0 + self.shared.pins[chunk.index()].span() {
             self.set_state(ChunkId(chunk), ChunkState::Retired);
         }
-        self.waiting.push(chunk);
+        self.waiting_set[chunk.index() / 64] |= 1 << (chunk.index() % 64);
+        self.waiting += 1;
     }
 
     /// Takes back the retired chunks that neither a reader nor a value holds.
     ///
     /// The slots of all threads are scanned once, however many chunks wait.
     pub(crate) fn reclaim(&mut self) {
-        if !self.waiting.is_empty() {
+        if self.waiting > 0 {
             self.look_at_slots();
-            let (held, shared) = (&self.held, &self.shared);
-            self.waiting.retain(|&chunk| {
-                // A slot names the chunk in which its entry begins.
-                let is_held = is_held(held, chunk, shared.pins[chunk.index()].span());
-                if !is_held {
-                    shared.drop_own(chunk);
+            for (word, waiting) in self.waiting_set.iter_mut().enumerate() {
+                for chunk in ChunkSet::of_word(word, *waiting) {
+                    // A slot names the chunk in which its entry begins.
+                    if !is_held(&self.held, chunk, self.shared.pins[chunk.index()].span()) {
+                        *waiting &= !(1 << (chunk.index() % 64));
+                        self.waiting -= 1;
+                        self.shared.drop_own(chunk);
+                    }
                 }
-                is_held
-            });
+            }
         }
         self.collect_freed();
     }

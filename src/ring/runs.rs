@@ -371,7 +371,7 @@ impl Ring {
     /// Returns the number of sealed chunks and runs that values hold and of which at least one part
     /// in `share` is dead.
     pub(crate) fn held_by_values(&self, share: usize) -> usize {
-        let chunks = (0..).map(ChunkId).zip(&self.chunks);
+        let chunks = (0..).map(ChunkId).zip(self.chunks.iter());
         let worth_it = chunks.filter(|&(id, chunk)| self.has_dead_share(id, chunk, share));
         worth_it.filter(|(id, _)| self.shared.pins[id.index()].has_values()).count()
     }

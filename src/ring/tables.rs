@@ -1,4 +1,4 @@
-//! The tables of a ring's chunks: their records, their pin words, and the list of waiting chunks.
+//! The tables of a ring's chunks: their records and their pin words.
 //!
 //! ```text
 //!   chunks   0 ......... first ............ known ............................ most
@@ -8,6 +8,7 @@
 //! A ring whose shard may get a higher limit has addresses for more chunks than it begins with.
 //! Such a chunk gets its place in the tables when it is first needed, together with some after it.
 //! When the limit is lower again, the chunks at the end are emptied, and their places are given up.
+//! Addresses are reserved for all places, so nothing is copied in either case.
 //!
 //! The tables take about 80 bytes for each chunk. That is little for large chunks. Of chunks of
 //! 4 KiB it is 2 %, so the tables for 64 times as many chunks would be larger than the first limit.
@@ -19,27 +20,21 @@
 use super::chunk::{Chunk, ChunkId, ChunkState, PinWord, Window};
 use super::shared::RingShared;
 use super::{Ring, RingSize, Stream};
+use crate::growable::Growable;
 use crate::units::to_u32;
 
 /// Places come and go by this many at least: their pin words fill a page.
 const PLACES: usize = 64;
-/// The tables grow by at least one part in this of their size, as some of them are copied.
-const GROWTH_SHARE: usize = 8;
 
 /// The bytes of a place, roughly.
-const PLACE_BYTES: usize = size_of::<PinWord>() + size_of::<Chunk>() + size_of::<ChunkId>();
+const PLACE_BYTES: usize = size_of::<PinWord>() + size_of::<Chunk>();
 
 /// A growth of the tables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extension {
     chunks: usize,
-    /// The bytes that are needed until the copied parts are freed.
+    /// The bytes that it takes.
     pub(crate) bytes: usize,
-}
-
-/// Returns the bytes of the tables that are copied when they grow.
-fn copied_bytes(chunks: usize) -> usize {
-    chunks * (size_of::<Chunk>() + size_of::<ChunkId>())
 }
 
 impl Ring {
@@ -49,8 +44,9 @@ impl Ring {
     }
 
     fn footprint_with(chunks: usize, size: RingSize) -> usize {
-        let bits = 2 * size.most.div_ceil(64) * size_of::<u64>();
-        RingShared::footprint(chunks, size) + copied_bytes(chunks) + bits
+        let sets = 3 * size.most.div_ceil(64) * size_of::<u64>();
+        let records = Growable::<Chunk>::footprint_within(chunks, size.first, size.most);
+        RingShared::footprint(chunks, size) + records + sets
     }
 
     /// Returns the bytes by which the tables are larger than they were at first.
@@ -100,24 +96,18 @@ impl Ring {
     /// Returns the next growth of the tables, or `None` if all chunks have a place.
     pub(crate) fn extension(&self) -> Option<Extension> {
         let chunks = self.chunks();
-        let more = (chunks / GROWTH_SHARE).max(PLACES);
-        let wanted = (chunks + more).next_multiple_of(PLACES).min(self.shared.size().most);
-        let bytes = self.added_bytes_with(wanted) - self.added_bytes() + copied_bytes(chunks);
+        let wanted = (chunks + PLACES).next_multiple_of(PLACES).min(self.shared.size().most);
+        let bytes = self.added_bytes_with(wanted) - self.added_bytes();
         (wanted > chunks).then_some(Extension { chunks: wanted, bytes })
     }
 
-    /// Lets the tables grow. Returns the bytes that are free again.
-    pub(crate) fn extend(&mut self, extension: Extension) -> usize {
+    /// Lets the tables grow.
+    pub(crate) fn extend(&mut self, extension: Extension) {
         let before = self.chunks();
-        let mut chunks = Vec::with_capacity(extension.chunks);
-        chunks.extend_from_slice(&self.chunks);
-        chunks.resize(extension.chunks, Chunk::ABSENT);
-        let mut waiting = Vec::with_capacity(extension.chunks);
-        waiting.extend_from_slice(&self.waiting);
-        (self.chunks, self.waiting) = (chunks, waiting);
+        self.chunks.resize(extension.chunks);
+        self.chunks[before..].fill(Chunk::ABSENT);
         self.shared.pins.set_len(extension.chunks);
         self.counts.absent += extension.chunks - before;
-        copied_bytes(before)
     }
 
     /// Gives up the places at the end whose chunks are absent, down to `chunks`. Returns the bytes
@@ -130,9 +120,7 @@ impl Ring {
             return 0;
         }
         let freed = self.added_bytes() - self.added_bytes_with(wanted);
-        self.chunks.truncate(wanted);
-        self.chunks.shrink_to(wanted);
-        self.waiting.shrink_to(wanted);
+        self.chunks.resize(wanted);
         self.shared.pins.set_len(wanted);
         self.counts.absent -= before - wanted;
         freed
@@ -226,7 +214,7 @@ mod tests {
         let mut bytes = 0;
         while let Some(extension) = ring.extension() {
             bytes += extension.bytes;
-            bytes -= ring.extend(extension);
+            ring.extend(extension);
             assert_eq!(bytes, ring.added_bytes());
             ring.validate(&[]);
         }

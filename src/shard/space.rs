@@ -213,8 +213,7 @@ impl Writer<'_> {
         }
         let is_taken = self.shard.account.take(extension.bytes);
         if is_taken {
-            let freed = self.ring_mut().extend(extension);
-            self.shard.account.give(freed);
+            self.ring_mut().extend(extension);
         }
         is_taken
     }
