@@ -50,7 +50,7 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// Locks each shard, one after the other, for the work of a write.
+    /// Locks each shard twice, one after the other, for the work of a write.
     ///
     /// ```
     /// use bytecache::{Cache, ResizeError};
@@ -89,17 +89,20 @@ impl Cache {
             *limit = Limit { max_bytes: bytes, turn: limit.turn + 1 };
             limit.turn
         };
+        // All shards get it before any does a step, as user code may panic there.
         for shard in &inner.shards {
-            shard.write(|writer| writer.set_limit(turn, budget));
+            shard.set_limit(turn, budget);
         }
-        self.raise_limits();
+        for shard in &inner.shards {
+            shard.write(|writer| writer.follow_limit());
+        }
         Ok(())
     }
 
     /// Gives shards the rest of their share of a higher limit, as far as the others have left it.
     pub(super) fn raise_limits(&self) {
         for shard in self.inner.shards.iter().filter(|shard| shard.is_short()) {
-            shard.write(|writer| writer.raise_limit());
+            shard.write(|writer| writer.follow_limit());
         }
     }
 }

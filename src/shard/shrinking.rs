@@ -33,8 +33,9 @@ use super::cleaner::{Cleaned, has_few_chunks};
 use super::expire::MIN_CHUNKS_WITH_WHEEL;
 use super::space::Evicted;
 use super::writer::Writer;
-use super::{MIN_CHUNKS, State, resizing};
+use super::{MIN_CHUNKS, Shard, State, resizing};
 use crate::index::{Index, MIN_BUCKETS, Table};
+use crate::ring::Ring;
 
 /// The most entries that a step evicts.
 const MAX_EVICTIONS: u64 = 32;
@@ -95,6 +96,13 @@ fn whole(number: f64) -> usize {
     number as usize
 }
 
+/// Returns the bytes that have to be left while the index is too large: those for renames, and for
+/// chunks that the ring cannot do without.
+fn reserve(ring: &Ring, rename_bytes: usize) -> usize {
+    let chunks = MIN_CHUNKS.saturating_sub(ring.chunks_in_use());
+    rename_bytes + chunks * ring.chunk_bytes()
+}
+
 /// What a full shard of the target has.
 struct Goal {
     live: usize,
@@ -104,28 +112,34 @@ struct Goal {
     most_buckets: usize,
 }
 
-impl Writer<'_> {
+impl Shard {
     /// Sets the shard's share of the limit. `turn` is the number of the call: of two calls the
     /// later one counts.
-    pub(crate) fn set_limit(&mut self, turn: u64, bytes: usize) {
-        let size = self.state.entries.table().size();
-        let reserve = self.reserve(resizing::rename_bytes(size, size));
-        let Some(before) = self.shard.account.set_target(turn, bytes, reserve) else { return };
-        self.ring_mut().set_usual_bytes(bytes);
-        self.state.resizing.look_again(size);
+    ///
+    /// Runs no user code, so no panic can keep the limit from the shards after this one. The policy
+    /// learns of it by [`Writer::follow_limit`].
+    pub(crate) fn set_limit(&self, turn: u64, bytes: usize) {
+        let state = &mut *self.state.lock();
+        let size = state.entries.table().size();
+        let reserve = reserve(state.entries.ring(), resizing::rename_bytes(size, size));
+        let Some(before) = self.account.set_target(turn, bytes, reserve) else { return };
+        state.entries.ring_mut().set_usual_bytes(bytes);
+        state.resizing.look_again(size);
         // A step finds out that nothing is left to do.
-        if bytes < before || self.state.shrinking.is_under_way() {
-            self.state.shrinking.goal = self.state.evictor.capacity();
+        if bytes < before || state.shrinking.is_under_way() {
+            state.shrinking.goal = state.evictor.capacity();
         }
         if bytes < before {
-            self.state.resizing.cancel_growth();
-            self.ring_mut().expect_fewer_chunks();
+            state.resizing.cancel_growth();
+            state.entries.ring_mut().expect_fewer_chunks();
         }
-        self.update_capacity();
     }
+}
 
-    /// Takes the rest of the shard's share of a higher limit, if other shards have left it.
-    pub(crate) fn raise_limit(&mut self) {
+impl Writer<'_> {
+    /// Derives the capacity from the limit. Takes the rest of the shard's share of a higher one
+    /// before, if other shards have left it.
+    pub(crate) fn follow_limit(&mut self) {
         self.shard.account.raise();
         self.update_capacity();
     }
@@ -212,7 +226,8 @@ impl Writer<'_> {
         } else if excess <= held {
             has_progress |= self.give_places_back(step, places, held == 0 && !has_evicted);
         }
-        let reserve = if is_too_large { self.reserve(if is_at_rest { rename_bytes } else { 0 }) } else { 0 };
+        let for_renames = if is_at_rest { rename_bytes } else { 0 };
+        let reserve = if is_too_large { reserve(self.ring(), for_renames) } else { 0 };
         let is_settled = self.shard.account.settle(reserve) && !lacks_memory;
         if is_settled && !has_progress && self.is_within(places) {
             self.state.shrinking = Shrinking::new();
@@ -231,13 +246,6 @@ impl Writer<'_> {
         }
         self.update_capacity();
         has_evicted || is_empty
-    }
-
-    /// Returns the bytes that have to be left while the index is too large: those for renames, and
-    /// for chunks that the ring cannot do without.
-    fn reserve(&self, rename_bytes: usize) -> usize {
-        let chunks = MIN_CHUNKS.saturating_sub(self.ring().chunks_in_use());
-        rename_bytes + chunks * self.ring().chunk_bytes()
     }
 
     /// Returns the bytes that are over the target, without those of places that will be given up.

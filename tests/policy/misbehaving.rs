@@ -362,6 +362,35 @@ fn a_panic_in_recency_or_in_the_constructor_reaches_the_builder() {
 }
 
 #[test]
+fn a_panic_on_the_way_to_another_limit_keeps_it_from_no_shard() {
+    let _alone = alone();
+    for method in [Method::SetCapacity, Method::Evict] {
+        for (from, to) in [(10, 9), (9, 10)] {
+            let fuse = Fuse::default();
+            let cache = cache(Recency::Counted, Choice::Oldest, &fuse);
+            let [from, to] = [from, to].map(|tenths| SHARDS * (10 << 10) * tenths);
+            cache.set_max_bytes(from).unwrap();
+            for key in [true, false].into_iter().flat_map(|in_shard| keys(in_shard).take(6_000)) {
+                insert(&cache, &key);
+            }
+            fuse.arm(method);
+            let outcome = catch_unwind(AssertUnwindSafe(|| cache.set_max_bytes(to).unwrap()));
+            assert_eq!(outcome.is_err(), !fuse.is_armed(), "the panic in {method:?} was swallowed");
+            assert!(outcome.is_err() || to > from && method == Method::Evict, "{method:?} was not called");
+            fuse.0.lock().unwrap().take();
+            while cache.maintain() {}
+            assert_eq!((cache.memory().max, cache.max_bytes()), (to, to), "{method:?}");
+            works(&cache);
+            for key in [true, false].into_iter().flat_map(|in_shard| keys(in_shard).take(6_000)) {
+                insert(&cache, &key);
+            }
+            let memory = cache.memory();
+            assert!(memory.allocated > to / 10 * 8 && memory.allocated <= to, "{method:?}: {memory:?}");
+        }
+    }
+}
+
+#[test]
 fn readers_of_other_threads_see_a_whole_entry_or_none_while_policies_panic() {
     let _alone = alone();
     let fuse = Fuse::default();
