@@ -16,7 +16,7 @@
 //!
 //! The states and pins of a chunk: `chunk.rs`. The protocol of the slots: `reclaim/slots.rs`.
 
-use super::chunk::{ChunkId, ChunkSet, ChunkState};
+use super::chunk::{Chunk, ChunkId, ChunkSet, ChunkState};
 use super::{Ring, Stream};
 use crate::reclaim;
 use crate::region::{HUGE_EARNED, Pages};
@@ -64,6 +64,23 @@ impl Ring {
         }
         self.waiting_set[chunk.index() / 64] |= 1 << (chunk.index() % 64);
         self.waiting += 1;
+    }
+
+    /// Retires the open chunks and runs whose entries are all dead. Returns `true` if there were
+    /// any.
+    pub(crate) fn retire_open(&mut self) -> bool {
+        let mut has_retired = false;
+        for stream in Stream::ALL {
+            // One that was just opened is about to be written to.
+            let is_dead = |chunk: &Chunk| chunk.live == 0 && chunk.fill > 0;
+            let dead = self.open[stream as usize].filter(|open| is_dead(&self.chunks[open.index()]));
+            if let Some(dead) = dead {
+                self.open[stream as usize] = None;
+                self.seal(dead);
+                has_retired = true;
+            }
+        }
+        has_retired
     }
 
     /// Takes back the retired chunks that neither a reader nor a value holds.

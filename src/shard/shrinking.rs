@@ -347,7 +347,7 @@ impl Writer<'_> {
         match cleaner.clean(entries, counts, CLEANING) {
             Cleaned::Chunk | Cleaned::Some => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
-            Cleaned::Nothing if self.begin_with_spare() => true,
+            Cleaned::Nothing if self.ring_mut().retire_open() || self.begin_with_spare() => true,
             // Not in place of the chunks that values hold.
             Cleaned::Stuck | Cleaned::Nothing if may_evict && self.shard.lookup.ring.pinned_bytes() < excess => {
                 let has_evicted = self.evict_for_chunk(step, kept);
@@ -419,6 +419,7 @@ impl Writer<'_> {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.clean(entries, counts, CLEANING) {
             Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::Nothing if self.ring_mut().retire_open() => true,
             Cleaned::Stuck | Cleaned::Nothing => self.evict_for_chunk(step, 0),
         }
     }

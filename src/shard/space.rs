@@ -233,6 +233,7 @@ impl Writer<'_> {
                 // The policy's choice comes first, although it may be anywhere in the ring.
                 Cleaned::Stuck if stuck < MAX_STUCK && self.evict_chunkful() => stuck += 1,
                 Cleaned::Stuck => self.evict_what_is_cleaned(|_| true),
+                Cleaned::Nothing if self.ring_mut().retire_open() => {}
                 Cleaned::Nothing if self.evict_chunkful() => fruitless = 0,
                 Cleaned::Nothing => return yield_to_readers(self.ring_mut(), |ring| ring.has_free(wanted)),
             }
@@ -347,6 +348,7 @@ impl Writer<'_> {
                 self.ring().counts().retired <= retired
             }
             Cleaned::Some => true,
+            Cleaned::Nothing if self.ring_mut().retire_open() => true,
             Cleaned::Nothing | Cleaned::Stuck => self.evict_towards_a_chunk(),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, Policy, ResizeError, Value};
 
-use super::resizing::{assert_within, fill, resizable, settle};
+use super::resizing::{assert_within, fill, resizable, settle, value};
 use crate::support::alone;
 
 /// Returns the smallest limit that the cache accepts.
@@ -137,6 +137,27 @@ fn maintenance_ends_while_values_are_held() {
         drop(held);
         settle(&cache);
         assert_within(&cache, 1 << 20);
+    }
+}
+
+/// A run that is being filled may be longer than a lower limit leaves room for.
+#[test]
+fn a_run_whose_entries_were_removed_is_given_back() {
+    let _alone = alone();
+    for &policy in Policy::ALL {
+        let cache = resizable(100_000, 1_600_000, policy).build().unwrap();
+        let smallest = min_bytes(&cache);
+        for len in [12_000, 9_000, 6_000] {
+            cache.set_max_bytes(1_600_000).unwrap();
+            let keys = 0..100_u64;
+            keys.clone().for_each(|key| cache.insert(key.to_le_bytes(), value(key, len)).unwrap());
+            keys.for_each(|key| _ = cache.remove(key.to_le_bytes()));
+            cache.set_max_bytes(smallest).unwrap();
+            settle(&cache);
+            assert_within(&cache, smallest);
+            fill(&cache, &mut 0, 1_000, 100);
+            assert_within(&cache, smallest);
+        }
     }
 }
 
