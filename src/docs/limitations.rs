@@ -234,6 +234,8 @@
 //! * Some memory of policies is counted only when the next chunk is opened. Policies keep it for
 //!   removed entries, for entries of 16 KiB and more, and for unusually many different counts of
 //!   LFU.
+//! * An array of a policy that has less than 256 KiB is copied when the index gets another size.
+//!   Until the copy is made, the former array is not counted.
 //! * If the system refuses to map memory, a shard allocates its whole memory at once, up to its
 //!   ceiling.
 //! * Copies of values belong to their callers. Entries that wait for a removal listener are copies,

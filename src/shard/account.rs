@@ -1,8 +1,9 @@
 //! A shard's share of `max_bytes`, and what has been taken of it.
 //!
 //! Memory is taken from the account before it is allocated, and given back after it was freed. What
-//! is taken is a single word. So the sum over all shards is within `max_bytes` at every instant,
-//! also for a thread that only observes it.
+//! is taken is a single word. So the sum over all shards is within `max_bytes` at every instant. A
+//! thread that adds the shards up one after the other finds the same, except while memory moves
+//! from shards that follow a lower limit to others: it may count that twice.
 //!
 //! ```text
 //!   target <= budget: the bound of the moment, or budget < target: to be raised

@@ -11,8 +11,8 @@
 //! # Shards
 //!
 //! The top bits of the hash choose a shard: a ring, an index and a policy under one lock. Each
-//! shard has an equal share of `max_bytes`. Shards share only the cache's handle and striped
-//! counters.
+//! shard has an equal share of `max_bytes`. Shards share only the cache's handle, striped counters,
+//! and the part of a higher limit that others have not left yet.
 //!
 //! A share is a single atomic number. Bytes are taken from it before memory is allocated, and given
 //! back after memory is freed. So the sum never exceeds the limit, not even for a moment.
@@ -148,7 +148,8 @@
 //! ## Another limit
 //!
 //! [`set_max_bytes`](crate::Cache::set_max_bytes) sets a *target* for each shard's account. A
-//! higher one is the *budget* at once. After a lower one, the budget is lowered to what is
+//! higher one is the *budget* at once, unless other shards still follow a lower one: then the rest
+//! of it comes as these give memory back. After a lower one, the budget is lowered to what is
 //! allocated after each step (`shard/shrinking.rs`). So [`Memory::max`](crate::Memory::max) only
 //! falls. While the index is too large, a *reserve* stays above what is allocated: the policy's
 //! memory for renames, and a few chunks. Without it, a shard that is cleared on its way to a lower
@@ -160,8 +161,8 @@
 //!   the renames of the policy are kept until the index has shrunk.
 //! * **No burst.** The capacity that the policy keeps to falls with the live bytes. If it fell to
 //!   its new value at once, the next store would evict everything that is above.
-//! * **Addresses up to the ceiling.** The arena, the index and the pin words of chunks reserve
-//!   addresses, as values and readers point to them. Locations have as many bits as the ceiling
+//! * **Addresses up to the ceiling.** The arena, the index and the tables of chunks reserve
+//!   addresses. Values and readers point to them, and none of them is copied. Locations have as many bits as the ceiling
 //!   needs, so none has to be rewritten.
 //! * **Tables in steps.** The tables of chunks take 80 bytes for each chunk. For chunks of 4 KiB
 //!   and a ceiling of 64 times the limit, that is more than the limit. So a chunk gets its place
