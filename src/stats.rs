@@ -194,10 +194,8 @@ impl Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// The bound of the moment. It is the limit that was set last, or more while the cache shrinks
-    /// to a [lower limit](crate::Cache::set_max_bytes). It never rises to more than that limit. The
-    /// shards are added up one after the other: if other threads write while memory moves between
-    /// shards on the way to a limit, it may be counted twice, here and in `allocated`.
+    /// The bound of the moment. While the cache shrinks, it is above the limit that was set last. It
+    /// never rises to more than that. Bytes that move between shards meanwhile may count twice.
     pub max: usize,
     /// Everything that the cache has allocated: never more than `max`. It is the sum of `chunks`,
     /// `index`, `policy`, `wheels`, `flights` and `overhead`, if no other thread writes meanwhile.

@@ -388,8 +388,8 @@ fn hurry(missing: usize, ready: usize) -> usize {
 }
 
 /// Returns `true` if a ring has fewer chunks than those of its size by far: its limit is lower than
-/// it was, or it has begun to fill. Another chunk that is not full would cost it more entries than a chunk with entries that
-/// die at different times.
+/// it was, or it has begun to fill. Another chunk that is not full would cost it more entries than
+/// one with entries that die at different times.
 pub(super) fn has_few_chunks(ring: &Ring) -> bool {
     ring.chunks_in_use() < FEW_CHUNKS && ring.chunk_bytes() > SMALL_CHUNK
 }
