@@ -47,7 +47,7 @@
 //! * Keys that change while a save runs are left out. If most keys are written while a save runs,
 //!   little is restored.
 //! * The indexes of a cache keep their size while it is saved. If an index is full, each entry that
-//!   is added evicts another.
+//!   is added evicts another. A limit that is lowered meanwhile is reached after the save.
 //! * One save of a cache runs at a time, and only one process at a time may save to a path.
 //!
 //! # Sizes

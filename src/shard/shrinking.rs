@@ -15,6 +15,9 @@
 //! 4. **The tables.** Chunks that came with a higher limit lie behind the others. They are emptied,
 //!    and their places in the ring's tables are given up.
 //!
+//! While the cache is saved, the index keeps its size. What it is going to give back counts as
+//! given back, too: the ring would otherwise pay for it, with most of the entries if they are small.
+//!
 //! Chunks that values or readers hold count as given back. They are, once nobody holds them: the
 //! next write or call of `maintain` does it. Until then nothing is evicted in their place.
 //!
@@ -187,6 +190,7 @@ impl Writer<'_> {
         }
         let wanted = goal.buckets.min(goal.most_buckets).max(MIN_BUCKETS);
         let is_too_large = wanted + wanted / SLACK < size || goal.most_buckets < size;
+        let excess = excess.saturating_sub(self.due_after_save(wanted));
         let shrinks_index = can_resize && is_too_large && size > MIN_BUCKETS;
 
         let chunk = self.ring().chunk_bytes();
@@ -254,6 +258,19 @@ impl Writer<'_> {
         self.shard.account.allocated().saturating_sub(places).saturating_sub(self.shard.account.target())
     }
 
+    /// Returns the bytes that an index of `wanted` buckets will have given back after the save that
+    /// keeps it from shrinking. The ring does not pay for them meanwhile.
+    fn due_after_save(&self, wanted: usize) -> usize {
+        let surplus = self.state.entries.table().size().saturating_sub(wanted);
+        if self.is_being_saved() { surplus * self.bytes_per_bucket() } else { 0 }
+    }
+
+    /// Returns the bytes that the index, the policy and the wheel have for each home bucket.
+    fn bytes_per_bucket(&self) -> usize {
+        let side = self.state.evictor.bytes() + self.state.deadlines.bytes();
+        Table::footprint_of_one() + side / self.state.entries.table().size()
+    }
+
     /// Returns the bytes that the ring's tables have beyond those of so many places.
     fn places_bytes(&self, places: usize) -> usize {
         let ring = self.ring();
@@ -280,7 +297,7 @@ impl Writer<'_> {
         let spendable = account.target().saturating_sub(others);
 
         let size = entries.table().size();
-        let per_bucket = Table::footprint_of_one() + side / size;
+        let per_bucket = self.bytes_per_bucket();
         let for_index = spendable.saturating_sub(self.shard.min_chunks * chunk);
         let most_buckets = (for_index / per_bucket).max(MIN_BUCKETS);
 

@@ -94,6 +94,35 @@ fn a_cache_that_is_cleared_while_it_is_saved_takes_entries_at_a_lower_limit() {
 }
 
 #[test]
+fn a_limit_that_falls_during_a_save_evicts_no_more_than_without_one() {
+    let _alone = alone();
+    for (to, value_bytes) in [(8 << 20, 8), (2 << 20, 8), (2 << 20, 100), (2 << 20, 1_000)] {
+        let lower = |cache: &Cache| {
+            cache.set_max_bytes(to).unwrap();
+            settle(cache);
+        };
+        let [without, during] = [false, true].map(|saves| {
+            let cache = resizable(16 << 20, 16 << 20, Policy::Lru).max_entry_bytes(16 << 10).build().unwrap();
+            let mut next = 0;
+            while cache.stats().evictions < 1_000 {
+                fill(&cache, &mut next, 1_000, value_bytes);
+            }
+            if saves {
+                cache.save_to(Interrupted(Some(|| lower(&cache)))).unwrap();
+                settle(&cache);
+            } else {
+                lower(&cache);
+            }
+            assert_within(&cache, to);
+            cache.len()
+        });
+        // The record of changes takes a 64th of the former limit meanwhile.
+        let least = without - without / 4;
+        assert!(during >= least, "{during} entries of {value_bytes} bytes in {to} bytes, {without} without a save");
+    }
+}
+
+#[test]
 fn a_small_reduction_evicts_few_large_entries() {
     let _alone = alone();
     for &policy in Policy::ALL {
