@@ -59,12 +59,13 @@
 //!
 //! * **Last value or none.** A key that is written or removed while `save` runs is left out when
 //!   the snapshot is restored. The same holds for an entry whose deadline is changed, and for one
-//!   that leaves. All others have their last value. The save ends before the last call
-//!   of the writer, and before the file is synced and renamed for the last time. Entries that are
-//!   left out because of changes are counted in [`Restored::changed`](crate::Restored::changed). A
-//!   changed key is recorded as a bit that other keys may share. So for eight changed keys, about
-//!   one other key is left out, and up to five if entries take less than 128 bytes. If the cache
-//!   is [cleared](crate::Cache::clear) meanwhile, nothing is restored.
+//!   that leaves. All others have their last value. Changes are recorded until all entries are
+//!   written. That ends before the last write to the writer, and before the file gets its name. A
+//!   change that comes later is newer than the snapshot. Entries that are left out because of
+//!   changes are counted in [`Restored::changed`](crate::Restored::changed). A changed key is
+//!   recorded as a bit that other keys may share. So for eight changed keys, about one other key is
+//!   left out, and up to five if entries take less than 128 bytes. If the cache is
+//!   [cleared](crate::Cache::clear) meanwhile, nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock. Entries that
 //!   have expired in it are left out. An entry may expire up to a [`TICK`](crate::TICK) earlier,
@@ -79,6 +80,7 @@
 //!   policy has measured of the traffic. Ghosts and the counts of keys that are not in the cache
 //!   are restored if the number of shards and the hasher are the same. With another policy, entries
 //!   are stored from those that the former one would evict first to those that it would evict last.
+//!   Those of MRU are stored from the one that was used least recently to the last one.
 //! * **Any cache.** Size, shards, policy, alignment and hasher may differ. Entries that do not fit
 //!   are left out, beginning with those that the policy would evict first. They are counted in
 //!   [`Restored::left_out`](crate::Restored::left_out). Without a hasher of your own, the next
@@ -119,12 +121,15 @@
 //! each place of the indexes. Restoring stores entries one after the other in one thread.
 //! BENCHMARKS.md has figures.
 //!
+//! Indexes keep their size while a save runs. If one is full, each new entry evicts another. After
+//! [`set_max_bytes`](crate::Cache::set_max_bytes) with a lower limit, the cache stays above it
+//! until the save ends, by what its indexes are going to give back.
+//!
 //! # The format
 //!
 //! This is version 1 of the format. All numbers are little-endian. A *number* without a length has
 //! seven bits in each byte, the lowest first. The highest bit of a byte says that another byte
-//! follows. Checksums are
-//! xxh3 hashes with the nonce as seed: [`StableHash`](crate::StableHash).
+//! follows. Checksums are xxh3 hashes with the nonce as seed: [`StableHash`](crate::StableHash).
 //!
 //! ```text
 //!   header    0  magic: 89 42 43 53 0d 0a 1a 0a        40  max_bytes
