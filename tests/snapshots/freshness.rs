@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, Residents};
 use bytecache::testing::Inspect;
-use bytecache::{Cache, Policy, SaveOptions, SnapshotError};
+use bytecache::{Cache, ManualClock, Policy, SaveOptions, SnapshotError};
 
 use super::{restored, saved};
 use crate::support::build;
@@ -95,6 +95,70 @@ fn a_key_that_is_removed_after_its_entry_was_evicted_does_not_come_back() {
         }
     });
     assert!(has_run && !next.contains_key("secret"));
+}
+
+#[test]
+fn entries_that_are_evicted_during_a_save_do_not_come_back() {
+    for &policy in Policy::ALL {
+        let cache = build(1 << 20, 1, policy);
+        let insert = |key: u32| cache.insert(key.to_le_bytes(), [1; 200]).unwrap();
+        (0..KEYS).for_each(insert);
+        let mut evictions = 0;
+        let next = save_and_restore(&cache, |written| {
+            if written > 500_000 && evictions == 0 {
+                let before = cache.stats().evictions;
+                (KEYS..KEYS + 500).for_each(insert);
+                evictions = cache.stats().evictions - before;
+            }
+        });
+        assert!(evictions > 100, "{policy}");
+        next.for_each(|key, _| assert!(cache.contains_key(key), "{policy} {key:?}"));
+        assert!(next.len() > 1_500, "{policy} has {}", next.len());
+    }
+}
+
+#[test]
+fn entries_that_expire_during_a_save_do_not_come_back() {
+    let clock = ManualClock::new();
+    let cache = Cache::builder().max_bytes(8 << 20).shards(4).clock(clock.clone()).build().unwrap();
+    for key in 0..KEYS {
+        let seconds = if key % 2 == 0 { 1_000 } else { 100_000 };
+        cache.insert_with_ttl(key.to_le_bytes(), [1; 200], Duration::from_secs(seconds)).unwrap();
+    }
+    let mut has_run = false;
+    let next = save_and_restore(&cache, |written| {
+        if written > 500_000 && !has_run {
+            has_run = true;
+            clock.advance(Duration::from_secs(2_000));
+            while cache.maintain() {}
+        }
+    });
+    assert_eq!((has_run, cache.len()), (true, KEYS as usize / 2));
+    next.for_each(|key, _| assert!(cache.contains_key(key), "{key:?} has expired before"));
+    assert!(next.len() > 1_500, "{} entries", next.len());
+}
+
+#[test]
+fn entries_whose_deadline_changes_during_a_save_do_not_come_back() {
+    let cache = Cache::builder().max_bytes(8 << 20).shards(4).ttl(Duration::from_secs(100_000)).build().unwrap();
+    (0..KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
+    let mut has_run = false;
+    let next = save_and_restore(&cache, |written| {
+        if written > 500_000 && !has_run {
+            has_run = true;
+            for key in (0..200).map(u32::to_le_bytes) {
+                let has_changed = if key[0] % 2 == 0 {
+                    cache.persist(key)
+                } else {
+                    cache.set_ttl(key, Duration::from_secs(1_000)).unwrap()
+                };
+                assert!(has_changed);
+            }
+        }
+    });
+    let back = (0..200_u32).filter(|key| next.contains_key(key.to_le_bytes())).count();
+    assert_eq!((has_run, back), (true, 0));
+    assert!(next.len() > KEYS as usize * 9 / 10, "{} entries", next.len());
 }
 
 #[test]
