@@ -1,12 +1,12 @@
 //! All that an entry has comes back: its value, its lifetimes, and that it is negative.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytecache::testing::Inspect;
-use bytecache::{Cache, Lifetime, LoadError, Loaded, ManualClock, Remaining, RestoredFrom, TICK};
+use bytecache::{Cache, Lifetime, LoadError, Loaded, ManualClock, Remaining, RestoredFrom, SaveOptions, TICK};
 
 use super::{restored, saved};
-use crate::support::timed;
+use crate::support::{timed, until};
 
 /// The time that a test takes counts, too. So the tests count in hundreds of seconds.
 fn seconds(seconds: u64) -> Duration {
@@ -37,6 +37,27 @@ fn values_of_all_sizes_come_back() {
         assert!(value.len() == length && value.iter().all(|&byte| byte == number));
     }
     cache.validate();
+}
+
+#[test]
+fn the_progress_of_a_save_ends_with_what_was_saved() {
+    let cache = Cache::builder().max_bytes(16 << 20).build().unwrap();
+    // Large values have blocks of their own.
+    (0..3_000_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
+    (0..10_u32).for_each(|key| cache.insert(key.to_be_bytes(), [1; 50_000]).unwrap());
+    let entries = cache.len() as u64;
+    let (mut snapshot, mut calls, began) = (Vec::new(), Vec::new(), Instant::now());
+    let options = SaveOptions::new().progress(|progress| {
+        until(|| began.elapsed() > Duration::from_millis(2));
+        calls.push(progress);
+    });
+    let saved = cache.save_to_with(&mut snapshot, options).unwrap();
+    assert_eq!((saved.entries, saved.bytes), (entries, snapshot.len() as u64));
+    assert!(saved.elapsed > Duration::from_millis(2) && saved.elapsed <= began.elapsed());
+    assert!(calls.len() > 10 && calls.iter().all(|progress| progress.total_entries == entries));
+    assert!(calls.is_sorted_by(|a, b| a.entries < b.entries && a.bytes < b.bytes));
+    assert!(calls.iter().all(|progress| (200 * progress.entries..=saved.bytes).contains(&progress.bytes)));
+    assert_eq!(calls.last().map(|last| last.entries), Some(entries));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytecache::testing::Inspect;
 use bytecache::{Cache, CacheBuilder, Policy, SnapshotError, StableHash};
 
-use super::{DAY, restored, saved};
+use super::{DAY, blocks, restored, saved};
 
 fn builder() -> CacheBuilder {
     Cache::builder().max_bytes(1 << 16).shards(1).policy(Policy::Lru)
@@ -109,6 +109,12 @@ fn blocks_behind_a_damaged_one_are_restored() {
     assert_eq!(report.damaged_blocks, 1);
     assert!(report.is_complete && report.entries < entries && report.entries > entries / 2, "{report:?}");
     cache.validate();
+    // Two places with a whole block between them.
+    let quarter = snapshot.len() / 4;
+    snapshot[quarter..quarter + 60].fill(0);
+    let (cache, report) = restored(builder(), &snapshot);
+    assert_eq!(report.damaged_blocks, 2);
+    assert!(report.is_complete && !cache.is_empty(), "{report:?}");
 }
 
 #[test]
@@ -119,18 +125,6 @@ fn blocks_that_come_twice_restore_what_they_restore_once() {
         let (cache, report) = restored(builder().shards(shards).max_bytes(1 << 20), &twice);
         assert_eq!((check(&cache), report.entries), (30, 30));
     }
-}
-
-/// Returns the blocks of a snapshot, with their headers.
-fn blocks(snapshot: &[u8]) -> Vec<&[u8]> {
-    let (mut blocks, mut rest) = (Vec::new(), &snapshot[104..]);
-    while !rest.is_empty() {
-        let length = u64::from_le_bytes(rest[24..32].try_into().unwrap());
-        let (block, behind) = rest.split_at(56 + usize::try_from(length).unwrap());
-        blocks.push(block);
-        rest = behind;
-    }
-    blocks
 }
 
 #[test]

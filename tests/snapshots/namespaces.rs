@@ -80,6 +80,27 @@ fn a_namespace_that_is_invalidated_during_a_save_does_not_come_back() {
 }
 
 #[test]
+fn entries_that_are_newer_than_the_registry_before_them_are_counted_and_left_out() {
+    let cache = Cache::new(8 << 20).unwrap();
+    let users = cache.namespace("users").build().unwrap();
+    (0..2_000_u32).for_each(|key| users.insert(key.to_le_bytes(), [1; 500]).unwrap());
+    let (mut snapshot, mut calls) = (Vec::new(), 0);
+    let meddle = |_| {
+        calls += 1;
+        if calls == 1 {
+            users.invalidate_all();
+            (0..300_u32).for_each(|key| users.insert(key.to_le_bytes(), [2; 3_000]).unwrap());
+        }
+    };
+    cache.save_to_with(&mut snapshot, SaveOptions::new().progress(meddle)).unwrap();
+    let (next, report) = restored(Cache::builder().max_bytes(8 << 20), &snapshot);
+    // They lie in several blocks.
+    assert!(report.is_complete && report.changed > 300 && calls > 3, "{report:?}, {calls} calls");
+    assert_eq!((report.entries, report.left_out, report.expired), (0, 0, 0));
+    next.validate();
+}
+
+#[test]
 fn entries_of_namespaces_that_have_no_room_are_left_out() {
     let cache = Cache::new(1 << 20).unwrap();
     for version in 0..10 {

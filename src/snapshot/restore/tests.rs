@@ -51,6 +51,31 @@ fn what_has_expired_while_nothing_ran_is_left_out() {
 }
 
 #[test]
+fn the_counts_of_all_blocks_add_up() {
+    let cache = builder().max_bytes(4 << 20).shards(1).max_entry_bytes(16 << 10).build().unwrap();
+    for key in 0..6_000_u32 {
+        match key % 60 {
+            0 => cache.insert(key.to_le_bytes(), [0; 12_000]).unwrap(),
+            1..20 => cache.insert_with_ttl(key.to_le_bytes(), [0; 200], Duration::from_secs(1_000)).unwrap(),
+            _ => cache.insert(key.to_le_bytes(), [0; 200]).unwrap(),
+        }
+    }
+    let (mut snapshot, mut blocks) = (Vec::new(), 0);
+    let saved = cache.save_to_with(&mut snapshot, crate::SaveOptions::new().progress(|_| blocks += 1)).unwrap();
+    assert!(saved.entries == 6_000 && blocks > 5, "{blocks} blocks");
+    let later = Header::from_bytes(&snapshot).unwrap().start_millis + 1_100_000;
+    let restored = |builder| restore_at(builder, &snapshot[..], HOUR, later).unwrap().1;
+
+    // 100 are too large.
+    let report = restored(builder().max_bytes(4 << 20).max_entry_bytes(8 << 10));
+    assert_eq!((report.entries, report.expired, report.left_out, report.changed), (4_000, 1_900, 100, 0));
+    // Most do not fit.
+    let report = restored(builder().max_bytes(256 << 10).shards(1));
+    assert_eq!((report.entries + report.left_out, report.expired, report.changed), (4_100, 1_900, 0));
+    assert!((500..1_200).contains(&report.entries), "{report:?}");
+}
+
+#[test]
 fn a_clock_that_has_gone_back_extends_nothing() {
     let (snapshot, start) = snapshot();
     let (cache, restored) = restored_at(&snapshot, start - 1_000_000, HOUR);
