@@ -117,6 +117,25 @@ fn the_record_of_changes_is_part_of_the_memory_of_a_full_cache() {
     }
 }
 
+#[test]
+fn a_record_of_many_blocks_has_all_keys_that_were_changed() {
+    // A record that a cache of this limit affords.
+    let builder = || Cache::builder().max_bytes(32 << 20);
+    let cache = builder().build().expect("a cache");
+    let key = |number: u32| number.to_le_bytes();
+    (0..100_000).for_each(|number| cache.insert(key(number), [1]).expect("room"));
+    let mut save = Save::begin(&cache, 5, SaveOptions::new()).expect("no other save");
+    save.changes = Arc::new(Changes::new(1 << 16, 5));
+    // Nearly all words get a bit, and one key in nine shares the bit of another.
+    (0..500_000).for_each(|number| save.changes.note(&key(2 * number)));
+    let mut snapshot = Vec::new();
+    save.write(&mut snapshot, |_| Ok(())).expect("a writer that takes all");
+    let (next, report) = builder().restore_from(&snapshot[..], Duration::from_secs(3600)).expect("a snapshot");
+    assert_eq!((report.damaged_blocks, report.is_complete), (0, true));
+    assert!((0..50_000).all(|number| !next.contains_key(key(2 * number))), "a key that was changed has come back");
+    assert!(next.len() > 40_000, "{report:?}");
+}
+
 /// Returns the size of the index of each shard.
 fn index_sizes(cache: &Cache) -> Vec<usize> {
     let changes = Arc::new(Changes::new(Changes::MIN_WORDS, 1));
