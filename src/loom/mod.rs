@@ -240,6 +240,7 @@ mod idle;
 mod loads;
 mod publishing;
 mod relay;
+mod saves;
 mod sweeps;
 
 mod touches {

@@ -233,6 +233,12 @@ impl Lookup {
         Advance::NoneYet
     }
 
+    /// Returns the entry in a lane, held by the slot.
+    pub(super) fn find_by_id<'a>(&'a self, id: EntryId, slot: &'a mut Slot) -> Option<Live<'a>> {
+        // SAFETY: `slot` was borrowed mutably, so nothing that it found before this call is in use.
+        unsafe { self.hold_lane(id, slot.name()) }
+    }
+
     /// Holds the entry in a lane. Returns `None` if there is no entry.
     ///
     /// # Safety

@@ -3,9 +3,10 @@
 //!
 //! ```text
 //!   begin_save   the policy's state; from here on changes are recorded
-//!   save_some    a few entries for each hold of the lock:
+//!   save_some    under the lock, the ids of a few entries:
 //!                  first in the order of the policy, those that leave first before the others
 //!                  then those that the policy has not shown, in the order of the index
+//!                without the lock, shows these entries
 //!   end_save     changes are not recorded from here on
 //! ```
 //!
@@ -17,31 +18,38 @@
 //!
 //! # Synchronization
 //!
+//! Entries are read as any reader reads them, by their lanes: while the lock copied them, a thread
+//! that wrote had a seventh of its speed beside a save. An entry keeps its id during the save, so a
+//! lane leads to the entry that was there when its id was taken, or to one that was written since.
+//! The key of the latter is recorded, and so is that of the former.
+//!
 //! Shards record under their locks, in one set of bits for all. The thread that saves takes each
 //! lock once before it reads the bits. So it sees the records of all changes that came before.
 
 use std::sync::Arc;
 
+use super::lookup::Lookup;
 use super::writer::Writer;
 use super::{Shard, State};
 use crate::expiry::{Freshness, TimesLeft};
 use crate::hash::StableHash;
 use crate::index::{Step, Walk};
 use crate::policy::Standing;
+use crate::reclaim::Slot;
 use crate::ring::Value;
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::EntryId;
 
-/// The most entries that one hold of the lock shows.
-const SHOWN_AT_ONCE: usize = 64;
+/// The ids that one hold of the lock takes from the policy. A list may lead from one cache line to
+/// another, so this may take a microsecond. A writer that has to wait does so without going to
+/// sleep.
+const SHOWN_AT_ONCE: usize = 8;
 /// Times that a policy's walk may pass all ids without showing one, beyond the steps for them.
 const PASSES: usize = 32;
 /// The most steps through the index for each hold of the lock.
-const STEPS_AT_ONCE: usize = 256;
-/// Values from this size on are held, and not copied under the lock.
+const STEPS_AT_ONCE: usize = 64;
+/// Values from this size on are held, and get blocks of their own.
 const LARGE_VALUE_BYTES: usize = 32 << 10;
-/// One hold of the lock copies little more than this.
-const BYTES_AT_ONCE: usize = 64 << 10;
 /// Bytes of the record for each entry that is present at its start.
 const RECORD_BYTES: usize = 1;
 /// The bounds of the record, in words.
@@ -84,8 +92,11 @@ impl Changes {
     /// Records a key.
     pub(crate) fn note(&self, key: &[u8]) {
         let bit = bit_of(self.hasher.hash_bytes(key), self.words.len());
-        // Relaxed: see the module.
-        self.words[bit / 64].fetch_or(1 << (bit % 64), Ordering::Relaxed);
+        let (word, mask) = (&self.words[bit / 64], 1 << (bit % 64));
+        // Relaxed: see the module. A key that is written often costs one store.
+        if word.load(Ordering::Relaxed) & mask == 0 {
+            word.fetch_or(mask, Ordering::Relaxed);
+        }
     }
 
     fn note_all(&self) {
@@ -132,12 +143,12 @@ impl SavedEntry<'_> {
     }
 }
 
-/// The place to which a shard shows its entries. Called under the shard's lock.
+/// The place to which a shard shows its entries, without its lock.
 pub(crate) trait SaveSink {
-    /// Takes an entry. `held` is its value, if that is large and was not to be copied here.
+    /// Takes an entry. `held` is its value, if that is large and not to be copied here.
     fn take(&mut self, entry: &SavedEntry<'_>, held: Option<Value>);
 
-    /// Returns `true` if no more entries can be taken until the lock is free.
+    /// Returns `true` if no more entries can be taken by this call.
     fn is_full(&self) -> bool;
 }
 
@@ -145,21 +156,19 @@ pub(crate) trait SaveSink {
 #[derive(Debug)]
 pub(crate) struct SaveWalk {
     phase: Phase,
-    /// A bit for each lane whose entry was shown.
+    /// A bit for each lane whose id was taken.
     shown: Vec<u64>,
     /// The size of the index for which the bits are.
     buckets: usize,
-    /// The number of entries that were shown.
+    /// The number of ids that were taken.
     shown_entries: usize,
     /// The number of entries at the start.
     entries: usize,
     /// Steps that the policy's walk may still take. Readers that move entries ahead of it could
     /// make it endless.
     steps_left: usize,
-    /// Entries that the policy has shown and that were not taken yet.
+    /// Entries whose ids were taken, and that are still to be shown. The next one is the last.
     waiting: Vec<(EntryId, Standing)>,
-    /// Bytes that were copied in this hold of the lock.
-    copied: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +193,7 @@ impl SaveWalk {
     /// Returns `true` if fewer entries have been shown than by the end of a round of `rounds`. With
     /// no round, returns `true` until the walk is at its end.
     pub(crate) fn is_behind(&self, round: Option<usize>, rounds: usize) -> bool {
-        let is_over = matches!(self.phase, Phase::Done);
+        let is_over = matches!(self.phase, Phase::Done) && self.waiting.is_empty();
         !is_over
             && round.is_none_or(|round| {
                 (self.shown_entries as u128) * (rounds as u128) < self.entries as u128 * round as u128
@@ -221,9 +230,54 @@ impl Shard {
         self.write(|writer| writer.begin_save(changes))
     }
 
-    /// Shows a few more entries.
+    /// Shows a few more entries. Takes the lock only if none is waiting to be shown.
     pub(crate) fn save_some(&self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
-        self.write(|writer| writer.save_some(walk, sink));
+        if walk.waiting.is_empty() {
+            self.write(|writer| writer.take_some_to_save(walk));
+            walk.waiting.reverse();
+        }
+        self.prefetch_waiting(&walk.waiting);
+        let mut slot = Slot::take();
+        while !sink.is_full() {
+            let Some((id, standing)) = walk.waiting.pop() else { break };
+            self.save_entry(id, standing, &mut slot, sink);
+        }
+    }
+
+    /// Prefetches entries that are to be shown. Their order is not that of memory.
+    fn prefetch_waiting(&self, waiting: &[(EntryId, Standing)]) {
+        let Lookup { table, ring } = &self.lookup;
+        waiting.iter().for_each(|&(id, _)| table.prefetch_lane(id));
+        waiting.iter().filter_map(|&(id, _)| table.candidate(id)).for_each(|found| ring.prefetch(found.location()));
+    }
+
+    /// Shows the entry in a lane. Skips one that has expired, or belongs to an invalidated
+    /// namespace.
+    fn save_entry(&self, id: EntryId, standing: Standing, slot: &mut Slot, sink: &mut impl SaveSink) {
+        let ring = &self.lookup.ring;
+        // Ends: each round but the first follows a writer's change of the lane.
+        let (live, times) = loop {
+            // The reached time is loaded before the search: see `expiry/mod.rs`.
+            let reached = self.time.reached();
+            let Some(live) = self.lookup.find_by_id(id, slot) else { return };
+            let now = self.time.now(reached);
+            let stamps = ring.arena().stamps(live);
+            // Otherwise a reader may have postponed the idle deadline of a copy that was made since.
+            if ring.arena().has_left(live) {
+                continue;
+            }
+            if self.rules.times(&stamps, reached).freshness(now.tick()) == Freshness::Gone {
+                return;
+            }
+            break (live, self.rules.times_left(&stamps, now, reached));
+        };
+        let entry = ring.arena().entry(live);
+        if self.registry.is_outdated(entry.key) {
+            return;
+        }
+        let held = (entry.value.len() >= LARGE_VALUE_BYTES).then(|| ring.value(live).into_value());
+        let visits = self.lookup.table.visits(id);
+        sink.take(&SavedEntry { key: entry.key, value: entry.value, standing, visits, times }, held);
     }
 
     /// Appends a part of what the policy remembers of keys. Returns `false` if there is none.
@@ -321,7 +375,6 @@ impl Writer<'_> {
             entries,
             steps_left: 0,
             waiting: Vec::new(),
-            copied: 0,
         };
         self.fit_to_index(&mut walk);
         // A growth that has begun ends first: the policy has the bounds of the larger index, or is
@@ -348,99 +401,58 @@ impl Writer<'_> {
         evictor.begin_walk(pending);
     }
 
-    fn save_some(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
+    /// Takes the ids of a few entries that are to be shown.
+    fn take_some_to_save(&mut self, walk: &mut SaveWalk) {
         self.fit_to_index(walk);
-        walk.copied = 0;
         match walk.phase {
-            Phase::InOrder => self.save_in_order(walk, sink),
-            Phase::Rest(rest) => self.save_rest(walk, rest, sink),
+            Phase::InOrder => self.take_in_order(walk),
+            Phase::Rest(rest) => self.take_rest(walk, rest),
             Phase::Done => {}
         }
     }
 
-    fn save_in_order(&mut self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
-        let mut is_over = false;
-        if walk.waiting.is_empty() {
-            self.drain_touches();
-            let State { evictor, pending, .. } = &mut *self.state;
-            is_over = evictor.walk(pending, SHOWN_AT_ONCE, &mut walk.waiting) || walk.steps_left < SHOWN_AT_ONCE;
-            walk.steps_left = walk.steps_left.saturating_sub(SHOWN_AT_ONCE);
-            self.prefetch_waiting(&walk.waiting);
-            walk.waiting.reverse();
-        }
-        let enough = walk.shown_entries + SHOWN_AT_ONCE;
-        while let Some((id, standing)) = walk.waiting.pop() {
-            self.save_entry(walk, id, standing, sink);
-            // A custom policy may have shown more at once.
-            if sink.is_full() || walk.copied >= BYTES_AT_ONCE || walk.shown_entries >= enough {
-                break;
-            }
-        }
-        if is_over && walk.waiting.is_empty() {
+    fn take_in_order(&mut self, walk: &mut SaveWalk) {
+        self.drain_touches();
+        let State { evictor, pending, .. } = &mut *self.state;
+        let is_over = evictor.walk(pending, SHOWN_AT_ONCE, &mut walk.waiting) || walk.steps_left < SHOWN_AT_ONCE;
+        walk.steps_left = walk.steps_left.saturating_sub(SHOWN_AT_ONCE);
+        let mut shown = Shown { bits: &mut walk.shown, entries: &mut walk.shown_entries };
+        walk.waiting.retain(|&(id, _)| shown.note(id));
+        if is_over {
             walk.phase = Phase::Rest(Walk::start());
         }
     }
 
-    /// Prefetches entries that are to be shown. Their order is not that of memory.
-    fn prefetch_waiting(&self, waiting: &[(EntryId, Standing)]) {
-        let (table, ring) = (self.state.entries.table(), self.ring().shared());
-        waiting.iter().for_each(|&(id, _)| table.prefetch_lane(id));
-        for &(id, _) in waiting {
-            if let Some(live) = self.state.entries.live(id) {
-                ring.prefetch(live.location());
-            }
-        }
-    }
-
-    fn save_rest(&mut self, walk: &mut SaveWalk, mut rest: Walk, sink: &mut impl SaveSink) {
-        let enough = walk.shown_entries + SHOWN_AT_ONCE;
+    fn take_rest(&mut self, walk: &mut SaveWalk, mut rest: Walk) {
+        let table = self.state.entries.table();
+        let mut shown = Shown { bits: &mut walk.shown, entries: &mut walk.shown_entries };
+        walk.phase = Phase::Done;
         for _ in 0..STEPS_AT_ONCE {
-            let table = self.state.entries.table();
             match table.step(table.progress(), &mut rest) {
-                Step::End => {
-                    walk.phase = Phase::Done;
-                    return;
-                }
+                Step::End => return,
                 Step::Onward => {}
-                Step::Lane(id) => self.save_entry(walk, id, Standing::new(), sink),
-            }
-            if sink.is_full() || walk.copied >= BYTES_AT_ONCE || walk.shown_entries >= enough {
-                break;
+                Step::Lane(id) if shown.note(id) => walk.waiting.push((id, Standing::new())),
+                Step::Lane(_) => {}
             }
         }
         walk.phase = Phase::Rest(rest);
     }
+}
 
-    /// Shows an entry. Skips entries that were shown, have expired, or belong to an invalidated
-    /// namespace.
-    fn save_entry(&mut self, walk: &mut SaveWalk, id: EntryId, standing: Standing, sink: &mut impl SaveSink) {
-        let now = self.now();
-        let reached = self.shard.time.reached();
-        let Some(live) = self.state.entries.live(id) else { return };
-        let Some(word) = walk.shown.get_mut(id.index() / 64) else { return };
+/// The record of the lanes whose ids were taken.
+struct Shown<'a> {
+    bits: &'a mut Vec<u64>,
+    entries: &'a mut usize,
+}
+
+impl Shown<'_> {
+    /// Records an id. Returns `false` if it was recorded before, or if there is no such lane.
+    fn note(&mut self, id: EntryId) -> bool {
+        let Some(word) = self.bits.get_mut(id.index() / 64) else { return false };
         let bit = 1 << (id.index() % 64);
-        if *word & bit != 0 {
-            return;
-        }
+        let is_new = *word & bit == 0;
         *word |= bit;
-        walk.shown_entries += 1;
-        let stamps = self.state.entries.stamps(live);
-        if self.shard.rules.times(&stamps, reached).freshness(now.tick()) == Freshness::Gone {
-            return;
-        }
-        let entry = self.ring().entry(live);
-        if self.shard.registry.is_outdated(entry.key) {
-            return;
-        }
-        let held = (entry.value.len() >= LARGE_VALUE_BYTES).then(|| self.shard.lookup.ring.value(live).into_value());
-        let saved = SavedEntry {
-            key: entry.key,
-            value: entry.value,
-            standing,
-            visits: self.state.entries.table().visits(id),
-            times: self.shard.rules.times_left(&stamps, now, reached),
-        };
-        walk.copied += entry.key.len() + if held.is_some() { 0 } else { entry.value.len() };
-        sink.take(&saved, held);
+        *self.entries += usize::from(is_new);
+        is_new
     }
 }

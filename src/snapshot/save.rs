@@ -154,11 +154,11 @@ impl Cache {
     ///
     /// # Cost
     ///
-    /// Each lock is held for about 64 entries or 64 KiB at a time. Writes to the cache record the
-    /// hash of their key meanwhile, in a record of one or two bytes for each entry. The record is
-    /// at most a 64th of `max_bytes`, and part of it. A full cache evicts entries for it. Beside
-    /// the cache, a save allocates a bit for each place of the indexes and about 1 MiB. It also
-    /// copies a large value that cannot be held.
+    /// Each lock is held for the order of a few entries at a time. Entries are copied without it.
+    /// Writes to the cache record the hash of their key meanwhile, in a record of one or two bytes
+    /// for each entry. The record is at most a 64th of `max_bytes`, and part of it. A full cache
+    /// evicts entries for it. Beside the cache, a save allocates a bit for each place of the
+    /// indexes and about 1 MiB. It also copies a large value that cannot be held.
     ///
     /// ```
     /// use bytecache::Cache;
@@ -405,10 +405,16 @@ impl<'a> Save<'a> {
     fn write_entries<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
         let mut block = Block::new(self.time_millis());
         for round in 1..=ROUNDS {
-            for number in 0..self.walks.len() {
-                let until = if round < ROUNDS { Some(round) } else { None };
-                while self.walks[number].is_behind(until, ROUNDS) {
-                    self.cache.shard(number).save_some(&mut self.walks[number], &mut block);
+            let until = if round < ROUNDS { Some(round) } else { None };
+            let mut goes_on = true;
+            // A shard's lock is taken once before that of the next one, so that writers get it.
+            while goes_on {
+                goes_on = false;
+                for number in 0..self.walks.len() {
+                    if self.walks[number].is_behind(until, ROUNDS) {
+                        goes_on = true;
+                        self.cache.shard(number).save_some(&mut self.walks[number], &mut block);
+                    }
                     if block.is_full() {
                         self.write_and_clear(writer, &mut block)?;
                     }

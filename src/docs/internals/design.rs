@@ -387,10 +387,14 @@
 //!
 //! # Snapshots
 //!
-//! A save walks the policies of all shards in step, 64 entries for each hold of a lock, and copies
-//! them into blocks (`shard/save.rs`). So a file has the order of the policy over the whole cache.
-//! A cache with another number of shards or another policy stores the entries in that order.
+//! A save walks the policies of all shards in step, and copies entries into blocks
+//! (`shard/save.rs`). So a file has the order of the policy over the whole cache. A cache with
+//! another number of shards or another policy stores the entries in that order.
 //!
+//! * **A lock is held for a few ids.** The policy names eight entries for each hold, and they are
+//!   copied without the lock, as readers read. The next hold is that of another shard. While
+//!   entries were copied under the lock, a thread that wrote to 8 shards had a seventh of its speed
+//!   beside a save.
 //! * **The cursor lies in the structures of the policies.** An id that leaves its list moves the
 //!   cursor on. A bit for each lane says which entries were shown. Entries that moved
 //!   meanwhile and were not shown follow in the order of the index.

@@ -303,6 +303,11 @@
 //! shard. Relaxed is enough: the thread that saves takes each lock once before it reads the bits.
 //! So it sees the bits of all writes that came before. Later writes count as writes after the save.
 //!
+//! The entries are copied without the lock, by the second look at a lane that every reader takes.
+//! A copy that is older than the entry, or that belongs to a later one, has its key in the record.
+//!
+//! Models: both in `src/loom/saves.rs`.
+//!
 //! # Loads: `shard/load.rs`, `flight.rs`
 //!
 //! * The shard's lock alone orders leases. A caller changes the database, and then writes the key.
