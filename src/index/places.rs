@@ -88,6 +88,16 @@ pub(super) fn after(number: usize, extent: usize) -> usize {
     if number + 1 >= extent { 0 } else { number + 1 }
 }
 
+/// Returns a free lane of a home bucket or its alternative, or `None` if both are full. The buckets
+/// come with their tags.
+#[inline(always)]
+pub(super) fn usual_lane([(home, tags), (alternative, other_tags)]: [(usize, Tags); 2]) -> Option<EntryId> {
+    let (at_home, there) = (tags.free(), other_tags.free());
+    let is_home = at_home.are_several() || !at_home.are_none() && !there.are_several();
+    let (number, mut lanes) = if is_home { (home, at_home) } else { (alternative, there) };
+    lanes.next().map(|lane| EntryId::from_lane(number, lane))
+}
+
 /// The lane that a new entry gets. It stays free until the entry is
 /// [published](super::Index::publish): other entries may be erased in between, and a sweep may
 /// begin, but no entry is published or moved.
@@ -117,9 +127,15 @@ impl Table {
     /// holder of the lock.
     pub(super) fn free_lane_for(&self, hash: KeyHash) -> Option<FreeLane> {
         let size = self.size_for(self.own_progress(), hash);
-        let usual = self.usual_lane(size, hash).map(FreeLane::usual);
         let stray = || self.stray_lane(size, hash, None).map(|id| FreeLane { id, is_usual: false });
-        usual.or_else(stray)
+        self.usual_lane_for(hash).or_else(stray)
+    }
+
+    /// Returns the lane that the next entry with this hash would get, unless it would be a stray.
+    /// For the holder of the lock.
+    pub(crate) fn usual_lane_for(&self, hash: KeyHash) -> Option<FreeLane> {
+        let size = self.size_for(self.own_progress(), hash);
+        self.usual_lane(size, hash).map(FreeLane::usual)
     }
 
     /// Counts the entry that is published in a lane in the buckets that it went past. For the
@@ -159,25 +175,10 @@ impl Table {
     }
 
     /// Returns a free lane at home or at the alternative, or `None` if both are full.
-    #[inline]
     fn usual_lane(&self, size: usize, hash: KeyHash) -> Option<EntryId> {
         let home = hash.bucket(size);
-        self.lane_at(home, || alternative(home, hash.low_bits(), size))
-    }
-
-    /// Returns a free lane of a home bucket or its alternative, or `None` if both are full.
-    #[inline(always)]
-    pub(super) fn lane_at(&self, home: usize, alternative: impl FnOnce() -> usize) -> Option<EntryId> {
-        let mut at_home = self.bucket(home).tags().free();
-        if at_home.are_several() {
-            return at_home.next().map(|lane| EntryId::from_lane(home, lane));
-        }
-        let alternative = alternative();
-        let mut there = self.bucket(alternative).tags().free();
-        match at_home.next() {
-            Some(lane) if !there.are_several() => Some(EntryId::from_lane(home, lane)),
-            _ => there.next().map(|lane| EntryId::from_lane(alternative, lane)),
-        }
+        let places = [home, alternative(home, hash.low_bits(), size)];
+        usual_lane(places.map(|number| (number, self.bucket(number).tags())))
     }
 
     /// Returns the first free lane beyond home, or `None` if the entry's own lane comes first.
@@ -388,9 +389,11 @@ mod tests {
             let mut strays = 0;
             for number in 0..size as u64 * LANES as u64 * 3 {
                 let hash = KeyHash::new(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1);
-                let mut search = index.table().own_candidates(hash);
-                while search.next().is_some() {}
-                let (told, lane) = (search.free_lane(), index.free_lane(hash));
+                let told = match index.table().own_candidate_or_lane(hash) {
+                    Err(lane) => lane,
+                    Ok(_) => index.table().usual_lane_for(hash),
+                };
+                let lane = index.free_lane(hash);
                 let usual = lane.filter(|lane| lane.is_usual);
                 assert_eq!(told.map(FreeLane::id), usual.map(FreeLane::id), "{number} of {size}");
                 strays += usize::from(lane.is_some() && told.is_none());

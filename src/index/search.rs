@@ -12,8 +12,8 @@
 //! (`sweep.rs`).
 
 use super::Table;
-use super::bucket::{Bucket, Lanes, LocationBits};
-use super::places::{FreeLane, after, alternative};
+use super::bucket::{Bucket, Lanes, LocationBits, Tags};
+use super::places::{FreeLane, after, alternative, usual_lane};
 use super::sweep::Progress;
 use crate::hash::KeyHash;
 use crate::reclaim::{Hold, Live, WriteToken};
@@ -46,19 +46,20 @@ impl Table {
         // arrived.
         self.buckets.prefetch(alternative);
         let bucket = self.bucket(home);
-        if let Some(candidate) = self.first_in(home, bucket, hash) {
+        if let Some(candidate) = self.first_in(home, bucket, bucket.tags(), hash) {
             return Some(candidate);
         }
-        if let Some(candidate) = self.first_in(alternative, self.bucket(alternative), hash) {
+        let other = self.bucket(alternative);
+        if let Some(candidate) = self.first_in(alternative, other, other.tags(), hash) {
             return Some(candidate);
         }
         if bucket.has_overflowed() { self.first_stray(home, size, hash) } else { None }
     }
 
-    /// Returns the first candidate in a bucket.
+    /// Returns the first candidate in a bucket with these tags.
     #[inline(always)]
-    fn first_in<'a>(&'a self, number: usize, bucket: &'a Bucket, hash: KeyHash) -> Option<Candidate<'a>> {
-        bucket.tags().matching(hash.tag()).find_map(|lane| {
+    fn first_in<'a>(&'a self, number: usize, bucket: &'a Bucket, tags: Tags, hash: KeyHash) -> Option<Candidate<'a>> {
+        tags.matching(hash.tag()).find_map(|lane| {
             let word = bucket.word(lane);
             let lane = Lane { bucket, bits: self.bits, number, lane };
             if self.bits.has_extra(word, hash.extra()) { Candidate::in_lane(lane, word) } else { None }
@@ -75,12 +76,41 @@ impl Table {
         for _ in 1..extent {
             number = after(number, extent);
             let bucket = self.bucket(number);
-            let found = self.first_in(number, bucket, hash);
+            let found = self.first_in(number, bucket, bucket.tags(), hash);
             if found.is_some() || !bucket.has_overflowed() {
                 return found;
             }
         }
         None
+    }
+
+    /// Returns the first of the [`candidates`](Self::candidates). For the holder of the lock.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, the lane that an entry with the hash gets at home or at the alternative,
+    /// or `None` if both are full.
+    #[inline(always)]
+    pub(crate) fn own_candidate_or_lane(&self, hash: KeyHash) -> Result<Candidate<'_>, Option<FreeLane>> {
+        let size = self.size_for(self.own_progress(), hash);
+        let home = hash.bucket(size);
+        let bucket = self.bucket(home);
+        let tags = bucket.tags();
+        if let Some(candidate) = self.first_in(home, bucket, tags, hash) {
+            return Ok(candidate);
+        }
+        let alternative = alternative(home, hash.low_bits(), size);
+        let other = self.bucket(alternative);
+        let other_tags = other.tags();
+        if let Some(candidate) = self.first_in(alternative, other, other_tags, hash) {
+            return Ok(candidate);
+        }
+        if bucket.has_overflowed() {
+            if let Some(candidate) = self.first_stray(home, size, hash) {
+                return Ok(candidate);
+            }
+        }
+        Err(usual_lane([(home, tags), (alternative, other_tags)]).map(FreeLane::usual))
     }
 
     /// Like [`candidates`](Self::candidates), but for the holder of the lock.
@@ -182,18 +212,6 @@ pub(crate) struct Candidates<'a> {
 const AT_HOME: usize = usize::MAX;
 /// The search is in the alternative bucket.
 const AT_ALTERNATIVE: usize = AT_HOME - 1;
-
-impl Candidates<'_> {
-    /// Returns the lane that an entry with the hash gets at home or at the alternative, or `None`
-    /// if both are full. For the holder of the lock, after the search has found nothing.
-    #[inline(always)]
-    pub(crate) fn free_lane(&self) -> Option<FreeLane> {
-        let Self { table, hash, seen, home, .. } = *self;
-        debug_assert!(self.left < AT_HOME, "the search has not left the home bucket");
-        let id = table.lane_at(home, || table.alternative_of(home, seen, hash))?;
-        Some(FreeLane::usual(id))
-    }
-}
 
 impl<'a> Iterator for Candidates<'a> {
     type Item = Candidate<'a>;

@@ -26,10 +26,19 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::{KeyHash, KeyHasher};
-use crate::index::{FreeLane, Index, Moving, Stretch, Swept, Table};
+use crate::index::{Candidate, FreeLane, Index, Moving, Stretch, Swept, Table};
 use crate::reclaim::{Live, WriteToken};
 use crate::ring::{ChunkId, Ring, Stream};
 use crate::units::{EntryId, Location, Stamp, StampSet, Stamps};
+
+/// The result of a search for a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// The entry, and which stamps it has.
+    Entry(EntryId, StampSet),
+    /// There is none. A new one gets this lane, unless it would be a stray.
+    Absent(Option<FreeLane>),
+}
 
 /// Index and ring of a shard. What each store writes to comes first.
 #[repr(C)]
@@ -104,27 +113,37 @@ impl Entries {
 
     /// Returns the entry under `key`, whatever its deadline.
     pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<(EntryId, Live<'_>)> {
-        self.find_or_lane(hash, key).ok().map(|(id, live, _)| (id, live))
+        let Found::Entry(id, _) = self.find_or_lane(hash, key) else { return None };
+        Some((id, self.live(id)?))
     }
 
-    /// Returns the entry under `key`, whatever its deadline, and which stamps it has.
+    /// Returns the entry under `key`, whatever its deadline.
     ///
-    /// # Errors
-    ///
-    /// If there is none, the lane that a new entry gets, unless it would be a stray.
-    #[inline(always)]
-    pub(super) fn find_or_lane(
-        &self,
-        hash: KeyHash,
-        key: &[u8],
-    ) -> Result<(EntryId, Live<'_>, StampSet), Option<FreeLane>> {
+    /// The first candidate mostly is the entry. So this has no loop. It is not inlined, because a
+    /// store would keep less in registers.
+    #[inline(never)]
+    pub(super) fn find_or_lane(&self, hash: KeyHash, key: &[u8]) -> Found {
+        match self.index.table().own_candidate_or_lane(hash) {
+            Err(lane) => Found::Absent(lane),
+            Ok(candidate) => self.look_at(candidate, key).unwrap_or_else(|| self.find_among_all(hash, key)),
+        }
+    }
+
+    /// Is [`find_or_lane`](Self::find_or_lane) where the first candidate has another key.
+    #[cold]
+    #[inline(never)]
+    fn find_among_all(&self, hash: KeyHash, key: &[u8]) -> Found {
         let mut candidates = self.index.table().own_candidates(hash);
-        let found = candidates.find_map(|candidate| {
-            let live = candidate.live(&self.token)?;
-            let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
-            entry.has_key(key).then(|| (candidate.lane().id(), live, stamps.set))
-        });
-        found.ok_or_else(|| candidates.free_lane())
+        let found = candidates.find_map(|candidate| self.look_at(candidate, key));
+        found.unwrap_or_else(|| Found::Absent(self.index.table().usual_lane_for(hash)))
+    }
+
+    /// Returns the entry in a lane, or `None` if it has another key.
+    #[inline(always)]
+    fn look_at(&self, candidate: Candidate<'_>, key: &[u8]) -> Option<Found> {
+        let live = candidate.live(&self.token)?;
+        let (entry, stamps) = self.ring.arena().entry_with_stamps(live);
+        entry.has_key(key).then(|| Found::Entry(candidate.lane().id(), stamps.set))
     }
 
     /// Returns the entries of a bucket.
@@ -301,5 +320,39 @@ impl Entries {
     pub(super) fn validate(&self) {
         let locations = self.index.validate(&self.token, |live| self.hash_of(live));
         self.ring.validate(&locations);
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::LocationBits;
+    use crate::ring::{Alignment, Draft, RingSize};
+
+    /// Publishes keys in a table until both places of their common hash are full, and some stray.
+    #[test]
+    fn keys_of_one_hash_are_told_apart_and_an_absent_one_gets_a_lane_where_there_is_one() {
+        let mut ring = Ring::new(RingSize::fixed(8), 12, Alignment::new(1).expect("an alignment")).expect("memory");
+        assert!(ring.put_to_use() && ring.open_next(Stream::Fresh, None));
+        let table = Table::new(16, 16, LocationBits::for_arena(ring.usual_bytes())).expect("memory");
+        let mut entries = Entries::new(Arc::new(table), ring, KeyHasher::random(), 0);
+        let hash = KeyHash::new(0);
+        let mut ids = Vec::new();
+        for key in 0..30_u8 {
+            let Found::Absent(told) = entries.find_or_lane(hash, &[key]) else { panic!("{key} is not there") };
+            assert_eq!(told.is_some(), key < 24, "{key}");
+            let lane = entries.free_lane(hash).expect("a free lane");
+            assert!(told.is_none_or(|told| told.id() == lane.id()), "{key}");
+            let draft = Draft { key: &[key], value: b"value", stamps: &Stamps::NONE };
+            let layout = entries.ring().layout(&draft);
+            let location = entries.ring_mut().append(Stream::Fresh, &layout, &draft).expect("room in the chunk");
+            entries.publish(lane, hash, location);
+            ids.push(lane.id());
+        }
+        for (key, id) in (0..30_u8).zip(ids) {
+            let found = entries.find(hash, &[key]).map(|(id, _)| id);
+            assert_eq!(found, Some(id), "{key}");
+        }
     }
 }

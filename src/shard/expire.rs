@@ -6,6 +6,7 @@
 //!
 //! A shard without deadlines has no wheel, and an empty wheel never asks for the time.
 
+use super::entries::Found;
 use super::space::NoSpace;
 use super::writer::Writer;
 use crate::expiry::{Freshness, HORIZON, Lifetime, Now, Schedule, Wheel};
@@ -184,9 +185,9 @@ impl Writer<'_> {
     #[inline(always)]
     pub(super) fn find_present_or_lane(&mut self, hash: KeyHash, key: &[u8]) -> (Presence, Option<FreeLane>) {
         match self.state.entries.find_or_lane(hash, key) {
-            Err(lane) => (Presence::Absent, lane),
-            Ok((id, _, stamps)) if stamps.is_empty() => (Presence::Fresh(id), None),
-            Ok((id, ..)) => (self.presence_of(id), None),
+            Found::Absent(lane) => (Presence::Absent, lane),
+            Found::Entry(id, stamps) if stamps.is_empty() => (Presence::Fresh(id), None),
+            Found::Entry(id, _) => (self.presence_of(id), None),
         }
     }
 
