@@ -458,6 +458,7 @@ mod tests {
     use crate::hash::{KeyHasher, StableHash};
     use crate::index::{LocationBits, Table};
     use crate::ring::{Alignment, Draft, RingSize};
+    use crate::shard::entries::Known;
     use crate::units::Stamps;
 
     /// The entries of a chunk of 4 KiB, at 256 bytes each.
@@ -515,7 +516,7 @@ mod tests {
 
         fn kill_all_but(&mut self, chunk: usize, live: usize) {
             for id in self.ids[chunk].drain(live..) {
-                self.entries.unlink(id, None);
+                self.entries.unlink(id, Known::default());
             }
         }
 

@@ -22,6 +22,7 @@
 #![allow(unsafe_code, reason = "the token of the lock is made for the state that the lock guards")]
 
 use core::mem::offset_of;
+use core::num::NonZeroU32;
 use core::ops::Range;
 use std::sync::Arc;
 
@@ -38,6 +39,14 @@ pub(super) enum Found {
     Entry(EntryId, StampSet),
     /// There is none. A new one gets this lane, unless it would be a stray.
     Absent(Option<FreeLane>),
+}
+
+/// What is known of an entry that is about to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) hash: Option<KeyHash>,
+    /// Its charge in the ring.
+    pub(super) charge: Option<NonZeroU32>,
 }
 
 /// Index and ring of a shard. What each store writes to comes first.
@@ -233,16 +242,19 @@ impl Entries {
         self.ring.end_relocation(from, to);
     }
 
-    /// Takes an entry out of the index and the ring. Its hash is computed if it is needed and not
-    /// given.
+    /// Takes an entry out of the index and the ring. What is not known of it is looked up if it is
+    /// needed.
     #[inline(always)]
-    pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>) {
+    pub(super) fn unlink(&mut self, id: EntryId, known: Known) {
         let Some(live) = self.live(id) else { return };
         let location = live.location();
         let may_be_stray = self.index.may_be_stray(id);
-        let hash = may_be_stray.then(|| hash.unwrap_or_else(|| self.hash_of(live)));
+        let hash = may_be_stray.then(|| known.hash.unwrap_or_else(|| self.hash_of(live)));
         self.index.erase(id, hash);
-        self.ring.kill(location);
+        match known.charge {
+            Some(charge) => self.ring.kill_of_charge(location, charge.get() as usize),
+            None => self.ring.kill(location),
+        }
     }
 
     /// Like [`prefetch_headers`](Self::prefetch_headers), and prefetches the bucket after it. Any

@@ -23,7 +23,7 @@ use core::cell::Cell;
 use core::num::NonZeroU32;
 use core::ops::Range;
 
-use super::entries::Entries;
+use super::entries::{Entries, Known};
 use super::prefetch::{Announced, LastWriter};
 use crate::hash::KeyHash;
 use crate::policy::{
@@ -100,9 +100,8 @@ impl Pending {
 /// A choice of the [`Evictor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// The policy has forgotten this entry, which is to be unlinked. The hash is there if it is
-    /// known.
-    Entry(EntryId, Option<KeyHash>),
+    /// The policy has forgotten this entry, which is to be unlinked.
+    Entry(EntryId, Known),
     /// The entry that is being stored: it will not be.
     Newcomer,
     /// There is no entry.
@@ -231,9 +230,10 @@ impl Evictor {
                 Some(Choice::Resident(victim)) => {
                     // Only entries that are present get a hash, and the newcomer, which is no
                     // resident.
-                    let hash = hashed.get().and_then(|(id, hash)| (id == victim).then_some(hash));
-                    if hash.is_some() || entries.live(victim).is_some() {
-                        return Victim::Entry(victim, hash);
+                    match hashed.get() {
+                        Some((id, known)) if id == victim => return Victim::Entry(victim, known),
+                        _ if entries.live(victim).is_some() => return Victim::Entry(victim, Known::default()),
+                        _ => {}
                     }
                 }
             }
@@ -255,7 +255,7 @@ impl Evictor {
             let id = EntryId::new(self.examined);
             if entries.live(id).is_some() {
                 self.forget(pending, entries, id);
-                return Victim::Entry(id, None);
+                return Victim::Entry(id, Known::default());
             }
         }
         Victim::None
@@ -386,8 +386,8 @@ impl EvictionPolicy for NoPolicy {
 struct Source<'a> {
     entries: &'a Entries,
     pending: &'a Pending,
-    /// The last resident whose hash was asked for, and that hash.
-    hashed: &'a Cell<Option<(EntryId, KeyHash)>>,
+    /// The last resident whose hash was asked for, and what is known of it.
+    hashed: &'a Cell<Option<(EntryId, Known)>>,
 }
 
 impl ResidentSource for Source<'_> {
@@ -406,7 +406,7 @@ impl ResidentSource for Source<'_> {
         let newcomer = newcomer.map(|newcomer| KeyHash::new(newcomer.hash));
         let hash = newcomer.or_else(|| self.entries.live(id).map(|live| self.entries.hash_of(live)));
         let Some(hash) = hash else { return 0 };
-        self.hashed.set(Some((id, hash)));
+        self.hashed.set(Some((id, Known { hash: Some(hash), charge: None })));
         hash.get()
     }
 
@@ -420,8 +420,9 @@ impl ResidentSource for Source<'_> {
         }
         let Some(live) = self.entries.live(id) else { return (0, 0) };
         let (charge, hash) = self.entries.charge_and_hash_of(live);
-        self.hashed.set(Some((id, hash)));
-        (charge_u32(charge), hash.get())
+        let charge = charge_u32(charge);
+        self.hashed.set(Some((id, Known { hash: Some(hash), charge: NonZeroU32::new(charge) })));
+        (charge, hash.get())
     }
 
     fn expect(&self, id: EntryId) {
@@ -495,7 +496,7 @@ mod tests {
         assert_eq!(evictor.choose(&pending, &entries), Victim::None);
         let lane = entries.free_lane(hash(&entries, b"key")).expect("a free lane");
         publish(&mut entries, lane, b"key");
-        assert_eq!(evictor.choose(&pending, &entries), Victim::Entry(lane.id(), None));
+        assert_eq!(evictor.choose(&pending, &entries), Victim::Entry(lane.id(), Known::default()));
     }
 
     #[test]
@@ -516,8 +517,8 @@ mod tests {
         let mut victims = Vec::new();
         while pending.has_newcomer() {
             let victim = evictor.choose(&pending, &entries);
-            if let Victim::Entry(id, hash) = victim {
-                entries.unlink(id, hash);
+            if let Victim::Entry(id, known) = victim {
+                entries.unlink(id, known);
             }
             victims.push(victim);
         }

@@ -2,11 +2,11 @@
 //! listener.
 
 use super::State;
+use super::entries::Known;
 use super::expire::Presence;
 use super::flights::{Flights, Pass};
 use super::touch::TouchLog;
 use super::writer::Writer;
-use crate::hash::KeyHash;
 use crate::namespace::WriteCount;
 use crate::removal::RemovalCause;
 use crate::ring::Draft;
@@ -80,7 +80,7 @@ impl Writer<'_> {
             if cause == RemovalCause::Expired { WriteCount::Expirations } else { WriteCount::Removals },
         );
         self.forget(id);
-        self.unlink(id, None, cause);
+        self.unlink(id, Known::default(), cause);
         match cause {
             RemovalCause::Expired => self.state.counts.expirations += 1,
             _ => self.state.counts.removals += 1,
@@ -93,13 +93,12 @@ impl Writer<'_> {
         evictor.forget(pending, entries, id);
     }
 
-    /// Takes an entry, which the policy has forgotten, out of the index and the ring. Its hash is
-    /// computed if it is needed and not given.
+    /// Takes an entry, which the policy has forgotten, out of the index and the ring.
     #[inline(always)]
-    pub(super) fn unlink(&mut self, id: EntryId, hash: Option<KeyHash>, cause: RemovalCause) {
+    pub(super) fn unlink(&mut self, id: EntryId, known: Known, cause: RemovalCause) {
         self.note_removal_of(id, cause);
         self.note_change_of(id);
-        self.state.entries.unlink(id, hash);
+        self.state.entries.unlink(id, known);
     }
 
     /// Counts an entry of a namespace that is about to leave.

@@ -12,6 +12,7 @@
 //! empty, the ring gives chunks back.
 
 use super::cleaner::{Cleaned, MIN_READY, SMALL_CHUNK, has_few_chunks};
+use super::entries::Known;
 use super::evictor::Victim;
 use super::writer::Writer;
 use super::{MIN_CHUNKS, State};
@@ -95,10 +96,10 @@ impl Writer<'_> {
     fn evict_here(&mut self) -> Evicted {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         match evictor.choose(pending, entries) {
-            Victim::Entry(id, hash) => {
+            Victim::Entry(id, known) => {
                 self.count_departure(id, WriteCount::Evictions);
-                let hash = self.sample_eviction_of(id, hash);
-                self.unlink(id, hash, RemovalCause::Evicted);
+                let hash = self.sample_eviction_of(id, known.hash);
+                self.unlink(id, Known { hash, ..known }, RemovalCause::Evicted);
                 self.state.counts.evictions += 1;
                 Evicted::Entry
             }
@@ -122,7 +123,7 @@ impl Writer<'_> {
         self.count_departure(id, WriteCount::Evictions);
         self.forget(id);
         let hash = self.sample_eviction_of(id, None);
-        self.unlink(id, hash, RemovalCause::Evicted);
+        self.unlink(id, Known { hash, charge: None }, RemovalCause::Evicted);
         self.state.counts.evictions += 1;
     }
 
