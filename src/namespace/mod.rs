@@ -41,6 +41,6 @@ mod registry;
 mod scope;
 
 pub use prefix::KeyBuffer;
-pub(crate) use prefix::{MAX_PREFIX_BYTES, Origin, StoredKey, counted_key_bytes, is_marked, origin};
+pub(crate) use prefix::{MAX_PREFIX_BYTES, Origin, StoredKey, copy_short, counted_key_bytes, is_marked, origin};
 pub(crate) use registry::{KeyState, NoScope, Registry};
 pub(crate) use scope::{Scope, WriteCount};

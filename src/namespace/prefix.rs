@@ -157,7 +157,7 @@ impl AsRef<[u8]> for StoredKey<'_> {
 
 /// Copies bytes to a place of the same length. The usual lengths of keys take two moves.
 #[inline(always)]
-fn copy_short(place: &mut [u8], bytes: &[u8]) {
+pub(crate) fn copy_short(place: &mut [u8], bytes: &[u8]) {
     fn copy_ends<const N: usize>(place: &mut [u8], bytes: &[u8]) -> Option<()> {
         *place.first_chunk_mut::<N>()? = *bytes.first_chunk()?;
         *place.last_chunk_mut::<N>()? = *bytes.last_chunk()?;

@@ -33,6 +33,7 @@ use core::sync::atomic::Ordering;
 use super::header::{Alignment, FirstWord, Layout, OutOfLineLayout};
 use super::relay::Relay;
 use super::shadow::{Shadow, Word};
+use crate::namespace::copy_short;
 use crate::prefetch::{LINE, prefetch};
 use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
@@ -414,7 +415,7 @@ impl Arena {
         // SAFETY:
         // * the whole charge is in the arena, as was just checked, in room that was just taken;
         // * the key lies within the charge (see `Layout`), and has the layout's length.
-        unsafe { self.copy_in(whole, layout.key_start, key) };
+        unsafe { self.copy_key_in(whole, layout.key_start, key) };
         // SAFETY: like for the key.
         unsafe { self.copy_in(whole, layout.value_start, value) };
         self.write_word(start, first.0);
@@ -440,7 +441,24 @@ impl Arena {
         first
     }
 
-    /// Copies a key or a value into an entry that is being written.
+    /// Copies a key into an entry that is being written. The usual lengths need no `memcpy`.
+    ///
+    /// # Safety
+    ///
+    /// Like for [`copy_in`](Self::copy_in).
+    #[inline(always)]
+    unsafe fn copy_key_in(&self, entry: NonNull<u8>, at: usize, key: &[u8]) {
+        // SAFETY: `at` is in the arena, by the caller's duties.
+        let to = unsafe { entry.add(at) };
+        // SAFETY:
+        // * these bytes are in the arena, in room that was just taken, by the caller's duties, and
+        //   initialised (invariant 1);
+        // * no thread reads or writes them while the slice is used (invariant 3).
+        let place = unsafe { core::slice::from_raw_parts_mut(to.as_ptr(), key.len()) };
+        copy_short(place, key);
+    }
+
+    /// Copies a value into an entry that is being written.
     ///
     /// # Safety
     ///
