@@ -373,7 +373,8 @@ fn take_visits(id: EntryId, residents: &mut Residents<'_>) -> u8 {
 /// Returns how often an entry fits into the mean charge once more: 0 at the mean, and where sizes
 /// make no difference.
 fn class(favor: Favor, charge: u32, mean_charge: f64) -> u8 {
-    if favor == Favor::Bytes {
+    // Spares about half of the entries a division.
+    if favor == Favor::Bytes || f64::from(charge) >= mean_charge {
         return 0;
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the conversion saturates")]

@@ -385,6 +385,7 @@ impl<const N: usize> Queues<N> {
     ///
     /// `stay` should take a visit from each id that stays. If readers add visits as fast, an id
     /// leaves all the same after four rounds.
+    #[inline(always)]
     pub(crate) fn pop_unless(
         &mut self,
         queue: QueueId,
