@@ -441,7 +441,8 @@ fn check_hottest(hottest: &[HotKey], reads: &[u32]) -> usize {
 fn the_keys_that_are_read_most_are_told_in_their_order() {
     // A stated error holds in 19 of 20 cases: in 47 or 48 of 50, and seldom in fewer than 44. Half
     // of it would hold in 34. If all reads count, it always holds.
-    for (share, seeds, least) in [(1.0, 1, 10), (1.0 / 64.0, 5, 44), (1.0 / 384.0, 5, 44)] {
+    for (share, seeds, least, most_error) in [(1.0, 1, 10, 0.01), (1.0 / 64.0, 5, 44, 0.05), (1.0 / 384.0, 5, 44, 0.09)]
+    {
         let mut held = 0;
         for seed in 1..=seeds {
             let cache = builder().advisor(Advisor::new().share(share)).build().unwrap();
@@ -451,7 +452,7 @@ fn the_keys_that_are_read_most_are_told_in_their_order() {
             let hottest = cache.hot_keys(10);
             held += check_hottest(&hottest, &reads);
             // The first key has 5.4 % of the reads.
-            assert!(hottest[0].reads_error < 0.15 * hottest[0].reads, "{}", hottest[0]);
+            assert!(hottest[0].reads_error < most_error * hottest[0].reads, "{}", hottest[0]);
             let keys = |hottest: &[HotKey]| hottest.iter().map(|hot| hot.key.clone()).collect::<Vec<_>>();
             assert_eq!(keys(&cache.hot_keys(3)), keys(&hottest[..3]));
             assert_eq!(cache.hot_keys(0), []);

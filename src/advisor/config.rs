@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::engine::ShadowPlan;
 use super::keys::ShadowSet;
-use super::turns::MAX_READS;
+use super::turns::{MAX_READS, MAX_TURNS, Pace};
 use crate::policy::{Policy, PolicyFactory};
 
 /// The share of keys that are sampled at most, by default: one in 384.
@@ -13,12 +13,14 @@ use crate::policy::{Policy, PolicyFactory};
 /// A read of a sampled key costs one or two thousand instructions. With one key in 384 that is 3 to
 /// 6 instructions a read.
 const DEFAULT_SHARE: f64 = 1.0 / 384.0;
-/// The turns for each read of a sampled key, on average. A turn costs about 240 instructions. With
-/// one read in 96 that is 2.5 instructions a read.
-const TURNS_TO_SAMPLED_READS: f64 = 4.0;
-/// The reads in the window for each read to a turn, while the window has few reads: after 46,080
-/// reads, one in 30 counts, whatever the share. So such a window tells its hot keys, too.
-const WINDOW_READS_TO_TURN: f64 = 1_536.0;
+/// The turns for each read of a sampled key, on average, and the batches of turns. A turn costs
+/// about 55 instructions, and a batch another 150. With a turn for each 35 reads, and a batch for
+/// each 280, that is 2.3 instructions a read.
+const TURNS_TO_SAMPLED_READS: f64 = 11.0;
+const BATCHES_TO_SAMPLED_READS: f64 = 4.0;
+/// The reads in the window for each read to a turn, while the window has few reads: after 61,440
+/// reads, one in 10 counts, whatever the share. So such a window tells its hot keys, too.
+const WINDOW_READS_TO_TURN: f64 = 6_144.0;
 const DEFAULT_HALF_LIFE: Duration = Duration::from_secs(3600);
 const DEFAULT_SIZES: [u32; 8] = [25, 50, 75, 100, 125, 150, 200, 400];
 /// Policies that are the best choice for some traffic. The others are close to one of them.
@@ -104,7 +106,7 @@ impl Advisor {
 
     /// Sets the largest share of keys that are sampled, from 0 to 1. The default is 1/384.
     ///
-    /// Four times this share of all reads count towards the [hot keys](crate::Cache::hot_keys),
+    /// Eleven times this share of all reads count towards the [hot keys](crate::Cache::hot_keys),
     /// whatever their keys, and more of them while the window has few reads. With a share of 1/4 or
     /// more, all reads count, unless the thread also reads another cache with an advisor.
     ///
@@ -231,13 +233,15 @@ impl Advisor {
         }
     }
 
-    /// Returns the mean number of reads of which one counts towards the hot keys, after `reads`
-    /// reads in the window.
-    pub(super) fn reads_to_turn(&self, reads: f64) -> u32 {
+    /// Returns the frequency of the reads that count towards the hot keys, after `reads` reads in
+    /// the window.
+    pub(super) fn pace(&self, reads: f64) -> Pace {
         let most = (1.0 / (TURNS_TO_SAMPLED_READS * self.share)).clamp(1.0, f64::from(MAX_READS));
+        let turns = (1.0 / (BATCHES_TO_SAMPLED_READS * self.share)).clamp(1.0, f64::from(MAX_TURNS));
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to the range of u32")]
         {
-            (reads / WINDOW_READS_TO_TURN).clamp(1.0, most.round()) as u32
+            let reads_to_turn = (reads / WINDOW_READS_TO_TURN).clamp(1.0, most.round()) as u32;
+            Pace { reads_to_turn, turns: turns.round() as u32 }
         }
     }
 
@@ -319,11 +323,15 @@ mod tests {
 
     #[test]
     fn turns_become_rarer_with_the_reads_of_the_window_up_to_the_share() {
-        let turns = |share: f64| [0.0, 46_080.0, 1e12].map(|reads| Advisor::new().share(share).reads_to_turn(reads));
-        assert_eq!(turns(1.0 / 384.0), [1, 30, 96]);
-        assert_eq!(turns(1.0 / 64.0), [1, 16, 16]);
-        assert_eq!(turns(1.0 / 4.0), [1, 1, 1]);
-        assert_eq!(turns(1.0), [1, 1, 1]);
-        assert_eq!(turns(0.0), [1, 30, 1 << 20]);
+        let turns = |share: f64| {
+            let paces = [0.0, 61_440.0, 1e12].map(|reads| Advisor::new().share(share).pace(reads));
+            (paces.map(|pace| pace.reads_to_turn), paces[2].turns)
+        };
+        assert_eq!(turns(1.0 / 384.0), ([1, 10, 35], 8));
+        assert_eq!(turns(1.0 / 64.0), ([1, 6, 6], 8));
+        assert_eq!(turns(1.0 / 16.0), ([1, 1, 1], 4));
+        assert_eq!(turns(1.0 / 4.0), ([1, 1, 1], 1));
+        assert_eq!(turns(1.0), ([1, 1, 1], 1));
+        assert_eq!(turns(0.0), ([1, 10, 1 << 20], 8));
     }
 }

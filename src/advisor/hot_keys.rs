@@ -7,16 +7,21 @@
 //! at most, and never too small. HeavyKeeper (2018) needs fewer counters for the same keys, but has
 //! no bound for each.
 //!
-//! A key looks for its counter, and for the smallest one, in a set of 8. So the cost has a bound,
-//! and there is no heap.
+//! Of a batch of turns, only the last one may take over a counter. Its read stands for the reads of
+//! a mean batch. The other turns count if their keys have counters. That is sample and hold (Estan and
+//! Varghese, New Directions in Traffic Measurement and Accounting, SIGCOMM 2002): a key that is
+//! read often gets a counter soon, and then counts several times as often as keys get counters.
+//!
+//! A key looks for its counter, and for the smallest one, in a set of 8. A byte of each hash tells
+//! most keys without a counter. So the cost has a bound, and there is no heap.
 //!
 //! All counts are halved once in each half-life, as those of the shadows are.
 
 use core::fmt;
 
+use super::turns::Batch;
 use super::window::Window;
 use crate::namespace::{Origin, Registry, origin};
-use crate::policy::spread;
 
 /// The counters in a set.
 const PLACES: usize = 8;
@@ -27,6 +32,9 @@ const SHARE: usize = 16;
 const MAX_SETS: usize = 512;
 /// The standard errors in a bound.
 const STANDARD_ERRORS: f64 = 2.0;
+/// The lowest bit of each byte, and the highest one.
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = LOW_BITS << 7;
 
 /// A key that is read often. [`Cache::hot_keys`](crate::Cache::hot_keys) returns it.
 ///
@@ -99,59 +107,75 @@ impl fmt::Display for HotKey {
     }
 }
 
-/// A read with a turn.
-#[derive(Clone, Copy)]
-pub(crate) struct Turn<'a> {
-    pub(crate) stored_key: &'a [u8],
-    /// The hash of the key. It tells keys apart.
-    pub(crate) hash: u64,
-    /// The reads that this one stands for.
-    pub(crate) reads: u32,
-}
-
 /// A set of counters.
 #[derive(Clone)]
 struct Set {
+    /// The low byte of each hash.
+    tags: [u8; PLACES],
     hashes: [u64; PLACES],
     reads: [f64; PLACES],
     floors: [f64; PLACES],
+    /// The variances of `reads` that come from the choice of turns.
+    variances: [f64; PLACES],
     /// The lengths of whole keys.
     lengths: [u32; PLACES],
     keys: [[u8; KEY_BYTES]; PLACES],
 }
 
 impl Set {
-    fn count(&mut self, turn: Turn<'_>) {
-        let present = self.hashes.iter().position(|&hash| hash == turn.hash);
-        // A counter that was never used has counted nothing.
-        let present = present.filter(|&place| self.reads[place] > 0.0);
-        let place = present.unwrap_or_else(|| self.replace_smallest(turn));
-        self.reads[place] += f64::from(turn.reads);
+    /// Counts a turn that stands for `reads` reads. Returns `false` if its key has no counter.
+    #[inline]
+    fn count(&mut self, hash: u64, reads: f64) -> bool {
+        // The bytes that are equal become zero. Above one of these, a byte of 1 is found as well.
+        let differences = u64::from_le_bytes(self.tags) ^ ((hash & 0xff) * LOW_BITS);
+        let mut equal = differences.wrapping_sub(LOW_BITS) & !differences & HIGH_BITS;
+        // Ends: one bit less each time.
+        while equal != 0 {
+            let place = (equal.trailing_zeros() / 8) as usize;
+            // A counter that was never used has counted nothing.
+            if self.hashes[place] == hash && self.reads[place] > 0.0 {
+                self.reads[place] += reads;
+                self.variances[place] += variance(reads);
+                return true;
+            }
+            equal &= equal - 1;
+        }
+        false
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "keys are shorter")]
-    fn replace_smallest(&mut self, turn: Turn<'_>) -> usize {
+    /// Gives the smallest counter to another key, whose turn stands for `reads` reads.
+    #[allow(clippy::cast_possible_truncation, reason = "keys are shorter, and the low byte is wanted")]
+    fn replace_smallest(&mut self, hash: u64, stored_key: &[u8], reads: f64) {
         let (mut smallest, mut least) = (0, self.reads[0]);
         for (place, &reads) in self.reads.iter().enumerate() {
             if reads < least {
                 (smallest, least) = (place, reads);
             }
         }
-        self.hashes[smallest] = turn.hash;
+        self.tags[smallest] = hash as u8;
+        self.hashes[smallest] = hash;
+        self.reads[smallest] = least + reads;
         self.floors[smallest] = least;
-        self.lengths[smallest] = turn.stored_key.len() as u32;
-        let kept = turn.stored_key.len().min(KEY_BYTES);
-        self.keys[smallest][..kept].copy_from_slice(&turn.stored_key[..kept]);
-        smallest
+        self.variances[smallest] = variance(reads);
+        self.lengths[smallest] = stored_key.len() as u32;
+        let kept = stored_key.len().min(KEY_BYTES);
+        self.keys[smallest][..kept].copy_from_slice(&stored_key[..kept]);
     }
+}
+
+/// Returns the variance of a count of turns, of which each stands for `reads` reads, for each turn.
+///
+/// The number of turns of a key that has one in `reads` varies by about its root. It does not vary
+/// if all reads have turns.
+fn variance(reads: f64) -> f64 {
+    reads * (reads - 1.0)
 }
 
 /// The counters of keys.
 pub(super) struct HotKeys {
     sets: Box<[Set]>,
-    /// The reads of all turns, and the sum of their squares.
+    /// The reads that all turns stand for.
     reads: f64,
-    squares: f64,
     pub(super) window: Window,
 }
 
@@ -159,13 +183,15 @@ impl HotKeys {
     /// Creates counters in the memory of an advisor that has `bytes`.
     pub(super) fn new(bytes: usize, window: Window) -> Self {
         let set = Set {
+            tags: [0; PLACES],
             hashes: [0; PLACES],
             reads: [0.0; PLACES],
             floors: [0.0; PLACES],
+            variances: [0.0; PLACES],
             lengths: [0; PLACES],
             keys: [[0; KEY_BYTES]; PLACES],
         };
-        Self { sets: vec![set; Self::sets_in(bytes)].into(), reads: 0.0, squares: 0.0, window }
+        Self { sets: vec![set; Self::sets_in(bytes)].into(), reads: 0.0, window }
     }
 
     /// Returns the bytes that [`new`](Self::new) allocates.
@@ -177,27 +203,39 @@ impl HotKeys {
         (bytes / SHARE / size_of::<Set>()).clamp(1, MAX_SETS)
     }
 
-    /// Returns the reads of all turns.
+    /// Returns the reads that all turns stand for.
     pub(super) fn reads(&self) -> f64 {
         self.reads
     }
 
-    /// Counts a read with a turn.
-    pub(super) fn count(&mut self, turn: Turn<'_>) {
-        let reads = f64::from(turn.reads);
+    /// Counts the turns of a batch, the last of which read `stored_key`.
+    pub(super) fn count(&mut self, batch: &Batch, stored_key: &[u8]) {
+        let reads = f64::from(batch.reads);
         self.reads += reads;
-        self.squares += reads * reads;
+        let each = reads / f64::from(batch.turns);
+        let (last, others) = batch.last_and_others();
+        for &hash in others {
+            self.set_of(hash).count(hash, each);
+        }
+        let set = self.set_of(last);
+        if !set.count(last, each) {
+            set.replace_smallest(last, stored_key, f64::from(batch.mean_reads));
+        }
+    }
+
+    fn set_of(&mut self, hash: u64) -> &mut Set {
         #[allow(clippy::cast_possible_truncation, reason = "the top half of a product is below the number of sets")]
-        let set = ((u128::from(spread(turn.hash)) * self.sets.len() as u128) >> 64) as usize;
-        self.sets[set].count(turn);
+        let set = ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize;
+        &mut self.sets[set]
     }
 
     /// Multiplies all counts by `factor`.
     pub(super) fn scale(&mut self, factor: f64) {
         self.reads *= factor;
-        self.squares *= factor;
-        let counts = self.sets.iter_mut().flat_map(|set| set.reads.iter_mut().chain(&mut set.floors));
-        counts.for_each(|count| *count *= factor);
+        for set in &mut self.sets {
+            set.reads.iter_mut().chain(&mut set.floors).for_each(|count| *count *= factor);
+            set.variances.iter_mut().for_each(|variance| *variance *= factor * factor);
+        }
     }
 
     /// Returns the `n` keys with the most reads.
@@ -208,19 +246,21 @@ impl HotKeys {
         }
         // Turns are a share of all reads, and some of them were dropped.
         let scale = reads / self.reads;
-        let mean = self.squares / self.reads * scale;
-        // A key that became hot late has turns that stand for more reads than the mean one.
-        let present = mean.max(f64::from(reads_to_turn) * scale);
+        // One turn more, as few may be none by chance.
+        let one_more = variance((f64::from(reads_to_turn) * scale).max(1.0));
         let each = self.sets.iter().flat_map(|set| (0..PLACES).map(move |place| (set, place)));
         let mut counted: Vec<_> = each
             .map(|(set, place)| {
                 // The middle between the most and the least that the key may have.
                 let error = set.floors[place] / 2.0;
-                let estimate = |mean| Estimate::of((set.reads[place] - error) * scale, error * scale, mean);
-                ([mean, present].map(estimate), set, place)
+                // A turn counts with one chance in `scale`, and then stands for more reads.
+                let chance = (set.reads[place] - set.floors[place]) * variance(scale);
+                let variance = set.variances[place] * scale * scale + chance + one_more;
+                let error_of_sample = STANDARD_ERRORS * variance.max(0.0).sqrt();
+                let reads = (set.reads[place] - error) * scale;
+                (Estimate { reads, error: error * scale + error_of_sample }, set, place)
             })
-            .filter(|([usual, _], ..)| usual.reads > usual.error)
-            .map(|([_, largest], set, place)| (largest, set, place))
+            .filter(|(estimate, ..)| estimate.reads > estimate.error)
             .collect();
         counted.sort_by(|(left, ..), (right, ..)| right.reads.total_cmp(&left.reads));
         let hot = |(estimate, set, place): (Estimate, &Set, usize)| {
@@ -261,17 +301,6 @@ struct Estimate {
     error: f64,
 }
 
-impl Estimate {
-    /// Returns the estimate for a count that is off by `error`, where a turn that was not dropped
-    /// stands for `mean` reads.
-    fn of(reads: f64, error: f64, mean: f64) -> Self {
-        // The number of turns of a key that has one in `mean` varies by about its root. It does not
-        // vary if all reads have turns. One turn more, as a few may be none by chance.
-        let variance = (reads.max(0.0) + mean) * (mean - 1.0).max(0.0);
-        Self { reads, error: error + STANDARD_ERRORS * variance.sqrt() }
-    }
-}
-
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
@@ -279,14 +308,23 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::turns::PLACES as PLACES_OF_BATCH;
     use super::*;
+    use crate::policy::spread;
 
     fn hot_keys(bytes: usize) -> HotKeys {
         HotKeys::new(bytes, Window::new(0, [0; 5]))
     }
 
     fn count(hot_keys: &mut HotKeys, key: u16, reads: u32) {
-        hot_keys.count(Turn { stored_key: &key.to_le_bytes(), hash: spread(u64::from(key)), reads });
+        count_batch(hot_keys, &[key], reads);
+    }
+
+    /// Counts a batch, whose last turn is the first one of `keys`.
+    fn count_batch(hot_keys: &mut HotKeys, keys: &[u16], reads: u32) {
+        let mut hashes = [0; PLACES_OF_BATCH];
+        keys.iter().zip(&mut hashes).for_each(|(&key, hash)| *hash = spread(u64::from(key)));
+        hot_keys.count(&Batch { hashes, turns: keys.len() as u32, reads, mean_reads: reads }, &keys[0].to_le_bytes());
     }
 
     fn hottest(keys: &HotKeys, n: usize, reads: f64, reads_to_turn: u32) -> Vec<HotKey> {
@@ -301,6 +339,37 @@ mod tests {
         let Set { reads, floors, hashes, .. } = &set.sets[0];
         assert_eq!((hashes[0], reads[0], floors[0]), (spread(99), 11.0, 10.0));
         assert_eq!((reads[1], floors[1]), (11.0, 0.0));
+    }
+
+    #[test]
+    fn only_the_last_key_of_a_batch_takes_a_counter_and_stands_for_all_reads() {
+        let mut keys = hot_keys(0);
+        count_batch(&mut keys, &[1, 2, 3, 3], 32);
+        let counted =
+            |keys: &HotKeys| keys.sets[0].hashes[..2].iter().copied().zip(keys.sets[0].reads).collect::<Vec<_>>();
+        assert_eq!(counted(&keys), [(spread(1), 32.0), (0, 0.0)]);
+        // The other turns count if their keys have counters: each of four for eight reads.
+        count_batch(&mut keys, &[2, 1, 1, 3], 32);
+        assert_eq!(counted(&keys), [(spread(1), 48.0), (spread(2), 32.0)]);
+        count_batch(&mut keys, &[1, 2, 3, 3], 32);
+        assert_eq!((counted(&keys), keys.reads), (vec![(spread(1), 56.0), (spread(2), 40.0)], 96.0));
+        assert_eq!(keys.sets[0].variances[..2], [32.0 * 31.0 + 3.0 * 56.0, 32.0 * 31.0 + 56.0]);
+    }
+
+    #[test]
+    fn keys_whose_hashes_have_the_same_low_byte_have_counters_of_their_own() {
+        let mut set = hot_keys(0).sets[0].clone();
+        let hashes = || (0..9_u64).map(|key| key << 8 | 0x7f);
+        assert!(hashes().all(|hash| !set.count(hash, 1.0)), "no counter was used yet");
+        assert!(!set.count(0, 1.0), "no counter was used yet");
+        hashes().take(8).for_each(|hash| set.replace_smallest(hash, b"key", 1.0));
+        assert_eq!(
+            hashes().map(|hash| set.count(hash, 2.0)).collect::<Vec<_>>(),
+            [[true; 8].as_slice(), &[false]].concat()
+        );
+        assert_eq!(set.reads, [3.0; 8]);
+        // A low byte that differs by one is not taken for an equal one.
+        assert!(!set.count(7 << 8 | 0x7e, 1.0) && !set.count(7 << 8 | 0x80, 1.0));
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //!                                               |
 //!   Advice <--------- estimate.rs --------------+            advice.rs
 //!
-//!   read with a turn? --yes--> HotKeys --> HotKey            turns.rs  hot_keys.rs
+//!   read with a turn? --yes--> Batch --> HotKeys --> HotKey  turns.rs  hot_keys.rs
 //! ```
 //!
 //! A sample of the keys behaves in a share of the memory as all keys do in the whole. That is
@@ -54,8 +54,7 @@ pub use config::Advisor;
 pub(crate) use config::PresentPolicy;
 pub(crate) use event::{Ends, Event, EventKind};
 pub use hot_keys::HotKey;
-pub(crate) use hot_keys::Turn;
 #[cfg(any(feature = "metrics", feature = "prometheus"))]
 pub(crate) use sampler::AdvisorCounts;
 pub(crate) use sampler::{Sampler, Sampling};
-pub(crate) use turns::{begin_turns, count_read, end_turn};
+pub(crate) use turns::{begin_turns, count_read, end_batch, note_turn};

@@ -4,7 +4,7 @@
 //!   reads, writes --hash below the threshold--> EventQueue of the shard
 //!   writes, maintain, a read that finds the queue full --try_lock--> Engine
 //!   advice --lock--> Engine, counters of the cache --> Advice
-//!   reads with a turn --try_lock--> HotKeys
+//!   reads with the last turn of a batch --try_lock--> HotKeys
 //! ```
 //!
 //! A thread that finds the engine locked goes on: another thread is at work. An event that finds no
@@ -31,8 +31,9 @@ use super::ages::Ages;
 use super::config::{Advisor, PresentPolicy, ShadowRow};
 use super::engine::Engine;
 use super::event::Event;
-use super::hot_keys::{HotKey, HotKeys, Traffic, Turn};
+use super::hot_keys::{HotKey, HotKeys, Traffic};
 use super::queue::{EventQueue, Push};
+use super::turns::{Batch, Pace, number_cache};
 use super::window::{Seen, Totals, Window};
 use crate::clock::{ClockSource, TICK};
 use crate::namespace::Registry;
@@ -44,7 +45,7 @@ const MIN_KEYS: usize = 64;
 /// The bytes of the function that makes a built-in policy, at most.
 const FACTORY_BYTES: usize = 64;
 /// The turns between two looks at the clock and at the mean number of reads to a turn.
-const TURNS_TO_RENEW: u64 = 16;
+const TURNS_TO_RENEW: u64 = 128;
 /// The numbers of ids by which the memory of policies is measured.
 const MEASURED_KEYS: [usize; 2] = [1 << 10, 1 << 12];
 
@@ -136,6 +137,10 @@ pub(crate) struct Sampler {
     dropped_turns: AtomicU64,
     /// The mean number of reads to a turn, which grows with the reads of the window.
     reads_to_turn: AtomicU32,
+    /// The turns of a batch.
+    turns_of_batch: u32,
+    /// A number that no other cache has.
+    number: u64,
     advisor: Advisor,
     rows: Vec<ShadowRow>,
     clock: ClockSource,
@@ -185,7 +190,9 @@ impl Sampler {
             hot_keys: Mutex::new(None),
             counted_turns: AtomicU64::new(0),
             dropped_turns: AtomicU64::new(0),
-            reads_to_turn: AtomicU32::new(advisor.reads_to_turn(0.0)),
+            reads_to_turn: AtomicU32::new(advisor.pace(0.0).reads_to_turn),
+            turns_of_batch: advisor.pace(0.0).turns,
+            number: number_cache(),
             rows: advisor.rows(present),
             advisor: advisor.clone(),
             clock,
@@ -243,9 +250,15 @@ impl Sampler {
         None
     }
 
-    /// Returns the mean number of reads to a turn.
-    pub(crate) fn reads_to_turn(&self) -> u32 {
-        self.reads_to_turn.load(Ordering::Relaxed) // See the module.
+    /// Returns the frequency of turns.
+    pub(crate) fn pace(&self) -> Pace {
+        let reads_to_turn = self.reads_to_turn.load(Ordering::Relaxed); // See the module.
+        Pace { reads_to_turn, turns: self.turns_of_batch }
+    }
+
+    /// Returns a number that no other cache has.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Returns the counters of the advisor.
@@ -265,22 +278,24 @@ impl Sampler {
         self.running.lock().as_ref().map_or_else(Ages::default, |running| running.engine.ages)
     }
 
-    /// Counts the key of a read with a turn, unless another thread has the lock.
-    pub(crate) fn count_turn(&self, turn: Turn<'_>) {
+    /// Counts the keys of a batch, the last of which is `stored_key`, unless another thread has the
+    /// lock.
+    pub(crate) fn count_batch(&self, batch: &Batch, stored_key: &[u8]) {
+        let turns = u64::from(batch.turns);
         let Some(mut hot_keys) = self.hot_keys.try_lock() else {
-            self.dropped_turns.fetch_add(1, Ordering::Relaxed); // A counter.
+            self.dropped_turns.fetch_add(turns, Ordering::Relaxed); // A counter.
             return;
         };
         let Some(hot_keys) = hot_keys.as_mut() else { return };
         // No other thread stores to it, so a load and a store do. They take less than an addition.
         let counted = self.counted_turns.load(Ordering::Relaxed);
-        self.counted_turns.store(counted + 1, Ordering::Relaxed); // A counter.
-        if counted % TURNS_TO_RENEW == 0 {
+        self.counted_turns.store(counted + turns, Ordering::Relaxed); // A counter.
+        if counted % TURNS_TO_RENEW < turns {
             self.age_hot_keys(hot_keys, self.clock.nanos());
-            let mean = self.advisor.reads_to_turn(hot_keys.reads());
-            self.reads_to_turn.store(mean, Ordering::Relaxed); // See the module.
+            let Pace { reads_to_turn, .. } = self.advisor.pace(hot_keys.reads());
+            self.reads_to_turn.store(reads_to_turn, Ordering::Relaxed); // See the module.
         }
-        hot_keys.count(turn);
+        hot_keys.count(batch, stored_key);
     }
 
     /// Returns the `n` keys that are read most.
@@ -293,7 +308,7 @@ impl Sampler {
         let Some(hot_keys) = hot_keys.as_mut() else { return Vec::new() };
         self.age_hot_keys(hot_keys, nanos);
         let Seen { hits, misses, nanos, .. } = hot_keys.window.seen(self.totals());
-        let seen = Traffic { reads: hits + misses, nanos, reads_to_turn: self.reads_to_turn() };
+        let seen = Traffic { reads: hits + misses, nanos, reads_to_turn: self.pace().reads_to_turn };
         hot_keys.hottest(n, seen, &self.registry)
     }
 

@@ -1,7 +1,7 @@
 //! The answers of the advisor, and the reads whose keys it counts.
 
 use super::Cache;
-use crate::advisor::{Advice, Ages, HotKey, Sampler, Turn, end_turn};
+use crate::advisor::{Advice, Ages, HotKey, Sampler, end_batch, note_turn};
 use crate::hash::KeyHash;
 use crate::shard::Shard;
 
@@ -44,8 +44,8 @@ impl Cache {
     /// Returns the `n` keys with the most reads, the most read first. Returns none if the cache has
     /// no [advisor](crate::CacheBuilder::advisor), or if that has stopped.
     ///
-    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 96,
-    /// and more while the window has fewer than 147,456 reads: see
+    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 35,
+    /// and more while the window has fewer than 215,040 reads: see
     /// [`Advisor::share`](crate::Advisor::share). Keys whose error is as large as their number of
     /// reads are left out. Keys of namespaces are included, with the name of the namespace.
     ///
@@ -105,17 +105,16 @@ impl Cache {
         self.sampler().map_or_else(Ages::default, Sampler::ages)
     }
 
-    /// Ends a turn: counts the key of the read. The hash and the number of the shard are values, as
-    /// a reference would force them into memory in every read.
+    /// Notes the turn of a read. The hash and the number of the shard are values, as a reference
+    /// would force them into memory in every read.
     #[cold]
     #[inline(never)]
     pub(super) fn count_turn(&self, hash: KeyHash, shard: usize, stored_key: &[u8]) {
         let Some(sampler) = self.sampler() else { return };
-        let reads = end_turn(sampler.reads_to_turn());
-        if reads > 0 {
-            // The hash lacks the bits that chose the shard.
-            let hash = hash.get() ^ shard as u64;
-            sampler.count_turn(Turn { stored_key, hash, reads });
+        // The hash lacks the bits that chose the shard.
+        let hash = hash.get() ^ shard as u64;
+        if !note_turn(sampler.number(), hash) {
+            count_batch(sampler, hash, stored_key);
         }
     }
 
@@ -127,5 +126,13 @@ impl Cache {
 
     fn sampler(&self) -> Option<&Sampler> {
         self.inner.sampler.as_deref()
+    }
+}
+
+/// Counts the keys of a batch if this turn ends it. Not inlined, as most turns only note their key.
+#[inline(never)]
+fn count_batch(sampler: &Sampler, hash: u64, stored_key: &[u8]) {
+    if let Some(batch) = end_batch(sampler.number(), hash, sampler.pace()) {
+        sampler.count_batch(&batch, stored_key);
     }
 }

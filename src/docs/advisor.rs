@@ -47,26 +47,34 @@
 //!
 //! [`Cache::hot_keys`](crate::Cache::hot_keys) returns the keys with the most reads in the recent
 //! window, with an error for each. Reads are counted one in some number, whatever their key: one in
-//! 96 by default, which follows from [`Advisor::share`](crate::Advisor::share). A sample of keys
+//! 35 by default, which follows from [`Advisor::share`](crate::Advisor::share). A sample of keys
 //! would lack most hot keys. While the window has few reads, more of them are counted: the first
-//! 3,072 all, and after 46,080 one in 30.
+//! 12,288 all, and after 61,440 one in 10.
 //!
 //! The counters are those of Space-Saving (Metwally, Agrawal and El Abbadi, ICDT 2005), in sets of
-//! 8. They take a sixteenth of the advisor's memory: about 1,300 counters of 2 MiB. The stated
-//! error has two parts: the count that a key has taken over from another one, and the chance of the
-//! sample. Reads that were not counted because another thread had the counters are part of that
-//! chance.
+//! 8. They take a sixteenth of the advisor's memory: about 1,300 counters of 2 MiB. Only one of
+//! eight reads that count may give its key a counter. The others count if their keys have one. So a
+//! key that is read often is counted as often as all these reads tell, and most others take no time
+//! (sample and hold: Estan and Varghese, SIGCOMM 2002).
+//!
+//! The stated error has two parts: the count that a key has taken over from another one, and the
+//! chance of the sample. To the chance belong the reads of a key before it had a counter, and those
+//! that were not counted because another thread had the counters.
 //!
 //! The chance decides how many reads it takes to tell keys apart. A key with `n` reads, of which
-//! one in `m` counted, is told within about `2 * sqrt(n * m)` reads. By default that is 20 % for a
-//! key with 10,000 reads, and 6 % for one with 100,000. Two keys with as many reads can be told
-//! apart if one has 28 % or 9 % more. So the ten hottest keys are told, and no others, once the
-//! tenth has 10,000 reads, if the eleventh has a quarter fewer. Keys with about as many reads as
-//! the tenth may take its place. With a share of 1/4 or more, all reads count, and only the
-//! counters limit what is told: a key is told if it has clearly more than one read in 1,300.
+//! one in `m` counted, is told within about `2 * sqrt(n * m)` reads. By default that is 12 % for a
+//! key with 10,000 reads, and 4 % for one with 100,000. Two keys with as many reads can be told
+//! apart if one has 17 % or 5 % more. So the ten hottest keys are told, and no others, once the
+//! tenth has 3,600 reads, if the eleventh has a quarter fewer. Keys with about as many reads as the
+//! tenth may take its place: look at the errors. A key that becomes hot late is not told before it
+//! has about 650 reads, as the read that gives it a counter stands for 280. With a share of 1/4 or
+//! more, all reads count, and only the counters limit what is told: a key is told if it has clearly
+//! more than one read in 1,300.
 //!
 //! * The key is that of the caller. For a key of a namespace, its name is beside it.
 //! * At most 64 bytes of a key are kept, the prefix of its namespace included.
+//! * A thread notes up to 14 reads before it counts them. They are lost if it ends, or reads
+//!   another cache with an advisor.
 //! * A counter keeps its key after the removal of the entry. Keys of an invalidated namespace are
 //!   left out.
 //!
@@ -140,10 +148,11 @@
 //! sampled. If the policies keep too much memory even so, the advisor stops.
 //!
 //! Without an advisor, a read costs one comparison more. With one, it compares the hash with the
-//! threshold, and counts itself in a word of its thread: five instructions. The key of one read in
-//! 96 is counted, or of more if the window has few reads, by about 240 instructions. A read of a
-//! sampled key takes one or two thousand. `cargo bench --bench advisor` prints the averages. While
-//! the window has fewer than 147,456 reads, a read costs about 20 instructions.
+//! threshold, and counts itself in a word of its thread: five instructions. One read in 35 notes
+//! its key, or more if the window has few reads. One in 280 counts the keys of eight such reads,
+//! and takes a lock, which it only tries. These two take about 600 instructions for 280 reads. A
+//! read of a sampled key takes one or two thousand. `cargo bench --bench advisor` prints the
+//! averages. While the window has fewer than 215,040 reads, a read costs about 20 instructions.
 //!
 //! Events of sampled keys go through a queue of the shard. Writes to the shard empty the queue. So
 //! do [`maintain`](crate::Cache::maintain), and a read that finds it full. No thread waits: if

@@ -70,6 +70,7 @@
 //! | shadow | a policy at some size that follows the operations on sampled keys, for the advisor |
 //! | sampled | of a key: one of those that the advisor follows, chosen by their hash |
 //! | turn | of a read: its key is counted, to find hot keys; one read in some number has one |
+//! | batch | of turns: those of a thread that are counted together, by the last of them |
 //! | ghost | the remembered fingerprint of an evicted entry |
 //! | live, dead | of bytes in the ring: of a present entry, or of one that has left |
 //! | relocate | to copy a live entry out of a chunk |
