@@ -26,7 +26,7 @@
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
 use crate::policy::standing::{StateReader, StateWriter};
-use crate::policy::structures::{GhostQueues, Lists, QueueId};
+use crate::policy::structures::{GhostQueues, Lists, QueueId, SURPLUS_AT_ONCE};
 use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing};
 
 const T1: QueueId = QueueId::new(0);
@@ -40,6 +40,9 @@ pub(crate) struct Arc {
     lists: Lists<2>,
     ghosts: GhostQueues<2>,
     capacity: u64,
+    /// The charge that L1 may have, and half of what L1 and L2 may have. More than the capacity
+    /// for some calls after that has become smaller.
+    room: u64,
     /// The charge that T1 may have.
     p: f64,
     /// The ghost list that the newcomer was in.
@@ -66,8 +69,32 @@ impl Arc {
 
     /// Forgets ghosts to make room for a key that has none: case IV.
     fn forget_oldest_ghosts(&mut self, charge: u64) {
-        while self.l1() + charge > self.capacity && self.ghosts.pop(B1) {}
-        while self.l1() + self.l2() + charge > 2 * self.capacity && self.ghosts.pop(B2) {}
+        if self.room != self.capacity {
+            self.approach_capacity();
+        }
+        // As many as the bytes that come in.
+        while self.l1() + charge > self.room && self.ghosts.pop(B1) {}
+        while self.l1() + self.l2() + charge > 2 * self.room && self.ghosts.pop(B2) {}
+    }
+
+    /// Forgets a bounded number of ghosts if there are too many since the capacity has become
+    /// smaller.
+    #[cold]
+    fn approach_capacity(&mut self) {
+        let mut left = SURPLUS_AT_ONCE;
+        self.room = self.capacity;
+        while self.l1() > self.capacity || self.l1() + self.l2() > 2 * self.capacity {
+            if left == 0 {
+                self.room = self.l1().max((self.l1() + self.l2()).div_ceil(2));
+                return;
+            }
+            let is_forgotten = self.l1() > self.capacity && self.ghosts.pop(B1)
+                || self.l1() + self.l2() > 2 * self.capacity && self.ghosts.pop(B2);
+            if !is_forgotten {
+                return; // Residents alone take more. They are about to leave.
+            }
+            left -= 1;
+        }
     }
 
     /// Returns the list that an entry leaves: REPLACE of the paper.
@@ -87,6 +114,7 @@ impl BuiltIn for Arc {
             lists: Lists::new(context.ids()),
             ghosts: GhostQueues::new(context.ids(), context.capacity()),
             capacity: context.capacity(),
+            room: context.capacity(),
             p: 0.0,
             came_from: None,
         }
@@ -114,7 +142,7 @@ impl EvictionPolicy for Arc {
     fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         // Case IV A: where T1 takes up all of L1, its oldest entry leaves no ghost.
         let charge = newcomer.filter(|_| self.came_from.is_none()).map_or(0, |newcomer| u64::from(newcomer.charge));
-        if self.l1() + charge > self.capacity && self.lists.len(T1) > 0 {
+        if self.l1() + charge > self.room && self.lists.len(T1) > 0 {
             return self.lists.evict_oldest(T1, residents);
         }
         let list = self.list_to_replace();
@@ -207,9 +235,25 @@ impl EvictionPolicy for Arc {
 
 #[cfg(test)]
 mod tests {
-    use crate::policy::Policy;
+    use super::*;
     use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
     use crate::policy::tests::follow;
+    use crate::policy::{Policy, spread};
+
+    #[test]
+    fn arc_forgets_a_bounded_number_of_ghosts_at_once_for_a_smaller_capacity() {
+        let mut arc = Arc::new(NoParameters, &PolicyContext::new(2000, 1000));
+        for hash in 1..=500 {
+            arc.ghosts.push(B1, spread(hash), 1);
+            arc.ghosts.push(B2, spread(hash + 500), 1);
+        }
+        arc.set_capacity(100);
+        for (l1, l2) in [(500 - 256, 500), (100, 500 - 112), (100, 500 - 112 - 256), (100, 100), (100, 100)] {
+            assert_eq!((arc.l1(), arc.l2()), (l1, l2));
+            arc.validate();
+            arc.forget_oldest_ghosts(0);
+        }
+    }
 
     #[test]
     fn arc_on_a_hand_worked_trace() {

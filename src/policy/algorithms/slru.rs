@@ -26,7 +26,7 @@
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
-use crate::policy::structures::{Lists, QueueId};
+use crate::policy::structures::{Lists, QueueId, SURPLUS_AT_ONCE};
 use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing, percent_of};
 
 const PROBATION: QueueId = QueueId::new(0);
@@ -95,14 +95,42 @@ impl Parameters for SlruConfig {
 pub(crate) struct Slru {
     lists: Lists<2>,
     protected_percent: u8,
+    /// The charge that may be protected. More than `protected_goal` for some calls after the
+    /// capacity has become smaller.
     protected_max: u64,
+    protected_goal: u64,
 }
 
 impl Slru {
-    /// Moves protected entries back to probation while there are too many.
+    /// Moves protected entries back to probation while there are too many: as many bytes as have
+    /// become protected, and those of a bounded number of entries if the capacity has become
+    /// smaller.
     fn demote(&mut self) {
-        while self.lists.charge(PROTECTED) > self.protected_max && self.lists.len(PROTECTED) > 1 {
-            let Some(oldest) = self.lists.oldest(PROTECTED) else { return };
+        while self.has_more_than(self.protected_max) {
+            self.demote_oldest();
+        }
+        if self.protected_max != self.protected_goal {
+            self.approach_goal();
+        }
+    }
+
+    #[cold]
+    fn approach_goal(&mut self) {
+        let mut left = SURPLUS_AT_ONCE;
+        while left > 0 && self.has_more_than(self.protected_goal) {
+            self.demote_oldest();
+            left -= 1;
+        }
+        let is_reached = !self.has_more_than(self.protected_goal);
+        self.protected_max = if is_reached { self.protected_goal } else { self.lists.charge(PROTECTED) };
+    }
+
+    fn has_more_than(&self, charge: u64) -> bool {
+        self.lists.charge(PROTECTED) > charge && self.lists.len(PROTECTED) > 1
+    }
+
+    fn demote_oldest(&mut self) {
+        if let Some(oldest) = self.lists.oldest(PROTECTED) {
             self.lists.move_to_newest(PROBATION, oldest);
         }
     }
@@ -114,7 +142,8 @@ impl BuiltIn for Slru {
 
     fn new(config: SlruConfig, context: &PolicyContext) -> Self {
         let protected_max = percent_of(context.capacity(), config.protected_percent);
-        Self { lists: Lists::new(context.ids()), protected_percent: config.protected_percent, protected_max }
+        let protected_percent = config.protected_percent;
+        Self { lists: Lists::new(context.ids()), protected_percent, protected_max, protected_goal: protected_max }
     }
 }
 
@@ -146,8 +175,8 @@ impl EvictionPolicy for Slru {
     }
 
     fn set_capacity(&mut self, charge: u64) {
-        self.protected_max = percent_of(charge, self.protected_percent);
-        self.demote();
+        self.protected_goal = percent_of(charge, self.protected_percent);
+        self.approach_goal();
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
@@ -196,6 +225,22 @@ mod tests {
     use super::*;
     use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
     use crate::policy::tests::follow;
+
+    #[test]
+    fn slru_demotes_a_bounded_number_of_entries_at_once_for_a_smaller_capacity() {
+        let mut slru = Slru::new(SlruConfig::new(), &PolicyContext::new(2000, 1000));
+        for number in 0..1000 {
+            slru.insert(&Newcomer { id: EntryId::new(number), hash: number.into(), charge: 1 });
+            slru.touch(EntryId::new(number));
+        }
+        assert_eq!(slru.lists.len(PROTECTED), 800);
+        slru.set_capacity(100);
+        for left in [800 - SURPLUS_AT_ONCE, 800 - 2 * SURPLUS_AT_ONCE, 80, 80] {
+            assert_eq!(slru.lists.len(PROTECTED), left);
+            slru.validate();
+            slru.touch(EntryId::new(999));
+        }
+    }
 
     #[test]
     fn slru_on_a_hand_worked_trace() {

@@ -24,7 +24,7 @@
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
-use crate::policy::structures::{GhostQueues, Lists, QueueId};
+use crate::policy::structures::{GhostQueues, Lists, QueueId, SURPLUS_AT_ONCE};
 use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing, percent_of};
 
 const A1_IN: QueueId = QueueId::new(0);
@@ -124,9 +124,26 @@ pub(crate) struct TwoQueue {
     lists: Lists<2>,
     a1_out: GhostQueues<1>,
     k_in: u64,
+    /// The charge of the ghosts. More than `k_out_goal` for some calls after the capacity has
+    /// become smaller.
     k_out: u64,
+    k_out_goal: u64,
     /// The newcomer was in A1out.
     is_known: bool,
+}
+
+impl TwoQueue {
+    /// Forgets a bounded number of ghosts if there are too many since the capacity has become
+    /// smaller.
+    #[cold]
+    fn approach_goal(&mut self) {
+        let mut left = SURPLUS_AT_ONCE;
+        while left > 0 && self.a1_out.charge(A1_OUT) > self.k_out_goal {
+            self.a1_out.pop(A1_OUT);
+            left -= 1;
+        }
+        self.k_out = self.k_out_goal.max(self.a1_out.charge(A1_OUT));
+    }
 }
 
 fn max_ghosts(config: TwoQueueConfig, ids: usize) -> usize {
@@ -144,6 +161,7 @@ impl BuiltIn for TwoQueue {
             a1_out: GhostQueues::new(max_ghosts(config, context.ids()), context.capacity()),
             k_in: 0,
             k_out: 0,
+            k_out_goal: 0,
             is_known: false,
         };
         policy.set_capacity(context.capacity());
@@ -171,6 +189,9 @@ impl EvictionPolicy for TwoQueue {
             let victim = self.lists.oldest(A1_IN)?;
             self.a1_out.push(A1_OUT, residents.hash(victim), self.lists.charge_of(victim));
             self.a1_out.trim(A1_OUT, self.k_out);
+            if self.k_out != self.k_out_goal {
+                self.approach_goal();
+            }
             self.lists.evict(victim, residents);
             return Some(victim);
         }
@@ -193,8 +214,8 @@ impl EvictionPolicy for TwoQueue {
 
     fn set_capacity(&mut self, charge: u64) {
         self.k_in = percent_of(charge, self.config.in_percent);
-        self.k_out = percent_of(charge, self.config.out_percent);
-        self.a1_out.trim(A1_OUT, self.k_out);
+        self.k_out_goal = percent_of(charge, self.config.out_percent);
+        self.approach_goal();
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
@@ -249,9 +270,22 @@ impl EvictionPolicy for TwoQueue {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::policy::Policy;
     use crate::policy::tests::Outcome::{Evicts, Hit, Miss};
     use crate::policy::tests::follow;
+
+    #[test]
+    fn two_queue_forgets_a_bounded_number_of_ghosts_at_once_for_a_smaller_capacity() {
+        let mut policy = TwoQueue::new(TwoQueueConfig::new(), &PolicyContext::new(4000, 2000));
+        (1..=1000).for_each(|hash| policy.a1_out.push(A1_OUT, crate::policy::spread(hash), 1));
+        policy.set_capacity(200);
+        for left in [1000 - 256, 1000 - 512, 1000 - 768, 100, 100] {
+            assert_eq!(policy.a1_out.charge(A1_OUT), left);
+            policy.validate();
+            policy.approach_goal();
+        }
+    }
 
     #[test]
     fn two_queue_on_a_hand_worked_trace() {

@@ -43,3 +43,7 @@ pub(crate) use lists::{Links, List, Lists, OneList};
 pub(crate) use queue_id::QueueId;
 pub(crate) use queues::{Queued, Queues};
 pub(crate) use sketch::Sketch;
+
+/// Entries or ghosts that a call moves or forgets at most because the capacity has become smaller.
+/// The limit that they exceed follows the capacity in as many calls as it takes.
+pub(crate) const SURPLUS_AT_ONCE: usize = 256;
