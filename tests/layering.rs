@@ -48,12 +48,13 @@ const EXCEPTIONS: [(&str, &str); 1] = [("cache", "builder")];
 const NARROW: [(&str, &[&str]); 1] = [("policy", &["units", "error", "growable", "prefetch"])];
 
 /// The parts of a shard's state, and the files of the shard that each may name.
-const PARTS: [(&str, &[&str]); 8] = [
+const PARTS: [(&str, &[&str]); 9] = [
     ("account", &[]),
     ("entries", &[]),
     ("deadlines", &["account", "entries"]),
     ("evictor", &["entries", "prefetch"]),
-    ("cleaner", &["account", "entries", "governor", "large_share"]),
+    ("candidates", &[]),
+    ("cleaner", &["account", "candidates", "entries", "governor", "large_share"]),
     ("flights", &["account", "leases"]),
     ("leases", &["account", "flights"]),
     ("prefetch", &[]),

@@ -29,6 +29,7 @@
 //! * [`FreedSet::mark`] (Release) pairs with [`FreedSet::take`] (Acquire). So these reads also
 //!   happen before the next write to the chunk.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::Stream;
@@ -116,8 +117,13 @@ impl Window {
         self.live
     }
 
+    /// Returns the numbers of its chunks.
+    pub(super) fn range(self) -> Range<usize> {
+        self.first.index()..self.first.index() + self.span as usize
+    }
+
     pub(super) fn contains(self, chunk: ChunkId) -> bool {
-        (self.first.0..self.first.0 + self.span).contains(&chunk.0)
+        self.range().contains(&chunk.index())
     }
 }
 

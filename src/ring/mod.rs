@@ -27,7 +27,9 @@
 #![allow(unsafe_code, reason = "bytes of entries are read while other threads write beside them")]
 
 mod arena;
+mod bits;
 mod chunk;
+mod emptiest;
 mod header;
 mod pins;
 mod relay;
@@ -43,10 +45,12 @@ use std::sync::Arc;
 
 use arena::Arena;
 pub(crate) use arena::{Draft, Entry, StampsAt};
-use chunk::{Chunk, ChunkSet, ChunkState};
+use bits::ChunkBits;
+use chunk::{Chunk, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
+pub(crate) use emptiest::{Emptiest, FOUND_AT_ONCE, Found, Search};
 pub(crate) use header::{Alignment, Layout};
-pub(crate) use runs::{Emptiest, FOUND_AT_ONCE, Home};
+pub(crate) use runs::Home;
 pub(crate) use shared::{OwnedValue, RingShared};
 pub use value::Value;
 
@@ -134,13 +138,13 @@ pub(crate) struct Ring {
     pages: Pages,
     /// The number of chunks in `waiting_set`.
     waiting: usize,
-    /// Retired chunks, and first chunks of retired runs, that readers may still see: a bit for
-    /// each.
-    waiting_set: Box<[u64]>,
-    /// The chunks that slots named at the last [`reclaim`](Self::reclaim): a bit for each.
-    held: Box<[u64]>,
-    /// The free chunks: a bit for each.
-    free: Box<[u64]>,
+    /// Retired chunks, and first chunks of retired runs, that readers may still see.
+    waiting_set: ChunkBits,
+    /// The chunks that slots named at the last [`reclaim`](Self::reclaim).
+    held: ChunkBits,
+    free: ChunkBits,
+    /// The absent chunks that have a place in the tables.
+    absent: ChunkBits,
 }
 
 /// The number of chunks in each state.
@@ -162,7 +166,8 @@ impl Ring {
         let count = size.first;
         let mut chunks = Growable::within(count, size.most)?;
         chunks.fill(Chunk::ABSENT);
-        let set = || vec![0; size.most.div_ceil(64)].into();
+        let mut absent = ChunkBits::new(size.most);
+        (0..to_u32(count)).map(ChunkId).for_each(|chunk| absent.insert(chunk));
         Some(Self {
             shared: Arc::new(RingShared::new(size, chunk_shift, alignment)?),
             chunk_shift,
@@ -176,9 +181,10 @@ impl Ring {
             chunks_beside: 0,
             pages: Pages::Small,
             waiting: 0,
-            waiting_set: set(),
-            held: set(),
-            free: set(),
+            waiting_set: ChunkBits::new(size.most),
+            held: ChunkBits::new(size.most),
+            free: ChunkBits::new(size.most),
+            absent,
         })
     }
 
@@ -261,16 +267,18 @@ impl Ring {
 
     /// Returns the bytes of dead entries and of the unused ends of sealed chunks.
     pub(crate) fn dead_bytes(&self) -> usize {
-        let filled: usize = (0..)
-            .map(ChunkId)
-            .zip(self.chunks.iter())
-            .map(|(id, chunk)| match chunk.state {
-                ChunkState::Open => chunk.fill as usize,
-                ChunkState::Sealed | ChunkState::Cleaning => self.run_bytes(id),
-                ChunkState::Absent | ChunkState::Free | ChunkState::Retired | ChunkState::Run => 0,
-            })
-            .sum();
-        filled - self.live_bytes
+        let open = self.open.iter().flatten().map(|chunk| self.chunks[chunk.index()].dead()).sum::<usize>();
+        self.dead_in_sealed() + open + self.unused_ends
+    }
+
+    /// Returns the bytes of dead entries in chunks, and runs, that are sealed or being cleaned.
+    fn dead_in_sealed(&self) -> usize {
+        let (mut sealed, mut live) = (self.chunks_in_use() - self.counts.free - self.counts.retired, self.live_bytes);
+        for chunk in self.open.iter().flatten().map(|chunk| &self.chunks[chunk.index()]) {
+            sealed -= chunk.span as usize;
+            live -= chunk.live as usize;
+        }
+        (sealed << self.chunk_shift) - self.unused_ends - live
     }
 
     /// Returns the layout of an entry to be written.
@@ -407,7 +415,7 @@ impl Ring {
     /// there is none.
     pub(crate) fn open_next(&mut self, stream: Stream, window: Option<Window>) -> bool {
         let is_outside = |chunk: &ChunkId| window.is_none_or(|window| !window.contains(*chunk));
-        let next = self.free_chunks().find(is_outside);
+        let next = self.free.iter().find(is_outside);
         if let Some(next) = next {
             self.open_run(stream, next, 1);
         }
@@ -526,11 +534,6 @@ impl Ring {
         Some(unsafe { Live::new(location, token.into()) })
     }
 
-    fn find(&self, wanted: impl Fn(ChunkId, ChunkState) -> bool) -> Option<ChunkId> {
-        let mut chunks = (0..).map(ChunkId).zip(self.chunks.iter());
-        chunks.find(|&(id, chunk)| wanted(id, chunk.state)).map(|(id, _)| id)
-    }
-
     fn unused_end(&self, chunk: ChunkId) -> usize {
         self.run_bytes(chunk) - self.chunks[chunk.index()].fill as usize
     }
@@ -565,14 +568,18 @@ impl Ring {
             retired: count(ChunkState::Retired),
         };
         assert_eq!(self.counts, counts);
-        assert!(ChunkSet::of_words(&self.waiting_set).count() == self.waiting && self.waiting <= counts.retired);
-        let is_free = |chunk: ChunkId| self.chunks[chunk.index()].state == ChunkState::Free;
-        assert!(self.free_chunks().all(is_free) && self.free_chunks().count() == counts.free);
+        assert!(self.waiting_set.iter().count() == self.waiting && self.waiting <= counts.retired);
+        for (set, state) in [(&self.free, ChunkState::Free), (&self.absent, ChunkState::Absent)] {
+            let chunks = (0..).map(ChunkId).zip(self.chunks.iter());
+            assert!(set.iter().eq(chunks.filter(|(_, chunk)| chunk.state == state).map(|(id, _)| id)), "{state:?}");
+        }
         assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
         let sealed = (0..self.chunks())
             .filter(|&chunk| matches!(self.chunks[chunk].state, ChunkState::Sealed | ChunkState::Cleaning));
         let unused: usize = sealed.map(|chunk| self.unused_end(ChunkId(to_u32(chunk)))).sum();
         assert_eq!(unused, self.unused_ends);
+        let is_sealed = |chunk: &&Chunk| matches!(chunk.state, ChunkState::Sealed | ChunkState::Cleaning);
+        assert_eq!(self.chunks.iter().filter(is_sealed).map(Chunk::dead).sum::<usize>(), self.dead_in_sealed());
     }
 }
 
@@ -583,7 +590,7 @@ impl Drop for Ring {
             .map(ChunkId)
             .zip(self.chunks.iter())
             .filter(|(_, chunk)| !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired));
-        for chunk in filled.map(|(id, _)| id).chain(ChunkSet::of_words(&self.waiting_set)) {
+        for chunk in filled.map(|(id, _)| id).chain(self.waiting_set.iter()) {
             // No reader is left, so a chunk without values gets no more of them. Its own pin need
             // not end.
             if self.shared.pins[chunk.index()].has_values() {

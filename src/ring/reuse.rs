@@ -16,7 +16,8 @@
 //!
 //! The states and pins of a chunk: `chunk.rs`. The protocol of the slots: `reclaim/slots.rs`.
 
-use super::chunk::{Chunk, ChunkId, ChunkSet, ChunkState};
+use super::bits::ChunkBits;
+use super::chunk::{Chunk, ChunkId, ChunkState};
 use super::{Ring, Stream};
 use crate::reclaim;
 use crate::region::{HUGE_EARNED, Pages};
@@ -42,17 +43,16 @@ impl Ring {
             };
             *count = count.wrapping_add_signed(step);
         }
-        let (word, bit) = (chunk.index() / 64, 1 << (chunk.index() % 64));
-        match (before, state) {
-            (_, ChunkState::Free) => self.free[word] |= bit,
-            (ChunkState::Free, _) => self.free[word] &= !bit,
+        match before {
+            ChunkState::Free => self.free.remove(chunk),
+            ChunkState::Absent => self.absent.remove(chunk),
             _ => {}
         }
-    }
-
-    /// Returns the free chunks.
-    pub(super) fn free_chunks(&self) -> impl Iterator<Item = ChunkId> {
-        ChunkSet::of_words(&self.free)
+        match state {
+            ChunkState::Free => self.free.insert(chunk),
+            ChunkState::Absent => self.absent.insert(chunk),
+            _ => {}
+        }
     }
 
     /// Retires an empty chunk, or run of chunks. It is free again when no reader and no value holds
@@ -62,7 +62,7 @@ impl Ring {
         for chunk in chunk.0..chunk.0 + self.shared.pins[chunk.index()].span() {
             self.set_state(ChunkId(chunk), ChunkState::Retired);
         }
-        self.waiting_set[chunk.index() / 64] |= 1 << (chunk.index() % 64);
+        self.waiting_set.insert(chunk);
         self.waiting += 1;
     }
 
@@ -89,11 +89,11 @@ impl Ring {
     pub(crate) fn reclaim(&mut self) {
         if self.waiting > 0 {
             self.look_at_slots();
-            for (word, waiting) in self.waiting_set.iter_mut().enumerate() {
-                for chunk in ChunkSet::of_word(word, *waiting) {
+            for word in 0..self.waiting_set.words() {
+                for chunk in self.waiting_set.word(word) {
                     // A slot names the chunk in which its entry begins.
                     if !is_held(&self.held, chunk, self.shared.pins[chunk.index()].span()) {
-                        *waiting &= !(1 << (chunk.index() % 64));
+                        self.waiting_set.remove(chunk);
                         self.waiting -= 1;
                         self.shared.drop_own(chunk);
                     }
@@ -114,12 +114,11 @@ impl Ring {
 
     /// Notes which chunks readers' slots name.
     pub(crate) fn look_at_slots(&mut self) {
-        self.held.fill(0);
+        self.held.clear();
         let arena = self.arena().addresses();
         reclaim::for_each_hold(|address| {
             if arena.contains(&address) {
-                let chunk = (address - arena.start) >> self.chunk_shift;
-                self.held[chunk / 64] |= 1 << (chunk % 64);
+                self.held.insert(ChunkId(to_u32((address - arena.start) >> self.chunk_shift)));
             }
         });
     }
@@ -138,7 +137,7 @@ impl Ring {
     /// Puts an absent chunk to use. Returns `false` if there is none. The caller has accounted for
     /// its memory.
     pub(crate) fn put_to_use(&mut self) -> bool {
-        let absent = self.find(|_, state| state == ChunkState::Absent);
+        let absent = self.absent.first_from(0);
         if let Some(chunk) = absent {
             self.set_state(chunk, ChunkState::Free);
             let in_use = self.chunks_in_use() << self.chunk_shift;
@@ -153,11 +152,7 @@ impl Ring {
     /// Gives the memory of all free chunks back to the system. Returns how many there were.
     pub(crate) fn give_all_back(&mut self) -> usize {
         let free = self.counts.free;
-        for chunk in (0..to_u32(self.chunks())).map(ChunkId) {
-            if self.chunks[chunk.index()].state == ChunkState::Free {
-                self.make_absent(chunk);
-            }
-        }
+        while self.give_back() {}
         // Only huge pages make absent chunks resident with their neighbours.
         if self.pages == Pages::Huge {
             self.release_absent();
@@ -177,11 +172,11 @@ impl Ring {
 
     /// Gives the memory of a free chunk back to the system. Returns `false` if none is free.
     pub(crate) fn give_back(&mut self) -> bool {
-        let Some(chunk) = self.chunks.iter().rposition(|chunk| chunk.state == ChunkState::Free) else {
-            return false;
-        };
-        self.make_absent(ChunkId(to_u32(chunk)));
-        true
+        let last = self.free.last();
+        if let Some(chunk) = last {
+            self.make_absent(chunk);
+        }
+        last.is_some()
     }
 
     /// Gives the memory of a free chunk back to the system.
@@ -202,10 +197,9 @@ impl Ring {
     /// Gives back the memory of absent chunks that became resident with their neighbours: a huge
     /// page is resident as a whole.
     pub(crate) fn release_absent(&self) {
-        let absent = |&chunk: &usize| self.chunks[chunk].state == ChunkState::Absent;
         let mut chunk = 0;
-        while let Some(first) = (chunk..self.chunks()).find(absent) {
-            chunk = (first..self.chunks()).find(|chunk| !absent(chunk)).unwrap_or(self.chunks());
+        while let Some(first) = self.absent.first_from(chunk).map(ChunkId::index) {
+            chunk = self.absent.end_of_row(first, self.chunks());
             // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no
             // slot or value holds them.
             unsafe { self.arena().release(first << self.chunk_shift..chunk << self.chunk_shift) };
@@ -233,6 +227,6 @@ impl Ring {
 }
 
 /// Returns `true` if a slot named one of the `span` chunks from `first` on.
-pub(super) fn is_held(held: &[u64], first: ChunkId, span: u32) -> bool {
-    (first.0..first.0 + span).any(|chunk| held[chunk as usize / 64] & (1 << (chunk % 64)) != 0)
+pub(super) fn is_held(held: &ChunkBits, first: ChunkId, span: u32) -> bool {
+    (first.0..first.0 + span).any(|chunk| held.contains(ChunkId(chunk)))
 }

@@ -17,7 +17,7 @@
 //! The choice of the window to empty, and the relocation of its entries: `shard/runs.rs`.
 
 use super::arena::Draft;
-use super::chunk::{Chunk, ChunkId, ChunkState, Window};
+use super::chunk::{ChunkId, ChunkState, Window};
 use super::header::Layout;
 use super::reuse::is_held;
 use super::{Ring, Stream};
@@ -36,12 +36,6 @@ const RUNS_IN_FLUX: usize = 3;
 const MOST_DEAD: (usize, usize) = (3, 4);
 /// The unit of costs: this many are a whole run.
 const WHOLE: u64 = 1 << 12;
-
-/// The chunks that a search for the emptiest finds at once.
-pub(crate) const FOUND_AT_ONCE: usize = 4;
-
-/// The emptiest chunks, or runs: the emptiest first.
-pub(crate) type Emptiest = [Option<ChunkId>; FOUND_AT_ONCE];
 
 /// Where entries of one size go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,15 +144,17 @@ impl Ring {
     /// Returns all stretches of free chunks outside the window: their first chunks and their
     /// lengths.
     fn free_stretches(&self, window: Option<Window>) -> impl Iterator<Item = (ChunkId, usize)> + '_ {
-        let is_free = move |&chunk: &usize| {
-            let is_outside = window.is_none_or(|window| !window.contains(ChunkId(to_u32(chunk))));
-            self.chunks[chunk].state == ChunkState::Free && is_outside
-        };
+        // A window without chunks, at the end, stands for none.
+        let window = window.map_or(self.chunks()..self.chunks(), Window::range);
         let mut at = 0;
         core::iter::from_fn(move || {
-            let first = (at..self.chunks()).find(is_free)?;
-            at = (first..self.chunks()).find(|chunk| !is_free(chunk)).unwrap_or(self.chunks());
-            Some((ChunkId(to_u32(first)), at - first))
+            let mut first = self.free.first_from(at)?;
+            if window.contains(&first.index()) {
+                first = self.free.first_from(window.end)?;
+            }
+            let border = if first.index() < window.start { window.start } else { self.chunks() };
+            at = self.free.end_of_row(first.index(), border);
+            Some((first, at - first.index()))
         })
     }
 
@@ -256,10 +252,9 @@ impl Ring {
     /// which they came, so the next ones to die are in this run, too. Waiting for them costs less
     /// than relocating them.
     pub(super) fn run_empties_by_itself(&self, first: ChunkId) -> bool {
-        let is_sealed = |chunk: &&Chunk| chunk.state == ChunkState::Sealed;
-        let Some(run) = Some(&self.chunks[first.index()]).filter(is_sealed) else { return false };
-        let in_all = || self.chunks.iter().filter(is_sealed).map(Chunk::dead).sum::<usize>();
-        run.span > 1 && run.dead() >= in_all() / MOST_DEAD.1 * MOST_DEAD.0
+        let run = &self.chunks[first.index()];
+        let is_run = run.span > 1 && run.state == ChunkState::Sealed;
+        is_run && run.dead() >= self.dead_in_sealed() / MOST_DEAD.1 * MOST_DEAD.0
     }
 
     /// Returns `true` if a window is a run that [empties by itself](Self::run_empties_by_itself).
@@ -294,18 +289,23 @@ impl Ring {
 
     /// Returns `true` if there are absent chunks in a window.
     pub(crate) fn absent_in(&self, window: Window) -> bool {
-        self.find(|chunk, state| state == ChunkState::Absent && window.contains(chunk)).is_some()
+        self.first_absent_in(window).is_some()
     }
 
     /// Puts an absent chunk of a window to use, and gives a free one outside back in exchange.
     /// Returns `false` if there is no such pair.
     pub(crate) fn exchange_absent(&mut self, window: Window) -> bool {
-        let absent = self.find(|chunk, state| state == ChunkState::Absent && window.contains(chunk));
-        let free = self.find(|chunk, state| state == ChunkState::Free && !window.contains(chunk));
-        let (Some(absent), Some(free)) = (absent, free) else { return false };
+        let (Some(absent), Some((free, _))) = (self.first_absent_in(window), self.free_stretches(Some(window)).next())
+        else {
+            return false;
+        };
         self.make_absent(free);
         self.set_state(absent, ChunkState::Free);
         true
+    }
+
+    fn first_absent_in(&self, window: Window) -> Option<ChunkId> {
+        self.absent.first_from(window.range().start).filter(|&chunk| window.contains(chunk))
     }
 
     /// Returns `true` if a value holds the run that starts at `chunk`, or a reader did at the last
@@ -315,126 +315,15 @@ impl Ring {
         pins.has_values() || is_held(&self.held, ChunkId(to_u32(chunk)), pins.span())
     }
 
-    /// Returns the sealed chunks, or runs, with the smallest live shares, the emptiest first. The
-    /// first one is [worth cleaning](Self::is_worth_cleaning). The caller asks for the others when
-    /// their turn comes.
-    pub(crate) fn emptiest(&self, share: usize) -> Emptiest {
-        let found = self.emptiest_of(|id, chunk| self.has_dead_share(id, chunk, share));
-        if found[0].is_some_and(|id| self.run_empties_by_itself(id)) { [None; FOUND_AT_ONCE] } else { found }
-    }
-
-    /// Returns `true` if a chunk, or run, is sealed, no value holds it, and at least one part in
-    /// `share` of it is dead. The unused end of a chunk does not count as dead: relocating its live
-    /// entries would leave another unused end.
-    pub(crate) fn is_worth_cleaning(&self, id: ChunkId, share: usize) -> bool {
-        // The tables may have become shorter since the chunk was found.
-        self.chunks.get(id.index()).is_some_and(|chunk| self.has_dead_share(id, chunk, share))
-            && !self.shared.pins[id.index()].has_values()
-            && !self.run_empties_by_itself(id)
-    }
-
-    /// Returns `true` if a chunk, or run, is sealed and at least one part in `share` of it is dead.
-    #[inline]
-    fn has_dead_share(&self, id: ChunkId, chunk: &Chunk, share: usize) -> bool {
-        chunk.state == ChunkState::Sealed && chunk.dead() * share >= self.run_bytes(id)
-    }
-
-    /// Returns the sealed chunks, or runs, with the smallest live shares, among those that are
-    /// wanted and that no value holds.
-    ///
-    /// Goes through all chunks, of which there are 16,384 at most: 256 KiB in the order of memory.
-    /// The pins of those that are among the emptiest so far are read, too.
-    fn emptiest_of(&self, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> Emptiest {
-        // A share that is above that of any chunk stands for none.
-        let none = (self.chunk_bytes() as u64 + 1, None);
-        let (mut found, mut least) = ([none; FOUND_AT_ONCE], none.0);
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            // Most chunks are passed here, without a division.
-            if u64::from(chunk.live) >= least * u64::from(chunk.span) {
-                continue;
-            }
-            let id = ChunkId(to_u32(index));
-            let is_candidate = chunk.state == ChunkState::Sealed && is_wanted(id, chunk);
-            if is_candidate && !self.shared.pins[index].has_values() {
-                let mut next = (u64::from(chunk.live / chunk.span), Some(id));
-                for place in &mut found {
-                    if next.0 < place.0 {
-                        core::mem::swap(&mut next, place);
-                    }
-                }
-                least = found[FOUND_AT_ONCE - 1].0;
-            }
-        }
-        found.map(|(_, id)| id)
-    }
-
-    /// Returns the number of sealed chunks and runs that values hold and of which at least one part
-    /// in `share` is dead.
-    pub(crate) fn held_by_values(&self, share: usize) -> usize {
-        let chunks = (0..).map(ChunkId).zip(self.chunks.iter());
-        let worth_it = chunks.filter(|&(id, chunk)| self.has_dead_share(id, chunk, share));
-        worth_it.filter(|(id, _)| self.shared.pins[id.index()].has_values()).count()
-    }
-
-    /// Returns the sealed chunk, or run, outside a window with the smallest live share.
-    pub(crate) fn emptiest_outside(&self, window: Window) -> Option<ChunkId> {
-        self.emptiest_of(|id, _| !window.contains(id))[0]
-    }
-
     /// Returns the first chunk, or run, of a window that has to be emptied. Seals it if it is open.
     pub(crate) fn next_in_window(&mut self, window: Window) -> Option<ChunkId> {
         let states = [ChunkState::Open, ChunkState::Sealed, ChunkState::Cleaning];
-        let mut chunks = (window.first.0..window.first.0 + window.span).map(ChunkId);
+        let mut chunks = window.range().map(|chunk| ChunkId(to_u32(chunk)));
         let chunk = chunks.find(|chunk| states.contains(&self.chunks[chunk.index()].state))?;
         if let Some(stream) = Stream::ALL.into_iter().find(|&stream| self.open[stream as usize] == Some(chunk)) {
             self.open[stream as usize] = None;
             self.set_state(chunk, ChunkState::Sealed);
         }
         Some(chunk)
-    }
-}
-
-#[cfg(not(bytecache_loom))]
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::{Alignment, RingSize};
-    use crate::units::Stamps;
-
-    /// Fills the open chunk, or run, of a stream, and kills all entries but the first `live` ones.
-    /// Returns the chunk and the locations of the live ones.
-    fn fill(ring: &mut Ring, stream: Stream, charge: usize, live: usize) -> (ChunkId, Vec<Location>) {
-        let chunk = ring.open_chunk(stream).expect("an open chunk");
-        let draft = Draft { key: b"key", value: &vec![0; charge - 7], stamps: &Stamps::NONE };
-        let layout = ring.layout(&draft);
-        assert_eq!(layout.charge(), charge);
-        let mut alive: Vec<_> = core::iter::from_fn(|| ring.append(stream, &layout, &draft)).collect();
-        alive.drain(live..).for_each(|location| ring.kill(location));
-        (chunk, alive)
-    }
-
-    #[test]
-    fn the_emptiest_is_the_one_with_the_fewest_live_bytes_for_each_of_its_chunks() {
-        let mut ring = Ring::new(RingSize::fixed(8), 12, Alignment::new(1).expect("an alignment")).expect("memory");
-        while ring.put_to_use() {}
-        assert_eq!(ring.emptiest(8)[0], None);
-        assert!(ring.open_next(Stream::Fresh, None));
-        let (most_dead, mut alive) = fill(&mut ring, Stream::Fresh, 256, 6);
-        assert!(ring.open_next(Stream::Fresh, None));
-        let (fuller, _) = fill(&mut ring, Stream::Fresh, 256, 10);
-        assert!(ring.open_next(Stream::Fresh, None));
-        assert_eq!(ring.emptiest(8)[0], Some(most_dead));
-        // 2,048 live bytes in two chunks are less than 1,536 in one.
-        let first = ring.free_run(2, None).expect("two free chunks");
-        ring.open_run(Stream::Large, first, 2);
-        let (run, _) = fill(&mut ring, Stream::Large, 2048, 1);
-        ring.seal_large_runs();
-        assert_eq!(ring.emptiest(8)[0], Some(run));
-        // 768 are less than that.
-        alive.drain(3..).for_each(|location| ring.kill(location));
-        assert_eq!(ring.emptiest(8), [Some(most_dead), Some(run), Some(fuller), None]);
-        assert!(ring.is_worth_cleaning(fuller, 8) && !ring.is_worth_cleaning(fuller, 2));
-        ring.begin_cleaning(fuller);
-        assert!(!ring.is_worth_cleaning(fuller, 8));
     }
 }

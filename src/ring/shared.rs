@@ -330,6 +330,12 @@ impl RingShared {
         self.pinned_chunks() << self.chunk_shift
     }
 
+    /// Returns the number of chunks that are counted as pinned: those that values hold, and perhaps
+    /// others.
+    pub(super) fn marked_chunks(&self) -> usize {
+        self.pinned.load(Ordering::Relaxed) as usize // Relaxed: it bounds the chunks and orders nothing.
+    }
+
     /// Returns the number of chunks that values hold, including retired ones.
     pub(super) fn pinned_chunks(&self) -> usize {
         self.pins.in_use().iter().filter(|word| word.has_values()).map(|word| word.span() as usize).sum()

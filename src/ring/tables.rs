@@ -17,6 +17,7 @@
 //!
 //! The account, and the decision which chunks to empty: `shard/shrinking.rs`.
 
+use super::bits::ChunkBits;
 use super::chunk::{Chunk, ChunkId, ChunkState, PinWord, Window};
 use super::shared::RingShared;
 use super::{Ring, RingSize, Stream};
@@ -25,6 +26,9 @@ use crate::units::to_u32;
 
 /// Places come and go by this many at least: their pin words fill a page.
 const PLACES: usize = 64;
+
+/// The sets of chunks that a ring has.
+const SETS: usize = 4;
 
 /// The bytes of a place, roughly.
 const PLACE_BYTES: usize = size_of::<PinWord>() + size_of::<Chunk>();
@@ -44,9 +48,8 @@ impl Ring {
     }
 
     fn footprint_with(chunks: usize, size: RingSize) -> usize {
-        let sets = 3 * size.most.div_ceil(64) * size_of::<u64>();
         let records = Growable::<Chunk>::footprint_within(chunks, size.first, size.most);
-        RingShared::footprint(chunks, size) + records + sets
+        RingShared::footprint(chunks, size) + records + SETS * ChunkBits::footprint(size.most)
     }
 
     /// Returns the bytes by which the tables are larger than they were at first.
@@ -108,13 +111,14 @@ impl Ring {
         self.chunks[before..].fill(Chunk::ABSENT);
         self.shared.pins.set_len(extension.chunks);
         self.counts.absent += extension.chunks - before;
+        (to_u32(before)..to_u32(extension.chunks)).map(ChunkId).for_each(|chunk| self.absent.insert(chunk));
     }
 
     /// Gives up the places at the end whose chunks are absent, down to `chunks`. Returns the bytes
     /// that are free again.
     pub(crate) fn trim(&mut self, chunks: usize) -> usize {
         let before = self.chunks();
-        let used = self.chunks.iter().rposition(|chunk| chunk.state != ChunkState::Absent).map_or(0, |last| last + 1);
+        let used = self.absent.start_of_last_row(before);
         let wanted = used.next_multiple_of(PLACES).max(chunks).max(self.shared.size().first);
         if wanted >= before {
             return 0;
@@ -123,18 +127,17 @@ impl Ring {
         self.chunks.resize(wanted);
         self.shared.pins.set_len(wanted);
         self.counts.absent -= before - wanted;
+        (to_u32(wanted)..to_u32(before)).map(ChunkId).for_each(|chunk| self.absent.remove(chunk));
         freed
     }
 
     /// Puts the first absent chunk to use in the place of the last free one, if that lies at `end`
     /// or beyond. Returns `false` if there is no such pair.
     pub(crate) fn lower_free(&mut self, end: usize) -> bool {
-        let free = self.chunks.iter().rposition(|chunk| chunk.state == ChunkState::Free).filter(|&free| free >= end);
-        let absent = self.chunks.iter().position(|chunk| chunk.state == ChunkState::Absent);
-        match (free, absent) {
-            (Some(free), Some(absent)) if absent < end => {
-                self.make_absent(ChunkId(to_u32(free)));
-                self.set_state(ChunkId(to_u32(absent)), ChunkState::Free);
+        match (self.free.last(), self.absent.first_from(0)) {
+            (Some(free), Some(absent)) if absent.index() < end && end <= free.index() => {
+                self.make_absent(free);
+                self.set_state(absent, ChunkState::Free);
                 true
             }
             _ => false,
@@ -143,7 +146,7 @@ impl Ring {
 
     /// Returns `true` if a chunk before `end` is free.
     pub(crate) fn has_free_before(&self, end: usize) -> bool {
-        self.chunks.iter().take(end).any(|chunk| chunk.state == ChunkState::Free)
+        self.free.first_from(0).is_some_and(|chunk| chunk.index() < end)
     }
 
     /// Returns the chunks from `end` on, which are to be emptied.

@@ -13,10 +13,11 @@
 //! 1. `cleaning` names a chunk of the ring whose cleaning has begun, or none.
 
 use super::account::Account;
+use super::candidates::{Candidates, Next, Reach, WORTH_CLEANING};
 use super::entries::Entries;
 use super::governor::{self, Governor};
 use super::large_share::LargeShare;
-use crate::ring::{ChunkId, Emptiest, FOUND_AT_ONCE, Home, Ring, Stream, Window};
+use crate::ring::{ChunkId, Home, Ring, Stream, Window};
 use crate::stats::WriteCounts;
 use crate::units::{EntryId, Location, to_u32};
 
@@ -43,11 +44,6 @@ const LOOK_AGAIN: u64 = 4;
 const PASS_COST: usize = 8;
 /// The cost of looking at an entry that is cleaned, in bytes of copying.
 const LOOK_COST: usize = 64;
-/// A chunk is worth cleaning if at least this part of it is dead.
-const WORTH_CLEANING: usize = 8;
-/// In a ring of at least this many chunks, one search serves several cleanings. In a smaller ring,
-/// a search costs little and the order matters more.
-const MANY_CHUNKS: usize = 128;
 /// Chunks that are opened between two releases of memory that absent chunks still have.
 const RELEASE_EVERY: u64 = 64;
 
@@ -77,6 +73,8 @@ pub(super) enum Cleaned {
     Chunk,
     /// The bound on the work was reached.
     Some,
+    /// The search for a chunk that is worth it has to go on.
+    NotFound,
     /// There is no room for survivors.
     Stuck,
     /// No chunk is worth it.
@@ -89,10 +87,7 @@ pub(super) struct Cleaner {
     large_share: LargeShare,
     /// The chunk that is being cleaned, and how far that is, in bytes.
     cleaning: Option<(ChunkId, usize)>,
-    /// The chunks that the last search has found and that were not cleaned.
-    found: Emptiest,
-    /// The inserted bytes at which `found` is out of date.
-    found_until: u64,
+    candidates: Candidates,
     /// The inserted bytes from which on cleaning ahead is worth another look.
     clean_from: u64,
     /// The number of chunks that are to be ready for writing.
@@ -114,8 +109,7 @@ impl Cleaner {
             governor: Governor::new(),
             large_share: LargeShare::default(),
             cleaning: None,
-            found: [None; FOUND_AT_ONCE],
-            found_until: 0,
+            candidates: Candidates::new(),
             clean_from: 0,
             ready: 0,
             opened: 0,
@@ -246,12 +240,15 @@ impl Cleaner {
         let hurry = hurry(missing, ready);
         if counts.inserted_bytes >= self.clean_from {
             let cleaned = self.clean(entries, counts, charge * CLEAN_AHEAD * hurry + LOOK_COST);
-            if !matches!(cleaned, Cleaned::Nothing | Cleaned::Stuck) {
-                return 0;
+            match cleaned {
+                Cleaned::Nothing | Cleaned::Stuck => {
+                    // Until more is stored or evicted, a search would find the same chunks.
+                    self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
+                    self.is_held_up = entries.ring().are_held_by_values(missing, WORTH_CLEANING);
+                }
+                Cleaned::NotFound if self.candidates.is_fruitless() => {}
+                Cleaned::NotFound | Cleaned::Some | Cleaned::Chunk => return 0,
             }
-            // Until more is stored or evicted, a search would find the same chunks.
-            self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
-            self.is_held_up = entries.ring().held_by_values(WORTH_CLEANING) >= missing;
         }
         // Where values hold the chunks that are worth cleaning, an eviction would free nothing.
         if self.is_held_up { 0 } else { charge * hurry }
@@ -263,7 +260,8 @@ impl Cleaner {
         self.clean_from = self.clean_from.saturating_sub(LOOK_AGAIN * bytes as u64);
     }
 
-    /// Cleans the emptiest chunk, up to `budget` bytes of work.
+    /// Cleans the emptiest chunk, up to `budget` bytes of work. Looks at all chunks for it only if
+    /// the budget is unlimited: then the store cannot go on without a chunk.
     pub(super) fn clean(&mut self, entries: &mut Entries, counts: &mut WriteCounts, budget: usize) -> Cleaned {
         self.clean_out_of(None, entries, counts, budget)
     }
@@ -276,9 +274,15 @@ impl Cleaner {
         counts: &mut WriteCounts,
         mut budget: usize,
     ) -> Cleaned {
-        let Some((chunk, mut at)) = self.cleaning.or_else(|| self.begin(entries.ring_mut(), counts)) else {
-            return Cleaned::Nothing;
-        };
+        let reach = if budget == usize::MAX { Reach::Ring } else { Reach::Step };
+        if self.cleaning.is_none() {
+            match self.candidates.next(entries.ring(), counts.inserted_bytes, reach) {
+                Next::Chunk(chunk) => self.begin_with(entries.ring_mut(), chunk),
+                Next::NotYet => return Cleaned::NotFound,
+                Next::Nothing => {}
+            }
+        }
+        let Some((chunk, mut at)) = self.cleaning else { return Cleaned::Nothing };
         // Ends: each round passes an entry of the chunk.
         while let Some((found, next)) = entries.ring().look_at(chunk, at) {
             let cost = match found {
@@ -301,27 +305,6 @@ impl Cleaner {
         self.cleaning = None;
         entries.ring_mut().retire(chunk);
         Cleaned::Chunk
-    }
-
-    fn begin(&mut self, ring: &mut Ring, counts: &WriteCounts) -> Option<(ChunkId, usize)> {
-        let chunk = self.emptiest(ring, counts)?;
-        self.begin_with(ring, chunk);
-        self.cleaning
-    }
-
-    /// Returns the emptiest chunk that is worth cleaning, as of the last search.
-    fn emptiest(&mut self, ring: &Ring, counts: &WriteCounts) -> Option<ChunkId> {
-        if counts.inserted_bytes < self.found_until {
-            let mut found = self.found.iter_mut().filter_map(Option::take);
-            let chunk = found.find(|&chunk| ring.is_worth_cleaning(chunk, WORTH_CLEANING));
-            if chunk.is_some() {
-                return chunk;
-            }
-        }
-        self.found = ring.emptiest(WORTH_CLEANING);
-        let bytes = if ring.chunks() < MANY_CHUNKS { 0 } else { FOUND_AT_ONCE * ring.chunk_bytes() };
-        self.found_until = counts.inserted_bytes + bytes as u64;
-        self.found[0].take()
     }
 
     /// Returns `true` if a chunk is being cleaned.
@@ -457,7 +440,8 @@ mod tests {
     use super::*;
     use crate::hash::{KeyHasher, StableHash};
     use crate::index::{LocationBits, Table};
-    use crate::ring::{Alignment, Draft, RingSize};
+    use crate::ring::{Alignment, Draft, FOUND_AT_ONCE, RingSize};
+    use crate::shard::candidates::MANY_CHUNKS;
     use crate::shard::entries::Known;
     use crate::units::Stamps;
 
@@ -523,7 +507,8 @@ mod tests {
         /// Returns the chunk that the cleaner would clean next, by the order in which they were
         /// filled.
         fn next(&mut self) -> Option<usize> {
-            let chunk = self.cleaner.emptiest(self.entries.ring(), &self.counts)?;
+            let (ring, inserted) = (self.entries.ring(), self.counts.inserted_bytes);
+            let Next::Chunk(chunk) = self.cleaner.candidates.next(ring, inserted, Reach::Step) else { return None };
             self.starts.iter().position(|&start| self.entries.ring().start_of(chunk) == Some(start))
         }
     }

@@ -44,6 +44,7 @@
 //! never waits. A writer waits for the lock, and never for a reader.
 
 mod account;
+mod candidates;
 mod change;
 mod cleaner;
 mod clear;

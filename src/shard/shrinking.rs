@@ -362,7 +362,7 @@ impl Writer<'_> {
         }
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.clean(entries, counts, CLEANING) {
-            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::Chunk | Cleaned::Some | Cleaned::NotFound => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
             Cleaned::Nothing if self.ring_mut().retire_open() || self.begin_with_spare() => true,
             // Not in place of the chunks that values hold.
@@ -419,7 +419,7 @@ impl Writer<'_> {
             cleaner.begin_with(entries.ring_mut(), chunk);
         }
         match cleaner.clean_out_of(Some(beyond), entries, counts, CLEANING) {
-            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::Chunk | Cleaned::Some | Cleaned::NotFound => true,
             Cleaned::Stuck | Cleaned::Nothing if may_evict => {
                 self.evict_what_is_cleaned(|writer| writer.may_evict_in(step));
                 true
@@ -435,7 +435,7 @@ impl Writer<'_> {
     fn make_free(&mut self, step: Step) -> bool {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.clean(entries, counts, CLEANING) {
-            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::Chunk | Cleaned::Some | Cleaned::NotFound => true,
             Cleaned::Nothing if self.ring_mut().retire_open() => true,
             Cleaned::Stuck | Cleaned::Nothing => self.evict_for_chunk(step, 0),
         }

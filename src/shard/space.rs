@@ -230,7 +230,7 @@ impl Writer<'_> {
             let cleaned =
                 if fruitless < MAX_FRUITLESS { cleaner.clean(entries, counts, usize::MAX) } else { Cleaned::Nothing };
             match cleaned {
-                Cleaned::Chunk | Cleaned::Some => fruitless += 1,
+                Cleaned::Chunk | Cleaned::Some | Cleaned::NotFound => fruitless += 1,
                 // The policy's choice comes first, although it may be anywhere in the ring.
                 Cleaned::Stuck if stuck < MAX_STUCK && self.evict_chunkful() => stuck += 1,
                 Cleaned::Stuck => self.evict_what_is_cleaned(|_| true),
@@ -348,7 +348,7 @@ impl Writer<'_> {
                 self.ring_mut().reclaim();
                 self.ring().counts().retired <= retired
             }
-            Cleaned::Some => true,
+            Cleaned::Some | Cleaned::NotFound => true,
             Cleaned::Nothing if self.ring_mut().retire_open() => true,
             Cleaned::Nothing | Cleaned::Stuck => self.evict_towards_a_chunk(),
         }
