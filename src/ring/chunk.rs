@@ -378,11 +378,6 @@ impl ChunkSet {
     pub(super) fn of_word(word: usize, bits: u64) -> Self {
         Self { first: to_u32(word * 64), bits }
     }
-
-    /// Returns the chunks of all words of such a set.
-    pub(super) fn of_words(words: &[u64]) -> impl Iterator<Item = ChunkId> {
-        words.iter().enumerate().flat_map(|(word, &bits)| Self::of_word(word, bits))
-    }
 }
 
 impl Iterator for ChunkSet {

@@ -50,6 +50,7 @@ use chunk::{Chunk, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use emptiest::{Emptiest, FOUND_AT_ONCE, Found, Search};
 pub(crate) use header::{Alignment, Layout};
+pub(crate) use reuse::RELEASED_AT_ONCE;
 pub(crate) use runs::Home;
 pub(crate) use shared::{OwnedValue, RingShared};
 pub use value::Value;

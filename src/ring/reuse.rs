@@ -23,6 +23,10 @@ use crate::reclaim;
 use crate::region::{HUGE_EARNED, Pages};
 use crate::units::to_u32;
 
+/// The most bytes of absent chunks that are given back at once. Mostly, few of their pages are
+/// resident.
+pub(crate) const RELEASED_AT_ONCE: usize = 16 << 20;
+
 impl Ring {
     /// Sets the state of a chunk, and counts it.
     pub(super) fn set_state(&mut self, chunk: ChunkId, state: ChunkState) {
@@ -153,18 +157,18 @@ impl Ring {
     pub(crate) fn give_all_back(&mut self) -> usize {
         let free = self.counts.free;
         while self.give_back() {}
-        // Only huge pages make absent chunks resident with their neighbours.
-        if self.pages == Pages::Huge {
-            self.release_absent();
-        }
-        // Huge pages have to be earned again.
-        self.pages = Pages::Small;
-        self.arena().ask_for_pages(Pages::Small);
         free
     }
 
+    /// Returns `true` if the system was asked for huge pages. Only they make absent chunks resident
+    /// with their neighbours.
+    pub(crate) fn has_huge_pages(&self) -> bool {
+        self.pages == Pages::Huge
+    }
+
     /// Takes back the request for huge pages, for a ring that is about to have fewer chunks. A huge
-    /// page would be resident as a whole while some of its chunks are absent.
+    /// page would be resident as a whole while some of its chunks are absent. Huge pages have to be
+    /// earned again.
     pub(crate) fn expect_fewer_chunks(&mut self) {
         self.pages = Pages::Small;
         self.arena().ask_for_pages(Pages::Small);
@@ -194,21 +198,26 @@ impl Ring {
         self.counts.absent + self.shared.size().most - self.chunks()
     }
 
-    /// Gives back the memory of absent chunks that became resident with their neighbours: a huge
-    /// page is resident as a whole.
-    pub(crate) fn release_absent(&self) {
-        let mut chunk = 0;
-        while let Some(first) = self.absent.first_from(chunk).map(ChunkId::index) {
-            chunk = self.absent.end_of_row(first, self.chunks());
-            // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no
-            // slot or value holds them.
-            unsafe { self.arena().release(first << self.chunk_shift..chunk << self.chunk_shift) };
+    /// Gives back the memory of some adjacent absent chunks that became resident with their
+    /// neighbours, as a huge page is resident as a whole. They are the first ones from the chunk
+    /// `from` on. Returns the end of this part, or `None` if there are no more of them.
+    pub(crate) fn release_absent_from(&self, from: usize) -> Option<usize> {
+        let known = self.chunks();
+        // Chunks without a place are absent, too.
+        let (first, end) = match self.absent.first_from(from) {
+            Some(first) => (first.index(), self.absent.end_of_row(first.index(), known)),
+            None => (from.max(known), self.shared.size().most),
+        };
+        // Rows are divided between pages, as only whole pages can be given back.
+        let most = self.whole_chunks(RELEASED_AT_ONCE).max(1);
+        let end = end.min((first + most) / most * most);
+        if first >= end {
+            return None;
         }
-        let without_place = self.chunks() << self.chunk_shift..self.shared.size().most << self.chunk_shift;
-        if !without_place.is_empty() {
-            // SAFETY: chunks without a place are absent, so the same holds for them.
-            unsafe { self.arena().release(without_place) };
-        }
+        // SAFETY: absent chunks were free, or never in use: nothing in them is live, and no slot or
+        // value holds them.
+        unsafe { self.arena().release(first << self.chunk_shift..end << self.chunk_shift) };
+        Some(end)
     }
 
     /// Empties the whole ring. No lane of the index may point into it.
@@ -229,4 +238,31 @@ impl Ring {
 /// Returns `true` if a slot named one of the `span` chunks from `first` on.
 pub(super) fn is_held(held: &ChunkBits, first: ChunkId, span: u32) -> bool {
     (first.0..first.0 + span).any(|chunk| held.contains(ChunkId(chunk)))
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Alignment, RingSize};
+
+    #[test]
+    fn absent_chunks_are_given_back_in_parts_of_a_bounded_size() {
+        let most = RELEASED_AT_ONCE >> 16;
+        let size = RingSize { first: 2 * most + 10, most: 3 * most };
+        let mut ring = Ring::new(size, 16, Alignment::new(1).expect("an alignment")).expect("memory");
+        (0..most / 2).for_each(|_| assert!(ring.put_to_use()));
+        let parts = |ring: &Ring| {
+            let mut ends: Vec<usize> = Vec::new();
+            while let Some(end) = ring.release_absent_from(ends.last().map_or(0, |&end| end)) {
+                ends.push(end);
+            }
+            ends
+        };
+        // The chunks without a place are a part of their own.
+        assert_eq!(parts(&ring), [most, 2 * most, 2 * most + 10, 3 * most]);
+        ring.make_absent(ChunkId(7));
+        ring.make_absent(ChunkId(8));
+        assert_eq!(parts(&ring), [9, most, 2 * most, 2 * most + 10, 3 * most]);
+    }
 }

@@ -46,6 +46,8 @@ const PASS_COST: usize = 8;
 const LOOK_COST: usize = 64;
 /// Chunks that are opened between two releases of memory that absent chunks still have.
 const RELEASE_EVERY: u64 = 64;
+/// Calls to the system that a release makes for each chunk that is opened.
+const RELEASES: usize = 4;
 
 /// Returns how many chunks a ring of `chunks` keeps ready for small entries.
 pub(super) fn ready_chunks(chunks: usize) -> usize {
@@ -96,6 +98,8 @@ pub(super) struct Cleaner {
     opened: u64,
     /// The number of chunks that were absent at the last check.
     absent_seen: u32,
+    /// The chunk from which on a release of absent chunks' memory goes on, if one is under way.
+    releasing: Option<usize>,
     /// The number of chunks that readers held at the last check by `clean_ahead`.
     waiting_seen: u32,
     /// When no chunk was worth cleaning last, values held at least as many that would have been as
@@ -114,6 +118,7 @@ impl Cleaner {
             ready: 0,
             opened: 0,
             absent_seen: 0,
+            releasing: None,
             waiting_seen: 0,
             is_held_up: false,
         }
@@ -191,9 +196,12 @@ impl Cleaner {
             let absent = to_u32(ring.absent());
             // While the ring still grows, they are about to be used.
             if absent > 0 && absent == self.absent_seen {
-                ring.release_absent();
+                self.releasing = self.releasing.or(Some(0));
             }
             self.absent_seen = absent;
+        }
+        for _ in 0..RELEASES {
+            self.releasing = self.releasing.and_then(|from| ring.release_absent_from(from));
         }
     }
 

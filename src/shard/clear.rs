@@ -1,12 +1,13 @@
 //! Clearing: all entries of a shard leave, a bounded part of them with each hold of the lock.
 //!
 //! ```text
-//!   Begin -> Entries -> Chunks -> Index -> End -> Done
+//!   Begin -> Entries -> Chunks -> Absent -> Index -> End -> Done
 //! ```
 //!
 //! * **Begin.** Loads in progress are detached.
 //! * **Entries.** The entries of some buckets are removed, in the order of the buckets.
 //! * **Chunks.** The ring gives free chunks back to the system.
+//! * **Absent.** So it does with memory that absent chunks have because they share a huge page.
 //! * **Index.** So does the index with its memory, unless another thread has stored meanwhile.
 //! * **End.** An empty shard gets another policy, without ghosts.
 //!
@@ -24,12 +25,17 @@ use super::writer::Writer;
 use super::{Shard, State};
 use crate::policy::EvictionPolicy;
 use crate::removal::RemovalCause;
+use crate::ring::RELEASED_AT_ONCE;
 use crate::units::{EntryId, LANES};
 
 /// The units of work in a step. It removes at most as many buckets of entries: 768.
 const UNITS: usize = 64;
 /// The bytes that are given back to the system for one unit.
 const BYTES_OF_A_UNIT: usize = 64 << 10;
+/// The units of work for a call to the system that gives back memory of absent chunks. Most of it
+/// is not resident, so a megabyte costs one.
+const UNITS_OF_A_RELEASE: usize = 16;
+const _: () = assert!(RELEASED_AT_ONCE == UNITS_OF_A_RELEASE << 20);
 /// The number of buckets by which headers are prefetched ahead.
 const AHEAD: usize = 2;
 
@@ -82,6 +88,10 @@ enum Stage {
     /// The most chunks that are still given back.
     Chunks {
         left: usize,
+    },
+    /// The next chunk whose memory is given back if it is absent.
+    Absent {
+        chunk: usize,
     },
     /// The next bucket whose memory is given back.
     Index {
@@ -160,6 +170,7 @@ impl Writer<'_> {
                 }
                 Stage::Entries { .. } => (Stage::Chunks { left: self.ring().chunks() }, 1),
                 Stage::Chunks { left } => self.give_cleared_chunk_back(left),
+                Stage::Absent { chunk } => self.release_absent(chunk),
                 Stage::Index { bucket } => self.release_index(bucket),
                 Stage::End => {
                     self.end_clear(clear);
@@ -193,12 +204,25 @@ impl Writer<'_> {
     fn give_cleared_chunk_back(&mut self, left: usize) -> (Stage, usize) {
         let kept = if self.state.entries.len() == 0 { 0 } else { self.state.cleaner.kept_ready() };
         let is_given = left > 0 && self.ring_mut().has_free(kept + 1) && self.ring_mut().give_back();
-        if !is_given {
-            return (Stage::Index { bucket: 0 }, 1);
+        if is_given {
+            let bytes = self.ring().chunk_bytes();
+            self.shard.account.give(bytes);
+            return (Stage::Chunks { left: left - 1 }, bytes.div_ceil(BYTES_OF_A_UNIT));
         }
-        let bytes = self.ring().chunk_bytes();
-        self.shard.account.give(bytes);
-        (Stage::Chunks { left: left - 1 }, bytes.div_ceil(BYTES_OF_A_UNIT))
+        let is_released = self.state.entries.len() == 0 && self.ring().has_huge_pages();
+        if is_released {
+            // Before the release, so that no other store makes absent chunks resident after it.
+            self.ring_mut().expect_fewer_chunks();
+        }
+        (if is_released { Stage::Absent { chunk: 0 } } else { Stage::Index { bucket: 0 } }, 1)
+    }
+
+    /// Gives back some memory that absent chunks have.
+    fn release_absent(&mut self, chunk: usize) -> (Stage, usize) {
+        match self.ring().release_absent_from(chunk) {
+            Some(chunk) => (Stage::Absent { chunk }, UNITS_OF_A_RELEASE),
+            None => (Stage::Index { bucket: 0 }, 1),
+        }
     }
 
     /// Gives a part of the memory of an empty index back to the system.
@@ -225,7 +249,9 @@ impl Writer<'_> {
         deadlines.clear();
         self.abandon_resizing();
         self.note_reached();
+        // Few: those that were freed since the last one was given back.
         let chunks = self.ring_mut().give_all_back();
+        self.ring_mut().expect_fewer_chunks();
         self.shard.account.give(chunks * self.ring().chunk_bytes());
         self.replace_policy(&mut clear.former_policy);
     }
