@@ -93,6 +93,7 @@ impl Ring {
     pub(crate) fn reclaim(&mut self) {
         if self.waiting > 0 {
             self.look_at_slots();
+            // Those that slots named at the last look, and those that were retired since.
             for word in 0..self.waiting_set.words() {
                 for chunk in self.waiting_set.word(word) {
                     // A slot names the chunk in which its entry begins.
@@ -129,6 +130,7 @@ impl Ring {
 
     /// Takes back the chunks that have been freed.
     pub(crate) fn collect_freed(&mut self) {
+        // A word for 64 chunks.
         for word in 0..self.shared.freed.words() {
             for chunk in self.shared.freed.take(word) {
                 self.set_span(chunk, 1);

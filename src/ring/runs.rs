@@ -116,6 +116,7 @@ impl Ring {
 
     /// Returns `true` if there are `span` adjacent chunks that nobody holds.
     pub(crate) fn could_be_freed(&self, span: usize) -> bool {
+        // Goes through the chunks up to the first ones that are enough: all, if none are.
         let mut length = 0;
         let mut at = 0;
         while at < self.chunks() && length < span {
@@ -226,6 +227,7 @@ impl Ring {
     /// bytes. There are at least `span` of them, not all free, and none is retired or held. Readers
     /// count with the chunks that they held at the last [`look_at_slots`](Self::look_at_slots).
     pub(crate) fn cheapest_window(&self, span: usize) -> Option<Window> {
+        // Goes through all chunks. Only an entry that goes to a run needs it.
         let mut best: Option<Window> = None;
         let (mut start, mut live) = (0, 0);
         let mut at = 0;

@@ -138,6 +138,7 @@ impl Writer<'_> {
             // Without a growth, the next look is due when the index is full.
             self.state.resizing.early = 0;
         }
+        // Mostly one round: an entry that leaves makes room for one.
         while !self.state.entries.have_room() {
             if self.evict() == Evicted::Nothing {
                 return;

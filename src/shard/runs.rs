@@ -89,6 +89,7 @@ impl Writer<'_> {
         };
         let enough = self.ring().live_bytes().saturating_sub(by_policy);
         let mut emptied = 0;
+        // Ends: a few windows are emptied. In the other rounds the policy evicts, down to `enough`.
         loop {
             self.ring_mut().reclaim();
             self.put_runs_to_use(span, wanted);
@@ -128,6 +129,7 @@ impl Writer<'_> {
 
     /// Puts absent chunks to use until `runs` runs could be opened. They are mostly adjacent.
     fn put_runs_to_use(&mut self, span: usize, runs: usize) {
+        // Ends: each round puts a chunk to use. Adjacent ones come one after the other.
         while self.ring().free_runs(span) < runs && self.put_to_use() {}
     }
 
@@ -149,6 +151,7 @@ impl Writer<'_> {
 
     /// Empties the chunks of a window.
     fn empty_window(&mut self, window: Window, enough: usize) {
+        // Ends: each round empties a chunk, or run, of the window.
         while let Some(chunk) = self.ring_mut().next_in_window(window) {
             self.vacate(chunk, window, enough);
         }
@@ -160,6 +163,7 @@ impl Writer<'_> {
         self.state.cleaner.give_up_chunk(chunk);
         self.ring_mut().begin_cleaning(chunk);
         let mut at = 0;
+        // Ends: each round passes an entry of the chunk, or the policy evicts, down to `enough`.
         while let Some((location, next)) = self.ring().next_entry(chunk, at) {
             if self.relocate(location, Some(window)) {
                 at = next;

@@ -332,6 +332,7 @@ impl Writer<'_> {
     /// entries have left.
     fn evict_some(&mut self, step: Step, is_enough: impl Fn(&State) -> bool) -> bool {
         let mut has_evicted = false;
+        // At most `MAX_EVICTIONS` rounds.
         while self.may_evict_in(step) && !is_enough(&self.state) && self.evict() == Evicted::Entry {
             has_evicted = true;
         }
@@ -343,6 +344,7 @@ impl Writer<'_> {
     fn evict_for_chunk(&mut self, step: Step, kept: usize) -> bool {
         let enough = self.ring().live_bytes().saturating_sub(self.ring().chunk_bytes());
         let mut has_evicted = false;
+        // At most `MAX_EVICTIONS` rounds.
         while self.may_evict_in(step)
             && self.ring().live_bytes() > enough
             && !self.ring_mut().has_free(kept + 1)

@@ -130,6 +130,7 @@ impl Writer<'_> {
     /// Writes an entry to the open chunk, or the next one.
     #[inline(always)]
     pub(super) fn write_to_chunk(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+        // Ends: an entry that goes to a chunk fits an empty one.
         loop {
             if let Some(location) = self.ring_mut().append(Stream::Fresh, layout, draft) {
                 return Some(location);
@@ -193,6 +194,7 @@ impl Writer<'_> {
     fn free_chunks(&mut self, wanted: usize) -> bool {
         self.ring_mut().reclaim();
         let at_hand = if has_few_chunks(self.ring()) { wanted } else { MIN_READY };
+        // Two rounds at most.
         while self.ring().counts().free < at_hand && self.put_to_use() {}
         self.free_chunks_in_use(wanted)
     }
@@ -221,6 +223,8 @@ impl Writer<'_> {
 
     /// Like [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
     pub(super) fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
+        // Ends: cleanings, and evictions for survivors, are counted. Each other round evicts entries, or
+        // empties a chunk.
         let (mut fruitless, mut stuck) = (0, 0);
         loop {
             if self.ring_mut().has_free(wanted) {
@@ -245,6 +249,7 @@ impl Writer<'_> {
     pub(super) fn evict_chunkful(&mut self) -> bool {
         let before = self.ring().live_bytes();
         let enough = before.saturating_sub(self.ring().chunk_bytes() / 4);
+        // Ends: each round evicts an entry.
         while self.ring().live_bytes() > enough || self.ring().live_bytes() == before {
             if self.evict() != Evicted::Entry {
                 return false;
@@ -289,6 +294,7 @@ impl Writer<'_> {
     #[cold]
     pub(super) fn evict_what_is_cleaned(&mut self, goes_on: impl Fn(&Self) -> bool) {
         let Some((chunk, mut at)) = self.state.cleaner.give_up() else { return };
+        // Bounded by the entries of the chunk, or run.
         while let Some((location, next)) = self.ring().next_entry(chunk, at) {
             if !goes_on(self) {
                 return self.state.cleaner.go_on_with(chunk, at);
@@ -302,6 +308,7 @@ impl Writer<'_> {
     /// Takes `bytes` from the account. The ring gives chunks back until the account has them.
     /// Returns `false` if it cannot, or if it would have fewer than `least` chunks left.
     pub(super) fn take_from_ring(&mut self, bytes: usize, least: usize) -> bool {
+        // Ends: each round gives a chunk back. There are as many as hold `bytes`.
         loop {
             if self.shard.account.take(bytes) {
                 return true;

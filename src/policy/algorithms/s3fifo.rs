@@ -146,6 +146,7 @@ impl S3Fifo {
 
     /// Pops the small queue until an entry has to leave, or the queue is down to its share.
     fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+        // Amortised: each round takes an id out of the small queue.
         while self.small_charge >= self.small_target || self.main_entries == 0 {
             let id = self.queues.pop(SMALL, |later| residents.expect(later))?.id;
             if residents.visits(id) < self.config.promotion_visits {

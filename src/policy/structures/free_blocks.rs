@@ -44,6 +44,7 @@ impl FreeBlocks {
         if self.free == 0 {
             return None;
         }
+        // Ends: a block is free. There is a word for 64 blocks, so for many ids.
         while self.words[self.first] == u64::MAX {
             self.first += 1;
         }

@@ -68,6 +68,7 @@ impl GhostIndex {
         let start = self.segment_of(fingerprint) * self.segment_len;
         let mut at = home(fingerprint, self.segment_len);
         let segment = &self.places[start..start + self.segment_len];
+        // Bounded by the segment. Mostly the place is near its home.
         for _ in 0..segment.len() {
             let slot = (segment[at] as usize).checked_sub(1)?;
             if fingerprint_of(slot) == fingerprint {

@@ -114,6 +114,7 @@ impl<T: Zero + Default> GhostPool<T> {
 
     /// Gives the blocks before a place back.
     pub(super) fn release_before(&mut self, place: u64) {
+        // A block at a time, as heads move on by a few places in a call.
         while self.first < place >> self.block_shift {
             if let Some(block) = self.ring.pop_front() {
                 self.free.give(block);

@@ -179,6 +179,7 @@ impl<const N: usize> GhostQueues<N> {
             return false;
         }
         let mut head = self.heads[queue.index()].max(self.head);
+        // Ends: the queue has a ghost. Amortised: the head of a queue only moves on.
         while self.ghost(head) == Ghost::HOLE || self.ghost(head).queue() != queue {
             head += 1;
         }
@@ -192,6 +193,7 @@ impl<const N: usize> GhostQueues<N> {
 
     /// Forgets the oldest of a queue until its charge is at most `charge`.
     pub(crate) fn trim(&mut self, queue: QueueId, charge: u64) {
+        // As many as the bytes that were pushed.
         while self.charge(queue) > charge {
             self.pop(queue);
         }

@@ -125,6 +125,7 @@ impl Heap {
     /// Moves an id up or down to where it belongs.
     fn sift(&mut self, id: EntryId) {
         let Some(mut place) = self.place_of(id) else { return };
+        // One round for each level of the heap, at most.
         while place > 0 && self.key(place) < self.key((place - 1) / 2) {
             self.swap(place, (place - 1) / 2);
             place = (place - 1) / 2;

@@ -308,6 +308,7 @@ impl<const N: usize> Lists<N> {
 
     /// Returns the next id of the walk.
     pub(crate) fn walk(&mut self) -> Option<EntryId> {
+        // Ends: each round but the first goes on to another list.
         loop {
             if let Some(id) = self.links.advance() {
                 return Some(id);

@@ -284,6 +284,7 @@ impl Adaptive {
     /// Returns the window's oldest entry that does not stay, or `None` if the window has room for
     /// the newcomer. An entry that is smaller than main's oldest moves to main instead.
     fn evict_window(&mut self, newcomer: u32, residents: &mut Residents<'_>) -> Option<EntryId> {
+        // Amortised: each round takes an id out of the window.
         while self.window_overflows(newcomer) {
             let Self { queues, window, main, rounds, fresh_seen, spared_for_newcomer, .. } = self;
             let entries = window.entries + main.entries;
