@@ -133,14 +133,15 @@ impl Ring {
     /// that are among the emptiest so far are read, too.
     fn look_at_all(&self, range: Range<usize>, best: &mut Best, is_wanted: &impl Fn(ChunkId, &Chunk) -> bool) {
         let mut least = best.0[FOUND_AT_ONCE - 1].0;
-        for (index, chunk) in range.clone().zip(&self.chunks[range]) {
+        let first = range.start;
+        for (at, chunk) in self.chunks[range].iter().enumerate() {
             // Most chunks are passed here, without a division.
             if u64::from(chunk.live) >= least * u64::from(chunk.span) {
                 continue;
             }
-            let id = ChunkId(to_u32(index));
+            let id = ChunkId(to_u32(first + at));
             let is_candidate = chunk.state == ChunkState::Sealed && is_wanted(id, chunk);
-            if is_candidate && !self.shared.pins[index].has_values() {
+            if is_candidate && !self.shared.pins[id.index()].has_values() {
                 best.add(self.live_share(id), id);
                 least = best.0[FOUND_AT_ONCE - 1].0;
             }

@@ -47,14 +47,17 @@ impl Ring {
             };
             *count = count.wrapping_add_signed(step);
         }
-        match before {
-            ChunkState::Free => self.free.remove(chunk),
-            ChunkState::Absent => self.absent.remove(chunk),
-            _ => {}
-        }
-        match state {
-            ChunkState::Free => self.free.insert(chunk),
-            ChunkState::Absent => self.absent.insert(chunk),
+        match (before, state) {
+            (ChunkState::Absent, ChunkState::Free) => {
+                self.absent.remove(chunk);
+                self.free.insert(chunk);
+            }
+            (ChunkState::Free, ChunkState::Absent) => {
+                self.free.remove(chunk);
+                self.absent.insert(chunk);
+            }
+            (_, ChunkState::Free) => self.free.insert(chunk),
+            (ChunkState::Free, _) => self.free.remove(chunk),
             _ => {}
         }
     }

@@ -200,6 +200,13 @@ impl Cleaner {
             }
             self.absent_seen = absent;
         }
+        if self.releasing.is_some() {
+            self.release_some(ring);
+        }
+    }
+
+    #[cold]
+    fn release_some(&mut self, ring: &Ring) {
         for _ in 0..RELEASES {
             self.releasing = self.releasing.and_then(|from| ring.release_absent_from(from));
         }
