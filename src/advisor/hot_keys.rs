@@ -324,7 +324,10 @@ mod tests {
     fn count_batch(hot_keys: &mut HotKeys, keys: &[u16], reads: u32) {
         let mut hashes = [0; PLACES_OF_BATCH];
         keys.iter().zip(&mut hashes).for_each(|(&key, hash)| *hash = spread(u64::from(key)));
-        hot_keys.count(&Batch { hashes, turns: keys.len() as u32, reads, mean_reads: reads }, &keys[0].to_le_bytes());
+        hot_keys.count(
+            &Batch { hashes, turns: crate::units::to_u32(keys.len()), reads, mean_reads: reads },
+            &keys[0].to_le_bytes(),
+        );
     }
 
     fn hottest(keys: &HotKeys, n: usize, reads: f64, reads_to_turn: u32) -> Vec<HotKey> {

@@ -238,6 +238,7 @@ impl Turns {
 
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
 

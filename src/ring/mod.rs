@@ -558,8 +558,7 @@ impl Ring {
         for (number, (live, chunk)) in live.into_iter().zip(self.chunks.iter()).enumerate() {
             if !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired) {
                 assert_eq!(live, chunk.live, "live bytes of chunk {number}, {:?}", chunk.state);
-                assert!(chunk.fill as usize <= self.run_bytes(ChunkId(to_u32(number))));
-                assert!(live <= chunk.fill);
+                assert!(live <= chunk.fill && chunk.fill as usize <= self.run_bytes(ChunkId(to_u32(number))));
             }
         }
         let count = |wanted| self.chunks.iter().filter(|chunk| chunk.state == wanted).count();
@@ -575,22 +574,19 @@ impl Ring {
             assert!(set.iter().eq(chunks.filter(|(_, chunk)| chunk.state == state).map(|(id, _)| id)), "{state:?}");
         }
         assert_eq!(count(ChunkState::Open), self.open.iter().flatten().count());
-        let sealed = (0..self.chunks())
-            .filter(|&chunk| matches!(self.chunks[chunk].state, ChunkState::Sealed | ChunkState::Cleaning));
-        let unused: usize = sealed.map(|chunk| self.unused_end(ChunkId(to_u32(chunk)))).sum();
-        assert_eq!(unused, self.unused_ends);
-        let is_sealed = |chunk: &&Chunk| matches!(chunk.state, ChunkState::Sealed | ChunkState::Cleaning);
-        assert_eq!(self.chunks.iter().filter(is_sealed).map(Chunk::dead).sum::<usize>(), self.dead_in_sealed());
+        let chunks = (0..).map(ChunkId).zip(self.chunks.iter());
+        let sealed = chunks.filter(|(_, chunk)| matches!(chunk.state, ChunkState::Sealed | ChunkState::Cleaning));
+        let sums = sealed.fold((0, 0), |sums, (id, chunk)| (sums.0 + self.unused_end(id), sums.1 + chunk.dead()));
+        assert_eq!(sums, (self.unused_ends, self.dead_in_sealed()));
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
         self.shared.outlives_ring();
-        let filled = (0..)
-            .map(ChunkId)
-            .zip(self.chunks.iter())
-            .filter(|(_, chunk)| !matches!(chunk.state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired));
+        let chunks = (0..).map(ChunkId).zip(self.chunks.iter());
+        let is_empty = |state| matches!(state, ChunkState::Absent | ChunkState::Free | ChunkState::Retired);
+        let filled = chunks.filter(|(_, chunk)| !is_empty(chunk.state));
         for chunk in filled.map(|(id, _)| id).chain(self.waiting_set.iter()) {
             // No reader is left, so a chunk without values gets no more of them. Its own pin need
             // not end.

@@ -1,6 +1,7 @@
 //! The wall clock decides what has expired while nothing ran.
 
 use super::super::format::{encode_entry, put_number};
+use super::super::save::SaveOptions;
 use super::*;
 use crate::clock::ManualClock;
 use crate::expiry::{Lifetime, Remaining, TimesLeft};
@@ -61,7 +62,7 @@ fn the_counts_of_all_blocks_add_up() {
         }
     }
     let (mut snapshot, mut blocks) = (Vec::new(), 0);
-    let saved = cache.save_to_with(&mut snapshot, crate::SaveOptions::new().progress(|_| blocks += 1)).unwrap();
+    let saved = cache.save_to_with(&mut snapshot, SaveOptions::new().progress(|_| blocks += 1)).unwrap();
     assert!(saved.entries == 6_000 && blocks > 5, "{blocks} blocks");
     let later = Header::from_bytes(&snapshot).unwrap().start_millis + 1_100_000;
     let restored = |builder| restore_at(builder, &snapshot[..], HOUR, later).unwrap().1;
