@@ -152,7 +152,7 @@
 //! its key, or more if the window has few reads. One in 280 counts the keys of eight such reads,
 //! and takes a lock, which it only tries. These two take about 600 instructions for 280 reads. A
 //! read of a sampled key takes one or two thousand. `cargo bench --bench advisor` prints the
-//! averages. While the window has fewer than 215,040 reads, a read costs about 20 instructions.
+//! averages. While the window has fewer than 215,040 reads, a read costs about 23 instructions.
 //!
 //! Events of sampled keys go through a queue of the shard. Writes to the shard empty the queue. So
 //! do [`maintain`](crate::Cache::maintain), and a read that finds it full. No thread waits: if

@@ -114,7 +114,8 @@
 //! # Cost
 //!
 //! Saving never blocks readers. It takes the locks of the shards for the order of a few entries at
-//! a time, and copies the entries without them. Values of 32 KiB or more are held and not copied.
+//! a time, and copies the entries without them. Values of 32 KiB or more are held if they can
+//! be, and not copied.
 //! While a save runs, each write computes one more hash of its key. The record of these hashes
 //! takes one or two bytes for each entry, at most a 64th of `max_bytes`, and is part of that limit.
 //! A full cache evicts entries for it. Beside the cache, a save allocates about 1 MiB and a bit for

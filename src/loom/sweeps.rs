@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::index::Swept;
+use crate::ring::{Found, Search};
 
 /// Returns a store of one entry, which a sweep from `size` to `max_size` or back moves.
 fn one_entry(chunks: u32, size: usize, max_size: usize) -> (Writer, Arc<Readers>, u8) {
@@ -144,7 +145,9 @@ fn a_key_whose_bytes_move_before_and_after_its_lane_is_never_absent() {
         };
         writer.index.begin_sweep(2);
         writer.relocate(key);
-        let emptied = writer.ring.emptiest(8)[0].expect("its former chunk");
+        let Found::Chunks([Some(emptied), ..]) = writer.ring.search_emptiest(&mut Search::default(), 8) else {
+            panic!("its former chunk is empty");
+        };
         writer.ring.retire(emptied);
         assert!(writer.sweep_home());
         writer.relocate(key);

@@ -91,8 +91,8 @@ impl Ring {
         }
         search.passed += self.look_from(&mut search.next, &mut best, |id, chunk| self.has_dead_share(id, chunk, share));
         search.left = best.chunks()[0].filter(|&id| self.run_empties_by_itself(id));
-        let is_over = search.passed >= self.chunks() || search.left.is_some();
-        if best.has_any() || is_over {
+        let is_over = search.passed >= self.chunks();
+        if is_over || (search.left.is_none() && best.has_any()) {
             search.passed = 0;
         }
         match search.left {
@@ -286,8 +286,8 @@ mod tests {
             fill(&mut ring, Stream::Fresh, 256, if number == STEP + 9 { 14 } else { 16 });
         }
         let mut search = Search::default();
-        assert_eq!(steps(&ring, &mut search), [Found::Nothing]);
-        assert_eq!(steps(&ring, &mut search), [Found::Nothing]);
+        assert_eq!(steps(&ring, &mut search), [Found::NotYet, Found::Nothing]);
+        assert_eq!(steps(&ring, &mut search), [Found::NotYet, Found::Nothing]);
         // A search that does not know of it comes to another chunk first.
         let mut other = Search { next: STEP, ..Search::default() };
         assert_eq!(steps(&ring, &mut other), [Found::Chunks([Some(ChunkId(to_u32(STEP + 9))), None, None, None])]);

@@ -73,14 +73,15 @@ impl Ring {
         self.waiting += 1;
     }
 
-    /// Retires the open chunks and runs whose entries are all dead. Returns `true` if there were
-    /// any.
+    /// Retires the open chunks and runs whose entries are all dead, and that no value holds. Returns
+    /// `true` if there were any.
     pub(crate) fn retire_open(&mut self) -> bool {
         let mut has_retired = false;
         for stream in Stream::ALL {
             // One that was just opened is about to be written to.
             let is_dead = |chunk: &Chunk| chunk.live == 0 && chunk.fill > 0;
-            let dead = self.open[stream as usize].filter(|open| is_dead(&self.chunks[open.index()]));
+            let dead = self.open[stream as usize]
+                .filter(|open| is_dead(&self.chunks[open.index()]) && !self.shared.pins[open.index()].has_values());
             if let Some(dead) = dead {
                 self.open[stream as usize] = None;
                 self.seal(dead);

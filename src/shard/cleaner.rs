@@ -261,7 +261,7 @@ impl Cleaner {
                     self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
                     self.is_held_up = entries.ring().are_held_by_values(missing, WORTH_CLEANING);
                 }
-                Cleaned::NotFound if self.candidates.is_fruitless() => {}
+                Cleaned::NotFound if self.is_fruitless() => {}
                 Cleaned::NotFound | Cleaned::Some | Cleaned::Chunk => return 0,
             }
         }
@@ -273,6 +273,12 @@ impl Cleaner {
     /// become worth cleaning.
     pub(super) fn note_evicted_ahead(&mut self, bytes: usize) {
         self.clean_from = self.clean_from.saturating_sub(LOOK_AGAIN * bytes as u64);
+    }
+
+    /// Returns `true` if the search for the emptiest chunks has passed all of them and found nothing,
+    /// and has found nothing since.
+    pub(super) fn is_fruitless(&self) -> bool {
+        self.candidates.is_fruitless()
     }
 
     /// Cleans the emptiest chunk, up to `budget` bytes of work. Looks at all chunks for it only if

@@ -18,10 +18,10 @@
 //!
 //! # Synchronization
 //!
-//! Entries are read as any reader reads them, by their lanes: while the lock copied them, a thread
-//! that wrote had a seventh of its speed beside a save. An entry keeps its id during the save, so a
-//! lane leads to the entry that was there when its id was taken, or to one that was written since.
-//! The key of the latter is recorded, and so is that of the former.
+//! Entries are read as any reader reads them, by their lanes: while they were copied under the
+//! lock, a thread that wrote had a seventh of its speed beside a save. An entry keeps its id during
+//! the save, so a lane leads to the entry that was there when its id was taken, or to one that was
+//! written since. The key of the latter is recorded, and so is that of the former.
 //!
 //! Shards record under their locks, in one set of bits for all. The thread that saves takes each
 //! lock once before it reads the bits. So it sees the records of all changes that came before.
@@ -190,7 +190,7 @@ pub(crate) struct Experience {
 }
 
 impl SaveWalk {
-    /// Returns `true` if fewer entries have been shown than by the end of a round of `rounds`. With
+    /// Returns `true` if fewer ids were taken than by the end of a round of `rounds`. With
     /// no round, returns `true` until the walk is at its end.
     pub(crate) fn is_behind(&self, round: Option<usize>, rounds: usize) -> bool {
         let is_over = matches!(self.phase, Phase::Done) && self.waiting.is_empty();
@@ -236,7 +236,8 @@ impl Shard {
             self.write(|writer| writer.take_some_to_save(walk));
             walk.waiting.reverse();
         }
-        self.prefetch_waiting(&walk.waiting);
+        let next = walk.waiting.len().saturating_sub(STEPS_AT_ONCE);
+        self.prefetch_waiting(&walk.waiting[next..]);
         let mut slot = Slot::take();
         while !sink.is_full() {
             let Some((id, standing)) = walk.waiting.pop() else { break };
@@ -295,9 +296,12 @@ impl Shard {
         self.state.lock().changes.is_some()
     }
 
-    /// Ends the recording of changes.
-    pub(crate) fn end_save(&self) {
-        self.state.lock().changes = None;
+    /// Ends the recording of changes in this record. Has no effect on another save.
+    pub(crate) fn end_save(&self, changes: &Arc<Changes>) {
+        let mut state = self.state.lock();
+        if state.changes.as_ref().is_some_and(|own| Arc::ptr_eq(own, changes)) {
+            state.changes = None;
+        }
     }
 
     /// Returns the name under which the policy's knowledge is saved.
@@ -393,7 +397,7 @@ impl Writer<'_> {
         }
         walk.buckets = table.buckets();
         walk.shown = vec![0; table.lanes().div_ceil(64)];
-        // A walk may pass all ids several times, of which a step passes many.
+        // A policy may pass all ids several times, many of them in one step.
         walk.steps_left = 4 * self.state.entries.len() + table.lanes() + PASSES * SHOWN_AT_ONCE;
         walk.waiting.clear();
         walk.phase = Phase::InOrder;
@@ -416,8 +420,9 @@ impl Writer<'_> {
         let State { evictor, pending, .. } = &mut *self.state;
         let is_over = evictor.walk(pending, SHOWN_AT_ONCE, &mut walk.waiting) || walk.steps_left < SHOWN_AT_ONCE;
         walk.steps_left = walk.steps_left.saturating_sub(SHOWN_AT_ONCE);
+        let lanes = self.state.entries.table().lanes();
         let mut shown = Shown { bits: &mut walk.shown, entries: &mut walk.shown_entries };
-        walk.waiting.retain(|&(id, _)| shown.note(id));
+        walk.waiting.retain(|&(id, _)| id.index() < lanes && shown.note(id));
         if is_over {
             walk.phase = Phase::Rest(Walk::start());
         }
@@ -446,7 +451,7 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Records an id. Returns `false` if it was recorded before, or if there is no such lane.
+    /// Records an id. Returns `false` if it was recorded before, or lies beyond all lanes.
     fn note(&mut self, id: EntryId) -> bool {
         let Some(word) = self.bits.get_mut(id.index() / 64) else { return false };
         let bit = 1 << (id.index() % 64);

@@ -364,15 +364,19 @@ impl Writer<'_> {
         }
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.clean(entries, counts, CLEANING) {
-            Cleaned::Chunk | Cleaned::Some | Cleaned::NotFound => true,
+            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::NotFound if !self.state.cleaner.is_fruitless() => true,
             Cleaned::Stuck if self.ring().counts().free > 0 => self.give_free_chunk_back(),
             Cleaned::Nothing if self.ring_mut().retire_open() || self.begin_with_spare() => true,
             // Not in place of the chunks that values hold.
-            Cleaned::Stuck | Cleaned::Nothing if may_evict && self.shard.lookup.ring.pinned_bytes() < excess => {
+            Cleaned::Stuck | Cleaned::Nothing | Cleaned::NotFound
+                if may_evict && self.shard.lookup.ring.pinned_bytes() < excess =>
+            {
                 let has_evicted = self.evict_for_chunk(step, kept);
                 self.state.shrinking.goal = self.state.shrinking.goal.min(self.ring().live_bytes());
                 has_evicted
             }
+            Cleaned::NotFound => true,
             Cleaned::Stuck | Cleaned::Nothing => false,
         }
     }
@@ -437,9 +441,10 @@ impl Writer<'_> {
     fn make_free(&mut self, step: Step) -> bool {
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.clean(entries, counts, CLEANING) {
-            Cleaned::Chunk | Cleaned::Some | Cleaned::NotFound => true,
+            Cleaned::Chunk | Cleaned::Some => true,
+            Cleaned::NotFound if !self.state.cleaner.is_fruitless() => true,
             Cleaned::Nothing if self.ring_mut().retire_open() => true,
-            Cleaned::Stuck | Cleaned::Nothing => self.evict_for_chunk(step, 0),
+            Cleaned::Stuck | Cleaned::Nothing | Cleaned::NotFound => self.evict_for_chunk(step, 0),
         }
     }
 }

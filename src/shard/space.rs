@@ -355,9 +355,10 @@ impl Writer<'_> {
                 self.ring_mut().reclaim();
                 self.ring().counts().retired <= retired
             }
-            Cleaned::Some | Cleaned::NotFound => true,
+            Cleaned::Some => true,
+            Cleaned::NotFound if !self.state.cleaner.is_fruitless() => true,
             Cleaned::Nothing if self.ring_mut().retire_open() => true,
-            Cleaned::Nothing | Cleaned::Stuck => self.evict_towards_a_chunk(),
+            Cleaned::Nothing | Cleaned::Stuck | Cleaned::NotFound => self.evict_towards_a_chunk(),
         }
     }
 

@@ -292,8 +292,9 @@ struct Save<'a> {
 
 impl Drop for Save<'_> {
     fn drop(&mut self) {
-        for number in 0..self.walks.len() {
-            self.cache.shard(number).end_save();
+        // A policy may have panicked after its shard had begun.
+        for number in 0..self.cache.shards() {
+            self.cache.shard(number).end_save(&self.changes);
         }
     }
 }

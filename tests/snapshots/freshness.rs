@@ -218,6 +218,21 @@ fn entries_of_a_shard_that_a_panic_has_emptied_do_not_come_back() {
 }
 
 #[test]
+fn a_cache_whose_policy_panics_when_a_save_begins_can_be_saved_later() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&panics);
+    let builder = Cache::builder().max_bytes(8 << 20).shards(1);
+    let cache = builder.custom_policy(move |_| Box::new(Panicking(Arc::clone(&told)))).build().unwrap();
+    // The policy learns of the entry when the save begins.
+    cache.insert("key", "value").unwrap();
+    panics.store(true, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| cache.save_to(Vec::new()))).is_err());
+    panics.store(false, Ordering::Relaxed);
+    cache.insert("key", "value").unwrap();
+    assert_eq!(cache.save_to(Vec::new()).unwrap().entries, 1);
+}
+
+#[test]
 fn a_cache_whose_limit_changes_during_a_save_is_saved_with_its_last_values() {
     for &policy in Policy::ALL {
         let cache = Cache::builder().max_bytes(8 << 20).shards(2).policy(policy).build().unwrap();

@@ -402,11 +402,11 @@
 //! another number of shards or another policy stores the entries in that order.
 //!
 //! * **A lock is held for a few ids.** The policy names eight entries for each hold, and they are
-//!   copied without the lock, as readers read. The next hold is that of another shard. While
-//!   entries were copied under the lock, a thread that wrote to 8 shards had a seventh of its speed
+//!   copied without the lock, as readers read. The next hold is mostly that of another shard.
+//!   While entries were copied under the lock, a thread that wrote to 8 shards had a seventh of its speed
 //!   beside a save.
 //! * **The cursor lies in the structures of the policies.** An id that leaves its list moves the
-//!   cursor on. A bit for each lane says which entries were shown. Entries that moved
+//!   cursor on. A bit for each lane says which ids were taken. Entries that moved
 //!   meanwhile and were not shown follow in the order of the index.
 //! * **Changes are bits of hashes**, and not keys: their memory is bounded, whatever is written.
 //!   They are at the end of the file, as they are known only then.

@@ -45,7 +45,7 @@ fn check_calls(cache: &Cache, name: &str) {
         assert!(call.entries <= MOST_ENTRIES, "{name}: {} entries after one hold", call.entries);
         entries += call.entries;
     }
-    cache.shard(0).end_save();
+    cache.shard(0).end_save(&changes);
     assert_eq!(entries, cache.len(), "{name}");
 }
 
@@ -139,7 +139,7 @@ fn index_sizes(cache: &Cache) -> Vec<usize> {
     let changes = Arc::new(Changes::new(Changes::MIN_WORDS, 1));
     let size_of = |number| {
         let (_, experience) = cache.shard(number).begin_save(&changes).expect("no other save");
-        cache.shard(number).end_save();
+        cache.shard(number).end_save(&changes);
         experience.index_size
     };
     (0..cache.shards()).map(size_of).collect()
@@ -190,7 +190,7 @@ fn the_walk_of_a_policy_shows_all_of_the_few_entries_in_a_large_index() {
     while walk.is_behind(None, 1) {
         cache.shard(0).save_some(&mut walk, &mut standings);
     }
-    cache.shard(0).end_save();
+    cache.shard(0).end_save(&changes);
     assert_eq!(standings.0.len(), 200);
     // GDSF counts a use of each entry that it shows.
     assert!(standings.0.iter().all(|standing| standing.uses > 0));
