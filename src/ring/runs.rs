@@ -32,7 +32,7 @@ const MAX_LONGER: usize = 10;
 /// Runs of the same length that are in use, but not full of live entries: one that is being filled,
 /// one for survivors, and one that is being emptied.
 const RUNS_IN_FLUX: usize = 3;
-/// The share of all dead bytes in runs from which on a run is left to empty by itself.
+/// The share of the dead bytes in sealed chunks from which on a run is left to empty by itself.
 const MOST_DEAD: (usize, usize) = (3, 4);
 /// The unit of costs: this many are a whole run.
 const WHOLE: u64 = 1 << 12;
@@ -250,9 +250,9 @@ impl Ring {
         best
     }
 
-    /// Returns `true` if a run has most of the dead bytes of all runs. Entries die in the order in
-    /// which they came, so the next ones to die are in this run, too. Waiting for them costs less
-    /// than relocating them.
+    /// Returns `true` if a run has most of the dead bytes of all sealed chunks. Entries die in the
+    /// order in which they came, so the next ones to die are in this run, too. Waiting for them
+    /// costs less than relocating them.
     pub(super) fn run_empties_by_itself(&self, first: ChunkId) -> bool {
         let run = &self.chunks[first.index()];
         let is_run = run.span > 1 && run.state == ChunkState::Sealed;
