@@ -194,8 +194,8 @@ impl Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// The bound of the moment. While the cache shrinks, it is above the limit that was set last. It
-    /// never rises to more than that. Bytes that move between shards meanwhile may count twice.
+    /// The bound of the moment. While the cache shrinks, it is above the limit that was set last.
+    /// It never rises to more than that. Bytes that move between shards meanwhile may count twice.
     pub max: usize,
     /// Everything that the cache has allocated: never more than `max`. It is the sum of `chunks`,
     /// `index`, `policy`, `wheels`, `flights` and `overhead`, if no other thread writes meanwhile.

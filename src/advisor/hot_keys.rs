@@ -8,9 +8,9 @@
 //! no bound for each.
 //!
 //! Of a batch of turns, only the last one may take over a counter. Its read stands for the reads of
-//! a mean batch. The other turns count if their keys have counters. That is sample and hold (Estan and
-//! Varghese, New Directions in Traffic Measurement and Accounting, SIGCOMM 2002): a key that is
-//! read often gets a counter soon, and then counts several times as often as keys get counters.
+//! a mean batch. The other turns count if their keys have counters. That is sample and hold (Estan
+//! and Varghese, New Directions in Traffic Measurement and Accounting, SIGCOMM 2002): a key that is
+//! read often soon gets a counter. From then on, all of its turns count.
 //!
 //! A key looks for its counter, and for the smallest one, in a set of 8. A byte of each hash tells
 //! most keys without a counter. So the cost has a bound, and there is no heap.

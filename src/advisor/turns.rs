@@ -346,8 +346,8 @@ mod tests {
                 last = read;
             }
         }
-        // A little less than 40,000 each: batches that the thread has left are lost, which more often
-        // are long ones. Both caches lose alike.
+        // A little less than 40,000 each: batches that the thread has left are lost, and these are
+        // mostly long ones. Both caches lose alike.
         assert!(sums.iter().all(|sum| (35_000..41_000).contains(sum)), "{sums:?}");
         assert!(sums[0].abs_diff(sums[1]) < 1_500, "{sums:?}");
     }

@@ -31,8 +31,8 @@ impl Cache {
     /// such steps in each shard. The policy chooses the entries, unless they are in the way of
     /// chunks that are given back. Until the cache is within the new limit, [`Memory::max`] is the
     /// bound of the moment: it falls from the former limit to the new one. Chunks that a
-    /// [`Value`](crate::Value) holds are given back once the value is dropped. Indexes do not shrink
-    /// while the cache is being [saved](Self::save), so the limit is reached after the save.
+    /// [`Value`](crate::Value) holds are given back once the value is dropped. Indexes do not
+    /// shrink while the cache is being [saved](Self::save), so the limit is reached after the save.
     ///
     /// The number of shards, the size of chunks and [`max_entry_bytes`](Self::max_entry_bytes) do
     /// not change. [`docs::sizing`](crate::docs::sizing) says what else follows from the first

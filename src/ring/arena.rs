@@ -453,8 +453,8 @@ impl Arena {
         // SAFETY:
         // * these bytes are in the arena, in room that was just taken, by the caller's duties, and
         //   initialised (invariant 1);
-        // * no thread reads or writes them while the slice is used (invariant 3): `key` borrows from
-        //   outside that range, as the arena hands out live bytes only.
+        // * no thread reads or writes them while the slice is used (invariant 3): `key` borrows
+        //   from outside that range, as the arena hands out live bytes only.
         let place = unsafe { core::slice::from_raw_parts_mut(to.as_ptr(), key.len()) };
         copy_short(place, key);
     }

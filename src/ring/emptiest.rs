@@ -177,7 +177,7 @@ impl Ring {
     }
 
     /// Returns `true` if values hold at least `enough` sealed chunks and runs of which at least one
-    /// part in `share` is dead. Looks at chunks only if values may hold so many.
+    /// part in `share` is dead. If values hold fewer chunks than that in all, no chunk is examined.
     pub(crate) fn are_held_by_values(&self, enough: usize, share: usize) -> bool {
         let chunks = (0..).map(ChunkId).zip(self.chunks.iter());
         let worth_it = chunks.filter(|&(id, chunk)| self.has_dead_share(id, chunk, share));

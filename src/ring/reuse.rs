@@ -73,8 +73,8 @@ impl Ring {
         self.waiting += 1;
     }
 
-    /// Retires the open chunks and runs whose entries are all dead, and that no value holds. Returns
-    /// `true` if there were any.
+    /// Retires the open chunks and runs whose entries are all dead, and that no value holds.
+    /// Returns `true` if there were any.
     pub(crate) fn retire_open(&mut self) -> bool {
         let mut has_retired = false;
         for stream in Stream::ALL {

@@ -169,8 +169,8 @@ impl Ring {
             let is_sealed = self.chunks[chunk.index()].state == ChunkState::Sealed;
             is_sealed && self.end_of(chunk) > end && !self.shared.pins[chunk.index()].has_values()
         };
-        // Goes through all chunks from the end until it finds one, once for each chunk that is emptied.
-        // Absent ones at the end have no places any more.
+        // Goes through all chunks from the end until it finds one, once for each chunk that is
+        // emptied. Absent ones at the end have no places any more.
         (0..to_u32(self.chunks())).rev().map(ChunkId).find(is_wanted)
     }
 

@@ -18,7 +18,7 @@ pub(super) enum Next {
     Nothing,
 }
 
-/// How far a search may go.
+/// The end of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// One step.
@@ -27,7 +27,7 @@ pub(super) enum Reach {
     Ring,
 }
 
-/// What the search for the emptiest chunks has found.
+/// The search for the emptiest chunks, and those that it has found last.
 pub(super) struct Candidates {
     search: Search,
     /// The chunks that were found last and that were not cleaned.

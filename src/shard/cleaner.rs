@@ -275,8 +275,8 @@ impl Cleaner {
         self.clean_from = self.clean_from.saturating_sub(LOOK_AGAIN * bytes as u64);
     }
 
-    /// Returns `true` if the search for the emptiest chunks has passed all of them and found nothing,
-    /// and has found nothing since.
+    /// Returns `true` if the search for the emptiest chunks has passed all of them and found
+    /// nothing, and has found nothing since.
     pub(super) fn is_fruitless(&self) -> bool {
         self.candidates.is_fruitless()
     }

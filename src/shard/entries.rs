@@ -41,7 +41,7 @@ pub(super) enum Found {
     Absent(Option<FreeLane>),
 }
 
-/// What is known of an entry that is about to leave.
+/// The known facts of an entry that is about to leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) hash: Option<KeyHash>,

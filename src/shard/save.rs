@@ -263,7 +263,8 @@ impl Shard {
             let Some(live) = self.lookup.find_by_id(id, slot) else { return };
             let now = self.time.now(reached);
             let stamps = ring.arena().stamps(live);
-            // Otherwise a reader may have postponed the idle deadline of a copy that was made since.
+            // Otherwise the entry may have been moved, and a reader may have postponed its idle
+            // deadline there.
             if ring.arena().has_left(live) {
                 continue;
             }

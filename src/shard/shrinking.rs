@@ -15,8 +15,9 @@
 //! 4. **The tables.** Chunks that came with a higher limit lie behind the others. They are emptied,
 //!    and their places in the ring's tables are given up.
 //!
-//! While the cache is saved, the index keeps its size. What it is going to give back counts as
-//! given back, too: the ring would otherwise pay for it, with most of the entries if they are small.
+//! While the cache is saved, the index keeps its size. The bytes that it is going to give back
+//! count as given back, too. Otherwise the ring would pay for them, with most of the entries if
+//! they are small.
 //!
 //! Chunks that values or readers hold count as given back. They are, once nobody holds them: the
 //! next write or call of `maintain` does it. Until then nothing is evicted in their place.

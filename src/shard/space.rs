@@ -223,8 +223,8 @@ impl Writer<'_> {
 
     /// Like [`free_chunks`](Self::free_chunks), but puts no absent chunk to use.
     pub(super) fn free_chunks_in_use(&mut self, wanted: usize) -> bool {
-        // Ends: cleanings, and evictions for survivors, are counted. Each other round evicts entries,
-        // empties a chunk, or retires an open one that is empty.
+        // Ends: cleanings, and evictions for survivors, are counted. Each other round evicts
+        // entries, empties a chunk, or retires an open one that is empty.
         let (mut fruitless, mut stuck) = (0, 0);
         loop {
             if self.ring_mut().has_free(wanted) {

@@ -16,8 +16,8 @@ use bytecache::testing::begin_turns;
 use bytecache::{Advisor, Cache, HotKey, StableHash};
 use bytecache_tools::collection::Collection;
 
-/// The largest shares of keys that are sampled. Eleven times as many reads count: all with the first
-/// two, and one in 35.
+/// The largest shares of keys that are sampled. Eleven times as many reads count: all with the
+/// first two, and one in 35 with the last.
 const SHARES: [f64; 3] = [1.0, 1.0 / 16.0, 1.0 / 384.0];
 const TOLD: usize = 10;
 /// The least keys of the generated trace that are told and belong to the top ten, with any share.

@@ -114,9 +114,11 @@
 //! When few chunks are free, the chunk with the fewest live bytes is *cleaned*, a little with each
 //! write. In a ring of thousands of chunks, it is one of the emptiest among the next 512. That
 //! costs 1 % more copies at most, and searches end soon. Free and absent chunks are found by a bit
-//! for each. Fresh entries go to one open chunk, the first *stream*. Relocated entries go to a second
-//! stream, and entries that are relocated again to a third. So a chunk holds entries of similar
-//! age, which leave at similar times. On Zipf 0.9 traffic with S3-FIFO, the ring is 91 % live with
+//! for each.
+//!
+//! Fresh entries go to one open chunk, the first *stream*. Relocated entries go to a second stream,
+//! and entries that are relocated again to a third. So a chunk holds entries of similar age, which
+//! leave at similar times. On Zipf 0.9 traffic with S3-FIFO, the ring is 91 % live with
 //! the third stream and 88 % without it. The amount of copying is the same.
 //!
 //! A governor sets the largest live share of the ring. It is at most 97.5 %, and falls to 79 % as
@@ -164,8 +166,8 @@
 //! * **No burst.** The capacity that the policy keeps to falls with the live bytes. If it fell to
 //!   its new value at once, the next store would evict everything that is above.
 //! * **Addresses up to the ceiling.** The arena, the index and the tables of chunks reserve
-//!   addresses. Values and readers point to them, and none of them is copied. Locations have as many bits as the ceiling
-//!   needs, so none has to be rewritten.
+//!   addresses. Values and readers point to them, and none of them is copied. Locations have as
+//!   many bits as the ceiling needs, so none has to be rewritten.
 //! * **Tables in steps.** The tables of chunks take 80 bytes for each chunk. For chunks of 4 KiB
 //!   and a ceiling of 64 times the limit, that is more than the limit. So a chunk gets its place
 //!   when it is first needed (`ring/tables.rs`). To give places up, the chunks at the end are
@@ -403,8 +405,8 @@
 //!
 //! * **A lock is held for a few ids.** The policy names eight entries for each hold, and they are
 //!   copied without the lock, as readers read. The next hold is mostly that of another shard.
-//!   While entries were copied under the lock, a thread that wrote to 8 shards had a seventh of its speed
-//!   beside a save.
+//!   While entries were copied under the lock, a thread that wrote to 8 shards had a seventh of its
+//!   speed beside a save.
 //! * **The cursor lies in the structures of the policies.** An id that leaves its list moves the
 //!   cursor on. A bit for each lane says which ids were taken. Entries that moved
 //!   meanwhile and were not shown follow in the order of the index.

@@ -343,10 +343,10 @@
 //! * `capacity` is a sum of differences, which wraps around. The engine follows it with some delay.
 //! * `clears` counts the clears. The caller has emptied the queues before. An event that another
 //!   thread pushes meanwhile may be followed before or after.
-//! * `reads_to_turn` is the mean number of reads to the next turn. With an earlier one, the turns of
-//!   a batch stand for that many reads.
-//! * `THREADS` gives each thread another number, as the seed of its turns. `CACHES` gives each cache
-//!   one.
+//! * `reads_to_turn` is the mean number of reads to the next turn. With an earlier one, the turns
+//!   of a batch stand for that many reads.
+//! * `THREADS` gives each thread another number, as the seed of its turns. `CACHES` gives each
+//!   cache one.
 //! * `len` of a queue is a hint that spares a look at an empty one.
 //! * `followed`, `dropped`, `dropped_reads` and those of turns are counters.
 //!
