@@ -94,11 +94,9 @@ const IDLE_STEP: f64 = 0.2;
 const NEAR: f64 = 0.9;
 const FAR: f64 = 1.1;
 /// The highest mean charge that a snapshot restores: no charge is higher.
-const MAX_CHARGE: f64 = u32::MAX as f64;
+pub(super) const MAX_CHARGE: f64 = u32::MAX as f64;
 /// The most capacities that may have come in since something, in a state that is restored.
 const MAX_CAPACITIES: f64 = 1e9;
-/// The number of newcomers over which the mean charge is taken, roughly.
-const MEMORY: f64 = 1024.0;
 
 /// Converts a charge, which is below 2^63: through a signed number, as many processors convert only
 /// those in one instruction.
@@ -147,8 +145,6 @@ pub(super) struct Traffic {
 impl Traffic {
     pub(super) fn note(&mut self, charge: u32, window: &Part, main: &Part) {
         let charge = f64::from(charge);
-        let memory = if self.mean_charge == 0.0 { 1.0 } else { MEMORY };
-        self.mean_charge += (charge - self.mean_charge) / memory;
         self.came_in += charge;
         for (space, part) in self.space.iter_mut().zip([window, main]) {
             *space += float(part.charge) * charge;

@@ -35,7 +35,8 @@
 //! mean charge, the higher its first level, and the more a visit adds to it. Of two entries without
 //! visits, the window's oldest and main's oldest, the larger one leaves. A newcomer above the mean
 //! whose key has no ghost is refused if every entry that it would push out of the window was
-//! visited. It leaves a ghost, so it is admitted when it is missed again. With equal charges, or
+//! visited. It leaves a ghost, so it is admitted when it is missed again. A charge near the mean
+//! counts as the mean, the more so the less charges differ ([`TOLERANCE`]). With equal charges, or
 //! with [`Favor::Bytes`], none of this has an effect.
 //!
 //! The rules of the border and of rounds, the levels, and the treatment of charges are this crate's
@@ -60,7 +61,7 @@ use crate::policy::{
     EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Residents, Standing, is_miss_reported,
 };
 use crate::prefetch::LINE;
-use border::{Asked, Border, MAIN, Part, Traffic, WINDOW, float};
+use border::{Asked, Border, MAIN, MAX_CHARGE, Part, Traffic, WINDOW, float};
 use rounds::{Rounds, WindowMark};
 
 /// Ghosts for each four resident entries.
@@ -70,6 +71,18 @@ const MAX_ROUNDS: u8 = 3;
 const MAX_LEVEL: u8 = Queued::MAX_MARK;
 /// An entry is small if its charge fits into the mean charge, times this, at least twice.
 const SIZE_FACTOR: f64 = 1.5;
+/// A charge counts as the mean charge if it differs from it by at most this part of the mean, less
+/// [`STRICTNESS`] times the spread of charges. Where sizes differ by less than a quarter, they say
+/// little. Still half of all entries are above the mean, and would be kept out of main.
+const TOLERANCE: f64 = 0.5;
+const STRICTNESS: f64 = 1.5;
+/// The least such difference, as a part of the mean. After one charge that differs, the mean of
+/// equal ones comes close to them and never reaches them.
+const MIN_TOLERANCE: f64 = 1.0 / 64.0;
+/// The speed at which the spread falls, as a part of that at which it rises.
+const FORGETTING: f32 = 1.0 / 16.0;
+/// The number of newcomers over which the mean charge and the spread are taken, roughly.
+const MEMORY: f32 = 1024.0;
 /// Entries that one eviction moves from the window to main, of those that came in while there was
 /// room.
 const SORTED_AT_ONCE: usize = 32;
@@ -166,6 +179,8 @@ pub(crate) struct Adaptive {
     spared_for_newcomer: u32,
     /// Fresh entries of the window whose turn came in this period. See [`Rounds`].
     fresh_seen: u32,
+    /// The spread of newcomers' charges: how far they mostly are from the mean.
+    spread: f32,
     /// `true` if room has been made since the last newcomer was placed. While the cache fills, none
     /// is.
     is_full: bool,
@@ -193,10 +208,22 @@ impl Adaptive {
     /// Returns the charge by which an entry is treated: the mean charge where sizes make no
     /// difference.
     fn weight(&self, charge: u32) -> f64 {
+        let mean = self.traffic.mean_charge;
         match self.favor {
-            Favor::Requests => f64::from(charge),
-            Favor::Bytes => self.traffic.mean_charge,
+            Favor::Requests if self.deviation(charge) > self.tolerance() => f64::from(charge),
+            _ => mean,
         }
+    }
+
+    /// Returns by how much a charge differs from the mean charge.
+    fn deviation(&self, charge: u32) -> f64 {
+        (f64::from(charge) - self.traffic.mean_charge).abs()
+    }
+
+    /// Returns by how much a charge may differ from the mean charge and still count as it.
+    fn tolerance(&self) -> f64 {
+        let mean = self.traffic.mean_charge;
+        (TOLERANCE * mean - STRICTNESS * f64::from(self.spread)).max(MIN_TOLERANCE * mean)
     }
 
     fn queue_of(&self, id: EntryId) -> QueueId {
@@ -250,8 +277,20 @@ impl Adaptive {
         }
     }
 
+    /// Adds a newcomer's charge to the measures of charges. The spread rises faster than it falls,
+    /// so that a run of equal charges among others does not hide that sizes differ.
+    #[inline]
+    fn note_charge(&mut self, charge: u32) {
+        let weight = if self.traffic.mean_charge == 0.0 { 1.0 } else { 1.0 / MEMORY };
+        self.traffic.mean_charge += (f64::from(charge) - self.traffic.mean_charge) * f64::from(weight);
+        #[allow(clippy::cast_possible_truncation, reason = "a measure")]
+        let further = self.deviation(charge) as f32 - self.spread;
+        self.spread += further * weight * if further > 0.0 { 1.0 } else { FORGETTING };
+    }
+
     /// Counts a newcomer, and moves the border when it is due.
     fn note_newcomer(&mut self, charge: u32) {
+        self.note_charge(charge);
         let Self { traffic, window, main, border, .. } = self;
         traffic.note(charge, window, main);
         if border.is_due(traffic) && border.steer(traffic, window, main) {
@@ -397,6 +436,7 @@ impl BuiltIn for Adaptive {
             traffic: Traffic::default(),
             spared_for_newcomer: 0,
             fresh_seen: 0,
+            spread: 0.0,
             is_full: false,
             window: Part::default(),
             ghosts: GhostSets::new(max_ghosts(context.max_entries())),
@@ -562,7 +602,7 @@ impl EvictionPolicy for Adaptive {
         let mut numbers = StateWriter(state);
         self.rounds.save(&mut numbers, self.fresh_seen);
         self.border.save(&self.traffic, [&self.window, &self.main], &mut numbers);
-        numbers.number(self.border.share_of(self.unsorted));
+        numbers.number(self.border.share_of(self.unsorted)).number(self.spread.into());
     }
 
     fn restore_state(&mut self, state: &[u8]) {
@@ -571,6 +611,9 @@ impl EvictionPolicy for Adaptive {
         let restored = rounds.restore(&mut state);
         let restored = restored.and_then(|()| border.restore(traffic, [window, main], &mut state));
         self.unsorted = restored.and_then(|()| self.border.charge_of_share(state.number()?)).unwrap_or(0);
+        #[allow(clippy::cast_possible_truncation, reason = "a measure")]
+        let spread = restored.and_then(|()| state.number_in(0.0..=MAX_CHARGE)).unwrap_or(0.0) as f32;
+        self.spread = spread;
     }
 
     fn save_history(&self, part: usize, bytes: &mut Vec<u8>) -> bool {

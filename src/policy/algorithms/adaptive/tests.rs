@@ -54,3 +54,40 @@ fn a_large_entry_does_not_push_out_what_was_visited_unless_it_is_wanted_again() 
     assert!(!request(&mut simulator, 1000, 600));
     assert!(simulator.contains(1000));
 }
+
+#[test]
+fn one_entry_of_another_size_changes_nothing_for_those_of_one_size() {
+    // The mean comes close to the size of the others, and never reaches it.
+    let misses_after = |first: u32| {
+        let keys = (0..200_000).map(|step| step % 1200);
+        let requests = keys.map(|hash| Request { hash, charge: 100 });
+        let first = Request { hash: u64::MAX, charge: first };
+        simulate(&Policy::Adaptive, 100_000, Unit::Bytes, std::iter::once(first).chain(requests)).miss_ratio()
+    };
+    let among_equals = misses_after(100);
+    for first in [50, 99, 101, 190] {
+        let misses = misses_after(first);
+        assert!((misses - among_equals).abs() < 0.01, "after {first}: {misses}, among equals: {among_equals}");
+    }
+}
+
+#[test]
+fn sizes_that_differ_little_make_no_difference() {
+    // All lengths of a key in bits are equally likely. Every fifth request is of a scan.
+    let random =
+        |step: u64| (step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let misses_with = |spread: u64| {
+        let keys = (0..300_000_u64).map(|step| match (step % 5, random(step) >> 60) {
+            (0, _) => 1 << 40 | step,
+            (_, bits) => 1 << bits | (random(step) >> 20 & ((1 << bits) - 1)),
+        });
+        let charge = |key: u64| u32::try_from(1000 - spread + random(key) % (2 * spread + 1)).unwrap();
+        let requests = keys.map(|key| Request { hash: random(key), charge: charge(key) });
+        simulate(&Policy::Adaptive, 1_000_000, Unit::Bytes, requests).miss_ratio()
+    };
+    let equal = misses_with(0);
+    for spread in [10, 50, 100, 250] {
+        let misses = misses_with(spread);
+        assert!((misses - equal).abs() < 0.02, "spread {spread}: {misses}, equal: {equal}");
+    }
+}
