@@ -67,9 +67,9 @@
 //!   left out, and up to five if entries take less than 128 bytes. If the cache is
 //!   [cleared](crate::Cache::clear) meanwhile, nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
-//!   time that is left. The time between save and restore counts, by the wall clock. Entries that
-//!   have expired in it are left out. An entry may expire up to a [`TICK`](crate::TICK) earlier,
-//!   and never later.
+//!   time that is left. The time between save and restore counts, by the wall clock, and so does
+//!   the time that both of them take. Entries that have expired in it are left out. An entry may
+//!   expire up to two [`TICK`](crate::TICK)s earlier, and never later.
 //! * **Negative entries** are restored as such.
 //! * **Namespaces** are restored with their names, versions and entries, before anyone opens them.
 //!   A namespace that is invalidated while `save` runs does not come back. If the next cache has

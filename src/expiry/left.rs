@@ -8,16 +8,19 @@
 //!   TimesLeft - time passed + Rules --schedule_restored--> Schedule
 //! ```
 //!
-//! Lengths are rounded down, so no entry outlives its deadline by being saved and restored.
+//! Lengths are rounded down, so no entry outlives its deadline by being saved and restored. They
+//! count from one moment for many entries. So the time since that moment is added to what an entry
+//! has left when it is saved. It is read before the shard's time, and the time that has passed is
+//! read after it: a thread that is preempted in between makes lengths shorter.
 
 use core::time::Duration;
 
 use super::rules::{FAILED, Rules, Schedule, storable};
-use super::time::{Now, TICK_MILLIS};
+use super::time::Now;
 use super::{HORIZON, PERIOD_MAX};
 use crate::units::{Stamp, Stamps, Tick};
 
-/// The times of an entry, from the moment on at which it was saved.
+/// The times of an entry, from some moment on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TimesLeft {
     /// The time until the end of its time to live and its stale period.
@@ -41,26 +44,26 @@ pub(crate) struct TimesLeft {
 pub(crate) struct HasExpired;
 
 impl Rules {
-    /// Returns the times that an entry with these stamps has left. The shard's time had reached
-    /// `reached` before the stamps were read.
-    pub(crate) fn times_left(&self, stamps: &Stamps, now: Now, reached: Tick) -> TimesLeft {
+    /// Returns the times that an entry with these stamps has left, from the moment `since` before
+    /// `now` on. The shard's time had reached `reached` before the stamps were read.
+    pub(crate) fn times_left(&self, stamps: &Stamps, since: Duration, now: Now, reached: Tick) -> TimesLeft {
         let left = |stamp: Stamp| {
             // Alone, so that the earlier one does not hide the other.
             let removal = self.times_by(|asked| stamps.get(asked).filter(|_| asked == stamp), reached).removal?;
-            Some(u64::try_from(now.until(removal).as_millis()).unwrap_or(u64::MAX))
+            Some(u64::try_from(now.until(removal).saturating_add(since).as_millis()).unwrap_or(u64::MAX))
         };
         TimesLeft {
             removal_millis: left(Stamp::Removal),
             idle_millis: left(Stamp::Idle),
             idle_ticks: stamps.get(Stamp::IdleLength).unwrap_or(self.idle_ticks()),
             stale_ticks: self.stale_ticks(stamps),
-            refresh_ticks: stamps.get(Stamp::Refresh).map(|word| signed(word.wrapping_sub(now.tick().low()))),
+            refresh_ticks: stamps.get(Stamp::Refresh).map(|word| now.ticks_until(word, since)),
             has_failed: stamps.get(Stamp::Refresh).is_some_and(|word| word & FAILED != 0),
             is_negative: stamps.present().is_negative(),
         }
     }
 
-    /// Returns the schedule of an entry that had these times left when it was saved, `passed` ago.
+    /// Returns the schedule of an entry that had these times left `passed` before `now`.
     ///
     /// # Errors
     ///
@@ -72,13 +75,12 @@ impl Rules {
         now: Now,
         reached: Tick,
     ) -> Result<Schedule, HasExpired> {
-        let passed_millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
         let mut stamps = Stamps::NONE;
         let mut removal: Option<Tick> = None;
         for (stamp, millis) in [(Stamp::Removal, left.removal_millis), (Stamp::Idle, left.idle_millis)] {
             let Some(millis) = millis else { continue };
-            let millis = millis.checked_sub(passed_millis).ok_or(HasExpired)?;
-            let tick = storable(now.tick_within(millis).min(reached.after(HORIZON)));
+            let length = Duration::from_millis(millis).checked_sub(passed).ok_or(HasExpired)?;
+            let tick = storable(now.tick_within(length).min(reached.after(HORIZON)));
             if tick <= now.tick() {
                 return Err(HasExpired);
             }
@@ -94,7 +96,9 @@ impl Rules {
             stamps.set(Stamp::StaleLength, stale_ticks);
         }
         if let Some(ticks) = left.refresh_ticks {
-            stamps.set(Stamp::Refresh, refresh_word(ticks, passed_millis, now) | u32::from(left.has_failed));
+            // An even tick, unless a load has failed.
+            let word = now.word_in(ticks, passed, PERIOD_MAX) & !FAILED;
+            stamps.set(Stamp::Refresh, if left.has_failed { word | FAILED } else { word });
         }
         if left.is_negative {
             stamps.mark_negative();
@@ -110,16 +114,93 @@ impl TimesLeft {
     }
 }
 
-/// Returns the low half of the tick of a refresh, an even one.
-fn refresh_word(ticks: i32, passed_millis: u64, now: Now) -> u32 {
-    let passed = i64::try_from(passed_millis / TICK_MILLIS).unwrap_or(i64::MAX);
-    let bound = i64::from(PERIOD_MAX);
-    let left = i64::from(ticks).saturating_sub(passed).clamp(-bound, bound);
-    let word = now.tick().low().wrapping_add_signed(i32::try_from(left).unwrap_or(0));
-    word & !FAILED
-}
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// Returns the difference of two low halves of ticks that are less than 2^31 ticks apart.
-fn signed(difference: u32) -> i32 {
-    i32::from_le_bytes(difference.to_le_bytes())
+    use super::super::{Lifetime, ShardTime};
+    use super::*;
+    use crate::clock::{ClockSource, ManualClock, TICK};
+
+    const LENGTH: Duration = Duration::from_secs(1_000);
+    const PASSED: Duration = Duration::from_secs(100);
+
+    /// Returns a time that is within a tick, at some moment.
+    fn now_at(begin: Duration) -> (Now, Tick) {
+        let clock = ManualClock::new();
+        clock.set(begin + TICK / 4);
+        let time = ShardTime::new(ClockSource::Custom(Arc::new(clock)));
+        (time.now(time.reached()), time.reached())
+    }
+
+    fn rules() -> Rules {
+        Rules::new(None, None, Duration::ZERO, 0.0)
+    }
+
+    /// Returns the stamps of an entry that is saved `since` after the moment from which its times
+    /// count, and restored `since` and `passed` after that by another clock.
+    fn restored(stamps: &Stamps, now: Now, reached: Tick, since: Duration, passed: Duration) -> (Stamps, Now) {
+        let left = rules().times_left(stamps, since, now, reached);
+        let (now, reached) = now_at(Duration::from_secs(77_777));
+        let restored = rules().schedule_restored(&left, since + passed, now, reached);
+        (restored.expect("an entry that lives").stamps, now)
+    }
+
+    /// Returns the ticks until a stamp, from the begin of the current tick.
+    fn ticks_to(stamps: &Stamps, stamp: Stamp, now: Now) -> i64 {
+        let word = stamps.get(stamp).expect("the stamp");
+        i64::from(i32::from_le_bytes(word.wrapping_sub(now.tick().low()).to_le_bytes()))
+    }
+
+    #[test]
+    fn all_times_lose_what_has_passed_since_an_entry_was_saved_and_nothing_else() {
+        let (now, reached) = now_at(Duration::from_secs(5_000));
+        let lifetime = Lifetime::new().ttl(LENGTH).time_to_idle(LENGTH).stale_for(LENGTH).refresh_after(LENGTH);
+        let stamps = rules().schedule(&lifetime, now, reached, 0.0).stamps;
+        for since in [Duration::ZERO, Duration::from_millis(3), Duration::from_millis(400), PASSED] {
+            let (restored, later) = restored(&stamps, now, reached, since, PASSED);
+            for stamp in [Stamp::Removal, Stamp::Idle, Stamp::Refresh] {
+                let passed = i64::try_from(PASSED.as_millis() / TICK.as_millis()).expect("few ticks");
+                let lost = ticks_to(&stamps, stamp, now) - ticks_to(&restored, stamp, later) - passed;
+                assert!((0..=3).contains(&lost), "{stamp:?} has lost {lost} ticks with {since:?}");
+            }
+            assert_eq!(restored.get(Stamp::StaleLength), stamps.get(Stamp::StaleLength));
+            assert_eq!(restored.get(Stamp::IdleLength), stamps.get(Stamp::IdleLength));
+        }
+    }
+
+    #[test]
+    fn the_stale_period_of_an_entry_that_only_has_a_refresh_is_restored() {
+        let (now, reached) = now_at(Duration::from_secs(5_000));
+        let lifetime = Lifetime::forever().refresh_after(LENGTH).stale_for(LENGTH);
+        let stamps = rules().schedule(&lifetime, now, reached, 0.0).stamps;
+        assert!(stamps.get(Stamp::StaleLength).is_some() && stamps.get(Stamp::Removal).is_none());
+        let (restored, _) = restored(&stamps, now, reached, Duration::ZERO, PASSED);
+        assert_eq!(restored.get(Stamp::StaleLength), stamps.get(Stamp::StaleLength));
+    }
+
+    #[test]
+    fn the_mark_of_a_failed_load_is_restored() {
+        let (now, reached) = now_at(Duration::from_secs(5_000));
+        let marks = [rules().refresh_after_failure(now, LENGTH), rules().refresh_after(now, LENGTH)];
+        for (mark, has_failed) in marks.into_iter().zip([true, false]) {
+            let mut stamps = Stamps::NONE;
+            stamps.set(Stamp::Refresh, mark.low());
+            for since in [0, 1, 2, 3].map(|ticks| TICK * ticks) {
+                let (restored, later) = restored(&stamps, now, reached, since, PASSED);
+                let times = rules().times(&restored, later.tick());
+                assert_eq!(times.has_failed(later.tick()), has_failed, "{since:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refresh_that_is_long_due_stays_due() {
+        let (now, reached) = now_at(Duration::from_secs(500_000));
+        let mut stamps = Stamps::NONE;
+        stamps.set(Stamp::Refresh, 2);
+        let (restored, later) = restored(&stamps, now, reached, Duration::ZERO, Duration::from_secs(1 << 40));
+        assert!(ticks_to(&restored, Stamp::Refresh, later) < -1_000_000);
+    }
 }

@@ -25,15 +25,12 @@
 
 use core::time::Duration;
 
-use crate::clock::{ClockSource, TICK};
+use crate::clock::{ClockSource, TICK, to_nanos};
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::Tick;
 
 #[allow(clippy::cast_possible_truncation, reason = "16 million nanoseconds")]
 const TICK_NANOS: u64 = TICK.as_nanos() as u64;
-const NANOS_PER_MILLI: u64 = 1_000_000;
-/// A tick in milliseconds.
-pub(super) const TICK_MILLIS: u64 = TICK_NANOS / NANOS_PER_MILLI;
 
 /// The distance up to which a clock that is behind counts as standing still, in nanoseconds.
 ///
@@ -113,6 +110,20 @@ fn nanos_at(tick: Tick) -> u64 {
     tick.get().saturating_mul(TICK_NANOS)
 }
 
+/// Returns the whole ticks in `ticks` ticks and `nanos` nanoseconds, rounded down.
+fn whole_ticks(ticks: i32, nanos: i64) -> i64 {
+    let tick = signed(TICK_NANOS);
+    (i64::from(ticks) * tick).saturating_add(nanos).div_euclid(tick)
+}
+
+fn signed_nanos(length: Duration) -> i64 {
+    signed(to_nanos(length))
+}
+
+fn signed(nanos: u64) -> i64 {
+    i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
 /// Returns a length in ticks, rounded up.
 pub(super) fn ticks(nanos: u64) -> u64 {
     nanos.div_ceil(TICK_NANOS)
@@ -136,9 +147,30 @@ impl Now {
         Tick::new(ticks(self.nanos.saturating_add(self.lag).saturating_add(nanos)))
     }
 
-    /// Returns the last tick that begins within `millis` from now.
-    pub(super) fn tick_within(self, millis: u64) -> Tick {
-        Tick::new(self.nanos.saturating_add(millis.saturating_mul(NANOS_PER_MILLI)) / TICK_NANOS)
+    /// Returns the last tick that begins within `length` from now.
+    pub(super) fn tick_within(self, length: Duration) -> Tick {
+        Tick::new(self.nanos.saturating_add(to_nanos(length)) / TICK_NANOS)
+    }
+
+    /// Returns the whole ticks from the moment `since` before now until the tick whose low half is
+    /// `word`, which is less than 2^31 ticks away from now. Negative if it lies before that moment.
+    pub(super) fn ticks_until(self, word: u32, since: Duration) -> i32 {
+        let ticks = i32::from_le_bytes(word.wrapping_sub(self.tick().low()).to_le_bytes());
+        let whole = whole_ticks(ticks, signed_nanos(since) - self.nanos_of_tick());
+        i32::try_from(whole).unwrap_or(if whole < 0 { i32::MIN } else { i32::MAX })
+    }
+
+    /// Returns the low half of the last tick that begins within `ticks` ticks from the moment
+    /// `passed` before now. It is at most `most` ticks away from now.
+    pub(super) fn word_in(self, ticks: i32, passed: Duration, most: u32) -> u32 {
+        let most = i64::from(most);
+        let ticks = whole_ticks(ticks, self.nanos_of_tick() - signed_nanos(passed)).clamp(-most, most);
+        self.tick().low().wrapping_add_signed(i32::try_from(ticks).unwrap_or(0))
+    }
+
+    /// Returns the part of the current tick that has passed, in nanoseconds.
+    fn nanos_of_tick(self) -> i64 {
+        signed(self.nanos % TICK_NANOS)
     }
 
     /// Returns the time until `tick` begins, or zero if it has begun.

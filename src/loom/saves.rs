@@ -1,5 +1,7 @@
 //! Entries that a save copies without the lock while a writer replaces and removes them.
 
+use core::time::Duration;
+
 use super::*;
 use crate::shard::{Changes, SaveSink, SavedEntry, bit_of};
 
@@ -11,6 +13,10 @@ const SEED: u64 = 1;
 struct Copied(Vec<(u8, u8)>);
 
 impl SaveSink for Copied {
+    fn since(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn take(&mut self, entry: &SavedEntry<'_>, _held: Option<Value>) {
         self.0.push((entry.key[0], whole(entry.value)));
     }

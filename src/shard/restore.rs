@@ -48,13 +48,13 @@ impl Shard {
 }
 
 impl Writer<'_> {
-    /// Restores an entry that was saved `passed` ago. `knows_standing` says that the policy is of
-    /// the kind that has given the standing.
+    /// Restores an entry. `passed` returns the time since the moment from which its times left
+    /// count. `knows_standing` says that the policy is of the kind that has given the standing.
     pub(crate) fn restore(
         &mut self,
         hash: KeyHash,
         entry: &SavedEntry<'_>,
-        passed: Duration,
+        passed: impl FnOnce() -> Duration,
         knows_standing: bool,
     ) -> RestoredEntry {
         let schedule = match self.schedule_restored(entry, passed) {
@@ -76,13 +76,14 @@ impl Writer<'_> {
     fn schedule_restored(
         &mut self,
         entry: &SavedEntry<'_>,
-        passed: Duration,
+        passed: impl FnOnce() -> Duration,
     ) -> Result<Result<Schedule, HasExpired>, NoWheel> {
         if entry.times.are_endless() {
             return Ok(Ok(Schedule { stamps: Stamps::NONE, removal: None }));
         }
         let now = self.prepare_wheel().map_err(|_| NoWheel)?;
-        Ok(self.shard.rules.schedule_restored(&entry.times, passed, now, self.shard.time.reached()))
+        // After the shard's time: see `expiry/left.rs`.
+        Ok(self.shard.rules.schedule_restored(&entry.times, passed(), now, self.shard.time.reached()))
     }
 
     /// Writes an entry whose key is absent, and gives it its place in the policy. Returns `None` if

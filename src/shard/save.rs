@@ -26,6 +26,7 @@
 //! Shards record under their locks, in one set of bits for all. The thread that saves takes each
 //! lock once before it reads the bits. So it sees the records of all changes that came before.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use super::lookup::Lookup;
@@ -145,6 +146,9 @@ impl SavedEntry<'_> {
 
 /// The place to which a shard shows its entries, without its lock.
 pub(crate) trait SaveSink {
+    /// Returns the time since the moment from which the times left of its entries count.
+    fn since(&self) -> Duration;
+
     /// Takes an entry. `held` is its value, if that is large and not to be copied here.
     fn take(&mut self, entry: &SavedEntry<'_>, held: Option<Value>);
 
@@ -261,6 +265,11 @@ impl Shard {
             // The reached time is loaded before the search: see `expiry/mod.rs`.
             let reached = self.time.reached();
             let Some(live) = self.lookup.find_by_id(id, slot) else { return };
+            if ring.arena().entry_with_stamps(live).1.set.is_empty() {
+                break (live, TimesLeft::default());
+            }
+            // Before the shard's time: see `expiry/left.rs`.
+            let since = sink.since();
             let now = self.time.now(reached);
             let stamps = ring.arena().stamps(live);
             // Otherwise the entry may have been moved, and a reader may have postponed its idle
@@ -271,7 +280,7 @@ impl Shard {
             if self.rules.times(&stamps, reached).freshness(now.tick()) == Freshness::Gone {
                 return;
             }
-            break (live, self.rules.times_left(&stamps, now, reached));
+            break (live, self.rules.times_left(&stamps, since, now, reached));
         };
         let entry = ring.arena().entry(live);
         if self.registry.is_outdated(entry.key) {

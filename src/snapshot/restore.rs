@@ -173,15 +173,18 @@ impl CacheBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn restore_from(self, reader: impl Read, max_age: Duration) -> Result<(Cache, Restored), SnapshotError> {
-        restore_at(self, reader, max_age, wall_clock_millis())
+        // In this order, so that a thread that is preempted in between makes lifetimes shorter.
+        let began = Instant::now();
+        restore_at(self, reader, max_age, began, wall_clock_millis())
     }
 }
 
-/// Restores a cache as if the wall clock showed `now_millis`.
+/// Restores a cache as if the wall clock had shown `now_millis` at `began`.
 fn restore_at(
     builder: CacheBuilder,
     reader: impl Read,
     max_age: Duration,
+    began: Instant,
     now_millis: u64,
 ) -> Result<(Cache, Restored), SnapshotError> {
     let mut source = Source::new(reader);
@@ -199,7 +202,6 @@ fn restore_at(
     }
     let restored = Restored { age: Some(age), ..Restored::default() };
     let changed = ChangedKeys::new(header.nonce, cache.max_bytes());
-    let began = Instant::now();
     let mut restore = Restore {
         cache: &cache,
         source,
@@ -404,8 +406,10 @@ impl<R: Read> Restore<'_, R> {
             self.skip(header.length);
             return;
         }
-        let now = self.now_millis.saturating_add(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let passed = Duration::from_millis(now.saturating_sub(header.time_millis));
+        // Rounded up, so that no entry lives longer by being restored.
+        let begin = Duration::from_millis(self.now_millis.saturating_add(1));
+        let (began, saved) = (self.began, Duration::from_millis(header.time_millis));
+        let passed = || begin.saturating_add(began.elapsed()).saturating_sub(saved);
         let mut counts = Counts::default();
         let (cache, knows_standings) = (self.cache, self.knows_standings);
         let Some(payload) = self.payload(header) else { return };

@@ -302,9 +302,12 @@ impl Drop for Save<'_> {
 impl<'a> Save<'a> {
     fn begin(cache: &'a Cache, nonce: u64, options: SaveOptions<'a>) -> Result<Self, SnapshotError> {
         let entries = cache.len();
+        // In this order, so that a thread that is preempted in between makes lifetimes shorter.
+        let start_millis = wall_clock_millis();
+        let began = Instant::now();
         let header = Header {
             nonce,
-            start_millis: wall_clock_millis(),
+            start_millis,
             entries: entries as u64,
             shards: to_u32(cache.shards()),
             max_bytes: cache.max_bytes() as u64,
@@ -312,7 +315,6 @@ impl<'a> Save<'a> {
             probe: cache.hash_probe(),
             seeds: cache.hash_seeds().map_or([0; 4], |HashSeeds(seeds)| seeds),
         };
-        let began = Instant::now();
         // The memory for a record is only taken where it may be needed, as entries leave for it.
         if cache.shard(0).is_being_saved() {
             return Err(SnapshotError::InProgress);
@@ -404,7 +406,7 @@ impl<'a> Save<'a> {
     }
 
     fn write_entries<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        let mut block = Block::new(self.time_millis());
+        let mut block = Block::new(self.moment());
         for round in 1..=ROUNDS {
             let until = if round < ROUNDS { Some(round) } else { None };
             let mut goes_on = true;
@@ -428,12 +430,12 @@ impl<'a> Save<'a> {
     /// Writes a block of entries, unless it is empty.
     fn write_and_clear<W: Write>(&mut self, writer: &mut W, block: &mut Block) -> io::Result<()> {
         if block.count > 0 {
-            self.write_block(writer, kind::ENTRIES, block.count, block.time_millis, &block.payload, &[])?;
+            self.write_block(writer, kind::ENTRIES, block.count, block.begin.millis, &block.payload, &[])?;
             self.saved.entries += u64::from(block.count);
         }
         let large = block.large.take();
         if let Some((first, value)) = &large {
-            self.write_block(writer, kind::ENTRIES, 1, block.time_millis, first, value)?;
+            self.write_block(writer, kind::ENTRIES, 1, block.begin.millis, first, value)?;
             self.saved.entries += 1;
         }
         if block.count > 0 || large.is_some() {
@@ -445,7 +447,7 @@ impl<'a> Save<'a> {
         }
         block.payload.clear();
         block.count = 0;
-        block.time_millis = self.time_millis();
+        block.begin = self.moment();
         Ok(())
     }
 
@@ -511,29 +513,46 @@ impl<'a> Save<'a> {
 
     /// Returns the time. A wall clock that is set meanwhile makes no difference.
     fn time_millis(&self) -> u64 {
-        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.header.start_millis.saturating_add(elapsed)
+        self.moment().millis
     }
+
+    /// Returns the begin of the millisecond of this moment.
+    fn moment(&self) -> Moment {
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let millis = self.header.start_millis.saturating_add(elapsed);
+        Moment { millis, instant: self.began + Duration::from_millis(elapsed) }
+    }
+}
+
+/// A moment in whole milliseconds since 1970.
+#[derive(Clone, Copy)]
+struct Moment {
+    millis: u64,
+    instant: Instant,
 }
 
 /// A block of entries that is being filled.
 struct Block {
     payload: Vec<u8>,
     count: u32,
-    /// The time before its first entry was taken.
-    time_millis: u64,
+    /// The moment from which the times left of its entries count.
+    begin: Moment,
     /// An entry with a large value, which gets a block of its own: a cache that cannot hold it
     /// leaves that block out. Its encoding without the value, and the value.
     large: Option<(Vec<u8>, Value)>,
 }
 
 impl Block {
-    fn new(time_millis: u64) -> Self {
-        Self { payload: Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 2), count: 0, time_millis, large: None }
+    fn new(begin: Moment) -> Self {
+        Self { payload: Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 2), count: 0, begin, large: None }
     }
 }
 
 impl SaveSink for Block {
+    fn since(&self) -> Duration {
+        self.begin.instant.elapsed()
+    }
+
     fn take(&mut self, entry: &SavedEntry<'_>, held: Option<Value>) {
         if let Some(value) = held {
             let mut first = Vec::new();

@@ -13,6 +13,7 @@ mod model;
 mod namespaces;
 mod order;
 mod targets;
+mod times;
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ fn snapshot() -> (Vec<u8>, u64) {
 }
 
 fn restored_at(snapshot: &[u8], now_millis: u64, max_age: Duration) -> (Cache, Restored) {
-    restore_at(builder(), snapshot, max_age, now_millis).unwrap()
+    restore_at(builder(), snapshot, max_age, Instant::now(), now_millis).unwrap()
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn the_counts_of_all_blocks_add_up() {
     let saved = cache.save_to_with(&mut snapshot, SaveOptions::new().progress(|_| blocks += 1)).unwrap();
     assert!(saved.entries == 6_000 && blocks > 5, "{blocks} blocks");
     let later = Header::from_bytes(&snapshot).unwrap().start_millis + 1_100_000;
-    let restored = |builder| restore_at(builder, &snapshot[..], HOUR, later).unwrap().1;
+    let restored = |builder| restore_at(builder, &snapshot[..], HOUR, Instant::now(), later).unwrap().1;
 
     // 100 are too large.
     let report = restored(builder().max_bytes(4 << 20).max_entry_bytes(8 << 10));
@@ -268,7 +268,7 @@ fn hostile_knowledge_of_policies_does_no_harm() {
         let probe = cache.hash_probe();
         for _ in 0..40 {
             let file = forged_for(policy, &mut random, probe);
-            let (cache, report) = restore_at(builder(), &file[..], HOUR, 1_000).unwrap();
+            let (cache, report) = restore_at(builder(), &file[..], HOUR, Instant::now(), 1_000).unwrap();
             assert_eq!((report.damaged_blocks, report.is_complete), (0, true), "{policy}");
             assert_eq!(report.entries + report.expired + report.left_out, 400, "{policy}: {report:?}");
             cache.validate();
