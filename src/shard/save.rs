@@ -209,18 +209,17 @@ impl Shard {
     /// Takes `bytes` for a part of the record of changes. If the account has fewer, the ring gives
     /// chunks back, in steps. Returns `false` if that is not enough. Then nothing is taken.
     pub(crate) fn take_for_save(&self, bytes: usize) -> bool {
-        let mut taken = 0;
+        let mut taken = Taken { shard: self, bytes: 0 };
         for _ in 0..MAX_STEPS {
-            let (more, goes_on) = self.write(|writer| writer.take_for_save(bytes - taken));
-            taken += more;
-            if taken == bytes {
+            let goes_on = self.write(|writer| writer.take_for_save(bytes, &mut taken.bytes));
+            if taken.bytes == bytes {
+                core::mem::forget(taken);
                 return true;
             }
             if !goes_on {
                 break;
             }
         }
-        self.give_from_save(taken);
         false
     }
 
@@ -351,18 +350,18 @@ impl Writer<'_> {
         }
     }
 
-    /// Takes up to `bytes` for a part of the record of changes. If the account has fewer, takes a
-    /// step towards a chunk that the ring gives back. Returns the bytes that were taken, and `true`
-    /// if another call may take more.
-    fn take_for_save(&mut self, bytes: usize) -> (usize, bool) {
+    /// Takes bytes for a part of the record of changes, until `taken` is `bytes`. If the account
+    /// has fewer, takes a step towards a chunk that the ring gives back. Returns `true` if another
+    /// call may take more.
+    fn take_for_save(&mut self, bytes: usize, taken: &mut usize) -> bool {
         let account = &self.shard.account;
-        let taken = account.take_for_save(bytes);
-        let missing = bytes - taken;
+        *taken += account.take_for_save(bytes - *taken);
+        let missing = bytes - *taken;
         let goes_on = missing > 0 && self.can_spare(missing) && self.give_chunk_back_in_steps();
         // Before another writer puts the chunk to use again.
-        let more = account.take_for_save(missing);
+        *taken += account.take_for_save(missing);
         self.update_capacity();
-        (taken + more, goes_on)
+        goes_on
     }
 
     /// Returns `true` if the ring can give `bytes` and has its fewest chunks left.
@@ -451,6 +450,19 @@ impl Writer<'_> {
             }
         }
         walk.phase = Phase::Rest(rest);
+    }
+}
+
+/// Bytes that were taken for the record of changes. The account gets them back when this is
+/// dropped, also if a policy panics while it evicts for them.
+struct Taken<'a> {
+    shard: &'a Shard,
+    bytes: usize,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.shard.give_from_save(self.bytes);
     }
 }
 

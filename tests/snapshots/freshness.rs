@@ -177,14 +177,16 @@ fn entries_of_a_cache_that_is_cleared_or_swept_do_not_come_back() {
     }
 }
 
-/// A policy that panics while it is told to. It names no victims.
+/// A policy that panics when an entry comes or leaves while it is told to. It names no victims.
 struct Panicking(Arc<AtomicBool>);
 
 impl EvictionPolicy for Panicking {
     fn insert(&mut self, _newcomer: &Newcomer) {
         assert!(!self.0.load(Ordering::Relaxed), "the policy has panicked");
     }
-    fn remove(&mut self, _id: EntryId, _charge: u32) {}
+    fn remove(&mut self, _id: EntryId, _charge: u32) {
+        assert!(!self.0.load(Ordering::Relaxed), "the policy has panicked");
+    }
     fn evict(&mut self, _newcomer: Option<&Newcomer>, _residents: &mut Residents<'_>) -> Option<EntryId> {
         None
     }
@@ -230,6 +232,26 @@ fn a_cache_whose_policy_panics_when_a_save_begins_can_be_saved_later() {
     panics.store(false, Ordering::Relaxed);
     cache.insert("key", "value").unwrap();
     assert_eq!(cache.save_to(Vec::new()).unwrap().entries, 1);
+}
+
+#[test]
+fn a_policy_that_panics_while_it_evicts_for_a_save_costs_no_memory() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&panics);
+    let builder = Cache::builder().max_bytes(8 << 20).shards(1);
+    let cache = builder.custom_policy(move |_| Box::new(Panicking(Arc::clone(&told)))).build().unwrap();
+    let mut key = 0_u32;
+    while cache.stats().evictions < 1_000 {
+        cache.insert(key.to_le_bytes(), [1; 16]).unwrap();
+        key += 1;
+    }
+    let before = cache.memory();
+    assert!(before.allocated < cache.max_bytes(), "{before:?}");
+    panics.store(true, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| cache.save_to(io::sink()))).is_err());
+    panics.store(false, Ordering::Relaxed);
+    assert_eq!(cache.memory().overhead, before.overhead);
+    cache.validate();
 }
 
 #[test]
