@@ -124,7 +124,7 @@
 //!
 //! Indexes keep their size while a save runs. If one is full, each new entry evicts another. After
 //! [`set_max_bytes`](crate::Cache::set_max_bytes) with a lower limit, the cache stays above it
-//! until the save ends, by what its indexes are going to give back.
+//! until the save ends, by the record and by what its indexes are going to give back.
 //!
 //! # The format
 //!

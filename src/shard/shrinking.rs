@@ -16,8 +16,8 @@
 //!    and their places in the ring's tables are given up.
 //!
 //! While the cache is saved, the index keeps its size. The bytes that it is going to give back
-//! count as given back, too. Otherwise the ring would pay for them, with most of the entries if
-//! they are small.
+//! count as given back, too, and so does the record of changes. Otherwise the ring would pay for
+//! them, with most of the entries if they are small.
 //!
 //! Chunks that values or readers hold count as given back. They are, once nobody holds them: the
 //! next write or call of `maintain` does it. Until then nothing is evicted in their place.
@@ -253,23 +253,32 @@ impl Writer<'_> {
         has_evicted || is_empty
     }
 
-    /// Returns the bytes that are over the target, without those of places that will be given up.
+    /// Returns the bytes that are over the target, without those of places that will be given up
+    /// and of the record of changes, which is given back when the save ends.
     fn excess(&self, places: usize) -> usize {
-        let places = self.places_bytes(places);
-        self.shard.account.allocated().saturating_sub(places).saturating_sub(self.shard.account.target())
+        let account = &self.shard.account;
+        let passing = self.places_bytes(places) + account.save_bytes();
+        account.allocated().saturating_sub(passing).saturating_sub(account.target())
     }
 
     /// Returns the bytes that an index of `wanted` buckets will have given back after the save that
     /// keeps it from shrinking. The ring does not pay for them meanwhile.
     fn due_after_save(&self, wanted: usize) -> usize {
-        let surplus = self.state.entries.table().size().saturating_sub(wanted);
+        let surplus = self.paid_size().saturating_sub(wanted);
         if self.is_being_saved() { surplus * self.bytes_per_bucket() } else { 0 }
+    }
+
+    /// Returns the home buckets for which the account holds the memory. They are more than the
+    /// index has if it is about to grow.
+    fn paid_size(&self) -> usize {
+        let size = self.state.entries.table().size();
+        self.state.resizing.target().map_or(size, |to| to.max(size))
     }
 
     /// Returns the bytes that the index, the policy and the wheel have for each home bucket.
     fn bytes_per_bucket(&self) -> usize {
         let side = self.state.evictor.bytes() + self.state.deadlines.bytes();
-        Table::footprint_of_one() + side / self.state.entries.table().size()
+        Table::footprint_of_one() + side / self.paid_size()
     }
 
     /// Returns the bytes that the ring's tables have beyond those of so many places.
@@ -291,7 +300,7 @@ impl Writer<'_> {
         let (account, ring) = (&self.shard.account, entries.ring());
         let chunk = ring.chunk_bytes();
         let side = evictor.bytes() + deadlines.bytes();
-        let known = side + account.index_bytes() + ring.chunks_in_use() * chunk;
+        let known = side + account.index_bytes() + account.save_bytes() + ring.chunks_in_use() * chunk;
         // Saturating, as other threads may give the bytes of loads back meanwhile.
         let others = account.allocated().saturating_sub(known);
         let others = others.saturating_sub(self.places_bytes(ring.places_for(account.target())));
