@@ -25,6 +25,20 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// Like [`prefetch`], for a line that is read once. It is not to displace lines that other threads
+/// use from the caches that the cores share.
+#[inline(always)]
+pub(crate) fn prefetch_once<T>(address: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use core::arch::x86_64::{_MM_HINT_NTA, _mm_prefetch};
+        // SAFETY: the same as for `prefetch`.
+        unsafe { _mm_prefetch::<_MM_HINT_NTA>(address.cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
+
 /// Like [`prefetch`], but for all lines of `bytes` bytes from `start` on.
 ///
 /// Also for lines that will be written: not every processor that this is compiled for has a

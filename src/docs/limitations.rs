@@ -44,8 +44,8 @@
 //! * While a cache is saved, about 1 MiB and a bit for each place of the indexes are allocated
 //!   beyond `max_bytes`. Restoring allocates a window of 1 MiB or of the largest entry, up to 16
 //!   MiB for what the policies have learned, and at most a 64th of `max_bytes` in addition.
-//! * Keys that change while a save runs are left out. If most keys are written while a save runs,
-//!   little is restored.
+//! * Entries that are replaced or leave while a save runs are left out. If most of them are, little
+//!   is restored.
 //! * The indexes of a cache keep their size while it is saved. If an index is full, each entry that
 //!   is added evicts another. A limit that is lowered meanwhile is reached after the save.
 //! * One save of a cache runs at a time, and only one process at a time may save to a path.

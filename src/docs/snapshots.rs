@@ -57,15 +57,16 @@
 //!
 //! # Guarantees
 //!
-//! * **Last value or none.** A key that is written or removed while `save` runs is left out when
-//!   the snapshot is restored. The same holds for an entry whose deadline is changed, and for one
-//!   that leaves. All others have their last value. Changes are recorded until all entries are
-//!   written. That ends before the last write to the writer, and before the file gets its name. A
-//!   change that comes later is newer than the snapshot. Entries that are left out because of
-//!   changes are counted in [`Restored::changed`](crate::Restored::changed). A changed key is
-//!   recorded as a bit that other keys may share. So for eight changed keys, about one other key is
-//!   left out, and up to five if entries take less than 128 bytes. If the cache is
-//!   [cleared](crate::Cache::clear) meanwhile, nothing is restored.
+//! * **Last value or none.** An entry that is replaced or removed while `save` runs is left out
+//!   when the snapshot is restored. The same holds for one whose deadline is changed, and for one
+//!   that is evicted or expires. An entry that is added meanwhile may be left out. All others have
+//!   their last value. Changes are recorded until all entries are written. That ends before the
+//!   last write to the writer, and before the file gets its name. A change that comes later is
+//!   newer than the snapshot. Entries that are left out because of changes are counted in
+//!   [`Restored::changed`](crate::Restored::changed). A changed key is recorded as a bit that other
+//!   keys may share. So for eight changed keys, about one other key is left out, and up to five if
+//!   entries take less than 128 bytes. If the cache is [cleared](crate::Cache::clear) meanwhile,
+//!   nothing is restored.
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock, and so does
 //!   the time that both of them take. Entries that have expired in it are left out. An entry may
@@ -116,8 +117,9 @@
 //! Saving never blocks readers. It takes the locks of the shards for the order of a few entries at
 //! a time, and copies the entries without them. Values of 32 KiB or more are held if they can
 //! be, and not copied.
-//! While a save runs, each write computes one more hash of its key. The record of these hashes
-//! takes one or two bytes for each entry, at most a 64th of `max_bytes`, and is part of that limit.
+//! While a save runs, a hash is computed of the key of each entry that is replaced or leaves. The
+//! record of these hashes takes one or two bytes for each entry, at most a 64th of `max_bytes`, and
+//! is part of that limit.
 //! A full cache evicts entries for it. Beside the cache, a save allocates about 1 MiB and a bit for
 //! each place of the indexes. Restoring stores entries one after the other in one thread.
 //! BENCHMARKS.md has figures.

@@ -34,7 +34,7 @@ use super::header::{Alignment, FirstWord, Layout, OutOfLineLayout};
 use super::relay::Relay;
 use super::shadow::{Shadow, Word};
 use crate::namespace::copy_short;
-use crate::prefetch::{LINE, prefetch};
+use crate::prefetch::{LINE, prefetch, prefetch_once};
 use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
@@ -518,6 +518,12 @@ impl Arena {
     #[inline]
     pub(super) fn prefetch(&self, location: Location, lines: usize) {
         self.prefetch_from(location.offset(), lines);
+    }
+
+    /// Like [`prefetch`](Self::prefetch), for an entry that is read once.
+    pub(super) fn prefetch_once(&self, location: Location, lines: usize) {
+        let start = self.base.as_ptr().wrapping_add(location.offset());
+        (0..lines.min(PREFETCH_LINES)).for_each(|line| prefetch_once(start.wrapping_add(line * LINE)));
     }
 
     /// Asks the processor to fetch `lines` lines from `offset` on, but at most [`PREFETCH_LINES`].

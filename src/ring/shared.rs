@@ -119,6 +119,11 @@ impl RingShared {
         self.arena.prefetch(location, self.usual_lines.load(Ordering::Relaxed) as usize);
     }
 
+    /// Like [`prefetch`](Self::prefetch), for an entry that is read once.
+    pub(crate) fn prefetch_once(&self, location: Location) {
+        self.arena.prefetch_once(location, self.usual_lines.load(Ordering::Relaxed) as usize);
+    }
+
     /// Asks the processor to fetch the header of the entry at `location`, with a short key after
     /// it.
     #[inline]

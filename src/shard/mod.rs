@@ -108,6 +108,7 @@ use prefetch::PolicyHint;
 pub(crate) use read::{Access, Visit};
 use resizing::Resizing;
 pub(crate) use restore::RestoredEntry;
+use save::Recording;
 pub(crate) use save::{Changes, RECORD_SHARE, SaveSink, SaveWalk, SavedEntry, bit_of};
 use shrinking::Shrinking;
 use sweep::Sweep;
@@ -194,7 +195,7 @@ pub(crate) struct State {
     clears: Clears,
     shrinking: Shrinking,
     /// The record of changes, while the cache is being saved.
-    changes: Option<Arc<Changes>>,
+    recording: Option<Box<Recording>>,
 }
 
 impl State {
@@ -277,7 +278,7 @@ impl Shard {
             is_crowded: false,
             clears: Clears::default(),
             shrinking: Shrinking::new(),
-            changes: None,
+            recording: None,
         };
         state.update_capacity(&account);
         if let Some(sampler) = &config.sampler {

@@ -38,10 +38,9 @@ impl Writer<'_> {
     }
 
     /// Detaches the flight of a key, so that its result is not stored. The result may be older than
-    /// this write. So may be what a snapshot has of the key.
+    /// this write.
     #[inline]
     pub(crate) fn detach_flight(&mut self, key: &[u8]) {
-        self.note_change(key);
         if !self.state.flights.is_empty() {
             self.state.flights.remove(key);
         }
@@ -97,7 +96,7 @@ impl Writer<'_> {
     #[inline(always)]
     pub(super) fn unlink(&mut self, id: EntryId, known: Known, cause: RemovalCause) {
         self.note_removal_of(id, cause);
-        self.note_change_of(id);
+        self.note_departure(id);
         self.state.entries.unlink(id, known);
     }
 

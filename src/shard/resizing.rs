@@ -196,7 +196,7 @@ impl Writer<'_> {
 
     /// Returns `true` while the cache is being saved. Entries keep their ids then.
     pub(super) fn is_being_saved(&self) -> bool {
-        self.state.changes.is_some()
+        self.state.recording.is_some()
     }
 
     /// Takes memory for a growth, if one is to begin. Called while an entry is being stored, as the

@@ -3,28 +3,37 @@
 //!
 //! ```text
 //!   begin_save   the policy's state; from here on changes are recorded
-//!   save_some    under the lock, the ids of a few entries:
-//!                  first in the order of the policy, those that leave first before the others
-//!                  then those that the policy has not shown, in the order of the index
-//!                without the lock, shows these entries
+//!   save_some    the ids of a few entries:
+//!                  first in the order of the policy, those that leave first before the others,
+//!                  under the lock
+//!                  then those that the policy has not shown, in the order of the lanes
+//!                then shows these entries, without the lock
 //!   end_save     changes are not recorded from here on
 //! ```
 //!
 //! # Invariants
 //!
 //! 1. Each entry that stays unchanged during the save is shown exactly once.
-//! 2. A key that is written or removed, or whose entry leaves, between `begin_save` and `end_save`
-//!    is recorded before the lock is free.
+//! 2. An entry that is replaced, gets another deadline, or leaves, between `begin_save` and
+//!    `end_save`, has its key in the record once the shard's changes are settled.
+//! 3. If a key is not in the record, all that is shown of it is its last value.
+//!
+//! The third follows from the second. A key that is not in the record has had at most one value
+//! since `begin_save`: one that was there before, or one that was stored while the key was absent.
+//! After either, another value replaces it, or is stored after it has left. So the store of an
+//! absent key needs no record. Nor does the removal of an absent key: what was shown of it has
+//! left.
 //!
 //! # Synchronization
 //!
 //! Entries are read as any reader reads them, by their lanes: while they were copied under the
 //! lock, a thread that wrote had a seventh of its speed beside a save. An entry keeps its id during
 //! the save, so a lane leads to the entry that was there when its id was taken, or to one that was
-//! written since. The key of the latter is recorded, and so is that of the former.
+//! written since. In the second case, the key of the former is in the record.
 //!
-//! Shards record under their locks, in one set of bits for all. The thread that saves takes each
-//! lock once before it reads the bits. So it sees the records of all changes that came before.
+//! Shards record under their locks, in one set of bits for all, and keep a few changes back
+//! ([`Recording`]). The thread that saves takes each lock once before it reads the bits, and
+//! records what was kept back. So it sees the records of all changes that came before.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -34,21 +43,19 @@ use super::writer::Writer;
 use super::{Shard, State};
 use crate::expiry::{Freshness, TimesLeft};
 use crate::hash::StableHash;
-use crate::index::{Step, Walk};
 use crate::policy::Standing;
+use crate::prefetch::prefetch;
 use crate::reclaim::Slot;
 use crate::ring::Value;
 use crate::sync::{AtomicU64, Ordering};
-use crate::units::EntryId;
+use crate::units::{EntryId, to_u32};
 
 /// The ids that one hold of the lock takes from the policy. A list may lead from one cache line to
 /// another, so this may take a microsecond. A writer that has to wait does so without going to
-/// sleep.
-const SHOWN_AT_ONCE: usize = 8;
+/// sleep. With fewer ids, the lines of lock and policy change between the cores more often.
+const SHOWN_AT_ONCE: usize = 16;
 /// Times that a policy's walk may pass all ids without showing one, beyond the steps for them.
 const PASSES: usize = 32;
-/// The most steps through the index for each hold of the lock.
-const STEPS_AT_ONCE: usize = 64;
 /// Values from this size on are held, and get blocks of their own.
 const LARGE_VALUE_BYTES: usize = 32 << 10;
 /// Bytes of the record for each entry that is present at its start.
@@ -58,6 +65,10 @@ const MIN_RECORD_WORDS: usize = 128;
 const MAX_RECORD_WORDS: usize = 1 << 23;
 /// The record takes at most one part in this of the limit, unless it has the fewest words.
 pub(crate) const RECORD_SHARE: usize = 64;
+/// The changes of a shard that wait to be recorded.
+const WAITING: usize = 8;
+/// The value of a place that no change waits in.
+const NO_BIT: usize = usize::MAX;
 /// The holds of the lock in which a shard may free memory for its part of the record. In each one
 /// it cleans a few KiB.
 const MAX_STEPS: usize = 8192;
@@ -91,10 +102,18 @@ impl Changes {
     }
 
     /// Records a key.
+    #[cfg(all(test, not(bytecache_loom)))]
     pub(crate) fn note(&self, key: &[u8]) {
-        let bit = bit_of(self.hasher.hash_bytes(key), self.words.len());
+        self.set(self.bit_of_key(key));
+    }
+
+    fn bit_of_key(&self, key: &[u8]) -> usize {
+        bit_of(self.hasher.hash_bytes(key), self.words.len())
+    }
+
+    fn set(&self, bit: usize) {
         let (word, mask) = (&self.words[bit / 64], 1 << (bit % 64));
-        // Relaxed: see the module. A key that is written often costs one store.
+        // Relaxed: see the module. A key that is written often costs one load.
         if word.load(Ordering::Relaxed) & mask == 0 {
             word.fetch_or(mask, Ordering::Relaxed);
         }
@@ -123,6 +142,43 @@ pub(crate) fn bit_of(hash: u64, words: usize) -> usize {
     #[allow(clippy::cast_possible_truncation, reason = "the product's top half is below the number of bits")]
     {
         ((u128::from(hash) * (words as u128 * 64)) >> 64) as usize
+    }
+}
+
+/// The record of changes as a shard knows it, with the changes that it has not recorded yet. Mostly
+/// no cache has the word of a bit. So it is prefetched, and the bit is set a few changes later.
+pub(super) struct Recording {
+    changes: Arc<Changes>,
+    /// The bits that wait, or [`NO_BIT`].
+    waiting: [usize; WAITING],
+    /// The number of the next place in `waiting`.
+    next: usize,
+}
+
+impl Recording {
+    fn new(changes: &Arc<Changes>) -> Self {
+        Self { changes: Arc::clone(changes), waiting: [NO_BIT; WAITING], next: 0 }
+    }
+
+    /// Records a key, later than this.
+    fn note(&mut self, key: &[u8]) {
+        let bit = self.changes.bit_of_key(key);
+        prefetch(&raw const self.changes.words[bit / 64]);
+        let before = core::mem::replace(&mut self.waiting[self.next], bit);
+        self.next = (self.next + 1) % WAITING;
+        if before != NO_BIT {
+            self.changes.set(before);
+        }
+    }
+
+    /// Records what waits.
+    fn settle(&mut self) {
+        for waiting in &mut self.waiting {
+            let bit = core::mem::replace(waiting, NO_BIT);
+            if bit != NO_BIT {
+                self.changes.set(bit);
+            }
+        }
     }
 }
 
@@ -178,7 +234,10 @@ pub(crate) struct SaveWalk {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     InOrder,
-    Rest(Walk),
+    /// From this lane on.
+    Rest {
+        lane: usize,
+    },
     Done,
 }
 
@@ -236,11 +295,14 @@ impl Shard {
     /// Shows a few more entries. Takes the lock only if none is waiting to be shown.
     pub(crate) fn save_some(&self, walk: &mut SaveWalk, sink: &mut impl SaveSink) {
         if walk.waiting.is_empty() {
-            self.write(|writer| writer.take_some_to_save(walk));
+            match walk.phase {
+                Phase::InOrder => self.write(|writer| writer.take_in_order(walk)),
+                Phase::Rest { lane } => self.take_rest(walk, lane),
+                Phase::Done => {}
+            }
             walk.waiting.reverse();
         }
-        let next = walk.waiting.len().saturating_sub(STEPS_AT_ONCE);
-        self.prefetch_waiting(&walk.waiting[next..]);
+        self.prefetch_waiting(&walk.waiting);
         let mut slot = Slot::take();
         while !sink.is_full() {
             let Some((id, standing)) = walk.waiting.pop() else { break };
@@ -248,11 +310,38 @@ impl Shard {
         }
     }
 
+    /// Takes the ids of a few entries that the policy has not shown, from a lane on. Needs no lock,
+    /// as an entry keeps its lane.
+    fn take_rest(&self, walk: &mut SaveWalk, mut lane: usize) {
+        let mut shown = Shown { bits: &mut walk.shown, entries: &mut walk.shown_entries };
+        while walk.waiting.len() < SHOWN_AT_ONCE {
+            let Some(&word) = shown.bits.get(lane / 64) else {
+                walk.phase = Phase::Done;
+                return;
+            };
+            let not_shown = !word >> (lane % 64);
+            if not_shown == 0 {
+                lane = (lane / 64 + 1) * 64;
+                continue;
+            }
+            lane += not_shown.trailing_zeros() as usize;
+            let id = EntryId::new(to_u32(lane));
+            if self.lookup.table.candidate(id).is_some() && shown.note(id) {
+                walk.waiting.push((id, Standing::new()));
+            }
+            lane += 1;
+        }
+        walk.phase = Phase::Rest { lane };
+    }
+
     /// Prefetches entries that are to be shown. Their order is not that of memory.
     fn prefetch_waiting(&self, waiting: &[(EntryId, Standing)]) {
         let Lookup { table, ring } = &self.lookup;
         waiting.iter().for_each(|&(id, _)| table.prefetch_lane(id));
-        waiting.iter().filter_map(|&(id, _)| table.candidate(id)).for_each(|found| ring.prefetch(found.location()));
+        waiting
+            .iter()
+            .filter_map(|&(id, _)| table.candidate(id))
+            .for_each(|found| ring.prefetch_once(found.location()));
     }
 
     /// Shows the entry in a lane. Skips one that has expired, or belongs to an invalidated
@@ -295,21 +384,23 @@ impl Shard {
         self.write(|writer| writer.state.evictor.policy().save_history(part, bytes))
     }
 
-    /// Waits until no other thread has the lock. All changes before that are in the record.
+    /// Waits until no other thread has the lock, and records all changes before that.
     pub(crate) fn settle_changes(&self) {
-        drop(self.state.lock());
+        if let Some(recording) = &mut self.state.lock().recording {
+            recording.settle();
+        }
     }
 
     /// Returns `true` if the shard is being saved.
     pub(crate) fn is_being_saved(&self) -> bool {
-        self.state.lock().changes.is_some()
+        self.state.lock().recording.is_some()
     }
 
     /// Ends the recording of changes in this record. Has no effect on another save.
     pub(crate) fn end_save(&self, changes: &Arc<Changes>) {
         let mut state = self.state.lock();
-        if state.changes.as_ref().is_some_and(|own| Arc::ptr_eq(own, changes)) {
-            state.changes = None;
+        if state.recording.as_ref().is_some_and(|own| Arc::ptr_eq(&own.changes, changes)) {
+            state.recording = None;
         }
     }
 
@@ -320,33 +411,35 @@ impl Shard {
 }
 
 impl Writer<'_> {
-    /// Records that a key is written or removed, if the cache is being saved.
+    /// Records that the entry under a key is replaced or gets another deadline, if the cache is
+    /// being saved.
     #[inline]
-    pub(super) fn note_change(&self, key: &[u8]) {
-        if let Some(changes) = &self.state.changes {
-            changes.note(key);
+    pub(super) fn note_change(&mut self, key: &[u8]) {
+        if let Some(recording) = &mut self.state.recording {
+            recording.note(key);
         }
     }
 
     /// Records that an entry leaves, if the cache is being saved.
     #[inline]
-    pub(super) fn note_change_of(&self, id: EntryId) {
-        if let Some(changes) = &self.state.changes {
-            self.note_departure(changes, id);
+    pub(super) fn note_departure(&mut self, id: EntryId) {
+        if self.state.recording.is_some() {
+            self.record_departure(id);
         }
     }
 
     #[inline(never)]
-    fn note_departure(&self, changes: &Changes, id: EntryId) {
-        if let Some(live) = self.state.entries.live(id) {
-            changes.note(self.ring().entry(live).key);
+    fn record_departure(&mut self, id: EntryId) {
+        let State { recording, entries, .. } = &mut *self.state;
+        if let (Some(recording), Some(live)) = (recording, entries.live(id)) {
+            recording.note(entries.ring().entry(live).key);
         }
     }
 
     /// Records that all entries leave, if the cache is being saved.
     pub(super) fn note_change_of_all(&self) {
-        if let Some(changes) = &self.state.changes {
-            changes.note_all();
+        if let Some(recording) = &self.state.recording {
+            recording.changes.note_all();
         }
     }
 
@@ -371,11 +464,11 @@ impl Writer<'_> {
     }
 
     fn begin_save(&mut self, changes: &Arc<Changes>) -> Option<(SaveWalk, Experience)> {
-        if self.state.changes.is_some() {
+        if self.state.recording.is_some() {
             return None;
         }
         self.drain_touches();
-        self.state.changes = Some(Arc::clone(changes));
+        self.state.recording = Some(Box::new(Recording::new(changes)));
         let State { evictor, pending, entries, cleaner, .. } = &mut *self.state;
         let mut experience = Experience { live_target: cleaner.exact_target(), ..Experience::default() };
         evictor.save_state(pending, &mut experience.policy);
@@ -414,17 +507,9 @@ impl Writer<'_> {
         evictor.begin_walk(pending);
     }
 
-    /// Takes the ids of a few entries that are to be shown.
-    fn take_some_to_save(&mut self, walk: &mut SaveWalk) {
-        self.fit_to_index(walk);
-        match walk.phase {
-            Phase::InOrder => self.take_in_order(walk),
-            Phase::Rest(rest) => self.take_rest(walk, rest),
-            Phase::Done => {}
-        }
-    }
-
+    /// Takes the ids of a few entries that are to be shown, in the order of the policy.
     fn take_in_order(&mut self, walk: &mut SaveWalk) {
+        self.fit_to_index(walk);
         self.drain_touches();
         let State { evictor, pending, .. } = &mut *self.state;
         let is_over = evictor.walk(pending, SHOWN_AT_ONCE, &mut walk.waiting) || walk.steps_left < SHOWN_AT_ONCE;
@@ -433,23 +518,8 @@ impl Writer<'_> {
         let mut shown = Shown { bits: &mut walk.shown, entries: &mut walk.shown_entries };
         walk.waiting.retain(|&(id, _)| id.index() < lanes && shown.note(id));
         if is_over {
-            walk.phase = Phase::Rest(Walk::start());
+            walk.phase = Phase::Rest { lane: 0 };
         }
-    }
-
-    fn take_rest(&mut self, walk: &mut SaveWalk, mut rest: Walk) {
-        let table = self.state.entries.table();
-        let mut shown = Shown { bits: &mut walk.shown, entries: &mut walk.shown_entries };
-        walk.phase = Phase::Done;
-        for _ in 0..STEPS_AT_ONCE {
-            match table.step(table.progress(), &mut rest) {
-                Step::End => return,
-                Step::Onward => {}
-                Step::Lane(id) if shown.note(id) => walk.waiting.push((id, Standing::new())),
-                Step::Lane(_) => {}
-            }
-        }
-        walk.phase = Phase::Rest(rest);
     }
 }
 

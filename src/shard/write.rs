@@ -344,6 +344,7 @@ impl Writer<'_> {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
                 self.note_removal_of(id, RemovalCause::Replaced);
+                self.note_change(entry.draft.key);
                 if entry.keeps_idle_stamp {
                     self.state.entries.replace_rewritten(id, before, location);
                 } else {

@@ -18,7 +18,7 @@
 //! # Invariants
 //!
 //! 1. A snapshot has an entry of a key with the value that the key had at the end of the save, or
-//!    none. A key that was written or removed before is recorded as changed, and left out.
+//!    none. A key whose entry was replaced or has left before is recorded as changed, and left out.
 //! 2. The record of changes is part of the cache's memory, but for the smallest one of 1 KiB.
 //!    Beside the cache, a save allocates one bit for each lane of the indexes, three blocks, and
 //!    one large value.

@@ -475,7 +475,7 @@ struct Counts {
     stored: u64,
     expired: u64,
     without_space: u64,
-    /// Of an earlier or later generation of their namespace.
+    /// Of an earlier or later generation of their namespace, or of a key that came before.
     outdated: u64,
 }
 
@@ -485,7 +485,8 @@ impl Counts {
             RestoredEntry::Stored => self.stored += 1,
             RestoredEntry::Expired => self.expired += 1,
             RestoredEntry::NoSpace => self.without_space += 1,
-            RestoredEntry::Present => {}
+            // Its key was removed and stored again.
+            RestoredEntry::Present => self.outdated += 1,
         }
     }
 }

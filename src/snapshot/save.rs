@@ -136,9 +136,9 @@ impl Cache {
     /// Saves the entries of the cache to the file `path`, for
     /// [`CacheBuilder::restore`](crate::CacheBuilder::restore).
     ///
-    /// Reads and writes go on meanwhile. A key that is written or removed while the cache is saved,
-    /// or whose entry is evicted, is left out when the snapshot is restored. For eight such keys,
-    /// about one other key is left out, and up to five if entries take less than 128 bytes.
+    /// Reads and writes go on meanwhile. An entry that is replaced or leaves while the cache is
+    /// saved is left out when the snapshot is restored. For eight such entries, about one other is
+    /// left out, and up to five if entries take less than 128 bytes.
     ///
     /// The file is written under a temporary name in the same folder, synced, and renamed. So a
     /// crash leaves the former snapshot or this one. On Unix only its owner can read it.
@@ -155,8 +155,8 @@ impl Cache {
     /// # Cost
     ///
     /// Each lock is held for the order of a few entries at a time. Entries are copied without it.
-    /// Writes to the cache record the hash of their key meanwhile, in a record of one or two bytes
-    /// for each entry. The record is at most a 64th of `max_bytes`, and part of it. A full cache
+    /// The keys of entries that are replaced or leave meanwhile are recorded as hashes, in one or
+    /// two bytes for each entry. The record is at most a 64th of `max_bytes`, and part of it. A full cache
     /// evicts entries for it. Beside the cache, a save allocates a bit for each place of the
     /// indexes and about 1 MiB. It also copies a large value that cannot be held.
     ///
@@ -386,7 +386,8 @@ impl<'a> Save<'a> {
 
     /// Writes what the policies remember of keys by their hashes.
     fn write_history<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        let mut payload = Vec::new();
+        // Parts are short, and are written many at a time.
+        let (mut payload, mut blocks) = (Vec::new(), Vec::new());
         for number in 0..self.walks.len() {
             for part in 0..MAX_PARTS {
                 payload.clear();
@@ -399,10 +400,14 @@ impl<'a> Save<'a> {
                 if payload.len() - numbers > MAX_PART_BYTES {
                     continue; // A reader would take a longer block for a damaged one.
                 }
-                self.write_block(writer, kind::HISTORY, 0, self.time_millis(), &payload, &[])?;
+                self.write_block(&mut blocks, kind::HISTORY, 0, self.time_millis(), &payload, &[])?;
+                if blocks.len() >= BLOCK_BYTES {
+                    writer.write_all(&blocks)?;
+                    blocks.clear();
+                }
             }
         }
-        Ok(())
+        writer.write_all(&blocks)
     }
 
     fn write_entries<W: Write>(&mut self, writer: &mut W) -> io::Result<()> {

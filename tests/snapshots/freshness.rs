@@ -98,6 +98,32 @@ fn a_key_that_is_removed_after_its_entry_was_evicted_does_not_come_back() {
 }
 
 #[test]
+fn keys_that_are_added_during_a_save_have_their_last_value_if_they_come_back() {
+    for &policy in Policy::ALL {
+        let cache = build(8 << 20, 4, policy);
+        (0..KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [1; 200]).unwrap());
+        let mut has_run = false;
+        let next = save_and_restore(&cache, |written| {
+            if !has_run && written > 1_000 {
+                has_run = true;
+                // Before the save has come far, and no entry is large. So most are added behind it.
+                (KEYS..2 * KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [2; 200]).unwrap());
+                for key in (0..KEYS / 10).map(u32::to_le_bytes) {
+                    assert!(cache.remove(key));
+                    cache.insert(key, [3; 200]).unwrap();
+                }
+                for key in (KEYS..KEYS + KEYS / 10).map(u32::to_le_bytes) {
+                    assert!(cache.remove(key));
+                }
+            }
+        });
+        next.for_each(|key, value| assert_eq!(Some(value), cache.get(key).as_deref(), "{policy} {key:?}"));
+        let added = (KEYS..2 * KEYS).filter(|key| next.contains_key(key.to_le_bytes())).count();
+        assert!(has_run && added > KEYS as usize / 2, "{policy}: {added} of {KEYS} added keys have come back");
+    }
+}
+
+#[test]
 fn entries_that_are_evicted_during_a_save_do_not_come_back() {
     for &policy in Policy::ALL {
         let cache = build(1 << 20, 1, policy);

@@ -403,13 +403,20 @@
 //! (`shard/save.rs`). So a file has the order of the policy over the whole cache. A cache with
 //! another number of shards or another policy stores the entries in that order.
 //!
-//! * **A lock is held for a few ids.** The policy names eight entries for each hold, and they are
+//! * **A lock is held for a few ids.** The policy names 16 entries for each hold, and they are
 //!   copied without the lock, as readers read. The next hold is mostly that of another shard.
 //!   While entries were copied under the lock, a thread that wrote to 8 shards had a seventh of its
 //!   speed beside a save.
+//! * **The entries that the policy has not shown need no lock.** Lanes are looked at as by a reader.
+//!   A walk under the lock, through all homes of the index, sent writers to sleep.
+//! * **A store of an absent key is not recorded.** If its entry is replaced or leaves, that is. The
+//!   word of a bit in the record is mostly in no cache of the core. So a shard prefetches it, and
+//!   sets the bit a few changes later.
+//! * **A save does not fill the shared cache with entries.** It prefetches them as lines that are
+//!   read once.
 //! * **The cursor lies in the structures of the policies.** An id that leaves its list moves the
 //!   cursor on. A bit for each lane says which ids were taken. Entries that moved
-//!   meanwhile and were not shown follow in the order of the index.
+//!   meanwhile and were not shown follow in the order of their lanes.
 //! * **Changes are bits of hashes**, and not keys: their memory is bounded, whatever is written.
 //!   They are at the end of the file, as they are known only then.
 //! * **Keys are saved as they are stored,** with the prefix of their namespace. The registry of

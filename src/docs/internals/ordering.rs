@@ -300,13 +300,14 @@
 //! # The record of changes: `shard/save.rs`
 //!
 //! While a cache is saved, writers of all shards set bits in one record, each under the lock of its
-//! shard. Relaxed is enough: the thread that saves takes each lock once before it reads the bits.
-//! So it sees the bits of all writes that came before. Later writes count as writes after the save.
+//! shard. Relaxed is enough: the thread that saves takes each lock once before it reads the bits,
+//! and sets the bits that the shard has kept back. So it sees the bits of all changes that came
+//! before. Later changes count as changes after the save.
 //!
 //! The entries are copied without the lock, by the second look at a lane that every reader takes.
 //! A copy that is older than the entry, or that belongs to a later one, has its key in the record.
 //!
-//! Models: both in `src/loom/saves.rs`.
+//! Models: all in `src/loom/saves.rs`.
 //!
 //! # Loads: `shard/load.rs`, `flight.rs`
 //!

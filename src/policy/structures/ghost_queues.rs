@@ -106,8 +106,9 @@ struct Sweep {
     written: u64,
 }
 
-/// The places whose ghosts are saved together: 16 KiB.
-const PLACES_IN_A_PART: u64 = 2048;
+/// The places whose ghosts are saved together: 2 KiB. A writer that has to wait for that does so
+/// without going to sleep.
+const PLACES_IN_A_PART: u64 = 256;
 
 /// Places that a sweep reads for each ghost that comes in. It ends before a part of the ring's
 /// slack is used up.

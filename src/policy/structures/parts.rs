@@ -15,8 +15,9 @@ use crate::units::to_u32;
 /// The words of a line.
 const WORDS: usize = 8;
 const LINE_BYTES: usize = WORDS * size_of::<u64>();
-/// The lines of a part: 16 KiB with the numbers before them.
-const LINES: usize = 255;
+/// The lines of a part: 2 KiB with the numbers before them. A writer that has to wait for that does
+/// so without going to sleep.
+const LINES: usize = 31;
 /// The most lines of an array.
 const MAX_LINES: usize = 1 << 28;
 

@@ -6,7 +6,7 @@ use crate::policy::{Policy, Standing};
 use crate::shard::NoPolicy;
 
 /// The most entries whose ids one hold of the lock takes.
-const MOST_ENTRIES: usize = 64;
+const MOST_ENTRIES: usize = 16;
 
 /// The entries that one call has shown.
 struct Call<'a> {
@@ -169,17 +169,17 @@ fn each_restored_shard_has_an_index_of_the_size_that_it_had() {
     assert!(have_differed, "the indices grow one after the other");
 }
 
-/// The standings that a save has shown.
+/// The keys, standings and visits that a save has shown.
 #[derive(Default)]
-struct Standings(Vec<Standing>);
+struct Entries(Vec<(Vec<u8>, Standing, u8)>);
 
-impl SaveSink for Standings {
+impl SaveSink for Entries {
     fn since(&self) -> Duration {
         Duration::ZERO
     }
 
     fn take(&mut self, entry: &SavedEntry<'_>, _held: Option<Value>) {
-        self.0.push(entry.standing);
+        self.0.push((entry.key.to_vec(), entry.standing, entry.visits));
     }
 
     fn is_full(&self) -> bool {
@@ -187,19 +187,46 @@ impl SaveSink for Standings {
     }
 }
 
+/// Returns what a save of a cache of one shard shows.
+fn shown(cache: &Cache) -> Vec<(Vec<u8>, Standing, u8)> {
+    let changes = Arc::new(Changes::new(Changes::MIN_WORDS, 1));
+    let (mut walk, _) = cache.shard(0).begin_save(&changes).expect("no other save");
+    let mut entries = Entries::default();
+    while walk.is_behind(None, 1) {
+        cache.shard(0).save_some(&mut walk, &mut entries);
+    }
+    cache.shard(0).end_save(&changes);
+    entries.0
+}
+
 #[test]
 fn the_walk_of_a_policy_shows_all_of_the_few_entries_in_a_large_index() {
     let builder = Cache::builder().max_bytes(16 << 20).shards(1).expected_entry_bytes(16).policy(Policy::Gdsf);
     let cache = builder.build().expect("a cache");
     (0..200_u32).for_each(|key| cache.insert(key.to_le_bytes(), vec![1; key as usize]).expect("room"));
-    let changes = Arc::new(Changes::new(Changes::MIN_WORDS, 1));
-    let (mut walk, _) = cache.shard(0).begin_save(&changes).expect("no other save");
-    let mut standings = Standings::default();
-    while walk.is_behind(None, 1) {
-        cache.shard(0).save_some(&mut walk, &mut standings);
-    }
-    cache.shard(0).end_save(&changes);
-    assert_eq!(standings.0.len(), 200);
+    let shown = shown(&cache);
+    assert_eq!(shown.len(), 200);
     // GDSF counts a use of each entry that it shows.
-    assert!(standings.0.iter().all(|standing| standing.uses > 0));
+    assert!(shown.iter().all(|(_, standing, _)| standing.uses > 0));
+}
+
+#[test]
+fn visits_are_saved_and_restored() {
+    let builder = || Cache::builder().max_bytes(1 << 20).shards(1).policy(Policy::Sieve);
+    let cache = builder().build().expect("a cache");
+    (0..300_u32).for_each(|key| cache.insert(key.to_le_bytes(), [1; 8]).expect("room"));
+    for key in (0..300_u32).step_by(3) {
+        assert!(cache.get(key.to_le_bytes()).is_some());
+    }
+    let mut snapshot = Vec::new();
+    cache.save_to(&mut snapshot).expect("a writer that takes all");
+    let (next, _) = builder().restore_from(&snapshot[..], Duration::from_secs(3600)).expect("a snapshot");
+    for cache in [&cache, &next] {
+        let shown = shown(cache);
+        assert_eq!(shown.len(), 300);
+        for (key, _, visits) in shown {
+            let number = u32::from_le_bytes(key.try_into().expect("four bytes"));
+            assert_eq!(visits > 0, number % 3 == 0, "{number} has {visits} visits");
+        }
+    }
 }
