@@ -410,7 +410,9 @@ impl Arena {
         debug_assert_eq!(stamps.present(), layout.stamps, "another entry's layout");
         let start = location.offset();
         self.shadow.write(start, layout.charge());
-        let first = layout.plain_word().unwrap_or_else(|| self.write_header(start, layout, stamps));
+        // Without a reference to the layout, which would lie in memory otherwise.
+        let lengths = (key.len(), value.len());
+        let first = layout.plain_word().unwrap_or_else(|| self.write_header(start, lengths, layout.stamps, stamps));
         let whole = self.at(start, layout.charge());
         // SAFETY:
         // * the whole charge is in the arena, as was just checked, in room that was just taken;
@@ -424,8 +426,9 @@ impl Arena {
     /// Writes what a header has after its first word, which it returns: the lengths of a large
     /// header, and stamps.
     #[inline(never)]
-    fn write_header(&self, start: usize, layout: &Layout, stamps: &Stamps) -> FirstWord {
-        assert!(stamps.present() == layout.stamps, "another entry's layout");
+    fn write_header(&self, start: usize, lengths: (usize, usize), set: StampSet, stamps: &Stamps) -> FirstWord {
+        assert!(stamps.present() == set, "another entry's layout");
+        let layout = Layout::of(lengths.0, lengths.1, set, self.alignment);
         let (first, key_word, value_word) = layout.words();
         if first.is_large() {
             let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
