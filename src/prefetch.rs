@@ -25,6 +25,31 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
+/// Like [`prefetch`], but for `lines` lines from `start` on, and at most `MOST`.
+///
+/// The bound is a constant, so the compiler emits no loop. The first half of the lines needs one
+/// branch if there are more.
+#[inline(always)]
+pub(crate) fn prefetch_lines<const MOST: usize>(start: *const u8, lines: usize) {
+    let line = |number: usize| prefetch(start.wrapping_add(number * LINE));
+    if lines > MOST / 2 {
+        (0..=MOST / 2).for_each(line);
+        for number in MOST / 2 + 1..MOST {
+            if number >= lines {
+                return;
+            }
+            line(number);
+        }
+    } else {
+        for number in 0..MOST / 2 {
+            if number >= lines {
+                return;
+            }
+            line(number);
+        }
+    }
+}
+
 /// Like [`prefetch`], but for all lines of `bytes` bytes from `start` on.
 ///
 /// Also for lines that will be written: not every processor that this is compiled for has a

@@ -34,7 +34,7 @@ use super::header::{Alignment, FirstWord, Layout, OutOfLineLayout};
 use super::relay::Relay;
 use super::shadow::{Shadow, Word};
 use crate::namespace::copy_short;
-use crate::prefetch::{LINE, prefetch};
+use crate::prefetch::{LINE, prefetch, prefetch_lines};
 use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
@@ -520,21 +520,18 @@ impl Arena {
     /// Asks the processor to fetch the first lines of the entry at `location`.
     #[inline]
     pub(super) fn prefetch(&self, location: Location, lines: usize) {
-        self.prefetch_from(location.offset(), lines);
+        let start = self.base.as_ptr().wrapping_add(location.offset());
+        // Line by line: with `prefetch_lines`, a read executes more instructions.
+        for line in (0..PREFETCH_LINES).take_while(|&line| line < lines) {
+            prefetch(start.wrapping_add(line * LINE));
+        }
     }
 
     /// Asks the processor to fetch `lines` lines from `offset` on, but at most [`PREFETCH_LINES`].
     /// They may be beyond the arena.
     #[inline]
     pub(super) fn prefetch_from(&self, offset: usize, lines: usize) {
-        let start = self.base.as_ptr().wrapping_add(offset);
-        // The bound is a constant, so the compiler emits a branch for each line and no loop.
-        for line in 0..PREFETCH_LINES {
-            if line >= lines {
-                return;
-            }
-            prefetch(start.wrapping_add(line * LINE));
-        }
+        prefetch_lines::<PREFETCH_LINES>(self.base.as_ptr().wrapping_add(offset), lines);
     }
 
     /// Asks the system for pages of a kind. They apply to memory that is touched after this call.

@@ -126,6 +126,9 @@ pub(crate) struct Ring {
     /// The known chunks: those that have a place in the tables. More may come (`tables.rs`).
     chunks: Growable<Chunk>,
     chunk_shift: u32,
+    chunk_bytes: usize,
+    /// See [`small_max`](Self::small_max).
+    small_max: usize,
     open: [Option<ChunkId>; Stream::COUNT],
     /// The number of chunks by which shares of the ring are computed.
     usual_chunks: u32,
@@ -172,6 +175,8 @@ impl Ring {
         Some(Self {
             shared: Arc::new(RingShared::new(size, chunk_shift, alignment)?),
             chunk_shift,
+            chunk_bytes: 1 << chunk_shift,
+            small_max: runs::small_max(1 << chunk_shift),
             chunks,
             open: [None; Stream::COUNT],
             live_bytes: 0,
@@ -200,7 +205,7 @@ impl Ring {
     }
 
     pub(crate) fn chunk_bytes(&self) -> usize {
-        1 << self.chunk_shift
+        self.chunk_bytes
     }
 
     /// Returns the number of whole chunks in `bytes` bytes.

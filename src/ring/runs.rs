@@ -72,11 +72,16 @@ impl Home {
     }
 }
 
+/// Returns the largest charge of entries that are only in single chunks of this size.
+pub(super) fn small_max(chunk_bytes: usize) -> usize {
+    chunk_bytes / MAX_UNUSED
+}
+
 impl Ring {
     /// Returns the largest charge of entries that are only in single chunks.
     #[inline]
     pub(crate) fn small_max(&self) -> usize {
-        self.chunk_bytes() / MAX_UNUSED
+        self.small_max
     }
 
     /// Returns where entries of this charge go. The choice leaves as little unused as possible.
