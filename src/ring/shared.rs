@@ -134,7 +134,7 @@ impl RingShared {
 
     /// Asks the processor to fetch the lines after an entry at `location`, where the next entry
     /// will be written.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prefetch_after(&self, location: Location, charge: usize) {
         self.arena.prefetch_from(location.offset() + charge + LINE, self.usual_lines.load(Ordering::Relaxed) as usize);
     }

@@ -58,7 +58,8 @@ use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{GhostSets, IdSet, QueueId, Queued, Queues};
 use crate::policy::{
-    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Residents, Standing, is_miss_reported,
+    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Residents, Standing, Turn, Unvisited,
+    is_miss_reported,
 };
 use crate::prefetch::LINE;
 use border::{Asked, Border, MAIN, MAX_CHARGE, Part, Traffic, WINDOW, float};
@@ -327,8 +328,9 @@ impl Adaptive {
         while self.window_overflows(newcomer) {
             let Self { queues, window, main, rounds, fresh_seen, spared_for_newcomer, .. } = self;
             let entries = window.entries + main.entries;
-            let id = queues.pop_unless(WINDOW, residents, |queued, residents| {
-                let visits = take_visits(queued.id, residents);
+            let fate = |mark| unvisited(WindowMark::from_bits(mark).level);
+            let (id, turn) = queues.pop_unless(WINDOW, residents, fate, |queued, turn, residents| {
+                let visits = take_visits(queued.id, turn, residents);
                 if visits > 0 {
                     window.note_visited();
                 }
@@ -336,8 +338,7 @@ impl Adaptive {
                 *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays.is_some()));
                 stays.map(WindowMark::to_bits)
             })?;
-            // Both at once, as most entries leave. One that moves to main does not need its hash.
-            let (charge, hash) = residents.charge_and_hash(id);
+            let (charge, hash) = residents.charge_and_hash_after(turn, id);
             if !self.is_smaller_than_mains(charge, residents) {
                 self.leave_window_ghost(hash, charge);
                 self.leave(WINDOW, id, charge);
@@ -354,17 +355,24 @@ impl Adaptive {
         if self.weight(charge) >= self.traffic.mean_charge {
             return false;
         }
-        self.main_oldest = self.find_mains_oldest(residents);
+        let oldest = self.find_mains_oldest(residents, |_| Unvisited::Stays);
+        self.main_oldest = oldest.map(|(id, _)| id);
         self.main_oldest.is_some_and(|oldest| charge < residents.charge(oldest))
     }
 
-    /// Takes main's oldest entry that does not stay out of its queue, and returns it.
-    fn find_mains_oldest(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+    /// Takes main's oldest entry that does not stay out of its queue, and returns it and what is
+    /// known of it.
+    #[inline(always)]
+    fn find_mains_oldest(
+        &mut self,
+        residents: &mut Residents<'_>,
+        fate: impl Fn(u8) -> Unvisited,
+    ) -> Option<(EntryId, Turn)> {
         let (favor, mean_charge) = (self.favor, self.traffic.mean_charge);
         let Self { queues, main, border, main_oldest, unsorted, spared_for_newcomer, .. } = self;
-        let mut stay = |queued: Queued, residents: &mut Residents<'_>| {
+        let mut stay = |queued: Queued, turn: Turn, residents: &mut Residents<'_>| {
             let Queued { id, mark: level } = queued;
-            if take_visits(id, residents) == 0 {
+            if take_visits(id, turn, residents) == 0 {
                 return level.checked_sub(1);
             }
             main.note_visited();
@@ -378,16 +386,17 @@ impl Adaptive {
         };
         if let Some(oldest) = main_oldest.take() {
             // A level that it had left when it was taken out, if any, is gone.
-            let Some(mark) = stay(oldest.into(), residents) else { return Some(oldest) };
+            let turn = residents.turn(oldest, None, fate(0));
+            let Some(mark) = stay(oldest.into(), turn, residents) else { return Some((oldest, turn)) };
             queues.push(MAIN, Queued { id: oldest, mark });
         }
-        queues.pop_unless(MAIN, residents, stay)
+        queues.pop_unless(MAIN, residents, fate, stay)
     }
 
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let id = self.find_mains_oldest(residents)?;
+        let (id, turn) = self.find_mains_oldest(residents, unvisited)?;
         self.border.note_left_main();
-        let (charge, hash) = residents.charge_and_hash(id);
+        let (charge, hash) = residents.charge_and_hash_after(turn, id);
         // Half of the keys are enough to measure by, and leave the ghosts to the window's.
         if hash >> SAMPLING_BIT & 1 == 0 {
             self.main.evicted += f64::from(charge);
@@ -401,13 +410,17 @@ impl Adaptive {
 /// A bit of the hash that neither a set nor a fingerprint of ghosts depends on.
 const SAMPLING_BIT: u32 = 36;
 
-/// Returns the visits of an entry and sets them to 0.
-fn take_visits(id: EntryId, residents: &mut Residents<'_>) -> u8 {
-    let visits = residents.visits(id);
-    if visits > 0 {
+/// Returns the visits of an entry whose turn it is, and sets them to 0.
+fn take_visits(id: EntryId, turn: Turn, residents: &mut Residents<'_>) -> u8 {
+    if turn.visits > 0 {
         residents.set_visits(id, 0);
     }
-    visits
+    turn.visits
+}
+
+/// Returns what happens to an entry of this level that has no visits: it stays for a level less.
+fn unvisited(level: u8) -> Unvisited {
+    if level == 0 { Unvisited::Leaves } else { Unvisited::Stays }
 }
 
 /// Returns how often an entry fits into the mean charge once more: 0 at the mean, and where sizes
