@@ -420,7 +420,15 @@ impl Arena {
         unsafe { self.copy_key_in(whole, layout.key_start, key) };
         // SAFETY: like for the key.
         unsafe { self.copy_in(whole, layout.value_start, value) };
-        self.write_word(start, first.0);
+        let word = whole.cast::<u32>();
+        if !word.is_aligned() {
+            between_words();
+        }
+        // SAFETY:
+        // * the word is the start of the charge, which is at least a header, so it lies in the
+        //   arena, is initialised (invariant 1) and aligned;
+        // * it is only accessed atomically from here on, as it becomes a first word (invariant 3).
+        unsafe { self.shadow.write_word(start, word, first.0) };
     }
 
     /// Writes what a header has after its first word, which it returns: the lengths of a large

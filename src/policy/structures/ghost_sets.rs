@@ -216,6 +216,7 @@ impl GhostSets {
     }
 
     /// Inserts a hash as the newest, with its queue, which is one of the first two.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, hash: u64, queue: QueueId) {
         self.write_last();
         self.prefetch(hash);
@@ -230,6 +231,7 @@ impl GhostSets {
     }
 
     /// Forgets a hash. Returns the queue that it was in, if it was remembered.
+    #[inline]
     pub(crate) fn take(&mut self, hash: u64) -> Option<QueueId> {
         self.take_with_age(hash).map(|(queue, _)| queue)
     }
