@@ -101,8 +101,9 @@ impl Pending {
 /// A choice of the [`Evictor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// The policy has forgotten this entry, which is to be unlinked.
-    Entry(EntryId),
+    /// The policy has forgotten this entry, which is to be unlinked. [`Asked`] is about it if
+    /// `is_known`.
+    Entry { id: EntryId, is_known: bool },
     /// The entry that is being stored: it will not be.
     Newcomer,
     /// There is no entry.
@@ -229,8 +230,9 @@ impl Evictor {
                 Some(Choice::Newcomer(_)) => return Victim::Newcomer,
                 Some(Choice::Resident(victim)) => {
                     // Only entries that are present are noted.
-                    if asked.is_about(victim) || entries.live(victim).is_some() {
-                        return Victim::Entry(victim);
+                    let is_known = asked.is_about(victim);
+                    if is_known || entries.live(victim).is_some() {
+                        return Victim::Entry { id: victim, is_known };
                     }
                 }
             }
@@ -252,7 +254,7 @@ impl Evictor {
             let id = EntryId::new(self.examined);
             if entries.live(id).is_some() {
                 self.forget(pending, entries, id);
-                return Victim::Entry(id);
+                return Victim::Entry { id, is_known: false };
             }
         }
         Victim::None
@@ -406,10 +408,10 @@ impl Asked {
         self.id.get() == id && self.charge.get() > 0
     }
 
-    /// Returns what is known of an entry.
-    #[inline]
-    pub(super) fn known_of(&self, id: EntryId) -> Known {
-        match self.is_about(id) {
+    /// Returns what is known of the entry, if this is about it.
+    #[inline(always)]
+    pub(super) fn known(&self, is_about_it: bool) -> Known {
+        match is_about_it {
             true => Known { hash: Some(self.hash.get()), charge: NonZeroU32::new(self.charge.get()) },
             false => Known::default(),
         }
@@ -551,7 +553,7 @@ mod tests {
         assert_eq!(evictor.choose(&pending, &entries, &Asked::new()), Victim::None);
         let lane = entries.free_lane(hash(&entries, b"key")).expect("a free lane");
         publish(&mut entries, lane, b"key");
-        assert_eq!(evictor.choose(&pending, &entries, &Asked::new()), Victim::Entry(lane.id()));
+        assert_eq!(evictor.choose(&pending, &entries, &Asked::new()), Victim::Entry { id: lane.id(), is_known: false });
     }
 
     #[test]
@@ -573,8 +575,8 @@ mod tests {
         while pending.has_newcomer() {
             let asked = Asked::new();
             let victim = evictor.choose(&pending, &entries, &asked);
-            if let Victim::Entry(id) = victim {
-                entries.unlink(id, asked.known_of(id));
+            if let Victim::Entry { id, is_known } = victim {
+                entries.unlink(id, asked.known(is_known));
             }
             victims.push(victim);
         }

@@ -97,8 +97,8 @@ impl Writer<'_> {
         let State { evictor, pending, entries, .. } = &mut *self.state;
         let asked = Asked::new();
         match evictor.choose(pending, entries, &asked) {
-            Victim::Entry(id) => {
-                let known = asked.known_of(id);
+            Victim::Entry { id, is_known } => {
+                let known = asked.known(is_known);
                 self.count_departure(id, WriteCount::Evictions);
                 let hash = self.sample_eviction_of(id, known.hash);
                 self.unlink(id, Known { hash, ..known }, RemovalCause::Evicted);
