@@ -30,7 +30,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
-use super::header::{Alignment, FirstWord, Layout, OutOfLineLayout};
+use super::header::{Alignment, Draft, FirstWord, Layout, OutOfLineLayout};
 use super::relay::Relay;
 use super::shadow::{Shadow, Word};
 use crate::namespace::copy_short;
@@ -115,19 +115,21 @@ fn beyond_the_arena() -> ! {
     panic!("access beyond the arena")
 }
 
+/// Returns the word at an address. Panics unless that is aligned.
+#[inline(always)]
+fn aligned_word(memory: NonNull<u8>) -> NonNull<u32> {
+    let word = memory.cast::<u32>();
+    if !word.is_aligned() {
+        between_words();
+    }
+    word
+}
+
 /// Panics, like [`beyond_the_arena`].
 #[cold]
 #[inline(never)]
 fn between_words() -> ! {
     panic!("a word between words")
-}
-
-/// An entry that is to be written.
-#[derive(Clone, Copy)]
-pub(crate) struct Draft<'a> {
-    pub(crate) key: &'a [u8],
-    pub(crate) value: &'a [u8],
-    pub(crate) stamps: &'a Stamps,
 }
 
 impl Arena {
@@ -176,11 +178,7 @@ impl Arena {
     /// Returns the memory of the word at `offset`: the first of an entry, or a stamp.
     #[inline(always)]
     fn word_memory(&self, offset: usize) -> NonNull<u32> {
-        let word = self.at(offset, size_of::<u32>()).cast::<u32>();
-        if !word.is_aligned() {
-            between_words();
-        }
-        word
+        aligned_word(self.at(offset, size_of::<u32>()))
     }
 
     /// Returns the atomic word at `offset`: the first of an entry, or a stamp.
@@ -420,10 +418,7 @@ impl Arena {
         unsafe { self.copy_key_in(whole, layout.key_start, key) };
         // SAFETY: like for the key.
         unsafe { self.copy_in(whole, layout.value_start, value) };
-        let word = whole.cast::<u32>();
-        if !word.is_aligned() {
-            between_words();
-        }
+        let word = aligned_word(whole);
         // SAFETY:
         // * the word is the start of the charge, which is at least a header, so it lies in the
         //   arena, is initialised (invariant 1) and aligned;

@@ -44,12 +44,12 @@ use core::mem::offset_of;
 use std::sync::Arc;
 
 use arena::Arena;
-pub(crate) use arena::{Draft, Entry, StampsAt};
+pub(crate) use arena::{Entry, StampsAt};
 use bits::ChunkBits;
 use chunk::{Chunk, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use emptiest::{Emptiest, FOUND_AT_ONCE, Found, Search};
-pub(crate) use header::{Alignment, Layout};
+pub(crate) use header::{Alignment, Draft, Layout};
 pub(crate) use reuse::RELEASED_AT_ONCE;
 pub(crate) use runs::Home;
 pub(crate) use shared::{OwnedValue, RingShared};
@@ -405,11 +405,6 @@ impl Ring {
         self.open[stream as usize]
     }
 
-    /// Returns the stream that the entry at a location is relocated to, unless it goes to a run.
-    pub(crate) fn stream_after(&self, location: Location) -> Stream {
-        self.chunks[self.shared.run_of(location).index()].stream.next()
-    }
-
     /// Returns the first chunk of the run with the entry at a location, which has this charge.
     #[inline]
     fn run_at(&self, location: Location, charge: usize) -> ChunkId {
@@ -481,11 +476,6 @@ impl Ring {
         chunk.live -= to_u32(charge);
         self.live_bytes -= charge;
         chunk
-    }
-
-    /// Returns the location of the first entry of a chunk.
-    pub(crate) fn start_of(&self, chunk: ChunkId) -> Option<Location> {
-        Location::from_offset(chunk.index() << self.chunk_shift)
     }
 
     /// Marks a sealed chunk as being cleaned. The chunk may already be marked.

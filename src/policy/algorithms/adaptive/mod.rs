@@ -355,8 +355,7 @@ impl Adaptive {
         if self.weight(charge) >= self.traffic.mean_charge {
             return false;
         }
-        let oldest = self.find_mains_oldest(residents, |_| Unvisited::Stays);
-        self.main_oldest = oldest.map(|(id, _)| id);
+        self.main_oldest = self.find_mains_oldest(residents, |_| Unvisited::Stays).map(|(id, _)| id);
         self.main_oldest.is_some_and(|oldest| charge < residents.charge(oldest))
     }
 
