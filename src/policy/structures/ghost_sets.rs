@@ -339,6 +339,19 @@ mod tests {
     }
 
     #[test]
+    fn the_ways_follow_the_number_of_ghosts_and_that_of_sets() {
+        let mut ghosts = GhostSets::new(100 * WAYS);
+        for (len, ways) in [(1600, 16), (1601, 17), (1700, 17), (1600, 16), (1, 1), (0, 1), (9999, 32), (1600, 16)] {
+            ghosts.set_len(len);
+            assert_eq!(ghosts.ways, ways, "{len}");
+        }
+        // Ends: each call moves on.
+        while !ghosts.resize(200 * WAYS) {}
+        ghosts.set_len(1600);
+        assert_eq!(ghosts.ways, 8);
+    }
+
+    #[test]
     fn the_newest_are_remembered_and_the_oldest_forgotten() {
         let mut ghosts = GhostSets::new(1000);
         ghosts.set_len(500);
