@@ -25,18 +25,29 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// Like [`prefetch`], for a line that is read once. It is not to displace lines that other threads
-/// use from the caches that the cores share.
+/// Like [`prefetch`], but for `lines` lines from `start` on, and at most `MOST`.
+///
+/// The bound is a constant, so the compiler emits no loop. The first half of the lines needs one
+/// branch if there are more.
 #[inline(always)]
-pub(crate) fn prefetch_once<T>(address: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        use core::arch::x86_64::{_MM_HINT_NTA, _mm_prefetch};
-        // SAFETY: the same as for `prefetch`.
-        unsafe { _mm_prefetch::<_MM_HINT_NTA>(address.cast()) };
+pub(crate) fn prefetch_lines<const MOST: usize>(start: *const u8, lines: usize) {
+    let line = |number: usize| prefetch(start.wrapping_add(number * LINE));
+    if lines > MOST / 2 {
+        (0..=MOST / 2).for_each(line);
+        for number in MOST / 2 + 1..MOST {
+            if number >= lines {
+                return;
+            }
+            line(number);
+        }
+    } else {
+        for number in 0..MOST / 2 {
+            if number >= lines {
+                return;
+            }
+            line(number);
+        }
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = address;
 }
 
 /// Like [`prefetch`], but for all lines of `bytes` bytes from `start` on.

@@ -46,6 +46,11 @@ pub(crate) struct Schedule {
     pub(crate) removal: Option<Tick>,
 }
 
+impl Schedule {
+    /// The schedule of an entry without stamps.
+    pub(crate) const ENDLESS: Self = Self { stamps: Stamps::NONE, removal: None };
+}
+
 /// The state of an entry at a tick: whether reads return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {

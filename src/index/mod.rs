@@ -209,10 +209,9 @@ impl Table {
 
     /// Publishes an entry in a free lane. It is counted already in the buckets that it went past.
     #[inline(always)]
-    fn occupy(&self, id: EntryId, hash: KeyHash, location: Location) {
-        let bucket = self.bucket(id.bucket());
-        bucket.set_location(id.lane(), self.bits, location, hash.extra());
-        bucket.set_tag(id.lane(), hash.tag());
+    fn occupy(&self, bucket: &Bucket, lane: usize, hash: KeyHash, location: Location) {
+        bucket.set_location(lane, self.bits, location, hash.extra());
+        bucket.set_tag(lane, hash.tag());
     }
 
     /// Frees a lane. Its visits stay until the next entry is published there.
@@ -292,9 +291,10 @@ impl Index {
         debug_assert!(self.table.bucket(id.bucket()).tags().free().any(|free| free == id.lane()), "the lane is taken");
         self.len += 1;
         // The visits are those of the lane's former entry. A late reader may add to them.
-        self.table.set_visits(id, 0);
+        let bucket = self.table.bucket(id.bucket());
+        bucket.set_visits(id.lane(), 0);
         self.table.count_way_to(lane, hash);
-        self.table.occupy(id, hash, location);
+        self.table.occupy(bucket, id.lane(), hash, location);
     }
 
     /// Stores the new location of an entry, or the location of the entry that replaces it.

@@ -402,7 +402,7 @@ impl Index {
                     table.count_way(sizes.to, entry.hash, entry.to);
                 } else {
                     table.count_way(sizes.to, entry.hash, entry.to);
-                    table.occupy(entry.to, entry.hash, live.location());
+                    table.occupy(table.bucket(entry.to.bucket()), entry.to.lane(), entry.hash, live.location());
                     table.set_visits(entry.to, table.visits(entry.from));
                     moved(entry.from, entry.to, live);
                 }

@@ -167,7 +167,7 @@ pub use algorithms::{
 pub(crate) use arrival::{Arrival, Choice};
 pub use id_array::IdArray;
 pub use residents::Residents;
-pub(crate) use residents::{OtherIds, ResidentSource};
+pub(crate) use residents::{OtherIds, ResidentSource, Turn, Unvisited};
 pub(crate) use simulator::{MAX_UNKNOWN, spread};
 pub use simulator::{Request, Simulation, Simulator, Unit, simulate, simulate_custom};
 pub use standing::Standing;

@@ -65,11 +65,50 @@ pub(crate) trait ResidentSource {
     fn charge_and_hash(&self, id: EntryId) -> (u32, u64) {
         (self.charge(id), self.hash(id))
     }
+
+    /// Is [`Residents::turn`].
+    fn turn(&self, id: EntryId, later: Option<EntryId>, fate: Unvisited) -> Turn {
+        if let Some(later) = later {
+            self.expect(later);
+        }
+        let visits = self.visits(id);
+        let (charge, hash) = if visits == 0 && fate == Unvisited::Leaves { self.charge_and_hash(id) } else { (0, 0) };
+        Turn { visits, charge, hash }
+    }
+}
+
+/// What a policy does with an entry whose turn it is, and that has no visits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unvisited {
+    Stays,
+    Leaves,
+}
+
+/// The answers about an entry whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    pub(crate) visits: u8,
+    /// The charge and the hash of an entry without visits that leaves. 0 for others.
+    pub(crate) charge: u32,
+    pub(crate) hash: u64,
 }
 
 impl<'a> Residents<'a> {
     pub(crate) fn new(source: &'a dyn ResidentSource) -> Self {
         Self { source }
+    }
+
+    /// Returns what a queue needs to know of the entry whose turn it is, in one call. Announces
+    /// `later`, as [`expect`](Self::expect).
+    #[inline]
+    pub(crate) fn turn(&self, id: EntryId, later: Option<EntryId>, fate: Unvisited) -> Turn {
+        self.source.turn(id, later, fate)
+    }
+
+    /// Returns the charge and the hash of an entry that leaves after its turn.
+    #[inline]
+    pub(crate) fn charge_and_hash_after(&self, turn: Turn, id: EntryId) -> (u32, u64) {
+        if turn.charge > 0 { (turn.charge, turn.hash) } else { self.charge_and_hash(id) }
     }
 
     /// Returns how often the entry was read since its visits were last set, from 0 to 3. For

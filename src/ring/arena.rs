@@ -30,11 +30,11 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
-use super::header::{Alignment, FirstWord, Layout, OutOfLineLayout};
+use super::header::{Alignment, Draft, FirstWord, Layout, OutOfLineLayout};
 use super::relay::Relay;
 use super::shadow::{Shadow, Word};
 use crate::namespace::copy_short;
-use crate::prefetch::{LINE, prefetch, prefetch_once};
+use crate::prefetch::{LINE, prefetch, prefetch_lines};
 use crate::reclaim::Live;
 use crate::region::{Filling, Pages, Region};
 use crate::units::{LOCATION_UNIT, Location, Stamp, StampSet, Stamps};
@@ -115,19 +115,21 @@ fn beyond_the_arena() -> ! {
     panic!("access beyond the arena")
 }
 
+/// Returns the word at an address. Panics unless that is aligned.
+#[inline(always)]
+fn aligned_word(memory: NonNull<u8>) -> NonNull<u32> {
+    let word = memory.cast::<u32>();
+    if !word.is_aligned() {
+        between_words();
+    }
+    word
+}
+
 /// Panics, like [`beyond_the_arena`].
 #[cold]
 #[inline(never)]
 fn between_words() -> ! {
     panic!("a word between words")
-}
-
-/// An entry that is to be written.
-#[derive(Clone, Copy)]
-pub(crate) struct Draft<'a> {
-    pub(crate) key: &'a [u8],
-    pub(crate) value: &'a [u8],
-    pub(crate) stamps: &'a Stamps,
 }
 
 impl Arena {
@@ -176,11 +178,7 @@ impl Arena {
     /// Returns the memory of the word at `offset`: the first of an entry, or a stamp.
     #[inline(always)]
     fn word_memory(&self, offset: usize) -> NonNull<u32> {
-        let word = self.at(offset, size_of::<u32>()).cast::<u32>();
-        if !word.is_aligned() {
-            between_words();
-        }
-        word
+        aligned_word(self.at(offset, size_of::<u32>()))
     }
 
     /// Returns the atomic word at `offset`: the first of an entry, or a stamp.
@@ -410,7 +408,9 @@ impl Arena {
         debug_assert_eq!(stamps.present(), layout.stamps, "another entry's layout");
         let start = location.offset();
         self.shadow.write(start, layout.charge());
-        let first = layout.plain_word().unwrap_or_else(|| self.write_header(start, layout, stamps));
+        // Without a reference to the layout, which would lie in memory otherwise.
+        let lengths = (key.len(), value.len());
+        let first = layout.plain_word().unwrap_or_else(|| self.write_header(start, lengths, layout.stamps, stamps));
         let whole = self.at(start, layout.charge());
         // SAFETY:
         // * the whole charge is in the arena, as was just checked, in room that was just taken;
@@ -418,14 +418,20 @@ impl Arena {
         unsafe { self.copy_key_in(whole, layout.key_start, key) };
         // SAFETY: like for the key.
         unsafe { self.copy_in(whole, layout.value_start, value) };
-        self.write_word(start, first.0);
+        let word = aligned_word(whole);
+        // SAFETY:
+        // * the word is the start of the charge, which is at least a header, so it lies in the
+        //   arena, is initialised (invariant 1) and aligned;
+        // * it is only accessed atomically from here on, as it becomes a first word (invariant 3).
+        unsafe { self.shadow.write_word(start, word, first.0) };
     }
 
     /// Writes what a header has after its first word, which it returns: the lengths of a large
     /// header, and stamps.
     #[inline(never)]
-    fn write_header(&self, start: usize, layout: &Layout, stamps: &Stamps) -> FirstWord {
-        assert!(stamps.present() == layout.stamps, "another entry's layout");
+    fn write_header(&self, start: usize, lengths: (usize, usize), set: StampSet, stamps: &Stamps) -> FirstWord {
+        assert!(stamps.present() == set, "another entry's layout");
+        let layout = Layout::of(lengths.0, lengths.1, set, self.alignment);
         let (first, key_word, value_word) = layout.words();
         if first.is_large() {
             let words = self.at(start + LOCATION_UNIT, 2 * LOCATION_UNIT).cast::<[u32; 2]>();
@@ -517,27 +523,18 @@ impl Arena {
     /// Asks the processor to fetch the first lines of the entry at `location`.
     #[inline]
     pub(super) fn prefetch(&self, location: Location, lines: usize) {
-        self.prefetch_from(location.offset(), lines);
-    }
-
-    /// Like [`prefetch`](Self::prefetch), for an entry that is read once.
-    pub(super) fn prefetch_once(&self, location: Location, lines: usize) {
         let start = self.base.as_ptr().wrapping_add(location.offset());
-        (0..lines.min(PREFETCH_LINES)).for_each(|line| prefetch_once(start.wrapping_add(line * LINE)));
+        // Line by line: with `prefetch_lines`, a read executes more instructions.
+        for line in (0..PREFETCH_LINES).take_while(|&line| line < lines) {
+            prefetch(start.wrapping_add(line * LINE));
+        }
     }
 
     /// Asks the processor to fetch `lines` lines from `offset` on, but at most [`PREFETCH_LINES`].
     /// They may be beyond the arena.
     #[inline]
     pub(super) fn prefetch_from(&self, offset: usize, lines: usize) {
-        let start = self.base.as_ptr().wrapping_add(offset);
-        // The bound is a constant, so the compiler emits a branch for each line and no loop.
-        for line in 0..PREFETCH_LINES {
-            if line >= lines {
-                return;
-            }
-            prefetch(start.wrapping_add(line * LINE));
-        }
+        prefetch_lines::<PREFETCH_LINES>(self.base.as_ptr().wrapping_add(offset), lines);
     }
 
     /// Asks the system for pages of a kind. They apply to memory that is touched after this call.

@@ -15,7 +15,7 @@
 //! Entries start, and their charges end, at multiples of 4 bytes, or of the alignment of values
 //! if that is larger. The pad before the value is empty unless values are aligned.
 
-use crate::units::{LOCATION_UNIT, Stamp, StampSet};
+use crate::units::{LOCATION_UNIT, Stamp, StampSet, Stamps};
 
 const FLAG_LARGE: u32 = 1 << 24;
 const FLAG_DEAD: u32 = 1 << 25;
@@ -31,6 +31,14 @@ const SMALL_VALUE_MAX: usize = 0xffff;
 const SMALL_HEADER: usize = 4;
 pub(super) const LARGE_HEADER: usize = 12;
 const STAMP_BYTES: usize = size_of::<u32>();
+
+/// An entry that is to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) stamps: &'a Stamps,
+}
 
 /// The first word of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

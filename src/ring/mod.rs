@@ -44,12 +44,12 @@ use core::mem::offset_of;
 use std::sync::Arc;
 
 use arena::Arena;
-pub(crate) use arena::{Draft, Entry, StampsAt};
+pub(crate) use arena::{Entry, StampsAt};
 use bits::ChunkBits;
 use chunk::{Chunk, ChunkState};
 pub(crate) use chunk::{ChunkId, Window};
 pub(crate) use emptiest::{Emptiest, FOUND_AT_ONCE, Found, Search};
-pub(crate) use header::{Alignment, Layout};
+pub(crate) use header::{Alignment, Draft, Layout};
 pub(crate) use reuse::RELEASED_AT_ONCE;
 pub(crate) use runs::Home;
 pub(crate) use shared::{OwnedValue, RingShared};
@@ -126,6 +126,9 @@ pub(crate) struct Ring {
     /// The known chunks: those that have a place in the tables. More may come (`tables.rs`).
     chunks: Growable<Chunk>,
     chunk_shift: u32,
+    chunk_bytes: usize,
+    /// See [`small_max`](Self::small_max).
+    small_max: usize,
     open: [Option<ChunkId>; Stream::COUNT],
     /// The number of chunks by which shares of the ring are computed.
     usual_chunks: u32,
@@ -172,6 +175,8 @@ impl Ring {
         Some(Self {
             shared: Arc::new(RingShared::new(size, chunk_shift, alignment)?),
             chunk_shift,
+            chunk_bytes: 1 << chunk_shift,
+            small_max: runs::small_max(1 << chunk_shift),
             chunks,
             open: [None; Stream::COUNT],
             live_bytes: 0,
@@ -200,7 +205,7 @@ impl Ring {
     }
 
     pub(crate) fn chunk_bytes(&self) -> usize {
-        1 << self.chunk_shift
+        self.chunk_bytes
     }
 
     /// Returns the number of whole chunks in `bytes` bytes.
@@ -400,11 +405,6 @@ impl Ring {
         self.open[stream as usize]
     }
 
-    /// Returns the stream that the entry at a location is relocated to, unless it goes to a run.
-    pub(crate) fn stream_after(&self, location: Location) -> Stream {
-        self.chunks[self.shared.run_of(location).index()].stream.next()
-    }
-
     /// Returns the first chunk of the run with the entry at a location, which has this charge.
     #[inline]
     fn run_at(&self, location: Location, charge: usize) -> ChunkId {
@@ -476,11 +476,6 @@ impl Ring {
         chunk.live -= to_u32(charge);
         self.live_bytes -= charge;
         chunk
-    }
-
-    /// Returns the location of the first entry of a chunk.
-    pub(crate) fn start_of(&self, chunk: ChunkId) -> Option<Location> {
-        Location::from_offset(chunk.index() << self.chunk_shift)
     }
 
     /// Marks a sealed chunk as being cleaned. The chunk may already be marked.

@@ -16,9 +16,8 @@
 //!
 //! The choice of the window to empty, and the relocation of its entries: `shard/runs.rs`.
 
-use super::arena::Draft;
 use super::chunk::{ChunkId, ChunkState, Window};
-use super::header::Layout;
+use super::header::{Draft, Layout};
 use super::reuse::is_held;
 use super::{Ring, Stream};
 use crate::reclaim::WriteToken;
@@ -72,11 +71,21 @@ impl Home {
     }
 }
 
+/// Returns the largest charge of entries that are only in single chunks of this size.
+pub(super) fn small_max(chunk_bytes: usize) -> usize {
+    chunk_bytes / MAX_UNUSED
+}
+
 impl Ring {
     /// Returns the largest charge of entries that are only in single chunks.
     #[inline]
     pub(crate) fn small_max(&self) -> usize {
-        self.chunk_bytes() / MAX_UNUSED
+        self.small_max
+    }
+
+    /// Returns the stream that the entry at a location is relocated to, unless it goes to a run.
+    pub(crate) fn stream_after(&self, location: Location) -> Stream {
+        self.chunks[self.shared.run_of(location).index()].stream.next()
     }
 
     /// Returns where entries of this charge go. The choice leaves as little unused as possible.
@@ -182,6 +191,11 @@ impl Ring {
     pub(super) fn set_span(&mut self, first: ChunkId, span: u32) {
         self.chunks[first.index()].span = span;
         self.shared.pins[first.index()].set_span(span);
+    }
+
+    /// Returns the location of the first entry of a chunk.
+    pub(crate) fn start_of(&self, chunk: ChunkId) -> Option<Location> {
+        Location::from_offset(chunk.index() << self.chunk_shift)
     }
 
     /// Takes the free chunks from `first` on for a single entry.

@@ -119,11 +119,6 @@ impl RingShared {
         self.arena.prefetch(location, self.usual_lines.load(Ordering::Relaxed) as usize);
     }
 
-    /// Like [`prefetch`](Self::prefetch), for an entry that is read once.
-    pub(crate) fn prefetch_once(&self, location: Location) {
-        self.arena.prefetch_once(location, self.usual_lines.load(Ordering::Relaxed) as usize);
-    }
-
     /// Asks the processor to fetch the header of the entry at `location`, with a short key after
     /// it.
     #[inline]
@@ -139,7 +134,7 @@ impl RingShared {
 
     /// Asks the processor to fetch the lines after an entry at `location`, where the next entry
     /// will be written.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prefetch_after(&self, location: Location, charge: usize) {
         self.arena.prefetch_from(location.offset() + charge + LINE, self.usual_lines.load(Ordering::Relaxed) as usize);
     }

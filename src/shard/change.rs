@@ -21,10 +21,10 @@ use super::space::NoSpace;
 use super::write::{Condition, NewEntry};
 use super::writer::Writer;
 use crate::error::Error;
-use crate::expiry::Lifetime;
+use crate::expiry::{Lifetime, Schedule};
 use crate::hash::KeyHash;
 use crate::removal::RemovalCause;
-use crate::ring::{Draft, OwnedValue};
+use crate::ring::OwnedValue;
 use crate::units::EntryId;
 
 /// The deadlines of a value that is stored in place of another.
@@ -168,8 +168,8 @@ impl Writer<'_> {
         let Some(live) = self.state.entries.live(id) else { return Err(self.reject(hash, key)) };
         let stamps = self.state.entries.stamps(live);
         let removal = self.shard.rules.times(&stamps, self.shard.time.reached()).removal;
-        let draft = Draft { key, value, stamps: &stamps };
-        let entry = NewEntry { hash, lane: None, draft: &draft, removal, keeps_idle_stamp: true };
+        let schedule = &Schedule { stamps, removal };
+        let entry = NewEntry { hash, lane: None, key, value, schedule, keeps_idle_stamp: true };
         let stored = self.store_entry(&entry, Presence::Fresh(id));
         stored.map(|_| ()).map_err(|NoSpace| self.reject(hash, key))
     }

@@ -94,6 +94,8 @@ pub(super) struct Cleaner {
     clean_from: u64,
     /// The number of chunks that are to be ready for writing.
     ready: usize,
+    /// See [`kept_ready`](Self::kept_ready).
+    kept_ready: usize,
     /// Chunks opened for fresh entries so far.
     opened: u64,
     /// The number of chunks that were absent at the last check.
@@ -116,6 +118,7 @@ impl Cleaner {
             candidates: Candidates::new(),
             clean_from: 0,
             ready: 0,
+            kept_ready: MIN_READY,
             opened: 0,
             absent_seen: 0,
             releasing: None,
@@ -128,7 +131,7 @@ impl Cleaner {
     /// capacity leaves room for, so that chunks which are about to empty by themselves are not
     /// cleaned.
     pub(super) fn kept_ready(&self) -> usize {
-        (self.ready - 1).max(MIN_READY)
+        self.kept_ready
     }
 
     /// Returns the live target, from 0 to 1.
@@ -162,6 +165,7 @@ impl Cleaner {
         // Chunks that may be in use beside what else is allocated.
         let usable = ring.chunks_in_use() + ring.affordable(account.left());
         self.ready = ready_chunks(ring.usual_chunks()) + ring.large_span();
+        self.kept_ready = (self.ready - 1).max(MIN_READY);
         self.capacity_of(usable, ring)
     }
 

@@ -248,8 +248,11 @@ impl Entries {
     pub(super) fn unlink(&mut self, id: EntryId, known: Known) {
         let Some(live) = self.live(id) else { return };
         let location = live.location();
-        let may_be_stray = self.index.may_be_stray(id);
-        let hash = may_be_stray.then(|| known.hash.unwrap_or_else(|| self.hash_of(live)));
+        let hash = match (self.index.may_be_stray(id), known.hash) {
+            (false, _) => None,
+            (true, Some(hash)) => Some(hash),
+            (true, None) => Some(self.hash_of(live)),
+        };
         self.index.erase(id, hash);
         match known.charge {
             Some(charge) => self.ring.kill_of_charge(location, charge.get() as usize),

@@ -28,8 +28,9 @@ use super::prefetch::{Announced, LastWriter};
 use crate::hash::KeyHash;
 use crate::policy::{
     Arrival, Choice, EvictionPolicy, MAX_UNKNOWN, Newcomer, PolicyContext, PolicyFactory, ResidentSource, Residents,
-    Standing,
+    Standing, Turn, Unvisited,
 };
+use crate::reclaim::Live;
 use crate::units::EntryId;
 
 /// The part of the evictor that each store changes.
@@ -100,8 +101,9 @@ impl Pending {
 /// A choice of the [`Evictor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// The policy has forgotten this entry, which is to be unlinked.
-    Entry(EntryId, Known),
+    /// The policy has forgotten this entry, which is to be unlinked. [`Asked`] is about it if
+    /// `is_known`.
+    Entry { id: EntryId, is_known: bool },
     /// The entry that is being stored: it will not be.
     Newcomer,
     /// There is no entry.
@@ -218,22 +220,19 @@ impl Evictor {
         pending.arrival.remove(&mut *self.policy, id, charge);
     }
 
-    /// Chooses who leaves.
+    /// Chooses who leaves. What is known of the victim is in `asked` then, which is new.
     #[inline(always)]
-    pub(super) fn choose(&mut self, pending: &Pending, entries: &Entries) -> Victim {
+    pub(super) fn choose(&mut self, pending: &Pending, entries: &Entries, asked: &Asked) -> Victim {
         for _ in 0..MAX_UNKNOWN {
-            let hashed = Cell::new(None);
-            let source = Source { entries, pending, hashed: &hashed };
+            let source = Source { entries, pending, asked };
             match pending.arrival.evict(&mut *self.policy, &mut Residents::new(&source)) {
                 None => break,
                 Some(Choice::Newcomer(_)) => return Victim::Newcomer,
                 Some(Choice::Resident(victim)) => {
-                    // Only entries that are present get a hash, and the newcomer, which is no
-                    // resident.
-                    match hashed.get() {
-                        Some((id, known)) if id == victim => return Victim::Entry(victim, known),
-                        _ if entries.live(victim).is_some() => return Victim::Entry(victim, Known::default()),
-                        _ => {}
+                    // Only entries that are present are noted.
+                    let is_known = asked.is_about(victim);
+                    if is_known || entries.live(victim).is_some() {
+                        return Victim::Entry { id: victim, is_known };
                     }
                 }
             }
@@ -255,7 +254,7 @@ impl Evictor {
             let id = EntryId::new(self.examined);
             if entries.live(id).is_some() {
                 self.forget(pending, entries, id);
-                return Victim::Entry(id, Known::default());
+                return Victim::Entry { id, is_known: false };
             }
         }
         Victim::None
@@ -386,8 +385,58 @@ impl EvictionPolicy for NoPolicy {
 struct Source<'a> {
     entries: &'a Entries,
     pending: &'a Pending,
-    /// The last resident whose hash was asked for, and what is known of it.
-    hashed: &'a Cell<Option<(EntryId, Known)>>,
+    asked: &'a Asked,
+}
+
+/// The last resident whose hash the policy has asked for, and what is known of it. Mostly it is the
+/// victim.
+pub(super) struct Asked {
+    id: Cell<EntryId>,
+    hash: Cell<KeyHash>,
+    /// 0 if no hash was asked for.
+    charge: Cell<u32>,
+}
+
+impl Asked {
+    pub(super) fn new() -> Self {
+        Self { id: Cell::new(EntryId::new(0)), hash: Cell::new(KeyHash::new(0)), charge: Cell::new(0) }
+    }
+
+    /// Returns `true` if an entry is the one that was asked for.
+    #[inline]
+    fn is_about(&self, id: EntryId) -> bool {
+        self.id.get() == id && self.charge.get() > 0
+    }
+
+    /// Returns what is known of the entry, if this is about it.
+    #[inline(always)]
+    pub(super) fn known(&self, is_about_it: bool) -> Known {
+        match is_about_it {
+            true => Known { hash: Some(self.hash.get()), charge: NonZeroU32::new(self.charge.get()) },
+            false => Known::default(),
+        }
+    }
+}
+
+impl Source<'_> {
+    /// Returns the charge in the ring, and the hash, of an entry that is there. Notes them.
+    #[inline(always)]
+    fn look_up(&self, id: EntryId, live: Live<'_>) -> (u32, KeyHash) {
+        let (charge, hash) = self.entries.charge_and_hash_of(live);
+        let charge = charge_u32(charge);
+        self.asked.id.set(id);
+        self.asked.hash.set(hash);
+        self.asked.charge.set(charge);
+        (charge, hash)
+    }
+
+    /// Returns the charge and the hash that the policy knows an entry by that is there.
+    #[inline(always)]
+    fn known_charge_and_hash(&self, id: EntryId, live: Live<'_>) -> (u32, u64) {
+        let (charge, hash) = self.look_up(id, live);
+        let charge = if self.pending.updated.is_none() { charge } else { self.charge(id) };
+        (charge, hash.get())
+    }
 }
 
 impl ResidentSource for Source<'_> {
@@ -402,12 +451,12 @@ impl ResidentSource for Source<'_> {
     }
 
     fn hash(&self, id: EntryId) -> u64 {
+        if let Some(live) = self.entries.live(id) {
+            return self.look_up(id, live).1.get();
+        }
+        // The newcomer is not there before it is published.
         let newcomer = self.pending.arrival.being_stored().filter(|newcomer| newcomer.id == id);
-        let newcomer = newcomer.map(|newcomer| KeyHash::new(newcomer.hash));
-        let hash = newcomer.or_else(|| self.entries.live(id).map(|live| self.entries.hash_of(live)));
-        let Some(hash) = hash else { return 0 };
-        self.hashed.set(Some((id, Known { hash: Some(hash), charge: None })));
-        hash.get()
+        newcomer.map_or(0, |newcomer| newcomer.hash)
     }
 
     fn charge(&self, id: EntryId) -> u32 {
@@ -415,16 +464,24 @@ impl ResidentSource for Source<'_> {
     }
 
     fn charge_and_hash(&self, id: EntryId) -> (u32, u64) {
-        if self.pending.charge_of(id).is_some() {
-            return (self.charge(id), self.hash(id));
+        match self.entries.live(id) {
+            Some(live) => self.known_charge_and_hash(id, live),
+            None => (self.charge(id), self.hash(id)),
         }
-        let Some(live) = self.entries.live(id) else { return (0, 0) };
-        let (charge, hash) = self.entries.charge_and_hash_of(live);
-        let charge = charge_u32(charge);
-        self.hashed.set(Some((id, Known { hash: Some(hash), charge: NonZeroU32::new(charge) })));
-        (charge, hash.get())
     }
 
+    fn turn(&self, id: EntryId, later: Option<EntryId>, fate: Unvisited) -> Turn {
+        if let Some(later) = later {
+            self.expect(later);
+        }
+        let Some(live) = self.entries.live(id) else { return Turn { visits: 0, charge: 0, hash: 0 } };
+        let visits = self.entries.table().visits(id);
+        let is_leaving = visits == 0 && fate == Unvisited::Leaves;
+        let (charge, hash) = if is_leaving { self.known_charge_and_hash(id, live) } else { (0, 0) };
+        Turn { visits, charge, hash }
+    }
+
+    #[inline]
     fn expect(&self, id: EntryId) {
         self.entries.table().prefetch_lane(id);
         // The lane of the one before has arrived by now, and says where its header is.
@@ -493,10 +550,10 @@ mod tests {
     fn any_entry_is_chosen_for_a_policy_that_names_none() {
         let (mut entries, pending) = (entries(), Pending::new());
         let mut evictor = evictor(|| Box::new(NoPolicy));
-        assert_eq!(evictor.choose(&pending, &entries), Victim::None);
+        assert_eq!(evictor.choose(&pending, &entries, &Asked::new()), Victim::None);
         let lane = entries.free_lane(hash(&entries, b"key")).expect("a free lane");
         publish(&mut entries, lane, b"key");
-        assert_eq!(evictor.choose(&pending, &entries), Victim::Entry(lane.id(), Known::default()));
+        assert_eq!(evictor.choose(&pending, &entries, &Asked::new()), Victim::Entry { id: lane.id(), is_known: false });
     }
 
     #[test]
@@ -516,9 +573,10 @@ mod tests {
         evictor.insert(&mut pending, lane.id(), newcomer, 16);
         let mut victims = Vec::new();
         while pending.has_newcomer() {
-            let victim = evictor.choose(&pending, &entries);
-            if let Victim::Entry(id, known) = victim {
-                entries.unlink(id, known);
+            let asked = Asked::new();
+            let victim = evictor.choose(&pending, &entries, &asked);
+            if let Victim::Entry { id, is_known } = victim {
+                entries.unlink(id, asked.known(is_known));
             }
             victims.push(victim);
         }

@@ -35,11 +35,13 @@ pub(crate) struct Governor {
     /// The bytes that had been inserted and relocated when this stretch began.
     inserted: u64,
     relocated: u64,
+    /// The inserted bytes at which it ends.
+    until: u64,
 }
 
 impl Governor {
     pub(crate) fn new() -> Self {
-        Self { target: START, inserted: 0, relocated: 0 }
+        Self { target: START, inserted: 0, relocated: 0, until: 0 }
     }
 
     /// Returns the share of the ring that may be live, in parts of [`FULL`].
@@ -63,13 +65,18 @@ impl Governor {
     /// Entries that a policy refuses are not inserted.
     #[inline]
     pub(crate) fn steer(&mut self, inserted: u64, relocated: u64, ring_bytes: usize) -> bool {
-        let stretch = inserted - self.inserted;
-        stretch >= (ring_bytes as u64 / 16).max(1) && self.end_stretch(inserted, relocated)
+        inserted >= self.until && self.end_stretch(inserted, relocated, ring_bytes)
     }
 
     #[cold]
-    fn end_stretch(&mut self, inserted: u64, relocated: u64) -> bool {
-        let stretch = inserted - self.inserted;
+    fn end_stretch(&mut self, inserted: u64, relocated: u64, ring_bytes: usize) -> bool {
+        let (stretch, length) = (inserted - self.inserted, (ring_bytes as u64 / 16).max(1));
+        if stretch < length {
+            // The first stretch begins, or the ring has become larger.
+            self.until = self.inserted + length;
+            return false;
+        }
+        self.until = inserted + length;
         let before = self.target;
         let amplification = (stretch + relocated - self.relocated) * 10 / stretch;
         if amplification > TOO_MUCH {

@@ -12,7 +12,7 @@ use crate::expiry::{Freshness, Remaining, Schedule};
 use crate::hash::KeyHash;
 use crate::reclaim::{Live, Slot};
 use crate::removal::RemovalCause;
-use crate::ring::{Draft, OwnedValue, StampsAt};
+use crate::ring::{OwnedValue, StampsAt};
 use crate::units::{EntryId, Stamp, Stamps, Tick};
 
 /// The state of an entry at some moment, as far as time is concerned.
@@ -138,8 +138,8 @@ impl Writer<'_> {
         } else {
             // Held, as making room may evict the entry whose bytes are copied.
             let (OwnedValue::Pinned(value) | OwnedValue::Copied(value)) = self.shard.lookup.ring.value(live);
-            let draft = Draft { key, value: &value, stamps: &stamps };
-            let entry = NewEntry { hash, lane: None, draft: &draft, removal, keeps_idle_stamp: true };
+            let (value, schedule) = (&*value, &Schedule { stamps, removal });
+            let entry = NewEntry { hash, lane: None, key, value, schedule, keeps_idle_stamp: true };
             return self.rewrite(id, &entry);
         }
         Ok(true)
@@ -152,8 +152,8 @@ impl Writer<'_> {
         let stored = self.store_entry(entry, Presence::Fresh(id));
         self.rewritten = None;
         let is_stored = stored.map(|stored| stored == Stored::Updated);
-        if is_stored != Ok(true) && self.state.entries.find(entry.hash, entry.draft.key).is_none() {
-            self.note_removal(entry.draft);
+        if is_stored != Ok(true) && self.state.entries.find(entry.hash, entry.key).is_none() {
+            self.note_removal(&entry.draft());
         }
         is_stored
     }

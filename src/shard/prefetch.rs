@@ -11,7 +11,7 @@ use core::cell::Cell;
 use core::ptr;
 
 use crate::policy::EvictionPolicy;
-use crate::prefetch::{LINE, prefetch};
+use crate::prefetch::{LINE, prefetch_lines};
 use crate::sync::{AtomicUsize, Ordering};
 use crate::units::{EntryId, Location};
 
@@ -38,14 +38,7 @@ impl PolicyHint {
     #[inline]
     pub(super) fn prefetch(&self) {
         let start = ptr::without_provenance::<u8>(self.address.load(Ordering::Relaxed));
-        let lines = self.lines.load(Ordering::Relaxed);
-        // The bound is a constant, so the compiler emits a branch for each line and no loop.
-        for line in 0..MAX_POLICY_LINES {
-            if line >= lines {
-                return;
-            }
-            prefetch(start.wrapping_add(line * LINE));
-        }
+        prefetch_lines::<MAX_POLICY_LINES>(start, self.lines.load(Ordering::Relaxed));
     }
 }
 

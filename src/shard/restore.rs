@@ -11,8 +11,7 @@ use super::{Shard, State};
 use crate::expiry::{HasExpired, Schedule};
 use crate::hash::KeyHash;
 use crate::namespace::WriteCount;
-use crate::ring::Draft;
-use crate::units::{MAX_VISITS, Stamps};
+use crate::units::MAX_VISITS;
 
 /// The result of restoring an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +64,8 @@ impl Writer<'_> {
         if self.state.entries.find(hash, entry.key).is_some() {
             return RestoredEntry::Present;
         }
-        let draft = Draft { key: entry.key, value: entry.value, stamps: &schedule.stamps };
-        let new = NewEntry { hash, lane: None, draft: &draft, removal: schedule.removal, keeps_idle_stamp: false };
+        let (key, value, schedule) = (entry.key, entry.value, &schedule);
+        let new = NewEntry { hash, lane: None, key, value, schedule, keeps_idle_stamp: false };
         match self.restore_entry(&new, entry, knows_standing) {
             Some(()) => RestoredEntry::Stored,
             None => RestoredEntry::NoSpace,
@@ -79,7 +78,7 @@ impl Writer<'_> {
         passed: impl FnOnce() -> Duration,
     ) -> Result<Result<Schedule, HasExpired>, NoWheel> {
         if entry.times.are_endless() {
-            return Ok(Ok(Schedule { stamps: Stamps::NONE, removal: None }));
+            return Ok(Ok(Schedule::ENDLESS));
         }
         let now = self.prepare_wheel().map_err(|_| NoWheel)?;
         // After the shard's time: see `expiry/left.rs`.
@@ -89,7 +88,7 @@ impl Writer<'_> {
     /// Writes an entry whose key is absent, and gives it its place in the policy. Returns `None` if
     /// there is no space.
     fn restore_entry(&mut self, new: &NewEntry<'_>, entry: &SavedEntry<'_>, knows_standing: bool) -> Option<()> {
-        let NewEntry { hash, draft, removal, .. } = new;
+        let (hash, draft, removal) = (new.hash, &new.draft(), new.schedule.removal);
         let layout = self.ring().layout(draft);
         let charge = layout.charge();
         if !self.may_fit(&layout) {
@@ -102,7 +101,7 @@ impl Writer<'_> {
         self.take_for_growth();
         self.evict_down_to_fit(charge);
         let location = self.write_entry(&layout, draft)?;
-        let Some(lane) = self.state.entries.free_lane(*hash) else {
+        let Some(lane) = self.state.entries.free_lane(hash) else {
             self.state.entries.discard(location);
             return None;
         };
@@ -110,12 +109,12 @@ impl Writer<'_> {
         self.shard.registry.count(draft.key, WriteCount::Inserts);
         self.state.counts.inserted_bytes += charge as u64;
         let id = lane.id();
-        self.state.entries.publish(lane, *hash, location);
+        self.state.entries.publish(lane, hash, location);
         self.state.entries.table().set_visits(id, entry.visits.min(MAX_VISITS));
         let standing = knows_standing.then_some(entry.standing);
         let State { evictor, pending, .. } = &mut *self.state;
-        evictor.restore(pending, id, *hash, charge, standing);
-        self.file(id, *removal);
+        evictor.restore(pending, id, hash, charge, standing);
+        self.file(id, removal);
         self.after_store(layout.charge());
         Some(())
     }

@@ -9,7 +9,7 @@ use super::State;
 use super::space::{MAX_FRUITLESS, yield_to_readers};
 use super::writer::Writer;
 use crate::ring::{ChunkId, Draft, Home, Layout, Ring, Stream, Window};
-use crate::units::Location;
+use crate::units::{Location, Stamps};
 
 /// The largest part of a window's bytes that may be live if moving them is to be better than
 /// evicting.
@@ -43,7 +43,9 @@ impl Writer<'_> {
 
     /// Writes an entry that is not small. Returns `None` if no space can be had.
     #[inline(never)]
-    pub(super) fn write_large(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+    pub(super) fn write_large(&mut self, key: &[u8], value: &[u8], stamps: &Stamps) -> Option<Location> {
+        let draft = &Draft { key, value, stamps };
+        let layout = &self.ring().layout(draft);
         let State { cleaner, entries, counts, .. } = &mut *self.state;
         match cleaner.home_of_large(layout.charge(), entries.ring(), counts) {
             Home::Chunk => self.write_to_chunk(layout, draft),

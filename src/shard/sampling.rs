@@ -111,17 +111,16 @@ impl Writer<'_> {
     #[inline(always)]
     pub(super) fn sample_store(&self, entry: &NewEntry<'_>, charge: usize) {
         if self.shard.is_sampled(entry.hash) && self.rewritten.is_none() {
-            self.note_sampled_store(entry, charge);
+            self.note_sampled_store(entry.hash, &entry.schedule.stamps, charge);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn note_sampled_store(&self, entry: &NewEntry<'_>, charge: usize) {
-        let stamps = entry.draft.stamps;
+    fn note_sampled_store(&self, hash: KeyHash, stamps: &Stamps, charge: usize) {
         let (deadline, idle) = self.shard.rules.ends(stamps.present(), |stamp| stamps.get(stamp));
         let charge = u32::try_from(charge).unwrap_or(u32::MAX);
-        self.shard.note_sampled_write(entry.hash, EventKind::Store { charge, ends: Ends { deadline, idle } });
+        self.shard.note_sampled_write(hash, EventKind::Store { charge, ends: Ends { deadline, idle } });
     }
 
     /// Tells the advisor of the removal of a key that is not there, if the key is sampled: a larger

@@ -338,10 +338,7 @@ impl Shard {
     fn prefetch_waiting(&self, waiting: &[(EntryId, Standing)]) {
         let Lookup { table, ring } = &self.lookup;
         waiting.iter().for_each(|&(id, _)| table.prefetch_lane(id));
-        waiting
-            .iter()
-            .filter_map(|&(id, _)| table.candidate(id))
-            .for_each(|found| ring.prefetch_once(found.location()));
+        waiting.iter().filter_map(|&(id, _)| table.candidate(id)).for_each(|found| ring.prefetch(found.location()));
     }
 
     /// Shows the entry in a lane. Skips one that has expired, or belongs to an invalidated

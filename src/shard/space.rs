@@ -13,7 +13,7 @@
 
 use super::cleaner::{Cleaned, MIN_READY, SMALL_CHUNK, has_few_chunks};
 use super::entries::Known;
-use super::evictor::Victim;
+use super::evictor::{Asked, Victim};
 use super::writer::Writer;
 use super::{MIN_CHUNKS, State};
 #[cfg(all(test, bytecache_loom))]
@@ -95,8 +95,10 @@ impl Writer<'_> {
     #[inline(always)]
     fn evict_here(&mut self) -> Evicted {
         let State { evictor, pending, entries, .. } = &mut *self.state;
-        match evictor.choose(pending, entries) {
-            Victim::Entry(id, known) => {
+        let asked = Asked::new();
+        match evictor.choose(pending, entries, &asked) {
+            Victim::Entry { id, is_known } => {
+                let known = asked.known(is_known);
                 self.count_departure(id, WriteCount::Evictions);
                 let hash = self.sample_eviction_of(id, known.hash);
                 self.unlink(id, Known { hash, ..known }, RemovalCause::Evicted);

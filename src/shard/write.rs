@@ -21,7 +21,7 @@ use crate::namespace::WriteCount;
 use crate::reclaim::Live;
 use crate::removal::RemovalCause;
 use crate::ring::{Draft, Layout, OwnedValue};
-use crate::units::{EntryId, Location, Stamps, Tick};
+use crate::units::{EntryId, Location};
 
 /// The condition of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +65,27 @@ pub(crate) enum Stored {
 }
 
 /// An entry that is to be stored, and when it is to be removed again.
+///
+/// An insert has its parts in registers. So no function that is not inlined gets a reference to it,
+/// or to its [`Draft`]: these would lie in memory on all ways.
 #[derive(Clone, Copy)]
 pub(super) struct NewEntry<'a> {
     pub(super) hash: KeyHash,
     /// The lane of an entry whose key is absent, if the search for the key has found one.
     pub(super) lane: Option<FreeLane>,
-    pub(super) draft: &'a Draft<'a>,
-    pub(super) removal: Option<Tick>,
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+    pub(super) schedule: &'a Schedule,
     /// Its idle stamp is that of the entry that it replaces, which readers may change meanwhile.
     pub(super) keeps_idle_stamp: bool,
+}
+
+impl<'a> NewEntry<'a> {
+    /// Returns what is written to the ring.
+    #[inline(always)]
+    pub(super) fn draft(&self) -> Draft<'a> {
+        Draft { key: self.key, value: self.value, stamps: &self.schedule.stamps }
+    }
 }
 
 impl Writer<'_> {
@@ -106,8 +118,7 @@ impl Writer<'_> {
         if self.shard.rules.need_time(lifetime) {
             return self.store_with_lifetime(lifetime, hash, key, value, condition);
         }
-        let draft = Draft { key, value, stamps: &Stamps::NONE };
-        self.store_draft(hash, &draft, None, condition)
+        self.store_scheduled(hash, key, value, const { &Schedule::ENDLESS }, condition)
     }
 
     /// Is [`store`](Self::store) for an entry with a lifetime.
@@ -122,9 +133,7 @@ impl Writer<'_> {
     ) -> Result<Stored, NoSpace> {
         // Before the present entry is looked up, as creating the wheel may evict it.
         let is_over = match self.stay(hash, key, condition, lifetime) {
-            Ok(Stay::Scheduled(Schedule { stamps, removal })) => {
-                return self.store_draft(hash, &Draft { key, value, stamps: &stamps }, removal, condition);
-            }
+            Ok(Stay::Scheduled(schedule)) => return self.store_scheduled(hash, key, value, &schedule, condition),
             Ok(Stay::Over) => true,
             Ok(Stay::Unknown) | Err(NoSpace) => false,
         };
@@ -139,27 +148,28 @@ impl Writer<'_> {
         Ok(Stored::Expired)
     }
 
-    /// Stores a draft, if `condition` holds.
+    /// Is [`store`](Self::store) for an entry that is to stay as long as `schedule` says.
     #[inline(always)]
-    fn store_draft(
+    fn store_scheduled(
         &mut self,
         hash: KeyHash,
-        draft: &Draft<'_>,
-        removal: Option<Tick>,
+        key: &[u8],
+        value: &[u8],
+        schedule: &Schedule,
         condition: Condition,
     ) -> Result<Stored, NoSpace> {
         if condition == Condition::Always {
             self.settle_early();
         }
-        let (present, lane) = self.find_present_or_lane(hash, draft.key);
-        if self.decline(draft.key, present, condition) {
+        let (present, lane) = self.find_present_or_lane(hash, key);
+        if self.decline(key, present, condition) {
             return Ok(Stored::Declined);
         }
         if self.refuses_stores() {
-            return Err(self.reject(hash, draft.key));
+            return Err(self.reject(hash, key));
         }
-        let entry = NewEntry { hash, lane, draft, removal, keeps_idle_stamp: false };
-        self.store_entry_here(&entry, present).map_err(|NoSpace| self.reject(hash, draft.key))
+        let entry = NewEntry { hash, lane, key, value, schedule, keeps_idle_stamp: false };
+        self.store_entry_here(&entry, present).map_err(|NoSpace| self.reject(hash, key))
     }
 
     /// Returns how long a new entry with this lifetime stays.
@@ -253,14 +263,17 @@ impl Writer<'_> {
     /// Is [`store_entry`](Self::store_entry), inlined.
     #[inline(always)]
     fn store_entry_here(&mut self, entry: &NewEntry<'_>, present: Presence) -> Result<Stored, NoSpace> {
-        let layout = self.ring().layout(entry.draft);
-        let stored = match present.id() {
-            Some(id) => self.update(id, entry, &layout),
-            None => self.insert(entry, &layout).map(|()| Stored::Inserted),
+        let &NewEntry { hash, key, value, schedule, keeps_idle_stamp, .. } = entry;
+        let (stored, charge) = match present.id() {
+            Some(id) => self.update(id, hash, key, value, schedule, keeps_idle_stamp),
+            None => {
+                let layout = self.ring().layout(&entry.draft());
+                (self.insert(entry, &layout).map(|()| Stored::Inserted), layout.charge())
+            }
         };
         if stored.is_ok() {
-            self.sample_store(entry, layout.charge());
-            self.after_store(layout.charge());
+            self.sample_store(entry, charge);
+            self.after_store(charge);
         }
         stored
     }
@@ -280,8 +293,7 @@ impl Writer<'_> {
     // Inlined, as each insert calls it. Its other caller is rare.
     #[inline(always)]
     fn insert(&mut self, entry: &NewEntry<'_>, layout: &Layout) -> Result<(), NoSpace> {
-        let NewEntry { hash, draft, removal, .. } = *entry;
-        let charge = layout.charge();
+        let (hash, draft, charge) = (entry.hash, &entry.draft(), layout.charge());
         if !self.may_fit(layout) {
             return Err(NoSpace);
         }
@@ -311,7 +323,7 @@ impl Writer<'_> {
         if self.state.pending.end_insert() {
             self.state.counts.inserted_bytes += charge as u64;
             self.state.entries.publish(lane, hash, location);
-            self.file(id, removal);
+            self.file(id, entry.schedule.removal);
         } else {
             self.state.entries.discard(location);
             self.note_removal(draft);
@@ -325,7 +337,25 @@ impl Writer<'_> {
         self.shard.registry.count(draft.key, WriteCount::Inserts);
     }
 
-    fn update(&mut self, id: EntryId, entry: &NewEntry<'_>, layout: &Layout) -> Result<Stored, NoSpace> {
+    /// Stores an entry instead of the one with this id. Its parts are those of a [`NewEntry`]. Also
+    /// returns its charge.
+    #[inline(never)]
+    fn update(
+        &mut self,
+        id: EntryId,
+        hash: KeyHash,
+        key: &[u8],
+        value: &[u8],
+        schedule: &Schedule,
+        keeps_idle_stamp: bool,
+    ) -> (Result<Stored, NoSpace>, usize) {
+        let entry = &NewEntry { hash, lane: None, key, value, schedule, keeps_idle_stamp };
+        let layout = self.ring().layout(&entry.draft());
+        (self.update_here(id, entry, &layout), layout.charge())
+    }
+
+    #[inline(always)]
+    fn update_here(&mut self, id: EntryId, entry: &NewEntry<'_>, layout: &Layout) -> Result<Stored, NoSpace> {
         let charge = layout.charge();
         let Some(old) = self.state.entries.live(id).map(|live| self.ring().charge_at(live)) else {
             return Err(NoSpace);
@@ -337,14 +367,15 @@ impl Writer<'_> {
         entries.table().visit(id);
         evictor.update(pending, id, old, charge);
         self.evict_down_to_fit(charge.saturating_sub(old));
-        let location = self.state.entries.live(id).is_some().then(|| self.write_entry(layout, entry.draft)).flatten();
+        let location =
+            self.state.entries.live(id).is_some().then(|| self.write_entry(layout, &entry.draft())).flatten();
         let is_there = self.state.entries.live(id).map(Live::location);
         self.state.pending.end_update();
         match (location, is_there) {
             (Some(location), Some(before)) => {
                 self.state.counts.inserted_bytes += charge as u64;
                 self.note_removal_of(id, RemovalCause::Replaced);
-                self.note_change(entry.draft.key);
+                self.note_change(entry.key);
                 if entry.keeps_idle_stamp {
                     self.state.entries.replace_rewritten(id, before, location);
                 } else {
@@ -352,8 +383,8 @@ impl Writer<'_> {
                     self.state.entries.replace(id, before, old, location);
                 }
                 self.state.counts.updates += 1;
-                self.shard.registry.count(entry.draft.key, WriteCount::Updates);
-                self.file(id, entry.removal);
+                self.shard.registry.count(entry.key, WriteCount::Updates);
+                self.file(id, entry.schedule.removal);
                 Ok(Stored::Updated)
             }
             (None, Some(_)) => {
@@ -370,7 +401,7 @@ impl Writer<'_> {
                     // Readers have missed it. In another lane, walks would not see it.
                     return Ok(Stored::Declined);
                 }
-                self.insert_evicted(entry, layout)
+                self.insert_evicted(entry.hash, entry.key, entry.value, entry.schedule)
             }
         }
     }
@@ -378,8 +409,16 @@ impl Writer<'_> {
     /// Inserts an entry whose former state was evicted while room was made for it.
     #[cold]
     #[inline(never)]
-    fn insert_evicted(&mut self, entry: &NewEntry<'_>, layout: &Layout) -> Result<Stored, NoSpace> {
-        self.insert(entry, layout).map(|()| Stored::Updated)
+    fn insert_evicted(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        value: &[u8],
+        schedule: &Schedule,
+    ) -> Result<Stored, NoSpace> {
+        let entry = NewEntry { hash, lane: None, key, value, schedule, keeps_idle_stamp: false };
+        let layout = self.ring().layout(&entry.draft());
+        self.insert(&entry, &layout).map(|()| Stored::Updated)
     }
 
     /// Removes the entry under `key`. Returns `true` if there was one that reads would have found.
@@ -434,7 +473,7 @@ impl Writer<'_> {
     #[inline(always)]
     pub(super) fn write_entry(&mut self, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         if layout.charge() > self.ring().small_max() {
-            return self.write_large(layout, draft);
+            return self.write_large(draft.key, draft.value, draft.stamps);
         }
         self.write_to_chunk(layout, draft)
     }

@@ -39,8 +39,8 @@ use crate::units::EntryId;
 
 /// The holder of a shard's lock.
 ///
-/// If user code panics while it exists, dropping it empties the shard and detaches the loads in
-/// progress.
+/// If user code panics while it is [at work](AtWork), the shard is emptied and the loads in progress
+/// are detached.
 pub(crate) struct Writer<'a> {
     pub(super) shard: &'a Shard,
     pub(super) state: MutexGuard<'a, State>,
@@ -51,15 +51,16 @@ pub(crate) struct Writer<'a> {
     pub(super) rewritten: Option<EntryId>,
     /// Entries of which the listener will be notified.
     pub(super) removals: Option<Box<Removals>>,
-    has_finished: bool,
 }
 
-impl Drop for Writer<'_> {
-    #[inline]
+/// A writer at work. Dropped only if user code panics.
+///
+/// The writer itself has no destructor, so that its parts can be taken out at the end of its work.
+struct AtWork<'a, 'b>(&'b mut Writer<'a>);
+
+impl Drop for AtWork<'_, '_> {
     fn drop(&mut self) {
-        if !self.has_finished {
-            self.abandon();
-        }
+        self.0.abandon();
     }
 }
 
@@ -98,13 +99,15 @@ impl Shard {
         state: MutexGuard<'a, State>,
         work: impl FnOnce(&mut Writer<'a>) -> R,
     ) -> (R, Notice<'a>) {
-        let mut writer = Writer { shard: self, state, now: None, rewritten: None, removals: None, has_finished: false };
-        if writer.state.evictor.is_outdated() {
-            writer.renew_policy();
+        let mut writer = Writer { shard: self, state, now: None, rewritten: None, removals: None };
+        let at_work = AtWork(&mut writer);
+        if at_work.0.state.evictor.is_outdated() {
+            at_work.0.renew_policy();
         }
-        let result = work(&mut writer);
-        writer.has_finished = true;
-        let removals = writer.removals.take();
+        let result = work(at_work.0);
+        core::mem::forget(at_work);
+        let Writer { state, removals, .. } = writer;
+        drop(state);
         (result, Notice::new(self.registry.has_listeners().then_some(&self.notifier), removals))
     }
 }

@@ -17,7 +17,7 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::structures::{QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing, Unvisited};
 use crate::units::MAX_VISITS;
 
 const ALL: QueueId = QueueId::new(0);
@@ -99,11 +99,13 @@ impl BuiltIn for Clock {
 impl EvictionPolicy for Clock {
     fn evict(&mut self, _newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
         let chances = self.chances;
-        self.queue.pop_unless(ALL, residents, |queued, residents| {
-            let left = residents.visits(queued.id).min(chances).checked_sub(1)?;
-            residents.set_visits(queued.id, left);
+        // Its hash and its charge are not needed when it leaves.
+        let fate = |_| Unvisited::Stays;
+        let victim = self.queue.pop_unless(ALL, residents, fate, |queued, turn, residents| {
+            residents.set_visits(queued.id, turn.visits.min(chances).checked_sub(1)?);
             Some(queued.mark)
-        })
+        });
+        victim.map(|(id, _)| id)
     }
 
     fn insert(&mut self, newcomer: &Newcomer) {

@@ -29,8 +29,8 @@ use core::ops::Range;
 use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
-use crate::policy::structures::{GhostSets, IdSet, QueueId, Queues};
-use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing, percent_of};
+use crate::policy::structures::{GhostSets, IdSet, QueueId, Queued, Queues};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents, Standing, Unvisited, percent_of};
 use crate::units::MAX_VISITS;
 
 const SMALL: QueueId = QueueId::new(0);
@@ -148,9 +148,10 @@ impl S3Fifo {
     fn evict_small(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
         // Amortised: each round takes an id out of the small queue.
         while self.small_charge >= self.small_target || self.main_entries == 0 {
-            let id = self.queues.pop(SMALL, |later| residents.expect(later))?.id;
-            if residents.visits(id) < self.config.promotion_visits {
-                let (charge, hash) = residents.charge_and_hash(id);
+            let (Queued { id, .. }, later) = self.queues.pop_and_tell(SMALL, |later| residents.expect(later))?;
+            let turn = residents.turn(id, later, Unvisited::Leaves);
+            if turn.visits < self.config.promotion_visits {
+                let (charge, hash) = residents.charge_and_hash_after(turn, id);
                 self.ghosts.insert(hash, SMALL);
                 self.small_charge -= u64::from(charge);
                 self.entries -= 1;
@@ -165,9 +166,10 @@ impl S3Fifo {
 
     /// Sends visited entries round until one has to leave.
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let id = self.queues.pop_unless(MAIN, residents, |queued, residents| {
-            let left = residents.visits(queued.id).checked_sub(1)?;
-            residents.set_visits(queued.id, left);
+        // Its hash and its charge are not needed when it leaves.
+        let fate = |_| Unvisited::Stays;
+        let (id, _) = self.queues.pop_unless(MAIN, residents, fate, |queued, turn, residents| {
+            residents.set_visits(queued.id, turn.visits.checked_sub(1)?);
             Some(queued.mark)
         })?;
         self.in_main.remove(id);

@@ -21,6 +21,7 @@ use super::hash_order::{HashOrder, Move, Step};
 use super::{QueueId, parts};
 use crate::growable::{Growable, Zero};
 use crate::prefetch::prefetch;
+use crate::units::to_u32;
 
 const WAYS: usize = 32;
 /// The bit of a ghost that is its queue's number.
@@ -34,7 +35,10 @@ pub(crate) struct GhostSets {
     /// The hash that was inserted last. It is written to its set once that has been prefetched.
     last: Option<(u64, QueueId)>,
     /// Ways in which a ghost is still found.
-    ways: usize,
+    ways: u32,
+    /// The largest number of ghosts for which `ways` is right. It is right for as many numbers as
+    /// there are sets.
+    most: u32,
     sets: Growable<Set>,
     order: HashOrder,
 }
@@ -103,7 +107,7 @@ impl GhostSets {
     /// Creates a memory with room for at least `max` ghosts.
     pub(crate) fn new(max: usize) -> Self {
         let sets = sets_for(max);
-        Self { last: None, ways: WAYS, sets: Growable::new(sets), order: HashOrder::new(sets) }
+        Self { last: None, ways: to_u32(WAYS), most: u32::MAX, sets: Growable::new(sets), order: HashOrder::new(sets) }
     }
 
     /// Appends a part of the sets for a snapshot. Returns `false` if there is no such part.
@@ -143,17 +147,24 @@ impl GhostSets {
     /// Sets the number of ghosts that are kept, about, as far as there is room.
     #[inline]
     pub(crate) fn set_len(&mut self, ghosts: usize) {
-        // Mostly the ways need not change, which this finds out without a division.
-        let sets = self.order.len();
-        if ghosts > sets * self.ways || ghosts <= sets * (self.ways - 1) {
-            self.ways = ghosts.div_ceil(sets).clamp(1, WAYS);
+        // Mostly the ways need not change.
+        if (self.most as usize).wrapping_sub(ghosts) >= self.order.len() {
+            self.change_ways(ghosts);
         }
+    }
+
+    #[cold]
+    fn change_ways(&mut self, ghosts: usize) {
+        let sets = self.order.len();
+        let ways = ghosts.div_ceil(sets).clamp(1, WAYS);
+        (self.ways, self.most) = (to_u32(ways), to_u32(sets * ways));
     }
 
     /// Takes a bounded number of steps towards room for at least `max` ghosts. Returns `true` once
     /// that is done. Most ghosts are kept. In a larger memory they age faster for a while.
     pub(crate) fn resize(&mut self, max: usize) -> bool {
         self.write_last();
+        self.most = u32::MAX; // No number, as `sets` changes.
         let sets = sets_for(max);
         for _ in 0..MOVED_AT_ONCE {
             match self.order.advance(sets) {
@@ -205,6 +216,7 @@ impl GhostSets {
     }
 
     /// Inserts a hash as the newest, with its queue, which is one of the first two.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, hash: u64, queue: QueueId) {
         self.write_last();
         self.prefetch(hash);
@@ -219,6 +231,7 @@ impl GhostSets {
     }
 
     /// Forgets a hash. Returns the queue that it was in, if it was remembered.
+    #[inline]
     pub(crate) fn take(&mut self, hash: u64) -> Option<QueueId> {
         self.take_with_age(hash).map(|(queue, _)| queue)
     }
@@ -245,13 +258,13 @@ impl GhostSets {
     fn remembered(&self, way: usize, ghost: u16) -> Option<(QueueId, usize)> {
         let [number, _] = (ghost & QUEUE).to_le_bytes();
         // Ghosts spread evenly: each one that came later in its set stands for one in every set.
-        (way < self.ways).then_some((QueueId::new(number), way * self.order.len()))
+        (way < self.ways as usize).then_some((QueueId::new(number), way * self.order.len()))
     }
 
     /// Returns `true` if a hash is remembered.
     pub(crate) fn contains(&self, hash: u64) -> bool {
         self.last.is_some_and(|(last, _)| last == hash)
-            || Self::find(&self.sets[self.set_of(hash)], hash).is_some_and(|(way, _)| way < self.ways)
+            || Self::find(&self.sets[self.set_of(hash)], hash).is_some_and(|(way, _)| way < self.ways as usize)
     }
 
     /// Returns the way that a hash is in, and the ghost there. The way may be one that is not in
@@ -323,6 +336,19 @@ mod tests {
         assert_eq!(Set::from_words(words).0, set.0);
         set.remove(1);
         assert_eq!((set.0[0], set.0[1], set.0[31], set.has(78), set.has(76)), (80, 76, 0, false, true));
+    }
+
+    #[test]
+    fn the_ways_follow_the_number_of_ghosts_and_that_of_sets() {
+        let mut ghosts = GhostSets::new(100 * WAYS);
+        for (len, ways) in [(1600, 16), (1601, 17), (1700, 17), (1600, 16), (1, 1), (0, 1), (9999, 32), (1600, 16)] {
+            ghosts.set_len(len);
+            assert_eq!(ghosts.ways, ways, "{len}");
+        }
+        // Ends: each call moves on.
+        while !ghosts.resize(200 * WAYS) {}
+        ghosts.set_len(1600);
+        assert_eq!(ghosts.ways, 8);
     }
 
     #[test]

@@ -48,20 +48,22 @@
 //! that are read exactly twice in bursts (ARC).
 
 mod border;
+mod config;
 mod rounds;
 
 use core::mem::offset_of;
 use core::ops::Range;
 
-use crate::policy::built_in::{BuiltIn, Parameters};
-use crate::policy::parameter::{OutOfRange, Parameter};
+use crate::policy::built_in::BuiltIn;
 use crate::policy::standing::{StateReader, StateWriter};
 use crate::policy::structures::{GhostSets, IdSet, QueueId, Queued, Queues};
 use crate::policy::{
-    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Residents, Standing, is_miss_reported,
+    EntryId, EvictionPolicy, MISSES_PER_REPORT, Newcomer, PolicyContext, Residents, Standing, Turn, Unvisited,
+    is_miss_reported,
 };
 use crate::prefetch::LINE;
 use border::{Asked, Border, MAIN, MAX_CHARGE, Part, Traffic, WINDOW, float};
+pub use config::{AdaptiveConfig, Favor};
 use rounds::{Rounds, WindowMark};
 
 /// Ghosts for each four resident entries.
@@ -86,87 +88,6 @@ const MEMORY: f32 = 1024.0;
 /// Entries that one eviction moves from the window to main, of those that came in while there was
 /// room.
 const SORTED_AT_ONCE: usize = 32;
-
-/// Which hits [`Policy::Adaptive`](crate::Policy::Adaptive) maximises where sizes vary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Favor {
-    /// Hits, each counted once: of two entries the smaller one stays. Written `"requests"`.
-    #[default]
-    Requests,
-    /// Bytes of the hits: sizes make no difference to which entry leaves. Written `"bytes"`.
-    Bytes,
-}
-
-impl Favor {
-    const ALL: [Self; 2] = [Self::Requests, Self::Bytes];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Bytes => "bytes",
-        }
-    }
-}
-
-/// Parameters of [`Policy::Adaptive`](crate::Policy::Adaptive).
-///
-/// ```
-/// use bytecache::Policy;
-/// use bytecache::policy::{AdaptiveConfig, Favor};
-///
-/// let policy = Policy::from(AdaptiveConfig::new().favor(Favor::Bytes));
-/// assert_eq!(policy.to_string(), "adaptive(favor=bytes)");
-/// assert_eq!("adaptive(favor=bytes)".parse::<Policy>()?, policy);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct AdaptiveConfig {
-    favor: Favor,
-}
-
-impl AdaptiveConfig {
-    /// Its words are the names of [`Favor::ALL`].
-    const FAVOR: Parameter = Parameter::word(Adaptive::NAME, "favor", &[Favor::ALL[0].name(), Favor::ALL[1].name()]);
-
-    /// Returns the default parameters, which favor [`Favor::Requests`].
-    ///
-    /// ```
-    /// use bytecache::Policy;
-    /// use bytecache::policy::AdaptiveConfig;
-    ///
-    /// assert_eq!(Policy::from(AdaptiveConfig::new()), Policy::Adaptive);
-    /// ```
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets which hits the policy maximises.
-    ///
-    /// ```
-    /// use bytecache::Policy;
-    /// use bytecache::policy::{AdaptiveConfig, Favor};
-    ///
-    /// let policy = Policy::from(AdaptiveConfig::new().favor(Favor::Bytes));
-    /// assert_eq!(policy.to_string(), "adaptive(favor=bytes)");
-    /// ```
-    #[must_use]
-    pub fn favor(mut self, favor: Favor) -> Self {
-        self.favor = favor;
-        self
-    }
-}
-
-impl Parameters for AdaptiveConfig {
-    fn values(self) -> Vec<(Parameter, String)> {
-        vec![(Self::FAVOR, self.favor.name().to_owned())]
-    }
-
-    fn with(self, parameter: &Parameter, value: &str) -> Result<Self, OutOfRange> {
-        Ok(self.favor(Favor::ALL[parameter.parse_word(value)?]))
-    }
-}
 
 /// The fields are in this order so that the most frequent insert, which evicts from the window,
 /// writes to three cache lines.
@@ -327,8 +248,9 @@ impl Adaptive {
         while self.window_overflows(newcomer) {
             let Self { queues, window, main, rounds, fresh_seen, spared_for_newcomer, .. } = self;
             let entries = window.entries + main.entries;
-            let id = queues.pop_unless(WINDOW, residents, |queued, residents| {
-                let visits = take_visits(queued.id, residents);
+            let fate = |mark| unvisited(WindowMark::from_bits(mark).level);
+            let (id, turn) = queues.pop_unless(WINDOW, residents, fate, |queued, turn, residents| {
+                let visits = take_visits(queued.id, turn, residents);
                 if visits > 0 {
                     window.note_visited();
                 }
@@ -336,8 +258,7 @@ impl Adaptive {
                 *spared_for_newcomer = spared_for_newcomer.saturating_add(u32::from(stays.is_some()));
                 stays.map(WindowMark::to_bits)
             })?;
-            // Both at once, as most entries leave. One that moves to main does not need its hash.
-            let (charge, hash) = residents.charge_and_hash(id);
+            let (charge, hash) = residents.charge_and_hash_after(turn, id);
             if !self.is_smaller_than_mains(charge, residents) {
                 self.leave_window_ghost(hash, charge);
                 self.leave(WINDOW, id, charge);
@@ -354,17 +275,23 @@ impl Adaptive {
         if self.weight(charge) >= self.traffic.mean_charge {
             return false;
         }
-        self.main_oldest = self.find_mains_oldest(residents);
+        self.main_oldest = self.find_mains_oldest(residents, |_| Unvisited::Stays).map(|(id, _)| id);
         self.main_oldest.is_some_and(|oldest| charge < residents.charge(oldest))
     }
 
-    /// Takes main's oldest entry that does not stay out of its queue, and returns it.
-    fn find_mains_oldest(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
+    /// Takes main's oldest entry that does not stay out of its queue, and returns it and what is
+    /// known of it.
+    #[inline(always)]
+    fn find_mains_oldest(
+        &mut self,
+        residents: &mut Residents<'_>,
+        fate: impl Fn(u8) -> Unvisited,
+    ) -> Option<(EntryId, Turn)> {
         let (favor, mean_charge) = (self.favor, self.traffic.mean_charge);
         let Self { queues, main, border, main_oldest, unsorted, spared_for_newcomer, .. } = self;
-        let mut stay = |queued: Queued, residents: &mut Residents<'_>| {
+        let mut stay = |queued: Queued, turn: Turn, residents: &mut Residents<'_>| {
             let Queued { id, mark: level } = queued;
-            if take_visits(id, residents) == 0 {
+            if take_visits(id, turn, residents) == 0 {
                 return level.checked_sub(1);
             }
             main.note_visited();
@@ -378,16 +305,17 @@ impl Adaptive {
         };
         if let Some(oldest) = main_oldest.take() {
             // A level that it had left when it was taken out, if any, is gone.
-            let Some(mark) = stay(oldest.into(), residents) else { return Some(oldest) };
+            let turn = residents.turn(oldest, None, fate(0));
+            let Some(mark) = stay(oldest.into(), turn, residents) else { return Some((oldest, turn)) };
             queues.push(MAIN, Queued { id: oldest, mark });
         }
-        queues.pop_unless(MAIN, residents, stay)
+        queues.pop_unless(MAIN, residents, fate, stay)
     }
 
     fn evict_main(&mut self, residents: &mut Residents<'_>) -> Option<EntryId> {
-        let id = self.find_mains_oldest(residents)?;
+        let (id, turn) = self.find_mains_oldest(residents, unvisited)?;
         self.border.note_left_main();
-        let (charge, hash) = residents.charge_and_hash(id);
+        let (charge, hash) = residents.charge_and_hash_after(turn, id);
         // Half of the keys are enough to measure by, and leave the ghosts to the window's.
         if hash >> SAMPLING_BIT & 1 == 0 {
             self.main.evicted += f64::from(charge);
@@ -401,13 +329,17 @@ impl Adaptive {
 /// A bit of the hash that neither a set nor a fingerprint of ghosts depends on.
 const SAMPLING_BIT: u32 = 36;
 
-/// Returns the visits of an entry and sets them to 0.
-fn take_visits(id: EntryId, residents: &mut Residents<'_>) -> u8 {
-    let visits = residents.visits(id);
-    if visits > 0 {
+/// Returns the visits of an entry whose turn it is, and sets them to 0.
+fn take_visits(id: EntryId, turn: Turn, residents: &mut Residents<'_>) -> u8 {
+    if turn.visits > 0 {
         residents.set_visits(id, 0);
     }
-    visits
+    turn.visits
+}
+
+/// Returns what happens to an entry of this level that has no visits: it stays for a level less.
+fn unvisited(level: u8) -> Unvisited {
+    if level == 0 { Unvisited::Leaves } else { Unvisited::Stays }
 }
 
 /// Returns how often an entry fits into the mean charge once more: 0 at the mean, and where sizes

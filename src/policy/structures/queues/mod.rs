@@ -32,17 +32,19 @@ mod holes;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod window;
 
 use std::collections::HashSet;
 
 use self::holes::Holes;
 use self::resize::{Shrinking, blocks_for, max_holes_for};
+use self::walk::Walk;
 use self::window::Window;
 use super::QueueId;
 use super::free_blocks::FreeBlocks;
 use crate::growable::Growable;
-use crate::policy::{EntryId, Residents};
+use crate::policy::{EntryId, Residents, Turn, Unvisited};
 use crate::units::{ID_BITS, MAX_IDS, to_u32};
 
 const NONE: u32 = u32::MAX;
@@ -102,6 +104,8 @@ pub(crate) struct Queues<const N: usize> {
     free: FreeBlocks,
     /// The length of a block, as a power of two.
     block_shift: u32,
+    /// The bits of a position that are its index in a block.
+    offset_mask: u64,
     /// The holes of the older and newer part of each queue, from its first removal on.
     holes: [[Option<Box<Holes>>; 2]; N],
     /// The number of holes of each queue.
@@ -115,16 +119,6 @@ pub(crate) struct Queues<const N: usize> {
     shrinking: Option<Box<Shrinking<N>>>,
     /// The place of a walk that a snapshot takes.
     walk: Walk,
-}
-
-/// The place of a walk through all queues: the next position that it looks at.
-#[derive(Clone, Copy, Debug, Default)]
-struct Walk {
-    /// Two for each queue: its older part, then its newer one.
-    parts_passed: usize,
-    position: u64,
-    /// The block of the position before, if the walk came from there and the part is the same.
-    block: Option<u32>,
 }
 
 /// One of the two parts of a queue.
@@ -156,13 +150,13 @@ impl Part {
 }
 
 /// Returns the index of a position in its block.
-fn offset_in_block(position: u64, block_shift: u32) -> usize {
-    usize::try_from(position & ((1 << block_shift) - 1)).unwrap_or(usize::MAX)
+fn offset_in_block(position: u64, offset_mask: u64) -> usize {
+    usize::try_from(position & offset_mask).unwrap_or(usize::MAX)
 }
 
 /// Returns `true` if a position is in another block than the one before it.
-fn is_in_next_block(position: u64, block_shift: u32) -> bool {
-    position > 0 && offset_in_block(position, block_shift) == 0
+fn is_in_next_block(position: u64, offset_mask: u64) -> bool {
+    position > 0 && offset_in_block(position, offset_mask) == 0
 }
 
 impl<const N: usize> Queues<N> {
@@ -183,6 +177,7 @@ impl<const N: usize> Queues<N> {
             next_block: Growable::new(blocks),
             free: FreeBlocks::new(to_u32(blocks)),
             block_shift,
+            offset_mask: (1 << block_shift) - 1,
             newer: [Part::starting_with(NONE); N],
             older: [Part::starting_with(NONE); N],
             holes: core::array::from_fn(|_| [None, None]),
@@ -230,7 +225,7 @@ impl<const N: usize> Queues<N> {
 
     /// Returns the index in the pool of a position that lies in `block`.
     fn place_index(&self, block: u32, position: u64) -> usize {
-        ((block as usize) << self.block_shift) + offset_in_block(position, self.block_shift)
+        ((block as usize) << self.block_shift) + offset_in_block(position, self.offset_mask)
     }
 
     /// Returns `true` if the place of an id is a hole.
@@ -289,7 +284,7 @@ impl<const N: usize> Queues<N> {
     #[inline(always)]
     fn push_place(&mut self, queue: QueueId, age: Age, place: u32, spare: u32) -> bool {
         let tail = self.part(queue, age).tail;
-        if is_in_next_block(tail, self.block_shift) && !self.enter_block(queue, age, spare) {
+        if is_in_next_block(tail, self.offset_mask) && !self.enter_block(queue, age, spare) {
             return false;
         }
         let index = self.place_index(self.part(queue, age).tail_block, tail);
@@ -328,28 +323,43 @@ impl<const N: usize> Queues<N> {
     /// lines that the eviction of that id will touch can be prefetched.
     #[inline(always)]
     pub(crate) fn pop(&mut self, queue: QueueId, announce: impl Fn(EntryId)) -> Option<Queued> {
+        let (oldest, later) = self.pop_and_tell(queue, &announce)?;
+        later.into_iter().for_each(announce);
+        Some(oldest)
+    }
+
+    /// Like [`pop`](Self::pop), but returns what is to be announced for the place of the id itself.
+    #[inline(always)]
+    pub(crate) fn pop_and_tell(
+        &mut self,
+        queue: QueueId,
+        announce: impl Fn(EntryId),
+    ) -> Option<(Queued, Option<EntryId>)> {
         // Only while holes are closed does a queue have an older part.
-        let oldest = if self.part(queue, Age::Older).len() > 0 { self.pop_older(queue, &announce) } else { None };
-        oldest.or_else(|| self.pop_from(queue, Age::Newer, announce))
+        if self.part(queue, Age::Older).len() > 0 {
+            if let Some(oldest) = self.pop_older(queue, &announce) {
+                return Some(oldest);
+            }
+        }
+        self.pop_from(queue, Age::Newer, announce)
     }
 
     #[inline(never)]
-    fn pop_older(&mut self, queue: QueueId, announce: impl Fn(EntryId)) -> Option<Queued> {
+    fn pop_older(&mut self, queue: QueueId, announce: impl Fn(EntryId)) -> Option<(Queued, Option<EntryId>)> {
         self.pop_from(queue, Age::Older, announce)
     }
 
     #[inline(always)]
-    fn pop_from(&mut self, queue: QueueId, age: Age, announce: impl Fn(EntryId)) -> Option<Queued> {
+    fn pop_from(&mut self, queue: QueueId, age: Age, announce: impl Fn(EntryId)) -> Option<(Queued, Option<EntryId>)> {
         // Ends: each round takes a place out.
         loop {
             let (index, position) = self.pop_place(queue, age)?;
             let place = self.places[index];
-            if let Some(later) = self.later(queue, age, index, position) {
-                announce(later);
-            }
+            let later = self.later(queue, age, index, position);
             if !self.was_hole(queue, age, id_of(place), position) {
-                return Some(Queued::from_place(place));
+                return Some((Queued::from_place(place), later));
             }
+            later.into_iter().for_each(&announce);
         }
     }
 
@@ -360,7 +370,7 @@ impl<const N: usize> Queues<N> {
         if head == tail {
             return None;
         }
-        if is_in_next_block(head, self.block_shift) {
+        if is_in_next_block(head, self.offset_mask) {
             self.leave_block(queue, age);
         }
         let index = self.place_index(self.part(queue, age).head_block, head);
@@ -373,15 +383,16 @@ impl<const N: usize> Queues<N> {
     #[inline(always)]
     fn later(&self, queue: QueueId, age: Age, index: usize, position: u64) -> Option<EntryId> {
         let later = position + LOOKAHEAD as u64;
-        if later >= self.part(queue, age).tail || offset_in_block(later, self.block_shift) < LOOKAHEAD {
+        if later >= self.part(queue, age).tail || offset_in_block(later, self.offset_mask) < LOOKAHEAD {
             return None;
         }
         let id = id_of(self.places[index + LOOKAHEAD]);
         (!self.is_hole(queue, age, id, later)).then_some(id)
     }
 
-    /// Pops ids until `stay` returns `None` for one, and returns that. The others go round, to the
-    /// tail, with the mark that `stay` returns.
+    /// Pops ids until `stay` returns `None` for one, and returns that and what is known of it. The
+    /// others go round, to the tail, with the mark that `stay` returns. `fate` says what `stay`
+    /// does with an id of a mark that has no visits.
     ///
     /// `stay` should take a visit from each id that stays. If readers add visits as fast, an id
     /// leaves all the same after four rounds.
@@ -390,16 +401,18 @@ impl<const N: usize> Queues<N> {
         &mut self,
         queue: QueueId,
         residents: &mut Residents<'_>,
-        mut stay: impl FnMut(Queued, &mut Residents<'_>) -> Option<u8>,
-    ) -> Option<EntryId> {
+        fate: impl Fn(u8) -> Unvisited,
+        mut stay: impl FnMut(Queued, Turn, &mut Residents<'_>) -> Option<u8>,
+    ) -> Option<(EntryId, Turn)> {
         // Counted from the first id that stays: mostly there is none.
         let mut left = None;
         loop {
-            let queued = self.pop(queue, |later| residents.expect(later))?;
-            let Some(mark) = stay(queued, residents) else { return Some(queued.id) };
+            let (queued, later) = self.pop_and_tell(queue, |later| residents.expect(later))?;
+            let turn = residents.turn(queued.id, later, fate(queued.mark));
+            let Some(mark) = stay(queued, turn, residents) else { return Some((queued.id, turn)) };
             let left = left.get_or_insert_with(|| MAX_ROUNDS * (self.len(queue) + 1));
             if *left == 0 {
-                return Some(queued.id);
+                return Some((queued.id, turn));
             }
             *left -= 1;
             self.push(queue, Queued { mark, ..queued });
@@ -478,60 +491,13 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Begins a walk through all queues, each from its oldest id to its newest.
-    pub(crate) fn begin_walk(&mut self) {
-        self.walk = Walk::default();
-    }
-
-    /// Shows up to `most` ids of the walk with their queues. Returns `true` at the end.
-    ///
-    /// An id that is moved within its queue meanwhile may be shown twice, or not at all.
-    pub(crate) fn walk(&mut self, most: usize, mut show: impl FnMut(QueueId, Queued)) -> bool {
-        let mut left = most;
-        while left > 0 {
-            let Some(queue) = QueueId::first(N).nth(self.walk.parts_passed / 2) else { return true };
-            let age = if self.walk.parts_passed % 2 == 0 { Age::Older } else { Age::Newer };
-            let part = *self.part(queue, age);
-            let first = self.walk.position.max(part.head);
-            let end = part.tail.min(first.saturating_add(left as u64));
-            let mut block = self.block_of_walk(&part, first);
-            for position in first..end {
-                if position > first && is_in_next_block(position, self.block_shift) {
-                    block = self.next_block[block as usize];
-                }
-                let queued = Queued::from_place(self.places[self.place_index(block, position)]);
-                if !self.is_hole(queue, age, queued.id, position) {
-                    show(queue, queued);
-                }
-                left -= 1;
-            }
-            if end == part.tail {
-                self.walk = Walk { parts_passed: self.walk.parts_passed + 1, ..Walk::default() };
-            } else {
-                self.walk = Walk { position: end, block: Some(block), ..self.walk };
-            }
-        }
-        false
-    }
-
-    /// Returns the block of the position at which the walk goes on. Mostly that takes one step.
-    fn block_of_walk(&self, part: &Part, position: u64) -> u32 {
-        // The head has not passed the position before, so its block is still there.
-        let is_known = position == self.walk.position && (part.head + 1..part.tail).contains(&position);
-        match self.walk.block.filter(|_| is_known) {
-            Some(block) if is_in_next_block(position, self.block_shift) => self.next_block[block as usize],
-            Some(block) => block,
-            None => self.block_of(part, position),
-        }
-    }
-
     /// Returns the block of a position between the head and the tail of a part.
     fn block_of(&self, part: &Part, position: u64) -> u32 {
         if position >= part.tail {
             return part.tail_block;
         }
         let head = part.head >> self.block_shift;
-        let behind = u64::from(is_in_next_block(part.head, self.block_shift));
+        let behind = u64::from(is_in_next_block(part.head, self.offset_mask));
         let steps = (position >> self.block_shift) - head + behind;
         (0..steps).fold(part.head_block, |block, _| self.next_block[block as usize])
     }
@@ -549,7 +515,7 @@ impl<const N: usize> Queues<N> {
             let part = self.part(queue, age);
             let mut block = part.head_block;
             for position in part.head..part.tail {
-                if is_in_next_block(position, self.block_shift) {
+                if is_in_next_block(position, self.offset_mask) {
                     block = self.next_block[block as usize];
                 }
                 let index = self.place_index(block, position);

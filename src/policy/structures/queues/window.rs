@@ -228,11 +228,11 @@ impl<const N: usize> Queues<N> {
             });
             return 1;
         }
-        if is_in_next_block(walk.position, self.block_shift) {
+        if is_in_next_block(walk.position, self.offset_mask) {
             walk.block = self.next_block[walk.block as usize];
         }
         let first = self.place_index(walk.block, walk.position);
-        let in_block = (1 << self.block_shift) - offset_in_block(walk.position, self.block_shift);
+        let in_block = (1 << self.block_shift) - offset_in_block(walk.position, self.offset_mask);
         let in_part = usize::try_from(walk.end - walk.position).unwrap_or(usize::MAX);
         let count = left.min(in_block).min(in_part);
         for (position, index) in (walk.position..).zip(first..first + count) {
