@@ -280,8 +280,8 @@ impl Sampler {
 
     /// Counts the keys of a batch, the last of which is `stored_key`, unless another thread has the
     /// lock.
-    pub(crate) fn count_batch(&self, batch: &Batch, stored_key: &[u8]) {
-        let turns = u64::from(batch.turns);
+    pub(crate) fn count_batch(&self, batch: &Batch<'_>, stored_key: &[u8]) {
+        let turns = batch.turns() as u64;
         let Some(mut hot_keys) = self.hot_keys.try_lock() else {
             self.dropped_turns.fetch_add(turns, Ordering::Relaxed); // A counter.
             return;

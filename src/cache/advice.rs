@@ -44,7 +44,7 @@ impl Cache {
     /// Returns the `n` keys with the most reads, the most read first. Returns none if the cache has
     /// no [advisor](crate::CacheBuilder::advisor), or if that has stopped.
     ///
-    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 35,
+    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 30,
     /// and more while the window has fewer than 215,040 reads: see
     /// [`Advisor::share`](crate::Advisor::share). Keys whose error is as large as their number of
     /// reads are left out. Keys of namespaces are included, with the name of the namespace.
@@ -132,7 +132,5 @@ impl Cache {
 /// Counts the keys of a batch if this turn ends it. Not inlined, as most turns only note their key.
 #[inline(never)]
 fn count_batch(sampler: &Sampler, hash: u64, stored_key: &[u8]) {
-    if let Some(batch) = end_batch(sampler.number(), hash, sampler.pace()) {
-        sampler.count_batch(&batch, stored_key);
-    }
+    end_batch(sampler.number(), hash, sampler.pace(), |batch| sampler.count_batch(batch, stored_key));
 }
