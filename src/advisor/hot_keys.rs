@@ -19,6 +19,7 @@
 
 use core::fmt;
 
+use super::charges::HitCharges;
 use super::turns::Batch;
 use super::window::Window;
 use crate::namespace::{Origin, Registry, origin};
@@ -176,6 +177,8 @@ pub(super) struct HotKeys {
     sets: Box<[Set]>,
     /// The reads that all turns stand for.
     reads: f64,
+    /// The charges of hits among the last turns of batches.
+    pub(super) charges: HitCharges,
     pub(super) window: Window,
 }
 
@@ -191,7 +194,7 @@ impl HotKeys {
             lengths: [0; PLACES],
             keys: [[0; KEY_BYTES]; PLACES],
         };
-        Self { sets: vec![set; Self::sets_in(bytes)].into(), reads: 0.0, window }
+        Self { sets: vec![set; Self::sets_in(bytes)].into(), reads: 0.0, charges: HitCharges::default(), window }
     }
 
     /// Returns the bytes that [`new`](Self::new) allocates.
@@ -231,6 +234,7 @@ impl HotKeys {
     /// Multiplies all counts by `factor`.
     pub(super) fn scale(&mut self, factor: f64) {
         self.reads *= factor;
+        self.charges.scale(factor);
         for set in &mut self.sets {
             set.reads.iter_mut().chain(&mut set.floors).for_each(|count| *count *= factor);
             set.variances.iter_mut().for_each(|variance| *variance *= factor * factor);

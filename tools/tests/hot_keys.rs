@@ -16,8 +16,8 @@ use bytecache::testing::begin_turns;
 use bytecache::{Advisor, Cache, HotKey, StableHash};
 use bytecache_tools::collection::Collection;
 
-/// The largest shares of keys that are sampled. 13 times as many reads count: all with the
-/// first two, and one in 30 with the last.
+/// The largest shares of keys that are sampled. Twelve times as many reads count: all with the
+/// first two, and one in 32 with the last.
 ///
 /// The number beside each is that of the replays, with other hashes and other turns. If all reads
 /// count, they hardly differ.

@@ -382,7 +382,7 @@
 //! A turn notes the hash of its key in its thread, and one in nine tries the lock of the counters
 //! and counts all of them. It counts them where the thread has noted them, as a copy would take
 //! longer than all else. So a turn takes a third of what it would take alone. Threads meet at the
-//! counters once in 270 reads, even if all read one key. To compare each read with a table of hot
+//! counters once in 288 reads, even if all read one key. To compare each read with a table of hot
 //! keys would count these exactly. But that takes three to five instructions of every read, and
 //! eight to ten of a read of a hot key, which is more than the whole sample takes.
 //!
