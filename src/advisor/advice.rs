@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::charges::MeanCharge;
 use super::config::{PRESENT, ShadowRow};
 use super::engine::{Engine, part_of};
 use super::estimate::{Population, byte_miss_ratio, miss_ratio, size_error};
@@ -104,7 +105,13 @@ pub struct AdvisedRow {
 
 impl Advice {
     /// Returns the advice, or `None` if there was no read.
-    pub(super) fn of(engine: &Engine, rows: &[ShadowRow], seen: &Seen, max_bytes: usize) -> Option<Self> {
+    pub(super) fn of(
+        engine: &Engine,
+        rows: &[ShadowRow],
+        seen: &Seen,
+        charge_of_hits: Option<MeanCharge>,
+        max_bytes: usize,
+    ) -> Option<Self> {
         let reads = seen.hits + seen.misses;
         if reads <= 0.0 {
             return None;
@@ -115,6 +122,7 @@ impl Advice {
             misses: seen.misses,
             dropped_factor: if sampled > 0.0 { (sampled + seen.dropped_reads) / sampled } else { 1.0 },
             share: engine.share(),
+            charge_of_hits,
         };
         let largest = rows.iter().rposition(|row| row.is_of_curve).unwrap_or(0);
         let row = |(number, row)| AdvisedRow {

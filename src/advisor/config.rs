@@ -14,13 +14,13 @@ use crate::policy::{Policy, PolicyFactory};
 /// 6 instructions a read.
 const DEFAULT_SHARE: f64 = 1.0 / 384.0;
 /// The turns for each read of a sampled key, on average, and the batches of turns. A turn costs
-/// about 55 instructions, and a batch another 150. With a turn for each 35 reads, and a batch for
-/// each 280, that is 2.3 instructions a read.
-const TURNS_TO_SAMPLED_READS: f64 = 11.0;
+/// about 65 instructions, and a batch another 190. With a turn for each 32 reads, and a batch for
+/// each 288, that is 2.7 instructions a read.
+const TURNS_TO_SAMPLED_READS: f64 = 12.0;
 const BATCHES_TO_SAMPLED_READS: f64 = 4.0;
-/// The reads in the window for each read to a turn, while the window has few reads: after 61,440
+/// The reads in the window for each read to a turn, while the window has few reads: after 66,560
 /// reads, one in 10 counts, whatever the share. So such a window tells its hot keys, too.
-const WINDOW_READS_TO_TURN: f64 = 6_144.0;
+const WINDOW_READS_TO_TURN: f64 = 6_656.0;
 const DEFAULT_HALF_LIFE: Duration = Duration::from_secs(3600);
 const DEFAULT_SIZES: [u32; 8] = [25, 50, 75, 100, 125, 150, 200, 400];
 /// Policies that are the best choice for some traffic. The others are close to one of them.
@@ -106,7 +106,7 @@ impl Advisor {
 
     /// Sets the largest share of keys that are sampled, from 0 to 1. The default is 1/384.
     ///
-    /// Eleven times this share of all reads count towards the [hot keys](crate::Cache::hot_keys),
+    /// Twelve times this share of all reads count towards the [hot keys](crate::Cache::hot_keys),
     /// whatever their keys, and more of them while the window has few reads. With a share of 1/4 or
     /// more, all reads count, unless the thread also reads another cache with an advisor.
     ///
@@ -324,14 +324,14 @@ mod tests {
     #[test]
     fn turns_become_rarer_with_the_reads_of_the_window_up_to_the_share() {
         let turns = |share: f64| {
-            let paces = [0.0, 61_440.0, 1e12].map(|reads| Advisor::new().share(share).pace(reads));
+            let paces = [0.0, 66_560.0, 1e12].map(|reads| Advisor::new().share(share).pace(reads));
             (paces.map(|pace| pace.reads_to_turn), paces[2].turns)
         };
-        assert_eq!(turns(1.0 / 384.0), ([1, 10, 35], 8));
-        assert_eq!(turns(1.0 / 64.0), ([1, 6, 6], 8));
+        assert_eq!(turns(1.0 / 384.0), ([1, 10, 32], 9));
+        assert_eq!(turns(1.0 / 64.0), ([1, 5, 5], 9));
         assert_eq!(turns(1.0 / 16.0), ([1, 1, 1], 4));
         assert_eq!(turns(1.0 / 4.0), ([1, 1, 1], 1));
         assert_eq!(turns(1.0), ([1, 1, 1], 1));
-        assert_eq!(turns(0.0), ([1, 10, 1 << 20], 8));
+        assert_eq!(turns(0.0), ([1, 10, 1 << 20], 9));
     }
 }

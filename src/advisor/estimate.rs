@@ -15,12 +15,17 @@
 //!
 //! This is the difference estimator of survey sampling (Cochran, Sampling Techniques, 1977).
 //!
+//! The same holds for bytes. The bytes that the cache read are its hits and its misses, each times
+//! their mean charge. The sample lacks most keys that are read very often, so its hits may have
+//! another mean charge than all hits. Theirs comes from a sample of reads: see `charges.rs`.
+//!
 //! # Errors
 //!
 //! The bound is twice the standard error, which the differences between groups of keys show. To it
 //! come the error of the shadow's size, since the sampled keys fill a share of the memory that is
-//! not exactly theirs, and [`ROUNDING`].
+//! not exactly theirs, and [`ROUNDING`]. For bytes, the error of the mean charge of hits is added.
 
+use super::charges::MeanCharge;
 use super::tally::{GROUPS, Groups, Tally};
 
 /// The standard errors in a bound.
@@ -45,6 +50,8 @@ pub(super) struct Population {
     pub(super) dropped_factor: f64,
     /// The share of keys that are sampled.
     pub(super) share: f64,
+    /// The mean charge of the reads that hit in the whole cache, if it is known.
+    pub(super) charge_of_hits: Option<MeanCharge>,
 }
 
 /// Returns the misses of a shadow for each read. `live` has those of sampled keys in the cache.
@@ -57,20 +64,30 @@ pub(super) fn miss_ratio(missed: &Groups, live: &Groups, of: &Population) -> Est
 
 /// Returns the bytes that a shadow missed for each byte that was read.
 ///
-/// The bytes that the whole cache read are not counted. Reads that the sample lacks are those of
-/// keys that hit in any case: they count with the mean charge of sampled hits. Their charge may be
-/// anything up to twice the mean, which is part of the error.
+/// The bytes that the whole cache read are not counted. Its hits have the mean charge that reads
+/// with a turn have shown, and its misses that of the misses of sampled keys. If the mean charge of
+/// hits is unknown, it is that of sampled keys. Then it may be anything up to twice that, which is
+/// part of the error.
 pub(super) fn byte_miss_ratio(missed: &Groups, sample: &Tally, of: &Population) -> Estimate {
-    let lacking = of.reads / of.dropped_factor - sum(&sample.reads);
-    let hits = sum(&sample.reads) - sum(&sample.live_missed);
-    let mean_hit = if hits > 0.0 { sum(&sample.hit_bytes) / hits } else { 0.0 };
-    // A sample with reads in excess might have fewer bytes than nothing.
-    let read_sum = (sum(&sample.read_bytes) + lacking * mean_hit).max(sum(missed));
-    let ratio = ratio(sum(missed), read_sum);
-    let differences = core::array::from_fn(|group| missed[group] - ratio * sample.read_bytes[group]);
+    let live: Groups = core::array::from_fn(|group| sample.read_bytes[group] - sample.hit_bytes[group]);
+    let live_misses = sum(&sample.live_missed);
+    let of_sample = quotient(sum(&sample.hit_bytes), sum(&sample.reads) - live_misses);
+    let hit = of.charge_of_hits.unwrap_or(MeanCharge { bytes: of_sample, error: of_sample });
+    let hits = of.reads - of.misses;
+    let mean_miss = quotient(sum(&live), live_misses);
+    let missed_by_cache = of.misses * mean_miss;
+    let read_sum = hits * hit.bytes + missed_by_cache;
+    let difference = (sum(missed) - sum(&live)) * of.dropped_factor;
+    let ratio = ratio(missed_by_cache + difference, read_sum);
+    // The misses of the cache are in both parts of the ratio.
+    let factor = (1.0 - ratio) * quotient(of.misses, live_misses);
+    let differences = core::array::from_fn(|group| {
+        let of_charges = live[group] - mean_miss * sample.live_missed[group];
+        (missed[group] - live[group]) * of.dropped_factor + factor * of_charges
+    });
     let error_of_sample = STANDARD_ERRORS * standard_error(&differences, of.share);
-    let error_of_lacking = ratio * lacking.abs() * mean_hit;
-    Estimate { ratio, error: unit((error_of_sample + error_of_lacking) / read_sum) }
+    let error_of_hits = ratio * hits * hit.error;
+    Estimate { ratio, error: unit((error_of_sample + error_of_hits) / read_sum) }
 }
 
 /// Returns the error of a ratio that comes from the error of the shadow's size, and the rounding.
@@ -95,7 +112,12 @@ fn sum(groups: &Groups) -> f64 {
 
 /// Returns a ratio from 0 to 1, and 0 for one of nothing.
 fn ratio(part: f64, whole: f64) -> f64 {
-    unit(if whole > 0.0 { part / whole } else { 0.0 })
+    unit(quotient(part, whole))
+}
+
+/// Returns a quotient, and 0 for one of nothing.
+fn quotient(sum: f64, count: f64) -> f64 {
+    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 /// Returns a number from 0 to 1.
@@ -107,7 +129,8 @@ fn unit(number: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const POPULATION: Population = Population { reads: 6_400.0, misses: 640.0, dropped_factor: 1.0, share: 0.1 };
+    const POPULATION: Population =
+        Population { reads: 6_400.0, misses: 640.0, dropped_factor: 1.0, share: 0.1, charge_of_hits: None };
 
     #[test]
     fn a_shadow_that_misses_as_the_cache_did_has_its_ratio_whatever_the_sample() {
@@ -127,23 +150,50 @@ mod tests {
         assert!((ratio - 0.2).abs() < 1e-9 && (error - 2.0 * 80.0 * 0.9_f64.sqrt() / 6_400.0).abs() < 5e-4, "{error}");
     }
 
-    #[test]
-    fn reads_that_the_sample_lacks_are_hits_of_the_mean_charge() {
-        let sample = Tally {
+    /// A sample of half of the reads: for each group, 40 hits of 100 bytes and 10 misses of 50.
+    fn sample() -> Tally {
+        Tally {
             reads: [50.0; GROUPS],
             live_missed: [10.0; GROUPS],
-            read_bytes: [5_000.0; GROUPS],
+            read_bytes: [4_500.0; GROUPS],
             hit_bytes: [4_000.0; GROUPS],
             ..Tally::new(0)
-        };
-        // The cache had 100 reads for each group. The other 50 are hits of 100 bytes.
-        let Estimate { ratio, error } = byte_miss_ratio(&[1_000.0; GROUPS], &sample, &POPULATION);
-        assert!((ratio - 0.1).abs() < 1e-9 && (error - 0.05).abs() < 1e-9, "{ratio} {error}");
+        }
+    }
+
+    #[test]
+    fn hits_of_all_keys_have_the_charge_that_turns_have_shown() {
+        let charge_of_hits = Some(MeanCharge { bytes: 20.0, error: 1.0 });
+        let all = Population { charge_of_hits, ..POPULATION };
+        // For each group, the cache had 90 hits of 20 bytes and 10 misses of 50.
+        let Estimate { ratio, error } = byte_miss_ratio(&[500.0; GROUPS], &sample(), &all);
+        assert!((ratio - 500.0 / 2_300.0).abs() < 1e-9, "{ratio}");
+        assert!((error - ratio * 90.0 / 2_300.0).abs() < 1e-9, "{error}");
+        // A shadow that missed more, or less, did so in the cache, too.
+        for missed in [300.0, 900.0] {
+            let ratio = byte_miss_ratio(&[missed; GROUPS], &sample(), &all).ratio;
+            assert!((ratio - missed / 2_300.0).abs() < 1e-9, "{ratio}");
+        }
+    }
+
+    #[test]
+    fn hits_of_an_unknown_charge_have_that_of_the_sample_and_an_error_as_large() {
+        let Estimate { ratio, error } = byte_miss_ratio(&[500.0; GROUPS], &sample(), &POPULATION);
+        assert!((ratio - 500.0 / 9_500.0).abs() < 1e-9, "{ratio}");
+        assert!((error - ratio * 9_000.0 / 9_500.0).abs() < 1e-9, "{error}");
+    }
+
+    #[test]
+    fn a_sample_with_fewer_misses_than_its_share_has_the_byte_ratio_of_the_cache() {
+        let all =
+            Population { misses: 1_280.0, charge_of_hits: Some(MeanCharge { bytes: 50.0, error: 0.0 }), ..POPULATION };
+        let Estimate { ratio, error } = byte_miss_ratio(&[500.0; GROUPS], &sample(), &all);
+        assert!((ratio - 0.2).abs() < 1e-9 && error < 1e-9, "{ratio} {error}");
     }
 
     #[test]
     fn ratios_of_nothing_are_defined() {
-        let nothing = Population { reads: 0.0, misses: 0.0, dropped_factor: 1.0, share: 0.0 };
+        let nothing = Population { reads: 0.0, misses: 0.0, share: 0.0, ..POPULATION };
         let none = [0.0; GROUPS];
         for estimate in [miss_ratio(&none, &none, &nothing), byte_miss_ratio(&none, &Tally::new(0), &nothing)] {
             assert_eq!(estimate.ratio, 0.0);

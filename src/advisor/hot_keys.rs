@@ -19,6 +19,7 @@
 
 use core::fmt;
 
+use super::charges::HitCharges;
 use super::turns::Batch;
 use super::window::Window;
 use crate::namespace::{Origin, Registry, origin};
@@ -176,6 +177,8 @@ pub(super) struct HotKeys {
     sets: Box<[Set]>,
     /// The reads that all turns stand for.
     reads: f64,
+    /// The charges of hits among the last turns of batches.
+    pub(super) charges: HitCharges,
     pub(super) window: Window,
 }
 
@@ -191,7 +194,7 @@ impl HotKeys {
             lengths: [0; PLACES],
             keys: [[0; KEY_BYTES]; PLACES],
         };
-        Self { sets: vec![set; Self::sets_in(bytes)].into(), reads: 0.0, window }
+        Self { sets: vec![set; Self::sets_in(bytes)].into(), reads: 0.0, charges: HitCharges::default(), window }
     }
 
     /// Returns the bytes that [`new`](Self::new) allocates.
@@ -209,17 +212,16 @@ impl HotKeys {
     }
 
     /// Counts the turns of a batch, the last of which read `stored_key`.
-    pub(super) fn count(&mut self, batch: &Batch, stored_key: &[u8]) {
+    pub(super) fn count(&mut self, batch: &Batch<'_>, stored_key: &[u8]) {
         let reads = f64::from(batch.reads);
         self.reads += reads;
-        let each = reads / f64::from(batch.turns);
-        let (last, others) = batch.last_and_others();
-        for &hash in others {
-            self.set_of(hash).count(hash, each);
+        let each = reads / batch.turns() as f64;
+        for hash in batch.others {
+            self.set_of(hash.get()).count(hash.get(), each);
         }
-        let set = self.set_of(last);
-        if !set.count(last, each) {
-            set.replace_smallest(last, stored_key, f64::from(batch.mean_reads));
+        let set = self.set_of(batch.last);
+        if !set.count(batch.last, each) {
+            set.replace_smallest(batch.last, stored_key, f64::from(batch.mean_reads));
         }
     }
 
@@ -232,6 +234,7 @@ impl HotKeys {
     /// Multiplies all counts by `factor`.
     pub(super) fn scale(&mut self, factor: f64) {
         self.reads *= factor;
+        self.charges.scale(factor);
         for set in &mut self.sets {
             set.reads.iter_mut().chain(&mut set.floors).for_each(|count| *count *= factor);
             set.variances.iter_mut().for_each(|variance| *variance *= factor * factor);
@@ -304,11 +307,11 @@ struct Estimate {
 #[cfg(not(bytecache_loom))]
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
     use std::collections::HashMap;
 
     use proptest::prelude::*;
 
-    use super::super::turns::PLACES as PLACES_OF_BATCH;
     use super::*;
     use crate::policy::spread;
 
@@ -322,12 +325,9 @@ mod tests {
 
     /// Counts a batch, whose last turn is the first one of `keys`.
     fn count_batch(hot_keys: &mut HotKeys, keys: &[u16], reads: u32) {
-        let mut hashes = [0; PLACES_OF_BATCH];
-        keys.iter().zip(&mut hashes).for_each(|(&key, hash)| *hash = spread(u64::from(key)));
-        hot_keys.count(
-            &Batch { hashes, turns: crate::units::to_u32(keys.len()), reads, mean_reads: reads },
-            &keys[0].to_le_bytes(),
-        );
+        let hashes: Vec<_> = keys.iter().map(|&key| Cell::new(spread(u64::from(key)))).collect();
+        let batch = Batch { last: hashes[0].get(), others: &hashes[1..], reads, mean_reads: reads };
+        hot_keys.count(&batch, &keys[0].to_le_bytes());
     }
 
     fn hottest(keys: &HotKeys, n: usize, reads: f64, reads_to_turn: u32) -> Vec<HotKey> {

@@ -14,6 +14,7 @@
 //!   Advice <--------- estimate.rs --------------+            advice.rs
 //!
 //!   read with a turn? --yes--> Batch --> HotKeys --> HotKey  turns.rs  hot_keys.rs
+//!                              last --> HitCharges --> Advice charges.rs
 //! ```
 //!
 //! A sample of the keys behaves in a share of the memory as all keys do in the whole. That is
@@ -33,6 +34,7 @@
 mod advice;
 mod ages;
 mod awaited;
+mod charges;
 mod config;
 mod engine;
 mod estimate;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use super::advice::Advice;
 use super::ages::Ages;
+use super::charges::MeanCharge;
 use super::config::{Advisor, PresentPolicy, ShadowRow};
 use super::engine::Engine;
 use super::event::Event;
@@ -279,9 +280,9 @@ impl Sampler {
     }
 
     /// Counts the keys of a batch, the last of which is `stored_key`, unless another thread has the
-    /// lock.
-    pub(crate) fn count_batch(&self, batch: &Batch, stored_key: &[u8]) {
-        let turns = u64::from(batch.turns);
+    /// lock. `charge` is that of the entry that the last turn found.
+    pub(crate) fn count_batch(&self, batch: &Batch<'_>, stored_key: &[u8], charge: Option<u32>) {
+        let turns = batch.turns() as u64;
         let Some(mut hot_keys) = self.hot_keys.try_lock() else {
             self.dropped_turns.fetch_add(turns, Ordering::Relaxed); // A counter.
             return;
@@ -296,6 +297,17 @@ impl Sampler {
             self.reads_to_turn.store(reads_to_turn, Ordering::Relaxed); // See the module.
         }
         hot_keys.count(batch, stored_key);
+        if let Some(charge) = charge {
+            hot_keys.charges.add(charge, batch.mean_reads);
+        }
+    }
+
+    /// Returns the mean charge of all hits in the window, or `None` if it is unknown.
+    fn mean_charge_of_hits(&self) -> Option<MeanCharge> {
+        let mut hot_keys = self.hot_keys.lock();
+        let hot_keys = hot_keys.as_mut()?;
+        self.age_hot_keys(hot_keys, self.clock.nanos());
+        hot_keys.charges.mean()
     }
 
     /// Returns the `n` keys that are read most.
@@ -386,11 +398,12 @@ impl Sampler {
 
     /// Returns the advice, or `None` if the advisor does not run or there was no read.
     pub(crate) fn advice(&self, max_bytes: usize) -> Option<Advice> {
+        let charge_of_hits = self.mean_charge_of_hits();
         let mut running = self.running.lock();
         let running = running.as_mut()?;
         self.age(running, self.clock.nanos());
         let seen = running.window.seen(self.totals());
-        Advice::of(&running.engine, &self.rows, &seen, max_bytes)
+        Advice::of(&running.engine, &self.rows, &seen, charge_of_hits, max_bytes)
     }
 }
 

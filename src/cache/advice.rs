@@ -3,6 +3,7 @@
 use super::Cache;
 use crate::advisor::{Advice, Ages, HotKey, Sampler, end_batch, note_turn};
 use crate::hash::KeyHash;
+use crate::reclaim::Live;
 use crate::shard::Shard;
 
 /// # Advice
@@ -44,8 +45,8 @@ impl Cache {
     /// Returns the `n` keys with the most reads, the most read first. Returns none if the cache has
     /// no [advisor](crate::CacheBuilder::advisor), or if that has stopped.
     ///
-    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 35,
-    /// and more while the window has fewer than 215,040 reads: see
+    /// Hits and misses count. The keys of some reads are counted. By default it is one read in 32,
+    /// and more while the window has fewer than 212,992 reads: see
     /// [`Advisor::share`](crate::Advisor::share). Keys whose error is as large as their number of
     /// reads are left out. Keys of namespaces are included, with the name of the namespace.
     ///
@@ -105,17 +106,27 @@ impl Cache {
         self.sampler().map_or_else(Ages::default, Sampler::ages)
     }
 
-    /// Notes the turn of a read. The hash and the number of the shard are values, as a reference
-    /// would force them into memory in every read.
+    /// Notes the turn of a read. The hash, the number of the shard and the entry that was found are
+    /// values, as a reference would force them into memory in every read.
     #[cold]
     #[inline(never)]
-    pub(super) fn count_turn(&self, hash: KeyHash, shard: usize, stored_key: &[u8]) {
+    pub(super) fn count_turn(&self, hash: KeyHash, shard: usize, stored_key: &[u8], found: Option<Live<'_>>) {
         let Some(sampler) = self.sampler() else { return };
-        // The hash lacks the bits that chose the shard.
-        let hash = hash.get() ^ shard as u64;
-        if !note_turn(sampler.number(), hash) {
-            count_batch(sampler, hash, stored_key);
+        if !note_turn(sampler.number(), hash_of_turn(hash, shard)) {
+            self.count_batch(hash, shard, stored_key, found);
         }
+    }
+
+    /// Counts the keys of a batch if this turn ends it. Not inlined, as most turns only note their
+    /// key. It has the arguments of [`count_turn`](Self::count_turn), so the call is a jump, and
+    /// turns that only note their key save no registers.
+    #[inline(never)]
+    fn count_batch(&self, hash: KeyHash, shard: usize, stored_key: &[u8], found: Option<Live<'_>>) {
+        let Some(sampler) = self.sampler() else { return };
+        end_batch(sampler.number(), hash_of_turn(hash, shard), sampler.pace(), |batch| {
+            let charge = found.map(|live| self.shard(shard).charge_of(live));
+            sampler.count_batch(batch, stored_key, charge);
+        });
     }
 
     /// Returns the counters of the advisor, or `None` if there is none.
@@ -129,10 +140,7 @@ impl Cache {
     }
 }
 
-/// Counts the keys of a batch if this turn ends it. Not inlined, as most turns only note their key.
-#[inline(never)]
-fn count_batch(sampler: &Sampler, hash: u64, stored_key: &[u8]) {
-    if let Some(batch) = end_batch(sampler.number(), hash, sampler.pace()) {
-        sampler.count_batch(&batch, stored_key);
-    }
+/// Returns the hash by which a key is counted. The one in the shard lacks the bits that chose that.
+fn hash_of_turn(hash: KeyHash, shard: usize) -> u64 {
+    hash.get() ^ shard as u64
 }

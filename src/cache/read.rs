@@ -322,7 +322,7 @@ impl Cache {
         if let Some(below) = target.shard.sampled_below() {
             target.shard.sample_read(target.hash, below, found);
             if count_read() {
-                self.count_turn(target.hash, target.number, key);
+                self.count_turn(target.hash, target.number, key, found.map(|found| found.live()));
             }
         }
         let Some(found) = found else {

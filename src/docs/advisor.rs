@@ -47,13 +47,13 @@
 //!
 //! [`Cache::hot_keys`](crate::Cache::hot_keys) returns the keys with the most reads in the recent
 //! window, with an error for each. Reads are counted one in some number, whatever their key: one in
-//! 35 by default, which follows from [`Advisor::share`](crate::Advisor::share). A sample of keys
+//! 32 by default, which follows from [`Advisor::share`](crate::Advisor::share). A sample of keys
 //! would lack most hot keys. While the window has few reads, more of them are counted: the first
-//! 12,288 all, and after 61,440 one in 10.
+//! 13,312 all, and after 66,560 one in 10.
 //!
 //! The counters are those of Space-Saving (Metwally, Agrawal and El Abbadi, ICDT 2005), in sets of
 //! 8. They take a sixteenth of the advisor's memory: about 1,300 counters of 2 MiB. Only one of
-//! eight reads that count may give its key a counter. The others count if their keys have one. So a
+//! nine reads that count may give its key a counter. The others count if their keys have one. So a
 //! key that is read often is counted as often as all these reads tell, and most others take no time
 //! (sample and hold: Estan and Varghese, SIGCOMM 2002).
 //!
@@ -62,19 +62,19 @@
 //! that were not counted because another thread had the counters.
 //!
 //! The chance decides how many reads it takes to tell keys apart. A key with `n` reads, of which
-//! one in `m` counted, is told within about `2 * sqrt(n * m)` reads. By default that is 12 % for a
-//! key with 10,000 reads, and 4 % for one with 100,000. Two keys with as many reads can be told
-//! apart if one has 17 % or 5 % more. So the ten hottest keys are told, and no others, once the
-//! tenth has 3,600 reads, if the eleventh has a quarter fewer. Keys with about as many reads as the
+//! one in `m` counted, is told within about `2 * sqrt(n * m)` reads. By default that is 11 % for a
+//! key with 10,000 reads, and 3.6 % for one with 100,000. Two keys with as many reads can be told
+//! apart if one has 16 % or 5 % more. So the ten hottest keys are told, and no others, once the
+//! tenth has 3,300 reads, if the eleventh has a quarter fewer. Keys with about as many reads as the
 //! tenth may take its place: look at the errors. A key that becomes hot late is not told before it
-//! has about 650 reads, as the read that gives it a counter stands for 280. With a share of 1/4 or
+//! has about 670 reads, as the read that gives it a counter stands for 288. With a share of 1/4 or
 //! more, all reads count, and only the counters limit what is told: a key is told if it has clearly
 //! more than one read in 1,300.
 //!
 //! * The key is that of the caller. For a key of a namespace, its name is beside it.
 //! * At most 64 bytes of a key are kept, the prefix of its namespace included.
-//! * A thread notes up to 14 reads before it counts them. They are lost if it ends, or reads
-//!   another cache with an advisor.
+//! * A thread notes up to 16 reads before it counts them. They do not count if it ends, or reads
+//!   another cache with an advisor. Those that count stand for them.
 //! * A counter keeps its key after the removal of the entry. Keys of an invalidated namespace are
 //!   left out.
 //!
@@ -134,10 +134,12 @@
 //!
 //! Each ratio has an error that it stays within in about 19 of 20 cases. It has three parts: the
 //! differences between groups of sampled keys; the steepness of the curve, as the sampled keys fill
-//! a share of the memory that is not exactly theirs; and half a point for shards and rounding.
+//! a share of the memory that is not exactly theirs; and half a point for shards and rounding. A
+//! byte hit ratio has a fourth one, that of the mean charge of hits, which one read in 288 tells.
+//! Until 32 such reads have hit, it is unknown, and the error is large.
 //!
-//! With 4,000 sampled keys or more, hit ratios are within 1.5 points of a whole simulation on
-//! average, and within 4 at worst. `tools/tests/advisor.rs` checks that on recorded traces. The
+//! With 4,000 sampled keys or more, hit ratios and byte hit ratios are within 1.5 points of a whole
+//! simulation on average, and within 4 at worst. `tools/tests/advisor.rs` checks that on recorded traces. The
 //! share of sampled keys is 1 in 384 by default, so a cache with 100,000 keys has about 260: set a
 //! larger [share](crate::Advisor::share) for smaller caches.
 //!
@@ -148,11 +150,11 @@
 //! sampled. If the policies keep too much memory even so, the advisor stops.
 //!
 //! Without an advisor, a read costs one comparison more. With one, it compares the hash with the
-//! threshold, and counts itself in a word of its thread: five instructions. One read in 35 notes
-//! its key, or more if the window has few reads. One in 280 counts the keys of eight such reads,
-//! and takes a lock, which it only tries. These two take about 600 instructions for 280 reads. A
+//! threshold, and counts itself in a word of its thread: five instructions. One read in 32 notes
+//! its key, or more if the window has few reads. One in 288 counts the keys of nine such reads,
+//! and takes a lock, which it only tries. These two take about 740 instructions for 288 reads. A
 //! read of a sampled key takes one or two thousand. `cargo bench --bench advisor` prints the
-//! averages. While the window has fewer than 215,040 reads, a read costs about 23 instructions.
+//! averages. While the window has fewer than 212,992 reads, a read costs about 23 instructions.
 //!
 //! Events of sampled keys go through a queue of the shard. Writes to the shard empty the queue. So
 //! do [`maintain`](crate::Cache::maintain), and a read that finds it full. No thread waits: if

@@ -35,6 +35,11 @@ impl Shard {
         }
     }
 
+    /// Returns the charge of an entry.
+    pub(crate) fn charge_of(&self, live: Live<'_>) -> u32 {
+        self.lookup.ring.charge_of(live)
+    }
+
     /// Samples the keys that the advisor wants to know of.
     pub(crate) fn begin_sampling(&self) {
         if let Some(sampling) = &self.sampling {
@@ -84,7 +89,7 @@ impl Shard {
                 let arena = self.lookup.ring.arena();
                 let (_, stamps) = arena.entry_with_stamps(live);
                 let (deadline, idle) = self.rules.ends(stamps.set, |stamp| arena.stamp_at(stamps, stamp));
-                EventKind::Hit { charge: self.lookup.ring.charge_of(live), ends: Ends { deadline, idle } }
+                EventKind::Hit { charge: self.charge_of(live), ends: Ends { deadline, idle } }
             }
         };
         self.renew_threshold_by(|sampling| sampling.note(event(hash, kind)));

@@ -379,11 +379,12 @@
 //! advisor, one comparison leaves both samples out. The count is that of the thread, for all caches
 //! with an advisor.
 //!
-//! A turn notes the hash of its key in its thread, and one in eight tries the lock of the
-//! counters and counts all of them. So a turn takes a third of what it would take alone. Threads
-//! meet at the counters once in 280 reads, even if all read one key. To compare each read with a
-//! table of hot keys would count these exactly. But that takes four to five instructions of every
-//! read, and eight to ten of a read of a hot key, which is more than the whole sample takes.
+//! A turn notes the hash of its key in its thread, and one in nine tries the lock of the counters
+//! and counts all of them. It counts them where the thread has noted them, as a copy would take
+//! longer than all else. So a turn takes a third of what it would take alone. Threads meet at the
+//! counters once in 288 reads, even if all read one key. To compare each read with a table of hot
+//! keys would count these exactly. But that takes three to five instructions of every read, and
+//! eight to ten of a read of a hot key, which is more than the whole sample takes.
 //!
 //! # Iteration
 //!
