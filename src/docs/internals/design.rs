@@ -265,6 +265,9 @@
 //!   that is worth cleaning. It reads 16 bytes for each chunk. A shard has at most 25,600, or
 //!   16,384 if its limit was never raised. A search for adjacent chunks also reads a cache line for
 //!   each. Only a store of an entry that goes to a run needs it.
+//! * On the way to a lower limit, a write may look through all chunks of a shard that had a higher
+//!   one: for those that values hold, if many were held lately, and for the last chunk beyond the
+//!   new size that is not held.
 //! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
 //!   each entry that the index has room for.
 //! * A policy gives all of its memory back at once if it is replaced in a shard that has lost all
