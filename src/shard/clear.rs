@@ -282,7 +282,7 @@ mod tests {
     use crate::policy::Policy;
     use crate::removal::Notifier;
     use crate::ring::Alignment;
-    use crate::shard::{Condition, Options, Room, ShardConfig};
+    use crate::shard::{Condition, Options, Room, ShardConfig, resizing};
 
     const HASHER: StableHash = StableHash::with_seed(0);
 
@@ -346,5 +346,35 @@ mod tests {
             let state = shard.state.lock();
             assert_eq!((state.entries.ring().resident_absent_bytes(), state.entries.ring().chunks_in_use()), (0, 0));
         }
+    }
+
+    #[test]
+    fn entries_that_move_to_buckets_that_were_passed_are_removed() {
+        let shard = shard(4 << 20);
+        for key in (0_u32..20_000).map(u32::to_le_bytes) {
+            let hash = KeyHash::new(HASHER.hash_bytes(&key));
+            shard.write(|writer| writer.store(hash, &key, &[7], Condition::Always, &Lifetime::new())).expect("space");
+        }
+        shard.write(|writer| while writer.resize_some() {});
+        let (size, present) = shard.write(|writer| (writer.state.entries.table().size(), writer.state.entries.len()));
+        let mut clear = Clear::of(&shard);
+        while !matches!(clear.stage, Stage::Entries { bucket } if bucket > size / 2) {
+            shard.write(|writer| writer.clear_in_steps(&mut clear));
+        }
+        // All entries of a smaller index lie in lower buckets.
+        shard.write(|writer| {
+            let left = writer.state.entries.len();
+            assert!(left > present / 3);
+            let to = size / 4 * 3;
+            assert!(writer.shrink_index(to, resizing::rename_bytes(size, to)));
+            while writer.resize_some() {}
+            assert!(writer.state.entries.table().size() == to && writer.state.entries.len() < left);
+        });
+        while clear.stage != Stage::Done {
+            shard.write(|writer| writer.clear_in_steps(&mut clear));
+        }
+        drop(clear);
+        assert_eq!(shard.state.lock().entries.len(), 0);
+        shard.validate();
     }
 }
