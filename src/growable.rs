@@ -6,10 +6,18 @@
 //! system moves the pages, without a copy where it can. An array [within](Growable::within) a known
 //! length never moves, whatever its size.
 //!
+//! ```text
+//!   memory   | elements | dropped elements, for now | zeros, perhaps only addresses |
+//!            0          len                         used                            capacity
+//! ```
+//!
+//! An array that becomes shorter gives its memory back in steps, from the end on. Until then it is
+//! counted as allocated.
+//!
 //! # Invariants
 //!
 //! 1. `first` is the start of `len` elements in `memory`, which no other code accesses.
-//! 2. The bytes of `memory` behind the elements are zero.
+//! 2. The elements lie before `used`, and the bytes of `memory` behind `used` are zero.
 
 #![allow(unsafe_code, reason = "elements lie in memory from the system")]
 
@@ -39,6 +47,8 @@ unsafe impl Zero for u64 {}
 const RESERVED_FROM: usize = 256 << 10;
 /// The addresses of an array, as a multiple of its length.
 const HEADROOM: usize = 8;
+/// The bytes that an array gives back at once. The system takes about 20 microseconds for them.
+const RELEASED_AT_ONCE: usize = 512 << 10;
 
 /// An array of plain data whose length can change. New elements are zero.
 pub(crate) struct Growable<T> {
@@ -53,6 +63,8 @@ struct Memory {
     region: Region,
     /// Bytes of the region that can be used.
     capacity: usize,
+    /// The end of the bytes that are not known to be zero.
+    used: usize,
     /// The array never needs more, and stays where it is.
     is_enough: bool,
 }
@@ -79,7 +91,7 @@ impl<T: Zero> Growable<T> {
     pub(crate) fn within(len: usize, most: usize) -> Option<Self> {
         let capacity = Self::bytes_of(most);
         let region = Region::for_later(Self::bytes_of(len), capacity)?;
-        let mut memory = Box::new(Memory { region, capacity, is_enough: true });
+        let mut memory = Box::new(Memory { region, capacity, used: Self::bytes_of(len), is_enough: true });
         Some(Self { first: memory.first(), len, memory, elements: PhantomData })
     }
 
@@ -95,41 +107,54 @@ impl<T: Zero> Growable<T> {
         len.checked_mul(size_of::<T>()).unwrap_or_else(|| panic!("no memory for {len} elements"))
     }
 
-    /// Sets the number of elements. Those at the end are dropped or added.
+    /// Sets the number of elements. Those at the end are dropped or added. Returns `false` if the
+    /// array has become shorter and does not fit its length yet: each call with the same length
+    /// gives some more of its memory back.
     ///
     /// # Panics
     ///
     /// If there is no memory, or if there are more than there may be.
-    pub(crate) fn resize(&mut self, len: usize) {
+    #[must_use]
+    pub(crate) fn resize(&mut self, len: usize) -> bool {
         let (before, after) = (Self::bytes_of(self.len), Self::bytes_of(len));
-        if self.memory.is_enough {
-            assert!(after <= self.memory.capacity, "more elements than there are addresses for");
-            if after < before {
-                self.drop_bytes(after, before);
-            }
-            self.len = len;
-            return;
+        assert!(!self.memory.is_enough || after <= self.memory.capacity, "more elements than there are addresses for");
+        if after > before {
+            // Mostly none. Elements that come back while others are given back are zero at once.
+            self.drop_from(before);
         }
-        if after < before {
-            self.drop_bytes(after, before);
-            self.len = len;
-        } else if after <= self.memory.capacity {
-            self.len = len;
+        if after > self.memory.capacity {
+            self.move_to(len);
+        }
+        self.len = len;
+        self.memory.used = self.memory.used.max(after);
+        if self.memory.region.is_mapped() {
+            let least = self.memory.used.saturating_sub(RELEASED_AT_ONCE).next_multiple_of(MAX_PAGE);
+            self.drop_from(after.max(least));
         } else {
-            self.move_to(len);
-        }
-        let is_reserved = self.memory.region.is_mapped();
-        if is_reserved != (after >= RESERVED_FROM) || !is_reserved && self.memory.capacity > after {
-            self.move_to(len);
+            self.drop_from(after);
         }
         if after < before {
             self.memory.region.ask_for_small_pages_beyond(after);
-        } else {
+        } else if after > before {
             self.memory.region.ask_for_pages(Pages::Huge, after);
+        }
+        let is_done = self.memory.used == after;
+        if is_done && !self.memory.is_enough {
+            self.fit();
+        }
+        is_done
+    }
+
+    /// Moves the elements to memory that suits their number, if they are not in it.
+    fn fit(&mut self) {
+        let is_reserved = self.memory.region.is_mapped();
+        let bytes = self.memory.used;
+        if is_reserved != (bytes >= RESERVED_FROM) || !is_reserved && self.memory.capacity > bytes {
+            self.move_to(self.len);
         }
     }
 
-    /// Moves the elements to memory for `len` of them.
+    /// Moves the elements to memory for `len` of them, at least as many as there are.
     fn move_to(&mut self, len: usize) {
         let bytes = Self::bytes_of(len);
         if bytes > self.memory.capacity && self.memory.extend(bytes) {
@@ -142,22 +167,26 @@ impl<T: Zero> Growable<T> {
             //   and the new memory has room for them;
             // * both are aligned: memory starts on a page or a cache line;
             // * the new memory is another allocation.
-            unsafe { first.copy_from_nonoverlapping(self.first, self.len.min(len)) };
+            unsafe { first.copy_from_nonoverlapping(self.first, self.len) };
             (self.first, *self.memory) = (first, memory);
         }
-        self.len = len;
     }
 
-    /// Makes the bytes of elements that are dropped zero.
-    fn drop_bytes(&mut self, after: usize, before: usize) {
+    /// Makes the used bytes from `end` on zero. They are those of dropped elements.
+    fn drop_from(&mut self, end: usize) {
+        let used = self.memory.used;
+        if end >= used {
+            return;
+        }
         let start = self.first.cast::<u8>();
-        let whole = after.next_multiple_of(MAX_PAGE).min(before);
-        // SAFETY: the range holds elements that are dropped, and behind them zero bytes (invariant
+        let whole = end.next_multiple_of(MAX_PAGE).min(used);
+        // SAFETY: the range holds elements that were dropped, and behind them zero bytes (invariant
         // 2).
-        let is_zero = unsafe { self.memory.region.release(whole..before.next_multiple_of(MAX_PAGE)) };
-        let end = if is_zero { whole } else { before };
-        // SAFETY: the bytes lie in the memory, and are those of elements that are dropped.
-        unsafe { start.as_ptr().wrapping_add(after).write_bytes(0, end - after) };
+        let is_zero = unsafe { self.memory.region.release(whole..used.next_multiple_of(MAX_PAGE)) };
+        let rest = if is_zero { whole } else { used };
+        // SAFETY: the bytes lie in the memory, and are those of elements that were dropped.
+        unsafe { start.as_ptr().wrapping_add(end).write_bytes(0, rest - end) };
+        self.memory.used = end;
     }
 }
 
@@ -171,10 +200,10 @@ impl Memory {
             // SAFETY: the byte is within the region, which has no other user yet.
             unsafe { last.write(0) };
             region.ask_for_pages(Pages::Huge, bytes);
-            return Self { region, capacity, is_enough: false };
+            return Self { region, capacity, used: bytes, is_enough: false };
         }
         let region = Region::plain(bytes).unwrap_or_else(|| panic!("no memory for {bytes} bytes"));
-        Self { region, capacity: bytes, is_enough: false }
+        Self { region, capacity: bytes, used: bytes, is_enough: false }
     }
 
     /// Reserves addresses for more bytes than there are. Returns `false` if the system cannot do
@@ -209,7 +238,7 @@ impl<T> Growable<T> {
 
     /// Returns the bytes that are allocated, once all elements are touched.
     pub(crate) fn allocated(&self) -> usize {
-        let bytes = self.len * size_of::<T>();
+        let bytes = self.memory.used;
         if self.memory.region.is_mapped() {
             Region::footprint(bytes, Filling::Reserved)
         } else {
@@ -251,12 +280,49 @@ mod tests {
     fn elements_stay_where_they_are_and_those_that_come_back_are_zero() {
         let mut array = Growable::<u32>::new(3);
         array[2] = 7;
-        array.resize(5);
+        assert!(array.resize(5));
         array[4] = 9;
         assert_eq!(array.as_slice(), [0, 0, 7, 0, 9]);
-        array.resize(4);
-        array.resize(5);
+        assert!(array.resize(4) && array.resize(5));
         assert_eq!((array.as_slice(), array.allocated()), (&[0, 0, 7, 0, 0][..], 64));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn an_array_that_has_become_shorter_gives_a_bounded_part_back_with_each_call() {
+        let mut array = Growable::<u64>::new(1 << 20);
+        array.fill(7);
+        let addresses = array.as_slice().as_ptr_range();
+        let addresses = addresses.start.addr()..addresses.end.addr();
+        let resident = || crate::region::tests::resident_bytes(addresses.clone());
+        let (mut before, mut calls) = (resident(), 0);
+        assert_eq!((before, array.allocated()), (8 << 20, 8 << 20));
+        loop {
+            let is_done = array.resize(300_000);
+            let after = resident();
+            assert!(before - after <= RELEASED_AT_ONCE, "{} bytes at once", before - after);
+            assert_eq!((array.len(), array.allocated()), (300_000, after));
+            (before, calls) = (after, calls + 1);
+            if is_done {
+                break;
+            }
+        }
+        assert_eq!(calls, ((8 << 20) - 2_400_000_usize).div_ceil(RELEASED_AT_ONCE));
+        assert!(array.iter().all(|&element| element == 7) && array.resize(300_000));
+    }
+
+    #[test]
+    fn elements_that_come_back_while_memory_is_given_back_are_zero() {
+        let mut array = Growable::<u64>::new(500_000);
+        array.fill(7);
+        if !array.resize(100_000) {
+            assert!(array.allocated() > 3_000_000, "most is left to give back");
+        }
+        assert!(array.resize(400_000));
+        assert!(array[..100_000].iter().all(|&element| element == 7));
+        assert!(array[100_000..].iter().all(|&element| element == 0));
+        assert!((3_200_000..3_200_000 + MAX_PAGE).contains(&array.allocated()));
     }
 
     #[test]
@@ -266,7 +332,7 @@ mod tests {
             let first = array.as_slice().as_ptr();
             array[9] = 7;
             for len in [most, 10, 15, 10, most, 10] {
-                array.resize(len);
+                let _is_done = array.resize(len);
                 assert_eq!((array[9], array.as_slice().as_ptr(), array.len()), (7, first, len));
                 assert!(array[10..].iter().all(|&element| element == 0));
                 array[10..].fill(9);
@@ -277,13 +343,13 @@ mod tests {
     #[test]
     #[should_panic(expected = "more elements than there are addresses for")]
     fn an_array_within_a_known_length_is_not_longer() {
-        Growable::<u64>::within(10, 20).expect("memory").resize(21);
+        let _ = Growable::<u64>::within(10, 20).expect("memory").resize(21);
     }
 
     #[test]
     #[should_panic(expected = "no memory")]
     fn a_length_whose_bytes_overflow_is_refused() {
-        Growable::<u64>::new(3).resize(usize::MAX / 8 + 2);
+        let _ = Growable::<u64>::new(3).resize(usize::MAX / 8 + 2);
     }
 
     #[test]
@@ -300,7 +366,7 @@ mod tests {
     #[cfg_attr(miri, ignore = "Miri maps no memory")]
     fn an_array_that_has_shrunk_asks_for_no_huge_page_beyond_its_end() {
         let mut array = Growable::<u64>::new(1 << 20);
-        array.resize(300_000);
+        while !array.resize(300_000) {}
         let last = array.as_slice().as_ptr_range().end.addr();
         assert!(!crate::region::tests::has_asked_for_huge_pages(last));
     }
@@ -312,13 +378,15 @@ mod tests {
         for len in
             [1_000, 30_000, 40_000, 39_990, 100_000, 500_000, 2_000_000, 300_000, 300_007, 33_000, 20_000, 40_000]
         {
-            array.resize(len);
+            // Not always to the end.
+            let _is_done = array.resize(len) || len % 3 > 0 && array.resize(len);
             model.resize(len, 0);
             assert!(array.as_slice() == model, "with {len} elements");
             for at in (0..len).step_by(509).chain(len - 5..len) {
                 sum += 1;
                 (array[at], model[at]) = (sum, sum);
             }
+            while !array.resize(len) {}
             assert!((len * 8..len * 8 + MAX_PAGE).contains(&array.allocated()));
         }
     }

@@ -406,6 +406,19 @@ pub(crate) mod tests {
         false
     }
 
+    /// Returns the bytes of a range of addresses that are resident, as the kernel tells.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_bytes(range: Range<usize>) -> usize {
+        use std::os::unix::fs::FileExt;
+        // A word of eight bytes for each page. Its top bit says whether the page is resident.
+        let pages = range.start / MAX_PAGE..range.end.div_ceil(MAX_PAGE);
+        let mut words = vec![0; 8 * pages.len()];
+        let map = std::fs::File::open("/proc/self/pagemap").unwrap();
+        map.read_exact_at(&mut words, 8 * pages.start as u64).unwrap();
+        words.chunks_exact(8).filter(|word| u64::from_ne_bytes((*word).try_into().unwrap()) >> 63 == 1).count()
+            * MAX_PAGE
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     #[cfg_attr(miri, ignore = "Miri maps no memory")]

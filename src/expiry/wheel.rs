@@ -131,10 +131,12 @@ impl Wheel {
         wheel
     }
 
-    /// Sets the number of members. Those at the end are dropped, and must not be filed, or added.
-    pub(crate) fn resize(&mut self, members: usize) {
-        self.links.resize(SLOTS + members);
-        self.ticks.resize(members);
+    /// Sets the number of members, and takes a bounded step towards the memory for them. Returns
+    /// `true` once that is done. Members at the end are dropped, and must not be filed, or added.
+    #[must_use]
+    pub(crate) fn resize(&mut self, members: usize) -> bool {
+        let are_links_done = self.links.resize(SLOTS + members);
+        self.ticks.resize(members) && are_links_done
     }
 
     /// Takes a member out of its slot, if it is filed.

@@ -48,6 +48,25 @@ fn every_name_parses_to_its_policy() {
     );
 }
 
+#[test]
+#[cfg_attr(miri, ignore = "Miri maps no memory")]
+fn a_policy_that_becomes_smaller_gives_a_bounded_part_of_its_memory_back_with_each_call() {
+    // Two arrays of 512 KiB at most, and a list of blocks.
+    const AT_ONCE: usize = 5 << 18;
+    for &name in Policy::ALL {
+        let mut policy = name.build(&PolicyContext::new(2_000_000, 1 << 30));
+        let (first, mut before) = (policy.bytes(), policy.bytes());
+        let mut is_done = false;
+        while !is_done {
+            is_done = policy.resize(10_000, 8_500);
+            let after = policy.bytes();
+            assert!(before.saturating_sub(after) <= AT_ONCE, "{name} gives {} bytes back at once", before - after);
+            before = after;
+        }
+        assert!(first > 4 << 20 && before < first / 100, "{name} has {before} of {first} bytes left");
+    }
+}
+
 /// A request for each step: some keys far more often than others, a loop, and sizes that vary.
 fn request_at(step: u64) -> Request {
     let random = spread(step);

@@ -118,15 +118,21 @@ impl Ring {
     /// Looks at the chunks of a step, from `next` on and then from the first chunk on. Returns how
     /// many these are.
     fn look_from(&self, next: &mut usize, best: &mut Best, is_wanted: impl Fn(ChunkId, &Chunk) -> bool) -> usize {
+        let [before, after] = self.next_step(next);
+        let passed = before.len() + after.len();
+        self.look_at_all(before, best, &is_wanted);
+        self.look_at_all(after, best, &is_wanted);
+        passed
+    }
+
+    /// Returns the chunks of a step from `next` on, and those from the first chunk on.
+    fn next_step(&self, next: &mut usize) -> [Range<usize>; 2] {
         let all = self.chunks();
-        let step = STEP.min(all);
         // The tables may have become shorter.
         let first = if *next < all { *next } else { 0 };
-        let end = first + step;
-        self.look_at_all(first..end.min(all), best, &is_wanted);
-        self.look_at_all(0..end.saturating_sub(all), best, &is_wanted);
+        let end = first + STEP.min(all);
         *next = if end < all { end } else { end - all };
-        step
+        [first..end.min(all), 0..end.saturating_sub(all)]
     }
 
     /// Adds the sealed chunks of a range that are wanted and that no value holds. The pins of those
@@ -177,12 +183,17 @@ impl Ring {
     }
 
     /// Returns `true` if values hold at least `enough` sealed chunks and runs of which at least one
-    /// part in `share` is dead. If values hold fewer chunks than that in all, no chunk is examined.
-    pub(crate) fn are_held_by_values(&self, enough: usize, share: usize) -> bool {
-        let chunks = (0..).map(ChunkId).zip(self.chunks.iter());
-        let worth_it = chunks.filter(|&(id, chunk)| self.has_dead_share(id, chunk, share));
-        let held = worth_it.filter(|(id, _)| self.shared.pins[id.index()].has_values());
-        self.shared.marked_chunks() >= enough && held.take(enough).count() == enough
+    /// part in `share` is dead. In a large ring, a step from `next` on stands for all chunks. If
+    /// values hold fewer chunks than `enough` in all, none is looked at.
+    pub(crate) fn are_held_by_values(&self, next: &mut usize, enough: usize, share: usize) -> bool {
+        if self.shared.marked_chunks() < enough {
+            return false;
+        }
+        let chunks = self.next_step(next).into_iter().flatten();
+        let worth_it = chunks.filter(|&at| self.has_dead_share(ChunkId(to_u32(at)), &self.chunks[at], share));
+        let held = worth_it.filter(|&at| self.shared.pins[at].has_values());
+        let enough = (enough * STEP.min(self.chunks())).div_ceil(self.chunks());
+        held.take(enough).count() == enough
     }
 }
 
@@ -190,7 +201,8 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Alignment, Draft, RingSize, Stream};
+    use crate::reclaim::WriteToken;
+    use crate::ring::{Alignment, Draft, OwnedValue, RingSize, Stream};
     use crate::units::{Location, Stamps};
 
     fn ring(chunks: usize) -> Ring {
@@ -218,6 +230,12 @@ mod tests {
             assert!(ring.open_next(Stream::Fresh, None));
             assert_eq!(fill(ring, Stream::Fresh, 256, live(number)).0.index(), number);
         }
+    }
+
+    fn hold(ring: &Ring, location: Location) -> OwnedValue {
+        // SAFETY: the test is the only writer.
+        let token = unsafe { WriteToken::new() };
+        ring.shared.value(ring.live_at(location, &token).expect("an entry"))
     }
 
     /// Returns what each step finds, up to the first one that finds chunks or nothing.
@@ -301,5 +319,63 @@ mod tests {
         let all = [98, 198, 298, 398].map(|chunk| Some(ChunkId(chunk)));
         assert_eq!(steps(&ring, &mut search), [Found::Chunks(all)]);
         assert_eq!(steps(&ring, &mut search), [Found::Chunks(all)]);
+    }
+
+    #[test]
+    fn a_look_for_chunks_that_values_hold_is_bounded() {
+        let mut ring = ring(4 * STEP);
+        let mut entries = Vec::new();
+        for _ in 0..ring.chunks() {
+            assert!(ring.open_next(Stream::Fresh, None));
+            entries.push(fill(&mut ring, Stream::Fresh, 256, 4).1[0]);
+        }
+        // A quarter of the chunks may be pinned: a half of each of the first two steps.
+        let held: Vec<_> = (0..2 * STEP).filter(|at| at % 2 == 0).map(|at| hold(&ring, entries[at])).collect();
+        assert_eq!((held.len(), ring.shared.pinned_chunks()), (STEP, STEP));
+        let look = |next: &mut usize, enough: usize| ring.are_held_by_values(next, enough, 8);
+        let mut next = 0;
+        assert!(!look(&mut next, STEP + 1) && next == 0);
+        let found: Vec<_> = (0..4).map(|_| look(&mut next, STEP)).collect();
+        assert_eq!((found, next), (vec![true, true, false, false], 0));
+    }
+
+    #[test]
+    fn a_step_goes_on_with_the_first_chunk_after_the_last_one() {
+        let mut ring = ring(STEP + 100);
+        fill_all(&mut ring, |number| if number == 7 { 1 } else { 16 });
+        let found = [Found::Chunks([Some(ChunkId(7)), None, None, None])];
+        // Also after a ring that had more chunks.
+        for next in [STEP, 4 * STEP] {
+            assert_eq!(steps(&ring, &mut Search { next, ..Search::default() }), found);
+        }
+    }
+
+    #[test]
+    fn a_run_that_a_value_holds_is_not_waited_for() {
+        let mut ring = ring(2 * STEP);
+        ring.open_run(Stream::Large, ChunkId(0), 4);
+        let (_, alive) = fill(&mut ring, Stream::Large, 2048, 1);
+        ring.seal_large_runs();
+        while ring.open_next(Stream::Fresh, None) {
+            let number = ring.open_chunk(Stream::Fresh).map_or(0, ChunkId::index);
+            fill(&mut ring, Stream::Fresh, 256, if number == STEP + 9 { 14 } else { 16 });
+        }
+        let mut search = Search::default();
+        assert_eq!(ring.search_emptiest(&mut search, 8), Found::NotYet);
+        let _held = hold(&ring, alive[0]);
+        let found = Found::Chunks([Some(ChunkId(to_u32(STEP + 9))), None, None, None]);
+        assert_eq!(ring.search_emptiest(&mut search, 8), found);
+    }
+
+    #[test]
+    fn a_chunk_outside_a_window_is_found_wherever_it_is() {
+        let mut ring = ring(4 * STEP);
+        let window = Window { first: ChunkId(0), span: 2, live: 0 };
+        assert_eq!(ring.emptiest_outside(window), None);
+        let wanted = ChunkId(to_u32(3 * STEP + 7));
+        ring.open_run(Stream::Fresh, wanted, 1);
+        fill(&mut ring, Stream::Fresh, 256, 16);
+        assert!(ring.open_next(Stream::Fresh, None));
+        assert_eq!(ring.emptiest_outside(window), Some(wanted));
     }
 }

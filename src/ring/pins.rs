@@ -55,23 +55,20 @@ unsafe impl Sync for Pins {}
 
 impl Pins {
     /// Creates `len` words with addresses for `most`. Returns `None` if the system refuses them.
-    pub(super) fn new(len: usize, most: usize) -> Option<Self> {
-        let pins = Self::reserve(len, most)?;
-        pins.init(0..len);
-        Some(pins)
-    }
-
     #[cfg(not(bytecache_loom))]
-    fn reserve(len: usize, most: usize) -> Option<Self> {
+    pub(super) fn new(len: usize, most: usize) -> Option<Self> {
         let bytes = most.checked_mul(size_of::<PinWord>())?;
         let mut region = Region::for_later(len * size_of::<PinWord>(), bytes)?;
         // Regions start on a cache line, like words. Zero bytes are valid atomics.
         let first = NonNull::new(region.as_mut_ptr().cast())?;
-        Some(Self { first, count: most, len: AtomicU32::new(to_u32(len)), memory: Memory::Region(region) })
+        let pins = Self { first, count: most, len: AtomicU32::new(to_u32(len)), memory: Memory::Region(region) };
+        pins.init(0..len);
+        Some(pins)
     }
 
+    /// Creates words that are initialised: each store would be a step that loom examines.
     #[cfg(bytecache_loom)]
-    fn reserve(len: usize, most: usize) -> Option<Self> {
+    pub(super) fn new(len: usize, most: usize) -> Option<Self> {
         let mut made: Vec<PinWord> = (0..most).map(|_| PinWord::new()).collect();
         let first = NonNull::new(made.as_mut_ptr())?;
         Some(Self { first, count: most, len: AtomicU32::new(to_u32(len)), memory: Memory::Made(made) })

@@ -226,6 +226,17 @@ impl Ring {
         Some(end)
     }
 
+    /// Returns the bytes of absent chunks that are resident.
+    #[cfg(all(test, not(bytecache_loom), target_os = "linux"))]
+    pub(crate) fn resident_absent_bytes(&self) -> usize {
+        let first = self.arena().addresses().start;
+        let bytes = |chunk: ChunkId| {
+            let start = first + (chunk.index() << self.chunk_shift);
+            crate::region::tests::resident_bytes(start..start + self.chunk_bytes())
+        };
+        self.absent.iter().map(bytes).sum()
+    }
+
     /// Empties the whole ring. No lane of the index may point into it.
     pub(crate) fn clear(&mut self) {
         self.open = [None; Stream::COUNT];

@@ -330,6 +330,13 @@ impl RingShared {
         self.pinned_chunks() << self.chunk_shift
     }
 
+    /// Returns `true` if values hold chunks of at least `bytes` bytes, retired ones included. Looks
+    /// at no chunk if fewer are marked.
+    pub(crate) fn are_pinned(&self, bytes: usize) -> bool {
+        let enough = bytes.div_ceil(1 << self.chunk_shift);
+        self.marked_chunks() >= enough && self.pinned_chunks() >= enough
+    }
+
     /// Returns the number of chunks that are counted as pinned: those that values hold, and perhaps
     /// others.
     pub(super) fn marked_chunks(&self) -> usize {

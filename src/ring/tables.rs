@@ -107,7 +107,8 @@ impl Ring {
     /// Lets the tables grow.
     pub(crate) fn extend(&mut self, extension: Extension) {
         let before = self.chunks();
-        self.chunks.resize(extension.chunks);
+        let is_done = self.chunks.resize(extension.chunks);
+        debug_assert!(is_done, "it has become longer");
         self.chunks[before..].fill(Chunk::ABSENT);
         self.shared.pins.set_len(extension.chunks);
         self.counts.absent += extension.chunks - before;
@@ -124,7 +125,8 @@ impl Ring {
             return 0;
         }
         let freed = self.added_bytes() - self.added_bytes_with(wanted);
-        self.chunks.resize(wanted);
+        let is_done = self.chunks.resize(wanted);
+        debug_assert!(is_done, "all records are fewer bytes than are given back at once");
         self.shared.pins.set_len(wanted);
         self.counts.absent -= before - wanted;
         (to_u32(wanted)..to_u32(before)).map(ChunkId).for_each(|chunk| self.absent.remove(chunk));

@@ -82,3 +82,43 @@ impl Candidates {
         }
     }
 }
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Alignment, Draft, RingSize, Stream};
+    use crate::units::{Location, Stamps};
+
+    /// Fills the next chunk. Returns the locations of its entries.
+    fn fill_chunk(ring: &mut Ring) -> Vec<Location> {
+        let draft = Draft { key: b"key", value: &[0; 249], stamps: &Stamps::NONE };
+        let layout = ring.layout(&draft);
+        assert!(ring.open_next(Stream::Fresh, None));
+        core::iter::from_fn(|| ring.append(Stream::Fresh, &layout, &draft)).collect()
+    }
+
+    #[test]
+    fn a_search_of_the_whole_ring_takes_as_many_steps_as_it_needs() {
+        let size = RingSize::fixed(2_000);
+        let mut ring = Ring::new(size, 12, Alignment::new(1).expect("an alignment")).expect("memory");
+        while ring.put_to_use() {}
+        let mut entries: Vec<_> = (0..1_500).map(|_| fill_chunk(&mut ring)).collect();
+        let mut candidates = Candidates::new();
+        assert_eq!(candidates.next(&ring, 0, Reach::Ring), Next::Nothing);
+        assert!(candidates.is_fruitless());
+
+        let wanted = 1_300;
+        let start = entries[wanted][0];
+        entries[wanted].drain(..8).for_each(|location| ring.kill(location));
+        assert_eq!(candidates.next(&ring, 0, Reach::Step), Next::NotYet);
+        assert!(candidates.is_fruitless(), "nothing was found since");
+        let Next::Chunk(chunk) = candidates.next(&ring, 0, Reach::Ring) else { panic!("there is a chunk") };
+        assert_eq!(ring.start_of(chunk), Some(start));
+        assert!(!candidates.is_fruitless());
+
+        entries.swap_remove(wanted).into_iter().for_each(|location| ring.kill(location));
+        assert_eq!(candidates.next(&ring, u64::MAX, Reach::Ring), Next::Nothing);
+        assert!(candidates.is_fruitless());
+    }
+}

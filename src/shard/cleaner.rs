@@ -107,6 +107,8 @@ pub(super) struct Cleaner {
     /// When no chunk was worth cleaning last, values held at least as many that would have been as
     /// were missing.
     is_held_up: bool,
+    /// The chunk from which on the next look for such chunks begins.
+    held_from: usize,
 }
 
 impl Cleaner {
@@ -124,6 +126,7 @@ impl Cleaner {
             releasing: None,
             waiting_seen: 0,
             is_held_up: false,
+            held_from: 0,
         }
     }
 
@@ -263,7 +266,7 @@ impl Cleaner {
                 Cleaned::Nothing | Cleaned::Stuck => {
                     // Until more is stored or evicted, a search would find the same chunks.
                     self.clean_from = counts.inserted_bytes + entries.ring().chunk_bytes() as u64 / 8;
-                    self.is_held_up = entries.ring().are_held_by_values(missing, WORTH_CLEANING);
+                    self.is_held_up = entries.ring().are_held_by_values(&mut self.held_from, missing, WORTH_CLEANING);
                 }
                 Cleaned::NotFound if self.is_fruitless() => {}
                 Cleaned::NotFound | Cleaned::Some | Cleaned::Chunk => return 0,

@@ -1,17 +1,20 @@
 //! Clearing: all entries of a shard leave, a bounded part of them with each hold of the lock.
 //!
 //! ```text
-//!   Begin -> Entries -> Chunks -> Absent -> Index -> End -> Done
+//!   Begin -> Entries -> Chunks -> Index -> End -> Absent -> Done
 //! ```
 //!
 //! * **Begin.** Loads in progress are detached.
 //! * **Entries.** The entries of some buckets are removed, in the order of the buckets.
 //! * **Chunks.** The ring gives free chunks back to the system.
-//! * **Absent.** So it does with memory that absent chunks have because they share a huge page.
 //! * **Index.** So does the index with its memory, unless another thread has stored meanwhile.
-//! * **End.** An empty shard gets another policy, without ghosts.
+//! * **End.** An empty shard gives its last free chunks back. It gets another policy, without
+//!   ghosts.
+//! * **Absent.** The ring gives the memory back that absent chunks have because they share a huge
+//!   page.
 //!
 //! Other threads read and store between two steps. What they store may be removed or stay.
+//! *Absent* comes last, because until then their chunks may lie in huge pages.
 //!
 //! # Invariants
 //!
@@ -89,15 +92,15 @@ enum Stage {
     Chunks {
         left: usize,
     },
-    /// The next chunk whose memory is given back if it is absent.
-    Absent {
-        chunk: usize,
-    },
     /// The next bucket whose memory is given back.
     Index {
         bucket: usize,
     },
     End,
+    /// The next chunk whose memory is given back if it is absent.
+    Absent {
+        chunk: usize,
+    },
     Done,
 }
 
@@ -112,6 +115,12 @@ struct Clear<'a> {
     former_policy: Option<(Box<dyn EvictionPolicy>, usize)>,
     /// The loads in progress that were detached. They are dropped without the lock, too.
     detached: Flights,
+}
+
+impl<'a> Clear<'a> {
+    fn of(shard: &'a Shard) -> Self {
+        Self { shard, stage: Stage::Begin, number: 0, former_policy: None, detached: Flights::default() }
+    }
 }
 
 impl Drop for Clear<'_> {
@@ -142,8 +151,7 @@ impl Drop for GivenBack<'_> {
 impl Shard {
     /// Removes all entries that are present. Holds the lock for a bounded part of them at a time.
     pub(crate) fn clear(&self) {
-        let mut clear =
-            Clear { shard: self, stage: Stage::Begin, number: 0, former_policy: None, detached: Flights::default() };
+        let mut clear = Clear::of(self);
         // Ends: each step gets further, and an index has a largest size.
         while clear.stage != Stage::Done {
             self.write(|writer| writer.clear_in_steps(&mut clear));
@@ -170,12 +178,9 @@ impl Writer<'_> {
                 }
                 Stage::Entries { .. } => (Stage::Chunks { left: self.ring().chunks() }, 1),
                 Stage::Chunks { left } => self.give_cleared_chunk_back(left),
-                Stage::Absent { chunk } => self.release_absent(chunk),
                 Stage::Index { bucket } => self.release_index(bucket),
-                Stage::End => {
-                    self.end_clear(clear);
-                    (Stage::Done, 1)
-                }
+                Stage::End => (self.end_clear(clear), 1),
+                Stage::Absent { chunk } => self.release_absent(chunk),
                 Stage::Done => break,
             };
             clear.stage = next;
@@ -209,19 +214,14 @@ impl Writer<'_> {
             self.shard.account.give(bytes);
             return (Stage::Chunks { left: left - 1 }, bytes.div_ceil(BYTES_OF_A_UNIT));
         }
-        let is_released = self.state.entries.len() == 0 && self.ring().has_huge_pages();
-        if is_released {
-            // Before the release, so that no other store makes absent chunks resident after it.
-            self.ring_mut().expect_fewer_chunks();
-        }
-        (if is_released { Stage::Absent { chunk: 0 } } else { Stage::Index { bucket: 0 } }, 1)
+        (Stage::Index { bucket: 0 }, 1)
     }
 
     /// Gives back some memory that absent chunks have.
     fn release_absent(&mut self, chunk: usize) -> (Stage, usize) {
         match self.ring().release_absent_from(chunk) {
             Some(chunk) => (Stage::Absent { chunk }, UNITS_OF_A_RELEASE),
-            None => (Stage::Index { bucket: 0 }, 1),
+            None => (Stage::Done, 1),
         }
     }
 
@@ -235,13 +235,25 @@ impl Writer<'_> {
         (Stage::Index { bucket: bucket + buckets }, 1)
     }
 
-    /// Ends a clear. An empty shard is as it was made, but for the size of its index.
-    fn end_clear(&mut self, clear: &mut Clear<'_>) {
+    /// Ends a clear. An empty shard is as it was made, but for the size of its index. Returns the
+    /// next stage.
+    fn end_clear(&mut self, clear: &mut Clear<'_>) -> Stage {
         self.state.clears.end(clear.number);
         if self.state.entries.len() > 0 {
             self.update_capacity();
-            return;
+        } else {
+            self.end_empty(clear);
         }
+        if !self.ring().has_huge_pages() {
+            return Stage::Done;
+        }
+        // Before the release, so that no other store makes absent chunks resident after it. A ring
+        // of which enough is in use gets huge pages again with its next chunk.
+        self.ring_mut().expect_fewer_chunks();
+        Stage::Absent { chunk: 0 }
+    }
+
+    fn end_empty(&mut self, clear: &mut Clear<'_>) {
         let State { entries, cleaner, pending, deadlines, .. } = &mut *self.state;
         entries.restart();
         cleaner.give_up();
@@ -251,8 +263,118 @@ impl Writer<'_> {
         self.note_reached();
         // Few: those that were freed since the last one was given back.
         let chunks = self.ring_mut().give_all_back();
-        self.ring_mut().expect_fewer_chunks();
         self.shard.account.give(chunks * self.ring().chunk_bytes());
         self.replace_policy(&mut clear.former_policy);
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::ClockSource;
+    use crate::expiry::{Lifetime, Rules};
+    use crate::hash::{KeyHash, KeyHasher, StableHash};
+    use crate::namespace::Registry;
+    use crate::policy::Policy;
+    use crate::removal::Notifier;
+    use crate::ring::Alignment;
+    use crate::shard::{Condition, Options, Room, ShardConfig, resizing};
+
+    const HASHER: StableHash = StableHash::with_seed(0);
+
+    fn shard(bytes: usize) -> Shard {
+        let registry = Arc::new(Registry::new(1 << 16, false));
+        let config = ShardConfig {
+            budget: bytes,
+            ceiling: bytes,
+            max_entry_bytes: 1 << 16,
+            shard_bits: 0,
+            options: Options {
+                alignment: Alignment::new(1).expect("an alignment"),
+                expected_entry_bytes: None,
+                expected_buckets: None,
+                hasher: KeyHasher::custom(HASHER),
+                factory: Arc::new(|context| Policy::Lru.build(&context)),
+                rules: Rules::default(),
+                clock: ClockSource::System,
+            },
+            notifier: Arc::new(Notifier::new(None, Arc::clone(&registry), 1 << 16)),
+            registry,
+            sampler: None,
+            room: Arc::new(Room::new()),
+        };
+        Shard::new(&config).expect("a shard")
+    }
+
+    /// Stores entries until `chunks` chunks are in use, and removes them.
+    fn store_and_remove(shard: &Shard, chunks: usize) {
+        let keys = || (0_u64..).map(u64::to_le_bytes).map(|key| (KeyHash::new(HASHER.hash_bytes(&key)), key));
+        let mut stored = 0;
+        for (hash, key) in keys() {
+            let in_use = shard.write(|writer| {
+                let kept = writer.store(hash, &key, &[7; 1000], Condition::Always, &Lifetime::new());
+                kept.expect("space");
+                writer.ring().chunks_in_use()
+            });
+            stored += 1;
+            if in_use >= chunks {
+                break;
+            }
+        }
+        keys().take(stored).for_each(|(hash, key)| assert!(shard.write(|writer| writer.remove(hash, &key))));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn what_others_store_before_the_end_of_a_clear_leaves_no_absent_chunk_resident() {
+        let shard = shard(32 << 20);
+        // Of the last huge page, one chunk is in use.
+        let chunks = (6 << 20) / shard.state.lock().entries.ring().chunk_bytes() + 1;
+        for stage in [Stage::Chunks { left: chunks }, Stage::Index { bucket: 0 }, Stage::End] {
+            store_and_remove(&shard, chunks);
+            assert!(shard.state.lock().entries.ring().has_huge_pages());
+            let mut clear = Clear::of(&shard);
+            clear.number = shard.write(|writer| writer.begin_clear());
+            clear.stage = stage;
+            while clear.stage != Stage::Done {
+                shard.write(|writer| writer.clear_in_steps(&mut clear));
+            }
+            let state = shard.state.lock();
+            assert_eq!((state.entries.ring().resident_absent_bytes(), state.entries.ring().chunks_in_use()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn entries_that_move_to_buckets_that_were_passed_are_removed() {
+        let shard = shard(4 << 20);
+        for key in (0_u32..20_000).map(u32::to_le_bytes) {
+            let hash = KeyHash::new(HASHER.hash_bytes(&key));
+            shard.write(|writer| writer.store(hash, &key, &[7], Condition::Always, &Lifetime::new())).expect("space");
+        }
+        shard.write(|writer| while writer.resize_some() {});
+        let (size, present) = shard.write(|writer| (writer.state.entries.table().size(), writer.state.entries.len()));
+        let mut clear = Clear::of(&shard);
+        while !matches!(clear.stage, Stage::Entries { bucket } if bucket > size / 2) {
+            shard.write(|writer| writer.clear_in_steps(&mut clear));
+        }
+        // All entries of a smaller index lie in lower buckets.
+        shard.write(|writer| {
+            let left = writer.state.entries.len();
+            assert!(left > present / 3);
+            let to = size / 4 * 3;
+            assert!(writer.shrink_index(to, resizing::rename_bytes(size, to)));
+            while writer.resize_some() {}
+            assert!(writer.state.entries.table().size() == to && writer.state.entries.len() < left);
+        });
+        while clear.stage != Stage::Done {
+            shard.write(|writer| writer.clear_in_steps(&mut clear));
+        }
+        drop(clear);
+        assert_eq!(shard.state.lock().entries.len(), 0);
+        shard.validate();
     }
 }

@@ -13,6 +13,7 @@
 
 use std::boxed::Box;
 
+use super::account::Account;
 use super::entries::Entries;
 use crate::expiry::{Rules, Wheel};
 use crate::hash::KeyHash;
@@ -62,13 +63,26 @@ impl Deadlines {
         self.wheel = Some(Box::new(Wheel::new(buckets, now)));
     }
 
-    /// Sets the number of buckets. The caller has taken the [footprint](Self::footprint) from the
-    /// account, or gives the difference back. Buckets that are dropped have no entries.
-    pub(super) fn resize(&mut self, buckets: usize) {
-        if let Some(wheel) = &mut self.wheel {
-            wheel.resize(buckets);
-            self.bytes = Wheel::footprint(buckets);
+    /// Sets the number of buckets, and takes a bounded step towards the memory for them. Returns
+    /// `true` once that is done. The caller has taken the [footprint](Self::footprint) from the
+    /// account, or gives the difference back then. Buckets that are dropped have no entries.
+    #[must_use]
+    pub(super) fn resize(&mut self, buckets: usize) -> bool {
+        let is_done = self.wheel.as_mut().is_none_or(|wheel| wheel.resize(buckets));
+        if is_done {
+            self.bytes = self.footprint(buckets);
         }
+        is_done
+    }
+
+    /// [Resizes](Self::resize) the wheel to no more buckets than it has. The account gets back what
+    /// is free again.
+    #[must_use]
+    pub(super) fn fit(&mut self, buckets: usize, account: &Account) -> bool {
+        let before = self.bytes;
+        let is_done = self.resize(buckets);
+        account.give(before - self.bytes);
+        is_done
     }
 
     /// Forgets a bucket that is about to be dropped.
@@ -131,7 +145,8 @@ impl Deadlines {
         };
         wheel.validate();
         assert!(wheel.members() >= entries.table().buckets());
-        assert_eq!(self.bytes, Wheel::footprint(wheel.members()));
+        // More while the wheel gives memory back.
+        assert!(self.bytes >= Wheel::footprint(wheel.members()));
         assert!(reached <= wheel.elapsed());
         for bucket in 0..entries.table().buckets() {
             for (id, live) in entries.in_bucket(bucket) {
@@ -141,5 +156,26 @@ impl Deadlines {
                 assert!(removal >= reached, "{id:?} should be gone");
             }
         }
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no memory")]
+    fn a_wheel_that_becomes_smaller_is_counted_until_its_memory_is_given_back() {
+        const AT_ONCE: usize = 2 * (512 << 10);
+        let mut deadlines = Deadlines::new();
+        deadlines.create_wheel(500_000, Tick::new(0));
+        let (before, mut rounds) = (deadlines.bytes(), 0);
+        while !deadlines.resize(1_000) {
+            assert_eq!(deadlines.bytes(), before);
+            rounds += 1;
+        }
+        assert_eq!(deadlines.bytes(), Wheel::footprint(1_000));
+        assert!(rounds >= before / AT_ONCE, "{rounds} rounds for {before} bytes");
     }
 }

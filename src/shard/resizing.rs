@@ -1,7 +1,7 @@
 //! Resizing: the index follows the number of entries, a little with each write.
 //!
 //! ```text
-//!   AtRest -> Taking -> Bounding -> ( Announcing -> Moving )* -> Clearing -> AtRest
+//!   AtRest -> Taking -> Bounding -> ( Announcing -> Moving )* -> Clearing -> Ending -> AtRest
 //! ```
 //!
 //! * **Taking.** The account has to hold the larger index before anything of it is touched. If it
@@ -10,6 +10,7 @@
 //! * **Announcing.** The policy learns which ids change next: those of a stretch of home buckets.
 //! * **Moving.** A sweep moves the entries of a stretch, a few home buckets with each write.
 //! * **Clearing.** An index that has shrunk gives the rest of its memory back.
+//! * **Ending.** So does the timing wheel, after the policy has in *Bounding*.
 //!
 //! The size to grow to is that of a full shard of entries like the present ones. A growth begins
 //! while there is still room for a part of the entries, so that it ends before the index is full.
@@ -71,6 +72,7 @@ enum Stage {
     Announcing(Stretch),
     Moving(Stretch),
     Clearing { next: usize },
+    Ending { to: usize },
 }
 
 /// The state of the size of a shard's index.
@@ -92,8 +94,7 @@ impl Resizing {
         Self { stage: Stage::AtRest, early: early_of(size), moving: Vec::new(), more_moving: 0 }
     }
 
-    /// Returns the size for which the account holds the memory, if the index is going to get a
-    /// larger one.
+    /// Returns the size for which the account holds the memory, if the index gets a larger one.
     pub(super) fn target(&self) -> Option<usize> {
         if let Stage::Bounding { to } = self.stage { Some(to) } else { None }
     }
@@ -146,8 +147,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the number of buckets that the index is to grow to, or `None` if it need not, or if
-    /// there is no memory.
+    /// Returns the buckets that the index is to grow to. `None` if it need not, or has no memory.
     fn size_to_grow_to(&self, is_early: bool) -> Option<usize> {
         let entries = &self.state.entries;
         let from = entries.table().size();
@@ -216,8 +216,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Does a bounded part of what is left of a change of the index's size. Returns `true` if more
-    /// is left.
+    /// Does a bounded part of a change of the index's size. Returns `true` if more is left.
     pub(super) fn resize_some(&mut self) -> bool {
         if self.state.resizing.is_at_rest() || self.is_being_saved() {
             return false;
@@ -236,6 +235,7 @@ impl Writer<'_> {
             Stage::Announcing(stretch) => self.announce(stretch),
             Stage::Moving(stretch) => self.move_some(stretch),
             Stage::Clearing { next } => self.clear_some(next),
+            Stage::Ending { to } => self.end(to),
         };
     }
 
@@ -256,7 +256,8 @@ impl Writer<'_> {
         let index = Table::footprint(to) - Table::footprint(from);
         let wheel = deadlines.footprint(Table::extent(to)) - deadlines.footprint(Table::extent(from));
         self.shard.account.note_index(index);
-        deadlines.resize(Table::extent(to));
+        let is_done = deadlines.resize(Table::extent(to));
+        debug_assert!(is_done, "the wheel has become larger");
         // An estimate, until the policy has its bounds.
         evictor.set_bytes(evictor.bytes() + bytes - index - wheel);
         self.update_capacity();
@@ -416,7 +417,13 @@ impl Writer<'_> {
 
     /// Ends a sweep, and gives back what is no longer needed.
     fn end(&mut self, to: usize) -> Stage {
-        self.state.entries.end_sweep();
+        let State { entries, deadlines, .. } = &mut *self.state;
+        if entries.table().is_sweeping() {
+            entries.end_sweep();
+        }
+        if !deadlines.fit(entries.table().buckets(), &self.shard.account) {
+            return Stage::Ending { to };
+        }
         self.settle_index_account();
         self.state.resizing = Resizing::of_size(to);
         self.account_for_policy();
@@ -430,9 +437,8 @@ impl Writer<'_> {
         let (size, buckets) = (table.size(), table.buckets());
         let known = self.shard.account.index_bytes();
         self.shard.account.give_index(known - Table::footprint(size));
-        let wheel = self.state.deadlines.bytes();
-        self.state.deadlines.resize(buckets);
-        self.shard.account.give(wheel - self.state.deadlines.bytes());
+        // One round, but in a shard that has been emptied while its index became smaller.
+        while !self.state.deadlines.fit(buckets, &self.shard.account) {}
     }
 
     /// Forgets a change of the size, for an index that has been emptied. Runs no user code.
@@ -525,8 +531,7 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the number of entries for which there is still room when the growth of an index of this
-/// size is considered.
+/// Returns the entries for which there is room when a growth from this size is considered.
 fn early_of(size: usize) -> usize {
     Index::max_len_of(size) / EARLY + FEW
 }
@@ -555,9 +560,8 @@ fn with_room(entries: usize) -> usize {
     entries + entries / EARLY + FEW
 }
 
-/// Returns the bucket before which a step of clearing from `next` on ends, where a page has
-/// `page` buckets. A step ends with a page and frees at least one, as only whole pages can be given
-/// back.
+/// Returns the bucket before which a step of clearing from `next` on ends. It ends with a page of
+/// `page` buckets and frees at least one, as only whole pages can be given back.
 fn end_of_clearing(next: usize, page: usize) -> usize {
     (next.next_multiple_of(page) + BUCKETS_PER_CLEARING.max(page)) / page * page
 }

@@ -50,29 +50,43 @@ impl Writer<'_> {
         match cleaner.home_of_large(layout.charge(), entries.ring(), counts) {
             Home::Chunk => self.write_to_chunk(layout, draft),
             Home::Alone(span) => self.write_alone(span, layout, draft),
-            Home::Shared(span) => {
-                if let Some(location) = self.ring_mut().append_large(layout, draft) {
-                    return Some(location);
-                }
-                // The run may be too short for this one. It goes to a run of its own if that leaves
-                // less unused.
-                let alone = self.ring().span_alone(layout.charge());
-                let unused = alone * self.ring().chunk_bytes() - layout.charge();
-                if self.ring().room(Stream::Large) > unused || !self.free_run(span, Purpose::SeveralEntries) {
-                    return self.write_alone(alone, layout, draft);
-                }
-                let first = self.ring().free_run(span, None)?;
-                self.ring_mut().open_run(Stream::Large, first, span);
-                self.after_opening();
-                self.ring_mut().append_large(layout, draft)
-            }
+            Home::Shared(span) => self.write_shared(span, layout, draft),
         }
+    }
+
+    /// Writes an entry to the run that is being filled, or to a new one of `span` chunks.
+    fn write_shared(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
+        if let Some(location) = self.ring_mut().append_large(layout, draft) {
+            return Some(location);
+        }
+        // The run may be too short for this one. It goes to a run of its own if that leaves less
+        // unused.
+        let alone = self.ring().span_alone(layout.charge());
+        let unused = alone * self.ring().chunk_bytes() - layout.charge();
+        if self.ring().room(Stream::Large) > unused {
+            return self.write_alone(alone, layout, draft);
+        }
+        // Before the run is opened, as this may clean. Survivors would take the room of the run.
+        self.after_opening();
+        if !self.free_run(span, Purpose::SeveralEntries) {
+            return self.write_to_run(alone, layout, draft);
+        }
+        let first = self.ring().free_run(span, None)?;
+        self.ring_mut().open_run(Stream::Large, first, span);
+        // The capacity depends on the length of the open run.
+        self.update_capacity();
+        self.ring_mut().append_large(layout, draft)
     }
 
     fn write_alone(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         // Before the entry is written, as this may clean. Cleaning looks up lanes, and an entry has
         // none until it is published.
         self.after_opening();
+        self.write_to_run(span, layout, draft)
+    }
+
+    /// Frees a run for an entry alone, and writes the entry to it.
+    fn write_to_run(&mut self, span: usize, layout: &Layout, draft: &Draft<'_>) -> Option<Location> {
         let is_free = if span == 1 { self.free_chunk() } else { self.free_run(span, Purpose::OneEntry) };
         if !is_free {
             return None;

@@ -380,7 +380,7 @@ impl Writer<'_> {
             Cleaned::Nothing if self.ring_mut().retire_open() || self.begin_with_spare() => true,
             // Not in place of the chunks that values hold.
             Cleaned::Stuck | Cleaned::Nothing | Cleaned::NotFound
-                if may_evict && self.shard.lookup.ring.pinned_bytes() < excess =>
+                if may_evict && !self.shard.lookup.ring.are_pinned(excess) =>
             {
                 let has_evicted = self.evict_for_chunk(step, kept);
                 self.state.shrinking.goal = self.state.shrinking.goal.min(self.ring().live_bytes());

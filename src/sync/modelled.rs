@@ -16,6 +16,9 @@ pub(crate) use super::witnessed::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ato
 /// hide earlier loads by other threads. With the witness, each access is also a
 /// read-modify-write of a separate word, so none is hidden. The witness is Relaxed and orders
 /// nothing.
+///
+/// A thread is not preempted between the access and that of the witness: no schedule would differ
+/// by it for the words themselves, but loom would explore several times as many.
 #[derive(Debug)]
 pub(super) struct Witness(loom::sync::atomic::AtomicUsize);
 
@@ -24,8 +27,13 @@ impl Witness {
         Self(loom::sync::atomic::AtomicUsize::new(0))
     }
 
-    pub(super) fn note<T>(&self, _word: &T, _access: Access) {
+    /// Makes an access, and then that of the witness.
+    pub(super) fn of<T, R>(&self, word: &T, _access: Access, make: impl FnOnce(&T) -> R) -> R {
+        let result = make(word);
+        loom::stop_exploring();
         self.0.fetch_add(1, Ordering::Relaxed);
+        loom::explore();
+        result
     }
 }
 

@@ -42,9 +42,11 @@ impl Witness {
         Self
     }
 
+    /// Notes an access, and makes it.
     #[inline]
-    pub(super) fn note<T>(&self, word: &T, access: Access) {
+    pub(super) fn of<T, R>(&self, word: &T, access: Access, make: impl FnOnce(&T) -> R) -> R {
         note(word, access);
+        make(word)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Atomics that note each access before they make it.
+//! Atomics whose accesses have a witness.
 
 #[cfg(bytecache_loom)]
 use loom::sync::atomic as words;
@@ -37,8 +37,7 @@ macro_rules! atomics {
             }
 
             pub(crate) fn load(&self, order: Ordering) -> $value {
-                self.witness.note(&self.word, Access::Load);
-                self.word.load(order)
+                self.witness.of(&self.word, Access::Load, |word| word.load(order))
             }
 
             #[cfg(bytecache_loom)]
@@ -47,13 +46,11 @@ macro_rules! atomics {
             }
 
             pub(crate) fn store(&self, value: $value, order: Ordering) {
-                self.witness.note(&self.word, Access::Store);
-                self.word.store(value, order);
+                self.witness.of(&self.word, Access::Store, |word| word.store(value, order));
             }
 
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
-                self.witness.note(&self.word, Access::Change);
-                self.word.swap(value, order)
+                self.witness.of(&self.word, Access::Change, |word| word.swap(value, order))
             }
 
             pub(crate) fn compare_exchange(
@@ -63,8 +60,7 @@ macro_rules! atomics {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                self.witness.note(&self.word, Access::Change);
-                self.word.compare_exchange(current, new, success, failure)
+                self.witness.of(&self.word, Access::Change, |word| word.compare_exchange(current, new, success, failure))
             }
         }
     )*};
@@ -75,18 +71,15 @@ macro_rules! integers {
         #[allow(dead_code, reason = "as above")]
         impl $name {
             pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
-                self.witness.note(&self.word, Access::Change);
-                self.word.fetch_add(value, order)
+                self.witness.of(&self.word, Access::Change, |word| word.fetch_add(value, order))
             }
 
             pub(crate) fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
-                self.witness.note(&self.word, Access::Change);
-                self.word.fetch_sub(value, order)
+                self.witness.of(&self.word, Access::Change, |word| word.fetch_sub(value, order))
             }
 
             pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
-                self.witness.note(&self.word, Access::Change);
-                self.word.fetch_or(value, order)
+                self.witness.of(&self.word, Access::Change, |word| word.fetch_or(value, order))
             }
 
             pub(crate) fn fetch_update(

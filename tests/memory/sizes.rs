@@ -2,9 +2,11 @@
 //! places that they find.
 #![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytecache::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Residents};
 use bytecache::testing::Inspect;
 use bytecache::{Cache, Error, Policy, RemovalCause, StableHash, Value};
 use rand::rngs::SmallRng;
@@ -284,5 +286,60 @@ fn most_of_a_cache_of_small_entries_is_live() {
         let live = memory.live as f64 / memory.max as f64;
         assert!(live > 0.8, "{policy}: {live}");
         assert!(stats.write_amplification() < 2.5, "{policy}: {stats:?}");
+    }
+}
+
+/// First in, first out. In every second answer, it takes a sixteenth of the cache more.
+struct Changing {
+    fifo: Box<dyn EvictionPolicy>,
+    more: usize,
+    answers: AtomicU64,
+}
+
+impl EvictionPolicy for Changing {
+    fn insert(&mut self, newcomer: &Newcomer) {
+        self.fifo.insert(newcomer);
+    }
+    fn remove(&mut self, id: EntryId, charge: u32) {
+        self.fifo.remove(id, charge);
+    }
+    fn evict(&mut self, newcomer: Option<&Newcomer>, residents: &mut Residents<'_>) -> Option<EntryId> {
+        self.fifo.evict(newcomer, residents)
+    }
+    fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
+        self.fifo.resize(ids, max_entries)
+    }
+    fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {
+        self.fifo.prepare_renames(from, to)
+    }
+    fn rename(&mut self, from: EntryId, to: EntryId) {
+        self.fifo.rename(from, to);
+    }
+    fn bytes(&self) -> usize {
+        let is_more = self.answers.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        self.fifo.bytes() + if is_more { self.more } else { 0 }
+    }
+}
+
+#[test]
+fn a_large_entry_finds_its_run_while_the_ring_pays_for_the_policy() {
+    const MAX_BYTES: usize = 1 << 20;
+    let _alone = alone();
+    let policy = |context: PolicyContext| -> Box<dyn EvictionPolicy> {
+        let fifo = Policy::Fifo.build(&context);
+        Box::new(Changing { fifo, more: MAX_BYTES / 16, answers: AtomicU64::new(0) })
+    };
+    for thousandths in SIZES.into_iter().filter(|&size| size > 500) {
+        let builder = Cache::builder().max_bytes(MAX_BYTES).shards(1).hasher(StableHash::with_seed(3));
+        let cache = builder.custom_policy(policy).build().unwrap();
+        let value =
+            vec![7; (thousandths.saturating_mul(chunk_bytes(MAX_BYTES)) / 1000).min(cache.max_entry_bytes() - 8)];
+        let mut random = SmallRng::seed_from_u64(1);
+        for number in 0..2_000_u64 {
+            // Entries leave in any order, so that runs have to be cleaned.
+            cache.remove(random.random_range(number.saturating_sub(300)..=number).to_le_bytes());
+            let stored = cache.insert(number.to_le_bytes(), &value);
+            stored.unwrap_or_else(|error| panic!("{thousandths} thousandths, entry {number}: {error}"));
+        }
     }
 }

@@ -98,7 +98,8 @@
 //! full shard needs.
 //!
 //! Arrays of policies and of the wheel grow without a copy as well (`growable.rs`). They reserve
-//! addresses for eight times their length. When these are used up, the system moves the pages.
+//! addresses for eight times their length. When these are used up, the system moves the pages. An
+//! array that becomes shorter gives its memory back in steps of 512 KiB, and is counted until then.
 //!
 //! # The ring
 //!
@@ -237,6 +238,7 @@
 //! | no chunk is worth cleaning | victims for up to eight times the stored bytes, before the free chunks are used up |
 //! | the ring gives a chunk back to an index that grows | 6 KiB of cleaning, or 16 victims |
 //! | the index gets another size | 36 entries and a home bucket, or 256 buckets and those up to the end of a page |
+//! | arrays of a policy or of the timing wheel become shorter | 5 MiB of their memory are given back, mostly 2 MiB |
 //! | expiry | 4 buckets; 1,024 after the clock has jumped by more than a year |
 //! | absent chunks give back the memory that a huge page has taken for them | 64 MiB of addresses for each chunk that is opened |
 //! | a queue closes its holes | 48 places |
@@ -263,10 +265,13 @@
 //!   that is worth cleaning. It reads 16 bytes for each chunk. A shard has at most 25,600, or
 //!   16,384 if its limit was never raised. A search for adjacent chunks also reads a cache line for
 //!   each. Only a store of an entry that goes to a run needs it.
+//! * On the way to a lower limit, a write may look through all chunks of a shard that had a higher
+//!   one: for those that values hold, if many were held lately, and for the last chunk beyond the
+//!   new size that is not held.
 //! * The first entry with a deadline in a full shard makes room for the timing wheel: one byte for
 //!   each entry that the index has room for.
-//! * An array of a policy, or of the timing wheel, that becomes shorter gives all of its pages back
-//!   at once.
+//! * A policy gives all of its memory back at once if it is replaced in a shard that has lost all
+//!   entries because the ring could not pay for renames.
 //! * LFU with dynamic ageing may jump over many ranks at a hit. It walks over the ranks between,
 //!   of which there are at most as many as entries. Otherwise a hit moves an entry by one rank.
 //! * If a hasher changes the hash of a key, the store that empties the chunk of its entry searches

@@ -173,8 +173,8 @@ impl EvictionPolicy for Arc {
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
-        self.lists.resize(ids);
-        self.ghosts.resize(ids)
+        let are_lists_done = self.lists.resize(ids);
+        self.ghosts.resize(ids) && are_lists_done
     }
 
     fn rename(&mut self, from: EntryId, to: EntryId) {

@@ -18,8 +18,8 @@
 //! count, not hits: large entries hardly stay.
 
 use crate::policy::built_in::{BuiltIn, NoParameters};
-use crate::policy::structures::{Charges, Heap};
-use crate::policy::{EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext, Recency, Residents, Standing};
+use crate::policy::structures::{Charges, Heap, IdWords};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing};
 use crate::units::to_u32;
 
 /// 1 as a priority.
@@ -32,7 +32,7 @@ const MAX_RESTORED_RANK: u64 = 1 << 62;
 pub(crate) struct Gdsf {
     heap: Heap,
     charges: Charges,
-    frequencies: IdArray<u32>,
+    frequencies: IdWords,
     /// L of the paper, the age of the cache.
     age: u64,
     /// The newcomer's priority, from the age at which it was announced.
@@ -78,7 +78,7 @@ impl BuiltIn for Gdsf {
         Self {
             heap: Heap::new(context.ids()),
             charges: Charges::new(context.ids()),
-            frequencies: IdArray::new(context),
+            frequencies: IdWords::new(context.ids()),
             age: 0,
             newcomer: 0,
             walk: Walk::default(),
@@ -128,10 +128,8 @@ impl EvictionPolicy for Gdsf {
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
-        self.heap.resize(ids);
-        self.charges.resize(ids);
-        self.frequencies.resize(ids);
-        true
+        // The walk goes through the ids of the frequencies, so these come first.
+        self.frequencies.resize(ids) && self.charges.resize(ids) && self.heap.resize(ids)
     }
 
     fn rename(&mut self, from: EntryId, to: EntryId) {
@@ -141,7 +139,7 @@ impl EvictionPolicy for Gdsf {
     }
 
     fn bytes(&self) -> usize {
-        self.heap.allocated() + self.charges.allocated() + self.frequencies.bytes()
+        self.heap.allocated() + self.charges.allocated() + self.frequencies.allocated()
     }
 
     fn validate(&self) {

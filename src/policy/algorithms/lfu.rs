@@ -42,8 +42,8 @@ use crate::growable::{Growable, Zero};
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::standing::{StateReader, StateWriter};
-use crate::policy::structures::{Links, List};
-use crate::policy::{EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext, Recency, Residents, Standing};
+use crate::policy::structures::{IdWords, Links, List};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing};
 use crate::units::to_u32;
 
 /// No step.
@@ -141,9 +141,9 @@ pub(crate) struct Lfu {
     links: Links,
     ladder: Ladder,
     /// The step of each id, or the alias of one.
-    step_of: IdArray<u32>,
+    step_of: IdWords,
     /// The number of uses of each id. Only with dynamic ageing, where the rank does not tell it.
-    counts: Option<IdArray<u32>>,
+    counts: Option<IdWords>,
     /// The rank of the last victim. Only with dynamic ageing.
     age: u64,
     entries: usize,
@@ -215,8 +215,8 @@ impl BuiltIn for Lfu {
             ageing: config.ageing,
             links: Links::new(context.ids()),
             ladder: Ladder::new(context.ids()),
-            step_of: IdArray::new(context),
-            counts: (config.ageing == Ageing::Dynamic).then(|| IdArray::new(context)),
+            step_of: IdWords::new(context.ids()),
+            counts: (config.ageing == Ageing::Dynamic).then(|| IdWords::new(context.ids())),
             age: 0,
             entries: 0,
             accesses: 0,
@@ -253,7 +253,7 @@ impl EvictionPolicy for Lfu {
     fn insert(&mut self, newcomer: &Newcomer) {
         self.entries += 1;
         if let Some(counts) = &mut self.counts {
-            counts.set(newcomer.id, 0);
+            counts[newcomer.id] = 0;
         }
         let rank = self.rank_after(newcomer.id, 0);
         self.put(newcomer.id, rank, NONE);
@@ -265,13 +265,8 @@ impl EvictionPolicy for Lfu {
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
-        self.links.resize(ids);
-        self.ladder.reserve(ids);
-        self.step_of.resize(ids);
-        if let Some(counts) = &mut self.counts {
-            counts.resize(ids);
-        }
-        true
+        let are_counts_done = self.counts.as_mut().is_none_or(|counts| counts.resize(ids));
+        are_counts_done && self.step_of.resize(ids) && self.ladder.reserve(ids) && self.links.resize(ids)
     }
 
     fn rename(&mut self, from: EntryId, to: EntryId) {
@@ -285,8 +280,8 @@ impl EvictionPolicy for Lfu {
 
     fn bytes(&self) -> usize {
         self.links.allocated()
-            + self.step_of.bytes()
-            + self.counts.as_ref().map_or(0, IdArray::bytes)
+            + self.step_of.allocated()
+            + self.counts.as_ref().map_or(0, IdWords::allocated)
             + self.ladder.steps.allocated()
     }
 
@@ -415,9 +410,9 @@ impl Ladder {
 
     /// Allocates as many steps as are usual for `ids` ids, so that a hit does not have to. Entries
     /// share most steps. Those in use are kept.
-    fn reserve(&mut self, ids: usize) {
+    fn reserve(&mut self, ids: usize) -> bool {
         let usual = MIN_STEPS + ids / IDS_PER_STEP;
-        self.steps.resize(usual.max(self.fresh));
+        self.steps.resize(usual.max(self.fresh))
     }
 
     /// Returns the steps from the lowest to the highest.
@@ -505,7 +500,7 @@ impl Ladder {
     fn take_free(&mut self, step: Step) -> u32 {
         if self.free == NONE {
             if self.fresh == self.steps.len() {
-                self.steps.resize(self.fresh + self.fresh / 4 + 1);
+                let _is_done = self.steps.resize(self.fresh + self.fresh / 4 + 1);
             }
             self.steps[self.fresh] = step;
             self.fresh += 1;

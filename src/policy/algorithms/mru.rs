@@ -49,8 +49,7 @@ impl EvictionPolicy for Mru {
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
-        self.entries.resize(ids);
-        true
+        self.entries.resize(ids)
     }
 
     fn rename(&mut self, from: EntryId, to: EntryId) {

@@ -249,9 +249,9 @@ impl EvictionPolicy for S3Fifo {
     }
 
     fn resize(&mut self, ids: usize, max_entries: usize) -> bool {
-        self.in_main.resize(ids);
+        let is_set_done = self.in_main.resize(ids);
         let are_queues_done = self.queues.resize(max_entries);
-        self.ghosts.resize(max_ghosts(max_entries)) && are_queues_done
+        self.ghosts.resize(max_ghosts(max_entries)) && are_queues_done && is_set_done
     }
 
     fn prepare_renames(&mut self, from: Range<u32>, to: Range<u32>) -> bool {

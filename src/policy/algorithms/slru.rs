@@ -180,8 +180,7 @@ impl EvictionPolicy for Slru {
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
-        self.lists.resize(ids);
-        true
+        self.lists.resize(ids)
     }
 
     fn rename(&mut self, from: EntryId, to: EntryId) {

@@ -36,10 +36,8 @@ use crate::error::BuildError;
 use crate::policy::built_in::{BuiltIn, Parameters};
 use crate::policy::parameter::{OutOfRange, Parameter};
 use crate::policy::standing::{StateReader, StateWriter};
-use crate::policy::structures::{Lists, QueueId, Sketch};
-use crate::policy::{
-    EntryId, EvictionPolicy, IdArray, Newcomer, PolicyContext, Recency, Residents, Standing, percent_of,
-};
+use crate::policy::structures::{IdWords, Lists, QueueId, Sketch};
+use crate::policy::{EntryId, EvictionPolicy, Newcomer, PolicyContext, Recency, Residents, Standing, percent_of};
 
 const WINDOW: QueueId = QueueId::new(0);
 const PROBATION: QueueId = QueueId::new(1);
@@ -142,7 +140,7 @@ pub(crate) struct TinyLfu {
     lists: Lists<3>,
     sketch: Sketch,
     /// The top half of the hash of each id.
-    hashes: IdArray<u32>,
+    hashes: IdWords,
     capacity: u64,
     /// The window's part of the capacity. It determines the next two fields.
     window_percent: f64,
@@ -243,7 +241,7 @@ impl BuiltIn for TinyLfu {
         let mut policy = Self {
             lists: Lists::new(context.ids()),
             sketch: Sketch::new(context.ids() * COUNTERS),
-            hashes: IdArray::new(context),
+            hashes: IdWords::new(context.ids()),
             capacity: context.capacity(),
             window_percent: config.window_percent.into(),
             window_max: 0,
@@ -325,9 +323,8 @@ impl EvictionPolicy for TinyLfu {
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
-        self.lists.resize(ids);
-        self.hashes.resize(ids);
-        self.sketch.resize(ids * COUNTERS)
+        let are_lists_done = self.hashes.resize(ids) && self.lists.resize(ids);
+        self.sketch.resize(ids * COUNTERS) && are_lists_done
     }
 
     fn rename(&mut self, from: EntryId, to: EntryId) {
@@ -336,7 +333,7 @@ impl EvictionPolicy for TinyLfu {
     }
 
     fn bytes(&self) -> usize {
-        self.lists.allocated() + self.sketch.allocated() + self.hashes.bytes()
+        self.lists.allocated() + self.sketch.allocated() + self.hashes.allocated()
     }
 
     fn validate(&self) {

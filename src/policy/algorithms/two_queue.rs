@@ -219,8 +219,8 @@ impl EvictionPolicy for TwoQueue {
     }
 
     fn resize(&mut self, ids: usize, _max_entries: usize) -> bool {
-        self.lists.resize(ids);
-        self.a1_out.resize(max_ghosts(self.config, ids))
+        let are_lists_done = self.lists.resize(ids);
+        self.a1_out.resize(max_ghosts(self.config, ids)) && are_lists_done
     }
 
     fn rename(&mut self, from: EntryId, to: EntryId) {

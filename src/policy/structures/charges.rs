@@ -99,9 +99,11 @@ impl Charges {
         }
     }
 
-    /// Sets the number of ids. Nothing is known of those beyond it.
-    pub(crate) fn resize(&mut self, ids: usize) {
-        self.words.resize(ids);
+    /// Sets the number of ids, and takes a bounded step towards the memory for them. Returns `true`
+    /// once that is done. Nothing is known of ids beyond the number.
+    #[must_use]
+    pub(crate) fn resize(&mut self, ids: usize) -> bool {
+        self.words.resize(ids)
     }
 }
 
@@ -134,7 +136,7 @@ mod tests {
             charges.set(EntryId::new(id), charge);
             charges.set_queue(EntryId::new(id), QueueId::new(queue));
         }
-        charges.resize(4);
+        assert!(charges.resize(4));
         for (from, to) in [(0, 3), (1, 0)] {
             charges.rename(EntryId::new(from), EntryId::new(to));
         }

@@ -73,7 +73,8 @@ impl FreeBlocks {
     ///
     /// Goes through a bit for each block, of which there is one for many ids.
     pub(super) fn set_len(&mut self, blocks: u32) {
-        self.words.resize(words_for(blocks).max(self.words_in_use()));
+        let words = words_for(blocks).max(self.words_in_use());
+        while !self.words.resize(words) {}
         self.blocks = blocks;
         let used: usize = (0..blocks).step_by(u64::BITS as usize).map(|block| self.used_in_word(block)).sum();
         self.free = blocks - to_u32(used);

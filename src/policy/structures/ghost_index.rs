@@ -117,14 +117,16 @@ impl GhostIndex {
         let (segments, segment_len) = shape_for(max);
         if segments == 1 && self.places.len() <= SEGMENT {
             self.resize_segment(segment_len, lost, fingerprint_of);
-            return true;
+            return self.places.resize(segment_len);
         }
         if self.segment_len < SEGMENT {
             self.resize_segment(SEGMENT, lost, &fingerprint_of);
         }
         match self.segments.advance(segments) {
-            Step::Done => return segments > 1,
-            Step::Allocate(segments) => self.places.resize(segments * SEGMENT),
+            Step::Done => return segments > 1 && self.places.resize(segments * SEGMENT),
+            Step::Allocate(segments) => {
+                let _is_done = self.places.resize(segments * SEGMENT);
+            }
             Step::Move(step) => self.move_segment(&step, lost, fingerprint_of),
         }
         false
@@ -137,7 +139,7 @@ impl GhostIndex {
         }
         let slots = self.take_all(0);
         self.segment_len = len;
-        self.places.resize(len);
+        let _is_done = self.places.resize(len);
         self.insert_all(slots, lost, fingerprint_of);
     }
 

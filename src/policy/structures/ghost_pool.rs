@@ -132,7 +132,7 @@ impl<T: Zero + Default> GhostPool<T> {
     pub(super) fn grow(&mut self, blocks: u32) {
         if blocks > self.free.len() {
             self.free.set_len(blocks);
-            self.slots.resize(self.slots.len().max((blocks as usize) << self.block_shift));
+            let _is_done = self.slots.resize(self.slots.len().max((blocks as usize) << self.block_shift));
             self.ring.reserve_exact(blocks as usize - self.ring.len());
         }
     }
@@ -168,15 +168,15 @@ impl<T: Zero + Default> GhostPool<T> {
         None
     }
 
-    /// Drops all blocks beyond the pool's length. Returns `false` if one is in use.
+    /// Drops all blocks beyond the pool's length, and takes a bounded step towards the memory for
+    /// the others. Returns `true` once that is done, and `false` if a block beyond is in use.
     pub(super) fn truncate(&mut self) -> bool {
         if self.free.has_used_beyond() {
             return false;
         }
         self.free.set_len(self.free.len());
-        self.slots.resize((self.free.len() as usize) << self.block_shift);
         self.ring.shrink_to(self.free.len() as usize);
-        true
+        self.slots.resize((self.free.len() as usize) << self.block_shift)
     }
 
     /// Checks that exactly the ring's blocks are in use.

@@ -168,8 +168,12 @@ impl GhostSets {
         let sets = sets_for(max);
         for _ in 0..MOVED_AT_ONCE {
             match self.order.advance(sets) {
-                Step::Done => return true,
-                Step::Allocate(sets) => self.sets.resize(sets),
+                Step::Done => return self.sets.resize(sets),
+                Step::Allocate(sets) => {
+                    if !self.sets.resize(sets) {
+                        return false;
+                    }
+                }
                 Step::Move(step) => self.sets[step.place] = self.merged(&step),
             }
         }

@@ -164,12 +164,11 @@ impl Heap {
         self.stamps[to.index()] = self.stamps[from.index()];
     }
 
-    /// Sets the number of ids. Those beyond it are not in the heap.
-    pub(crate) fn resize(&mut self, ids: usize) {
-        self.order.resize(ids);
-        self.places.resize(ids);
-        self.priorities.resize(ids);
-        self.stamps.resize(ids);
+    /// Sets the number of ids, and takes a bounded step towards the memory for them. Returns `true`
+    /// once that is done. Ids beyond the number are not in the heap.
+    #[must_use]
+    pub(crate) fn resize(&mut self, ids: usize) -> bool {
+        self.order.resize(ids) && self.places.resize(ids) && self.priorities.resize(ids) && self.stamps.resize(ids)
     }
 
     /// Checks every id's place and order.

@@ -42,9 +42,11 @@ impl IdSet {
         }
     }
 
-    /// Sets the number of ids. Those beyond it are no members.
-    pub(crate) fn resize(&mut self, ids: usize) {
-        self.0.resize(ids.div_ceil(BITS));
+    /// Sets the number of ids, and takes a bounded step towards the memory for them. Returns `true`
+    /// once that is done. Ids beyond the number are no members.
+    #[must_use]
+    pub(crate) fn resize(&mut self, ids: usize) -> bool {
+        self.0.resize(ids.div_ceil(BITS))
     }
 
     /// Returns the number of ids in the set. Goes through all of it.
@@ -73,13 +75,13 @@ mod tests {
         [0, 63, 64, 129, 7].into_iter().for_each(|id| set.insert(EntryId::new(id)));
         assert!(set.remove(EntryId::new(7)) && !set.remove(EntryId::new(7)));
         assert_eq!((members(&set, 130), set.len()), (vec![0, 63, 64, 129], 4));
-        set.resize(300);
+        assert!(set.resize(300));
         for (from, to) in [(64, 1), (0, 299), (7, 8), (1, 0)] {
             set.rename(EntryId::new(from), EntryId::new(to));
         }
         assert_eq!((members(&set, 300), set.len()), (vec![0, 63, 129, 299], 4));
         set.rename(EntryId::new(299), EntryId::new(5));
-        set.resize(130);
+        assert!(set.resize(130));
         assert_eq!((members(&set, 130), set.len()), (vec![0, 5, 63, 129], 4));
     }
 }

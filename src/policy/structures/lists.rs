@@ -47,9 +47,11 @@ impl Links {
         self.links.allocated()
     }
 
-    /// Sets the number of ids. Those beyond it are in no list.
-    pub(crate) fn resize(&mut self, ids: usize) {
-        self.links.resize(ids);
+    /// Sets the number of ids, and takes a bounded step towards the memory for them. Returns `true`
+    /// once that is done. Ids beyond the number are in no list.
+    #[must_use]
+    pub(crate) fn resize(&mut self, ids: usize) -> bool {
+        self.links.resize(ids)
     }
 
     fn get(&self, id: u32) -> Link {
@@ -258,9 +260,11 @@ impl OneList {
         self.list.rename(&mut self.links, from, to);
     }
 
-    /// Sets the number of ids. Those beyond it are not in the list.
-    pub(crate) fn resize(&mut self, ids: usize) {
-        self.links.resize(ids);
+    /// Sets the number of ids, and takes a bounded step towards the memory for them. Returns `true`
+    /// once that is done. Ids beyond the number are not in the list.
+    #[must_use]
+    pub(crate) fn resize(&mut self, ids: usize) -> bool {
+        self.links.resize(ids)
     }
 
     pub(crate) fn validate(&self) {
@@ -420,10 +424,11 @@ impl<const N: usize> Lists<N> {
         self.charges.rename(from, to);
     }
 
-    /// Sets the number of ids. Those beyond it are in no list.
-    pub(crate) fn resize(&mut self, ids: usize) {
-        self.links.resize(ids);
-        self.charges.resize(ids);
+    /// Sets the number of ids, and takes a bounded step towards the memory for them. Returns `true`
+    /// once that is done. Ids beyond the number are in no list.
+    #[must_use]
+    pub(crate) fn resize(&mut self, ids: usize) -> bool {
+        self.links.resize(ids) && self.charges.resize(ids)
     }
 
     /// Recounts each list, and panics where a count differs.
@@ -521,7 +526,7 @@ mod tests {
         for (list, id) in [(first, 3), (second, 6), (first, 0), (first, 2)] {
             lists.push_newest(list, EntryId::new(id), 70_000 + id);
         }
-        lists.resize(16);
+        assert!(lists.resize(16));
         for (from, to) in [(3, 15), (0, 3), (2, 0), (6, 2)] {
             lists.rename(EntryId::new(from), EntryId::new(to));
             lists.validate();
@@ -530,7 +535,7 @@ mod tests {
         assert_eq!(held, [vec![15, 3, 0], vec![2]]);
         assert_eq!([15, 3, 0, 2].map(|id| lists.charge_of(EntryId::new(id)) - 70_000), [3, 0, 2, 6]);
         lists.rename(EntryId::new(15), EntryId::new(4));
-        lists.resize(8);
+        assert!(lists.resize(8));
         lists.validate();
     }
 }

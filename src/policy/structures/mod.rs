@@ -7,6 +7,7 @@
 //! | [`Queues`] | ids in the order in which they came | 3.6 for each entry | O(1) amortised |
 //! | [`Heap`] | ids by priority | 20 | O(log n) |
 //! | [`IdSet`] | a set of ids | 1/8 | O(1) |
+//! | [`IdWords`] | a word for each id | 4 | O(1) |
 //! | [`Charges`] | the charge and the queue of each id | 2 | O(1) |
 //! | [`GhostQueues`] | evicted keys in exact queues, with their charges | 14.4 for each ghost | O(1) amortised |
 //! | [`GhostSets`] | evicted keys, about in their order | 2 for each ghost | O(1), one cache line |
@@ -28,6 +29,7 @@ mod ghost_sets;
 mod hash_order;
 mod heap;
 mod id_set;
+mod id_words;
 mod lists;
 mod parts;
 mod queue_id;
@@ -39,6 +41,7 @@ pub(crate) use ghost_queues::GhostQueues;
 pub(crate) use ghost_sets::GhostSets;
 pub(crate) use heap::Heap;
 pub(crate) use id_set::IdSet;
+pub(crate) use id_words::IdWords;
 pub(crate) use lists::{Links, List, Lists, OneList};
 pub(crate) use queue_id::QueueId;
 pub(crate) use queues::{Queued, Queues};

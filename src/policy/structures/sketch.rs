@@ -155,8 +155,12 @@ impl Sketch {
         }
         for _ in 0..MOVED_AT_ONCE {
             match self.order.advance(blocks) {
-                Step::Done => return true,
-                Step::Allocate(blocks) => self.blocks.resize(blocks),
+                Step::Done => return self.blocks.resize(blocks),
+                Step::Allocate(blocks) => {
+                    if !self.blocks.resize(blocks) {
+                        return false;
+                    }
+                }
                 Step::Move(step) => {
                     let sources = &self.blocks[step.sources];
                     self.blocks[step.place] = sources.iter().fold(Block::default(), |block, other| block.max(other));

@@ -38,12 +38,11 @@ impl<const N: usize> Queues<N> {
         if self.free.len() as usize != blocks {
             self.free.set_len(to_u32(blocks));
             let in_use = self.next_block.len();
-            self.next_block.resize(in_use.max(blocks));
-            self.places.resize(in_use.max(blocks) << self.block_shift);
+            let _is_done = self.fit(in_use.max(blocks));
             self.shrinking = None;
         }
         if self.next_block.len() == blocks {
-            return true;
+            return self.fit(blocks);
         }
         if self.free.has_used_beyond() {
             self.empty_blocks(steps);
@@ -51,9 +50,14 @@ impl<const N: usize> Queues<N> {
         }
         self.shrinking = None;
         self.free.set_len(to_u32(blocks));
-        self.next_block.resize(blocks);
-        self.places.resize(blocks << self.block_shift);
-        true
+        self.fit(blocks)
+    }
+
+    /// Sets the number of blocks, and takes a bounded step towards the memory for them. Returns
+    /// `true` once that is done.
+    fn fit(&mut self, blocks: usize) -> bool {
+        let are_links_done = self.next_block.resize(blocks);
+        self.places.resize(blocks << self.block_shift) && are_links_done
     }
 
     /// Moves up to `steps` places out of the blocks beyond the pool's end.
