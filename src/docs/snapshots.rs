@@ -60,9 +60,9 @@
 //! * **Last value or none.** An entry that is replaced or removed while `save` runs is left out
 //!   when the snapshot is restored. The same holds for one whose deadline is changed, and for one
 //!   that is evicted or expires. An entry that is added meanwhile may be left out. All others have
-//!   their last value. Changes are recorded until all entries are written. That ends before the
-//!   last write to the writer, and before the file gets its name. A change that comes later is
-//!   newer than the snapshot. Entries that are left out because of changes are counted in
+//!   their last value. Changes are recorded until all entries are written. The recording ends
+//!   before the last write to the writer, and before the file gets its name. A change that comes
+//!   later is newer than the snapshot. Entries that are left out because of changes are counted in
 //!   [`Restored::changed`](crate::Restored::changed). A changed key is recorded as a bit that other
 //!   keys may share. So for eight changed keys, about one other key is left out, and up to five if
 //!   entries take less than 128 bytes. If the cache is [cleared](crate::Cache::clear) meanwhile,
@@ -70,7 +70,8 @@
 //! * **Lifetimes go on.** Times to live and to idle, stale periods and refreshes are saved as the
 //!   time that is left. The time between save and restore counts, by the wall clock, and so does
 //!   the time that both of them take. Entries that have expired in it are left out. An entry may
-//!   expire up to two [`TICK`](crate::TICK)s earlier, and never later.
+//!   expire up to two [`TICK`](crate::TICK)s and the clock's
+//!   [`max_lag`](crate::Clock::max_lag) earlier, and never later.
 //! * **Negative entries** are restored as such.
 //! * **Namespaces** are restored with their names, versions and entries, before anyone opens them.
 //!   A namespace that is invalidated while `save` runs does not come back. If the next cache has

@@ -8,10 +8,12 @@
 //!   TimesLeft - time passed + Rules --schedule_restored--> Schedule
 //! ```
 //!
-//! Lengths are rounded down, so no entry outlives its deadline by being saved and restored. They
-//! count from one moment for many entries. So the time since that moment is added to what an entry
-//! has left when it is saved. It is read before the shard's time, and the time that has passed is
-//! read after it: a thread that is preempted in between makes lengths shorter.
+//! Lengths are rounded down, so no entry outlives its deadline by being saved and restored. A clock
+//! that may be behind counts as behind when an entry is saved, and as right when it is restored.
+//!
+//! Lengths count from one moment for many entries. So the time since that moment is added to what
+//! an entry has left when it is saved. A save reads it before the shard's time, and a restore reads
+//! the time that has passed after it. So a thread that is preempted makes lengths shorter.
 
 use core::time::Duration;
 
@@ -50,7 +52,7 @@ impl Rules {
         let left = |stamp: Stamp| {
             // Alone, so that the earlier one does not hide the other.
             let removal = self.times_by(|asked| stamps.get(asked).filter(|_| asked == stamp), reached).removal?;
-            Some(u64::try_from(now.until(removal).saturating_add(since).as_millis()).unwrap_or(u64::MAX))
+            Some(u64::try_from(now.least_until(removal, since).as_millis()).unwrap_or(u64::MAX))
         };
         TimesLeft {
             removal_millis: left(Stamp::Removal),
@@ -121,16 +123,32 @@ mod tests {
 
     use super::super::{Lifetime, ShardTime};
     use super::*;
-    use crate::clock::{ClockSource, ManualClock, TICK};
+    use crate::clock::{Clock, ClockSource, TICK};
 
     const LENGTH: Duration = Duration::from_secs(1_000);
     const PASSED: Duration = Duration::from_secs(100);
 
+    /// A clock that stands still, and may be behind by this much.
+    struct Late(Duration, Duration);
+
+    impl Clock for Late {
+        fn now(&self) -> Duration {
+            self.0
+        }
+
+        fn max_lag(&self) -> Duration {
+            self.1
+        }
+    }
+
     /// Returns a time that is within a tick, at some moment.
     fn now_at(begin: Duration) -> (Now, Tick) {
-        let clock = ManualClock::new();
-        clock.set(begin + TICK / 4);
-        let time = ShardTime::new(ClockSource::Custom(Arc::new(clock)));
+        now_behind(begin, Duration::ZERO)
+    }
+
+    /// Returns such a time of a clock that may be behind.
+    fn now_behind(begin: Duration, lag: Duration) -> (Now, Tick) {
+        let time = ShardTime::new(ClockSource::Custom(Arc::new(Late(begin + TICK / 4, lag))));
         (time.now(time.reached()), time.reached())
     }
 
@@ -167,6 +185,19 @@ mod tests {
             }
             assert_eq!(restored.get(Stamp::StaleLength), stamps.get(Stamp::StaleLength));
             assert_eq!(restored.get(Stamp::IdleLength), stamps.get(Stamp::IdleLength));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_may_be_behind_makes_no_entry_outlive_its_deadline() {
+        let (now, reached) = now_behind(Duration::from_secs(5_000), TICK * 10);
+        let mut stamps = Stamps::NONE;
+        [Stamp::Removal, Stamp::Idle, Stamp::Refresh].map(|stamp| stamps.set(stamp, now.tick().after(20_000).low()));
+        let (restored, later) = restored(&stamps, now, reached, Duration::ZERO, PASSED);
+        for stamp in [Stamp::Removal, Stamp::Idle, Stamp::Refresh] {
+            let passed = i64::try_from(PASSED.as_millis() / TICK.as_millis()).expect("few ticks");
+            let lost = ticks_to(&stamps, stamp, now) - ticks_to(&restored, stamp, later) - passed;
+            assert!((10..=13).contains(&lost), "{stamp:?} has lost {lost} ticks");
         }
     }
 

@@ -154,9 +154,11 @@ impl Now {
 
     /// Returns the whole ticks from the moment `since` before now until the tick whose low half is
     /// `word`, which is less than 2^31 ticks away from now. Negative if it lies before that moment.
+    /// Counts from the latest true time that now may be.
     pub(super) fn ticks_until(self, word: u32, since: Duration) -> i32 {
         let ticks = i32::from_le_bytes(word.wrapping_sub(self.tick().low()).to_le_bytes());
-        let whole = whole_ticks(ticks, signed_nanos(since) - self.nanos_of_tick());
+        let late = self.nanos_of_tick().saturating_add(signed(self.lag));
+        let whole = whole_ticks(ticks, signed_nanos(since).saturating_sub(late));
         i32::try_from(whole).unwrap_or(if whole < 0 { i32::MIN } else { i32::MAX })
     }
 
@@ -176,6 +178,12 @@ impl Now {
     /// Returns the time until `tick` begins, or zero if it has begun.
     pub(crate) fn until(self, tick: Tick) -> Duration {
         Duration::from_nanos(nanos_at(tick).saturating_sub(self.nanos))
+    }
+
+    /// Returns the time from the moment `since` before now until `tick` begins, or zero if it has
+    /// begun. Counts from the latest true time that now may be.
+    pub(super) fn least_until(self, tick: Tick, since: Duration) -> Duration {
+        self.until(tick).saturating_add(since).saturating_sub(Duration::from_nanos(self.lag))
     }
 }
 

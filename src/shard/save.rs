@@ -20,9 +20,9 @@
 //!
 //! The third follows from the second. A key that is not in the record has had at most one value
 //! since `begin_save`: one that was there before, or one that was stored while the key was absent.
-//! After either, another value replaces it, or is stored after it has left. So the store of an
-//! absent key needs no record. Nor does the removal of an absent key: what was shown of it has
-//! left.
+//! A second value replaces the first, or is stored after the first has left. Both are recorded. So
+//! the store of an absent key needs no record. Nor does the removal of an absent key: if its entry
+//! was shown, that has left since, and was recorded then.
 //!
 //! # Synchronization
 //!
@@ -52,7 +52,7 @@ use crate::units::{EntryId, to_u32};
 
 /// The ids that one hold of the lock takes from the policy. A list may lead from one cache line to
 /// another, so this may take a microsecond. A writer that has to wait does so without going to
-/// sleep. With fewer ids, the lines of lock and policy change between the cores more often.
+/// sleep. With fewer ids, the cache lines of lock and policy move between the cores more often.
 const SHOWN_AT_ONCE: usize = 16;
 /// Times that a policy's walk may pass all ids without showing one, beyond the steps for them.
 const PASSES: usize = 32;
@@ -145,8 +145,9 @@ pub(crate) fn bit_of(hash: u64, words: usize) -> usize {
     }
 }
 
-/// The record of changes as a shard knows it, with the changes that it has not recorded yet. Mostly
-/// no cache has the word of a bit. So it is prefetched, and the bit is set a few changes later.
+/// The record of changes as a shard knows it, with the changes that it has not recorded yet. The
+/// word of a bit is mostly in no cache of the processor. So it is prefetched, and the bit is set a
+/// few changes later.
 pub(super) struct Recording {
     changes: Arc<Changes>,
     /// The bits that wait, or [`NO_BIT`].
@@ -160,7 +161,7 @@ impl Recording {
         Self { changes: Arc::clone(changes), waiting: [NO_BIT; WAITING], next: 0 }
     }
 
-    /// Records a key, later than this.
+    /// Notes a key. A later call, or [`settle`](Self::settle), sets its bit.
     fn note(&mut self, key: &[u8]) {
         let bit = self.changes.bit_of_key(key);
         prefetch(&raw const self.changes.words[bit / 64]);
@@ -495,7 +496,7 @@ impl Writer<'_> {
             return;
         }
         walk.buckets = table.buckets();
-        walk.shown = vec![0; table.lanes().div_ceil(64)];
+        walk.shown = none_shown(table.lanes());
         // A policy may pass all ids several times, many of them in one step.
         walk.steps_left = 4 * self.state.entries.len() + table.lanes() + PASSES * SHOWN_AT_ONCE;
         walk.waiting.clear();
@@ -518,6 +519,15 @@ impl Writer<'_> {
             walk.phase = Phase::Rest { lane: 0 };
         }
     }
+}
+
+/// Returns a bit for each lane. None is shown, but those beyond the last lane.
+fn none_shown(lanes: usize) -> Vec<u64> {
+    let mut shown = vec![0; lanes.div_ceil(64)];
+    if let Some(last) = shown.last_mut().filter(|_| lanes % 64 != 0) {
+        *last = u64::MAX << (lanes % 64);
+    }
+    shown
 }
 
 /// Bytes that were taken for the record of changes. The account gets them back when this is
@@ -548,5 +558,21 @@ impl Shown<'_> {
         *word |= bit;
         *self.entries += usize::from(is_new);
         is_new
+    }
+}
+
+#[cfg(not(bytecache_loom))]
+#[cfg(test)]
+mod tests {
+    use super::none_shown;
+
+    #[test]
+    fn no_bit_stands_for_a_lane_that_does_not_exist() {
+        for lanes in [1, 60, 63, 64, 65, 128, 268_435_452] {
+            let shown = none_shown(lanes);
+            let clear: usize = shown.iter().map(|word| word.count_zeros() as usize).sum();
+            assert_eq!(clear, lanes);
+            assert!(shown[..lanes / 64].iter().all(|&word| word == 0));
+        }
     }
 }

@@ -261,8 +261,8 @@ impl Writer<'_> {
         account.allocated().saturating_sub(passing).saturating_sub(account.target())
     }
 
-    /// Returns the bytes that an index of `wanted` buckets will have given back after the save that
-    /// keeps it from shrinking. The ring does not pay for them meanwhile.
+    /// Returns the bytes that are given back once the save has ended and the index shrinks to
+    /// `wanted` buckets. The ring does not pay for them meanwhile.
     fn due_after_save(&self, wanted: usize) -> usize {
         let surplus = self.paid_size().saturating_sub(wanted);
         if self.is_being_saved() { surplus * self.bytes_per_bucket() } else { 0 }

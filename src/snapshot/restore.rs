@@ -475,7 +475,8 @@ struct Counts {
     stored: u64,
     expired: u64,
     without_space: u64,
-    /// Of an earlier or later generation of their namespace, or of a key that came before.
+    /// Of an earlier or later generation of their namespace, or their key was restored from an
+    /// earlier place of the file.
     outdated: u64,
 }
 

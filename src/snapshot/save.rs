@@ -155,10 +155,11 @@ impl Cache {
     /// # Cost
     ///
     /// Each lock is held for the order of a few entries at a time. Entries are copied without it.
-    /// The keys of entries that are replaced or leave meanwhile are recorded as hashes, in one or
-    /// two bytes for each entry. The record is at most a 64th of `max_bytes`, and part of it. A full cache
-    /// evicts entries for it. Beside the cache, a save allocates a bit for each place of the
-    /// indexes and about 1 MiB. It also copies a large value that cannot be held.
+    /// Keys of entries that are replaced or leave meanwhile are recorded by their hashes. The
+    /// record has one or two bytes for each entry of the cache. It is at most a 64th of
+    /// `max_bytes`, and part of it. A full cache evicts entries for it. Beside the cache, a save
+    /// allocates a bit for each place of the indexes and about 1 MiB. It also copies a large value
+    /// that cannot be held.
     ///
     /// ```
     /// use bytecache::Cache;

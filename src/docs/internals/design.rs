@@ -413,13 +413,11 @@
 //!   copied without the lock, as readers read. The next hold is mostly that of another shard.
 //!   While entries were copied under the lock, a thread that wrote to 8 shards had a seventh of its
 //!   speed beside a save.
-//! * **The entries that the policy has not shown need no lock.** Lanes are looked at as by a reader.
-//!   A walk under the lock, through all homes of the index, sent writers to sleep.
-//! * **A store of an absent key is not recorded.** If its entry is replaced or leaves, that is. The
-//!   word of a bit in the record is mostly in no cache of the core. So a shard prefetches it, and
-//!   sets the bit a few changes later.
-//! * **A save does not fill the shared cache with entries.** It prefetches them as lines that are
-//!   read once.
+//! * **The entries that the policy has not shown need no lock.** Lanes are looked at as by a
+//!   reader. A walk under the lock, through all homes of the index, sent writers to sleep.
+//! * **A store of an absent key is not recorded.** Its entry is recorded once it is replaced or
+//!   leaves. The word of a bit in the record is mostly in no cache of the core. So a shard
+//!   prefetches it, and sets the bit a few changes later.
 //! * **The cursor lies in the structures of the policies.** An id that leaves its list moves the
 //!   cursor on. A bit for each lane says which ids were taken. Entries that moved
 //!   meanwhile and were not shown follow in the order of their lanes.

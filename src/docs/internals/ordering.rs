@@ -304,8 +304,9 @@
 //! and sets the bits that the shard has kept back. So it sees the bits of all changes that came
 //! before. Later changes count as changes after the save.
 //!
-//! The entries are copied without the lock, by the second look at a lane that every reader takes.
-//! A copy that is older than the entry, or that belongs to a later one, has its key in the record.
+//! The entries are copied without the lock, by the second look at a lane that every reader takes. A
+//! copy that is older than the entry has its key in the record. If a copy belongs to a later entry
+//! of the same lane, the record has the key of the former one.
 //!
 //! Models: all in `src/loom/saves.rs`.
 //!
