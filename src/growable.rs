@@ -119,7 +119,8 @@ impl<T: Zero> Growable<T> {
         let (before, after) = (Self::bytes_of(self.len), Self::bytes_of(len));
         assert!(!self.memory.is_enough || after <= self.memory.capacity, "more elements than there are addresses for");
         if after > before {
-            // Mostly none. Elements that come back while others are given back are zero at once.
+            // Bytes that are still to be given back come into use again, so they become zero now.
+            // Mostly there are none.
             self.drop_from(before);
         }
         if after > self.memory.capacity {

@@ -27,8 +27,8 @@ pub(crate) fn prefetch<T>(address: *const T) {
 
 /// Like [`prefetch`], but for `lines` lines from `start` on, and at most `MOST`.
 ///
-/// The bound is a constant, so the compiler emits no loop. The first half of the lines needs one
-/// branch if there are more.
+/// The bound is a constant, so the compiler emits no loop. If there are more than half of `MOST`,
+/// one branch is enough for that half.
 #[inline(always)]
 pub(crate) fn prefetch_lines<const MOST: usize>(start: *const u8, lines: usize) {
     let line = |number: usize| prefetch(start.wrapping_add(number * LINE));

@@ -80,7 +80,9 @@ pub(crate) trait ResidentSource {
 /// What a policy does with an entry whose turn it is, and that has no visits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unvisited {
+    /// Its charge and hash are not needed, as it stays or the policy asks for them later.
     Stays,
+    /// Both are needed.
     Leaves,
 }
 

@@ -14,7 +14,7 @@
 //!   page.
 //!
 //! Other threads read and store between two steps. What they store may be removed or stay.
-//! *Absent* comes last, because until then their chunks may lie in huge pages.
+//! *Absent* comes last, because what they store before *End* may make huge pages resident again.
 //!
 //! # Invariants
 //!
@@ -123,16 +123,23 @@ impl<'a> Clear<'a> {
     }
 }
 
-impl Drop for Clear<'_> {
-    fn drop(&mut self) {
-        if !matches!(self.stage, Stage::Begin | Stage::Done) {
-            self.shard.state.lock().clears.end(self.number);
-        }
+impl Clear<'_> {
+    /// Drops the former policy, if another one has taken its place.
+    fn drop_former_policy(&mut self) {
         if let Some((policy, bytes)) = self.former_policy.take() {
             // The account gets the bytes back even if the drop of a custom policy panics.
             let _given = GivenBack { account: &self.shard.account, bytes };
             drop(policy);
         }
+    }
+}
+
+impl Drop for Clear<'_> {
+    fn drop(&mut self) {
+        if !matches!(self.stage, Stage::Begin | Stage::Done) {
+            self.shard.state.lock().clears.end(self.number);
+        }
+        self.drop_former_policy();
     }
 }
 
@@ -155,6 +162,7 @@ impl Shard {
         // Ends: each step gets further, and an index has a largest size.
         while clear.stage != Stage::Done {
             self.write(|writer| writer.clear_in_steps(&mut clear));
+            clear.drop_former_policy();
         }
     }
 }

@@ -437,7 +437,8 @@ impl Writer<'_> {
         let (size, buckets) = (table.size(), table.buckets());
         let known = self.shard.account.index_bytes();
         self.shard.account.give_index(known - Table::footprint(size));
-        // One round, but in a shard that has been emptied while its index became smaller.
+        // One round, unless the shard was emptied while its index changed its size, or gets a
+        // smaller index at once.
         while !self.state.deadlines.fit(buckets, &self.shard.account) {}
     }
 

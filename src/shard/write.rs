@@ -66,8 +66,8 @@ pub(crate) enum Stored {
 
 /// An entry that is to be stored, and when it is to be removed again.
 ///
-/// An insert has its parts in registers. So no function that is not inlined gets a reference to it,
-/// or to its [`Draft`]: these would lie in memory on all ways.
+/// On the way of a plain insert, its parts are in registers. So no function on that way that is not
+/// inlined gets a reference to it, or to its [`Draft`]. Otherwise they would lie in memory.
 #[derive(Clone, Copy)]
 pub(super) struct NewEntry<'a> {
     pub(super) hash: KeyHash,

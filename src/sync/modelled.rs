@@ -18,7 +18,8 @@ pub(crate) use super::witnessed::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ato
 /// nothing.
 ///
 /// A thread is not preempted between the access and that of the witness: no schedule would differ
-/// by it for the words themselves, but loom would explore several times as many.
+/// by it for the words themselves, but loom would explore several times as many. A swap that the
+/// witness asks for is explored before the access.
 #[derive(Debug)]
 pub(super) struct Witness(loom::sync::atomic::AtomicUsize);
 

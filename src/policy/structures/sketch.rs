@@ -151,7 +151,7 @@ impl Sketch {
         // A halving goes through the blocks in the order of one layout.
         if self.halving.is_some() {
             self.halve_some(MOVED_AT_ONCE);
-            return self.halving.is_none() && self.order.len() == blocks;
+            return self.halving.is_none() && self.order.len() == blocks && self.blocks.resize(blocks);
         }
         for _ in 0..MOVED_AT_ONCE {
             match self.order.advance(blocks) {
@@ -278,6 +278,22 @@ mod tests {
             let same = before.iter().zip(&after).filter(|(before, after)| before == after).count();
             assert!(same > 90, "{same} at {counters}");
         }
+    }
+
+    #[test]
+    fn a_smaller_sketch_gives_its_memory_back_although_a_halving_begins_meanwhile() {
+        let (large, small) = (1 << 23, 1 << 21);
+        let mut sketch = Sketch::new(large);
+        sketch.set_period(1);
+        // A halving is due, and begins once nothing is moved any more.
+        sketch.set_recorded(1 << 40);
+        let mut key = 0;
+        while !sketch.resize(small) {
+            sketch.record(spread(key));
+            key += 1;
+        }
+        assert!(sketch.recorded() < 1 << 40);
+        assert_eq!(sketch.allocated(), Sketch::new(small).allocated());
     }
 
     #[test]

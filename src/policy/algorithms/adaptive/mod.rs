@@ -35,9 +35,9 @@
 //! mean charge, the higher its first level, and the more a visit adds to it. Of two entries without
 //! visits, the window's oldest and main's oldest, the larger one leaves. A newcomer above the mean
 //! whose key has no ghost is refused if every entry that it would push out of the window was
-//! visited. It leaves a ghost, so it is admitted when it is missed again. A charge near the mean
-//! counts as the mean, the more so the less charges differ ([`TOLERANCE`]). With equal charges, or
-//! with [`Favor::Bytes`], none of this has an effect.
+//! visited. It leaves a ghost, so it is admitted when it is missed again. For these comparisons, a
+//! charge near the mean counts as the mean, the more so the less charges differ ([`TOLERANCE`]).
+//! With equal charges, or with [`Favor::Bytes`], none of this has an effect.
 //!
 //! The rules of the border and of rounds, the levels, and the treatment of charges are this crate's
 //! own. `docs::policies` says what each is worth.
@@ -74,8 +74,9 @@ const MAX_LEVEL: u8 = Queued::MAX_MARK;
 /// An entry is small if its charge fits into the mean charge, times this, at least twice.
 const SIZE_FACTOR: f64 = 1.5;
 /// A charge counts as the mean charge if it differs from it by at most this part of the mean, less
-/// [`STRICTNESS`] times the spread of charges. Where sizes differ by less than a quarter, they say
-/// little. Still half of all entries are above the mean, and would be kept out of main.
+/// [`STRICTNESS`] times the spread of charges. Sizes that differ by less than a quarter say little.
+/// Without a tolerance, the half of all entries that is above the mean would be kept out of main
+/// even so.
 const TOLERANCE: f64 = 0.5;
 const STRICTNESS: f64 = 1.5;
 /// The least such difference, as a part of the mean. After one charge that differs, the mean of
