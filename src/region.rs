@@ -407,7 +407,7 @@ pub(crate) mod tests {
     }
 
     /// Returns the bytes of a range of addresses that are resident, as the kernel tells.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(bytecache_loom)))]
     pub(crate) fn resident_bytes(range: Range<usize>) -> usize {
         use std::os::unix::fs::FileExt;
         // A word of eight bytes for each page. Its top bit says whether the page is resident.

@@ -159,7 +159,7 @@ impl Shadow {
     }
 
     /// Recounts the charges, and panics where they differ. For tests.
-    #[cfg(test)]
+    #[cfg(all(test, not(bytecache_loom)))]
     pub(super) fn validate(&self, keys: &Keys) {
         self.policy.validate();
         let ids = (0..keys.capacity()).filter_map(|slot| keys.in_slot(slot));

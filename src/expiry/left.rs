@@ -192,7 +192,9 @@ mod tests {
     fn a_clock_that_may_be_behind_makes_no_entry_outlive_its_deadline() {
         let (now, reached) = now_behind(Duration::from_secs(5_000), TICK * 10);
         let mut stamps = Stamps::NONE;
-        [Stamp::Removal, Stamp::Idle, Stamp::Refresh].map(|stamp| stamps.set(stamp, now.tick().after(20_000).low()));
+        for stamp in [Stamp::Removal, Stamp::Idle, Stamp::Refresh] {
+            stamps.set(stamp, now.tick().after(20_000).low());
+        }
         let (restored, later) = restored(&stamps, now, reached, Duration::ZERO, PASSED);
         for stamp in [Stamp::Removal, Stamp::Idle, Stamp::Refresh] {
             let passed = i64::try_from(PASSED.as_millis() / TICK.as_millis()).expect("few ticks");
