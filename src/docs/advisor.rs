@@ -139,9 +139,9 @@
 //! Until 32 such reads have hit, it is unknown, and the error is large.
 //!
 //! With 4,000 sampled keys or more, hit ratios and byte hit ratios are within 1.5 points of a whole
-//! simulation on average, and within 4 at worst. `tools/tests/advisor.rs` checks that on recorded traces. The
-//! share of sampled keys is 1 in 384 by default, so a cache with 100,000 keys has about 260: set a
-//! larger [share](crate::Advisor::share) for smaller caches.
+//! simulation on average, and within 4 at worst. `tools/tests/advisor.rs` checks that on recorded
+//! traces. The share of sampled keys is 1 in 384 by default, so a cache with 100,000 keys has about
+//! 260: set a larger [share](crate::Advisor::share) for smaller caches.
 //!
 //! # Cost
 //!

@@ -39,8 +39,8 @@ use crate::units::EntryId;
 
 /// The holder of a shard's lock.
 ///
-/// If user code panics while it is [at work](AtWork), the shard is emptied and the loads in progress
-/// are detached.
+/// If user code panics while it is [at work](AtWork), the shard is emptied and the loads in
+/// progress are detached.
 pub(crate) struct Writer<'a> {
     pub(super) shard: &'a Shard,
     pub(super) state: MutexGuard<'a, State>,

@@ -117,7 +117,8 @@ fn a_limit_that_falls_during_a_save_evicts_no_more_than_without_one() {
             assert_within(&cache, to);
             cache.len()
         });
-        // The record of changes has a 64th of the former limit meanwhile, and no entry leaves for it.
+        // The record of changes has a 64th of the former limit meanwhile, and no entry leaves for
+        // it.
         let least = without - without / 32;
         assert!(during >= least, "{during} entries of {value_bytes} bytes in {to} bytes, {without} without a save");
     }

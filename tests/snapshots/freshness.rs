@@ -106,7 +106,8 @@ fn keys_that_are_added_during_a_save_have_their_last_value_if_they_come_back() {
         let next = save_and_restore(&cache, |written| {
             if !has_run && written > 1_000 {
                 has_run = true;
-                // The save has written little yet, so most keys are added to places that it has not reached.
+                // The save has written little yet, so most keys are added to places that it has not
+                // reached.
                 (KEYS..2 * KEYS).for_each(|key| cache.insert(key.to_le_bytes(), [2; 200]).unwrap());
                 for key in (0..KEYS / 10).map(u32::to_le_bytes) {
                     assert!(cache.remove(key));
