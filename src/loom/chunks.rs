@@ -159,7 +159,7 @@ fn bytes_stay_while_a_value_holds_them() {
 
 /// A thread with a value frees the chunk after a thread without a value has read it.
 ///
-/// Fails if `PinWord::drop_own` is Relaxed.
+/// Fails if the second look, `Bucket::live_again`, is Relaxed.
 #[test]
 fn a_value_that_frees_the_chunk_waits_for_readers_without_values() {
     explore(3, || {

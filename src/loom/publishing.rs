@@ -9,7 +9,7 @@ fn shard() -> Arc<Shard> {
     shard
 }
 
-/// Fails if `Bucket::set_location`, `Bucket::move_location` or `Bucket::live_again` is Relaxed.
+/// Fails if `Bucket::set_location` or `Bucket::move_location` is Relaxed.
 #[test]
 fn an_entry_is_seen_whole_or_not_at_all() {
     explore(3, || {
