@@ -77,7 +77,7 @@ pub(crate) trait ResidentSource {
     }
 }
 
-/// What a policy does with an entry whose turn it is, and that has no visits.
+/// The fate of an entry that has no visits when its turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unvisited {
     /// Its charge and hash are not needed, as it stays or the policy asks for them later.

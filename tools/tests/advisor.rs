@@ -20,8 +20,8 @@ use bytecache_tools::collection::Collection;
 
 /// Number of sampled keys from which the limits on errors apply.
 const MANY_KEYS: f64 = 4_000.0;
-/// Greatest error of the hit ratio and of the byte hit ratio with so many keys, in points: on
-/// average over the cells of a cache, and in each cell.
+/// Greatest errors where so many keys are sampled, in points: the mean over the cells of a cache,
+/// and that of any cell. They apply to hit ratios, and to byte hit ratios.
 const MAX_MEAN_ERROR: f64 = 1.5;
 const MAX_ERROR: f64 = 4.0;
 /// Least share of cells whose stated error holds.
