@@ -1,4 +1,4 @@
-use crate::policy::{Policy, Request, Simulator, Unit, simulate};
+use crate::policy::{EntryId, Newcomer, Policy, PolicyContext, Request, Simulator, Unit, simulate};
 
 fn request(simulator: &mut Simulator, hash: u64, charge: u32) -> bool {
     let is_hit = simulator.request(Request { hash, charge });
@@ -90,4 +90,19 @@ fn sizes_that_differ_little_make_no_difference() {
         let misses = misses_with(spread);
         assert!((misses - equal).abs() < 0.02, "spread {spread}: {misses}, equal: {equal}");
     }
+}
+
+#[test]
+fn all_that_was_measured_is_restored() {
+    let mut before = Policy::Adaptive.build(&PolicyContext::new(1000, 1 << 20));
+    for id in 0..500 {
+        before.insert(&Newcomer { id: EntryId::new(id), hash: u64::from(id), charge: 100 + id % 7 * 300 });
+    }
+    let mut after = Policy::Adaptive.build(&PolicyContext::new(1000, 1 << 20));
+    let [mut saved, mut again, mut fresh] = [Vec::new(), Vec::new(), Vec::new()];
+    before.save_state(&mut saved);
+    after.save_state(&mut fresh);
+    after.restore_state(&saved);
+    after.save_state(&mut again);
+    assert!(saved == again && saved.chunks(8).last() != fresh.chunks(8).last());
 }
